@@ -1,0 +1,56 @@
+"""The agent's own refusals: one exception, one list of reasons.
+
+OSError is the world's fault and is tried again; UpdateError is our decision and is reported.
+Pure: no clock, no network, no flash.
+"""
+
+# Every `reason` of a report, of `device:update:failed` and of UpdateError, by the step that gives it.
+REASONS = (
+    # reply of the cloud
+    "reply_malformed",  # not JSON, or JSON of the wrong shape
+    "reply_too_large",
+    "http_status",  # a status that is no success; the detail is the number
+    "http_malformed",  # not HTTP/1.x, bad or endless headers, bad chunk
+    "http_redirect",  # too many, or to somewhere we do not go
+    "url_invalid",
+    "checksum_invalid",  # not 64 hex digits
+    "version_invalid",  # not SemVer
+    "version_not_newer",
+    "update_invalid",  # no update id
+    "tls_unverified",  # certificate or host name refused, or no authority configured
+    # image
+    "size_zero",
+    "size_too_large",  # larger than the slot
+    "size_mismatch",  # longer or shorter than announced
+    "image_magic",
+    "image_chip",
+    "image_merged",  # a whole-flash .bin with a bootloader in front
+    "image_malformed",  # segment table or application description
+    "checksum_mismatch",  # SHA-256 of what was read back
+    # board
+    "no_slots",  # not an OTA layout
+    "flash_failed",
+    "record_failed",  # the record cannot be written: nothing is begun
+    "boot_refused",  # set_boot said no
+    "script_failed",  # scripts/update ended with a non-zero status
+    # life of an update
+    "attempts_exhausted",
+    "failed_before",
+    "superseded",
+    "selftest_failed",
+    "selftest_timeout",
+    "trial_timeout",
+    "rolled_back",  # the bootloader went back
+)
+
+
+class UpdateError(Exception):
+    """A refusal with a `reason` out of REASONS and a short `detail` text."""
+
+    def __init__(self, reason, detail=""):
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self):
+        return "%s: %s" % (self.reason, self.detail) if self.detail else self.reason

@@ -1,0 +1,73 @@
+"""Collects every file of this folder twice: by pytest on CPython, and by name under MicroPython's unix port.
+
+`test_against_*` runs on CPython only (it needs a reference library); `digest_*` runs on both and must agree.
+"""
+
+import ast
+import functools
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+LIB = HERE.parent.parent / "lib"
+RUNNER = HERE / "run_micropython.py"
+DIGEST = "digest: "
+
+if str(LIB) not in sys.path:
+    sys.path.insert(0, str(LIB))
+
+
+def micropython(path, function):
+    """Run one function of a test file under the unix port and return what it printed."""
+    command = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
+    run = subprocess.run(
+        [command, "-X", "heapsize=64m", str(RUNNER), str(LIB), str(path), function],
+        capture_output=True, text=True, timeout=300)
+    if run.returncode:
+        raise AssertionError("on MicroPython:\n" + run.stdout[-6000:] + run.stderr[-6000:])
+    return run.stdout
+
+
+@functools.cache
+def load(path):
+    spec = importlib.util.spec_from_file_location("pure_" + path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class OnMicroPython(pytest.Item):
+    def __init__(self, *, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def runtest(self):
+        printed = micropython(self.path, self.function)
+        if self.function.startswith("digest_"):
+            here = getattr(load(self.path), self.function)()
+            there = [line for line in printed.splitlines() if line.startswith(DIGEST)][-1][len(DIGEST):]
+            assert there == here, "MicroPython and CPython disagree over the sweep %s" % self.function
+
+    def repr_failure(self, excinfo):
+        return str(excinfo.value) if excinfo.errisinstance(AssertionError) else super().repr_failure(excinfo)
+
+    def reportinfo(self):
+        return self.path, None, "%s[micropython]" % self.function
+
+
+class MicroPythonFile(pytest.File):
+    def collect(self):
+        for node in ast.parse(self.path.read_text()).body:
+            name = getattr(node, "name", "")
+            if name.startswith(("test_", "digest_")) and not name.startswith("test_against_"):
+                yield OnMicroPython.from_parent(self, name=name + "[micropython]", function=name)
+
+
+def pytest_collect_file(file_path, parent):
+    if file_path.name.startswith("test_") and file_path.suffix == ".py":
+        return MicroPythonFile.from_parent(parent, path=file_path)

@@ -1,0 +1,66 @@
+"""House rules that a machine can check, over every tracked file."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TEXT = (".py", ".md", ".toml", ".json", ".html", ".css", ".cfg", ".txt", ".csv")
+
+
+def files():
+    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+                           cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    return [ROOT / n for n in names if n and (ROOT / n).is_file()]
+
+
+def python_files():
+    return [f for f in files() if f.suffix == ".py"]
+
+
+def trees(under=""):
+    for file in python_files():
+        name = str(file.relative_to(ROOT))
+        if name.startswith(under):
+            yield name, ast.parse(file.read_text())
+
+
+def test_no_file_is_long():
+    long = {str(f.relative_to(ROOT)): n for f in python_files() if (n := f.read_text().count("\n")) > 400}
+    assert not long
+
+
+def test_no_function_is_long():
+    long = ["%s:%d %s" % (name, node.lineno, node.name) for name, tree in trees() if not name.startswith("tests/")
+            for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            and node.end_lineno - node.lineno >= 50]
+    assert not long
+
+
+def test_nothing_catches_everything():
+    bare = ["%s:%d" % (name, node.lineno) for name, tree in trees()
+            for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type is None]
+    assert not bare
+
+
+def test_the_agent_does_not_print():
+    prints = ["%s:%d" % (name, node.lineno) for name, tree in trees("lib/") for node in ast.walk(tree)
+              if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"]
+    assert not prints
+
+
+def test_every_module_says_what_it_is():
+    silent = [name for name, tree in trees() if not ast.get_docstring(tree) and tree.body]
+    assert not silent
+
+
+def test_no_machine_paths_and_no_registries():
+    bad = re.compile(r"(?<![\w.])/(work|root|home/\w+)/|index-url|--registry|registry\s*=")
+    found = []
+    for file in files():
+        if file.suffix not in TEXT and file.name not in ("Makefile", "run") or file == Path(__file__):
+            continue
+        found += ["%s:%d" % (file.relative_to(ROOT), i)
+                  for i, line in enumerate(file.read_text().split("\n"), 1) if bad.search(line)]
+    assert not found

@@ -1,0 +1,1 @@
+"""The host side: image formats, virtual board, device cloud, command line."""

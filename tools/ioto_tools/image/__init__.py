@@ -1,0 +1,1 @@
+"""ESP application images as files."""
