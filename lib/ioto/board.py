@@ -1,0 +1,124 @@
+"""The only module that touches `esp32` and `machine`: slots, boot choice, clock, reset, watchdog.
+
+Sources: MicroPython ports/esp32/esp32_partition.c, ESP-IDF v5.5 esp_ota_ops.c and bootloader_common_loader.c.
+"""
+
+import struct
+import time
+from binascii import crc32
+from os import urandom
+
+import machine
+from esp32 import Partition
+
+from .errors import UpdateError
+from .image import CHECK_BYTES, build_id
+
+_EPOCH_2000_S = 946684800  # the ESP32 port counts from 2000-01-01
+_CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set (it starts at 2000)
+_STATES = {0: "new", 1: "pending", 2: "valid", 3: "invalid", 4: "aborted"}
+
+
+class Slot:
+    """A flash slot of blocks of 4096 bytes."""
+
+    def __init__(self, partition):
+        self.partition = partition
+        _, _, _, self.size, self.label, _ = partition.info()
+        self.write = partition.writeblocks
+        self.read = partition.readblocks
+
+    def erase(self, n):
+        self.partition.ioctl(6, n)
+
+
+class Board:
+    raw = False  # slots take ESP images only
+
+    def __init__(self):
+        self._here = Partition(Partition.RUNNING)
+        self.running = self._here.info()[4]
+        head = bytearray(CHECK_BYTES)
+        self._here.readblocks(0, head, 0)
+        self.chip = struct.unpack_from("<H", head, 12)[0]
+        self.build = build_id(head)
+        self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
+        self._watchdog = None
+
+    def boot(self):
+        """Label of the slot that boots next; the running one where the layout has no choice."""
+        try:
+            return Partition(Partition.BOOT).info()[4]
+        except OSError:
+            return self.running
+
+    def slot(self):
+        """The inactive Slot; UpdateError no_slots with what is missing."""
+        try:
+            other = self._here.get_next_update()
+        except OSError:
+            raise UpdateError("no_slots", "no ota partitions: flash a layout with two slots")
+        if other.info()[4] == self.running:
+            raise UpdateError("no_slots", "one ota partition only")
+        if not Partition.find(Partition.TYPE_DATA, 0):
+            raise UpdateError("no_slots", "no otadata partition")
+        return Slot(other)
+
+    def state(self):
+        """State of the active otadata record: new, pending, valid, undefined (nothing rolls back); None without one."""
+        best = (0, None)
+        record = bytearray(32)
+        for p in Partition.find(Partition.TYPE_DATA, 0):
+            for n in (0, 1):
+                p.readblocks(n, record, 0)
+                seq, state, crc = struct.unpack("<I20xII", record)
+                # The CRC covers the sequence number only. An equal number in sector 1 does not win.
+                if seq != 0xFFFFFFFF and state not in (3, 4) and crc == _crc(record[:4]) and seq > best[0]:
+                    best = (seq, _STATES.get(state, "undefined"))
+        return best[1]
+
+    def install(self, slot, path=None):
+        """Swap: the slot boots next. Then reset. OSError if its image does not verify."""
+        slot.partition.set_boot()
+        self.reset()
+
+    def go_back(self, label):
+        """On a board whose bootloader does not roll back: choose the other slot ourselves."""
+        for p in Partition.find(Partition.TYPE_APP, label=label):
+            p.set_boot()
+
+    def confirm(self):
+        """The running image is good. It acts on the record that boots next: the caller has seen boot() == running."""
+        Partition.mark_app_valid_cancel_rollback()
+
+    def reset(self):
+        machine.reset()
+
+    def watchdog(self, timeout_ms):
+        """Arm, or give another time to, the watchdog; it can't be taken off again and outlives a soft reset."""
+        self._watchdog = machine.WDT(timeout=timeout_ms)
+
+    def feed(self):
+        if self._watchdog:
+            self._watchdog.feed()
+
+    def time_s(self):
+        """Unix seconds, or None while the clock was never set."""
+        now = time.time() + self.epoch_s
+        return now if now >= _CLOCK_SET_S else None
+
+    def set_time(self, unix_s):
+        y, mo, d, h, mi, s, wd, _ = time.gmtime(unix_s - self.epoch_s)[:8]
+        machine.RTC().datetime((y, mo, d, wd, h, mi, s, 0))
+
+    def spread_ms(self, most_ms):
+        """Between half of `most_ms` and all of it, at random."""
+        return most_ms // 2 + struct.unpack("<H", urandom(2))[0] * most_ms // 131072
+
+    def random(self, n):
+        return urandom(n)
+
+
+def _crc(seq):
+    """ROM crc32_le of the sequence number, as the bootloader has it (start 0xFFFFFFFF)."""
+    return crc32(seq, 0xFFFFFFFF) & 0xFFFFFFFF

@@ -1,0 +1,118 @@
+"""The device's side of the wire: register, check in, report (docs/protocol.md).
+
+The transport is handed in. OSError: no answer; UpdateError: an answer that will not do. `hold_s` is how long the
+cloud asked us to stay away in its last answer, 0 if it did not.
+"""
+
+import json
+import os
+
+from .errors import UpdateError
+from .http import read_body, retry_after
+from .log import log
+from .report import body
+
+_REPLY_BYTES = 4096  # more than any reply has
+_FORGET = ("Authentication failed", "Cannot find device")
+_ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not worth repeating
+
+
+class Forgotten(Exception):
+    """The cloud does not know this device or its token any more: register again."""
+
+
+class Cloud:
+    """`config` as of config.load(), `device` the properties of device.json with `id` made."""
+
+    def __init__(self, client, config, device, time_s):
+        self.client = client
+        self.config = config
+        self.device = device
+        self.time_s = time_s
+        self.path = config["state"] + "/provision.json"
+        self.hold_s = 0
+        self.provision = self._load()
+
+    def _load(self):
+        try:
+            with open(self.path) as f:
+                found = json.load(f)
+            return found if isinstance(found, dict) else {}
+        except (OSError, ValueError):
+            return {}
+
+    def api(self):
+        return (self.config["api"] or self.provision.get("api") or "").rstrip("/")
+
+    def registered(self):
+        return bool(self.api() and self._token())
+
+    def _token(self):
+        return self.config["token"] or self.provision.get("token") or ""
+
+    async def register(self, created):
+        """Ask for `api` and `token` with the product's id, keep the reply; False while nobody has claimed the device."""
+        reply = await self._post(
+            self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created)
+        )
+        if not isinstance(reply, dict) or len(reply) < 2:
+            raise UpdateError("reply_malformed", "registration wants an object of two members or more")
+        self._keep(dict(reply, id=self.device["id"]))
+        return self.registered()
+
+    def forget(self):
+        """The next step is to register again; a token that stands in the configuration stays."""
+        self._keep({"id": self.device["id"]})
+
+    def _keep(self, provision):
+        # Written beside and renamed, so that a cut leaves the old file or the new one.
+        with open(self.path + ".new", "w") as f:
+            json.dump(provision, f)
+        try:
+            os.rename(self.path + ".new", self.path)
+        except OSError:  # FAT does not rename over a file
+            os.remove(self.path)
+            os.rename(self.path + ".new", self.path)
+        self.provision = provision
+
+    async def check_in(self, facts):
+        """Send device.json's properties and `facts`; returns the reply, an object or whatever JSON it was."""
+        return await self._post(self.api() + "/tok/provision/update", self._token(), dict(self.device, **facts))
+
+    async def report(self, entry):
+        """Deliver one entry of the report queue; True when the cloud has taken it or never will."""
+        url = self.api() + "/tok/provision/updateReport"
+        try:
+            await self._post(url, self._token(), body(entry, self.device["id"]), True)
+        except UpdateError as e:
+            if e.reason == "http_status" and int(e.detail.split()[0]) in _ANSWERED:
+                log("warn", "report %s refused: %s" % (entry["state"], e.detail))
+                return True
+            raise
+        return True
+
+    async def _post(self, url, token, data, ignore_reply=False):
+        headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
+        reply = await self.client.request("POST", url, headers, json.dumps(data).encode())
+        try:
+            raw = await read_body(reply, _REPLY_BYTES)
+        finally:
+            await reply.close()
+        self.hold_s = retry_after(reply.headers.get("retry-after", ""), self.time_s()) or 0
+        try:
+            found = json.loads(raw) if raw else {}
+        except ValueError:
+            found = None
+        if isinstance(found, dict) and isinstance(found.get("delay"), int):
+            self.hold_s = max(self.hold_s, found["delay"])
+        if reply.status not in (200, 204):
+            self._refused(reply.status, raw, found)
+        if found is None and not ignore_reply:
+            raise UpdateError("reply_malformed", "not JSON: %s" % raw[:40])
+        return found
+
+    def _refused(self, status, raw, found):
+        text = found.get("error") if isinstance(found, dict) else raw.decode()
+        if any(text and str(text).startswith(each) for each in _FORGET):
+            raise Forgotten(text)
+        raise UpdateError("http_status", "%d %s" % (status, str(text or "")[:60]))

@@ -1,0 +1,156 @@
+"""From a url into a slot: one buffer, 4 KiB at a time, taken up again where it was lost.
+
+The transport (http.py, blocking.py) and the slot are handed in. OSError: the connection, tried again here a few times
+and by the agent later; UpdateError: this file will not do.
+"""
+
+import asyncio
+import time
+
+from .errors import UpdateError
+from .http import content_range
+from .log import log
+from .slot import BLOCK, Writer
+
+RETRIES = 6  # connections in a row that bring nothing
+_SAVE_EVERY = 8  # blocks: 32 KiB may be fetched twice after a power cut, of the 64 KiB allowed
+
+
+class Paused(Exception):
+    """The window closed in mid-download; what was fetched is kept."""
+
+
+class Download:
+    """One image on its way into `slot`.
+
+    `place` (a record.Pair) keeps how far it got; `go()` says at each save whether to go on; `progress(done, size)`.
+    """
+
+    def __init__(self, client, offer, slot, board, place, throttle_ms, block_limit_ms, go, progress):
+        self.client = client
+        self.offer = offer
+        self.slot = slot
+        self.board = board
+        self.place = place
+        self.throttle_ms = throttle_ms
+        self.block_limit_ms = block_limit_ms
+        self.go = go
+        self.progress = progress
+        self.buf = memoryview(bytearray(BLOCK))
+        self.n = 0  # next block
+        self.size = offer["size"]
+        self.etag = None
+        self.writer = None
+
+    async def run(self):
+        """Fetch, write, verify; returns the Writer, whose `head` seals the slot. May take hours with `throttle`."""
+        await self._take_up()
+        failures = 0
+        while True:
+            before = self.n
+            try:
+                await self._connection()
+                break
+            except OSError as e:
+                failures = 1 if self.n > before else failures + 1
+                log("warn", "download lost at block %d: %r" % (self.n, e))
+                if failures > RETRIES:
+                    raise
+                await asyncio.sleep_ms(self.board.spread_ms(1000 << failures))
+        found = self.writer.digest()
+        if found != self.offer["checksum"]:
+            raise UpdateError("checksum_mismatch", "the slot holds %s" % found)
+        return self.writer
+
+    def _begin(self, size):
+        self.size = size
+        self.writer = Writer(self.slot, size, self.board.chip, self.board.raw)
+        self.n = 0
+
+    async def _take_up(self):
+        """After a reset: hash again what the slot holds of this very update."""
+        was = self.place.load()
+        if not was or was["of"] != self._name() or not 0 < was["n"] * BLOCK < was["size"]:
+            return
+        self._begin(was["size"])
+        try:
+            await self.writer.reread(was["n"], bytes(int(was["head"][i : i + 2], 16) for i in range(0, 32, 2)), self.buf)
+            self.n = was["n"]
+            log("info", "download taken up at block %d" % self.n)
+        except UpdateError:
+            self._begin(was["size"])
+
+    def _name(self):
+        return "%s %s %s" % (self.slot.label, self.offer["checksum"][:16], self.offer["update"])
+
+    async def _connection(self):
+        """Everything that one connection brings; returns when the image is whole."""
+        headers = {}
+        if self.n:
+            headers["Range"] = "bytes=%d-" % (self.n * BLOCK)
+            if self.etag:
+                headers["If-Range"] = self.etag
+        reply = await self.client.request("GET", self.offer["url"], headers)
+        try:
+            self._accept(reply)
+            await self._blocks(reply)
+        finally:
+            await reply.close()
+
+    def _accept(self, reply):
+        """Status and lengths: does this reply go on where we are?"""
+        size = reply.length
+        if reply.status == 206 and self.n:
+            first, last, size = content_range(reply.headers.get("content-range", "")) or (None, None, None)
+            if first != self.n * BLOCK or size != self.size or last != size - 1:
+                self._begin(self.size)  # a range we did not ask for: begin again
+                raise OSError("Content-Range %s" % reply.headers.get("content-range"))
+        elif reply.status == 416 and self.n:
+            self._begin(self.size)
+            raise OSError("range refused")
+        elif reply.status != 200:
+            raise UpdateError("http_status", "%d for the image" % reply.status)
+        else:
+            if size is None:
+                size = self.offer["size"]
+            if size is None or size != (self.offer["size"] or size):
+                raise UpdateError("size_mismatch", "%s bytes, announced %s" % (size, self.offer["size"]))
+            self._begin(size)
+        if self.size > self.slot.size:
+            raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (self.size, self.slot.size))
+        if not self.size:
+            raise UpdateError("size_zero")
+        self.etag = reply.headers.get("etag")
+
+    async def _blocks(self, reply):
+        while self.n * BLOCK < self.size:
+            block = self.buf[: min(BLOCK, self.size - self.n * BLOCK)]
+            await self._fill(reply, block)
+            await self.writer.write(self.n, block)
+            self.n += 1
+            if self.n % _SAVE_EVERY == 0:
+                await self._save()
+            if self.throttle_ms:
+                await asyncio.sleep_ms(self.throttle_ms)
+        if reply.length is None and await reply.readinto(self.buf):
+            raise UpdateError("size_mismatch", "more than the %d bytes announced" % self.size)
+        self.progress(self.size, self.size)
+
+    async def _fill(self, reply, block):
+        """The whole block, within the limit: a server that drips is a server that is lost."""
+        began = time.ticks_ms()
+        have = await reply.readinto(block)
+        while have < len(block):
+            n = await reply.readinto(block[have:])
+            if not n:
+                raise UpdateError("size_mismatch", "%d bytes, announced %d" % (self.n * BLOCK + have, self.size))
+            have += n
+            if time.ticks_diff(time.ticks_ms(), began) > self.block_limit_ms:
+                raise OSError("too slow")
+
+    async def _save(self):
+        head = "".join("%02x" % b for b in self.writer.head)
+        await self.place.save({"of": self._name(), "n": self.n, "size": self.size, "head": head})
+        self.progress(self.n * BLOCK, self.size)
+        if not self.go():
+            raise Paused()

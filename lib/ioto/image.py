@@ -1,0 +1,83 @@
+"""What can be known of an ESP application image from its bytes as they pass by. Pure.
+
+Layout: ESP-IDF v5.5 esp_app_format.h and esp_image_format.c: 24 bytes of header, then segments of an 8-byte header
+(load address, length) and data, padding to a checksum byte at the end of a 16-byte row, then 32 bytes of SHA-256
+if the header says so. The application description is the start of the first segment's data, at offset 32.
+"""
+
+import struct
+
+from .errors import UpdateError
+
+HEAD_BYTES = 16  # kept out of the slot until the swap: without the magic nothing starts it
+CHECK_BYTES = 288  # header, first segment header, application description
+
+_MAGIC = 0xE9
+_DESC_MAGIC = 0xABCD5432
+
+
+def check(head, size, slot_bytes, chip=None):
+    """Look at the first 288 bytes of an image of `size` bytes before anything is erased.
+
+    `chip` is the running image's chip id, None where there is none to compare. UpdateError says why not.
+    """
+    if size <= 0:
+        raise UpdateError("size_zero")
+    if size > slot_bytes:
+        raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (size, slot_bytes))
+    if head[:16] == b"\xff" * 16:
+        raise UpdateError("image_merged", "begins like a whole flash, not an application")
+    if not head or head[0] != _MAGIC:
+        raise UpdateError("image_magic", "begins with %s, not e9" % bytes(head[:4]))
+    if len(head) < CHECK_BYTES:
+        raise UpdateError("image_malformed", "%d bytes are no image" % len(head))
+    if struct.unpack_from("<I", head, 32)[0] != _DESC_MAGIC:
+        # An application's first segment is mapped from where it lies: load address = 32 modulo 64 KiB. A bootloader's is RAM.
+        if head[24] != 32 or head[25]:
+            raise UpdateError("image_merged", "begins with a bootloader")
+        raise UpdateError("image_malformed", "no application description")
+    if not 0 < head[1] <= 16:
+        raise UpdateError("image_malformed", "%d segments" % head[1])
+    found = struct.unpack_from("<H", head, 12)[0]
+    if chip is not None and found != chip:
+        raise UpdateError("image_chip", "for chip %d, this is %d" % (found, chip))
+
+
+def build_id(head):
+    """Hex of the ELF's SHA-256 in the first 288 bytes: names the build where MicroPython leaves the version empty."""
+    return "".join("%02x" % b for b in head[176:208])
+
+
+class Walk:
+    """Follows the segment table through blocks in order, so that a cut or padded file is found by its own account."""
+
+    def __init__(self, size):
+        self.size = size
+        self.at = 24  # offset of the next segment header
+        self.left = None  # segments to come, from the header
+        self.hashed = 0
+        self._part = b""  # of a segment header across two blocks
+
+    def feed(self, offset, block):
+        """`block` holds the bytes of the image from `offset` on; UpdateError if they can't be the image announced."""
+        if self.left is None:
+            self.left = block[1]
+            self.hashed = block[23] & 1
+        end = offset + len(block)
+        while self.left and self.at < end:
+            start = self.at + len(self._part)
+            self._part += bytes(block[start - offset : self.at + 8 - offset])
+            if len(self._part) < 8:
+                return
+            length = struct.unpack("<I", self._part[4:])[0]
+            self._part = b""
+            self.at += 8 + length
+            self.left -= 1
+            if length & 3 or self.at >= self.size:
+                raise UpdateError("image_malformed", "segment ends at %d of %d bytes" % (self.at, self.size))
+
+    def end(self):
+        """All blocks have been fed: does the image end where the file does?"""
+        whole = (self.at | 15) + 1 + 32 * self.hashed
+        if self.left or whole != self.size:
+            raise UpdateError("image_malformed", "the image has %d bytes, the file %d" % (whole, self.size))

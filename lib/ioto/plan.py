@@ -1,0 +1,81 @@
+"""What to do next, from what the cloud offers, what the record says and what the board says. Pure.
+
+boot():  record + board   -> trial | confirmed | again | give_up | staged | download | stray | idle
+offer(): the cloud's reply -> the offer, None, or a refusal
+judge(): offer + record    -> download | keep, or a refusal
+"""
+
+from . import semver
+from .errors import UpdateError
+
+_HEX = "0123456789abcdef"
+
+
+def boot(record, running, boot, state, attempts):
+    """What this boot means. `running` and `boot` are slot labels, `state` the otadata state of the active record.
+
+    trial      the image runs for the first time (or the board says so: whoever installed it)
+    confirmed  it was confirmed, only the record does not know yet
+    again      the swap did not last, another attempt is left;  give_up: none is left
+    stray      the image runs but is not the one that boots next: never confirm it
+    """
+    phase = record["phase"]
+    update = record["update"]
+    if phase == "trial":
+        if running != update["slot"] or update.get("script"):
+            return "again" if record["attempt"] < attempts else "give_up"
+        if running != boot:
+            return "stray"
+        return "confirmed" if state == "valid" else "trial"
+    if state == "pending" and running == boot:
+        return "trial"
+    return phase if phase in ("staged", "download") else "idle"
+
+
+def offer(reply):
+    """The cloud's reply -> {update, version, url, checksum, size (None if unsaid), ours}, or None: nothing to do.
+
+    `ours` tells this project's cloud, which wants every state reported, from a stranger that wants the outcome only.
+    """
+    if not isinstance(reply, dict):
+        raise UpdateError("reply_malformed", "not an object")
+    url = reply.get("url")
+    if url is None:
+        return None
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise UpdateError("url_invalid", str(url)[:80])
+    update = reply.get("update")
+    if not isinstance(update, str) or not 0 < len(update) <= 128:
+        raise UpdateError("update_invalid", str(update)[:80])
+    checksum = reply.get("checksum")
+    checksum = checksum.lower() if isinstance(checksum, str) else ""
+    if len(checksum) != 64 or not all(c in _HEX for c in checksum):
+        raise UpdateError("checksum_invalid", str(reply.get("checksum"))[:80])
+    version = reply.get("version")
+    if not isinstance(version, str) or not semver.is_valid(version):
+        raise UpdateError("version_invalid", str(version)[:80])
+    size = reply.get("size")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
+        raise UpdateError("reply_malformed", "size %s" % str(size)[:20])
+    if size is not None and size <= 0:
+        raise UpdateError("size_zero")
+    return {"update": update, "version": version, "url": url, "checksum": checksum, "size": size, "ours": size is not None}
+
+
+def judge(offer, record, version, slot_bytes):
+    """`download`, or `keep` when it is the one in work already; UpdateError if this board does not want it.
+
+    `version` is the running software's.
+    """
+    if [offer["update"], offer["checksum"]] in record["failed"]:
+        raise UpdateError("failed_before", offer["version"])
+    if semver.compare(offer["version"], version) <= 0:
+        raise UpdateError("version_not_newer", "%s, running %s" % (offer["version"], version))
+    if offer["size"] and offer["size"] > slot_bytes:
+        raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (offer["size"], slot_bytes))
+    return "keep" if same(offer, record["update"]) and record["phase"] == "staged" else "download"
+
+
+def same(offer, update):
+    """Is `offer` the update in work, byte for byte?"""
+    return bool(update) and all(offer[k] == update[k] for k in ("update", "checksum", "version"))

@@ -1,0 +1,109 @@
+"""What must survive a reset, in two files written in turn: the newer whole one counts.
+
+Each file is one line of JSON `[sequence, data]` and a line with its CRC-32, so a cut at any byte of a write leaves
+the other file, on littlefs and on FAT.
+"""
+
+import asyncio
+import json
+from binascii import crc32
+
+
+def empty():
+    """A record that knows nothing yet; every key the agent keeps."""
+    return {
+        "phase": "idle",
+        "update": None,  # the offer in work: update, version, url, checksum, size, slot
+        "attempt": 0,  # of that update; counts swaps and failed downloads
+        "head": "",  # hex of the first 16 bytes of the image, kept out of the slot until the swap
+        "why": "",  # reason with which the trial boot gave up, for the boot after it
+        "slots": {},  # label -> {version, image (SHA-256), build} installed there
+        "failed": [],  # [update, checksum] never to be tried again
+        "reports": [],  # not yet delivered
+        "defer": None,  # Unix seconds before which a staged update is not offered
+        "last_ok": None,  # Unix seconds of the last check-in that succeeded
+        "failures": 0,  # failed check-ins in a row
+        "hold": None,  # Unix seconds until which the cloud asked us to stay away
+        "id": "",  # made for `"id": "auto"`
+    }
+
+
+def encode(seq, data):
+    text = json.dumps([seq, data])
+    return b"%s\n%08x\n" % (text.encode(), crc32(text.encode()) & 0xFFFFFFFF)
+
+
+def decode(raw):
+    """(sequence, data), or None if not whole."""
+    try:
+        text, crc, end = raw.split(b"\n")
+        if not end and int(crc, 16) == crc32(text) & 0xFFFFFFFF:
+            seq, data = json.loads(text)
+            if isinstance(seq, int) and isinstance(data, dict):
+                return seq, data
+    except (ValueError, TypeError):
+        pass
+    return None
+
+
+class Pair:
+    """Two files `path.0` and `path.1`. `damaged` is True when there were files and none was whole."""
+
+    def __init__(self, path):
+        self.paths = (path + ".0", path + ".1")
+        self.seq = 0
+        self.damaged = False
+        self._going = None
+
+    def load(self):
+        """The newer whole record, or None."""
+        best = None
+        seen = 0
+        for path in self.paths:
+            try:
+                with open(path, "rb") as f:
+                    raw = f.read(16384)
+            except OSError:
+                continue
+            seen += bool(raw)
+            found = decode(raw)
+            if found and (best is None or found[0] > best[0]):
+                best = found
+        if best:
+            self.seq = best[0]
+            return best[1]
+        self.damaged = seen > 0
+        return None
+
+    def save_now(self, data):
+        """Write without yielding; OSError if the file system refuses (the older record still counts)."""
+        self._finish()
+        for _ in self._steps(data):
+            pass
+
+    async def save(self, data):
+        """As save_now(), with a turn of the loop between the flash operations."""
+        self._finish()
+        self._going = steps = self._steps(data)
+        for _ in steps:
+            await asyncio.sleep_ms(0)
+
+    def _finish(self):
+        # A save that was begun is ended before the other file is touched: never two unfinished ones.
+        going, self._going = self._going, None
+        if going:
+            for _ in going:
+                pass
+
+    def _steps(self, data):
+        seq = self.seq + 1
+        raw = encode(seq, data)
+        f = open(self.paths[seq & 1], "wb")
+        try:
+            yield
+            f.write(raw)
+            yield
+        finally:
+            f.close()
+        self.seq = seq
+        yield

@@ -1,0 +1,124 @@
+"""The update in work: every step of its life as a change of the record. Pure.
+
+Nothing here saves: the caller saves before it acts on a changed record, and puts the old one back if it can't.
+"""
+
+from . import report
+from .phase import move
+from .plan import same
+
+_FAILED_MOST = 4  # updates remembered as failed
+
+
+class Update:
+    """`record` as in record.empty(); `running` is the running slot's label, `build` its build id."""
+
+    def __init__(self, record, running, build, version, attempts):
+        self.record = record
+        self.running = running
+        self.build = build
+        self.first_version = version
+        self.attempts = attempts
+
+    def version(self):
+        """Of the running software: what is on trial in this slot, what was installed in it, or ioto.json's."""
+        update = self.record["update"]
+        if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
+            return update["version"]
+        found = self.record["slots"].get(self.running)
+        return found["version"] if found and found["build"] == self.build else self.first_version
+
+    def image(self):
+        """SHA-256 of the running image where it is known, else None."""
+        found = self.record["slots"].get(self.running)
+        return found["image"] if found and found["build"] == self.build else None
+
+    def report(self, state, reason="", of=None):
+        """Queue a report about `of`, the update in work unless said. A stranger's cloud gets outcomes only."""
+        of = of or self.record["update"]
+        if of.get("ours") or state in ("confirmed", "failed", "refused"):
+            report.add(self.record, of["update"], state, self.version(), reason, self.record["attempt"])
+
+    def _to(self, phase):
+        self.record["phase"] = move(self.record["phase"], phase)
+
+    def refuse(self, update, reason, ours=True):
+        """An offer that never becomes work; said once for each update, unlike a reason that repeats at each check."""
+        if [update, reason] != self.record.get("refused"):
+            self.record["refused"] = [update, reason]
+            report.add(self.record, update, "refused", self.version(), reason)
+
+    def take(self, offer, slot):
+        """Begin with an offer that plan.judge() lets through; what was in work before and is another is dropped."""
+        record = self.record
+        if record["phase"] == "report":
+            self.done()
+        if not same(offer, record["update"]):
+            if record["phase"] != "idle":
+                self.drop("superseded")
+            self._to("download")
+            record["attempt"] = 1
+            record["slots"].pop(slot, None)
+            record["update"] = dict(offer, slot=slot)
+            self.report("downloading")
+        record["update"].update(url=offer["url"], ours=offer["ours"])
+
+    def drop(self, reason):
+        """What is in work is given up without a fault of its own."""
+        self.report("refused", reason)
+        self._to("report")
+        self.done()
+
+    def staged(self, head, build, size):
+        """The slot holds it, verified; `head` (bytes) is what is kept out of the slot until the swap."""
+        self._to("staged")
+        self.record["head"] = "".join("%02x" % b for b in head)
+        self.record["update"].update(build=build, size=size)
+        self.report("staged")
+
+    def defer(self, until_s):
+        self.record["defer"] = until_s
+        self.report("deferred")
+
+    def swap(self):
+        """The intent, to be saved before the boot choice is changed."""
+        self._to("trial")
+        self.record["defer"] = None
+        self.record["why"] = ""
+        self.report("applied")
+
+    def again(self, reason, to="staged"):
+        """This attempt is lost; another one begins at `to`, or none is left and the update is remembered as failed."""
+        if self.record["phase"] == "trial":
+            self.report("rolled_back", reason)
+        if self.record["attempt"] >= self.attempts:
+            self.fail(reason)
+        else:
+            if self.record["phase"] != to:
+                self._to(to)
+            self.record["attempt"] += 1
+
+    def fail(self, reason):
+        """Never again until another update is offered."""
+        record = self.record
+        self.report("failed", reason)
+        record["failed"] = record["failed"][1 - _FAILED_MOST :] + [[record["update"]["update"], record["update"]["checksum"]]]
+        self._to("report")
+
+    def confirmed(self):
+        """The running slot is the update's, for good."""
+        update = self.record["update"]
+        self.report("confirmed")
+        self._to("report")
+        self.record["slots"][self.running] = {
+            "version": update["version"],
+            "image": update["checksum"],
+            "build": self.build,
+        }
+
+    def done(self):
+        """The outcome is in the queue; ready for the next offer."""
+        self._to("idle")
+        self.record["update"] = None
+        self.record["attempt"] = 0
+        self.record["head"] = ""
