@@ -1,35 +1,37 @@
-"""The loop: link, clock, trial, check-in, download, decision, report; then sleep until there is something to do.
+"""The loop: link, clock, trial, check-in, download, decision, reports; then sleep until there is something to do.
 
 Everything it needs is handed in (start.py puts it together); what it decides with is in plan.py, schedule.py and
 update.py. One task does all the work, so no two steps ever meet; watchers run beside it.
 """
 
 import asyncio
+import json
 import time
 
-from . import __version__, cron, plan, schedule, trial
+from . import __version__, cron, plan, schedule
 from .cloud import Forgotten
 from .download import Download, Paused
 from .errors import UpdateError
 from .log import log
 from .record import empty
-from .slot import BLOCK, seal
+from .slot import BLOCK, Writer
 from .staged import Staged
+from .trial import Trial
 from .update import Update
 from .watch import rSignal, watchers
 
 _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
-_ASK_AGAIN_S = 3600  # a `device:update` that nobody answered is signalled again
+_LONG_S = 86400  # nothing to do in sight
+_OFF_MS = 86400000  # a watchdog cannot be taken off again: a day is as good
 # Refusals that speak of the connection or the server, not of the image: they cost no attempt.
-_SOFT = (
-    "http_status", "http_malformed", "http_redirect", "reply_malformed", "reply_too_large", "tls_unverified", "url_invalid",
-)  # fmt: skip
+_SOFT = ("http_", "reply_", "tls_", "url_", "record_")
 _AGAIN = ("checksum_mismatch", "size_mismatch", "flash_failed")  # of the image, but another fetch may mend it
 
 
 class Agent:
-    """`config` of config.load(), `board` (board.py, linux.py), `link` (wifi.py) or None, `clock` an async function that
-    returns Unix seconds or raises OSError, `pair` and `place` of record.Pair, `cloud` and `client` of the network.
+    """`config` of config.load(); `board` (board.py, linux.py); `cloud` and `client` of the network; `pair` and `place`
+    of record.Pair; `link` with `async up()` (OSError when there is none) or None; `clock`, an async function that
+    returns Unix seconds or raises OSError, or None.
     """
 
     def __init__(self, config, board, cloud, client, pair, place, link=None, clock=None):
@@ -41,99 +43,115 @@ class Agent:
         self.place = place
         self.link = link
         self.clock = clock
-        self.record = empty()
-        self.on_trial = False
+        self.record = record = empty()
+        self.life = Update(record, board.running, board.build, config["version"], config["update.attempts"])
+        self.trial = None  # Trial, during the first boot of an image
         self.staged = None  # Staged, while an image waits for the decision
         self.error = ""  # reason of the last failed check-in, told with the next
-        self._ask_ms = None  # when `device:update` is signalled again
-        self._wait_ms = None  # no attempt before this, after a rollback
         self._connected = None
-        self._clock_ms = None
+        self._clock_ms = None  # when the clock was set
+        self._report_ms = time.ticks_ms()  # no delivery before
         self._wake = asyncio.Event()
 
-    # ---- loop
-
     async def run(self):
-        """For ever; raises only what the configuration or the record makes impossible."""
+        """For ever."""
         await self.begin()
         while True:
             await self.turn()
-            seconds = self.next_wake_s()
             try:
-                await asyncio.wait_for(self._wake.wait(), min(seconds, _LOOK_S))
+                await asyncio.wait_for(self._wake.wait(), min(self.next_wake_s(), _LOOK_S))
             except asyncio.TimeoutError:
                 pass
             self._wake.clear()
 
     async def begin(self):
-        """What this boot means, before anything else is done. Watchdog, record, trial."""
+        """What this boot means, before anything else is done."""
         board = self.board
         found = self.pair.load()
         if found:
             self.record.update(found)
         elif self.pair.damaged:
-            log("error", "record damaged: both files of %s" % self.pair.paths[0])
+            log("error", "record: neither file of %s is whole" % self.pair.paths[0])
             self.error = "record_damaged"
         state = board.state()
-        self.update = Update(self.record, board.running, board.build, self.config["version"], self.config["update.attempts"])
-        what = plan.boot(self.record, board.running, board.boot(), state, self.update.attempts)
-        log("info", "boot: %s, running %s %s, otadata %s" % (what, board.running, self.update.version(), state))
-        if what in ("again", "give_up"):
-            await self._rolled_back()
-        elif what == "confirmed":
-            self.update.confirmed()
+        what = plan.boot(self.record, board.running, board.boot(), state, self.life.attempts)
+        log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, self.life.version(), state))
+        if what == "trial":
+            self._arm()
+            self.trial = Trial(self.life, self.pair, board, self.config, state, self._trial_check_in)
+        elif what in ("again", "give_up"):
+            reason = self.record["why"] or "rolled_back"
+            self.life.again(reason)
+            rSignal("device:rollback", UpdateError(reason))
             await self._save()
-        elif what == "staged":
-            await self._restage()
-        elif what == "trial":
-            self.on_trial = True
-            self.rolls_back = state == "pending"
-            if self.config["watchdog"]:
-                board.watchdog(self.config["watchdog"] * 1000)
-                asyncio.create_task(self._feed())
+        elif what == "confirmed":
+            self.life.confirmed()
+            await self._save()
+        if self.record["phase"] == "staged":
+            await self._restage(0 if what == "staged" else self.config["update.retry"])
         rSignal("app:ready")
 
     async def turn(self):
-        """One round: whatever is due now. What the world does wrong is logged and tried again."""
+        """One round of whatever is due. What goes wrong is logged, reported and tried again."""
         try:
-            await self._online()
-            if self.on_trial:
-                await self._trial()
+            if self.trial:
+                if not await self.trial.run():
+                    return
+                await self.trial.confirmed()
+                self.trial = None
+                if self.config["watchdog"]:
+                    self.board.watchdog(_OFF_MS)
             elif self.due_s() == 0:
                 await self._check()
-            self._decide()
+            if self.staged and self.staged.waiting and self.staged.due_s() == 0:
+                self.staged.signal()
             await self._deliver()
         except OSError as e:
-            log("warn", "not now: %r" % e)
-            if self.on_trial:
-                await self._trial_failed("trial_timeout")
+            log("warn", "%r" % e)
 
     def next_wake_s(self):
         """Seconds until there is something to do: a check-in, a decision, a report; 0 for now."""
-        seconds = self.due_s()
+        wait = self.due_s()
         if self.record["reports"]:
-            seconds = min(seconds, schedule.backoff_s(self.record["failures"] + 1, self.cloud.device["id"]))
-        if self.staged:
-            seconds = min(seconds, self._decision_s())
-        return seconds
+            wait = min(wait, max(0, time.ticks_diff(self._report_ms, time.ticks_ms()) // 1000 + 1))
+        if self.staged and self.staged.waiting:
+            wait = min(wait, self.staged.due_s())
+        return wait
 
-    async def _feed(self):
-        # A loop that hangs feeds no more; a trial without an end is ended here, whatever the tasks do.
-        began = time.ticks_ms()
-        limit_ms = self.config["trial.limit"] * 2000
-        while not self.on_trial or time.ticks_diff(time.ticks_ms(), began) < limit_ms:
+    def due_s(self):
+        """Seconds until the next check-in; 0 when it is due."""
+        if not self.config["services.update"]:
+            return _LONG_S
+        wait = schedule.due_s(
+            self.board.time_s(), time.ticks_ms() // 1000, self.config["update.schedule"], self.config["timezone"],
+            self.config["update.period"], self.config["update.jitter"], self.record["last_ok"], self.record["failures"],
+            self.record["hold"], self.cloud.device["id"],
+        )  # fmt: skip
+        return _LONG_S if wait is None else wait
+
+    def _arm(self):
+        limit_s = self.config["watchdog"]
+        if limit_s:
+            self.board.watchdog(limit_s * 1000)
+            asyncio.create_task(self._feed(limit_s / 4, time.ticks_ms()))
+
+    async def _feed(self, every_s, began):
+        # A loop that hangs feeds no more; nor is a trial fed that has outlived twice its limit, whatever its tasks do.
+        while not self.trial or time.ticks_diff(time.ticks_ms(), began) < self.config["trial.limit"] * 2000:
             self.board.feed()
-            await asyncio.sleep(self.config["watchdog"] / 4)
+            await asyncio.sleep(every_s)
 
     async def _save(self):
         try:
             await self.pair.save(self.record)
         except OSError as e:
-            raise UpdateError("record_failed", repr(e))
+            log("error", "record: %r" % e)
+            self.error = "record_failed"
 
-    # ---- link, clock, registration
+    # ---- the cloud
 
     async def _online(self):
+        """Link and clock; OSError while there is no link."""
         if self.link:
             await self.link.up()
         stale = self._clock_ms is None or time.ticks_diff(time.ticks_ms(), self._clock_ms) > self.config["ntp.period"] * 1000
@@ -144,44 +162,71 @@ class Agent:
             except OSError as e:
                 log("warn", "no time: %r" % e)
 
-    def _cloud_is(self, connected):
-        if connected != self._connected:
-            self._connected = connected
-            rSignal("cloud:connected" if connected else "cloud:lost")
+    async def _ask(self):
+        """Register where needed, check in; returns the reply."""
+        await self._online()
+        if not self.cloud.registered():
+            if not await self.cloud.register(self.board.time_s()):
+                raise OSError("registered, but nobody has claimed this device yet")
+            rSignal("device:registered")
+        reply = await self.cloud.check_in(self._facts())
+        if not self._connected:
+            self._connected = True
+            rSignal("cloud:connected")
+        return reply
 
-    # ---- check-in and download
+    async def _trial_check_in(self):
+        try:
+            await self._ask()
+        except Forgotten:
+            self.cloud.forget()
+            await self._ask()
 
-    def due_s(self):
-        """Seconds until the next check-in; 0 when it is due; None becomes a day when no window ever opens."""
-        record = self.record
-        if not self.config["services.update"] or self.on_trial:
-            return 86400
-        wait = schedule.due_s(
-            self.board.time_s(), time.ticks_ms() // 1000, self.config["update.schedule"], self.config["timezone"],
-            self.config["update.period"], self.config["update.jitter"], record["last_ok"], record["failures"],
-            record["hold"], self.cloud.device["id"],
-        )  # fmt: skip
-        return 86400 if wait is None else wait
+    def _facts(self):
+        """What the check-in says beside device.json."""
+        board, life = self.board, self.life
+        facts = {
+            "product": self.config["product"],
+            "version": life.version(),
+            "iotoVersion": __version__,
+            "accepts": ["raw"],
+            "attempt": self.record["attempt"],
+        }
+        error = self.error
+        try:
+            facts["slotSize"] = board.slot().size
+        except UpdateError as e:
+            error = e.reason
+        for name, value in (("chip", board.chip), ("image", life.image()), ("error", error)):
+            if value or value == 0:
+                facts[name] = value
+        if self.trial:
+            facts["rollback"] = self.trial.rolls_back
+        return facts
 
     async def _check(self):
         """Check in, and carry out what comes of it."""
         record = self.record
         try:
-            if not self.cloud.registered() and not await self._register():
-                raise OSError("registered, not claimed yet")
-            offer = await self._ask()
+            reply = await self._ask()
+            try:
+                offer = plan.offer(reply)
+            except UpdateError as e:
+                if isinstance(reply, dict) and isinstance(reply.get("update"), str):
+                    self.life.refuse(reply["update"][:128], e.reason)
+                raise
             if offer:
                 await self._carry_out(offer)
             record["last_ok"] = self.board.time_s()
             record["failures"] = 0
             record["hold"] = None
             self.error = ""
+        except Paused:
+            log("info", "the window has closed, the download waits")
         except Forgotten as e:
             log("error", "%s: registering again" % e)
             self.cloud.forget()
-            self._failed("forgotten")
-        except Paused:
-            log("info", "window closed, download waits")
+            self._failed("")
         except UpdateError as e:
             log("error", str(e))
             rSignal("device:update:failed", e)
@@ -197,144 +242,102 @@ class Agent:
         now = self.board.time_s()
         if self.cloud.hold_s and now:
             self.record["hold"] = now + self.cloud.hold_s
-        self._cloud_is(False)
+        if self._connected and not reason:
+            self._connected = False
+            rSignal("cloud:lost")
 
-    async def _register(self):
-        ok = await self.cloud.register(self.board.time_s())
-        if ok:
-            rSignal("device:registered")
-        return ok
-
-    def facts(self):
-        """What the check-in says beside device.json."""
+    async def _deliver(self):
+        """Send what is queued; what the cloud has answered leaves the queue."""
         record = self.record
-        facts = {
-            "product": self.config["product"],
-            "version": self.update.version(),
-            "iotoVersion": __version__,
-            "accepts": ["raw"],
-            "attempt": record["attempt"],
-        }
-        if self.board.chip is not None:
-            facts["chip"] = self.board.chip
-        try:
-            facts["slotSize"] = self.board.slot().size
-        except UpdateError as e:
-            facts["error"] = e.reason
-        if self.update.image():
-            facts["image"] = self.update.image()
-        if self.error:
-            facts["error"] = self.error
-        if self.on_trial:
-            facts["rollback"] = self.rolls_back
-        return facts
+        if not record["reports"] and record["phase"] != "report":
+            return
+        if record["reports"]:
+            if not self.cloud.registered() or time.ticks_diff(self._report_ms, time.ticks_ms()) > 0:
+                return
+            try:
+                await self._online()
+                while record["reports"]:
+                    await self.cloud.report(record["reports"][0])
+                    record["reports"].pop(0)
+            except (OSError, UpdateError, Forgotten) as e:
+                log("warn", "report: %r" % e)
+                wait_s = schedule.backoff_s(record["failures"] + 1, self.cloud.device["id"])
+                self._report_ms = time.ticks_add(time.ticks_ms(), max(wait_s, self.cloud.hold_s) * 1000)
+        if record["phase"] == "report":
+            self.life.done()
+        await self._save()
 
-    async def _ask(self):
-        reply = await self.cloud.check_in(self.facts())
-        self._cloud_is(True)
-        try:
-            return plan.offer(reply)
-        except UpdateError as e:
-            if isinstance(reply, dict) and isinstance(reply.get("update"), str):
-                self.update.refuse(reply["update"][:128], e.reason)
-            raise
+    # ---- the image
 
     async def _carry_out(self, offer):
-        """Download and stage, or refuse; the record says which before the flash is touched."""
+        """Download and stage, or refuse; the record says so before the flash is touched."""
+        life = self.life
         try:
             slot = self.board.slot()
-            if plan.judge(offer, self.record, self.update.version(), slot.size) == "keep":
+            if plan.judge(offer, self.record, life.version(), slot.size) == "keep" and self.staged:
                 return
         except UpdateError as e:
-            self.update.refuse(offer["update"], e.reason)
+            life.refuse(offer["update"], e.reason)
             raise
-        self.staged = None
-        self.update.take(offer, slot.label)
-        await self._save()
+        before = json.dumps(self.record)
+        life.take(offer, slot.label)
+        try:
+            await self.pair.save(self.record)
+        except OSError as e:
+            self.record.update(json.loads(before))
+            life.refuse(offer["update"], "record_failed")
+            raise UpdateError("record_failed", repr(e))
+        if self.staged:
+            self.staged.waiting = False
+            self.staged = None
         rSignal("device:update:available", offer)
+        await self._deliver()
         try:
             writer = await self._download(offer, slot)
         except UpdateError as e:
             if e.reason in _AGAIN:
-                self.update.again(e.reason, "download")
+                life.again(e.reason, "download")
                 await self.place.save({"of": ""})
-            elif e.reason not in _SOFT:
-                self.update.fail(e.reason)
+            elif not e.reason.startswith(_SOFT):
+                life.fail(e.reason)
             raise
-        self.update.staged(writer.head, writer.build, writer.size)
+        life.staged(writer.head, writer.build, writer.size)
         await self._save()
-        self.staged = Staged(self, self.record["update"], self.record["attempt"])
+        self._wait_for_decision()
         log("info", "staged %s" % offer["version"])
 
+    def _wait_for_decision(self, wait_s=0):
+        self.staged = Staged(self.life, self.pair, self.place, self.board, self.config, self._wake.set, wait_s)
+
     async def _download(self, offer, slot):
-        config = self.config
-        window, zone = config["update.schedule"], config["timezone"]
-        at_work = Download(
-            self.client, offer, slot, self.board, self.place, config["update.throttle"], config["network.timeout"] * 1000,
-            lambda: self.board.time_s() is None or cron.is_open(window, self.board.time_s(), zone),
-            lambda done, size: watchers("device:update:progress") and rSignal("device:update:progress", (done, size)),
-        )  # fmt: skip
-        return await at_work.run()
+        config, board = self.config, self.board
 
-    # ---- decision
+        def go():
+            now = board.time_s()
+            return now is None or cron.is_open(config["update.schedule"], now, config["timezone"])
 
-    def _decision_s(self):
-        """Seconds until `device:update` is to be signalled: apply window, defer, an unanswered signal, a retry."""
-        now_ms = time.ticks_ms()
-        wait = 0
-        for each in (self._ask_ms, self._wait_ms):
-            if each is not None:
-                wait = max(wait, -(-time.ticks_diff(each, now_ms) // 1000))
-        now = self.board.time_s()
-        window = self.config["update.apply"]
-        if now is None:
-            return wait if cron.is_always(window) else 86400
-        if self.record["defer"]:
-            wait = max(wait, min(self.record["defer"] - now, 366 * 86400))
-        opens = cron.next_open(window, now + wait, self.config["timezone"])
-        return 86400 if opens is None else opens - now
+        def progress(done, size):
+            if watchers("device:update:progress"):
+                rSignal("device:update:progress", (done, size))
 
-    def _decide(self):
-        if self.staged and self._decision_s() <= 0:
-            self._ask_ms = time.ticks_add(time.ticks_ms(), _ASK_AGAIN_S * 1000)
-            if not watchers("device:update"):
-                log("warn", "update %s is staged and nobody watches device:update" % self.staged.version)
-            rSignal("device:update", self.staged)
+        limit_ms = config["network.timeout"] * 1000
+        return await Download(
+            self.client, offer, slot, board, self.place, config["update.throttle"], limit_ms, go, progress
+        ).run()
 
-    def defer(self, seconds):
-        """As Staged.defer()."""
-        if not self.staged:
-            return
-        self._ask_ms = time.ticks_add(time.ticks_ms(), seconds * 1000)
-        now = self.board.time_s()
-        self.update.defer(now + seconds if now else None)
-        self.pair.save_now(self.record)
-        rSignal("device:update:deferred", self.staged)
-        self._wake.set()
-
-    def apply(self):
-        """As Staged.apply(): intent, seal, swap. Does nothing when there is no staged image or a trial is on."""
-        if not self.staged or self.on_trial:
-            return None
-        self.staged = None
+    async def _restage(self, wait_s):
+        """After a reset: does the slot still hold what was staged?"""
         update = self.record["update"]
         head = self.record["head"]
-        self.update.swap()
         try:
-            self.pair.save_now(self.record)
             slot = self.board.slot()
-            if not self.board.raw:
-                seal(slot, bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2)))
-            doing = self.board.install(slot, update)
-        except (OSError, UpdateError) as e:
-            log("error", "swap refused: %s" % e)
-            self._swap_failed(e.reason if isinstance(e, UpdateError) else "boot_refused")
-            return None
-        return asyncio.create_task(self._script(doing)) if doing else None
-
-    def _swap_failed(self, reason):
-        self.update.again(reason, "download")
-        self.place.save_now({"of": ""})
-        self.pair.save_now(self.record)
-        rSignal("device:update:failed", UpdateError(reason))
-        self._wake.set()
+            writer = Writer(slot, update["size"], self.board.chip, self.board.raw)
+            raw = bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2))
+            await writer.reread(-(-update["size"] // BLOCK), raw, memoryview(bytearray(BLOCK)))
+            if slot.label != update["slot"] or writer.digest() != update["checksum"]:
+                raise UpdateError("checksum_mismatch", "the staged image has changed")
+            self._wait_for_decision(wait_s)
+        except UpdateError as e:
+            log("error", str(e))
+            self.life.again(e.reason, "download")
+            await self._save()

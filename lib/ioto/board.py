@@ -77,15 +77,14 @@ class Board:
                     best = (seq, _STATES.get(state, "undefined"))
         return best[1]
 
-    def install(self, slot, path=None):
+    def install(self, slot):
         """Swap: the slot boots next. Then reset. OSError if its image does not verify."""
         slot.partition.set_boot()
         self.reset()
 
-    def go_back(self, label):
-        """On a board whose bootloader does not roll back: choose the other slot ourselves."""
-        for p in Partition.find(Partition.TYPE_APP, label=label):
-            p.set_boot()
+    def go_back(self):
+        """Where the bootloader does not roll back: choose the other slot ourselves. OSError if it can't be started."""
+        self._here.get_next_update().set_boot()
 
     def confirm(self):
         """The running image is good. It acts on the record that boots next: the caller has seen boot() == running."""

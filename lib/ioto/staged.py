@@ -1,22 +1,133 @@
-"""The argument of `device:update`: an image that lies verified in the inactive slot, waiting for a decision."""
+"""An image that lies verified in the inactive slot and waits: for the apply window, for somebody's decision.
+
+It is the argument of `device:update`; apply() and defer() are the answers.
+"""
+
+import asyncio
+import json
+import time
+
+from . import cron
+from .errors import UpdateError
+from .log import log
+from .slot import seal
+from .watch import rSignal, rSignalSync, watchers
+
+_ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
+_LONG_S = 86400  # nothing to do in sight
 
 
 class Staged:
-    """`update`, `version` and `attempt` say what it is; apply() or defer() answer. Made by the agent."""
+    """`update`, `version` and `attempt` say what it is. Made by the agent; `wait_s` holds it back after a rollback,
+    `wake` is called when an answer has changed what is due.
+    """
 
-    def __init__(self, agent, update, attempt):
-        self._agent = agent
-        self.update = update["update"]
-        self.version = update["version"]
-        self.attempt = attempt
+    def __init__(self, life, pair, place, board, config, wake, wait_s=0):
+        self.life = life
+        self.pair = pair
+        self.place = place
+        self.board = board
+        self.config = config
+        self.wake = wake
+        self.update = life.record["update"]["update"]
+        self.version = life.record["update"]["version"]
+        self.attempt = life.record["attempt"]
+        self.waiting = True
+        self._not_before(wait_s)
+
+    def _not_before(self, seconds):
+        self._next_ms = time.ticks_add(time.ticks_ms(), seconds * 1000)
+
+    def due_s(self):
+        """Seconds until the signal: 0 for now; the apply window, a deferral and the pause between two signals count."""
+        wait = max(0, -(-time.ticks_diff(self._next_ms, time.ticks_ms()) // 1000))
+        now = self.board.time_s()
+        window = self.config["update.apply"]
+        if now is None:  # a clock that was never set opens no window
+            return wait if cron.is_always(window) else _LONG_S
+        until = self.life.record["defer"]
+        if until:
+            wait = max(wait, min(until - now, 366 * _LONG_S))
+        opens = cron.next_open(window, now + wait, self.config["timezone"])
+        return _LONG_S if opens is None else opens - now
+
+    def signal(self):
+        """Ask: whoever watches `device:update` decides."""
+        self._not_before(_ASK_AGAIN_S)
+        if not watchers("device:update"):
+            log("warn", "update %s is staged and nobody watches device:update" % self.version)
+        rSignal("device:update", self)
+
+    def defer(self, seconds):
+        """Not now: ask again when `seconds` have passed, also over resets."""
+        if not self.waiting:
+            return
+        self._not_before(min(seconds, 366 * _LONG_S))
+        now = self.board.time_s()
+        self.life.defer(now + seconds if now else None)
+        try:
+            self.pair.save_now(self.life.record)
+        except OSError as e:  # it still holds until the next reset
+            log("error", "record: %r" % e)
+        rSignal("device:update:deferred", self)
+        self.wake()
 
     def apply(self):
         """Swap the boot partition and reset: on a board this does not return.
 
-        On Linux `scripts/update` runs as a task, which is returned. What goes wrong is reported, not raised.
+        On Linux `scripts/update` runs as a task, which is returned. What goes wrong is reported, not raised. A second
+        call does nothing.
         """
-        return self._agent.apply()
+        if not self.waiting:
+            return None
+        record = self.life.record
+        before = json.dumps(record)
+        self.life.swap()
+        try:
+            self.pair.save_now(record)  # the intent, before the act
+        except OSError as e:
+            record.update(json.loads(before))
+            self._not_before(_ASK_AGAIN_S)
+            log("error", "not applied, the record can't be written: %r" % e)
+            rSignal("device:update:failed", UpdateError("record_failed", repr(e)))
+            return None
+        self.waiting = False
+        head = record["head"]
+        try:
+            slot = self.board.slot()
+            if not self.board.raw:
+                seal(slot, bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2)))
+            doing = self.board.install(slot)
+        except UpdateError as e:
+            return self._lost(e)
+        except OSError as e:
+            return self._lost(UpdateError("boot_refused", repr(e)))
+        return asyncio.create_task(self._finish(doing)) if doing else None
 
-    def defer(self, seconds):
-        """Not now: ask again when `seconds` have passed, also over resets."""
-        self._agent.defer(seconds)
+    def _lost(self, e):
+        log("error", "swap: %s" % e)
+        if self.life.record["phase"] == "trial":
+            self.life.again(e.reason, "download")
+        rSignalSync("device:update:failed", e)
+        try:
+            self.place.save_now({"of": ""})
+            self.pair.save_now(self.life.record)
+        except OSError as e:
+            log("error", "record: %r" % e)
+        self.wake()
+
+    async def _finish(self, doing):
+        """Linux: the script has the last word."""
+        try:
+            goes_on = await doing
+        except UpdateError as e:
+            return self._lost(e)
+        self.life.record["update"].pop("script", None)
+        if goes_on:
+            self.life.confirmed()
+        await self.pair.save(self.life.record)
+        if goes_on:
+            rSignal("device:confirmed", self.version)
+            self.wake()
+        else:
+            self.board.reset()

@@ -59,9 +59,11 @@ class Update:
             self._to("download")
             record["attempt"] = 1
             record["slots"].pop(slot, None)
-            record["update"] = dict(offer, slot=slot)
+            record["update"] = dict(offer)
             self.report("downloading")
-        record["update"].update(url=offer["url"], ours=offer["ours"])
+        elif record["phase"] != "download":  # staged in a slot that has changed since
+            self._to("download")
+        record["update"].update(slot=slot, ours=offer["ours"])
 
     def drop(self, reason):
         """What is in work is given up without a fault of its own."""
@@ -88,8 +90,10 @@ class Update:
         self.report("applied")
 
     def again(self, reason, to="staged"):
-        """This attempt is lost; another one begins at `to`, or none is left and the update is remembered as failed."""
-        if self.record["phase"] == "trial":
+        """This attempt is lost; another one begins at `to` (`staged` after a trial that was rolled back, `download` when
+        the image itself is in doubt), or none is left and the update is remembered as failed.
+        """
+        if to == "staged":
             self.report("rolled_back", reason)
         if self.record["attempt"] >= self.attempts:
             self.fail(reason)
