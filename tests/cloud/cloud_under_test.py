@@ -1,0 +1,121 @@
+"""A device cloud whose clock, randomness and every step are in the test's hands; real images; the command line."""
+
+import hashlib
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.publish import new_product, publish
+
+ROOT = Path(__file__).parent.parent.parent
+PRODUCT = "PRODUCT7"
+ENV = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "lib"), str(ROOT / "tools")]), COLUMNS="200")
+COMMAND = [sys.executable, "-c", "from ioto_tools.cli import main; main()"]
+
+
+def esp_image(text=b"a", data_bytes=1000, chip=0):
+    """An application image as the bootloader wants it: one segment, checksum, SHA-256 (layout: lib/ioto/image.py)."""
+    description = struct.pack("<II", 0xABCD5432, 0) + bytes(136) + hashlib.sha256(text).digest() + bytes(80)
+    data = description + (text * data_bytes)[: data_bytes // 4 * 4]
+    header = struct.pack("<BBBBI", 0xE9, 1, 2, 0x20, 0x40080000) + b"\xee\0\0\0" + struct.pack("<H", chip) + bytes(9) + b"\1"
+    body = header + struct.pack("<II", 0x3F400020, len(data)) + data
+    checksum = 0xEF
+    for byte in data:
+        checksum ^= byte
+    body += bytes(15 - len(body) % 16) + bytes([checksum])
+    return body + hashlib.sha256(body).digest()
+
+
+class Reply:
+    def __init__(self, status, headers, chunks):
+        self.status = status
+        self.headers = {name.decode(): value.decode() for name, value in headers}
+        self.chunks = chunks
+        self.body = b"".join(chunks)
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def call(app, method, path, headers=None, body=b"", pieces=None):
+    """One request through the ASGI application, stepped without an event loop: it may wait for nothing but us.
+
+    The body comes in `pieces` (any iterable of bytes) if given; a piece that is None: the client hangs up.
+    """
+    pieces = iter(pieces if pieces is not None else [body])
+    sent = []
+
+    async def receive():
+        piece = next(pieces, b"")
+        if piece is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": method,
+        "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "headers": [(b"host", b"cloud.test:8080")] + [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()],
+        "server": ("cloud.test", 8080), "client": ("device.test", 5000),
+    }  # fmt: skip
+    steps = app(scope, receive, send)
+    try:
+        steps.send(None)
+    except StopIteration:
+        pass
+    else:
+        steps.close()
+        raise AssertionError("the application waits for something else than receive and send")
+    start = sent[0]
+    return Reply(start["status"], start["headers"], [m.get("body", b"") for m in sent[1:]])
+
+
+class Cloud:
+    """A cloud in `folder` with one product, its clock and randomness under the test's control."""
+
+    def __init__(self, folder, **options):
+        self.now_s = 1_800_000_000
+        self.drawn = 0
+        options = {"public_url": "https://updates.test", "threads": False, **options}
+        self.app = create_app(folder / "site", clock=lambda: self.now_s, random_bytes=self.random, **options)
+        self.site = self.app.state.site
+        self.folder = folder
+        new_product(self.site, "thermo", PRODUCT)
+
+    def random(self, n):
+        self.drawn += 1
+        return hashlib.shake_128(b"%d" % self.drawn).digest(n)
+
+    def publish(self, version, image=None, enabled=True, product="thermo"):
+        path = self.folder / "image.bin"
+        path.write_bytes(esp_image(version.encode()) if image is None else image)
+        return publish(self.site, path, product, version, enabled=enabled)[0]
+
+    def post(self, path, fields, authorization=None):
+        body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+        headers = {"Content-Type": "application/json"}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        return call(self.app, "POST", path, headers, body)
+
+    def register(self, id, product=PRODUCT, **properties):
+        return self.post("/device/register", {"id": id, "created": "2026-01-01T00:00:00Z", **properties}, "bearer " + product)
+
+    def check_in(self, id, token, version, **properties):
+        fields = {"id": id, "product": PRODUCT, "version": version, **properties}
+        return self.post("/tok/provision/update", fields, "bearer " + token)
+
+    def report(self, id, token, update, success=True, **fields):
+        return self.post("/tok/provision/updateReport", {"id": id, "update": update, "success": success, **fields}, "bearer " + token)
+
+    def device(self, id="D1"):
+        """Registers and returns the token."""
+        return self.register(id).json()["token"]
+
+    def close(self):
+        self.site.close()

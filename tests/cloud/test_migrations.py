@@ -1,0 +1,82 @@
+"""The migrations make exactly tables.py, go up and down, and run once whoever comes first."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from ioto_tools.cloud import fleet, migrate
+from ioto_tools.cloud.publish import new_product
+from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.tables import metadata
+
+
+def names(conn):
+    return set(sa.inspect(conn).get_table_names()) - {"alembic_version"}
+
+
+def test_up_makes_what_the_tables_say(tmp_path):
+    site = Site(tmp_path / "site", make=True)
+    with site.database.read() as conn:
+        assert compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata) == []
+        assert names(conn) == set(metadata.tables)
+    site.close()
+
+
+def test_up_and_down_through_every_revision(tmp_path):
+    folder = Path(migrate.__file__).parent / "migrations" / "versions"
+    revisions = sorted(path.name.split("_")[0] for path in folder.glob("*.py"))
+    assert revisions[-1] == migrate.LATEST
+    site = Site(tmp_path / "site", make=True)
+    for target in revisions[::-1][1:] + ["base"] + revisions + ["base", migrate.LATEST]:
+        with site.database.write() as conn:
+            migrate.to(conn, target)
+            assert migrate.revision(conn) == (None if target == "base" else target)
+            assert target != "base" or names(conn) == set()
+    new_product(site, "thermo")
+    site.close()
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path):
+    site = Site(tmp_path / "site", make=True)
+    with site.database.write() as conn:
+        migrate.to(conn, "base")
+        conn.exec_driver_sql("CREATE TABLE tokens (in_the_way INTEGER)")
+    with pytest.raises(sa.exc.OperationalError), site.database.write() as conn:
+        migrate.up(conn)
+    with site.database.read() as conn:
+        assert names(conn) == {"tokens"} and migrate.revision(conn) is None
+    site.close()
+
+
+def test_a_newer_database_is_refused(tmp_path):
+    site = Site(tmp_path / "site", make=True)
+    with site.database.write() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    site.close()
+    with pytest.raises(CloudError, match="newer ioto-tools"):
+        Site(tmp_path / "site")
+
+
+def _make(folder, number):
+    site = Site(folder, make=True)
+    new_product(site, "product%d" % number)
+    site.close()
+
+
+def test_many_processes_make_the_same_site_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for round in range(3):
+        folder = tmp_path / str(round)
+        processes = [context.Process(target=_make, args=(folder, number)) for number in range(6)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(30)
+        assert [process.exitcode for process in processes] == [0] * 6
+        site = Site(folder)
+        assert len(fleet.products(site)) == 6
+        site.close()

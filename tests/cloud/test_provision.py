@@ -1,0 +1,153 @@
+"""Registration, tokens, and what the cloud knows of a device afterwards."""
+
+import sqlite3
+
+import pytest
+from cloud_under_test import PRODUCT, Cloud, call
+from ioto_tools.cloud import fleet
+from ioto_tools.cloud.refusal import CloudError
+
+FORGET = b"Authentication failed"
+GONE = b"Cannot find device"
+
+
+def test_registration_gives_api_and_token(cloud):
+    reply = cloud.register("D1", model="x1")
+    found = reply.json()
+    assert reply.status == 200 and found["registered"] is True and found["api"] == "https://updates.test"
+    assert len(found) >= 2 and len(found["token"]) == 40
+    assert cloud.check_in("D1", found["token"], "1.0.0").json() == {}
+    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "product": PRODUCT, "version": "1.0.0"}
+
+
+def test_the_token_is_nowhere_in_the_folder(cloud):
+    token = cloud.device()
+    cloud.check_in("D1", token, "1.0.0")
+    kept = b"".join(path.read_bytes() for path in cloud.site.data.rglob("*") if path.is_file())
+    assert token.encode() not in kept and b"D1" in kept
+
+
+def test_a_token_is_for_one_device_only(cloud):
+    one, two = cloud.device("D1"), cloud.device("D2")
+    update = cloud.publish("2.0.0")["id"]
+    for id, token in (("D1", two), ("D2", one), ("D3", one), ("D1", one[:-1]), ("D1", one + "x"), ("D1", one.swapcase())):
+        for reply in (cloud.check_in(id, token, "1.0.0"), cloud.report(id, token, update)):
+            assert reply.status == 401 and reply.body == FORGET, id
+            assert reply.headers["content-type"].startswith("text/plain")
+    assert all(device["checkins"] == 0 and device["update"] is None for device in fleet.devices(cloud.site))
+
+
+def test_registered_again_the_first_use_of_the_new_token_ends_the_old(cloud):
+    first = cloud.device()
+    assert cloud.check_in("D1", first, "1.0.0").status == 200
+    lost = cloud.device()  # the answer never reached the board
+    assert cloud.check_in("D1", first, "1.0.0").status == 200
+    second = cloud.device()
+    assert cloud.check_in("D1", lost, "1.0.0").body == FORGET  # superseded before it was used
+    assert cloud.check_in("D1", first, "1.0.0").status == 200
+    assert cloud.check_in("D1", second, "1.0.0").status == 200
+    assert cloud.check_in("D1", first, "1.0.0").body == FORGET
+    assert cloud.check_in("D1", second, "1.0.0").status == 200
+    assert fleet.device(cloud.site, "D1")["registrations"] == 3
+
+
+def test_a_removed_device_is_told_so_and_can_come_back(cloud):
+    token = cloud.device()
+    update = cloud.publish("2.0.0")["id"]
+    cloud.report("D1", token, update, state="confirmed")
+    fleet.remove(cloud.site, "D1")
+    for reply in (cloud.check_in("D1", token, "1.0.0"), cloud.report("D1", token, update)):
+        assert reply.status == 404 and reply.body == GONE
+    assert fleet.devices(cloud.site) == [] and fleet.device(cloud.site, "D1")["removed"]
+    again = cloud.device()
+    assert cloud.check_in("D1", again, "1.0.0").status == 200
+    assert cloud.check_in("D1", token, "1.0.0").body == FORGET
+    assert fleet.device(cloud.site, "D1")["updates"][0]["state"] == "confirmed"
+
+
+def test_another_product_takes_a_device_only_after_its_removal(cloud):
+    from ioto_tools.cloud.publish import new_product
+
+    new_product(cloud.site, "other", "OTHER")
+    token = cloud.device()
+    refused = cloud.register("D1", "OTHER")
+    assert refused.status == 409 and "D1" in refused.json()["error"]
+    assert cloud.check_in("D1", token, "1.0.0").status == 200
+    fleet.remove(cloud.site, "D1")
+    assert cloud.register("D1", "OTHER").status == 200
+    assert fleet.device(cloud.site, "D1")["product"] == "other"
+
+
+def test_ids_with_anything_printable_in_them(cloud):
+    ids = ("aa:bb:cc:dd:ee:ff", "küche 3", "'; DROP TABLE devices; --", "[red]x[/red]", "%s%n", "..", "/etc/passwd", "日本", "\\", '"', "x" * 128)
+    for id in ids:
+        assert cloud.check_in(id, cloud.device(id), "1.0.0").status == 200, id
+    assert {device["id"] for device in fleet.devices(cloud.site)} == set(ids)
+
+
+def test_a_version_that_is_none_is_kept_and_told(cloud):
+    token = cloud.device()
+    cloud.publish("2.0.0")
+    for version in ("1.0", "latest", "v1.0.0", "1.0.0.0"):
+        reply = cloud.check_in("D1", token, version)
+        assert reply.status == 200 and "url" not in reply.json() and version in reply.json()["warning"]
+        assert fleet.device(cloud.site, "D1")["version"] == version
+
+
+def test_the_offer_to_the_letter(cloud):
+    """Strangers look for `"key":` without a space and for these four fields; `size` is ours."""
+    release = cloud.publish("1.2.0-rc.1+b7")
+    reply = cloud.check_in("D1", cloud.device(), "1.1.0")
+    assert reply.body.decode() == '{"url":"https://updates.test/image/%s","checksum":"%s","update":"%s","version":"1.2.0-rc.1+b7","size":%d}' % (
+        release["id"], release["checksum"], release["id"], release["size"])  # fmt: skip
+    assert reply.headers["content-type"] == "application/json"
+
+
+def test_urls_are_right_with_and_without_a_public_url(tmp_path):
+    for given, wanted in ((None, "http://cloud.test:8080"), ("https://a.test/", "https://a.test"), ("https://a.test/ota", "https://a.test/ota")):
+        cloud = Cloud(tmp_path / str(wanted.count("/")) / wanted[-3:], public_url=given)
+        release = cloud.publish("2.0.0")
+        reply = cloud.register("D1").json()
+        assert reply["api"] == wanted
+        offer = cloud.check_in("D1", reply["token"], "1.0.0").json()
+        assert offer["url"] == wanted + "/image/" + release["id"]
+        cloud.close()
+    for bad in ("updates.test", "ftp://x", "https://x?y=1", "https://x#y"):
+        with pytest.raises(CloudError):
+            Cloud(tmp_path / "bad", public_url=bad)
+
+
+def test_the_same_clock_and_randomness_give_the_same_bytes(tmp_path):
+    def story(folder):
+        cloud = Cloud(folder)
+        cloud.publish("2.0.0")
+        token = cloud.device()
+        replies = [cloud.register("D2"), cloud.check_in("D1", token, "1.0.0"), cloud.check_in("D1", "x", "1.0.0")]
+        cloud.close()
+        return token, [(r.status, r.headers, r.body) for r in replies]
+
+    assert story(tmp_path / "a") == story(tmp_path / "b")
+
+
+def test_a_database_that_cannot_be_written_is_503_and_nobody_forgets(cloud):
+    token = cloud.device()
+    update = cloud.publish("2.0.0")["id"]
+    with cloud.site.database.engine.connect() as conn:
+        conn.exec_driver_sql("PRAGMA busy_timeout=0")  # the pool hands this connection out next
+        conn.rollback()
+    other = sqlite3.connect(cloud.site.data / "cloud.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        for reply in (cloud.check_in("D1", token, "1.0.0"), cloud.report("D1", token, update), cloud.register("D2")):
+            assert reply.status == 503 and reply.headers["retry-after"] == "30", reply.body
+            assert FORGET not in reply.body and GONE not in reply.body
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert cloud.check_in("D1", token, "1.0.0").status == 200
+    assert fleet.devices(cloud.site)[0]["checkins"] == 1
+
+
+def test_a_client_that_hangs_up_in_its_body_changes_nothing(cloud):
+    reply = call(cloud.app, "POST", "/device/register", {"Authorization": PRODUCT}, pieces=[b'{"id": "D1"', None])
+    assert reply.status == 400 and fleet.devices(cloud.site) == []

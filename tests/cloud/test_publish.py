@@ -1,0 +1,214 @@
+"""Publishing: what is refused, that nothing of it stays, and power cuts in the shape of kill -9 at every line."""
+
+import itertools
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from cloud_under_test import Cloud, call, esp_image
+from ioto_tools.cloud import fleet
+from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.store import CHUNK_BYTES
+
+
+def files_of(site):
+    return sorted(str(p.relative_to(site.data)) for p in site.images.folder.rglob("*") if p.is_file())
+
+
+def spoilt():
+    """(what, bytes, a word of the reason)."""
+    good = esp_image(b"good", 5000)
+    yield "empty", b"", "empty"
+    yield "text", b"print('hello')\n" * 100, "image_magic"
+    yield "short", good[:200], "image_malformed"
+    yield "merged, ESP32", b"\xff" * 0x1000 + good, "image_merged"
+    yield "merged, ESP32-S3", good[:24] + b"\x00\x10\x08\x40" + good[28:32] + bytes(4) + good[36:], "image_m"
+    yield "no description", good[:32] + bytes(4) + good[36:], "image_malformed"
+    yield "padded", good + b"\xff" * 16, "image_malformed"
+    yield "one byte more", good + b"\0", "image_malformed"
+    for cut in (1, 16, 32, 33, 1000):
+        yield "cut by %d" % cut, good[:-cut], "image_malformed"
+    for at in (40, 300, 4000, len(good) - 40, len(good) - 1):
+        yield "a bit of byte %d" % at, good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :], "SHA-256"
+
+
+@pytest.mark.parametrize("what, image, word", list(spoilt()), ids=[what for what, _, _ in spoilt()])
+def test_spoilt_images_are_refused_and_leave_nothing(cloud, what, image, word):
+    with pytest.raises(CloudError) as refused:
+        cloud.publish("1.0.0", image)
+    assert word in str(refused.value) and "image.bin" in str(refused.value)
+    assert files_of(cloud.site) == [] and fleet.updates(cloud.site) == []
+
+
+def test_any_file_takes_what_is_no_application(cloud):
+    path = cloud.folder / "root.tar"
+    path.write_bytes(b"linux" * 1000)
+    made, new = publish(cloud.site, path, "thermo", "1.0.0", any_file=True)
+    assert new and call(cloud.app, "GET", "/image/" + made["id"]).body == path.read_bytes()
+    path.write_bytes(b"")
+    with pytest.raises(CloudError, match="empty"):
+        publish(cloud.site, path, "thermo", "1.0.1", any_file=True)
+
+
+def test_sizes_around_a_chunk(cloud):
+    for number, size in enumerate((1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES)):
+        path = cloud.folder / "file"
+        path.write_bytes(bytes([number]) * size)
+        seen = []
+        made, new = publish(cloud.site, path, "thermo", "1.0.%d" % number, any_file=True, progress=seen.append)
+        assert made["size"] == sum(seen) == size and max(seen) <= CHUNK_BYTES
+        assert call(cloud.app, "GET", "/image/" + made["id"]).body == path.read_bytes()
+
+
+def test_versions_that_are_refused(cloud):
+    for version in ("", "1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0 ", "latest"):
+        with pytest.raises(CloudError, match="SemVer"):
+            cloud.publish(version)
+    with pytest.raises(CloudError, match="ioto product new"):
+        cloud.publish("1.0.0", product="nobody")
+    with pytest.raises(CloudError, match="no-such-file"):
+        publish(cloud.site, cloud.folder / "no-such-file", "thermo", "1.0.0")
+
+
+def test_a_version_never_changes(cloud):
+    first, other = esp_image(b"first"), esp_image(b"other")
+    made = cloud.publish("1.0.0", first)
+    for version, image in itertools.product(("1.0.0", "1.0.0+build", "1.0.0+other"), (first, other)):
+        if (version, image) == ("1.0.0", first):
+            assert cloud.publish(version, image)["id"] == made["id"]
+            continue
+        with pytest.raises(CloudError, match="never changes"):
+            cloud.publish(version, image)
+    assert [update["version"] for update in fleet.updates(cloud.site)] == ["1.0.0"]
+    assert len(files_of(cloud.site)) == 1
+    cloud.publish("1.0.1", first)  # the same content under two versions is one file
+    assert len(files_of(cloud.site)) == 1
+
+
+def test_products_are_refused_twice_and_misspelt(cloud):
+    for name, id in (("thermo", None), ("other", "PRODUCT7"), ("", None), ("a b", None), ("ü", None), ("x", "y z"), ("x" * 65, None)):
+        with pytest.raises(CloudError, match="product"):
+            new_product(cloud.site, name, id)
+    assert [product["name"] for product in fleet.products(cloud.site)] == ["thermo"]
+
+
+def in_child(work, lines, kind=signal.SIGKILL):
+    """Run work() in a forked process that gets the signal `kind` before its `lines`-th line inside ioto_tools.cloud.
+
+    True if it got that far.
+    """
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1] != 0
+    left = [lines]
+    folder = str(Path(sys.modules[Site.__module__].__file__).parent)
+
+    def trace(frame, event, arg):
+        if not frame.f_code.co_filename.startswith(folder):
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), kind)
+        return trace
+
+    status = 1
+    try:
+        sys.settrace(trace)
+        work()
+        status = 0
+    finally:
+        sys.settrace(None)
+        os._exit(status)
+
+
+def test_kill_at_every_line_of_a_publish(tmp_path):
+    cloud = Cloud(tmp_path / "template")
+    old = cloud.publish("1.0.0", esp_image(b"old"))
+    token = cloud.device()
+    cloud.close()
+    image = tmp_path / "new.bin"
+    image.write_bytes(esp_image(b"new", 3000))
+    kills, visible = 0, 0
+    for lines in itertools.count(1):
+        folder = tmp_path / "site"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "template" / "site", folder)
+        if not in_child(lambda: publish(Site(folder), image, "thermo", "2.0.0"), lines):
+            break
+        kills += 1
+        visible += whole_or_nothing(folder, token, image.read_bytes(), old, "killed before line %d" % lines)
+    assert kills > 100 and 0 < visible < kills
+
+
+def whole_or_nothing(folder, token, image, old, when):
+    """After the kill: the update is there and whole, or not at all; and publishing it works."""
+    from ioto_tools.cloud.app import create_app
+    from ioto_tools.cloud import provision
+
+    app = create_app(folder, "https://updates.test", threads=False)
+    site = app.state.site
+    try:
+        found = fleet.updates(site)
+        offer = provision.check_in(site, token, {"id": "D1", "version": "0.1.0"}, "")
+        if len(found) == 2:
+            assert offer["version"] == "2.0.0", when
+            assert call(app, "GET", "/image/" + offer["update"]).body == image, when
+        else:
+            assert offer["update"] == old["id"] and [update["update"] for update in found] == [old["id"]], when
+        made, _ = publish(site, folder.parent / "new.bin", "thermo", "2.0.0")
+        assert call(app, "GET", "/image/" + made["id"]).body == image, when
+        return len(found) == 2
+    finally:
+        site.close()
+
+
+@pytest.mark.parametrize("kind", (signal.SIGKILL, signal.SIGINT), ids=("kill -9", "Ctrl-C"))
+def test_a_site_is_not_half_made(tmp_path, kind):
+    """Making a site and its first product, ended at every line of ours: the same command again succeeds."""
+
+    def make():
+        site = Site(tmp_path / "site", make=True)
+        new_product(site, "thermo", "P")
+
+    ended = 0
+    for lines in itertools.count(1, 3 if kind == signal.SIGKILL else 7):
+        shutil.rmtree(tmp_path / "site", ignore_errors=True)
+        if not in_child(make, lines, kind):
+            break
+        ended += 1
+        site = Site(tmp_path / "site", make=True)
+        if not fleet.products(site):
+            new_product(site, "thermo", "P")
+        assert [product["id"] for product in fleet.products(site)] == ["P"], lines
+        site.close()
+    assert ended > 5
+
+
+def test_a_strange_folder_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(CloudError, match="--data"):
+        Site(tmp_path, make=True)
+    with pytest.raises(CloudError, match="--data"):
+        Site(tmp_path / "nothing")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "cloud.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(CloudError, match="cloud.db"):
+        Site(tmp_path / "site")
+
+
+def test_what_a_killed_publisher_left_is_swept_after_a_day(cloud):
+    folder = cloud.site.images.folder
+    folder.mkdir(exist_ok=True)
+    young, old = folder / ".incoming-1-a", folder / ".incoming-1-b"
+    young.write_bytes(b"x")
+    old.write_bytes(b"x")
+    os.utime(old, (1_000_000, 1_000_000))
+    cloud.publish("1.0.0")
+    assert young.exists() and not old.exists()

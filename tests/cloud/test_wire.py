@@ -1,0 +1,168 @@
+"""Bad input of every kind: refused with a text that names the field, never a fault, never one of the two special texts."""
+
+import itertools
+import json
+
+from cloud_under_test import PRODUCT, call
+from ioto_tools.cloud import wire
+from ioto_tools.cloud.refusal import Refusal
+
+SPECIAL = (b"Authentication failed", b"Cannot find device")
+PATHS = ("/device/register", "/tok/provision/update", "/tok/provision/updateReport")
+
+MALFORMED = (
+    b"", b" ", b"null", b"true", b"17", b'"text"', b"[]", b'[{"id": "D1"}]', b"{", b"}", b"{}}", b'{"id"}', b"{'id': 'D1'}",
+    b'{"id": "D1"', b"\xff\xfe{}", b'{"id": "\xff"}', '{"id": "D1"}'.encode("utf-16"), b'{"id": NaN}', b'{"id": Infinity}',
+    b'{"id": "D1", "x": 1e999}', b'{"id": "D1", "x": -1e999}', b'{"id": "D1", "x": 01}', b'{"id": "D1",,}', b"id=D1",
+    b'{"id": "D1", "x": ' + b"9" * 5000 + b"}", b"[" * 16000, b'{"a":' * 3000, b"<html></html>", b'{"a": "' + b"x" * 20000,
+)  # fmt: skip
+
+
+def test_malformed_bodies(cloud):
+    token = cloud.device()
+    for path, body in itertools.product(PATHS, MALFORMED):
+        bearer = PRODUCT if "register" in path else token
+        reply = cloud.post(path, body, "bearer " + bearer)
+        assert reply.status in (400, 413), (path, body[:40], reply.status)
+        assert reply.json()["error"].startswith("body: "), (path, body[:40])
+
+
+WRONG = (None, 1, 1.5, True, False, [], {}, ["D1"], {"id": "D1"}, "", " D1", "D1\n", "\x00", "\x1b[31m", "\ud800", "x" * 129)
+
+
+def test_every_field_with_every_wrong_value(cloud):
+    token = cloud.device()
+    cloud.check_in("D1", token, "1.0.0")  # used: registering again does not end it
+    update = cloud.publish("2.0.0")["id"]
+    good = {
+        PATHS[0]: ({"id": "D1"}, ("id",)),
+        PATHS[1]: ({"id": "D1", "version": "1.0.0", "product": PRODUCT}, ("id", "version", "product")),
+        PATHS[2]: ({"id": "D1", "update": update, "success": True, "state": "staged", "attempt": 1, "version": "1.0.0"},
+                   ("id", "update", "success", "state", "attempt", "version")),
+    }  # fmt: skip
+    optional = {"product", "state", "version", "attempt"}
+    for path, (fields, names) in good.items():
+        bearer = PRODUCT if "register" in path else token
+        assert cloud.post(path, fields, bearer).status == 200
+        for name, value in itertools.product(names, WRONG):
+            if name == "success" and isinstance(value, bool) or name == "attempt" and value == 1 and value is not True:
+                continue
+            if name in optional and value in (None, "") and (name, path) != ("version", PATHS[1]) and name != "attempt":
+                continue  # as good as absent
+            reply = cloud.post(path, {**fields, name: value}, bearer)
+            assert reply.status == 400 and reply.json()["error"].startswith(name + ": "), (path, name, value, reply.body)
+        for name in set(names) - optional | ({"version"} if path == PATHS[1] else set()):
+            reply = cloud.post(path, {k: v for k, v in fields.items() if k != name}, bearer)
+            assert reply.status == 400 and reply.json()["error"].startswith(name), (path, name)
+
+
+def test_attempts_and_states():
+    fields = {"id": "D1", "update": "U", "success": True}
+    for attempt in range(-3, wire.ATTEMPTS + 5):
+        for shown in (attempt, str(attempt)):
+            try:
+                assert wire.report({**fields, "attempt": shown}).attempt == attempt
+                assert 0 <= attempt <= wire.ATTEMPTS
+            except Refusal as e:
+                assert e.status == 400 and not 0 <= attempt <= wire.ATTEMPTS, shown
+    for state in wire.STATES:
+        assert wire.report({**fields, "state": state}).state == state
+        for spoilt in (state.upper(), state + "x", state[:-1]):
+            try:
+                wire.report({**fields, "state": spoilt})
+                raise AssertionError(spoilt)
+            except Refusal as e:
+                assert all(known in e.error for known in wire.STATES)
+
+
+def test_success_without_state_is_an_outcome():
+    for value, success in ((True, True), (False, False), ("true", True), ("false", False), ("True", True), ("FALSE", False)):
+        report = wire.report({"id": "D1", "update": "U", "success": value})
+        assert (report.success, report.state, report.attempt) == (success, "confirmed" if success else "failed", 0)
+
+
+def test_a_long_or_ugly_reason_is_kept_in_part():
+    fields = {"id": "D1", "update": "U", "success": False}
+    assert wire.report({**fields, "reason": "x" * 999}).reason == "x" * wire.REASON_LENGTH
+    assert wire.report({**fields, "reason": "a\x1b[2Jb\nc"}).reason == "a?[2Jb?c"
+    assert wire.report({**fields, "reason": None}).reason == ""
+
+
+def test_body_limit_to_the_byte(cloud):
+    token = cloud.device()
+    for over in (-1, 0, 1):
+        body = b'{"id": "D1", "version": "1.0.0", "fill": ""}'
+        body = body.replace(b'""', b'"%s"' % (b"x" * (wire.BODY_BYTES + over - len(body))))
+        assert len(body) == wire.BODY_BYTES + over
+        reply = cloud.post(PATHS[1], body, token)
+        assert reply.status == (413 if over > 0 else 200), over
+
+
+def test_an_endless_body_is_read_no_further_than_the_limit(cloud):
+    def endless():
+        for n in range(1000):
+            read.append(n)
+            yield b"x" * 1024
+
+    read = []
+    reply = call(cloud.app, "POST", PATHS[0], {"Authorization": PRODUCT}, pieces=endless())
+    assert reply.status == 413 and len(read) == wire.BODY_BYTES // 1024 + 1
+
+
+def test_body_in_pieces(cloud):
+    body = json.dumps({"id": "D1", "name": "Grün"}, ensure_ascii=False).encode()
+    for cut in range(len(body) + 1):
+        reply = call(cloud.app, "POST", PATHS[0], {"Authorization": PRODUCT}, pieces=[p for p in (body[:cut], body[cut:]) if p])
+        assert reply.status == 200, cut
+
+
+def test_depth_limit():
+    for depth in range(1, 40):
+        for opening, closing in (("[", "]"), ('{"a":', "}")):
+            inner = depth - 1
+            text = '{"x":' + opening * inner + "1" + closing * inner + "}"
+            try:
+                wire.parse(text.encode())
+                assert depth <= wire.DEPTH, depth
+            except Refusal as e:
+                assert depth > wire.DEPTH and e.status == 400, depth
+
+
+def test_last_comma_of_older_updaters():
+    for text in ('{"id":"D1",}', '{"id":"D1",\n}\n', '{ "id" : "D1" , }  '):
+        assert wire.parse(text.encode()) == {"id": "D1"}
+    for text in ('{,}', '{"id":"D1",,}', '{"a":[1,],"id":"D1"}'):
+        try:
+            raise AssertionError(wire.parse(text.encode()))
+        except Refusal:
+            pass
+
+
+def test_authorization_headers():
+    for spelling in ("".join(s) for s in itertools.product(*((c, c.upper()) for c in "bearer"))):
+        for space in (" ", "  ", "\t"):
+            assert wire.token(spelling + space + "TOKEN-_=1") == "TOKEN-_=1"
+    for bare in ("TOKEN", "  TOKEN ", "bearerTOKEN", "Bearer-", "a" * 512):
+        assert wire.token(bare) == bare.strip()
+    for header in (None, "", " ", "bearer", "BEARER ", "Basic dXNlcg== x", "bearer A B", "a" * 513, "bearer bearer TOKEN"):
+        try:
+            raise AssertionError((header, wire.token(header)))
+        except Refusal as e:
+            assert e.status == 401 and e.error.encode() not in SPECIAL
+
+
+def test_no_refusal_says_the_special_texts_by_accident(cloud):
+    """Without a header, on unknown paths, with other methods, with wrong products: a fleet must not forget itself."""
+    token = cloud.device()
+    cloud.publish("1.0.0")
+    fields = {"id": "D1", "version": "1.0.0", "update": "U", "success": True}
+    replies = [cloud.post(path, body, header)
+               for path in PATHS + ("/", "/tok/provision/updates", "/nothing")
+               for header in (None, "", "bearer")
+               for body in (fields, b"", b"[]", {})]  # fmt: skip
+    replies += [cloud.post(PATHS[0], fields, header) for header in ("bearer NOPE", "NOPE", "bearer thermo", token)]
+    replies += [call(cloud.app, method, path) for path in PATHS for method in ("GET", "PUT", "DELETE", "HEAD", "OPTIONS")]
+    replies += [cloud.post(PATHS[1], {**fields, "product": "NOPE"}, token)]
+    for reply in replies:
+        assert reply.status in (400, 401, 403, 404, 405), reply.status
+        assert not any(text in reply.body for text in SPECIAL), reply.body

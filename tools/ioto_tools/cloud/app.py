@@ -1,0 +1,84 @@
+"""The ASGI application: routes, errors as JSON, nothing that knows SQL or SemVer.
+
+create_app() serves under uvicorn, and in tests as a plain ASGI callable. With `threads=False` nothing waits for anything
+but `receive` and `send`: such an application can be stepped without an event loop, in simulated time.
+"""
+
+import os
+import time
+
+import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from . import routes
+from .refusal import CloudError, Refusal
+from .site import Site
+
+RETRY_AFTER_S = 30
+
+
+def create_app(data_dir, public_url=None, *, clock=time.time, random_bytes=os.urandom, threads=True):
+    """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
+
+    `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
+    `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
+    """
+    app = Starlette(
+        routes=[
+            Route("/device/register", routes.register, methods=["POST"]),
+            Route("/tok/provision/update", routes.check_in, methods=["POST"]),
+            Route("/tok/provision/updateReport", routes.report, methods=["POST"]),
+            Route("/image/{update}", routes.image, methods=["GET"]),
+        ],
+        exception_handlers={
+            Refusal: _refused,
+            HTTPException: _http_error,
+            ClientDisconnect: _gone,
+            sa.exc.OperationalError: _unavailable,
+            OSError: _unavailable,
+            Exception: _broken,
+        },
+    )
+    app.state.public_url = _public_url(public_url)
+    app.state.run = run_in_threadpool if threads else _run_here
+    app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes)
+    return app
+
+
+def _public_url(text):
+    if text is not None and (not text.startswith(("http://", "https://")) or "?" in text or "#" in text):
+        raise CloudError("public URL %s: wanted: http:// or https://, a host, perhaps a path" % text)
+    return text.rstrip("/") if text else None
+
+
+async def _run_here(function, *arguments):
+    return function(*arguments)
+
+
+async def _refused(request, refusal):
+    if refusal.bare:
+        return PlainTextResponse(refusal.error, refusal.status)
+    return JSONResponse({"error": refusal.error}, refusal.status)
+
+
+async def _http_error(request, error):
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _gone(request, error):
+    return Response(status_code=400)  # nobody reads it
+
+
+async def _unavailable(request, error):
+    # A full disk, a database that is held by another: never one of the texts that make a device forget itself.
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return JSONResponse({"error": "the cloud cannot answer now"}, 503, headers)
+
+
+async def _broken(request, error):
+    return JSONResponse({"error": "the cloud has a fault; its log says more"}, 500)

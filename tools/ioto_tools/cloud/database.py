@@ -1,0 +1,199 @@
+"""The only module that speaks SQL. Transactions, and one function for each question or change; rows come out as dicts.
+
+SQLite in WAL mode: readers never wait, writers wait for each other (`BEGIN IMMEDIATE`, so that none fails half way), and
+a write is on the disk before it is answered (`synchronous=FULL`).
+"""
+
+import threading
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from . import migrate
+from .tables import devices, products, releases, reports, tokens
+
+BUSY_MS = 5000  # how long a writer waits for one in another process
+
+
+class Database:
+    """The database in the file `path`, brought to the newest tables. Any thread may use it."""
+
+    def __init__(self, path):
+        self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+        sa.event.listen(self.engine, "connect", _connected)
+        sa.event.listen(self.engine, "begin", _begin)
+        self._writing = threading.Lock()  # fairer than SQLite's own polling
+        with self.read() as conn:
+            current = migrate.revision(conn) == migrate.LATEST
+        if not current:
+            with self.write() as conn:
+                migrate.up(conn)
+
+    @contextmanager
+    def read(self):
+        with self.engine.connect() as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def write(self):
+        """A transaction that nobody else writes in; rolled back when the block raises."""
+        with self._writing, self.engine.connect().execution_options(write=True) as conn, conn.begin():
+            yield conn
+
+    def close(self):
+        self.engine.dispose()
+
+
+def _connected(connection, record):
+    connection.isolation_level = None  # transactions are ours to begin
+    connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(conn):
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("write") else "BEGIN")
+
+
+def _rows(found):
+    return [dict(row) for row in found.mappings()]
+
+
+def _row(found):
+    row = found.mappings().first()
+    return dict(row) if row else None
+
+
+# ---- products
+
+
+def add_product(conn, id, name, now_s):
+    conn.execute(products.insert().values(id=id, name=name, created_s=now_s))
+
+
+def product(conn, word):
+    """The product with this id or name, or None."""
+    found = sa.select(products).where(sa.or_(products.c.id == word, products.c.name == word))
+    return _row(conn.execute(found.order_by(products.c.id != word)))
+
+
+def product_by_id(conn, id):
+    return _row(conn.execute(sa.select(products).where(products.c.id == id)))
+
+
+def all_products(conn):
+    """Every product with the number of its `devices` and `updates`, by name."""
+    count = sa.func.count()
+    here = sa.select(count).where(devices.c.product == products.c.id, devices.c.removed_s.is_(None)).scalar_subquery()
+    published = sa.select(count).where(releases.c.product == products.c.id).scalar_subquery()
+    return _rows(conn.execute(sa.select(products, here.label("devices"), published.label("updates")).order_by(products.c.name)))
+
+
+# ---- releases
+
+
+def add_release(conn, release):
+    conn.execute(releases.insert().values(release))
+
+
+def releases_of(conn, product):
+    return _rows(conn.execute(sa.select(releases).where(releases.c.product == product)))
+
+
+def release(conn, id):
+    return _row(conn.execute(sa.select(releases).where(releases.c.id == id)))
+
+
+def release_by_version(conn, product, precedence):
+    return _row(conn.execute(sa.select(releases).where(releases.c.product == product, releases.c.precedence == precedence)))
+
+
+def all_releases(conn, product=None):
+    """Every release with its `product_name`."""
+    found = sa.select(releases, products.c.name.label("product_name")).join(products)
+    return _rows(conn.execute(found.where(releases.c.product == product) if product else found))
+
+
+def enable(conn, id, enabled):
+    conn.execute(releases.update().where(releases.c.id == id).values(enabled=enabled))
+
+
+# ---- devices and their tokens
+
+
+def device(conn, id):
+    """The device with its `product_name`, removed or not, or None."""
+    found = sa.select(devices, products.c.name.label("product_name")).join(products)
+    return _row(conn.execute(found.where(devices.c.id == id)))
+
+
+def all_devices(conn, product=None):
+    """Every device that is not removed, with its `product_name`, by id."""
+    found = sa.select(devices, products.c.name.label("product_name")).join(products)
+    found = found.where(devices.c.removed_s.is_(None)).order_by(devices.c.id)
+    return _rows(conn.execute(found.where(devices.c.product == product) if product else found))
+
+
+def register(conn, id, product, properties, now_s):
+    """The device is new, registers once more, or is taken back after its removal."""
+    row = {"product": product, "properties": properties, "registered_s": now_s, "removed_s": None}
+    new = insert(devices).values(id=id, registrations=1, checkins=0, unknown_reports=0, **row)
+    again = dict(row, registrations=devices.c.registrations + 1)
+    conn.execute(new.on_conflict_do_update(index_elements=[devices.c.id], set_=again))
+
+
+def checked_in(conn, id, version, properties, now_s):
+    conn.execute(
+        devices.update()
+        .where(devices.c.id == id)
+        .values(version=version, properties=properties, seen_s=now_s, checkins=devices.c.checkins + 1)
+    )
+
+
+def remove(conn, id, now_s):
+    """The device is gone; its tokens stay, so that it is told so when it comes back."""
+    conn.execute(devices.update().where(devices.c.id == id).values(removed_s=now_s))
+
+
+def give_token(conn, hash, device, now_s):
+    """One token more for the device; one that was given out before and never used is void."""
+    conn.execute(tokens.delete().where(tokens.c.device == device, tokens.c.used_s.is_(None)))
+    conn.execute(tokens.insert().values(hash=hash, device=device, created_s=now_s))
+
+
+def token(conn, hash):
+    """{hash, device, created_s, used_s} or None."""
+    return _row(conn.execute(sa.select(tokens).where(tokens.c.hash == hash)))
+
+
+def token_used(conn, hash, device, now_s):
+    """The token is the device's only one from now on."""
+    conn.execute(tokens.delete().where(tokens.c.device == device, tokens.c.hash != hash))
+    conn.execute(tokens.update().where(tokens.c.hash == hash).values(used_s=now_s))
+
+
+# ---- reports
+
+
+def add_report(conn, device, release, attempt, state, row):
+    """Keep a report; the same (device, release, attempt, state) again only counts."""
+    new = insert(reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
+    conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_={"times": reports.c.times + 1}))
+
+
+def unknown_report(conn, device):
+    conn.execute(devices.update().where(devices.c.id == device).values(unknown_reports=devices.c.unknown_reports + 1))
+
+
+def reports_of(conn, device):
+    """Every report of a device, with the update's `update_version`, in order of arrival."""
+    found = sa.select(reports, releases.c.version.label("update_version")).join(releases)
+    found = found.where(reports.c.device == device)
+    return _rows(conn.execute(found.order_by(reports.c.received_s, sa.text("reports.rowid"))))
+
+
+def all_reports(conn, release=None):
+    found = sa.select(reports)
+    return _rows(conn.execute(found.where(reports.c.release == release) if release else found))

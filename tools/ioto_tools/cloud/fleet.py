@@ -1,0 +1,117 @@
+"""What the cloud knows, put together for an operator: products, updates with their counts, devices with their history.
+
+Plain dicts and lists, the same for tables and --json. Times are Unix seconds.
+"""
+
+import json
+
+from . import database, progress, selection
+from .refusal import CloudError
+
+
+def products(site):
+    with site.database.read() as conn:
+        return database.all_products(conn)
+
+
+def updates(site, product=None):
+    """[{update, product, version, size, checksum, enabled, description, created_s, states}], products by name, newest first.
+
+    `states`: {state: number of devices that stand there}.
+    """
+    with site.database.read() as conn:
+        found = database.all_releases(conn, product and _product(conn, product)["id"])
+        reports = database.all_reports(conn)
+    by_release = {}
+    for report in reports:
+        by_release.setdefault(report["release"], []).append(report)
+    found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
+    return [_update(release, progress.counts(by_release.get(release["id"], []))) for release in found]
+
+
+def _update(release, states):
+    kept = ("version", "size", "checksum", "enabled", "description", "created_s")
+    return {"update": release["id"], "product": release["product_name"], **{k: release[k] for k in kept}, "states": states}
+
+
+def enable(site, word, enabled):
+    """Switch the update `word` (its id, or PRODUCT@VERSION) on or off; it as updates() gives it."""
+    with site.database.write() as conn:
+        found = _release(conn, word)
+        database.enable(conn, found["id"], enabled)
+    return next(update for update in updates(site) if update["update"] == found["id"])
+
+
+def _release(conn, word):
+    found = database.release(conn, word)
+    name, at, version = word.rpartition("@")
+    if found is None and at:
+        found = database.release_by_version(conn, _product(conn, name)["id"], selection.precedence(version))
+    if found is None:
+        raise CloudError("update %s: there is none; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
+    return found
+
+
+def devices(site, product=None):
+    """[{id, product, version, seen_s, registered_s, registrations, checkins, removed, update}] by id.
+
+    `update`: the state of the update it last reported about, {update, version, state, attempt, reason, received_s}, or None.
+    """
+    with site.database.read() as conn:
+        found = database.all_devices(conn, product and _product(conn, product)["id"])
+        reports = database.all_reports(conn)
+        versions = {release["id"]: release["version"] for release in database.all_releases(conn)}
+    by_device = {}
+    for report in reports:
+        by_device.setdefault(report["device"], []).append(dict(report, update_version=versions[report["release"]]))
+    return [_device(device, by_device.get(device["id"], [])) for device in found]
+
+
+def _device(device, reports):
+    kept = ("id", "version", "seen_s", "registered_s", "registrations", "checkins", "unknown_reports")
+    last = max(progress.by_update(reports).values(), key=lambda report: report["received_s"], default=None)
+    return {
+        **{k: device[k] for k in kept},
+        "product": device["product_name"],
+        "removed": device["removed_s"] is not None,
+        "update": last and _state(last),
+    }
+
+
+def _state(report):
+    kept = ("state", "attempt", "reason", "received_s")
+    return {"update": report["release"], "version": report["update_version"], **{k: report[k] for k in kept}}
+
+
+def device(site, id):
+    """One device as devices() gives it, with `properties` of its last check-in, `updates` and all `reports`."""
+    with site.database.read() as conn:
+        found = _known(conn, id)
+        reports = database.reports_of(conn, id)
+    return {
+        **_device(found, reports),
+        "properties": json.loads(found["properties"]),
+        "updates": [_state(report) for report in progress.by_update(reports).values()],
+        "reports": [{**_state(report), "success": report["success"], "runs": report["version"], "times": report["times"]} for report in reports],
+    }
+
+
+def remove(site, id):
+    """The device is told at its next call that it is not known; it must register again."""
+    with site.database.write() as conn:
+        _known(conn, id)
+        database.remove(conn, id, site.now_s())
+
+
+def _known(conn, id):
+    found = database.device(conn, id)
+    if found is None:
+        raise CloudError("device %s: there is none; `ioto devices` lists them" % id)
+    return found
+
+
+def _product(conn, word):
+    found = database.product(conn, word)
+    if found is None:
+        raise CloudError("product %s: there is none; `ioto product list` lists them" % word)
+    return found

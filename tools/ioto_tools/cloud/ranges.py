@@ -1,0 +1,29 @@
+"""Range requests as RFC 9110 section 14 has them, for one range of bytes. Pure.
+
+What is not understood (other units, several ranges, bad syntax) is ignored: the answer is the whole file with 200.
+"""
+
+import re
+
+_ONE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \t]*", re.IGNORECASE)
+
+
+def resolve(size, etag, wanted=None, if_range=None):
+    """(status, start, length) for the headers Range and If-Range of a request for `size` > 0 bytes known as `etag`.
+
+    200: everything; 206: `length` bytes from `start`; 416: nothing to send.
+    If-Range is compared strongly; a date never matches, since images carry none.
+    """
+    found = _ONE.fullmatch(wanted.strip()) if wanted else None
+    if not found or found[1] == found[2] == "" or if_range is not None and if_range.strip() != etag:
+        return 200, 0, size
+    if found[1] == "":  # the last bytes
+        length = min(int(found[2]), size)
+        return (206, size - length, length) if length else (416, 0, 0)
+    start = int(found[1])
+    last = int(found[2]) if found[2] else size - 1
+    if last < start and found[2]:
+        return 200, 0, size  # not a range at all
+    if start >= size:
+        return 416, 0, 0
+    return 206, start, min(last, size - 1) - start + 1

@@ -1,0 +1,28 @@
+"""What goes wrong on purpose: a request refused, an operator's mistake.
+
+Two texts of the protocol make a device forget itself and register again. They are made here and nowhere else.
+"""
+
+
+class CloudError(Exception):
+    """An operator's mistake or a site that cannot be used; the text says what to do next."""
+
+
+class Refusal(Exception):
+    """A request that is answered with `status` and `error`; as bare text if `bare`, else as {"error": ...}."""
+
+    def __init__(self, status, error, bare=False):
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.bare = bare
+
+
+def authentication_failed():
+    """The token is not, or no longer, this device's. Ioto's C agent compares the whole body with this text."""
+    return Refusal(401, "Authentication failed", bare=True)
+
+
+def cannot_find_device():
+    """The token was right, and the operator has removed the device."""
+    return Refusal(404, "Cannot find device", bare=True)

@@ -1,0 +1,104 @@
+"""One function a route: read the request, ask provision.py, write the answer."""
+
+import os
+
+from starlette.responses import JSONResponse, Response
+
+from . import provision, wire
+from .ranges import resolve
+from .refusal import Refusal
+from .store import CHUNK_BYTES
+
+
+async def register(request):
+    product = wire.token(request.headers.get("authorization"))
+    return await _answer(request, provision.register, product, await _body(request), _base_url(request))
+
+
+async def check_in(request):
+    token = wire.token(request.headers.get("authorization"))
+    return await _answer(request, provision.check_in, token, await _body(request), _base_url(request))
+
+
+async def report(request):
+    token = wire.token(request.headers.get("authorization"))
+    return await _answer(request, provision.report, token, await _body(request))
+
+
+async def image(request):
+    """The image of an update, or the part of it that was asked for."""
+    run = request.app.state.run
+    file, release = await run(provision.image, request.app.state.site, request.path_params["update"])
+    try:
+        return _image(request, run, file, release)
+    except OSError:
+        file.close()
+        raise
+
+
+def _image(request, run, file, release):
+    size = release["size"]
+    if os.fstat(file.fileno()).st_size != size:
+        raise OSError("%s: not the %d bytes that were published" % (file.name, size))
+    etag = '"%s"' % release["checksum"]
+    headers = {"etag": etag, "accept-ranges": "bytes", "cache-control": "public, max-age=86400"}
+    if request.headers.get("if-none-match", "").strip() in (etag, "*"):
+        file.close()
+        return Response(status_code=304, headers=headers)
+    asked = request.headers.get("range") if request.method == "GET" else None
+    status, start, length = resolve(size, etag, asked, request.headers.get("if-range"))
+    if status == 416:
+        file.close()
+        headers["content-range"] = "bytes */%d" % size
+        return JSONResponse({"error": "Range: the image has %d bytes" % size}, 416, headers)
+    if status == 206:
+        headers["content-range"] = "bytes %d-%d/%d" % (start, start + length - 1, size)
+    headers["content-type"] = "application/octet-stream"
+    headers["content-length"] = str(length)
+    return _Part(run, file, start, 0 if request.method == "HEAD" else length, status, headers)
+
+
+class _Part:
+    """Sends `length` bytes of `file` from `start`, a chunk in memory at a time, and closes it."""
+
+    def __init__(self, run, file, start, length, status, headers):
+        self.run = run
+        self.file = file
+        self.start = start
+        self.length = length
+        self.status = status
+        self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope, receive, send):
+        with self.file:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            self.file.seek(self.start)
+            left = self.length
+            while left:
+                chunk = await self.run(self.file.read, min(CHUNK_BYTES, left))
+                if not chunk:
+                    raise OSError("%s became shorter while it was sent" % self.file.name)
+                left -= len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
+            if not self.length:
+                await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer(request, function, *arguments):
+    return JSONResponse(await request.app.state.run(function, request.app.state.site, *arguments))
+
+
+async def _body(request):
+    """The JSON object of the request's body, read no further than it may be long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > wire.BODY_BYTES:
+            raise Refusal(413, "body: longer than %d bytes" % wire.BODY_BYTES)
+    return wire.parse(bytes(body))
+
+
+def _base_url(request):
+    """How the device reaches this cloud, without a slash at the end."""
+    url = request.url
+    return request.app.state.public_url or "%s://%s" % (url.scheme, url.netloc)

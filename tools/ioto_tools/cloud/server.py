@@ -1,0 +1,72 @@
+"""Runs the application under uvicorn, with a limit on every wait for a client."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+from .refusal import CloudError
+
+BODY_S = 30  # for the next part of a request's body
+SEND_S = 900  # for a client to take the next part of an image; a throttled board is slow, a dead one must not stay
+STOP_S = 5  # for downloads under way when the server is asked to stop; devices resume them
+
+
+def serve(app, host, port, ready):
+    """Serve until SIGINT or SIGTERM; ready(port) is called when connections are accepted. `port` 0: any free one."""
+    listening = _listen(host, port)
+    config = uvicorn.Config(
+        _limited(app),
+        http="h11",
+        loop="asyncio",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips="127.0.0.1,::1",
+        timeout_graceful_shutdown=STOP_S,
+    )
+    server = _Server(config, lambda: ready(listening.getsockname()[1]))
+    with listening:
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # uvicorn raises the signal again after it has stopped
+            pass
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config, ready):
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _listen(host, port):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as e:
+        raise CloudError("%s port %d: %s: choose another with --host and --port" % (host, port, e.strerror or e)) from e
+
+
+def _limited(app):
+    """`app` with a limit on each wait, and header names spelt as the C updater searches them: `Content-Length`."""
+
+    async def limited(scope, receive, send):
+        async def receive_soon():
+            async with asyncio.timeout(BODY_S):
+                return await receive()
+
+        async def send_soon(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [(name.title(), value) for name, value in message["headers"]]
+            async with asyncio.timeout(SEND_S):
+                await send(message)
+
+        await app(scope, receive_soon, send_soon)
+
+    return limited

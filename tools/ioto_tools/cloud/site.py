@@ -1,0 +1,55 @@
+"""A site: the folder with the database and the images, and where time and randomness come from.
+
+    DATA/cloud.db      SQLite, with cloud.db-wal and cloud.db-shm beside it while it is in use
+    DATA/images/       store.py
+
+Any number of processes may use one folder at a time: the server and the command line know of each other through it.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from .database import Database
+from .refusal import CloudError
+from .store import Store
+
+DATABASE = "cloud.db"
+
+
+class Site:
+    """The site in the folder `data`. CloudError if there is none, unless it is to be made with `make`.
+
+    `clock` gives Unix seconds, `random_bytes(n)` n bytes that nobody can guess.
+    """
+
+    def __init__(self, data, make=False, clock=time.time, random_bytes=os.urandom):
+        self.data = Path(data)
+        self.clock = clock
+        self.random_bytes = random_bytes
+        self._check(make)
+        self.images = Store(self.data / "images")
+        try:
+            self.database = Database(self.data / DATABASE)
+        except sa.exc.DatabaseError as e:
+            raise CloudError("%s: %s" % (self.data / DATABASE, e.orig)) from e
+
+    def _check(self, make):
+        if (self.data / DATABASE).is_file():
+            return
+        if not make:
+            raise CloudError("%s holds no site: `ioto product new` makes one, or name its folder with --data" % self.data)
+        if self.data.is_dir() and any(self.data.iterdir()):
+            raise CloudError("%s holds other files and no site: choose an empty or new folder with --data" % self.data)
+        try:
+            self.data.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise CloudError("%s cannot be made: %s" % (self.data, e.strerror)) from e
+
+    def now_s(self):
+        return int(self.clock())
+
+    def close(self):
+        self.database.close()
