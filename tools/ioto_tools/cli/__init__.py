@@ -1,0 +1,29 @@
+"""The command `ioto`: thin commands over the rest of ioto_tools, each loaded when it is asked for."""
+
+from importlib import import_module
+
+import click
+
+# command -> the module of this package that has it under the same name
+COMMANDS = {
+    "cloud": "cloud",
+    "product": "cloud",
+    "publish": "cloud",
+    "updates": "cloud",
+    "devices": "cloud",
+    "device": "cloud",
+}
+
+
+class Commands(click.Group):
+    def list_commands(self, context):
+        return list(COMMANDS)
+
+    def get_command(self, context, name):
+        module = COMMANDS.get(name)
+        return module and getattr(import_module("." + module, __name__), name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main():
+    """Updates over the air for MicroPython boards: virtual board, device cloud, releases."""
