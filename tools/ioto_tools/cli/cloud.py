@@ -349,5 +349,3 @@ _switch(
     False,
     "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices. One that is downloading or has staged it may still apply it.",
 )
-
-COMMANDS = (cloud, product, publish, devices, device, updates)

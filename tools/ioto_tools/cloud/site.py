@@ -37,11 +37,12 @@ class Site:
             raise CloudError("%s: %s" % (self.data / DATABASE, e.orig)) from e
 
     def _check(self, make):
-        if (self.data / DATABASE).is_file():
+        found = {path.name for path in self.data.iterdir()} if self.data.is_dir() else set()
+        if DATABASE in found:
             return
         if not make:
             raise CloudError("%s holds no site: `ioto product new` makes one, or name its folder with --data" % self.data)
-        if self.data.is_dir() and any(self.data.iterdir()):
+        if found:
             raise CloudError("%s holds other files and no site: choose an empty or new folder with --data" % self.data)
         try:
             self.data.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,158 @@
+"""Strict stand-ins of clients this project did not write, from what docs/protocol.md says they insist on.
+
+EmbedThis' updater programs in C, Node.js and shell, and Ioto's C agent. Each speaks to `cloud`, a function
+(method, url, headers, body) -> (status, headers as a list of pairs spelt as they came, body), which stands for the TLS
+proxy in front of the device cloud. Each raises Complaint where the real one would give up.
+"""
+
+import hashlib
+import json
+
+MOST_BYTES = 100 * 1024 * 1024
+
+
+class Complaint(Exception):
+    pass
+
+
+def c_updater(cloud, host, product, token, device, version, properties=None, comma=False):
+    """The C program. It searches replies as text: `"key":` without a space, header names as they are usually spelt.
+
+    Properties are strings. With `comma` the older one, which leaves a comma where no properties follow.
+    Returns the image, None if there is none.
+    """
+    pairs = {"id": device, "product": product, "version": version, **(properties or {})}
+    body = "{%s%s}" % (",".join('"%s":"%s"' % pair for pair in pairs.items()), "," if comma else "")
+    headers = {"Content-Type": "application/json", "Authorization": token}
+    reply = _c_fetch(cloud, "POST", host + "/tok/provision/update", headers, body)
+    url = _c_value(reply, "url")
+    if url is None:
+        return None
+    checksum, update, new = (_c_value(reply, key) for key in ("checksum", "update", "version"))
+    if not (checksum and update and new):
+        raise Complaint("incomplete")
+    if not url.startswith("https://"):
+        raise Complaint("no https")
+    image = _c_fetch(cloud, "GET", url, {"Accept": "*/*"}, None, text=False)
+    good = hashlib.sha256(image).hexdigest() == checksum
+    report = '{"success":%s,"id":"%s","update":"%s"}' % ("true" if good else "false", device, update)
+    _c_fetch(cloud, "POST", host + "/tok/provision/updateReport", headers, report)
+    return image
+
+
+def _c_fetch(cloud, method, url, headers, body, text=True):
+    status, got, reply = cloud(method, url, headers, (body or "").encode())
+    if status != 200:
+        raise Complaint("status %d %s" % (status, reply[:80]))
+    length = [value for name, value in got if name == "Content-Length"]
+    if not length or not 0 <= int(length[0]) <= MOST_BYTES or int(length[0]) != len(reply):
+        raise Complaint("Content-Length")
+    return reply.decode() if text else reply
+
+
+def _c_value(text, key):
+    _, found, rest = text.partition('"%s":' % key)
+    if not found:
+        return None
+    if rest.startswith('"'):
+        return rest[1:].partition('"')[0]
+    return rest.replace("}", ",").partition(",")[0]
+
+
+def node_updater(cloud, host, product, token, device, version, properties=None):
+    """The Node.js program: whole JSON, properties as strings; complains of every status that is not 2xx."""
+    headers = {"Authorization": token, "Content-Type": "application/json"}
+    fields = {"id": device, "product": product, "version": version, **(properties or {})}
+    status, _, reply = cloud("POST", host + "/tok/provision/update", headers, json.dumps(fields, separators=(",", ":")).encode())
+    if not 200 <= status < 300:
+        raise Complaint("status %d %s" % (status, reply[:80]))
+    if not reply.strip():
+        return None
+    found = json.loads(reply)
+    if not found.get("url"):
+        return None
+    _four_fields(found)
+    status, got, image = cloud("GET", found["url"], {}, b"")
+    length = {name.lower(): value for name, value in got}.get("content-length", "")
+    if not 200 <= status < 300 or not length.isdigit() or int(length) > MOST_BYTES:
+        raise Complaint("image %d, Content-Length %r" % (status, length))
+    if hashlib.sha256(image).hexdigest() != found["checksum"]:
+        raise Complaint("checksum")
+    report = {"success": True, "id": device, "update": found["update"]}
+    status, _, _ = cloud("POST", host + "/tok/provision/updateReport", headers, json.dumps(report).encode())
+    if not 200 <= status < 300:
+        raise Complaint("report %d" % status)
+    return image
+
+
+def _four_fields(found):
+    if not all(found.get(key) and isinstance(found[key], str) for key in ("checksum", "update", "version")):
+        raise Complaint("incomplete")
+    if not found["url"].startswith("https://"):
+        raise Complaint("no https")
+
+
+def shell_updater(cloud, host, product, token, device, version, properties=None):
+    """The shell program, on curl -f: JSON over several lines, no space after the colon of a header, success as a string."""
+    headers = {"Authorization": token, "Content-Type": "application/json"}
+    pairs = {"id": device, "product": product, "version": version, **(properties or {})}
+    body = "{\n" + ",\n".join('    "%s":"%s"' % pair for pair in pairs.items()) + "\n}\n"
+    status, _, reply = cloud("POST", host + "/tok/provision/update", headers, body.encode())
+    if status >= 400:
+        raise Complaint("status %d %s" % (status, reply[:80]))
+    found = json.loads(reply)
+    if reply.strip() == b"{}" or not found.get("url"):
+        return None
+    _four_fields(found)
+    status, got, image = cloud("GET", found["url"], {"User-Agent": "curl/7.88.1", "Accept": "*/*"}, b"")
+    if status >= 400 or len(image) > MOST_BYTES:
+        raise Complaint("image %d" % status)
+    success = "true" if hashlib.sha256(image).hexdigest() == found["checksum"] else "false"
+    report = '{\n    "success":"%s",\n    "id":"%s",\n    "update":"%s"\n}\n' % (success, device, found["update"])
+    status, _, _ = cloud("POST", host + "/tok/provision/updateReport", headers, report.encode())
+    if status >= 400:
+        raise Complaint("report %d" % status)
+    return image
+
+
+class IotoAgent:
+    """Ioto's C agent: registers with its product, keeps the reply, sends real JSON types, never reports.
+
+    An error is compared with two texts as a whole; both make it forget its provisioning.
+    """
+
+    def __init__(self, cloud, builder, product, device):
+        self.cloud = cloud
+        self.builder = builder
+        self.product = product
+        self.device = device
+        self.provision = {}
+
+    def register(self):
+        headers = {"Authorization": "bearer " + self.product, "Content-Type": "application/json"}
+        body = {**self.device, "created": "2026-03-01T10:00:00.000Z"}
+        status, _, reply = self.cloud("POST", self.builder + "/device/register", headers, json.dumps(body).encode())
+        found = json.loads(reply)
+        if status != 200 or not isinstance(found, dict) or len(found) < 2:
+            raise Complaint("cannot register: %s" % reply[:80])
+        self.provision = found
+
+    def update(self, version):
+        """The image, None if there is none or the agent has just forgotten itself."""
+        if not (self.provision.get("api") and self.provision.get("token")):
+            self.register()
+        headers = {"Authorization": "bearer " + self.provision["token"], "Content-Type": "application/json"}
+        body = {**self.device, "version": version, "iotoVersion": "2.7.0"}
+        status, _, reply = self.cloud("POST", self.provision["api"] + "/tok/provision/update", headers, json.dumps(body).encode())
+        if status != 200:
+            if reply in (b"Cannot find device", b"Authentication failed"):
+                self.provision = {}
+                return None
+            raise Complaint("status %d %s" % (status, reply[:80]))
+        found = json.loads(reply)
+        if "url" not in found:
+            return None
+        status, _, image = self.cloud("GET", found["url"], {}, b"")
+        if status != 200 or hashlib.sha256(image).hexdigest() != found["checksum"]:
+            raise Complaint("image %d" % status)
+        return image
