@@ -66,7 +66,7 @@ def an_updater(updater, cloud, site, device, image):
 
 
 def an_ioto_agent(cloud, site, image):
-    agent = IotoAgent(cloud, PUBLIC, "P7", {"id": "IOTO1", "pro": True, "memory": 256})
+    agent = IotoAgent(cloud, PUBLIC, "P7", {"id": "IOTO1", "product": "P7", "pro": True, "memory": 256})
     assert agent.update("1.0.0") == image and agent.update("2.0.0") is None
     fleet.remove(site, "IOTO1")
     assert agent.update("1.0.0") is None and agent.provision == {}  # told so, forgot itself

@@ -21,6 +21,13 @@ from .site import Site
 
 RETRY_AFTER_S = 30
 
+ROUTES = (
+    Route("/device/register", routes.register, methods=["POST"]),
+    Route("/tok/provision/update", routes.check_in, methods=["POST"]),
+    Route("/tok/provision/updateReport", routes.report, methods=["POST"]),
+    Route("/image/{update}", routes.image, methods=["GET"]),
+)
+
 
 def create_app(data_dir, public_url=None, *, clock=time.time, random_bytes=os.urandom, threads=True):
     """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
@@ -29,12 +36,7 @@ def create_app(data_dir, public_url=None, *, clock=time.time, random_bytes=os.ur
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
     """
     app = Starlette(
-        routes=[
-            Route("/device/register", routes.register, methods=["POST"]),
-            Route("/tok/provision/update", routes.check_in, methods=["POST"]),
-            Route("/tok/provision/updateReport", routes.report, methods=["POST"]),
-            Route("/image/{update}", routes.image, methods=["GET"]),
-        ],
+        routes=ROUTES,
         exception_handlers={
             Refusal: _refused,
             HTTPException: _http_error,

@@ -1,0 +1,96 @@
+"""The command line: help, JSON, errors with a remedy, a server that starts and stops cleanly."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+from cloud_under_test import COMMAND, ENV, esp_image
+from click.testing import CliRunner
+from ioto_tools.cli import main
+
+
+def run(*arguments):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(a) for a in arguments])
+
+
+def test_json_of_every_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("IOTO_DATA", str(tmp_path / "site"))
+    (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
+    made = json.loads(run("product", "new", "thermo", "--json").output)
+    assert len(made["id"]) == 26
+    published = json.loads(run("publish", tmp_path / "a.bin", "--product", made["id"], "--version", "1.0.0", "--json").output)
+    assert published["new"] is True and published["product"] == "thermo" and published["states"] == {}
+    assert json.loads(run("publish", tmp_path / "a.bin", "--product", "thermo", "--version", "1.0.0", "--json").output)["new"] is False
+    made = json.loads(run("device", "new", "D1", "--product", "thermo", "--json").output)
+    assert set(made) == {"id", "product", "token"}
+    assert [p["devices"] for p in json.loads(run("product", "list", "--json").output)] == [1]
+    assert [d["id"] for d in json.loads(run("devices", "--product", "thermo", "--json").output)] == ["D1"]
+    assert json.loads(run("device", "show", "D1", "--json").output)["reports"] == []
+    assert json.loads(run("updates", "disable", "thermo@1.0.0", "--json").output)["enabled"] is False
+    assert [u["enabled"] for u in json.loads(run("updates", "--product", "thermo", "--json").output)] == [False]
+    assert json.loads(run("updates", "enable", published["update"], "--json").output)["enabled"] is True
+
+
+def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path):
+    data = "--data", tmp_path / "site"
+    (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
+    (tmp_path / "t.py").write_text("print()\n" * 100)
+    file = tmp_path / "a.bin"
+    for arguments, words in (
+        (("devices", *data), ("site", "ioto product new", "--data")),
+        (("product", "new", "thermo", *data), ("thermo",)),
+        (("product", "new", "thermo", *data), ("thermo", "ioto product list")),
+        (("publish", file, "--product", "nix", "--version", "1.0.0", *data), ("nix", "known: thermo", "ioto product new nix")),
+        (("publish", file, "--product", "thermo", "--version", "1.0", *data), ("1.0", "SemVer")),
+        (("publish", tmp_path / "t.py", "--product", "thermo", "--version", "1.0.0", *data), ("t.py", "--any-file")),
+        (("publish", tmp_path / "nix.bin", "--product", "thermo", "--version", "1.0.0", *data), ("nix.bin", "does not exist")),
+        (("publish", file, "--version", "1.0.0", *data), ("--product",)),
+        (("device", "show", "D9", *data), ("D9", "ioto devices")),
+        (("device", "remove", "D9", *data), ("D9", "ioto devices")),
+        (("device", "new", "D9", "--product", "nix", *data), ("nix", "ioto product list")),
+        (("device", "new", " D9", "--product", "thermo", *data), ("id:", "D9")),
+        (("devices", "--product", "nix", *data), ("nix", "ioto product list")),
+        (("updates", "enable", "thermo@9.9.9", *data), ("thermo@9.9.9", "ioto updates")),
+        (("updates", "enable", "nix", *data), ("nix", "PRODUCT@VERSION")),
+        (("cloud", "serve", "--public-url", "updates.test", *data), ("updates.test", "https://")),
+        (("cloud", "serve", "--host", "256.1.1.1", *data), ("256.1.1.1", "--host")),
+    ):
+        done = run(*arguments)
+        assert "Traceback" not in done.output and (done.exit_code == 0) == (len(words) == 1 and words[0] == "thermo"), (arguments, done.output)
+        assert all(word in done.output for word in words), (arguments, done.output)
+
+
+def test_help_teaches():
+    for arguments in ((), ("cloud",), ("cloud", "serve"), ("publish",), ("product",), ("device",), ("devices",), ("updates",)):
+        done = run(*arguments, "--help")
+        assert done.exit_code == 0 and "Usage" in done.output and len(done.output) > 150, arguments
+
+
+def test_serve_says_its_address_and_ends_on_ctrl_c(serve, ioto, tmp_path):
+    process, address = serve("--data", "site", "--host", "127.0.0.1")
+    assert (tmp_path / "site" / "cloud.db").is_file()
+    request = urllib.request.Request(address + "/device/register", b"{}", {"Authorization": "bearer x"})
+    try:
+        urllib.request.urlopen(request, timeout=20)
+        raise AssertionError("registered")
+    except urllib.error.HTTPError as e:
+        assert e.code == 400
+    taken = subprocess.run([*COMMAND, "cloud", "serve", "--data", "site", "--port", address.rpartition(":")[2]],
+                           cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=30)  # fmt: skip
+    assert taken.returncode == 1 and "--port" in taken.stderr and "Traceback" not in taken.stderr
+    # In the middle of a request that never ends.
+    host, _, port = address[7:].rpartition(":")
+    with socket.create_connection((host, int(port))) as idle:
+        idle.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert process.stdout.read() == ""
+
+
+def test_other_commands_do_not_wait_for_the_database_to_load():
+    code = "import sys; from ioto_tools.cli import main; print([m for m in ('sqlalchemy', 'starlette', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,108 @@
+"""docs/cloud.md runs as it stands, and both pages name every command, option, field, state and limit there is."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import click
+import pytest
+from cloud_under_test import COMMAND, ENV, ROOT, esp_image
+from ioto_tools.cli import cloud as commands
+from ioto_tools.cloud import app, progress, selection, wire
+
+GUIDE = (ROOT / "docs" / "cloud.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+
+
+def examples():
+    """[(command, [lines it prints])] of the console blocks, in order."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", GUIDE, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def same(printed, wanted):
+    """Do the lines agree, spaces aside, where `...` stands for anything?"""
+    pattern = r"\s*\n\s*".join(r"\s+".join(re.escape(word).replace(r"\.\.\.", ".*") for word in line.split()) for line in wanted)
+    return re.fullmatch(r"\s*" + pattern + r"\s*", "\n".join(line.rstrip() for line in printed.splitlines()))
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A shell with `ioto` on its path that keeps its variables from one command to the next."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "ioto"
+    program.write_text("#!/bin/sh\nexec '%s' -c '%s' \"$@\"\n" % (COMMAND[0], COMMAND[2]))
+    program.chmod(0o755)
+    (tmp_path / "micropython.bin").write_bytes(esp_image(b"new", 1640800 - 336))
+    (tmp_path / "other.bin").write_bytes(esp_image(b"other"))
+    env = dict(ENV, PATH="%s:%s" % (tmp_path / "bin", os.environ["PATH"]))
+    return lambda **options: dict(cwd=tmp_path, env=env, text=True, **options)
+
+
+def test_the_guide_runs(shell):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    server = None
+    variables = ""
+    try:
+        for command, wanted in examples():
+            command, wanted = command.replace("8080", port), [line.replace("8080", port) for line in wanted]
+            if command.startswith("ioto cloud serve"):
+                server = subprocess.Popen(["bash", "-c", "exec " + command], **shell(stdout=subprocess.PIPE))
+                printed = server.stdout.readline()
+            elif assigned := re.match(r"([A-Z]+)=", command):
+                done = subprocess.run(["bash", "-c", variables + command + "; echo -n $" + assigned[1]], **shell(capture_output=True))
+                variables += "%s='%s'; " % (assigned[1], done.stdout)
+                printed = done.stderr
+            else:
+                done = subprocess.run(["bash", "-c", variables + command], **shell(capture_output=True, timeout=60))
+                assert (done.returncode != 0) == any(line.startswith("Error") for line in wanted), command + done.stderr
+                printed = done.stdout + done.stderr
+            assert same(printed, wanted), "$ %s\n%s\nbut the guide says\n%s" % (command, printed, "\n".join(wanted))
+    finally:
+        if server:
+            server.send_signal(signal.SIGINT)
+            assert server.wait(20) == 0
+            server.stdout.close()
+
+
+def walk(command, path):
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walk(inner, path + " " + name)
+
+
+def test_the_guide_names_every_command_and_option():
+    found = [pair for name in ("cloud", "product", "publish", "devices", "device", "updates")
+             for pair in walk(getattr(commands, name), "ioto " + name)]  # fmt: skip
+    assert len(found) > 10
+    for path, command in found:
+        assert "commands" in vars(command) or path in GUIDE or path.partition(" ")[2] in GUIDE, path
+        assert command.help, path
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, (path, parameter.name)
+                assert parameter.opts[0] in GUIDE, (path, parameter.opts)
+
+
+def test_the_protocol_names_every_field_state_and_limit():
+    release = {"checksum": "", "id": "", "version": "", "size": 1}
+    for field in (*selection.reply(release, "u"), *wire.Report.__annotations__, "product", "properties", "api", "token", "registered", "warning"):
+        assert "`%s`" % field in PROTOCOL or '"%s"' % field in PROTOCOL or field == "properties", field
+    for state in wire.STATES:
+        assert "`%s`" % state in PROTOCOL, state
+    ranked = ", ".join("`%s`" % state for state in sorted(progress._RANK, key=progress._RANK.get))
+    assert ranked in " ".join(PROTOCOL.split())
+    for number in (wire.BODY_BYTES, wire.DEPTH, wire.ATTEMPTS, wire.REASON_LENGTH, wire.ID_LENGTH):
+        assert re.search(r"\b%d\b" % number, PROTOCOL), number
+    assert "Retry-After: %d" % app.RETRY_AFTER_S in GUIDE
+    for route in app.ROUTES:
+        assert route.path.partition("{")[0] in PROTOCOL
