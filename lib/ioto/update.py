@@ -58,7 +58,8 @@ class Update:
                 self.drop("superseded")
             self._to("download")
             record["attempt"] = 1
-            record["slots"].pop(slot, None)
+            if slot != self.running:
+                record["slots"].pop(slot, None)
             record["update"] = dict(offer)
             self.report("downloading")
         elif record["phase"] != "download":  # staged in a slot that has changed since
@@ -85,6 +86,8 @@ class Update:
     def swap(self):
         """The intent, to be saved before the boot choice is changed."""
         self._to("trial")
+        if self.record["update"]["slot"] == self.running:  # Linux: not ours until the script has ended well
+            self.record["update"]["script"] = True
         self.record["defer"] = None
         self.record["why"] = ""
         self.report("applied")

@@ -1,0 +1,126 @@
+"""A Linux host in the place of the board: a file is the slot, and `scripts/update PATH` installs it.
+
+The script prints one word: `continue` (it is done, the agent goes on), `restart` or `exit` (the agent ends, with status
+85 or 0; whoever supervises it starts it again, and the first check-in confirms). A non-zero status is a failure.
+"""
+
+import asyncio
+import os
+import struct
+import sys
+import time
+
+from .errors import UpdateError
+
+RESTART_STATUS = 85
+_CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set
+
+
+class Slot:
+    """A file taken in blocks of 4096 bytes; what lies beyond the image's end is cut off by the writer's first erase."""
+
+    label = "file"
+
+    def __init__(self, path, size):
+        self.path = path
+        self.size = size
+
+    def erase(self, n):
+        if n == 0:
+            open(self.path, "wb").close()
+
+    def write(self, n, buf, offset=0):
+        with open(self.path, "r+b") as f:
+            f.seek(n * 4096 + offset)
+            f.write(buf)
+
+    def read(self, n, buf, offset=0):
+        with open(self.path, "rb") as f:
+            f.seek(n * 4096 + offset)
+            if f.readinto(buf) != len(buf):
+                raise OSError("%s is shorter than it was" % self.path)
+
+
+class Board:
+    """`path` of the file slot, `size` its limit in bytes, `script` the path of scripts/update, `limit_s` its time."""
+
+    raw = True
+    chip = None
+    running = "file"
+    build = ""
+
+    def __init__(self, path, size, script, limit_s):
+        self._slot = Slot(path, size)
+        self.script = script
+        self.limit_s = limit_s
+        self._status = 0
+
+    def boot(self):
+        return self.running
+
+    def slot(self):
+        return self._slot
+
+    def state(self):
+        return None
+
+    def confirm(self):
+        pass
+
+    def watchdog(self, timeout_ms):
+        pass
+
+    def feed(self):
+        pass
+
+    def reset(self):
+        sys.exit(self._status)
+
+    def time_s(self):
+        now = int(time.time())
+        return now if now >= _CLOCK_SET_S else None
+
+    def set_time(self, unix_s):
+        """The host keeps its own clock."""
+
+    def spread_ms(self, most_ms):
+        """Between half of `most_ms` and all of it, at random."""
+        return most_ms // 2 + struct.unpack("<H", self.random(2))[0] * most_ms // 131072
+
+    def random(self, n):
+        return os.urandom(n)
+
+    def install(self, slot):
+        """A coroutine that runs the script and says whether to go on (True) or to end; UpdateError script_failed."""
+        return self._run(slot.path)
+
+    async def _run(self, path):
+        # In the background, so that the loop goes on: its output and then its status appear in two files.
+        out, status = path + ".out", path + ".status"
+        for each in (out, status):
+            try:
+                os.remove(each)
+            except OSError:
+                pass
+        words = (self.script, path, out, status + ".new", status + ".new", status)
+        os.system("(%s %s > %s; echo $? > %s; mv %s %s) &" % tuple(_quote(each) for each in words))
+        for _ in range(self.limit_s * 10):
+            await asyncio.sleep_ms(100)
+            try:
+                with open(status) as f:
+                    ended = int(f.read())
+                break
+            except OSError:
+                pass
+        else:
+            raise UpdateError("script_failed", "%s did not end in %d s" % (self.script, self.limit_s))
+        with open(out) as f:
+            words = f.read(4096).split()
+        if ended:
+            raise UpdateError("script_failed", "%s ended with status %d" % (self.script, ended))
+        self._status = RESTART_STATUS if "restart" in words else 0
+        return "restart" not in words and "exit" not in words
+
+
+def _quote(path):
+    return "'" + path.replace("'", "'\\''") + "'"
