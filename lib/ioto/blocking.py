@@ -1,0 +1,99 @@
+"""`"transport": "urequests"`: MicroPython's own `requests` behind the interface of http.Client.
+
+It blocks the loop from the name look-up to the last line of the head; the body is read as in http.py. It verifies no
+server, so https is refused unless it is told `unverified`. docs/network.md lists what it cannot do.
+"""
+
+import requests
+
+from .errors import UpdateError
+from .http import Response, redirected
+from .http_parse import header, host_header
+from .net import Connection
+
+_HEAD_BYTES = 16384
+
+
+class _Stop(OSError):
+    """Raised out of `requests` in the head: of OSError, because it closes its socket for nothing else."""
+
+
+class Client:
+    """`limit_ms` stands around connecting, each single read up to the end of the head, and every readinto."""
+
+    def __init__(self, limit_ms=20000, unverified=False):
+        self.limit_ms = limit_ms
+        self.unverified = unverified
+
+    async def request(self, method, url, headers=None, body=None):
+        """As http.Client.request."""
+        return await redirected(self._once, method, url, headers, body)
+
+    async def _once(self, method, url, headers, body):
+        secure, host, port, target = url
+        if secure and not self.unverified:
+            raise UpdateError("tls_unverified", "urequests verifies no server: choose transport asyncio")
+        if ":" in host:
+            raise UpdateError("url_invalid", "urequests knows no IPv6 address")
+        head = Head()
+        sent = dict(headers, Host=host_header(secure, host, port), Connection="close")
+        url = "http%s://%s:%d%s" % ("s" if secure else "", host, port, target)
+        try:
+            reply = requests.request(
+                method, url, body, headers=sent, timeout=self.limit_ms / 1000, parse_headers=head.line
+            )
+        except _Stop:
+            if head.refusal:
+                raise head.refusal
+            if method != "GET":
+                raise UpdateError("http_redirect", "urequests redirects GET only")
+            return head
+        except (ValueError, IndexError, NotImplementedError, MemoryError) as e:
+            raise UpdateError("http_malformed", "urequests: %s" % e)
+        if "content-length" not in head.headers and reply.status_code not in (204, 304):
+            reply.close()  # the end of its head, and of its body, would look the same as a connection lost
+            raise UpdateError("http_malformed", "urequests needs a Content-Length")
+        return _response(reply, head.headers, self.limit_ms)
+
+
+def _response(reply, headers, limit_ms):
+    """http.Response over the socket of `requests`, from now on without blocking."""
+    reply.raw.setblocking(False)
+    connection = Connection(reply.raw, limit_ms)
+    try:
+        if not 200 <= reply.status_code < 600:
+            raise UpdateError("http_malformed", "status %d" % reply.status_code)
+        return Response(connection, reply.status_code, headers)
+    except UpdateError:
+        connection.close()
+        raise
+
+
+class Head:
+    """Takes the lines of a head; it stands for the reply itself when that is a redirect, whose number is not known.
+
+    `requests` would follow with Authorization, to anywhere and without a limit: it is stopped at the Location.
+    """
+
+    status = 302
+
+    def __init__(self):
+        self.headers = {}
+        self.left = _HEAD_BYTES
+        self.refusal = None
+
+    def line(self, line, _):
+        self.left -= len(line)
+        if line[-1] != 10:
+            raise OSError("closed in the head")
+        try:
+            if self.left < 0:
+                raise UpdateError("http_malformed", "head too long")
+            header(line, self.headers)
+        except UpdateError as e:
+            self.refusal = e
+        if self.refusal or "location" in self.headers:
+            raise _Stop()
+
+    async def close(self):
+        pass

@@ -1,0 +1,45 @@
+"""One DNS question and its answer, as bytes (RFC 1035): A records only. Pure."""
+
+import struct
+
+REPLY_BYTES = 512  # a reply over UDP is no longer
+
+
+def query(number, host):
+    """The datagram that asks for the addresses of `host` (ASCII, labels of 1 to 63); `number` is two random bytes."""
+    data = number + b"\1\0\0\1\0\0\0\0\0\0"
+    for label in host.rstrip(".").split("."):
+        data += chr(len(label)).encode() + label.encode()
+    return data + b"\0\0\1\0\1"
+
+
+def answer(reply, asked):
+    """(addresses, seconds they hold) to the datagram `asked`; no addresses when the name has none.
+
+    None: not the reply to it, or cut, or garbage. OSError: this server can't tell. CNAMEs are read over: a server that
+    was asked to recurse puts the addresses they lead to into the same answer.
+    """
+    at = len(asked)
+    if reply[:2] != asked[:2] or reply[2:3] not in (b"\x80", b"\x81", b"\x84", b"\x85") or reply[4:6] != b"\0\1":
+        return None  # another number, no reply, no standard query, truncated, another question
+    if reply[12:at].lower() != asked[12:].lower():
+        return None
+    if reply[3] & 15 not in (0, 3):
+        raise OSError("name server: code %d" % (reply[3] & 15))
+    found = []
+    holds_s = 86400
+    try:
+        for _ in range(reply[6] << 8 | reply[7]):
+            while 0 < reply[at] < 64:
+                at += 1 + reply[at]
+            at += 2 if reply[at] else 1  # the rest of the owner's name is somewhere else
+            size = reply[at + 8] << 8 | reply[at + 9]
+            if at + 10 + size > len(reply):
+                return None
+            if reply[at : at + 4] == b"\0\1\0\1" and size == 4:
+                found.append("%d.%d.%d.%d" % tuple(reply[at + 10 : at + 14]))
+                holds_s = min(holds_s, struct.unpack_from(">I", reply, at + 4)[0])
+            at += 10 + size
+    except IndexError:
+        return None
+    return found, holds_s

@@ -1,0 +1,203 @@
+"""HTTP/1.1 client: one request, one reply, one connection, with a limit on every length and every wait.
+
+OSError: no connection, no answer in time, an answer cut short. UpdateError: an answer, or a url, that will not do.
+"""
+
+from asyncio import sleep_ms
+from errno import ECONNRESET
+
+from .errors import UpdateError
+from .http_parse import (
+    body_length, chunk_size, content_range, follow, header, host_header, malformed, parse_url, retry_after, same_origin, status,
+)  # fmt: skip
+from .net import connect
+
+_REDIRECTS = 5
+_LINE_BYTES = 2304  # of a header that is kept: a url of 2048 and its name
+_HEAD_BYTES = 16384  # all lines of a head, those before it (1xx) and the trailers of a body
+_CHUNK_LINE_BYTES = 256
+_ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
+_CA_REQUIRED = -30336  # MBEDTLS_ERR_SSL_CA_CHAIN_REQUIRED, the same number on every port
+
+
+class Client:
+    """`resolver` of net.Resolver; `context` a tls.SSLContext that verifies (certs.py), None refuses https.
+
+    `limit_ms` stands around each of: connecting, handshake and request, head of the reply, every readinto.
+    """
+
+    def __init__(self, resolver, context=None, limit_ms=20000):
+        self.resolver = resolver
+        self.context = context
+        self.limit_ms = limit_ms
+
+    async def request(self, method, url, headers=None, body=None):
+        """The Response, after up to five redirects; `headers` are sent as they are, `body` is bytes or None.
+
+        303 asks again with GET, every other redirect with the same method and body. Authorization stays with the host
+        that it was meant for.
+        """
+        return await redirected(self._once, method, url, headers, body)
+
+    async def _once(self, method, url, headers, body):
+        secure, host, port, _ = url
+        if secure and not self.context:
+            raise UpdateError("tls_unverified", "no certificates are configured")
+        head = request_head(method, url, headers, body)
+        address = await self.resolver.address(host)
+        connection = response = None
+        try:
+            connection = await connect(address, port, self.limit_ms)
+            if secure:
+                connection.secure(self.context, host)
+            connection.begin()
+            await connection.write(head + (body or b""))
+            connection.begin()
+            response = await read_head(connection)
+        except ValueError as e:
+            raise UpdateError("tls_unverified", str(e).strip().replace("\n", "; "))  # Mbed TLS: a fault a line
+        except OSError as e:
+            self.resolver.forget(host)
+            if e.errno == _CA_REQUIRED:
+                raise UpdateError("tls_unverified", "no certificate is loaded")
+            raise
+        finally:
+            if connection and not response:
+                connection.close()
+        return response
+
+
+async def redirected(once, method, url, headers, body):
+    """`once(method, parsed url, headers, body)` until its reply is no redirect."""
+    here = parse_url(url)
+    headers = dict(headers or {})
+    for _ in range(_REDIRECTS + 1):
+        reply = await once(method, here, headers, body)
+        if reply.status not in (301, 302, 303, 307, 308):
+            return reply
+        await reply.close()
+        there = follow(here, reply.headers.get("location", ""))
+        if not same_origin(here, there):
+            headers.pop("Authorization", None)
+        if reply.status == 303:
+            method = "GET"
+            body = None
+        here = there
+    raise UpdateError("http_redirect", "more than %d" % _REDIRECTS)
+
+
+def request_head(method, url, headers, body):
+    """The bytes of a request up to its body; UpdateError for a header that would smuggle in another."""
+    head = "%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (method, url[3], host_header(*url[:3]), _ALWAYS)
+    if body is not None:
+        head += "Content-Length: %d\r\n" % len(body)
+    for name in headers:
+        line = "%s: %s" % (name, headers[name])
+        if "\r" in line or "\n" in line:
+            raise UpdateError("http_malformed", "line break in " + name)
+        head += line + "\r\n"
+    return (head + "\r\n").encode()
+
+
+async def read_head(connection):
+    """The Response whose head comes next; what is said before it (1xx) is read over."""
+    left = _HEAD_BYTES
+    found = 100
+    while found < 200:
+        line = await connection.readline(_LINE_BYTES)
+        found = status(line)
+        headers = {}
+        left = await _headers(connection, headers, left - len(line))
+    return Response(connection, found, headers)
+
+
+async def _headers(connection, headers, left):
+    """Read lines into `headers` up to the empty one; returns how many of `left` bytes were not needed."""
+    begins = True
+    while True:
+        line = await connection.readline(_LINE_BYTES)
+        left -= len(line)
+        if left < 0:
+            raise UpdateError("http_malformed", "head too long")
+        if begins:
+            if line in (b"\r\n", b"\n"):
+                return left
+            header(line, headers)
+        begins = line[-1] == 10  # else the rest of a line too long for us, and none that we keep
+
+
+class Response:
+    """`status`; `headers` we keep, names in lower case; `length` of the body in bytes, None when the head does not say.
+
+    A loop that does nothing but readinto has to yield by itself: it waits only while there is nothing to read.
+    """
+
+    def __init__(self, connection, status, headers):
+        self.connection = connection
+        self.status = status
+        self.headers = headers
+        length = body_length(status, headers)
+        self.chunked = length == -1
+        self.length = None if self.chunked else length
+        self.left = 0 if self.chunked else length  # of the body, or of this chunk
+        self.begun = False  # a chunk came before, its line break is still there
+
+    def readinto(self, buf):  # async
+        """Fill `buf` (a memoryview) within the limit; less than its length only at the end of the body, 0 after it."""
+        if self.chunked:
+            return (yield from self._chunks(buf))
+        left = self.left
+        if left is not None and left < len(buf):
+            if not left:
+                return 0
+            buf = buf[:left]
+        n = self.connection.s.readinto(buf)
+        if n != len(buf):
+            self.connection.begin()
+            n = yield from self.connection.fill(buf, n)
+        if left is not None:
+            self.left = left - n
+            if n < len(buf):
+                raise OSError(ECONNRESET, "%d bytes are missing" % self.left)
+        return n
+
+    async def _chunks(self, buf):
+        connection = self.connection
+        connection.begin()
+        have = 0
+        while self.chunked and have < len(buf):
+            if not self.left:
+                await sleep_ms(0)  # a peer that sends a byte a chunk must not hold up the others
+                await self._next_chunk(connection.readline)
+                continue
+            piece = buf[have : have + self.left]
+            n = await connection.fill(piece, connection.s.readinto(piece))
+            have += n
+            self.left -= n
+            if n < len(piece):
+                raise OSError(ECONNRESET, "%d bytes of a chunk are missing" % self.left)
+        return have
+
+    async def _next_chunk(self, readline):
+        if self.begun:
+            line = await readline(2)
+            if line not in (b"\r\n", b"\n"):
+                raise malformed(line)
+        self.begun = True
+        self.left = chunk_size(await readline(_CHUNK_LINE_BYTES))
+        if not self.left:
+            await _headers(self.connection, {}, _HEAD_BYTES)  # trailers
+            self.chunked = False
+
+    async def close(self):
+        self.connection.close()
+
+
+async def read_body(response, most):
+    """The whole body as bytes; UpdateError reply_too_large above `most`."""
+    size = response.length
+    buf = memoryview(bytearray(most + 1 if size is None or size > most else size))
+    n = await response.readinto(buf)
+    if n > most:
+        raise UpdateError("reply_too_large", "more than %d bytes" % most)
+    return bytes(buf[:n])

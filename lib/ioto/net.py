@@ -1,0 +1,205 @@
+"""The only module that touches sockets: connections that never block and never wait longer than they may, and names.
+
+OSError for everything that the world does, with the port's own error numbers; ENOBUFS and ENFILE (too many sockets
+half closed) are passed on as they are: whoever asked waits 20 s or more.
+"""
+
+import socket
+from asyncio import CancelledError, core, create_task, sleep_ms
+from errno import ECONNRESET, EHOSTUNREACH, EINPROGRESS, ETIMEDOUT
+from os import urandom
+from time import ticks_add, ticks_diff, ticks_ms
+
+from . import dns
+
+_PIECE = 128  # most lines are shorter: what one readline of the socket may allocate
+_ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
+_HOSTS_MOST = 4
+_HOLD_MOST_S = 3600
+
+
+class Connection:
+    """A connected socket with a limit. One task at a time uses it.
+
+    `begin()` gives what follows `limit_ms`; a wait beyond it raises OSError ETIMEDOUT and leaves a connection that can
+    only be closed. One task watches over all waits, so a wait costs no task and no timer of its own.
+    """
+
+    def __init__(self, s, limit_ms):
+        self.s = s
+        self.limit_ms = limit_ms
+        self.task = None  # the one that waits
+        self.late = False
+        self.begin()
+        self.watch = create_task(self._watch())
+
+    def begin(self):
+        self.until_ms = ticks_add(ticks_ms(), self.limit_ms)
+
+    async def _watch(self):
+        while True:
+            left_ms = ticks_diff(self.until_ms, ticks_ms())
+            if not self.task:
+                left_ms = self.limit_ms  # what begins later ends later
+            elif left_ms <= 0:
+                self.late = True
+                self.task.cancel()
+                left_ms = self.limit_ms
+            await sleep_ms(left_ms)
+
+    def wait(self, to_write):  # async
+        """Until the socket can be read or written, the deadline passes, or the task is cancelled by someone else."""
+        self.task = core.cur_task
+        if to_write:
+            core._io_queue.queue_write(self.s)
+        else:
+            core._io_queue.queue_read(self.s)
+        try:
+            yield
+        except CancelledError:
+            if self.late:
+                raise OSError(ETIMEDOUT, "nothing in %d ms" % self.limit_ms)
+            raise
+        finally:
+            self.task = None
+
+    def write(self, data):  # async
+        data = memoryview(data)
+        while data:
+            n = self.s.write(data)
+            data = data[n or 0 :]
+            if data:
+                yield from self.wait(True)
+
+    def fill(self, buf, n):  # async
+        """Go on where a first read brought `n` (None: nothing yet) into `buf`; the count is short only at the end."""
+        have = 0
+        while n != 0:
+            if n:
+                have += n
+                if have == len(buf):
+                    break
+            yield from self.wait(False)
+            n = self.s.readinto(buf[have:] if have else buf)
+        return have
+
+    def readline(self, most):  # async
+        """Up to and with the next line feed, or `most` bytes without one; OSError when the connection ends first."""
+        line = b""
+        while len(line) < most:
+            piece = self.s.readline(min(_PIECE, most - len(line)))
+            if piece is None:
+                yield from self.wait(False)
+            elif piece:
+                line += piece
+                if line[-1] == 10:
+                    break
+            else:
+                raise OSError(ECONNRESET, "closed in the head")
+        return line
+
+    def secure(self, context, host):
+        """TLS over it from now on; the handshake comes with the first write and checks that the peer is `host`."""
+        self.s = context.wrap_socket(self.s, server_hostname=host, do_handshake_on_connect=False)
+        self.s.setblocking(False)
+
+    def close(self):
+        self.watch.cancel()
+        self.s.close()
+
+
+def _open(address, port, kind):
+    # For a literal address getaddrinfo asks nobody; it makes the port's own form of an address.
+    found = socket.getaddrinfo(address, port, 0, kind)[0]
+    s = socket.socket(found[0], kind)
+    try:
+        s.setblocking(False)
+        s.connect(found[-1])
+    except OSError as e:
+        if e.errno != EINPROGRESS:
+            s.close()
+            raise
+    return s
+
+
+async def connect(address, port, limit_ms):
+    """A Connection over TCP. On some ports a refusal shows only in the first write or read."""
+    connection = Connection(_open(address, port, socket.SOCK_STREAM), limit_ms)
+    ready = False
+    try:
+        await connection.wait(True)
+        ready = True
+    finally:
+        if not ready:
+            connection.close()
+    return connection
+
+
+async def ask(address, port, data, accept, limit_ms):
+    """Send one datagram and return what `accept(reply)` makes of the first that it does not answer with None.
+
+    The socket is connected: datagrams of other addresses and ports never come through.
+    """
+    connection = Connection(_open(address, port, socket.SOCK_DGRAM), limit_ms)
+    try:
+        connection.s.write(data)
+        reply = bytearray(dns.REPLY_BYTES)
+        while True:
+            await connection.wait(False)
+            n = connection.s.readinto(reply)
+            found = accept(bytes(reply[:n])) if n else None
+            if found is not None:
+                return found
+    finally:
+        connection.close()
+
+
+class Resolver:
+    """Addresses of host names, kept as long as they hold.
+
+    `servers()` returns the addresses of name servers; an empty list: there is no link; None: the port's own
+    getaddrinfo, which blocks the loop, has to do.
+    """
+
+    def __init__(self, servers=lambda: None, port=53):
+        self.servers = servers
+        self.port = port
+        self.kept = {}  # host: [addresses, ticks when they end]
+
+    async def address(self, host):
+        """A literal address for `host`; OSError when there is none or nobody answers."""
+        if host == "localhost":
+            return "127.0.0.1"
+        if ":" in host or not host.strip("0123456789."):
+            return host
+        kept = self.kept.get(host)
+        # Ticks come round after days: what is kept longer by that is dropped when connecting fails.
+        if not kept or not kept[0] or ticks_diff(kept[1], ticks_ms()) <= 0:
+            servers = self.servers()
+            if servers is None:
+                return host
+            found, holds_s = await self._ask(host, servers)
+            if len(self.kept) >= _HOSTS_MOST:
+                self.kept.clear()
+            kept = self.kept[host] = [found, ticks_add(ticks_ms(), min(holds_s, _HOLD_MOST_S) * 1000)]
+        return kept[0][0]
+
+    def forget(self, host):
+        """The address did not answer: the next one, or ask again."""
+        if self.kept.get(host, [[]])[0]:
+            self.kept[host][0].pop(0)
+
+    async def _ask(self, host, servers):
+        failure = OSError(EHOSTUNREACH, "no link")
+        for limit_ms in _ASK_MS:
+            for server in servers:
+                asked = dns.query(urandom(2), host)
+                try:
+                    found = await ask(server, self.port, asked, lambda reply: dns.answer(reply, asked), limit_ms)
+                except OSError as e:
+                    failure = e
+                    continue
+                if not found[0]:
+                    raise OSError(EHOSTUNREACH, "no address for " + host)
+                return found
+        raise failure
