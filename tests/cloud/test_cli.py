@@ -55,6 +55,8 @@ def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path):
         (("devices", "--product", "nix", *data), ("nix", "ioto product list")),
         (("updates", "enable", "thermo@9.9.9", *data), ("thermo@9.9.9", "ioto updates")),
         (("updates", "enable", "nix", *data), ("nix", "PRODUCT@VERSION")),
+        (("updates", *data, "enable", "thermo@9.9.9"), ("--data", "behind")),
+        (("updates", "--json", "enable", "thermo@9.9.9"), ("--json", "behind")),
         (("cloud", "serve", "--public-url", "updates.test", *data), ("updates.test", "https://")),
         (("cloud", "serve", "--host", "256.1.1.1", *data), ("256.1.1.1", "--host")),
     ):

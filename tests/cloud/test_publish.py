@@ -97,15 +97,14 @@ def test_products_are_refused_twice_and_misspelt(cloud):
     assert [product["name"] for product in fleet.products(cloud.site)] == ["thermo"]
 
 
-def in_child(work, lines, kind=signal.SIGKILL, prepare=lambda: None):
-    """Run work(prepare()) in a forked process that gets the signal `kind` before work's `lines`-th line in ioto_tools.cloud.
+def in_child(work, lines, kind=signal.SIGKILL):
+    """Run work() in a forked process that gets the signal `kind` before its `lines`-th line in ioto_tools.cloud.
 
     True if it got that far.
     """
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] != 0
-    prepared = prepare()
     left = [lines]
     folder = str(Path(sys.modules[Site.__module__].__file__).parent)
 
@@ -121,7 +120,7 @@ def in_child(work, lines, kind=signal.SIGKILL, prepare=lambda: None):
     status = 1
     try:
         sys.settrace(trace)
-        work(prepared)
+        work()
         status = 0
     finally:
         sys.settrace(None)
@@ -129,36 +128,33 @@ def in_child(work, lines, kind=signal.SIGKILL, prepare=lambda: None):
 
 
 def test_kill_at_every_line_of_a_publish(tmp_path):
-    cloud = Cloud(tmp_path / "template")
+    cloud = Cloud(tmp_path)
     old = cloud.publish("1.0.0", esp_image(b"old"))
-    cloud.close()
+    site, folder, template = cloud.site, tmp_path / "site", tmp_path / "template"
+    site.close()  # closes the files, not the object: each turn opens them again
+    shutil.copytree(folder, template)
     image = tmp_path / "new.bin"
     image.write_bytes(esp_image(b"new", 3000))
     kills, visible = 0, 0
     for lines in itertools.count(1):
-        folder = tmp_path / "site"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(tmp_path / "template" / "site", folder)
-        if not in_child(lambda site: publish(site, image, "thermo", "2.0.0"), lines, prepare=lambda: Site(folder)):
+        shutil.rmtree(folder)
+        shutil.copytree(template, folder)
+        if not in_child(lambda: publish(site, image, "thermo", "2.0.0"), lines):
             break
         kills += 1
-        visible += whole_or_nothing(folder, image.read_bytes(), old, "killed before line %d" % lines)
+        visible += whole_or_nothing(site, image, old, "killed before line %d" % lines)
+        site.close()
     assert kills > 80 and 0 < visible < kills
 
 
-def whole_or_nothing(folder, image, old, when):
+def whole_or_nothing(site, image, old, when):
     """After the kill: the update is there and whole, or not at all; and publishing it works."""
-    site = Site(folder)
-    try:
-        found = fleet.updates(site)
-        if len(found) == 2:
-            assert content(site, found[0]["update"]) == image, when
-        assert found[-1]["update"] == old["id"], when
-        made, new = publish(site, folder.parent / "new.bin", "thermo", "2.0.0")
-        assert new == (len(found) == 1) and content(site, made["id"]) == image, when
-        return not new
-    finally:
-        site.close()
+    found = fleet.updates(site)
+    assert found[-1]["update"] == old["id"], when
+    if len(found) == 1:
+        assert publish(site, image, "thermo", "2.0.0")[1], when
+    assert content(site, fleet.updates(site)[0]["update"]) == image.read_bytes(), when
+    return len(found) == 2
 
 
 def content(site, update):
@@ -171,12 +167,12 @@ def content(site, update):
 def test_a_site_is_not_half_made(tmp_path, kind):
     """Making a site and its first product, ended at every line of ours: the same command again succeeds."""
 
-    def make(_):
+    def make():
         site = Site(tmp_path / "site", make=True)
         new_product(site, "thermo", "P")
 
     ended = 0
-    for lines in itertools.count(1, 5 if kind == signal.SIGKILL else 7):
+    for lines in itertools.count(1, 8 if kind == signal.SIGKILL else 14):
         shutil.rmtree(tmp_path / "site", ignore_errors=True)
         if not in_child(make, lines, kind):
             break
@@ -200,6 +196,23 @@ def test_a_strange_folder_is_left_alone(tmp_path):
     (tmp_path / "site" / "cloud.db").write_bytes(b"no database at all" * 1000)
     with pytest.raises(CloudError, match="cloud.db"):
         Site(tmp_path / "site")
+
+
+def test_an_image_that_is_being_sent_is_replaced_not_rewritten(cloud):
+    release = cloud.publish("1.0.0")
+    path = cloud.site.images.path(release["checksum"])
+    with open(path, "rb") as reader:
+        cloud.publish("1.0.0")
+        assert os.fstat(reader.fileno()).st_ino != path.stat().st_ino
+
+
+def test_commits_are_flushed_to_the_disk(cloud):
+    """FULL is 2: in WAL mode only that makes each commit wait for the disk."""
+    for transaction in (cloud.site.database.read, cloud.site.database.write):
+        with transaction() as conn:
+            assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+            assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
 def test_what_a_killed_publisher_left_is_swept_after_a_day(cloud):

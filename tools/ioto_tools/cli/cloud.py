@@ -1,18 +1,18 @@
 """`ioto cloud serve`, `ioto publish`, `ioto product`, `ioto devices`, `ioto device`, `ioto updates`: thin, over ioto_tools.cloud."""
 
 import json as json_module
+import os
 import sys
 import time
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-from rich.table import Table
+import sqlalchemy.exc
 
-from ioto_tools.cloud import fleet
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud import fleet, provision
+from ioto_tools.cloud import publish as publishing
+from ioto_tools.cloud.refusal import CloudError, Refusal
+from ioto_tools.cloud.site import Site
 
 data_option = click.option(
     "--data",
@@ -30,10 +30,6 @@ product_option = click.option("--product", metavar="PRODUCT", help="Only this pr
 @contextmanager
 def opened(data, make=False):
     """The site in `data`, closed afterwards; its errors as click shows them."""
-    import sqlalchemy.exc
-
-    from ioto_tools.cloud.site import Site
-
     site = None
     try:
         site = Site(data, make=make)
@@ -64,6 +60,10 @@ def ago(then_s):
 
 def shown(title, columns, rows):
     """A table; what devices and operators wrote is never taken for markup."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -92,9 +92,7 @@ def serve(data, host, port, public_url, json):
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
     """
-    import sqlalchemy.exc
-
-    from ioto_tools.cloud.app import create_app
+    from ioto_tools.cloud.app import create_app  # only this command needs a web server
     from ioto_tools.cloud.server import serve as run
 
     def ready(port):
@@ -134,10 +132,8 @@ def product_new(name, id, data, json):
     The id goes into ioto.json of every board as "product": with it a board registers and gets a token of its own. Anybody
     who knows it can register boards, so do not publish it.
     """
-    from ioto_tools.cloud.publish import new_product
-
     with opened(data, make=True) as site:
-        made = new_product(site, name, id)
+        made = publishing.new_product(site, name, id)
     if json:
         printed(made)
     else:
@@ -177,12 +173,8 @@ def publish(image, product, version, description, disabled, any_file, data, json
     begins with a bootloader. It is checked, copied into the site and offered from then on; a running server needs no
     restart. A version never changes: publishing other content under it is refused, the same content again does nothing.
     """
-    import os
-
-    from ioto_tools.cloud.publish import publish as into_site
-
     with opened(data) as site, _bar(image, os.path.getsize(image), shown=not json) as advance:
-        made, new = into_site(site, image, product, version, description, any_file, not disabled, advance)
+        made, new = publishing.publish(site, image, product, version, description, any_file, not disabled, advance)
         found = next(each for each in fleet.updates(site) if each["update"] == made["id"])
     if json:
         printed(dict(found, new=new))
@@ -195,6 +187,10 @@ def publish(image, product, version, description, disabled, any_file, data, json
 
 @contextmanager
 def _bar(image, size, shown):
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
@@ -269,15 +265,12 @@ def device_new(id, product, data, json):
     For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with the agent
     need none of this.
     """
-    from ioto_tools.cloud.refusal import Refusal
-    from ioto_tools.cloud.provision import register
-
     with opened(data) as site:
         found = next((each for each in fleet.products(site) if product in (each["id"], each["name"])), None)
         if found is None:
             raise CloudError("product %s: there is none; `ioto product list` lists them" % product)
         try:
-            made = register(site, found["id"], {"id": id}, "")
+            made = provision.register(site, found["id"], {"id": id}, "")
         except Refusal as e:
             raise CloudError(e.error) from e
     if json:
@@ -311,6 +304,9 @@ def device_remove(id, data):
 def updates(context, product, data, json):
     """List the published updates: whether they are offered, and how many devices stand where."""
     if context.invoked_subcommand:
+        for name, value in (("--product", product), ("--json", json), ("--data", _given(context, "data"))):
+            if value:
+                raise click.UsageError("%s goes behind the command: ioto updates %s ..." % (name, context.invoked_subcommand))
         return
     with opened(data) as site:
         found = fleet.updates(site, product)
@@ -322,6 +318,10 @@ def updates(context, product, data, json):
         for each in found
     ]  # fmt: skip
     shown("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
+
+
+def _given(context, name):
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _counts(states):

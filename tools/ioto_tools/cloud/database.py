@@ -4,7 +4,9 @@ SQLite in WAL mode: readers never wait, writers wait for each other (`BEGIN IMME
 a write is on the disk before it is answered (`synchronous=FULL`).
 """
 
+import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -48,9 +50,22 @@ class Database:
 def _connected(connection, record):
     connection.isolation_level = None  # transactions are ours to begin
     connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _write_ahead(connection):
+    # Once set it stays in the file. Two that set it at the same moment do not wait for each other: busy_timeout is not asked.
+    give_up = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
 
 
 def _begin(conn):
