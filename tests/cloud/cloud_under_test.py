@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-import struct
 import sys
 from pathlib import Path
 
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.image import esp
 
 ROOT = Path(__file__).parent.parent.parent
 PRODUCT = "PRODUCT7"
@@ -16,17 +16,9 @@ ENV = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "lib"), str(ROOT /
 COMMAND = [sys.executable, "-c", "from ioto_tools.cli import main; main()"]
 
 
-def esp_image(text=b"a", data_bytes=1000, chip=0):
-    """An application image as the bootloader wants it: one segment, checksum, SHA-256 (layout: lib/ioto/image.py)."""
-    description = struct.pack("<II", 0xABCD5432, 0) + bytes(136) + hashlib.sha256(text).digest() + bytes(80)
-    data = description + (text * data_bytes)[: data_bytes // 4 * 4]
-    header = struct.pack("<BBBBI", 0xE9, 1, 2, 0x20, 0x40080000) + b"\xee\0\0\0" + struct.pack("<H", chip) + bytes(9) + b"\1"
-    body = header + struct.pack("<II", 0x3F400020, len(data)) + data
-    checksum = 0xEF
-    for byte in data:
-        checksum ^= byte
-    body += bytes(15 - len(body) % 16) + bytes([checksum])
-    return body + hashlib.sha256(body).digest()
+def esp_image(text=b"a", size=1024):
+    """A valid application image of `size` bytes (rounded down to 16) that differs with `text`."""
+    return esp.make(size // 16 * 16, text.decode())
 
 
 class Reply:

@@ -41,7 +41,7 @@ def shell(tmp_path):
     program = tmp_path / "bin" / "ioto"
     program.write_text("#!/bin/sh\nexec '%s' -c '%s' \"$@\"\n" % (COMMAND[0], COMMAND[2]))
     program.chmod(0o755)
-    (tmp_path / "micropython.bin").write_bytes(esp_image(b"new", 1640800 - 336))
+    (tmp_path / "micropython.bin").write_bytes(esp_image(b"new", 1640800))
     (tmp_path / "other.bin").write_bytes(esp_image(b"other"))
     env = dict(ENV, PATH="%s:%s" % (tmp_path / "bin", os.environ["PATH"]))
     return lambda **options: dict(cwd=tmp_path, env=env, text=True, **options)
