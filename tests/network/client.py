@@ -1,0 +1,125 @@
+"""The client's side of the network tests, under the unix port: client.py LIB, cases as JSON on standard input.
+
+Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
+    url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (path of
+    PEM), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with readinto), stop_ms (cancel),
+    names (addresses of name servers), names_port, times (the same request again and again with one client), ntp (a port:
+    the time of host `url` is asked instead)
+The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought), time,
+error ([class, reason or errno, text]) of the last time, failures (how often it was an error before), held_ms (longest
+pause of another task).
+"""
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+
+sys.path.insert(0, sys.argv[1])
+from ioto import http, net, ntp  # noqa: E402
+from ioto.errors import UpdateError  # noqa: E402
+
+held_ms = 0
+
+
+async def ticker():
+    global held_ms
+    last = time.ticks_ms()
+    while True:
+        await asyncio.sleep_ms(5)
+        now = time.ticks_ms()
+        held_ms = max(held_ms, time.ticks_diff(now, last) - 5)
+        last = now
+
+
+def client(case):
+    limit_ms = case.get("limit_ms", 1000)
+    if case.get("transport") == "urequests":
+        from ioto.blocking import Client
+
+        return Client(limit_ms, case.get("unverified", False))
+    context = None
+    if "ca" in case:
+        from ioto import certs
+
+        context = certs.context(case["ca"])
+    return http.Client(resolver(case), context, limit_ms)
+
+
+def resolver(case):
+    if "names" in case:
+        return net.Resolver(lambda: case["names"], case["names_port"])
+    return net.Resolver()
+
+
+async def ask_time(case, result):
+    result["time"] = await ntp.time_s(resolver(case), case["url"], case.get("limit_ms", 1000), case["ntp"])
+
+
+async def fetch(case, result, sender):
+    body = bytes(case["pad"]) if "pad" in case else case["body"].encode() if "body" in case else None
+    reply = await sender.request(case.get("method", "GET"), case["url"], case.get("headers"), body)
+    try:
+        result["status"] = reply.status
+        result["headers"] = reply.headers
+        result["length"] = reply.length
+        if "most" in case:
+            result["body"] = (await http.read_body(reply, case["most"])).hex()
+            return
+        buf = memoryview(bytearray(case.get("read", 4096)))
+        got = []
+        seen = hashlib.sha256()
+        result["reads"] = []
+        while True:
+            n = await reply.readinto(buf)
+            result["reads"].append(n)
+            if not n:
+                break
+            seen.update(buf[:n])
+            if len(result["reads"]) < 100 or n < 100:
+                got.append(bytes(buf[:n]).hex())
+        result["body"] = "".join(got)
+        result["sha256"] = seen.digest().hex()
+    finally:
+        await reply.close()
+
+
+async def once(doing, case, result):
+    result.pop("error", None)
+    try:
+        await asyncio.wait_for_ms(doing, case.get("stop_ms", 20000))
+    except UpdateError as e:
+        result["error"] = ["UpdateError", e.reason, str(e)]
+    except (OSError, ValueError, asyncio.TimeoutError) as e:
+        result["error"] = [type(e).__name__, getattr(e, "errno", None), str(e)]
+
+
+async def run(case):
+    global held_ms
+    result = {"failures": 0}
+    held_ms = 0
+    if "ntp" in case:
+        await once(ask_time(case, result), case, result)
+    else:
+        sender = client(case)
+        for _ in range(case.get("times", 1)):
+            result["failures"] += "error" in result
+            await once(fetch(case, result, sender), case, result)
+    result["held_ms"] = held_ms
+    return result
+
+
+async def main():
+    watch = asyncio.create_task(ticker())
+    net.ASK_MS = (200, 200)
+    for case in json.loads(sys.stdin.read()):
+        print(json.dumps(await run(case)))
+    watch.cancel()
+    # Nothing is left behind: no task, no socket in the poller.
+    await asyncio.sleep_ms(0)
+    assert not asyncio.core._io_queue.map, asyncio.core._io_queue.map
+    assert not asyncio.core._task_queue.peek()
+
+
+asyncio.run(main())

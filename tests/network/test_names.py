@@ -1,0 +1,155 @@
+"""Name resolution over UDP: servers that are silent, wrong, slow, foreign; addresses kept and dropped."""
+
+import errno
+import random
+import socket
+import struct
+
+import pytest
+from hostile import one, reason, run
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def reply(asked, *addresses, flags=0x8180, ttl_s=300, number=None, question=None):
+    records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, ttl_s, 4) + socket.inet_aton(a) for a in addresses)
+    head = (number or asked[:2]) + struct.pack(">HHHHH", flags, 1, len(addresses), 0, 0)
+    return head + (question or asked[12:]) + records
+
+
+def fetch(server, names, **case):
+    case = dict({"names": ["127.0.0.1"], "names_port": names.port, "limit_ms": 1000}, **case)
+    return one("http://board.example:%d/" % server.port, **case)
+
+
+def test_a_name_is_asked_for_once(serve, datagrams):
+    server = serve(OK)
+    names = datagrams(lambda asked: [reply(asked, "127.0.0.1")])
+    result = fetch(server, names, times=5)
+    assert result.get("status") == 200 and result["failures"] == 0, result
+    assert len(names.asked) == 1 and len(server.requests) == 5
+    assert b"\x05board\x07example\0" in names.asked[0]
+    assert b"\r\nHost: board.example:%d\r\n" % server.port in server.requests[0]
+
+
+def test_numbers_are_random(serve, datagrams):
+    server = serve(OK)
+    names = datagrams(lambda asked: [reply(asked, "127.0.0.1", ttl_s=0)])
+    fetch(server, names, times=40)
+    assert len(names.asked) == 40  # held for no second
+    assert len({asked[:2] for asked in names.asked}) > 30
+
+
+def test_an_address_that_does_not_answer_is_dropped(serve, datagrams):
+    server = serve(OK)
+    names = datagrams(lambda asked: [reply(asked, "127.0.0.2", "127.0.0.1")])
+    result = fetch(server, names, times=2)
+    assert result.get("status") == 200 and result["failures"] == 1 and len(names.asked) == 1, result
+    answers = iter(["127.0.0.2", "127.0.0.3", "127.0.0.1"])
+    names = datagrams(lambda asked: [reply(asked, next(answers))])
+    result = fetch(server, names, times=3)
+    assert result.get("status") == 200 and result["failures"] == 2 and len(names.asked) == 3, result
+
+
+@pytest.mark.parametrize("wrong", (
+    lambda asked: reply(asked, "127.0.0.2", number=b"\0\0" if asked[:2] != b"\0\0" else b"\0\1"),
+    lambda asked: reply(asked, "127.0.0.2", question=asked[12:].replace(b"board", b"bored")),
+    lambda asked: reply(asked, "127.0.0.2", flags=0x8380),
+    lambda asked: reply(asked, "127.0.0.2")[:-1],
+    lambda asked: asked,
+    lambda asked: b"",
+    lambda asked: bytes(600),
+))
+def test_what_is_not_the_answer_is_read_over(serve, datagrams, wrong):
+    server = serve(OK)
+    names = datagrams(lambda asked: [wrong(asked)] * 20 + [reply(asked, "127.0.0.1")])
+    assert fetch(server, names).get("status") == 200
+    assert len(names.asked) == 1
+
+
+def test_answers_from_elsewhere_never_come_through(serve, datagrams):
+    """A stranger who knows the number and the question, from another port and from another address."""
+    server = serve(OK)
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    other.bind(("127.0.0.9", 0))
+    names = datagrams(lambda asked: [reply(asked, "127.0.0.1")])
+
+    def send(data, peer):
+        for each in (stranger, other):
+            each.sendto(data.replace(b"\x7f\0\0\1", b"\x7f\0\0\2"), peer)
+        names.sock.sendto(data, peer)
+
+    names.send = send
+    assert fetch(server, names).get("status") == 200
+    stranger.close()
+    other.close()
+
+
+def test_several_servers(serve, datagrams):
+    server = serve(OK)
+    first = datagrams(lambda asked: [reply(asked, flags=0x8182)])  # SERVFAIL
+    second = datagrams(lambda asked: [], host="127.0.0.2", port=first.port)
+    third = datagrams(lambda asked: [reply(asked, "127.0.0.1")], host="127.0.0.3", port=first.port)
+    servers = ["127.0.0.1", "127.0.0.2", "127.0.0.4", "127.0.0.3"]  # nobody listens on .4
+    assert fetch(server, first, names=servers).get("status") == 200
+    assert (len(first.asked), len(second.asked), len(third.asked)) == (1, 1, 1)
+
+
+def test_asked_again(serve, datagrams):
+    server = serve(OK)
+    names = datagrams(lambda asked: [reply(asked, "127.0.0.1")] if len(names.asked) == 2 else [])
+    assert fetch(server, names).get("status") == 200
+
+
+def test_nobody_answers(serve, datagrams):
+    server = serve(OK)
+    names = datagrams(lambda asked: [])
+    result = fetch(server, names)
+    assert reason(result) == "os" and result["error"][1] == errno.ETIMEDOUT, result
+    assert len(names.asked) == 2  # as often as the limits say
+
+
+def test_no_such_name(serve, datagrams):
+    server = serve(OK)
+    for flags in (0x8183, 0x8180):
+        names = datagrams(lambda asked: [reply(asked, flags=flags)])  # noqa: B023
+        result = fetch(server, names)
+        assert reason(result) == "os" and "no address" in result["error"][2], result
+        assert len(names.asked) == 1
+
+
+def test_no_link(serve, datagrams):
+    server = serve(OK)
+    names = datagrams(lambda asked: [])
+    assert reason(fetch(server, names, names=[])) == "os"
+    assert not names.asked
+
+
+def test_what_needs_no_name_server(serve, datagrams):
+    server = serve(OK)
+    names = datagrams(lambda asked: [])
+    for host in ("127.0.0.1", "localhost", "LOCALHOST"):
+        result = one("http://%s:%d/" % (host, server.port), names=["127.0.0.1"], names_port=names.port)
+        assert result.get("status") == 200, host
+    assert not names.asked
+    assert one("http://localhost:%d/" % server.port).get("status") == 200
+
+
+def test_garbage(serve, datagrams):
+    """Random datagrams, and answers with random bytes in them: the good one behind them is found, or the world is blamed."""
+    seed = 20240301
+    source = random.Random(seed)
+    server = serve(OK)
+
+    def answer(asked):
+        good = reply(asked, "127.0.0.1")
+        spoilt = bytearray(reply(asked, "127.0.0.1", "127.0.0.1"))
+        for _ in range(source.randint(1, 6)):
+            spoilt[source.randrange(len(spoilt))] = source.randrange(256)
+        return [source.randbytes(source.randrange(600)), asked[:2] + source.randbytes(40), bytes(spoilt), good]
+
+    names = datagrams(answer)
+    case = {"url": "http://board.example:%d/" % server.port, "names": ["127.0.0.1"], "names_port": names.port, "limit_ms": 300}
+    for result in run([case] * 60):
+        assert reason(result) in (None, "os"), (seed, result)

@@ -1,0 +1,218 @@
+"""A virtual board: a flash file, its bootloader, and boots of what it holds.
+
+    board = Board.create("my.flash", firmware=image, files={"main.py": b"print('hello')"})
+    run = board.run(until_s=10)
+    print(run.console, board.otadata())
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..image.esp import ImageError, verify
+from . import files as littlefs
+from . import layout, otadata
+from .air import Air
+from .bootloader import Bootloader, NoBootableApp
+from .clock import Clock
+from .cpu import Cpu
+from .flash import Cut, Flash, PowerCut, Trace
+from .hardware import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Ended, Hardware, Reset
+
+FAULTS = ("crash", "hang", "selftest", "exception")
+_BOOT_LOOP = 5  # resets in a row in which nothing starts
+_RTC_WATCHDOG_US = 9_000_000  # the bootloader's own, over an image that never gets going
+HEAP_BYTES = 262144  # objects are twice as wide here as on the chip
+
+
+@dataclass
+class Boot:
+    slot: str  # label of the partition that ran; "" if none did
+    cause: int
+    messages: list
+    at_s: float
+
+
+@dataclass
+class Run:
+    """What one run of the board did, from power-on to its end."""
+
+    boots: list = field(default_factory=list)
+    trace: Trace = None
+    console: str = ""
+    ended: str = ""  # cut, time, boots, idle, hung, stopped, exit, dead
+
+    @property
+    def slots(self):
+        return [b.slot for b in self.boots]
+
+
+class Board:
+    """`air` is the world around it (default: no one to talk to), `faults` {SHA-256 of an image: crash, hang (both
+    before Python starts), selftest or exception}, `real_time` for demonstrations; `seed` makes it another board.
+    """
+
+    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, heap_bytes=HEAP_BYTES, watchdogs=True):
+        self.clock = Clock(real_time)
+        if not Path(path).is_file():
+            raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
+        self.flash = Flash(path, self.clock)
+        self.rows = layout.parse(self.flash.peek(layout.TABLE, 0xC00))
+        self.air = air or Air()
+        for fault in (faults or {}).values():
+            if fault not in FAULTS:
+                raise ValueError("fault %r: one of %s" % (fault, ", ".join(FAULTS)))
+        self.faults = dict(faults or {})
+        self.heap_bytes = heap_bytes
+        self.watchdogs = watchdogs
+        self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed)
+
+    @classmethod
+    def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes=0x1A0000, rows=None, **options):
+        """A new flash file: `firmware` (an application image, or {label: image}) in its first slot, `files` in littlefs.
+
+        `files` is {path: bytes} or a folder. ValueError where something does not fit.
+        """
+        rows = rows or layout.ota(flash_bytes, slot_bytes)
+        images = firmware if isinstance(firmware, dict) else {next(p.label for p in rows if p.type == layout.APP): firmware}
+        vfs = next(p for p in rows if p.label == "vfs")
+        parts = [(layout.TABLE, layout.build(rows)), (vfs.address, littlefs.build(files or {}, vfs.size))]
+        for label, image in images.items():
+            slot = next(p for p in rows if p.label == label)
+            if len(image) > slot.size:
+                raise ValueError("%s: the image has %d bytes, the slot %d" % (label, len(image), slot.size))
+            parts.append((slot.address, image))
+        Flash.create(path, flash_bytes, parts)
+        return cls(path, **options)
+
+    # ---- looking
+
+    def partition(self, label):
+        for p in self.rows:
+            if p.label == label:
+                return p
+        raise ValueError("no partition %r; there are %s" % (label, ", ".join(p.label for p in self.rows)))
+
+    def otadata(self):
+        """The two records in words, as `1/VALID 2/NEW`."""
+        return " ".join(str(r) for r in Bootloader(self.flash, self.rows).records())
+
+    def set_otadata(self, words):
+        at = self.partition("otadata").address
+        for i, record in enumerate(otadata.from_words(words)):
+            self.flash.data[at + i * 4096 : at + i * 4096 + 4096] = record.raw().ljust(4096, b"\xff")
+
+    def read_slot(self, label):
+        """The image in a slot, b"" if the bootloader would not start what is there."""
+        p = self.partition(label)
+        try:
+            return self.flash.peek(p.address, verify(self.flash.peek, p.address, p.size))
+        except ImageError:
+            return b""
+
+    def write_slot(self, label, raw):
+        """Lay bytes into a slot, as a flashing tool would."""
+        p = self.partition(label)
+        self.flash.data[p.address : p.address + p.size] = raw.ljust(p.size, b"\xff")
+
+    def files(self):
+        """{path: bytes} of its littlefs."""
+        p = self.partition("vfs")
+        return littlefs.read(self.flash.peek(p.address, p.size))
+
+    def put_files(self, changes):
+        """Write or (None) remove files, as a user with a cable would."""
+        p = self.partition("vfs")
+        raw = littlefs.change(self.flash.peek(p.address, p.size), changes)
+        self.flash.data[p.address : p.address + p.size] = raw
+
+    # ---- running
+
+    def run(self, until_s=None, max_boots=None, cut=None, console=None, stop=None, cause=PWRON):
+        """Power on and let it run: until a time (on its clock), a number of boots, a power cut, or `stop(line)` true.
+
+        `console(line)` gets each printed line. The next run() begins with the power coming back (`cause` PWRON), or
+        with a reset pin (HARD).
+        """
+        self.flash.trace = Trace()
+        self.flash.cut = cut
+        run = Run(trace=self.flash.trace)
+        hardware = self.hardware
+        hardware.until_us = float("inf") if until_s is None else self.clock.now_us + until_s * 1e6
+        if cause == PWRON:
+            hardware.power_on()
+        lines = _Lines(run, console, stop)
+        running = None
+        failed = 0
+        try:
+            while max_boots is None or len(run.boots) < max_boots:
+                if cause != SOFT and not (cause == DEEPSLEEP and running):
+                    running, messages = self._bootloader()
+                    run.boots.append(Boot(running.label if running else "", cause, messages, self.clock.now_us / 1e6))
+                    failed = 0 if running else failed + 1
+                    if failed == _BOOT_LOOP:
+                        raise Ended("dead")
+                cause = self._program(running, cause, lines) if running else WDT
+                self.clock.advance(300000)  # ROM and bootloader
+            run.ended = "boots"
+        except PowerCut:
+            run.ended = "cut"
+        except Ended as e:
+            run.ended = str(e)
+        lines.end()
+        return run
+
+    def _bootloader(self):
+        loader = Bootloader(self.flash, self.rows)
+        try:
+            return loader.start(), loader.messages
+        except NoBootableApp:
+            return None, loader.messages
+
+    def _program(self, running, cause, lines):
+        """Run the image in a partition until a reset; returns the cause that the next start will see."""
+        hardware = self.hardware
+        hardware.begin(running, cause)
+        fault = self.faults.get(hashlib.sha256(self.read_slot(running.label)).hexdigest(), "")
+        if fault == "crash":
+            lines.put(b"Guru Meditation Error: the image crashes at start\n")
+            return HARD
+        if fault == "hang":
+            if not self.watchdogs:
+                hardware.wait(float("inf"))
+            hardware.wait(_RTC_WATCHDOG_US)
+            return WDT
+        cpu = Cpu(not self.clock.real, fault, self.heap_bytes)
+        try:
+            hardware.serve((cpu.link, cpu.out), lines.put)
+        except Reset as e:
+            return e.cause
+        finally:
+            lines.put(cpu.kill())
+
+    def close(self):
+        self.flash.close()
+
+
+class _Lines:
+    """Console output, cut into lines."""
+
+    def __init__(self, run, console, stop):
+        self.run, self.console, self.stop = run, console, stop
+        self.part = ""
+
+    def put(self, raw):
+        self.part += raw.decode("utf-8", "replace")
+        *whole, self.part = self.part.split("\n")
+        for line in whole:
+            self.run.console += line + "\n"
+            if self.console:
+                self.console(line)
+            if self.stop and self.stop(line):
+                raise Ended("stopped")
+
+    def end(self):
+        self.run.console += self.part
+
+
+__all__ = ["Board", "Cut", "Run", "Boot", "PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT"]

@@ -1,0 +1,56 @@
+"""The board's clocks, simulated or real: microseconds since power-on, and the time of day of the RTC."""
+
+import calendar
+import time
+
+EPOCH_2000_S = 946684800
+# The C task queue of asyncio stamps tasks with the host's own milliseconds: ours must always be later.
+_AHEAD_US = 10**15
+
+
+class Clock:
+    """`now_us` moves by advance() only when simulated, by itself when real. Seconds of the RTC count from 2000."""
+
+    def __init__(self, real=False):
+        self.real = real
+        self._simulated_us = 0
+        self._began = time.monotonic_ns() // 1000
+        self.rtc_offset_us = 0  # RTC = now_us + this, from 2000-01-01
+
+    @property
+    def now_us(self):
+        return time.monotonic_ns() // 1000 - self._began if self.real else self._simulated_us
+
+    @property
+    def ticks_us(self):
+        """What the CPU sees: ahead of the host's own counter."""
+        return self.now_us + _AHEAD_US
+
+    def advance(self, us):
+        if self.real:
+            time.sleep(us / 1e6)
+        else:
+            self._simulated_us += int(us)
+
+    def rtc_s(self):
+        return (self.now_us + self.rtc_offset_us) // 1000000
+
+    def set_rtc(self, seconds_2000):
+        self.rtc_offset_us = int(seconds_2000) * 1000000 - self.now_us
+
+    def set_unix(self, unix_s):
+        self.set_rtc(unix_s - EPOCH_2000_S)
+
+    def unix_s(self):
+        return self.rtc_s() + EPOCH_2000_S
+
+    def power_cut(self):
+        """The RTC forgets the time of day: it starts at 2000-01-01 again."""
+        self.rtc_offset_us = -self.now_us
+
+    def words(self):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self.unix_s()))
+
+
+def seconds_2000(y, mo, d, h, mi, s):
+    return calendar.timegm((y, mo, d, h, mi, s)) - EPOCH_2000_S

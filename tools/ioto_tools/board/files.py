@@ -1,0 +1,77 @@
+"""The littlefs of a flash file, with littlefs-python; geometry as MicroPython's VfsLfs2 has it."""
+
+from pathlib import Path
+
+import littlefs
+
+_GEOMETRY = {"block_size": 4096, "read_size": 32, "prog_size": 32, "lookahead_size": 32, "cache_size": 128}
+_VERSION = 0x00020000  # of the disk format: what every MicroPython since 1.12 reads
+
+
+def _open(raw):
+    fs = littlefs.LittleFS(block_count=len(raw) // 4096, mount=False, disk_version=_VERSION, **_GEOMETRY)
+    fs.context.buffer = bytearray(raw)
+    fs.mount()
+    return fs
+
+
+def _listed(files):
+    """{path: bytes} of a dictionary or of a folder; caches and version control are left out."""
+    if isinstance(files, dict):
+        return {str(k): v if isinstance(v, bytes) else Path(v).read_bytes() for k, v in files.items()}
+    folder = Path(files)
+    if not folder.is_dir():
+        raise ValueError("%s: no folder of files for the board" % folder)
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and "__pycache__" not in name and not any(part.startswith(".") for part in name.split("/")):
+            found[name] = path.read_bytes()
+    return found
+
+
+def build(files, size):
+    """The bytes of a littlefs of `size` bytes that holds `files`; ValueError if they do not fit."""
+    fs = littlefs.LittleFS(block_count=size // 4096, mount=False, disk_version=_VERSION, **_GEOMETRY)
+    fs.format()
+    fs.mount()
+    _write(fs, _listed(files), size)
+    return bytes(fs.context.buffer)
+
+
+def _write(fs, files, size):
+    for name, raw in files.items():
+        try:
+            folders = name.split("/")[:-1]
+            for i in range(len(folders)):
+                fs.makedirs("/".join(folders[: i + 1]), exist_ok=True)
+            with fs.open(name, "wb") as f:
+                f.write(raw)
+        except littlefs.LittleFSError as e:
+            raise ValueError("%s (%d bytes) does not fit into the file system of %d bytes: %s" % (name, len(raw), size, e))
+
+
+def read(raw):
+    """{path: bytes} of all files; ValueError if it is no littlefs."""
+    try:
+        fs = _open(raw)
+    except littlefs.LittleFSError as e:
+        raise ValueError("the vfs partition holds no littlefs: %s" % e)
+    found = {}
+    for folder, _, names in fs.walk("/"):
+        for name in names:
+            path = folder.rstrip("/") + "/" + name
+            with fs.open(path, "rb") as f:
+                found[path.lstrip("/")] = f.read()
+    return found
+
+
+def change(raw, changes):
+    """The file system with files written, or removed where the value is None."""
+    fs = _open(raw)
+    for name, value in changes.items():
+        if value is None:
+            fs.remove(name)
+        else:
+            _write(fs, {name: value}, len(raw))
+    return bytes(fs.context.buffer)

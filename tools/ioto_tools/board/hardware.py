@@ -1,0 +1,290 @@
+"""Everything of a board but its CPU: serves the bus while one program runs, until a reset, a cut or a limit.
+
+How a session ends is an exception of this module; board.py decides what comes next.
+"""
+
+import hashlib
+import json
+import random
+import select
+import struct
+
+from . import bus
+from .flash import PowerCut
+from .layout import DATA, NVS
+from .nvs import Nvs
+from .partitions import EspError, Panic, Partitions
+
+PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
+_HANG_REAL_S = 20  # a CPU that computes that long without asking for anything hangs
+_FOREVER = float("inf")
+
+
+class Reset(Exception):
+    """The CPU starts again: with the bootloader (`cause` HARD, WDT, DEEPSLEEP) or without it (SOFT)."""
+
+    def __init__(self, cause, why):
+        super().__init__(why)
+        self.cause = cause
+
+
+class Ended(Exception):
+    """The run is over: `time`, `idle` (nothing will ever happen), `hung`, `stopped`, `exit`."""
+
+
+class Hardware:
+    def __init__(self, flash, rows, clock, air, seed=0):
+        self.flash, self.rows, self.clock, self.air = flash, rows, clock, air
+        self.random = random.Random(seed)
+        self.unique_id = hashlib.sha256(b"board %d" % seed).digest()[:6]
+        self.rtc_memory = b""
+        self.until_us = _FOREVER
+        self.pins = {}
+        self.waits_for_ever = False
+
+    def power_on(self):
+        """After a power cut: RTC time and memory are gone."""
+        self.rtc_memory = b""
+        self.clock.power_cut()
+
+    def begin(self, running, cause):
+        """A program starts from partition `running`."""
+        self.cause = cause
+        self.watchdog_ms = self.fed_us = None
+        self.partitions = Partitions(self.flash, self.rows, running)
+        store = next((p for p in self.rows if p.type == DATA and p.subtype == NVS), None)
+        self.nvs = Nvs(self.flash, store) if store else None
+        self.air.power_on(self.clock)
+        self.ops = {bus.OPS[name]: getattr(self, "_" + name) for name in bus.OPS}
+
+    # ---- serving
+
+    def serve(self, connection, console):
+        """Answer the CPU until something ends the session; `console(bytes)` gets what it prints (connection[1])."""
+        link, out = connection
+        while True:
+            ready, _, _ = select.select([link, out], [], [], _HANG_REAL_S)
+            if out in ready:
+                data = out.read()
+                if data:
+                    console(data)
+                elif link not in ready:
+                    raise Ended("exit")
+            if link in ready:
+                try:
+                    self._one(link)
+                except (bus.Gone, ConnectionResetError):
+                    raise Ended("exit")
+            elif not ready:
+                if self.watchdog_ms:
+                    self.clock.advance(max(0, self._bite_us() - self.clock.now_us))
+                    raise Reset(WDT, "watchdog: the program hangs")
+                raise Ended("hung")
+
+    def _one(self, link):
+        op, a, b, used_us, n = bus.REQUEST.unpack(bus.receive(link, bus.REQUEST.size))
+        data = bus.receive(link, n) if n else b""
+        if not self.clock.real:
+            self.clock.advance(used_us)
+        self._alive()
+        try:
+            status, reply = self.ops[op](a, b, data)
+        except EspError as e:
+            status, reply = e.code, b""
+        except Panic as e:
+            raise Reset(HARD, "panic: %s" % e)
+        self._alive()
+        link.sendall(bus.REPLY.pack(status, self.clock.ticks_us, len(reply)) + reply)
+
+    def _bite_us(self):
+        return self.fed_us + self.watchdog_ms * 1000 if self.watchdog_ms else _FOREVER
+
+    def _alive(self):
+        now = self.clock.now_us
+        if now >= self._bite_us():
+            raise Reset(WDT, "watchdog: not fed for %d ms" % self.watchdog_ms)
+        if now >= self.until_us:
+            raise Ended("time")
+
+    def wait(self, us, ready=lambda: False):
+        """Let `us` pass, or less when the air brings something; the watchdog and the end of the run come in between."""
+        end = self.clock.now_us + us
+        first = True
+        while True:
+            self._alive()
+            now = self.clock.now_us
+            if now >= end or (not first and ready()):
+                return
+            first = False
+            event = self.air.next_us()
+            step = min(end, event, self._bite_us(), self.until_us)
+            if step == _FOREVER and not self.clock.real:
+                raise Ended("idle")
+            if self.clock.real:
+                self.air.wait_real(max(0.0, min(step - now, 200000) / 1e6))
+                if ready():
+                    return
+            else:
+                self.clock.advance(max(1, int(step - now) + (step != int(step))))
+            if event <= self.clock.now_us or self.clock.real and ready():
+                return
+
+    # ---- operations: (a, b, data) -> (status, data)
+
+    def _nop(self, a, b, data):
+        return 0, b""
+
+    def _read(self, a, b, data):
+        return 0, self.partitions.read(self.rows[a], b, struct.unpack("<I", data)[0])
+
+    def _write(self, a, b, data):
+        self.partitions.write(self.rows[a], b, data)
+        return 0, b""
+
+    def _erase(self, a, b, data):
+        self.partitions.erase(self.rows[a], b, struct.unpack("<I", data)[0])
+        return 0, b""
+
+    def _set_boot(self, a, b, data):
+        self.partitions.set_boot(self.rows[a])
+        return 0, b""
+
+    def _mark_valid(self, a, b, data):
+        self.partitions.mark_valid()
+        return 0, b""
+
+    def _boot(self, a, b, data):
+        return self.rows.index(self.partitions.running if a else self.partitions.boot()), b""
+
+    def _next_update(self, a, b, data):
+        return self.rows.index(self.partitions.next_update(self.rows[a])), b""
+
+    def _partitions(self, a, b, data):
+        return 0, json.dumps([[p.type, p.subtype, p.address, p.size, p.label] for p in self.rows]).encode()
+
+    def _nvs_open(self, a, b, data):
+        return self.nvs.open(data.decode()), b""
+
+    def _nvs_get_i32(self, a, b, data):
+        return 0, struct.pack("<i", self.nvs.get_i32(a, data.decode()))
+
+    def _nvs_set_i32(self, a, b, data):
+        self.nvs.set_i32(a, data.decode(), b)
+        return 0, b""
+
+    def _nvs_get_blob(self, a, b, data):
+        value = self.nvs.get_blob(a, data.decode())
+        if len(value) > b:
+            raise EspError(-4364)
+        return 0, value
+
+    def _nvs_set_blob(self, a, b, data):
+        self.nvs.set_blob(a, data[:b].decode(), data[b:])
+        return 0, b""
+
+    def _nvs_erase(self, a, b, data):
+        self.nvs.erase(a, data.decode())
+        return 0, b""
+
+    def _flash_read(self, a, b, data):
+        if b:
+            return self.flash.size, b""
+        return 0, self.flash.read(a, struct.unpack("<I", data)[0])
+
+    def _reset(self, a, b, data):
+        raise Reset(HARD, "machine.reset()")
+
+    def _soft_reset(self, a, b, data):
+        raise Reset(SOFT, "soft reset")
+
+    def _deepsleep(self, a, b, data):
+        self.clock.advance(a * 1000)
+        raise Reset(DEEPSLEEP, "deep sleep of %d ms" % a)
+
+    def _watchdog(self, a, b, data):
+        if a:
+            self.watchdog_ms = a
+        self.fed_us = self.clock.now_us
+        return 0, b""
+
+    def _rtc_get(self, a, b, data):
+        return self.clock.now_us + self.clock.rtc_offset_us, b""
+
+    def _rtc_set(self, a, b, data):
+        self.clock.set_rtc(a)
+        return 0, b""
+
+    def _rtc_memory(self, a, b, data):
+        return 0, self.rtc_memory
+
+    def _rtc_memory_set(self, a, b, data):
+        self.rtc_memory = data
+        return 0, b""
+
+    def _reset_cause(self, a, b, data):
+        return self.cause, b""
+
+    def _unique_id(self, a, b, data):
+        return 0, self.unique_id
+
+    def _random(self, a, b, data):
+        return 0, self.random.randbytes(a)
+
+    def _idle(self, a, b, data):
+        """At the prompt, for ever."""
+        while True:
+            self.wait(_FOREVER)
+
+    def _pin(self, a, b, data):
+        if b >= 0:
+            self.pins[a] = b
+        return self.pins.get(a, 1), b""
+
+    def _time(self, a, b, data):
+        return 0, b""
+
+    def _sleep(self, a, b, data):
+        end = self.clock.now_us + a
+        while self.clock.now_us < end:
+            self.wait(end - self.clock.now_us)
+        return 0, b""
+
+    def _socket(self, a, b, data):
+        return self.air.socket(a), b""
+
+    def _connect(self, a, b, data):
+        return self.air.connect(a, data.decode(), b), b""
+
+    def _send(self, a, b, data):
+        return self.air.send(a, data), b""
+
+    def _recv(self, a, b, data):
+        return self.air.recv(a, b, data == b"\n")
+
+    def _sendto(self, a, b, data):
+        n = data[0]
+        return self.air.sendto(a, data[1 : 1 + n].decode(), b, data[1 + n :]), b""
+
+    def _recvfrom(self, a, b, data):
+        return self.air.recvfrom(a, b)
+
+    def _close(self, a, b, data):
+        return self.air.close(a), b""
+
+    def _poll(self, a, b, data):
+        if b:
+            return self.air.flags(b - 1, data[0]), b""
+        self.wait(_FOREVER if a < 0 else a * 1000)
+        return 0, b""
+
+    def _resolve(self, a, b, data):
+        return self.air.resolve(data.decode())
+
+    def _wifi(self, a, b, data):
+        try:
+            return 0, json.dumps(self.air.station(*json.loads(data))).encode()
+        except OSError as e:
+            return -1, str(e).encode()
+
+
+__all__ = ["Hardware", "Reset", "Ended", "PowerCut"]

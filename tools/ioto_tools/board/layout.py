@@ -1,0 +1,76 @@
+"""Partition tables: 32-byte rows at 0x8000, an MD5 row behind them (ESP-IDF esp_flash_partitions.h)."""
+
+import struct
+from dataclasses import dataclass
+from hashlib import md5
+
+TABLE = 0x8000
+APP, DATA = 0, 1
+OTADATA, NVS, FACTORY, OTA_0, LITTLEFS = 0, 2, 0, 0x10, 0x83
+
+
+@dataclass(frozen=True)
+class Partition:
+    type: int
+    subtype: int
+    address: int
+    size: int
+    label: str
+
+
+def ota(flash_bytes=4 << 20, slot_bytes=0x1A0000, slots=2, otadata=True):
+    """nvs, otadata, phy_init, `slots` application slots, and littlefs in what is left."""
+    if slot_bytes % 65536:
+        raise ValueError("a slot of 0x%x bytes: application slots are multiples of 0x10000" % slot_bytes)
+    rows = [Partition(DATA, NVS, 0x9000, 0x4000, "nvs")]
+    if otadata:
+        rows.append(Partition(DATA, OTADATA, 0xD000, 0x2000, "otadata"))
+    rows.append(Partition(DATA, 1, 0xF000, 0x1000, "phy_init"))
+    at = 0x10000
+    for n in range(slots):
+        rows.append(Partition(APP, OTA_0 + n, at, slot_bytes, "ota_%d" % n))
+        at += slot_bytes
+    return rows + [_rest(at, flash_bytes)]
+
+
+def stock(flash_bytes=4 << 20):
+    """The layout of a firmware without update slots: one factory application."""
+    return [
+        Partition(DATA, NVS, 0x9000, 0x6000, "nvs"),
+        Partition(DATA, 1, 0xF000, 0x1000, "phy_init"),
+        Partition(APP, FACTORY, 0x10000, 0x1F0000, "factory"),
+        _rest(0x200000, flash_bytes),
+    ]
+
+
+def _rest(at, flash_bytes):
+    if flash_bytes - at < 8 * 4096:
+        raise ValueError("%d bytes of flash leave %d for files, 32768 are the least" % (flash_bytes, flash_bytes - at))
+    return Partition(DATA, LITTLEFS, at, flash_bytes - at, "vfs")
+
+
+def build(rows):
+    """The table's bytes, 0xC00 of them, MD5 row included."""
+    raw = b""
+    for p in rows:
+        raw += struct.pack("<HBBII16sI", 0x50AA, p.type, p.subtype, p.address, p.size, p.label.encode(), 0)
+    return (raw + b"\xeb\xeb" + b"\xff" * 14 + md5(raw).digest()).ljust(0xC00, b"\xff")
+
+
+def parse(raw):
+    """Rows of a table; ValueError if it is none, or its MD5 does not fit."""
+    rows = []
+    for at in range(0, len(raw) - 31, 32):
+        row = raw[at : at + 32]
+        if row[:2] == b"\xaa\x50":
+            _, kind, subtype, address, size, label, _ = struct.unpack("<HBBII16sI", row)
+            rows.append(Partition(kind, subtype, address, size, label.split(b"\0")[0].decode()))
+        elif row[:2] == b"\xeb\xeb":
+            if row[16:] != md5(raw[:at]).digest():
+                raise ValueError("partition table: its MD5 does not fit")
+            return rows
+        else:
+            break
+    if not rows:
+        raise ValueError("partition table: none at 0x8000")
+    return rows

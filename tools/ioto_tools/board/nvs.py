@@ -1,0 +1,169 @@
+"""Non-volatile storage: key and value in pages of 4096 bytes, appended, never changed in place (ESP-IDF nvs_page.cpp).
+
+A page: 32 bytes of header (state, sequence number), 32 bytes of entry states (two bits each: 11 free, 10 written,
+00 erased), 126 entries of 32 bytes. A blob is one entry of its size and as many after it as hold the bytes.
+"""
+
+import struct
+import zlib
+
+from .partitions import EspError
+
+NVS_NOT_FOUND, KEY_TOO_LONG, INVALID_LENGTH, NOT_ENOUGH_SPACE = -4354, -4361, -4364, -4357
+_ENTRIES = 126
+_I32, _BLOB, _NAMESPACE = 0x14, 0x41, 0x01
+_BLOB_MOST = 4000
+
+
+class Nvs:
+    def __init__(self, flash, partition):
+        self.flash = flash
+        self.base = partition.address
+        self.pages = partition.size // 4096
+        self.items = {}  # (namespace, type, key) -> (page, entry, span, value)
+        self.spaces = {}
+        self.page, self.free, self.seq = None, _ENTRIES, 0
+        self._scan()
+
+    def _scan(self):
+        heads = []
+        for page in range(self.pages):
+            state, seq = struct.unpack("<II", self.flash.peek(self.base + page * 4096, 8))
+            if state != 0xFFFFFFFF:
+                heads.append((seq, page))
+        for seq, page in sorted(heads):
+            self.page, self.seq, self.free = page, seq, 0
+            n = 0
+            while n < _ENTRIES:
+                raw = self.flash.peek(self._at(page, n), 32)
+                state = self._state(page, n)
+                span = raw[2] if raw != b"\xff" * 32 and 0 < raw[2] <= _ENTRIES - n else 1
+                if state == 2 and struct.unpack_from("<I", raw, 4)[0] == self._crc(raw):
+                    self._found(page, n, raw, span)
+                if raw != b"\xff" * 32 or state != 3:
+                    self.free = n + span
+                n += span
+
+    def _found(self, page, n, raw, span):
+        key = raw[8:24].split(b"\0")[0].decode()
+        if raw[1] == _NAMESPACE:
+            self.spaces[key] = raw[24]
+            self.items[(0, _NAMESPACE, key)] = (page, n, 1, raw[24])
+        elif raw[1] == _I32:
+            self.items[(raw[0], _I32, key)] = (page, n, 1, struct.unpack_from("<i", raw, 24)[0])
+        elif raw[1] == _BLOB:
+            size = struct.unpack_from("<H", raw, 24)[0]
+            self.items[(raw[0], _BLOB, key)] = (page, n, span, self.flash.peek(self._at(page, n + 1), size))
+
+    @staticmethod
+    def _crc(raw):
+        return zlib.crc32(raw[:4] + raw[8:])
+
+    def _at(self, page, n):
+        return self.base + page * 4096 + 64 + 32 * n
+
+    def _state(self, page, n):
+        return self.flash.peek(self.base + page * 4096 + 32 + n // 4, 1)[0] >> n % 4 * 2 & 3
+
+    def _mark(self, page, first, span, state):
+        """Set the two-bit states of entries, a 32-bit word at a time as the chip does."""
+        for word in range(first // 16, (first + span - 1) // 16 + 1):
+            address = self.base + page * 4096 + 32 + word * 4
+            value = struct.unpack("<I", self.flash.peek(address, 4))[0]
+            for n in range(max(first, word * 16), min(first + span, word * 16 + 16)):
+                value &= ~((3 ^ state) << n % 16 * 2)
+            self.flash.program(address, struct.pack("<I", value & 0xFFFFFFFF))
+
+    def _new_page(self):
+        used = {page: struct.unpack("<II", self.flash.peek(self.base + page * 4096, 8)) for page in range(self.pages)}
+        blank = [p for p in used if used[p][0] == 0xFFFFFFFF]
+        if len(blank) > 1 or (blank and self.page is None):
+            self._begin(blank[0])
+            return
+        # One page is kept free: what still counts of the oldest goes there, then the oldest is erased.
+        oldest = min((p for p in used if p not in blank), key=lambda p: used[p][1])
+        self._begin(blank[0])
+        for name, (page, _, span, value) in sorted(self.items.items()):
+            if page == oldest:
+                self._append(name, span, value)
+        self.flash.erase(self.base + oldest * 4096, 4096)
+
+    def _begin(self, page):
+        self.seq += 1
+        self.page, self.free = page, 0
+        head = struct.pack("<II", 0xFFFFFFFE, self.seq) + b"\xfe" + b"\xff" * 19
+        self.flash.program(self.base + page * 4096, head + struct.pack("<I", zlib.crc32(head[4:])))
+
+    def _append(self, name, span, value):
+        space, kind, key = name
+        at = self.free
+        raw = bytes([space, kind, span, 0xFF]) + bytes(4) + key.encode().ljust(16, b"\0")
+        if kind == _I32:
+            raw += struct.pack("<i", value) + b"\xff" * 4
+        elif kind == _BLOB:
+            raw += struct.pack("<HHI", len(value), 0xFFFF, zlib.crc32(value))
+        else:
+            raw += bytes([value]) + b"\xff" * 7
+        raw = raw[:4] + struct.pack("<I", self._crc(raw)) + raw[8:]
+        self.flash.program(self._at(self.page, at), raw)
+        if kind == _BLOB:
+            self.flash.program(self._at(self.page, at + 1), value)
+        self._mark(self.page, at, span, 2)
+        self.free += span
+        self.items[name] = (self.page, at, span, value)
+
+    def _put(self, name, span, value):
+        if self.page is None or self.free + span > _ENTRIES:
+            live = sum(item[2] for item in self.items.values())
+            if live + span > _ENTRIES * (self.pages - 1):
+                raise EspError(NOT_ENOUGH_SPACE)
+            self._new_page()
+            if self.free + span > _ENTRIES:
+                raise EspError(NOT_ENOUGH_SPACE)
+        old = self.items.get(name)
+        self._append(name, span, value)
+        if old:
+            self._mark(old[0], old[1], old[2], 0)
+
+    def open(self, space):
+        if len(space) > 15:
+            raise EspError(KEY_TOO_LONG)
+        if space not in self.spaces:
+            self.spaces[space] = len(self.spaces) + 1
+            self._put((0, _NAMESPACE, space), 1, self.spaces[space])
+        return self.spaces[space]
+
+    def _key(self, key):
+        if len(key) > 15:
+            raise EspError(KEY_TOO_LONG)
+        return key
+
+    def get(self, space, kind, key):
+        found = self.items.get((space, kind, self._key(key)))
+        if found is None:
+            raise EspError(NVS_NOT_FOUND)
+        return found[3]
+
+    def set_i32(self, space, key, value):
+        name = (space, _I32, self._key(key))
+        if name not in self.items or self.items[name][3] != value:
+            self._put(name, 1, value)
+
+    def get_i32(self, space, key):
+        return self.get(space, _I32, key)
+
+    def set_blob(self, space, key, value):
+        if len(value) > _BLOB_MOST:
+            raise EspError(NOT_ENOUGH_SPACE)
+        self._put((space, _BLOB, self._key(key)), 1 + -(-len(value) // 32), bytes(value))
+
+    def get_blob(self, space, key):
+        return self.get(space, _BLOB, key)
+
+    def erase(self, space, key):
+        names = [n for n in self.items if n[0] == space and n[2] == self._key(key)]
+        if not names:
+            raise EspError(NVS_NOT_FOUND)
+        for name in names:
+            page, n, span, _ = self.items.pop(name)
+            self._mark(page, n, span, 0)

@@ -1,0 +1,83 @@
+"""The two records that say which slot boots (ESP-IDF v5.5 bootloader_common_loader.c, esp_ota_ops.c)."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+NEW, PENDING_VERIFY, VALID, INVALID, ABORTED, UNDEFINED = 0, 1, 2, 3, 4, 0xFFFFFFFF
+STATES = {NEW: "NEW", PENDING_VERIFY: "PENDING_VERIFY", VALID: "VALID", INVALID: "INVALID", ABORTED: "ABORTED", UNDEFINED: "UNDEFINED"}
+BLANK = b"\xff" * 32
+
+
+def crc(seq):
+    return zlib.crc32(struct.pack("<I", seq), 0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Record:
+    seq: int
+    state: int
+    crc: int
+
+    @staticmethod
+    def parse(raw):
+        return Record(*struct.unpack("<I20xII", raw[:32]))
+
+    @staticmethod
+    def made(seq, state):
+        return Record(seq, state, crc(seq))
+
+    def raw(self):
+        return struct.pack("<I20sII", self.seq, b"\xff" * 20, self.state, self.crc)
+
+    @property
+    def bad(self):
+        return self.seq == 0xFFFFFFFF or self.state in (INVALID, ABORTED)
+
+    @property
+    def good(self):
+        return not self.bad and self.crc == crc(self.seq)
+
+    @property
+    def blank_or_broken(self):
+        return self.seq == 0xFFFFFFFF or self.crc != crc(self.seq)
+
+    def __str__(self):
+        if self.raw() == BLANK:
+            return "-"
+        words = "%d/%s" % (self.seq, STATES.get(self.state, self.state))
+        return words if self.crc == crc(self.seq) else words + "/badcrc"
+
+
+def from_words(text):
+    """Two records as `1/VALID -` writes them."""
+    records = []
+    for word in text.split():
+        if word == "-":
+            records.append(Record.parse(BLANK))
+            continue
+        seq, state, *broken = word.split("/")
+        value = next((n for n, name in STATES.items() if name == state), None)
+        if value is None or broken not in ([], ["badcrc"]) or not seq.isdigit():
+            raise ValueError("otadata %r: write - or SEQUENCE/STATE, with /badcrc for a wrong check" % word)
+        records.append(Record(int(seq), value, crc(int(seq)) ^ (1 if broken else 0)))
+    if len(records) != 2:
+        raise ValueError("otadata %r: two records, as in `1/VALID -`" % text)
+    return records
+
+
+def active(records):
+    """Index of the record that counts; None if there is none. Equal numbers: the first."""
+    good = [i for i, r in enumerate(records) if r.good]
+    return max(good, key=lambda i: (records[i].seq, -i)) if good else None
+
+
+def next_seq(records, slot, count):
+    """(sector, sequence number) with which set_boot() selects `slot` of `count` (esp_ota_ops.c 552-597)."""
+    now = active(records)
+    if now is None:
+        return 0, slot + 1
+    seq = (slot + 1) % count
+    while seq < records[now].seq:
+        seq += count
+    return 1 - now, seq

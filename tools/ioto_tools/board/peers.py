@@ -1,0 +1,157 @@
+"""Who listens in the air: an ASGI application in this process, a script, or a real server behind a real socket."""
+
+import asyncio
+import errno
+import socket
+
+import h11
+
+
+class _Http:
+    """Collects requests of one connection; `answer(request, body)` is called for each whole one."""
+
+    stays_open = False
+
+    def __init__(self, air, sock, answer):
+        self.air, self.sock, self.answer = air, sock, answer
+        self.machine = h11.Connection(h11.SERVER)
+        self.request, self.body = None, b""
+
+    def feed(self, data):
+        self.machine.receive_data(data)
+        while True:
+            try:
+                event = self.machine.next_event()
+            except h11.RemoteProtocolError:
+                self.air.arrive(self.sock, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                self.air.arrive(self.sock, None)
+                return
+            if isinstance(event, h11.Request):
+                self.request, self.body = event, b""
+            elif isinstance(event, h11.Data):
+                self.body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.answer(self)
+            else:
+                return
+
+    def send(self, event):
+        raw = self.machine.send(event)
+        if raw:
+            self.air.arrive(self.sock, bytes(raw))
+
+
+class Asgi:
+    """An ASGI application, called in this process: what it answers arrives by the board's clock."""
+
+    def __init__(self, app, scheme="http"):
+        self.app, self.scheme = app, scheme
+
+    def connection(self, air, sock):
+        return _Http(air, sock, self._answer)
+
+    def _answer(self, http):
+        asyncio.run(self._call(http))
+        if http.machine.our_state is h11.MUST_CLOSE:
+            http.air.arrive(http.sock, None)
+        elif http.machine.our_state is h11.DONE:
+            http.machine.start_next_cycle()
+
+    async def _call(self, http):
+        request = http.request
+        path, _, query = request.target.partition(b"?")
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": request.method.decode(),
+            "scheme": self.scheme, "path": path.decode(), "raw_path": path, "query_string": query, "root_path": "",
+            "headers": [(bytes(k).lower(), bytes(v)) for k, v in request.headers], "client": ("10.0.0.2", 40000),
+            "server": http.sock.address,
+        }  # fmt: skip
+        told = False
+
+        async def receive():
+            nonlocal told
+            if told:
+                await asyncio.sleep(3600)
+            told = True
+            return {"type": "http.request", "body": http.body, "more_body": False}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                headers = [(k, v) for k, v in message["headers"]]
+                http.send(h11.Response(status_code=message["status"], headers=headers))
+            else:
+                if message.get("body"):
+                    http.send(h11.Data(data=message["body"]))
+                if not message.get("more_body"):
+                    http.send(h11.EndOfMessage())
+
+        await self.app(scope, receive, send)
+
+
+class Script:
+    """`answer(method, path, headers, body)` returns a list of steps: bytes to send, None to close, an int to fail with
+    that errno, or (seconds, step) for a step that comes later. After the last step the peer says no more.
+    """
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def connection(self, air, sock):
+        http = _Http(air, sock, self._answer)
+        http.stays_open = True
+        return http
+
+    def _answer(self, http):
+        headers = {bytes(k).decode().lower(): bytes(v).decode() for k, v in http.request.headers}
+        method, path = http.request.method.decode(), http.request.target.decode()
+        for step in self.answer(method, path, headers, http.body):
+            after, step = step if isinstance(step, tuple) else (0, step)
+            http.air.arrive(http.sock, step, after)
+
+
+def reply(body=b"", status=200, headers=()):
+    """Bytes of a plain HTTP reply with Content-Length, for Script."""
+    lines = ["HTTP/1.1 %d x" % status, "Content-Length: %d" % len(body)] + ["%s: %s" % h for h in headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+class Tcp:
+    """A real server: the board's connection goes on to it. For real time."""
+
+    def __init__(self, host, port):
+        self.address = (host, port)
+
+    def connection(self, air, sock):
+        return _Proxy(air, sock, self.address)
+
+
+class _Proxy:
+    stays_open = False
+
+    def __init__(self, air, sock, address):
+        self.air, self.sock = air, sock
+        self.pending = b""
+        sock.real = socket.create_connection(address, timeout=5)
+        sock.real.setblocking(False)
+
+    def feed(self, data):
+        self.pending += data
+        self.pump()
+
+    def pump(self):
+        if self.pending:
+            try:
+                self.pending = self.pending[self.sock.real.send(self.pending) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.pending = b""
+        while not self.sock.peer_closed and sum(len(i[1] or b"") for i in self.sock.inbox) < 16384:
+            try:
+                data = self.sock.real.recv(4096)
+            except BlockingIOError:
+                return
+            except OSError as e:
+                self.air.arrive(self.sock, 104 if e.errno == errno.ECONNRESET else 113)
+                return
+            self.air.arrive(self.sock, data or None)

@@ -1,0 +1,52 @@
+"""MicroPython's `network` with one radio: WLAN(STA_IF), as an ESP32 answers."""
+
+import _bus
+import json
+
+STA_IF, AP_IF = 0, 1
+STAT_IDLE, STAT_CONNECTING, STAT_GOT_IP = 1000, 1001, 1010
+STAT_BEACON_TIMEOUT, STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD, STAT_ASSOC_FAIL, STAT_HANDSHAKE_TIMEOUT = 200, 201, 202, 203, 204
+_name = "esp32"
+
+
+def hostname(name=None):
+    global _name
+    if name is None:
+        return _name
+    _name = name
+
+
+def _ask(what, *args):
+    status, reply = _bus.call(73, 0, 0, json.dumps([what] + list(args)).encode())
+    if status < 0:
+        raise OSError(reply.decode())
+    return json.loads(reply)
+
+
+class WLAN:
+    IF_STA, IF_AP = STA_IF, AP_IF
+
+    def __init__(self, interface=STA_IF):
+        self.interface = interface
+
+    def active(self, on=None):
+        return _ask("active", on)
+
+    def connect(self, ssid=None, key=None, **options):
+        _ask("connect", ssid, key)
+
+    def disconnect(self):
+        _ask("disconnect")
+
+    def isconnected(self):
+        return _ask("isconnected")
+
+    def status(self, what=None):
+        return _ask("rssi") if what == "rssi" else _ask("status")
+
+    def ifconfig(self, config=None):
+        return tuple(_ask("ifconfig"))
+
+    def config(self, *args, **options):
+        return _name if args and args[0] in ("hostname", "dhcp_hostname") else None
+

@@ -1,0 +1,31 @@
+"""MicroPython's `select` whose waiting is the hardware's: time and network move while the CPU idles."""
+
+import _bus
+import time
+import uselect
+
+POLLIN, POLLOUT, POLLERR, POLLHUP = uselect.POLLIN, uselect.POLLOUT, uselect.POLLERR, uselect.POLLHUP
+
+
+class poll:
+    def __init__(self):
+        self._poll = uselect.poll()
+        self._known = 0
+        self.register = self._poll.register
+        self.modify = self._poll.modify
+        self.unregister = self._poll.unregister
+
+    def poll(self, timeout=-1):
+        """Ready streams; each is asked by its own ioctl, so streams over streams (TLS) work."""
+        until = None if timeout < 0 else time.ticks_add(time.ticks_ms(), timeout)
+        while True:
+            ready = self._poll.poll(0)
+            if ready:
+                return ready
+            left = -1 if until is None else time.ticks_diff(until, time.ticks_ms())
+            if until is not None and left <= 0:
+                return ready
+            _bus.call(71, left)
+
+    def ipoll(self, timeout=-1, flags=0):
+        return iter(self.poll(timeout))
