@@ -15,6 +15,8 @@ def certificates(lines):
         n += 1
         line = line.strip()
         if line == "-----BEGIN CERTIFICATE-----":
+            if text is not None:
+                break
             text = ""
         elif line == "-----END CERTIFICATE-----" and text:
             try:

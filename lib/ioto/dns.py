@@ -2,8 +2,6 @@
 
 import struct
 
-REPLY_BYTES = 512  # a reply over UDP is no longer
-
 
 def query(number, host):
     """The datagram that asks for the addresses of `host` (ASCII, labels of 1 to 63); `number` is two random bytes."""

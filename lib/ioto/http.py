@@ -55,7 +55,7 @@ class Client:
             connection.begin()
             response = await read_head(connection)
         except ValueError as e:
-            raise UpdateError("tls_unverified", str(e).strip().replace("\n", "; "))  # Mbed TLS: a fault a line
+            raise UpdateError("tls_unverified", " ".join(str(e).split()))  # Mbed TLS's words, a fault a line
         except OSError as e:
             self.resolver.forget(host)
             if e.errno == _CA_REQUIRED:
@@ -181,7 +181,7 @@ class Response:
     async def _next_chunk(self, readline):
         if self.begun:
             line = await readline(2)
-            if line not in (b"\r\n", b"\n"):
+            if line != b"\r\n":
                 raise malformed(line)
         self.begun = True
         self.left = chunk_size(await readline(_CHUNK_LINE_BYTES))

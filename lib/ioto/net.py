@@ -6,14 +6,15 @@ half closed) are passed on as they are: whoever asked waits 20 s or more.
 
 import socket
 from asyncio import CancelledError, core, create_task, sleep_ms
-from errno import ECONNRESET, EHOSTUNREACH, EINPROGRESS, ETIMEDOUT
+from errno import EAGAIN, ECONNRESET, EHOSTUNREACH, EINPROGRESS, ETIMEDOUT
 from os import urandom
 from time import ticks_add, ticks_diff, ticks_ms
 
 from . import dns
 
 _PIECE = 128  # most lines are shorter: what one readline of the socket may allocate
-_ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
+ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
+_DATAGRAM_BYTES = 512  # DNS replies over UDP are no longer
 _HOSTS_MOST = 4
 _HOLD_MOST_S = 3600
 
@@ -143,11 +144,15 @@ async def ask(address, port, data, accept, limit_ms):
     connection = Connection(_open(address, port, socket.SOCK_DGRAM), limit_ms)
     try:
         connection.s.write(data)
-        reply = bytearray(dns.REPLY_BYTES)
         while True:
             await connection.wait(False)
-            n = connection.s.readinto(reply)
-            found = accept(bytes(reply[:n])) if n else None
+            try:
+                # One datagram; readinto would put several of them one behind the other.
+                found = accept(connection.s.recv(_DATAGRAM_BYTES))
+            except OSError as e:
+                if e.errno != EAGAIN:  # woken for nothing
+                    raise
+                continue
             if found is not None:
                 return found
     finally:
@@ -191,7 +196,7 @@ class Resolver:
 
     async def _ask(self, host, servers):
         failure = OSError(EHOSTUNREACH, "no link")
-        for limit_ms in _ASK_MS:
+        for limit_ms in ASK_MS:
             for server in servers:
                 asked = dns.query(urandom(2), host)
                 try:

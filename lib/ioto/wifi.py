@@ -11,9 +11,9 @@ from errno import ETIMEDOUT
 
 import network
 
-_LOOK_MS = 200
-_JOIN_MS = 15000  # joining and an address
-_PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
+LOOK_MS = 200
+JOIN_MS = 15000  # joining and an address
+PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
 
 
 class Wifi:
@@ -44,7 +44,7 @@ class Wifi:
         while not self.connected():
             if time.ticks_diff(time.ticks_ms(), began) >= limit_ms:
                 raise OSError(ETIMEDOUT, "Wi-Fi %s: %s" % (self.ssid, self.why))
-            await asyncio.sleep_ms(_LOOK_MS)
+            await asyncio.sleep_ms(LOOK_MS)
 
     async def run(self):
         """For ever: join, watch, join again."""
@@ -55,11 +55,11 @@ class Wifi:
                 self.why = ""
                 self.changed(True, "")
                 while self.connected():
-                    await asyncio.sleep_ms(_LOOK_MS)
+                    await asyncio.sleep_ms(LOOK_MS)
                 self.why = "lost"
                 self.changed(False, "lost")
             else:
-                await asyncio.sleep_ms(_PAUSES_MS[min(failures, len(_PAUSES_MS) - 1)])
+                await asyncio.sleep_ms(PAUSES_MS[min(failures, len(PAUSES_MS) - 1)])
                 failures += 1
                 if failures % 3 == 0:
                     self._call(self.wlan.active, False)  # a radio that was off and on again forgets old trouble
@@ -74,11 +74,11 @@ class Wifi:
         while not wlan.isconnected():
             status = wlan.status()
             self.why = self.words.get(status, "status %d" % status)
-            late = time.ticks_diff(time.ticks_ms(), began) >= _JOIN_MS
+            late = time.ticks_diff(time.ticks_ms(), began) >= JOIN_MS
             if late or status not in (network.STAT_CONNECTING, network.STAT_IDLE, network.STAT_GOT_IP):
                 self._call(wlan.disconnect)
                 return False
-            await asyncio.sleep_ms(_LOOK_MS)
+            await asyncio.sleep_ms(LOOK_MS)
         return True
 
     def _call(self, call, *args):

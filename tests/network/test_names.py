@@ -17,8 +17,8 @@ def reply(asked, *addresses, flags=0x8180, ttl_s=300, number=None, question=None
     return head + (question or asked[12:]) + records
 
 
-def fetch(server, names, **case):
-    case = dict({"names": ["127.0.0.1"], "names_port": names.port, "limit_ms": 1000}, **case)
+def fetch(server, datagrams, **case):
+    case = dict({"names": ["127.0.0.1"], "names_port": datagrams.port, "limit_ms": 1000}, **case)
     return one("http://board.example:%d/" % server.port, **case)
 
 

@@ -14,6 +14,9 @@ def reply(asked, first=0x24, stratum=2, name=b"LOCL", seconds=NOW_S + TO_1970_S,
     return head + bytes(8) + (asked[40:48] if echo is None else echo) + bytes(8) + struct.pack(">II", seconds & 0xFFFFFFFF, 0)
 
 
+FIRST = range(256)
+
+
 def times(datagrams, answers, **case):
     """The result for each answer (a function from the question to a list of datagrams)."""
     servers = [datagrams(answer) for answer in answers]
@@ -37,7 +40,7 @@ def test_the_question(datagrams):
 def test_years(datagrams):
     """Up to 2100, over the end of NTP's first era in 2036; nothing before 2024."""
     first, last = 1704067200, 4102444800
-    for seconds in (first, 2**31, 2085978495, 2085978496, 2**32, last - 1):
+    for seconds in (first, 2**31, 2085978495, 2085978496, last - 1):
         result, = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])  # noqa: B023
         assert result.get("time") == seconds, (seconds, result)
     # Everything else is read as of the next era, and that ends after 2100.
@@ -48,8 +51,8 @@ def test_years(datagrams):
 
 def test_every_first_byte(datagrams):
     """Mode 4 is a server's answer, anything else none; leap 3 says that the server does not know the time."""
-    answers = [lambda asked, first=first: [reply(asked, first=first), reply(asked, seconds=NOW_S + 5 + TO_1970_S)] for first in range(256)]
-    for first, result in enumerate(times(datagrams, answers)):
+    answers = [lambda asked, first=first: [reply(asked, first=first), reply(asked, seconds=NOW_S + 5 + TO_1970_S)] for first in FIRST]
+    for first, result in zip(FIRST, times(datagrams, answers)):
         expected = NOW_S + 5 if first & 7 != 4 else NOW_S if first < 192 else None
         assert result.get("time") == expected, (first, result)
 

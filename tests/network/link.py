@@ -1,0 +1,37 @@
+"""The Wi-Fi link under MicroPython: link.py LIB AIR, {"script", "up_ms", "run_ms"} on standard input.
+
+Prints {"events", "calls", "up": null or the error, "before", "servers up", "servers": name servers before, then, at the end}.
+"""
+
+import asyncio
+import json
+import sys
+
+sys.path[0:0] = sys.argv[1:3]
+import network  # noqa: E402
+from ioto import wifi  # noqa: E402
+
+wifi.PAUSES_MS = (20, 40)
+wifi.JOIN_MS = 300
+wifi.LOOK_MS = 10
+
+
+async def main():
+    case = json.loads(sys.stdin.read())
+    network.script.extend(case["script"])
+    events = []
+    link = wifi.Wifi("home", "secret", lambda connected, why: events.append([connected, why]))
+    result = {"events": events, "calls": network.calls, "up": None, "before": link.servers()}
+    task = asyncio.create_task(link.run())
+    try:
+        await link.up(case["up_ms"])
+    except OSError as e:
+        result["up"] = [e.errno, str(e)]
+    result["servers up"] = link.servers()
+    await asyncio.sleep_ms(case["run_ms"])
+    result["servers"] = link.servers()
+    task.cancel()
+    print(json.dumps(result))
+
+
+asyncio.run(main())

@@ -1,0 +1,64 @@
+"""The Wi-Fi link over an air that is a script: joins, losses, wrong passwords, drivers that refuse."""
+
+import errno
+import json
+import subprocess
+
+from hostile import HERE, LIB, MICROPYTHON
+
+GOT_IP, NOT_FOUND, WRONG_PASSWORD, HANDSHAKE = 1010, 201, 202, 204
+
+
+def live(script, up_ms=2000, run_ms=2000):
+    """link.py's result; a script's entry is (status, ms until it, ms until the link is lost or None)."""
+    case = {"script": script, "up_ms": up_ms, "run_ms": run_ms}
+    done = subprocess.run([MICROPYTHON, str(HERE / "link.py"), str(LIB), str(HERE / "air")], input=json.dumps(case),
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_joins():
+    result = live([(GOT_IP, 50, None)], run_ms=100)
+    assert result["events"] == [[True, ""]] and result["up"] is None
+    assert result["calls"] == ["on", "connect"]
+    assert (result["before"], result["servers up"], result["servers"]) == ([], ["10.0.0.53"], ["10.0.0.53"])
+
+
+def test_joins_again_after_a_loss():
+    result = live([(GOT_IP, 20, 60), (GOT_IP, 20, 60), (GOT_IP, 20, None)], run_ms=600)
+    assert result["events"] == [[True, ""], [False, "lost"], [True, ""], [False, "lost"], [True, ""]]
+
+
+def test_no_servers_after_a_loss():
+    """ifconfig keeps its old values."""
+    result = live([(GOT_IP, 20, 60), (None, 0, None)], run_ms=200)
+    assert result["events"][-1] == [False, "lost"] and result["servers"] == []
+
+
+def test_what_is_wrong_is_said_in_words():
+    for status, words in ((NOT_FOUND, "no ap found"), (WRONG_PASSWORD, "wrong password"), (HANDSHAKE, "handshake timeout"), (299, "status 299")):
+        result = live([(status, 20, None)] * 20, up_ms=150, run_ms=0)
+        number, text = result["up"]
+        assert number == errno.ETIMEDOUT and words in text and "home" in text, result
+        assert result["events"] == []
+
+
+def test_goes_on_until_it_works():
+    result = live([(NOT_FOUND, 10, None), (WRONG_PASSWORD, 10, None), (HANDSHAKE, 10, None), (GOT_IP, 10, None)], run_ms=100)
+    assert result["up"] is None and result["events"] == [[True, ""]]
+    # After three failures in a row the radio is switched off and on again.
+    assert result["calls"] == ["on", "connect"] * 3 + ["off", "on", "connect"]
+
+
+def test_a_driver_that_never_decides():
+    result = live([(None, 0, None), (GOT_IP, 10, None)], up_ms=3000, run_ms=100)
+    assert result["up"] is None and result["calls"].count("connect") == 2
+
+
+def test_a_driver_that_refuses():
+    """connect() and active() raise now and then: one more failure, said in the driver's words, and tried again."""
+    result = live(["Wifi Internal Error"] * 20, up_ms=100, run_ms=0)
+    assert "Wifi Internal Error" in result["up"][1], result
+    result = live(["Wifi Internal Error", (GOT_IP, 10, None)], run_ms=100)
+    assert result["up"] is None and result["events"] == [[True, ""]]
