@@ -6,7 +6,6 @@ update.py. One task does all the work, so no two steps ever meet; watchers run b
 
 import asyncio
 import json
-import time
 
 from . import __version__, cron, plan, schedule
 from .cloud import Forgotten
@@ -18,6 +17,7 @@ from .slot import BLOCK, Writer
 from .staged import Staged
 from .trial import Trial
 from .update import Update
+from .uptime import uptime_s
 from .watch import rSignal, watchers
 
 _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
@@ -49,9 +49,11 @@ class Agent:
         self.staged = None  # Staged, while an image waits for the decision
         self.error = ""  # reason of the last failed check-in, told with the next
         self._connected = None
-        self._clock_ms = None  # when the clock was set
-        self._report_ms = time.ticks_ms()  # no delivery before
+        self._clock_s = None  # uptime at which the clock was set
+        self._tried_s = None  # uptime at which the last check-in began
+        self._report_s = 0  # uptime before which no delivery is tried
         self._wake = asyncio.Event()
+        self._buf = memoryview(bytearray(BLOCK))  # the one, allocated while there is room for it
 
     async def run(self):
         """For ever."""
@@ -113,7 +115,7 @@ class Agent:
         """Seconds until there is something to do: a check-in, a decision, a report; 0 for now."""
         wait = self.due_s()
         if self.record["reports"]:
-            wait = min(wait, max(0, time.ticks_diff(self._report_ms, time.ticks_ms()) // 1000 + 1))
+            wait = min(wait, max(0, self._report_s - uptime_s()))
         if self.staged and self.staged.waiting:
             wait = min(wait, self.staged.due_s())
         return wait
@@ -123,7 +125,7 @@ class Agent:
         if not self.config["services.update"]:
             return _LONG_S
         wait = schedule.due_s(
-            self.board.time_s(), time.ticks_ms() // 1000, self.config["update.schedule"], self.config["timezone"],
+            self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
             self.config["update.period"], self.config["update.jitter"], self.record["last_ok"], self.record["failures"],
             self.record["hold"], self.cloud.device["id"],
         )  # fmt: skip
@@ -133,11 +135,12 @@ class Agent:
         limit_s = self.config["watchdog"]
         if limit_s:
             self.board.watchdog(limit_s * 1000)
-            asyncio.create_task(self._feed(limit_s / 4, time.ticks_ms()))
+            asyncio.create_task(self._feed(limit_s / 4))
 
-    async def _feed(self, every_s, began):
+    async def _feed(self, every_s):
         # A loop that hangs feeds no more; nor is a trial fed that has outlived twice its limit, whatever its tasks do.
-        while not self.trial or time.ticks_diff(time.ticks_ms(), began) < self.config["trial.limit"] * 2000:
+        end_s = uptime_s() + self.config["trial.limit"] * 2
+        while not self.trial or uptime_s() < end_s:
             self.board.feed()
             await asyncio.sleep(every_s)
 
@@ -154,11 +157,11 @@ class Agent:
         """Link and clock; OSError while there is no link."""
         if self.link:
             await self.link.up()
-        stale = self._clock_ms is None or time.ticks_diff(time.ticks_ms(), self._clock_ms) > self.config["ntp.period"] * 1000
+        stale = self._clock_s is None or uptime_s() - self._clock_s >= self.config["ntp.period"]
         if self.clock and stale:
             try:
                 self.board.set_time(await self.clock())
-                self._clock_ms = time.ticks_ms()
+                self._clock_s = uptime_s()
             except OSError as e:
                 log("warn", "no time: %r" % e)
 
@@ -207,6 +210,8 @@ class Agent:
     async def _check(self):
         """Check in, and carry out what comes of it."""
         record = self.record
+        self._tried_s = uptime_s()
+        began = self.board.time_s()
         try:
             reply = await self._ask()
             try:
@@ -217,7 +222,7 @@ class Agent:
                 raise
             if offer:
                 await self._carry_out(offer)
-            record["last_ok"] = self.board.time_s()
+            record["last_ok"] = began or self.board.time_s()
             record["failures"] = 0
             record["hold"] = None
             self.error = ""
@@ -252,7 +257,7 @@ class Agent:
         if not record["reports"] and record["phase"] != "report":
             return
         if record["reports"]:
-            if not self.cloud.registered() or time.ticks_diff(self._report_ms, time.ticks_ms()) > 0:
+            if not self.cloud.registered() or self._report_s > uptime_s():
                 return
             try:
                 await self._online()
@@ -262,7 +267,7 @@ class Agent:
             except (OSError, UpdateError, Forgotten) as e:
                 log("warn", "report: %r" % e)
                 wait_s = schedule.backoff_s(record["failures"] + 1, self.cloud.device["id"])
-                self._report_ms = time.ticks_add(time.ticks_ms(), max(wait_s, self.cloud.hold_s) * 1000)
+                self._report_s = uptime_s() + max(wait_s, self.cloud.hold_s)
         if record["phase"] == "report":
             self.life.done()
         await self._save()
@@ -320,10 +325,8 @@ class Agent:
             if watchers("device:update:progress"):
                 rSignal("device:update:progress", (done, size))
 
-        limit_ms = config["network.timeout"] * 1000
-        return await Download(
-            self.client, offer, slot, board, self.place, config["update.throttle"], limit_ms, go, progress
-        ).run()
+        throttle_ms = config["update.throttle"]
+        return await Download(self.client, offer, slot, board, self.place, self._buf, throttle_ms, go, progress).run()
 
     async def _restage(self, wait_s):
         """After a reset: does the slot still hold what was staged?"""
@@ -333,7 +336,7 @@ class Agent:
             slot = self.board.slot()
             writer = Writer(slot, update["size"], self.board.chip, self.board.raw)
             raw = bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2))
-            await writer.reread(-(-update["size"] // BLOCK), raw, memoryview(bytearray(BLOCK)))
+            await writer.reread(-(-update["size"] // BLOCK), raw, self._buf)
             if slot.label != update["slot"] or writer.digest() != update["checksum"]:
                 raise UpdateError("checksum_mismatch", "the staged image has changed")
             self._wait_for_decision(wait_s)

@@ -53,7 +53,7 @@ class Cloud:
     async def register(self, created):
         """Ask for `api` and `token` with the product's id, keep the reply; False while nobody has claimed the device."""
         reply = await self._post(
-            self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created)
+            self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created, product=self.config["product"])
         )
         if not isinstance(reply, dict) or len(reply) < 2:
             raise UpdateError("reply_malformed", "registration wants an object of two members or more")

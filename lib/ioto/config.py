@@ -20,8 +20,8 @@ DEFAULTS = {
     "ntp.server": ("pool.ntp.org", "text"),  # "" = the clock is somebody else's
     "ntp.period": ("1 day", "duration"),  # between two settings of the clock
     "services.update": (True, "bool"),  # the whole service
-    "tls.ca": ("", "texts"),  # files of the authorities to trust, PEM or DER
-    "tls.cert": ("", "text"),  # file of the device's own certificate, where the server wants one
+    "tls.ca": ("", "text"),  # PEM file of the authorities to trust, one or many in it; https needs it
+    "tls.cert": ("", "text"),  # PEM or DER file of the device's own certificate, where the server wants one
     "tls.key": ("", "text"),  # file of its key
     "tls.verify": (True, "bool"),  # false: the server is NOT verified, anybody can be it
     "trial.limit": ("5 mins", "duration"),  # self-tests and check-in of a first boot, together
@@ -92,10 +92,10 @@ def _read(folder, stem):
         raise ConfigError("%s%s.json and %s.json5: keep one of them" % (folder, stem, stem))
     if not here:
         raise ConfigError("%s%s.json: not there; see docs/configuration.md for an example" % (folder, stem))
-    with open(folder + here[0], "rb") as f:
-        raw = f.read(_MOST_BYTES + 1)
-    if len(raw) > _MOST_BYTES:
+    if os.stat(folder + here[0])[6] > _MOST_BYTES:
         raise ConfigError("%s: more than %d bytes" % (folder + here[0], _MOST_BYTES))
+    with open(folder + here[0], "rb") as f:
+        raw = f.read()
     try:
         text = raw.decode()
         if text[:1] == "\ufeff":

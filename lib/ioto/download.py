@@ -5,7 +5,6 @@ and by the agent later; UpdateError: this file will not do.
 """
 
 import asyncio
-import time
 
 from .errors import UpdateError
 from .http import content_range
@@ -26,17 +25,16 @@ class Download:
     `place` (a record.Pair) keeps how far it got; `go()` says at each save whether to go on; `progress(done, size)`.
     """
 
-    def __init__(self, client, offer, slot, board, place, throttle_ms, block_limit_ms, go, progress):
+    def __init__(self, client, offer, slot, board, place, buf, throttle_ms, go, progress):
         self.client = client
         self.offer = offer
         self.slot = slot
         self.board = board
         self.place = place
         self.throttle_ms = throttle_ms
-        self.block_limit_ms = block_limit_ms
         self.go = go
         self.progress = progress
-        self.buf = memoryview(bytearray(BLOCK))
+        self.buf = buf
         self.n = 0  # next block
         self.size = offer["size"]
         self.etag = None
@@ -125,7 +123,8 @@ class Download:
     async def _blocks(self, reply):
         while self.n * BLOCK < self.size:
             block = self.buf[: min(BLOCK, self.size - self.n * BLOCK)]
-            await self._fill(reply, block)
+            if await reply.readinto(block) != len(block):
+                raise UpdateError("size_mismatch", "ends in block %d, announced %d bytes" % (self.n, self.size))
             await self.writer.write(self.n, block)
             self.n += 1
             if self.n % _SAVE_EVERY == 0:
@@ -135,18 +134,6 @@ class Download:
         if reply.length is None and await reply.readinto(self.buf):
             raise UpdateError("size_mismatch", "more than the %d bytes announced" % self.size)
         self.progress(self.size, self.size)
-
-    async def _fill(self, reply, block):
-        """The whole block, within the limit: a server that drips is a server that is lost."""
-        began = time.ticks_ms()
-        have = await reply.readinto(block)
-        while have < len(block):
-            n = await reply.readinto(block[have:])
-            if not n:
-                raise UpdateError("size_mismatch", "%d bytes, announced %d" % (self.n * BLOCK + have, self.size))
-            have += n
-            if time.ticks_diff(time.ticks_ms(), began) > self.block_limit_ms:
-                raise OSError("too slow")
 
     async def _save(self):
         head = "".join("%02x" % b for b in self.writer.head)

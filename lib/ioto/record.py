@@ -62,7 +62,7 @@ class Pair:
         for path in self.paths:
             try:
                 with open(path, "rb") as f:
-                    raw = f.read(16384)
+                    raw = f.read()
             except OSError:
                 continue
             seen += bool(raw)

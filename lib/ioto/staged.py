@@ -5,12 +5,12 @@ It is the argument of `device:update`; apply() and defer() are the answers.
 
 import asyncio
 import json
-import time
 
 from . import cron
 from .errors import UpdateError
 from .log import log
 from .slot import seal
+from .uptime import uptime_s
 from .watch import rSignal, rSignalSync, watchers
 
 _ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
@@ -36,11 +36,11 @@ class Staged:
         self._not_before(wait_s)
 
     def _not_before(self, seconds):
-        self._next_ms = time.ticks_add(time.ticks_ms(), seconds * 1000)
+        self._next_s = uptime_s() + seconds
 
     def due_s(self):
         """Seconds until the signal: 0 for now; the apply window, a deferral and the pause between two signals count."""
-        wait = max(0, -(-time.ticks_diff(self._next_ms, time.ticks_ms()) // 1000))
+        wait = max(0, self._next_s - uptime_s())
         now = self.board.time_s()
         window = self.config["update.apply"]
         if now is None:  # a clock that was never set opens no window

@@ -9,7 +9,7 @@ _VERSION = 0x00020000  # of the disk format: what every MicroPython since 1.12 r
 
 
 def _open(raw):
-    fs = littlefs.LittleFS(block_count=len(raw) // 4096, mount=False, disk_version=_VERSION, **_GEOMETRY)
+    fs = littlefs.LittleFS(block_count=len(raw) // 4096, mount=False, **_GEOMETRY)
     fs.context.buffer = bytearray(raw)
     fs.mount()
     return fs

@@ -1,0 +1,157 @@
+"""Puts an agent together from the files of a folder: the one place where the parts meet.
+
+    from ioto.start import agent
+
+    asyncio.run(agent().run())
+"""
+
+import asyncio
+import gc
+import os
+
+# What an import leaves behind is collected before the next one: what stays then lies together, and 4 KiB in one piece
+# can still be had when they are needed.
+gc.collect()
+from . import config, log
+
+gc.collect()
+from .cloud import Cloud
+
+gc.collect()
+from . import download  # noqa: F401
+
+gc.collect()
+from .agent import Agent
+
+gc.collect()
+from .record import Pair
+
+
+def agent(folder="", listener=None):
+    """The Agent for ioto.json and device.json in `folder` ("" or ending in /), on whatever this runs on.
+
+    `listener(level, message)` hears what is logged, up to log.level. ConfigError says what is wrong in which file.
+    """
+    found = config.load(folder)
+    device = config.load_device(folder)
+    log.to(listener, found["log.level"])
+    found["state"] = folder + found["state"]
+    _make(found["state"])
+    board = _board(folder, found)
+    pair = Pair(found["state"] + "/record")
+    link, servers = _link(found)
+    client, resolver = _client(folder, found, servers)
+    cloud = Cloud(client, found, device, board.time_s)
+    gc.collect()
+    made = Agent(found, board, cloud, client, pair, Pair(found["state"] + "/place"), link, _clock(found, resolver))
+    if device["id"] == "auto":
+        device["id"] = cloud.provision.get("id") or _kept_id(pair, board)
+    return made
+
+
+def _kept_id(pair, board):
+    """Made once and kept in the record, from its first save on."""
+    record = pair.load() or {}
+    if not record.get("id"):
+        record["id"] = config.make_id(board.random(10))
+        pair.save_now(record)
+    return record["id"]
+
+
+def _make(folder):
+    try:
+        os.mkdir(folder)
+    except OSError:  # it is there, or the first save will say why not
+        pass
+
+
+def _board(folder, found):
+    try:
+        from .board import Board
+    except ImportError:
+        from .linux import Board
+
+        limit_s = found["trial.limit"]
+        return Board(folder + found["update.slot"], found["update.slotSize"], folder + found["update.script"], limit_s)
+    return Board()
+
+
+def _link(found):
+    """(link or None, where name servers are to be had: a function, see net.Resolver)."""
+    given = found["network.dns"]
+    if not found["wifi.ssid"]:
+        return None, lambda: given or None
+    from .wifi import Wifi
+
+    wifi = Wifi(found["wifi.ssid"], found["wifi.password"], lambda on, why: log.log("info", "Wi-Fi %s %s" % (on, why)))
+    if found["wifi.hostname"]:
+        import network
+
+        network.hostname(found["wifi.hostname"])
+    return Link(wifi, found["wifi.timeout"] * 1000), lambda: given or wifi.servers()
+
+
+class Link:
+    """wifi.Wifi as the agent wants it: its task runs from the first use on."""
+
+    def __init__(self, wifi, limit_ms):
+        self.wifi = wifi
+        self.limit_ms = limit_ms
+        self.task = None
+
+    async def up(self):
+        if not self.task:
+            self.task = asyncio.create_task(self.wifi.run())
+        await self.wifi.up(self.limit_ms)
+
+
+def _client(folder, found, servers):
+    limit_ms = found["network.timeout"] * 1000
+    from .net import Resolver
+
+    resolver = Resolver(servers)
+    if found["update.transport"] == "urequests":
+        from .blocking import Client
+
+        return Client(limit_ms, not found["tls.verify"]), resolver
+    from .http import Client
+
+    return Client(resolver, _context(folder, found), limit_ms), resolver
+
+
+def _context(folder, found):
+    """The TLS context: it verifies, unless `tls.verify` says in so many words that it does not. None: no https."""
+    if found["tls.ca"] and found["tls.verify"]:
+        from .certs import context
+
+        made = context(folder + found["tls.ca"])
+    elif not found["tls.verify"]:
+        import tls
+
+        made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        made.verify_mode = tls.CERT_NONE
+    else:
+        for key in ("builder", "api"):
+            if found[key].startswith("https://"):
+                raise config.ConfigError("%sioto.json: %s is https: tls.ca names the authorities to trust" % (folder, key))
+        return None
+    if found["tls.cert"]:
+        made.load_cert_chain(_raw(folder + found["tls.cert"]), _raw(folder + found["tls.key"]))
+    return made
+
+
+def _raw(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def _clock(found, resolver):
+    """An async function for the time of day; None where the host keeps it."""
+    if not found["ntp.server"]:
+        return None
+    from . import ntp
+
+    async def clock():
+        return await ntp.time_s(resolver, found["ntp.server"])
+
+    return clock

