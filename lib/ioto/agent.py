@@ -281,9 +281,12 @@ class Agent:
             slot = self.board.slot()
             if plan.judge(offer, self.record, life.version(), slot.size) == "keep" and self.staged:
                 return
-        except UpdateError as e:
-            life.refuse(offer["update"], e.reason)
-            raise
+        except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
+            log("warn", str(e))
+            if e.reason != "failed_before":
+                life.refuse(offer["update"], e.reason)
+                rSignal("device:update:failed", e)
+            return
         before = json.dumps(self.record)
         life.take(offer, slot.label)
         try:

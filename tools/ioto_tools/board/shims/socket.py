@@ -45,9 +45,6 @@ class socket(io.IOBase):
     def setsockopt(self, *args):
         pass
 
-    def fileno(self):
-        return self._id
-
     def _blocking(self, op, a, data, flags, into=None):
         """Do `op`; where it would block, wait for `flags` as long as the socket's timeout says."""
         while True:
@@ -130,7 +127,8 @@ class socket(io.IOBase):
             return _bus.call(71, 0, self._id + 1, struct.pack("B", arg & 31))[0] & 0xFF
         if request == _CLOSE:
             self.close()
-        return 0
+            return 0
+        return -22
 
     def close(self):
         if self._id >= 0:

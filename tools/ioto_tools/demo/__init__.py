@@ -1,0 +1,180 @@
+"""The demonstration: one virtual board, one device cloud, real MicroPython firmware, three updates in real time.
+
+1. A good image: checked in for, streamed, staged, swapped, tried, confirmed, reported.
+2. An image that crashes at start: the bootloader rolls back, the agent tries three times, then never again.
+3. The power goes in mid-download: the download is taken up where it was.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from ..board import Board, Cut
+from ..board.air import Air
+from ..board.peers import Tcp
+from ..cloud import fleet
+from ..cloud.publish import new_product, publish
+from ..cloud.site import Site
+from ..deploy.compiled import agent_files
+from ..image import samples
+from ..image.spoilt import with_version
+
+_LIMIT_S = 180  # of one part
+
+
+class Failed(Exception):
+    """The demonstration did not show what it promises."""
+
+
+class Demonstration:
+    def __init__(self, folder, firmware=None):
+        self.folder = Path(folder)
+        self.images = {name: samples.application(name, firmware) for name in samples.SAMPLES}
+        self.console = Console(highlight=False)
+        self.server = None
+        self.lines = []
+
+    def __enter__(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        data = self.folder / "cloud"
+        self.site = Site(data, make=True)
+        product = new_product(self.site, "blinker")["id"]
+        command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(data), "--port", "0"]
+        self.server = subprocess.Popen(
+            command + ["--public-url", "http://cloud.example"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        port = self._port()
+        self.air = Air(
+            peers={("cloud.example", 80): Tcp("127.0.0.1", port)}, names={"time.example": "10.0.9.9"},
+            unix_s=int(time.time()), latency_ms=20,
+        )  # fmt: skip
+        self.board = self._make(product)
+        self.product = product
+        return self
+
+    def _port(self):
+        for line in self.server.stdout:
+            found = re.search(r"http://[^:/ ]+:(\d+)", line)
+            if found:
+                return int(found[1])
+        raise Failed("the device cloud did not start")
+
+    def _make(self, product):
+        here = files("ioto_tools.demo") / "board"
+        contents = dict(agent_files())
+        contents["main.py"] = (here / "main.py").read_bytes()
+        contents["ioto.json"] = json.dumps(dict(json.loads((here / "ioto.json").read_text()), product=product)).encode()
+        contents["device.json"] = json.dumps({"id": "auto", "model": "virtual ESP32", "region": "roof"}).encode()
+        board = Board.create(
+            self.folder / "board.flash", self.images["generic"], contents, air=self.air, real_time=True, seed=int(time.time())
+        )
+        board.set_otadata("1/VALID -")
+        return board
+
+    def __exit__(self, *exception):
+        if self.server:
+            self.server.terminate()
+            self.server.wait(10)
+        self.site.close()
+        self.board.close()
+
+    # ---- the three parts
+
+    def good_update(self):
+        self._title("1. A good update", "ESP32_GENERIC v1.25.0 runs; another real firmware is published as 1.26.0")
+        self._publish(self.images["etboard-0608"], "1.26.0")
+        self._run(stop=lambda line: line.startswith("device:confirmed: version 1.26.0"))
+        self._settle()
+        self._expect("1.26.0", "confirmed")
+        self.console.print("   slots: %s, otadata %s" % (self._slots(), self.board.otadata()))
+
+    def crashing_update(self):
+        self._title("2. An image that crashes at start", "published as 1.27.0; three attempts, then never again")
+        image = self.images["etboard-0831"]
+        self.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
+        self._publish(image, "1.27.0")
+        self._run(stop=lambda line: "failed_before" in line)
+        attempts = sum("attempt" in line and "1.27.0" in line for line in self.lines)
+        if attempts != 3:
+            raise Failed("%d attempts of the crashing image, not 3" % attempts)
+        self._settle()
+        self._expect("1.26.0", "failed")
+        self.console.print("   the bootloader went back %d times; otadata %s" % (attempts, self.board.otadata()))
+
+    def power_cut(self):
+        self._title("3. The power goes in mid-download", "a third firmware is published as 1.28.0")
+        image = with_version(self.images["generic"], "v1.28.0")
+        self._publish(image, "1.28.0")
+        before = len(self.air.log)
+        run = self._run(cut=Cut(op=500, when="during"), stop=lambda line: False)
+        if run.ended != "cut":
+            raise Failed("the power was to be cut, the run ended with %r" % run.ended)
+        self.console.print("   [bold red]power cut[/] at flash operation 500; power comes back")
+        self._run(stop=lambda line: line.startswith("device:confirmed: version 1.28.0"))
+        self._settle()
+        self._expect("1.28.0", "confirmed")
+        fetched = sum(c.received for c in self.air.log[before:] if c.request.startswith(b"GET "))
+        self.twice = fetched - len(image)
+        self.console.print("   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice))
+        if not 0 <= self.twice <= 65536:
+            raise Failed("%d bytes were fetched twice" % self.twice)
+
+    # ---- how
+
+    def _title(self, title, text):
+        self.console.print("\n[bold]%s[/]\n   %s" % (title, text))
+
+    def _publish(self, image, version):
+        path = self.folder / ("%s.bin" % version)
+        path.write_bytes(image)
+        publish(self.site, path, self.product, version)
+
+    def _run(self, stop, cut=None):
+        """Let the board run until `stop(line)`, showing its lines and one progress bar."""
+        columns = (TextColumn("   {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task("download", total=None, visible=False)
+
+            def show(line):
+                self.lines.append(line)
+                if line.startswith("progress "):
+                    done, size, _ = (int(n) for n in line.split()[1:])
+                    bar.update(task, completed=done, total=size, visible=done < size)
+                else:
+                    bar.console.print("   [dim]board[/] %s" % line, markup=True)
+
+            run = self.board.run(until_s=_LIMIT_S, cut=cut, console=show, stop=stop)
+        if run.ended not in ("stopped", "cut"):
+            raise Failed("the board came to no end in %d s: %s\n%s" % (_LIMIT_S, run.ended, run.console[-2000:]))
+        return run
+
+    def _settle(self):
+        """Let it run on until the reports are delivered."""
+        self.board.run(until_s=6, console=self.lines.append, cause=2)
+
+    def _expect(self, version, state):
+        """What the cloud now knows of the device."""
+        device = fleet.devices(self.site)[0]
+        told = fleet.device(self.site, device["id"])
+        self.console.print("   [bold]the cloud knows:[/] device %s runs %s" % (device["id"], device["version"]))
+        states = {}
+        for report in told["reports"]:
+            reason = " (%s)" % report["reason"] if report["reason"] else ""
+            states.setdefault(report["version"], []).append(report["state"] + reason)
+        for each, reported in states.items():
+            self.console.print("      %s: %s" % (each, ", ".join(reported)))
+        if device["version"] != version or state not in [r["state"] for r in told["reports"]]:
+            raise Failed("the cloud was to know version %s, %s" % (version, state))
+
+    def _slots(self):
+        return ", ".join("%s %d bytes" % (label, len(self.board.read_slot(label))) for label in ("ota_0", "ota_1"))

@@ -1,0 +1,1 @@
+"""What a board gets: the agent compiled, and how it gets there."""
