@@ -39,7 +39,7 @@ REPLIES = {
     "long header we don't keep": (OK + b"CSP: " + LONG + b"\r\nContent-Length: 2\r\n\r\nok", (200, b"ok")),
     "long header we keep": (OK + b"Content-Length: 2\r\nETag: " + LONG + b"\r\n\r\nok", "http_malformed", (200, b"ok")),
     "endless header": (OK + b"X: " + b"x" * 50000, "http_malformed", "os"),
-    "endless headers": (OK + b"X: y\r\n" * 20000, "http_malformed"),
+    "endless headers": (OK + b"Content-Length: 2\r\n" + b"X: y\r\n" * 20000 + b"\r\nok", "http_malformed"),
     "no colon": (OK + b"Content-Length 5\r\n\r\nhello", "http_malformed"),
     "folded": (OK + b"Content-Length: 5\r\n more\r\n\r\nhello", "http_malformed"),
     "length twice": (OK + b"Content-Length: 5\r\ncontent-length: 5\r\n\r\nhello", (200, b"hello")),

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 
 import pytest
-from hostile import one, reason
+from hostile import one, reason, run
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 LIMIT_MS = 5000
@@ -141,11 +141,10 @@ def test_cut_short(secure, folder, politely):
 
     server = secure("server", answer)
     ca = str(folder / "ca.pem")
-    for size in (0, 1, 4095, 4096, 4097, 10239, 10245):
-        for what in ("length", "chunked"):
-            result = one("%s/%d-%s" % (server.url, size, what), ca=ca, limit_ms=1000)
-            expected = None if size > 10239 and what == "length" else "os"
-            assert reason(result) == expected, (size, what, result)
+    cases = [(size, what) for size in (0, 1, 4095, 4096, 4097, 10239, 10245) for what in ("length", "chunked")]
+    results = run([{"url": "%s/%d-%s" % (server.url, *case), "ca": ca, "limit_ms": 1000} for case in cases])
+    for (size, what), result in zip(cases, results):
+        assert reason(result) == (None if size > 10239 and what == "length" else "os"), (size, what, result)
     assert one(server.url + "/99999-chunked", ca=ca, limit_ms=LIMIT_MS)["reads"] == [4096, 4096, 2048, 0]
 
 
