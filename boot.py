@@ -1,5 +1,9 @@
-# What must hold even when everything else is broken: an image on its first boot gets a watchdog before anything of
-# ours is imported. If main.py or the agent fails, the board resets and the bootloader goes back to the old image.
+"""What must hold even when everything else is broken.
+
+An image on its first boot gets a watchdog before anything of ours is imported: if main.py or the agent fails, the board
+resets and the bootloader goes back to the old image.
+"""
+
 try:
     import machine
     from esp32 import Partition

@@ -31,10 +31,10 @@ REASONS = (
     "no_slots",  # not an OTA layout
     "flash_failed",
     "record_failed",  # the record cannot be written: nothing is begun
+    "record_damaged",  # neither of its two files is whole: what it knew is lost
     "boot_refused",  # set_boot said no
     "script_failed",  # scripts/update ended with a non-zero status
     # life of an update
-    "attempts_exhausted",
     "failed_before",
     "superseded",
     "selftest_failed",

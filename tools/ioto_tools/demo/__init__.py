@@ -16,12 +16,14 @@ from importlib.resources import files
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from ..board import Board, Cut
 from ..board.air import Air
-from ..board.peers import Tcp
+from ..board.peers import Asgi, Tcp
 from ..cloud import fleet
+from ..cloud.app import create_app
 from ..cloud.publish import new_product, publish
 from ..cloud.site import Site
 from ..deploy.compiled import agent_files
@@ -29,6 +31,7 @@ from ..image import samples
 from ..image.spoilt import with_version
 
 _LIMIT_S = 180  # of one part
+_URL = "http://cloud.example"
 
 
 class Failed(Exception):
@@ -36,31 +39,33 @@ class Failed(Exception):
 
 
 class Demonstration:
-    def __init__(self, folder, firmware=None):
+    """`real_time` runs a real server beside the board; without, both run on simulated time in this process."""
+
+    def __init__(self, folder, firmware=None, console=None, real_time=True):
         self.folder = Path(folder)
+        self.real_time = real_time
         self.images = {name: samples.application(name, firmware) for name in samples.SAMPLES}
-        self.console = Console(highlight=False)
+        self.console = console or Console(highlight=False, soft_wrap=True)
         self.server = None
         self.lines = []
 
     def __enter__(self):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        data = self.folder / "cloud"
-        self.site = Site(data, make=True)
+        self.site = Site(self.folder / "cloud", make=True)
         product = new_product(self.site, "blinker")["id"]
-        command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(data), "--port", "0"]
-        self.server = subprocess.Popen(
-            command + ["--public-url", "http://cloud.example"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        port = self._port()
-        self.air = Air(
-            peers={("cloud.example", 80): Tcp("127.0.0.1", port)}, names={"time.example": "10.0.9.9"},
-            unix_s=int(time.time()), latency_ms=20,
-        )  # fmt: skip
+        cloud = self._served() if self.real_time else Asgi(create_app(self.folder / "cloud", _URL, threads=False))
+        self.air = Air({"time.example": "10.0.9.9"}, {("cloud.example", 80): cloud}, unix_s=int(time.time()), latency_ms=20)
         self.board = self._make(product)
         self.product = product
         return self
+
+    def _served(self):
+        """The device cloud as an operator runs it, and the way to it."""
+        data = str(self.folder / "cloud")
+        command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", data, "--port", "0", "--public-url", _URL]
+        self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return Tcp("127.0.0.1", self._port())
 
     def _port(self):
         for line in self.server.stdout:
@@ -76,7 +81,7 @@ class Demonstration:
         contents["ioto.json"] = json.dumps(dict(json.loads((here / "ioto.json").read_text()), product=product)).encode()
         contents["device.json"] = json.dumps({"id": "auto", "model": "virtual ESP32", "region": "roof"}).encode()
         board = Board.create(
-            self.folder / "board.flash", self.images["generic"], contents, air=self.air, real_time=True, seed=int(time.time())
+            self.folder / "board.flash", self.images["generic"], contents, air=self.air, real_time=self.real_time, seed=int(time.time())
         )
         board.set_otadata("1/VALID -")
         return board
@@ -142,7 +147,7 @@ class Demonstration:
     def _run(self, stop, cut=None):
         """Let the board run until `stop(line)`, showing its lines and one progress bar."""
         columns = (TextColumn("   {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=self.console, transient=True) as bar:
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task("download", total=None, visible=False)
 
             def show(line):
@@ -151,7 +156,7 @@ class Demonstration:
                     done, size, _ = (int(n) for n in line.split()[1:])
                     bar.update(task, completed=done, total=size, visible=done < size)
                 else:
-                    bar.console.print("   [dim]board[/] %s" % line, markup=True)
+                    self.console.print("   [dim]board[/] " + escape(line))
 
             run = self.board.run(until_s=_LIMIT_S, cut=cut, console=show, stop=stop)
         if run.ended not in ("stopped", "cut"):

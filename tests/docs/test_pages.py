@@ -1,0 +1,47 @@
+"""What the pages list is what the code has: phases, reasons, events, modules, links."""
+
+import re
+from pathlib import Path
+
+import pytest
+from ioto.errors import REASONS
+from ioto.phase import PHASES
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+
+
+def test_the_table_of_phases():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|$", (DOCS / "internals.md").read_text(), re.M)
+    assert {a: (b, c) for a, b, c in rows} == PHASES
+
+
+def test_every_reason_is_explained():
+    rows = re.findall(r"^\| `(\w+)` \| .+ \|$", (DOCS / "events.md").read_text(), re.M)
+    assert tuple(rows) == REASONS
+
+
+def test_every_event_is_explained_and_signalled():
+    page = (DOCS / "events.md").read_text().split("## Deciding")[0]
+    told = set(re.findall(r"`((?:app|cloud|device):[a-z:]+)`", page))
+    code = "".join(f.read_text() for f in (ROOT / "lib" / "ioto").glob("*.py"))
+    signalled = set(re.findall(r'"((?:app|cloud|device):[a-z:]+)"', code))
+    assert told == signalled
+
+
+def test_every_reason_is_given_somewhere():
+    code = "".join(f.read_text() for f in (ROOT / "lib" / "ioto").glob("*.py") if f.name != "errors.py")
+    assert not [r for r in REASONS if '"%s"' % r not in code]
+
+
+def test_every_module_is_in_the_map():
+    page = (DOCS / "internals.md").read_text()
+    missing = [f.stem for f in (ROOT / "lib" / "ioto").glob("*.py") if "`%s`" % f.stem not in page]
+    assert set(missing) <= {"__init__", "errors", "log", "watch", "uptime"}
+
+
+@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT).as_posix() for p in [ROOT / "README.md", *DOCS.glob("*.md")]))
+def test_links_lead_somewhere(page):
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text()):
+        assert link.startswith("http") or (path.parent / link).exists(), "%s links to %s" % (page, link)

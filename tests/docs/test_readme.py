@@ -1,0 +1,61 @@
+"""The README's transcript is what the demonstration prints; its main.py and its files work."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+from ioto_tools.demo import Demonstration
+from rich.console import Console
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(kind):
+    return re.findall(r"```%s\n(.*?)```" % kind, README, re.S)
+
+
+def plain(text):
+    """Without what differs from run to run: times, the device's own id, bytes on the way when the power went."""
+    text = re.sub(r"\d+ ms", "N ms", text)
+    text = re.sub(r"device [A-Z0-9]{10}", "device ID", text)
+    text = re.sub(r"\d+ came over the air: \d+ fetched", "N came over the air: N fetched", text)
+    text = re.sub(r"at block \d+", "at block N", text)
+    return [line.rstrip() for line in text.strip().split("\n") if line.strip()]
+
+
+def test_the_transcript_is_what_the_demonstration_prints(tmp_path):
+    out = io.StringIO()
+    console = Console(file=out, width=1000, highlight=False, soft_wrap=True)
+    with Demonstration(tmp_path / "demo", ROOT / ".build" / "firmware", console, real_time=False) as show:
+        show.good_update()
+        show.crashing_update()
+        show.power_cut()
+    shown = plain(out.getvalue()) + ["confirmed version 1.28.0"]
+    assert plain(blocks("text")[0]) == shown
+
+
+def test_the_files_of_the_readme_load(tmp_path):
+    from ioto import config
+
+    for name, text in zip(("ioto.json", "device.json"), blocks("json"), strict=True):
+        json.loads(text)
+        (tmp_path / name).write_text(text)
+    assert config.load(str(tmp_path) + "/")["product"] == "PRODUCT-ID"
+    assert config.load_device(str(tmp_path) + "/")["id"] == "auto"
+
+
+def test_the_ten_lines_update_a_board(tmp_path):
+    import sys
+
+    sys.path.insert(0, str(ROOT / "tests" / "agent"))
+    from rig import Rig
+
+    main = blocks("python")[0]
+    assert main.count("\n") <= 12
+    rig = Rig(tmp_path / "rig", main=main)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=60)
+    assert run.slots == ["ota_0", "ota_1"] and "update to 1.0.1" in run.console, run.console
+    assert rig.board.otadata() == "1/VALID 2/VALID"
