@@ -147,7 +147,7 @@ class Response:
         if self.chunked:
             return (yield from self._chunks(buf))
         left = self.left
-        if left is not None and left < len(buf):
+        if left is not None and left <= len(buf):
             if not left:
                 return 0
             buf = buf[:left]

@@ -70,7 +70,7 @@ class Rig:
             peers[("cloud.test", 80)] = Asgi(self.app)
         options = dict(peers=peers, names={"time.test": "10.0.9.9"}, unix_s=NOW)
         options.update(air or {})
-        options["peers"] = dict(peers, **(air or {}).get("peers", {}))
+        options["peers"] = {**peers, **(air or {}).get("peers", {})}
         self.air = Air(**options)
         files = dict(agent_files())
         files["boot.py"] = (ROOT / "boot.py").read_bytes()

@@ -1,0 +1,239 @@
+"""Servers that lie, stall and babble: each gives its reason, the flash stays as it was, and the agent lives on.
+
+Every case is one virtual board in simulated time. The spoilt server answers for a while, then the real cloud is back:
+the board must update from it.
+"""
+
+import hashlib
+import json
+
+import pytest
+from ioto_tools.board.peers import Asgi, Script, reply
+from ioto_tools.image import esp, spoilt
+from rig import PRODUCT, Rig
+
+UPDATE = "01SPOILT"
+SICK_S = 900
+FOREVER = 1 << 20
+
+
+def offer(image=b"", **changes):
+    found = {
+        "url": "http://images.test/i", "checksum": hashlib.sha256(image).hexdigest(), "update": UPDATE, "version": "1.0.1",
+        "size": len(image),
+    }  # fmt: skip
+    found.update(changes)
+    return {k: v for k, v in found.items() if v is not None}
+
+
+class Sick:
+    """The cloud, with one of its answers spoilt until it is healed: `check` for check-ins, `image` for GETs."""
+
+    def __init__(self, check, image=None):
+        self.check, self.image = check, image
+        self.reports = []
+        self.checks = 0
+
+    def answer(self, method, path, headers, body):
+        if path.endswith("/register"):
+            return [reply(json.dumps({"api": "http://cloud.test", "token": "T", "registered": True}).encode())]
+        if path.endswith("/updateReport"):
+            self.reports.append(json.loads(body))
+            return [reply(b"{}")]
+        if path.endswith("/update"):
+            self.checks += 1
+            self.last = json.loads(body)
+            found = self.check
+            return found if isinstance(found, list) else [reply(json.dumps(found).encode())]
+        return self.image
+
+
+def board(tmp_path, sick, **options):
+    script = Script(sick.answer)
+    rig = Rig(tmp_path / "rig", air={"peers": {("cloud.test", 80): script, ("images.test", 80): script}}, network__timeout=5, **options)
+    # Registered with the sick cloud: the healthy one knows the same token.
+    return rig
+
+
+def heal(rig):
+    """The real cloud answers from now on; the device registers there."""
+    rig.publish(rig.image(9), "1.0.9")
+    address = rig.air.names["cloud.test"]
+    rig.air.peers[(address, 80)] = Asgi(rig.app)
+
+
+def state(rig):
+    return rig.board.otadata(), rig.board.read_slot("ota_0")
+
+
+def told(run, sick):
+    """Every reason that reached somebody: reports, the next check-in, watchers."""
+    reasons = {r.get("reason") for r in sick.reports} | {getattr(sick, "last", {}).get("error")}
+    return reasons | {line.split()[1] for line in run.console.split("\n") if line.startswith("FAILED")}
+
+
+def show(tmp_path, sick, reason, **options):
+    rig = board(tmp_path, sick, **options)
+    before = state(rig)
+    run = rig.run(until_s=SICK_S)
+    assert run.ended == "time", run.console[-800:]
+    assert "Traceback" not in run.console, run.console[-1500:]
+    assert reason in told(run, sick), "%s not in %s\n%s" % (reason, told(run, sick), run.console[-1500:])
+    assert state(rig) == before and run.slots == ["ota_0"], run.console[-800:]
+    assert rig.board.read_slot("ota_1") == b"", "something startable lies in the other slot"
+    heal(rig)
+    run = rig.run(until_s=4 * 3600)
+    assert run.slots[-1] == "ota_1" and rig.board.otadata().split()[1] == "2/VALID", run.console[-1500:]
+    return rig
+
+
+def raw(text):
+    return [text.encode(), None]
+
+
+IMAGE = esp.make(10240, "offered")
+BAD_CHECKS = {
+    "not-json": ([reply(b"<html>hello</html>")], "reply_malformed"),
+    "a-list": ([reply(b"[1, 2]")], "reply_malformed"),
+    "a-text": ("hello", "reply_malformed"),
+    "no-scheme": (offer(IMAGE, url="images.test/i"), "url_invalid"),
+    "ftp": (offer(IMAGE, url="ftp://images.test/i"), "url_invalid"),
+    "url-number": (offer(IMAGE, url=5), "url_invalid"),
+    "short-checksum": (offer(IMAGE, checksum="ab" * 31), "checksum_invalid"),
+    "no-checksum": (offer(IMAGE, checksum=None), "checksum_invalid"),
+    "checksum-not-hex": (offer(IMAGE, checksum="zz" * 32), "checksum_invalid"),
+    "no-version": (offer(IMAGE, version=None), "version_invalid"),
+    "two-numbers": (offer(IMAGE, version="1.1"), "version_invalid"),
+    "same-version": (offer(IMAGE, version="1.0.0"), "version_not_newer"),
+    "older": (offer(IMAGE, version="0.9.9"), "version_not_newer"),
+    "no-update": (offer(IMAGE, update=None), "update_invalid"),
+    "size-0": (offer(IMAGE, size=0), "size_zero"),
+    "size-negative": (offer(IMAGE, size=-1), "size_zero"),
+    "size-text": (offer(IMAGE, size="big"), "reply_malformed"),
+    "larger-than-the-slot": (offer(IMAGE, size=65537), "size_too_large"),
+    "401": ([reply(b"no", 401)], "http_status"),
+    "404": ([reply(b'{"error":"what"}', 404)], "http_status"),
+    "500": ([reply(b"", 500)], "http_status"),
+    "not-http": (raw("SSH-2.0-OpenSSH_9\r\n"), "http_malformed"),
+    "long-reply": ([reply(b" " * 9000)], "reply_too_large"),
+    "endless-headers": ([b"HTTP/1.1 200 OK\r\n"] + [b"X-More: yes\r\n"] * 3000, "http_malformed"),
+    "redirect-loop": ([reply(b"", 302, [("Location", "http://cloud.test/tok/provision/update")])], "http_redirect"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CHECKS)
+def test_bad_answers_to_a_check_in(tmp_path, case):
+    check, reason = BAD_CHECKS[case]
+    show(tmp_path, Sick(check), reason)
+
+
+@pytest.mark.parametrize("steps", [[], [b"HTTP/1.1 200 OK\r\nContent-Le"], [104], [None]], ids=["silence", "half", "reset", "close"])
+def test_no_answer_to_a_check_in_is_tried_again(tmp_path, steps):
+    sick = Sick(steps)
+    rig = board(tmp_path, sick)
+    before = state(rig)
+    run = rig.run(until_s=SICK_S)
+    assert run.ended == "time" and sick.checks >= 2 and state(rig) == before, run.console[-800:]
+    heal(rig)
+    assert rig.run(until_s=4 * 3600).slots[-1] == "ota_1"
+
+
+def test_nothing_to_do_and_204(tmp_path):
+    for i, check in enumerate(({}, {"other": 1}, [reply(b"", 204)])):
+        sick = Sick(check)
+        rig = board(tmp_path / str(i) if (tmp_path / str(i)).mkdir() is None else tmp_path, sick)
+        run = rig.run(until_s=SICK_S)
+        assert "FAILED" not in run.console and sick.checks == 1, run.console
+
+
+@pytest.mark.parametrize("header,wait_s", [("7200", 7200), (None, 0)])
+def test_retry_after_is_obeyed(tmp_path, header, wait_s):
+    sick = Sick([reply(b"later", 429, [("Retry-After", header)] if header else [])])
+    rig = board(tmp_path, sick)
+    rig.run(until_s=7000)
+    assert sick.checks == 1 if header else sick.checks > 3
+    if header:
+        rig.run(until_s=7000)  # over a reset too, to the end of the hold and not much further
+        assert sick.checks == 2
+
+
+def image_case(image, **changes):
+    return offer(image, **changes), [reply(image)]
+
+
+ROOM = 0x10000
+BAD_IMAGES = {
+    "merged": (*image_case(b"\xe9\x04\x02\x20" + bytes(20) + b"\x30\0\xff\x3f" + bytes(10000)), "image_merged"),
+    "whole-flash": (*image_case(b"\xff" * 12288), "image_merged"),
+    "other-chip": (*image_case(spoilt.spoil(IMAGE, "wrong_chip", ROOM)), "image_chip"),
+    "no-description": (*image_case(spoilt.spoil(IMAGE, "no_description", ROOM)), "image_malformed"),
+    "truncated": (*image_case(IMAGE[:-4096]), "image_malformed"),
+    "padded": (*image_case(IMAGE + b"\xff" * 4096), "image_malformed"),
+    "text": (*image_case(b"This is not an image. " * 500), "image_magic"),
+    "wrong-hash": (offer(IMAGE, checksum="ab" * 32), [reply(IMAGE)], "checksum_mismatch"),
+    "longer-than-announced": (offer(IMAGE), [reply(IMAGE + b"x" * 16)], "size_mismatch"),
+    "shorter-than-announced": (offer(IMAGE), [reply(IMAGE[:-16])], "size_mismatch"),
+    "html-200": (offer(IMAGE), [reply(b"<html>error</html>")], "size_mismatch"),
+    "html-size-unsaid": (offer(IMAGE, size=None), [reply(b"<html>error</html>" * 30)], "image_magic"),
+    "image-404": (offer(IMAGE), [reply(b"", 404)], "http_status"),
+    "image-204": (offer(IMAGE), [reply(b"", 204)], "http_status"),
+    "larger-than-the-slot": (offer(IMAGE, size=None), [reply(b"\xe9" * 70000)], "size_too_large"),
+    "empty": (offer(IMAGE, size=None), [reply(b"")], "size_zero"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_bad_images(tmp_path, case):
+    check, image, reason = BAD_IMAGES[case]
+    show(tmp_path, Sick(check, image), reason)
+
+
+def slowly(image, seconds=1.0):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(image)
+    return [head] + [(seconds, image[i : i + 1]) for i in range(300)]
+
+
+STALLS = {
+    "one-byte-a-second": slowly(IMAGE),
+    "stops-in-the-middle": [reply(IMAGE)[:5000]],
+    "cut-in-the-middle": [reply(IMAGE)[:5000], None],
+    "reset-in-the-middle": [reply(IMAGE)[:5000], 104],
+    "silence": [],
+}
+
+
+@pytest.mark.parametrize("case", STALLS)
+def test_downloads_that_stall_are_taken_up_later(tmp_path, case):
+    sick = Sick(offer(IMAGE), STALLS[case])
+    rig = board(tmp_path, sick)
+    before = state(rig)
+    run = rig.run(until_s=SICK_S)
+    assert run.ended == "time" and state(rig) == before and run.slots == ["ota_0"], run.console[-800:]
+    sick.image = [reply(IMAGE)]
+    run = rig.run(until_s=4 * 3600)
+    assert run.slots[-1] == "ota_1", run.console[-1500:]
+
+
+def test_upper_case_checksums_are_accepted(tmp_path):
+    sick = Sick(offer(IMAGE, checksum=hashlib.sha256(IMAGE).hexdigest().upper()), [reply(IMAGE)])
+    assert board(tmp_path, sick).run(until_s=SICK_S).slots[-1] == "ota_1"
+
+
+@pytest.mark.parametrize("text", ["Authentication failed", "Cannot find device"])
+def test_the_two_texts_make_the_device_register_again(tmp_path, text):
+    sick = Sick([reply(text.encode(), 401)])
+    rig = board(tmp_path, sick)
+    registered = []
+    answer = sick.answer
+
+    def counting(method, path, headers, body):
+        if path.endswith("/register"):
+            registered.append(headers["authorization"])
+        return answer(method, path, headers, body)
+
+    rig.air.peers[(rig.air.names["cloud.test"], 80)] = Script(counting)
+    run = rig.run(until_s=SICK_S)
+    assert run.ended == "time" and 2 <= len(registered) <= 10, registered
+    assert set(registered) == {"bearer " + PRODUCT}
+    heal(rig)
+    assert rig.run(until_s=4 * 3600).slots[-1] == "ota_1"
