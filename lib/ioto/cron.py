@@ -1,10 +1,14 @@
 """Windows as five cron fields: minute, hour, day of month, month, day of week. A minute that matches is inside. Pure.
 
-A window is (text, minutes, hours, days, months, weekdays), each a bit mask; weekdays count from Sunday = 0. When both
-day fields are restricted either may match, as in Vixie's cron.
+A window is (text, minutes, hours, days, months, weekdays, either): bit masks, weekdays from Sunday = 0; `either` says
+that both day fields are something else than `*`, and then one of them suffices. Local time decides: a minute that a
+change of the clock skips never comes, one that it repeats comes twice.
+
+A search steps over what is known to be alike (a month, a day, an hour, a run of minutes) and gives up after twelve
+years: some 400 steps a year at most.
 """
 
-from .timezone import changes, date, days, offset_s
+from .timezone import date, days, number, offset_s, stretch
 
 ALIASES = {
     "anytime": "* * * * *",
@@ -17,120 +21,127 @@ ALIASES = {
     "night": "* 0-5,18-23 * * *",
 }
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
-_ALL_DAY = (0xFFFFFFFFFFFFFFF, 0xFFFFFF)
-_DAYS = 366 * 8 + 2  # the furthest a day of any window can be: February 29 over 1900 or 2100
+_MINUTES = (1 << 60) - 1
+_HOURS = (1 << 24) - 1
+_DAYS = (1 << 32) - 2
+_WEEKDAYS = 127
+# The longest that a window can stay closed: February 29 over 1900 or 2100 and once more because its hour was skipped.
+_LONGEST_S = (12 * 365 + 3) * 86400
 
 
 def parse(text):
-    """A window of the five fields or an alias; ValueError names the field, its value and what is allowed."""
-    if not isinstance(text, str):
-        raise ValueError("a window is text: five cron fields or %s" % ", ".join(sorted(ALIASES)))
-    fields = ALIASES.get(text.strip(), text).split()
-    if not fields and text.strip() in ALIASES:
-        return (text, 0, 0, 0, 0, 0)
+    """The window of five fields or an alias. ValueError names the field, its value and what is allowed."""
+    fields = ALIASES.get(text, text).split() if isinstance(text, str) else "?"
+    if not fields and text:
+        return (text, 0, 0, 0, 0, 0, False)
     if len(fields) != 5:
-        raise ValueError("%d cron fields, not 5 (minute hour day month weekday), nor %s" % (len(fields), ", ".join(sorted(ALIASES))))
-    masks = [_mask(field, *names) for field, names in zip(fields, _FIELDS)]
-    masks[4] = (masks[4] | masks[4] >> 7) & 127  # 7 is Sunday too
-    return (text,) + tuple(masks)
+        raise ValueError("no window: use five fields, minute hour day month weekday, or %s" % ", ".join(sorted(ALIASES)))
+    minutes, hours, mdays, months, wdays = [_mask(field, *limits) for field, limits in zip(fields, _FIELDS)]
+    either = "*" not in (fields[2], fields[4])
+    if either and (mdays == _DAYS or wdays == _WEEKDAYS):
+        mdays, wdays = _DAYS, _WEEKDAYS
+    # A day 30 and more is not in every month.
+    if fields[4] == "*" and not months & (0x1FFE if mdays & 0x3FFFFFFE else 0x1FFA if mdays >> 30 & 1 else 0x15AA):
+        raise ValueError("day of month '%s' is never in month '%s': use another day, or never" % (fields[2], fields[3]))
+    return (text, minutes, hours, mdays, months, wdays, either)
 
 
 def _mask(field, name, low, high):
+    size = 7 if high == 7 else high - low + 1  # 7 is Sunday too
     mask = 0
     for part in field.split(","):
         span, slash, step = part.partition("/")
         first, dash, last = span.partition("-")
-        if span == "*":
-            first, last = low, min(high, 6) if low == 0 and high == 7 else high
-        elif first.isdigit() and (last.isdigit() if dash else not last):
-            first = int(first)
-            last = int(last) if dash else high if slash else first
-        else:
-            first = -1
-        if slash and not (step.isdigit() and int(step)) or not low <= first <= last <= high:
+        try:
+            step = number(step, 1, size) if slash else 1
+            first = low if span == "*" else number(first, low, high)
+            if dash:
+                last = number(last, low, high)
+            else:
+                last = low + size - 1 if slash or span == "*" else first
+        except ValueError:
             raise ValueError("%s '%s': use *, n, n-m, */s or n-m/s, with commas, from %d to %d" % (name, part, low, high))
-        for n in range(first, last + 1, int(step or 1)):
-            mask |= 1 << n
+        if last < first:  # as Ioto has it: 22-5 runs over midnight
+            last += size
+        for n in range(first, last + 1, step):
+            mask |= 1 << (n - low) % size + low
     return mask
 
 
 def is_always(window):
     """True for a window that never closes, which needs no clock."""
-    return window[1:] == _ALL_DAY + (0xFFFFFFFE, 0x1FFE, 0x7F)
+    return window[1:6] == (_MINUTES, _HOURS, _DAYS, 0x1FFE, _WEEKDAYS)
 
 
-def _days(window, day):
-    """(does day number `day` match?, how many days on is the next that may be different)."""
+def _span(window, minute):
+    """(is it open?, first, end): minutes since 1970, local, around `minute` that are all alike."""
+    _, minutes, hours, mdays, months, wdays, either = window
+    day = minute // 1440
+    first = day * 1440
     y, m, d = date(day)
-    if not window[4] >> m & 1:
-        return False, days(y + (m == 12), m % 12 + 1, 1) - day
-    in_month = window[3] >> d & 1
-    in_week = window[5] >> (day + 4) % 7 & 1
-    if window[3] == 0xFFFFFFFE or window[5] == 0x7F:
-        return in_month and in_week, 1
-    return in_month or in_week, 1
+    if not months >> m & 1:
+        return False, first - (d - 1) * 1440, days(y + m // 12, m % 12 + 1, 1) * 1440
+    a = mdays >> d & 1
+    b = wdays >> (day + 4) % 7 & 1
+    if not (a | b if either else a & b):
+        return False, first, first + 1440
+    if minutes == _MINUTES and hours == _HOURS:
+        return True, first, first + 1440
+    hour = (minute - first) // 60
+    first += hour * 60
+    if not hours >> hour & 1:
+        return False, first, first + 60
+    if minutes == _MINUTES:
+        return True, first, first + 60
+    at = minute - first
+    bit = minutes >> at & 1
+    end = at + 1
+    while end < 60 and minutes >> end & 1 == bit:
+        end += 1
+    return bool(bit), minute, first + end
 
 
-def _next_minute(window, minute, want, most):
-    """The first minute (local, since 1970) from `minute` on that is inside (or not, as `want`), before `most`."""
-    while minute < most:
-        day, at = minute // 1440, minute % 1440
-        open_day, skip = _days(window, day)
-        if not open_day:
-            if not want:
-                return minute
-            minute = (day + skip) * 1440
-            continue
-        if not at and not want and window[1:3] == _ALL_DAY:
-            minute += 1440
-            continue
-        if not window[2] >> at // 60 & 1:
-            if not want:
-                return minute
-            minute += 60 - at % 60
-            continue
-        # Within an hour: the first minute whose bit is as wanted.
-        bits = (window[1] if want else ~window[1]) >> at % 60 & (1 << 60 - at % 60) - 1
-        if bits:
-            while not bits & 1:
-                bits >>= 1
-                minute += 1
-            return minute
-        minute += 60 - at % 60
-    return most
-
-
-def _next(window, unix_s, zone, want):
-    """The first second >= `unix_s` inside (or outside) the window, None within eight years: local minutes between two
-    changes of the clock run as they do on paper, so each such stretch is searched by itself."""
-    if not window[1] or is_always(window):
-        return unix_s if bool(window[1]) == want else None
-    end = unix_s + _DAYS * 86400
-    while unix_s < end:
-        offset = offset_s(zone, unix_s)
-        change = changes(zone, unix_s) or end
-        local = unix_s + offset
-        last = -((-change - offset) // 60)
-        found = _next_minute(window, local // 60, want, last)
-        if found < last:
-            return max(unix_s, found * 60 - offset)
-        unix_s = change
+def _first(window, unix_s, zone, want):
+    """The first second >= `unix_s` that is inside (outside, if not `want`); None if there is none in twelve years."""
+    limit = unix_s + _LONGEST_S
+    until = unix_s
+    while unix_s < limit:
+        if unix_s >= until:
+            offset, _, until = stretch(zone, unix_s)
+        is_open, _, end = _span(window, (unix_s + offset) // 60)
+        if is_open == want:
+            return unix_s
+        unix_s = min(until, end * 60 - offset)
     return None
 
 
 def is_open(window, unix_s, zone):
     """Is that second inside?"""
-    return _next(window, unix_s, zone, True) == unix_s
+    return _span(window, (unix_s + offset_s(zone, unix_s)) // 60)[0]
 
 
 def next_open(window, unix_s, zone):
     """The first second >= `unix_s` that is inside; None if there is none."""
-    return _next(window, unix_s, zone, True)
+    return _first(window, unix_s, zone, True) if window[4] else None
 
 
 def closes_s(window, unix_s, zone):
     """Seconds until it closes: 0 if it is not open, None if it never closes."""
-    if not is_open(window, unix_s, zone):
-        return 0
-    end = _next(window, unix_s, zone, False)
+    if is_always(window):
+        return None
+    end = _first(window, unix_s, zone, False)
     return None if end is None else end - unix_s
+
+
+def opened_s(window, unix_s, zone, most_s):
+    """The second at which the opening around `unix_s` began; if that was before `unix_s - most_s`, then that."""
+    limit = unix_s - min(most_s, _LONGEST_S)
+    since = unix_s
+    while unix_s > limit:
+        if unix_s <= since:
+            offset, since, _ = stretch(zone, unix_s - 1)
+        is_open, first, _ = _span(window, (unix_s - 1 + offset) // 60)
+        if not is_open:
+            return unix_s
+        unix_s = max(since, first * 60 - offset)
+    return limit

@@ -1,10 +1,15 @@
 """Local time from Unix seconds by our own arithmetic: fixed offsets and POSIX TZ rules. Pure.
 
-The sign: `+01:00` is east of Greenwich, as ISO 8601 writes it; in a POSIX string (`CET-1`) the number is what is
-added to local time to get UTC, so east is negative, as POSIX.1-2017 chapter 8.3 has it.
+Two conventions for the sign, as the two forms have always had them: `+01:00` (ISO 8601) is how far the place is ahead
+of UTC, east is plus; `CET-1` (POSIX.1-2017 chapter 8.3) is what must be added to local time to get UTC, east is minus.
+`UTC+1` would be read either way, so it is refused.
+
+A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets in seconds ahead of UTC, and two rules
+(kind, numbers, seconds after midnight).
 """
 
-_ALLOWED = "no time zone: use 'UTC', '+01:00' or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
+_EVER = 1 << 50  # later than any time we are asked about
+_ALLOWED = "UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
 
 
 def days(y, m, d):
@@ -28,55 +33,65 @@ def date(day):
     return yoe + era * 400 + (m <= 2), m, doy - (153 * mp + 2) // 5 + 1
 
 
+def number(text, low, high):
+    """The int that up to four digits name. ValueError(text) if it is none or not from `low` to `high`."""
+    # Not isdigit(): CPython's knows digits of other scripts, MicroPython's does not.
+    if 0 < len(text) < 5 and all("0" <= c <= "9" for c in text) and low <= int(text) <= high:
+        return int(text)
+    raise ValueError(text)
+
+
 def parse(text):
-    """A zone: (offset east in seconds,) or (standard, daylight, begin rule, end rule). ValueError says what is allowed."""
+    """The zone that `text` names. ValueError says from where on it is none, and what is allowed."""
     try:
+        if not isinstance(text, str):
+            raise ValueError(text)
         return _parse(text)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
-        raise ValueError(_ALLOWED)
+    except ValueError as e:
+        raise ValueError("no time zone at '%s': use %s" % (e.args[0] or text, _ALLOWED))
 
 
 def _parse(text):
-    if text in ("UTC", "GMT", "Z", ""):
+    if text in ("UTC", "GMT", "Z"):
         return (0,)
-    if text[0] in "+-":
-        sign = -1 if text[0] == "-" else 1
-        digits = text[1:].replace(":", "")
-        if len(digits) not in (2, 4) or not digits.isdigit() or text not in (text[0] + digits, text[:3] + ":" + digits[2:]):
-            raise ValueError
-        hours, minutes = int(digits[:2]), int(digits[2:] or 0)
-        if hours > 15 or minutes > 59:
-            raise ValueError
-        return (sign * (hours * 3600 + minutes * 60),)
-    text = _name(text)
+    if text[:1] in ("+", "-"):
+        hours, colon, minutes = text[1:].partition(":")
+        if not colon:
+            hours, minutes = hours[:2], hours[2:]
+        if len(hours) != 2 or len(minutes) != 2 and (colon or minutes):
+            raise ValueError(text)
+        seconds = number(hours, 0, 15) * 3600 + number(minutes or "0", 0, 59) * 60
+        return (-seconds if text[0] == "-" else seconds,)
     parts = text.split(",")
-    standard, rest = _time(parts[0], 24)
-    if not rest:
-        if len(parts) > 1:
-            raise ValueError
+    rest = _after_name(parts[0])
+    standard, rest = _time(rest, 24)
+    if standard and text[:3] in ("UTC", "GMT"):
+        raise ValueError(text)
+    if not rest and len(parts) == 1:
         return (-standard,)
-    rest = _name(rest)
+    rest = _after_name(rest)
     daylight = standard - 3600
     if rest:
         daylight, rest = _time(rest, 24)
     if rest or len(parts) != 3:
-        raise ValueError
+        # Without rules the summer time would be somebody's guess.
+        raise ValueError(rest or text)
     return (-standard, -daylight, _rule(parts[1]), _rule(parts[2]))
 
 
-def _name(text):
-    """Cut the zone's name off: three letters or more, or anything in <>."""
-    if text[0] == "<":
-        end = text.index(">") + 1
-        if end < 5:
-            raise ValueError
-        return text[end:]
+def _after_name(text):
+    """What follows the zone's name: three ASCII letters or more, or three of letters, digits and signs in <>."""
     end = 0
-    while end < len(text) and text[end].isalpha():
+    signs = ""
+    if text[:1] == "<":
+        end = 1
+        signs = "+-0123456789"
+    begin = end
+    while end < len(text) and ("A" <= text[end] <= "Z" or "a" <= text[end] <= "z" or text[end] in signs):
         end += 1
-    if end < 3:
-        raise ValueError
-    return text[end:]
+    if end - begin < 3 or begin and text[end : end + 1] != ">":
+        raise ValueError(text)
+    return text[end + begin :]
 
 
 def _time(text, most):
@@ -84,14 +99,12 @@ def _time(text, most):
     end = 0
     while end < len(text) and text[end] in "+-0123456789:":
         end += 1
-    digits = text[1:end] if text[0] in "+-" else text[:end]
-    parts = digits.split(":")
-    if len(parts) > 3 or not all(p.isdigit() and len(p) < 4 for p in parts):
-        raise ValueError
-    numbers = [int(p) for p in parts] + [0, 0]
-    if numbers[0] > most or numbers[1] > 59 or numbers[2] > 59:
-        raise ValueError
-    seconds = numbers[0] * 3600 + numbers[1] * 60 + numbers[2]
+    seconds = 0
+    parts = text[text[:1] in ("+", "-") : end].split(":")
+    for part, unit, high in zip(parts, (3600, 60, 1), (most, 59, 59)):
+        seconds += number(part, 0, high) * unit
+    if len(parts) > 3:
+        raise ValueError(text)
     return -seconds if text[0] == "-" else seconds, text[end:]
 
 
@@ -102,45 +115,50 @@ def _rule(text):
     if slash:
         seconds, rest = _time(at, 167)
         if rest:
-            raise ValueError
-    kind = day[0] if day[0] in "MJ" else "N"
-    numbers = [int(n) for n in (day[1:] if kind != "N" else day).split(".")]
-    low, high = {"M": ((1, 1, 0), (12, 5, 6)), "J": ((1,), (365,)), "N": ((0,), (365,))}[kind]
-    if len(numbers) != len(low) or not all(a <= n <= b for a, n, b in zip(low, numbers, high)):
-        raise ValueError
-    return kind, numbers, seconds
+            raise ValueError(text)
+    kind = day[:1] if day[:1] in ("M", "J") else ""
+    numbers = day[len(kind) :].split(".")
+    limits = {"M": ((1, 12), (1, 5), (0, 6)), "J": ((1, 365),), "": ((0, 365),)}[kind]
+    if len(numbers) != len(limits):
+        raise ValueError(text)
+    return kind, [number(n, low, high) for n, (low, high) in zip(numbers, limits)], seconds
 
 
 def _at(rule, year):
     """Local seconds since 1970 at which a rule takes effect in `year`."""
     kind, n, seconds = rule
     if kind == "M":
-        first = days(year, n[0], 1)
-        day = first + (n[2] - (first + 4)) % 7 + (n[1] - 1) * 7
-        if n[1] == 5:
-            after = days(year + (n[0] == 12), n[0] % 12 + 1, 1)
-            while day >= after:
-                day -= 7
+        day = days(year, n[0], 1)
+        day += (n[2] - day - 4) % 7 + n[1] * 7 - 7
+        if day >= days(year + n[0] // 12, n[0] % 12 + 1, 1):  # there is no fifth: the last
+            day -= 7
+    elif kind and n[0] > 59:  # Jn never counts February 29
+        day = days(year, 3, 1) + n[0] - 60
     else:
-        day = days(year, 1, 1) + n[0]
-        if kind == "J":  # February 29 is never counted
-            day -= not (n[0] > 59 and days(year, 3, 1) - days(year, 2, 1) == 29)
+        day = days(year, 1, 1) + n[0] - len(kind)
     return day * 86400 + seconds
 
 
-def offset_s(zone, unix_s):
-    """Seconds east of Greenwich at that time."""
+def stretch(zone, unix_s):
+    """(seconds ahead of UTC at that time, Unix seconds from which and before which that holds)."""
     if len(zone) == 1:
-        return zone[0]
+        return zone[0], -_EVER, _EVER
     standard, daylight, begin, end = zone
-    year = date((unix_s + standard) // 86400)[0]
-    start = _at(begin, year) - standard
-    stop = _at(end, year) - daylight
-    if start < stop:
-        on = start <= unix_s < stop
-    else:
-        on = not stop <= unix_s < start
-    return daylight if on else standard
+    day = (unix_s + standard) // 86400
+    since, until, offset = -_EVER, _EVER, standard
+    # A rule's time of +-167 hours and its offsets may carry it ten days into the neighbouring year.
+    for year in range(date(day - 10)[0] - 1, date(day + 10)[0] + 2):
+        for at, to in ((_at(end, year) - daylight, standard), (_at(begin, year) - standard, daylight)):
+            if at > unix_s:
+                until = min(until, at)
+            elif at >= since:  # of two changes at once the begin counts: daylight time all the year is written so
+                since, offset = at, to
+    return offset, since, until
+
+
+def offset_s(zone, unix_s):
+    """Seconds ahead of UTC at that time."""
+    return stretch(zone, unix_s)[0]
 
 
 def local(zone, unix_s):
@@ -148,13 +166,3 @@ def local(zone, unix_s):
     s = unix_s + offset_s(zone, unix_s)
     day, s = s // 86400, s % 86400
     return date(day) + (s // 3600, s // 60 % 60, s % 60, (day + 4) % 7)
-
-
-def changes(zone, unix_s):
-    """Unix seconds of the next change of the offset after `unix_s`; None for a fixed offset."""
-    if len(zone) == 1:
-        return None
-    standard, daylight, begin, end = zone
-    year = date((unix_s + standard) // 86400)[0]
-    times = [t for y in (year - 1, year, year + 1) for t in (_at(begin, y) - standard, _at(end, y) - daylight)]
-    return min((t for t in times if t > unix_s), default=None)

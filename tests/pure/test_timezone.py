@@ -1,6 +1,11 @@
-"""Time zones: every change of many zones against zoneinfo, bad texts refused, the same on both interpreters."""
+"""Time zones: every change of every zone of the IANA database against zoneinfo, rules at random against the calendar."""
 
-from ioto.timezone import changes, date, days, local, offset_s, parse
+import gc
+
+from ioto.timezone import date, days, local, number, offset_s, parse, stretch
+
+if hasattr(gc, "threshold"):
+    gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
 
 ZONES = (  # name in the IANA database, its POSIX rule
     ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"),
@@ -18,110 +23,271 @@ ZONES = (  # name in the IANA database, its POSIX rule
     ("Etc/UTC", "UTC0"),
 )
 BEGIN, END = 1735689600, 1956528000  # 2025 to 2032
-BAD = (
-    "C", "CE", "CET", "CET-", "CET-1CEST", "CET-1CEST,M3.5.0", "CET-1CEST,M3.5.0,", "CET-1CEST,M13.5.0,M10.5.0", "CET-25",
-    "CET-1CEST,M3.6.0,M10.5.0", "CET-1CEST,M3.0.0,M10.5.0", "CET-1CEST,M3.5.7,M10.5.0", "CET-1CEST,J0,J10", "CET-1CEST,J366,J1",
-    "CET-1CEST,366,1", "CET-1CEST,M3.5.0/168,M10.5.0", "CET-1CEST,M3.5.0,M10.5.0,M1.1.1", "+", "+1", "+1:0", "+01:0", "+01:60",
-    "+16:00", "01:00", "<+1>-1", "<CET-1", "Europe/Berlin", "CET-1:60", "+0a:00", "CET 1", " UTC", "CET-1CEST,M3.5,M10.5.0",
-)  # fmt: skip
+BAD = {  # text: from where on it is no zone
+    "": "", "C": "C", "CE": "CE", "CET": "CET", "CET-": "CET-", "CET 1": "CET 1", " UTC": " UTC", "CET-1CEST": "CET-1CEST",
+    "CET-1CEST,M3.5.0": "CET-1CEST,M3.5.0", "CET-1CEST,M3.5.0,": "", "CET-1CEST,,M3.5.0": "", "CET-1,M3.5.0,M10.5.0": "",
+    "CET-1CEST,M3.5.0,M10.5.0,M1.1.1": "CET-1CEST,M3.5.0,M10.5.0,M1.1.1", "CET-1CEST-2x,M3.5.0,M10.5.0": "x",
+    "CET-25": "25", "CET-1:60": "60", "CET-1:00:60": "60", "CET-1:": "", "CET-1:0:0:0": "-1:0:0:0", "CET--1": "-1",
+    "CET-1CEST,M13.5.0,M10.5.0": "13", "CET-1CEST,M0.5.0,M10.5.0": "0", "CET-1CEST,M3.6.0,M10.5.0": "6", "CET-1CEST,M3.0.0,M10.5.0": "0",
+    "CET-1CEST,M3.5.7,M10.5.0": "7", "CET-1CEST,M3.5,M10.5.0": "M3.5", "CET-1CEST,M3.5.0.0,M10.5.0": "M3.5.0.0", "CET-1CEST,J0,J10": "0",
+    "CET-1CEST,J366,J1": "366", "CET-1CEST,366,1": "366", "CET-1CEST,-1,1": "-1", "CET-1CEST,M3.5.0/168,M10.5.0": "168",
+    "CET-1CEST,M3.5.0/-168,M10.5.0": "168", "CET-1CEST,M3.5.0/2:60,M10.5.0": "60", "CET-1CEST,M3.5.0/,M10.5.0": "",
+    "CET-1CEST,M3.5.0/2h,M10.5.0": "M3.5.0/2h", "<+1>-1": "<+1>-1", "<CET-1": "<CET-1", "<C T>-1": "<C T>-1", "CE1-1": "CE1-1",
+    "+": "+", "+1": "+1", "+1:0": "+1:0", "+01:0": "+01:0", "+01:60": "60", "+16:00": "16", "+001:00": "+001:00", "+01:00:00": "+01:00:00",
+    "+010": "+010", "+01000": "+01000", "+0a:00": "0a", "+01:": "+01:", "01:00": "01:00", "+-1:00": "-1",
+    "UTC+1": "UTC+1", "GMT-2": "GMT-2", "UTC1": "UTC1", "utc": "utc", "Europe/Berlin": "Europe/Berlin", "CET\u0663": "", "+\u0660\u0661": "",
+    "\u00c9\u00c9\u00c9-1": "", "CET-\u00b2": "",
+}  # fmt: skip
 
 
-def moments(zone):
+def dice(seed):
+    """The same whole numbers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    state = [seed]
+
+    def roll(n):
+        state[0] = (state[0] * 1103515245 + 12345) & 0x7FFFFFFF
+        return (state[0] >> 8) % n
+
+    return roll
+
+
+def moments(zone, begin=BEGIN, end=END):
     """Seconds around every change, and one in each week."""
-    at = BEGIN
+    at = begin
     while True:
-        at = changes(zone, at)
-        if at is None or at > END:
+        at = stretch(zone, at)[2]
+        if at > end:
             break
         for delta in (-86400, -7200, -3601, -3600, -1, 0, 1, 3599, 3600, 7200, 86400):
             yield at + delta
-    for at in range(BEGIN, END, 7 * 86400 - 3607):
+    for at in range(begin, end, 7 * 86400 - 3607):
         yield at
 
 
 def test_against_zoneinfo():
-    from datetime import datetime, timezone
+    from datetime import datetime
     from zoneinfo import ZoneInfo
 
     seen = 0
     for name, text in ZONES:
         zone, reference = parse(text), ZoneInfo(name)
         for at in moments(zone):
-            there = datetime.fromtimestamp(at, timezone.utc).astimezone(reference)
-            want = (there.year, there.month, there.day, there.hour, there.minute, there.second, (there.weekday() + 1) % 7)
-            assert local(zone, at) == want, (name, at)
+            t = datetime.fromtimestamp(at, reference)
+            assert local(zone, at) == (t.year, t.month, t.day, t.hour, t.minute, t.second, (t.weekday() + 1) % 7), (name, at)
             seen += 1
-        for hour in range(BEGIN, END, 3600):  # and no change that we do not know of
-            if hour % (86400 * 3) == 0:
-                there = datetime.fromtimestamp(hour, timezone.utc).astimezone(reference)
-                assert offset_s(zone, hour) == int(there.utcoffset().total_seconds()), (name, hour)
+        for hour in range(BEGIN, END, 6 * 3600):  # and no change that we do not know of
+            assert offset_s(zone, hour) == datetime.fromtimestamp(hour, reference).utcoffset().total_seconds(), (name, hour)
     assert seen > 6000
 
 
-def test_against_posix_strings_of_the_database():
+def database():
+    """(name, ZoneInfo, POSIX string) of every zone whose TZif file has one: it is the last line (RFC 9636)."""
     import importlib.resources
-    from datetime import datetime, timezone
     from zoneinfo import ZoneInfo, available_timezones
 
-    seen = 0
     for name in sorted(available_timezones()):
-        data = importlib.resources.files("tzdata.zoneinfo").joinpath(name)
-        if not data.is_file():
-            continue
-        text = data.read_bytes().split(b"\n")[-2].decode()
-        if not text:
-            continue
-        with data.open("rb") as f:
-            zone, reference = parse(text), ZoneInfo.from_file(f)
-        at = 4102444800 - 86400 * 366  # 2099: only the rule holds there
-        for _ in range(4):
-            change = changes(zone, at)
-            for t in (at, change and change - 1, change):
-                if t:
-                    want = datetime.fromtimestamp(t, timezone.utc).astimezone(reference).utcoffset().total_seconds()
-                    assert offset_s(zone, t) == want, (name, text, t)
-            at = change or at + 86400 * 90
-        seen += 1
-    assert seen > 300
+        file = importlib.resources.files("tzdata.zoneinfo").joinpath(name)
+        if file.is_file():
+            with file.open("rb") as f:
+                yield name, ZoneInfo.from_file(f), file.read_bytes().split(b"\n")[-2].decode()
+
+
+def test_against_every_zone_and_every_change_of_the_database():
+    """In a century where nothing but the rule holds: every change of twelve years, a leap year that is none among them."""
+    from datetime import datetime
+
+    zones = changes = 0
+    begin, end = days(2093, 1, 1) * 86400, days(2105, 1, 1) * 86400
+    for name, reference, text in database():
+        zone = parse(text)
+        at = begin
+        while at < end:
+            offset, since, until = stretch(zone, at)
+            assert since <= at < until and stretch(zone, until - 1) == (offset, since, until), (name, text, at)
+            for t in (since, at, min(until, end) - 1):
+                if begin <= t:
+                    assert offset == datetime.fromtimestamp(t, reference).utcoffset().total_seconds(), (name, text, t)
+            at = until
+            changes += 1
+        zones += 1
+    assert zones > 500 and changes > 3000, (zones, changes)
+
+
+def test_against_zones_written_by_us():
+    named = {name: text for name, _, text in database()}
+    for name, text in ZONES:
+        assert named[name] == text, name
+
+
+def random_zone(roll, extreme):
+    """A POSIX string, and what it was made of: (standard, daylight, begin, end), each rule (kind, numbers, seconds)."""
+
+    def offset(most):
+        s = roll(2 * most + 1) - most
+        s = s if roll(4) == 0 else s // 900 * 900
+        sign = "-" if s < 0 else "+" if roll(2) else ""
+        h, m, sec = abs(s) // 3600, abs(s) // 60 % 60, abs(s) % 60
+        return s, sign + ("%d" % h if not (m or sec) else "%02d:%02d" % (h, m) if not sec else "%d:%02d:%02d" % (h, m, sec))
+
+    def rule(near):
+        kind = roll(3)
+        s, at = offset(167 * 3600 if extreme else 24 * 3600)
+        if kind == 0:
+            n = (1 + (near + roll(4)) % 12, 1 + roll(5), roll(7))
+            return ("M", n, s), "M%d.%d.%d/%s" % (n + (at,))
+        n = (near * 30 + roll(100)) % 365 + (kind == 1)
+        return ("J" if kind == 1 else "", (n,), s), "%s%d/%s" % ("J" if kind == 1 else "", n, at)
+
+    most = 24 * 3600 if extreme else 14 * 3600
+    (standard, a), (daylight, b) = offset(most), offset(most)
+    near = roll(12)
+    (begin, c), (end, d) = rule(near), rule((near + 6) % 12)
+    name = ("AAA", "<+ab1>", "<-0330>", "Abcd")[roll(4)]
+    return "%s%sBBB%s,%s,%s" % (name, a, b, c, d), (-standard, -daylight, begin, end)
+
+
+def takes_effect(rule, year, day_of):
+    """Local seconds at which a rule takes effect, by walking the calendar: day_of(year, month, day) -> day number."""
+    kind, n, seconds = rule
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    if kind == "M":
+        found = [d for d in range(1, lengths[n[0] - 1] + 1) if (day_of(year, n[0], d) + 4) % 7 == n[2]]
+        day = day_of(year, n[0], found[min(n[1], len(found)) - 1])
+    else:
+        day = day_of(year, 1, 1) + n[0] - (kind == "J")
+        if kind == "J" and leap and n[0] >= 60:
+            day += 1
+    return day * 86400 + seconds
+
+
+def test_rules_at_random():
+    """The last change before a moment decides, also where a rule's hours carry it into another year."""
+    roll = dice(20)
+    for i in range(300):
+        text, (standard, daylight, begin, end) = random_zone(roll, i % 2)
+        zone = parse(text)
+        assert zone[:2] == (standard, daylight), text
+        changes = []
+        for year in range(2025, 2034):
+            changes.append((takes_effect(end, year, days) - daylight, 0, standard))
+            changes.append((takes_effect(begin, year, days) - standard, 1, daylight))
+        changes.sort()
+        for n in range(5, len(changes) - 5):
+            at, _, offset = changes[n]
+            until = changes[n + 1][0]
+            if at == until:
+                continue
+            for t in (at, (at + until) // 2, until - 1):
+                assert stretch(zone, t) == (offset, at, until), (text, t)
+
+
+def test_against_the_c_library_over_rules_at_random():
+    """Rules that stay in their year and out of each other's way. (Not zoneinfo: it counts `n` and J59 a day short.)"""
+    import os
+    import time
+
+    roll, seen, kept = dice(21), 0, os.environ.get("TZ")
+    try:
+        for _ in range(900):
+            text, (standard, daylight, begin, end) = random_zone(roll, False)
+            apart = [abs(takes_effect(begin, y, days) - takes_effect(end, z, days)) for y in (2027, 2028) for z in (2027, 2028)]
+            edges = [takes_effect(r, y, days) - days(y, 1, 1) * 86400 for r in (begin, end) for y in (2027, 2028)]
+            if min(apart) < 5 * 86400 or min(edges) < 4 * 86400 or max(edges) > 361 * 86400:
+                continue
+            zone = parse(text)
+            os.environ["TZ"] = text
+            time.tzset()
+            for t in moments(zone, days(2027, 1, 1) * 86400, days(2029, 1, 1) * 86400):
+                there = time.localtime(t)
+                assert offset_s(zone, t) == there.tm_gmtoff, (text, t)
+                assert local(zone, t) == there[:6] + ((there.tm_wday + 1) % 7,), (text, t)
+            seen += 1
+    finally:
+        os.environ.pop("TZ") if kept is None else os.environ.update(TZ=kept)
+        time.tzset()
+    assert seen > 400, seen
 
 
 def digest_of_local_times():
     import hashlib
 
     sha = hashlib.sha256()
-    for _, text in ZONES:
+    roll = dice(22)
+    for text in [text for _, text in ZONES] + [random_zone(roll, i % 2)[0] for i in range(12)]:
         zone = parse(text)
         for at in moments(zone):
-            sha.update(str(local(zone, at)).encode())
+            sha.update(str((local(zone, at), stretch(zone, at))).encode())
     return "".join("%02x" % b for b in sha.digest())
 
 
-def test_dates_over_centuries():
+def test_against_datetime_every_day_of_four_centuries():
+    from datetime import date as civil
+
+    first = civil(1970, 1, 1).toordinal()
+    for day in range(-70 * 366, 430 * 366):
+        d = civil.fromordinal(first + day)
+        assert date(day) == (d.year, d.month, d.day) and days(d.year, d.month, d.day) == day, day
+
+
+def digest_of_dates():
+    import hashlib
+
+    sha = hashlib.sha256()
     for day in range(-25567, 80000, 7):
         assert days(*date(day)) == day, day
-    assert date(0) == (1970, 1, 1) and date(11016) == (2000, 2, 29)
+        sha.update(b"%d-%d-%d" % date(day))
+    return "".join("%02x" % b for b in sha.digest())
 
 
-def test_fixed_offsets():
-    for text, want in (("UTC", 0), ("", 0), ("+01:00", 3600), ("-0530", -19800), ("+14", 50400), ("-00:00", 0), ("CET-1", 3600)):
+def test_fixed_offsets_ahead_of_utc():
+    for text, want in (("UTC", 0), ("GMT", 0), ("Z", 0), ("UTC0", 0), ("GMT+00:00", 0), ("+14", 50400), ("-00:00", 0)):
         assert parse(text) == (want,), text
-        assert changes(parse(text), BEGIN) is None
+        assert stretch(parse(text), BEGIN)[1] < 0 and stretch(parse(text), BEGIN)[2] > 1 << 40
+    for hours in range(16):
+        for minutes in range(60):
+            s = hours * 3600 + minutes * 60
+            for text in ("%02d:%02d" % (hours, minutes), "%02d%02d" % (hours, minutes)):
+                assert parse("+" + text) == (s,) and parse("-" + text) == (-s,), text
+    assert parse("CET-1") == parse("<+01>-1") == parse("+01:00") == (3600,)  # POSIX counts the other way
+    assert parse("EST5") == parse("EST+5") == parse("-05:00") and parse("<+0330>-3:30") == parse("+0330")
+
+
+def test_rules_have_defaults():
+    assert parse("CET-1CEST,M3.5.0,M10.5.0/3") == parse("CET-1CEST-2,M3.5.0/2,M10.5.0/03:00:00")
+    # daylight time all the year, as RFC 9636 writes it: the two changes fall on one moment
+    always = parse("XXX3EDT4,0/0,J365/23")
+    for at in moments(always):
+        assert offset_s(always, at) == -4 * 3600, at
 
 
 def test_julian_days():
     leap, plain = days(2028, 1, 1) * 86400, days(2027, 1, 1) * 86400
-    for rule, want_leap, want_plain in (("J60", 60, 59), ("59", 59, 59), ("J59", 58, 58), ("0", 0, 0)):
-        zone = parse("AAA0BBB,%s/0,364/0" % rule)
-        assert changes(zone, leap - 2) == leap + want_leap * 86400, rule
-        if rule != "0":
-            assert changes(zone, plain + 1) == plain + want_plain * 86400, rule
+    for rule, want_leap, want_plain in (("J60", 60, 59), ("59", 59, 59), ("J59", 58, 58), ("J1", 0, 0), ("0", 0, 0), ("J365", 365, 364), ("365", 365, 365)):
+        zone = parse("AAA0BBB,%s/0,180/0" % rule)
+        for begin, want in ((leap, want_leap), (plain, want_plain)):
+            at = begin + want * 86400
+            assert offset_s(zone, at - 1) == 0 and offset_s(zone, at) == 3600, rule
 
 
 def test_bad_zones_are_refused_with_what_is_allowed():
-    for text in BAD + (None, 3, [], {}):
+    for text in list(BAD) + [None, 3, [], {}, b"UTC", True]:
         try:
             parse(text)
         except ValueError as e:
-            assert "POSIX TZ" in str(e), text
+            assert "use UTC, +01:00 (ahead of UTC), or a POSIX TZ string" in str(e), text
+            if isinstance(text, str) and BAD[text]:
+                assert "'%s'" % BAD[text] in str(e), (text, str(e))
         else:
             raise AssertionError("accepted %r" % (text,))
+
+
+def test_numbers_are_ascii_digits_within_limits():
+    assert [number(t, 0, 9999) for t in ("0", "7", "007", "9999")] == [0, 7, 7, 9999]
+    for text in ("", "00000", "-1", "+1", "1 ", " 1", "1_0", "0x1", "\u0663", "\u00b2", "1.", "9"):
+        try:
+            number(text, 0, 8)
+        except ValueError as e:
+            assert e.args == (text,)
+        else:
+            raise AssertionError("accepted %r" % text)
