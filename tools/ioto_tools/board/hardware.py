@@ -51,7 +51,7 @@ class Hardware:
         """A program starts from partition `running`."""
         self.cause = cause
         self.watchdog_ms = self.fed_us = None
-        self.partitions = Partitions(self.flash, self.rows, running)
+        self.partitions = Partitions(self.flash, self.rows, running, alive=self._alive)
         store = next((p for p in self.rows if p.type == DATA and p.subtype == NVS), None)
         self.nvs = Nvs(self.flash, store) if store else None
         self.air.power_on(self.clock)

@@ -21,10 +21,11 @@ class Panic(Exception):
 
 
 class Partitions:
-    """`running` is the partition that the bootloader started."""
+    """`running` is the partition that the bootloader started; `alive()` raises when the watchdog has bitten meanwhile."""
 
-    def __init__(self, flash, rows, running, chip=0, rollback=True):
+    def __init__(self, flash, rows, running, chip=0, rollback=True, alive=lambda: None):
         self.flash = flash
+        self.alive = alive
         self.rows = rows
         self.running = running
         self.chip = chip
@@ -81,6 +82,7 @@ class Partitions:
         except ImageError:
             raise EspError(VALIDATE_FAILED)
         self.flash.clock.advance(length // 4096 * 1000)  # the whole image is read, in one blocking call
+        self.alive()
         if not self.data:
             raise EspError(NOT_FOUND)
         if p == self.factory:

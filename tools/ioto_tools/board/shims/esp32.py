@@ -126,7 +126,10 @@ class Partition:
             _check(_bus.call(2, self._index, sector, cache)[0])
             done += part
 
-    def ioctl(self, op, arg):
+    def ioctl(self, op, *args):
+        if len(args) != 1:
+            raise TypeError("function takes 3 positional arguments but %d were given" % (2 + len(args)))
+        arg = args[0]
         if op in (1, 2, 3):
             return 0
         if op == 4:
