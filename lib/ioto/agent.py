@@ -83,6 +83,9 @@ class Agent:
             self.trial = Trial(self.life, self.pair, board, self.config, state, self._trial_check_in)
         elif what in ("again", "give_up"):
             reason = self.record["why"] or "rolled_back"
+            if state == "pending" and board.boot() == board.running:  # see Trial: we have gone back ourselves
+                board.confirm()
+                self._disarm()
             self.life.again(reason)
             rSignal("device:rollback", UpdateError(reason))
             await self._save()
@@ -96,13 +99,14 @@ class Agent:
     async def turn(self):
         """One round of whatever is due. What goes wrong is logged, reported and tried again."""
         try:
+            if self.clock and self.board.time_s() is None:
+                await self._clock()  # windows wait for it
             if self.trial:
                 if not await self.trial.run():
                     return
                 await self.trial.confirmed()
                 self.trial = None
-                if self.config["watchdog"]:
-                    self.board.watchdog(_OFF_MS)
+                self._disarm()
             elif self.due_s() == 0:
                 await self._check()
             if self.staged and self.staged.waiting and self.staged.due_s() == 0:
@@ -126,8 +130,8 @@ class Agent:
             return _LONG_S
         wait = schedule.due_s(
             self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
-            self.config["update.period"], self.config["update.jitter"], self.record["last_ok"], self.record["failures"],
-            self.record["hold"], self.cloud.device["id"],
+            self.config["update.period"], self.config["update.jitter"], self.record["tried"], self.record["failures"],
+            self.record["hold"], self.cloud.device["id"], self.board.cold,
         )  # fmt: skip
         return _LONG_S if wait is None else wait
 
@@ -136,6 +140,10 @@ class Agent:
         if limit_s:
             self.board.watchdog(limit_s * 1000)
             asyncio.create_task(self._feed(limit_s / 4))
+
+    def _disarm(self):
+        # boot.py has armed it, whatever the configuration says.
+        self.board.watchdog(_OFF_MS)
 
     async def _feed(self, every_s):
         # A loop that hangs feeds no more; nor is a trial fed that has outlived twice its limit, whatever its tasks do.
@@ -157,13 +165,17 @@ class Agent:
         """Link and clock; OSError while there is no link."""
         if self.link:
             await self.link.up()
-        stale = self._clock_s is None or uptime_s() - self._clock_s >= self.config["ntp.period"]
-        if self.clock and stale:
-            try:
-                self.board.set_time(await self.clock())
-                self._clock_s = uptime_s()
-            except OSError as e:
-                log("warn", "no time: %r" % e)
+        if self.clock and (self._clock_s is None or uptime_s() - self._clock_s >= self.config["ntp.period"]):
+            await self._clock()
+
+    async def _clock(self):
+        try:
+            if self.link:
+                await self.link.up()
+            self.board.set_time(await self.clock())
+            self._clock_s = uptime_s()
+        except OSError as e:
+            log("warn", "no time: %r" % e)
 
     async def _ask(self):
         """Register where needed, check in; returns the reply."""
@@ -210,8 +222,9 @@ class Agent:
     async def _check(self):
         """Check in, and carry out what comes of it."""
         record = self.record
-        self._tried_s = uptime_s()
-        began = self.board.time_s()
+        tried_s = uptime_s()
+        tried = self.board.time_s()
+        record["hold"] = self.cloud.hold_s = 0
         try:
             reply = await self._ask()
             try:
@@ -222,10 +235,9 @@ class Agent:
                 raise
             if offer:
                 await self._carry_out(offer)
-            record["last_ok"] = began or self.board.time_s()
             record["failures"] = 0
-            record["hold"] = None
             self.error = ""
+            self._tried(tried_s, tried or self.board.time_s())
         except Paused:
             log("info", "the window has closed, the download waits")
         except Forgotten as e:
@@ -241,12 +253,16 @@ class Agent:
             self._failed("")
         await self._save()
 
+    def _tried(self, up_s, now_s):
+        """What schedule.due_s() counts from: the beginning of what went well, the end of what did not."""
+        self._tried_s = up_s
+        self.record["tried"] = now_s or 0
+        self.record["hold"] = self.cloud.hold_s
+
     def _failed(self, reason):
         self.error = reason
         self.record["failures"] += 1
-        now = self.board.time_s()
-        if self.cloud.hold_s and now:
-            self.record["hold"] = now + self.cloud.hold_s
+        self._tried(uptime_s(), self.board.time_s())
         if self._connected and not reason:
             self._connected = False
             rSignal("cloud:lost")

@@ -43,6 +43,7 @@ class Board:
         self.chip = struct.unpack_from("<H", head, 12)[0]
         self.build = build_id(head)
         self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
+        self.cold = machine.reset_cause() == machine.PWRON_RESET
         self._watchdog = None
 
     def boot(self):

@@ -48,6 +48,7 @@ class Board:
     chip = None
     running = "file"
     build = ""
+    cold = True
 
     def __init__(self, path, size, script, limit_s):
         self._slot = Slot(path, size)

@@ -21,9 +21,9 @@ def empty():
         "failed": [],  # [update, checksum] never to be tried again
         "reports": [],  # not yet delivered
         "defer": None,  # Unix seconds before which a staged update is not offered
-        "last_ok": None,  # Unix seconds of the last check-in that succeeded
+        "tried": None,  # Unix seconds of the last check-in (schedule.due_s), 0 if there was no clock
         "failures": 0,  # failed check-ins in a row
-        "hold": None,  # Unix seconds until which the cloud asked us to stay away
+        "hold": 0,  # seconds that the cloud asked us to stay away after it
         "id": "",  # made for `"id": "auto"`
     }
 

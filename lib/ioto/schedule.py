@@ -1,73 +1,101 @@
 """When the next check-in is due. Pure: the clock, the uptime and what the record kept come in as plain numbers.
 
-* Only inside the window. Not before `period` has passed since the last check-in that succeeded.
-* Inside the window each device has a place of its own (a hash of its id and the window), so a fleet does not arrive
-  together: never later than `jitter` after the opening, never after the closing.
-* Failures back off, doubling, each device a little differently.
-* A clock that was never set opens no window but `anytime`; the period then runs on uptime, as it does within one boot
-  anyway, so a clock that jumps changes neither.
+* Inside the window only, and not before `period` has passed since the last check-in that succeeded. Failures back off
+  instead: 30 s, doubling to about half an hour or an hour, never longer than the period; and longer if the cloud says so.
+* Each device has a place of its own in the window (SHA-256 of its id and the window's text), not later than `jitter`
+  after the opening nor after the closing, so that a fleet does not arrive together. A window that never closes has no
+  place: there the period is a little longer, each device's by as much. After power has come back a fleet is spread
+  over some minutes; a device that never checked in is not held up.
+* Within one boot intervals run on the uptime, so a clock that jumps changes none. Over a reset they run on the clock;
+  what it can't tell (never set, or behind the last check-in) is taken as passed, so it never freezes anything.
+* Without a clock no window is open but one that never closes.
 """
 
 from hashlib import sha256
 
-from .cron import closes_s, is_always, is_open, next_open
+from .cron import closes_s, is_always, next_open, opened_s
 
 _FIRST_S = 30
-_MOST_S = 3600
-_HOLD_MOST_S = 7 * 86400  # a hold that ends later than that comes from a clock that jumped
+_HOLD_MOST_S = 7 * 86400
+_POWER_S = 300  # in which a fleet comes back after a power failure
+_EVER_S = 1 << 50
 
 
 def spread(text, most):
-    """A number in [0, most) that is always the same for `text`, and anywhere for another."""
+    """A whole number in [0, most), always the same for `text` and anywhere for another; 0 if `most` is."""
     return int.from_bytes(sha256(text.encode()).digest()[:6], "big") * most >> 48
 
 
 def backoff_s(failures, device):
-    """Seconds to wait after that many failures in a row (1 or more): doubling from half a minute to an hour."""
-    most = min(_MOST_S, _FIRST_S << min(failures - 1, 7))
-    return most // 2 + spread("%s %d" % (device, failures), most // 2 + 1)
+    """Seconds to wait after that many failures in a row (1 or more): 30 to 59, doubling six times."""
+    first = _FIRST_S << min(failures, 7) - 1
+    return first + spread("%s %d" % (device, min(failures, 7)), first)
 
 
-def due_s(now_s, up_s, tried_s, window, zone, period_s, jitter_s, last_ok_s, failures, hold_s, device):
-    """Seconds until the next check-in, 0 if it is due, None if no window will ever open (or none can without a clock).
-
-    `now_s` Unix seconds or None; `up_s` uptime; `tried_s` uptime at which the last attempt of this boot began, or None;
-    `last_ok_s`, `failures`, `hold_s` from the record.
-    """
-    wait = 0
+def rest_s(period_s, jitter_s, failures, hold_s, device):
+    """Seconds to stay away after a check-in: `failures` in a row (0: it succeeded); `hold_s` asked for by the cloud."""
     if failures:
-        wait = backoff_s(failures, device) - (up_s - (tried_s or 0))
-    elif tried_s is not None:
-        wait = period_s - (up_s - tried_s)
-    elif last_ok_s is not None and now_s is not None and last_ok_s <= now_s:
-        wait = last_ok_s + period_s - now_s
+        # The cloud can take a check-in each period: failing devices need not ask less often.
+        rest = min(backoff_s(failures, device), max(period_s, _FIRST_S))
+    else:
+        rest = period_s + spread(device, min(jitter_s, period_s >> 3))
+    hold = min(hold_s or 0, _HOLD_MOST_S)
+    return max(rest, hold + spread(device, hold >> 2))  # all that were sent away do not come back at once
+
+
+def due_s(
+    now_s, up_s, tried_up_s, window, zone, period_s, jitter_s, tried_s, failures, hold_s, device, cold=True
+):  # fmt: skip
+    """Seconds until the next check-in, 0 if it is due; None if the window never opens, or can't without a clock.
+
+    now_s: Unix seconds, or None if the clock was never set. up_s: uptime. tried_up_s: uptime at which the last check-in
+    of this boot began if it succeeded, ended if it failed; None if there was none. From the record: tried_s, the same
+    in Unix seconds (0 if there was no clock, None if there never was a check-in); failures in a row; hold_s that the
+    cloud asked for with it. device: its id. cold: power came on, not a reset or a wake from deep sleep, with which
+    devices don't come in crowds.
+    """
     always = is_always(window)
-    if always and last_ok_s is not None and tried_s is None and jitter_s:
-        # No opening to spread over: a fleet that comes back after a power cut is spread over its first minutes.
-        wait = max(wait, spread(device, jitter_s) - up_s)
-    if now_s is None:
-        return max(0, wait) if always else None
-    if hold_s is not None and hold_s - now_s <= _HOLD_MOST_S:
-        wait = max(wait, hold_s - now_s)
-    start = now_s + max(0, wait)
+    rest = rest_s(period_s, jitter_s if always else 0, failures, hold_s, device)
+    pause = 0
+    if tried_up_s is not None:
+        wait = rest - (up_s - tried_up_s)
+    elif tried_s is None:
+        wait = 0
+    else:
+        wait = 0
+        if now_s is not None and tried_s <= now_s - up_s:  # before this boot, as it must have been
+            wait = rest - (now_s - tried_s)
+        elif failures and cold:
+            wait = min(rest, _POWER_S) - up_s
+        if cold:
+            # Half as long for each period missed: who is never on for so long still gets there.
+            pause = min(jitter_s, _POWER_S) >> min(max(0, -wait) // max(1, period_s), 9)
     if always:
-        return start - now_s
-    opens = next_open(window, start, zone)
-    if opens is None:
+        return max(0, wait, spread(device, pause) - up_s)
+    if now_s is None:
         return None
-    return max(opens, _place(window, opens, zone, jitter_s, device)) - now_s
+    slack = 0 if failures or hold_s else min(60, period_s >> 8)
+    return _in_window(now_s, now_s + wait, slack, window, zone, jitter_s, device, pause, now_s - up_s)
 
 
-def _place(window, at, zone, jitter_s, device):
-    """The device's own second in the opening around `at`; `at` itself when that has passed or can't be told."""
-    if jitter_s <= 0:
-        return at
-    back = at - jitter_s
-    if is_open(window, back, zone):  # it opened longer ago than any place is late
-        back += closes_s(window, back, zone) or 0
-        if back > at or back == at - jitter_s:
-            return at
-    begin = next_open(window, back, zone)
-    while begin + closes_s(window, begin, zone) <= at:
-        begin = next_open(window, begin + closes_s(window, begin, zone), zone)
-    return begin + spread(device + window[0], min(jitter_s, closes_s(window, begin, zone)))
+def _in_window(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
+    """Seconds until the first moment inside the window not before `start`, nor before the device's place.
+
+    A place up to `slack` before `start` will do: else a daily check in a narrow window, always some seconds late, would
+    sooner or later find it closed. With a `pause`, who boots after its place gets another between `boot` and closing.
+    """
+    at = max(now_s, start - slack)
+    while True:  # at most three rounds: an opening lasts a minute, `slack` not longer
+        opens = next_open(window, at, zone)
+        if opens is None:
+            return None
+        begin = opened_s(window, opens, zone, jitter_s + _POWER_S)  # if earlier, its place is past whatever matters here
+        left = closes_s(window, opens, zone)
+        end = opens + (_EVER_S if left is None else left)
+        place = begin + spread(device + window[0], min(jitter_s, end - begin))
+        if pause and place < boot < end:
+            place = boot + spread(device, min(pause, end - boot))
+        at = max(opens, place if place >= start - slack else start)
+        if at < end:
+            return at - now_s
+        at = end

@@ -1,0 +1,96 @@
+"""Flash that is not as it should be: no otadata, one slot, a full file system, a record of garbage."""
+
+import pytest
+from ioto_tools.board import layout
+from ioto_tools.board.board import Board
+from ioto_tools.cloud import fleet
+from rig import Rig
+
+
+def with_layout(rig, rows):
+    """The same board on another partition table."""
+    files = rig.board.files()
+    path = rig.board.flash.path
+    rig.board.close()
+    rig.board = Board.create(path, rig.first, files, flash_bytes=1 << 20, rows=rows, air=rig.air)
+    return rig
+
+
+LAYOUTS = {
+    "no-otadata": lambda: layout.ota(1 << 20, 0x10000, otadata=False) + [],
+    "one-slot": lambda: layout.ota(1 << 20, 0x10000, slots=1),
+    "no-slots": lambda: [
+        layout.Partition(layout.DATA, layout.NVS, 0x9000, 0x6000, "nvs"),
+        layout.Partition(layout.APP, layout.FACTORY, 0x10000, 0x10000, "factory"),
+        layout.Partition(layout.DATA, layout.LITTLEFS, 0x20000, 0xE0000, "vfs"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", ["one-slot", "no-slots"])
+def test_a_board_that_cannot_update_says_so_and_lives_on(tmp_path, case):
+    rig = with_layout(Rig(tmp_path), LAYOUTS[case]())
+    rig.publish(rig.image(1), "1.0.1")
+    before = [bytes(rig.board.flash.peek(p.address, p.size)) for p in rig.board.rows if p.type == layout.APP]
+    run = rig.run(until_s=3 * 3600)
+    assert len(run.boots) == 1 and "Traceback" not in run.console, run.console[-1500:]
+    assert before == [bytes(rig.board.flash.peek(p.address, p.size)) for p in rig.board.rows if p.type == layout.APP]
+    device = fleet.device(rig.site, "DEVICE0001")
+    assert device["properties"]["error"] == "no_slots", device["properties"]
+    assert [(r["state"], r["reason"]) for r in device["reports"]] == [("refused", "no_slots")]
+    assert device["checkins"] >= 2
+
+
+def fill(rig):
+    """Leave no free block in the file system."""
+    files = {}
+    for n in range(400):
+        try:
+            rig.board.put_files({"full/%d" % n: b"x" * 4096})
+        except ValueError:
+            break
+    for n in range(50):
+        try:
+            rig.board.put_files({"full/small%d" % n: b"y" * 200})
+        except ValueError:
+            break
+    return files
+
+
+def test_a_full_file_system_begins_nothing(tmp_path):
+    rig = Rig(tmp_path)
+    rig.run(until_s=600)  # registered, record there
+    fill(rig)
+    rig.publish(rig.image(1), "1.0.1")
+    before = rig.board.otadata(), rig.board.flash.peek(rig.board.partition("ota_1").address, 0x10000)
+    run = rig.run(until_s=3 * 3600)
+    assert run.slots == ["ota_0"] and "Traceback" not in run.console, run.console[-1500:]
+    assert before == (rig.board.otadata(), rig.board.flash.peek(rig.board.partition("ota_1").address, 0x10000))
+    assert "record_failed" in run.console
+    device = fleet.device(rig.site, "DEVICE0001")
+    assert ("refused", "record_failed") in [(r["state"], r["reason"]) for r in device["reports"]], device["reports"]
+    files = rig.board.files()
+    rig.board.put_files({name: None for name in files if name.startswith("full/")})
+    run = rig.run(until_s=3 * 3600)
+    assert run.slots[-1] == "ota_1", run.console[-1500:]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff" * 300, b"{}", b"[1, 2]\n00000000\n", b"\0" * 5000, "ä".encode("latin-1") * 50])
+def test_a_record_of_garbage_is_said_and_begun_anew(tmp_path, garbage):
+    rig = Rig(tmp_path)
+    rig.run(until_s=600)
+    rig.board.put_files({"state/record.0": garbage, "state/record.1": garbage, "state/place.0": garbage, "state/place.1": garbage})
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=600)
+    assert run.slots == ["ota_0", "ota_1"] and "Traceback" not in run.console, run.console[-1500:]
+    assert ("record" in run.console.split("\n")[0]) == bool(garbage)
+
+
+def test_provisioning_of_garbage_registers_again(tmp_path):
+    rig = Rig(tmp_path)
+    rig.run(until_s=600)
+    rig.board.put_files({"state/provision.json": b"\xff{garbage"})
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=600)
+    assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
+    assert fleet.devices(rig.site)[0]["registrations"] == 2

@@ -1,0 +1,112 @@
+"""A staged image waits: for the apply window, for an answer, over resets; and gives way to a newer one."""
+
+import pytest
+from ioto_tools.cloud import fleet
+from rig import MAIN, NOW, Rig
+
+DEFER = MAIN.replace("    staged.apply()", "    staged.defer(600) if staged.attempt and not deferred() else staged.apply()").replace(
+    "def update", """
+def deferred():
+    try:
+        open("deferred").close()
+        return True
+    except OSError:
+        open("deferred", "w").close()
+        return False
+
+def update""")
+SILENT = MAIN.replace("    staged.apply()", "    pass")
+
+
+def states(rig, version):
+    device = fleet.devices(rig.site)[0]["id"]
+    return [r["state"] for r in fleet.device(rig.site, device)["reports"] if r["version"] == version]
+
+
+def signals(run):
+    return [line.split()[1] for line in run.console.split("\n") if line.startswith("DEVICE:UPDATE")]
+
+
+def test_the_apply_window_is_waited_for_over_resets(tmp_path):
+    # NOW is 08:00 UTC; the window opens at 11:00.
+    rig = Rig(tmp_path, update__apply="* 11 * * *")
+    rig.publish(rig.image(1), "1.0.1")
+    assert rig.run(until_s=3600).slots == ["ota_0"]
+    assert rig.run(until_s=3600, cause=2).slots == ["ota_0"]
+    run = rig.run(until_s=3 * 3600, cause=2)
+    assert run.slots == ["ota_0", "ota_1"]
+    unix = NOW + run.boots[1].at_s
+    assert 11 * 3600 <= unix % 86400 < 11 * 3600 + 120, unix % 86400
+    assert states(rig, "1.0.1") == ["downloading", "staged", "applied", "confirmed"]
+
+
+def test_the_schedule_window_is_waited_for(tmp_path):
+    rig = Rig(tmp_path, update__schedule="0-9 10 * * *", update__jitter="5 mins")
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=3 * 3600)
+    assert run.slots == ["ota_0", "ota_1"]
+    first = min(r["received_s"] for r in fleet.device(rig.site, "DEVICE0001")["reports"])
+    assert 10 * 3600 <= first % 86400 < 10 * 3600 + 600
+
+
+def test_defer_holds_over_a_reset(tmp_path):
+    rig = Rig(tmp_path, main=DEFER)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=100)
+    assert run.slots == ["ota_0"] and signals(run) == ["1.0.1"] and "deferred" in states(rig, "1.0.1")
+    run = rig.run(until_s=400, cause=2)
+    assert run.slots == ["ota_0"] and signals(run) == []
+    run = rig.run(until_s=400, cause=2)
+    assert run.slots == ["ota_0", "ota_1"] and states(rig, "1.0.1")[-1] == "confirmed"
+
+
+def test_nobody_answers_nobody_applies(tmp_path):
+    rig = Rig(tmp_path, main=SILENT)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=4 * 3600)
+    assert run.slots == ["ota_0"] and 3 <= len(signals(run)) <= 5, signals(run)
+
+
+def test_a_newer_one_takes_its_place(tmp_path):
+    rig = Rig(tmp_path, main=SILENT)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600)
+    rig.publish(rig.image(2), "1.0.2")
+    run = rig.run(until_s=4000, cause=2)
+    assert signals(run)[-1] == "1.0.2", run.console
+    assert rig.board.read_slot("ota_1") == b"" and rig.record()["update"]["version"] == "1.0.2"
+    assert states(rig, "1.0.1")[-1] == "refused"
+
+
+def test_what_changed_in_the_slot_is_fetched_again(tmp_path):
+    rig = Rig(tmp_path, main=SILENT)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600)
+    p = rig.board.partition("ota_1")
+    rig.board.flash.data[p.address + 5000] ^= 1
+    rig.board.put_files({"main.py": MAIN.encode()})
+    run = rig.run(until_s=4 * 3600, cause=2)
+    assert "the staged image has changed" in run.console
+    assert run.slots[-1] == "ota_1" and rig.board.otadata() == "1/VALID 2/VALID"
+
+
+@pytest.mark.parametrize("window,goes", [("anytime", True), ("* * 1-31 * *", True), ("* 0-22 * * *", False)])
+def test_a_clock_never_set_opens_no_window_but_anytime(tmp_path, window, goes):
+    rig = Rig(tmp_path, update__schedule=window, update__apply=window, air={"ntp": False})
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=2 * 3600)
+    assert (run.slots[-1] == "ota_1") == goes, run.console
+
+
+@pytest.mark.parametrize("jump", [-3650 * 86400, -7200, 7200, 3650 * 86400])
+def test_a_clock_that_jumps_does_no_harm(tmp_path, jump):
+    """The RTC is set wrong between two check-ins: the next update still comes, and not a storm of check-ins with it."""
+    rig = Rig(tmp_path)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600)
+    before = fleet.devices(rig.site)[0]["checkins"]
+    rig.air.unix_s += jump
+    rig.publish(rig.image(2), "1.0.2")
+    run = rig.run(until_s=3 * 3600, cause=2)
+    assert run.slots[-1] == "ota_0" and states(rig, "1.0.2")[-1] == "confirmed", run.console
+    assert fleet.devices(rig.site)[0]["checkins"] - before <= 8

@@ -1,0 +1,126 @@
+"""The first boot of an image: who says no, and what the board does then. Real agent, cloud, flash and bootloader."""
+
+import hashlib
+
+import pytest
+from ioto_tools.cloud import fleet
+from rig import MAIN, Rig
+
+SELFTEST = """
+import asyncio, time
+from ioto import rWatch
+%s
+rWatch("device:selftest", test)
+"""
+BAD_TESTS = {
+    "says-no": ("def test(data, arg):\n    return False", "selftest_failed"),
+    "raises": ("def test(data, arg):\n    raise ValueError('no sensor')", "selftest_failed"),
+    "coroutine-says-no": ("async def test(data, arg):\n    await asyncio.sleep(1)\n    return False", "selftest_failed"),
+    "coroutine-raises": ("async def test(data, arg):\n    await asyncio.sleep(1)\n    raise OSError(5)", "selftest_failed"),
+    "too-late": ("async def test(data, arg):\n    await asyncio.sleep(1000)", "selftest_timeout"),
+    "hangs": ("def test(data, arg):\n    while True:\n        time.sleep(1)", "rolled_back"),
+}
+
+
+def reports(rig, version="1.0.1"):
+    device = fleet.devices(rig.site)[0]["id"]
+    return [(r["state"], r["reason"], r["attempt"]) for r in fleet.device(rig.site, device)["reports"] if r["version"] == version]
+
+
+@pytest.mark.parametrize("case", BAD_TESTS)
+def test_a_self_test_that_fails_gives_the_image_back(tmp_path, case):
+    code, reason = BAD_TESTS[case]
+    rig = Rig(tmp_path, main=SELFTEST % code + MAIN, update__attempts=2, trial__selftest=20)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=3000)
+    assert run.slots == ["ota_0", "ota_1", "ota_0", "ota_1", "ota_0"], run.console[-1500:]
+    assert rig.board.read_slot("ota_0") == rig.first
+    told = reports(rig)
+    assert ("rolled_back", reason, 1) in told and ("rolled_back", reason, 2) in told and ("failed", reason, 2) in told, told
+    # Never again: not at the next check-ins, not after a reset; but another one is.
+    assert rig.run(until_s=10000).slots == ["ota_0"]
+    assert rig.record()["failed"], rig.record()
+
+
+@pytest.mark.parametrize("fault", ["crash", "hang", "exception", "selftest"])
+def test_an_image_that_fails_by_itself(tmp_path, fault):
+    rig = Rig(tmp_path, update__attempts=3)
+    image = rig.image(1)
+    rig.board.faults[hashlib.sha256(image).hexdigest()] = fault
+    rig.publish(image, "1.0.1")
+    run = rig.run(until_s=6000)
+    assert run.slots == ["ota_0", "ota_1"] * 3 + ["ota_0"], run.slots
+    assert [state for state, _, _ in reports(rig)].count("rolled_back") == 3
+    assert reports(rig)[-1][0] == "failed" and "ABORTED" in rig.board.otadata()
+    rig.publish(rig.image(2), "1.0.2")
+    run = rig.run(until_s=8000)
+    assert run.slots[-1] == "ota_1" and reports(rig, "1.0.2")[-1][0] == "confirmed"
+
+
+def test_no_check_in_no_confirmation(tmp_path):
+    """The cloud goes away between swap and trial: the image is given back within the limit."""
+    rig = Rig(tmp_path, trial__limit=60, update__attempts=1)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=600, max_boots=1)
+    assert run.ended == "boots" and "2/NEW" in rig.board.otadata()
+    address = rig.air.names["cloud.test"]
+    cloud = rig.air.peers.pop((address, 80))
+    run = rig.run(until_s=400)
+    assert run.slots == ["ota_1", "ota_0"], run.console
+    assert 55 < run.boots[1].at_s - run.boots[0].at_s < 130
+    rig.air.peers[(address, 80)] = cloud
+    rig.run(until_s=8000)
+    assert ("failed", "trial_timeout", 1) in reports(rig), reports(rig)
+
+
+def test_a_power_cut_in_the_trial_costs_one_attempt_only(tmp_path):
+    rig = Rig(tmp_path)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600, max_boots=1)
+    run = rig.run(until_s=600, max_boots=1, stop=lambda line: "boot is trial" in line)
+    assert run.ended == "stopped" and run.slots == ["ota_1"]
+    run = rig.run(until_s=8000)
+    assert run.slots == ["ota_0", "ota_1"], run.console
+    assert reports(rig)[-1] == ("confirmed", "", 2)
+
+
+def test_a_soft_reset_in_the_trial_goes_on_with_it(tmp_path):
+    main = """
+import machine
+if machine.reset_cause() == 2:
+    try:
+        open("soft")
+    except OSError:
+        open("soft", "w").close()
+        machine.soft_reset()
+"""
+    rig = Rig(tmp_path, main=main + MAIN)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=600)
+    assert run.slots == ["ota_0", "ota_1"] and reports(rig)[-1][0] == "confirmed"
+
+
+def test_confirming_belongs_to_the_image_that_boots_next(tmp_path):
+    """The image of a trial record runs, but otadata chooses the other slot: nothing is confirmed."""
+    rig = Rig(tmp_path)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600, max_boots=1)
+    image = rig.board.read_slot("ota_1")
+    rig.board.write_slot("ota_0", b"")  # only the new image starts any more
+    rig.board.set_otadata("3/VALID 2/ABORTED")
+    run = rig.run(until_s=600)
+    assert run.slots == ["ota_1"] and "boot is stray" in run.console
+    assert rig.board.otadata() == "3/VALID 2/ABORTED" and rig.board.read_slot("ota_1") == image
+    assert not any(state == "confirmed" for state, _, _ in reports(rig))
+
+
+def test_a_bootloader_without_rollback_is_told_and_made_up_for(tmp_path):
+    """State UNDEFINED: nothing would ever go back. The agent says so and changes the boot choice itself."""
+    rig = Rig(tmp_path, main=SELFTEST % "def test(data, arg):\n    return False" + MAIN, update__attempts=1)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600, max_boots=1)
+    rig.board.set_otadata("1/UNDEFINED 2/UNDEFINED")
+    run = rig.run(until_s=600)
+    assert run.slots == ["ota_1", "ota_0"], run.console
+    rig.run(until_s=8000)
+    assert ("failed", "selftest_failed", 1) in reports(rig)
