@@ -1,0 +1,281 @@
+"""A Linux host in the place of a board: the agent as a real process of the unix port, a real device cloud, real time.
+
+A file is the slot, `scripts/update PATH` installs it, and the word it prints says how to go on.
+"""
+
+import hashlib
+import os
+import random
+import signal
+import time
+
+import pytest
+from host import RESTART, Host, Served
+
+IMAGE = random.Random(1).randbytes(100_000)
+GOOD = [("downloading", "", 1), ("staged", "", 1), ("applied", "", 1), ("confirmed", "", 1)]
+SELFTEST = 'rWatch("device:selftest", lambda data, arg: %s)'
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    made = Served(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def host(tmp_path, cloud):
+    """host(script, ...) makes the device; whatever of it still runs is killed in the end."""
+    made = []
+
+    def make(does="echo continue", **options):
+        made.append(Host(tmp_path, cloud, does, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill()
+
+
+def keep(more="echo continue"):
+    """A script that keeps each file it was given, and then does `more`."""
+    return 'n=$(ls kept.* 2>/dev/null | wc -l); cp "$1" kept.$n; ' + more
+
+
+def kept(device):
+    return [path.read_bytes() for path in sorted(device.root.glob("kept.*"))]
+
+
+# ---- what the script says
+
+
+@pytest.mark.parametrize("inside", ["", "it's $HOME; a folder/"], ids=["here", "odd-name"])
+@pytest.mark.parametrize("transport", ["asyncio", "urequests"])
+def test_continue_goes_on_with_the_new_version(cloud, host, transport, inside):
+    device = host(keep(), transport=transport, inside=inside)
+    cloud.publish(IMAGE, "1.0.1")
+    device.start().until("CONFIRMED 1.0.1")
+    assert device.reported("confirmed") == GOOD and kept(device) == [IMAGE]
+    assert device.record()["slots"]["file"]["version"] == "1.0.1"
+    cloud.publish(IMAGE[:50_001], "1.0.2")  # shorter than what the file held
+    device.until("CONFIRMED 1.0.2")
+    assert kept(device) == [IMAGE, IMAGE[:50_001]] and device.process.poll() is None
+
+
+@pytest.mark.parametrize("word,status", [("restart", RESTART), ("exit", 0)])
+def test_restart_and_exit_end_the_agent_and_its_next_start_confirms(cloud, host, word, status):
+    device = host(keep("echo %s" % word))
+    cloud.publish(IMAGE, "1.0.1")
+    assert device.start().ended() == status and "CONFIRMED" not in device.console
+    assert device.record()["phase"] == "trial"
+    device.start().until("CONFIRMED 1.0.1")
+    assert device.reported("confirmed") == GOOD and kept(device) == [IMAGE]
+    assert device.start().until("boot is idle") and device.record()["slots"]["file"]["image"] == hashlib.sha256(IMAGE).hexdigest()
+
+
+OUTPUTS = {
+    "nothing": (":", None),
+    "lines": ("echo unpacking 12 files; echo; echo restart", RESTART),
+    "spaces": ("printf '  exit \\t\\n'", 0),
+    "bytes": ("printf '\\377\\376\\000 continue'", None),
+    "long": ("head -c 1000000 /dev/zero", None),
+    "on-stderr": ("echo exit >&2", None),
+}
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_whatever_the_script_prints(cloud, host, case):
+    script, status = OUTPUTS[case]
+    device = host(script)
+    cloud.publish(IMAGE, "1.0.1")
+    device.start()
+    if status is None:
+        device.until("CONFIRMED 1.0.1")
+    else:
+        assert device.ended() == status
+        device.start().until("CONFIRMED 1.0.1")
+
+
+# ---- what the script does wrong
+
+
+@pytest.mark.parametrize("script,detail", [("exit 3", "status 3"), ("kill -9 $$", "status 137"), ("echo continue; exit 1", "status 1")])
+def test_a_script_that_fails_is_tried_three_times(cloud, host, script, detail):
+    device = host(keep(script))
+    cloud.publish(IMAGE, "1.0.1")
+    device.start()
+    told = device.reported("failed")
+    assert ("failed", "script_failed", 3) in told and "confirmed" not in [state for state, _, _ in told]
+    assert kept(device) == [IMAGE] * 3
+    device.until("failed_before")
+    assert detail in device.console and device.console.count("FAILED script_failed") == 3
+    device.script(keep())
+    cloud.publish(IMAGE[::-1], "1.0.2")
+    device.until("CONFIRMED 1.0.2")
+    assert device.reported("confirmed", "1.0.2")[-1] == ("confirmed", "", 1) and len(kept(device)) == 4
+
+
+def test_a_script_that_is_missing_or_no_program(cloud, host):
+    device = host(attempts=1)
+    script = device.folder / "scripts/update"
+    script.chmod(0o644)
+    cloud.publish(IMAGE, "1.0.1")
+    device.start()
+    assert ("failed", "script_failed", 1) in device.reported("failed")
+    script.unlink()
+    cloud.publish(IMAGE[::-1], "1.0.2")
+    assert ("failed", "script_failed", 1) in device.reported("failed", "1.0.2")
+
+
+def test_a_script_beside_ioto_json_needs_no_folder(cloud, host):
+    device = host(keep(), script="install.sh")
+    cloud.publish(IMAGE, "1.0.1")
+    device.start().until("CONFIRMED 1.0.1")
+    assert kept(device) == [IMAGE]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def test_a_script_that_hangs_is_ended_before_the_next_attempt(cloud, host):
+    device = host("echo $$ >> pids; exec sleep 60", limit=1, attempts=2)
+    cloud.publish(IMAGE, "1.0.1")
+    device.start()
+    told = device.reported("failed")
+    pids = [int(pid) for pid in (device.root / "pids").read_text().split()]
+    try:
+        assert ("failed", "script_failed", 2) in told and len(pids) == 2
+        assert not alive(pids[0]) and not alive(pids[1])
+    finally:
+        for pid in filter(alive, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+# ---- the first start of the new software
+
+
+@pytest.mark.parametrize("test,reason", [("False", "selftest_failed"), ("1 // 0", "selftest_failed")])
+def test_a_self_test_that_fails_is_reported_and_the_agent_lives_on(cloud, host, test, reason):
+    device = host("echo restart", before=SELFTEST % test)
+    cloud.publish(IMAGE, "1.0.1")
+    assert device.start().ended() == RESTART
+    device.start()
+    assert ("failed", reason, 1) in device.reported("failed")
+    device.until("failed_before")
+    assert device.console.count("ROLLBACK") == 1
+    cloud.publish(IMAGE[::-1], "1.0.2")  # what may mend it
+    assert device.ended() == RESTART and "Traceback" not in device.console
+
+
+# ---- cut short
+
+
+def test_killed_in_mid_download_it_is_taken_up_where_it_was(cloud, host):
+    image = random.Random(2).randbytes(400_000)
+    device = host(keep(), throttle=20)
+    cloud.publish(image, "1.0.1")
+    done = int(device.start().until("PROGRESS 131072").split()[1])
+    device.kill()
+    device.start().until("CONFIRMED 1.0.1")
+    assert kept(device) == [image]
+    first, second = cloud.downloads()
+    begun = int(second[len("bytes=") : -1])
+    assert first == "" and done <= begun <= done + 65536, second
+
+
+@pytest.mark.parametrize("harm", ["removed", "emptied", "changed"])
+def test_killed_in_mid_download_and_its_file_is_not_what_it_was(cloud, host, harm):
+    image = random.Random(2).randbytes(400_000)
+    device = host(keep(), throttle=20)
+    cloud.publish(image, "1.0.1")
+    device.start().until("PROGRESS 131072")
+    device.kill()
+    harm_file(device.folder / "update.bin", harm)
+    device.start().until("CONFIRMED 1.0.1")
+    assert kept(device) == [image]
+
+
+def harm_file(path, harm):
+    if harm == "removed":
+        path.unlink()
+    elif harm == "emptied":
+        path.write_bytes(b"")
+    else:
+        content = bytearray(path.read_bytes())
+        content[5000] ^= 1
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", ["removed", "emptied", "changed"])
+def test_a_staged_file_that_is_not_what_it_was_is_fetched_again(cloud, host, harm):
+    device = host(keep(), apply="never")
+    cloud.publish(IMAGE, "1.0.1")
+    device.start().until("info staged 1.0.1")
+    device.kill()
+    harm_file(device.folder / "update.bin", harm)
+    config = device.folder / "ioto.json"
+    config.write_text(config.read_text().replace('"never"', '"anytime"'))
+    device.start().until("CONFIRMED 1.0.1")
+    assert kept(device) == [IMAGE] and len(cloud.downloads()) == 2
+
+
+def test_killed_while_the_script_runs_it_runs_once_more(cloud, host):
+    device = host(keep("echo $$ > pid.new; mv pid.new pid; exec sleep 60"))
+    cloud.publish(IMAGE, "1.0.1")
+    device.start().until("DEVICE:UPDATE 1.0.1 1")
+    pid = device.root / "pid"
+    limit = time.monotonic() + 10
+    while not pid.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    device.kill()
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert device.record()["phase"] == "trial"
+    device.script(keep())
+    device.start().until("CONFIRMED 1.0.1")
+    assert device.reported("confirmed")[-1] == ("confirmed", "", 2) and kept(device) == [IMAGE] * 2
+
+
+# ---- the file
+
+
+def test_a_file_larger_than_allowed_is_refused_and_nothing_written(cloud, host):
+    device = host(slotSize=65536)
+    (device.folder / "update.bin").write_bytes(b"as it was")
+    cloud.publish(IMAGE, "1.0.1")
+    device.start()
+    assert device.reported("refused")[-1][:2] == ("refused", "size_too_large")
+    assert (device.folder / "update.bin").read_bytes() == b"as it was"
+
+
+def test_a_file_that_cannot_be_written_fails_the_update_and_says_so(cloud, host):
+    device = host(slot="no/such/folder/update.bin", attempts=2)
+    cloud.publish(IMAGE, "1.0.1")
+    device.start()
+    assert ("failed", "flash_failed", 2) in device.reported("failed")
+    assert device.process.poll() is None
+
+
+# ---- memory
+
+
+def test_a_whole_update_in_256_kib_and_nothing_grows(cloud, host):
+    image = random.Random(3).randbytes(1_640_800)
+    device = host(keep(), heap="256k")
+    cloud.publish(image, "1.0.1")
+    device.start()
+    used = {}
+    while len(used) < 2:
+        _, done, allocated = device.until("PROGRESS").split()
+        if int(done) // 4096 in (8, 400):
+            used[int(done) // 4096] = int(allocated)
+    device.until("CONFIRMED 1.0.1")
+    assert kept(device) == [image]
+    print("heap in use after block 8: %d bytes, after block 400: %d" % (used[8], used[400]))
+    assert used[400] <= used[8] + 256, used
