@@ -176,7 +176,9 @@ class _Text:
         power = ""
         if self.peek() in ("e", "E"):
             self.at += 1
-            power = self.run("+-")[:1]
+            if self.peek() in ("+", "-"):
+                power = self.peek()
+                self.at += 1
             digits = self.run(_DIGITS)
             if not digits:
                 self.fail("digits of the exponent are wanted")

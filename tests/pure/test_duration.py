@@ -1,0 +1,33 @@
+"""Durations: every unit of the protocol, spelled every way, and everything near it that is none."""
+
+from ioto.duration import FOREVER, parse
+
+UNITS = {
+    "sec": 1, "secs": 1, "second": 1, "seconds": 1, "min": 60, "mins": 60, "minute": 60, "minutes": 60, "hr": 3600, "hrs": 3600,
+    "hour": 3600, "hours": 3600, "day": 86400, "days": 86400, "week": 604800, "weeks": 604800, "month": 2592000, "months": 2592000,
+    "year": 31536000, "years": 31536000,
+}  # fmt: skip
+
+
+def test_every_unit_every_way():
+    for unit, seconds in UNITS.items():
+        for n in (0, 1, 2, 24, 90, 1000):
+            for text in ("%d %s", "%d%s", " %d  %s ", "%d\t%s"):
+                assert parse(text % (n, unit)) == n * seconds, text % (n, unit)
+                assert parse((text % (n, unit)).upper()) == n * seconds
+    for n in (0, 1, 86400, "0", "17", " 17 "):
+        assert parse(n) == int(n)
+    for word in ("never", "forever", "Never"):
+        assert parse(word) == FOREVER > 100 * UNITS["year"]
+
+
+def test_what_is_near_is_refused():
+    near = [u[:-1] for u in UNITS] + [u + "x" for u in UNITS] + ["m", "s", "h", "d", "w", "mo", "y", "fortnight", "µs"]
+    bad = ["1 " + u for u in near if u not in UNITS] + list(UNITS) + ["", " ", "-1", "-1 day", "1.5 days", "1 day 2", "1e3", "never 1", "0x10", "1 2", "1" * 20, "nan"]
+    for value in bad + [-1, 1.5, None, True, [], {}, b"1"]:
+        try:
+            found = parse(value)
+        except ValueError as e:
+            assert "never" in str(e), value
+        else:
+            raise AssertionError("%r gives %r" % (value, found))
