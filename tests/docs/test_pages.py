@@ -45,3 +45,24 @@ def test_links_lead_somewhere(page):
     path = ROOT / page
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text()):
         assert link.startswith("http") or (path.parent / link).exists(), "%s links to %s" % (page, link)
+
+
+def test_the_example_of_the_virtual_board_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.*?)```", (DOCS / "virtual-board.md").read_text(), re.S)[1]
+    exec(compile(code, "virtual-board.md", "exec"), {})
+    assert capsys.readouterr().out == "1/VALID - time ['main.py']\n"
+
+
+def test_the_count_of_replayed_scenarios():
+    import importlib.util
+    import json
+
+    page = (DOCS / "virtual-board.md").read_text()
+    scenarios = json.loads((ROOT / "tests" / "board" / "groundtruth.json").read_text())
+    assert "%d of them" % len(scenarios) in page
+    source = (ROOT / "tests" / "board" / "test_groundtruth.py").read_text()
+    table = re.search(r"LEFT_OUT = \{(.*?)\n\}", source, re.S)[1]
+    assert (table.count('"*")'), len(re.findall(r'^    \("', table, re.M)) - table.count('"*")')) == (3, 3)
+    assert "Three scenarios are left out\nwhole and three single observations" in page
+    assert importlib.util.find_spec("ioto_tools.board")

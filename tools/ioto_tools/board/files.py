@@ -15,7 +15,7 @@ def _open(raw):
     return fs
 
 
-def _listed(files):
+def listed(files):
     """{path: bytes} of a dictionary or of a folder; caches and version control are left out."""
     if isinstance(files, dict):
         return {str(k): v if isinstance(v, bytes) else Path(v).read_bytes() for k, v in files.items()}
@@ -35,7 +35,7 @@ def build(files, size):
     fs = littlefs.LittleFS(block_count=size // 4096, mount=False, disk_version=_VERSION, **_GEOMETRY)
     fs.format()
     fs.mount()
-    _write(fs, _listed(files), size)
+    _write(fs, listed(files), size)
     return bytes(fs.context.buffer)
 
 

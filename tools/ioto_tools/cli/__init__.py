@@ -6,6 +6,7 @@ import click
 
 # command -> the module of this package that has it under the same name
 COMMANDS = {
+    "board": "board",
     "demo": "demo",
     "cloud": "cloud",
     "product": "cloud",

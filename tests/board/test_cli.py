@@ -1,0 +1,66 @@
+"""`ioto board` as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ioto_tools.cli import main
+from ioto_tools.image import esp
+
+FOLDER = {"main.py": "import time\nfor i in range(3):\n    print('blink', i)\n    time.sleep(1)\n"}
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("app.bin").write_bytes(esp.make(8192, "hello", version="v9"))
+    Path("files").mkdir()
+    for name, text in FOLDER.items():
+        (Path("files") / name).write_text(text)
+    return tmp_path
+
+
+def ioto(*words, status=0):
+    done = CliRunner().invoke(main, ["board", *words])
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_new_show_run(there):
+    assert "8192 bytes of firmware" in ioto("new", "b.flash", "app.bin", "files")
+    told = ioto("show", "b.flash")
+    assert "otadata    1/VALID -" in told and "version v9" in told and "main.py" in told and "ota_1      nothing that starts" in told
+    printed = ioto("run", "b.flash", "--simulated", "--seconds", "10")
+    assert "blink 0\nblink 1\nblink 2\n" in printed and "-- time after 1 boot(s): ota_0; otadata 1/VALID -" in printed
+    found = json.loads(ioto("show", "b.flash", "--json"))
+    assert found["slots"]["ota_0"]["version"] == "v9" and found["record"] is None and "lib/ioto/agent.mpy" in found["files"]
+
+
+def test_a_whole_flash_file_will_do(there):
+    Path("whole.bin").write_bytes(b"\xe9" + bytes(0xEFFF) + Path("app.bin").read_bytes() + b"\xff" * 5000)
+    assert "8192 bytes of firmware" in ioto("new", "b.flash", "whole.bin", "files", "--no-agent")
+
+
+def test_cut_and_back(there):
+    Path("files/main.py").write_text("f = open('x', 'w')\nf.write('y' * 9000)\nf.close()\nprint('written')\n")
+    ioto("new", "b.flash", "app.bin", "files", "--no-agent")
+    assert "-- cut after 1 boot(s)" in ioto("cut", "b.flash", "--op", "1", "--simulated", "--seconds", "5")
+    assert "written" in ioto("run", "b.flash", "--simulated", "--seconds", "5")
+    assert "never reached" in ioto("cut", "b.flash", "--op", "100000", "--simulated", "--seconds", "5", status=1)
+
+
+def test_clear_errors(there):
+    assert "ioto board new" in ioto("show", "missing.flash", status=1)
+    ioto("new", "b.flash", "app.bin", "files")
+    assert "--force" in ioto("new", "b.flash", "app.bin", "files", status=1)
+    Path("text.bin").write_text("no firmware")
+    assert "no application image" in ioto("new", "c.flash", "text.bin", "files", status=1)
+    assert not Path("c.flash").exists()
+    assert "multiples of 0x10000" in ioto("new", "c.flash", "app.bin", "files", "--slot-size", "0x12345", status=1)
+    assert "leave" in ioto("new", "c.flash", "app.bin", "files", "--flash-size", "2M", status=1)
+    Path("big.bin").write_bytes(esp.make(0x20000, "big"))
+    assert "the slot" in ioto("new", "c.flash", "big.bin", "files", "--slot-size", "0x10000", status=1)
+    assert "NAME:PORT=HOST:PORT" in ioto("run", "b.flash", "--peer", "nonsense", status=1)
+    Path("junk.flash").write_bytes(bytes(65536))
+    assert "partition table" in ioto("show", "junk.flash", status=1)

@@ -1,0 +1,199 @@
+"""`ioto board`: virtual boards in flash files."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import click
+
+SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
+
+
+@click.group()
+def board():
+    """Virtual boards: an ESP32's flash in a file, its bootloader, and MicroPython's unix port as the CPU."""
+
+
+def refuse(text):
+    click.echo("ioto board: %s" % text, err=True)
+    sys.exit(1)
+
+
+def opened(flash, **options):
+    from ..board import Board
+
+    try:
+        return Board(flash, **options)
+    except (OSError, ValueError) as e:
+        refuse("%s: %s" % (flash, e) if str(flash) not in str(e) else str(e))
+
+
+def number(text):
+    return text if isinstance(text, int) else int(text, 0)
+
+
+@board.command()
+@click.argument("flash", type=click.Path(path_type=Path))
+@click.argument("firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+@click.option("--flash-size", type=click.Choice(list(SIZES)), default="4M", show_default=True)
+@click.option("--slot-size", type=number, default=0x1A0000, show_default="0x1A0000", help="Bytes of each update slot, a multiple of 0x10000.")
+@click.option("--agent/--no-agent", default=True, show_default=True, help="Put the compiled agent into lib/ioto.")
+@click.option("--force", is_flag=True, help="Overwrite FLASH if it is there.")
+def new(flash, firmware, folder, flash_size, slot_size, agent, force):
+    """Make the file FLASH: FIRMWARE in the first slot, FOLDER as its file system.
+
+    FIRMWARE is an application image, or a whole file with bootloader and partition table, in which the application is
+    found. FOLDER holds what the board sees: boot.py, main.py, ioto.json, device.json.
+    """
+    from ..board import Board
+    from ..board.files import listed
+    from ..deploy.compiled import agent_files
+    from ..image.samples import find_application
+
+    if flash.exists() and not force:
+        refuse("%s is there already; --force overwrites it" % flash)
+    try:
+        image = find_application(firmware.read_bytes())
+        files = dict(agent_files()) if agent else {}
+        files.update(listed(folder) if folder else {})
+        made = Board.create(flash, image, files, SIZES[flash_size], slot_size)
+        made.set_otadata("1/VALID -")
+    except ValueError as e:
+        refuse("%s: %s" % (firmware, e))
+    click.echo("%s: %s of flash, %d bytes of firmware in ota_0, %d files" % (flash, flash_size, len(image), len(files)))
+
+
+def peers(words):
+    """[NAME:PORT=HOST:PORT] -> {(name, port): Tcp(host, port)}."""
+    from ..board.peers import Tcp
+
+    found = {}
+    for word in words:
+        try:
+            here, there = word.split("=")
+            (name, port), (host, real) = here.rsplit(":", 1), there.rsplit(":", 1)
+            found[(name, int(port))] = Tcp(host, int(real))
+        except ValueError:
+            refuse("--peer %s: write NAME:PORT=HOST:PORT, as in cloud.test:80=127.0.0.1:8080" % word)
+    return found
+
+
+def run_board(flash, peer, seconds, simulated, fault, cut=None, seed=0):
+    """Run and print; returns the Run, the board closed."""
+    import time
+
+    from ..board.air import Air
+
+    faults = {}
+    for word in fault:
+        sha, _, kind = word.partition("=")
+        faults[sha] = kind or "crash"
+    air = Air({"pool.ntp.org": "10.0.9.9"}, peers(peer), unix_s=int(time.time()))
+    try:
+        it = opened(flash, air=air, real_time=not simulated, faults=faults, seed=seed)
+        run = it.run(until_s=seconds, cut=cut, console=click.echo)
+    except ValueError as e:
+        refuse(e)
+    except KeyboardInterrupt:
+        click.echo("stopped as by a power cut; %s is as the board left it" % flash, err=True)
+        sys.exit(130)
+    click.echo("-- %s after %d boot(s): %s; otadata %s" % (run.ended, len(run.boots), " ".join(run.slots), it.otadata()))
+    it.close()
+    return run
+
+
+PEER = click.option("--peer", multiple=True, metavar="NAME:PORT=HOST:PORT", help="A server that the board can reach; may be repeated.")
+SECONDS = click.option("--seconds", type=float, help="End after that long on the board's clock; else at Ctrl-C.")
+SIMULATED = click.option("--simulated", is_flag=True, help="Time passes as fast as the work is done; servers of --peer live in real time.")
+FAULT = click.option("--fault", multiple=True, metavar="SHA256=KIND", help="Make an image crash, hang, fail its selftest, or raise an exception at start.")
+
+
+@board.command()
+@click.argument("flash", type=click.Path(path_type=Path))
+@PEER
+@SECONDS
+@SIMULATED
+@FAULT
+def run(flash, peer, seconds, simulated, fault):
+    """Power the board on and print what it prints. Ctrl-C pulls the plug."""
+    run_board(flash, peer, seconds, simulated, fault)
+
+
+@board.command()
+@click.argument("flash", type=click.Path(path_type=Path))
+@click.option("--op", type=int, required=True, help="Number of the erase or program operation, counted from 0.")
+@click.option("--when", type=click.Choice(["before", "during", "after"]), default="during", show_default=True)
+@PEER
+@SECONDS
+@SIMULATED
+@FAULT
+def cut(flash, op, when, peer, seconds, simulated, fault):
+    """Run as `ioto board run` does, and cut the power at one flash operation. `ioto board run` then gives it back."""
+    from ..board import Cut
+
+    ended = run_board(flash, peer, seconds, simulated, fault, Cut(op, when)).ended
+    if ended != "cut":
+        refuse("operation %d was never reached" % op)
+
+
+def facts(it):
+    """What `show` knows, as one object."""
+    from ioto.record import decode
+
+    from ..board import layout
+    from ..image.esp import describe
+
+    slots = {}
+    for p in it.rows:
+        if p.type == layout.APP:
+            image = it.read_slot(p.label)
+            told = describe(it.flash.peek(p.address, 288))
+            slots[p.label] = {"bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), **told} if image else None
+    try:
+        files = it.files()
+    except ValueError as e:
+        files = {}
+        click.echo("ioto board: %s" % e, err=True)
+    records = [decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)]
+    record = max((r for r in records if r), key=lambda r: r[0], default=(0, None))[1]
+    return {
+        "partitions": [{"label": p.label, "type": p.type, "subtype": p.subtype, "address": p.address, "size": p.size} for p in it.rows],
+        "otadata": it.otadata() if any(p.label == "otadata" for p in it.rows) else None,
+        "slots": slots,
+        "files": {name: len(raw) for name, raw in sorted(files.items())},
+        "record": record,
+    }
+
+
+@board.command()
+@click.argument("flash", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def show(flash, as_json):
+    """Say what a board holds: partitions, otadata in words, slots, files, and the agent's record."""
+    it = opened(flash)
+    found = facts(it)
+    it.close()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for p in found["partitions"]:
+        click.echo("%-10s 0x%06x %8d bytes" % (p["label"], p["address"], p["size"]))
+    click.echo("otadata    %s" % (found["otadata"] or "none"))
+    for label, slot in found["slots"].items():
+        if slot is None:
+            click.echo("%-10s nothing that starts" % label)
+        else:
+            click.echo("%-10s %d bytes, %s, version %s, ELF %s, SHA-256 %s" % (
+                label, slot["bytes"], slot.get("chip", "?"), slot.get("version") or "not said", slot.get("elf", "?")[:12], slot["sha256"][:16]))  # fmt: skip
+    click.echo("files      %s" % (", ".join("%s (%d)" % f for f in found["files"].items()) or "none"))
+    record = found["record"]
+    if record is None:
+        click.echo("record     none")
+    else:
+        update = record["update"]
+        click.echo("record     phase %s%s" % (record["phase"], ", update %(version)s in %(slot)s" % update if update else ""))
+        click.echo("           attempt %d, %d failed before, %d reports to deliver" % (record["attempt"], len(record["failed"]), len(record["reports"])))
+        for label, installed in record["slots"].items():
+            click.echo("           %s was given version %s" % (label, installed["version"]))
