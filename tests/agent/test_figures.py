@@ -1,0 +1,97 @@
+"""The figures that are counts, asserted: flash operations, heap and allocation of a block, instructions, longest pause."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from rig import MAIN, Rig
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+TICKER = """
+import asyncio, time
+stage = "start"
+longest = {}
+
+async def ticker():
+    last = time.ticks_ms()
+    while True:
+        await asyncio.sleep_ms(1)
+        now = time.ticks_ms()
+        gap = time.ticks_diff(now, last) - 1
+        if gap > longest.get(stage, (0, 0))[0]:
+            longest[stage] = (gap, now)
+        last = now
+
+def tell(*words):
+    print("GAPS", longest)
+
+"""
+PAUSES = TICKER + MAIN.replace('    staged.apply()', '    tell()\n    staged.apply()').replace(
+    "asyncio.run(agent(", """
+def at(name):
+    def proc(data, arg):
+        global stage
+        stage = name
+    return proc
+
+for event, name in (("device:update:available", "download"), ("device:update", "apply"), ("device:confirmed", "after")):
+    rWatch(event, at(name))
+rWatch("device:confirmed", tell)
+
+async def main(made):
+    asyncio.create_task(ticker())
+    await made.run()
+
+asyncio.run(main(agent(""").replace(".run())", "))")
+
+
+def test_nothing_but_the_swap_holds_up_another_task(tmp_path):
+    """A ticker of 1 ms, in simulated time: at most one flash operation of 60 ms between two ticks."""
+    rig = Rig(
+        tmp_path, blocks=12, main=PAUSES, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns=""
+    )
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=100)
+    assert run.slots == ["ota_0", "ota_1"], run.console
+    gaps = {}
+    for line in re.findall(r"^GAPS (.+)$", run.console, re.M):
+        for stage, (gap, _) in eval(line).items():
+            gaps[stage] = max(gap, gaps.get(stage, 0))
+    print("longest pauses in ms:", gaps)
+    assert gaps and max(gaps.values()) <= 60, gaps
+
+
+def test_flash_operations_of_a_block(tmp_path):
+    """One erase, one program, one read; beside them the head, and what the file system does."""
+    rig = Rig(tmp_path, blocks=12, main=MAIN.replace("staged.apply()", "pass"))
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=60)
+    slot = rig.board.partition("ota_1")
+    inside = [op for op in run.trace.ops if slot.address <= op[1] < slot.address + slot.size]
+    assert [op[0] for op in inside].count("erase") == 12 and [op[0] for op in inside].count("program") == 12
+    assert [op[1] for op in inside if op[0] == "erase"] == [slot.address + 4096 * n for n in range(12)]
+
+
+def test_heap_and_allocation_of_a_whole_image():
+    from tests.bench.measure import Server, run
+
+    with Server() as port:
+        (_, erases, programs, reads, early, late), _ = run("heap", port, 410)
+        assert (erases, programs, reads) == (410, 410, 410)
+        assert 0 < late <= early, "heap grew from %d to %d bytes" % (early, late)
+        (few, *_), _ = run("alloc", port, 20, heap="8m")
+        (many, *_), _ = run("alloc", port, 120, heap="8m")
+        assert (many - few) / 100 <= 700
+
+
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not here: apt-get install valgrind")
+def test_instructions_of_a_block():
+    from tests.bench.measure import Server, instructions
+
+    with Server() as port:
+        ours, bare = instructions("agent", port), instructions("socket", port)
+    assert ours <= 1.3 * bare, "%d instructions, the bare loop has %d" % (ours, bare)

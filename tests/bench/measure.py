@@ -1,0 +1,76 @@
+"""Measures: sizes of modules, instructions, allocations, heap and flash operations of a block. Counts, no times."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.image import esp
+
+HERE = Path(__file__).parent
+MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
+
+
+class Images(BaseHTTPRequestHandler):
+    """GET /N: an image of N blocks."""
+
+    def do_GET(self):
+        image = esp.make(int(self.path[1:]) * 4096, "bench")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(image)))
+        self.end_headers()
+        self.wfile.write(image)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server:
+    def __enter__(self):
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self.server.server_address[1]
+
+    def __exit__(self, *exception):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def run(mode, port, blocks, before=(), heap="256k"):
+    """The numbers that onboard.py prints: bytes allocated, erases, programs, reads, heap at block 4 and at block 400."""
+    with tempfile.TemporaryDirectory() as folder:
+        lib = Path(folder) / "ioto"
+        lib.mkdir()
+        for name, raw in agent_files().items():
+            (lib / Path(name).name).write_bytes(raw)
+        command = [*before, MICROPYTHON, "-X", "heapsize=" + heap, str(HERE / "onboard.py"), mode, str(port), str(blocks), folder + "/slot"]
+        if before:
+            command.insert(len(before), sys.executable)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=dict(os.environ, MICROPYPATH=folder + ":.frozen"))
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    return [int(n) for n in done.stdout.split()[-6:]], done.stderr
+
+
+def instructions(mode, port, few=40, many=140):
+    """Instructions of one 4 KiB block: two lengths subtracted, so that starting up is not in it."""
+    counts = []
+    with tempfile.TemporaryDirectory() as folder:
+        for blocks in (few, many):
+            valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=%s/%d" % (folder, blocks)]
+            _, said = run(mode, port, blocks, valgrind)
+            counts.append(int(re.search(r"Collected : (\d+)", said)[1]))
+    return (counts[1] - counts[0]) / (many - few)
+
+
+def sizes():
+    """{module: (bytes with line numbers, without)} and the sums."""
+    with_lines, without = agent_files(2), agent_files(3)
+    found = {Path(n).stem: (len(with_lines[n]), len(without[n])) for n in with_lines}
+    return found, tuple(sum(s[i] for s in found.values()) for i in (0, 1))

@@ -1,0 +1,131 @@
+"""Runs on the unix port: MODE PORT BLOCKS FILE. A download into a file that stands for the slot, and what it cost.
+
+`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against.
+"""
+
+import asyncio
+import gc
+import sys
+from hashlib import sha256
+
+mode, port, blocks, path = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+BLOCK = 4096
+BLANK = b"\xff" * BLOCK
+
+
+class Slot:
+    """The same flash for all: erase fills with ones, write and read are one operation each."""
+
+    label = "ota_1"
+    size = 0x1A0000
+
+    def __init__(self):
+        self.f = open(path, "w+b")
+        self.ops = [0, 0, 0]
+        self.seen = {4: 0, 400: 0}
+
+    def erase(self, n):
+        self.ops[0] += 1
+        self.f.seek(n * BLOCK)
+        self.f.write(BLANK)
+        if n in (4, 400) and mode == "heap":
+            gc.collect()
+            self.seen[n] = gc.mem_alloc()
+
+    def write(self, n, buf, offset=0):
+        self.ops[1] += 1
+        self.f.seek(n * BLOCK + offset)
+        self.f.write(buf)
+
+    def read(self, n, buf, offset=0):
+        self.ops[2] += 1
+        self.f.seek(n * BLOCK + offset)
+        self.f.readinto(buf)
+
+
+class Place:
+    """How far it got, kept nowhere: littlefs is not what is measured."""
+
+    def load(self):
+        return None
+
+    async def save(self, data):
+        pass
+
+
+class Board:
+    chip = 0
+    raw = False
+
+    def spread_ms(self, most):
+        return most
+
+
+slot = Slot()
+
+
+async def agent():
+    from ioto.download import Download
+    from ioto.http import Client
+    from ioto.net import Resolver
+
+    offer = {"update": "u", "version": "1.0.1", "url": "http://127.0.0.1:%d/%d" % (port, blocks), "checksum": "", "size": None}
+    buf = memoryview(bytearray(BLOCK))
+    download = Download(Client(Resolver()), offer, slot, Board(), Place(), buf, 0, lambda: True, lambda done, size: None)
+    gc.collect()
+    if mode == "alloc":
+        gc.disable()
+    before = gc.mem_alloc()
+    try:
+        await download.run()
+    except Exception as e:
+        if "checksum_mismatch" not in str(e):
+            raise
+    return gc.mem_alloc() - before
+
+
+async def head():
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /%d HTTP/1.0\r\n\r\n" % blocks)
+    await writer.drain()
+    while await reader.readline() != b"\r\n":
+        pass
+    return reader
+
+
+async def stream():
+    reader = await head()
+    buf = memoryview(bytearray(BLOCK))
+    sha = sha256()
+    for n in range(blocks):
+        have = 0
+        while have < BLOCK:
+            have += await reader.readinto(buf[have:] if have else buf)
+        sha.update(buf)
+        slot.erase(n)
+        slot.write(n, buf)
+    return 0
+
+
+async def socket():
+    import socket
+
+    s = socket.socket()
+    s.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+    s.send(b"GET /%d HTTP/1.0\r\n\r\n" % blocks)
+    while s.readline() != b"\r\n":
+        pass
+    buf = memoryview(bytearray(BLOCK))
+    sha = sha256()
+    for n in range(blocks):
+        have = 0
+        while have < BLOCK:
+            have += s.readinto(buf[have:] if have else buf)
+        sha.update(buf)
+        slot.erase(n)
+        slot.write(n, buf)
+    return 0
+
+
+used = asyncio.run({"stream": stream, "socket": socket}.get(mode, agent)())
+print(used, slot.ops[0], slot.ops[1], slot.ops[2], slot.seen.get(4, 0), slot.seen.get(400, 0))
