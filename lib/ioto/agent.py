@@ -102,9 +102,10 @@ class Agent:
             if self.clock and self.board.time_s() is None:
                 await self._clock()  # windows wait for it
             if self.trial:
-                if not await self.trial.run():
+                if await self.trial.run():
+                    await self.trial.confirmed()
+                elif not self.board.raw:  # the reset is on its way
                     return
-                await self.trial.confirmed()
                 self.trial = None
                 self._disarm()
             elif self.due_s() == 0:
@@ -126,8 +127,8 @@ class Agent:
 
     def due_s(self):
         """Seconds until the next check-in; 0 when it is due."""
-        if not self.config["services.update"]:
-            return _LONG_S
+        if not self.config["services.update"] or self.staged and self.staged.installing:
+            return _LONG_S  # the script is not to find another image in its file
         wait = schedule.due_s(
             self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
             self.config["update.period"], self.config["update.jitter"], self.record["tried"], self.record["failures"],
@@ -137,9 +138,11 @@ class Agent:
 
     def _arm(self):
         limit_s = self.config["watchdog"]
-        if limit_s:
+        if 0 < limit_s < _LONG_S:
             self.board.watchdog(limit_s * 1000)
             asyncio.create_task(self._feed(limit_s / 4))
+        else:
+            self._disarm()
 
     def _disarm(self):
         # boot.py has armed it, whatever the configuration says.
@@ -359,7 +362,8 @@ class Agent:
             if slot.label != update["slot"] or writer.digest() != update["checksum"]:
                 raise UpdateError("checksum_mismatch", "the staged image has changed")
             self._wait_for_decision(wait_s)
-        except UpdateError as e:
-            log("error", str(e))
-            self.life.again(e.reason, "download")
+        except (UpdateError, OSError) as e:
+            log("error", "staged: %s" % e)
+            self.life.again(e.reason if isinstance(e, UpdateError) else "flash_failed", "download")
+            await self.place.save({"of": ""})
             await self._save()

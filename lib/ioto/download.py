@@ -75,7 +75,8 @@ class Download:
             await self.writer.reread(was["n"], bytes(int(was["head"][i : i + 2], 16) for i in range(0, 32, 2)), self.buf)
             self.n = was["n"]
             log("info", "download taken up at block %d" % self.n)
-        except UpdateError:
+        except (UpdateError, OSError) as e:
+            log("warn", "what the slot holds is no beginning: %r" % e)
             self._begin(was["size"])
 
     def _name(self):
@@ -125,7 +126,10 @@ class Download:
             block = self.buf[: min(BLOCK, self.size - self.n * BLOCK)]
             if await reply.readinto(block) != len(block):
                 raise UpdateError("size_mismatch", "ends in block %d, announced %d bytes" % (self.n, self.size))
-            await self.writer.write(self.n, block)
+            try:
+                await self.writer.write(self.n, block)
+            except OSError as e:  # not the connection: another one would not help
+                raise UpdateError("flash_failed", repr(e))
             self.n += 1
             if self.n % _SAVE_EVERY == 0:
                 await self._save()

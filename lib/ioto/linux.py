@@ -97,14 +97,15 @@ class Board:
 
     async def _run(self, path):
         # In the background, so that the loop goes on: its output and then its status appear in two files.
-        out, status = path + ".out", path + ".status"
+        out, status, pid = path + ".out", path + ".status", path + ".pid"
         for each in (out, status):
             try:
                 os.remove(each)
             except OSError:
                 pass
-        words = (self.script, path, out, status + ".new", status + ".new", status)
-        os.system("(%s %s > %s; echo $? > %s; mv %s %s) &" % tuple(_quote(each) for each in words))
+        script = self.script if "/" in self.script else "./" + self.script  # a bare name is looked for in PATH
+        words = (script, path, out, pid, status + ".new", status + ".new", status)
+        os.system("(%s %s > %s & echo $! > %s; wait $!; echo $? > %s; mv %s %s) &" % tuple(_quote(each) for each in words))
         for _ in range(self.limit_s * 10):
             await asyncio.sleep_ms(100)
             try:
@@ -114,13 +115,14 @@ class Board:
             except OSError:
                 pass
         else:
+            os.system("kill -9 $(cat %s)" % _quote(pid))  # or it would meet the next attempt
             raise UpdateError("script_failed", "%s did not end in %d s" % (self.script, self.limit_s))
-        with open(out) as f:
+        with open(out, "rb") as f:
             words = f.read(4096).split()
         if ended:
             raise UpdateError("script_failed", "%s ended with status %d" % (self.script, ended))
-        self._status = RESTART_STATUS if "restart" in words else 0
-        return "restart" not in words and "exit" not in words
+        self._status = RESTART_STATUS if b"restart" in words else 0
+        return b"restart" not in words and b"exit" not in words
 
 
 def _quote(path):

@@ -96,6 +96,8 @@ class Pair:
                 pass
 
     def _steps(self, data):
+        if not self.seq:  # never loaded: what stands there must not be newer than this
+            self.load()
         seq = self.seq + 1
         raw = encode(seq, data)
         f = open(self.paths[seq & 1], "wb")

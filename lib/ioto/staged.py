@@ -33,6 +33,7 @@ class Staged:
         self.version = life.record["update"]["version"]
         self.attempt = life.record["attempt"]
         self.waiting = True
+        self.installing = None  # Linux: the task that runs the script
         self._not_before(wait_s)
 
     def _not_before(self, seconds):
@@ -102,7 +103,9 @@ class Staged:
             return self._lost(e)
         except OSError as e:
             return self._lost(UpdateError("boot_refused", repr(e)))
-        return asyncio.create_task(self._finish(doing)) if doing else None
+        if doing:
+            self.installing = asyncio.create_task(self._finish(doing))
+        return self.installing
 
     def _lost(self, e):
         log("error", "swap: %s" % e)
@@ -121,13 +124,14 @@ class Staged:
         try:
             goes_on = await doing
         except UpdateError as e:
+            self.installing = None
             return self._lost(e)
         self.life.record["update"].pop("script", None)
         if goes_on:
             self.life.confirmed()
         await self.pair.save(self.life.record)
-        if goes_on:
-            rSignal("device:confirmed", self.version)
-            self.wake()
-        else:
+        if not goes_on:
             self.board.reset()
+        self.installing = None
+        rSignal("device:confirmed", self.version)
+        self.wake()
