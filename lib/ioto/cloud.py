@@ -65,15 +65,19 @@ class Cloud:
         self._keep({"id": self.device["id"]})
 
     def _keep(self, provision):
-        # Written beside and renamed, so that a cut leaves the old file or the new one.
-        with open(self.path + ".new", "w") as f:
-            json.dump(provision, f)
-        try:
-            os.rename(self.path + ".new", self.path)
-        except OSError:  # FAT does not rename over a file
-            os.remove(self.path)
-            os.rename(self.path + ".new", self.path)
+        # Written beside and renamed, so that a cut leaves the old file or the new one. Without it we live on until the
+        # next reset, and register again after it.
         self.provision = provision
+        try:
+            with open(self.path + ".new", "w") as f:
+                json.dump(provision, f)
+            try:
+                os.rename(self.path + ".new", self.path)
+            except OSError:  # FAT does not rename over a file
+                os.remove(self.path)
+                os.rename(self.path + ".new", self.path)
+        except OSError as e:
+            log("error", "%s: %r" % (self.path, e))
 
     async def check_in(self, facts):
         """Send device.json's properties and `facts`; returns the reply, an object or whatever JSON it was."""

@@ -15,7 +15,7 @@ DEFAULTS = {
     "timezone": ("UTC", "zone"),  # UTC, +01:00, or POSIX TZ; windows are in this time
     "watchdog": ("2 mins", "duration"),  # armed in the first boot of an image; never = not at all
     "log.level": ("error", "error warn info debug"),  # how much is said
-    "network.timeout": ("30 secs", "duration"),  # longest wait for anything of the network, and for 4 KiB
+    "network.timeout": ("30 secs", "limit"),  # longest wait for anything of the network, and for 4 KiB
     "network.dns": ("", "texts"),  # name servers; "" = as the Wi-Fi says
     "ntp.server": ("pool.ntp.org", "text"),  # "" = the clock is somebody else's
     "ntp.period": ("1 day", "duration"),  # between two settings of the clock
@@ -24,8 +24,8 @@ DEFAULTS = {
     "tls.cert": ("", "text"),  # PEM or DER file of the device's own certificate, where the server wants one
     "tls.key": ("", "text"),  # file of its key
     "tls.verify": (True, "bool"),  # false: the server is NOT verified, anybody can be it
-    "trial.limit": ("5 mins", "duration"),  # self-tests and check-in of a first boot, together
-    "trial.selftest": ("1 min", "duration"),  # each self-test
+    "trial.limit": ("5 mins", "limit"),  # self-tests and check-in of a first boot, together
+    "trial.selftest": ("1 min", "limit"),  # each self-test
     "update.schedule": ("anytime", "window"),  # when to check in and download
     "update.apply": ("anytime", "window"),  # when device:update is signalled
     "update.period": ("1 day", "duration"),  # least time between two check-ins
@@ -40,7 +40,7 @@ DEFAULTS = {
     "wifi.ssid": ("", "text"),  # "" = the link is somebody else's
     "wifi.password": ("", "text"),
     "wifi.hostname": ("", "text"),
-    "wifi.timeout": ("30 secs", "duration"),  # to wait for the link
+    "wifi.timeout": ("30 secs", "limit"),  # to wait for the link
 }
 
 # Sections of Ioto's own ioto.json5 that speak of services this agent does not have; they are accepted and ignored.
@@ -142,6 +142,11 @@ def _convert(value, kind):
         return cron.parse(value)
     if kind == "duration":
         return duration.parse(value)
+    if kind == "limit":
+        seconds = duration.parse(value)
+        if not 0 < seconds <= 86400:
+            raise ValueError("from 1 second to 1 day")
+        return seconds
     if kind == "zone":
         return timezone.parse(value)
     if kind == "number":

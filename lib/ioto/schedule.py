@@ -58,18 +58,18 @@ def due_s(
     rest = rest_s(period_s, jitter_s if always else 0, failures, hold_s, device)
     pause = 0
     if tried_up_s is not None:
-        wait = rest - (up_s - tried_up_s)
-    elif tried_s is None:
-        wait = 0
+        wait = tried_up_s + rest - up_s
     else:
-        wait = 0
-        if now_s is not None and tried_s <= now_s - up_s:  # before this boot, as it must have been
-            wait = rest - (now_s - tried_s)
-        elif failures and cold:
-            wait = min(rest, _POWER_S) - up_s
-        if cold:
-            # Half as long for each period missed: who is never on for so long still gets there.
-            pause = min(jitter_s, _POWER_S) >> min(max(0, -wait) // max(1, period_s), 9)
+        wait = 0  # from the boot on
+        if tried_s is not None:
+            if now_s is not None and tried_s <= now_s - up_s:  # before this boot, as it must have been
+                wait = tried_s + rest - now_s + up_s
+            elif failures and cold:
+                wait = min(rest, _POWER_S)
+            if cold:
+                # Half as long for each period missed: who is never on for so long still gets there.
+                pause = min(jitter_s, _POWER_S) >> min(max(0, -wait) // max(1, period_s), 9)
+        wait -= up_s
     if always:
         return max(0, wait, spread(device, pause) - up_s)
     if now_s is None:
