@@ -69,3 +69,19 @@ def test_both_files_or_none_is_an_error(tmp_path):
         (tmp_path / "device.json").write_text(text)
         with pytest.raises(config.ConfigError, match="id:"):
             config.load_device(str(tmp_path) + "/")
+
+
+def test_the_example_at_the_root_has_every_key():
+    root = Path(__file__).parent.parent.parent
+    flat = {}
+
+    def flatten(found, prefix):
+        for key, value in found.items():
+            if isinstance(value, dict):
+                flatten(value, prefix + key + ".")
+            else:
+                flat[prefix + key] = value
+
+    flatten(json.loads((root / "ioto.json").read_text()), "")
+    assert set(flat) == set(config.DEFAULTS)
+    assert config.load(str(root) + "/")["product"] and config.load_device(str(root) + "/")["id"] == "auto"
