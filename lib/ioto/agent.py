@@ -184,7 +184,7 @@ class Agent:
         """Register where needed, check in; returns the reply."""
         await self._online()
         if not self.cloud.registered():
-            if not await self.cloud.register(self.board.time_s()):
+            if not await self.cloud.register():
                 raise OSError("registered, but nobody has claimed this device yet")
             rSignal("device:registered")
         reply = await self.cloud.check_in(self._facts())

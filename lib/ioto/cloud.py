@@ -11,6 +11,7 @@ from .errors import UpdateError
 from .http import read_body, retry_after
 from .log import log
 from .report import body
+from .timezone import local
 
 _REPLY_BYTES = 4096  # more than any reply has
 _FORGET = ("Authentication failed", "Cannot find device")
@@ -50,8 +51,9 @@ class Cloud:
     def _token(self):
         return self.config["token"] or self.provision.get("token") or ""
 
-    async def register(self, created):
+    async def register(self):
         """Ask for `api` and `token` with the product's id, keep the reply; False while nobody has claimed the device."""
+        created = "%04d-%02d-%02dT%02d:%02d:%02dZ" % local((0,), self.time_s() or 0)[:6]
         reply = await self._post(
             self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created, product=self.config["product"])
         )

@@ -78,7 +78,7 @@ class socket(io.IOBase):
         _check(status)
 
     def send(self, data):
-        return self._blocking(66, 0, bytes(data), 4)[0]
+        return self._blocking(66, 0, data.encode() if isinstance(data, str) else bytes(data), 4)[0]
 
     write = send
 

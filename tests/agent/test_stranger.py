@@ -1,0 +1,81 @@
+"""Against a strict stand-in of EmbedThis' cloud: compact JSON, no extra fields, and it objects to what was not promised."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from ioto_tools.board.peers import Asgi
+from rig import PRODUCT, Rig
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
+from embedthis import EmbedThis  # noqa: E402
+
+
+def board(tmp_path, cloud, **changes):
+    cloud.builder, cloud.api, cloud.images = "http://builder.test/api", "http://api.test", "http://images.test"
+    app = Asgi(cloud)
+    peers = {(host, 80): app for host in ("builder.test", "api.test", "images.test")}
+    return Rig(tmp_path / "rig", cloud=False, air={"peers": peers}, builder="http://builder.test/api", **changes)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_the_whole_way(tmp_path, ranges):
+    cloud = EmbedThis(PRODUCT, ranges=ranges)
+    rig = board(tmp_path, cloud)
+    update = cloud.release("1.0.1", rig.image(1))
+    run = rig.run(until_s=2 * 3600)
+    assert run.slots == ["ota_0", "ota_1"] and rig.board.otadata() == "1/VALID 2/VALID", run.console
+    assert cloud.objections == []
+    assert [(r["success"], r["id"], r["update"]) for r in cloud.reports] == [(True, "DEVICE0001", update)]
+    assert cloud.devices["DEVICE0001"]["properties"]["version"] == "1.0.1"
+
+
+def test_a_failure_is_reported_once_as_the_outcome(tmp_path):
+    import hashlib
+
+    cloud = EmbedThis(PRODUCT)
+    rig = board(tmp_path, cloud)
+    image = rig.image(1)
+    rig.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
+    update = cloud.release("1.0.1", image)
+    run = rig.run(until_s=4 * 3600)
+    assert run.slots == ["ota_0", "ota_1"] * 3 + ["ota_0"], run.slots
+    assert [(r["success"], r["update"]) for r in cloud.reports] == [(False, update)] and cloud.objections == []
+
+
+def test_unclaimed_then_claimed(tmp_path):
+    cloud = EmbedThis(PRODUCT, claimed=False)
+    rig = board(tmp_path, cloud)
+    assert rig.run(until_s=1200).slots == ["ota_0"]
+    cloud.claimed = True
+    cloud.release("1.0.1", rig.image(1))
+    assert rig.run(until_s=2 * 3600).slots[-1] == "ota_1" and cloud.objections == []
+
+
+@pytest.mark.parametrize("how", ["revoke", "remove"])
+def test_forgotten_and_registered_again(tmp_path, how):
+    cloud = EmbedThis(PRODUCT)
+    rig = board(tmp_path, cloud)
+    rig.run(until_s=600)
+    getattr(cloud, how)("DEVICE0001")
+    cloud.release("1.0.1", rig.image(1))
+    assert rig.run(until_s=3 * 3600).slots[-1] == "ota_1" and cloud.objections == []
+
+
+def test_an_id_made_by_the_agent_is_kept(tmp_path):
+    cloud = EmbedThis(PRODUCT)
+    rig = board(tmp_path, cloud, device={"id": "auto"})
+    rig.run(until_s=600)
+    (made,) = cloud.devices
+    rig.run(until_s=600)
+    rig.board.put_files({"state/provision.json": None})
+    rig.run(until_s=2 * 3600)
+    assert list(cloud.devices) == [made] and len(made) == 10
+
+
+def test_urequests_goes_the_same_way(tmp_path):
+    cloud = EmbedThis(PRODUCT)
+    rig = board(tmp_path, cloud, update__transport="urequests")
+    cloud.release("1.0.1", rig.image(1))
+    run = rig.run(until_s=2 * 3600)
+    assert run.slots == ["ota_0", "ota_1"] and cloud.objections == [], run.console
