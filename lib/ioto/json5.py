@@ -1,58 +1,85 @@
 """JSON5 (spec.json5.org) as Ioto's files use it. Imported only where a .json5 file is found. Pure.
 
-Comments, unquoted keys, single quotes, trailing commas, hexadecimal, signs and leading or trailing points.
+Comments, unquoted keys, single quotes, trailing commas, hexadecimal, signs and leading or trailing points. Keys may
+have any character beyond ASCII, and none written as an escape.
+
+It works on UTF-8 bytes: MicroPython finds the n-th character of a text by counting from its beginning, which takes
+minutes over a file that bytes take seconds for.
 """
 
-_DEPTH = 32
-_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0", "\n": "", "\u2028": "", "\u2029": ""}
-_BLANK = " \t\n\r\v\f\u00a0\ufeff\u2028\u2029"
+_DEPTH = 12  # two calls each, on a stack of 16 KiB
+_ESCAPES = {98: "\b", 102: "\f", 110: "\n", 114: "\r", 116: "\t", 118: "\v", 48: "\0"}
+_SEPARATORS = (b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _WORDS = {"true": True, "false": False, "null": None, "Infinity": float("inf"), "NaN": float("nan")}
-_DIGITS = "0123456789"
-_HEX = "0123456789abcdefABCDEF"
+_DIGITS = b"0123456789"
+_HEX = b"0123456789abcdefABCDEF"
+_LETTERS = b"$_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class _Text:
-    def __init__(self, text):
-        self.text = text
+    def __init__(self, raw):
+        self.raw = raw + b"\0"  # ends every run
         self.at = 0
 
     def fail(self, what):
-        before = self.text[: self.at]
-        line = before.count("\n") + 1
-        raise ValueError("line %d column %d: %s" % (line, self.at - before.rfind("\n"), what))
+        before = self.raw[: self.at]
+        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+        raise ValueError("line %d column %d: %s" % (before.count(b"\n") + 1, column, what))
 
-    def peek(self):
-        return self.text[self.at : self.at + 1]
+    def is_at(self, raw):
+        return self.raw[self.at : self.at + len(raw)] == raw
+
+    def is_end(self):
+        return self.at == len(self.raw) - 1
+
+    def take(self, allowed):
+        """True, and on, if the next byte is one of those."""
+        found = self.raw[self.at] in allowed
+        self.at += found
+        return found
+
+    def run(self, allowed):
+        start = self.at
+        while self.raw[self.at] in allowed:
+            self.at += 1
+        return self.raw[start : self.at].decode()
+
+    def blank(self):
+        """Length of the blank that is next, 0 if there is none."""
+        if self.raw[self.at] < 128:
+            return int(self.raw[self.at] in b" \t\n\r\v\f")
+        if self.is_at(b"\xc2\xa0"):
+            return 2
+        return 3 if self.is_at(b"\xef\xbb\xbf") or self.raw[self.at : self.at + 3] in _SEPARATORS else 0
 
     def skip(self):
-        """Blanks and comments; returns the character that follows, "" at the end."""
+        """Over blanks and comments; the byte that follows, 0 at the end."""
         while True:
-            c = self.peek()
-            two = self.text[self.at : self.at + 2]
-            if c and c in _BLANK:
-                self.at += 1
-            elif two == "//":
-                while self.peek() not in ("", "\n", "\r", "\u2028", "\u2029"):
+            n = self.blank()
+            if n:
+                self.at += n
+            elif self.is_at(b"//"):
+                while not (self.is_end() or self.raw[self.at] in b"\r\n" or self.raw[self.at : self.at + 3] in _SEPARATORS):
                     self.at += 1
-            elif two == "/*":
-                end = self.text.find("*/", self.at + 2)
+            elif self.is_at(b"/*"):
+                end = self.raw.find(b"*/", self.at + 2)
                 if end < 0:
                     self.fail("comment without end")
                 self.at = end + 2
             else:
-                return c
+                return self.raw[self.at]
 
     def value(self, depth):
         c = self.skip()
         if depth > _DEPTH:
             self.fail("deeper than %d" % _DEPTH)
-        if c == "{":
+        if self.take(b"{"):
             return self.members(depth)
-        if c == "[":
+        if self.take(b"["):
             return self.items(depth)
-        if c and c in "\"'":
+        if self.take(b"\"'"):
             return self.string(c)
-        if c and c in "+-.0123456789":
+        if c in b"+-.0123456789":
             return self.number()
         at = self.at
         word = self.word()
@@ -63,135 +90,123 @@ class _Text:
 
     def members(self, depth):
         found = {}
-        self.at += 1
         while True:
             c = self.skip()
-            if c == "}":
-                self.at += 1
+            if self.take(b"}"):
                 return found
-            key = self.string(c) if c and c in "\"'" else self.word()
-            if not key and not (c and c in "\"'"):
+            quoted = self.take(b"\"'")
+            key = self.string(c) if quoted else self.word()
+            if not key and not quoted:
                 self.fail("a key or } is wanted")
-            if self.skip() != ":":
+            self.skip()
+            if not self.take(b":"):
                 self.fail(": is wanted")
-            self.at += 1
             found[key] = self.value(depth + 1)
             self.comma("}")
 
     def items(self, depth):
         found = []
-        self.at += 1
         while True:
-            if self.skip() == "]":
-                self.at += 1
+            self.skip()
+            if self.take(b"]"):
                 return found
             found.append(self.value(depth + 1))
             self.comma("]")
 
     def comma(self, close):
-        c = self.skip()
-        if c == ",":
-            self.at += 1
-        elif c != close:
+        if self.skip() != ord(close) and not self.take(b","):
             self.fail(", or %s is wanted" % close)
 
     def word(self):
         start = self.at
-        c = self.peek()
-        while c and (c.isalpha() or c in "$_" or ord(c) > 127 and c not in _BLANK or c in _DIGITS and self.at > start):
+        while self.raw[self.at] in _LETTERS or self.raw[self.at] > 127 and not self.blank() or self.at > start and self.raw[self.at] in _DIGITS:
             self.at += 1
-            c = self.peek()
-        return self.text[start : self.at]
+        return self.raw[start : self.at].decode()
 
     def string(self, quote):
         out = []
-        self.at += 1
-        while True:
-            c = self.peek()
-            self.at += 1
-            if c == quote:
-                return "".join(out)
-            if c in ("", "\n", "\r"):
-                self.at -= 1
-                self.fail("text without end")
-            out.append(self.escape() if c == "\\" else c)
+        start = self.at
+        while not self.take(b"\r\n") and not self.is_end():
+            c = self.raw[self.at]
+            if c == 92 or c == quote:
+                out.append(self.raw[start : self.at].decode())
+                self.at += 1
+                if c == quote:
+                    return "".join(out)
+                out.append(self.escape())
+                start = self.at
+            else:
+                self.at += 1
+        if not self.is_end():
+            self.at -= 1
+        self.fail("text without end")
 
     def escape(self):
-        c = self.peek()
-        self.at += 1
-        if c == "\r":
-            self.at += self.peek() == "\n"
-            return ""
-        if c in "xu" and c:
-            n = 2 if c == "x" else 4
-            code = self.hexadecimal(n)
-            if 0xD800 <= code < 0xDC00 and self.text[self.at : self.at + 2] == "\\u":
-                at = self.at
-                self.at += 2
-                low = self.hexadecimal(4)
-                if 0xDC00 <= low < 0xE000:
-                    return chr(0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF))
-                self.at = at
-            return chr(code)
-        if not c or c in "123456789" or c == "0" and self.peek() and self.peek() in _DIGITS:
+        c = self.raw[self.at]
+        if self.is_end() or c in b"123456789" or c == 48 and self.raw[self.at + 1] in _DIGITS:
             self.fail("bad escape")
-        return _ESCAPES.get(c, c)
+        if c > 127:  # as it is, or a line that goes on
+            self.at += 3 * (self.raw[self.at : self.at + 3] in _SEPARATORS)
+            return ""
+        self.at += 1
+        if c == 13:
+            self.take(b"\n")
+        if c in b"\r\n":
+            return ""
+        if c not in b"xu":
+            return _ESCAPES.get(c, chr(c))
+        code = self.hexadecimal(2 if c == 120 else 4)
+        if 0xD800 <= code < 0xDC00 and self.is_at(b"\\u"):
+            at = self.at
+            self.at += 2
+            low = self.hexadecimal(4)
+            if 0xDC00 <= low < 0xE000:
+                return chr(0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF))
+            self.at = at
+        return chr(code)
 
     def hexadecimal(self, n):
-        digits = self.text[self.at : self.at + n]
-        if len(digits) < n or not all(d in _HEX for d in digits):
-            self.fail("%d hexadecimal digits are wanted" % n)
-        self.at += n
-        return int(digits, 16)
-
-    def run(self, allowed):
         start = self.at
-        while self.peek() and self.peek() in allowed:
-            self.at += 1
-        return self.text[start : self.at]
+        while self.at < start + n and self.take(_HEX):
+            pass
+        if self.at < start + n:
+            self.fail("%d hexadecimal digits are wanted" % n)
+        return int(self.raw[start : self.at].decode(), 16)
 
     def number(self):
-        sign = -1 if self.peek() == "-" else 1
-        if self.peek() in ("+", "-"):
-            self.at += 1
-        if self.peek() in ("I", "N"):
+        sign = -1 if self.raw[self.at] == 45 else 1
+        self.take(b"+-")
+        if self.raw[self.at] in b"IN":
             word = self.word()
             if word not in ("Infinity", "NaN"):
                 self.fail("a number is wanted")
             return sign * _WORDS[word]
-        if self.text[self.at : self.at + 2] in ("0x", "0X"):
+        if self.is_at(b"0x") or self.is_at(b"0X"):
             self.at += 2
             digits = self.run(_HEX)
             if not digits:
                 self.fail("hexadecimal digits are wanted")
             return sign * int(digits, 16)
         whole = self.run(_DIGITS)
-        part = ""
-        point = self.peek() == "."
-        if point:
-            self.at += 1
-            part = self.run(_DIGITS)
+        point = self.take(b".")
+        part = self.run(_DIGITS) if point else ""
         if not whole and not part or len(whole) > 1 and whole[0] == "0":
             self.fail("a number is wanted")
-        power = ""
-        if self.peek() in ("e", "E"):
-            self.at += 1
-            if self.peek() in ("+", "-"):
-                power = self.peek()
-                self.at += 1
+        if self.take(b"eE"):
+            minus = "-" if self.raw[self.at] == 45 else ""
+            self.take(b"+-")
             digits = self.run(_DIGITS)
             if not digits:
                 self.fail("digits of the exponent are wanted")
-            power = "e" + power + digits
-        if point or power:
-            return sign * float((whole or "0") + "." + (part or "0") + power)
-        return sign * int(whole)
+            return sign * float("%s.%se%s%s" % (whole or "0", part or "0", minus, digits))
+        return sign * (float("%s.%s" % (whole or "0", part or "0")) if point else int(whole))
 
 
 def loads(text):
     """The value of a JSON5 text; ValueError with line and column."""
-    t = _Text(text)
+    t = _Text(text.encode())
     value = t.value(0)
-    if t.skip():
+    t.skip()
+    if not t.is_end():
         t.fail("nothing more is wanted")
     return value
