@@ -78,6 +78,16 @@ class Board:
                     best = (seq, _STATES.get(state, "undefined"))
         return best[1]
 
+    def stay(self):
+        """Before a slot becomes startable: the running one boots next. OSError if it can't be chosen.
+
+        It always does, but when the bootloader has fallen back. Then the other slot's own record is the active one, and
+        VALID: the new image would start unasked, and set_boot() would not change that; it would never be on trial.
+        """
+        if self.boot() != self.running:
+            self._here.set_boot()
+            self.confirm()
+
     def install(self, slot):
         """Swap: the slot boots next. Then reset. OSError if its image does not verify."""
         slot.partition.set_boot()

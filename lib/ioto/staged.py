@@ -97,6 +97,7 @@ class Staged:
         try:
             slot = self.board.slot()
             if not self.board.raw:
+                self.board.stay()
                 seal(slot, bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2)))
             doing = self.board.install(slot)
         except UpdateError as e:

@@ -1,8 +1,10 @@
 """Flash that is not as it should be: no otadata, one slot, a full file system, a record of garbage."""
 
+import hashlib
+
 import pytest
-from ioto_tools.board import layout
-from ioto_tools.board.board import Board
+from ioto_tools.board import Cut, layout
+from ioto_tools.board.board import HARD, Board
 from ioto_tools.cloud import fleet
 from rig import Rig
 
@@ -17,7 +19,7 @@ def with_layout(rig, rows):
 
 
 LAYOUTS = {
-    "no-otadata": lambda: layout.ota(1 << 20, 0x10000, otadata=False) + [],
+    "no-otadata": lambda: layout.ota(1 << 20, 0x10000, otadata=False),
     "one-slot": lambda: layout.ota(1 << 20, 0x10000, slots=1),
     "no-slots": lambda: [
         layout.Partition(layout.DATA, layout.NVS, 0x9000, 0x6000, "nvs"),
@@ -27,7 +29,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("case", ["one-slot", "no-slots"])
+@pytest.mark.parametrize("case", LAYOUTS)
 def test_a_board_that_cannot_update_says_so_and_lives_on(tmp_path, case):
     rig = with_layout(Rig(tmp_path), LAYOUTS[case]())
     rig.publish(rig.image(1), "1.0.1")
@@ -39,6 +41,47 @@ def test_a_board_that_cannot_update_says_so_and_lives_on(tmp_path, case):
     assert device["properties"]["error"] == "no_slots", device["properties"]
     assert [(r["state"], r["reason"]) for r in device["reports"]] == [("refused", "no_slots")]
     assert device["checkins"] >= 2
+
+
+OTADATA = ["- -", "1/VALID/badcrc -", "- 7/NEW/badcrc", "1/ABORTED -", "1/INVALID 2/ABORTED", "1/UNDEFINED -", "3/VALID 2/ABORTED", "2/VALID -", "2/VALID 1/VALID"]
+
+
+@pytest.mark.parametrize("words", OTADATA)
+def test_whatever_otadata_holds_an_update_goes_the_whole_way(tmp_path, words):
+    """The last two choose a slot that is blank: the bootloader falls back, so RUNNING is not BOOT."""
+    rig = Rig(tmp_path)
+    rig.board.set_otadata(words)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=3 * 3600)
+    assert run.slots == ["ota_0", "ota_1"] and "Traceback" not in run.console, run.console[-1500:]
+    assert "boot is trial" in run.console, (run.console[-1500:], rig.board.otadata())
+    assert rig.board.read_slot("ota_1") == rig.image(1) and rig.board.read_slot("ota_0") == rig.first
+    assert fleet.devices(rig.site)[0]["version"] == "1.0.1"
+
+
+SWAP = range(8, 19)  # flash operations: erase and program of five otadata records, the image's first bytes among them
+
+
+@pytest.mark.parametrize("op", SWAP)
+@pytest.mark.parametrize("crashing", [False, pytest.param(True, marks=pytest.mark.sweep)])
+def test_a_cut_in_a_swap_after_a_fallback(tmp_path, crashing, op):
+    """The image never runs without a trial, and a crashing one ends on the old one."""
+    rig = Rig(tmp_path, update__period=20, update__retry=1)
+    rig.board.set_otadata("2/VALID -")
+    image = rig.image(1)
+    if crashing:
+        rig.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
+    rig.publish(image, "1.0.1")
+    assert rig.run(until_s=600, stop=lambda line: line.startswith("DEVICE:UPDATE")).ended == "stopped"
+    run = rig.run(until_s=600, cut=Cut(op=op, when="during"), cause=HARD)
+    assert run.ended == "cut" and run.trace.ops[-1][1] < 0x30000, run.trace.ops[-1]  # not in the file system
+    console = run.console
+    for _ in range(2):
+        run = rig.run(until_s=300)
+        console += run.console
+    assert run.slots[-1] == ("ota_0" if crashing else "ota_1"), console
+    assert crashing or "boot is trial" in console, console
+    assert rig.board.read_slot("ota_0") == rig.first and fleet.devices(rig.site)[0]["version"] == ("1.0.0" if crashing else "1.0.1")
 
 
 def fill(rig):
