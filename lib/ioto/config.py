@@ -7,22 +7,22 @@ from . import cron, duration, semver, timezone
 
 DEFAULTS = {
     "product": ("", "text"),  # product id; registers the device
-    "version": ("0.0.0", "version"),  # of the software, until the first update says otherwise
+    "version": ("0.0.0", "version"),  # SemVer of the software, until the first update says otherwise
     "builder": ("", "url"),  # where to register; "" = `api` and `token` stand here
     "api": ("", "url"),  # the device cloud; "" = as registration says
     "token": ("", "text"),  # the device's own; "" = as registration says
-    "state": ("state", "text"),  # folder of the record and provision.json
+    "state": ("state", "name"),  # folder of the record and provision.json
     "timezone": ("UTC", "zone"),  # UTC, +01:00, or POSIX TZ; windows are in this time
-    "watchdog": ("2 mins", "duration"),  # armed in the first boot of an image; never = not at all
+    "watchdog": ("2 mins", "duration"),  # armed in the first boot of an image; never or 0 = not at all
     "log.level": ("error", "error warn info debug"),  # how much is said
     "network.timeout": ("30 secs", "limit"),  # longest wait for anything of the network, and for 4 KiB
     "network.dns": ("", "texts"),  # name servers; "" = as the Wi-Fi says
     "ntp.server": ("pool.ntp.org", "text"),  # "" = the clock is somebody else's
     "ntp.period": ("1 day", "duration"),  # between two settings of the clock
     "services.update": (True, "bool"),  # the whole service
-    "tls.ca": ("", "text"),  # PEM file of the authorities to trust, one or many in it; https needs it
-    "tls.cert": ("", "text"),  # PEM or DER file of the device's own certificate, where the server wants one
-    "tls.key": ("", "text"),  # file of its key
+    "tls.ca": ("", "file"),  # PEM file of the authorities to trust, one or many in it; https needs it
+    "tls.cert": ("", "file"),  # PEM or DER file of the device's own certificate, where the server wants one
+    "tls.key": ("", "file"),  # file of its key
     "tls.verify": (True, "bool"),  # false: the server is NOT verified, anybody can be it
     "trial.limit": ("5 mins", "limit"),  # self-tests and check-in of a first boot, together
     "trial.selftest": ("1 min", "limit"),  # each self-test
@@ -30,23 +30,37 @@ DEFAULTS = {
     "update.apply": ("anytime", "window"),  # when device:update is signalled
     "update.period": ("1 day", "duration"),  # least time between two check-ins
     "update.jitter": ("1 hour", "duration"),  # spread of a fleet inside the window
-    "update.throttle": (20, "number"),  # milliseconds after each 4 KiB; 0 = none
-    "update.attempts": (3, "number"),  # of one update, before it is remembered as failed
+    "update.throttle": (20, (0, 60000)),  # milliseconds after each 4 KiB; 0 = none
+    "update.attempts": (3, (1, 100)),  # of one update, before it is remembered as failed
     "update.retry": ("10 mins", "duration"),  # pause before another attempt after a rollback
     "update.transport": ("asyncio", "asyncio urequests"),  # urequests blocks the loop and does not verify
-    "update.script": ("scripts/update", "text"),  # Linux: run with the path of the verified file
-    "update.slot": ("update.bin", "text"),  # Linux: that file
-    "update.slotSize": (104857600, "number"),  # Linux: bytes it may have
+    "update.script": ("scripts/update", "name"),  # Linux: run with the path of the verified file
+    "update.slot": ("update.bin", "name"),  # Linux: that file
+    "update.slotSize": (104857600, (1, 1 << 40)),  # Linux: bytes it may have
     "wifi.ssid": ("", "text"),  # "" = the link is somebody else's
-    "wifi.password": ("", "text"),
-    "wifi.hostname": ("", "text"),
+    "wifi.password": ("", "text"),  # of that network
+    "wifi.hostname": ("", "text"),  # under which the board appears in it; "" = the port's own
     "wifi.timeout": ("30 secs", "limit"),  # to wait for the link
 }
 
-# Sections of Ioto's own ioto.json5 that speak of services this agent does not have; they are accepted and ignored.
-FOREIGN = ("account", "ai", "app", "cloud", "database", "directories", "limits", "mqtt", "profile", "shadow", "title", "webserver")
+# What Ioto's own files call by another name,
+SAME = {
+    "api.builder": "builder",
+    "scripts.update": "update.script",
+    "tls.authority": "tls.ca",
+    "tls.certificate": "tls.cert",
+    "update.enable": "services.update",
+}
+# and what they say to services that this agent does not have: accepted and ignored.
+FOREIGN = (
+    "account ai app certs cloud conditional database demo directories limits logs mqtt optimize profile profiles shadow title trace "
+    "web webserver api.serialize log.format log.path log.show log.sources log.types services.ai services.cloud services.database "
+    "services.demo services.keys services.logs services.mqtt services.provision services.register services.serialize "
+    "services.shadow services.sync services.url services.web"
+)
 
 _MOST_BYTES = 16384
+_SECRET = ("token", "wifi.password")  # not for a console or a log
 _ID = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without look-alikes: no I, O, 0, 1
 
 
@@ -59,25 +73,27 @@ def load(folder):
 
     Durations are seconds (duration.FOREVER for `never`), windows cron.parse()'s, the zone timezone.parse()'s.
     """
-    name, found = _read(folder, "ioto")
+    path, found = _read(folder, "ioto", '{"builder": "https://...", "product": "..."}')
     flat = {}
-    _flatten(name, "", found, flat)
+    _flatten(path, "", found, flat)
     result = {}
     for key, (default, kind) in DEFAULTS.items():
         try:
-            result[key] = _convert(flat.get(key, default), kind)
+            result[key] = _convert(flat.get(key, default), kind, folder)
         except ValueError as e:
-            raise ConfigError("%s: %s: %s: %s" % (folder + name, key, json.dumps(flat[key]), e))
+            raise ConfigError("%s: %s: %s%s" % (path, key, "" if key in _SECRET else _shown(flat[key]) + ": ", e))
     if result["tls.cert"] and not result["tls.key"]:
-        raise ConfigError("%s: tls.key: needed with tls.cert" % (folder + name))
+        raise ConfigError("%s: tls.key: needed with tls.cert" % path)
+    if result["services.update"] and not result["builder"] and not (result["api"] and result["token"]):
+        raise ConfigError("%s: builder: needed to register, or api and token of a registered device" % path)
     return result
 
 
 def load_device(folder):
     """The properties of device.json or device.json5, as they are; `id` is there, "auto" where it is to be made."""
-    name, found = _read(folder, "device")
+    path, found = _read(folder, "device", '{"id": "auto"}')
     if not isinstance(found.get("id"), str) or not 0 < len(found["id"]) <= 64:
-        raise ConfigError('%s: id: %s: "auto" or up to 64 characters' % (folder + name, json.dumps(found.get("id"))))
+        raise ConfigError('%s: id: %s: "auto" or up to 64 characters' % (path, _shown(found.get("id"))))
     return found
 
 
@@ -86,30 +102,45 @@ def make_id(random):
     return "".join(_ID[b & 31] for b in random[:10])
 
 
-def _read(folder, stem):
-    here = [n for n in (stem + ".json", stem + ".json5") if _exists(folder + n)]
-    if len(here) == 2:
-        raise ConfigError("%s%s.json and %s.json5: keep one of them" % (folder, stem, stem))
-    if not here:
-        raise ConfigError("%s%s.json: not there; see docs/configuration.md for an example" % (folder, stem))
-    if os.stat(folder + here[0])[6] > _MOST_BYTES:
-        raise ConfigError("%s: more than %d bytes" % (folder + here[0], _MOST_BYTES))
-    with open(folder + here[0], "rb") as f:
+def _shown(value):
+    return json.dumps(value)[:60]
+
+
+def _read(folder, stem, example):
+    here = [n for n in (folder + stem + ".json", folder + stem + ".json5") if _exists(n)]
+    if len(here) != 1:
+        says = "is beside %s.json5: keep one of them" % stem if here else "not there; the least it says is " + example
+        raise ConfigError("%s%s.json: %s" % (folder, stem, says))
+    path = here[0]
+    if os.stat(path)[6] > _MOST_BYTES:
+        raise ConfigError("%s: more than %d bytes" % (path, _MOST_BYTES))
+    with open(path, "rb") as f:
         raw = f.read()
     try:
-        text = raw.decode()
-        if text[:1] == "\ufeff":
-            text = text[1:]
-        if here[0].endswith("5"):
-            from .json5 import loads
-        else:
-            loads = json.loads
-        found = loads(text)
+        found = _parse(raw[3:] if raw[:3] == b"\xef\xbb\xbf" else raw, path[-1] == "5")
     except ValueError as e:
-        raise ConfigError("%s: %s" % (folder + here[0], e))
+        raise ConfigError("%s: %s" % (path, e))
     if not isinstance(found, dict):
-        raise ConfigError("%s: not an object in braces" % (folder + here[0]))
-    return here[0], found
+        raise ConfigError("%s: not an object in braces" % path)
+    return path, found
+
+
+def _parse(raw, is_json5):
+    try:
+        text = raw.decode()
+    except ValueError:
+        raise ValueError("not UTF-8")
+    if not is_json5:
+        try:
+            return json.loads(text)
+        except ValueError:  # MicroPython's does not say where; ours does
+            pass
+    from .json5 import loads
+
+    found = loads(text)
+    if not is_json5:
+        raise ValueError("this is JSON5: name the file .json5")
+    return found
 
 
 def _exists(path):
@@ -120,24 +151,28 @@ def _exists(path):
         return False
 
 
-def _flatten(name, prefix, found, flat):
+def _flatten(path, prefix, found, flat):
     for key, value in found.items():
-        if not prefix and key in FOREIGN:
-            continue
         dotted = prefix + key
-        inside = [k for k in DEFAULTS if k.startswith(dotted + ".")]
-        if dotted in DEFAULTS:
-            flat[dotted] = value
-        elif inside and isinstance(value, dict):
-            _flatten(name, dotted + ".", value, flat)
-        elif inside:
-            raise ConfigError("%s: %s: %s: an object of %s" % (name, dotted, json.dumps(value), ", ".join(inside)))
-        elif prefix != "services.":  # Ioto's other services may stand there
-            near = [k for k in DEFAULTS if k.startswith(prefix) and "." not in k[len(prefix) :]]
-            raise ConfigError("%s: %s: unknown key; here are %s" % (name, dotted, ", ".join(sorted(near))))
+        same = SAME.get(dotted, dotted)
+        if same in DEFAULTS and "." not in key and not (dotted == "api" and isinstance(value, dict)):
+            if same == "services.update" and flat.get(same) is False:
+                continue  # that and update.enable: either switches it off
+            if same in flat and same != "services.update":
+                raise ConfigError("%s: %s: there by two names, keep one of them" % (path, same))
+            flat[same] = value
+        elif dotted not in FOREIGN.split():
+            known = list(DEFAULTS) + list(SAME)
+            inside = [k for k in known if k.startswith(dotted + ".")]
+            if not inside:
+                near = set(k[len(prefix) :].split(".")[0] for k in known if k.startswith(prefix))
+                raise ConfigError("%s: %s: unknown key; here are %s" % (path, dotted, ", ".join(sorted(near))))
+            if not isinstance(value, dict):
+                raise ConfigError("%s: %s: %s: an object of %s" % (path, dotted, _shown(value), ", ".join(inside)))
+            _flatten(path, dotted + ".", value, flat)
 
 
-def _convert(value, kind):
+def _convert(value, kind, folder):
     if kind == "window":
         return cron.parse(value)
     if kind == "duration":
@@ -149,10 +184,10 @@ def _convert(value, kind):
         return seconds
     if kind == "zone":
         return timezone.parse(value)
-    if kind == "number":
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(kind, tuple):
+        if isinstance(value, int) and not isinstance(value, bool) and kind[0] <= value <= kind[1]:
             return value
-        raise ValueError("a whole number, 0 or more")
+        raise ValueError("a whole number from %d to %d" % kind)
     if kind == "bool":
         if isinstance(value, bool):
             return value
@@ -164,11 +199,24 @@ def _convert(value, kind):
         raise ValueError("a text or a list of texts")
     if not isinstance(value, str):
         raise ValueError("a text in quotes")
+    return _text(value, kind, folder)
+
+
+def _text(value, kind, folder):
     if kind == "version":
         semver.parse(value)
     elif kind == "url":
-        if value and not value.startswith(("http://", "https://")):
+        # Not a tuple: startswith() of MicroPython 1.24 takes none.
+        if value and not (value.startswith("http://") or value.startswith("https://")):
             raise ValueError("begins with https:// or http://")
+    elif kind == "file":
+        if value[:1] == "@":  # Ioto's sign for one of its own directories
+            value = value[1:]
+        if value and not _exists(folder + value):
+            raise ValueError("there is no such file")
+    elif kind == "name":
+        if not value:
+            raise ValueError("a text that is not empty")
     elif kind != "text" and value not in kind.split():
         raise ValueError("one of " + ", ".join(kind.split()))
     return value

@@ -1,78 +1,134 @@
-"""The page has every key with its default, its examples load, and its errors are the real ones."""
+"""The page has every key with its default and kind, its examples load, and its errors are the real ones, all of them."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from ioto import config
+from ioto import config, cron
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "configuration.md").read_text()
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
 
 
 def blocks(kind):
     return re.findall(r"```%s\n(.*?)```" % kind, PAGE, re.S)
 
 
-def test_every_key_is_there_with_its_default():
-    rows = re.findall(r"^\| `([\w.]+)` \| `(.+?)` \| .+ \| (.+) \|$", PAGE, re.M)
-    assert {key: json.loads(default) for key, default, _ in rows} == {k: d for k, (d, _) in config.DEFAULTS.items()}
-    assert all(meaning.strip() for _, _, meaning in rows)
+def section(title):
+    return re.split(r"^## ", PAGE.split("\n## %s\n" % title)[1], flags=re.M)[0]
 
 
-@pytest.mark.parametrize("kind", ["json", "json5"])
-def test_the_examples_load(tmp_path, kind):
-    (tmp_path / ("ioto." + kind)).write_text(blocks(kind)[0])
+def nested(key, value):
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def error(folder, read=config.load):
+    with pytest.raises(config.ConfigError) as e:
+        read(str(folder) + "/")
+    return str(e.value).replace(str(folder) + "/", "")
+
+
+def test_every_key_is_there_with_its_default_and_kind():
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.+?)` \| (.+) \| (.+) \|$", PAGE.split("## device.json")[0], re.M)
+    assert {key: json.loads(default) for key, default, _, _ in rows} == {k: d for k, (d, _) in config.DEFAULTS.items()}
+    for key, _, told, meaning in rows:
+        kind = config.DEFAULTS[key][1]
+        if isinstance(kind, tuple):
+            kind = "%d to %d" % kind
+        elif " " in kind:
+            kind = " or ".join("`%s`" % k for k in kind.split())
+        assert told == {"texts": "text or list of texts"}.get(kind, kind), key
+        assert meaning.strip(), key
+
+
+def test_the_table_in_the_code_and_the_page_say_the_same():
+    """DEFAULTS is the reference: each line of it has its meaning as a comment, and the page has that comment."""
+    source = (ROOT / "lib" / "ioto" / "config.py").read_text()
+    meant = dict(re.findall(r'^    "([\w.]+)": \(.+\),  # (.+)$', source, re.M))
+    assert set(meant) == set(config.DEFAULTS)
+    for key, meaning in meant.items():
+        assert re.search(r"^\| `%s` \| .+ \| %s \|$" % (re.escape(key), re.escape(meaning)), PAGE, re.M), (key, meaning)
+
+
+@pytest.mark.parametrize("kind, at", [("json", 0), ("json5", 0)])
+def test_the_examples_load(tmp_path, kind, at):
+    (tmp_path / "ca.pem").touch()
+    (tmp_path / ("ioto." + kind)).write_text(blocks(kind)[at])
     assert config.load(str(tmp_path) + "/")["product"] == "PRODUCT-ID"
 
 
+def test_the_example_of_a_device_loads(tmp_path):
+    (tmp_path / "device.json").write_text(blocks("json")[1])
+    assert config.load_device(str(tmp_path) + "/")["id"] == "auto"
+    assert len(blocks("json")) == 2 and len(blocks("json5")) == 1
+
+
 @pytest.mark.parametrize("line", blocks("text")[0].strip().split("\n"))
-def test_the_errors_are_the_real_ones(tmp_path, line):
-    key, value = re.match(r"ioto\.json: ([\w.]+): (\".*?\"): ", line).groups()
-    *path, last = key.split(".")
-    nested = {last: json.loads(value)}
-    for part in reversed(path):
-        nested = {part: nested}
-    (tmp_path / "ioto.json").write_text(json.dumps(nested))
-    with pytest.raises(config.ConfigError) as e:
-        config.load(str(tmp_path) + "/")
-    assert str(e.value) == str(tmp_path) + "/" + line
+def test_errors_of_values(tmp_path, line):
+    key, value = re.match(r"ioto\.json: ([\w.]+): (?:(\".*?\"|\d+): )?", line).groups()
+    (tmp_path / "ioto.json").write_text(json.dumps(nested(key, json.loads(value or "7"))))
+    assert error(tmp_path) == line
 
 
-def test_ids_have_no_look_alikes():
-    made = {config.make_id(bytes([b] * 10)) for b in range(256)}
-    assert all(len(i) == 10 and not set(i) & set("IO01") for i in made)
+ROWS = re.findall(r"^\| `(.+?)` \| `(ioto\.json: .+)` \|$", section("Errors"), re.M)
 
 
-def test_unknown_keys_say_which_there_are(tmp_path):
-    for text, says in (
-        ('{"update": {"shedule": "anytime"}}', "update.shedule: unknown key; here are update.apply"),
-        ('{"updates": 1}', "updates: unknown key; here are api, builder"),
-        ('{"update": 1}', "update: 1: an object of update.schedule"),
-        ("[1]", "not an object"),
-        ("{", "ioto.json: "),
-    ):
-        (tmp_path / "ioto.json").write_text(text)
-        with pytest.raises(config.ConfigError) as e:
-            config.load(str(tmp_path) + "/")
-        assert says in str(e.value), text
+@pytest.mark.parametrize("content, says", ROWS)
+def test_errors_of_whole_files(tmp_path, content, says):
+    (tmp_path / "ioto.json").write_text(content)
+    assert error(tmp_path) == says
 
 
-def test_both_files_or_none_is_an_error(tmp_path):
-    with pytest.raises(config.ConfigError, match="not there"):
-        config.load(str(tmp_path) + "/")
+def test_the_other_errors(tmp_path):
+    told = re.findall(r"^\| `(.+?)` \| [^`]+ \|$", section("Errors"), re.M)
+    seen = [error(tmp_path), error(tmp_path, config.load_device)]
+    (tmp_path / "device.json").write_text("{}")
+    seen.append(error(tmp_path, config.load_device))
     (tmp_path / "ioto.json").write_text("{}")
     (tmp_path / "ioto.json5").write_text("{}")
-    with pytest.raises(config.ConfigError, match="keep one"):
-        config.load(str(tmp_path) + "/")
-    for text in ("{}", '{"id": 5}', '{"id": ""}', '{"id": "%s"}' % ("x" * 65)):
-        (tmp_path / "device.json").write_text(text)
-        with pytest.raises(config.ConfigError, match="id:"):
-            config.load_device(str(tmp_path) + "/")
+    seen.append(error(tmp_path))
+    (tmp_path / "ioto.json5").unlink()
+    (tmp_path / "ioto.json").write_bytes(b"\xff")
+    seen.append(error(tmp_path))
+    (tmp_path / "ioto.json").write_text(" " * 16385)
+    seen.append(error(tmp_path))
+    assert seen == told[1:]  # without the table's head
+
+
+def test_every_error_of_the_code_is_on_the_page():
+    source = (ROOT / "lib" / "ioto" / "config.py").read_text()
+    said = re.findall(r"""(?:ConfigError|ValueError)\((?:"(.+?)"|'(.+?)') ?[%)+]""", source)
+    assert len(said) > 15
+    for text in (a or b for a, b in said):
+        for part in re.split(r"%s|%d", text):
+            assert len(part) < 4 or part in PAGE.replace("`", ""), (text, part)
+
+
+def test_ioto_s_own_names():
+    told = section("Files of Ioto's own agent")
+    assert dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", told, re.M)) == config.SAME
+    ignored = re.search(r"accepted and ignored: (.+?)\. Mind", told, re.S)[1]
+    assert re.findall(r"`(.+?)`", ignored) == config.FOREIGN.split()
+
+
+def test_the_names_of_windows():
+    told = dict(re.findall(r"^\| `(\w+)` \| `(.+)` \|$", section("Windows"), re.M))
+    assert {**told, "never": "", "unscheduled": ""} == cron.ALIASES
+    assert "| `never`, `unscheduled` | no time at all |" in PAGE
+
+
+def test_every_duration_on_the_page_is_one():
+    from ioto.duration import parse
+
+    for unit in re.findall(r"`(\w+)\(s\)`", section("Durations")):
+        assert parse("2 " + unit) == parse("2" + unit + "s") > 1
+    assert parse("never") == parse("forever")
 
 
 def test_the_example_at_the_root_has_every_key():
-    root = Path(__file__).parent.parent.parent
     flat = {}
 
     def flatten(found, prefix):
@@ -82,6 +138,6 @@ def test_the_example_at_the_root_has_every_key():
             else:
                 flat[prefix + key] = value
 
-    flatten(json.loads((root / "ioto.json").read_text()), "")
+    flatten(json.loads((ROOT / "ioto.json").read_text()), "")
     assert set(flat) == set(config.DEFAULTS)
-    assert config.load(str(root) + "/")["product"] and config.load_device(str(root) + "/")["id"] == "auto"
+    assert config.load(str(ROOT) + "/")["product"] and config.load_device(str(ROOT) + "/")["id"] == "auto"

@@ -1,0 +1,341 @@
+"""ioto.json and device.json: every key with good and bad values, every shape of file, and errors that say what to do."""
+
+import json
+import os
+
+from ioto import config, cron, timezone
+from ioto.config import DEFAULTS, ConfigError
+from ioto.duration import FOREVER
+
+NEEDED = {"builder": "https://builder.example"}
+# key -> [(what stands in the file, what the agent gets)]
+GOOD = {
+    "product": [("P1", "P1"), ("", "")],
+    "version": [("1.2.3", "1.2.3"), ("0.0.1-rc.1+b", "0.0.1-rc.1+b")],
+    "builder": [("http://b", "http://b"), ("https://b/api", "https://b/api")],
+    "api": [("https://a.example", "https://a.example"), ("", "")],
+    "token": [("t0k", "t0k")],
+    "state": [("data", "data")],
+    "timezone": [("UTC", (0,)), ("+01:00", (3600,)), ("CET-1CEST,M3.5.0,M10.5.0/3", timezone.parse("CET-1CEST,M3.5.0,M10.5.0/3"))],
+    "watchdog": [("never", FOREVER), (0, 0), ("30 secs", 30)],
+    "log.level": [("error", "error"), ("debug", "debug")],
+    "network.timeout": [(1, 1), ("1 day", 86400), ("20sec", 20)],
+    "network.dns": [("", []), ("1.1.1.1", ["1.1.1.1"]), (["1.1.1.1", "", "::1"], ["1.1.1.1", "::1"]), ([], [])],
+    "ntp.server": [("", ""), ("time.example", "time.example")],
+    "ntp.period": [("6 hrs", 21600), ("never", FOREVER)],
+    "services.update": [(True, True), (False, False)],
+    "tls.ca": [("", ""), ("there", "there"), ("@there", "there")],
+    "tls.cert": [("", "")],
+    "tls.key": [("", ""), ("there", "there")],
+    "tls.verify": [(True, True), (False, False)],
+    "trial.limit": [("10 mins", 600)],
+    "trial.selftest": [(5, 5)],
+    "update.schedule": [("* 2 * * *", cron.parse("* 2 * * *")), ("never", cron.parse("never"))],
+    "update.apply": [("night", cron.parse("night"))],
+    "update.period": [("24 hrs", 86400), (0, 0), ("forever", FOREVER)],
+    "update.jitter": [("1 hour", 3600), (0, 0)],
+    "update.throttle": [(0, 0), (60000, 60000)],
+    "update.attempts": [(1, 1), (100, 100)],
+    "update.retry": [("1 min", 60)],
+    "update.transport": [("asyncio", "asyncio"), ("urequests", "urequests")],
+    "update.script": [("scripts/other", "scripts/other")],
+    "update.slot": [("/dev/x", "/dev/x")],
+    "update.slotSize": [(1, 1), (1 << 40, 1 << 40)],
+    "wifi.ssid": [("net", "net")],
+    "wifi.password": [("secret12", "secret12")],
+    "wifi.hostname": [("board", "board")],
+    "wifi.timeout": [("1 min", 60)],
+}
+# kind -> (what is refused, what the error says is allowed)
+BAD = {
+    "text": ((None, True, 1, 1.5, [], ["a"], {}), "a text in quotes"),
+    "name": (("",), "not empty"),
+    "version": (("", "1", "1.2", "v1.2.3", "1.2.3.4", "01.2.3"), "like 1.2.3 or 1.2.3-rc.1"),
+    "url": (("builder.example", "ftp://x", "HTTPS//x", " http://x"), "begins with https:// or http://"),
+    "file": (("missing.pem", "@missing.pem"), "no such file"),
+    "zone": ((None, 1, True, "", "Europe/Berlin", "CET-1CEST", "+25:00", "UTC+1"), "use UTC, +01:00"),
+    "duration": ((None, True, -1, 1.5, [], {}, "", "1 fortnight", "-1 day", "1.5 hrs"), "NN secs|mins|hrs"),
+    "limit": ((0, "0 secs", "never", "2 days", 86401), "from 1 second to 1 day"),
+    "window": ((None, True, 1, [], "", "sometimes", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8"), "use "),
+    "bool": ((None, 0, 1, "true", "yes", [], {}), "true or false"),
+    "texts": ((None, 1, True, {}, [1], ["a", None]), "a text or a list of texts"),
+}  # fmt: skip
+VALUES = (
+    None, True, False, 0, 1, -1, 3, 1.5, 100000, 1 << 41, "", "x", "1", "never", "1 hour", "UTC", "1.2.3", "http://x", "asyncio", "info", "* * * * *",
+    "there", [], ["x"], [1],
+)  # fmt: skip
+
+
+class Folder:
+    """A new folder for files, gone with its content after the `with`."""
+
+    def __init__(self, **files):
+        self.path = "/tmp/ioto-%s/" % "".join("%02x" % b for b in os.urandom(8))
+        self.files = files
+
+    def __enter__(self):
+        os.mkdir(self.path[:-1])
+        self.write("there", b"")
+        for name, content in self.files.items():
+            self.write(name.replace("_", "."), content)
+        return self
+
+    def write(self, name, content):
+        with open(self.path + name, "wb") as f:
+            f.write(content if isinstance(content, bytes) else content.encode())
+
+    def remove(self, name):
+        os.remove(self.path + name)
+
+    def __exit__(self, *_):
+        for name in os.listdir(self.path):
+            os.remove(self.path + name)
+        os.rmdir(self.path[:-1])
+
+
+def nested(flat):
+    found = {}
+    for key, value in flat.items():
+        inside = found
+        parts = key.split(".")
+        for part in parts[:-1]:
+            inside = inside.setdefault(part, {})
+        inside[parts[-1]] = value
+    return found
+
+
+def load(folder, flat):
+    """config.load() of an ioto.json with those dotted keys; the error's text if it is refused."""
+    folder.write("ioto.json", json.dumps(nested(flat)))
+    try:
+        return config.load(folder.path)
+    except ConfigError as e:
+        return str(e)
+
+
+def refused(text, *says):
+    """The error of an ioto.json (or, by name, another file) with that content has all of `says`."""
+    with Folder(ioto_json=text) as folder:
+        error = error_of(config.load, folder)
+        for part in (folder.path + "ioto.json: ",) + says:
+            assert part in error, (text, part, error)
+
+
+def error_of(read, folder):
+    try:
+        return "accepted: %r" % read(folder.path)
+    except ConfigError as e:
+        return str(e)
+
+
+def kinds(kind):
+    """The names in BAD that hold for a kind of DEFAULTS."""
+    if kind in ("name", "version", "url", "file"):
+        return ("text", kind)
+    return ("duration", kind) if kind == "limit" else (kind,)
+
+
+def test_every_key_takes_what_it_should():
+    assert set(GOOD) == set(DEFAULTS)
+    with Folder() as folder:
+        for key, cases in GOOD.items():
+            for value, expected in cases:
+                flat = dict(NEEDED)
+                flat[key] = value
+                found = load(folder, flat)
+                assert isinstance(found, dict), found
+                assert found[key] == expected and isinstance(found[key], bool) == isinstance(expected, bool), (key, value, found[key])
+                assert set(found) == set(DEFAULTS)
+
+
+def test_defaults_are_values_of_their_own_kind():
+    with Folder() as folder:
+        plain = load(folder, NEEDED)
+        for key, (default, _) in DEFAULTS.items():
+            flat = dict(NEEDED)
+            if key != "builder":
+                flat[key] = default
+            assert load(folder, flat) == plain, key
+
+
+def test_every_key_refuses_what_it_should_and_says_so():
+    with Folder() as folder:
+        for key, (_, kind) in DEFAULTS.items():
+            if isinstance(kind, tuple):
+                cases = [((None, True, "1", 1.5, [], {}, kind[0] - 1, kind[1] + 1), "a whole number from %d to %d" % kind)]
+            else:
+                cases = [BAD[k] for k in kinds(kind) if k in BAD] or [BAD["text"], (("", "loud"), "one of " + ", ".join(kind.split()))]
+            for values, allowed in cases:
+                for value in values:
+                    if (key, value) == ("api", {}):  # Ioto's, with nothing in it
+                        continue
+                    flat = dict(NEEDED)
+                    flat[key] = value
+                    error = load(folder, flat)
+                    secret = key in ("token", "wifi.password")
+                    start = "%sioto.json: %s: %s" % (folder.path, key, "" if secret else json.dumps(value) + ": ")
+                    assert isinstance(error, str) and error.startswith(start) and allowed in error, (key, value, error)
+
+
+def test_a_bad_cron_field_is_named():
+    for value, says in (("61 * * * *", "minute '61'"), ("* 24 * * *", "hour '24'"), ("* * 32 * *", "day of month '32'"), ("* * * 0 *", "month '0'"), ("* * * * x", "day of week 'x'")):
+        refused(json.dumps({"update": {"apply": value}}), "update.apply: " + json.dumps(value), says, "use *, n, n-m")
+
+
+def digest_of_every_key_with_every_value():
+    """Accepted or refused, and with which words, is the same on both interpreters."""
+    import hashlib
+
+    sha = hashlib.sha256()
+    with Folder() as folder:
+        for key in sorted(DEFAULTS):
+            for value in VALUES:
+                flat = dict(NEEDED)
+                flat[key] = value
+                found = load(folder, flat)
+                text = found[len(folder.path) :] if isinstance(found, str) else repr(found[key])
+                sha.update(("%s %r %s\n" % (key, value, text)).encode())
+    return "".join("%02x" % b for b in sha.digest())
+
+
+def test_unknown_keys_name_their_neighbours():
+    refused('{"prodcut": "x"}', "prodcut: unknown key", "api", "product", "update", "wifi")
+    refused('{"update": {"shedule": "day"}}', "update.shedule: unknown key; here are apply, attempts", "schedule")
+    refused('{"services": {"updates": true}}', "services.updates: unknown key; here are update")
+    refused('{"update": {"apply": {"x": 1}}}', "update.apply: ", "no window")
+    refused('{"update.apply": "day"}', "update.apply: unknown key")
+    for section in sorted(set(k.split(".")[0] for k in DEFAULTS if "." in k)):
+        refused(json.dumps({section: {"x": 1}}), section + ".x: unknown key; here are ")
+        for value in (1, "x", None, [], True):
+            refused(json.dumps({section: value}), "%s: %s: an object of %s." % (section, json.dumps(value), section))
+
+
+def test_keys_that_need_others():
+    refused("{}", "builder: needed to register, or api and token")
+    refused('{"api": "https://a"}', "builder: needed")
+    refused('{"builder": "http://b", "tls": {"cert": "there"}}', "tls.key: needed with tls.cert")
+    with Folder() as folder:
+        for flat in ({"services.update": False}, {"api": "http://a", "token": "t"}, {"builder": "http://b", "tls.cert": "there", "tls.key": "there"}):
+            assert isinstance(load(folder, flat), dict), flat
+
+
+def test_secrets_are_not_told():
+    refused('{"wifi": {"password": 87654321}}', "wifi.password: a text in quotes")
+    for text in ('{"wifi": {"password": 87654321}}', '{"token": [87654321]}'):
+        with Folder(ioto_json=text) as folder:
+            assert "87654321" not in error_of(config.load, folder)
+
+
+def test_long_values_are_cut():
+    with Folder() as folder:
+        assert len(load(folder, {"update.apply": "x" * 9000})) < 300
+
+
+IOTO = """
+{
+    version: '1.4.0', profile: 'dev', app: 'blinker',   // as Ioto's own agent has it
+    api: { builder: 'https://builder.example/api', serialize: 'http://localhost:4100/serialize' },
+    conditional: { profile: { dev: { log: { path: 'stdout' } }, prod: { optimize: 'release' } } },
+    database: { path: '@db/device.db', maxJournalSize: '50k' },
+    directories: { log: '.', state: 'state' },
+    limits: { reprovision: 5, stack: 0x8000 },
+    log: { path: 'stdout', format: '%S: %M', types: 'error,info', sources: 'all,!mbedtls', show: '' },
+    mqtt: { authority: '@there', schedule: 'anytime' },
+    services: { ai: false, database: true, keys: false, logs: false, mqtt: true, provision: true, register: true,
+        serialize: 'auto', shadow: false, sync: true, update: true, url: true, web: false },
+    scripts: { update: 'scripts/mine' },
+    tls: { authority: '@there', certificate: '@there', key: '@there' },
+    update: { enable: true, schedule: '* * * * *', period: '24 hr', jitter: 0, throttle: 0, apply: '* 2 * * *', },
+}
+"""
+
+
+def test_a_file_of_ioto_itself():
+    with Folder(ioto_json5=IOTO) as folder:
+        found = config.load(folder.path)
+        assert found["builder"] == "https://builder.example/api" and found["api"] == "" and found["version"] == "1.4.0"
+        assert found["update.script"] == "scripts/mine" and found["update.period"] == 86400
+        assert found["tls.ca"] == found["tls.cert"] == found["tls.key"] == "there"
+        assert found["services.update"] is True
+        for off in (IOTO.replace("enable: true", "enable: false"), IOTO.replace("update: true", "update: false")):
+            folder.write("ioto.json5", off)
+            assert config.load(folder.path)["services.update"] is False
+
+
+def test_two_names_for_one_thing():
+    refused('{"builder": "http://a", "api": {"builder": "http://b"}}', "builder: there by two names, keep one of them")
+    refused('{"tls": {"ca": "there", "authority": "there"}}', "tls.ca: there by two names, keep one of them")
+
+
+def test_what_is_ignored_is_no_key_of_ours():
+    foreign = config.FOREIGN.split()
+    assert len(foreign) == len(set(foreign)) and not set(foreign) & (set(DEFAULTS) | set(config.SAME))
+    assert not set(config.SAME) & set(DEFAULTS) and set(config.SAME.values()) <= set(DEFAULTS)
+    sections = set(k.split(".")[0] for k in DEFAULTS)
+    assert not sections & set(foreign)
+
+
+def test_both_forms_say_the_same():
+    with Folder(ioto_json='{"builder": "http://b", "update": {"period": "2 days"}}') as folder:
+        as_json = config.load(folder.path)
+        folder.remove("ioto.json")
+        folder.write("ioto.json5", "\ufeff{builder: 'http://b', update: {period: '2 days',},} // c")
+        assert config.load(folder.path) == as_json and as_json["update.period"] == 172800
+
+
+def test_files_that_can_not_be_read():
+    refused("[1]", "not an object in braces")
+    refused('"x"', "not an object in braces")
+    refused("null", "not an object in braces")
+    refused("", "line 1 column 1: a value is wanted")
+    refused('{\n  "product": "x",\n  "api": y\n}', "line 3 column 10: a value is wanted")
+    refused('{"product": "x', "line 1 column 15: text without end")
+    refused("{'product': 'x'}", "this is JSON5: name the file .json5")
+    refused('{"product": "x"} // c', "this is JSON5: name the file .json5")
+    refused(b'{"product": "\xff\xfe"}', "not UTF-8")
+    refused("{" + " " * 16384 + "}", "more than 16384 bytes")
+
+
+def test_what_is_tolerated():
+    with Folder(ioto_json=b'\xef\xbb\xbf{"builder": "http://b", "product": "\xc3\xbc"}') as folder:
+        assert config.load(folder.path)["product"] == "\u00fc"
+        folder.write("ioto.json", '{"builder": "http://b"' + " " * 10000 + "}\r\n")
+        assert config.load(folder.path)["builder"] == "http://b"
+
+
+def test_one_file_of_each_and_not_two():
+    with Folder() as folder:
+        for read, stem, least in ((config.load, "ioto", '{"builder": "https://..."'), (config.load_device, "device", '{"id": "auto"}')):
+            error = error_of(read, folder)
+            assert error.startswith(folder.path + stem + ".json: not there") and least in error, error
+            folder.write(stem + ".json", "{}")
+            folder.write(stem + ".json5", "{}")
+            assert "%s.json5: keep one of them" % stem in error_of(read, folder)
+
+
+def test_device_properties_stay_as_they_are():
+    said = {"id": "auto", "pro": True, "floor": 3, "ratio": 0.5, "tags": ["a", {"b": None}], "name": "\u00fc", "version": "x"}
+    with Folder(device_json=json.dumps(said)) as folder:
+        assert config.load_device(folder.path) == said
+        folder.remove("device.json")
+        folder.write("device.json5", "{id: 'A1', floor: +3, /* c */ tags: ['a',],}")
+        assert config.load_device(folder.path) == {"id": "A1", "floor": 3, "tags": ["a"]}
+
+
+def test_device_ids():
+    for text, fine in (('{"id": "x"}', True), ('{"id": "%s"}' % ("x" * 64), True), ('{"id": "%s"}' % ("x" * 65), False), ('{"id": ""}', False), ('{"id": 5}', False),
+                       ('{"id": null}', False), ('{"id": ["x"]}', False), ("{}", False)):  # fmt: skip
+        with Folder(device_json=text) as folder:
+            error = error_of(config.load_device, folder)
+            assert error.startswith("accepted") == fine, (text, error)
+            assert fine or error.startswith(folder.path + "device.json: id: ") and '"auto" or up to 64 characters' in error
+
+
+def test_made_ids_are_ten_of_32_without_look_alikes():
+    seen = set()
+    for b in range(256):
+        made = config.make_id(bytes([b] * 9 + [255 - b]))
+        assert len(made) == 10
+        seen.update(made)
+    assert len(seen) == 32 and not seen & set("IO01") and all("A" <= c <= "Z" or "2" <= c <= "9" for c in seen)
+    assert config.make_id(bytes(range(12))) == config.make_id(bytes(range(10))) == "ABCDEFGHJK"
