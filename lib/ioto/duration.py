@@ -13,22 +13,23 @@ _UNITS = (
 )
 
 
+_BLANK = " \t"  # strip() of CPython knows more blanks than MicroPython's
+
+
 def parse(value):
-    """Whole seconds >= 0, or FOREVER. ValueError says what is allowed."""
+    """Whole seconds from 0 to FOREVER. ValueError says what is allowed."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        return min(value, FOREVER)
     if isinstance(value, str):
-        text = value.strip().lower()
+        text = value.strip(_BLANK).lower()
         if text in ("never", "forever"):
             return FOREVER
         digits = 0
         while digits < len(text) and "0" <= text[digits] <= "9":
             digits += 1
-        unit = text[digits:].strip()
+        unit = text[digits:].strip(_BLANK) or "sec"
         if 0 < digits < 13:
-            if not unit:
-                return int(text)
             for names, seconds in _UNITS:
                 if unit in names.split(","):
-                    return int(text[:digits]) * seconds
+                    return min(int(text[:digits]) * seconds, FOREVER)
     raise ValueError("no duration: use seconds, 'NN secs|mins|hrs|days|weeks|months|years' or 'never'")

@@ -31,3 +31,29 @@ def test_what_is_near_is_refused():
             assert "never" in str(e), value
         else:
             raise AssertionError("%r gives %r" % (value, found))
+
+
+def test_forever_is_the_longest():
+    for value in (FOREVER, FOREVER + 1, 1 << 200, "999999999999 years"):
+        assert parse(value) == FOREVER, value
+
+
+def digest_of_all_near_texts():
+    """Numbers, blanks and units in every combination, accepted or refused alike on both interpreters."""
+    import hashlib
+
+    sha = hashlib.sha256()
+    parts = ("", "0", "7", "007", "12345678901", "1.5", "-1", "\u0663", "\u00b2"), ("", " ", "\t", "\u00a0", "\n", "."), sorted(UNITS) + ["", "never", "m", "SECS", "Hr", "\u0131"]
+    seen = 0
+    for number in parts[0]:
+        for blank in parts[1]:
+            for unit in parts[2]:
+                for text in (number + blank + unit, blank + number + unit, number + unit + blank):
+                    try:
+                        found = parse(text)
+                    except ValueError:
+                        found = "refused"
+                    sha.update(b"%d" % found if isinstance(found, int) else b"-")
+                    seen += 1
+    assert seen > 3000
+    return "".join("%02x" % b for b in sha.digest())
