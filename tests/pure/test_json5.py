@@ -50,6 +50,54 @@ def test_against_json5():
     assert seen > 4500
 
 
+DOCUMENT = """{
+    // a comment
+    version: '1.0.0', "log": {path: "stdout", 'format': '%S: %M',},
+    list: [1, -2, +3, .5, 6., 0x1F, 1e2, true, false, null], /* and
+    another */ update: {enable: true, period: '24 hr', apply: '* 2 * * *', jitter: 0,},
+    text: 'a\\
+b\\'c"d\\u0041', deep: [[[{a: []}]]],
+}
+"""
+
+
+def damaged(n):
+    """A document as Ioto writes them with one to three small accidents, `n` times; seeded."""
+    import random
+
+    random.seed(n)
+    for _ in range(n):
+        text = DOCUMENT
+        for _ in range(random.randrange(1, 4)):
+            i = random.randrange(len(text))
+            text = text[:i] + random.choice(("", text[i] * 2, "{", "}", "[", "]", ",", ":", "'", '"', "/", "*", "\\", "0", "e", ".", "-", "\n", " ")) + text[i + 1 :]
+        yield text
+
+
+def test_against_json5_damaged_documents():
+    import json5
+
+    accepted = 0
+    for text in damaged(500):
+        found = outcome(loads, text)
+        assert found == outcome(json5.loads, text), repr(text)
+        accepted += found != "refused"
+    assert 50 < accepted < 450
+
+
+def test_long_files_of_many_scripts():
+    row = ": 'Gr\u00fc\u00dfe \u20ac \U0001f600', // \u00e9\u00e8\n"
+    text = "{\n" + "".join("  \u00fc%d%s" % (i, row) for i in range(400)) + "}"
+    found = loads(text)
+    assert len(found) == 400 and found["\u00fc399"] == "Gr\u00fc\u00dfe \u20ac \U0001f600"
+    try:
+        loads(text[:-1] + "'\u20ac' = 1")
+    except ValueError as e:
+        assert "line 402 column 5: : is wanted" in str(e), str(e)
+    else:
+        raise AssertionError("accepted")
+
+
 def test_against_json_every_document_of_json():
     import json
     import random
