@@ -74,13 +74,13 @@ def is_always(window):
 
 
 def _span(window, minute):
-    """(is it open?, first, end): minutes since 1970, local, around `minute` that are all alike."""
+    """(is it open?, first, end): minutes since 1970, local, around `minute` that are all alike; not all that are."""
     _, minutes, hours, mdays, months, wdays, either = window
     day = minute // 1440
     first = day * 1440
     y, m, d = date(day)
     if not months >> m & 1:
-        return False, first - (d - 1) * 1440, days(y + m // 12, m % 12 + 1, 1) * 1440
+        return False, first, days(y + m // 12, m % 12 + 1, 1) * 1440
     a = mdays >> d & 1
     b = wdays >> (day + 4) % 7 & 1
     if not (a | b if either else a & b):

@@ -18,7 +18,6 @@ from .cron import closes_s, is_always, next_open, opened_s
 _FIRST_S = 30
 _HOLD_MOST_S = 7 * 86400
 _POWER_S = 300  # in which a fleet comes back after a power failure
-_EVER_S = 1 << 50
 
 
 def spread(text, most):
@@ -90,8 +89,7 @@ def _in_window(now_s, start, slack, window, zone, jitter_s, device, pause, boot)
         if opens is None:
             return None
         begin = opened_s(window, opens, zone, jitter_s + _POWER_S)  # if earlier, its place is past whatever matters here
-        left = closes_s(window, opens, zone)
-        end = opens + (_EVER_S if left is None else left)
+        end = opens + closes_s(window, opens, zone)
         place = begin + spread(device + window[0], min(jitter_s, end - begin))
         if pause and place < boot < end:
             place = boot + spread(device, min(pause, end - boot))

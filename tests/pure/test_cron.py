@@ -180,8 +180,8 @@ def test_against_zoneinfo_every_minute_of_a_year():
     roll = dice(3)
     half = len(WINDOWS) // 2
     for name, zone, year, chosen in (
-        ("Europe/Berlin", BERLIN, 2027, WINDOWS[:half] + tuple(random_window(roll) for _ in range(12))),
-        ("Australia/Lord_Howe", LORD_HOWE, 2028, WINDOWS[half:] + tuple(random_window(roll) for _ in range(12))),
+        ("Europe/Berlin", BERLIN, 2027, WINDOWS[:half] + tuple(random_window(roll) for _ in range(5))),
+        ("Australia/Lord_Howe", LORD_HOWE, 2028, WINDOWS[half:] + tuple(random_window(roll) for _ in range(5))),
     ):
         place = ZoneInfo(name)
         begin, end = days(year, 1, 1) * DAY - 43200, days(year + 1, 1, 1) * DAY - 43200
@@ -215,7 +215,7 @@ def test_against_cronsim_every_minute_of_two_years():
     begin, end = days(2027, 1, 1) * DAY, days(2029, 1, 1) * DAY
     start = datetime.fromtimestamp(begin - 60, timezone.utc)
     windows = minutes = 0
-    for text in WINDOWS + tuple(random_window(roll, 9) for _ in range(60)):
+    for text in WINDOWS + tuple(random_window(roll, 9) for _ in range(40)):
         if not cronsim_agrees(text):
             continue
         ours = openings(parse(text), UTC, begin, end)
@@ -229,7 +229,7 @@ def test_against_cronsim_every_minute_of_two_years():
         assert [m for a, b in ours for m in range(a, b, 60)] == theirs, text
         windows += 1
         minutes += len(theirs)
-    assert windows > 50 and minutes > 80000, (windows, minutes)
+    assert windows > 30 and minutes > 100000, (windows, minutes)
 
 
 def digest_of_a_year_of_openings():
@@ -237,9 +237,9 @@ def digest_of_a_year_of_openings():
 
     sha = hashlib.sha256()
     roll = dice(7)
-    for text in WINDOWS[1:] + tuple(random_window(roll) for _ in range(10)):
+    for text in WINDOWS[1:] + tuple(random_window(roll) for _ in range(6)):
         for zone in (BERLIN, LORD_HOWE):
-            for at, end in openings(parse(text), zone, days(2028, 1, 1) * DAY, days(2028, 12, 31) * DAY)[:300]:
+            for at, end in openings(parse(text), zone, days(2028, 1, 1) * DAY, days(2028, 12, 31) * DAY)[:150]:
                 sha.update(b"%d %d " % (at, end))
     return "".join("%02x" % b for b in sha.digest())
 
@@ -296,6 +296,23 @@ def test_a_search_is_bounded():
     finally:
         cron._span = span
     assert most <= 13 * 400, most
+
+
+def test_days_that_no_month_has():
+    lengths = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    for months in range(1, 1 << 12):
+        if months & months - 1 and months % 37:
+            continue
+        chosen = [m for m in range(1, 13) if months >> m - 1 & 1]
+        text = ",".join("%d" % m for m in chosen)
+        for day in (28, 29, 30, 31):
+            try:
+                parse("0 0 %d %s *" % (day, text))
+                parsed = True
+            except ValueError:
+                parsed = False
+            assert parsed == any(day <= lengths[m - 1] for m in chosen), (day, text)
+            parse("0 0 %d %s 1" % (day, text))  # or on Mondays
 
 
 def test_bad_windows_name_the_field():

@@ -1,0 +1,394 @@
+"""The schedule lived through: years of resets, power cuts, jumping clocks and failing servers, and whole fleets."""
+
+import gc
+
+from ioto import schedule
+from ioto.cron import closes_s, is_always, is_open, next_open, parse
+from ioto.schedule import backoff_s, due_s, rest_s, spread
+from ioto.timezone import days
+from ioto.timezone import parse as zone_of
+
+if hasattr(gc, "threshold"):
+    gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
+
+BERLIN = zone_of("CET-1CEST,M3.5.0,M10.5.0/3")
+LORD_HOWE = zone_of("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0")
+UTC = zone_of("UTC")
+MINUTE, HOUR, DAY = 60, 3600, 86400
+NOON = days(2027, 6, 1) * DAY + 12 * HOUR
+POWER_S, SLACK_S, HOLD_MOST_S = 300, 60, 7 * DAY
+IDS = ["DEV%05d" % i for i in range(10000)]
+LIVES = (  # window, zone, period, jitter
+    ("anytime", UTC, DAY, HOUR), ("anytime", UTC, 10 * MINUTE, HOUR), ("anytime", UTC, 5, 0), ("0 2 * * *", BERLIN, DAY, HOUR),
+    ("night", BERLIN, DAY, HOUR), ("*/15 1-3 * * *", LORD_HOWE, HOUR, HOUR), ("weekdays", UTC, 6 * HOUR, DAY), ("30 2 * * 0", BERLIN, DAY, 0),
+    ("0-9 * * * *", UTC, 20 * MINUTE, 5 * MINUTE), ("* 2 * 3,10 0", BERLIN, HOUR, HOUR), ("0 0 1 * *", LORD_HOWE, 30 * DAY, 1 << 40),
+)  # fmt: skip
+
+
+def dice(seed):
+    """The same whole numbers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    state = [seed]
+
+    def roll(n):
+        state[0] = (state[0] * 1103515245 + 12345) & 0x7FFFFFFF
+        return (state[0] >> 8) % n
+
+    return roll
+
+
+class Device:
+    """A device as the agent keeps it: what is in RAM, what is in the record, and the truth that it does not know."""
+
+    def __init__(self, id, window, zone, period_s, jitter_s, t):
+        self.id, self.window, self.zone, self.period_s, self.jitter_s = id, parse(window), zone, period_s, jitter_s
+        self.tried_s, self.failures, self.hold_s = None, 0, 0  # the record
+        self.t = t  # true Unix time
+        self.error = 0  # of its clock; None if that was never set
+        self.last = None  # truth about the last check-in: (when it counts from, error of the clock, how long to rest)
+        self.boot(True)
+
+    def boot(self, cold):
+        self.cold, self.boot_t, self.tried_up_s = cold, self.t, None
+        if cold:
+            self.error = None  # power was gone, and with it the clock
+
+    def clock(self, after=0):
+        return None if self.error is None else self.t + after + self.error
+
+    def due_s(self, after=0):
+        return due_s(
+            self.clock(after), self.t + after - self.boot_t, self.tried_up_s, self.window, self.zone, self.period_s, self.jitter_s,
+            self.tried_s, self.failures, self.hold_s, self.id, self.cold,
+        )  # fmt: skip
+
+    def rest_s(self):
+        return rest_s(self.period_s, self.jitter_s if is_always(self.window) else 0, self.failures, self.hold_s, self.id)
+
+    def check(self, took_s, ok, hold_s=0):
+        """A check-in that began now: the record as the agent writes it."""
+        counts = self.t if ok else self.t + took_s
+        self.failures = 0 if ok else self.failures + 1
+        self.hold_s = hold_s
+        self.t += took_s
+        self.tried_up_s = counts - self.boot_t
+        self.tried_s = 0 if self.error is None else counts + self.error
+        self.last = (counts, self.error, self.rest_s())
+
+    def replay(self):
+        names = ("t", "error", "boot_t", "cold", "tried_up_s", "tried_s", "failures", "hold_s", "period_s", "jitter_s", "id", "last")
+        return self.window[0], self.zone, [(name, getattr(self, name)) for name in names]
+
+
+# ---- what always holds
+
+
+def never_outside_the_window(device):
+    """A check-in begins inside."""
+    assert is_always(device.window) or is_open(device.window, device.clock(), device.zone), device.replay()
+
+
+def never_too_soon(device):
+    """Not before the period, the back-off or the hold has passed, as long as anything could tell: uptime, or the clock."""
+    if device.last is None:
+        return
+    counts, error, rest = device.last
+    slack = 0 if device.failures or device.hold_s or is_always(device.window) else min(SLACK_S, device.period_s >> 8)
+    if device.tried_up_s is not None or (error is not None and error == device.error):
+        assert device.t - counts >= rest - slack, device.replay()
+
+
+def bounded_wait(device, due):
+    """Whatever the clock does: not longer than one rest, and then to the device's place in the first opening that comes."""
+    window, zone = device.window, device.zone
+    rest = max(device.rest_s(), POWER_S)
+    if is_always(window):
+        assert due is not None and due <= rest, (due, device.replay())
+    elif device.clock() is None:
+        assert due is None, (due, device.replay())
+    else:
+        latest = device.clock() + rest
+        begin = next_open(window, latest + closes_s(window, latest, zone), zone)
+        assert due is not None and device.clock() + due <= begin + min(device.jitter_s, closes_s(window, begin, zone)), (due, device.replay())
+
+
+def keeps_its_word(device, due, roll):
+    """Asked again on the way, it names the same moment; and once that has come it stays due while the window is open."""
+    if due is None:
+        return
+    for after in (0, 1, due // 2, due - 1, roll(due + 1)):
+        if 0 <= after <= due:
+            assert device.due_s(after) == due - after, (due, after, device.replay())
+    for late in (1, 7):
+        if is_always(device.window) or is_open(device.window, device.clock(due + late), device.zone):
+            assert device.due_s(due + late) == 0, (due, late, device.replay())
+
+
+# ---- lives
+
+
+def disturb(device, roll):
+    """One thing that happens to a device: a reset, a power cut, a clock that is set right or jumps."""
+    what = roll(6)
+    if what == 0:
+        device.boot(False)
+    elif what == 1:
+        device.t += roll(3 * DAY)
+        device.boot(True)
+    elif what < 5:
+        device.error = 0
+    elif device.error is not None:
+        device.error += (roll(2) * 2 - 1) * (1, MINUTE, HOUR, DAY, 400 * DAY, 8000 * DAY)[roll(6)]
+
+
+def live(seed, settings, events):
+    """A life of so many events; yields (true time, uptime) of each check-in that began."""
+    roll = dice(seed)
+    device = Device("ID%d" % seed, *settings, t=NOON + roll(400 * DAY))
+    for _ in range(events):
+        due = device.due_s()
+        bounded_wait(device, due)
+        keeps_its_word(device, due, roll)
+        until = roll((MINUTE, HOUR, DAY, 40 * DAY)[roll(4)])
+        if due is None or due > until:
+            device.t += until
+            disturb(device, roll)
+            continue
+        device.t += due + roll(3)
+        if device.due_s():
+            continue  # late, and the window has closed
+        never_outside_the_window(device)
+        never_too_soon(device)
+        yield device.t, device.t - device.boot_t
+        if roll(8):  # else the window closed on it, which counts as nothing
+            device.check(roll(90), roll(3) > 0, roll(4) // 3 * roll(2 * DAY))
+        else:
+            device.t += 1
+
+
+def test_lives():
+    checks = 0
+    for n, settings in enumerate(LIVES):
+        for seed in range(3):
+            checks += len(list(live(100 * n + seed, settings, 150)))
+    for seed in (200400, 300402, 500410):  # a place that had to be told from an opening long ago
+        checks += len(list(live(seed, LIVES[4], 300)))
+    assert checks > 1000, checks
+
+
+def digest_of_lives():
+    import hashlib
+
+    sha = hashlib.sha256()
+    for n, settings in enumerate(LIVES):
+        for at in live(7000 + n, settings, 100):
+            sha.update(b"%d %d " % at)
+    return "".join("%02x" % b for b in sha.digest())
+
+
+def days_with_a_check(window, zone, period_s, jitter_s, begin, count, late):
+    """A healthy device through `count` days: how many check-ins."""
+    device = Device("STEADY", window, zone, period_s, jitter_s, begin)
+    device.error, found, roll = 0, 0, dice(4)
+    while device.t < begin + count * DAY:
+        device.t += device.due_s() + roll(late + 1)
+        if device.due_s() == 0:
+            device.check(20, True)
+            found += 1
+    return found
+
+
+def test_a_place_a_little_before_its_time_will_do():
+    """By at most a minute and a 256th of the period; and never in a back-off, nor one that the cloud asked for."""
+    window = parse("0 2 * * *")
+    opens = days(2027, 6, 2) * DAY + 2 * HOUR
+    place = NOON + due(window, UTC, NOON, "ID", jitter=HOUR)
+    assert opens < place < opens + 50
+    for period in (HOUR, 4 * HOUR, 13 * HOUR):
+        for early in range(-70, 71):  # its rest is over that long after its place
+            tried = place + early - period  # the period has passed `early` seconds after the place
+            for failures, hold in ((0, 0), (1, period * 8 // 10), (0, period)):
+                rest = rest_s(period, 0, failures, hold, "ID")
+                tried = place + early - rest
+                slack = min(SLACK_S, period >> 8) if not (failures or hold) else 0
+                want = place if early <= slack else place + early if place + early < opens + 60 else place + DAY
+                for now in (tried, opens - 1, opens):
+                    found = due(window, UTC, now, "ID", tried, up=0, cold=False, period=period, failures=failures, hold=hold)
+                    assert now + found == want, (period, early, failures, now - opens)
+                if place + 1 < opens + 60:  # and some seconds later still
+                    found = due(window, UTC, place + 1, "ID", tried, up=0, cold=False, period=period, failures=failures, hold=hold)
+                    assert place + 1 + found == (max(want, place + 1)), (period, early, failures)
+
+
+def test_a_question_is_bounded():
+    asked = [0]
+    first = schedule.next_open
+
+    def counted(window, unix_s, zone):
+        asked[0] += 1
+        return first(window, unix_s, zone)
+
+    schedule.next_open = counted
+    try:
+        for text in ("*/2 * * * *", "0 2 * * *", "* 2 * 3,10 0"):
+            for tried in range(NOON - 3 * MINUTE, NOON):
+                for period in (1, MINUTE, DAY, 300 * DAY):
+                    asked[0] = 0
+                    assert due(parse(text), BERLIN, NOON, "ID", tried, up=0, period=period) is not None
+                    assert asked[0] <= 3, (text, tried, period, asked)
+    finally:
+        schedule.next_open = first
+
+
+def test_a_daily_window_with_a_daily_period_is_used_daily():
+    """Though each check-in begins seconds late and takes longer than what is left of the window."""
+    for window in ("0 2 * * *", "midnight", "night"):
+        for jitter in (0, HOUR):
+            found = days_with_a_check(window, UTC, DAY, jitter, NOON, 365, 2)
+            assert 364 <= found <= 366, (window, jitter, found)
+    # where a day has 23 hours, a day's period has not passed: one day is left out
+    assert 363 <= days_with_a_check("0 4 * * *", BERLIN, DAY, HOUR, NOON, 365, 2) <= 365
+
+
+def test_a_period_without_a_window_is_kept():
+    for period, jitter in ((DAY, HOUR), (HOUR, HOUR), (MINUTE, HOUR), (DAY, 0)):
+        most = 20 * DAY // period
+        found = days_with_a_check("anytime", UTC, period, jitter, NOON, 20, 0)
+        assert most * 8 // 9 - 1 <= found <= most + 1, (period, jitter, found)
+
+
+# ---- fleets
+
+
+def due(window, zone, now, id, tried=None, up=DAY, jitter=HOUR, cold=True, period=DAY, failures=0, hold=0, tried_up=None):
+    return due_s(now, up, tried_up, window, zone, period, jitter, tried, failures, hold, id, cold)
+
+
+def even(arrivals, begin, length, bins):
+    """All in [begin, begin + length), and spread evenly: chi-square within five deviations."""
+    counts = [0] * bins
+    for at in arrivals:
+        assert begin <= at < begin + length, (at, begin, length)
+        counts[(at - begin) * bins // length] += 1
+    mean = len(arrivals) / bins
+    chi2 = sum((n - mean) * (n - mean) / mean for n in counts)
+    assert chi2 < bins - 1 + 5 * (2 * (bins - 1)) ** 0.5, (chi2, counts)
+
+
+def test_a_fleet_is_spread_over_its_window():
+    opens = days(2027, 6, 2) * DAY + 2 * HOUR
+    for text, jitter, length in (("0 2 * * *", HOUR, MINUTE), ("* 2-9 * * *", HOUR, HOUR), ("0-29 2 * * *", DAY, 30 * MINUTE)):
+        window = parse(text)
+        even([NOON + due(window, UTC, NOON, id, jitter=jitter) for id in IDS], opens, length, 60)
+    window = parse("0 2 * * *")
+    assert {due(window, UTC, NOON, id, jitter=0) for id in IDS[:99]} == {opens - NOON}
+    # Another window deals the places anew: nobody is always the last.
+    places = [[due(parse(t), UTC, NOON, id) for id in IDS[:500]] for t in ("0 2 * * *", "0 3 * * *")]
+    assert sum(a + HOUR == b for a, b in zip(*places)) < 25
+
+
+def test_a_fleet_that_comes_back_after_a_power_failure_is_spread():
+    tried = NOON - DAY - HOUR
+    even([due(parse("anytime"), UTC, NOON, id, tried, up=0) for id in IDS], 0, POWER_S, 60)
+    even([due(parse("anytime"), UTC, None, id, tried, up=0) for id in IDS[:4000]], 0, POWER_S, 60)
+    for window, now, length in (("day", NOON, POWER_S), ("day", NOON + 6 * HOUR - 40, 40), ("0-10 12 * * *", NOON + 5 * MINUTE, POWER_S)):
+        some = [id for id in IDS[:5000] if due(parse(window), UTC, now, id, tried, up=DAY, jitter=4 * MINUTE) == 0]
+        assert len(some) == 5000  # all are past their place
+        even([due(parse(window), UTC, now, id, tried, up=0, jitter=4 * MINUTE) for id in some], 0, min(length, 4 * MINUTE), 20)
+
+
+def test_after_a_failure_of_the_power_nobody_waits_who_need_not():
+    for window in (parse("anytime"), parse("day")):
+        for id in IDS[:200]:
+            assert due(window, UTC, NOON, id, None, up=0) == 0, "never checked in"
+            assert due(window, UTC, NOON, id, NOON - 2 * DAY, up=0, cold=False) == 0, "not a power failure"
+            assert due(window, UTC, NOON, id, NOON - 2 * DAY, up=0, jitter=0) == 0, "no jitter wanted"
+            assert due(window, UTC, NOON, id, NOON - DAY - DAY * 9, up=0) == 0, "long overdue"
+            waits = [due(window, UTC, NOON, id, NOON - DAY * (1 + n), up=0) for n in range(10)]
+            assert waits == sorted(waits, reverse=True), (id, waits)
+
+
+def test_who_boots_before_its_place_keeps_it():
+    window = parse("0 2 * * *")
+    opens = days(2027, 6, 2) * DAY + 2 * HOUR
+    for id in IDS[:50]:
+        place = NOON + due(window, UTC, NOON, id, NOON - 2 * DAY)
+        for now in (opens, place - 1, place):
+            if opens <= now <= place:
+                assert due(window, UTC, now, id, NOON - 2 * DAY, up=0) == place - now
+        assert due(window, UTC, place + 1, id, NOON - 2 * DAY, up=0, cold=False) == (0 if place + 1 < opens + MINUTE else DAY - 1)
+
+
+# ---- single rules
+
+
+def test_backoff_grows_to_its_cap_and_differs():
+    for id in IDS[:300]:
+        waits = [backoff_s(n, id) for n in range(1, 40)]
+        assert waits == sorted(waits) and waits[6:] == [waits[6]] * 33, id
+        assert all(30 << min(n, 6) <= w < 60 << min(n, 6) for n, w in enumerate(waits)), id
+    for n in range(1, 8):
+        even([backoff_s(n, id) for id in IDS[:2000]], 30 << n - 1, 30 << n - 1, 15)
+
+
+def test_failures_rest_no_longer_than_a_period():
+    for period in (0, 5, 30, 100, HOUR, DAY):
+        rests = [rest_s(period, 0, n, 0, "ID") for n in range(1, 12)]
+        assert rests == [min(backoff_s(n, "ID"), max(30, period)) for n in range(1, 12)]
+
+
+def test_the_cloud_is_obeyed():
+    for hold in (1, 10, 100, HOUR, DAY, HOLD_MOST_S):
+        for failures in (0, 1, 3):
+            for id in IDS[:50]:
+                rest = rest_s(MINUTE, 0, failures, hold, id)
+                own = rest_s(MINUTE, 0, failures, 0, id)
+                assert max(hold, own) <= rest <= max(hold * 5 // 4, own), (hold, failures, id, rest)
+                # and over a reset
+                for gone in (0, 1, rest - 1, rest, rest + 1):
+                    left = due(parse("anytime"), UTC, NOON, id, NOON - gone, up=0, jitter=0, period=MINUTE, failures=failures, hold=hold)
+                    assert left == max(0, rest - gone), (hold, failures, id, gone, left)
+    assert rest_s(MINUTE, 0, 1, 1 << 60, "ID") <= HOLD_MOST_S * 5 // 4  # not for ever
+    even([rest_s(MINUTE, 0, 1, 4000, id) for id in IDS[:3000]], 4000, 1000, 20)
+    assert rest_s(MINUTE, 0, 0, None, "ID") == rest_s(MINUTE, 0, 0, -5, "ID") == MINUTE
+
+
+def test_without_a_clock():
+    anytime, day = parse("anytime"), parse("day")
+    assert due(anytime, UTC, None, "ID") == 0 and due(day, UTC, None, "ID") is None
+    # the period runs on the uptime
+    assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY - 1, jitter=0) == 1
+    assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY, jitter=0) == 0
+    # after a reset nobody can tell how long ago the last one was: it is taken as passed, but for a pause
+    assert due(anytime, UTC, None, "ID", NOON, up=0, cold=False) == 0
+    assert due(anytime, UTC, None, "ID", NOON, up=0, failures=9, cold=False) == 0
+    assert due(anytime, UTC, None, "ID", NOON, up=0) < POWER_S
+    assert due(anytime, UTC, None, "ID", 0, up=0, period=0) < POWER_S
+    assert due(anytime, UTC, None, "ID", 0, up=0, failures=9) == POWER_S and due(anytime, UTC, None, "ID", 0, up=POWER_S, failures=9) == 0
+    # once it is set the window counts
+    assert due(day, UTC, NOON, "ID", 0, cold=False) == 0
+
+
+def test_a_clock_that_jumps():
+    anytime, day = parse("anytime"), parse("day")
+    for jump in (-8000 * DAY, -DAY, -1, 1, DAY, 8000 * DAY):
+        # in one boot nothing changes
+        for up in (100, 100 + DAY // 2, 99 + DAY):
+            want = 100 + DAY - up
+            assert due(anytime, UTC, NOON + jump, "ID", NOON, tried_up=100, up=up, jitter=0) == want
+            assert want - SLACK_S <= due(day, UTC, NOON + jump, "ID", NOON, tried_up=100, up=up, jitter=0) <= want + DAY
+    for back in (1, DAY, 8000 * DAY):  # behind the last check-in: over a reset that is taken as passed
+        assert due(anytime, UTC, NOON - back, "ID", NOON, cold=False) == 0
+        assert due(anytime, UTC, NOON - back, "ID", NOON, up=0) < POWER_S
+
+
+def test_windows_that_never_open():
+    for text in ("never", "unscheduled"):
+        for now in (None, NOON):
+            assert due(parse(text), UTC, now, "ID") is None
+
+
+def test_spread_is_fair_and_steady():
+    assert [spread("a", 0), spread("a", 1), spread("a", -0)] == [0, 0, 0]
+    assert spread("DEV00000", 1 << 20) == spread("DEV00000", 1 << 20) != spread("DEV00001", 1 << 20)
+    even([spread(id, 1000) for id in IDS], 0, 1000, 50)
+    assert max(spread(id, 3) for id in IDS[:200]) == 2
