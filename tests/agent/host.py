@@ -176,6 +176,13 @@ class Host:
             time.sleep(0.02)
         return self.cloud.reports(version)
 
+    def becomes(self, wanted):
+        """Waits until wanted(record) is true."""
+        limit = time.monotonic() + LIMIT_S
+        while not wanted(self.record()):
+            assert time.monotonic() < limit, self.record()
+            time.sleep(0.02)
+
     def record(self):
         found = [decode((self.folder / ("state/record.%d" % i)).read_bytes()) for i in (0, 1)]
         return max((f for f in found if f), key=lambda f: f[0])[1]

@@ -57,7 +57,7 @@ def test_continue_goes_on_with_the_new_version(cloud, host, transport, inside):
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("CONFIRMED 1.0.1")
     assert device.reported("confirmed") == GOOD and kept(device) == [IMAGE]
-    assert device.record()["slots"]["file"]["version"] == "1.0.1"
+    device.becomes(lambda record: record["slots"]["file"]["version"] == "1.0.1")
     cloud.publish(IMAGE[:50_001], "1.0.2")  # shorter than what the file held
     device.until("CONFIRMED 1.0.2")
     assert kept(device) == [IMAGE, IMAGE[:50_001]] and device.process.poll() is None
@@ -209,8 +209,8 @@ def test_a_beginning_that_has_changed_costs_an_attempt(cloud, host):
     device.kill()
     harm_file(device.folder / "update.bin", "changed")
     device.start().until("FAILED checksum_mismatch")
-    record = device.record()
-    assert (record["phase"], record["attempt"]) == ("download", 2) and kept(device) == []
+    device.becomes(lambda record: (record["phase"], record["attempt"]) == ("download", 2))
+    assert kept(device) == []
 
 
 def harm_file(path, harm):
