@@ -3,7 +3,9 @@
 Each cut is one board of its own; a failure names the cut that replays it.
 """
 
+import functools
 import hashlib
+import tempfile
 
 import pytest
 from rig import Rig
@@ -55,6 +57,7 @@ def one_more_boot_changes_nothing(rig, label):
     run = rig.run(until_s=UNTIL_S)
     assert run.slots == [label]
     assert before == (rig.board.otadata(), rig.board.read_slot("ota_0"), rig.board.read_slot("ota_1"))
+    return run
 
 
 # ---- the sweep
@@ -70,9 +73,14 @@ def fresh(folder, crashing):
     return rig
 
 
-def operations(folder, crashing):
+@functools.cache
+def operations(crashing):
     """How many flash operations a clean run has."""
-    rig = fresh(folder, crashing)
+    with tempfile.TemporaryDirectory() as folder:
+        return _operations(fresh(folder, crashing), crashing)
+
+
+def _operations(rig, crashing):
     run = rig.run(until_s=UNTIL_S)
     assert run.slots[-1] == ("ota_0" if crashing else "ota_1"), run.console
     return len(run.trace.ops)
@@ -89,12 +97,11 @@ def cut_once(folder, crashing, op, when):
         nothing_unverified_runs(rig, cut, rig.versions)
         the_proven_slot_is_never_written(rig)
         label = updated(rig)
-        run = rig.run(until_s=UNTIL_S)
+        run = one_more_boot_changes_nothing(rig, label)
         boots += len(run.boots)
         some_valid_slot_boots(rig, run)
         nothing_unverified_runs(rig, run, rig.versions)
         the_running_image_is_the_reported_one(rig, label)
-        one_more_boot_changes_nothing(rig, label)
         assert label == ("ota_0" if crashing else "ota_1"), "rests on %s" % label
         assert boots <= 12, "%d boots" % boots
     except AssertionError as e:
@@ -110,7 +117,7 @@ SHARDS = 8
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_cut_at_every_operation(tmp_path, shard):
-    n = operations(tmp_path / "clean", False)
+    n = operations(False)
     ended = []
     for op in range(shard, n, SHARDS):
         folder = tmp_path / str(op)
@@ -124,7 +131,7 @@ def test_a_cut_at_every_operation(tmp_path, shard):
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_cut_before_during_and_after_every_operation(tmp_path, crashing, when, shard):
-    n = operations(tmp_path / "clean", crashing)
+    n = operations(crashing)
     for op in range(shard, n, SHARDS):
         folder = tmp_path / str(op)
         folder.mkdir()

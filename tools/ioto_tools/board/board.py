@@ -182,7 +182,7 @@ class Board:
                 hardware.wait(float("inf"))
             hardware.wait(_RTC_WATCHDOG_US)
             return WDT
-        cpu = Cpu(not self.clock.real, fault, self.heap_bytes)
+        cpu = Cpu(self.flash.path, not self.clock.real, fault, self.heap_bytes)
         try:
             hardware.serve((cpu.link, cpu.out), lines.put)
         except Reset as e:
