@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ioto_tools.board import layout
 from ioto_tools.cli import main
 from ioto_tools.image import esp
 
@@ -38,7 +39,9 @@ def test_new_show_run(there):
 
 
 def test_a_whole_flash_file_will_do(there):
-    Path("whole.bin").write_bytes(b"\xe9" + bytes(0xEFFF) + Path("app.bin").read_bytes() + b"\xff" * 5000)
+    table = layout.build(layout.stock())
+    whole = esp.make(8192, "bootloader").ljust(0x7000, b"\xff") + table.ljust(0x8000, b"\xff") + Path("app.bin").read_bytes()
+    Path("whole.bin").write_bytes(whole + b"\xff" * 5000)
     assert "8192 bytes of firmware" in ioto("new", "b.flash", "whole.bin", "files", "--no-agent")
 
 
@@ -55,7 +58,7 @@ def test_clear_errors(there):
     ioto("new", "b.flash", "app.bin", "files")
     assert "--force" in ioto("new", "b.flash", "app.bin", "files", status=1)
     Path("text.bin").write_text("no firmware")
-    assert "no application image" in ioto("new", "c.flash", "text.bin", "files", status=1)
+    assert "neither an application image nor" in ioto("new", "c.flash", "text.bin", "files", status=1)
     assert not Path("c.flash").exists()
     assert "multiples of 0x10000" in ioto("new", "c.flash", "app.bin", "files", "--slot-size", "0x12345", status=1)
     assert "leave" in ioto("new", "c.flash", "app.bin", "files", "--flash-size", "2M", status=1)

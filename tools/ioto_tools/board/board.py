@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..image.esp import ImageError, verify
+from ..image.esp import MAGIC, ImageError, verify
 from . import files as littlefs
 from . import layout, otadata
 from .air import Air
@@ -65,7 +65,8 @@ class Board:
         self.faults = dict(faults or {})
         self.heap_bytes = heap_bytes
         self.watchdogs = watchdogs
-        self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed)
+        self.chip = _chip(self.flash)
+        self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip)
 
     @classmethod
     def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes=0x1A0000, rows=None, **options):
@@ -95,7 +96,7 @@ class Board:
 
     def otadata(self):
         """The two records in words, as `1/VALID 2/NEW`."""
-        return " ".join(str(r) for r in Bootloader(self.flash, self.rows).records())
+        return " ".join(str(r) for r in Bootloader(self.flash, self.rows, self.chip).records())
 
     def set_otadata(self, words):
         at = self.partition("otadata").address
@@ -106,7 +107,7 @@ class Board:
         """The image in a slot, b"" if the bootloader would not start what is there."""
         p = self.partition(label)
         try:
-            return self.flash.peek(p.address, verify(self.flash.peek, p.address, p.size))
+            return self.flash.peek(p.address, verify(self.flash.peek, p.address, p.size, self.chip))
         except ImageError:
             return b""
 
@@ -163,7 +164,7 @@ class Board:
         return run
 
     def _bootloader(self):
-        loader = Bootloader(self.flash, self.rows)
+        loader = Bootloader(self.flash, self.rows, self.chip)
         try:
             return loader.start(), loader.messages
         except NoBootableApp:
@@ -192,6 +193,15 @@ class Board:
 
     def close(self):
         self.flash.close()
+
+
+def _chip(flash):
+    """The chip's number, as the bootloader that lies where its ROM looks for it has it; an ESP32 without one."""
+    for address in (0x1000, 0):
+        head = flash.peek(address, 16)
+        if head[0] == MAGIC:
+            return int.from_bytes(head[12:14], "little")
+    return 0
 
 
 class _Lines:

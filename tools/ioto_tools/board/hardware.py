@@ -33,8 +33,9 @@ class Ended(Exception):
 
 
 class Hardware:
-    def __init__(self, flash, rows, clock, air, seed=0):
+    def __init__(self, flash, rows, clock, air, seed=0, chip=0):
         self.flash, self.rows, self.clock, self.air = flash, rows, clock, air
+        self.chip = chip
         self.random = random.Random(seed)
         self.unique_id = hashlib.sha256(b"board %d" % seed).digest()[:6]
         self.rtc_memory = b""
@@ -51,7 +52,7 @@ class Hardware:
         """A program starts from partition `running`."""
         self.cause = cause
         self.watchdog_ms = self.fed_us = None
-        self.partitions = Partitions(self.flash, self.rows, running, alive=self._alive)
+        self.partitions = Partitions(self.flash, self.rows, running, self.chip, alive=self._alive)
         store = next((p for p in self.rows if p.type == DATA and p.subtype == NVS), None)
         self.nvs = Nvs(self.flash, store) if store else None
         self.air.power_on(self.clock)

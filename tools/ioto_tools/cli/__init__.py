@@ -6,6 +6,9 @@ import click
 
 # command -> the module of this package that has it under the same name
 COMMANDS = {
+    "init": "flash",
+    "image": "flash",
+    "flash": "flash",
     "board": "board",
     "demo": "demo",
     "cloud": "cloud",

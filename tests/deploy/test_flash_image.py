@@ -1,0 +1,174 @@
+"""A flash image made from stock firmware, read back with other people's readers, and booted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import littlefs
+import pytest
+from ioto_tools.board import Board, layout
+from ioto_tools.deploy.device_files import begin, device_files
+from ioto_tools.deploy.flash_image import build
+from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
+from mp_image_tool_esp32.firmware import Firmware as TheirFirmware
+from stock import CHIPS, changed_application, merged
+
+SIZES = ("4M", "8M", "16M", "32M")
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("size", SIZES)
+def test_other_readers_find_what_was_asked(tmp_path, files, chip, size):
+    firmware = parse(merged(chip))
+    assert (firmware.chip_name, firmware.micropython) == (chip, "1.25.0")
+    made = build(firmware, files, FLASH_SIZES[size])
+    whole = made.whole()
+    assert len(whole) == FLASH_SIZES[size]
+
+    path = tmp_path / "whole.bin"
+    path.write_bytes(whole[BOOTLOADER[firmware.chip] :])
+    theirs = TheirFirmware(str(path))
+    found = [(p.name, p.type, p.subtype, p.offset, p.size) for p in theirs.table]
+    assert found == [(p.label, p.type, p.subtype, p.address, p.size) for p in made.rows]
+    assert theirs.header.flash_size == FLASH_SIZES[size] and theirs.header.chip_name == chip.replace("-", "").lower()
+
+    vfs = made.partition("vfs")
+    fs = littlefs.LittleFS(block_count=vfs.size // 4096, block_size=4096, mount=False)
+    fs.context.buffer = bytearray(whole[vfs.address : vfs.address + vfs.size])
+    fs.mount()
+    read = {}
+    for folder, _, names in fs.walk("/"):
+        for name in names:
+            with fs.open(folder.rstrip("/") + "/" + name, "rb") as f:
+                read[(folder.rstrip("/") + "/" + name).lstrip("/")] = f.read()
+    assert read == files
+
+    assert whole[0xD000:0xD020].hex() == "01000000" + "ff" * 20 + "02000000" + "9a984347"  # esp32-facts: CRC of 1
+    assert whole[0x10000 : 0x10000 + len(firmware.application)] == firmware.application
+    between = whole[0x10000 + len(firmware.application) : vfs.address]
+    assert between == b"\xff" * len(between)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_esptool_believes_bootloader_and_application(tmp_path, files, chip):
+    made = build(parse(merged(chip)), files, FLASH_SIZES["8M"])
+    for part in (made.parts[0], made.parts[3]):
+        path = tmp_path / "part.bin"
+        path.write_bytes(part.raw)
+        told = subprocess.run([sys.executable, "-m", "esptool", "image-info", str(path)], capture_output=True, text=True).stdout
+        assert "(valid)" in told and "invalid" not in told, told
+        assert part is made.parts[3] or "Flash size: 8MB" in told
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("source", [False, True], ids=["mpy", "source"])
+def test_it_boots_and_the_agent_asks_for_the_cloud(tmp_path, folder, chip, source):
+    path = tmp_path / "board.flash"
+    path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).whole())
+    board = Board(path, heap_bytes=1 << 20 if source else 1 << 18)
+    run = board.run(until_s=60)
+    assert run.slots == ["ota_0"] and board.otadata() == "1/VALID -"
+    assert "boot is idle: ota_0 1.0.0, otadata valid" in run.console and "check-in: OSError" in run.console, run.console
+
+
+BAD = {
+    "empty": (b"", "no firmware for an ESP32"),
+    "text": (b"hello world\n" * 10000, "no firmware for an ESP32"),
+    "elf": (b"\x7fELF" + bytes(9000), "ELF file: use the .bin"),
+    "uf2": (b"UF2\n" + bytes(9000), "UF2 file: use the .bin"),
+    "bootloader": (lambda: merged("ESP32")[:0x6000], "use the whole firmware .bin"),
+    "no-application": (lambda: merged("ESP32")[:0x9000], "no application is there"),
+    "cut-short": (lambda: merged("ESP32")[:600000], "damaged or cut short"),
+    "application": (lambda: merged("ESP32")[0xF000:], "takes the whole .bin"),
+    "one-bit": (lambda: merged("ESP32")[:900000] + b"\0\1\2\3" + merged("ESP32")[900004:], "damaged or cut short"),
+    "bootloader-damaged": (lambda: merged("ESP32")[:9000] + bytes(4) + merged("ESP32")[9004:], "bootloader is damaged"),
+    "not-micropython": (lambda: changed_application(lambda raw: raw.replace(b"MicroPython v", b"Something els")), "not MicroPython"),
+    "old": (lambda: changed_application(lambda raw: raw.replace(b"MicroPython v1.25", b"MicroPython v1.23")), "1.24 is the least"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_no_firmware_is_told_apart(files, case):
+    raw, words = BAD[case]
+    with pytest.raises(FirmwareError, match=words):
+        build(parse(raw() if callable(raw) else raw), files, FLASH_SIZES["4M"])
+
+
+def test_every_length_of_a_cut_is_refused(files):
+    """In steps that hit every region; only the padding behind the application may be missing."""
+    raw = merged("ESP32")
+    whole = 0xF000 + len(parse(raw).application)
+    for n in range(0, whole, 7919):
+        with pytest.raises(FirmwareError):
+            build(parse(raw[:n]), files, FLASH_SIZES["4M"])
+    with pytest.raises(FirmwareError):
+        parse(raw[: whole - 1])
+    parse(raw[:whole])
+
+
+@pytest.mark.parametrize("size, slot, words", [
+    ("2M", None, "it takes a larger flash"),
+    ("4M", 0x190000, None),
+    ("4M", 0x180000, "so 0x1a0000 at least"),
+    ("4M", 0x1A1000, "multiple of 0x10000"),
+    ("4M", 0x1F0000, "--slot-size 0x1e0000 leaves enough"),
+    ("8M", 0x3F0000, "leaves enough"),
+])  # fmt: skip
+def test_what_does_not_fit_is_said_with_numbers(files, size, slot, words):
+    firmware = parse(merged("ESP32"))
+    if words is None:
+        slot, words = 0x190000, "so 0x1a0000 at least"
+    with pytest.raises(FirmwareError, match=words):
+        build(firmware, files, FLASH_SIZES[size], slot)
+
+
+def test_files_that_do_not_fit(files):
+    with pytest.raises(FirmwareError, match="big.bin .* does not fit .* a smaller --slot-size leaves more"):
+        build(parse(merged("ESP32")), {**files, "big.bin": bytes(900000)}, FLASH_SIZES["4M"])
+
+
+def test_slots_grow_with_the_application():
+    from ioto_tools.deploy.flash_image import rows_for
+
+    for size in SIZES:
+        flash = FLASH_SIZES[size]
+        for n in range(100_000, flash // 2, 99_991):
+            try:
+                rows = rows_for(flash, n)
+            except FirmwareError:
+                assert 2 * (n + 0x10000) + 0x10000 + 0x20000 > flash
+                continue
+            slots = [p for p in rows if p.type == layout.APP]
+            assert all(p.size >= n and p.size % 0x10000 == 0 and p.address % 0x10000 == 0 for p in slots) and len(slots) == 2
+            assert all(a.address + a.size == b.address for a, b in zip(rows, rows[1:])) and rows[-1].address + rows[-1].size == flash
+
+
+def ioto(*words):
+    return subprocess.run([Path(sys.executable).parent / "ioto", *map(str, words)], capture_output=True, text=True)
+
+
+def test_the_commands(tmp_path):
+    stock = tmp_path / "stock.bin"
+    stock.write_bytes(merged("ESP32"))
+    assert ioto("init", tmp_path / "thermo", "--product", "P1", "--builder", "http://cloud.test").returncode == 0
+    again = ioto("init", tmp_path / "thermo")
+    assert again.returncode == 1 and "is there already; nothing was written" in again.stderr
+    made = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash")
+    assert made.returncode == 0 and "MicroPython 1.25.0" in made.stdout and "whoever owns the network" in made.stderr
+    assert "is there already" in ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash").stderr
+    (tmp_path / "thermo" / "ioto.json").write_text('{"product": "P1", "builder": "http://x", "update": {"schedule": "61 * * * *"}}')
+    bad = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "two.flash")
+    assert bad.returncode == 1 and "update.schedule" in bad.stderr and not (tmp_path / "two.flash").exists()
+
+
+def test_a_folder_that_is_no_device(tmp_path):
+    begin(tmp_path, {"builder": "http://cloud.test"})
+    for name in ("boot.py", "main.py", "ioto.json", "device.json"):
+        raw = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        with pytest.raises(ValueError, match=name):
+            device_files(tmp_path)
+        (tmp_path / name).write_bytes(raw)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "record.0").write_bytes(b"x")
+    assert not any(n.startswith("state/") for n in device_files(tmp_path))

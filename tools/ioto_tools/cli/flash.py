@@ -1,0 +1,148 @@
+"""`ioto init`, `ioto image`, `ioto flash`: from a stock firmware file to a board with the agent on it."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from ..image.firmware import FLASH_SIZES
+
+
+def refuse(command, text):
+    click.echo("ioto %s: %s" % (command, text), err=True)
+    sys.exit(1)
+
+
+def number(context, parameter, text):
+    try:
+        return text and int(text, 0)
+    except ValueError:
+        raise click.BadParameter("%s: a number of bytes, as 0x1A0000" % text)
+
+
+FIRMWARE = click.argument("firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+SLOT_SIZE = click.option("--slot-size", callback=number, metavar="BYTES", help="Of each update slot, a multiple of 0x10000. Else as large as the flash has room for.")
+SOURCE = click.option("--source", is_flag=True, help="The agent as .py files, to read and change on the board; they take twice the room and more RAM.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--product", default="PRODUCT-ID", help="Product id that devices register with; `ioto product` shows yours.")
+@click.option("--builder", metavar="URL", default="http://cloud.example.com:8080", help="Where they register: the address of your device cloud.")
+@click.option("--ssid", default="", help="Wi-Fi network.")
+@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Of that network; or in IOTO_WIFI_PASSWORD.")
+@click.option("--version", default="1.0.0", show_default=True, help="SemVer of the software that the board starts with.")
+def init(folder, product, builder, ssid, password, version):
+    """Make FOLDER: boot.py, main.py, ioto.json and device.json, as a board wants them."""
+    from ioto.config import ConfigError, load
+
+    from ..deploy.device_files import begin
+
+    settings = {"product": product, "builder": builder, "version": version, "wifi.ssid": ssid, "wifi.password": password}
+    try:
+        made = begin(folder, settings)
+        load(str(folder) + "/")
+    except (OSError, ConfigError) as e:
+        refuse("init", e)
+    click.echo("%s: %s" % (folder, ", ".join(made)))
+
+
+def _firmware(command, path):
+    from ..image.firmware import FirmwareError, parse
+
+    try:
+        return parse(path.read_bytes())
+    except FirmwareError as e:
+        refuse(command, "%s: %s" % (path, e))
+
+
+def _warn(folder):
+    config = json.loads((folder / "ioto.json").read_text()) if (folder / "ioto.json").exists() else {}
+    if config.get("builder", "").startswith("http:") or config.get("api", "").startswith("http:"):
+        click.echo("note: %s says http: whoever owns the network can read and change what the board gets" % (folder / "ioto.json"), err=True)
+
+
+@click.command()
+@FIRMWARE
+@FOLDER
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write: the whole flash, from address 0.")
+@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True)
+@SLOT_SIZE
+@SOURCE
+@click.option("--force", is_flag=True, help="Overwrite OUTPUT if it is there.")
+@AS_JSON
+def image(firmware, folder, output, flash_size, slot_size, source, force, as_json):
+    """Make a whole flash image without a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
+
+    FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C6) as micropython.org has it. The image is
+    written with `esptool write-flash 0 OUTPUT`, or run with `ioto board run OUTPUT`.
+    """
+    from ..deploy.device_files import device_files
+    from ..deploy.flash_image import build
+
+    if output.exists() and not force:
+        refuse("image", "%s is there already; --force overwrites it" % output)
+    try:
+        made = build(_firmware("image", firmware), device_files(folder, source), FLASH_SIZES[flash_size], slot_size)
+    except ValueError as e:
+        refuse("image", e)
+    beside = output.with_name(output.name + ".new")
+    beside.write_bytes(made.whole())
+    beside.replace(output)
+    _warn(folder)
+    if as_json:
+        click.echo(json.dumps({
+            "file": str(output), "bytes": made.flash_bytes,
+            "partitions": [{"label": p.label, "address": p.address, "size": p.size} for p in made.rows],
+            "parts": [{"address": p.address, "bytes": len(p.raw), "what": p.what} for p in made.parts],
+        }, indent=2))  # fmt: skip
+        return
+    for p in made.rows:
+        click.echo("%-10s 0x%06x %9d bytes" % (p.label, p.address, p.size))
+    click.echo("%s: %d MiB of flash, %s" % (output, made.flash_bytes >> 20, ", ".join(p.what for p in made.parts)))
+
+
+@click.command()
+@FIRMWARE
+@FOLDER
+@click.option("-p", "--port", required=True, help="Serial port of the board: /dev/ttyUSB0, COM3, socket://HOST:PORT, rfc2217://HOST:PORT.")
+@click.option("-b", "--baud", type=int, default=460800, show_default=True)
+@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), help="Use only so much of the flash. Else what the chip says it has.")
+@SLOT_SIZE
+@SOURCE
+@click.option("--erase", is_flag=True, help="Erase the whole chip first: NVS, files and provisioning are lost.")
+@click.option("--dry-run", is_flag=True, help="Look at the board, say what would change, and write nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-stub", is_flag=True, help="With the chip's own loader only: slower, for ports that lose bytes.")
+@click.option("--before", type=click.Choice(["default-reset", "usb-reset", "no-reset"]), default="default-reset", show_default=True, help="How the chip gets into its loader; no-reset: it is there.")
+def flash(firmware, folder, port, baud, flash_size, slot_size, source, erase, dry_run, yes, no_stub, before):
+    """Flash a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
+
+    A board in use keeps its NVS and its files, but for those that FOLDER or the agent bring. You see what will change
+    and are asked before anything is written.
+    """
+    from ..deploy import flashing
+    from ..deploy.device_files import device_files
+    from ..deploy.loader import Loader, LoaderError
+
+    loader = Loader(port, baud, not no_stub, before)
+    found = _firmware("flash", firmware)
+    try:
+        files = device_files(folder, source)
+        click.echo("looking at the board at %s" % port)
+        made = flashing.plan(loader, found, files, flash_size and FLASH_SIZES[flash_size], slot_size, erase)
+        for line in made.lines():
+            click.echo("  " + line)
+        _warn(folder)
+        if dry_run:
+            click.echo("nothing was written")
+            return
+        if not yes:
+            click.confirm("write this to the board?", abort=True)
+        flashing.carry_out(loader, made)
+    except (ValueError, LoaderError) as e:
+        refuse("flash", e)
+    click.echo("done: the board starts. `ioto board log %s` follows what it says" % port)

@@ -1,0 +1,83 @@
+"""What a board's file system is to hold: the user's folder, and the agent beside it."""
+
+import json
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from ioto import config
+
+from ..board.files import listed
+from .compiled import agent_files
+
+TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is filled in
+# A device makes these itself, and they are its own.
+OWN = ("state/",)
+
+
+def example(name):
+    """Bytes of a file of the example device: the one at the root of the sources."""
+    try:
+        folder = files("ioto_tools.device")
+    except ModuleNotFoundError:  # installed from the sources in place
+        folder = Path(__file__).parents[3]
+    return folder.joinpath(name).read_bytes()
+
+
+def begin(folder, settings):
+    """Make `folder` with boot.py, main.py, ioto.json and device.json in it; `settings` are {dotted key: value} of ioto.json.
+
+    FileExistsError if one of them is there. Returns the paths made.
+    """
+    folder = Path(folder)
+    found = {name: example(name) for name in TEMPLATE if not name.startswith("scripts")}
+    found["ioto.json"] = _configured(json.loads(example("ioto.json")), settings)
+    for name in found:
+        if (folder / name).exists():
+            raise FileExistsError("%s is there already; nothing was written" % (folder / name))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, raw in found.items():
+        (folder / name).write_bytes(raw)
+    return sorted(found)
+
+
+def _configured(nested, settings):
+    nested["wifi"].update(ssid="", password="")
+    nested["update"] = {k: nested["update"][k] for k in ("schedule", "apply", "period", "jitter")}
+    for key in ("api", "token", "state", "tls"):
+        del nested[key]
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        inside = nested
+        for part in path:
+            inside = inside.setdefault(part, {})
+        inside[last] = value
+    return json.dumps(nested, indent=4).encode() + b"\n"
+
+
+def device_files(folder, source=False):
+    """{path on the board: bytes} of a folder and the agent; `source` puts the agent's .py files there, not .mpy.
+
+    ValueError names the file that is missing or wrong: the agent itself reads the configuration here first. What a
+    device makes for itself (state/) stays out.
+    """
+    folder = Path(folder)
+    found = {k: v for k, v in listed(folder).items() if not k.startswith(OWN)}
+    for name in ("boot.py", "main.py"):
+        if name not in found:
+            raise ValueError("%s: not there; `ioto init` makes a folder with everything a board needs" % (folder / name))
+    config.load(str(folder) + "/")
+    config.load_device(str(folder) + "/")
+    for name in found:
+        if name.startswith("lib/ioto/"):
+            raise ValueError("%s: lib/ioto is put there from this program's own copy; remove it" % (folder / name))
+    found.update(_sources() if source else agent_files())
+    return found
+
+
+def _sources():
+    found = {}
+    for module in files("ioto").iterdir():
+        if module.name.endswith(".py"):
+            with as_file(module) as path:
+                found["lib/ioto/" + module.name] = path.read_bytes()
+    return found

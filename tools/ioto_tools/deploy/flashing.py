@@ -1,0 +1,115 @@
+"""Lay a firmware, the agent and its files onto a board: first look what is there, say what will change, then write.
+
+A board that is in use keeps its NVS and its files; what the new files replace is said by name.
+"""
+
+from dataclasses import dataclass, field
+
+from ..board import files as littlefs
+from ..board import layout
+from ..image.esp import CHIPS
+from ..image.firmware import FLASH_SIZES
+from .flash_image import build
+
+_BLANK = b"\xff"
+
+
+class Refused(ValueError):
+    """This board is not written to; the text says why and what would help."""
+
+
+@dataclass
+class Plan:
+    """`image` is the flash_image.FlashImage to write; `kept` and `replaced` are names of files that the board has."""
+
+    image: object
+    erase: bool
+    kept: list = field(default_factory=list)
+    replaced: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+    def lines(self):
+        """What will change, in words."""
+        for part in self.image.parts:
+            yield "write 0x%06x  %8d bytes  %s" % (part.address, len(part.raw), part.what)
+        nvs = self.image.partition("nvs")
+        yield "%s 0x%06x  %8d bytes  NVS: Wi-Fi calibration, settings" % ("erase" if self.erase else "keep ", nvs.address, nvs.size)
+        if self.erase:
+            yield "erase everything else on the chip"
+        for title, names in (("keep files", self.kept), ("replace files", self.replaced)):
+            if names:
+                yield "%s: %s" % (title, ", ".join(names))
+        yield from self.notes
+
+
+def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False):
+    """The Plan for the chip that `loader` reaches; Refused or FirmwareError, and nothing was written.
+
+    `files` are {path: bytes}; `flash_bytes` None takes the size that the chip says.
+    """
+    chip, there = loader.identify()
+    if chip != firmware.chip:
+        raise Refused("the chip is an %s, the firmware is for %s: use the .bin of this chip" % (CHIPS[chip], firmware.chip_name))
+    flash_bytes = flash_bytes or there
+    if flash_bytes > there:
+        raise Refused("--flash-size is more than the %d MiB that this chip has" % (there >> 20))
+    if flash_bytes not in FLASH_SIZES.values():
+        raise Refused("%d bytes of flash: --flash-size says which of %s to use" % (flash_bytes, ", ".join(FLASH_SIZES)))
+    protected = loader.protections()
+    if protected:
+        raise Refused("this chip has %s on: it takes an image made for its keys, with Espressif's own tools" % " and ".join(protected))
+    rows = [] if erase else _rows(loader)
+    kept = _files(loader, rows)
+    image = build(firmware, {**kept, **files}, flash_bytes, slot_bytes)
+    _keep_nvs(loader, rows, image)
+    replaced = sorted(n for n in kept if n in files and kept[n] != files[n])
+    made = Plan(image, erase, sorted(set(kept) - set(files)), replaced)
+    if not rows and not erase:
+        made.notes.append("no partition table is there: nothing to keep")
+    return made
+
+
+def carry_out(loader, made):
+    """Write; each part is read back by the chip and its hash compared. Then the board starts."""
+    if made.erase:
+        loader.erase()
+    loader.write([(part.address, part.raw) for part in made.image.parts])
+
+
+def _rows(loader):
+    raw = loader.read(layout.TABLE, 0xC00)
+    if raw.strip(_BLANK) == b"":
+        return []
+    try:
+        return layout.parse(raw)
+    except ValueError as e:
+        raise Refused("%s; --erase begins anew" % e)
+
+
+def _files(loader, rows):
+    """{path: bytes} of what the board has."""
+    vfs = next((p for p in rows if p.type == layout.DATA and p.label == "vfs"), None)
+    if vfs is None:
+        if rows:
+            raise Refused("its partition table names no file system `vfs`, so its files can't be kept; --erase begins anew")
+        return {}
+    raw = loader.read(vfs.address, vfs.size)
+    if raw.strip(_BLANK) == b"":
+        return {}
+    try:
+        return littlefs.read(raw)
+    except ValueError as e:
+        raise Refused("%s, so its files can't be kept (copy them off with mpremote); --erase begins anew" % e)
+
+
+def _keep_nvs(loader, rows, image):
+    """The new table's NVS is where the old one was; Refused if the old one is larger and uses that."""
+    old = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None)
+    new = image.partition("nvs")
+    if old is None or (old.address, old.size) == (new.address, new.size):
+        return
+    if old.address != new.address:
+        raise Refused("its NVS lies at 0x%x, the new table's at 0x%x; --erase begins anew" % (old.address, new.address))
+    beyond = old.size - new.size
+    if beyond > 0 and loader.read(new.address + new.size, beyond).strip(_BLANK):
+        raise Refused("its NVS uses more than the 0x%x bytes that the new table has for it; --erase begins anew" % new.size)

@@ -1,0 +1,87 @@
+"""A chip in its ROM's serial loader, through the commands `esptool` and `espefuse`: programs of their own, run as such."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ..image.esp import CHIPS
+from ..image.firmware import FLASH_SIZES
+
+_PROTECTED = {  # names in espefuse's summary -> what it means when they are set
+    "FLASH_CRYPT_CNT": "flash encryption", "SPI_BOOT_CRYPT_CNT": "flash encryption", "ABS_DONE_0": "secure boot",
+    "ABS_DONE_1": "secure boot", "SECURE_BOOT_EN": "secure boot",
+}  # fmt: skip
+
+
+class LoaderError(Exception):
+    """No chip answers, or it does not do what it was asked; the text is esptool's, with what to do next."""
+
+
+class Loader:
+    """`stub` loads esptool's own, faster, flasher into the chip first; `before` says how the chip gets into its loader."""
+
+    def __init__(self, port, baud=460800, stub=True, before="default-reset"):
+        self.port, self.baud, self.stub, self.before = port, baud, stub, before
+
+    def identify(self):
+        """(chip number, bytes of flash) of the chip at the port."""
+        told = self._esptool("flash-id")
+        chip = re.search(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)", told)
+        size = re.search(r"Detected flash size: (\d+M)B", told)
+        numbers = {name: n for n, name in CHIPS.items()}
+        name = chip and (chip.group(1) if chip.group(1) in numbers else "ESP32")
+        if not name or not size:
+            raise LoaderError("%s: no ESP32 that esptool knows; it says: %s" % (self.port, told.strip().splitlines()[-1:]))
+        return numbers[name], FLASH_SIZES.get(size.group(1), int(size.group(1)[:-1]) << 20)
+
+    def protections(self):
+        """Names of what forbids to write this chip as any other: flash encryption, secure boot."""
+        told = self._run("espefuse", "--port", self.port, "--before", self.before, "summary", "--format", "json")
+        fuses = json.loads(told[told.index("{\n") :])
+        return sorted({what for name, what in _PROTECTED.items() if name in fuses and _is_set(fuses[name])})
+
+    def read(self, address, n):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "read.bin"
+            self._esptool("read-flash", hex(address), str(n), str(path))
+            return path.read_bytes()
+
+    def write(self, parts):
+        """Write [(address, bytes)], each verified by the chip's own hash; progress goes to the terminal. Then start it."""
+        with tempfile.TemporaryDirectory() as folder:
+            words = []
+            for n, (address, raw) in enumerate(parts):
+                path = Path(folder) / ("%d.bin" % n)
+                path.write_bytes(raw)
+                words += [hex(address), str(path)]
+            self._esptool("write-flash", "--flash-size", "keep", *words, after="hard-reset", quiet=False)
+
+    def erase(self):
+        self._esptool("erase-flash", quiet=False)
+
+    def _esptool(self, *words, after="no-reset", quiet=True):
+        stub = [] if self.stub else ["--no-stub"]
+        return self._run(
+            "esptool", "--port", self.port, "--baud", str(self.baud), "--before", self.before, "--after", after, *stub, *words, quiet=quiet
+        )
+
+    def _run(self, program, *words, quiet=True):
+        ran = subprocess.run(
+            [sys.executable, "-m", program, *words], stdout=subprocess.PIPE if quiet else None, stderr=subprocess.PIPE, text=True
+        )
+        if ran.returncode:
+            raise LoaderError("%s: %s failed: %s" % (self.port, program, _last(ran.stderr) or _last(ran.stdout or "")))
+        return ran.stdout or ""
+
+
+def _is_set(fuse):
+    """A flag is one bit; flash encryption is on where an odd number of its counter's bits is set."""
+    return bin(int(fuse["raw_value"], 16)).count("1") % 2 == 1
+
+
+def _last(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,100 @@
+"""MicroPython firmware files for ESP chips: whole ones (bootloader, partition table, application), or an application alone."""
+
+import re
+import struct
+from dataclasses import dataclass, field
+
+from ..board import layout
+from .esp import CHIPS, MAGIC, ImageError, describe, seal, verify
+
+# Where each chip's ROM looks for the bootloader (esptool targets: BOOTLOADER_FLASH_OFFSET).
+BOOTLOADER = {0: 0x1000, 2: 0x1000, 5: 0, 9: 0, 12: 0, 13: 0, 16: 0}
+FLASH_SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
+LEAST = (1, 24)  # MicroPython that the agent needs
+
+
+class FirmwareError(ValueError):
+    """The file is no firmware that can be used; the text says why, and what would do."""
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """`chip` is ESP-IDF's number; `bootloader` is None and `rows` empty for an application alone."""
+
+    chip: int
+    application: bytes
+    bootloader: bytes = None
+    rows: list = field(default_factory=list)
+
+    @property
+    def chip_name(self):
+        return CHIPS.get(self.chip, "chip %d" % self.chip)
+
+    @property
+    def micropython(self):
+        """Its MicroPython's version as it says it, "" if it says none."""
+        found = re.search(rb"MicroPython v(\d+\.\d+[\w.+-]*)", self.application)
+        return found.group(1).decode() if found else ""
+
+
+def parse(data):
+    """The Firmware in a file's bytes; FirmwareError if there is none."""
+    if data[:4] == b"\x7fELF" or data[:4] == b"UF2\n":
+        raise FirmwareError("this is an %s file: use the .bin of the same build" % ("ELF" if data[1:4] == b"ELF" else "UF2"))
+    if describe(data):
+        return Firmware(struct.unpack_from("<H", data, 12)[0], _image(data, "the application"))
+    for start in (0x1000, 0):  # a whole file begins with the bootloader, a dump of the flash at 0
+        rows = _table(data, start)
+        first = next((p for p in rows if p.type == layout.APP), None)
+        if first:
+            return _whole(data, start, rows, first)
+    if data[:1] == bytes([MAGIC]):
+        raise FirmwareError("a bootloader or an image without a partition table: use the whole firmware .bin of MicroPython")
+    raise FirmwareError("no firmware for an ESP32: neither an application image nor a whole .bin with a partition table")
+
+
+def _table(data, start):
+    try:
+        return layout.parse(data[layout.TABLE - start : layout.TABLE - start + 0xC00])
+    except ValueError:
+        return []
+
+
+def _whole(data, start, rows, first):
+    application = data[first.address - start :]
+    if not describe(application):
+        raise FirmwareError("the table says %s at 0x%x, and no application is there: is the file cut short?" % (first.label, first.address))
+    application = _image(application, "the application at 0x%x" % first.address)
+    chip = struct.unpack_from("<H", application, 12)[0]
+    if chip not in BOOTLOADER:
+        raise FirmwareError("for %s: supported are %s" % (CHIPS.get(chip, "chip %d" % chip), ", ".join(CHIPS[c] for c in BOOTLOADER)))
+    at = BOOTLOADER[chip] - start
+    if at < 0 or data[at : at + 1] != bytes([MAGIC]):
+        raise FirmwareError("no bootloader at flash 0x%x, where the %s looks for it" % (BOOTLOADER[chip], CHIPS[chip]))
+    return Firmware(chip, application, _image(data[at : layout.TABLE - start], "the bootloader"), rows)
+
+
+def _image(data, what):
+    chip = struct.unpack_from("<H", data, 12)[0]
+    try:
+        return data[: verify(lambda a, n: (data[a : a + n] + b"\xff" * n)[:n], 0, len(data), chip)]
+    except ImageError as e:
+        raise FirmwareError("%s is damaged or cut short: %s" % (what, e))
+
+
+def sized(bootloader, flash_bytes):
+    """The bootloader with that flash size in its header (bits 4 to 7 of byte 3), its checks made right again."""
+    sizes = list(FLASH_SIZES.values())
+    if flash_bytes not in sizes:
+        raise FirmwareError("%d bytes of flash: one of %s" % (flash_bytes, ", ".join(FLASH_SIZES)))
+    code = sizes.index(flash_bytes) << 4
+    return seal(bootloader[:3] + bytes([bootloader[3] & 15 | code]) + bootloader[4:])
+
+
+def check_micropython(firmware):
+    """FirmwareError unless it is a MicroPython that the agent runs on."""
+    version = firmware.micropython
+    if not version:
+        raise FirmwareError("an application for %s, but not MicroPython" % firmware.chip_name)
+    if tuple(int(n) for n in version.split(".")[:2]) < LEAST:
+        raise FirmwareError("MicroPython %s: %d.%d is the least that the agent runs on" % ((version,) + LEAST))
