@@ -19,10 +19,11 @@ from .trial import Trial
 from .update import Update
 from .uptime import uptime_s
 from .watch import rSignal, watchers
+from .watchdog import Watchdog
 
 _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
 _LONG_S = 86400  # nothing to do in sight
-_OFF_MS = 86400000  # a watchdog cannot be taken off again: a day is as good
+_SETTLED_S = 10  # a start that lasted so long counts as one that went well
 # Refusals that speak of the connection or the server, not of the image: they cost no attempt.
 _SOFT = ("http_", "reply_", "tls_", "url_", "record_")
 _AGAIN = ("checksum_mismatch", "size_mismatch", "flash_failed")  # of the image, but another fetch may mend it
@@ -45,6 +46,7 @@ class Agent:
         self.clock = clock
         self.record = record = empty()
         self.life = Update(record, board.running, board.build, config["version"], config["update.attempts"])
+        self.watchdog = Watchdog(board, config["watchdog"], config["trial.limit"] * 2)
         self.trial = None  # Trial, during the first boot of an image
         self.staged = None  # Staged, while an image waits for the decision
         self.error = ""  # reason of the last failed check-in, told with the next
@@ -52,6 +54,8 @@ class Agent:
         self._clock_s = None  # uptime at which the clock was set
         self._tried_s = None  # uptime at which the last check-in began
         self._report_s = 0  # uptime before which no delivery is tried
+        self._until_s = None  # uptime at which a download is to pause, see run_once()
+        self._begun = False
         self._wake = asyncio.Event()
         self._buf = memoryview(bytearray(BLOCK))  # the one, allocated while there is room for it
 
@@ -60,14 +64,43 @@ class Agent:
         await self.begin()
         while True:
             await self.turn()
-            try:
-                await asyncio.wait_for(self._wake.wait(), min(self.next_wake_s(), _LOOK_S))
-            except asyncio.TimeoutError:
-                pass
-            self._wake.clear()
+            await self._rest(min(self.next_wake_s(), _LOOK_S))
+
+    async def run_once(self, limit_s=60):
+        """For a board that sleeps: do what is due, and return the seconds (1 or more) until there is something to do.
+
+        A download that takes longer than `limit_s` is taken up by the next call, also after a deep sleep; so long is also
+        waited for whoever watches `device:update` to decide. A trial is ended here, whatever it takes.
+        """
+        self._until_s = uptime_s() + limit_s
+        if not self._begun:
+            await self.begin()
+        while True:
+            await self.turn()
+            wait_s = self.next_wake_s()
+            left_s = self._until_s - uptime_s()
+            asked = self.staged and (self.staged.installing or self.staged.asked)
+            if left_s <= 0 or wait_s and not asked:
+                break
+            await self._rest(left_s if asked else 1)
+        self.board.settled()
+        return max(1, wait_s)
+
+    async def _rest(self, seconds):
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except asyncio.TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _settle(self):
+        await asyncio.sleep(_SETTLED_S)
+        self.board.settled()
 
     async def begin(self):
         """What this boot means, before anything else is done."""
+        self._begun = True
+        asyncio.create_task(self._settle())
         board = self.board
         found = self.pair.load()
         if found:
@@ -79,13 +112,13 @@ class Agent:
         what = plan.boot(self.record, board.running, board.boot(), state, self.life.attempts)
         log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, self.life.version(), state))
         if what == "trial":
-            self._arm()
+            self.watchdog.arm()
             self.trial = Trial(self.life, self.pair, board, self.config, state, self._trial_check_in)
         elif what in ("again", "give_up"):
             reason = self.record["why"] or "rolled_back"
             if state == "pending" and board.boot() == board.running:  # see Trial: we have gone back ourselves
                 board.confirm()
-                self._disarm()
+                self.watchdog.disarm()
             self.life.again(reason)
             rSignal("device:rollback", UpdateError(reason))
             await self._save()
@@ -107,7 +140,7 @@ class Agent:
                 elif not self.board.raw:  # the reset is on its way
                     return
                 self.trial = None
-                self._disarm()
+                self.watchdog.disarm()
             elif self.due_s() == 0:
                 await self._check()
             if self.staged and self.staged.waiting and self.staged.due_s() == 0:
@@ -135,25 +168,6 @@ class Agent:
             self.record["hold"], self.cloud.device["id"], self.board.cold,
         )  # fmt: skip
         return _LONG_S if wait is None else wait
-
-    def _arm(self):
-        limit_s = self.config["watchdog"]
-        if 0 < limit_s < _LONG_S:
-            self.board.watchdog(limit_s * 1000)
-            asyncio.create_task(self._feed(limit_s / 4))
-        else:
-            self._disarm()
-
-    def _disarm(self):
-        # boot.py has armed it, whatever the configuration says.
-        self.board.watchdog(_OFF_MS)
-
-    async def _feed(self, every_s):
-        # A loop that hangs feeds no more; nor is a trial fed that has outlived twice its limit, whatever its tasks do.
-        end_s = uptime_s() + self.config["trial.limit"] * 2
-        while not self.trial or uptime_s() < end_s:
-            self.board.feed()
-            await asyncio.sleep(every_s)
 
     async def _save(self):
         try:
@@ -242,7 +256,7 @@ class Agent:
             self.error = ""
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
-            log("info", "the window has closed, the download waits")
+            log("info", "the download waits")
         except Forgotten as e:
             log("error", "%s: registering again" % e)
             self.cloud.forget()
@@ -341,6 +355,8 @@ class Agent:
 
         def go():
             now = board.time_s()
+            if self._until_s is not None and uptime_s() >= self._until_s:
+                return False
             return now is None or cron.is_open(config["update.schedule"], now, config["timezone"])
 
         def progress(done, size):

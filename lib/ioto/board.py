@@ -9,7 +9,7 @@ from binascii import crc32
 from os import urandom
 
 import machine
-from esp32 import Partition
+from esp32 import NVS, Partition
 
 from .errors import UpdateError
 from .image import CHECK_BYTES, build_id
@@ -45,6 +45,7 @@ class Board:
         self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
         self.cold = machine.reset_cause() == machine.PWRON_RESET
         self._watchdog = None
+        self.nvs = NVS("ioto")  # what a new file system must not forget
 
     def boot(self):
         """Label of the slot that boots next; the running one where the layout has no choice."""
@@ -103,6 +104,15 @@ class Board:
 
     def reset(self):
         machine.reset()
+
+    def settled(self):
+        """This start went well: boot.py counts again from 0."""
+        try:
+            if self.nvs.get_i32("resets"):
+                self.nvs.set_i32("resets", 0)
+                self.nvs.commit()
+        except OSError:  # never counted
+            pass
 
     def watchdog(self, timeout_ms):
         """Arm, or give another time to, the watchdog; it can't be taken off again and outlives a soft reset."""

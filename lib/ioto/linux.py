@@ -68,6 +68,9 @@ class Board:
     def confirm(self):
         pass
 
+    def settled(self):
+        pass
+
     def watchdog(self, timeout_ms):
         pass
 

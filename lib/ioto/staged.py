@@ -33,6 +33,7 @@ class Staged:
         self.version = life.record["update"]["version"]
         self.attempt = life.record["attempt"]
         self.waiting = True
+        self.asked = False  # the signal was given, and not answered yet
         self.installing = None  # Linux: the task that runs the script
         self._not_before(wait_s)
 
@@ -54,6 +55,7 @@ class Staged:
 
     def signal(self):
         """Ask: whoever watches `device:update` decides."""
+        self.asked = True
         self._not_before(_ASK_AGAIN_S)
         if not watchers("device:update"):
             log("warn", "update %s is staged and nobody watches device:update" % self.version)
@@ -63,6 +65,7 @@ class Staged:
         """Not now: ask again when `seconds` have passed, also over resets."""
         if not self.waiting:
             return
+        self.asked = False
         self._not_before(min(seconds, 366 * _LONG_S))
         now = self.board.time_s()
         self.life.defer(now + seconds if now else None)

@@ -25,6 +25,7 @@ from .agent import Agent
 
 gc.collect()
 from .record import Pair
+from .watch import rWatch
 
 
 def agent(folder="", listener=None):
@@ -47,6 +48,14 @@ def agent(folder="", listener=None):
     if device["id"] == "auto":
         device["id"] = cloud.provision.get("id") or _kept_id(pair, board)
     return made
+
+
+def safe_mode():
+    """From boot.py: the agent without the application, for ever; what is staged is applied."""
+    rWatch("device:update", lambda data, staged: staged.apply())
+    made = agent()
+    made.error = "safe_mode"
+    asyncio.run(made.run())
 
 
 def _kept_id(pair, board):

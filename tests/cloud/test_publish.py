@@ -105,6 +105,7 @@ def in_child(work, lines, kind=signal.SIGKILL):
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] != 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     left = [lines]
     folder = str(Path(sys.modules[Site.__module__].__file__).parent)
 

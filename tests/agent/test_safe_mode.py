@@ -1,0 +1,73 @@
+"""boot.py's safe mode: an application that dies at once is replaced without a cable; nobody gets there by accident."""
+
+import pytest
+from ioto_tools.cloud import fleet
+from rig import MAIN, ROOT, Rig
+
+DIES = "import machine\nprint('APPLICATION')\nmachine.reset()\n"
+LIVES = "import time\nprint('APPLICATION')\ntime.sleep(3600)\n"
+
+
+def starts(run):
+    return run.console.count("APPLICATION")
+
+
+REPLACED = """
+import sys, machine
+from esp32 import Partition
+if Partition(Partition.RUNNING).info()[4] == "ota_0":
+    print("APPLICATION")
+    machine.reset()
+"""
+
+
+def test_an_application_that_dies_is_replaced_over_the_air(tmp_path):
+    """As with an application that is frozen into the image: the old one's dies, the new one's lives."""
+    rig = Rig(tmp_path, main=REPLACED + MAIN)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=400)
+    assert run.slots == ["ota_0"] * 6 + ["ota_1"] and starts(run) == 5, run.slots
+    assert "CONFIRMED 1.0.1" in run.console and rig.board.otadata() == "1/VALID 2/VALID"
+    assert fleet.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
+
+
+def test_the_safe_mode_confirms_nothing(tmp_path):
+    """Where the new image's application dies too, the bootloader goes back, and the update has failed in the end."""
+    rig = Rig(tmp_path, main=DIES, update__attempts=2)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=3000)
+    assert rig.board.read_slot("ota_0") == rig.first and "ABORTED" in rig.board.otadata() and run.slots.count("ota_1") == 2
+    device = fleet.device(rig.site, "DEVICE0001")
+    assert device["version"] == "1.0.0" and [r["state"] for r in device["reports"]][-1] == "failed"
+
+
+@pytest.mark.parametrize("resets, boots", [(0, 12), (2, 3), (5, 6)])
+def test_how_many_resets(tmp_path, resets, boots):
+    rig = Rig(tmp_path, main=DIES)
+    rig.board.put_files({"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_RESETS = 5", b"SAFE_RESETS = %d" % resets)})
+    run = rig.run(max_boots=12, until_s=100)
+    assert starts(run) == (resets or 12) and len(run.boots) >= boots
+
+
+def test_a_start_that_lasts_counts_again_from_the_beginning(tmp_path):
+    rig = Rig(tmp_path)
+    for _ in range(12):
+        run = rig.run(until_s=15)
+        assert "boot is idle" in run.console
+    assert "safe" not in run.console
+    rig.board.put_files({"main.py": LIVES.encode()})
+    assert starts(rig.run(until_s=5)) == 1
+
+
+def test_a_wake_from_deep_sleep_is_no_start(tmp_path):
+    rig = Rig(tmp_path, main="import machine\nprint('APPLICATION')\nmachine.deepsleep(2000)\n")
+    assert starts(rig.run(until_s=50)) > 20
+
+
+def test_the_pin(tmp_path):
+    rig = Rig(tmp_path, main=LIVES)
+    rig.board.put_files({"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_PIN = None", b"SAFE_PIN = 4")})
+    assert starts(rig.run(until_s=20)) == 1
+    rig.board.hardware.pins[4] = 0
+    run = rig.run(until_s=60)
+    assert not starts(run) and fleet.devices(rig.site), run.console
