@@ -16,9 +16,9 @@ def safe():
         resets = nvs.get_i32("resets") + 1
     except OSError:
         resets = 1
-    if machine.reset_cause() != machine.DEEPSLEEP_RESET:  # a wake is no start
+    if machine.reset_cause() not in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET):  # these are no starts
         nvs.set_i32("resets", resets)
-    return 0 < SAFE_RESETS < resets
+        return 0 < SAFE_RESETS < resets
 
 
 try:

@@ -59,9 +59,11 @@ def test_a_start_that_lasts_counts_again_from_the_beginning(tmp_path):
     assert starts(rig.run(until_s=5)) == 1
 
 
-def test_a_wake_from_deep_sleep_is_no_start(tmp_path):
-    rig = Rig(tmp_path, main="import machine\nprint('APPLICATION')\nmachine.deepsleep(2000)\n")
-    assert starts(rig.run(until_s=50)) > 20
+@pytest.mark.parametrize("again", ["machine.deepsleep(2000)", "machine.soft_reset()"])
+def test_what_is_no_start(tmp_path, again):
+    """A wake; and the soft resets of somebody who works at the prompt."""
+    rig = Rig(tmp_path, main="import machine, time\nprint('APPLICATION')\ntime.sleep(1)\n%s\n" % again)
+    assert starts(rig.run(until_s=50)) > 12
 
 
 def test_the_pin(tmp_path):

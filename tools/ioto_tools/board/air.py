@@ -314,14 +314,18 @@ class Air:
         times += [t * 1e6 for pair in self.down for t in pair]
         return min((t for t in times if t > now), default=_FOREVER)
 
-    def wait_real(self, seconds):
-        """Really wait: for the host's sockets that stand behind the board's, or for the time to pass."""
+    def wait_real(self, seconds, lines=()):
+        """Really wait: for the host's sockets that stand behind the board's, for `lines`, or for the time to pass.
+
+        Returns those of `lines` (files to read from) on which something has come.
+        """
         real = [s.real for s in self.socks.values() if s.real is not None and not s.peer_closed]
         for_write = [s.real for s in self.socks.values() if s.real is not None and s.peer.pending]
-        select.select(real, for_write, [], seconds)
+        ready = select.select(real + list(lines), for_write, [], seconds)[0]
         for sock in list(self.socks.values()):
             if sock.real is not None:
                 sock.peer.pump()
+        return [line for line in lines if line in ready]
 
     # ---- datagrams
 

@@ -129,20 +129,21 @@ class Board:
 
     # ---- running
 
-    def run(self, until_s=None, max_boots=None, cut=None, console=None, stop=None, cause=PWRON):
+    def run(self, until_s=None, max_boots=None, cut=None, console=None, stop=None, cause=PWRON, serial=None):
         """Power on and let it run: until a time (on its clock), a number of boots, a power cut, or `stop(line)` true.
 
         `console(line)` gets each printed line. The next run() begins with the power coming back (`cause` PWRON), or
-        with a reset pin (HARD).
+        with a reset pin (HARD). `serial` is a serial.Serial, for a board in real time.
         """
         self.flash.trace = Trace()
         self.flash.cut = cut
         run = Run(trace=self.flash.trace)
         hardware = self.hardware
         hardware.until_us = float("inf") if until_s is None else self.clock.now_us + until_s * 1e6
+        hardware.serial = serial
         if cause == PWRON:
             hardware.power_on()
-        lines = _Lines(run, console, stop)
+        lines = _Lines(run, console, stop, serial)
         running = None
         failed = 0
         try:
@@ -185,7 +186,7 @@ class Board:
             return WDT
         cpu = Cpu(self.flash.path, not self.clock.real, fault, self.heap_bytes)
         try:
-            hardware.serve((cpu.link, cpu.out), lines.put)
+            hardware.serve((cpu.link, cpu.out), lines.put, cpu.interrupt)
         except Reset as e:
             return e.cause
         finally:
@@ -207,11 +208,13 @@ def _chip(flash):
 class _Lines:
     """Console output, cut into lines."""
 
-    def __init__(self, run, console, stop):
-        self.run, self.console, self.stop = run, console, stop
+    def __init__(self, run, console, stop, serial=None):
+        self.run, self.console, self.stop, self.serial = run, console, stop, serial
         self.part = ""
 
     def put(self, raw):
+        if self.serial:
+            self.serial.send(raw)
         self.part += raw.decode("utf-8", "replace")
         *whole, self.part = self.part.split("\n")
         for line in whole:

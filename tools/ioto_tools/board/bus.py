@@ -1,7 +1,7 @@
 """How the CPU asks its hardware: a header and data each way over a socket pair.
 
 Request: op, two integers, microseconds of CPU time since the last one, length of data ("<HqqqI"). Reply: status, time in
-microseconds, length ("<qqI").
+microseconds, length ("<qqI"), whose highest bit says that Ctrl-C was typed at the serial port.
 A negative status is an error; the shims on the CPU's side turn it into the port's exception. shims/_bus.py has the
 same two formats and the same numbers.
 """
@@ -10,6 +10,7 @@ import struct
 
 REQUEST = struct.Struct("<HqqqI")
 REPLY = struct.Struct("<qqI")
+INTERRUPT = 1 << 31
 
 # name -> number; shims/_bus.py repeats those it uses
 OPS = {
@@ -17,6 +18,7 @@ OPS = {
     "nvs_open": 9, "nvs_get_i32": 10, "nvs_set_i32": 11, "nvs_get_blob": 12, "nvs_set_blob": 13, "nvs_erase": 14, "flash_read": 15,
     "reset": 16, "soft_reset": 17, "deepsleep": 18, "watchdog": 19, "rtc_get": 20, "rtc_set": 21, "rtc_memory": 22,
     "rtc_memory_set": 23, "reset_cause": 24, "unique_id": 25, "random": 26, "idle": 27, "pin": 28,
+    "console_read": 29, "console_mode": 30,
     "time": 32, "sleep": 33,
     "socket": 64, "connect": 65, "send": 66, "recv": 67, "sendto": 68, "recvfrom": 69, "close": 70, "poll": 71, "resolve": 72,
     "wifi": 73,

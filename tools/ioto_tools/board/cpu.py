@@ -35,6 +35,10 @@ class Cpu:
         os.set_blocking(read, False)
         self.out = open(read, "rb", buffering=0)
 
+    def interrupt(self):
+        """Ctrl-C to a program that computes: KeyboardInterrupt in it."""
+        os.kill(self.pid, signal.SIGINT)
+
     def kill(self):
         """The power is gone: nothing more is done. Returns the last of what was printed."""
         os.kill(self.pid, signal.SIGKILL)
@@ -49,7 +53,10 @@ def _child(run, argv, link, out):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(out, 2)
+    os.closerange(3, link.fileno())  # nothing else of the host's is the board's: no socket, no serial port
+    os.closerange(link.fileno() + 1, 65536)
     os.set_inheritable(link.fileno(), True)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # it dies with its hardware
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the hardware's business
     status = 1
     try:

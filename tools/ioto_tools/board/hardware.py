@@ -14,8 +14,10 @@ from .flash import PowerCut
 from .layout import DATA, NVS
 from .nvs import Nvs
 from .partitions import EspError, Panic, Partitions
+from .serial import INTERRUPT
 
 PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
+_BREAK_REAL_S = 0.2  # a CPU that has not asked for anything for so long is broken into from outside
 _HANG_REAL_S = 20  # a CPU that computes that long without asking for anything hangs
 _FOREVER = float("inf")
 
@@ -41,7 +43,9 @@ class Hardware:
         self.rtc_memory = b""
         self.until_us = _FOREVER
         self.pins = {}
-        self.waits_for_ever = False
+        self.serial = None  # serial.Serial, where there is one
+        self.raw_mode = False  # of the prompt, over soft resets
+        self._interrupt = False  # Ctrl-C was typed, the CPU does not know yet
 
     def power_on(self):
         """After a power cut: RTC time and memory are gone."""
@@ -60,11 +64,22 @@ class Hardware:
 
     # ---- serving
 
-    def serve(self, connection, console):
-        """Answer the CPU until something ends the session; `console(bytes)` gets what it prints (connection[1])."""
+    def serve(self, connection, console, interrupt):
+        """Answer the CPU until something ends the session; `console(bytes)` gets what it prints (connection[1]).
+
+        `interrupt()` breaks into a program that computes and asks for nothing.
+        """
         link, out = connection
         while True:
-            ready, _, _ = select.select([link, out], [], [], _HANG_REAL_S)
+            lines = [link, out] + self._serial_lines()
+            ready, _, _ = select.select(lines, [], [], _BREAK_REAL_S if self._interrupt else _HANG_REAL_S)
+            if self.serial in ready:
+                self._listen()
+                continue
+            if self._interrupt and not ready:
+                self._interrupt = False
+                interrupt()
+                continue
             if out in ready:
                 data = out.read()
                 if data:
@@ -95,7 +110,18 @@ class Hardware:
         except Panic as e:
             raise Reset(HARD, "panic: %s" % e)
         self._alive()
-        link.sendall(bus.REPLY.pack(status, self.clock.ticks_us, len(reply)) + reply)
+        n = len(reply) | (bus.INTERRUPT if self._interrupt else 0)
+        self._interrupt = False
+        link.sendall(bus.REPLY.pack(status, self.clock.ticks_us, n) + reply)
+
+    def _serial_lines(self):
+        return [self.serial] if self.serial and self.serial.plugged else []
+
+    def _listen(self, at_prompt=False):
+        """Take what was typed; Ctrl-C interrupts a program, and is a character like any other at the prompt."""
+        if self.serial.receive() and not at_prompt:
+            self.serial.interrupted()
+            self._interrupt = True
 
     def _bite_us(self):
         return self.fed_us + self.watchdog_ms * 1000 if self.watchdog_ms else _FOREVER
@@ -114,7 +140,7 @@ class Hardware:
         while True:
             self._alive()
             now = self.clock.now_us
-            if now >= end or (not first and ready()):
+            if now >= end or (not first and ready()) or self._interrupt:
                 return
             first = False
             event = self.air.next_us()
@@ -122,7 +148,8 @@ class Hardware:
             if step == _FOREVER and not self.clock.real:
                 raise Ended("idle")
             if self.clock.real:
-                self.air.wait_real(max(0.0, min(step - now, 200000) / 1e6))
+                if self.air.wait_real(max(0.0, min(step - now, 200000) / 1e6), self._serial_lines()):
+                    self._listen()
                 if ready():
                     return
             else:
@@ -232,9 +259,32 @@ class Hardware:
         return 0, self.random.randbytes(a)
 
     def _idle(self, a, b, data):
-        """At the prompt, for ever."""
+        """For ever."""
         while True:
             self.wait(_FOREVER)
+
+    def _console_read(self, a, b, data):
+        """What was typed, 1 byte or more."""
+        if self._interrupt:  # it came too late for the program, here it is a character
+            self._interrupt = False
+            self.serial.typed = INTERRUPT + self.serial.typed
+        while not self.serial.typed:
+            if not self.serial.plugged:
+                self.wait(_FOREVER)
+            self._alive()
+            self.serial.flush()
+            if select.select(self._serial_lines(), [], [], 0.2)[0]:
+                self._listen(at_prompt=True)
+        typed, self.serial.typed = self.serial.typed, b""
+        return 0, typed
+
+    def _console_mode(self, a, b, data):
+        """1 raw, 0 friendly, -1 without a serial port; `a` sets it."""
+        if not self.serial:
+            return -1, b""
+        if a >= 0:
+            self.raw_mode = a == 1
+        return int(self.raw_mode), b""
 
     def _pin(self, a, b, data):
         if b >= 0:
@@ -246,7 +296,7 @@ class Hardware:
 
     def _sleep(self, a, b, data):
         end = self.clock.now_us + a
-        while self.clock.now_us < end:
+        while self.clock.now_us < end and not self._interrupt:
             self.wait(end - self.clock.now_us)
         return 0, b""
 

@@ -9,6 +9,7 @@ COMMANDS = {
     "init": "flash",
     "image": "flash",
     "flash": "flash",
+    "deploy": "deploy",
     "board": "board",
     "demo": "demo",
     "cloud": "cloud",

@@ -8,12 +8,17 @@ from pathlib import Path
 import click
 
 from ..image.firmware import FLASH_SIZES
+from .deploy import info, log
 
 
 
 @click.group()
 def board():
     """Virtual boards: an ESP32's flash in a file, its bootloader, and MicroPython's unix port as the CPU."""
+
+
+board.add_command(info)
+board.add_command(log)
 
 
 def refuse(text):
@@ -81,9 +86,11 @@ def peers(words):
     return found
 
 
-def run_board(flash, peer, seconds, simulated, fault, cut=None, seed=0):
+def run_board(flash, peer, seconds, simulated, fault, cut=None, seed=0, serial=False):
     """Run and print; returns the Run, the board closed."""
     import time
+
+    from ..board.serial import Serial
 
     from ..board.air import Air
 
@@ -92,9 +99,12 @@ def run_board(flash, peer, seconds, simulated, fault, cut=None, seed=0):
         sha, _, kind = word.partition("=")
         faults[sha] = kind or "crash"
     air = Air({"pool.ntp.org": "10.0.9.9"}, peers(peer), unix_s=int(time.time()))
+    port = Serial() if serial else None
+    if port:
+        click.echo("-- serial port: %s" % port.path)
     try:
         it = opened(flash, air=air, real_time=not simulated, faults=faults, seed=seed)
-        run = it.run(until_s=seconds, cut=cut, console=click.echo)
+        run = it.run(until_s=seconds, cut=cut, console=None if port else click.echo, serial=port)
     except ValueError as e:
         refuse(e)
     except KeyboardInterrupt:
@@ -117,9 +127,12 @@ FAULT = click.option("--fault", multiple=True, metavar="SHA256=KIND", help="Make
 @SECONDS
 @SIMULATED
 @FAULT
-def run(flash, peer, seconds, simulated, fault):
+@click.option("--serial", is_flag=True, help="Offer a serial port with MicroPython's prompt: for mpremote, Thonny, `ioto deploy`.")
+def run(flash, peer, seconds, simulated, fault, serial):
     """Power the board on and print what it prints. Ctrl-C pulls the plug."""
-    run_board(flash, peer, seconds, simulated, fault)
+    if serial and simulated:
+        refuse("--serial is for a board in real time: leave --simulated out")
+    run_board(flash, peer, seconds, simulated, fault, serial=serial)
 
 
 @board.command()

@@ -8,6 +8,7 @@ from ioto import config
 
 from ..board.files import listed
 from .compiled import agent_files
+from .copy import LIST, hashes
 
 TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is filled in
 # A device makes these itself, and they are its own.
@@ -71,7 +72,7 @@ def device_files(folder, source=False):
         if name.startswith("lib/ioto/"):
             raise ValueError("%s: lib/ioto is put there from this program's own copy; remove it" % (folder / name))
     found.update(_sources() if source else agent_files())
-    return found
+    return {**found, LIST: hashes(found)}
 
 
 def _sources():

@@ -5,10 +5,13 @@ import sys
 
 _REQUEST = "<HqqqI"
 _REPLY = "<qqI"
+_INTERRUPT = 1 << 31  # in the length of a reply: Ctrl-C was typed
 _head = bytearray(struct.calcsize(_REPLY))
 
 simulated = sys.argv[2] == "simulated"
 now_us = 0  # of the hardware's clock, as of the last reply
+holding = True  # an interrupt waits until there is a program to interrupt
+_held = False
 cpu_us = 0  # simulated time that the CPU itself has used since then
 _file = open(int(sys.argv[1]), "r+b")
 
@@ -22,21 +25,40 @@ def call(op, a=0, b=0, data=b"", into=None):
     _fill(_head)
     status, now_us, n = struct.unpack(_REPLY, _head)
     cpu_us = 0
-    if into is not None and status >= 0:
-        if n:
-            _fill(memoryview(into)[:n])
-        return status, n
-    reply = bytearray(n)
+    interrupt = n & _INTERRUPT
+    n &= ~_INTERRUPT
+    reply = bytearray(n) if into is None or status < 0 else memoryview(into)[:n]
     if n:
         _fill(reply)
-    return status, bytes(reply)
+    if interrupt:
+        interrupted()
+    return status, bytes(reply) if into is None or status < 0 else n
+
+
+def interrupted():
+    global _held
+    if not holding:
+        raise KeyboardInterrupt
+    _held = True
+
+
+def release():
+    """From now on interrupts are the program's; one that came before is raised."""
+    global holding, _held
+    holding = False
+    if _held:
+        _held = False
+        raise KeyboardInterrupt
 
 
 def _fill(buf):
-    have = _file.readinto(buf)
+    have = 0
     view = memoryview(buf)
     while have < len(buf):
-        have += _file.readinto(view[have:])
+        n = _file.readinto(view[have:])
+        if not n:  # the hardware is gone: so is the CPU, by this write's signal
+            _file.write(b"gone")
+        have += n
 
 
 def ticks_us():

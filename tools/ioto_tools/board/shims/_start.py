@@ -20,6 +20,7 @@ import gc  # noqa: E402
 import hashlib  # noqa: E402, F401
 import io  # noqa: E402, F401
 import json  # noqa: E402, F401
+import _repl  # noqa: E402
 import machine  # noqa: E402, F401
 import network  # noqa: E402, F401
 import select  # noqa: E402, F401
@@ -46,17 +47,23 @@ def mount():
 
 
 def run(name, scope):
+    """False if it raised, or was interrupted."""
     try:
+        _bus.release()
         with open(name) as f:
             source = f.read()
     except OSError:
-        return
+        return True
+    except KeyboardInterrupt:
+        return False
     try:
         exec(compile(source, name, "exec"), scope)
+        return True
     except SystemExit:
         machine.soft_reset()
-    except Exception as e:
+    except BaseException as e:  # KeyboardInterrupt too
         sys.print_exception(e)
+        return False
 
 
 mount()
@@ -65,7 +72,7 @@ gc.collect()
 # scatter what the program keeps all over the heap.
 gc.threshold(16384)
 scope = {"__name__": "__main__"}
-run("boot.py", scope)
+well = run("boot.py", scope)
 if fault == "selftest":
     from ioto.watch import rWatch
 
@@ -73,6 +80,6 @@ if fault == "selftest":
 elif fault == "exception":
     print("ValueError: broken application")
     _bus.call(27)
-run("main.py", scope)
-while True:
-    _bus.call(27)
+if well and not _repl.raw_mode():  # as the port's main.c has it
+    run("main.py", scope)
+_repl.run(scope)

@@ -1,0 +1,39 @@
+"""A virtual board in a process of its own, with a serial port that real programs open."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    from ioto_tools.deploy.device_files import begin
+
+    begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test", "ntp.server": ""})
+    return tmp_path / "device"
+
+
+@pytest.fixture
+def flash(tmp_path, folder):
+    """A small flash with what `ioto flash` would have put on the board."""
+    from ioto_tools.board import Board
+    from ioto_tools.deploy.device_files import device_files
+    from ioto_tools.image import esp
+
+    path = tmp_path / "board.flash"
+    board = Board.create(path, esp.make(8192, "hello"), device_files(folder), flash_bytes=1 << 20, slot_bytes=0x10000)
+    board.set_otadata("1/VALID -")
+    board.close()
+    return path
+
+
+@pytest.fixture
+def port(flash):
+    """Path of the serial port of a board that runs."""
+    from commands import board
+
+    with board(flash) as path:
+        yield path

@@ -1,0 +1,165 @@
+"""`ioto deploy`, `ioto board info` at the virtual board's serial port."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from commands import BIN, board, command, running
+from ioto_tools.board import Board
+
+
+def deploy(port, folder, *words):
+    return command("ioto", "deploy", port, "--folder", folder, *words)
+
+
+def files_of(flash):
+    board = Board(flash)
+    found = board.files()
+    board.close()
+    return found
+
+
+def test_only_what_changed_is_brought(port, folder, flash):
+    first = deploy(port, folder)
+    assert first.returncode == 0 and "0 files brought" in first.stdout, first.stderr
+    with open(folder / "main.py", "a") as f:
+        f.write("# changed\n")
+    (folder / "data").mkdir()
+    (folder / "data" / "table.csv").write_text("1,2\n")
+    looked = deploy(port, folder, "--dry-run")
+    assert "bring  main.py" in looked.stdout and "nothing was changed" in looked.stdout
+    assert not files_of(flash)["main.py"].endswith(b"# changed\n")
+    done = deploy(port, folder)
+    assert "2 files brought" in done.stdout, done.stdout + done.stderr
+    found = files_of(flash)
+    assert found["main.py"].endswith(b"# changed\n") and found["data/table.csv"] == b"1,2\n"
+    assert not any(name.startswith("deploy.new") for name in found)
+    assert "0 files brought" in deploy(port, folder).stdout
+
+
+def test_what_the_user_changed_on_the_board_is_kept(port, folder, flash):
+    command("mpremote", "connect", port, "exec", "f = open('main.py', 'a')\nf.write('# mine\\n')\nf.close()")
+    with open(folder / "main.py", "a") as f:
+        f.write("# theirs\n")
+    told = deploy(port, folder)
+    assert told.returncode == 0 and "1 kept" in told.stdout and "-# mine" in told.stderr and "+# theirs" in told.stderr
+    assert files_of(flash)["main.py"].endswith(b"# mine\n")
+    assert "bring  main.py" in deploy(port, folder, "--force").stdout
+    assert files_of(flash)["main.py"].endswith(b"# theirs\n")
+
+
+SPOIL = """
+for name in "lib/ioto/plan.py", "lib/ioto/log.mpy":
+    with open(name, "w") as f:
+        f.write("broken")
+"""
+
+
+def test_the_agent_is_ours_and_its_leftovers_go(port, folder, flash):
+    command("mpremote", "connect", port, "exec", SPOIL)
+    told = deploy(port, folder)
+    assert "remove lib/ioto/plan.py" in told.stdout and "bring  lib/ioto/log.mpy" in told.stdout, told.stderr
+    assert "lib/ioto/plan.py" not in files_of(flash)
+    assert command("mpremote", "connect", port, "exec", "import ioto.plan, ioto.log").returncode == 0
+
+
+def test_record_and_provision_stay(port, folder, flash):
+    before = {n: raw for n, raw in files_of(flash).items() if n.startswith("state/")}
+    (folder / "state").mkdir()
+    (folder / "state" / "provision.json").write_text("{}")
+    assert deploy(port, folder).returncode == 0
+    after = files_of(flash)
+    assert "state/provision.json" not in after and all(n in after for n in before)
+
+
+def test_a_full_file_system_changes_nothing(port, folder, flash):
+    (folder / "big.bin").write_bytes(bytes(900_000))
+    (folder / "main.py").write_text("print('new')\n")
+    told = deploy(port, folder)
+    assert told.returncode == 1 and "bytes free, 2 files need" in told.stderr
+    assert b"print('new')" not in files_of(flash)["main.py"]
+
+
+def test_ports_that_are_none(tmp_path, folder):
+    import os
+    import pty
+
+    told = deploy("/dev/ttyNOWHERE", folder)
+    assert told.returncode == 1 and "can't be opened: is the board plugged in" in told.stderr
+    master, slave = pty.openpty()
+    mute = deploy(os.ttyname(slave), folder)
+    assert mute.returncode == 1 and "no MicroPython prompt there" in mute.stderr, mute.stderr
+
+
+def test_an_older_micropython(port, folder, monkeypatch):
+    from ioto_tools.deploy import prompt
+
+    monkeypatch.setattr(prompt, "LEAST", (99, 0))
+    with pytest.raises(prompt.PromptError, match=r"the agent needs 99\.0: `ioto flash`"), prompt.Prompt(port) as board:
+        board.identify()
+
+
+def test_info(port, flash):
+    told = command("ioto", "board", "info", port)
+    assert told.returncode == 0 and "otadata    1/VALID -" in told.stdout and "version    1.0.0 of product P1, phase idle" in told.stdout, told
+    found = json.loads(command("ioto", "board", "info", port, "--json").stdout)
+    assert found["running"] == "ota_0" and found["slots"][1]["image"] is None and found["windows"]["update.schedule"]["open"] in (True, False)
+
+
+def test_log_follows_and_leaves_the_board_alone(flash):
+    it = Board(flash)
+    it.put_files({"main.py": b"import time\nfor i in range(1000):\n    print('tick', i)\n    time.sleep_ms(100)\n"})
+    it.close()
+    with board(flash) as port:
+        follower = subprocess.Popen([BIN / "ioto", "board", "log", port], stdout=subprocess.PIPE, text=True)
+        seen = [int(follower.stdout.readline().split()[1]) for _ in range(5)]
+        follower.kill()
+        follower.communicate()
+    assert seen == list(range(seen[0], seen[0] + 5))
+
+
+UNPLUGGED = """
+import sys
+from ioto_tools.board import Board
+from ioto_tools.board.serial import Serial
+
+class Cable(Serial):
+    left = int(sys.argv[2])
+    def receive(self):
+        before = len(self.typed)
+        interrupted = super().receive()
+        self.left -= len(self.typed) - before
+        if self.left < 0:
+            self.unplug()
+        return interrupted
+
+cable = Cable()
+print(cable.path, flush=True)
+Board(sys.argv[1], real_time=True).run(until_s=60, serial=cable)
+"""
+
+
+@pytest.mark.parametrize("after", [400, 7000, 14000, 26000] + [pytest.param(n, marks=pytest.mark.sweep) for n in range(1000, 26000, 1700)])
+def test_a_cable_pulled_out_in_mid_copy_leaves_whole_files(flash, folder, after):
+    """Of each file the old or the new bytes, and never a part; the next deploy brings the rest."""
+    old = files_of(flash)
+    new = {"main.py": b"print('new')\n" * 300, "lib/app.py": b"x = 1\n" * 700, "boot.py": old["boot.py"] + b"# new\n"}
+    for name, raw in new.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(raw)
+    with running(sys.executable, "-c", UNPLUGGED, flash, after) as port:
+        told = deploy(port, folder)
+        time.sleep(0.2)
+    found = files_of(flash)
+    for name, raw in new.items():
+        assert found.get(name) in (old.get(name), raw), (after, name)
+    if told.returncode:
+        assert "gone" in told.stderr or "no MicroPython prompt" in told.stderr, told.stderr
+    else:
+        assert after >= 22000 and all(found[name] == raw for name, raw in new.items())
+    with board(flash) as port:
+        assert deploy(port, folder, "--force").returncode == 0
+    found = files_of(flash)
+    assert all(found[name] == raw for name, raw in new.items()) and not any(n.startswith("deploy.new") for n in found)

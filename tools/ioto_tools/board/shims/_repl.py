@@ -1,0 +1,225 @@
+"""The prompt at the serial port: MicroPython's REPL, raw REPL and raw paste mode (shared/runtime/pyexec.c).
+
+In C on a real board; here a program over two operations of the bus. Control characters: A raw, B friendly, C interrupt,
+D run what was typed, or soft reset where nothing was, E paste.
+"""
+
+import _bus
+import gc
+import io
+import machine
+import sys
+
+_IDLE, _READ, _MODE = 27, 29, 30
+_WINDOW = 128  # bytes of raw paste that may be under way, twice
+BANNER = "MicroPython v%d.%d.%d on a virtual board with ESP32\n" % sys.implementation.version[:3] + 'Type "help()" for more information.\n'
+_COMPOUND = ("if", "while", "for", "try", "with", "def", "class", "async")
+_pushed = b""
+
+
+def raw_mode():
+    """Does raw mode go on over a soft reset? Then boot.py runs and main.py does not."""
+    return _bus.call(_MODE, -1)[0] == 1
+
+
+def _set(raw):
+    _bus.call(_MODE, 1 if raw else 0)
+
+
+def _read(n=1):
+    """1 to `n` bytes as they arrive."""
+    global _pushed
+    if not _pushed:
+        _pushed = _bus.call(_READ)[1]
+    taken, _pushed = _pushed[:n], _pushed[n:]
+    return taken
+
+
+def _say(text):
+    sys.stdout.write(text)
+
+
+def _execute(source, scope, kind, name):
+    """Compile and run; what goes wrong is printed, after a \\x04 in raw mode."""
+    try:
+        exec(compile(source, name, kind), scope)
+    except SystemExit:
+        machine.soft_reset()
+    except BaseException as e:
+        return e
+    return None
+
+
+def _soft_reset():
+    _say("MPY: soft reboot\n")
+    machine.soft_reset()
+
+
+def _collect():
+    """What is typed up to Ctrl-D; None if Ctrl-C comes first. (bytes, was it raw paste?)"""
+    text = b""
+    while True:
+        piece = _read(256)
+        if not text and piece[:1] == b"\x05":
+            piece += _until(3 - len(piece))
+            if piece[1:3] == b"A\x01":
+                return _paste(piece[3:]), True
+        for i in range(len(piece)):
+            c = piece[i : i + 1]
+            if c in (b"\x01", b"\x02", b"\x03"):
+                _push(piece[i + 1 :])
+                return (c if c != b"\x03" else None), False
+            if c == b"\x04":
+                _push(piece[i + 1 :])
+                return text + piece[:i], False
+        text += piece
+
+
+def _until(n):
+    more = b""
+    while len(more) < n:
+        more += _read(n - len(more))
+    return more
+
+
+def _push(rest):
+    global _pushed
+    _pushed = rest + _pushed
+
+
+def _paste(first):
+    sys.stdout.buffer.write(b"R\x01" + bytes([_WINDOW & 255, _WINDOW >> 8, 1]))
+    _push(first)
+    text = b""
+    window = _WINDOW
+    while True:
+        piece = _read(min(window, 128))
+        end = piece.find(b"\x04")
+        if end >= 0:
+            _push(piece[end + 1 :])
+            sys.stdout.buffer.write(b"\x04")
+            return text + piece[:end]
+        if b"\x03" in piece:
+            sys.stdout.buffer.write(b"\x04")
+            return None
+        text += piece
+        window -= len(piece)
+        if not window:
+            sys.stdout.buffer.write(b"\x01")
+            window = _WINDOW
+
+
+def raw(scope):
+    """Until Ctrl-B."""
+    _set(True)
+    _say("raw REPL; CTRL-B to exit\n")
+    while True:
+        _say(">")
+        source, pasted = _collect()
+        if source == b"\x02":
+            _set(False)
+            _say("\n")
+            return
+        if source == b"\x01":
+            _say("raw REPL; CTRL-B to exit\n")
+            continue
+        if source is None:
+            continue
+        if not source and not pasted:
+            _say("OK\n")
+            _soft_reset()
+        if not pasted:
+            _say("OK")
+        failed = _execute(source, scope, "exec", "<stdin>")
+        _say("\x04")
+        _show(failed)
+        _say("\x04")
+        gc.collect()
+
+
+def _line():
+    """One line with echo: its text, or the control character that ended it."""
+    text = ""
+    while True:
+        c = _read()
+        if c in (b"\r", b"\n"):
+            _say("\n")
+            return text
+        if c in (b"\x01", b"\x02", b"\x03", b"\x05") or c == b"\x04" and not text:
+            return c
+        if c in (b"\x08", b"\x7f"):
+            if text:
+                text = text[:-1]
+                _say("\x08 \x08")
+        elif c >= b" ":
+            try:
+                text += c.decode()
+                _say(c.decode())
+            except ValueError:  # half a character
+                pass
+
+
+def _block(first):
+    """A statement that goes on over several lines, up to an empty one."""
+    lines = [first]
+    while True:
+        _say("... ")
+        line = _line()
+        if not isinstance(line, str):
+            _say("\n")
+            return ""
+        if not line.strip():
+            return "\n".join(lines) + "\n"
+        lines.append(line)
+
+
+def friendly(scope):
+    """For ever."""
+    _say(BANNER)
+    while True:
+        _say(">>> ")
+        line = _line()
+        if isinstance(line, bytes):
+            _control(line, scope)
+        elif line.strip():
+            source = _block(line) if line.split(None, 1)[0].rstrip(":") in _COMPOUND or line[0] == "@" else line
+            _show(_execute(source, scope, "single", "<stdin>"))
+
+
+def _control(c, scope):
+    _say("\n")
+    if c == b"\x01":
+        raw(scope)
+        _say(BANNER)
+    elif c == b"\x02":
+        _say(BANNER)
+    elif c == b"\x04":
+        _soft_reset()
+    elif c == b"\x05":
+        _say("paste mode; Ctrl-C to cancel, Ctrl-D to finish\n=== ")
+        source, _ = _collect()
+        _say("\n")
+        if source:
+            _show(_execute(source.replace(b"\r", b"\n"), scope, "exec", "<stdin>"))
+
+
+def _show(failed):
+    if failed:
+        told = io.StringIO()
+        sys.print_exception(failed, told)
+        for line in told.getvalue().split("\n"):
+            if "/shims/" not in line and line:  # on a board this is C, and in no traceback
+                _say(line + "\n")
+
+
+def run(scope):
+    """For ever; quiet where there is no serial port."""
+    while _bus.call(_MODE, -1)[0] < 0:
+        _bus.call(_IDLE)
+    while True:
+        try:
+            if raw_mode():
+                raw(scope)
+            friendly(scope)
+        except KeyboardInterrupt:
+            _say("\n")

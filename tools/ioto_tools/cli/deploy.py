@@ -1,0 +1,106 @@
+"""`ioto deploy`, and `ioto board info` and `log`: boards at a serial port."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+def refuse(command, text):
+    click.echo("ioto %s: %s" % (command, text), err=True)
+    sys.exit(1)
+
+
+def the_port(port, command):
+    """The port given, or the only USB serial port there is."""
+    if port:
+        return port
+    from serial.tools.list_ports import comports
+
+    found = [p.device for p in comports() if p.vid is not None]
+    if len(found) == 1:
+        return found[0]
+    refuse(command, "no USB serial port found: name it" if not found else "several ports: name one of %s" % ", ".join(found))
+
+
+PORT = click.argument("port", required=False)
+
+
+@click.command()
+@PORT
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True, help="What the board is to have: boot.py, main.py, ioto.json, device.json, and yours.")
+@click.option("--source", is_flag=True, help="The agent as .py files.")
+@click.option("--force", is_flag=True, help="Also replace files that were changed on the board.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+def deploy(port, folder, source, force, dry_run):
+    """Bring FOLDER's files and the agent onto the board at PORT: what changed only, whole files only.
+
+    The record and provision.json stay. A file that was changed on the board since the last time is kept and its
+    differences are shown. The application is stopped meanwhile, and started again by a soft reset.
+    """
+    from rich.progress import Progress
+
+    from ..deploy import copy
+    from ..deploy.device_files import device_files
+    from ..deploy.prompt import Prompt, PromptError
+
+    port = the_port(port, "deploy")
+    try:
+        files = device_files(folder, source)
+        files.pop(copy.LIST)
+        with Prompt(port) as board:
+            who = board.identify()
+            click.echo("%s: %s" % (port, ", ".join(filter(None, (who["machine"], who["platform"])))))
+            made = copy.plan(board, files, force)
+            for name, diff in made.kept.items():
+                click.echo("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff), err=True)
+            for name in made.remove:
+                click.echo("remove %s" % name)
+            for name, raw in made.write.items():
+                click.echo("bring  %s (%d bytes)" % (name, len(raw)))
+            if dry_run:
+                click.echo("nothing was changed")
+                return
+            with Progress() as bars:
+                bar = bars.add_task("copying", total=sum(map(len, made.write.values())))
+                copy.carry_out(board, made, lambda name, n: bars.advance(bar, n))
+            click.echo("%d files brought, %d were the same%s" % (len(made.write), made.same, ", %d kept" % len(made.kept) if made.kept else ""))
+    except (ValueError, PromptError) as e:
+        refuse("deploy", e)
+
+
+@click.command()
+@PORT
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info(port, as_json):
+    """Say what the board at PORT is and holds: chip, slots, otadata in words, version, windows.
+
+    Its application is interrupted, and started again by a soft reset.
+    """
+    from ..deploy import info as board_info
+    from ..deploy.prompt import Prompt, PromptError
+
+    try:
+        with Prompt(the_port(port, "board info")) as board:
+            found = board_info.facts(board)
+    except PromptError as e:
+        refuse("board info", e)
+    click.echo(board_info.as_json(found) if as_json else "\n".join(board_info.lines(found)))
+
+
+@click.command()
+@PORT
+def log(port):
+    """Follow what the board at PORT prints, the agent's log with it. Ctrl-C ends; the board goes on."""
+    import serial
+
+    port = the_port(port, "board log")
+    try:
+        line = serial.serial_for_url(port, baudrate=115200, timeout=0.2)
+        while True:
+            raw = line.read(max(1, line.in_waiting))
+            click.echo(raw.decode("utf-8", "replace").replace("\r\n", "\n"), nl=False)
+    except (OSError, serial.SerialException, TypeError) as e:
+        refuse("board log", "%s: %s" % (port, e))
+    except KeyboardInterrupt:
+        click.echo()

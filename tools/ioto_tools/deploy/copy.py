@@ -1,0 +1,156 @@
+"""Bring the files of a folder, and the agent, onto a board at its prompt: only what changed, and never half.
+
+Everything new is written beside (`deploy.new/`), read back by hash, and only then renamed into place. `deployed.json` on
+the board holds the hashes of what was brought the last time: what differs from it was changed on the board, and is kept.
+"""
+
+import ast
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+STAGING = "deploy.new"
+LIST = "deployed.json"
+AGENT = "lib/ioto/"
+_BLOCK = 4096
+
+_FILES = """
+import os, json, hashlib
+def h(p):
+    s = hashlib.sha256()
+    b = bytearray(512)
+    with open(p, "rb") as f:
+        while True:
+            n = f.readinto(b)
+            if not n:
+                break
+            s.update(memoryview(b)[:n])
+    return "".join("%%02x" %% x for x in s.digest())
+def walk(d, out):
+    for e in os.ilistdir(d or "/"):
+        p = d + e[0]
+        if e[1] == 0x4000:
+            if p not in %r:
+                walk(p + "/", out)
+        else:
+            out[p] = h(p)
+    return out
+v = os.statvfs("/")
+print(json.dumps({"files": walk(%r, {}), "free": v[0] * v[3]}))
+"""
+_REMOVE = """
+import os
+def rm(p):
+    try:
+        if os.stat(p)[0] & 0x4000:
+            for e in os.ilistdir(p):
+                rm(p + "/" + e[0])
+            os.rmdir(p)
+        else:
+            os.remove(p)
+    except OSError:
+        pass
+"""
+_PLACE = """
+import os
+def place(a, b):
+    parts = b.split("/")[:-1]
+    for i in range(len(parts)):
+        try:
+            os.mkdir("/".join(parts[:i + 1]))
+        except OSError:
+            pass
+    os.rename(a, b)
+"""
+
+
+class CopyError(ValueError):
+    """Nothing on the board was changed; the text says why."""
+
+
+@dataclass
+class Plan:
+    """`write`: {path: bytes}; `remove`: paths; `kept`: {path: diff} that the user changed on the board; `same`: a count."""
+
+    write: dict = field(default_factory=dict)
+    remove: list = field(default_factory=list)
+    kept: dict = field(default_factory=dict)
+    same: int = 0
+    brought: dict = field(default_factory=dict)  # what LIST is to say
+
+
+def digest(raw):
+    return hashlib.sha256(raw).hexdigest()
+
+
+def hashes(files):
+    """The bytes of LIST for {path: bytes}."""
+    return json.dumps({name: digest(raw) for name, raw in sorted(files.items())}).encode()
+
+
+def plan(board, files, force=False):
+    """What is to be done so that the board (a Prompt) has {path: bytes} `files`; CopyError where they don't fit."""
+    found = board.ask(_FILES % ((STAGING, "state"), ""))
+    there = found["files"]
+    before = _before(board, there)
+    made = Plan()
+    for name, raw in sorted(files.items()):
+        new = digest(raw)
+        if there.get(name) == new:
+            made.same += 1
+        elif _is_users(name, there, before) and not force:
+            made.kept[name] = _diff(board, name, raw)
+            continue
+        else:
+            made.write[name] = raw
+        made.brought[name] = new
+    agents = {name.rsplit(".", 1)[0] for name in files if name.startswith(AGENT)}
+    # A .py is imported before the .mpy beside it; what the new agent no longer has goes too.
+    made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
+    need = sum((-(-len(raw) // _BLOCK) + 1) * _BLOCK for raw in made.write.values())
+    if need > found["free"]:
+        raise CopyError("the board's file system has %d bytes free, %d files need %d: remove something first" % (found["free"], len(made.write), need))
+    return made
+
+
+def carry_out(board, made, progress=lambda name, n: None):
+    """Write beside, look, rename. A line that breaks leaves the board as it was, or with whole files only."""
+    board.run(_REMOVE + "rm(%r)\nos.mkdir(%r)\n" % (STAGING, STAGING))
+    names = sorted(made.write)
+    for i, name in enumerate(names):
+        board.write("%s/%d" % (STAGING, i), made.write[name], lambda n, name=name: progress(name, n))
+    found = board.ask(_FILES % ((), STAGING + "/"))["files"]
+    for i, name in enumerate(names):
+        if found.get("%s/%d" % (STAGING, i)) != digest(made.write[name]):
+            raise CopyError("%s did not arrive as it was sent; nothing was changed, try again" % name)
+    board.run(_PLACE)
+    for i, name in enumerate(names):
+        board.run("place(%r, %r)\n" % ("%s/%d" % (STAGING, i), name))
+    for name in made.remove:
+        board.run("rm(%r)\n" % name)
+    board.write("%s/list" % STAGING, json.dumps(made.brought).encode())
+    board.run("place(%r, %r)\nrm(%r)\n" % (STAGING + "/list", LIST, STAGING))
+
+
+def _before(board, there):
+    if LIST not in there:
+        return {}
+    try:
+        return json.loads(board.run("print(open(%r).read())" % LIST))
+    except ValueError:
+        return {}
+
+
+def _is_users(name, there, before):
+    """Was it changed on the board since it was brought? The agent is never the user's."""
+    return name in there and not name.startswith(AGENT) and there[name] != before.get(name)
+
+
+def _diff(board, name, raw):
+    old = board.run("import sys\nwith open(%r, 'rb') as f:\n    print(repr(f.read()))" % name).strip()
+    try:
+        a, b = ast.literal_eval(old).decode().splitlines(), raw.decode().splitlines()
+    except ValueError:
+        return "binary files differ"
+    return "\n".join(difflib.unified_diff(a, b, "%s on the board" % name, "%s to be brought" % name, lineterm=""))

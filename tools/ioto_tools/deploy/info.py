@@ -1,0 +1,165 @@
+"""What a board at its prompt is and holds: asked of the board in one go, put into words here with the agent's own modules."""
+
+import base64
+import json
+import struct
+from tempfile import TemporaryDirectory
+
+from ioto import config, cron
+from ioto.record import decode
+
+from ..board import otadata
+from ..image.esp import CHIPS, describe
+
+_FACTS = """
+import json, os, time, binascii, sys, gc
+def b64(b):
+    return binascii.b2a_base64(b).decode().strip()
+def read(p):
+    try:
+        with open(p, "rb") as f:
+            return b64(f.read())
+    except OSError:
+        return None
+out = {"slots": [], "otadata": [], "running": None, "boot": None}
+try:
+    from esp32 import Partition
+    out["running"] = Partition(Partition.RUNNING).info()[4]
+    try:
+        out["boot"] = Partition(Partition.BOOT).info()[4]
+    except OSError:
+        pass
+    b = bytearray(288)
+    for p in Partition.find(Partition.TYPE_APP):
+        p.readblocks(0, b, 0)
+        out["slots"].append([p.info()[4], p.info()[1], p.info()[2], p.info()[3], b64(b)])
+    for p in Partition.find(Partition.TYPE_DATA, 0):
+        for n in (0, 1):
+            r = bytearray(32)
+            p.readblocks(n, r, 0)
+            out["otadata"].append(b64(r))
+except ImportError:
+    pass
+state = "state"
+out["files"] = {n: read(n) for n in ("ioto.json", "ioto.json5", "device.json", "device.json5", "state/record.0", "state/record.1", "state/provision.json")}
+try:
+    import ioto
+    out["agent"] = ioto.__version__
+except (ImportError, AttributeError):
+    out["agent"] = None
+out["now"] = time.time() + (946684800 if time.gmtime(0)[0] == 2000 else 0)
+gc.collect()
+out["heap"] = [gc.mem_alloc(), gc.mem_free()]
+v = os.statvfs("/")
+out["disk"] = [v[0] * v[3], v[0] * v[2]]
+print(json.dumps(out))
+"""
+_CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set
+
+
+def facts(board):
+    """One object with everything `ioto board info` shows; `board` is a Prompt."""
+    who = board.identify()
+    told = board.ask(_FACTS)
+    files = {name: base64.b64decode(raw) for name, raw in told["files"].items() if raw}
+    records = [r for r in (decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)) if r]
+    record = max(records, default=(0, None), key=lambda r: r[0])[1]
+    slots = [_slot(row, record) for row in told["slots"]]
+    return {
+        "micropython": ".".join(str(n) for n in who["version"][:3]),
+        "machine": who["machine"],
+        "agent": told["agent"],
+        "running": told["running"],
+        "boots_next": told["boot"],
+        "otadata": [str(otadata.Record.parse(base64.b64decode(raw))) for raw in told["otadata"]],
+        "rollback": _rollback(told),
+        "slots": slots,
+        "heap": {"used": told["heap"][0], "free": told["heap"][1]},
+        "files": {"free": told["disk"][0], "size": told["disk"][1]},
+        "clock": told["now"] if told["now"] >= _CLOCK_SET_S else None,
+        "registered": "state/provision.json" in files,
+        **_configured(files, record, told),
+    }
+
+
+def _slot(row, record):
+    label, _, address, size, raw = row
+    image = describe(base64.b64decode(raw))
+    given = (record or {}).get("slots", {}).get(label)
+    return {
+        "label": label, "address": address, "size": size, "image": image or None,
+        "chip": image and CHIPS.get(struct.unpack_from("<H", base64.b64decode(raw), 12)[0]), "version": given and given["version"],
+    }  # fmt: skip
+
+
+def _rollback(told):
+    """Will the bootloader go back by itself? Seen at a trial only, so said with that care."""
+    if len(told["slots"]) < 2 or not told["otadata"]:
+        return "no: there are no two update slots; `ioto flash` lays them out"
+    states = [otadata.Record.parse(base64.b64decode(raw)).state for raw in told["otadata"]]
+    if any(s in (otadata.NEW, otadata.PENDING_VERIFY, otadata.ABORTED) for s in states):
+        return "yes: otadata shows a trial"
+    if told["running"] == told["boot"] and otadata.UNDEFINED in states and otadata.VALID not in states:
+        return "perhaps not: the image was installed without a trial"
+    return "not seen yet: MicroPython's bootloaders since 1.12 do"
+
+
+def _configured(files, record, told):
+    with TemporaryDirectory() as folder:
+        for name in ("ioto.json", "ioto.json5", "device.json", "device.json5"):
+            if name in files:
+                with open("%s/%s" % (folder, name), "wb") as f:
+                    f.write(files[name])
+        try:
+            found = config.load(folder + "/")
+        except config.ConfigError as e:
+            return {"configuration": str(e).replace(folder + "/", "")}
+    running = (record or {}).get("slots", {}).get(told["running"] or "file")
+    now = told["now"]
+    windows = {}
+    for key in ("update.schedule", "update.apply"):
+        opens = cron.next_open(found[key], now, found["timezone"]) if now >= _CLOCK_SET_S else None
+        windows[key] = {"window": found[key][0], "opens": opens and max(opens, now), "open": opens == now}
+    return {
+        "configuration": None,
+        "product": found["product"],
+        "version": running["version"] if running else found["version"],
+        "last_check_in": (record or {}).get("tried") or None,
+        "failures": (record or {}).get("failures", 0),
+        "phase": (record or {}).get("phase", "idle"),
+        "windows": windows,
+    }
+
+
+def lines(found):
+    """`facts()` in words."""
+    yield "%s, MicroPython %s, agent %s" % (found["machine"] or "board", found["micropython"], found["agent"] or "none: `ioto deploy` brings it")
+    for slot in found["slots"]:
+        image = slot["image"]
+        holds = "ELF %s, %s" % (image["elf"][:12], image["date"]) if image else "nothing that starts"
+        marks = " (runs)" if slot["label"] == found["running"] else ""
+        marks += " (boots next)" if slot["label"] == found["boots_next"] and not marks else ""
+        yield "%-10s 0x%06x %8d bytes  %s%s%s" % (slot["label"], slot["address"], slot["size"], holds, slot["version"] and ", version " + slot["version"] or "", marks)
+    yield "otadata    %s" % (" ".join(found["otadata"]) or "none")
+    yield "rollback   %s" % found["rollback"]
+    if found["configuration"]:
+        yield "settings   %s" % found["configuration"]
+    else:
+        yield "version    %s of product %s, phase %s" % (found["version"], found["product"], found["phase"])
+        yield "check-in   last %s, %d failures since" % (_when(found["last_check_in"]), found["failures"])
+        for key, window in found["windows"].items():
+            opens = "open now" if window["open"] else "opens %s" % _when(window["opens"]) if window["opens"] else "opening unknown"
+            yield "%-10s %s (%s)" % (key.split(".")[1], window["window"], opens)
+    yield "clock      %s" % (_when(found["clock"]) if found["clock"] else "never set")
+    yield "heap       %d bytes used, %d free; files %d of %d bytes free" % (
+        found["heap"]["used"], found["heap"]["free"], found["files"]["free"], found["files"]["size"])  # fmt: skip
+
+
+def _when(unix_s):
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(unix_s)) if unix_s else "never"
+
+
+def as_json(found):
+    return json.dumps(found, indent=2)
