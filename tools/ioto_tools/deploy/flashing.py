@@ -9,6 +9,7 @@ from ..board import files as littlefs
 from ..board import layout
 from ..image.esp import CHIPS
 from ..image.firmware import FLASH_SIZES
+from .copy import LIST
 from .flash_image import build
 
 _BLANK = b"\xff"
@@ -62,7 +63,7 @@ def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False
     kept = _files(loader, rows)
     image = build(firmware, {**kept, **files}, flash_bytes, slot_bytes)
     _keep_nvs(loader, rows, image)
-    replaced = sorted(n for n in kept if n in files and kept[n] != files[n])
+    replaced = sorted(n for n in kept if n in files and kept[n] != files[n] and n != LIST)
     made = Plan(image, erase, sorted(set(kept) - set(files)), replaced)
     if not rows and not erase:
         made.notes.append("no partition table is there: nothing to keep")

@@ -101,7 +101,7 @@ def _rollback(told):
         return "yes: otadata shows a trial"
     if told["running"] == told["boot"] and otadata.UNDEFINED in states and otadata.VALID not in states:
         return "perhaps not: the image was installed without a trial"
-    return "not seen yet: MicroPython's bootloaders since 1.12 do"
+    return "not seen yet: MicroPython's own builds have it on"
 
 
 def _configured(files, record, told):
