@@ -35,7 +35,7 @@ def build(files, size):
     fs = littlefs.LittleFS(block_count=size // 4096, mount=False, disk_version=_VERSION, **_GEOMETRY)
     fs.format()
     fs.mount()
-    _write(fs, listed(files), size)
+    _write(fs, dict(sorted(listed(files).items())), size)  # the same files are the same bytes
     return bytes(fs.context.buffer)
 
 
