@@ -7,14 +7,14 @@ update.py. One task does all the work, so no two steps ever meet; watchers run b
 import asyncio
 import json
 
-from . import __version__, cron, plan, schedule
+from . import __version__, cron, plan, release, schedule
 from .cloud import Forgotten
 from .download import Download, Paused
 from .errors import UpdateError
 from .log import log
 from .record import empty
-from .slot import BLOCK, Writer
-from .staged import Staged
+from .slot import BLOCK
+from .staged import Staged, reread
 from .trial import Trial
 from .update import Update
 from .uptime import uptime_s
@@ -32,10 +32,10 @@ _AGAIN = ("checksum_mismatch", "size_mismatch", "flash_failed")  # of the image,
 class Agent:
     """`config` of config.load(); `board` (board.py, linux.py); `cloud` and `client` of the network; `pair` and `place`
     of record.Pair; `link` with `async up()` (OSError when there is none) or None; `clock`, an async function that
-    returns Unix seconds or raises OSError, or None.
+    returns Unix seconds or raises OSError, or None; `keys` of pss.public_key().
     """
 
-    def __init__(self, config, board, cloud, client, pair, place, link=None, clock=None):
+    def __init__(self, config, board, cloud, client, pair, place, link=None, clock=None, keys=()):
         self.config = config
         self.board = board
         self.cloud = cloud
@@ -44,6 +44,7 @@ class Agent:
         self.place = place
         self.link = link
         self.clock = clock
+        self.keys = keys
         self.record = record = empty()
         self.life = Update(record, board.running, board.build, config["version"], config["update.attempts"])
         self.watchdog = Watchdog(board, config["watchdog"], config["trial.limit"] * 2)
@@ -229,8 +230,9 @@ class Agent:
             facts["slotSize"] = board.slot().size
         except UpdateError as e:
             error = e.reason
-        for name, value in (("chip", board.chip), ("image", life.image()), ("error", error)):
-            if value or value == 0:
+        unsigned = not self.keys  # whoever owns the network or the cloud owns this device
+        for name, value in (("chip", board.chip), ("image", life.image()), ("error", error), ("unsigned", unsigned)):
+            if value or value == 0 and name == "chip":
                 facts[name] = value
         if self.trial:
             facts["rollback"] = self.trial.rolls_back
@@ -312,7 +314,8 @@ class Agent:
         life = self.life
         try:
             slot = self.board.slot()
-            if plan.judge(offer, self.record, life.version(), slot.size) == "keep" and self.staged:
+            floor = life.floor(self.board.floor())
+            if plan.judge(offer, self.record, life.version(), slot.size, floor, bool(self.keys)) == "keep" and self.staged:
                 return
         except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
             log("warn", str(e))
@@ -363,20 +366,32 @@ class Agent:
             if watchers("device:update:progress"):
                 rSignal("device:update:progress", (done, size))
 
-        throttle_ms = config["update.throttle"]
-        return await Download(self.client, offer, slot, board, self.place, self._buf, throttle_ms, go, progress).run()
+        update = self.record["update"]
+        if self.keys and not update.get("skip"):
+            update["skip"] = None  # begun when there were no keys
+        limits = config["update.throttle"], self._examine, go, progress
+        return await Download(self.client, update, slot, board, self.place, self._buf, *limits).run()
+
+    async def _examine(self, found):
+        """What stands in front of the image; keys decide whether it has to be there."""
+        life, update = self.life, self.record["update"]
+        facts = {
+            "product": self.config["product"], "offered": update["version"], "version": life.version(), "chip": self.board.chip,
+            "image": life.image(), "now": self.board.time_s(), "floor": life.floor(self.board.floor()),
+        }  # fmt: skip
+        for _ in release.verify(found, self.keys):
+            await asyncio.sleep_ms(0)
+        said = found and release.parse(found[0])
+        if said:
+            release.check(said, facts)
+        update["skip"] = release.ENVELOPE_BYTES if said else 0
+        update["image"] = said["sha256"] if said else update["checksum"]
+        await self._save()
+        return said
 
     async def _restage(self, wait_s):
-        """After a reset: does the slot still hold what was staged?"""
-        update = self.record["update"]
-        head = self.record["head"]
         try:
-            slot = self.board.slot()
-            writer = Writer(slot, update["size"], self.board.chip, self.board.raw)
-            raw = bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2))
-            await writer.reread(-(-update["size"] // BLOCK), raw, self._buf)
-            if slot.label != update["slot"] or writer.digest() != update["checksum"]:
-                raise UpdateError("checksum_mismatch", "the staged image has changed")
+            await reread(self.record, self.board, bool(self.keys), self._buf)
             self._wait_for_decision(wait_s)
         except (UpdateError, OSError) as e:
             log("error", "staged: %s" % e)

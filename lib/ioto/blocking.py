@@ -21,13 +21,14 @@ class _Stop(OSError):
 class Client:
     """`limit_ms` stands around connecting, each single read up to the end of the head, and every readinto."""
 
-    def __init__(self, limit_ms=20000, unverified=False):
+    def __init__(self, limit_ms=20000, unverified=False, plain=False):
         self.limit_ms = limit_ms
+        self.plain = plain
         self.unverified = unverified
 
     async def request(self, method, url, headers=None, body=None):
         """As http.Client.request."""
-        return await redirected(self._once, method, url, headers, body)
+        return await redirected(self._once, self.plain, method, url, headers, body)
 
     async def _once(self, method, url, headers, body):
         secure, host, port, target = url

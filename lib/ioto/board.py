@@ -114,6 +114,18 @@ class Board:
         except OSError:  # never counted
             pass
 
+    def floor(self):
+        """The highest version ever confirmed, "" if none was: in the NVS, which a new file system does not touch."""
+        raw = bytearray(256)
+        try:
+            return raw[: self.nvs.get_blob("floor", raw)].decode()
+        except (OSError, ValueError):
+            return ""
+
+    def raise_floor(self, version):
+        self.nvs.set_blob("floor", version.encode())
+        self.nvs.commit()
+
     def watchdog(self, timeout_ms):
         """Arm, or give another time to, the watchdog; it can't be taken off again and outlives a soft reset."""
         self._watchdog = machine.WDT(timeout=timeout_ms)

@@ -34,20 +34,25 @@ def certificates(lines):
         raise ValueError("bad certificate, line %d" % n)
 
 
-def context(path):
-    """A tls.SSLContext that trusts the PEM file at `path` (one certificate or many) and verifies chain, dates and name."""
+def context(paths):
+    """A tls.SSLContext that trusts the files at `paths` (DER, or PEM with one certificate or many) and verifies chain, dates
+    and name; ValueError names the file that has none.
+    """
     import tls  # once, at the start, and only where there is https
 
     made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     made.verify_mode = tls.CERT_REQUIRED
-    count = 0
-    try:
-        with open(path) as f:
-            for der in certificates(f):
+    for path in paths:
+        with open(path, "rb") as f:
+            raw = f.read()
+        count = 0
+        try:
+            for der in [raw] if raw[:2] == b"\x30\x82" else certificates(raw.decode().split("\n")):
                 made.load_verify_locations(der)
                 count += 1
-    except ValueError as e:
-        raise ValueError("%s: %s" % (path, e))
-    if not count:
-        raise ValueError("%s: no certificate in it" % path)
+        except ValueError as e:  # UnicodeError too
+            raise ValueError("%s: %s" % (path, e))
+        if not count:
+            raise ValueError("%s: no certificate in it" % path)
+        del raw
     return made

@@ -10,8 +10,8 @@ import os
 from .errors import UpdateError
 from .http import read_body, retry_after
 from .log import log
-from .report import body
 from .timezone import local
+from .update import body
 
 _REPLY_BYTES = 4096  # more than any reply has
 _FORGET = ("Authentication failed", "Cannot find device")

@@ -20,9 +20,10 @@ DEFAULTS = {
     "ntp.server": ("pool.ntp.org", "text"),  # "" = the clock is somebody else's
     "ntp.period": ("1 day", "duration"),  # between two settings of the clock
     "services.update": (True, "bool"),  # the whole service
-    "tls.ca": ("", "file"),  # PEM file of the authorities to trust, one or many in it; https needs it
+    "tls.ca": ([], "files"),  # PEM or DER files of the authorities to trust, one or many in each; https needs one
     "tls.cert": ("", "file"),  # PEM or DER file of the device's own certificate, where the server wants one
     "tls.key": ("", "file"),  # file of its key
+    "tls.plain": (False, "bool"),  # true: http too, which anybody on the way can read and change; no token goes over it
     "tls.verify": (True, "bool"),  # false: the server is NOT verified, anybody can be it
     "trial.limit": ("5 mins", "limit"),  # self-tests and check-in of a first boot, together
     "trial.selftest": ("1 min", "limit"),  # each self-test
@@ -31,6 +32,7 @@ DEFAULTS = {
     "update.period": ("1 day", "duration"),  # least time between two check-ins
     "update.jitter": ("1 hour", "duration"),  # spread of a fleet inside the window
     "update.throttle": (20, (0, 60000)),  # milliseconds after each 4 KiB; 0 = none
+    "update.keys": ([], "files"),  # PEM or DER files of public keys; with any, nothing unsigned is installed
     "update.attempts": (3, (1, 100)),  # of one update, before it is remembered as failed
     "update.retry": ("10 mins", "duration"),  # pause before another attempt after a rollback
     "update.transport": ("asyncio", "asyncio urequests"),  # urequests blocks the loop and does not verify
@@ -192,10 +194,10 @@ def _convert(value, kind, folder):
         if isinstance(value, bool):
             return value
         raise ValueError("true or false")
-    if kind == "texts":
+    if kind in ("texts", "files"):
         texts = [value] if isinstance(value, str) else value
         if isinstance(texts, list) and all(isinstance(t, str) for t in texts):
-            return [t for t in texts if t]
+            return [t if kind == "texts" else _text(t, "file", folder) for t in texts if t]
         raise ValueError("a text or a list of texts")
     if not isinstance(value, str):
         raise ValueError("a text in quotes")

@@ -9,6 +9,7 @@ import asyncio
 from .errors import UpdateError
 from .http import content_range
 from .log import log
+from .release import ENVELOPE_BYTES, unwrap
 from .slot import BLOCK, Writer
 
 RETRIES = 6  # connections in a row that bring nothing
@@ -22,12 +23,15 @@ class Paused(Exception):
 class Download:
     """One image on its way into `slot`.
 
+    `update` is the record's. `examine(pair)` is asked, before the first erase, about what unwrap() found in front of the
+    image: it enters `skip` (bytes in front) and `image` (SHA-256 that the slot is to hold) and returns the manifest or None.
     `place` (a record.Pair) keeps how far it got; `go()` says at each save whether to go on; `progress(done, size)`.
     """
 
-    def __init__(self, client, offer, slot, board, place, buf, throttle_ms, go, progress):
+    def __init__(self, client, update, slot, board, place, buf, throttle_ms, examine, go, progress):
         self.client = client
-        self.offer = offer
+        self.update = update
+        self.examine = examine
         self.slot = slot
         self.board = board
         self.place = place
@@ -36,7 +40,7 @@ class Download:
         self.progress = progress
         self.buf = buf
         self.n = 0  # next block
-        self.size = offer["size"]
+        self.size = update["size"]
         self.etag = None
         self.writer = None
 
@@ -56,7 +60,7 @@ class Download:
                     raise
                 await asyncio.sleep_ms(self.board.spread_ms(1000 << failures))
         found = self.writer.digest()
-        if found != self.offer["checksum"]:
+        if found != self.update["image"]:
             raise UpdateError("checksum_mismatch", "the slot holds %s" % found)
         return self.writer
 
@@ -68,7 +72,7 @@ class Download:
     async def _take_up(self):
         """After a reset: hash again what the slot holds of this very update."""
         was = self.place.load()
-        if not was or was["of"] != self._name() or not 0 < was["n"] * BLOCK < was["size"]:
+        if self.update.get("skip") is None or not was or was["of"] != self._name() or not 0 < was["n"] * BLOCK < was["size"]:
             return
         self._begin(was["size"])
         try:
@@ -80,16 +84,16 @@ class Download:
             self._begin(was["size"])
 
     def _name(self):
-        return "%s %s %s" % (self.slot.label, self.offer["checksum"][:16], self.offer["update"])
+        return "%s %s %s" % (self.slot.label, self.update["checksum"][:16], self.update["update"])
 
     async def _connection(self):
         """Everything that one connection brings; returns when the image is whole."""
         headers = {}
         if self.n:
-            headers["Range"] = "bytes=%d-" % (self.n * BLOCK)
+            headers["Range"] = "bytes=%d-" % (self._skip() + self.n * BLOCK)
             if self.etag:
                 headers["If-Range"] = self.etag
-        reply = await self.client.request("GET", self.offer["url"], headers)
+        reply = await self.client.request("GET", self.update["url"], headers)
         try:
             self._accept(reply)
             await self._blocks(reply)
@@ -101,7 +105,8 @@ class Download:
         size = reply.length
         if reply.status == 206 and self.n:
             first, last, size = content_range(reply.headers.get("content-range", "")) or (None, None, None)
-            if first != self.n * BLOCK or size != self.size or last != size - 1:
+            skip = self._skip()
+            if first != skip + self.n * BLOCK or size != skip + self.size or last != size - 1:
                 self._begin(self.size)  # a range we did not ask for: begin again
                 raise OSError("Content-Range %s" % reply.headers.get("content-range"))
         elif reply.status == 416 and self.n:
@@ -111,21 +116,37 @@ class Download:
             raise UpdateError("http_status", "%d for the image" % reply.status)
         else:
             if size is None:
-                size = self.offer["size"]
-            if size is None or size != (self.offer["size"] or size):
-                raise UpdateError("size_mismatch", "%s bytes, announced %s" % (size, self.offer["size"]))
+                size = self.update["size"]
+            if size is None or size != (self.update["size"] or size):
+                raise UpdateError("size_mismatch", "%s bytes, announced %s" % (size, self.update["size"]))
+            self.update["skip"] = None  # not known yet
             self._begin(size)
-        if self.size > self.slot.size:
+        if self.size > self.slot.size + ENVELOPE_BYTES:
             raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (self.size, self.slot.size))
         if not self.size:
             raise UpdateError("size_zero")
         self.etag = reply.headers.get("etag")
+
+    def _skip(self):
+        """Bytes of the file in front of the image."""
+        return self.update.get("skip") or 0
+
+    async def _unwrap(self, block):
+        """The file's first bytes: is there an envelope? True if they were one, and no part of the image."""
+        said = await self.examine(unwrap(block))
+        if said:
+            self._begin(self.size - ENVELOPE_BYTES)
+            if self.size != said["size"]:
+                raise UpdateError("manifest_mismatch", "size %d, the file has %d" % (said["size"], self.size))
+        return bool(said)
 
     async def _blocks(self, reply):
         while self.n * BLOCK < self.size:
             block = self.buf[: min(BLOCK, self.size - self.n * BLOCK)]
             if await reply.readinto(block) != len(block):
                 raise UpdateError("size_mismatch", "ends in block %d, announced %d bytes" % (self.n, self.size))
+            if self.update.get("skip") is None and await self._unwrap(block):
+                continue
             try:
                 await self.writer.write(self.n, block)
             except OSError as e:  # not the connection: another one would not help

@@ -27,6 +27,13 @@ REASONS = (
     "image_merged",  # a whole-flash .bin with a bootloader in front
     "image_malformed",  # segment table or application description
     "checksum_mismatch",  # SHA-256 of what was read back
+    # release manifest
+    "unsigned",  # keys are configured, and the file carries no signature
+    "signature_invalid",
+    "manifest_malformed",
+    "manifest_mismatch",  # for another product, version, chip, size or base than this
+    "manifest_expired",
+    "version_floor",  # below the highest version ever confirmed
     # board
     "no_slots",  # not an OTA layout
     "flash_failed",

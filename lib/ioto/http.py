@@ -21,13 +21,14 @@ _CA_REQUIRED = -30336  # MBEDTLS_ERR_SSL_CA_CHAIN_REQUIRED, the same number on e
 
 
 class Client:
-    """`resolver` of net.Resolver; `context` a tls.SSLContext that verifies (certs.py), None refuses https.
+    """`resolver` of net.Resolver; `context` a tls.SSLContext that verifies (certs.py), None refuses https; `plain` allows http.
 
     `limit_ms` stands around each of: connecting, handshake and request, head of the reply, every readinto.
     """
 
-    def __init__(self, resolver, context=None, limit_ms=20000):
+    def __init__(self, resolver, context=None, limit_ms=20000, plain=False):
         self.resolver = resolver
+        self.plain = plain
         self.context = context
         self.limit_ms = limit_ms
 
@@ -37,7 +38,7 @@ class Client:
         303 asks again with GET, every other redirect with the same method and body. Authorization stays with the host
         that it was meant for.
         """
-        return await redirected(self._once, method, url, headers, body)
+        return await redirected(self._once, self.plain, method, url, headers, body)
 
     async def _once(self, method, url, headers, body):
         secure, host, port, _ = url
@@ -67,11 +68,17 @@ class Client:
         return response
 
 
-async def redirected(once, method, url, headers, body):
-    """`once(method, parsed url, headers, body)` until its reply is no redirect."""
+async def redirected(once, plain, method, url, headers, body):
+    """`once(method, parsed url, headers, body)` until its reply is no redirect. Over http, if `plain` allows it at all,
+    goes no Authorization: who reads it is the device.
+    """
     here = parse_url(url)
     headers = dict(headers or {})
     for _ in range(_REDIRECTS + 1):
+        if not here[0]:
+            if not plain:
+                raise UpdateError("tls_unverified", "plain http, and tls.plain is false")
+            headers.pop("Authorization", None)
         reply = await once(method, here, headers, body)
         if reply.status not in (301, 302, 303, 307, 308):
             return reply

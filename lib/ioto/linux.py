@@ -71,6 +71,12 @@ class Board:
     def settled(self):
         pass
 
+    def floor(self):
+        return ""  # the record's is all there is
+
+    def raise_floor(self, version):
+        pass
+
     def watchdog(self, timeout_ms):
         pass
 

@@ -7,6 +7,7 @@ judge(): offer + record    -> download | keep, or a refusal
 
 from . import semver
 from .errors import UpdateError
+from .release import ENVELOPE_BYTES, not_below
 
 _HEX = "0123456789abcdef"
 
@@ -62,16 +63,17 @@ def offer(reply):
     return {"update": update, "version": version, "url": url, "checksum": checksum, "size": size, "ours": size is not None}
 
 
-def judge(offer, record, version, slot_bytes):
+def judge(offer, record, version, slot_bytes, floor="", signed=False):
     """`download`, or `keep` when it is the one in work already; UpdateError if this board does not want it.
 
-    `version` is the running software's.
+    `version` is the running software's, `floor` the highest ever confirmed. With `signed` the file's manifest will say
+    whether it may step down. An envelope may come on top of what the slot holds.
     """
     if [offer["update"], offer["checksum"]] in record["failed"]:
         raise UpdateError("failed_before", offer["version"])
-    if semver.compare(offer["version"], version) <= 0:
-        raise UpdateError("version_not_newer", "%s, running %s" % (offer["version"], version))
-    if offer["size"] and offer["size"] > slot_bytes:
+    if not signed or semver.compare(offer["version"], version) == 0:
+        not_below(offer["version"], version, floor)
+    if offer["size"] and offer["size"] > slot_bytes + ENVELOPE_BYTES:
         raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (offer["size"], slot_bytes))
     return "keep" if same(offer, record["update"]) and record["phase"] == "staged" else "download"
 

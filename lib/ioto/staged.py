@@ -9,12 +9,31 @@ import json
 from . import cron
 from .errors import UpdateError
 from .log import log
-from .slot import seal
+from .slot import BLOCK, Writer, seal
 from .uptime import uptime_s
 from .watch import rSignal, rSignalSync, watchers
 
 _ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
 _LONG_S = 86400  # nothing to do in sight
+
+
+async def reread(record, board, signed, buf):
+    """After a reset: UpdateError unless the slot still holds what was staged, and (`signed`) had a signature."""
+    update = record["update"]
+    slot = board.slot()
+    size = update.get("bytes", 0)
+    writer = Writer(slot, size, board.chip, board.raw)
+    await writer.reread(-(-size // BLOCK), _head(record), buf)
+    if slot.label != update["slot"] or writer.digest() != update.get("image"):
+        raise UpdateError("checksum_mismatch", "the staged image has changed")
+    if signed and not update["skip"]:
+        raise UpdateError("unsigned", "staged when there were no keys")
+
+
+def _head(record):
+    """The image's first bytes, which the slot does not hold yet."""
+    head = record["head"]
+    return bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2))
 
 
 class Staged:
@@ -96,12 +115,11 @@ class Staged:
             rSignal("device:update:failed", UpdateError("record_failed", repr(e)))
             return None
         self.waiting = False
-        head = record["head"]
         try:
             slot = self.board.slot()
             if not self.board.raw:
                 self.board.stay()
-                seal(slot, bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2)))
+                seal(slot, _head(record))
             doing = self.board.install(slot)
         except UpdateError as e:
             return self._lost(e)

@@ -18,7 +18,7 @@ gc.collect()
 from .cloud import Cloud
 
 gc.collect()
-from . import download  # noqa: F401
+from . import download, pss  # noqa: F401
 
 gc.collect()
 from .agent import Agent
@@ -44,7 +44,11 @@ def agent(folder="", listener=None):
     client, resolver = _client(folder, found, servers)
     cloud = Cloud(client, found, device, board.time_s)
     gc.collect()
-    made = Agent(found, board, cloud, client, pair, Pair(found["state"] + "/place"), link, _clock(found, resolver))
+    keys = [_public_key(folder, path) for path in found["update.keys"]]
+    if not keys:
+        log.log("warn", "no update.keys: images are installed without a signature")
+    place = Pair(found["state"] + "/place")
+    made = Agent(found, board, cloud, client, pair, place, link, _clock(found, resolver), keys)
     if device["id"] == "auto":
         device["id"] = cloud.provision.get("id") or _kept_id(pair, board)
     return made
@@ -119,13 +123,20 @@ def _client(folder, found, servers):
     from .net import Resolver
 
     resolver = Resolver(servers)
+    for key in ("builder", "api"):
+        if found[key].startswith("http://") and not found["tls.plain"]:
+            raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody on the way can read and change what is said")
     if found["update.transport"] == "urequests":
         from .blocking import Client
 
-        return Client(limit_ms, not found["tls.verify"]), resolver
+        return Client(limit_ms, not found["tls.verify"], found["tls.plain"]), resolver
     from .http import Client
 
-    return Client(resolver, _context(folder, found), limit_ms), resolver
+    return Client(resolver, _context(folder, found), limit_ms, found["tls.plain"]), resolver
+
+
+def _wrong(folder, key, text):
+    return config.ConfigError("%sioto.json: %s: %s" % (folder, key, text))
 
 
 def _context(folder, found):
@@ -133,20 +144,31 @@ def _context(folder, found):
     if found["tls.ca"] and found["tls.verify"]:
         from .certs import context
 
-        made = context(folder + found["tls.ca"])
+        try:
+            made = context([folder + path for path in found["tls.ca"]])
+        except ValueError as e:
+            raise _wrong(folder, "tls.ca", e)
     elif not found["tls.verify"]:
         import tls
 
+        log.log("warn", "tls.verify is false: anybody can be the cloud")
         made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         made.verify_mode = tls.CERT_NONE
     else:
         for key in ("builder", "api"):
             if found[key].startswith("https://"):
-                raise config.ConfigError("%sioto.json: %s is https: tls.ca names the authorities to trust" % (folder, key))
+                raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
         return None
     if found["tls.cert"]:
         made.load_cert_chain(_raw(folder + found["tls.cert"]), _raw(folder + found["tls.key"]))
     return made
+
+
+def _public_key(folder, path):
+    try:
+        return pss.public_key(_raw(folder + path))
+    except ValueError as e:
+        raise _wrong(folder, "update.keys", "%s: %s" % (path, e))
 
 
 def _raw(path):

@@ -7,6 +7,7 @@ import asyncio
 
 from .errors import UpdateError
 from .log import log
+from .semver import compare
 from .watch import rSignal, rSignalSync, watchers
 
 
@@ -27,6 +28,8 @@ class Trial:
         """True when the image is confirmed. Else the board is reset (and this returns False where that takes a while)."""
         try:
             await asyncio.wait_for(self._tests(), self.config["trial.limit"])
+            self._raise_floor()
+            await asyncio.sleep_ms(0)
             self._confirm()
             return True
         except asyncio.TimeoutError:
@@ -60,6 +63,16 @@ class Trial:
                 raise UpdateError("selftest_failed", repr(e))
             if result is False:
                 raise UpdateError("selftest_failed", "a self-test said no")
+
+    def _raise_floor(self):
+        # Before the image is confirmed: a cut in between must not open the way back. An NVS that takes no more must not
+        # close the way forward: the record is the second witness.
+        version = self.life.version()
+        try:
+            if not self.board.floor() or compare(version, self.board.floor()) > 0:
+                self.board.raise_floor(version)
+        except OSError as e:
+            log("error", "the version floor is kept in the record only: %r" % e)
 
     def _confirm(self):
         board = self.board

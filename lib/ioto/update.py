@@ -1,13 +1,54 @@
-"""The update in work: every step of its life as a change of the record. Pure.
+"""The update in work: the phases, the queue of reports, and every step of its life as a change of the record. Pure.
 
 Nothing here saves: the caller saves before it acts on a changed record, and puts the old one back if it can't.
 """
 
-from . import report
-from .phase import move
 from .plan import same
+from .semver import compare
 
+# phase -> (next when it went well, next when it failed)
+PHASES = {
+    "idle": ("download", "report"),  # an offer is taken, or refused
+    "download": ("staged", "report"),  # verified by what was read back, or given up
+    "staged": ("trial", "report"),  # swapped, or dropped
+    "trial": ("report", "report"),  # confirmed or given up; a further attempt goes back, see RETRY
+    "report": ("idle", "idle"),  # the outcome is in the record, its delivery is the queue's business
+}
+# Another attempt of the same update: back to where its image has to come from.
+RETRY = {"trial": ("staged", "download"), "staged": ("download",)}
+# Of reports. At least once: an entry leaves the queue when the cloud has answered it.
+OUTCOMES = ("confirmed", "failed", "rolled_back", "refused")
+STATES = ("downloading", "staged", "deferred", "applied") + OUTCOMES
+_REPORTS_MOST = 16
 _FAILED_MOST = 4  # updates remembered as failed
+
+
+def move(phase, to):
+    """Returns `to` if the table allows it from `phase`; ValueError otherwise."""
+    if to not in PHASES.get(phase, ()) and to not in RETRY.get(phase, ()):
+        raise ValueError("phase %s cannot become %s" % (phase, to))
+    return to
+
+
+def add_report(record, update, state, version, reason="", attempt=0):
+    """Queue one report; the same (update, attempt, state) is queued once. `version` is what runs now.
+
+    When the queue is full the steps on the way go, oldest first; the outcome of an update is never dropped.
+    """
+    queue = record["reports"]
+    entry = {"update": update, "state": state, "version": version, "attempt": attempt}
+    if reason:
+        entry["reason"] = reason
+    if any(all(e[k] == entry[k] for k in ("update", "state", "attempt")) for e in queue):
+        return
+    if len(queue) >= _REPORTS_MOST:
+        queue.remove(next((e for e in queue if e["state"] not in OUTCOMES), queue[0]))
+    queue.append(entry)
+
+
+def body(entry, device):
+    """The entry as it goes over the wire."""
+    return dict(entry, id=device, success=entry["state"] not in ("failed", "rolled_back", "refused"))
 
 
 class Update:
@@ -33,11 +74,16 @@ class Update:
         found = self.record["slots"].get(self.running)
         return found["image"] if found and found["build"] == self.build else None
 
+    def floor(self, version):
+        """The higher of `version` ("" for none) and the highest one that the record has seen confirmed."""
+        kept = self.record["floor"]
+        return version if not kept or version and compare(version, kept) > 0 else kept
+
     def report(self, state, reason="", of=None):
         """Queue a report about `of`, the update in work unless said. A stranger's cloud gets outcomes only."""
         of = of or self.record["update"]
         if of.get("ours") or state in ("confirmed", "failed", "refused"):
-            report.add(self.record, of["update"], state, self.version(), reason, self.record["attempt"])
+            add_report(self.record, of["update"], state, self.version(), reason, self.record["attempt"])
 
     def _to(self, phase):
         self.record["phase"] = move(self.record["phase"], phase)
@@ -46,7 +92,7 @@ class Update:
         """An offer that never becomes work; said once for each update, unlike a reason that repeats at each check."""
         if [update, reason] != self.record.get("refused"):
             self.record["refused"] = [update, reason]
-            report.add(self.record, update, "refused", self.version(), reason)
+            add_report(self.record, update, "refused", self.version(), reason)
 
     def take(self, offer, slot):
         """Begin with an offer that plan.judge() lets through; what was in work before and is another is dropped."""
@@ -76,7 +122,7 @@ class Update:
         """The slot holds it, verified; `head` (bytes) is what is kept out of the slot until the swap."""
         self._to("staged")
         self.record["head"] = "".join("%02x" % b for b in head)
-        self.record["update"].update(build=build, size=size)
+        self.record["update"].update(build=build, bytes=size)
         self.report("staged")
 
     def defer(self, until_s):
@@ -117,9 +163,10 @@ class Update:
         update = self.record["update"]
         self.report("confirmed")
         self._to("report")
+        self.record["floor"] = self.floor(update["version"])
         self.record["slots"][self.running] = {
             "version": update["version"],
-            "image": update["checksum"],
+            "image": update.get("image"),
             "build": self.build,
         }
 

@@ -16,7 +16,8 @@ from ioto.record import decode
 from ioto_tools.cloud import fleet
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.deploy.compiled import agent_files, compile_module
+from rig import authority, ca
 
 MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
 PRODUCT = "PRODUCT7"
@@ -55,12 +56,13 @@ class Served:
     def __init__(self, folder):
         self.folder = folder
         sock = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:%d" % sock.getsockname()[1]
+        self.url = "https://127.0.0.1:%d" % sock.getsockname()[1]
         self.requests = []
         self.app = create_app(folder / "cloud", self.url)
         self.site = self.app.state.site
         new_product(self.site, "product", PRODUCT)
-        self.server = uvicorn.Server(uvicorn.Config(self._seen, interface="asgi3", http="h11", lifespan="off", log_level="error"))
+        files = {"ssl_certfile": authority().name + "/server.pem", "ssl_keyfile": authority().name + "/server.key"}
+        self.server = uvicorn.Server(uvicorn.Config(self._seen, interface="asgi3", http="h11", lifespan="off", log_level="error", **files))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [sock]}, daemon=True)
         self.thread.start()
 
@@ -102,8 +104,10 @@ class Host:
         self.folder.mkdir(parents=True)
         for name, content in agent_files().items():
             self.put(name, content, self.root)
+        self.put("lib/ioto/linux.mpy", compile_module(Path(__file__).parents[2] / "lib" / "ioto" / "linux.py", "linux.py"), self.root)
         self.put("main.py", MAIN % (before, inside), self.root)
         self.put("device.json", json.dumps({"id": "auto", "model": "linux"}))
+        self.put("ca.pem", ca())
         self.put("ioto.json", json.dumps(self._config(update)))
         self.script(does, update.get("script", "scripts/update"))
 
@@ -112,7 +116,7 @@ class Host:
         update = {k: v for k, v in update.items() if k != "limit"}
         update = {"period": 1, "jitter": 0, "throttle": 0, "retry": 0, **update}
         return {
-            "product": PRODUCT, "version": "1.0.0", "builder": self.cloud.url, "ntp": {"server": ""}, "log": {"level": "debug"},
+            "product": PRODUCT, "version": "1.0.0", "builder": self.cloud.url, "ntp": {"server": ""}, "tls": {"ca": "ca.pem", "verify": update.get("transport") != "urequests"}, "log": {"level": "debug"},
             "network": {"timeout": 5}, "trial": trial, "update": update,
         }  # fmt: skip
 

@@ -1,12 +1,16 @@
 """A virtual board with the agent on it, a device cloud in the air, and simulated time: what most agent tests stand on."""
 
+import functools
 import json
+import ssl
 import sys
+import tempfile
 from pathlib import Path
 
 from ioto_tools.board import Board
 from ioto_tools.board.air import Air
-from ioto_tools.board.peers import Asgi
+from ioto_tools.board.peers import Asgi, Tls
+from ioto_tools.cloud import certificates
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.deploy.compiled import agent_files
@@ -39,7 +43,7 @@ asyncio.run(agent(listener=lambda level, message: print(level, message)).run())
 def config(**changes):
     """ioto.json's bytes: a device of the test cloud; nested changes by dotted key with __ for the dot."""
     found = {
-        "product": PRODUCT, "version": "1.0.0", "builder": "http://cloud.test", "network.dns": "10.0.0.1", "log.level": "debug",
+        "product": PRODUCT, "version": "1.0.0", "builder": "https://cloud.test", "tls.ca": "ca.pem", "network.dns": "10.0.0.1", "log.level": "debug",
         "update.jitter": 0, "update.period": "1 hour", "update.throttle": 0, "update.retry": 5, "ntp.server": "time.test",
         "network.timeout": 20, "watchdog": 60, "trial.limit": 120,
     }  # fmt: skip
@@ -54,25 +58,50 @@ def config(**changes):
     return json.dumps(nested).encode()
 
 
+@functools.cache
+def authority():
+    """A folder with the certificates of every host in the air, for as long as the tests run; kept alive by the cache."""
+    folder = tempfile.TemporaryDirectory()
+    names = ["%s.test" % name for name in ("cloud", "builder", "api", "images")] + ["localhost", "127.0.0.1"]
+    certificates.make(folder.name, names)
+    return folder
+
+
+def ca():
+    return (Path(authority().name) / "ca.pem").read_bytes()
+
+
+@functools.cache
+def server_context():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority().name + "/server.pem", authority().name + "/server.key")
+    return context
+
+
+def secure(peer):
+    """The peer with TLS in front of it."""
+    return Tls(peer, server_context())
+
+
 class Rig:
     """One board, one cloud. `image(n)` are small valid images; the first is in slot 0."""
 
-    def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, **changes):
+    def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, **changes):
         self.folder = Path(folder)
         self.folder.mkdir(exist_ok=True)
         self.blocks = blocks
         self.first = self.image(0)
         peers = {}
         if cloud:
-            self.app = create_app(self.folder / "cloud", public_url="http://cloud.test", clock=lambda: NOW + self.now(), random_bytes=self.random, threads=False)  # fmt: skip
+            self.app = create_app(self.folder / "cloud", public_url="https://cloud.test", clock=lambda: NOW + self.now(), random_bytes=self.random, threads=False)  # fmt: skip
             self.site = self.app.state.site
             new_product(self.site, "product", PRODUCT)
-            peers[("cloud.test", 80)] = Asgi(self.app)
+            peers[("cloud.test", 443)] = secure(Asgi(self.app, "https"))
         options = dict(peers=peers, names={"time.test": "10.0.9.9"}, unix_s=NOW)
         options.update(air or {})
         options["peers"] = {**peers, **(air or {}).get("peers", {})}
         self.air = Air(**options)
-        files = dict(agent_files())
+        files = {**agent_files(), "ca.pem": ca(), **(files or {})}
         files["boot.py"] = (ROOT / "boot.py").read_bytes()
         files["main.py"] = main.encode()
         files["ioto.json"] = config(**changes)

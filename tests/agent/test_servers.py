@@ -10,7 +10,7 @@ import json
 import pytest
 from ioto_tools.board.peers import Asgi, Script, reply
 from ioto_tools.image import esp, spoilt
-from rig import PRODUCT, Rig
+from rig import PRODUCT, Rig, secure
 
 UPDATE = "01SPOILT"
 SICK_S = 900
@@ -19,7 +19,7 @@ FOREVER = 1 << 20
 
 def offer(image=b"", **changes):
     found = {
-        "url": "http://images.test/i", "checksum": hashlib.sha256(image).hexdigest(), "update": UPDATE, "version": "1.0.1",
+        "url": "https://images.test/i", "checksum": hashlib.sha256(image).hexdigest(), "update": UPDATE, "version": "1.0.1",
         "size": len(image),
     }  # fmt: skip
     found.update(changes)
@@ -36,7 +36,7 @@ class Sick:
 
     def answer(self, method, path, headers, body):
         if path.endswith("/register"):
-            return [reply(json.dumps({"api": "http://cloud.test", "token": "T", "registered": True}).encode())]
+            return [reply(json.dumps({"api": "https://cloud.test", "token": "T", "registered": True}).encode())]
         if path.endswith("/updateReport"):
             self.reports.append(json.loads(body))
             return [reply(b"{}")]
@@ -50,7 +50,7 @@ class Sick:
 
 def board(tmp_path, sick, **options):
     script = Script(sick.answer)
-    rig = Rig(tmp_path / "rig", air={"peers": {("cloud.test", 80): script, ("images.test", 80): script}}, network__timeout=5, **options)
+    rig = Rig(tmp_path / "rig", air={"peers": {("cloud.test", 443): secure(script), ("images.test", 443): secure(script)}}, network__timeout=5, **options)
     # Registered with the sick cloud: the healthy one knows the same token.
     return rig
 
@@ -59,7 +59,7 @@ def heal(rig):
     """The real cloud answers from now on; the device registers there."""
     rig.publish(rig.image(9), "1.0.9")
     address = rig.air.names["cloud.test"]
-    rig.air.peers[(address, 80)] = Asgi(rig.app)
+    rig.air.peers[(address, 443)] = secure(Asgi(rig.app))
 
 
 def state(rig):
@@ -110,14 +110,14 @@ BAD_CHECKS = {
     "size-0": (offer(IMAGE, size=0), "size_zero"),
     "size-negative": (offer(IMAGE, size=-1), "size_zero"),
     "size-text": (offer(IMAGE, size="big"), "reply_malformed"),
-    "larger-than-the-slot": (offer(IMAGE, size=65537), "size_too_large"),
+    "larger-than-the-slot": (offer(IMAGE, size=65537 + 4096), "size_too_large"),  # an envelope may come on top
     "401": ([reply(b"no", 401)], "http_status"),
     "404": ([reply(b'{"error":"what"}', 404)], "http_status"),
     "500": ([reply(b"", 500)], "http_status"),
     "not-http": (raw("SSH-2.0-OpenSSH_9\r\n"), "http_malformed"),
     "long-reply": ([reply(b" " * 9000)], "reply_too_large"),
     "endless-headers": ([b"HTTP/1.1 200 OK\r\n"] + [b"X-More: yes\r\n" * 100] * 30, "http_malformed"),
-    "redirect-loop": ([reply(b"", 302, [("Location", "http://cloud.test/tok/provision/update")])], "http_redirect"),
+    "redirect-loop": ([reply(b"", 302, [("Location", "https://cloud.test/tok/provision/update")])], "http_redirect"),
 }
 
 
@@ -178,6 +178,7 @@ BAD_IMAGES = {
     "image-404": (offer(IMAGE), [reply(b"", 404)], "http_status"),
     "image-204": (offer(IMAGE), [reply(b"", 204)], "http_status"),
     "larger-than-the-slot": (offer(IMAGE, size=None), [reply(b"\xe9" * 70000)], "size_too_large"),
+    "larger-and-no-envelope": (offer(IMAGE, size=65537), [reply(b"\xe9" * 65537)], "size_too_large"),
     "empty": (offer(IMAGE, size=None), [reply(b"")], "size_zero"),
 }
 
@@ -231,7 +232,7 @@ def test_the_two_texts_make_the_device_register_again(tmp_path, text):
             registered.append(headers["authorization"])
         return answer(method, path, headers, body)
 
-    rig.air.peers[(rig.air.names["cloud.test"], 80)] = Script(counting)
+    rig.air.peers[(rig.air.names["cloud.test"], 443)] = secure(Script(counting))
     run = rig.run(until_s=SICK_S)
     assert run.ended == "time" and 2 <= len(registered) <= 10, registered
     assert set(registered) == {"bearer " + PRODUCT}

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 from ioto_tools.board.peers import Asgi
-from rig import PRODUCT, Rig
+from rig import PRODUCT, Rig, secure
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
 from embedthis import EmbedThis  # noqa: E402
 
 
 def board(tmp_path, cloud, **changes):
-    cloud.builder, cloud.api, cloud.images = "http://builder.test/api", "http://api.test", "http://images.test"
-    app = Asgi(cloud)
-    peers = {(host, 80): app for host in ("builder.test", "api.test", "images.test")}
-    return Rig(tmp_path / "rig", cloud=False, air={"peers": peers}, builder="http://builder.test/api", **changes)
+    cloud.builder, cloud.api, cloud.images = "https://builder.test/api", "https://api.test", "https://images.test"
+    app = secure(Asgi(cloud))
+    peers = {(host, 443): app for host in ("builder.test", "api.test", "images.test")}
+    return Rig(tmp_path / "rig", cloud=False, air={"peers": peers}, builder="https://builder.test/api", **changes)
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -75,7 +75,7 @@ def test_an_id_made_by_the_agent_is_kept(tmp_path):
 
 def test_urequests_goes_the_same_way(tmp_path):
     cloud = EmbedThis(PRODUCT)
-    rig = board(tmp_path, cloud, update__transport="urequests")
+    rig = board(tmp_path, cloud, update__transport="urequests", tls__verify=False)
     cloud.release("1.0.1", rig.image(1))
     run = rig.run(until_s=2 * 3600)
     assert run.slots == ["ota_0", "ota_1"] and cloud.objections == [], run.console

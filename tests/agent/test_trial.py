@@ -64,11 +64,11 @@ def test_no_check_in_no_confirmation(tmp_path):
     run = rig.run(until_s=600, max_boots=1)
     assert run.ended == "boots" and "2/NEW" in rig.board.otadata()
     address = rig.air.names["cloud.test"]
-    cloud = rig.air.peers.pop((address, 80))
+    cloud = rig.air.peers.pop((address, 443))
     run = rig.run(until_s=400)
     assert run.slots == ["ota_1", "ota_0"], run.console
     assert 55 < run.boots[1].at_s - run.boots[0].at_s < 130
-    rig.air.peers[(address, 80)] = cloud
+    rig.air.peers[(address, 443)] = cloud
     rig.run(until_s=8000)
     assert ("failed", "trial_timeout", 1) in reports(rig), reports(rig)
 

@@ -69,9 +69,12 @@ async def agent():
     from ioto.http import Client
     from ioto.net import Resolver
 
-    offer = {"update": "u", "version": "1.0.1", "url": "http://127.0.0.1:%d/%d" % (port, blocks), "checksum": "", "size": None}
+    update = {"update": "u", "version": "1.0.1", "url": "http://127.0.0.1:%d/%d" % (port, blocks), "checksum": "", "size": None}
     buf = memoryview(bytearray(BLOCK))
-    download = Download(Client(Resolver()), offer, slot, Board(), Place(), buf, 0, lambda: True, lambda done, size: None)
+    async def examine(found):
+        update.update(skip=0, image="")
+
+    download = Download(Client(Resolver(), plain=True), update, slot, Board(), Place(), buf, 0, examine, lambda: True, lambda done, size: None)
     gc.collect()
     if mode == "alloc":
         gc.disable()

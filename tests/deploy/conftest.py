@@ -13,7 +13,7 @@ def folder(tmp_path):
     """What `ioto init` makes."""
     from ioto_tools.deploy.device_files import begin
 
-    begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test"})
+    begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test", "tls.plain": True})
     return tmp_path / "device"
 
 

@@ -40,7 +40,7 @@ def test_every_key_is_there_with_its_default_and_kind():
             kind = "%d to %d" % kind
         elif " " in kind:
             kind = " or ".join("`%s`" % k for k in kind.split())
-        assert told == {"texts": "text or list of texts"}.get(kind, kind), key
+        assert told == {"texts": "text or list of texts", "files": "file or list of files"}.get(kind, kind), key
         assert meaning.strip(), key
 
 

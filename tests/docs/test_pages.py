@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from ioto.errors import REASONS
-from ioto.phase import PHASES
+from ioto.update import PHASES
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"

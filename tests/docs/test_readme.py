@@ -31,6 +31,7 @@ def test_the_transcript_is_what_the_demonstration_prints(tmp_path):
     with Demonstration(tmp_path / "demo", ROOT / ".build" / "firmware", console, real_time=False) as show:
         show.good_update()
         show.crashing_update()
+        show.forged_update()
         show.power_cut()
     shown = plain(out.getvalue()) + ["confirmed version 1.28.0"]
     assert plain(blocks("text")[0]) == shown
@@ -42,6 +43,7 @@ def test_the_files_of_the_readme_load(tmp_path):
     for name, text in zip(("ioto.json", "device.json"), blocks("json"), strict=True):
         json.loads(text)
         (tmp_path / name).write_text(text)
+    (tmp_path / "ca.pem").write_text("")  # only its being there is looked at
     assert config.load(str(tmp_path) + "/")["product"] == "PRODUCT-ID"
     assert config.load_device(str(tmp_path) + "/")["id"] == "auto"
 

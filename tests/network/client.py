@@ -1,8 +1,8 @@
 """The client's side of the network tests, under the unix port: client.py LIB, cases as JSON on standard input.
 
 Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
-    url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (path of
-    PEM), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
+    url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths,
+    PEM or DER), plain (http is allowed: it is, unless said), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
     readinto), stop_ms (the task is cancelled then), names (addresses of name servers), names_port, times (the same request again and again with one client), ntp (a port:
     the time of host `url` is asked instead)
 The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought), time,
@@ -38,13 +38,13 @@ def client(case):
     if case.get("transport") == "urequests":
         from ioto.blocking import Client
 
-        return Client(limit_ms, case.get("unverified", False))
+        return Client(limit_ms, case.get("unverified", False), case.get("plain", True))
     context = None
     if "ca" in case:
         from ioto import certs
 
-        context = certs.context(case["ca"])
-    return http.Client(resolver(case), context, limit_ms)
+        context = certs.context(case["ca"].split())
+    return http.Client(resolver(case), context, limit_ms, case.get("plain", True))
 
 
 def resolver(case):

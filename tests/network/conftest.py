@@ -1,5 +1,6 @@
 """The fixture that every network test starts its servers with."""
 
+import ssl
 import sys
 from pathlib import Path
 
@@ -24,6 +25,29 @@ def serve():
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A folder with ca.pem and a certificate server.pem for this machine."""
+    from ioto_tools.cloud import certificates
+
+    folder = tmp_path_factory.mktemp("authority")
+    certificates.make(folder, ["localhost", "127.0.0.1"])
+    return folder
+
+
+@pytest.fixture
+def serve_tls(serve, authority):
+    """As `serve`, over TLS; `serve_tls.trust[transport]` is what a case of that transport needs."""
+
+    def start(answer, **options):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority / "server.pem", authority / "server.key")
+        return serve(answer, context=context, **options)
+
+    start.trust = {"asyncio": {"ca": str(authority / "ca.pem"), "limit_ms": 5000}, "urequests": {"unverified": True, "limit_ms": 5000}}
+    return start
 
 
 @pytest.fixture

@@ -30,32 +30,44 @@ def sent(request, name):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_to_the_same_host(serve, transport):
+def test_to_the_same_host(serve_tls, transport):
     table = {"/a/there?x=1": OK}
-    server = serve(route(table))
+    server = serve_tls(route(table))
     table.update({"/a/%d" % i: redirect(location) for i, location in enumerate((
         server.url + "/a/there?x=1", "/a/there?x=1", "there?x=1", "./b/../there?x=1#f", "//127.0.0.1:%d/a/there?x=1" % server.port))})
     for i in range(5):
-        result = one("%s/a/%d" % (server.url, i), headers=HEADERS, transport=transport)
+        result = one("%s/a/%d" % (server.url, i), headers=HEADERS, transport=transport, **serve_tls.trust[transport])
         assert result.get("status") == 200 and bytes.fromhex(result["body"]) == b"here", (i, result)
     assert all(sent(r, "Authorization") == "bearer secret" and sent(r, "Range") == "bytes=4-" for r in server.requests)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_another_host_never_sees_the_token(serve, transport):
+def test_another_host_never_sees_the_token(serve_tls, transport):
     table = {"/there": OK}
-    other = serve(route(table))
-    server = serve(redirect(other.url + "/there"))
-    result = one(server.url, headers=HEADERS, transport=transport)
+    other = serve_tls(route(table))
+    server = serve_tls(redirect(other.url + "/there"))
+    result = one(server.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport])
     assert result.get("status") == 200, result
     assert sent(server.requests[0], "Authorization") and sent(other.requests[0], "Authorization") is None
     assert sent(other.requests[0], "Range") == "bytes=4-"
     assert sent(other.requests[0], "Host") == "127.0.0.1:%d" % other.port
     # And back again: what was taken away stays away.
-    server = serve(redirect(other.url + "/back"))
+    server = serve_tls(redirect(other.url + "/back"))
     table["/back"] = redirect(server.url)
-    assert reason(one(server.url, headers=HEADERS, transport=transport)) == "http_redirect"
+    assert reason(one(server.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport])) == "http_redirect"
     assert [bool(sent(r, "Authorization")) for r in server.requests] == [True, False, False]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_plain_http_is_refused_unless_it_is_allowed_and_sees_no_token(serve, serve_tls, transport):
+    server = serve(OK)
+    assert reason(one(server.url, headers=HEADERS, transport=transport, plain=False)) == "tls_unverified"
+    assert not server.requests
+    assert one(server.url, headers=HEADERS, transport=transport).get("status") == 200
+    assert sent(server.requests[0], "Authorization") is None and sent(server.requests[0], "Range") == "bytes=4-"
+    up = serve(redirect(serve_tls(OK).url))  # from plain to TLS: what was never sent is not sent then
+    assert one(up.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport]).get("status") == 200
+    assert sent(up.requests[0], "Authorization") is None
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -24,9 +24,10 @@ GOOD = {
     "ntp.server": [("", ""), ("time.example", "time.example")],
     "ntp.period": [("6 hrs", 21600), ("never", FOREVER)],
     "services.update": [(True, True), (False, False)],
-    "tls.ca": [("", ""), ("there", "there"), ("@there", "there")],
+    "tls.ca": [("", []), ("there", ["there"]), ("@there", ["there"]), (["there", "there"], ["there", "there"])],
     "tls.cert": [("", "")],
     "tls.key": [("", ""), ("there", "there")],
+    "tls.plain": [(True, True), (False, False)],
     "tls.verify": [(True, True), (False, False)],
     "trial.limit": [("10 mins", 600)],
     "trial.selftest": [(5, 5)],
@@ -35,6 +36,7 @@ GOOD = {
     "update.period": [("24 hrs", 86400), (0, 0), ("forever", FOREVER)],
     "update.jitter": [("1 hour", 3600), (0, 0)],
     "update.throttle": [(0, 0), (60000, 60000)],
+    "update.keys": [("", []), ("there", ["there"]), (["there", "", "@there"], ["there", "there"])],
     "update.attempts": [(1, 1), (100, 100)],
     "update.retry": [("1 min", 60)],
     "update.transport": [("asyncio", "asyncio"), ("urequests", "urequests")],
@@ -59,6 +61,7 @@ BAD = {
     "window": ((None, True, 1, [], "", "sometimes", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8"), "use "),
     "bool": ((None, 0, 1, "true", "yes", [], {}), "true or false"),
     "texts": ((None, 1, True, {}, [1], ["a", None]), "a text or a list of texts"),
+    "files": ((None, 1, True, {}, [1], ["there", None], "missing.pem", ["there", "missing.pem"]), ""),
 }  # fmt: skip
 VALUES = (
     None, True, False, 0, 1, -1, 3, 1.5, 100000, 1 << 41, "", "x", "1", "never", "1 hour", "UTC", "1.2.3", "http://x", "asyncio", "info", "* * * * *",
@@ -255,7 +258,7 @@ def test_a_file_of_ioto_itself():
         found = config.load(folder.path)
         assert found["builder"] == "https://builder.example/api" and found["api"] == "" and found["version"] == "1.4.0"
         assert found["update.script"] == "scripts/mine" and found["update.period"] == 86400
-        assert found["tls.ca"] == found["tls.cert"] == found["tls.key"] == "there"
+        assert found["tls.ca"] == ["there"] and found["tls.cert"] == found["tls.key"] == "there"
         assert found["services.update"] is True
         for off in (IOTO.replace("enable: true", "enable: false"), IOTO.replace("update: true", "update: false")):
             folder.write("ioto.json5", off)

@@ -2,12 +2,10 @@
 
 import json
 
-from ioto import report
 from ioto.errors import REASONS
-from ioto.phase import PHASES, RETRY, move
 from ioto.plan import boot
 from ioto.record import empty
-from ioto.update import Update
+from ioto.update import PHASES, RETRY, STATES, Update, add_report, body, move
 
 
 def test_moves_are_the_table_and_no_others():
@@ -112,9 +110,9 @@ def test_random_lives_keep_the_invariants():
             if record["update"]:
                 assert record["update"]["slot"] in flash, where
             for entry in record["reports"]:
-                assert entry["state"] in report.STATES, where
+                assert entry["state"] in STATES, where
                 assert entry.get("reason", "superseded") in REASONS, where
-                assert report.body(entry, "d")["success"] == (entry["state"] not in ("failed", "rolled_back", "refused"))
+                assert body(entry, "d")["success"] == (entry["state"] not in ("failed", "rolled_back", "refused"))
 
 
 def test_a_stranger_hears_outcomes_only():
@@ -137,12 +135,12 @@ def test_a_failed_update_is_remembered_until_four_others_failed():
 def test_the_queue_drops_steps_before_outcomes():
     record = empty()
     for n in range(10):
-        report.add(record, "u%d" % n, "confirmed", "1.0.0")
+        add_report(record, "u%d" % n, "confirmed", "1.0.0")
     for n in range(40):
-        report.add(record, "v%d" % n, "downloading", "1.0.0")
+        add_report(record, "v%d" % n, "downloading", "1.0.0")
         assert len(record["reports"]) <= 16
     assert sum(e["state"] == "confirmed" for e in record["reports"]) == 10
-    report.add(record, "v39", "downloading", "1.0.0")
+    add_report(record, "v39", "downloading", "1.0.0")
     assert len(record["reports"]) == 16
 
 

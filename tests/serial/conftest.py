@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 def folder(tmp_path):
     from ioto_tools.deploy.device_files import begin
 
-    begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test", "ntp.server": ""})
+    begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test", "tls.plain": True, "ntp.server": ""})
     return tmp_path / "device"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import ssl
 
 import h11
 
@@ -113,6 +114,52 @@ def reply(body=b"", status=200, headers=()):
     """Bytes of a plain HTTP reply with Content-Length, for Script."""
     lines = ["HTTP/1.1 %d x" % status, "Content-Length: %d" % len(body)] + ["%s: %s" % h for h in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+class Tls:
+    """TLS in front of another peer; `context` is an ssl.SSLContext of a server."""
+
+    def __init__(self, peer, context):
+        self.peer, self.context = peer, context
+
+    def connection(self, air, sock):
+        return _Encrypted(air, sock, self.context, self.peer)
+
+
+class _Encrypted:
+    """What comes is decrypted for the peer inside; what that one lets arrive is encrypted."""
+
+    def __init__(self, air, sock, context, peer):
+        self.air, self.sock = air, sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.inside = peer.connection(self, sock)
+        self.stays_open = self.inside.stays_open
+        self.log = air.log
+
+    def feed(self, data):
+        self.incoming.write(data)
+        try:
+            while found := self.tls.read(65536):  # the first read does the handshake
+                self.inside.feed(found)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._send()
+            self.air.arrive(self.sock, None)
+            return
+        self._send()
+
+    def _send(self, after_s=0.0):
+        if raw := self.outgoing.read():
+            self.air.arrive(self.sock, raw, after_s)
+
+    def arrive(self, sock, step, after_s=0.0):
+        if isinstance(step, bytes):
+            self.tls.write(step)
+            self._send(after_s)
+        else:
+            self.air.arrive(sock, step, after_s)
 
 
 class Tcp:

@@ -14,10 +14,12 @@ COMMANDS = {
     "demo": "demo",
     "cloud": "cloud",
     "product": "cloud",
-    "publish": "cloud",
-    "updates": "cloud",
-    "devices": "cloud",
-    "device": "cloud",
+    "keys": "keys",
+    "sign": "keys",
+    "publish": "publish",
+    "updates": "publish",
+    "devices": "devices",
+    "device": "devices",
 }
 
 

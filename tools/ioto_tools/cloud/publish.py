@@ -6,7 +6,7 @@ import os
 import re
 
 import sqlalchemy as sa
-from ioto import image, semver
+from ioto import image, release, semver
 from ioto.errors import UpdateError
 
 from . import database, selection
@@ -17,26 +17,29 @@ _REMEDY = {
     "image_merged": "publish the application alone: micropython.bin of the build, or the file from offset 0x10000 on",
     "image_magic": "publish micropython.bin of the build; a file for Linux devices goes with --any-file",
     "image_malformed": "build or download it again",
+    "manifest_malformed": "sign it again with `ioto sign`",
+    "manifest_mismatch": "the file was changed after it was signed: sign it again with `ioto sign`",
 }
 
 
 def publish(site, path, product, version, description="", any_file=False, enabled=True, progress=lambda n: None):
     """Publish the file `path` as `version` of `product` (id or name); (release as a dict, True if it is new).
 
-    The same file again under the same version changes nothing. `progress(n)`: n more bytes are done.
+    A signed file's manifest has to say the same; its signature is for the devices to verify. The same file again under the same version changes nothing. `progress(n)`: n more bytes are done.
     CloudError for everything that will not do; then nothing has changed.
     """
-    owner = _product(site, product)
+    owner = product_of(site, product)
     if not semver.is_valid(version):
         raise CloudError("version %s: wanted: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
     try:
-        with open(path, "rb") as file, site.images.receive(_chunks(file, path, any_file, progress)) as incoming:
+        with open(path, "rb") as file, site.images.receive(_chunks(file, path, owner, version, any_file, progress)) as incoming:
             return _enter(site, incoming, owner, version, description, enabled)
     except OSError as e:
         raise CloudError("%s: %s" % (e.filename or path, e.strerror)) from e
 
 
-def _product(site, word):
+def product_of(site, word):
+    """The product's row by name or id; CloudError."""
     with site.database.read() as conn:
         found = database.product(conn, word)
         names = [each["name"] for each in database.all_products(conn)]
@@ -46,26 +49,60 @@ def _product(site, word):
     return found
 
 
-def _chunks(file, path, any_file, progress):
+def _chunks(file, path, owner, version, any_file, progress):
     """The file in chunks, every byte looked at on its way."""
     size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise CloudError("%s: the file is empty" % path)
-    look = _Look(size) if not any_file else None
-    done = 0
     try:
+        front = file.read(release.ENVELOPE_BYTES)
+        found = release.unwrap(front)
+        said = _said(path, found[0], owner, version) if found else None
+        if said is None:
+            front = b""
+            file.seek(0)
+        looks = [_Whole(said)] if said else []
+        if not any_file and (not said or "chip" in said):
+            looks.append(_Look(size - len(front)))
+        done = 0
+        yield front
         while chunk := file.read(CHUNK_BYTES):
-            if look:
+            for look in looks:
                 look.feed(done, chunk)
             done += len(chunk)
             progress(len(chunk))
             yield chunk
-        if done != size:
+        if done + len(front) != size:
             raise CloudError("%s: it changed while it was read: wait for the build to end" % path)
-        if look:
+        for look in looks:
             look.end()
     except UpdateError as e:
         raise CloudError("%s: no application image (%s): %s" % (path, e, _REMEDY.get(e.reason, "see docs/cloud.md"))) from e
+
+
+def _said(path, raw, owner, version):
+    said = release.parse(raw)
+    for key, wanted in (("product", owner["id"]), ("version", version)):
+        if said[key] != wanted:
+            raise CloudError("%s: its manifest says %s %s, not %s: sign it again with `ioto sign`" % (path, key, said[key], wanted))
+    return said
+
+
+class _Whole:
+    """Is the image the one that the manifest is about?"""
+
+    def __init__(self, said):
+        self.said = said
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    def feed(self, offset, chunk):
+        self.size += len(chunk)
+        self.sha256.update(chunk)
+
+    def end(self):
+        if (self.size, self.sha256.hexdigest()) != (self.said["size"], self.said["sha256"]):
+            raise UpdateError("manifest_mismatch", "size or SHA-256 of the image")
 
 
 class _Look:

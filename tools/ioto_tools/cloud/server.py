@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 
 import uvicorn
 
@@ -12,8 +13,13 @@ SEND_S = 900  # for a client to take the next part of an image; a throttled boar
 STOP_S = 5  # for downloads under way when the server is asked to stop; devices resume them
 
 
-def serve(app, host, port, ready):
-    """Serve until SIGINT or SIGTERM; ready(port) is called when connections are accepted. `port` 0: any free one."""
+def serve(app, host, port, ready, certificate=None, key=None):
+    """Serve until SIGINT or SIGTERM; ready(port) is called when connections are accepted. `port` 0: any free one.
+
+    `certificate` and `key` are PEM files: then it is TLS. CloudError if they will not do.
+    """
+    if certificate:
+        _look(certificate, key)
     listening = _listen(host, port)
     config = uvicorn.Config(
         _limited(app),
@@ -25,6 +31,8 @@ def serve(app, host, port, ready):
         server_header=False,
         forwarded_allow_ips="127.0.0.1,::1",
         timeout_graceful_shutdown=STOP_S,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
     server = _Server(config, lambda: ready(listening.getsockname()[1]))
     with listening:
@@ -43,6 +51,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+
+def _look(certificate, key):
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")  # no prompt in a service
+    except (OSError, ValueError) as e:  # ssl.SSLError too
+        raise CloudError("%s, %s: no certificate with its key in PEM: %s" % (certificate, key, e)) from e
 
 
 def _listen(host, port):

@@ -1,14 +1,16 @@
-"""The demonstration: one virtual board, one device cloud, real MicroPython firmware, three updates in real time.
+"""The demonstration: one virtual board, one device cloud over TLS, real MicroPython firmware, signed releases, in real time.
 
 1. A good image: checked in for, streamed, staged, swapped, tried, confirmed, reported.
 2. An image that crashes at start: the bootloader rolls back, the agent tries three times, then never again.
-3. The power goes in mid-download: the download is taken up where it was.
+3. A forged release: refused before the first erase.
+4. The power goes in mid-download: the download is taken up where it was.
 """
 
 import hashlib
 import json
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -21,17 +23,18 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from ..board import Board, Cut
 from ..board.air import Air
-from ..board.peers import Asgi, Tcp
-from ..cloud import fleet
+from ..board.peers import Asgi, Tcp, Tls
+from ..cloud import certificates, fleet
 from ..cloud.app import create_app
 from ..cloud.publish import new_product, publish
 from ..cloud.site import Site
 from ..deploy.compiled import agent_files
-from ..image import samples
+from ..image import keys, release, samples
 from ..image.spoilt import with_version
 
 _LIMIT_S = 180  # of one part
-_URL = "http://cloud.example"
+_HOST = "cloud.example"
+_URL = "https://" + _HOST
 
 
 class Failed(Exception):
@@ -53,32 +56,42 @@ class Demonstration:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.site = Site(self.folder / "cloud", make=True)
-        product = new_product(self.site, "blinker")["id"]
-        cloud = self._served() if self.real_time else Asgi(create_app(self.folder / "cloud", _URL, threads=False))
-        self.air = Air({"time.example": "10.0.9.9"}, {("cloud.example", 80): cloud}, unix_s=int(time.time()), latency_ms=20)
-        self.board = self._make(product)
-        self.product = product
+        self.product = new_product(self.site, "blinker")["id"]
+        self.key = keys.make(self.folder / "release.pem", b"")
+        certificates.make(self.folder / "tls", [_HOST])  # the only authority that the board trusts
+        self.certificate = [str(self.folder / "tls" / name) for name in ("server.pem", "server.key")]
+        cloud = self._served() if self.real_time else self._simulated()
+        self.air = Air({"time.example": "10.0.9.9"}, {(_HOST, 443): cloud}, unix_s=int(time.time()), latency_ms=20)
+        self.board = self._make()
         return self
+
+    def _simulated(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.certificate)
+        return Tls(Asgi(create_app(self.folder / "cloud", _URL, threads=False)), context)
 
     def _served(self):
         """The device cloud as an operator runs it, and the way to it."""
         data = str(self.folder / "cloud")
         command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", data, "--port", "0", "--public-url", _URL]
+        command += ["--certificate", self.certificate[0], "--key", self.certificate[1]]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return Tcp("127.0.0.1", self._port())
 
     def _port(self):
         for line in self.server.stdout:
-            found = re.search(r"http://[^:/ ]+:(\d+)", line)
+            found = re.search(r"https://[^:/ ]+:(\d+)", line)
             if found:
                 return int(found[1])
         raise Failed("the device cloud did not start")
 
-    def _make(self, product):
+    def _make(self):
         here = files("ioto_tools.demo") / "board"
         contents = dict(agent_files())
+        contents["ca.pem"] = (self.folder / "tls" / "ca.pem").read_bytes()
+        contents["release.pub.pem"] = keys.public_bytes(self.key.public_key())
         contents["main.py"] = (here / "main.py").read_bytes()
-        contents["ioto.json"] = json.dumps(dict(json.loads((here / "ioto.json").read_text()), product=product)).encode()
+        contents["ioto.json"] = json.dumps(dict(json.loads((here / "ioto.json").read_text()), product=self.product)).encode()
         contents["device.json"] = json.dumps({"id": "auto", "model": "virtual ESP32", "region": "roof"}).encode()
         board = Board.create(
             self.folder / "board.flash", self.images["generic"], contents, air=self.air, real_time=self.real_time, seed=int(time.time())
@@ -116,8 +129,20 @@ class Demonstration:
         self._expect("1.26.0", "failed")
         self.console.print("   the bootloader went back %d times; otadata %s" % (attempts, self.board.otadata()))
 
+    def forged_update(self):
+        self._title("3. A forged release", "published as 1.27.1 by somebody who owns the cloud, but not the release key")
+        thief = keys.make(self.folder / "thief.pem", b"")
+        self._publish(self.images["etboard-0831"], "1.27.1", thief)
+        before = self._flash()
+        self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
+        self._settle()
+        self._expect("1.26.0", "failed")
+        if self._flash() != before:
+            raise Failed("a slot or the boot choice has changed")
+        self.console.print("   both slots and the boot choice are byte for byte as they were")
+
     def power_cut(self):
-        self._title("3. The power goes in mid-download", "a third firmware is published as 1.28.0")
+        self._title("4. The power goes in mid-download", "a third firmware is published as 1.28.0")
         image = with_version(self.images["generic"], "v1.28.0")
         self._publish(image, "1.28.0")
         before = len(self.air.log)
@@ -128,7 +153,7 @@ class Demonstration:
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.28.0"))
         self._settle()
         self._expect("1.28.0", "confirmed")
-        fetched = sum(c.received for c in self.air.log[before:] if c.request.startswith(b"GET "))
+        fetched = sum(c.received for c in self.air.log[before:] if c.received > 65536)  # TLS's own bytes too
         self.twice = fetched - len(image)
         self.console.print("   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice))
         if not 0 <= self.twice <= 65536:
@@ -139,10 +164,13 @@ class Demonstration:
     def _title(self, title, text):
         self.console.print("\n[bold]%s[/]\n   %s" % (title, text))
 
-    def _publish(self, image, version):
+    def _publish(self, image, version, key=None):
         path = self.folder / ("%s.bin" % version)
         path.write_bytes(image)
-        publish(self.site, path, self.product, version)
+        signed = path.with_suffix(".signed")
+        with open(signed, "wb") as out:
+            release.sign(path, out, key or self.key, self.product, version)
+        publish(self.site, signed, self.product, version)
 
     def _run(self, stop, cut=None):
         """Let the board run until `stop(line)`, showing its lines and one progress bar."""
@@ -180,6 +208,14 @@ class Demonstration:
             self.console.print("      %s: %s" % (each, ", ".join(reported)))
         if device["version"] != version or state not in [r["state"] for r in told["reports"]]:
             raise Failed("the cloud was to know version %s, %s" % (version, state))
+
+    def _flash(self):
+        """Hash of what an update may change: otadata and both slots."""
+        found = hashlib.sha256()
+        for label in ("otadata", "ota_0", "ota_1"):
+            part = self.board.partition(label)
+            found.update(self.board.flash.peek(part.address, part.size))
+        return found.hexdigest()
 
     def _slots(self):
         return ", ".join("%s %d bytes" % (label, len(self.board.read_slot(label))) for label in ("ota_0", "ota_1"))

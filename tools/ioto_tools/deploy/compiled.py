@@ -19,10 +19,10 @@ def compile_module(source, name, optimise=2):
 
 @functools.cache
 def agent_files(optimise=2):
-    """{path on the board: bytes} of lib/ioto."""
+    """{path on the board: bytes} of lib/ioto, without the module that stands for a board on a Linux host."""
     found = {}
     for module in sorted(files("ioto").iterdir(), key=lambda f: f.name):
-        if module.name.endswith(".py"):
+        if module.name.endswith(".py") and module.name != "linux.py":
             with as_file(module) as source:
                 found["lib/ioto/%s.mpy" % module.name[:-3]] = compile_module(source, module.name, optimise)
     return found

@@ -1,0 +1,64 @@
+"""A release key and a cloud that offers whatever it is told to: signed, forged, or neither."""
+
+import functools
+import hashlib
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from ioto_tools.board.nvs import Nvs
+from ioto_tools.board.peers import Asgi
+from ioto_tools.image import keys, release
+from rig import PRODUCT, Rig, secure
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
+from embedthis import EmbedThis  # noqa: E402
+
+
+@functools.cache
+def key(name):
+    """A private key of this name, the same for the whole run."""
+    return rsa.generate_private_key(65537, 3072)
+
+
+def pem(name):
+    return keys.public_bytes(key(name).public_key())
+
+
+def sealed(image, version, by="ours", product=PRODUCT, any_file=False, **more):
+    """Bytes of a signed release file."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(image)
+        file.flush()
+        out = io.BytesIO()
+        release.sign(file.name, out, key(by), product, version, any_file, **more)
+    return out.getvalue()
+
+
+def trusting(folder, trusted=("ours",), air=None, ranges=True, **changes):
+    """A rig whose board has these public keys, against a cloud that knows nothing of signatures: (rig, cloud)."""
+    cloud = EmbedThis(PRODUCT, ranges=ranges)
+    cloud.builder, cloud.api, cloud.images = "https://builder.test/api", "https://api.test", "https://images.test"
+    peers = {(host, 443): secure(Asgi(cloud)) for host in ("builder.test", "api.test", "images.test")}
+    files = {"%s.pem" % name: pem(name) for name in trusted}
+    changes["update__keys"] = list(files)
+    rig = Rig(folder, cloud=False, air=dict(air or {}, peers=peers), files=files, builder="https://builder.test/api", **changes)
+    return rig, cloud
+
+
+def slots(rig):
+    """What must not change: both slots and otadata, byte for byte, as one hash."""
+    found = hashlib.sha256()
+    for label in ("otadata", "ota_0", "ota_1"):
+        part = rig.board.partition(label)
+        found.update(rig.board.flash.peek(part.address, part.size))
+    return found.hexdigest()
+
+
+def nvs_floor(rig):
+    """The version floor in the board's NVS, "" if there is none."""
+    nvs = Nvs(rig.board.flash, rig.board.partition("nvs"))
+    found = [value for (space, _, name), (_, _, _, value) in nvs.items.items() if name == "floor"]
+    return found[0].decode() if found else ""

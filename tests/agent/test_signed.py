@@ -1,0 +1,203 @@
+"""Signed releases on a board, through a server that knows nothing of them: what is installed, and what never is."""
+
+import hashlib
+
+import pytest
+from ioto_tools.board import Board, Cut
+from rig import NOW, Rig, config
+from signing import key, nvs_floor, pem, sealed, slots, trusting
+
+HOUR = 3600
+
+
+def installed(rig, run, version="1.0.1"):
+    assert run.slots[-1] == "ota_1" and rig.board.otadata() == "1/VALID 2/VALID", run.console[-2000:]
+    assert "CONFIRMED %s" % version in run.console
+
+
+def refused(rig, cloud, reason, until_s=2 * HOUR):
+    """The update is refused for this reason, reported, and neither slot nor otadata has changed by a bit."""
+    before = slots(rig)
+    run = rig.run(until_s=until_s)
+    assert "FAILED " + reason in run.console, run.console[-1500:]
+    assert slots(rig) == before and run.slots == ["ota_0"]
+    assert [r["success"] for r in cloud.reports] == [False] and cloud.objections == []
+    rig.cloud_said = cloud.reports
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_signed_release_is_installed(tmp_path, ranges):
+    rig, cloud = trusting(tmp_path / "rig", ranges=ranges)
+    image = rig.image(1)
+    cloud.release("1.0.1", sealed(image, "1.0.1"))
+    installed(rig, rig.run(until_s=2 * HOUR))
+    assert rig.board.read_slot("ota_1") == image  # the image, without what travelled in front of it
+    assert rig.record()["slots"]["ota_1"]["image"] == hashlib.sha256(image).hexdigest()
+    assert nvs_floor(rig) == "1.0.1" == rig.record()["floor"]
+    assert cloud.objections == [] and "unsigned" not in cloud.devices["DEVICE0001"]["properties"]
+
+
+def test_a_board_without_keys_takes_it_too_and_says_that_it_has_none(tmp_path):
+    rig, cloud = trusting(tmp_path / "rig", trusted=())
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    run = rig.run(until_s=2 * HOUR)
+    installed(rig, run)
+    assert run.console.startswith("warn no update.keys") and cloud.devices["DEVICE0001"]["properties"]["unsigned"] is True
+
+
+def flipped(raw, at):
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+
+
+FORGED = {
+    "unsigned": (lambda image: image, "unsigned"),
+    "by-another-key": (lambda image: sealed(image, "1.0.1", by="thief"), "signature_invalid"),
+    "manifest-changed": (lambda image: flipped(sealed(image, "1.0.1"), 30), "signature_invalid"),
+    "signature-changed": (lambda image: flipped(sealed(image, "1.0.1"), 400), "signature_invalid"),
+    "no-signature-in-it": (lambda image: sealed(image, "1.0.1")[:10] + b"\0\0" + sealed(image, "1.0.1")[12:], "manifest_malformed"),
+    "something-behind-it": (lambda image: flipped(sealed(image, "1.0.1"), 4095), "manifest_malformed"),
+    "nothing-but-it": (lambda image: sealed(image, "1.0.1")[:4096], "manifest_mismatch"),
+    "half-of-it": (lambda image: sealed(image, "1.0.1")[:2000], "manifest_malformed"),
+    "longer-than-said": (lambda image: sealed(image, "1.0.1") + b"x", "manifest_mismatch"),
+    "another-product": (lambda image: sealed(image, "1.0.1", product="TOASTER"), "manifest_mismatch"),
+    "another-version": (lambda image: sealed(image, "1.0.2"), "manifest_mismatch"),
+    "another-chip": (lambda image: sealed(image[:12] + b"\x09" + image[13:], "1.0.1"), "manifest_mismatch"),
+    "for-any-chip": (lambda image: sealed(image, "1.0.1", any_file=True), "manifest_mismatch"),
+    "made-from-another-image": (lambda image: sealed(image, "1.0.1", base="0" * 64), "manifest_mismatch"),
+    "too-big-a-step": (lambda image: sealed(image, "1.0.1", minimum="1.0.1"), "manifest_mismatch"),
+    "expired": (lambda image: sealed(image, "1.0.1", expires=NOW - 1), "manifest_expired"),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_what_is_refused_before_the_first_erase(tmp_path, case):
+    forge, reason = FORGED[case]
+    rig, cloud = trusting(tmp_path / "rig")
+    cloud.release("1.0.1", forge(rig.image(1)))
+    refused(rig, cloud, reason)
+    assert rig.cloud_said[0]["update"] in cloud.releases
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))  # and the board is none the worse for it
+    installed(rig, rig.run(until_s=3 * HOUR))
+
+
+def test_an_image_that_is_not_the_signed_one_never_starts(tmp_path):
+    """Its manifest is good, so it is fetched; what the flash then holds decides."""
+    rig, cloud = trusting(tmp_path / "rig")
+    cloud.release("1.0.1", flipped(sealed(rig.image(1), "1.0.1"), 4096 + 5000))
+    run = rig.run(until_s=6 * HOUR)
+    assert "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"]
+    assert rig.board.read_slot("ota_1") == b"" and [r["success"] for r in cloud.reports] == [False]
+
+
+def test_old_and_new_key_overlap_and_a_removed_one_counts_no_more(tmp_path):
+    for trusted, by, reason in ((("ours", "next"), "ours", None), (("ours", "next"), "next", None), (("next",), "ours", "signature_invalid")):
+        rig, cloud = trusting(tmp_path / ("%s-%s" % (len(trusted), by)), trusted=trusted)
+        cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by=by))
+        if reason:
+            refused(rig, cloud, reason)
+        else:
+            installed(rig, rig.run(until_s=2 * HOUR))
+
+
+# ---- no way back
+
+
+def updated_to(tmp_path, version="1.0.2"):
+    rig, cloud = trusting(tmp_path / "rig")
+    cloud.release(version, sealed(rig.image(2), version))
+    installed(rig, rig.run(until_s=2 * HOUR), version)
+    cloud.reports.clear()
+    return rig, cloud
+
+
+def refused_later(rig, cloud, reason):
+    before = slots(rig)
+    run = rig.run(until_s=3 * HOUR)
+    assert reason in run.console and slots(rig) == before, run.console[-1500:]
+    assert [r["success"] for r in cloud.reports] == [False]
+
+
+def test_an_older_release_is_refused(tmp_path):
+    rig, cloud = updated_to(tmp_path)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    refused_later(rig, cloud, "version_not_newer")
+
+
+def test_an_erased_file_system_opens_no_way_back(tmp_path):
+    """The record is gone, ioto.json says 1.0.0 again: the NVS knows better."""
+    rig, cloud = updated_to(tmp_path)
+    gone = {name: None for name in rig.board.files() if name.startswith("state/")}
+    rig.board.put_files(gone)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    refused_later(rig, cloud, "version_floor")
+
+
+def test_an_erased_nvs_opens_no_way_back(tmp_path):
+    """The record is the second witness, here with the slot's own entry taken out."""
+    rig, cloud = updated_to(tmp_path)
+    part = rig.board.partition("nvs")
+    rig.board.flash.data[part.address : part.address + part.size] = b"\xff" * part.size
+    rig.board.put_files({"ioto.json": config(version="1.0.0", builder="https://builder.test/api", update__keys=["ours.pem"])})
+    rig.board.close()
+    rig.board = Board(rig.board.flash.path, air=rig.air)
+    assert nvs_floor(rig) == ""
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    refused_later(rig, cloud, "version_not_newer")
+    assert rig.record()["floor"] == "1.0.2"
+
+
+def test_a_signed_step_down_is_taken(tmp_path):
+    rig, cloud = updated_to(tmp_path)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True))
+    run = rig.run(until_s=3 * HOUR)
+    assert "CONFIRMED 1.0.1" in run.console and run.slots[-1] == "ota_0", run.console[-1500:]
+    assert nvs_floor(rig) == "1.0.2"  # it stays: only a manifest that says so steps below it
+
+
+def test_keys_that_came_after_an_unsigned_image_was_staged(tmp_path):
+    rig, cloud = trusting(tmp_path / "rig", trusted=(), update__apply="* 23 * * *")
+    cloud.release("1.0.1", rig.image(1))
+    assert "info staged 1.0.1" in rig.run(until_s=2 * HOUR).console
+    changed = config(builder="https://builder.test/api", update__keys=["ours.pem"])
+    rig.board.put_files({"ours.pem": pem("ours"), "ioto.json": changed})
+    run = rig.run(until_s=3 * HOUR)
+    assert "unsigned" in run.console and run.slots == ["ota_0"], run.console[-1500:]
+    assert [r["success"] for r in cloud.reports] == [False]
+
+
+# ---- power
+
+
+def test_a_signed_download_is_taken_up_after_a_power_cut(tmp_path):
+    """Cut in every part of it: the examination is not repeated, the positions in the file are those of the image and 4096."""
+    for op in (8, 20, 40, 60, 90, 120):
+        rig, cloud = trusting(tmp_path / str(op), blocks=12)
+        image = rig.image(1)
+        cloud.release("1.0.1", sealed(image, "1.0.1"))
+        rig.run(until_s=2 * HOUR, cut=Cut(op, "during"))
+        run = rig.run(until_s=3 * HOUR)
+        assert run.slots[-1] == "ota_1" and rig.board.read_slot("ota_1") == image, (op, run.console[-1500:])
+        assert cloud.objections == [] and nvs_floor(rig) == "1.0.1"
+
+
+def test_a_file_that_is_exchanged_between_two_connections_is_examined_again(tmp_path):
+    rig, cloud = trusting(tmp_path / "rig", blocks=14)
+    good, forged = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.1", by="thief")
+    update = cloud.release("1.0.1", good)
+    first = rig.run(until_s=2 * HOUR, cut=Cut(45, "before"))
+    assert first.ended == "cut"
+    cloud.releases[update] = ("1.0.1", forged)
+    cloud.ranges = False
+    run = rig.run(until_s=6 * HOUR)
+    assert "signature_invalid" in run.console or "superseded" in run.console, run.console[-1500:]
+    assert run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b""
+
+
+def test_the_key_of_the_test_is_no_secret_of_the_board(tmp_path):
+    """What lies on a board is the public half."""
+    rig = Rig(tmp_path / "rig", files={"ours.pem": pem("ours")}, update__keys="ours.pem")
+    numbers = key("ours").private_numbers()
+    flash = bytes(rig.board.flash.data)
+    for secret in (numbers.p, numbers.q, numbers.d):
+        assert secret.to_bytes((secret.bit_length() + 7) // 8, "big") not in flash
+    assert b"PRIVATE" not in flash

@@ -1,0 +1,102 @@
+"""The envelope and the manifest: what is let through, and that nothing else is."""
+
+import json
+
+from ioto import release
+from ioto.errors import UpdateError
+
+GOOD = {"product": "P1", "version": "1.2.0", "size": 100000, "sha256": "ab" * 32, "format": "raw", "created": 1800000000, "chip": 0}
+BOARD = {"product": "P1", "offered": "1.2.0", "version": "1.0.0", "chip": 0, "image": "cd" * 32, "now": 1800000100, "floor": ""}
+
+
+def reason(function, *arguments):
+    """The reason of the refusal, or None."""
+    try:
+        function(*arguments)
+    except UpdateError as e:
+        return e.reason
+    return None
+
+
+def with_(of, **changes):
+    found = dict(of)
+    for key, value in changes.items():
+        if value is Ellipsis:
+            del found[key]
+        else:
+            found[key] = value
+    return found
+
+
+def manifest(**changes):
+    return json.dumps(with_(GOOD, **changes)).encode()
+
+
+def test_an_envelope_holds_what_was_put_in():
+    for text, signature in ((b"{}", b"s"), (b"", b""), (manifest(), bytes(384)), (b"m" * 3572, b"s" * 512)):
+        block = release.seal(text, signature)
+        assert len(block) == release.ENVELOPE_BYTES
+        assert release.unwrap(block) == (text, signature) == release.unwrap(memoryview(block))
+    try:
+        release.seal(b"m" * 3573, b"s" * 512)
+    except ValueError as e:
+        assert "4085 bytes, 4084 fit" in str(e)
+    else:
+        raise AssertionError("too long a manifest was sealed")
+
+
+def test_what_is_no_envelope():
+    for block in (b"", b"\xe9\x05", b"IOTO", b"IOTO-RE", b"\xe9" + bytes(4095), b"ioto-rel" + bytes(4088)):
+        assert release.unwrap(block) is None
+
+
+def test_an_envelope_that_does_not_add_up():
+    good = release.seal(manifest(), bytes(384))
+    for bad in (good[:4095], good[:12], good[:8], good + b"\0", good[:4095] + b"\1", good[:8] + b"\xff\xff\xff\xff" + good[12:]):
+        assert reason(release.unwrap, bad) == "manifest_malformed"
+    for n in range(8, 12):  # each length, each bit: never an exception of another kind
+        for bit in range(8):
+            bad = bytearray(good)
+            bad[n] ^= 1 << bit
+            assert reason(release.unwrap, bytes(bad)) in (None, "manifest_malformed")
+
+
+def test_every_field_takes_its_type_and_no_other():
+    assert release.parse(manifest()) == GOOD
+    more = dict(base="ef" * 32, minimum="1.0.0-rc.1", expires=0, down=True)
+    assert release.parse(manifest(**more)) == with_(GOOD, **more)
+    for key, (kind, needed) in release.FIELDS.items():
+        good = with_(GOOD, **more)[key]
+        for value in (None, True, False, -1, 0, 1.5, 7, "", "x", "1.2.0", [], {}, ["x"]):
+            if type(value) is type(good) and (kind == 2 or value == good or key in ("product", "base") or kind == 1 and value > 0):
+                continue
+            if key in ("version", "minimum") and value == "1.2.0" or key in ("created", "chip", "expires") and value == 0 and value is not False:
+                continue
+            assert reason(release.parse, manifest(**{key: value})) == "manifest_malformed", (key, value)
+        assert (reason(release.parse, manifest(**{key: Ellipsis})) is not None) == needed if key in GOOD else True
+    assert reason(release.parse, manifest(later=1)) == "manifest_malformed"
+    for text in (b"", b"x", b"[]", b"null", b"7", b'"x"', b"{", b"\xff\xfe", b"{}", b"[" * 50):
+        assert reason(release.parse, text) == "manifest_malformed", text
+
+
+def test_everything_is_held_against_the_board():
+    def said(changes=None, **board):
+        return reason(release.check, with_(GOOD, **(changes or {})), with_(BOARD, **board))
+
+    assert said() is None
+    for board in (dict(product="P2"), dict(offered="1.2.1"), dict(chip=9), dict(chip=None)):
+        assert said(**board) == "manifest_mismatch", board
+    assert said(dict(chip=Ellipsis), chip=None) is None
+    assert said(dict(chip=Ellipsis)) == "manifest_mismatch"
+    assert said(dict(base="cd" * 32)) is None and said(dict(base="ab" * 32)) == "manifest_mismatch"
+    assert said(dict(base="ab" * 32), image=None) == "manifest_mismatch"
+    assert said(dict(minimum="1.0.0")) is None and said(dict(minimum="1.0.1")) == "manifest_mismatch"
+    for expires, now, expected in ((1800000100, 1800000100, None), (1800000099, 1800000100, "manifest_expired"), (5, None, None)):
+        assert said(dict(expires=expires), now=now) == expected
+    for version, floor, expected in (
+        ("1.2.0", "", "version_not_newer"), ("1.3.0", "", "version_not_newer"), ("1.1.9", "", None), ("1.2.0-rc.1", "", None),
+        ("1.0.0", "1.2.0", None), ("1.0.0", "1.2.1", "version_floor"), ("1.0.0", "1.2.0-rc.9", None), ("2.0.0", "3.0.0", "version_not_newer"),
+    ):  # fmt: skip
+        assert said(version=version, floor=floor) == expected, (version, floor)
+        assert said(dict(down=True), version=version, floor=floor) is None
+        assert said(dict(down=False), version=version, floor=floor) == expected

@@ -1,0 +1,104 @@
+"""`ioto devices`, `ioto device`: thin, over ioto_tools.cloud."""
+
+import json as json_module
+
+import click
+
+from ioto_tools.cloud import fleet, provision
+from ioto_tools.cloud.refusal import CloudError, Refusal
+
+from .site import ago, data_option, json_option, opened, printed, product_option, shown
+
+# ---- ioto devices, ioto device
+
+
+@click.command()
+@product_option
+@data_option
+@json_option
+def devices(product, data, json):
+    """List the devices: version, last check-in, and how far the last update came."""
+    with opened(data) as site:
+        found = fleet.devices(site, product)
+    if json:
+        printed(found)
+        return
+    rows = [(each["id"], each["product"], each["version"] or "-", ago(each["seen_s"]), _state(each["update"])) for each in found]
+    shown("Devices", ("id", "product", "version", "last check-in", "last update"), rows)
+
+
+def _state(update):
+    if update is None:
+        return "-"
+    words = "%s %s" % (update["version"], update["state"])
+    if update["attempt"] > 1:
+        words += ", attempt %d" % update["attempt"]
+    return words + (": " + update["reason"] if update["reason"] else "")
+
+
+@click.group()
+def device():
+    """Show, add or remove one device."""
+
+
+@device.command("show")
+@click.argument("id")
+@data_option
+@json_option
+def device_show(id, data, json):
+    """Show what is known of device ID: its last check-in, and every report."""
+    with opened(data) as site:
+        found = fleet.device(site, id)
+    if json:
+        printed(found)
+        return
+    click.echo("%s, product %s%s" % (found["id"], found["product"], ", removed" if found["removed"] else ""))
+    click.echo("registered %s (%d times), last check-in %s (%d in all)" % (
+        ago(found["registered_s"]), found["registrations"], ago(found["seen_s"]), found["checkins"]))  # fmt: skip
+    if found["unknown_reports"]:
+        click.echo("%d reports about updates that are not here" % found["unknown_reports"])
+    shown("Properties", ("name", "value"), [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()])
+    rows = [
+        (each["version"], each["attempt"], each["state"], each["reason"] or "-", each["runs"] or "-", ago(each["received_s"]))
+        for each in found["reports"]
+    ]
+    shown("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
+
+
+@device.command("new")
+@click.argument("id")
+@click.option("--product", required=True, metavar="PRODUCT", help="Its name or id.")
+@data_option
+@json_option
+def device_new(id, product, data, json):
+    """Register device ID by hand and print its token, once.
+
+    For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with the agent
+    need none of this.
+    """
+    with opened(data) as site:
+        found = next((each for each in fleet.products(site) if product in (each["id"], each["name"])), None)
+        if found is None:
+            raise CloudError("product %s: there is none; `ioto product list` lists them" % product)
+        try:
+            made = provision.register(site, found["id"], {"id": id}, "")
+        except Refusal as e:
+            raise CloudError(e.error) from e
+    if json:
+        printed({"id": id, "product": found["name"], "token": made["token"]})
+    else:
+        click.echo("device %s, product %s: token %s" % (id, found["name"], made["token"]))
+
+
+@device.command("remove")
+@click.argument("id")
+@data_option
+def device_remove(id, data):
+    """Remove device ID: its token ends, and its id is free for another product.
+
+    The device is told so at its next call and registers again, as any board can that knows its product's id. Its history
+    stays.
+    """
+    with opened(data) as site:
+        fleet.remove(site, id)
+    click.echo("device %s removed" % id)

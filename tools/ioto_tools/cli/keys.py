@@ -1,0 +1,167 @@
+"""`ioto keys`, `ioto sign`: thin, over ioto_tools.image.keys and release."""
+
+import os
+import re
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ioto_tools.image import keys as key_files
+from ioto_tools.image import release
+
+PASSPHRASE = "IOTO_PASSPHRASE"
+_UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+
+
+@contextmanager
+def told():
+    """Errors of keys and releases as click shows them."""
+    try:
+        yield
+    except (key_files.KeyFileError, release.ReleaseError) as e:
+        raise click.ClickException(str(e)) from e
+
+
+def ask(what="Passphrase", twice=False):
+    """From the environment, for scripts, or from the keyboard; never from the command line, which others can read."""
+    given = os.environ.get(PASSPHRASE)
+    if given is None:
+        given = click.prompt(what, hide_input=True, confirmation_prompt=twice, default="", show_default=False, err=True)
+    return given.encode()
+
+
+def private_key(path):
+    """The private key in the file `path`; its passphrase is asked for where it has one."""
+    with told():
+        raw = key_files.read(path)
+        return key_files.load(path, ask("Passphrase of %s" % path) if key_files.is_encrypted(raw) else b"")
+
+
+# ---- ioto keys
+
+
+@click.group()
+def keys():
+    """Make and show the keys that releases are signed with.
+
+    The private key signs; keep it off the servers. The public key goes onto the boards, named by `update.keys` in ioto.json:
+    from then on they install nothing that is not signed with it.
+    """
+
+
+@keys.command("new")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--no-passphrase", is_flag=True, help="Leave the file unencrypted, for espsecure or a machine that keeps it safe.")
+def new(file, no_passphrase):
+    """Make a release key (RSA-3072): FILE holds the private key, FILE with .pub before its ending the public one.
+
+    The passphrase is asked for, or taken from IOTO_PASSPHRASE.
+    """
+    public_file = beside(file)
+    with told():
+        if os.path.exists(public_file):
+            raise key_files.KeyFileError("%s is there already and is not overwritten: choose another name" % public_file)
+        passphrase = b"" if no_passphrase else ask("Passphrase for %s (not empty)" % file, twice=True)
+        if not passphrase and not no_passphrase:
+            raise click.ClickException("no passphrase: give one, or say --no-passphrase")
+        click.echo("drawing an RSA key of %d bits" % key_files.BITS, err=True)
+        made = key_files.make(file, passphrase).public_key()
+        key_files.write_new(public_file, key_files.public_bytes(made), 0o644)
+    click.echo("private key %s: keep it, and a copy, where nobody else reads" % file)
+    click.echo('public key  %s: onto the boards, "update": {"keys": "%s"} in ioto.json' % (public_file, Path(public_file).name))
+    click.echo("fingerprint %s" % key_files.fingerprint(made))
+
+
+def beside(path):
+    path = Path(path)
+    return str(path.with_name("%s.pub%s" % (path.stem, path.suffix or ".pem")))
+
+
+@keys.command("show")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+def show(file):
+    """Say what key FILE (private or public, PEM or DER) holds. Nothing secret is printed."""
+    with told():
+        raw = key_files.read(file)
+        private = b"PRIVATE KEY" in raw
+        public = key_files.load_public(file, lambda: ask("Passphrase of %s" % file))
+    what = "private key, %s" % ("with a passphrase" if key_files.is_encrypted(raw) else "no passphrase") if private else "public key"
+    click.echo("%s: RSA of %d bits, %s" % (file, public.key_size, what))
+    click.echo("fingerprint %s" % key_files.fingerprint(public))
+
+
+@keys.command("export")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("out", type=click.Path(dir_okay=False))
+@click.option("--der", is_flag=True, help="Binary DER instead of PEM: 30 % smaller, for boards.")
+def export(file, out, der):
+    """Write the public key of FILE to the new file OUT."""
+    with told():
+        public = key_files.load_public(file, lambda: ask("Passphrase of %s" % file))
+        key_files.write_new(out, key_files.public_bytes(public, der), 0o644)
+    click.echo("public key %s, fingerprint %s" % (out, key_files.fingerprint(public)))
+
+
+# ---- ioto sign
+
+
+def until(context, parameter, text):
+    """Unix seconds of `90d` (from now on) or `2027-12-31`."""
+    if text is None:
+        return None
+    if re.fullmatch("[0-9]{1,5}[hdwy]", text):
+        return int(time.time()) + int(text[:-1]) * _UNITS[text[-1]]
+    try:
+        return int(time.mktime(time.strptime(text, "%Y-%m-%d")))
+    except (ValueError, OverflowError):
+        raise click.BadParameter("%s: wanted: 12h, 90d, 8w, 2y from now on, or a day such as 2027-12-31" % text) from None
+
+
+def manifest_options(command):
+    """What the signed manifest may say beside product and version."""
+    for option in (
+        click.option("--minimum", metavar="SEMVER", help="Least version that may step to this one."),
+        click.option("--expires", metavar="WHEN", callback=until, help="90d, 8w, 2y or a day: nobody begins with it afterwards."),
+        click.option("--allow-downgrade", is_flag=True, help="Also for devices that run, or have run, a higher version."),
+        click.option("--any-file", is_flag=True, help="IMAGE is no ESP application: a file for Linux devices."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def signed(image, key, folder, product, version, minimum, expires, allow_downgrade, any_file):
+    """A file in `folder` that is `image` with its signed manifest in front, gone after the block unless it is renamed."""
+    private = private_key(key)
+    handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
+    try:
+        with told(), os.fdopen(handle, "wb") as out:
+            release.sign(image, out, private, product, version, any_file, minimum=minimum, expires=expires, down=allow_downgrade or None)
+        yield path
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+@click.command()
+@click.argument("image", type=click.Path(exists=True, dir_okay=False))
+@click.option("--key", required=True, type=click.Path(exists=True, dir_okay=False), help="File of the private key.")
+@click.option("--product", required=True, metavar="ID", help='Product id, as "product" in ioto.json says it.')
+@click.option("--version", required=True, metavar="SEMVER", help="Of the release.")
+@click.option("--out", type=click.Path(dir_okay=False), help="File to make; IMAGE.signed unless given.")
+@manifest_options
+def sign(image, key, product, version, out, **more):
+    """Sign IMAGE as a release, on a machine that needs no network: IMAGE.signed goes to `ioto publish`.
+
+    The signed file is the image with 4096 bytes in front, which say for which product, chip and version it is. Any server
+    can offer it; boards without keys take it too.
+    """
+    out = out or image + ".signed"
+    folder = os.path.dirname(os.path.abspath(out))
+    with signed(image, key, folder, product, version, **more) as path:
+        os.chmod(path, 0o644)
+        os.replace(path, out)
+    size = os.path.getsize(out)
+    click.echo("%s: %s %s, %d bytes, signed" % (out, product, version, size))

@@ -1,0 +1,70 @@
+"""What the commands about a site share: its folder, JSON or a table, moments as people say them."""
+
+import json as json_module
+import sys
+import time
+from contextlib import contextmanager
+
+import click
+import sqlalchemy.exc
+
+from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.site import Site
+
+data_option = click.option(
+    "--data",
+    default="ioto-cloud",
+    show_default=True,
+    envvar="IOTO_DATA",
+    show_envvar=True,
+    type=click.Path(file_okay=False),
+    help="Folder of the site: its database and its images.",
+)
+json_option = click.option("--json", is_flag=True, help="Print JSON for programs instead of a table for people.")
+product_option = click.option("--product", metavar="PRODUCT", help="Only this product (its name or id).")
+
+
+@contextmanager
+def opened(data, make=False):
+    """The site in `data`, closed afterwards; its errors as click shows them."""
+    site = None
+    try:
+        site = Site(data, make=make)
+        yield site
+    except CloudError as e:
+        raise click.ClickException(str(e)) from e
+    except sqlalchemy.exc.OperationalError as e:
+        raise click.ClickException("%s: %s: is the disk full, or another command at work? Try again" % (data, e.orig)) from e
+    finally:
+        if site:
+            site.close()
+
+
+def printed(found):
+    click.echo(json_module.dumps(found, indent=2))
+
+
+def ago(then_s):
+    """A moment as people say it."""
+    if then_s is None:
+        return "never"
+    seconds = max(0, int(time.time()) - then_s)
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return "%d %s ago" % (seconds // unit, name)
+    return "%d s ago" % seconds
+
+
+def shown(title, columns, rows):
+    """A table; what devices and operators wrote is never taken for markup."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    wide = None if sys.stdout.isatty() else 200  # in a pipe, whole lines
+    Console(width=wide).print(table)

@@ -1,0 +1,71 @@
+"""Signed releases: an image with its manifest in front (lib/ioto/release.py has the format).
+
+The text that is signed is the text that travels: sorted keys, no blanks, made once and never again.
+"""
+
+import hashlib
+import json
+import os
+import time
+
+from ioto import image as esp_image
+from ioto import release, semver
+from ioto.errors import UpdateError
+
+from . import keys
+
+_CHUNK_BYTES = 1 << 20
+
+
+class ReleaseError(Exception):
+    """A file that can't be signed, or is not what it says; the text names it."""
+
+
+def read(path):
+    """(manifest as a dict, signature) of a signed file, or None for any other."""
+    with open(path, "rb") as f:
+        found = release.unwrap(f.read(release.ENVELOPE_BYTES))
+    return found and (release.parse(found[0]), found[1])
+
+
+def sign(path, out, private, product, version, any_file=False, **more):
+    """Write the file `path` to the file object `out` with its manifest and signature in front; the manifest as a dict.
+
+    `more`: minimum, expires, down, base, created of release.FIELDS; None is left out. ReleaseError if it can't be signed.
+    """
+    if read(path):
+        raise ReleaseError("%s: it is signed already: sign the image it was made from" % path)
+    manifest = {
+        "product": product, "version": version, "format": "raw", "size": os.path.getsize(path), "sha256": _sha256(path),
+        "created": int(time.time()),
+    }  # fmt: skip
+    if not any_file:
+        manifest["chip"] = _chip(path, manifest["size"])
+    manifest.update({key: value for key, value in more.items() if value is not None})
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        semver.parse(version)
+        release.parse(text)
+        envelope = release.seal(text, keys.sign(private, text))
+    except (ValueError, UpdateError) as e:
+        raise ReleaseError("%s: %s" % (path, e)) from e
+    out.write(envelope)
+    with open(path, "rb") as f:
+        while chunk := f.read(_CHUNK_BYTES):
+            out.write(chunk)
+    return manifest
+
+
+def _sha256(path):
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _chip(path, size):
+    with open(path, "rb") as f:
+        head = f.read(esp_image.CHECK_BYTES)
+    try:
+        esp_image.check(head, size, size)
+    except UpdateError as e:
+        raise ReleaseError("%s: no application image (%s); a file for Linux devices goes with --any-file" % (path, e)) from e
+    return int.from_bytes(head[12:14], "little")  # esp_image_header_t.chip_id
