@@ -18,11 +18,18 @@ def names(conn):
     return set(sa.inspect(conn).get_table_names()) - {"alembic_version"}
 
 
+def run(conn, sql):
+    conn.exec_driver_sql(sql)
+
+
+def differences(conn):
+    return compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata)
+
+
 def test_up_makes_what_the_tables_say(tmp_path):
     site = Site(tmp_path / "site", make=True)
-    with site.database.read() as conn:
-        assert compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata) == []
-        assert names(conn) == set(metadata.tables)
+    assert site.database.read(differences) == []
+    assert site.database.read(names) == set(metadata.tables)
     site.close()
 
 
@@ -32,30 +39,26 @@ def test_up_and_down_through_every_revision(tmp_path):
     assert revisions[-1] == migrate.LATEST
     site = Site(tmp_path / "site", make=True)
     for target in revisions[::-1][1:] + ["base"] + revisions + ["base", migrate.LATEST]:
-        with site.database.write() as conn:
-            migrate.to(conn, target)
-            assert migrate.revision(conn) == (None if target == "base" else target)
-            assert target != "base" or names(conn) == set()
+        site.database.write(migrate.to, target)
+        assert site.database.read(migrate.revision) == (None if target == "base" else target)
+        assert target != "base" or site.database.read(names) == set()
     new_product(site, "thermo")
     site.close()
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path):
     site = Site(tmp_path / "site", make=True)
-    with site.database.write() as conn:
-        migrate.to(conn, "base")
-        conn.exec_driver_sql("CREATE TABLE tokens (in_the_way INTEGER)")
-    with pytest.raises(sa.exc.OperationalError), site.database.write() as conn:
-        migrate.up(conn)
-    with site.database.read() as conn:
-        assert names(conn) == {"tokens"} and migrate.revision(conn) is None
+    site.database.write(migrate.to, "base")
+    site.database.write(run, "CREATE TABLE tokens (in_the_way INTEGER)")
+    with pytest.raises(sa.exc.OperationalError):
+        site.database.write(migrate.up)
+    assert site.database.read(names) == {"tokens"} and site.database.read(migrate.revision) is None
     site.close()
 
 
 def test_a_newer_database_is_refused(tmp_path):
     site = Site(tmp_path / "site", make=True)
-    with site.database.write() as conn:
-        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    site.database.write(run, "UPDATE alembic_version SET version_num = '9999'")
     site.close()
     with pytest.raises(CloudError, match="newer ioto-tools"):
         Site(tmp_path / "site")

@@ -209,11 +209,13 @@ def test_an_image_that_is_being_sent_is_replaced_not_rewritten(cloud):
 
 def test_commits_are_flushed_to_the_disk(cloud):
     """FULL is 2: in WAL mode only that makes each commit wait for the disk."""
+
+
+    def settings(conn):
+        return [conn.exec_driver_sql("PRAGMA " + name).scalar() for name in ("synchronous", "journal_mode", "foreign_keys")]
+
     for transaction in (cloud.site.database.read, cloud.site.database.write):
-        with transaction() as conn:
-            assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-            assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert conn.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        assert transaction(settings) == [2, "wal", 1]
 
 
 def test_what_a_killed_publisher_left_is_swept_after_a_day(cloud):

@@ -1,75 +1,19 @@
-"""The only module that speaks SQL. Transactions, and one function for each question or change; rows come out as dicts.
+"""One function for each question or change, of a connection in a transaction (`Database.read` and `write`); rows come out as dicts.
 
-SQLite in WAL mode: readers never wait, writers wait for each other (`BEGIN IMMEDIATE`, so that none fails half way), and
-a write is on the disk before it is answered (`synchronous=FULL`).
+What is written here runs on SQLite and on PostgreSQL alike.
 """
 
-import sqlite3
-import threading
-import time
-from contextlib import contextmanager
-
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import postgresql, sqlite
 
-from . import migrate
 from .tables import devices, products, releases, reports, tokens
 
-BUSY_MS = 5000  # how long a writer waits for one in another process
+_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-class Database:
-    """The database in the file `path`, brought to the newest tables. Any thread may use it."""
-
-    def __init__(self, path):
-        self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-        sa.event.listen(self.engine, "connect", _connected)
-        sa.event.listen(self.engine, "begin", _begin)
-        self._writing = threading.Lock()  # fairer than SQLite's own polling
-        with self.read() as conn:
-            current = migrate.revision(conn) == migrate.LATEST
-        if not current:
-            with self.write() as conn:
-                migrate.up(conn)
-
-    @contextmanager
-    def read(self):
-        with self.engine.connect() as conn, conn.begin():
-            yield conn
-
-    @contextmanager
-    def write(self):
-        """A transaction that nobody else writes in; rolled back when the block raises."""
-        with self._writing, self.engine.connect().execution_options(write=True) as conn, conn.begin():
-            yield conn
-
-    def close(self):
-        self.engine.dispose()
-
-
-def _connected(connection, record):
-    connection.isolation_level = None  # transactions are ours to begin
-    connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
-    _write_ahead(connection)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _write_ahead(connection):
-    # Once set it stays in the file. Two that set it at the same moment do not wait for each other: busy_timeout is not asked.
-    give_up = time.monotonic() + BUSY_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-
-
-def _begin(conn):
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("write") else "BEGIN")
+def upsert(conn, table):
+    """An INSERT that has `on_conflict_do_update` and `on_conflict_do_nothing`, in the words of the database at hand."""
+    return _INSERT[conn.dialect.name](table)
 
 
 def _rows(found):
@@ -86,6 +30,7 @@ def _row(found):
 
 def add_product(conn, id, name, now_s):
     conn.execute(products.insert().values(id=id, name=name, created_s=now_s))
+    return product_by_id(conn, id)
 
 
 def product(conn, word):
@@ -154,7 +99,7 @@ def all_devices(conn, product=None):
 def register(conn, id, product, properties, now_s):
     """The device is new, registers once more, or is taken back after its removal."""
     row = {"product": product, "properties": properties, "registered_s": now_s, "removed_s": None}
-    new = insert(devices).values(id=id, registrations=1, checkins=0, unknown_reports=0, **row)
+    new = upsert(conn, devices).values(id=id, registrations=1, checkins=0, unknown_reports=0, **row)
     again = dict(row, registrations=devices.c.registrations + 1)
     conn.execute(new.on_conflict_do_update(index_elements=[devices.c.id], set_=again))
 
@@ -194,7 +139,7 @@ def token_used(conn, hash, device, now_s):
 
 def add_report(conn, device, release, attempt, state, row):
     """Keep a report; the same (device, release, attempt, state) again only counts."""
-    new = insert(reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
+    new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
     conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_={"times": reports.c.times + 1}))
 
 

@@ -10,8 +10,7 @@ from .refusal import CloudError
 
 
 def products(site):
-    with site.database.read() as conn:
-        return database.all_products(conn)
+    return site.database.read(database.all_products)
 
 
 def updates(site, product=None):
@@ -19,14 +18,16 @@ def updates(site, product=None):
 
     `states`: {state: number of devices that stand there}.
     """
-    with site.database.read() as conn:
-        found = database.all_releases(conn, product and _product(conn, product)["id"])
-        reports = database.all_reports(conn)
+    found, reports = site.database.read(_updates, product)
     by_release = {}
     for report in reports:
         by_release.setdefault(report["release"], []).append(report)
     found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
     return [_update(release, progress.counts(by_release.get(release["id"], []))) for release in found]
+
+
+def _updates(conn, product):
+    return database.all_releases(conn, product and _product(conn, product)["id"]), database.all_reports(conn)
 
 
 def _update(release, states):
@@ -36,10 +37,14 @@ def _update(release, states):
 
 def enable(site, word, enabled):
     """Switch the update `word` (its id, or PRODUCT@VERSION) on or off; it as updates() gives it."""
-    with site.database.write() as conn:
-        found = _release(conn, word)
-        database.enable(conn, found["id"], enabled)
-    return next(update for update in updates(site) if update["update"] == found["id"])
+    id = site.database.write(_enable, word, enabled)
+    return next(update for update in updates(site) if update["update"] == id)
+
+
+def _enable(conn, word, enabled):
+    id = _release(conn, word)["id"]
+    database.enable(conn, id, enabled)
+    return id
 
 
 def _release(conn, word):
@@ -57,14 +62,17 @@ def devices(site, product=None):
 
     `update`: the state of the update it last reported about, {update, version, state, attempt, reason, received_s}, or None.
     """
-    with site.database.read() as conn:
-        found = database.all_devices(conn, product and _product(conn, product)["id"])
-        reports = database.all_reports(conn)
-        versions = {release["id"]: release["version"] for release in database.all_releases(conn)}
+    found, reports, versions = site.database.read(_devices, product)
     by_device = {}
     for report in reports:
         by_device.setdefault(report["device"], []).append(dict(report, update_version=versions[report["release"]]))
     return [_device(device, by_device.get(device["id"], [])) for device in found]
+
+
+def _devices(conn, product):
+    found = database.all_devices(conn, product and _product(conn, product)["id"])
+    versions = {release["id"]: release["version"] for release in database.all_releases(conn)}
+    return found, database.all_reports(conn), versions
 
 
 def _device(device, reports):
@@ -85,9 +93,7 @@ def _state(report):
 
 def device(site, id):
     """One device as devices() gives it, with `properties` of its last check-in, `updates` and all `reports`."""
-    with site.database.read() as conn:
-        found = _known(conn, id)
-        reports = database.reports_of(conn, id)
+    found, reports = site.database.read(_history, id)
     return {
         **_device(found, reports),
         "properties": json.loads(found["properties"]),
@@ -96,11 +102,18 @@ def device(site, id):
     }
 
 
+def _history(conn, id):
+    return _known(conn, id), database.reports_of(conn, id)
+
+
 def remove(site, id):
     """The device is told at its next call that it is not known; it must register again."""
-    with site.database.write() as conn:
-        _known(conn, id)
-        database.remove(conn, id, site.now_s())
+    site.database.write(_remove, id, site.now_s())
+
+
+def _remove(conn, id, now_s):
+    _known(conn, id)
+    database.remove(conn, id, now_s)
 
 
 def _known(conn, id):

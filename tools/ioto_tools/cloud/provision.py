@@ -1,6 +1,7 @@
 """What the cloud answers a device: registration, check-in, report. Functions of a site, a token and a parsed body.
 
-Each is one transaction; what it changes is on the disk before the device hears of it.
+Each is one transaction; what it changes is on the disk before the device hears of it. What is drawn at random, and what
+time it is, is settled before the transaction begins.
 """
 
 import base64
@@ -24,27 +25,23 @@ def register(site, product, fields, base_url):
     """
     wanted = wire.registration(fields)
     token = _text(site.random_bytes(TOKEN_BYTES))
-    now_s = site.now_s()
-    with site.database.write() as conn:
-        found = database.product_by_id(conn, product)
-        if found is None:
-            raise Refusal(401, "Authorization: no product has this id: see `ioto product list`")
-        _own(database.device(conn, wanted.id), found)
-        database.register(conn, wanted.id, found["id"], json.dumps(fields), now_s)
-        database.give_token(conn, _hash(token), wanted.id, now_s)
+    site.database.write(_register, product, wanted.id, fields, token, site.now_s())
     return {"api": base_url, "token": token, "registered": True}
+
+
+def _register(conn, product, id, fields, token, now_s):
+    found = database.product_by_id(conn, product)
+    if found is None:
+        raise Refusal(401, "Authorization: no product has this id: see `ioto product list`")
+    _own(database.device(conn, id), found)
+    database.register(conn, id, found["id"], json.dumps(fields), now_s)
+    database.give_token(conn, _hash(token), id, now_s)
 
 
 def check_in(site, token, fields, base_url):
     """A device tells what it is; body of the answer, {} or the update it is offered."""
     said = wire.check_in(fields)
-    now_s = site.now_s()
-    with site.database.write() as conn:
-        device = _authenticate(conn, token, said.id, now_s)
-        if said.product not in (None, device["product"], device["product_name"]):
-            raise Refusal(403, "product: device %s is of product %s" % (said.id, device["product_name"]))
-        database.checked_in(conn, said.id, said.version, json.dumps(fields), now_s)
-        releases = database.releases_of(conn, device["product"])
+    releases = site.database.write(_check_in, token, said, fields, site.now_s())
     if not semver.is_valid(said.version):
         # The device is none the worse for it: no update, and its developer and the operator can see why.
         return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version}
@@ -52,19 +49,28 @@ def check_in(site, token, fields, base_url):
     return selection.reply(offered, offered and image_url(base_url, offered["id"]))
 
 
+def _check_in(conn, token, said, fields, now_s):
+    device = _authenticate(conn, token, said.id, now_s)
+    if said.product not in (None, device["product"], device["product_name"]):
+        raise Refusal(403, "product: device %s is of product %s" % (said.id, device["product_name"]))
+    database.checked_in(conn, said.id, said.version, json.dumps(fields), now_s)
+    return database.releases_of(conn, device["product"])
+
+
 def report(site, token, fields):
     """A device tells what became of an update. Repeated, late and unknown ones are counted and change nothing else."""
-    said = wire.report(fields)
-    now_s = site.now_s()
-    with site.database.write() as conn:
-        device = _authenticate(conn, token, said.id, now_s)
-        release = database.release(conn, said.update)
-        if release is None or release["product"] != device["product"]:
-            database.unknown_report(conn, said.id)
-            return {}
-        row = {"success": said.success, "reason": said.reason, "version": said.version, "received_s": now_s}
-        database.add_report(conn, said.id, said.update, said.attempt, said.state, row)
+    site.database.write(_report, token, wire.report(fields), site.now_s())
     return {}
+
+
+def _report(conn, token, said, now_s):
+    device = _authenticate(conn, token, said.id, now_s)
+    release = database.release(conn, said.update)
+    if release is None or release["product"] != device["product"]:
+        database.unknown_report(conn, said.id)
+        return
+    row = {"success": said.success, "reason": said.reason, "version": said.version, "received_s": now_s}
+    database.add_report(conn, said.id, said.update, said.attempt, said.state, row)
 
 
 def image_url(base_url, update):
@@ -73,8 +79,7 @@ def image_url(base_url, update):
 
 def image(site, update):
     """(open file, release) of a published update. Refusal 404 if there is none, OSError if its file can't be read."""
-    with site.database.read() as conn:
-        release = database.release(conn, update)
+    release = site.database.read(database.release, update)
     if release is None:
         raise Refusal(404, "no update has this id")
     return site.images.open(release["checksum"]), release

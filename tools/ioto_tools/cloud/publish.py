@@ -40,10 +40,13 @@ def publish(site, path, product, version, description="", any_file=False, enable
 
 def product_of(site, word):
     """The product's row by name or id; CloudError."""
-    with site.database.read() as conn:
-        found = database.product(conn, word)
-        names = [each["name"] for each in database.all_products(conn)]
+    return site.database.read(_product_of, word)
+
+
+def _product_of(conn, word):
+    found = database.product(conn, word)
     if found is None:
+        names = [each["name"] for each in database.all_products(conn)]
         known = "known: %s" % ", ".join(names) if names else "there is none yet"
         raise CloudError("product %s: %s; make it with `ioto product new %s`" % (word, known, word))
     return found
@@ -140,22 +143,28 @@ def _enter(site, incoming, product, version, description, enabled):
         "enabled": enabled,
         "created_s": site.now_s(),
     }
-    with site.database.write() as conn:
-        there = database.release_by_version(conn, product["id"], release["precedence"])
-        if there:
-            _same(there, release, product)
-        incoming.keep()  # also where the release is there: this mends a file that was lost
-        if not there:
-            database.add_release(conn, release)
+    site.database.read(_there, release, product)
+    incoming.keep()  # also where the release is there: this mends a file that was lost
+    there = site.database.write(_add, release, product)
     return there or release, not there
 
 
-def _same(there, release, product):
-    if there["checksum"] != release["checksum"] or there["version"] != release["version"]:
+def _add(conn, release, product):
+    there = _there(conn, release, product)  # another publisher may have been faster
+    if not there:
+        database.add_release(conn, release)
+    return there
+
+
+def _there(conn, release, product):
+    """The release of this version, or None. CloudError if it has other content."""
+    there = database.release_by_version(conn, product["id"], release["precedence"])
+    if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise CloudError(
             "%s %s: version %s is published with other content (SHA-256 %s...): a version never changes, choose a higher one"
             % (product["name"], release["version"], there["version"], there["checksum"][:12])
         )
+    return there
 
 
 def _update_id(product, version, checksum):
@@ -171,8 +180,6 @@ def new_product(site, name, id=None):
             raise CloudError("product %s %r: wanted: 1 to 64 ASCII characters without a space" % (what, text))
     id = id or base64.b32encode(site.random_bytes(16)).decode()[:26]
     try:
-        with site.database.write() as conn:
-            database.add_product(conn, id, name, site.now_s())
-            return database.product_by_id(conn, id)
+        return site.database.write(database.add_product, id, name, site.now_s())
     except sa.exc.IntegrityError as e:
         raise CloudError("product %s: there is one with this name or id: see `ioto product list`" % name) from e

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from .database import Database
 from .refusal import CloudError
+from .sqlite import Sqlite
 from .store import Store
 
 DATABASE = "cloud.db"
@@ -32,7 +32,7 @@ class Site:
         self._check(make)
         self.images = Store(self.data / "images")
         try:
-            self.database = Database(self.data / DATABASE)
+            self.database = Sqlite(self.data / DATABASE)
         except sa.exc.DatabaseError as e:
             raise CloudError("%s: %s" % (self.data / DATABASE, e.orig)) from e
 
