@@ -1,0 +1,134 @@
+"""The table of states against what it is meant to say, retold independently; retries, stop rule and shares by brute force."""
+
+import itertools
+from fractions import Fraction
+
+from ioto_tools.cloud import rollout, wire
+from ioto_tools.cloud.rollout import ATTEMPTS, BAD, ENDED, EVENTS, OPEN, REPORTS, RETRY_S, STATES, TABLE
+
+ORDER = {state: place for place, state in enumerate(REPORTS)}
+
+
+def meant(state, event):
+    """The same rules in words of their own."""
+    if event in REPORTS:
+        if state == "superseded":
+            return None
+        if state == "reverted":  # it had it and does not run it: only what went wrong is news
+            return event if ORDER[event] > ORDER["confirmed"] else None
+        return event if state in ("offered", "lost") or ORDER[event] > ORDER[state] else None
+    if event == "runs":
+        return "confirmed" if state not in ("confirmed", "superseded") else None
+    if event == "returns":
+        return "reverted" if state == "confirmed" else None
+    if event in ("silent", "newer"):
+        return {"silent": "lost", "newer": "superseded"}[event] if state in OPEN else None
+    if event == "again":
+        return "offered" if state != "superseded" else None
+    assert event == "offer"
+    return "offered" if state not in OPEN else None
+
+
+def test_every_state_and_event():
+    for state, event in itertools.product(STATES, EVENTS):
+        assert rollout.after(state, event) == meant(state, event), (state, event)
+
+
+def test_the_table_is_whole():
+    assert set(STATES) == set(REPORTS) | {"offered", "lost", "reverted", "superseded"} and len(STATES) == 12
+    assert {event for row in TABLE.values() for event in row} == set(EVENTS)
+    assert {to for row in TABLE.values() for to in row.values()} == set(STATES)
+    assert OPEN | ENDED | {"superseded"} == set(STATES) and not OPEN & ENDED
+    assert BAD == {"failed", "lost", "reverted", "rolled_back"} and "deferred" in OPEN
+    assert set(REPORTS) == set(wire.STATES)
+
+
+def test_reports_in_every_order_end_alike():
+    """All sequences of up to four reports of two attempts: the furthest of the highest attempt, whatever came first."""
+    reports = [(attempt, state) for attempt in (1, 2) for state in REPORTS]
+    for length in range(5):
+        for told in itertools.product(reports, repeat=length):
+            state, attempt = "offered", 0
+            for number, report in told:
+                state, attempt = rollout.after_report(state, attempt, report, number) or (state, attempt)
+            furthest = max(told, key=lambda each: (each[0], ORDER[each[1]]), default=(0, "offered"))
+            assert (attempt, state) == furthest, told
+
+
+def test_reports_after_anything():
+    """From every state, known attempt and report: an earlier attempt is late, the same one goes by the table, a further one anew."""
+    for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
+        found = rollout.after_report(state, attempt, report, number)
+        if number < attempt:
+            wanted = None
+        elif number > attempt > 0:
+            wanted = None if state == "superseded" else (report, number)
+        else:
+            wanted = meant(state, report) and (meant(state, report), number)
+        assert found == wanted, (state, attempt, report, number)
+
+
+def test_an_end_can_be_left_for_every_other_but_supersession():
+    """No state is a trap: from each one another try, or a device that says so, leads to every end."""
+    def reached(state):
+        seen = {state}
+        while more := {to for each in seen for to in TABLE[each].values()} - seen:
+            seen |= more
+        return seen
+
+    for state in STATES:
+        assert reached(state) >= ENDED | OPEN, state
+
+
+def test_tries_end_after_three_and_grow_apart():
+    assert len(RETRY_S) == ATTEMPTS - 1 and list(RETRY_S) == sorted(RETRY_S)
+    for state, tries, attempt in itertools.product((BAD | {"refused"}), range(1, 6), range(6)):
+        found = rollout.next_try(state, tries, attempt, 1000)
+        used = max(tries, attempt)
+        assert found == (None if used >= 3 else (used + 1, 1000 + RETRY_S[used - 1])), (state, tries, attempt)
+    for tries, attempt in itertools.product(range(1, 6), range(6)):
+        assert rollout.next_try("confirmed", tries, attempt, 1000) == (1, 1000)
+        assert rollout.next_try("superseded", tries, attempt, 1000) == (tries, 1000)
+
+
+def test_a_device_that_always_fails_is_offered_three_times():
+    """Whatever it reports at its end, and whether it counts attempts of its own or not."""
+    for end, own in itertools.product(("failed", "rolled_back", "refused", "silent"), (False, True)):
+        state, tries, attempt, at = "offered", 1, 0, 0
+        offers = [0]
+        while True:
+            if end == "silent":
+                state = rollout.after(state, end)
+            else:
+                state, attempt = rollout.after_report(state, attempt, end, 1 if own else tries)
+            found = rollout.next_try(state, tries, attempt, at)
+            if found is None:
+                break
+            tries, at = found
+            state, attempt = rollout.after(state, "offer"), 0
+            offers.append(at)
+        assert offers == [0, 3600, 3600 + 86400], (end, own)
+
+
+def test_stop_rule_for_every_small_fleet():
+    kinds = ("confirmed", "refused", "failed", "lost", "reverted", "rolled_back")
+    for numbers in itertools.product(range(4), repeat=len(kinds)):
+        ended = dict(zip(kinds, numbers)) | {"superseded": 50, "deferred": 50}
+        of, bad = sum(numbers), sum(numbers[2:])
+        for least, percent in itertools.product((1, 3, 7), (0.5, 5, 33.4, 50, 100)):
+            wanted = bad > 0 and of >= least and Fraction(bad, of) >= Fraction(percent) / 100
+            assert rollout.stops(ended, least, percent) == wanted, (ended, least, percent)
+        assert not rollout.stops(ended, 1, None)
+
+
+def test_shares_are_even_and_another_update_shuffles():
+    devices = ["D%d" % n for n in range(20_000)]
+    one, other = ([rollout.share(update, device) for device in devices] for update in ("A", "B"))
+    assert all(0 <= each < 100 for each in one)
+    for percentage in (0, 1, 5, 25, 50, 75, 99, 100):
+        inside = sum(each < percentage for each in one)
+        spread = (20_000 * percentage * (100 - percentage)) ** 0.5 / 100
+        assert abs(inside - 200 * percentage) <= 5 * spread, percentage
+    both = sum(a < 50 and b < 50 for a, b in zip(one, other))
+    assert abs(both - 5000) < 5 * (20_000 * 0.25 * 0.75) ** 0.5
+    assert one == [rollout.share("A", device) for device in devices]
