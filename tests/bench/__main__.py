@@ -1,29 +1,20 @@
-"""`make bench`: the figures of docs/figures.md."""
+"""`make bench`: the figures of docs/figures.md. `python -m tests.bench cloud` and so on: one part of them.
 
-import shutil
+`python -m tests.bench profile` shows where a check-in's time goes; it is no figure.
+"""
 
-from .measure import Server, instructions, run, sizes
+import importlib
+import sys
+
+PARTS = ("agent", "cloud")
 
 
 def main():
-    found, sums = sizes()
-    print("Compiled size of each module of the agent, bytes with and without line numbers (-O2, -O3)")
-    for name, (a, b) in sorted(found.items(), key=lambda each: -each[1][1]):
-        print("  %-12s %6d %6d" % (name, a, b))
-    print("  %-12s %6d %6d" % ("together", *sums))
-    with Server() as port:
-        (few, *_), _ = run("alloc", port, 20, heap="8m")
-        (many, *_), _ = run("alloc", port, 120, heap="8m")
-        print("Heap allocated for each 4 KiB block: %d bytes" % ((many - few) // 100))
-        (_, erases, programs, reads, early, late), _ = run("heap", port, 410)
-        print("Flash operations of 410 blocks: %d erases, %d programs, %d reads" % (erases, programs, reads))
-        print("Heap in use at block 4: %d, at block 400: %d bytes (of 256 KiB)" % (early, late))
-        if not shutil.which("valgrind"):
-            print("Instructions: not counted, valgrind is not here (apt-get install valgrind)")
-            return
-        ours, stream, socket = (instructions(mode, port) for mode in ("agent", "stream", "socket"))
-        print("Instructions of each block: agent %d, bare loop on a stream %d (ratio %.2f), on a blocking socket %d (ratio %.2f)" % (
-            ours, stream, ours / stream, socket, ours / socket))  # fmt: skip
+    for part in sys.argv[1:] or PARTS:
+        if part not in (*PARTS, "profile"):
+            raise SystemExit("%s: wanted: %s, profile" % (part, ", ".join(PARTS)))
+        print("-- %s" % part, flush=True)
+        importlib.import_module("." + part, __package__).main()
 
 
 main()

@@ -1,0 +1,20 @@
+"""The measure of the check-in: what Starlette and uvicorn cost by themselves, settings as in ioto_tools/cloud/server.py."""
+
+import socket
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+async def nothing(request):
+    return Response()
+
+
+if __name__ == "__main__":
+    app = Starlette(routes=[Route("/tok/provision/update", nothing, methods=["POST"])])
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        print(listening.getsockname()[1], flush=True)
+        config = uvicorn.Config(app, http="h11", loop="asyncio", lifespan="off", log_level="warning", access_log=False, server_header=False)
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,101 @@
+"""Servers to measure, each a process of its own on a free port of 127.0.0.1, and what processor time they took."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """A server that prints its port in its first line: alone, or in its address."""
+
+    def __init__(self, command, folder=None, env=None, stderr=None):
+        self.folder = folder or tempfile.mkdtemp(prefix="bench-")
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "lib"), str(ROOT / "tools"), str(ROOT)]), **(env or {}))
+        self.process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        self.port = int(re.search(r"([0-9]+)(,|$)", self.process.stdout.readline())[1])
+
+    def cpu_s(self):
+        """Processor seconds of the server so far, with its children."""
+        return sum(_cpu_s(pid) for pid in family(self.process.pid))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def family(pid):
+    """`pid` and all that came from it."""
+    found = [pid]
+    for each in found:
+        for task in Path("/proc/%d/task" % each).glob("*/children"):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def _cpu_s(pid):
+    try:
+        fields = Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def empty():
+    """A Starlette application that answers nothing to the same request, on the same uvicorn."""
+    return Process([sys.executable, "-m", "tests.bench.empty"])
+
+
+def cloud(folder, *options, profile=None):
+    """`ioto cloud serve` over the site in `folder`; with `profile`, a file, under Python's profiler."""
+    before = ["-m", "cProfile", "-o", str(profile)] if profile else []
+    command = [sys.executable, *before, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(folder), "--port", "0", *options]
+    return Process(command)
+
+
+GOOSEBIT = "goosebit==0.2.12"
+
+
+def goosebit(devices):
+    """goosebit with `devices` registered devices, in a virtual environment of its own below .build."""
+    folder = ROOT / ".build" / "goosebit"
+    python = folder / "bin" / "python"
+    if not (folder / GOOSEBIT).exists():
+        print("   setting up %s in %s" % (GOOSEBIT, folder.relative_to(ROOT)), flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", GOOSEBIT], check=True)
+        (folder / GOOSEBIT).touch()
+    made = tempfile.mkdtemp(prefix="bench-")
+    env = {"GOOSEBIT_DB_URI": "sqlite://%s/goosebit.db" % made, "GOOSEBIT_ARTIFACTS_DIR": made + "/artifacts", "GOOSEBIT_DEVICE_AUTH__ENABLE": "true"}
+    return Process([str(python), str(Path(__file__).parent / "goosebit_server.py"), str(devices)], made, env, subprocess.DEVNULL)
+
+
+def wait_for(port, path="/"):
+    """Until the server answers anything at all."""
+    for _ in range(200):
+        try:
+            urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("no server at port %d" % port)
