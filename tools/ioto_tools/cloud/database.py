@@ -29,7 +29,7 @@ def _row(found):
 
 
 def add_product(conn, id, name, now_s):
-    conn.execute(products.insert().values(id=id, name=name, created_s=now_s))
+    conn.execute(products.insert().values(id=id, name=name, created_s=now_s, by_hand=False))
     return product_by_id(conn, id)
 
 
@@ -98,7 +98,7 @@ def all_devices(conn, product=None):
 
 def register(conn, id, product, properties, now_s):
     """The device is new, registers once more, or is taken back after its removal."""
-    row = {"product": product, "properties": properties, "registered_s": now_s, "removed_s": None}
+    row = {"product": product, "properties": properties, "registered_s": now_s, "removed_s": None, "claimed": True}
     new = upsert(conn, devices).values(id=id, registrations=1, checkins=0, unknown_reports=0, **row)
     again = dict(row, registrations=devices.c.registrations + 1)
     conn.execute(new.on_conflict_do_update(index_elements=[devices.c.id], set_=again))

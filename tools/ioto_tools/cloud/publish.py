@@ -13,6 +13,8 @@ from . import database, selection
 from .refusal import CloudError
 from .store import CHUNK_BYTES
 
+NEWER = "device.version < update.version"
+
 _REMEDY = {
     "image_merged": "publish the application alone: micropython.bin of the build, or the file from offset 0x10000 on",
     "image_magic": "publish micropython.bin of the build; a file for Linux devices goes with --any-file",
@@ -142,6 +144,11 @@ def _enter(site, incoming, product, version, description, enabled):
         "description": description,
         "enabled": enabled,
         "created_s": site.now_s(),
+        "policy": NEWER,
+        "percentage": 100,
+        "state": "active",
+        "taken": 0,
+        "counts": "{}",
     }
     site.database.read(_there, release, product)
     incoming.keep()  # also where the release is there: this mends a file that was lost

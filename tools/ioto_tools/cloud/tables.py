@@ -1,8 +1,9 @@
 """The tables as SQLAlchemy sees them; migrations/ makes them. Times are Unix seconds."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
+SEQUENCE = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself in an INTEGER only
 
 products = Table(
     "products",
@@ -10,6 +11,7 @@ products = Table(
     Column("id", String(64), primary_key=True),  # stands in ioto.json of every board of the product
     Column("name", String(64), nullable=False, unique=True),
     Column("created_s", Integer, nullable=False),
+    Column("by_hand", Boolean, nullable=False),  # a device of it gets no token before `ioto device claim`
 )
 
 releases = Table(
@@ -25,6 +27,19 @@ releases = Table(
     Column("description", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("created_s", Integer, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("limit", Integer),  # devices in all; null: no limit, as below
+    Column("percentage", Float, nullable=False),
+    Column("rate", Integer),  # devices in any `period_s`
+    Column("period_s", Integer),
+    Column("start_s", Integer),
+    Column("end_s", Integer),
+    Column("stop_percent", Float),  # of those that ended, once `stop_after` did
+    Column("stop_after", Integer),
+    Column("manifest", Text),  # as signed, in base64 with its signature; null: not signed
+    Column("state", String(16), nullable=False),  # selection.RELEASE_STATES
+    Column("taken", Integer, nullable=False),  # places given away, those in `leases` among them
+    Column("counts", Text, nullable=False),  # JSON, see grants.py
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
@@ -41,6 +56,8 @@ devices = Table(
     Column("checkins", Integer, nullable=False),
     Column("unknown_reports", Integer, nullable=False),  # about updates that are not here
     Column("removed_s", Integer),
+    Column("claimed", Boolean, nullable=False),
+    Column("pin", String(128)),  # the only version it is offered
 )
 
 tokens = Table(
@@ -65,5 +82,64 @@ reports = Table(
     Column("version", String(128)),
     Column("received_s", Integer, nullable=False),  # the first time
     Column("times", Integer, nullable=False),  # how often the same report came
-    Index("ix_reports_release", "release"),
+    Index("ix_reports_received", "received_s"),  # the oldest go
+)
+
+# A device that was offered a release: it has one of its places for good.
+grants = Table(
+    "grants",
+    metadata,
+    Column("device", String(128), ForeignKey("devices.id"), primary_key=True),
+    Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
+    Column("version", String(128), nullable=False),  # that ran when it was offered
+    Column("tries", Integer, nullable=False),  # how often it was offered
+    Column("attempt", Integer, nullable=False),  # the device's own, of its last report
+    Column("state", String(16), nullable=False),  # rollout.TABLE
+    Column("ended", String(16)),  # the state in which it ended last: what counts while it is tried again
+    Column("granted_s", Integer, nullable=False),  # the first offer: the place was taken
+    Column("offered_s", Integer, nullable=False),  # the last offer; no two of a device are of the same second
+    Column("changed_s", Integer, nullable=False),
+    Index("ix_grants_release", "release", "granted_s"),
+    Index("ix_grants_state", "state", "changed_s"),
+)
+
+# Places of a release that a worker may give to devices without asking the others.
+leases = Table(
+    "leases",
+    metadata,
+    Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
+    Column("worker", String(32), primary_key=True),
+    Column("places", Integer, nullable=False),
+    Column("until_s", Integer, nullable=False),  # then anybody may give them back
+)
+
+# What operators, and the cloud by itself, did. Webhooks follow it.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", SEQUENCE, primary_key=True),
+    Column("at_s", Integer, nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),  # a device, a product, an update
+    Column("detail", Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+
+# What workers hold in memory and must read again: a device, or with null the releases and products.
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True),
+    Column("device", String(128)),
+    Column("at_s", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Policies with a name.
+groups = Table(
+    "groups",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("policy", Text, nullable=False),
 )

@@ -1,0 +1,33 @@
+"""Who did what, to what, when: a row in the same transaction as the deed, so that neither is without the other.
+
+The rows are also the events of the site: webhooks are told of those with a higher `id` than the last they were told of.
+"""
+
+import json
+
+import sqlalchemy as sa
+
+from .tables import audit
+
+CLOUD = "cloud"  # what the cloud did by itself, such as a stop rule
+COMMAND = "command line"
+
+ACTIONS = (
+    "product.new", "group.set", "group.removed",
+    "release.published", "release.set", "release.enabled", "release.disabled", "release.approved",
+    "release.paused", "release.resumed", "release.cancelled", "release.stopped",
+    "device.removed", "device.claimed", "device.released", "device.pinned", "device.unpinned",
+)  # fmt: skip
+
+
+def note(conn, now_s, who, action, subject, **detail):
+    """`subject`: the id of the product, update or device it is about; `detail`: what JSON can hold."""
+    row = {"at_s": now_s, "who": who, "action": action, "subject": subject, "detail": json.dumps(detail)}
+    conn.execute(audit.insert().values(row))
+
+
+def last(conn, most=100, subject=None):
+    """[{id, at_s, who, action, subject, detail}], the newest first."""
+    found = sa.select(audit).order_by(audit.c.id.desc()).limit(most)
+    rows = conn.execute(found.where(audit.c.subject == subject) if subject else found).mappings()
+    return [dict(row, detail=json.loads(row["detail"])) for row in rows]

@@ -1,0 +1,32 @@
+"""How workers hear of what they hold in memory and another process has changed: numbered rows that each of them follows.
+
+A change is noted in the transaction that makes it. On PostgreSQL transactions become visible out of the order of their
+numbers, so a follower looks back further than the last number it has seen.
+"""
+
+import sqlalchemy as sa
+
+from .tables import changes
+
+KEPT_S = 3600  # older rows go; a worker that has not looked for so long forgets everything
+
+
+def note(conn, now_s, device=None):
+    """The device (its id) is not what it was, or without one: the products and releases are not."""
+    conn.execute(changes.insert().values(device=device, at_s=now_s))
+
+
+def last(conn):
+    """The number of the newest change; 0 if there is none."""
+    return conn.execute(sa.select(sa.func.max(changes.c.seq))).scalar() or 0
+
+
+def since(conn, seq):
+    """[(seq, device or None)] above `seq`, in order."""
+    found = sa.select(changes.c.seq, changes.c.device).where(changes.c.seq > seq)
+    return [tuple(row) for row in conn.execute(found.order_by(changes.c.seq))]
+
+
+def forget(conn, now_s):
+    """Rows that every worker has seen go; the newest stays, for last()."""
+    conn.execute(changes.delete().where(changes.c.at_s < now_s - KEPT_S, changes.c.seq < last(conn)))
