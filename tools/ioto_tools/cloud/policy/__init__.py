@@ -1,0 +1,75 @@
+"""The distribution policy language: which devices a release is for. docs/policy.md specifies it. Pure.
+
+    policy = compile("device.version < update.version && device.region == 'us-west'")
+    policy(device, update)  # True or False: `device` is the body of the check-in, `update` the release, both dicts
+    policy.explain(device, update)  # why: every term, whether it held, and what its names were
+"""
+
+from functools import cache, lru_cache
+from pathlib import Path
+
+from lark import Lark
+from lark.exceptions import UnexpectedInput
+
+from .errors import PolicyError, place, unexpected
+from .nodes import Builder
+
+CHARACTERS = 2000
+# What a release has that was published without a policy.
+NEWER = "device.version < update.version"
+
+
+class Policy:
+    """A policy, compiled. It never raises an error and changes nothing: any number of threads may use it."""
+
+    __slots__ = ("text", "holds", "terms")
+
+    def __init__(self, text, holds, terms):
+        self.text = text
+        self.holds = holds
+        self.terms = terms
+
+    def __call__(self, device, update):
+        return self.holds(device, update)
+
+    def __repr__(self):
+        return "Policy(%r)" % self.text
+
+    def explain(self, device, update):
+        """[{"term": its text, "holds": bool, "values": {name: value}}], in the order of the text, none left out."""
+        return [
+            {
+                "term": self.text[term.start : term.end],
+                "holds": term.holds(device, update),
+                "values": {name: get(device, update) for name, get in term.names},
+            }
+            for term in self.terms
+        ]
+
+
+def everybody(device, update):
+    return True
+
+
+@lru_cache(4096)
+def compile(text):
+    """The Policy that `text` writes; blank is everybody. PolicyError says where it is wrong and what is expected there."""
+    if len(text) > CHARACTERS:
+        raise PolicyError("%d characters, the limit is %d" % (len(text), CHARACTERS), *place(text, CHARACTERS))
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise PolicyError("half a character (a surrogate without the other)", *place(text, e.start)) from e
+    try:
+        node = _parser().parse(text)
+    except UnexpectedInput as e:
+        raise unexpected(e, text) from e
+    if node is None:
+        return Policy(text, everybody, ())
+    return Policy(text, node.get, tuple(sorted(node.terms, key=lambda term: term.start)))
+
+
+@cache
+def _parser():
+    grammar = (Path(__file__).parent / "grammar.lark").read_text()
+    return Lark(grammar, parser="lalr", transformer=Builder())

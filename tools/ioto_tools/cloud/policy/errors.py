@@ -1,0 +1,68 @@
+"""What is wrong with the text of a policy, where, and what is expected there. Pure."""
+
+from lark.exceptions import UnexpectedCharacters
+
+_OPERAND = "a name, a value, ! or ("
+# The grammar's terminals as people see them, in the order in which they are told.
+_TERMINALS = {
+    "NAME": _OPERAND,
+    "OPERATOR": "a comparison",
+    "_AND": "&&",
+    "_OR": "||",
+    "COMMA": ",",
+    "RPAR": ")",
+    "$END": "the end",
+}
+# What people write who know another language, by its first character.
+_SLIPS = {
+    "=": "write == to compare",
+    "&": "write && for and",
+    "|": "write || for or",
+    "'": "this string does not end on its line",
+    '"': "this string does not end on its line",
+    "/": "this regular expression does not end on its line",
+    "-": "there is no arithmetic, and a name with - in it is written device['its-name']",
+    "[": "a name in brackets is in quotes: device['its-name']",
+}
+_DIGIT = "a number is written 12, -1.5 or 1e6, a version in quotes"
+
+
+class PolicyError(ValueError):
+    """A text that is no policy. `line` and `column` count from 1; `problem` says what is wrong and what is expected."""
+
+    def __init__(self, problem, line, column):
+        super().__init__("line %d, column %d: %s" % (line, column, problem))
+        self.problem = problem
+        self.line = line
+        self.column = column
+
+
+def place(text, index):
+    """Line and column of `index`, from 1."""
+    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+
+
+def at(token, problem):
+    return PolicyError(problem, token.line, token.column)
+
+
+def unexpected(e, text):
+    """lark's complaint about `text` in our words."""
+    if isinstance(e, UnexpectedCharacters):
+        allowed = e.allowed if "NAME" in e.allowed else e.allowed & {"OPERATOR", "_AND", "_OR"}
+        hint = _DIGIT if e.char.isdigit() else _SLIPS.get(e.char)
+        problem = "%s, found %s%s" % (_expected(allowed), ascii(e.char), ": " + hint if hint else "")
+        return PolicyError(problem, e.line, e.column)
+    if e.token.type == "$END":
+        return PolicyError("%s, found the end" % _expected(e.accepts), *place(text, len(text)))
+    hint = ": comparisons do not follow one another" if e.token.type == "OPERATOR" and "_AND" in e.accepts else ""
+    return at(e.token, "%s, found %s%s" % (_expected(e.accepts), _short(e.token), hint))
+
+
+def _expected(terminals):
+    words = [word for name, word in _TERMINALS.items() if name in terminals]
+    return "expected " + (", ".join(words[:-1]) + " or " + words[-1] if words[1:] else "".join(words))
+
+
+def _short(text):
+    return text if len(text) <= 20 else text[:17] + "..."

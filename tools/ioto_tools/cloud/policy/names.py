@@ -1,0 +1,64 @@
+"""What a name in a policy stands for: a property of the device or of the release, null if it is not there. Pure."""
+
+import re
+
+from .texts import unquoted
+from .values import version
+
+_STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
+_PARTS = {"major": 0, "minor": 1, "patch": 2}
+
+
+def keys(token):
+    """device['a-b'].c -> ("device", "a-b", "c")."""
+    return tuple(unquoted(token, step) if step[0] in "\"'" else step for step in _STEPS.findall(token))
+
+
+def getter(token):
+    """The closure of a name. A flat name is the device's property, but for newVersion, major, minor and patch."""
+    first, *rest = (str(token),) if token.isidentifier() else keys(token)
+    if first == "device":
+        return _device(rest)
+    if first == "update":
+        return _update(rest)
+    if rest:
+        return _device([first, *rest])
+    if first == "newVersion":
+        return _update(["version"])
+    return _part(first) if first in _PARTS else _device([first])
+
+
+def _device(path):
+    if len(path) == 1:
+        key = path[0]
+        return lambda device, update: device.get(key)
+    return lambda device, update: _inside(device, path)
+
+
+def _update(path):
+    if len(path) == 1:
+        key = path[0]
+        return lambda device, update: update.get(key)
+    return lambda device, update: _inside(update, path)
+
+
+def _inside(value, path):
+    for key in path:
+        if type(value) is not dict:
+            return None
+        value = value.get(key)
+    return value
+
+
+def _part(name):
+    """The device's own property of this name, else that number of its version."""
+    at = _PARTS[name]
+
+    def get(device, update):
+        own = device.get(name)
+        if own is not None:
+            return own
+        key = version(device.get("version"))
+        return key and key[at]
+
+    return get

@@ -1,0 +1,62 @@
+"""Literals of a policy: strings with their escapes, numbers, regular expressions. Pure."""
+
+import re
+
+import re2
+
+from .errors import at
+
+WORDS = {"true": True, "false": False, "null": None}
+_MEMORY_BYTES = 1 << 20  # of one regular expression
+_ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.S)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\\": "\\", "'": "'", '"': '"', "/": "/"}
+
+
+def unquoted(token, text=None):
+    """The string that `text` (`token` itself unless given) writes."""
+    inner = (token if text is None else text)[1:-1]
+    if "\\" not in inner:
+        return str(inner)
+
+    def character(match):
+        code = match[1] or match[2] or match[3]
+        if code:
+            if int(code, 16) > 0x10FFFF:
+                raise at(token, "there is no character \\u{%s}" % code)
+            return chr(int(code, 16))
+        if match[4] not in _ESCAPES:
+            raise at(token, "unknown escape \\%s in a string: a backslash is written \\\\" % match[4])
+        return _ESCAPES[match[4]]
+
+    try:  # a pair of surrogates becomes the character that it means
+        return _ESCAPE.sub(character, inner).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as e:
+        raise at(token, "half a character: \\uD800 to \\uDFFF come in pairs") from e
+
+
+def number(token):
+    return float(token) if set(token) & set(".eE") else int(token)
+
+
+def regex(token):
+    """/expression/ or /expression/i, compiled."""
+    body, flag = token[1:].rsplit("/", 1)
+    return compiled(body, token, case_sensitive=not flag)
+
+
+def compiled(text, token, case_sensitive=True):
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True  # groups would make a search many times slower, and nobody asks for them
+    options.max_mem = _MEMORY_BYTES
+    options.case_sensitive = case_sensitive
+    try:
+        return re2.compile(text, options)
+    except re2.error as e:
+        said = e.args[0].decode() if isinstance(e.args[0], bytes) else e.args[0]
+        raise at(token, "no regular expression: %s (RE2 has no look-around and no back references)" % said) from e
+
+
+def found(pattern, value):
+    """Whether `pattern` is somewhere in the string `value`; half a character, which JSON can send, matches nothing."""
+    return type(value) is str and pattern.search(value.encode("utf-8", "surrogatepass")) is not None
