@@ -35,6 +35,11 @@ class Policy:
     def __repr__(self):
         return "Policy(%r)" % self.text
 
+    @property
+    def doubts(self):
+        """What is allowed but hardly meant, a text each with line and column: for whoever publishes."""
+        return [term.doubt for term in self.terms if term.doubt]
+
     def explain(self, device, update):
         """[{"term": its text, "holds": bool, "values": {name: value}}], in the order of the text, none left out."""
         return [

@@ -6,6 +6,7 @@ from .texts import unquoted
 from .values import version
 
 _STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
+VERSIONS = ("device.version", "version", "update.version", "newVersion")  # those that the cloud makes sure are SemVer
 _PARTS = {"major": 0, "minor": 1, "patch": 2}
 
 

@@ -33,13 +33,14 @@ class Node:
 class Term:
     """One condition: a comparison, a call, or a value that stands alone."""
 
-    __slots__ = ("start", "end", "holds", "names")
+    __slots__ = ("start", "end", "holds", "names", "doubt")
 
-    def __init__(self, node, holds):
+    def __init__(self, node, doubt):
         self.start = node.token.start_pos
         self.end = node.end
-        self.holds = holds
+        self.holds = node.get
         self.names = node.names
+        self.doubt = doubt  # why this is hardly what was meant, or None
 
 
 def _literal(token, value):
@@ -61,9 +62,9 @@ def _misplaced(node):
     return at(node.token, "a regular expression stands to the right of =~ or on one side of == or !=")
 
 
-def _as_term(node):
+def _as_term(node, doubt=None):
     """`node` as one more term beside those inside it."""
-    node.terms += (Term(node, node.get),)
+    node.terms += (Term(node, doubt),)
     if len(node.terms) > TERMS:
         raise _too_many(node.token)
     return node
@@ -130,6 +131,15 @@ def _comparison(left, token, right):
     return lambda device, update: holds(get(device, update), other(device, update))
 
 
+def _doubt(token, one, other):
+    """A version compared with what cannot be one, '2.0' for example: with every device's version that has one answer."""
+    for name, literal in ((one, other), (other, one)):
+        if literal.kind == "literal" and name.kind == "name" and name.names[0][0] in names.VERSIONS:
+            if token in values.ORDERS and literal.value is not None and values.version(literal.value) is None:
+                return "line %d, column %d: %s is no SemVer version (like 2.0.0), so %s never compares with it" % (
+                    literal.token.line, literal.token.column, literal.token, name.names[0][0])  # fmt: skip
+
+
 @v_args(inline=True)
 class Builder(Transformer):
     def start(self, node):
@@ -154,14 +164,16 @@ class Builder(Transformer):
     def comparison(self, left, token, right):
         get = _comparison(left, token, right)
         depth = left.depth if left.depth > right.depth else right.depth
-        return _as_term(Node(left.token, right.end, get, "condition", None, left.names + right.names, left.terms + right.terms, depth))
+        node = Node(left.token, right.end, get, "condition", None, left.names + right.names, left.terms + right.terms, depth)
+        return _as_term(node, _doubt(token, left, right))
 
     def call(self, token, _, *rest):
         *arguments, end = rest
         left, order, right = _arguments(token, arguments)
         holds = lambda device, update: values.in_order(left.get(device, update), order, right.get(device, update))  # noqa: E731
         joined = _joined((left, right), holds)
-        return _as_term(Node(token, end.end_pos, holds, names=left.names + right.names, terms=joined.terms, depth=joined.depth))
+        node = Node(token, end.end_pos, holds, names=left.names + right.names, terms=joined.terms, depth=joined.depth)
+        return _as_term(node, _doubt(order, left, right))
 
     def name(self, token):
         if token in texts.WORDS:
