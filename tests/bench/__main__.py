@@ -6,7 +6,7 @@
 import importlib
 import sys
 
-PARTS = ("agent", "cloud")
+PARTS = ("agent", "cloud", "policy")
 
 
 def main():

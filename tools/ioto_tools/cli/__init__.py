@@ -18,6 +18,7 @@ COMMANDS = {
     "sign": "keys",
     "publish": "publish",
     "updates": "publish",
+    "policy": "policy",
     "devices": "devices",
     "device": "devices",
 }

@@ -1,0 +1,75 @@
+"""`ioto policy test`: thin, over ioto_tools.cloud.policy."""
+
+import json as json_module
+
+import click
+from ioto import json5, semver
+
+from ioto_tools.cloud import policy as language
+
+
+@click.group()
+def policy():
+    """Try distribution policies: the expressions that say which devices a release is for."""
+
+
+@policy.command("test")
+@click.argument("expression", metavar="EXPR")
+@click.option(
+    "--device",
+    "file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="What a device sends: JSON or JSON5, - for standard input.",
+)
+@click.option("--update", "version", metavar="VERSION", help="The release's version: update.version and newVersion.")
+@click.option("--json", is_flag=True, help="Print JSON for programs.")
+def test(expression, file, version, json):
+    """Say whether the policy EXPR holds for a device, and which of its terms do.
+
+    A blank EXPR is what a release without a policy has: devices on an older version.
+    """
+    made = _compiled(expression if expression.strip() else language.NEWER)
+    device, update = _device(file), _update(version)
+    holds, terms = made(device, update), made.explain(device, update)
+    if json:
+        click.echo(json_module.dumps({"policy": made.text, "holds": holds, "terms": terms, "doubts": made.doubts}, indent=2))
+        return
+    click.echo("the policy holds for this device" if holds else "the policy does not hold for this device")
+    wide = max((len(_line(each["term"])) for each in terms), default=0)
+    for each in terms:
+        values = ", ".join("%s is %s" % (name, json_module.dumps(value)) for name, value in each["values"].items())
+        click.echo(("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", wide, _line(each["term"]), values)).rstrip())
+    for doubt in made.doubts:
+        click.echo("Warning: " + doubt, err=True)
+
+
+def _compiled(text):
+    try:
+        return language.compile(text)
+    except language.PolicyError as e:
+        line = text.split("\n")[e.line - 1][:e.column + 60].replace("\t", " ")
+        raise click.ClickException("%s\n  %s\n  %s^" % (e, line, " " * (e.column - 1))) from e
+
+
+def _device(file):
+    with click.open_file(file, "rb") as opened:
+        raw = opened.read()
+    try:
+        found = json5.loads(raw.decode())
+    except ValueError as e:
+        raise click.ClickException("%s: no JSON: %s" % (file, e)) from e
+    if not isinstance(found, dict):
+        raise click.ClickException('%s: wanted: an object, such as {"id": "K1", "version": "1.0.0"}' % file)
+    return found
+
+
+def _update(version):
+    if version is not None and not semver.is_valid(version):
+        raise click.ClickException("--update %s: wanted: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
+    return {} if version is None else {"version": version}
+
+
+def _line(text):
+    return " ".join(text.split())
