@@ -28,7 +28,7 @@ ERRORS = [  # text, line, column, part of the problem
     ("a =~ b", 1, 6, "in quotes or slashes"),
     ("a =~ 1", 1, 6, "in quotes or slashes"),
     ("/x/ =~ /x/", 1, 1, "regular expression stands"),
-    ("/x/ =~ a", 1, 8, "in quotes or slashes"),
+    ("/x/ =~ a", 1, 1, "regular expression stands"),
     ("/x/ == /x/", 1, 8, "regular expression stands"),
     ("a < /x/", 1, 5, "regular expression stands"),
     ("a &&\n/x/", 2, 1, "regular expression stands"),
@@ -38,6 +38,7 @@ ERRORS = [  # text, line, column, part of the problem
     (r"a =~ /(x)\1/", 1, 6, "no back references"),
     ("a =~ /x{1001}/", 1, 6, "no regular expression"),
     ("a =~ /((x{100}){100}){100}/", 1, 6, "no regular expression"),
+    ("a =~ /%s/" % ("x{1000}" * 100), 1, 6, "pattern too large"),
     ("a =~ /x", 1, 6, "does not end on its line"),
     ("a =~ //", 1, 6, "does not end on its line"),
     ("f(1)", 1, 1, "there is no function f"),
@@ -99,6 +100,7 @@ def test_the_limit_of_terms(term, join):
     nested = "(" + join.join(terms[:25]) + ") && (" + join.join(terms[25:50])
     assert len(policy.compile(nested + ")").terms) == 50
     refused(nested + join + "z)", "more than 50 terms")
+    refused("(%s) == true" % join.join(terms[:50]), "more than 50 terms")  # the comparison is one more
 
 
 @pytest.mark.parametrize("before, after", [("(", ")"), ("!", ""), ("!(", ")"), ("(!", ")"), ("(1 == ", ")"), ("(z || ", ")"), ("(z && ", ")")])

@@ -91,7 +91,8 @@ def term(draw, depth):
     if what < 0.65:
         return written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"])), False
     if what < 0.75 or not depth:
-        return "!" + draw.choice(["", "!"]) + written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"])), True
+        text = "!" + draw.choice(["", "!"]) + written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"]))
+        return text + draw.choice(["", " %s true" % draw.choice(EQUAL + STRICT)]), True
     text, boolean = expression(draw, depth - 1)
     if what < 0.85:
         return "!(%s)" % text, True

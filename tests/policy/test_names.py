@@ -38,7 +38,7 @@ HOLDS = [
     "device.major == null && device.newVersion === '0.0.1'",
     "modem.name.length == null && modem.sim.iccid.x.y == null && update.x == null",
     "!device.missing && !(device.missing == 1) && !(device.missing != 1)",
-    "!device.pro == false",
+    "!device.pro == false && !device.memory != true && !missing === true",
     "(device.pro || 1) == true",
     "true || nothing == 1 && false",
     "!(false && true || false)",
@@ -67,6 +67,12 @@ def test_holds(text):
 @pytest.mark.parametrize("text", HOLDS_NOT)
 def test_does_not_hold(text):
     assert policy.compile(text)(DEVICE, UPDATE) is False
+
+
+def test_half_a_character_hides_nothing_beside_it():
+    """JSON can send one, UTF-8 cannot write it."""
+    for text, holds in (("a =~ /x/", False), ("a != /x/", True), ("b =~ /^x/", True), ("b == /x$/", False), ("b =~ /y$/", True)):
+        assert policy.compile(text)({"a": "\ud800", "b": "x\udfffy"}, {}) is holds, text
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\r\n", "\u00a0\ufeff"[:1]])

@@ -7,11 +7,11 @@ text, from the inside out, so that nothing here recurses over what somebody wrot
 from lark import Transformer, v_args
 
 from . import names, texts, values
+from .comparisons import arguments_of_semver, comparison, doubt, misplaced
 from .errors import at
 
 DEPTH = 32
 TERMS = 50
-_EQUALS = {"==": True, "===": True, "!=": False, "!==": False}
 
 
 class Node:
@@ -53,13 +53,9 @@ def _condition(node):
         return node
     get = node.get
     if node.kind == "regex":
-        raise _misplaced(node)
+        raise misplaced(node)
     holds = lambda device, update: values.is_true(get(device, update))  # noqa: E731
     return _as_term(Node(node.token, node.end, holds, names=node.names, terms=node.terms, depth=node.depth))
-
-
-def _misplaced(node):
-    return at(node.token, "a regular expression stands to the right of =~ or on one side of == or !=")
 
 
 def _as_term(node, doubt=None):
@@ -95,51 +91,6 @@ def _deeper(token, inner, end, get):
     return Node(token, end, get, inner.kind, inner.value, inner.names, inner.terms, inner.depth + 1)
 
 
-def _null_test(left, operator, right):
-    """x == null and its like: whether x is there. The one comparison in which null is more than false."""
-    get = left.get if right.kind == "literal" and right.value is None else right.get
-    wanted = _EQUALS[operator]
-    return lambda device, update: (get(device, update) is None) is wanted
-
-
-def _match(left, token, right):
-    """x =~ 'expression', and EmbedThis' x == /expression/ on either side."""
-    if token == "=~":
-        if right.kind == "literal" and type(right.value) is str:
-            right = Node(right.token, right.end, None, "regex", texts.compiled(right.value, right.token))
-        if right.kind != "regex":
-            raise at(right.token, "expected a regular expression, in quotes or slashes, found a value")
-    elif left.kind == "regex":
-        left, right = right, left
-    if left.kind == "regex" or token not in ("=~", "==", "!="):
-        raise _misplaced(left if left.kind == "regex" else right)
-    get, pattern = left.get, right.value
-    if token == "!=":
-        return lambda device, update: get(device, update) is not None and not texts.found(pattern, get(device, update))
-    return lambda device, update: texts.found(pattern, get(device, update))
-
-
-def _comparison(left, token, right):
-    if token == "=~" or "regex" in (left.kind, right.kind):
-        return _match(left, token, right)
-    if token in _EQUALS and any(side.kind == "literal" and side.value is None for side in (left, right)):
-        return _null_test(left, token, right)
-    holds, get, other = values.OPERATORS[token], left.get, right.get
-    if right.kind == "literal":
-        value = right.value
-        return lambda device, update: holds(get(device, update), value)
-    return lambda device, update: holds(get(device, update), other(device, update))
-
-
-def _doubt(token, one, other):
-    """A version compared with what cannot be one, '2.0' for example: with every device's version that has one answer."""
-    for name, literal in ((one, other), (other, one)):
-        if literal.kind == "literal" and name.kind == "name" and name.names[0][0] in names.VERSIONS:
-            if token in values.ORDERS and literal.value is not None and values.version(literal.value) is None:
-                return "line %d, column %d: %s is no SemVer version (like 2.0.0), so %s never compares with it" % (
-                    literal.token.line, literal.token.column, literal.token, name.names[0][0])  # fmt: skip
-
-
 @v_args(inline=True)
 class Builder(Transformer):
     def start(self, node):
@@ -162,18 +113,18 @@ class Builder(Transformer):
         return _deeper(token, operand, operand.end, lambda device, update: not get(device, update))
 
     def comparison(self, left, token, right):
-        get = _comparison(left, token, right)
+        get = comparison(left, token, right)
         depth = left.depth if left.depth > right.depth else right.depth
         node = Node(left.token, right.end, get, "condition", None, left.names + right.names, left.terms + right.terms, depth)
-        return _as_term(node, _doubt(token, left, right))
+        return _as_term(node, doubt(token, left, right))
 
     def call(self, token, _, *rest):
         *arguments, end = rest
-        left, order, right = _arguments(token, arguments)
+        left, order, right = arguments_of_semver(token, arguments)
         holds = lambda device, update: values.in_order(left.get(device, update), order, right.get(device, update))  # noqa: E731
         joined = _joined((left, right), holds)
         node = Node(token, end.end_pos, holds, names=left.names + right.names, terms=joined.terms, depth=joined.depth)
-        return _as_term(node, _doubt(order, left, right))
+        return _as_term(node, doubt(order, left, right))
 
     def name(self, token):
         if token in texts.WORDS:
@@ -217,18 +168,3 @@ def _all_of(parts):
         return True
 
     return holds
-
-
-def _arguments(token, arguments):
-    """The three of semver(a, "<", b), the middle one as text."""
-    if token != "semver":
-        raise at(token, 'there is no function %s, only semver(version, "<", newVersion)' % token[:20])
-    if len(arguments) != 3 or None in arguments:
-        raise at(token, 'semver takes three arguments: semver(version, "<", newVersion)')
-    for each in arguments:
-        if each.kind == "regex":
-            raise _misplaced(each)
-    left, order, right = arguments
-    if order.kind != "literal" or order.value not in values.ORDERS:
-        raise at(order.token, "the second argument of semver is one of %s, in quotes" % " ".join(values.ORDERS))
-    return left, order.value, right

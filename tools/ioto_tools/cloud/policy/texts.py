@@ -58,5 +58,5 @@ def compiled(text, token, case_sensitive=True):
 
 
 def found(pattern, value):
-    """Whether `pattern` is somewhere in the string `value`; half a character, which JSON can send, matches nothing."""
+    """Whether `pattern` is somewhere in the string `value`; half a character, which JSON can send, is no error."""
     return type(value) is str and pattern.search(value.encode("utf-8", "surrogatepass")) is not None

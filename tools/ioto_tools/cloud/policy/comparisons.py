@@ -1,0 +1,74 @@
+"""What a comparison of two parts of a policy asks, as a closure, and the comparisons that are not allowed. Pure."""
+
+from . import names, texts, values
+from .errors import at
+
+_EQUALS = {"==": True, "===": True, "!=": False, "!==": False}
+
+
+def comparison(left, token, right):
+    """The closure of `left token right`; PolicyError if that is none."""
+    if token == "=~" or "regex" in (left.kind, right.kind):
+        return _match(left, token, right)
+    if token in _EQUALS and any(side.kind == "literal" and side.value is None for side in (left, right)):
+        return _null_test(left, token, right)
+    holds, get, other = values.OPERATORS[token], left.get, right.get
+    if right.kind == "literal":
+        value = right.value
+        return lambda device, update: holds(get(device, update), value)
+    return lambda device, update: holds(get(device, update), other(device, update))
+
+
+def _null_test(left, operator, right):
+    """x == null and its like: whether x is there. The one comparison in which null is more than false."""
+    get = left.get if right.kind == "literal" and right.value is None else right.get
+    wanted = _EQUALS[operator]
+    return lambda device, update: (get(device, update) is None) is wanted
+
+
+def _match(left, token, right):
+    """x =~ 'expression', and EmbedThis' x == /expression/ on either side."""
+    if token != "=~" and left.kind == "regex":
+        left, right = right, left
+    if left.kind == "regex" or token not in ("=~", "==", "!="):
+        raise misplaced(left if left.kind == "regex" else right)
+    get, pattern = left.get, _pattern(right)
+    if token == "!=":
+        return lambda device, update: get(device, update) is not None and not texts.found(pattern, get(device, update))
+    return lambda device, update: texts.found(pattern, get(device, update))
+
+
+def _pattern(node):
+    if node.kind == "regex":
+        return node.value
+    if node.kind != "literal" or type(node.value) is not str:
+        raise at(node.token, "expected a regular expression, in quotes or slashes, found a value")
+    return texts.compiled(node.value, node.token)
+
+
+def misplaced(node):
+    return at(node.token, "a regular expression stands to the right of =~ or on one side of == or !=")
+
+
+def doubt(token, one, other):
+    """A version compared with what cannot be one, '2.0' for example: with every device's version that has one answer."""
+    for name, literal in ((one, other), (other, one)):
+        if literal.kind == "literal" and name.kind == "name" and name.names[0][0] in names.VERSIONS:
+            if token in values.ORDERS and literal.value is not None and values.version(literal.value) is None:
+                return "line %d, column %d: %s is no SemVer version (like 2.0.0), so %s never compares with it" % (
+                    literal.token.line, literal.token.column, literal.token, name.names[0][0])  # fmt: skip
+
+
+def arguments_of_semver(token, arguments):
+    """The three of semver(a, "<", b), the middle one as text."""
+    if token != "semver":
+        raise at(token, 'there is no function %s, only semver(version, "<", newVersion)' % token[:20])
+    if len(arguments) != 3 or None in arguments:
+        raise at(token, 'semver takes three arguments: semver(version, "<", newVersion)')
+    for each in arguments:
+        if each.kind == "regex":
+            raise misplaced(each)
+    left, order, right = arguments
+    if order.kind != "literal" or order.value not in values.ORDERS:
+        raise at(order.token, "the second argument of semver is one of %s, in quotes" % " ".join(values.ORDERS))
+    return left, order.value, right
