@@ -20,6 +20,7 @@ COMMANDS = {
     "updates": "publish",
     "policy": "policy",
     "devices": "devices",
+    "fleet": "fleet",
     "device": "devices",
 }
 

@@ -1,0 +1,75 @@
+"""A simulated fleet at a cloud of its own, in simulated time."""
+
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+for folder in (ROOT / "lib", ROOT / "tools", Path(__file__).parent):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+from ioto_tools.cloud.app import create_app  # noqa: E402
+from ioto_tools.cloud.publish import new_product, publish  # noqa: E402
+from ioto_tools.fleet.inprocess import Clock, Simulation  # noqa: E402
+from ioto_tools.fleet.settings import Settings  # noqa: E402
+from ioto_tools.image import esp  # noqa: E402
+
+PRODUCT = "SIMPRODUCT"
+
+
+class World:
+    """A cloud in `folder` and, once settle() was called, a fleet."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.clock = Clock()
+        self.drawn = 0
+        self.app = create_app(folder / "site", "http://cloud.test", clock=self.clock, random_bytes=self.random, threads=False)
+        self.site = self.app.state.site
+        new_product(self.site, "sim", PRODUCT)
+
+    def random(self, n):
+        self.drawn += 1
+        return hashlib.shake_128(b"%d" % self.drawn).digest(n)
+
+    def settle(self, app=None, **settings):
+        """A fleet; `app` stands in front of the cloud's own if given."""
+        self.settings = Settings(PRODUCT, **settings)
+        self.simulation = Simulation(app or self.app, self.clock, self.settings)
+        self.fleet = self.simulation.fleet
+        return self.fleet
+
+    def publish(self, version, **options):
+        path = self.folder / "image.bin"
+        path.write_bytes(esp.make(4096, version))
+        return publish(self.site, path, "sim", version, **options)[0]
+
+    def close(self):
+        self.site.close()
+
+
+@pytest.fixture
+def worlds():
+    """worlds() makes a world; in memory where there is room for that, since the disk is not what is looked at."""
+    made = []
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+
+        def more():
+            inside = Path(folder) / str(len(made))
+            inside.mkdir()
+            made.append(World(inside))
+            return made[-1]
+
+        yield more
+        for each in made:
+            each.close()
+
+
+@pytest.fixture
+def world(worlds):
+    return worlds()

@@ -1,0 +1,145 @@
+"""Simulated fleets at the real cloud in simulated time: every device ends as its fate has it, and the cloud knows."""
+
+import json
+import zlib
+
+from ioto_tools.cloud import fleet as known
+from ioto_tools.fleet import life
+
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1, "defer": 0.12, "mute": 0.1}
+ENDS = {  # fate -> version that runs, and what the cloud may know of it
+    life.GOOD: ("1.1.0", "confirmed"),
+    life.CRASH: ("1.0.0", "failed"),
+    life.FAIL: ("1.0.0", "failed"),
+    life.REFUSE: ("1.0.0", "refused"),
+    life.LOSE: ("1.0.0", "applied", "lost"),
+    life.REVERT: ("1.0.0", "confirmed", "reverted"),
+    life.DEFER: ("1.1.0", "confirmed"),
+    life.MUTE: ("1.1.0", None, "confirmed"),
+}
+
+
+def fates(world, version):
+    return [world.settings.fate(n, zlib.crc32(version.encode())) for n in range(world.settings.devices)]
+
+
+def test_every_device_ends_as_its_fate_has_it(world):
+    fleet = world.settle(devices=120, period_s=6 * HOUR_S, jitter_s=600, relapse_s=DAY_S, shares=SHARES, repeats=0.3, download="whole")
+    world.simulation.run(6 * HOUR_S)
+    assert fleet.tally.answers["register"] == {200: 120} == fleet.tally.answers["check_in"]
+    world.publish("1.1.0")
+    world.simulation.run(2 * DAY_S)
+    devices = {each["id"]: each for each in known.devices(world.site)}
+    drawn = fates(world, "1.1.0")
+    assert set(drawn) == set(ENDS)
+    for n, fate in enumerate(drawn):
+        version, *states = ENDS[fate]
+        told = devices[world.settings.id(n)]
+        assert fleet.devices.versions[fleet.devices.version[n]] == version, (n, fate)
+        assert told["version"] == ("1.0.0" if fate == life.LOSE else version), (n, fate)
+        assert (told["update"] or {}).get("state") in states, (n, fate)
+        assert fleet.devices.phase[n] == (life.GONE if fate == life.LOSE else life.IDLE)
+    reported = fleet.tally.reports
+    assert reported["rolled_back"] == 3 * drawn.count(life.CRASH) and reported["deferred"] == 2 * drawn.count(life.DEFER)
+    assert reported["downloading"] == 120 - drawn.count(life.REFUSE) - drawn.count(life.MUTE)
+    assert not fleet.tally.faults and fleet.tally.bytes == 4096 * (120 - drawn.count(life.REFUSE))
+    assert all(set(said) <= {200} for said in fleet.tally.answers.values())
+    repeated = sum(each["times"] - 1 for id in devices for each in known.device(world.site, id)["reports"] if each["state"] != "deferred")
+    assert 0.15 < repeated / sum(reported.values()) < 0.45
+
+
+def test_a_higher_release_takes_the_place_of_one_that_waits(world):
+    fleet = world.settle(devices=30, period_s=HOUR_S, apply_s=10 * HOUR_S)
+    world.publish("1.1.0")
+    world.simulation.run(3 * HOUR_S)
+    world.publish("1.2.0")
+    world.simulation.run(20 * HOUR_S)
+    assert fleet.devices.counts() == ({"1.2.0": 30}, {"idle": 30})
+    states = {each["version"]: each["states"] for each in known.updates(world.site)}
+    assert states["1.2.0"] == {"confirmed": 30} and states["1.1.0"]["refused"] > 5 and states["1.1.0"]["confirmed"] > 1
+    assert fleet.tally.reports["refused"] == states["1.1.0"]["refused"]
+
+
+class Trace:
+    """What goes in and out of an application; `answer(count)` may answer in its place: (status, headers, body)."""
+
+    def __init__(self, app, answer=lambda count: None):
+        self.app, self.answer = app, answer
+        self.asked = []
+
+    async def __call__(self, scope, receive, send):
+        message = await receive()
+        self.asked.append((scope["path"], dict(scope["headers"]), message["body"]))
+        instead = self.answer(len(self.asked))
+        if instead is None:
+
+            async def again():
+                return message
+
+            return await self.app(scope, again, send)
+        status, headers, body = instead
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def test_the_same_seed_is_the_same_to_the_byte(worlds):
+    traces = []
+    for seed in (5, 5, 6):
+        world = worlds()
+        trace = Trace(world.app)
+        world.settle(trace, devices=25, seed=seed, period_s=HOUR_S, shares=SHARES, repeats=0.2, properties={"region": ["north", "south"]})
+        world.publish("1.1.0")
+        world.simulation.run(8 * HOUR_S)
+        traces.append(trace.asked)
+    assert traces[0] == traces[1] != traces[2] and len(traces[0]) > 300
+
+
+def test_arrivals_keep_to_the_schedule_and_are_spread_over_it(world):
+    times = {}
+    trace = Trace(world.app, lambda count: times.setdefault(json.loads(trace.asked[-1][2])["id"], []).append(world.clock.now_s))
+    world.settle(trace, devices=25, period_s=HOUR_S, jitter_s=60)
+    start = world.clock.now_s
+    world.simulation.run(12 * HOUR_S)
+    assert len(times) == 25
+    first = sorted(each[0] - start for each in times.values())
+    assert first[0] < 600 and 3000 < first[-1] <= HOUR_S
+    for each in times.values():
+        assert len(each) in (12, 13)  # the registration with a check-in at once, then one an hour
+        assert all(0 <= at - each[0] - hour * HOUR_S <= 61 for hour, at in enumerate(each[2:], 1))
+
+
+def test_an_outage_costs_no_device_and_no_token(world):
+    away = (503, [(b"retry-after", b"30"), (b"content-length", b"2")], b"{}")
+    until = [0]
+    trace = Trace(world.app, lambda count: away if world.clock.now_s < until[0] else None)
+    fleet = world.settle(trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2})
+    world.publish("1.1.0")
+    for hour in range(12):
+        until[0] = world.clock.now_s + HOUR_S / 4
+        world.simulation.run(HOUR_S)
+    world.simulation.run(12 * HOUR_S)
+    refused = {kind: said.get(503, 0) for kind, said in fleet.tally.answers.items()}
+    assert all(refused[kind] for kind in ("register", "check_in", "report")), refused
+    assert fleet.tally.answers["register"][200] == 25
+    crashed = fates(world, "1.1.0").count(life.CRASH)
+    assert known.updates(world.site)[0]["states"] == {"confirmed": 25 - crashed, "failed": crashed}
+
+
+def test_a_device_that_is_not_known_any_more_registers_again(world):
+    fleet = world.settle(devices=10, period_s=HOUR_S)
+    world.simulation.run(HOUR_S)
+    known.remove(world.site, world.settings.id(3))
+    world.simulation.run(2 * HOUR_S)
+    assert fleet.tally.answers["register"] == {200: 11} and fleet.tally.answers["check_in"][404] == 1
+    assert len(known.devices(world.site)) == 10 and fleet.devices.counts()[1] == {"idle": 10}
+
+
+def test_an_image_that_is_not_what_was_offered_is_a_fault(world):
+    fleet = world.settle(devices=3, period_s=HOUR_S, download="whole")
+    release = world.publish("1.1.0")
+    path = world.site.images.path(release["checksum"])
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    world.simulation.run(2 * HOUR_S)
+    assert fleet.tally.faults == {"an image with another SHA-256": 3}

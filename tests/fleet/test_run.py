@@ -1,0 +1,70 @@
+"""`ioto fleet run` against a real `ioto cloud serve`, over kept and over fresh connections, TLS too."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from ioto_tools.cli import main
+from ioto_tools.cloud import certificates
+from ioto_tools.image import esp
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "scale.md").read_text()
+ENV = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "lib"), str(ROOT / "tools")]), COLUMNS="200")
+
+
+def ioto(*arguments, ok=True):
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(each) for each in arguments])
+    assert (done.exit_code == 0) == ok, done.output
+    return done.output
+
+
+@pytest.fixture
+def address(tmp_path):
+    """A cloud with TLS, a product and a release."""
+    site = ("--data", tmp_path / "site")
+    ioto("product", "new", "sim", "--id", "SIMPRODUCT", *site)
+    (tmp_path / "image.bin").write_bytes(esp.make(60000, "1.1.0"))
+    ioto("publish", tmp_path / "image.bin", "--product", "sim", "--version", "1.1.0", *site)
+    certificates.make(tmp_path, ["127.0.0.1"])
+    files = ("--certificate", tmp_path / "server.pem", "--key", tmp_path / "server.key")
+    command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", *site, "--port", "0", *files]
+    process = subprocess.Popen([str(each) for each in command], env=ENV, stdout=subprocess.PIPE, text=True)
+    yield process.stdout.readline().split()[3].rstrip(",")
+    process.terminate()
+    process.wait(20)
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("more", [(), ("--fresh",)])
+def test_a_fleet_updates_itself(address, tmp_path, more):
+    options = ("--devices", 20, "--duration", "4 secs", "--period", "1 sec", "--apply", "1 sec", "--download", "whole", "--refuse", "0.2")
+    found = json.loads(ioto("fleet", "run", address, "--product", "SIMPRODUCT", "--ca", tmp_path / "ca.pem", "--json", *options, *more))
+    refused = found["reports"]["refused"]
+    assert 0 < refused < 10 and found["versions"] == {"1.0.0": refused, "1.1.0": 20 - refused}
+    assert found["reports"] == {"refused": refused, **dict.fromkeys(("downloading", "staged", "applied", "confirmed"), 20 - refused)}
+    assert found["bytes"] == 60000 // 16 * 16 * (20 - refused) and not found["faults"]
+    assert all(each["answers"] == each["good"] and each["p50_ms"] > 0 for each in found["answers"])
+    (states,) = [each["states"] for each in json.loads(ioto("updates", "--data", tmp_path / "site", "--json"))]
+    assert states == {"confirmed": 20 - refused, "refused": refused}
+
+
+def test_a_cloud_that_is_not_there_is_told(tmp_path):
+    said = ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--devices", 3, "--duration", "1 sec", "--period", "1 sec")
+    assert re.search(r"register +[0-9]+ +0 .* connect: ", said) and "new 3" in said
+    assert "together are more" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--crash", 0.6, "--lose", 0.6, ok=False)
+    assert "--property" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--property", "x", ok=False)
+    assert "no duration" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--period", "soon", ok=False)
+
+
+def test_the_page_names_every_option():
+    command = main.get_command(None, "fleet").commands["run"]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help and "`%s" % parameter.opts[0] in PAGE, parameter.opts

@@ -1,0 +1,258 @@
+"""The fleet at work: what is due is asked of the cloud, and its answer decides what is due next.
+
+Open loop: a device checks in at its place in the schedule, however long the cloud takes with others. Knows no network and
+no clock: `ask(method, url, token, body, done, more, sink)` sends, `clock()` gives seconds since any moment.
+"""
+
+import hashlib
+import heapq
+import json
+import zlib
+
+from . import life
+from .chance import draw
+from .devices import Devices
+from .tally import Tally
+
+_REPEATED = 3  # what draws are for
+_JITTER = 4
+_BACKOFF = 5
+_BACKOFF_MOST_S = 600
+_ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not worth repeating
+_FORGET = (b"Authentication failed", b"Cannot find device")
+_HEAD_BYTES = 1024
+
+
+class Fleet:
+    """A fleet after `settings` whose devices reach the cloud at `url` through `ask`."""
+
+    def __init__(self, settings, url, ask, clock):
+        self.settings, self.url, self.ask, self.clock = settings, url, ask, clock
+        self.devices = Devices(settings.devices, settings.version)
+        self.tally = Tally()
+        self.asking = 0  # requests that wait for their answer
+        self._due = []  # a heap of milliseconds << 20 | device
+        now_ms = int(clock() * 1000)
+        for n in range(settings.devices):
+            self.devices.checkin_ms[n] = now_ms + int(settings.period_s * 1000 * draw(settings.seed, n))
+            self._push(n, self.devices.checkin_ms[n])
+
+    # ---- the schedule
+
+    def due_s(self):
+        """When the next device has something to do; None: no device ever."""
+        return (self._due[0] >> 20) / 1000 if self._due else None
+
+    def step(self, limit=None):
+        """What is due by now is asked, at most `limit` requests of it at a time: answers want to be heard between them."""
+        now_ms = int(self.clock() * 1000)
+        while self._due and self._due[0] >> 20 <= now_ms and limit != 0:
+            due = heapq.heappop(self._due)
+            self._act(due & 0xFFFFF, due >> 20)
+            limit = limit and limit - 1
+
+    def _push(self, n, ms):
+        heapq.heappush(self._due, ms << 20 | n)
+
+    def _later(self, n, seconds):
+        self._push(n, int((self.clock() + seconds) * 1000))
+
+    def _rest(self, n):
+        """Until the next check-in, or until the phase goes on where that is earlier."""
+        devices, settings = self.devices, self.settings
+        period_ms, now_ms = int(settings.period_s * 1000), int(self.clock() * 1000)
+        if devices.checkin_ms[n] <= now_ms:
+            devices.checkin_ms[n] += (now_ms - devices.checkin_ms[n]) // period_ms * period_ms + period_ms
+        at = devices.checkin_ms[n] + int(settings.jitter_s * 1000 * draw(settings.seed, _JITTER, n, devices.checkin_ms[n]))
+        if devices.phase[n] in (life.WAITING, life.PROBATION):
+            at = min(at, devices.resume_ms[n])
+        self._push(n, at)
+
+    def _again(self, n, reply):
+        """No answer that counts: later, as long as the cloud asks for and more each time."""
+        devices = self.devices
+        devices.failures[n] = min(devices.failures[n] + 1, 10)
+        wait_s = min(2.0 ** devices.failures[n], _BACKOFF_MOST_S) * (0.5 + draw(self.settings.seed, _BACKOFF, n, devices.failures[n]))
+        hold = reply.header("retry-after")
+        self._later(n, max(wait_s, int(hold) if hold.isdigit() else 0))
+
+    # ---- what is asked
+
+    def _act(self, n, due_ms):
+        devices, phase = self.devices, self.devices.phase[n]
+        if due_ms >= devices.resume_ms[n]:
+            if phase == life.WAITING:
+                devices.phase[n] = phase = life.APPLIED
+            elif phase == life.PROBATION:
+                self._relapse(n)
+        if phase == life.NEW:
+            self._register(n, due_ms)
+        elif phase in life.REPORTS:
+            self._report(n, due_ms)
+        elif phase == life.DOWNLOAD:
+            self._fetch(n, due_ms)
+        else:
+            self._check_in(n, due_ms)
+
+    def _ask(self, n, due_ms, kind, path, token, fields, answered):
+        """POST `fields`; answered(n, reply), or nothing if it is None."""
+
+        def done(reply):
+            self._told(kind, due_ms, reply)
+            if answered and reply.status in (401, 404) and reply.body.startswith(_FORGET):
+                self._forget(n)
+            elif answered:
+                answered(n, reply)
+
+        self.asking += 1
+        self.ask("POST", self.url + path, token, json.dumps(fields).encode(), done)
+
+    def _told(self, kind, due_ms, reply):
+        self.asking -= 1
+        self.tally.answer(kind, reply, self.clock() - due_ms / 1000)
+
+    def _register(self, n, due_ms):
+        product = self.settings.product
+        fields = dict(self.settings.facts(n), id=self.settings.id(n), product=product)
+        self._ask(n, due_ms, "register", "/device/register", product, fields, self._registered)
+
+    def _check_in(self, n, due_ms):
+        devices, settings = self.devices, self.settings
+        fields = {"id": settings.id(n), "product": settings.product, "version": self._runs(n), "iotoVersion": "0.1.0", "accepts": ["raw"]}
+        fields.update(settings.facts(n), attempt=devices.attempt[n], uptime=due_ms // 1000)
+        self._ask(n, due_ms, "check_in", "/tok/provision/update", devices.token[n], fields, self._checked_in)
+
+    def _report(self, n, due_ms):
+        devices, phase, update = self.devices, self.devices.phase[n], self.devices.update[n]
+        if self._fate(n) == life.MUTE:
+            return self._carried_out(n)
+        fields = {"id": self.settings.id(n), "update": devices.offers[update]["update"], "success": phase not in life.FAILURES}
+        fields.update(state=life.REPORTS[phase], attempt=devices.attempt[n], reason=life.REASONS.get(phase, ""), version=self._runs(n))
+        ask = "report", "/tok/provision/updateReport", devices.token[n], fields
+        if draw(self.settings.seed, _REPEATED, n, update, phase, devices.attempt[n]) < self.settings.repeats:
+            self._ask(n, due_ms, *ask, None)  # as if its answer had been lost
+        self._ask(n, due_ms, *ask, self._reported)
+
+    def _fetch(self, n, due_ms):
+        how, offer = self.settings.download, self.devices.offers[self.devices.update[n]]
+        url = self.devices.urls.pop(n)
+        if how == "none":
+            return self._carried_out(n)
+        sha256 = hashlib.sha256()
+
+        def taken(piece):
+            self.tally.bytes += len(piece)
+            sha256.update(piece)
+
+        def done(reply):
+            self._told("download", due_ms, reply)
+            if reply.status != (200 if how == "whole" else 206):
+                self.devices.urls[n] = url
+                return self._again(n, reply)
+            if how == "whole" and sha256.hexdigest() != offer["checksum"]:
+                self.tally.fault("an image with another SHA-256")
+            self._carried_out(n)
+
+        self.asking += 1
+        more = "" if how == "whole" else "Range: bytes=0-%d\r\n" % (_HEAD_BYTES - 1)
+        self.ask("GET", url, "", b"", done, more, taken)
+
+    # ---- what is answered
+
+    def _registered(self, n, reply):
+        token = _object(reply).get("token")
+        if not token:
+            return self._again(n, reply)
+        self.devices.token[n], self.devices.phase[n] = token, life.IDLE
+        self._later(n, 0)
+
+    def _checked_in(self, n, reply):
+        devices = self.devices
+        if reply.status != 200:
+            return self._again(n, reply)
+        devices.failures[n] = 0
+        if devices.phase[n] == life.TRIAL:
+            return self._carried_out(n)
+        offer = _object(reply)
+        if offer.get("url"):
+            self._offered(n, offer)
+        else:
+            self._rest(n)
+
+    def _offered(self, n, offer):
+        devices = self.devices
+        number = devices.offer_number(offer)
+        devices.offers[number]["devices"][n] = 1
+        waits = devices.phase[n] == life.WAITING
+        if number == devices.failed[n] or waits and number == devices.update[n]:
+            return self._rest(n)
+        devices.urls[n] = offer["url"]
+        if waits:
+            devices.pending[n] = number
+            return self._go(n, life.DROPPED)
+        self._take(n, number)
+
+    def _take(self, n, number):
+        devices = self.devices
+        devices.update[n], devices.attempt[n], devices.deferrals[n] = number, 1, 0
+        self._go(n, life.begin(self._fate(n)))
+
+    def _reported(self, n, reply):
+        if reply.status != 200 and reply.status not in _ANSWERED:
+            return self._again(n, reply)
+        self.tally.report(life.REPORTS[self.devices.phase[n]])
+        self._carried_out(n)
+
+    def _carried_out(self, n):
+        """The phase is over: on to the next."""
+        devices, phase, fate = self.devices, self.devices.phase[n], self._fate(n)
+        devices.failures[n] = 0
+        if phase == life.DROPPED:
+            return self._take(n, devices.pending[n])
+        if phase == life.DEFERRED:
+            devices.deferrals[n] += 1
+        elif phase == life.CONFIRMED:
+            devices.before[n], devices.version[n] = devices.version[n], devices.version_number(self._runs(n))
+        elif phase in (life.FAILED, life.REFUSED):
+            devices.failed[n] = devices.update[n]
+        to, wait = life.after(phase, fate, devices.attempt[n], devices.deferrals[n])
+        if phase == life.ROLLED_BACK and to == life.WAITING:
+            devices.attempt[n] += 1
+        self._go(n, to, self.settings.seconds(wait, n, devices.update[n]))
+
+    def _go(self, n, phase, seconds=0.0):
+        """Into `phase`, which begins in `seconds`; meanwhile a device that only waits checks in."""
+        self.devices.phase[n] = phase
+        if phase in life.RESTS:
+            self.devices.resume_ms[n] = int((self.clock() + seconds) * 1000)
+            self._rest(n)
+        elif phase != life.GONE:
+            self._later(n, seconds)
+
+    def _relapse(self, n):
+        """Somebody has put the old software back; it stays."""
+        devices = self.devices
+        devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
+
+    def _forget(self, n):
+        self.devices.phase[n] = life.NEW
+        self.devices.urls.pop(n, None)
+        self._later(n, 1)
+
+    def _fate(self, n):
+        return self.settings.fate(n, zlib.crc32(self.devices.offers[self.devices.update[n]]["version"].encode()))
+
+    def _runs(self, n):
+        devices = self.devices
+        if devices.phase[n] in (life.TRIAL, life.CONFIRMED):
+            return devices.offers[devices.update[n]]["version"]
+        return devices.versions[devices.version[n]]
+
+
+def _object(reply):
+    """The JSON object of an answer, {} if it is none."""
+    try:
+        found = json.loads(reply.body) if reply.status == 200 else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,61 @@
+"""A fleet in real time against a running cloud."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from .fleet import Fleet
+from .http import Client, request
+
+_LOOK_S = 0.25  # how often it is looked at whether it is over
+_DRAIN_S = 30  # for the last answers
+
+
+class Wire:
+    """Sends requests to whichever server their url names. `options` are those of http.Client, `tls` an SSLContext for https."""
+
+    def __init__(self, tls=None, **options):
+        self.tls, self.options = tls, options
+        self.clients = {}
+
+    def ask(self, method, url, token, body, done, more="", sink=None):
+        parts = urlsplit(url)
+        client = self.clients.get(parts[:2]) or self._client(parts)
+        target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+        client.ask(request(method, target, parts.netloc, token, body, more, client.keep_alive), done, sink)
+
+    def _client(self, parts):
+        https = parts.scheme == "https"
+        client = Client(parts.hostname, parts.port or (443 if https else 80), tls=self.tls if https else None, **self.options)
+        self.clients[parts[:2]] = client
+        return client
+
+    async def close(self):
+        for client in self.clients.values():
+            await client.close()
+
+
+async def run(settings, url, seconds, told=lambda fleet: None, over=lambda fleet: False, **options):
+    """Live for `seconds`, or until over(fleet); then wait for the answers that are due. Returns the fleet.
+
+    told(fleet) is called four times a second. `options` as for Wire.
+    """
+    loop = asyncio.get_running_loop()
+    wire = Wire(**options)
+    fleet = Fleet(settings, url.rstrip("/"), wire.ask, loop.time)
+    ends = loop.time() + seconds
+    look = loop.time()
+    try:
+        while loop.time() < ends and not over(fleet):
+            fleet.step(limit=500)
+            if loop.time() >= look:
+                look = loop.time() + _LOOK_S
+                told(fleet)
+            due_s = fleet.due_s()
+            until = look if due_s is None else min(due_s, look)
+            await asyncio.sleep(max(0, min(until, ends) - loop.time()))
+        drained = loop.time() + _DRAIN_S
+        while fleet.asking and loop.time() < drained:
+            await asyncio.sleep(0.01)
+    finally:
+        await wire.close()
+    return fleet

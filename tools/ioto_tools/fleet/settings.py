@@ -1,0 +1,65 @@
+"""What a simulated fleet is like: how many, how often, what goes wrong. Times in seconds, shares from 0 to 1."""
+
+from dataclasses import dataclass, field
+
+from . import life
+from .chance import draw
+
+_PROPERTY = 1000  # what draws are for
+_FATE = 2
+
+
+@dataclass
+class Settings:
+    """`properties`: {name: [values]}, each device has one of the values. `shares`: {fate of life.FATES: share of the devices}."""
+
+    product: str
+    devices: int = 100
+    version: str = "1.0.0"
+    prefix: str = "SIM"
+    seed: int = 1
+    period_s: float = 86400
+    jitter_s: float = 0
+    download: str = "head"  # none, head (the first KiB), whole (and its SHA-256)
+    apply_s: float = 3600  # the longest wait for an apply window; each device has its own
+    boot_s: float = 30
+    retry_s: float = 600  # between two attempts
+    put_off_s: float = 3600
+    relapse_s: float = 3 * 86400
+    repeats: float = 0.0  # share of reports that are sent twice
+    shares: dict = field(default_factory=dict)
+    properties: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for fate, share in self.shares.items():
+            if fate not in life.FATES or not 0 <= share <= 1:
+                raise ValueError("%s %s: wanted: one of %s and a share from 0 to 1" % (fate, share, ", ".join(life.FATES)))
+        if sum(self.shares.values()) > 1:
+            raise ValueError("the shares of %s together are more than all devices" % ", ".join(self.shares))
+        if not 0 < self.devices < 1 << 20:
+            raise ValueError("%d devices: wanted: 1 to %d" % (self.devices, (1 << 20) - 1))
+
+    def id(self, n):
+        return "%s%07d" % (self.prefix, n)
+
+    def fate(self, n, of):
+        """What becomes of the update `of` (a number) on device `n`."""
+        left = draw(self.seed, _FATE, n, of)
+        for fate in life.FATES:
+            left -= self.shares.get(fate, 0)
+            if left < 0:
+                return fate
+        return life.GOOD
+
+    def facts(self, n):
+        """The properties of device `n`."""
+        drawn = ((name, values, draw(self.seed, _PROPERTY + at, n)) for at, (name, values) in enumerate(self.properties.items()))
+        return {name: values[int(share * len(values))] for name, values, share in drawn}
+
+    def seconds(self, wait, n, of):
+        """How long `wait` (of life.py) takes on device `n`."""
+        if wait == life.NOW:
+            return 0.0
+        if wait == life.APPLY:
+            return self.apply_s * draw(self.seed, n, of)
+        return {life.FETCHED: 0.0, life.BOOT: self.boot_s, life.RETRY: self.retry_s, life.PUT_OFF: self.put_off_s, life.RELAPSE: self.relapse_s}[wait]

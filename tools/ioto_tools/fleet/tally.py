@@ -1,0 +1,36 @@
+"""What a fleet has seen: answers by kind of request, their times, reports by state, and what should never be."""
+
+from .latency import Latency
+
+KINDS = ("register", "check_in", "download", "report")
+
+
+class Tally:
+    def __init__(self):
+        self.answers = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
+        self.latency = {kind: Latency() for kind in KINDS}
+        self.reports = {}  # state -> taken by the cloud
+        self.bytes = 0  # of images
+        self.faults = {}  # what -> count: a checksum that is wrong, an answer that will not do
+
+    def answer(self, kind, reply, seconds):
+        said = reply.status or reply.error
+        self.answers[kind][said] = self.answers[kind].get(said, 0) + 1
+        self.latency[kind].add(seconds)
+
+    def report(self, state):
+        self.reports[state] = self.reports.get(state, 0) + 1
+
+    def fault(self, what):
+        self.faults[what] = self.faults.get(what, 0) + 1
+
+    def rows(self):
+        """[{kind, answers, good, p50_ms, p99_ms, others}] of the kinds that were asked."""
+        return [self._row(kind) for kind in KINDS if self.answers[kind]]
+
+    def _row(self, kind):
+        said, latency = self.answers[kind], self.latency[kind]
+        good = sum(count for status, count in said.items() if status in (200, 206))
+        others = {str(status): count for status, count in said.items() if status not in (200, 206)}
+        p50, p99 = (round(latency.quantile(q) * 1000, 1) for q in (0.5, 0.99))
+        return {"kind": kind, "answers": sum(said.values()), "good": good, "p50_ms": p50, "p99_ms": p99, "others": others}
