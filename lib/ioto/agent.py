@@ -45,6 +45,7 @@ class Agent:
         self.link = link
         self.clock = clock
         self.keys = keys
+        cloud.unsigned = not keys
         self.record = record = empty()
         self.life = Update(record, board.running, board.build, config["version"], config["update.attempts"])
         self.watchdog = Watchdog(board, config["watchdog"], config["trial.limit"] * 2)
@@ -211,9 +212,9 @@ class Agent:
     async def _trial_check_in(self):
         try:
             await self._ask()
-        except Forgotten:
+        except Forgotten as e:
             self.cloud.forget()
-            await self._ask()
+            raise OSError(str(e))  # the next try registers
 
     def _facts(self):
         """What the check-in says beside device.json."""
@@ -230,8 +231,7 @@ class Agent:
             facts["slotSize"] = board.slot().size
         except UpdateError as e:
             error = e.reason
-        unsigned = not self.keys  # whoever owns the network or the cloud owns this device
-        for name, value in (("chip", board.chip), ("image", life.image()), ("error", error), ("unsigned", unsigned)):
+        for name, value in (("chip", board.chip), ("image", life.image()), ("error", error)):
             if value or value == 0 and name == "chip":
                 facts[name] = value
         if self.trial:
@@ -336,14 +336,15 @@ class Agent:
             self.staged = None
         rSignal("device:update:available", offer)
         await self._deliver()
+        download = self._download(offer, slot)
         try:
-            writer = await self._download(offer, slot)
+            writer = await download.run()
         except UpdateError as e:
             if e.reason in _AGAIN:
                 life.again(e.reason, "download")
                 await self.place.save({"of": ""})
             elif not e.reason.startswith(_SOFT):
-                life.fail(e.reason)
+                life.fail(e.reason, "failed" if download.n else "refused")
             raise
         life.staged(writer.head, writer.build, writer.size)
         await self._save()
@@ -353,7 +354,7 @@ class Agent:
     def _wait_for_decision(self, wait_s=0):
         self.staged = Staged(self.life, self.pair, self.place, self.board, self.config, self._wake.set, wait_s)
 
-    async def _download(self, offer, slot):
+    def _download(self, offer, slot):
         config, board = self.config, self.board
 
         def go():
@@ -369,8 +370,7 @@ class Agent:
         update = self.record["update"]
         if self.keys and not update.get("skip"):
             update["skip"] = None  # begun when there were no keys
-        limits = config["update.throttle"], self._examine, go, progress
-        return await Download(self.client, update, slot, board, self.place, self._buf, *limits).run()
+        return Download(self.client, update, slot, board, self.place, self._buf, config["update.throttle"], self._examine, go, progress)
 
     async def _examine(self, found):
         """What stands in front of the image; keys decide whether it has to be there."""

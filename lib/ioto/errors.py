@@ -17,7 +17,13 @@ REASONS = (
     "version_invalid",  # not SemVer
     "version_not_newer",
     "update_invalid",  # no update id
-    "tls_unverified",  # certificate or host name refused, or no authority configured
+    "tls_unverified",  # no authority configured, http not allowed, or a certificate with a fault of another kind
+    "tls_untrusted",  # signed by none of tls.ca: another authority, or nobody
+    "tls_name",  # for another host name or address
+    "tls_not_yet",  # chain and name are right; the clock is behind, or was never set
+    "tls_expired",  # chain and name are right; too old, or the clock is ahead
+    "tls_version",  # the server has no TLS 1.2
+    "tls_refused",  # the server broke off: TLS 1.3 only, or it wants tls.cert
     # image
     "size_zero",
     "size_too_large",  # larger than the slot

@@ -17,7 +17,10 @@ _LINE_BYTES = 2304  # of a header that is kept: a url of 2048 and its name
 _HEAD_BYTES = 16384  # all lines of a head, those before it (1xx) and the trailers of a body
 _CHUNK_LINE_BYTES = 256
 _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
-_CA_REQUIRED = -30336  # MBEDTLS_ERR_SSL_CA_CHAIN_REQUIRED, the same number on every port
+# Mbed TLS's words about a certificate: of several faults the first here, so a date is named only where nothing else is wrong.
+_FAULTS = (("trusted CA", "tls_untrusted"), ("(CN)", "tls_name"), ("future", "tls_not_yet"), ("expired", "tls_expired"))
+# Its numbers, the same on every port: CA_CHAIN_REQUIRED, BAD_PROTOCOL_VERSION, FATAL_ALERT_MESSAGE.
+_NUMBERS = {-30336: "tls_unverified", -28288: "tls_version", -30592: "tls_refused"}
 
 
 class Client:
@@ -56,11 +59,12 @@ class Client:
             connection.begin()
             response = await read_head(connection)
         except ValueError as e:
-            raise UpdateError("tls_unverified", " ".join(str(e).split()))  # Mbed TLS's words, a fault a line
+            text = " ".join(str(e).split())  # a fault a line
+            raise UpdateError(([reason for words, reason in _FAULTS if words in text] + ["tls_unverified"])[0], text)
         except OSError as e:
             self.resolver.forget(host)
-            if e.errno == _CA_REQUIRED:
-                raise UpdateError("tls_unverified", "no certificate is loaded")
+            if e.errno in _NUMBERS:
+                raise UpdateError(_NUMBERS[e.errno], str(e))
             raise
         finally:
             if connection and not response:

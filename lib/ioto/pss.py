@@ -13,9 +13,7 @@ _SALT_BYTES = 32
 def public_key(raw):
     """(n, e) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if it is none."""
     try:
-        if raw[:5] == b"-----":
-            raw = a2b_base64(b"".join([line for line in raw.split(b"\n") if line[:5] != b"-----"]))
-        inside, rest = _split(raw, 0x30)
+        inside, rest = _split(der(raw), 0x30)
         if inside[:1] == b"\x30":
             algorithm, inside = _split(inside, 0x30)
             if algorithm[: len(_RSA)] != _RSA:
@@ -32,6 +30,13 @@ def public_key(raw):
     if rest or inside or n >> 4096 or not n >> 2047 or not n & 1 or not 2 < e < 1 << 32 or not e & 1:
         raise ValueError("an RSA key of 2048 to 4096 bits is wanted")
     return n, e
+
+
+def der(raw):
+    """DER of the one thing that a file holds in PEM or DER: not every port of MicroPython reads PEM."""
+    if raw[:5] == b"-----":
+        raw = a2b_base64(b"".join([line for line in raw.split(b"\n") if line[:5] != b"-----"]))
+    return raw
 
 
 def _split(raw, tag):

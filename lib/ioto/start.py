@@ -160,7 +160,10 @@ def _context(folder, found):
                 raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
         return None
     if found["tls.cert"]:
-        made.load_cert_chain(_raw(folder + found["tls.cert"]), _raw(folder + found["tls.key"]))
+        try:
+            made.load_cert_chain(pss.der(_raw(folder + found["tls.cert"])), pss.der(_raw(folder + found["tls.key"])))
+        except (ValueError, OSError) as e:
+            raise _wrong(folder, "tls.cert", "it, or tls.key: %s" % e)
     return made
 
 

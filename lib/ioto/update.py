@@ -151,10 +151,10 @@ class Update:
                 self._to(to)
             self.record["attempt"] += 1
 
-    def fail(self, reason):
-        """Never again until another update is offered."""
+    def fail(self, reason, state="failed"):
+        """Never again until another update is offered; `refused` where the slot was not touched."""
         record = self.record
-        self.report("failed", reason)
+        self.report(state, reason)
         record["failed"] = record["failed"][1 - _FAILED_MOST :] + [[record["update"]["update"], record["update"]["checksum"]]]
         self._to("report")
 

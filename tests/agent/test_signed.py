@@ -21,7 +21,7 @@ def refused(rig, cloud, reason, until_s=2 * HOUR):
     run = rig.run(until_s=until_s)
     assert "FAILED " + reason in run.console, run.console[-1500:]
     assert slots(rig) == before and run.slots == ["ota_0"]
-    assert [r["success"] for r in cloud.reports] == [False] and cloud.objections == []
+    assert [(r["success"], r["state"], r["reason"]) for r in cloud.reports] == [(False, "refused", reason)] and cloud.objections == []
     rig.cloud_said = cloud.reports
 
 
@@ -34,7 +34,7 @@ def test_a_signed_release_is_installed(tmp_path, ranges):
     assert rig.board.read_slot("ota_1") == image  # the image, without what travelled in front of it
     assert rig.record()["slots"]["ota_1"]["image"] == hashlib.sha256(image).hexdigest()
     assert nvs_floor(rig) == "1.0.1" == rig.record()["floor"]
-    assert cloud.objections == [] and "unsigned" not in cloud.devices["DEVICE0001"]["properties"]
+    assert cloud.objections == [] and not [said for said in (cloud.devices["DEVICE0001"]["properties"], *cloud.reports) if "unsigned" in said]
 
 
 def test_a_board_without_keys_takes_it_too_and_says_that_it_has_none(tmp_path):
@@ -43,6 +43,7 @@ def test_a_board_without_keys_takes_it_too_and_says_that_it_has_none(tmp_path):
     run = rig.run(until_s=2 * HOUR)
     installed(rig, run)
     assert run.console.startswith("warn no update.keys") and cloud.devices["DEVICE0001"]["properties"]["unsigned"] is True
+    assert [(r["state"], r["unsigned"]) for r in cloud.reports] == [("confirmed", True)]
 
 
 def flipped(raw, at):

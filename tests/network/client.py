@@ -2,7 +2,7 @@
 
 Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
     url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths,
-    PEM or DER), plain (http is allowed: it is, unless said), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
+    PEM or DER), cert and key (paths: the client's own), plain (http is allowed: it is, unless said), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
     readinto), stop_ms (the task is cancelled then), names (addresses of name servers), names_port, times (the same request again and again with one client), ntp (a port:
     the time of host `url` is asked instead)
 The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought), time,
@@ -44,6 +44,10 @@ def client(case):
         from ioto import certs
 
         context = certs.context(case["ca"].split())
+        if "cert" in case:
+            from ioto import pss
+
+            context.load_cert_chain(*[pss.der(open(case[name], "rb").read()) for name in ("cert", "key")])
     return http.Client(resolver(case), context, limit_ms, case.get("plain", True))
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -40,8 +41,10 @@ class Server:
         try:
             conn.settimeout(10)
             if self.context:
-                conn = self.context.wrap_socket(conn, server_side=True)
+                conn = self.context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
             with conn:
+                if self.context:
+                    shaken(conn)
                 request = read_request(conn)
                 self.requests.append(request)
                 self.answer(conn, request)
@@ -55,6 +58,20 @@ class Server:
     def close(self):
         self.closed.set()
         self.sock.close()
+
+
+def shaken(conn):
+    try:
+        conn.do_handshake()
+    except ssl.SSLError:
+        # Closed with something unread, a socket sends a reset, and the alert that says why may be lost on its way.
+        raw = socket.socket(fileno=conn.detach())
+        raw.settimeout(2)
+        with raw:
+            raw.shutdown(socket.SHUT_WR)
+            while raw.recv(4096):
+                pass
+        raise
 
 
 def read_request(conn):

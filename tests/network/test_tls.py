@@ -1,96 +1,159 @@
 """TLS as the client sees it: who is believed, who is not, and what a connection cut short looks like."""
 
-import shutil
+import errno
 import socket
 import ssl
-import subprocess
 
 import pytest
 from hostile import one, reason, run
+from issued import DAY, HERE, Certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 LIMIT_MS = 5000
-
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="the command openssl makes the certificates")
-
-
-def openssl(folder, *arguments):
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def authority(folder, name):
-    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-            "-keyout", name + ".key", "-out", name + ".pem", "-subj", "/CN=" + name)
-
-
-def certificate(folder, name, ca, names, days=30):
-    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", name + ".key",
-            "-out", name + ".csr", "-subj", "/CN=" + name)
-    (folder / "names").write_text("subjectAltName=" + names + "\n")
-    openssl(folder, "x509", "-req", "-in", name + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key", "-days", str(days),
-            "-extfile", "names", "-out", name + ".pem")
+HEADERS = {"Authorization": "bearer secret"}
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("certificates")
-    authority(made, "ca")
-    authority(made, "other")
-    certificate(made, "server", "ca", "DNS:localhost,IP:127.0.0.1")
-    certificate(made, "stranger", "ca", "DNS:stranger.example")
-    certificate(made, "expired", "ca", "DNS:localhost,IP:127.0.0.1", days=-1)
-    (made / "bundle.pem").write_text("# two\n" + (made / "other.pem").read_text() + "\ntext\n" + (made / "ca.pem").read_text())
+    ca, other = (Certificate(name, authority=True).save(made, name) for name in ("ca", "other"))
+    between = Certificate("between", ca, authority=True)
+    old = Certificate("old", authority=True, first=-9 * DAY, last=-DAY).save(made, "old")
+    for name, by, names, changes in (
+        ("server", ca, HERE, {}),
+        ("stranger", ca, ["stranger.example"], {}),
+        ("nobody", ca, [], {}),
+        ("name-only", ca, ["localhost"], {}),
+        ("expired", ca, HERE, {"last": -3600}),
+        ("not-yet", ca, HERE, {"first": 3600}),
+        ("neither", ca, ["stranger.example"], {"last": -3600}),
+        ("of-an-old", old, HERE, {}),
+        ("of-a-server", Certificate("no authority", ca, HERE), HERE, {}),
+        ("self-signed", None, HERE, {}),
+        ("device", other, [], {}),
+    ):
+        Certificate(name, by, names, **changes).save(made, name)
+    Certificate("deep", between, HERE).save(made, "deep", [between]).save(made, "gap")
+    (made / "bundle.pem").write_text("# two\n" + other.pem() + "\ntext\n" + ca.pem())
+    (made / "ca.der").write_bytes(ca.der())
     return made
 
 
 @pytest.fixture
 def secure(serve, folder):
-    """secure(name, answer) serves with the certificate `name`."""
+    """secure(name, answer) serves with the certificate `name`; `change(context)` first."""
 
-    def start(name, answer=OK, newest=ssl.TLSVersion.TLSv1_2, **options):
+    def start(name, answer=OK, change=None, **options):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / (name + ".pem"), folder / (name + ".key"))
-        if newest == ssl.TLSVersion.TLSv1_3:
-            context.minimum_version = newest
+        if change:
+            change(context)
         return serve(answer, context=context, **options)
 
     return start
 
 
-def test_who_is_believed(secure, folder):
-    server = secure("server")
-    for ca in ("ca.pem", "bundle.pem"):
-        for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
-            result = one(url, ca=str(folder / ca), limit_ms=LIMIT_MS)
-            assert result.get("status") == 200 and bytes.fromhex(result["body"]) == b"hello", result
+def ask(server, folder, ca="ca.pem", **case):
+    return one(server.url, **{"ca": str(folder / ca), "limit_ms": LIMIT_MS, "headers": HEADERS, **case})
 
 
-@pytest.mark.parametrize("name, ca, words", (
-    ("server", "other.pem", "not correctly signed"),
-    ("stranger", "ca.pem", "does not match"),
-    ("expired", "ca.pem", "expired"),
-    ("expired", "other.pem", "not correctly signed"),
-))
-def test_who_is_not(secure, folder, name, ca, words):
+def believed(result):
+    return result.get("status") == 200 and bytes.fromhex(result["body"]) == b"hello"
+
+
+@pytest.mark.parametrize("name, ca", [("server", "ca.pem"), ("server", "ca.der"), ("server", "bundle.pem"), ("deep", "ca.pem")])
+def test_who_is_believed(secure, folder, name, ca):
     server = secure(name)
-    result = one(server.url, ca=str(folder / ca), limit_ms=LIMIT_MS, headers={"Authorization": "bearer secret"})
-    assert reason(result) == "tls_unverified" and words in result["error"][2], result
+    assert believed(ask(server, folder, ca))
+    server.url = server.url.replace("127.0.0.1", "localhost")
+    assert believed(ask(server, folder, ca))
+
+
+# certificate, authority -> reason, and what Mbed TLS says
+NOT_BELIEVED = {
+    "unknown-authority": ("server", "other.pem", "tls_untrusted", "not correctly signed"),
+    "self-signed": ("self-signed", "ca.pem", "tls_untrusted", "not correctly signed"),
+    "signed-by-a-server": ("of-a-server", "ca.pem", "tls_untrusted", "not correctly signed"),
+    "missing-link": ("gap", "ca.pem", "tls_untrusted", "not correctly signed"),
+    "wrong-name": ("stranger", "ca.pem", "tls_name", "does not match"),
+    "no-name": ("nobody", "ca.pem", "tls_name", "does not match"),
+    "no-address": ("name-only", "ca.pem", "tls_name", "does not match"),
+    "expired": ("expired", "ca.pem", "tls_expired", "expired"),
+    "not-yet": ("not-yet", "ca.pem", "tls_not_yet", "starts in the future"),
+    "expired-authority": ("of-an-old", "old.pem", "tls_expired", "expired"),
+    "expired-and-unknown": ("expired", "other.pem", "tls_untrusted", "expired"),
+    "expired-and-wrong-name": ("neither", "ca.pem", "tls_name", "expired"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_BELIEVED)
+def test_who_is_not(secure, folder, case):
+    name, ca, why, words = NOT_BELIEVED[case]
+    server = secure(name)
+    result = ask(server, folder, ca)
+    assert reason(result) == why and words in result["error"][2], result
     assert "\n" not in result["error"][2]
-    assert not server.requests  # not a byte of the request went to it
+    assert not server.requests and "status" not in result  # not a byte of the request went to it
+
+
+def only(version):
+    def change(context):
+        context.set_ciphers("ALL:@SECLEVEL=0")  # or the server's own library would not offer the old ones
+        context.minimum_version = context.maximum_version = version
+
+    return change
+
+
+def wants_a_certificate(folder):
+    def change(context):
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(folder / "other.pem")
+
+    return change
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_versions(secure, folder):
+    """1.2 and nothing else: MicroPython's Mbed TLS has no older one, and says so; of 1.3 only the server can tell."""
+    for version, why in (("TLSv1", "tls_version"), ("TLSv1_1", "tls_version"), ("TLSv1_2", None), ("TLSv1_3", "tls_refused")):
+        server = secure("server", change=only(getattr(ssl.TLSVersion, version)))
+        result = ask(server, folder)
+        assert reason(result) == why and len(server.requests) == (why is None), (version, result)
+
+
+def test_a_server_that_wants_a_certificate(secure, folder):
+    """Mutual TLS: the right one in PEM or DER, none, and one that another authority has signed."""
+    server = secure("server", change=wants_a_certificate(folder))
+    (folder / "device.der").write_bytes(ssl.PEM_cert_to_DER_cert((folder / "device.pem").read_text()))
+    for cert in ("device.pem", "device.der"):
+        assert believed(ask(server, folder, cert=str(folder / cert), key=str(folder / "device.key")))
+    refused = [ask(server, folder), ask(server, folder, cert=str(folder / "server.pem"), key=str(folder / "server.key"))]
+    assert [reason(each) for each in refused] == ["tls_refused"] * 2 and len(server.requests) == 2
+
+
+def test_a_certificate_that_is_switched_after_a_redirect(secure, folder):
+    """To another server with another certificate, and back to the same address with another one."""
+    switched = secure("self-signed")
+    first = secure("server", b"HTTP/1.1 307 X\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % switched.url.encode())
+    assert reason(ask(first, folder)) == "tls_untrusted" and not switched.requests
+
+    def answer(conn, request):
+        first.context = switched.context
+        conn.sendall(b"HTTP/1.1 307 X\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
+
+    first = secure("server", answer)
+    assert reason(ask(first, folder)) == "tls_untrusted" and len(first.requests) == 1
 
 
 def test_without_an_authority(secure):
     server = secure("server")
     assert reason(one(server.url, limit_ms=LIMIT_MS)) == "tls_unverified"
+    assert reason(one(server.url, limit_ms=LIMIT_MS, ca="")) == "tls_unverified"  # a context that none was loaded into
     assert reason(one(server.url, transport="urequests")) == "tls_unverified"
     assert not server.requests
     result = one(server.url, transport="urequests", unverified=True, limit_ms=LIMIT_MS)
-    assert result.get("status") == 200 and bytes.fromhex(result["body"]) == b"hello", result
-
-
-def test_only_newer_tls(secure, folder):
-    server = secure("server", newest=ssl.TLSVersion.TLSv1_3)
-    assert reason(one(server.url, ca=str(folder / "ca.pem"), limit_ms=LIMIT_MS)) == "os"
+    assert believed(result), result
 
 
 def test_redirects_between_http_and_https(secure, serve, folder):
@@ -114,10 +177,35 @@ def test_no_tls_at_all(serve, folder, begin):
     assert reason(result) == "os", result
 
 
-def test_a_mute_peer(folder):
+def test_a_handshake_that_stalls(secure, serve, folder):
+    """A mute peer, and one that falls silent after each part of its half of the handshake: the limit ends it."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = "https://127.0.0.1:%d/" % sock.getsockname()[1]
-        assert reason(one(url, ca=str(folder / "ca.pem"), limit_ms=300)) == "os"
+        result = one(url, ca=str(folder / "ca.pem"), limit_ms=300)
+        assert result["error"][:2] == ["OSError", errno.ETIMEDOUT], result
+    whole = secure("server", change=only(ssl.TLSVersion.TLSv1_2))
+    for size in (1, 5, 80, 300, 700):
+        relay = serve(lambda conn, request: None, context=Stalling(whole, size))
+        result = one(relay.url, ca=str(folder / "ca.pem"), limit_ms=300)
+        assert result["error"][:2] == ["OSError", errno.ETIMEDOUT], (size, result)
+    assert not whole.requests
+
+
+class Stalling:
+    """In the place of a server's TLS context: passes on to `server` what comes, and `size` bytes of what it answers."""
+
+    def __init__(self, server, size):
+        self.server, self.left = server, size
+
+    def wrap_socket(self, conn, **options):
+        with socket.create_connection(("127.0.0.1", self.server.port), 5) as behind:
+            behind.sendall(conn.recv(4096))
+            while self.left:
+                piece = behind.recv(self.left)
+                conn.sendall(piece)
+                self.left -= len(piece)
+            conn.recv(1)  # until the client leaves
+        raise OSError("stalled")
 
 
 @pytest.mark.parametrize("politely", (True, False))

@@ -136,7 +136,7 @@ class Demonstration:
         before = self._flash()
         self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
         self._settle()
-        self._expect("1.26.0", "failed")
+        self._expect("1.26.0", "refused")
         if self._flash() != before:
             raise Failed("a slot or the boot choice has changed")
         self.console.print("   both slots and the boot choice are byte for byte as they were")

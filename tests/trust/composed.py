@@ -1,0 +1,25 @@
+"""Runs on the unix port: LIB FOLDER URL... Fetches each url with the client that start.py makes of FOLDER's ioto.json, and prints
+the context's verify_mode, then for each its status or the reason why not.
+"""
+
+import asyncio
+import sys
+
+sys.path.insert(0, sys.argv[1])
+from ioto import config, start  # noqa: E402
+from ioto.errors import UpdateError  # noqa: E402
+
+
+async def main(folder, urls):
+    client = start._client(folder, config.load(folder), lambda: None)[0]
+    print(client.context.verify_mode)
+    for url in urls:
+        try:
+            reply = await client.request("GET", url, {"Authorization": "bearer secret"})
+            await reply.close()
+            print(reply.status)
+        except UpdateError as e:
+            print(e.reason)
+
+
+asyncio.run(main(sys.argv[2], sys.argv[3:]))
