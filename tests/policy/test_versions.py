@@ -77,8 +77,15 @@ def test_what_is_no_version_is_doubted(text, line, column):
     assert doubt.startswith("line %d, column %d: " % (line, column)) and "is no SemVer version" in doubt
 
 
+def test_a_number_in_quotes_is_doubted():
+    (doubt,) = policy.compile("memory >= '256' && memory <= 1024").doubts
+    assert doubt == "line 1, column 11: '256' in quotes compares with strings by characters, '1000' before '256': leave the quotes out"
+    assert policy.compile("'1.5' < hardware").doubts
+
+
 @pytest.mark.parametrize("text", [
-    "version >= '2.0.0'", "version ^= '2.0'", "version =~ '^2'", "version != null", "hardware >= '2.0'", "version < newVersion", "version === '2.0'",
+    "version >= '2.0.0'", "version ^= '2.0'", "version =~ '^2'", "version != null", "memory == '256'", "memory >= 256", "'256' > '1000'",
+    "memory ^= '2'", "semver(hardware, '<', '2')", "date >= '2026-01-01'", "hardware >= 2.0", "version < newVersion", "version === '2.0'",
 ])  # fmt: skip
 def test_nothing_else_is_doubted(text):
     assert policy.compile(text).doubts == []

@@ -4,6 +4,7 @@ from . import names, texts, values
 from .errors import at
 
 _EQUALS = {"==": True, "===": True, "!=": False, "!==": False}
+_ORDERS = ("<", "<=", ">", ">=")
 
 
 def comparison(left, token, right):
@@ -50,13 +51,18 @@ def misplaced(node):
     return at(node.token, "a regular expression stands to the right of =~ or on one side of == or !=")
 
 
-def doubt(token, one, other):
-    """A version compared with what cannot be one, '2.0' for example: with every device's version that has one answer."""
-    for name, literal in ((one, other), (other, one)):
-        if literal.kind == "literal" and name.kind == "name" and name.names[0][0] in names.VERSIONS:
-            if token in values.ORDERS and literal.value is not None and values.version(literal.value) is None:
-                return "line %d, column %d: %s is no SemVer version (like 2.0.0), so %s never compares with it" % (
-                    literal.token.line, literal.token.column, literal.token, name.names[0][0])  # fmt: skip
+def doubt(token, left, right):
+    """What is allowed but hardly meant in a comparison of a name with a literal; None if there is nothing."""
+    for name, literal in ((left, right), (right, left)):
+        if name.kind == "name" and literal.kind == "literal" and literal.value is not None:
+            text, problem = literal.token, None
+            if name.names[0][0] in names.VERSIONS:
+                if token in values.ORDERS and values.version(literal.value) is None:
+                    problem = "%s is no SemVer version (like 2.0.0), so %s never compares with it" % (text, name.names[0][0])
+            elif token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
+                problem = "%s in quotes compares with strings by characters, '1000' before '256': leave the quotes out" % text
+            if problem:
+                return "line %d, column %d: %s" % (text.line, text.column, problem)
 
 
 def arguments_of_semver(token, arguments):

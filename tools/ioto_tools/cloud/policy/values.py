@@ -25,7 +25,8 @@ def _version(text):
         return None
 
 
-def _number(value):
+def number(value):
+    """The number that `value` is read as, None if it is none."""
     if type(value) is str:
         return _number_of(value) if len(value) <= _LONGEST else None
     return value if type(value) in _NUMBERS else None
@@ -49,7 +50,7 @@ def _pair(a, b):
         if key_a is None or key_b is None:
             return (a, b) if key_a is key_b else None
         return key_a, key_b
-    a, b = _number(a), _number(b)
+    a, b = number(a), number(b)
     return None if a is None or b is None else (a, b)
 
 
