@@ -25,7 +25,7 @@ def test_for_programs():
             {"term": "region == 'eu'", "holds": True, "values": {"region": "eu"}},
             {"term": "newVersion > '2'", "holds": False, "values": {"newVersion": "1.1.0"}},
         ],
-        "doubts": ["line 2, column 15: '2' is no SemVer version (like 2.0.0), so newVersion never compares with it"],
+        "doubts": ["line 2, column 15: '2' is no SemVer version (like 2.0.0): no version compares with it"],
     }
 
 

@@ -70,7 +70,7 @@ def test_literals():
 
 
 @pytest.mark.parametrize("text, line, column", [
-    ("device.version >= '2.0'", 1, 19), ("pro &&\n2 > version", 2, 1), ("semver(version, '<', '2')", 1, 22), ("newVersion != 'v2.0.0'", 1, 15),
+    ("device.version >= '2.0'", 1, 19), ("pro &&\n2 > version", 2, 1), ("semver(version, '<', '2')", 1, 22), ("semver(2, '<', hardware)", 1, 8), ("newVersion != 'v2.0.0'", 1, 15),
 ])  # fmt: skip
 def test_what_is_no_version_is_doubted(text, line, column):
     (doubt,) = policy.compile(text).doubts
@@ -85,7 +85,7 @@ def test_a_number_in_quotes_is_doubted():
 
 @pytest.mark.parametrize("text", [
     "version >= '2.0.0'", "version ^= '2.0'", "version =~ '^2'", "version != null", "memory == '256'", "memory >= 256", "'256' > '1000'",
-    "memory ^= '2'", "semver(hardware, '<', '2')", "date >= '2026-01-01'", "hardware >= 2.0", "version < newVersion", "version === '2.0'",
+    "memory ^= '2'", "semver(hardware, '<', '2.0.0')", "date >= '2026-01-01'", "hardware >= 2.0", "version < newVersion", "version === '2.0'",
 ])  # fmt: skip
 def test_nothing_else_is_doubted(text):
     assert policy.compile(text).doubts == []

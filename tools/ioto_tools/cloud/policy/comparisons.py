@@ -54,15 +54,20 @@ def misplaced(node):
 def doubt(token, left, right):
     """What is allowed but hardly meant in a comparison of a name with a literal; None if there is nothing."""
     for name, literal in ((left, right), (right, left)):
-        if name.kind == "name" and literal.kind == "literal" and literal.value is not None:
-            text, problem = literal.token, None
-            if name.names[0][0] in names.VERSIONS:
-                if token in values.ORDERS and values.version(literal.value) is None:
-                    problem = "%s is no SemVer version (like 2.0.0), so %s never compares with it" % (text, name.names[0][0])
-            elif token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
-                problem = "%s in quotes compares with strings by characters, '1000' before '256': leave the quotes out" % text
-            if problem:
-                return "line %d, column %d: %s" % (text.line, text.column, problem)
+        if name.kind == "name" and literal.kind == "literal":
+            if name.names[0][0] in names.VERSIONS and token in values.ORDERS:
+                return doubt_of_version(literal)
+            if token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
+                text = literal.token
+                return "line %d, column %d: %s in quotes compares with strings by characters, '1000' before '256': leave the quotes out" % (
+                    text.line, text.column, text)  # fmt: skip
+
+
+def doubt_of_version(node):
+    """Where only a version compares: a literal that is none."""
+    if node.kind == "literal" and node.value is not None and values.version(node.value) is None:
+        return "line %d, column %d: %s is no SemVer version (like 2.0.0): no version compares with it" % (
+            node.token.line, node.token.column, node.token)  # fmt: skip
 
 
 def arguments_of_semver(token, arguments):

@@ -7,7 +7,7 @@ text, from the inside out, so that nothing here recurses over what somebody wrot
 from lark import Transformer, v_args
 
 from . import names, texts, values
-from .comparisons import arguments_of_semver, comparison, doubt, misplaced
+from .comparisons import arguments_of_semver, comparison, doubt, doubt_of_version, misplaced
 from .errors import at
 
 DEPTH = 32
@@ -124,7 +124,7 @@ class Builder(Transformer):
         holds = lambda device, update: values.in_order(left.get(device, update), order, right.get(device, update))  # noqa: E731
         joined = _joined((left, right), holds)
         node = Node(token, end.end_pos, holds, names=left.names + right.names, terms=joined.terms, depth=joined.depth)
-        return _as_term(node, doubt(order, left, right))
+        return _as_term(node, doubt_of_version(left) or doubt_of_version(right))
 
     def name(self, token):
         if token in texts.WORDS:
