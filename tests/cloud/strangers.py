@@ -9,6 +9,7 @@ import hashlib
 import json
 
 MOST_BYTES = 100 * 1024 * 1024
+MOST_TOKEN = 206  # characters that there is room for in a line of headers
 
 
 class Complaint(Exception):
@@ -21,6 +22,7 @@ def c_updater(cloud, host, product, token, device, version, properties=None, com
     Properties are strings. With `comma` the older one, which leaves a comma where no properties follow.
     Returns the image, None if there is none.
     """
+    _room(token)
     pairs = {"id": device, "product": product, "version": version, **(properties or {})}
     body = "{%s%s}" % (",".join('"%s":"%s"' % pair for pair in pairs.items()), "," if comma else "")
     headers = {"Content-Type": "application/json", "Authorization": token}
@@ -73,9 +75,9 @@ def node_updater(cloud, host, product, token, device, version, properties=None):
         return None
     _four_fields(found)
     status, got, image = cloud("GET", found["url"], {}, b"")
-    length = {name.lower(): value for name, value in got}.get("content-length", "")
-    if not 200 <= status < 300 or not length.isdigit() or int(length) > MOST_BYTES:
-        raise Complaint("image %d, Content-Length %r" % (status, length))
+    if not 200 <= status < 300:
+        raise Complaint("image %d" % status)
+    _length(got)
     if hashlib.sha256(image).hexdigest() != found["checksum"]:
         raise Complaint("checksum")
     report = {"success": True, "id": device, "update": found["update"]}
@@ -83,6 +85,17 @@ def node_updater(cloud, host, product, token, device, version, properties=None):
     if not 200 <= status < 300:
         raise Complaint("report %d" % status)
     return image
+
+
+def _room(token):
+    if len(token) > MOST_TOKEN:
+        raise Complaint("token of %d characters" % len(token))
+
+
+def _length(headers):
+    length = {name.lower(): value for name, value in headers}.get("content-length", "")
+    if not length.isdigit() or int(length) > MOST_BYTES:
+        raise Complaint("Content-Length %r" % length)
 
 
 def _four_fields(found):
@@ -105,8 +118,9 @@ def shell_updater(cloud, host, product, token, device, version, properties=None)
         return None
     _four_fields(found)
     status, got, image = cloud("GET", found["url"], {"User-Agent": "curl/7.88.1", "Accept": "*/*"}, b"")
-    if status >= 400 or len(image) > MOST_BYTES:
+    if status >= 400:
         raise Complaint("image %d" % status)
+    _length(got)
     success = "true" if hashlib.sha256(image).hexdigest() == found["checksum"] else "false"
     report = '{\n    "success":"%s",\n    "id":"%s",\n    "update":"%s"\n}\n' % (success, device, found["update"])
     status, _, _ = cloud("POST", host + "/tok/provision/updateReport", headers, report.encode())
@@ -135,6 +149,7 @@ class IotoAgent:
         found = json.loads(reply)
         if status != 200 or not isinstance(found, dict) or len(found) < 2:
             raise Complaint("cannot register: %s" % reply[:80])
+        _room(found.get("token", ""))
         self.provision = found
 
     def update(self, version):

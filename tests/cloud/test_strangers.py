@@ -1,10 +1,8 @@
-"""EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` behind a TLS proxy's URL."""
-
-import http.client
-from urllib.parse import urlsplit
+"""EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` behind the real nginx, over TLS."""
 
 import pytest
 import strangers
+from behind_nginx import Nginx, needed
 from cloud_under_test import esp_image
 from ioto_tools.cloud import fleet, provision
 from ioto_tools.cloud.publish import new_product, publish
@@ -25,29 +23,16 @@ def site(tmp_path):
     made.close()
 
 
-@pytest.fixture
-def proxied(site, serve):
-    """(method, url, headers, body) -> (status, headers, body): what stands for the TLS proxy of https://updates.test."""
-    _, address = serve("--data", "site", "--public-url", PUBLIC)
-
-    def cloud(method, url, headers, body):
-        assert url.startswith(PUBLIC + "/"), url
-        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
-        connection.request(method, url[len(PUBLIC) :], body, {"Host": "updates.test", **headers})
-        reply = connection.getresponse()
-        found = reply.status, reply.getheaders(), reply.read()
-        connection.close()
-        return found
-
-    return cloud
-
-
-def test_strangers(proxied, site, tmp_path):
+@needed
+def test_strangers(serve, site, tmp_path):
     """One server for all of them: starting one takes longer than the rest."""
     image = (tmp_path / "new.bin").read_bytes()
-    for number, updater in enumerate(UPDATERS):
-        an_updater(updater, proxied, site, "U%d" % number, image)
-    an_ioto_agent(proxied, site, image)
+    _, address = serve("--data", "site", "--public-url", PUBLIC)
+    with Nginx(tmp_path / "nginx", address, tmp_path / "site") as nginx:
+        for number, updater in enumerate(UPDATERS):
+            an_updater(updater, nginx.request, site, "U%d" % number, image)
+        an_ioto_agent(nginx.request, site, image)
+        assert nginx.errors() == ""
 
 
 def an_updater(updater, cloud, site, device, image):

@@ -9,6 +9,7 @@ from ioto_tools.cloud import fleet
 from ioto_tools.cloud import publish as publishing
 from ioto_tools.cloud.refusal import CloudError
 
+from .nginx import nginx
 from .site import data_option, json_option, opened, printed, shown
 
 # ---- ioto cloud
@@ -17,6 +18,9 @@ from .site import data_option, json_option, opened, printed, shown
 @click.group()
 def cloud():
     """Run the device cloud."""
+
+
+cloud.add_command(nginx)
 
 
 @cloud.command()

@@ -1,0 +1,134 @@
+"""Behind the real nginx, over TLS: images as the cloud itself sends them, limits, a cloud that is away."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+from behind_nginx import NAME, Nginx, needed
+from cloud_under_test import call, esp_image
+from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.nginx import config
+from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.site import Site
+
+URL = "https://" + NAME
+SIZE = 200_000
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = Site(tmp_path / "site", make=True)
+    new_product(made, "thermo", "P7")
+    (tmp_path / "new.bin").write_bytes(esp_image(b"new", SIZE))
+    publish(made, tmp_path / "new.bin", "thermo", "2.0.0")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def behind(site, serve, tmp_path):
+    """(nginx, the process of the cloud)."""
+    process, address = serve("--data", "site", "--public-url", URL)
+    with Nginx(tmp_path / "nginx", address, tmp_path / "site") as nginx:
+        yield nginx, process
+
+
+def post(nginx, path, token, fields):
+    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    return nginx.request("POST", URL + path, {"Authorization": "bearer " + token, "Content-Type": "application/json"}, body)
+
+
+def offer(nginx):
+    token = json.loads(post(nginx, "/device/register", "P7", {"id": "D1"})[2])["token"]
+    return json.loads(post(nginx, "/tok/provision/update", token, {"id": "D1", "version": "1.0.0"})[2])
+
+
+KEPT = ("content-length", "content-range", "etag", "content-type")
+
+
+def lines(headers):
+    return {name.lower(): value for name, value in headers if name.lower() in KEPT}
+
+
+@needed
+def test_images_and_limits(behind, site, tmp_path):
+    """One server for all of them: starting one takes longer than the rest."""
+    nginx, process = behind
+    url = offer(nginx)["url"]
+    images_are_those_of_the_cloud(nginx, url)
+    what_nginx_cannot_send_the_cloud_answers(nginx, url, site)
+    bodies_that_are_too_long_are_refused(nginx)
+    a_cloud_that_is_away_makes_nobody_forget(nginx, process)
+
+
+def images_are_those_of_the_cloud(nginx, url):
+    app = create_app(nginx.folder.parent / "site", URL, threads=False)
+    etag = call(app, "HEAD", url[len(URL) :]).headers["etag"]
+    edges = (0, 1, 4095, 4096, 65536, SIZE - 1, SIZE, SIZE + 1)
+    ranges = [None] + ["bytes=%s-%s" % (first, last) for first in edges for last in ("", *edges) if last == "" or last >= first]
+    for wanted in ranges + ["bytes=-1", "bytes=-4096", "bytes=-999999"]:
+        for if_range in (None, etag, '"other"'):
+            asked = {"Range": wanted} if wanted else {}
+            asked.update({"If-Range": if_range} if if_range else {})
+            status, headers, body = nginx.request("GET", url, asked)
+            direct = call(app, "GET", url[len(URL) :], asked)
+            assert status == direct.status, (wanted, if_range, status)
+            if status == 416:
+                assert dict(headers)["Content-Range"] == direct.headers["content-range"] == "bytes */%d" % SIZE
+                continue
+            assert body == direct.body and lines(headers) == lines(direct.headers.items()), (wanted, if_range, headers)
+            assert "Last-Modified" in dict(headers), "the cloud sent it, not nginx"
+    status, headers, body = nginx.request("HEAD", url, {})
+    assert (status, body) == (200, b"") and lines(headers) == lines(call(app, "HEAD", url[len(URL) :]).headers.items())
+    app.state.site.close()
+
+
+def what_nginx_cannot_send_the_cloud_answers(nginx, url, site):
+    status, _, body = nginx.request("GET", URL + "/image/NOBODY", {})
+    assert status in (403, 404) and "error" in json.loads(body)
+    [file] = [path for path in site.images.folder.rglob("*") if path.is_file()]
+    file.rename(file.with_suffix(".away"))
+    status, headers, body = nginx.request("GET", url, {})
+    assert status == 503 and dict(headers)["Retry-After"] == "30" and "error" in json.loads(body)
+    file.with_suffix(".away").rename(file)
+    assert nginx.request("GET", url, {})[0] == 200
+    for path in ("/_link", "/image/", "/image/../cloud.db", "/images/%s/%s" % (file.name[:2], file.name)):
+        assert nginx.request("GET", URL + path, {})[0] in (400, 403, 404), path
+
+
+def bodies_that_are_too_long_are_refused(nginx):
+    for length in (16384, 16385, 10**6):
+        status, _, body = post(nginx, "/tok/provision/update", "T", b'{"id":"D1","x":"%s"}' % (b"x" * (length - 18)))
+        assert status == (413 if length > 16384 else 400) and json.loads(body)["error"], (length, status, body)
+
+
+def a_cloud_that_is_away_makes_nobody_forget(nginx, process):
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+    status, headers, body = post(nginx, "/tok/provision/update", "T", {"id": "D1", "version": "1.0.0"})
+    assert (status, dict(headers)["Retry-After"], json.loads(body)) == (503, "30", {"error": "the cloud cannot answer now"})
+    assert dict(headers)["Content-Length"] == str(len(body))
+
+
+@needed
+def test_what_is_not_tls_or_not_this_server_gets_nothing(behind):
+    nginx, _ = behind
+    with socket.create_connection(("127.0.0.1", nginx.port), 10) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % NAME.encode())
+        assert plain.recv(100).startswith(b"HTTP/1.1 400 ")
+    done = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % nginx.port, "-tls1_1"], input=b"", capture_output=True)
+    assert done.returncode != 0
+
+
+def test_values_that_nginx_would_read_are_refused():
+    good = {"server_name": "a.test", "certificate": "c.pem", "key": "k.pem", "data": "site", "listen": "443", "upstream": "127.0.0.1:1"}
+    text = config(**good)
+    assert "server_name a.test;" in text and not re.search("@[A-Z]", text)
+    for name in good:
+        for character in " \n;{}\"'$\\#":
+            with pytest.raises(CloudError, match="wanted"):
+                config(**{**good, name: "a" + character})

@@ -1,0 +1,109 @@
+"""The stand-ins of other people's programs are as strict as docs/protocol.md: what one strictness is about is spoilt, and they give up."""
+
+import json
+
+import pytest
+import strangers
+from cloud_under_test import call, esp_image
+from strangers import Complaint, IotoAgent
+
+URL = "https://updates.test"
+C, NODE, SHELL = UPDATERS = (strangers.c_updater, strangers.node_updater, strangers.shell_updater)
+CHECK_IN, IMAGE = "/tok/provision/update", "/image/"
+
+
+def without(field):
+    return lambda status, headers, body: (status, headers, compact({k: v for k, v in json.loads(body).items() if k != field}))
+
+
+def of_length(value):
+    return lambda status, headers, body: (status, {**{k: v for k, v in headers.items() if k != "Content-Length"}, **value}, body)
+
+
+def plain(status, headers, body):
+    return status, headers, body.replace(b"https://", b"http://")
+
+
+def lower(status, headers, body):
+    return status, {name.lower(): value for name, value in headers.items()}, body
+
+
+def spaced(status, headers, body):
+    return status, headers, json.dumps(json.loads(body)).encode()
+
+
+def failing(status, headers, body):
+    return 500, headers, body
+
+
+def changed(status, headers, body):
+    return status, headers, body[:-1] + b"?"
+
+
+def compact(found):
+    return json.dumps(found, separators=(",", ":")).encode()
+
+
+# (what is spoilt, on which path, who gives up)
+SPOILT = (
+    (plain, CHECK_IN, UPDATERS), (failing, CHECK_IN, UPDATERS), (failing, IMAGE, UPDATERS), (lower, IMAGE, (C,)), (lower, CHECK_IN, (C,)),
+    (spaced, CHECK_IN, (C,)), (of_length({}), IMAGE, UPDATERS), (of_length({}), CHECK_IN, (C,)),
+    (of_length({"Content-Length": str(100 * 1024 * 1024 + 1)}), IMAGE, UPDATERS), (changed, IMAGE, (NODE,)),
+    *((without(field), CHECK_IN, UPDATERS) for field in ("checksum", "update", "version")),
+)  # fmt: skip
+
+
+def spoiling(cloud, spoil, spoilt_path):
+    """The cloud as the strangers' `cloud` function, its answers on one path spoilt."""
+
+    def request(method, url, headers, body):
+        path, _, query = url[len(URL) :].partition("?")
+        reply = call(cloud.app, method, path + (query and "?" + query), headers, body)
+        found = reply.status, {name.title(): value for name, value in reply.headers.items()}, reply.body
+        if path.startswith(spoilt_path) and not path.endswith("Report"):
+            status, lines, body = spoil(*found)
+            if spoilt_path == CHECK_IN and "Content-Length" in lines:
+                lines["Content-Length"] = str(len(body))
+            found = status, lines, body
+        return found[0], list(found[1].items()), found[2]
+
+    return request
+
+
+def test_every_strictness_of_every_updater(cloud):
+    image = esp_image(b"new", 5000)
+    cloud.publish("2.0.0", image)
+    token = cloud.device()
+    for spoil, path, strict in SPOILT:
+        for updater in UPDATERS:
+            request = spoiling(cloud, spoil, path)
+            if updater in strict:
+                with pytest.raises(Complaint):
+                    updater(request, URL, "PRODUCT7", token, "D1", "1.0.0")
+            else:
+                assert len(updater(request, URL, "PRODUCT7", token, "D1", "1.0.0")) == len(image), (spoil, path, updater)
+    with pytest.raises(Complaint, match="207"):
+        C(spoiling(cloud, lower, "nowhere"), URL, "PRODUCT7", "T" * 207, "D1", "1.0.0")
+
+
+def test_what_the_agent_of_ioto_insists_on(cloud):
+    device = {"id": "D1", "product": "PRODUCT7"}
+    cloud.publish("2.0.0")
+
+    def agent(spoil, path):
+        return IotoAgent(spoiling(cloud, spoil, path), URL, "PRODUCT7", device)
+
+    for spoil in (failing, lambda s, h, b: (s, h, b"{}"), lambda s, h, b: (s, h, b"[1,2]"), lambda s, h, b: (s, h, b'{"api":"x"}')):
+        with pytest.raises(Complaint, match="register"):
+            agent(spoil, "/device/register").update("1.0.0")
+    with pytest.raises(Complaint, match="207"):
+        agent(lambda s, h, b: (s, h, compact({**json.loads(b), "token": "T" * 207})), "/device/register").update("1.0.0")
+    forgets = {b"Authentication failed": True, b"Cannot find device": True, b'{"error":"Authentication failed"}': False, b"other": False}
+    for text, forgotten in forgets.items():
+        found = agent(lambda s, h, b: (401, h, text), CHECK_IN)
+        if forgotten:
+            assert found.update("1.0.0") is None and found.provision == {}
+        else:
+            with pytest.raises(Complaint, match="401"):
+                found.update("1.0.0")
+            assert found.provision

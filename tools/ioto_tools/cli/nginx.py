@@ -1,0 +1,26 @@
+"""`ioto cloud nginx`: thin, over ioto_tools.cloud.nginx."""
+
+import click
+
+from ioto_tools.cloud.nginx import config
+from ioto_tools.cloud.refusal import CloudError
+
+from .site import data_option
+
+
+@click.command()
+@click.argument("server_name", metavar="NAME")
+@click.option("--certificate", metavar="FILE", required=True, help="PEM file with the chain that devices see.")
+@click.option("--key", metavar="FILE", required=True, help="PEM file of its private key.")
+@click.option("--listen", default="443", show_default=True, metavar="[HOST:]PORT", help="Where nginx listens.")
+@click.option("--upstream", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where `ioto cloud serve` listens.")
+@data_option
+def nginx(server_name, certificate, key, listen, upstream, data):
+    """Print the configuration for nginx in front of this cloud, which devices reach as NAME.
+
+    nginx ends TLS and sends the images itself, straight from the folder --data, which its user must be able to read.
+    """
+    try:
+        click.echo(config(server_name, certificate, key, data, listen, upstream), nl=False)
+    except CloudError as e:
+        raise click.ClickException(str(e)) from e
