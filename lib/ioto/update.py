@@ -110,7 +110,7 @@ class Update:
             self.report("downloading")
         elif record["phase"] != "download":  # staged in a slot that has changed since
             self._to("download")
-        record["update"].update(slot=slot, ours=offer["ours"])
+        record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])  # a link holds for a while, each check-in gives one
 
     def drop(self, reason):
         """What is in work is given up without a fault of its own."""

@@ -1,0 +1,77 @@
+"""Links to images that expire: a refused one costs no attempt, keeps what was fetched, and the next check-in brings another."""
+
+import hashlib
+
+from ioto_tools.board import Cut
+from ioto_tools.board.peers import Script, reply
+from ioto_tools.image import esp
+from rig import Rig, secure
+
+IMAGE = esp.make(14 * 4096 - 2048, "linked")
+
+
+class Linking:
+    """A cloud whose links hold for one check-in each, or for none."""
+
+    def __init__(self):
+        self.given = 0
+        self.good = True
+        self.asked = []  # (link, Range, status)
+        self.states = []
+        self.checks = []  # `attempt` as the device said it
+
+    def answer(self, method, path, headers, body):
+        import json
+
+        if path.endswith("/register"):
+            return [reply(json.dumps({"api": "https://cloud.test", "token": "T", "registered": True}).encode())]
+        if path.endswith("/updateReport"):
+            self.states.append(json.loads(body)["state"])
+            return [reply(b"{}")]
+        if path.endswith("/update"):
+            self.given += 1
+            self.checks.append(json.loads(body)["attempt"])
+            if json.loads(body)["version"] == "1.0.1":
+                return [reply(b"{}")]
+            found = {"url": "https://cloud.test/image/U?link=%d" % self.given, "checksum": hashlib.sha256(IMAGE).hexdigest(),
+                     "update": "U", "version": "1.0.1", "size": len(IMAGE)}  # fmt: skip
+            return [reply(json.dumps(found).encode())]
+        return [self._image(path.rpartition("=")[2], headers.get("range"))]
+
+    def _image(self, link, wanted):
+        status = 403 if not self.good or link != str(self.given) else 206 if wanted else 200
+        self.asked.append((link, wanted, status))
+        if status == 403:
+            return reply(b'{"error":"the link has expired"}', 403)
+        start = int(wanted[6:-1]) if wanted else 0
+        lines = [("Content-Range", "bytes %d-%d/%d" % (start, len(IMAGE) - 1, len(IMAGE)))] if wanted else []
+        return reply(IMAGE[start:], status, lines)
+
+
+def rig(tmp_path, cloud):
+    return Rig(tmp_path / "rig", blocks=14, cloud=False, air={"peers": {("cloud.test", 443): secure(Script(cloud.answer))}})
+
+
+def test_a_refused_link_costs_no_attempt_and_the_next_check_in_brings_another(tmp_path):
+    cloud = Linking()
+    cloud.good = False
+    board = rig(tmp_path, cloud)
+    run = board.run(until_s=1800)
+    assert run.slots == ["ota_0"] and len(cloud.asked) > 3 and {status for _, _, status in cloud.asked} == {403}
+    assert cloud.states == ["downloading"] and set(cloud.checks[1:]) == {1}, (cloud.states, cloud.checks)
+    cloud.good = True
+    run = board.run(until_s=3 * 3600)
+    assert run.slots[-1] == "ota_1" and cloud.states[-1] == "confirmed", run.console[-1000:]
+
+
+def test_a_link_that_expired_over_a_power_cut_keeps_what_was_fetched(tmp_path):
+    """The device asks first, so its next request has the new link, and a range; operation 60 is in the tenth block or so."""
+    cloud = Linking()
+    board = rig(tmp_path, cloud)
+    assert board.run(until_s=600, cut=Cut(60, "during")).ended == "cut"
+    first = list(cloud.asked)
+    assert [status for _, _, status in first] == [200]
+    run = board.run(until_s=3 * 3600)
+    assert run.slots[-1] == "ota_1" and cloud.states[-1] == "confirmed", run.console[-1000:]
+    link, wanted, status = cloud.asked[len(first)]
+    assert (link, status) == ("2", 206) and wanted and len(cloud.asked) == 2, cloud.asked
