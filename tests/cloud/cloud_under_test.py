@@ -37,6 +37,7 @@ def call(app, method, path, headers=None, body=b"", pieces=None):
 
     The body comes in `pieces` (any iterable of bytes) if given; a piece that is None: the client hangs up.
     """
+    path, _, query = path.partition("?")
     pieces = iter(pieces if pieces is not None else [body])
     sent = []
 
@@ -51,7 +52,7 @@ def call(app, method, path, headers=None, body=b"", pieces=None):
 
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": method,
-        "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
         "headers": [(b"host", b"cloud.test:8080")] + [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()],
         "server": ("cloud.test", 8080), "client": ("device.test", 5000),
     }  # fmt: skip
@@ -108,6 +109,10 @@ class Cloud:
     def device(self, id="D1"):
         """Registers and returns the token."""
         return self.register(id).json()["token"]
+
+    def link(self, update):
+        """The path under which a device gets the image of `update` now."""
+        return self.site.links.path(update)
 
     def close(self):
         self.site.close()

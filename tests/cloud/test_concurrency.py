@@ -59,7 +59,8 @@ class Device(threading.Thread):
         for _ in range(3000):
             offer = post(connection, "/tok/provision/update", token, {"id": self.id, "version": self.versions[-1]})
             if offer:
-                connection.request("GET", urlsplit(offer["url"]).path)
+                url = urlsplit(offer["url"])
+                connection.request("GET", url.path + "?" + url.query)
                 image = connection.getresponse().read()
                 assert len(image) == offer["size"] and hashlib.sha256(image).hexdigest() == offer["checksum"]
                 self.versions.append(offer["version"])

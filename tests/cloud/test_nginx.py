@@ -89,7 +89,9 @@ def images_are_those_of_the_cloud(nginx, url):
 
 def what_nginx_cannot_send_the_cloud_answers(nginx, url, site):
     status, _, body = nginx.request("GET", URL + "/image/NOBODY", {})
-    assert status in (403, 404) and "error" in json.loads(body)
+    assert status == 403 and "not signed" in json.loads(body)["error"]
+    status, _, body = nginx.request("GET", url[:-1] + ("A" if url[-1] != "A" else "B"), {})
+    assert status == 403 and "wrong" in json.loads(body)["error"]
     [file] = [path for path in site.images.folder.rglob("*") if path.is_file()]
     file.rename(file.with_suffix(".away"))
     status, headers, body = nginx.request("GET", url, {})

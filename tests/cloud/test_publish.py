@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from cloud_under_test import Cloud, call, esp_image
@@ -49,7 +50,7 @@ def test_any_file_takes_what_is_no_application(cloud):
     path = cloud.folder / "root.tar"
     path.write_bytes(b"linux" * 1000)
     made, new = publish(cloud.site, path, "thermo", "1.0.0", any_file=True)
-    assert new and call(cloud.app, "GET", "/image/" + made["id"]).body == path.read_bytes()
+    assert new and call(cloud.app, "GET", cloud.link(made["id"])).body == path.read_bytes()
     path.write_bytes(b"")
     with pytest.raises(CloudError, match="empty"):
         publish(cloud.site, path, "thermo", "1.0.1", any_file=True)
@@ -62,7 +63,7 @@ def test_sizes_around_a_chunk(cloud):
         seen = []
         made, new = publish(cloud.site, path, "thermo", "1.0.%d" % number, any_file=True, progress=seen.append)
         assert made["size"] == sum(seen) == size and max(seen) <= CHUNK_BYTES
-        assert call(cloud.app, "GET", "/image/" + made["id"]).body == path.read_bytes()
+        assert call(cloud.app, "GET", cloud.link(made["id"])).body == path.read_bytes()
 
 
 def test_versions_that_are_refused(cloud):
@@ -159,7 +160,8 @@ def whole_or_nothing(site, image, old, when):
 
 
 def content(site, update):
-    file, _ = provision.image(site, update)
+    query = parse_qs(site.links.path(update).partition("?")[2])
+    file, _ = provision.image(site, update, query["expires"][0], query["signature"][0])
     with file:
         return file.read()
 

@@ -9,8 +9,8 @@ from ioto_tools.cloud import fleet
 from ioto_tools.cloud import publish as publishing
 from ioto_tools.cloud.refusal import CloudError
 
-from .nginx import nginx
-from .site import data_option, json_option, opened, printed, shown
+from .nginx import link_key, nginx
+from .site import Duration, data_option, json_option, opened, printed, shown
 
 # ---- ioto cloud
 
@@ -21,6 +21,7 @@ def cloud():
 
 
 cloud.add_command(nginx)
+cloud.add_command(link_key)
 
 
 @cloud.command()
@@ -30,8 +31,9 @@ cloud.add_command(nginx)
 @click.option("--public-url", metavar="URL", help="How devices reach this cloud, if not as they ask: behind a proxy, https://...")
 @click.option("--certificate", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file: serve TLS; see `ioto cloud certificate`.")
 @click.option("--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of its private key.")
+@click.option("--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds.")
 @json_option
-def serve(data, host, port, public_url, certificate, key, json):
+def serve(data, host, port, public_url, certificate, key, link_lifetime, json):
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
@@ -51,7 +53,7 @@ def serve(data, host, port, public_url, certificate, key, json):
         sys.stdout.flush()
 
     try:
-        app = create_app(data, public_url)
+        app = create_app(data, public_url, link_lifetime_s=link_lifetime)
         try:
             run(app, host, port, ready, certificate, key)
         finally:

@@ -1,11 +1,11 @@
-"""`ioto cloud nginx`: thin, over ioto_tools.cloud.nginx."""
+"""`ioto cloud nginx`, `ioto cloud link-key`: thin, over ioto_tools.cloud."""
 
 import click
 
 from ioto_tools.cloud.nginx import config
 from ioto_tools.cloud.refusal import CloudError
 
-from .site import data_option
+from .site import data_option, opened
 
 
 @click.command()
@@ -24,3 +24,17 @@ def nginx(server_name, certificate, key, listen, upstream, data):
         click.echo(config(server_name, certificate, key, data, listen, upstream), nl=False)
     except CloudError as e:
         raise click.ClickException(str(e)) from e
+
+
+@click.command("link-key")
+@click.option("--revoke", is_flag=True, help="End every link that was given out before.")
+@data_option
+def link_key(revoke, data):
+    """Sign the links to images with a new key from now on.
+
+    That happens by itself every 90 days, and links under way hold until they expire. With --revoke they end within a minute:
+    a device that is downloading is refused, checks in again and goes on from where it was.
+    """
+    with opened(data) as site:
+        site.links.rotate(revoke)
+    click.echo("links are signed with a new key%s" % (", those given out before end" if revoke else ""))

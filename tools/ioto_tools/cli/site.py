@@ -1,5 +1,6 @@
 """What the commands about a site share: its folder, JSON or a table, moments as people say them."""
 
+import getpass
 import json as json_module
 import sys
 import time
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 
 import click
 import sqlalchemy.exc
+from ioto import duration
 
 from ioto_tools.cloud.refusal import CloudError
 from ioto_tools.cloud.site import Site
@@ -24,12 +26,25 @@ json_option = click.option("--json", is_flag=True, help="Print JSON for programs
 product_option = click.option("--product", metavar="PRODUCT", help="Only this product (its name or id).")
 
 
+class Duration(click.ParamType):
+    """`90`, `24 hrs`, `3 days`: whole seconds."""
+
+    name = "DURATION"
+
+    def convert(self, value, param, context):
+        try:
+            return duration.parse(value)
+        except ValueError as e:
+            self.fail("%s: %s" % (value, e), param, context)
+
+
 @contextmanager
 def opened(data, make=False):
     """The site in `data`, closed afterwards; its errors as click shows them."""
     site = None
     try:
         site = Site(data, make=make)
+        site.who = "command line %s" % _user()
         yield site
     except CloudError as e:
         raise click.ClickException(str(e)) from e
@@ -38,6 +53,13 @@ def opened(data, make=False):
     finally:
         if site:
             site.close()
+
+
+def _user():
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's number without a name
+        return "?"
 
 
 def printed(found):

@@ -1,13 +1,13 @@
 """Who did what, to what, when: a row in the same transaction as the deed, so that neither is without the other.
 
-The rows are also the events of the site: webhooks are told of those with a higher `id` than the last they were told of.
+The rows are also the events of the site: with each, a delivery is entered for every webhook that wants it (webhooks.py).
 """
 
 import json
 
 import sqlalchemy as sa
 
-from .tables import audit
+from .tables import audit, deliveries, webhooks
 
 CLOUD = "cloud"  # what the cloud did by itself, such as a stop rule
 COMMAND = "command line"
@@ -17,13 +17,18 @@ ACTIONS = (
     "release.published", "release.set", "release.enabled", "release.disabled", "release.approved",
     "release.paused", "release.resumed", "release.cancelled", "release.stopped",
     "device.removed", "device.claimed", "device.released", "device.pinned", "device.unpinned",
+    "device.new", "device.revoked", "device.rotated", "device.again", "device.taken_over",
+    "links.rotated", "token.new", "token.revoked", "webhook.new", "webhook.removed", "webhook.test", "webhook.gave_up",
 )  # fmt: skip
 
 
 def note(conn, now_s, who, action, subject, **detail):
     """`subject`: the id of the product, update or device it is about; `detail`: what JSON can hold."""
     row = {"at_s": now_s, "who": who, "action": action, "subject": subject, "detail": json.dumps(detail)}
-    conn.execute(audit.insert().values(row))
+    id = conn.execute(audit.insert().values(row)).inserted_primary_key[0]
+    for each in conn.execute(sa.select(webhooks.c.id, webhooks.c.wanted)).all():
+        if not each.wanted or action in each.wanted.split():
+            conn.execute(deliveries.insert().values(webhook=each.id, event=id, tries=0, due_s=now_s))
 
 
 def last(conn, most=100, subject=None):

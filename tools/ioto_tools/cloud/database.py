@@ -120,7 +120,7 @@ def remove(conn, id, now_s):
 def give_token(conn, hash, device, now_s):
     """One token more for the device; one that was given out before and never used is void."""
     conn.execute(tokens.delete().where(tokens.c.device == device, tokens.c.used_s.is_(None)))
-    conn.execute(tokens.insert().values(hash=hash, device=device, created_s=now_s))
+    conn.execute(tokens.insert().values(hash=hash, device=device, created_s=now_s, replaces=False, rotate=False))
 
 
 def token(conn, hash):

@@ -10,7 +10,7 @@ import json
 
 from ioto import semver
 
-from . import database, selection, wire
+from . import database, links, selection, wire
 from .refusal import Refusal, authentication_failed, cannot_find_device
 
 TOKEN_BYTES = 30  # 40 characters
@@ -46,7 +46,7 @@ def check_in(site, token, fields, base_url):
         # The device is none the worse for it: no update, and its developer and the operator can see why.
         return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version}
     offered = selection.offer(releases, said.version)
-    return selection.reply(offered, offered and image_url(base_url, offered["id"]))
+    return selection.reply(offered, offered and image_url(site, base_url, offered))
 
 
 def _check_in(conn, token, said, fields, now_s):
@@ -73,12 +73,15 @@ def _report(conn, token, said, now_s):
     database.add_report(conn, said.id, said.update, said.attempt, said.state, row)
 
 
-def image_url(base_url, update):
-    return "%s/image/%s" % (base_url, update)
+def image_url(site, base_url, release):
+    """Where a device gets the image: from the store itself if it has links of its own, else from this cloud."""
+    site.links.refresh(links.READ_S)
+    return base_url + site.links.path(release["id"])
 
 
-def image(site, update):
-    """(open file, release) of a published update. Refusal 404 if there is none, OSError if its file can't be read."""
+def image(site, update, expires, signature):
+    """(open file, release) behind a link. Refusal 403 if the link does not hold, OSError if the file can't be read."""
+    site.links.check(update, expires, signature)
     release = site.database.read(database.release, update)
     if release is None:
         raise Refusal(404, "no update has this id")

@@ -28,7 +28,9 @@ async def report(request):
 async def image(request):
     """The image of an update, or the part of it that was asked for."""
     run = request.app.state.run
-    file, release = await run(provision.image, request.app.state.site, request.path_params["update"])
+    query = request.query_params
+    link = request.path_params["update"], query.get("expires"), query.get("signature")
+    file, release = await run(provision.image, request.app.state.site, *link)
     try:
         return _image(request, run, file, release)
     except OSError:
@@ -41,7 +43,7 @@ def _image(request, run, file, release):
     if os.fstat(file.fileno()).st_size != size:
         raise OSError("%s: not the %d bytes that were published" % (file.name, size))
     etag = '"%s"' % release["checksum"]
-    headers = {"etag": etag, "accept-ranges": "bytes", "cache-control": "public, max-age=86400"}
+    headers = {"etag": etag, "accept-ranges": "bytes", "cache-control": "private"}
     if request.headers.get("if-none-match", "").strip() in (etag, "*"):
         file.close()
         return Response(status_code=304, headers=headers)

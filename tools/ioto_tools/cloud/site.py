@@ -6,12 +6,15 @@
 Any number of processes may use one folder at a time: the server and the command line know of each other through it.
 """
 
+import copy
 import os
 import time
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from . import audit
+from .links import Links
 from .refusal import CloudError
 from .sqlite import Sqlite
 from .store import Store
@@ -29,6 +32,8 @@ class Site:
         self.data = Path(data)
         self.clock = clock
         self.random_bytes = random_bytes
+        self.who = audit.CLOUD  # in whose name deeds are written down
+        self.links = Links(self)
         self._check(make)
         self.images = Store(self.data / "images")
         try:
@@ -51,6 +56,12 @@ class Site:
 
     def now_s(self):
         return int(self.clock())
+
+    def acting(self, who):
+        """The same site, in somebody's name."""
+        found = copy.copy(self)
+        found.who = who
+        return found
 
     def close(self):
         self.database.close()

@@ -67,6 +67,8 @@ tokens = Table(
     Column("device", String(128), ForeignKey("devices.id"), nullable=False),
     Column("created_s", Integer, nullable=False),
     Column("used_s", Integer),  # first use; null: given out, not seen yet
+    Column("replaces", Boolean, nullable=False),  # its first use ends the others
+    Column("rotate", Boolean, nullable=False),  # the device is given another one at its next check-in
     Index("ix_tokens_device", "device"),
 )
 
@@ -113,7 +115,7 @@ leases = Table(
     Column("until_s", Integer, nullable=False),  # then anybody may give them back
 )
 
-# What operators, and the cloud by itself, did. Webhooks follow it.
+# What operators, and the cloud by itself, did. Webhooks are told of it.
 audit = Table(
     "audit",
     metadata,
@@ -142,4 +144,45 @@ groups = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("policy", Text, nullable=False),
+)
+
+link_keys = Table(
+    "link_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("secret", String(64), nullable=False),  # hex; signs links to images
+    Column("created_s", Integer, nullable=False),
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of the token
+    Column("name", String(64), nullable=False, unique=True),
+    Column("scope", String(16), nullable=False),  # read, publish, admin: each may what those before it may
+    Column("created_s", Integer, nullable=False),
+    Column("expires_s", Integer),  # null: never
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", String(64), nullable=False),  # signs what is sent
+    Column("wanted", Text, nullable=False),  # actions of audit.py, with blanks between; empty: all
+    Column("created_s", Integer, nullable=False),
+    Column("delivered_s", Integer),  # the last time it went well
+    Column("error", String(256), nullable=False),  # of the last try, empty if it went well
+)
+
+# What a webhook has yet to be told of.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("webhook", String(16), ForeignKey("webhooks.id"), primary_key=True),
+    Column("event", SEQUENCE, ForeignKey("audit.id"), primary_key=True),
+    Column("tries", Integer, nullable=False),
+    Column("due_s", Integer, nullable=False),  # not before; a worker that has it in hand moves it on
+    Index("ix_deliveries_due", "due_s"),
 )

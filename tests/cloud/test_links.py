@@ -1,0 +1,140 @@
+"""Signed links: every tampering refused, to the second, across workers and changes of the key."""
+
+import re
+
+import pytest
+from cloud_under_test import Cloud, call
+from ioto_tools.cloud import audit, links
+from ioto_tools.cloud.refusal import CloudError
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+def status(cloud, path):
+    return call(cloud.app, "GET", path).status
+
+
+def expires(path):
+    return int(re.search(r"expires=(\d+)", path)[1])
+
+
+def test_every_changed_character_is_refused(cloud):
+    one, other = cloud.publish("1.0.0")["id"], cloud.publish("1.1.0")["id"]
+    path = cloud.link(one)
+    assert status(cloud, path) == 200
+    for at in range(len("/image/"), len(path)):
+        for character in "0A-_=&%":
+            spoilt = path[:at] + character + path[at + 1 :]
+            assert spoilt == path or path[at] == "?" or status(cloud, spoilt) == 403, spoilt
+        for spoilt in (path[:at], path[:at] + path[at + 1 :], path[:at] + path[at] + path[at:]):
+            assert path[at] == "&" or status(cloud, spoilt) in (403, 404), spoilt  # two & mean the same as one
+    assert status(cloud, path.replace(one, other)) == 403
+    for query in ("", "?", "?expires=", "?signature=", "?expires=%d" % expires(path), "?" + path.partition("&")[2], "?expires=9&signature=%FF"):
+        reply = call(cloud.app, "GET", "/image/" + one + query)
+        assert reply.status == 403 and "not signed" in reply.json()["error"] or "wrong" in reply.json()["error"], query
+
+
+def test_a_later_end_written_by_the_device_is_refused(cloud):
+    update = cloud.publish("1.0.0")["id"]
+    path = cloud.link(update)
+    for end in (expires(path) + 1, 0, -1, "%d " % expires(path), "0%d" % expires(path), "1e9", "9" * 13):
+        assert status(cloud, path.replace(str(expires(path)), str(end))) == 403, end
+
+
+def test_a_link_holds_a_day_to_the_second_and_a_span_shares_it(cloud):
+    update = cloud.publish("1.0.0")["id"]
+    cloud.now_s = 1_800_000_000 // HOUR * HOUR
+    first = cloud.link(update)
+    assert expires(first) == cloud.now_s + DAY + HOUR
+    seen = {}
+    for _ in range(3 * 60):
+        path = cloud.link(update)
+        assert DAY <= expires(path) - cloud.now_s <= DAY + HOUR
+        seen.setdefault(path, []).append(cloud.now_s)
+        cloud.now_s += 60
+    assert [len(times) for times in seen.values()] == [60, 60, 60]
+    cloud.now_s = expires(first) - 1
+    assert status(cloud, first) == 200
+    cloud.now_s += 1
+    reply = call(cloud.app, "GET", first)
+    assert reply.status == 403 and "expired" in reply.json()["error"] and status(cloud, cloud.link(update)) == 200
+
+
+def test_the_lifetime_is_a_setting(tmp_path):
+    for lifetime_s in (1, 60, 3600, links.LONGEST_S):
+        cloud = Cloud(tmp_path / str(lifetime_s), link_lifetime_s=lifetime_s)
+        path = cloud.link(cloud.publish("1.0.0")["id"])
+        assert lifetime_s <= expires(path) - cloud.now_s <= lifetime_s + max(1, lifetime_s // 24)
+        assert status(cloud, path) == 200
+        cloud.close()
+    for bad in (0, -1, links.LONGEST_S + 1, float("inf")):
+        with pytest.raises(CloudError, match="link lifetime"):
+            Cloud(tmp_path / "bad", link_lifetime_s=bad)
+
+
+def test_a_new_key_breaks_no_link_under_way_and_every_worker_follows(cloud):
+    update = cloud.publish("1.0.0")["id"]
+    worker = links.Links(cloud.site)
+    old = worker.path(update)
+    assert old == cloud.link(update)
+    cloud.site.links.rotate()
+    new = cloud.link(update)
+    assert new != old and worker.path(update) == old
+    cloud.now_s += 1
+    query = dict(pair.split("=") for pair in new.partition("?")[2].split("&"))
+    worker.check(update, query["expires"], query["signature"])  # made by the other with a key this one has not seen
+    assert worker.path(update) == new and status(cloud, old) == 200
+    for _ in range(4):
+        cloud.now_s += 6 * HOUR - 1
+        cloud.site.links.rotate()
+        assert status(cloud, old) == 200
+    what = [row["action"] for row in cloud.site.database.read(audit.last)]
+    assert what.count("links.rotated") == 5
+
+
+def test_with_revoke_what_was_given_out_ends_at_once(cloud):
+    update = cloud.publish("1.0.0")["id"]
+    old = cloud.link(update)
+    cloud.site.links.rotate(revoke=True)
+    assert status(cloud, old) == 403 and status(cloud, cloud.link(update)) == 200
+
+
+def test_keys_are_followed_by_themselves_and_old_ones_go(cloud):
+    """Two years in steps of 12 hours: the last link of each moment holds for a day, and no more than a few keys are kept."""
+    update = cloud.publish("2.0.0")["id"]
+    seen = set()
+    links_ = [cloud.link(update)]
+    for step in range(2 * 2 * 365):
+        cloud.now_s += DAY // 2
+        cloud.site.links.refresh(links.READ_S)
+        if step % 20 == 0:
+            assert [status(cloud, link) for link in links_[-4:]] == [403, 403, 200, 200][-len(links_) :]
+        rows = cloud.site.database.read(links._keys)
+        seen |= {row["id"] for row in rows}
+        assert len(rows) <= 3
+        links_.append(cloud.link(update))
+    assert len(seen) == 2 * 365 // 90 + 1
+
+
+def test_two_workers_that_need_the_first_key_at_once_get_the_same(cloud):
+    drawn = [{"id": "%016x" % n, "secret": "%064x" % n} for n in range(2)]
+    for each in drawn:
+        found = cloud.site.database.write(links._next_key, each, cloud.site.now_s(), None)
+    assert [key["id"] for key in found] == [drawn[0]["id"]]
+
+
+def test_a_check_in_with_nothing_new_reads_no_key(cloud, monkeypatch):
+    """Once a minute a worker looks for keys; between that a link costs neither database nor HMAC."""
+    update = cloud.publish("1.0.0")["id"]
+    worker = links.Links(cloud.site)
+    worker.refresh(links.READ_S)
+    worker.path(update)
+    monkeypatch.setattr(cloud.site.database, "read", None)
+    monkeypatch.setattr(links, "_signature", None)
+    for _ in range(links.READ_S):
+        worker.refresh(links.READ_S)
+        assert worker.path(update)
+        cloud.now_s += 1
+    with pytest.raises(TypeError):
+        worker.refresh(links.READ_S)
