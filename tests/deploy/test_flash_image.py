@@ -7,6 +7,7 @@ from pathlib import Path
 import littlefs
 import pytest
 from ioto_tools.board import Board, layout
+from ioto_tools.cloud import certificates
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import build
 from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
@@ -150,19 +151,20 @@ def ioto(*words):
 def test_the_commands(tmp_path):
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
-    assert ioto("init", tmp_path / "thermo", "--product", "P1", "--builder", "http://cloud.test").returncode == 0
+    certificates.make(tmp_path / "tls", ["cloud.test"])
+    assert ioto("init", tmp_path / "thermo", "--product", "P1", "--builder", "https://cloud.test", "--ca", tmp_path / "tls/ca.pem").returncode == 0
     again = ioto("init", tmp_path / "thermo")
     assert again.returncode == 1 and "is there already; nothing was written" in again.stderr
     made = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash")
-    assert made.returncode == 0 and "MicroPython 1.25.0" in made.stdout and "whoever owns the network" in made.stderr
+    assert made.returncode == 0 and "MicroPython 1.25.0" in made.stdout and "whoever owns the cloud" in made.stderr
     assert "is there already" in ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash").stderr
-    (tmp_path / "thermo" / "ioto.json").write_text('{"product": "P1", "builder": "http://x", "update": {"schedule": "61 * * * *"}}')
+    (tmp_path / "thermo" / "ioto.json").write_text('{"product": "P1", "builder": "https://x", "update": {"schedule": "61 * * * *"}}')
     bad = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "two.flash")
     assert bad.returncode == 1 and "update.schedule" in bad.stderr and not (tmp_path / "two.flash").exists()
 
 
 def test_a_folder_that_is_no_device(tmp_path):
-    begin(tmp_path, {"builder": "http://cloud.test"})
+    begin(tmp_path, {"builder": "http://cloud.test", "tls.plain": True})
     for name in ("boot.py", "main.py", "ioto.json", "device.json"):
         raw = (tmp_path / name).read_bytes()
         (tmp_path / name).unlink()

@@ -9,7 +9,7 @@ import click
 
 from ..image.firmware import FLASH_SIZES
 from .deploy import info, log
-
+from .flash import warn
 
 
 @click.group()
@@ -69,6 +69,8 @@ def new(flash, firmware, folder, flash_size, slot_size, agent, force):
     except ValueError as e:
         refuse("%s: %s" % (firmware, e))
     click.echo("%s: %s of flash, %d bytes of firmware in ota_0, %d files" % (flash, flash_size, len(image), len(files)))
+    if folder:
+        warn(folder)
 
 
 def peers(words):

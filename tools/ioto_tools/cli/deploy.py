@@ -43,11 +43,13 @@ def deploy(port, folder, source, force, dry_run):
     from ..deploy import copy
     from ..deploy.device_files import device_files
     from ..deploy.prompt import Prompt, PromptError
+    from .flash import warn
 
     port = the_port(port, "deploy")
     try:
         files = device_files(folder, source)
         files.pop(copy.LIST)
+        warn(folder)
         with Prompt(port) as board:
             who = board.identify()
             click.echo("%s: %s" % (port, ", ".join(filter(None, (who["machine"], who["platform"])))))

@@ -21,7 +21,8 @@ def number(context, parameter, text):
         raise click.BadParameter("%s: a number of bytes, as 0x1A0000" % text)
 
 
-FIRMWARE = click.argument("firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FIRMWARE = click.argument("firmware", type=FILE)
 FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 SLOT_SIZE = click.option("--slot-size", callback=number, metavar="BYTES", help="Of each update slot, a multiple of 0x10000. Else as large as the flash has room for.")
 SOURCE = click.option("--source", is_flag=True, help="The agent as .py files, to read and change on the board; they take twice the room and more RAM.")
@@ -31,23 +32,33 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--product", default="PRODUCT-ID", help="Product id that devices register with; `ioto product` shows yours.")
-@click.option("--builder", metavar="URL", default="http://cloud.example.com:8080", help="Where they register: the address of your device cloud.")
+@click.option("--builder", metavar="URL", default="https://cloud.example.com", show_default=True, help="Where they register: the address of your device cloud.")
+@click.option("--ca", "authorities", multiple=True, type=FILE, help="Certificate of the authority that vouches for the cloud, as `ioto cloud certificate` makes it.")
+@click.option("--key", "keys", multiple=True, type=FILE, help="Public release key, as `ioto keys new` makes it: the board then installs nothing that is not signed with it.")
 @click.option("--ssid", default="", help="Wi-Fi network.")
 @click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Of that network; or in IOTO_WIFI_PASSWORD.")
 @click.option("--version", default="1.0.0", show_default=True, help="SemVer of the software that the board starts with.")
-def init(folder, product, builder, ssid, password, version):
-    """Make FOLDER: boot.py, main.py, ioto.json and device.json, as a board wants them."""
-    from ioto.config import ConfigError, load
+def init(folder, product, builder, authorities, keys, ssid, password, version):
+    """Make FOLDER: boot.py, main.py, ioto.json and device.json, as a board wants them, and the files it trusts.
+
+    --ca and --key may be given more than once; the files are copied.
+    """
+    from ioto.config import load
 
     from ..deploy.device_files import begin
 
+    if not builder.startswith("https://"):
+        refuse("init", "--builder %s: boards speak https with the cloud: `ioto cloud certificate` makes what it takes" % builder)
     settings = {"product": product, "builder": builder, "version": version, "wifi.ssid": ssid, "wifi.password": password}
     try:
-        made = begin(folder, settings)
-        load(str(folder) + "/")
-    except (OSError, ConfigError) as e:
+        made = begin(folder, settings, authorities, keys)
+        config = load(str(folder) + "/")
+    except (OSError, ValueError) as e:
         refuse("init", e)
     click.echo("%s: %s" % (folder, ", ".join(made)))
+    if not config["tls.ca"]:
+        click.echo("note: no --ca: copy the certificate of the cloud's authority there, and name it in tls.ca", err=True)
+    warn(folder)
 
 
 def _firmware(command, path):
@@ -59,10 +70,18 @@ def _firmware(command, path):
         refuse(command, "%s: %s" % (path, e))
 
 
-def _warn(folder):
-    config = json.loads((folder / "ioto.json").read_text()) if (folder / "ioto.json").exists() else {}
-    if config.get("builder", "").startswith("http:") or config.get("api", "").startswith("http:"):
-        click.echo("note: %s says http: whoever owns the network can read and change what the board gets" % (folder / "ioto.json"), err=True)
+def warn(folder):
+    """Say what the settings in `folder`, if there are any, leave open."""
+    from ioto.config import ConfigError, load
+
+    from ..deploy.trust import warnings
+
+    try:
+        found = list(warnings(load(str(folder) + "/")))
+    except ConfigError:  # its business who needs them
+        return
+    for text in found:
+        click.echo("note: %s: %s" % (folder, text), err=True)
 
 
 @click.command()
@@ -92,7 +111,7 @@ def image(firmware, folder, output, flash_size, slot_size, source, force, as_jso
     beside = output.with_name(output.name + ".new")
     beside.write_bytes(made.whole())
     beside.replace(output)
-    _warn(folder)
+    warn(folder)
     if as_json:
         click.echo(json.dumps({
             "file": str(output), "bytes": made.flash_bytes,
@@ -136,7 +155,7 @@ def flash(firmware, folder, port, baud, flash_size, slot_size, source, erase, dr
         made = flashing.plan(loader, found, files, flash_size and FLASH_SIZES[flash_size], slot_size, erase)
         for line in made.lines():
             click.echo("  " + line)
-        _warn(folder)
+        warn(folder)
         if dry_run:
             click.echo("nothing was written")
             return

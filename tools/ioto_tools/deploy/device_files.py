@@ -7,6 +7,7 @@ from pathlib import Path
 from ioto import config
 
 from ..board.files import listed
+from . import trust
 from .compiled import agent_files
 from .copy import LIST, hashes
 
@@ -24,13 +25,18 @@ def example(name):
     return folder.joinpath(name).read_bytes()
 
 
-def begin(folder, settings):
+def begin(folder, settings, authorities=(), keys=()):
     """Make `folder` with boot.py, main.py, ioto.json and device.json in it; `settings` are {dotted key: value} of ioto.json.
 
-    FileExistsError if one of them is there. Returns the paths made.
+    `authorities` and `keys` are files to copy into it, for tls.ca and update.keys. FileExistsError if one of the files is
+    there, ValueError if one is not what it should be; nothing is written then. Returns the names of what was made.
     """
     folder = Path(folder)
     found = {name: example(name) for name in TEMPLATE if not name.startswith("scripts")}
+    settings = dict(settings)
+    for key, read, paths in (("tls.ca", trust.authority, authorities), ("update.keys", trust.release_key, keys)):
+        settings.update({key: [Path(path).name for path in paths]} if paths else {})
+        found.update({Path(path).name: read(path) for path in paths})
     found["ioto.json"] = _configured(json.loads(example("ioto.json")), settings)
     for name in found:
         if (folder / name).exists():
@@ -66,7 +72,7 @@ def device_files(folder, source=False):
     for name in ("boot.py", "main.py"):
         if name not in found:
             raise ValueError("%s: not there; `ioto init` makes a folder with everything a board needs" % (folder / name))
-    config.load(str(folder) + "/")
+    trust.look(folder, config.load(str(folder) + "/"), found)
     config.load_device(str(folder) + "/")
     for name in found:
         if name.startswith("lib/ioto/"):

@@ -1,0 +1,133 @@
+"""What a board trusts: `ioto init` puts it into the folder, and what the agent would not start with is not brought onto a board."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+from ioto import config
+from ioto_tools.board import Board
+from ioto_tools.cloud import certificates
+from ioto_tools.deploy import trust
+from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.deploy.device_files import begin, device_files
+from ioto_tools.image import esp, keys
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
+from commands import command  # noqa: E402
+
+HTTPS = {"product": "P1", "builder": "https://cloud.test"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """tls/ of `ioto cloud certificate`, and a release key."""
+    folder = tmp_path_factory.mktemp("made")
+    certificates.make(folder, ["cloud.test"])
+    (folder / "ca.der").write_bytes(load_pem_x509_certificate((folder / "ca.pem").read_bytes()).public_bytes(Encoding.DER))
+    private = keys.make(folder / "release.pem", b"secret")
+    keys.write_new(folder / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
+    keys.write_new(folder / "release.pub.der", keys.public_bytes(private.public_key(), der=True), 0o644)
+    (folder / "text.pem").write_text("not what was meant")
+    (folder / "cut.pem").write_bytes((folder / "ca.pem").read_bytes()[:200])
+    return folder
+
+
+def test_init_puts_it_there(tmp_path, made):
+    there = tmp_path / "device"
+    told = command("ioto", "init", there, "--builder", "https://cloud.test", "--ca", made / "ca.pem", "--ca", made / "ca.der", "--key", made / "release.pub.pem")
+    assert told.returncode == 0 and "note" not in told.stderr, told.stderr
+    found = config.load(str(there) + "/")
+    assert found["tls.ca"] == ["ca.pem", "ca.der"] and found["update.keys"] == ["release.pub.pem"]
+    for name in ("ca.pem", "ca.der", "release.pub.pem"):
+        assert (there / name).read_bytes() == (made / name).read_bytes() == device_files(there)[name]
+    assert command("ioto", "board", "new", tmp_path / "b.flash", sample(tmp_path), there).stderr == ""
+
+
+def sample(folder):
+    (folder / "app.bin").write_bytes(esp.make(8192, "app"))
+    return folder / "app.bin"
+
+
+WRONG = [
+    ("--ca", "ca.key", "a private key: boards get the certificate"),
+    ("--ca", "text.pem", "no certificate in it"),
+    ("--ca", "cut.pem", "bad certificate, line"),
+    ("--ca", "release.pub.pem", "no certificate in it"),
+    ("--ca", "release.pub.der", "release.pub.der: "),
+    ("--key", "release.pem", "a private key: boards get the public one"),
+    ("--key", "ca.pem", "no RSA public key in PEM or DER"),
+    ("--key", "text.pem", "no RSA public key in PEM or DER"),
+    ("--builder", "http://cloud.test", "boards speak https"),
+]
+
+
+@pytest.mark.parametrize("option, value, words", WRONG, ids=lambda each: each.replace("/", "-"))
+def test_what_is_none_is_refused_and_nothing_made(tmp_path, made, option, value, words):
+    value = made / value if "/" not in value else value
+    told = command("ioto", "init", tmp_path / "device", option, value)
+    assert told.returncode == 1 and words in told.stderr and str(value) in told.stderr, told.stderr
+    assert not (tmp_path / "device").exists()
+
+
+def test_what_is_missing_is_said(tmp_path, made):
+    there = tmp_path / "device"
+    told = command("ioto", "init", there)
+    assert told.returncode == 0 and "no --ca" in told.stderr and "no update.keys: whoever owns the cloud owns the board" in told.stderr
+    image = command("ioto", "image", sample(tmp_path), there, "-o", tmp_path / "x")
+    assert image.returncode == 1 and "https: tls.ca names the authorities to trust" in image.stderr
+    begin(tmp_path / "two", HTTPS, [made / "ca.pem"])
+    told = command("ioto", "board", "new", tmp_path / "b.flash", sample(tmp_path), tmp_path / "two")
+    assert told.returncode == 0 and "no update.keys" in told.stderr
+    settings = {"update.keys": ["k.pem"], "tls.verify": False, "tls.plain": True}
+    assert [text.split(":")[0] for text in trust.warnings(settings)] == ["tls.verify is false", "tls.plain is true"]
+
+
+def test_no_private_key_gets_onto_a_board(tmp_path, made):
+    begin(tmp_path, HTTPS, [made / "ca.pem"])
+    (tmp_path / "keep").mkdir()
+    (tmp_path / "keep" / "release.pem").write_bytes((made / "release.pem").read_bytes())
+    with pytest.raises(ValueError, match="keep/release.pem: a private key: it does not belong on a board"):
+        device_files(tmp_path)
+    changed = json.loads((tmp_path / "ioto.json").read_text())
+    changed["tls"].update(cert="ca.pem", key="keep/release.pem")  # the device's own, for a server that wants one
+    (tmp_path / "ioto.json").write_text(json.dumps(changed))
+    assert "keep/release.pem" in device_files(tmp_path)
+
+
+SETTINGS = [
+    {"builder": "https://cloud.test"},
+    {"builder": "http://cloud.test"},
+    {"api": "https://cloud.test", "token": "t"},
+    {"api": "http://cloud.test", "token": "t"},
+    {"builder": "https://cloud.test", "tls": {"ca": "text.pem"}},
+    {"builder": "https://cloud.test", "tls": {"ca": "cut.pem"}},
+    {"builder": "https://cloud.test", "tls": {"ca": "ca.pem"}, "update": {"keys": "text.pem"}},
+    {"builder": "https://cloud.test", "tls": {"ca": "ca.pem"}, "update": {"keys": "ca.pem"}},
+    {"builder": "https://cloud.test", "tls": {"ca": "ca.pem"}, "update": {"keys": "release.pub.pem"}},
+    {"builder": "https://cloud.test", "tls": {"verify": False}},
+    {"builder": "http://cloud.test", "tls": {"plain": True}},
+]
+
+
+def test_what_is_refused_here_is_what_the_agent_refuses(tmp_path, made):
+    """Each of the settings, here and on a board: the same verdict."""
+    main = "import sys\nfrom ioto.start import agent\ntry:\n    agent()\n    print('STARTS')\nexcept ValueError as e:\n    print('REFUSES', e)\n"
+    files = {name: (made / name).read_bytes() for name in ("ca.pem", "text.pem", "cut.pem", "release.pub.pem")}
+    board = Board.create(tmp_path / "b.flash", esp.make(8192, "app"), {**agent_files(), **files}, flash_bytes=1 << 20, slot_bytes=0x10000)
+    for settings in SETTINGS:
+        here = {"main.py": main.encode(), "device.json": b'{"id": "auto"}', "ioto.json": json.dumps(settings).encode(), "boot.py": b""}
+        board.put_files(here)
+        says = board.run(until_s=5).console
+        folder = tmp_path / "folder"
+        folder.mkdir(exist_ok=True)
+        for name, raw in {**files, **here}.items():
+            (folder / name).write_bytes(raw)
+        try:
+            device_files(folder)
+        except ValueError as e:
+            assert "REFUSES ioto.json" in says, (settings, str(e), says)
+        else:
+            assert "STARTS" in says, (settings, says)

@@ -1,0 +1,129 @@
+"""README's "Your own board": every command of it runs, in its order, as far as that goes without a board.
+
+The chip's loader is somebody else's emulation; what was flashed into it runs on a virtual board, whose serial port stands for
+the cable and whose air leads to the real device cloud.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from ioto_tools.image import esp, samples
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+SECTION = (ROOT / "README.md").read_text().split("## Your own board")[1].split("\n## ")[0]
+COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", SECTION, re.S) for line in block.splitlines() if line.startswith("$ ")]
+STOCK = "ESP32_GENERIC-v1.25.0.bin"
+NEW = "ESP32_GENERIC-v1.26.0.app-bin"
+LIMIT_S = 60
+
+
+class Shell:
+    """`ioto` on the path, in a folder of its own; programs that go on are ended with it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.env = dict(os.environ, PATH="%s:%s" % (BIN, os.environ["PATH"]), IOTO_PASSPHRASE="of the key", IOTO_WIFI_PASSWORD="of the network")
+        self.going = []
+
+    def run(self, command):
+        done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=LIMIT_S)
+        assert done.returncode == 0, "$ %s\n%s%s" % (command, done.stdout, done.stderr)
+        return done.stdout
+
+    def start(self, command, until=None):
+        """Start it and read lines up to the one with `until` in it, if that is said; returns (process, that line)."""
+        going = subprocess.Popen(["bash", "-c", "exec " + command], cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.going.append(going)
+        return going, until and read_until(going, until)
+
+    def close(self):
+        for each in self.going:
+            each.kill()
+            each.communicate()
+
+
+def read_until(going, text):
+    late = threading.Timer(LIMIT_S, going.kill)
+    late.start()
+    seen = ""
+    for line in going.stdout:
+        seen += line
+        if text in line:
+            late.cancel()
+            return line
+    raise AssertionError("%r never came:\n%s" % (text, seen))
+
+
+@pytest.fixture
+def shell(tmp_path):
+    made = Shell(tmp_path)
+    (tmp_path / STOCK).write_bytes(samples.merged("generic"))
+    (tmp_path / NEW).write_bytes(esp.make(1 << 18, "MicroPython v1.26.0"))
+    yield made
+    made.close()
+
+
+def the(start):
+    """The one command of the section that begins so."""
+    found = [each for each in COMMANDS if each.startswith(start)]
+    assert len(found) == 1, (start, COMMANDS)
+    return found[0]
+
+
+def test_the_section_is_what_is_tested():
+    order = ["product new", "cloud certificate", "keys new", "cloud serve", "init", "flash", "board log", "publish", "devices", "deploy"]
+    assert [" ".join(each.split()[1:3])[: len(words)] for each, words in zip(COMMANDS, order, strict=True)] == order
+    board = [each for each in COMMANDS if each.split()[1] in ("init", "flash", "board")]
+    assert len(board) == 3
+    for each in board:  # the page about boards has the same three
+        assert each in (ROOT / "docs" / "boards.md").read_text()
+
+
+@pytest.mark.parametrize("really", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["looked-at", "flashed"])
+def test_from_a_box_to_an_update(shell, really):
+    """`really`: 2.4 MB through the emulated loader take most of the time, so in `make test` it is only looked at."""
+    rom = pytest.importorskip("esp32_mock_bootloader")
+    product = re.search(r'"product": "(.+)"', shell.run(the("ioto product new")))[1]
+    shell.run(the("ioto cloud certificate"))
+    shell.run(the("ioto keys new"))
+    serve = the("ioto cloud serve").replace("0.0.0.0", "127.0.0.1").replace("8443", "0")
+    port = re.search(r":(\d+), ", shell.start(serve, "device cloud at https")[1])[1]
+
+    shell.run(the("ioto init").replace("PRODUCT-ID", product))
+    with rom.mock_bootloader("esp32") as chip:
+        flash = the("ioto flash").replace("/dev/ttyUSB0", chip.url()) + " --no-stub --before no-reset"
+        flashed = shell.run(flash + (" --yes" if really else " --dry-run"))
+    assert flashed.count("Hash of data verified") == (5 if really else 0) and "MicroPython 1.25.0" in flashed
+    shell.run("ioto image %s thermo -o board.flash" % STOCK)
+
+    going, line = shell.start("ioto board run board.flash --serial --peer 192.168.1.10:8443=127.0.0.1:%s" % port, "serial port")
+    usb = line.split()[-1]
+    log, _ = shell.start(the("ioto board log").replace("/dev/ttyUSB0", usb))
+    seen(shell, "1.0.0")
+    assert log.poll() is None
+    log.kill()
+    shell.run(the("ioto publish"))
+    settings = json.loads((shell.folder / "thermo" / "ioto.json").read_text())
+    settings["update"].update(period="1 sec", apply="anytime")
+    (shell.folder / "thermo" / "ioto.json").write_text(json.dumps(settings))
+    assert "1 files brought" in shell.run(the("ioto deploy").replace("/dev/ttyUSB0", usb))
+    log, _ = shell.start(the("ioto board log").replace("/dev/ttyUSB0", usb), "boot is trial: ota_1 1.1.0")
+    seen(shell, "1.1.0")
+
+
+def seen(shell, version):
+    """Wait until the cloud has this version from the device."""
+    for _ in range(LIMIT_S * 2):
+        found = json.loads(shell.run(the("ioto devices") + " --json"))
+        if [each["version"] for each in found] == [version]:
+            return
+        threading.Event().wait(0.3)
+    raise AssertionError(found)

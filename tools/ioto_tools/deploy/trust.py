@@ -1,0 +1,76 @@
+"""What a board trusts: authorities for TLS and release keys, taken from files; and what its settings lack of it.
+
+The agent's own modules read the files, so that what passes here passes there. No private key gets onto a board.
+"""
+
+from pathlib import Path
+
+from cryptography.x509 import load_der_x509_certificate
+from ioto import certs, pss
+
+_PRIVATE = b"PRIVATE KEY-----"
+
+
+def authority(path):
+    """Bytes of a file of certificates, DER or PEM; ValueError where it is none, or holds a private key."""
+    raw = _read(path)
+    if _PRIVATE in raw:
+        raise ValueError("%s: a private key: boards get the certificate (`ioto cloud certificate` makes it as ca.pem)" % path)
+    try:
+        found = [raw] if raw[:2] == b"\x30\x82" else list(certs.certificates(raw.decode().split("\n")))
+        if not found:
+            raise ValueError("no certificate in it")
+        for der in found:
+            load_der_x509_certificate(der)
+    except ValueError as e:  # UnicodeError too
+        raise ValueError("%s: %s" % (path, e)) from None
+    return raw
+
+
+def release_key(path):
+    """Bytes of a file with a public release key, DER or PEM; ValueError where it is none, or the private one."""
+    raw = _read(path)
+    if _PRIVATE in raw:
+        raise ValueError("%s: a private key: boards get the public one (`ioto keys new` made it beside, `ioto keys export` makes it)" % path)
+    try:
+        pss.public_key(raw)
+    except ValueError as e:
+        raise ValueError("%s: %s" % (path, e)) from None
+    return raw
+
+
+def _read(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError as e:
+        raise ValueError("%s: %s" % (path, e.strerror)) from None
+
+
+def look(folder, config, files):
+    """ValueError where the agent would not start with these settings, or a file does not belong on a board.
+
+    `config` of config.load(), `files` {path: bytes}. What lib/ioto/start.py refuses at the start is refused here before.
+    """
+    folder = Path(folder)
+    for key in ("builder", "api"):
+        if config[key].startswith("http://") and not config["tls.plain"]:
+            raise ValueError("%s: %s: plain http: use https (`ioto cloud certificate` makes what it takes)" % (folder / "ioto.json", key))
+        if config[key].startswith("https://") and config["tls.verify"] and not config["tls.ca"]:
+            raise ValueError("%s: %s: https: tls.ca names the authorities to trust" % (folder / "ioto.json", key))
+    for name in config["tls.ca"]:
+        authority(folder / name)
+    for name in config["update.keys"]:
+        release_key(folder / name)
+    for name, raw in files.items():
+        if _PRIVATE in raw and name != config["tls.key"]:
+            raise ValueError("%s: a private key: it does not belong on a board" % (folder / name))
+
+
+def warnings(config):
+    """Sentences about what these settings leave open."""
+    if not config["update.keys"]:
+        yield "no update.keys: whoever owns the cloud owns the board (`ioto keys new` makes a key, `ioto init --key` puts it there)"
+    if not config["tls.verify"]:
+        yield "tls.verify is false: anybody on the way can be the cloud"
+    if config["tls.plain"]:
+        yield "tls.plain is true: anybody on the way can read and change what goes over http"
