@@ -247,7 +247,7 @@ class Agent:
         try:
             reply = await self._ask()
             try:
-                offer = plan.offer(reply)
+                offer = plan.offered(reply)
             except UpdateError as e:
                 if isinstance(reply, dict) and isinstance(reply.get("update"), str):
                     self.life.refuse(reply["update"][:128], e.reason)

@@ -8,7 +8,8 @@ import json
 import os
 
 from .errors import UpdateError
-from .http import read_body, retry_after
+from .http import read_body
+from .http_parse import retry_after
 from .log import log
 from .timezone import local
 from .update import body

@@ -7,7 +7,7 @@ and by the agent later; UpdateError: this file will not do.
 import asyncio
 
 from .errors import UpdateError
-from .http import content_range
+from .http_parse import content_range
 from .log import log
 from .release import ENVELOPE_BYTES, unwrap
 from .slot import BLOCK, Writer

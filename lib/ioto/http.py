@@ -8,7 +8,7 @@ from errno import ECONNRESET
 
 from .errors import UpdateError
 from .http_parse import (
-    body_length, chunk_size, content_range, follow, header, host_header, malformed, parse_url, retry_after, same_origin, status,
+    body_length, chunk_size, follow, header, host_header, malformed, parse_url, same_origin, status,
 )  # fmt: skip
 from .net import connect
 

@@ -1,7 +1,7 @@
 """What to do next, from what the cloud offers, what the record says and what the board says. Pure.
 
 boot():  record + board   -> trial | confirmed | again | give_up | staged | download | stray | idle
-offer(): the cloud's reply -> the offer, None, or a refusal
+offered(): the cloud's reply -> the offer, None, or a refusal
 judge(): offer + record    -> download | keep, or a refusal
 """
 
@@ -33,7 +33,7 @@ def boot(record, running, boot, state, attempts):
     return phase if phase in ("staged", "download") else "idle"
 
 
-def offer(reply):
+def offered(reply):
     """The cloud's reply -> {update, version, url, checksum, size (None if unsaid), ours}, or None: nothing to do.
 
     `ours` tells this project's cloud, which wants every state reported, from a stranger that wants the outcome only.

@@ -12,10 +12,13 @@ import os
 # What an import leaves behind is collected before the next one: what stays then lies together, and 4 KiB in one piece
 # can still be had when they are needed.
 gc.collect()
-from . import config, log
+from . import config
+from .log import log, to
 
 gc.collect()
 from .cloud import Cloud
+from .http import Client
+from .net import Resolver
 
 gc.collect()
 from . import download, pss  # noqa: F401
@@ -35,7 +38,7 @@ def agent(folder="", listener=None):
     """
     found = config.load(folder)
     device = config.load_device(folder)
-    log.to(listener, found["log.level"])
+    to(listener, found["log.level"])
     found["state"] = folder + found["state"]
     _make(found["state"])
     board = _board(folder, found)
@@ -46,7 +49,7 @@ def agent(folder="", listener=None):
     gc.collect()
     keys = [_public_key(folder, path) for path in found["update.keys"]]
     if not keys:
-        log.log("warn", "no update.keys: images are installed without a signature")
+        log("warn", "no update.keys: images are installed without a signature")
     place = Pair(found["state"] + "/place")
     made = Agent(found, board, cloud, client, pair, place, link, _clock(found, resolver), keys)
     if device["id"] == "auto":
@@ -80,13 +83,13 @@ def _make(folder):
 
 def _board(folder, found):
     try:
-        from .board import Board
+        from . import board as esp32
     except ImportError:
-        from .linux import Board
+        from . import linux
 
         limit_s = found["trial.limit"]
-        return Board(folder + found["update.slot"], found["update.slotSize"], folder + found["update.script"], limit_s)
-    return Board()
+        return linux.Board(folder + found["update.slot"], found["update.slotSize"], folder + found["update.script"], limit_s)
+    return esp32.Board()
 
 
 def _link(found):
@@ -96,7 +99,7 @@ def _link(found):
         return None, lambda: given or None
     from .wifi import Wifi
 
-    wifi = Wifi(found["wifi.ssid"], found["wifi.password"], lambda on, why: log.log("info", "Wi-Fi %s %s" % (on, why)))
+    wifi = Wifi(found["wifi.ssid"], found["wifi.password"], lambda on, why: log("info", "Wi-Fi %s %s" % (on, why)))
     if found["wifi.hostname"]:
         import network
 
@@ -120,18 +123,14 @@ class Link:
 
 def _client(folder, found, servers):
     limit_ms = found["network.timeout"] * 1000
-    from .net import Resolver
-
     resolver = Resolver(servers)
     for key in ("builder", "api"):
         if found[key].startswith("http://") and not found["tls.plain"]:
             raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody on the way can read and change what is said")
     if found["update.transport"] == "urequests":
-        from .blocking import Client
+        from . import blocking
 
-        return Client(limit_ms, not found["tls.verify"], found["tls.plain"]), resolver
-    from .http import Client
-
+        return blocking.Client(limit_ms, not found["tls.verify"], found["tls.plain"]), resolver
     return Client(resolver, _context(folder, found), limit_ms, found["tls.plain"]), resolver
 
 
@@ -151,7 +150,7 @@ def _context(folder, found):
     elif not found["tls.verify"]:
         import tls
 
-        log.log("warn", "tls.verify is false: anybody can be the cloud")
+        log("warn", "tls.verify is false: anybody can be the cloud")
         made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         made.verify_mode = tls.CERT_NONE
     else:

@@ -16,7 +16,7 @@ from ioto.record import decode
 from ioto_tools.cloud import fleet
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.deploy.compiled import agent_files, compile_module
+from ioto_tools.deploy.compiled import agent_files
 from rig import authority, ca
 
 MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
@@ -102,9 +102,8 @@ class Host:
         self.console = ""
         self.lines = queue.Queue()
         self.folder.mkdir(parents=True)
-        for name, content in agent_files().items():
+        for name, content in agent_files("linux").items():
             self.put(name, content, self.root)
-        self.put("lib/ioto/linux.mpy", compile_module(Path(__file__).parents[2] / "lib" / "ioto" / "linux.py", "linux.py"), self.root)
         self.put("main.py", MAIN % (before, inside), self.root)
         self.put("device.json", json.dumps({"id": "auto", "model": "linux"}))
         self.put("ca.pem", ca())

@@ -6,11 +6,15 @@ from .measure import Server, instructions, run, sizes
 
 
 def main():
-    found, sums = sizes()
-    print("Compiled size of each module of the agent, bytes with and without line numbers (-O2, -O3)")
-    for name, (a, b) in sorted(found.items(), key=lambda each: -each[1][1]):
-        print("  %-12s %6d %6d" % (name, a, b))
-    print("  %-12s %6d %6d" % ("together", *sums))
+    shipped, alone = sizes()
+    print("Compiled size of the agent as an ESP32 gets it, in bytes; blocking and json5 are loaded only where they are asked for")
+    for name, size in shipped.items():
+        print("  %-14s %6d" % (name, size))
+    print("Each module compiled alone")
+    for name, size in sorted(alone.items(), key=lambda each: -each[1]):
+        print("  %-14s %6d" % (name, size))
+    (taken, *_), _ = run("load", 0, 0)
+    print("Heap that the loaded agent takes, where pointers have eight bytes: %d bytes" % taken)
     with Server() as port:
         (few, *_), _ = run("alloc", port, 20, heap="8m")
         (many, *_), _ = run("alloc", port, 120, heap="8m")

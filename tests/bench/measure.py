@@ -10,7 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.deploy.compiled import agent_files, compiled, sources
 from ioto_tools.image import esp
 
 HERE = Path(__file__).parent
@@ -43,11 +43,14 @@ class Server:
 
 
 def run(mode, port, blocks, before=(), heap="256k"):
-    """The numbers that onboard.py prints: bytes allocated, erases, programs, reads, heap at block 4 and at block 400."""
+    """The numbers that onboard.py prints: bytes allocated, erases, programs, reads, heap at block 4 and at block 400.
+
+    Mode `load`: the heap that the loaded agent takes instead of the bytes allocated.
+    """
     with tempfile.TemporaryDirectory() as folder:
         lib = Path(folder) / "ioto"
         lib.mkdir()
-        for name, raw in agent_files().items():
+        for name, raw in agent_files("linux").items():
             (lib / Path(name).name).write_bytes(raw)
         command = [*before, MICROPYTHON, "-X", "heapsize=" + heap, str(HERE / "onboard.py"), mode, str(port), str(blocks), folder + "/slot"]
         if before:
@@ -70,7 +73,6 @@ def instructions(mode, port, few=40, many=140):
 
 
 def sizes():
-    """{module: (bytes with line numbers, without)} and the sums."""
-    with_lines, without = agent_files(2), agent_files(3)
-    found = {Path(n).stem: (len(with_lines[n]), len(without[n])) for n in with_lines}
-    return found, tuple(sum(s[i] for s in found.values()) for i in (0, 1))
+    """({file: bytes} as an ESP32 gets them, {module: bytes} each compiled alone)."""
+    shipped = {Path(name).name: len(raw) for name, raw in agent_files().items()}
+    return shipped, {name: len(compiled(text, name + ".py")) for name, text in sources().items()}

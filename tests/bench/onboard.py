@@ -1,6 +1,6 @@
 """Runs on the unix port: MODE PORT BLOCKS FILE. A download into a file that stands for the slot, and what it cost.
 
-`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against.
+`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against. `load` imports it, and that is all.
 """
 
 import asyncio
@@ -65,9 +65,7 @@ slot = Slot()
 
 
 async def agent():
-    from ioto.download import Download
-    from ioto.http import Client
-    from ioto.net import Resolver
+    from ioto.start import Client, Download, Resolver
 
     update = {"update": "u", "version": "1.0.1", "url": "http://127.0.0.1:%d/%d" % (port, blocks), "checksum": "", "size": None}
     buf = memoryview(bytearray(BLOCK))
@@ -130,5 +128,14 @@ async def socket():
     return 0
 
 
-used = asyncio.run({"stream": stream, "socket": socket}.get(mode, agent)())
+async def load():
+    gc.collect()
+    before = gc.mem_alloc()
+    import ioto.start  # noqa: F401
+
+    gc.collect()
+    return gc.mem_alloc() - before
+
+
+used = asyncio.run({"stream": stream, "socket": socket, "load": load}.get(mode, agent)())
 print(used, slot.ops[0], slot.ops[1], slot.ops[2], slot.seen.get(4, 0), slot.seen.get(400, 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ioto_tools.board import layout
-from ioto_tools.deploy.compiled import compile_module
+from ioto_tools.deploy.compiled import compiled
 from ioto_tools.deploy.flash_image import rows_for
 from ioto_tools.image import samples
 
@@ -52,7 +52,7 @@ def test_manifest():
     assert {"ioto/agent.py", "ioto/start.py", "boot.py"} <= set(manifest.frozen)
     assert len(manifest.frozen) == len(list((ROOT / "lib" / "ioto").glob("*.py"))) + 1
     for name, (file, opt) in manifest.frozen.items():
-        assert compile_module(file, name, opt)[:1] == b"M", name
+        assert compiled(file.read_text(), name, opt)[:1] == b"M", name
 
 
 def test_the_board_definition_names_what_is_there():

@@ -51,7 +51,7 @@ def test_what_the_user_changed_on_the_board_is_kept(port, folder, flash):
 
 
 SPOIL = """
-for name in "lib/ioto/plan.py", "lib/ioto/log.mpy":
+for name in "lib/ioto/plan.py", "lib/ioto/start.mpy":
     with open(name, "w") as f:
         f.write("broken")
 """
@@ -60,9 +60,9 @@ for name in "lib/ioto/plan.py", "lib/ioto/log.mpy":
 def test_the_agent_is_ours_and_its_leftovers_go(port, folder, flash):
     command("mpremote", "connect", port, "exec", SPOIL)
     told = deploy(port, folder)
-    assert "remove lib/ioto/plan.py" in told.stdout and "bring  lib/ioto/log.mpy" in told.stdout, told.stderr
+    assert "remove lib/ioto/plan.py" in told.stdout and "bring  lib/ioto/start.mpy" in told.stdout, told.stderr
     assert "lib/ioto/plan.py" not in files_of(flash)
-    assert command("mpremote", "connect", port, "exec", "import ioto.plan, ioto.log").returncode == 0
+    assert command("mpremote", "connect", port, "exec", "import ioto.start").returncode == 0
 
 
 def test_record_and_provision_stay(port, folder, flash):

@@ -1,0 +1,183 @@
+"""The agent's modules joined into few files: what they share (names, texts, imports) is there once then.
+
+In a file a name that two of its modules define becomes name_module, `module.name` becomes that name, and a name in capitals
+for a whole number becomes the number. Scopes are not looked at: a local with the name of what is renamed is an error.
+"""
+
+import ast
+from collections import Counter
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
+
+
+class LinkError(ValueError):
+    """The sources can't be joined; the text says what to change in which module."""
+
+
+def link(sources, files):
+    """{file: text} from {module: text} and {file: its modules, one of them of that name}."""
+    whole = _Whole({name: ast.parse(text) for name, text in sources.items()}, files)
+    return {file: whole.text(file) for file in files}
+
+
+class _Whole:
+    def __init__(self, trees, files):
+        self.trees = trees
+        self.files = files
+        self.home = {module: file for file, modules in files.items() for module in modules}
+        self.new = {}  # (module, name) of a definition: the name or the number that stands for it
+        for file, modules in files.items():
+            count = Counter(name for module in modules for name in _defined(trees[module]))
+            for module in modules:
+                for name, number in _defined(trees[module]).items():
+                    alone = count[name] == 1 or module == file
+                    self.new[module, name] = (name if alone else "%s_%s" % (name, module)) if number is None else number
+
+    def find(self, module, name):
+        """(file, what stands there for a name of a module)."""
+        if (module, name) not in self.new:
+            raise LinkError("%s: %s is not defined in it: import it from where it is" % (module, name))
+        return self.home[module], self.new[module, name]
+
+    def ordered(self, file):
+        """The file's modules, each behind those that it imports."""
+        done = []
+
+        def add(module):
+            if module not in done and self.home.get(module) == file:
+                for node, alias in _relative(self.trees[module].body):
+                    add(node.module or alias.name)
+                done.append(module)
+
+        for module in self.files[file]:
+            add(module)
+        return done
+
+    def text(self, file):
+        imports, body = {}, []
+        for module in self.ordered(file):
+            for node in _Renamed(self, file, module).visit(self.trees[module]).body:
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
+                    names = imports.setdefault((type(node), getattr(node, "module", ""), getattr(node, "level", 0)), {})
+                    names.update((ast.unparse(alias), alias) for alias in node.names)
+                elif not isinstance(node, ast.Expr):  # docstrings, and gc.collect() between modules
+                    body.append(node)
+        bound = Counter(alias.asname or alias.name for names in imports.values() for alias in names.values())
+        bound.update(new for (module, _), new in self.new.items() if self.home[module] == file and isinstance(new, str))
+        for name in (name for name, times in bound.items() if times > 1):
+            raise LinkError("%s: %s stands for two things" % (file, name))
+        made = [
+            ast.Import(list(names.values())) if kind is ast.Import else ast.ImportFrom(module, list(names.values()), level)
+            for (kind, module, level), names in imports.items()
+        ]
+        return ast.unparse(ast.fix_missing_locations(ast.Module(made + body, []))) + "\n"
+
+
+class _Renamed(ast.NodeTransformer):
+    """One module in the names of its file."""
+
+    def __init__(self, whole, file, module):
+        self.whole = whole
+        self.file = file
+        tree = whole.trees[module]
+        self.names = {name: whole.new[module, name] for name in _defined(tree)}
+        self.modules = {}  # names of modules that are in this file
+        for node, alias in _relative(ast.walk(tree)):
+            bound = alias.asname or alias.name
+            if node.module or alias.name not in whole.trees:
+                home, new = whole.find(node.module or "__init__", alias.name)
+                if home == file or isinstance(new, int):
+                    self.names[bound] = new
+            elif whole.home[alias.name] == file:
+                self.modules[bound] = alias.name
+        taken = {name for names in self.names.items() if names[0] != names[1] for name in names} | set(self.modules)
+        for node in ast.walk(tree):
+            if self._module(node):
+                taken.add(whole.find(self.modules[node.value.id], node.attr)[1])
+        for name, line in _locals(tree):
+            if name in taken:
+                raise LinkError("%s: line %d: %s has another meaning in the file" % (module, line, name))
+
+    def generic_visit(self, node):
+        super().generic_visit(node)
+        if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]
+        return node
+
+    def visit_Module(self, node):
+        for each in node.body:
+            if isinstance(each, _DEFINITIONS):
+                each.name = self.names[each.name]
+        return self.generic_visit(node)
+
+    def visit_Name(self, node):
+        return _named(self.names.get(node.id, node.id), node)
+
+    def _module(self, node):
+        """Is it `module.name` of a module in this file?"""
+        return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.modules
+
+    def visit_Attribute(self, node):
+        if self._module(node):
+            return _named(self.whole.find(self.modules[node.value.id], node.attr)[1], node)
+        return self.generic_visit(node)
+
+    def visit_Assign(self, node):
+        return None if isinstance(self.names.get(getattr(node.targets[0], "id", "")), int) else self.generic_visit(node)
+
+    def visit_ImportFrom(self, node):
+        """What is in this file needs no import; from another file comes what stands for the name there."""
+        if not node.level:
+            return node
+        kept = [a for a in node.names if (a.asname or a.name) not in self.names and (a.asname or a.name) not in self.modules]
+        home = None
+        for alias in kept:
+            if node.module or alias.name not in self.whole.trees:
+                home, new = self.whole.find(node.module or "__init__", alias.name)
+                alias.name, alias.asname = new, None if new == (alias.asname or alias.name) else alias.asname or alias.name
+        return ast.ImportFrom(None if home == "__init__" else home, kept, 1) if kept else None
+
+
+def _named(new, node):
+    return ast.Constant(new) if isinstance(new, int) else ast.Name(new, node.ctx)
+
+
+def _relative(nodes):
+    """(statement, alias) of each import from the package itself."""
+    return [(node, alias) for node in nodes if isinstance(node, ast.ImportFrom) and node.level for alias in node.names]
+
+
+def _defined(tree):
+    """{name: number or None} of what a module defines at its level."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, _DEFINITIONS):
+            found[node.name] = None
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                for name in ast.walk(target):
+                    if isinstance(name, ast.Name):
+                        found[name.id] = _number(node.value) if name is target and name.id.isupper() else None
+    return found
+
+
+def _number(node):
+    """The whole number that stands there, if it is one that costs no object."""
+    return node.value if isinstance(node, ast.Constant) and type(node.value) is int and node.value < 1 << 30 else None
+
+
+def _locals(tree):
+    """(name, line) of what is bound inside of definitions; names of methods are no names there."""
+    for top in tree.body:
+        if isinstance(top, _DEFINITIONS):
+            no_names = [top] + [each for node in ast.walk(top) if isinstance(node, ast.ClassDef) for each in node.body]
+            for node in (node for node in ast.walk(top) if node not in no_names):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.id, node.lineno
+                elif isinstance(node, (ast.arg, *_DEFINITIONS, ast.ExceptHandler)):
+                    yield getattr(node, "arg", None) or node.name, node.lineno
+                elif isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
+                    yield from ((alias.asname or alias.name, node.lineno) for alias in node.names)
+                elif isinstance(node, ast.Global):
+                    yield from ((name, node.lineno) for name in node.names)
