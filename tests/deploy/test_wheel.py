@@ -1,0 +1,79 @@
+"""The host distribution as a wheel: it carries the agent and an example device, and no clone is needed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+from ioto_tools.deploy.compiled import agent_files
+from stock import merged
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 100
+
+
+def run(*words, **options):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=LIMIT_S, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tracked(*under):
+    names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", *under, cwd=ROOT).splitlines()
+    return [name for name in names if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, or it would leave its folders among the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        (folder / "sources" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / "sources" / name)
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, folder / "sources")
+    return next(folder.glob("*.whl"))
+
+
+def test_everything_is_in_it(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        found = {name: file.read(name) for name in file.namelist()}
+    sources = {"ioto_tools/" + name.removeprefix("tools/ioto_tools/"): name for name in tracked("tools/ioto_tools")}
+    sources.update({"ioto/" + name.removeprefix("lib/ioto/"): name for name in tracked("lib/ioto")})
+    sources.update({"ioto_tools/device/" + name: name for name in ("boot.py", "main.py", "ioto.json", "device.json", "scripts/update")})
+    missing = [name for name in sources if name not in found]
+    assert not missing and all(found[name] == (ROOT / source).read_bytes() for name, source in sources.items())
+    others = [name for name in found if name not in sources and ".dist-info/" not in name]
+    assert not others
+
+
+def test_it_works_without_the_clone(wheel, tmp_path):
+    """In an environment of its own, whose dependencies are ours; their being the pinned ones is pip's business."""
+    own = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", own)
+    run(sys.executable, "-m", "pip", "--python", own / "bin" / "python", "install", "-q", "--no-deps", "--no-index", wheel)
+    site = next((own / "lib").glob("python*")) / "site-packages"
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    env = {"PATH": "%s:%s" % (own / "bin", os.environ["PATH"]), "IOTO_WIFI_PASSWORD": "secret"}
+
+    def ioto(*words):
+        return run("ioto", *words, cwd=tmp_path, env=env)
+
+    where = run("python", "-c", "import ioto, ioto_tools; print(ioto.__file__, ioto_tools.__file__)", cwd=tmp_path, env=env)
+    assert all(path.startswith(str(own)) for path in where.split())
+    (tmp_path / "stock.bin").write_bytes(merged("ESP32"))
+    ioto("product", "new", "thermo")
+    ioto("cloud", "certificate", "cloud.test")
+    ioto("init", "thermo", "--builder", "https://cloud.test", "--ca", "tls/ca.pem")
+    ioto("image", "stock.bin", "thermo", "-o", "b.flash")
+    assert "boot is idle: ota_0 1.0.0" in ioto("board", "run", "b.flash", "--simulated", "--seconds", "5")
+    from ioto_tools.board import Board
+
+    board = Board(tmp_path / "b.flash")
+    found = board.files()
+    board.close()
+    assert found["boot.py"] == (ROOT / "boot.py").read_bytes() and found["main.py"] == (ROOT / "main.py").read_bytes()
+    assert {name: raw for name, raw in found.items() if name.startswith("lib/")} == agent_files()
