@@ -37,7 +37,7 @@ def test_every_name_is_there(on):
 SOURCES = {
     "__init__": "from .log import log\n__version__ = '1.2.3'\n",
     "log": "said = []\ndef log(text):\n    said.append(text)\n",
-    "cron": "'''Five fields.'''\nMOST = 5\n_UNIT = 60\ndef parse(text):\n    return text.split()[:MOST], _UNIT\n",
+    "cron": "'''Five fields.'''\nMOST = 5\n_UNIT = 60\nWORDS = ('once',)\ndef for_the_host():\n    return WORDS\ndef parse(text):\n    return text.split()[:MOST], _UNIT\n",
     "zone": """
 _UNIT = 3600
 LIMITS = (1, 2)
@@ -82,9 +82,11 @@ def test_it_means_the_same(tmp_path, monkeypatch):
     assert said["apart"][0] == ((["1", "2", "3", "4", "5"], 60), 5, ("1 2 3 4 5 6", 3600), 1, ((["a", "b"], 60), ("c", 3600), 5))
 
 
-def test_what_is_shared_is_there_once():
+def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
     text = link(SOURCES, FILES)["start"]
     assert "Five fields" not in text and "_UNIT" not in text and "MOST" not in text and text.count("import json") == 1
+    assert "for_the_host" not in text and "WORDS" not in text and "class Zone" in text
+    assert "for_the_host" in link({**SOURCES, "far": SOURCES["far"] + "from .cron import for_the_host\n"}, FILES)["start"]
     assert "def parse_cron" in text and "def parse_zone" in text and "from . import __version__, log" in text
     assert "from .start import parse_cron as parse, parse_zone as other" in link(SOURCES, FILES)["far"]
 

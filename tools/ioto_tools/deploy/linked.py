@@ -1,7 +1,8 @@
 """The agent's modules joined into few files: what they share (names, texts, imports) is there once then.
 
 In a file a name that two of its modules define becomes name_module, `module.name` becomes that name, and a name in capitals
-for a whole number becomes the number. Scopes are not looked at: a local with the name of what is renamed is an error.
+for a whole number becomes the number. What nothing refers to stays out.
+Scopes are not looked at: a local with the name of what is renamed is an error.
 """
 
 import ast
@@ -33,6 +34,14 @@ class _Whole:
                 for name, number in _defined(trees[module]).items():
                     alone = count[name] == 1 or module == file
                     self.new[module, name] = (name if alone else "%s_%s" % (name, module)) if number is None else number
+        # Names of a file that are for others: what the module it is named after has, and what other files import.
+        self.wanted = {file: set(_defined(trees[file])) for file in files}
+        for module, tree in trees.items():
+            for node, alias in _relative(ast.walk(tree)):
+                defined = node.module or "__init__", alias.name
+                home = self.home.get(defined[0])
+                if defined in self.new and (home != self.home.get(module) or home == module):
+                    self.wanted[home].add(self.new[defined])
 
     def find(self, module, name):
         """(file, what stands there for a name of a module)."""
@@ -63,8 +72,9 @@ class _Whole:
                     names.update((ast.unparse(alias), alias) for alias in node.names)
                 elif not isinstance(node, ast.Expr):  # docstrings, and gc.collect() between modules
                     body.append(node)
+        body = _needed(body, self.wanted[file])
         bound = Counter(alias.asname or alias.name for names in imports.values() for alias in names.values())
-        bound.update(new for (module, _), new in self.new.items() if self.home[module] == file and isinstance(new, str))
+        bound.update(name for node in body for name in _defines(node))
         for name in (name for name, times in bound.items() if times > 1):
             raise LinkError("%s: %s stands for two things" % (file, name))
         made = [
@@ -148,18 +158,28 @@ def _relative(nodes):
     return [(node, alias) for node in nodes if isinstance(node, ast.ImportFrom) and node.level for alias in node.names]
 
 
+def _defines(node):
+    """{name: number or None} of what a statement at the module's level defines."""
+    if isinstance(node, _DEFINITIONS):
+        return {node.name: None}
+    if not isinstance(node, ast.Assign):
+        return {}
+    names = [(name.id, name in node.targets) for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+    return {name: _number(node.value) if alone and name.isupper() else None for name, alone in names}
+
+
 def _defined(tree):
-    """{name: number or None} of what a module defines at its level."""
-    found = {}
-    for node in tree.body:
-        if isinstance(node, _DEFINITIONS):
-            found[node.name] = None
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                for name in ast.walk(target):
-                    if isinstance(name, ast.Name):
-                        found[name.id] = _number(node.value) if name is target and name.id.isupper() else None
-    return found
+    return {name: number for node in tree.body for name, number in _defines(node).items()}
+
+
+def _needed(body, wanted):
+    """The statements without the definitions that nothing refers to, as it may be with what only the host or a test uses."""
+    while True:
+        used = {name.id for node in body for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
+        kept = [node for node in body if not _defines(node) or (used | wanted).intersection(_defines(node))]
+        if len(kept) == len(body):
+            return body
+        body = kept
 
 
 def _number(node):
