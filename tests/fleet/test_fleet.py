@@ -110,11 +110,27 @@ def test_arrivals_keep_to_the_schedule_and_are_spread_over_it(world):
         assert all(0 <= at - each[0] - hour * HOUR_S <= 61 for hour, at in enumerate(each[2:], 1))
 
 
+def test_what_is_staged_is_applied_in_its_own_window_not_at_the_next_check_in(world):
+    world.publish("1.1.0")
+    fleet = world.settle(devices=20, period_s=DAY_S, apply_s=HOUR_S)
+    world.simulation.run(DAY_S + HOUR_S + 60)
+    assert fleet.devices.counts() == ({"1.1.0": 20}, {"idle": 20})
+
+
 def test_an_outage_costs_no_device_and_no_token(world):
     away = (503, [(b"retry-after", b"30"), (b"content-length", b"2")], b"{}")
-    until = [0]
-    trace = Trace(world.app, lambda count: away if world.clock.now_s < until[0] else None)
-    fleet = world.settle(trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2})
+    until, held = [0], {}
+
+    def answer(count):
+        id, now_s = json.loads(trace.asked[-1][2])["id"], world.clock.now_s
+        assert now_s >= held.pop(id, 0), "%s did not stay away as long as it was told" % id
+        if now_s >= until[0]:
+            return None
+        held[id] = now_s + 30
+        return away
+
+    trace = Trace(world.app, answer)
+    fleet = world.settle(trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2}, download="none")
     world.publish("1.1.0")
     for hour in range(12):
         until[0] = world.clock.now_s + HOUR_S / 4
