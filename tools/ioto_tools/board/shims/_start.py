@@ -74,7 +74,7 @@ gc.threshold(16384)
 scope = {"__name__": "__main__"}
 well = run("boot.py", scope)
 if fault == "selftest":
-    from ioto.watch import rWatch
+    from ioto import rWatch
 
     rWatch("device:selftest", lambda data, arg: False)
 elif fault == "exception":
