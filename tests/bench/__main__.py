@@ -6,7 +6,7 @@
 import importlib
 import sys
 
-PARTS = ("agent", "cloud", "policy")
+PARTS = ("agent", "cloud", "images", "policy")
 
 
 def main():

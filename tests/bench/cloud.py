@@ -7,7 +7,6 @@ does meanwhile falls on all of them. Rates are of this machine and mean nothing 
 import json
 import statistics
 import tempfile
-import urllib.request
 from pathlib import Path
 
 from ioto_tools.cloud.publish import new_product, publish
@@ -71,7 +70,7 @@ def check_ins(cloud):
     found = []
     for n in range(DEVICES):
         id = "BENCH%05d" % n
-        token = json.loads(_post(host, "/device/register", PRODUCT, {"id": id, "model": "thermo"}))["token"]
+        token = json.loads(servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}))["token"]
         body = {
             "id": id, "product": PRODUCT, "version": "1.0.19", "iotoVersion": "0.1.0", "model": "thermo", "region": "us-west", "pro": n % 3 == 0,
             "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": 86400 + n, "rssi": -60 - n % 20,
@@ -84,9 +83,3 @@ def goosebit_polls(goosebit):
     host = "127.0.0.1:%d" % goosebit.port
     auth = "Authorization: TargetToken token-%d\r\nAccept: application/json\r\n"
     return [request("GET", "/DEFAULT/controller/v1/device-%d" % n, host, more=auth % n) for n in range(DEVICES)]
-
-
-def _post(host, path, token, fields):
-    headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request("http://" + host + path, json.dumps(fields).encode(), headers), timeout=30) as reply:
-        return reply.read()

@@ -32,18 +32,18 @@ class Load:
         return self.server_s / self.answers * 1e6
 
 
-def saturate(server, requests, seconds, connections=CONNECTIONS):
+def saturate(server, requests, seconds, connections=CONNECTIONS, tls=None):
     """As many `requests` (bytes, over and over) as `server` answers on `connections` connections."""
-    return asyncio.run(_measure(server, requests, seconds, connections, _closed))
+    return asyncio.run(_measure(server, requests, seconds, connections, tls, _closed))
 
 
 def open_loop(server, requests, rate, seconds, connections=200):
     """`rate` requests a second, at the moments of a Poisson process, for `seconds`."""
-    return asyncio.run(_measure(server, requests, seconds, connections, _open, rate))
+    return asyncio.run(_measure(server, requests, seconds, connections, None, _open, rate))
 
 
-async def _measure(server, requests, seconds, connections, kind, *arguments):
-    client = Client("127.0.0.1", server.port, connections=connections)
+async def _measure(server, requests, seconds, connections, tls, kind, *arguments):
+    client = Client("127.0.0.1", server.port, connections=connections, tls=tls)
     latency = Latency()
     server_s, own_s, start = server.cpu_s(), time.process_time(), time.perf_counter()
     await kind(client, itertools.cycle(requests), latency, seconds, *arguments)
@@ -52,8 +52,12 @@ async def _measure(server, requests, seconds, connections, kind, *arguments):
     return load
 
 
+def _unread(piece):
+    pass
+
+
 def _good(reply):
-    if reply.status != 200:
+    if reply.status not in (200, 206):
         raise RuntimeError("%d %s" % (reply.status, reply.error or reply.body[:200]))
 
 
@@ -64,7 +68,7 @@ async def _closed(client, requests, latency, seconds):
 
     def ask():
         sent = time.perf_counter()
-        client.ask(next(requests), lambda reply: answered(reply, sent))
+        client.ask(next(requests), lambda reply: answered(reply, sent), _unread)
 
     def answered(reply, sent):
         nonlocal running
@@ -112,7 +116,7 @@ async def _open(client, requests, latency, seconds, rate):
         if wait > 0.0005:
             await asyncio.sleep(wait)
         left += 1
-        client.ask(next(requests), lambda reply, at=due: answered(reply, at))
+        client.ask(next(requests), lambda reply, at=due: answered(reply, at), _unread)
         due += draw.expovariate(rate)
         if wait <= 0:
             await asyncio.sleep(0)

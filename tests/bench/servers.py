@@ -1,8 +1,10 @@
 """Servers to measure, each a process of its own on a free port of 127.0.0.1, and what processor time they took."""
 
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +28,7 @@ class Process:
 
     def cpu_s(self):
         """Processor seconds of the server so far, with its children."""
-        return sum(_cpu_s(pid) for pid in family(self.process.pid))
+        return sum(cpu_s(pid) for pid in family(self.process.pid))
 
     def __enter__(self):
         return self
@@ -51,7 +53,8 @@ def family(pid):
     return found
 
 
-def _cpu_s(pid):
+def cpu_s(pid):
+    """Processor seconds of one process so far; 0 when it is gone."""
     try:
         fields = Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -86,6 +89,19 @@ def goosebit(devices):
     made = tempfile.mkdtemp(prefix="bench-")
     env = {"GOOSEBIT_DB_URI": "sqlite://%s/goosebit.db" % made, "GOOSEBIT_ARTIFACTS_DIR": made + "/artifacts", "GOOSEBIT_DEVICE_AUTH__ENABLE": "true"}
     return Process([str(python), str(Path(__file__).parent / "goosebit_server.py"), str(devices)], made, env, subprocess.DEVNULL)
+
+
+def post(port, path, token, fields):
+    """What the server on `port` answers to `fields`, bytes."""
+    headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
+    asked = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), json.dumps(fields).encode(), headers)
+    with urllib.request.urlopen(asked, timeout=30) as reply:
+        return reply.read()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def wait_for(port, path="/"):
