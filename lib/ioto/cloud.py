@@ -15,6 +15,7 @@ from .timezone import local
 from .update import body
 
 _REPLY_BYTES = 4096  # more than any reply has
+_TOKEN_LENGTH = 206
 _FORGET = ("Authentication failed", "Cannot find device")
 _ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not worth repeating
 
@@ -69,8 +70,8 @@ class Cloud:
         self._keep({"id": self.device["id"]})
 
     def _keep(self, provision):
-        # Written beside and renamed, so that a cut leaves the old file or the new one. Without it we live on until the
-        # next reset, and register again after it.
+        # Written beside and renamed, so that a cut leaves the old file or the new one. Without it (False) we live on until
+        # the next reset, and register again after it.
         self.provision = provision
         try:
             with open(self.path + ".new", "w") as f:
@@ -82,10 +83,21 @@ class Cloud:
                 os.rename(self.path + ".new", self.path)
         except OSError as e:
             log("error", "%s: %r" % (self.path, e))
+            return False
+        return True
 
     async def check_in(self, facts):
-        """Send device.json's properties and `facts`; returns the reply, an object or whatever JSON it was."""
-        return await self._post(self.api() + "/tok/provision/update", self._token(), dict(self.device, **facts))
+        """Send device.json's properties and `facts`; returns the reply, an object or whatever JSON it was.
+
+        A `token` in it takes the place of ours from the next request on, if it could be kept: until then the old one is good.
+        """
+        reply = await self._post(self.api() + "/tok/provision/update", self._token(), dict(self.device, **facts))
+        token = reply.get("token") if isinstance(reply, dict) else None
+        if isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH and min(token) > " " and max(token) < "\x7f":
+            before = self.provision
+            if not self._keep(dict(before, token=token)):
+                self.provision = before
+        return reply
 
     async def report(self, entry):
         """Deliver one entry of the report queue; True when the cloud has taken it or never will."""

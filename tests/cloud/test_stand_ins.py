@@ -99,7 +99,8 @@ def test_what_the_agent_of_ioto_insists_on(cloud):
     with pytest.raises(Complaint, match="207"):
         agent(lambda s, h, b: (s, h, compact({**json.loads(b), "token": "T" * 207})), "/device/register").update("1.0.0")
     forgets = {b"Authentication failed": True, b"Cannot find device": True, b'{"error":"Authentication failed"}': False, b"other": False}
-    for text, forgotten in forgets.items():
+    for number, (text, forgotten) in enumerate(forgets.items()):
+        device["id"] = "D%d" % number
         found = agent(lambda s, h, b: (401, h, text), CHECK_IN)
         if forgotten:
             assert found.update("1.0.0") is None and found.provision == {}

@@ -56,8 +56,11 @@ def an_ioto_agent(cloud, site, image):
     fleet.remove(site, "IOTO1")
     assert agent.update("1.0.0") is None and agent.provision == {}  # told so, forgot itself
     assert agent.update("1.0.0") == image
-    agent.provision["token"] = "stale"
+    fleet.revoke(site, "IOTO1")
     assert agent.update("1.0.0") is None and agent.provision == {}
     assert agent.update("1.0.0") == image
+    with pytest.raises(Complaint, match="409|has a token"):  # somebody who has read the product's id out of a board
+        IotoAgent(cloud, PUBLIC, "P7", {"id": "IOTO1"}).update("1.0.0")
+    assert agent.update("2.0.0") is None
     with pytest.raises(Complaint, match="register"):
         IotoAgent(cloud, PUBLIC, "NOPE", {"id": "IOTO2"}).update("1.0.0")

@@ -32,10 +32,9 @@ WRONG = (None, 1, 1.5, True, False, [], {}, ["D1"], {"id": "D1"}, "", " D1", "D1
 
 def test_every_field_with_every_wrong_value(cloud):
     token = cloud.device()
-    cloud.check_in("D1", token, "1.0.0")  # used: registering again does not end it
     update = cloud.publish("2.0.0")["id"]
     good = {
-        PATHS[0]: ({"id": "D1"}, ("id",)),
+        PATHS[0]: ({"id": "D2"}, ("id",)),
         PATHS[1]: ({"id": "D1", "version": "1.0.0", "product": PRODUCT}, ("id", "version", "product")),
         PATHS[2]: ({"id": "D1", "update": update, "success": True, "state": "staged", "attempt": 1, "version": "1.0.0"},
                    ("id", "update", "success", "state", "attempt", "version")),

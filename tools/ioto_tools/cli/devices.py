@@ -81,13 +81,13 @@ def device_new(id, product, data, json):
         if found is None:
             raise CloudError("product %s: there is none; `ioto product list` lists them" % product)
         try:
-            made = provision.register(site, found["id"], {"id": id}, "")
+            token = provision.register_by_hand(site, found["id"], id)
         except Refusal as e:
             raise CloudError(e.error) from e
     if json:
-        printed({"id": id, "product": found["name"], "token": made["token"]})
+        printed({"id": id, "product": found["name"], "token": token})
     else:
-        click.echo("device %s, product %s: token %s" % (id, found["name"], made["token"]))
+        click.echo("device %s, product %s: token %s" % (id, found["name"], token))
 
 
 @device.command("remove")
@@ -102,3 +102,32 @@ def device_remove(id, data):
     with opened(data) as site:
         fleet.remove(site, id)
     click.echo("device %s removed" % id)
+
+
+@device.command("revoke")
+@click.argument("id")
+@data_option
+def device_revoke(id, data):
+    """End the tokens of device ID. It is told so at its next call, and registers again if it has the agent.
+
+    Also for a board whose flash was erased, and whose id is refused because its old token is still good.
+    """
+    with opened(data) as site:
+        fleet.revoke(site, id)
+    click.echo("device %s: its tokens are ended, it may register again" % id)
+
+
+@device.command("rotate")
+@click.argument("ids", nargs=-1, metavar="ID...")
+@product_option
+@data_option
+def device_rotate(ids, product, data):
+    """Exchange the tokens of the devices ID..., or of all devices of a --product, at their next check-in.
+
+    The old token is good until the device has used the new one. EmbedThis' updaters take no new one: they keep theirs.
+    """
+    if bool(ids) == bool(product):
+        raise click.UsageError("name devices, or a --product")
+    with opened(data) as site:
+        n = fleet.rotate(site, ids, product)
+    click.echo("%d %s given another token at the next check-in" % (n, "device is" if n == 1 else "devices are"))

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import links, routes
+from . import links, routes, tokens
 from .refusal import CloudError, Refusal
 from .site import Site
 
@@ -29,11 +29,12 @@ ROUTES = (
 )
 
 
-def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, clock=time.time, random_bytes=os.urandom, threads=True):
+def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S, clock=time.time, random_bytes=os.urandom, threads=True):
     """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
 
     `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
     `link_lifetime_s`: how long a link to an image holds at the least.
+    `quiet_s`: a device that was silent for so long may register again with its product's id.
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
     """
     app = Starlette(
@@ -53,6 +54,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, c
     app.state.run = run_in_threadpool if threads else _run_here
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes)
     app.state.site.links.lifetime_s = link_lifetime_s
+    app.state.site.quiet_s = quiet_s
     return app
 
 

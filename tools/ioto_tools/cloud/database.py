@@ -6,7 +6,7 @@ What is written here runs on SQLite and on PostgreSQL alike.
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from .tables import devices, products, releases, reports, tokens
+from .tables import devices, products, releases, reports
 
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -80,7 +80,7 @@ def enable(conn, id, enabled):
     conn.execute(releases.update().where(releases.c.id == id).values(enabled=enabled))
 
 
-# ---- devices and their tokens
+# ---- devices
 
 
 def device(conn, id):
@@ -115,23 +115,6 @@ def checked_in(conn, id, version, properties, now_s):
 def remove(conn, id, now_s):
     """The device is gone; its tokens stay, so that it is told so when it comes back."""
     conn.execute(devices.update().where(devices.c.id == id).values(removed_s=now_s))
-
-
-def give_token(conn, hash, device, now_s):
-    """One token more for the device; one that was given out before and never used is void."""
-    conn.execute(tokens.delete().where(tokens.c.device == device, tokens.c.used_s.is_(None)))
-    conn.execute(tokens.insert().values(hash=hash, device=device, created_s=now_s, replaces=False, rotate=False))
-
-
-def token(conn, hash):
-    """{hash, device, created_s, used_s} or None."""
-    return _row(conn.execute(sa.select(tokens).where(tokens.c.hash == hash)))
-
-
-def token_used(conn, hash, device, now_s):
-    """The token is the device's only one from now on."""
-    conn.execute(tokens.delete().where(tokens.c.device == device, tokens.c.hash != hash))
-    conn.execute(tokens.update().where(tokens.c.hash == hash).values(used_s=now_s))
 
 
 # ---- reports

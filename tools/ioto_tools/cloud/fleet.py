@@ -5,7 +5,7 @@ Plain dicts and lists, the same for tables and --json. Times are Unix seconds.
 
 import json
 
-from . import database, progress, selection
+from . import database, progress, selection, tokens
 from .refusal import CloudError
 
 
@@ -114,6 +114,30 @@ def remove(site, id):
 def _remove(conn, id, now_s):
     _known(conn, id)
     database.remove(conn, id, now_s)
+
+
+def revoke(site, id):
+    """End the device's tokens: it is told so at its next call and may register again at once."""
+    site.database.write(_revoke, id, site.now_s(), site.who)
+
+
+def _revoke(conn, id, now_s, who):
+    _known(conn, id)
+    tokens.revoke(conn, id, now_s, who)
+
+
+def rotate(site, ids=(), product=None):
+    """Exchange the tokens of the devices `ids`, or of all of a product: each gets another at its next check-in. How many."""
+    return site.database.write(_rotate, ids, product, site.now_s(), site.who)
+
+
+def _rotate(conn, ids, product, now_s, who):
+    for id in ids:
+        _known(conn, id)
+    if product:
+        ids = [each["id"] for each in database.all_devices(conn, _product(conn, product)["id"])]
+    tokens.rotate(conn, ids, now_s, who)
+    return len(ids)
 
 
 def _known(conn, id):

@@ -4,57 +4,77 @@ Each is one transaction; what it changes is on the disk before the device hears 
 time it is, is settled before the transaction begins.
 """
 
-import base64
-import hashlib
 import json
 
 from ioto import semver
 
-from . import database, links, selection, wire
-from .refusal import Refusal, authentication_failed, cannot_find_device
-
-TOKEN_BYTES = 30  # 40 characters
+from . import audit, database, links, selection, tokens, wire
+from .refusal import Refusal
 
 
 def register(site, product, fields, base_url):
-    """A device asks for its API and token with its product's id. Body of the answer.
-
-    Somebody who registers a known id again gets a second token; the first use of it ends the first token. So an answer
-    that was lost does no harm, a board with erased flash comes back by itself, and a board whose token somebody else took
-    over notices it at its next check-in and registers again: `registrations` in `ioto device show` counts it all.
-    """
+    """A device asks for its API and token with its product's id. Body of the answer. tokens.py has what a known id may."""
     wanted = wire.registration(fields)
-    token = _text(site.random_bytes(TOKEN_BYTES))
-    site.database.write(_register, product, wanted.id, fields, token, site.now_s())
+    token = tokens.drawn(site.random_bytes)
+    site.database.write(_register, product, wanted.id, fields, token, site.now_s(), site.quiet_s)
     return {"api": base_url, "token": token, "registered": True}
 
 
-def _register(conn, product, id, fields, token, now_s):
+def _register(conn, product, id, fields, token, now_s, quiet_s):
     found = database.product_by_id(conn, product)
     if found is None:
         raise Refusal(401, "Authorization: no product has this id: see `ioto product list`")
-    _own(database.device(conn, id), found)
+    known = database.device(conn, id)
+    if known and known["removed_s"] is not None:
+        tokens.end(conn, id)  # they stayed so that it was told so
+    elif known:
+        _own(known, found)
+        tokens.may_register(conn, known, now_s, quiet_s)
     database.register(conn, id, found["id"], json.dumps(fields), now_s)
-    database.give_token(conn, _hash(token), id, now_s)
+    tokens.give(conn, token, id, now_s)
+
+
+def register_by_hand(site, product, id):
+    """The operator wants a token for device `id`; its first use ends those before it. The token."""
+    wanted = wire.registration({"id": id})
+    token = tokens.drawn(site.random_bytes)
+    site.database.write(_register_by_hand, product, wanted.id, token, site.now_s(), site.who)
+    return token
+
+
+def _register_by_hand(conn, product, id, token, now_s, who):
+    found = database.product_by_id(conn, product)
+    known = database.device(conn, id)
+    if known and known["removed_s"] is None:
+        _own(known, found)
+    database.register(conn, id, found["id"], json.dumps({"id": id}), now_s)
+    tokens.give(conn, token, id, now_s, replaces=True)
+    audit.note(conn, now_s, who, "device.new", id, product=found["name"])
 
 
 def check_in(site, token, fields, base_url):
     """A device tells what it is; body of the answer, {} or the update it is offered."""
     said = wire.check_in(fields)
-    releases = site.database.write(_check_in, token, said, fields, site.now_s())
+    drawn = tokens.drawn(site.random_bytes)
+    releases, renewed = site.database.write(_check_in, token, drawn, said, fields, site.now_s())
+    more = {"token": drawn} if renewed else {}
     if not semver.is_valid(said.version):
         # The device is none the worse for it: no update, and its developer and the operator can see why.
-        return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version}
+        return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version, **more}
     offered = selection.offer(releases, said.version)
-    return selection.reply(offered, offered and image_url(site, base_url, offered))
+    return {**selection.reply(offered, offered and image_url(site, base_url, offered)), **more}
 
 
-def _check_in(conn, token, said, fields, now_s):
-    device = _authenticate(conn, token, said.id, now_s)
+def _check_in(conn, token, drawn, said, fields, now_s):
+    if said.product is not None and not database.product(conn, said.product):
+        # A database of other devices, perhaps an empty one by mistake: nobody is to forget himself.
+        raise Refusal(403, "product: %s is not here" % said.product)
+    found = tokens.authenticate(conn, token, said.id, now_s)
+    device = database.device(conn, said.id)
     if said.product not in (None, device["product"], device["product_name"]):
         raise Refusal(403, "product: device %s is of product %s" % (said.id, device["product_name"]))
     database.checked_in(conn, said.id, said.version, json.dumps(fields), now_s)
-    return database.releases_of(conn, device["product"])
+    return database.releases_of(conn, device["product"]), tokens.renewed(conn, found, drawn, now_s)
 
 
 def report(site, token, fields):
@@ -64,7 +84,8 @@ def report(site, token, fields):
 
 
 def _report(conn, token, said, now_s):
-    device = _authenticate(conn, token, said.id, now_s)
+    tokens.authenticate(conn, token, said.id, now_s)
+    device = database.device(conn, said.id)
     release = database.release(conn, said.update)
     if release is None or release["product"] != device["product"]:
         database.unknown_report(conn, said.id)
@@ -88,30 +109,7 @@ def image(site, update, expires, signature):
     return site.images.open(release["checksum"]), release
 
 
-def _authenticate(conn, token, id, now_s):
-    """The device `id` if `token` is its own."""
-    hash = _hash(token)
-    found = database.token(conn, hash)
-    if found is None or found["device"] != id:
-        raise authentication_failed()
-    device = database.device(conn, id)
-    if device["removed_s"] is not None:
-        raise cannot_find_device()
-    if found["used_s"] is None:
-        database.token_used(conn, hash, id, now_s)
-    return device
-
-
 def _own(device, product):
     """An id belongs to the product it first registered with, until the operator removes the device."""
-    if device and device["removed_s"] is None and device["product"] != product["id"]:
+    if device["product"] != product["id"]:
         raise Refusal(409, "id: device %s is of another product: `ioto device remove` it there first" % device["id"])
-
-
-def _hash(token):
-    # A token is 240 random bits: a plain hash can't be turned round, and needs no salt.
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _text(random):
-    return base64.urlsafe_b64encode(random).decode()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from . import audit
+from . import audit, tokens
 from .links import Links
 from .refusal import CloudError
 from .sqlite import Sqlite
@@ -34,6 +34,7 @@ class Site:
         self.random_bytes = random_bytes
         self.who = audit.CLOUD  # in whose name deeds are written down
         self.links = Links(self)
+        self.quiet_s = tokens.QUIET_S  # see tokens.may_register()
         self._check(make)
         self.images = Store(self.data / "images")
         try:

@@ -1,0 +1,116 @@
+"""The cloud asks for another token: kept before it is used, the old one good until then; the power may go at any moment of it."""
+
+import json
+
+import pytest
+from ioto_tools.board import Cut
+from ioto_tools.cloud import fleet
+from rig import Rig
+
+DEVICE = "DEVICE0001"
+
+
+def rotating(folder):
+    """A board that has registered and checked in once, and is to be given another token."""
+    rig = Rig(folder, update__period=20, update__retry=1, watchdog=0)
+    rig.run(until_s=5)
+    fleet.rotate(rig.site, [DEVICE])
+    return rig
+
+
+def token(rig):
+    return json.loads(rig.board.files()["state/provision.json"])["token"]
+
+
+def of_cloud(rig):
+    from ioto_tools.cloud import tokens
+
+    return [each["hash"] for each in rig.site.database.read(tokens.of_device, DEVICE)]
+
+
+def test_a_new_token_is_kept_and_used(tmp_path):
+    from ioto_tools.cloud.tokens import hashed
+
+    rig = rotating(tmp_path)
+    old = token(rig)
+    run = rig.run(until_s=30)
+    new = token(rig)
+    assert new != old and of_cloud(rig) in ([hashed(old), hashed(new)], [hashed(new)])
+    rig.run(until_s=60)
+    assert token(rig) == new and of_cloud(rig) == [hashed(new)]
+    device = fleet.device(rig.site, DEVICE)
+    assert device["registrations"] == 1 and device["checkins"] > 2
+    assert new not in run.console and old not in run.console
+
+
+def cut_once(folder, op, when):
+    """Never registered again: the file holds the old token or the new one, and both are good until the new one is used."""
+    rig = rotating(folder)
+    old = token(rig)
+    assert rig.run(until_s=25, cut=Cut(op, when)).ended == "cut", op
+    kept = token(rig) == old
+    rig.board.clock.advance(3600e6)  # a token that was not taken up is followed by another
+    fleet.rotate(rig.site, [DEVICE])
+    rig.run(until_s=50)
+    assert token(rig) != old and fleet.device(rig.site, DEVICE)["registrations"] == 1, (op, when)
+    rig.board.close()
+    rig.site.close()
+    return kept
+
+
+def operations(folder):
+    n = len(rotating(folder).run(until_s=25).trace.ops)
+    assert n > 6
+    return n
+
+
+def test_a_power_cut_in_a_rotation(tmp_path):
+    n = operations(tmp_path / "clean")
+    kept = {cut_once(tmp_path / str(op), op, ("before", "during", "after")[op % 3]) for op in range(0, n, 2)}
+    assert kept == {True, False}
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_a_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
+    for op in range(operations(tmp_path / "clean")):
+        cut_once(tmp_path / str(op), op, when)
+
+
+BAD = ("", "x" * 207, "a b", "a\r\nX-Evil: 1", "a\x00", "käse", 5, None, ["t"], {"t": 1}, True)
+
+
+def test_a_token_that_is_none_is_left_alone(tmp_path):
+    from ioto_tools.board.peers import Script, reply
+    from rig import secure
+
+    replies = [json.dumps({"token": bad}).encode() for bad in BAD] + [b"[]", b'"token"']
+    heard = []
+
+    def answer(method, path, headers, body):
+        if path.endswith("/register"):
+            return [reply(json.dumps({"api": "https://cloud.test", "token": "FIRST", "registered": True}).encode())]
+        heard.append(headers["authorization"])
+        return [reply(replies[len(heard) % len(replies)])]
+
+    rig = Rig(tmp_path, cloud=False, air={"peers": {("cloud.test", 443): secure(Script(answer))}}, update__period=1, update__retry=1)
+    rig.run(until_s=300)
+    assert len(heard) > len(replies) and set(heard) == {"bearer FIRST"}, heard
+
+
+def test_a_token_that_stands_in_the_configuration_stays(tmp_path):
+    from ioto_tools.cloud import provision
+    from ioto_tools.cloud.publish import product_of
+
+    rig = Rig(tmp_path / "a", update__period=20)
+    made = provision.register_by_hand(rig.site, product_of(rig.site, "product")["id"], DEVICE)
+    rig.board.put_files({"ioto.json": config_with(rig, made)})
+    rig.run(until_s=5)
+    fleet.rotate(rig.site, [DEVICE])
+    rig.run(until_s=100)
+    assert fleet.device(rig.site, DEVICE)["checkins"] > 3 and fleet.device(rig.site, DEVICE)["registrations"] == 1
+
+
+def config_with(rig, made):
+    found = json.loads(rig.board.files()["ioto.json"])
+    return json.dumps({**found, "token": made, "api": "https://cloud.test"}).encode()

@@ -1,0 +1,141 @@
+"""Tokens of devices against a model: whatever happens in whatever order, the first owner keeps its place, and nobody is locked out for good."""
+
+import itertools
+
+import pytest
+from cloud_under_test import PRODUCT
+from ioto_tools.cloud import audit, fleet, tokens
+from ioto_tools.cloud.refusal import CloudError
+
+FORGET = b"Authentication failed"
+DAY = 86400
+
+
+def told(cloud, action):
+    return [row["subject"] for row in cloud.site.database.read(audit.last) if row["action"] == action]
+
+
+def ok(cloud, token, id="D1"):
+    reply = cloud.check_in(id, token, "1.0.0")
+    assert reply.status == 200 or reply.body == FORGET, reply.body
+    return reply.status == 200
+
+
+def test_a_known_id_is_not_registered_again_while_its_device_lives(cloud):
+    token = cloud.device()
+    assert ok(cloud, token)
+    for _ in range(10):  # it checks in each day, and somebody tries just before
+        cloud.now_s += DAY
+        refused = cloud.register("D1")
+        assert refused.status == 409 and "ioto device revoke" in refused.json()["error"]
+        assert ok(cloud, token)
+    cloud.now_s += tokens.QUIET_S - 1
+    assert cloud.register("D1").status == 409
+    cloud.now_s += 1
+    assert cloud.register("D1").status == 200 and told(cloud, "device.again") == ["D1"]
+
+
+def test_answers_that_were_lost_do_no_harm(cloud):
+    """A token that was never used protects nothing: the later one counts."""
+    first, second = cloud.device(), cloud.device()
+    assert not ok(cloud, first) and ok(cloud, second)
+
+
+def test_the_first_owner_wins_a_place_back_that_was_taken_while_it_was_silent(cloud):
+    owner = cloud.device()
+    assert ok(cloud, owner)
+    cloud.now_s += tokens.QUIET_S
+    thief = cloud.device()
+    assert ok(cloud, thief) and told(cloud, "device.taken_over") == []
+    cloud.now_s += DAY
+    assert ok(cloud, owner) and told(cloud, "device.taken_over") == ["D1"]
+    assert not ok(cloud, thief) and ok(cloud, owner)
+    assert cloud.register("D1").status == 409
+
+
+def test_an_erased_board_comes_back_by_itself_and_at_once_when_the_operator_says_so(cloud):
+    ok(cloud, cloud.device())
+    assert cloud.register("D1").status == 409
+    fleet.revoke(cloud.site, "D1")
+    ok(cloud, cloud.device())
+    cloud.now_s += tokens.QUIET_S
+    assert ok(cloud, cloud.device())
+    for _ in range(5):  # erased each week: no more than a few tokens are kept
+        cloud.now_s += tokens.QUIET_S
+        assert ok(cloud, cloud.device())
+        assert len(cloud.site.database.read(tokens.of_device, "D1")) <= tokens._USED_MOST + 1
+
+
+def test_every_order_of_a_rotation(cloud):
+    """Uses of the old and the new token, lost answers and more check-ins in every order: one token is good at each moment."""
+    for number, story in enumerate(itertools.product(("old", "new", "hour"), repeat=4)):
+        id = "D%d" % number
+        token = cloud.device(id)
+        ok(cloud, token, id)
+        fleet.rotate(cloud.site, [id])
+        held = [token]  # what the device could have stored
+        for step in story:
+            if step == "hour":
+                cloud.now_s += 3600
+                continue
+            use = held[0] if step == "old" else held[-1]
+            reply = cloud.check_in(id, use, "1.0.0")
+            if reply.status != 200:
+                assert reply.body == FORGET and step == "old" and len(held) > 1, story
+                continue
+            if use is not held[0]:
+                held = [use]  # the first use of the new one ends the old
+            if "token" in reply.json():
+                held = [held[0], reply.json()["token"]]  # the one before that, never used, is void
+                assert len(held[1]) <= 206
+        assert ok(cloud, held[-1], id), story
+
+
+def test_a_rotation_is_given_until_it_is_taken_up_and_then_no_more(cloud):
+    old = cloud.device()
+    ok(cloud, old)
+    assert fleet.rotate(cloud.site, ["D1"]) == 1
+    first = cloud.check_in("D1", old, "1.0.0").json()["token"]
+    assert cloud.check_in("D1", old, "1.0.0").json() == {}  # the answer may be under way
+    cloud.now_s += 3600
+    second = cloud.check_in("D1", old, "1.0.0").json()["token"]
+    assert not ok(cloud, first) and ok(cloud, old) and ok(cloud, second) and not ok(cloud, old)
+    cloud.now_s += 3600
+    assert cloud.check_in("D1", second, "1.0.0").json() == {}
+    kept = b"".join(path.read_bytes() for path in cloud.site.data.rglob("*") if path.is_file())
+    assert all(token.encode() not in kept for token in (old, first, second))
+
+
+def test_a_rotation_comes_with_an_offer_and_ends_a_thief(cloud):
+    owner = cloud.device()
+    ok(cloud, owner)
+    cloud.now_s += tokens.QUIET_S
+    thief = cloud.device()
+    ok(cloud, thief)
+    cloud.publish("2.0.0")
+    fleet.rotate(cloud.site, product="thermo")
+    found = cloud.check_in("D1", owner, "1.0.0").json()
+    assert found["version"] == "2.0.0" and ok(cloud, found["token"]) and not ok(cloud, thief) and not ok(cloud, owner)
+
+
+def test_a_database_of_other_devices_makes_nobody_forget_itself(cloud):
+    """An empty site by mistake: without the product nobody is told to forget its token."""
+    fields = {"id": "D1", "version": "1.0.0", "product": "ELSEWHERE"}
+    reply = cloud.post("/tok/provision/update", fields, "bearer " + "T" * 40)
+    assert reply.status == 403 and FORGET not in reply.body and "product" in reply.json()["error"]
+    assert cloud.post("/tok/provision/update", {**fields, "product": PRODUCT}, "bearer " + "T" * 40).body == FORGET
+
+
+def test_a_token_made_by_hand_ends_the_one_before_with_its_first_use(cloud):
+    from ioto_tools.cloud import provision
+
+    old = cloud.device()
+    ok(cloud, old)
+    new = provision.register_by_hand(cloud.site, PRODUCT, "D1")
+    assert ok(cloud, old) and ok(cloud, new) and not ok(cloud, old)
+
+
+def test_the_operator_names_devices_that_are_there(cloud):
+    for call in (lambda: fleet.revoke(cloud.site, "D9"), lambda: fleet.rotate(cloud.site, ["D9"])):
+        with pytest.raises(CloudError, match="D9"):
+            call()
