@@ -70,7 +70,7 @@ def empty():
 def cloud(folder, *options, profile=None):
     """`ioto cloud serve` over the site in `folder`; with `profile`, a file, under Python's profiler."""
     before = ["-m", "cProfile", "-o", str(profile)] if profile else []
-    command = [sys.executable, *before, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(folder), "--port", "0", *options]
+    command = [sys.executable, *before, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(folder), "--port", "0", "--rate", "1000000", *options]
     return Process(command)
 
 

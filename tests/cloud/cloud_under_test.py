@@ -74,7 +74,7 @@ class Cloud:
     def __init__(self, folder, **options):
         self.now_s = 1_800_000_000
         self.drawn = 0
-        options = {"public_url": "https://updates.test", "threads": False, **options}
+        options = {"public_url": "https://updates.test", "threads": False, "rate": 0, **options}
         self.app = create_app(folder / "site", clock=lambda: self.now_s, random_bytes=self.random, **options)
         self.site = self.app.state.site
         self.folder = folder

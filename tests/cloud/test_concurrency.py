@@ -72,7 +72,7 @@ class Device(threading.Thread):
 
 def test_publishers_and_devices_at_once(ioto, serve, tmp_path):
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
-    _, address = serve("--data", "site")
+    _, address = serve("--data", "site", "--rate", "0")
     devices = [Device("D%d" % n, address, "4.4.0") for n in range(3)]
     for device in devices:
         device.start()

@@ -78,7 +78,7 @@ def test_a_new_key_breaks_no_link_under_way_and_every_worker_follows(cloud):
     worker = links.Links(cloud.site)
     old = worker.path(update)
     assert old == cloud.link(update)
-    cloud.site.links.rotate()
+    cloud.site.links.rotate("boss")
     new = cloud.link(update)
     assert new != old and worker.path(update) == old
     cloud.now_s += 1
@@ -87,7 +87,7 @@ def test_a_new_key_breaks_no_link_under_way_and_every_worker_follows(cloud):
     assert worker.path(update) == new and status(cloud, old) == 200
     for _ in range(4):
         cloud.now_s += 6 * HOUR - 1
-        cloud.site.links.rotate()
+        cloud.site.links.rotate("boss")
         assert status(cloud, old) == 200
     what = [row["action"] for row in cloud.site.database.read(audit.last)]
     assert what.count("links.rotated") == 5
@@ -96,7 +96,7 @@ def test_a_new_key_breaks_no_link_under_way_and_every_worker_follows(cloud):
 def test_with_revoke_what_was_given_out_ends_at_once(cloud):
     update = cloud.publish("1.0.0")["id"]
     old = cloud.link(update)
-    cloud.site.links.rotate(revoke=True)
+    cloud.site.links.rotate("boss", revoke=True)
     assert status(cloud, old) == 403 and status(cloud, cloud.link(update)) == 200
 
 

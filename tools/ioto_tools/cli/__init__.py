@@ -22,6 +22,8 @@ COMMANDS = {
     "devices": "devices",
     "fleet": "fleet",
     "device": "devices",
+    "token": "operators",
+    "audit": "operators",
 }
 
 

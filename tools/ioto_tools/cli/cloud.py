@@ -33,8 +33,9 @@ cloud.add_command(link_key)
 @click.option("--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of its private key.")
 @click.option("--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds.")
 @click.option("--register-again", default="3 days", show_default=True, type=Duration(), help="Silence after which a known device may register again.")
+@click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
 @json_option
-def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, json):
+def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, rate, json):
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
@@ -54,7 +55,7 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
         sys.stdout.flush()
 
     try:
-        app = create_app(data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again)
+        app = create_app(data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again, rate=rate)
         try:
             run(app, host, port, ready, certificate, key)
         finally:

@@ -36,5 +36,5 @@ def link_key(revoke, data):
     a device that is downloading is refused, checks in again and goes on from where it was.
     """
     with opened(data) as site:
-        site.links.rotate(revoke)
+        site.links.rotate(site.who, revoke)
     click.echo("links are signed with a new key%s" % (", those given out before end" if revoke else ""))

@@ -16,6 +16,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from . import links, routes, tokens
+from .api import app as api
+from .limits import PER_MINUTE, Limits
 from .refusal import CloudError, Refusal
 from .site import Site
 
@@ -29,16 +31,18 @@ ROUTES = (
 )
 
 
-def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S, clock=time.time, random_bytes=os.urandom, threads=True):
+def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S, rate=PER_MINUTE,
+               clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
     """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
 
     `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
     `link_lifetime_s`: how long a link to an image holds at the least.
     `quiet_s`: a device that was silent for so long may register again with its product's id.
+    `rate`: requests a minute that a device may make; 0: as many as it likes.
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
     """
     app = Starlette(
-        routes=ROUTES,
+        routes=[*ROUTES, *api.routes()],
         exception_handlers={
             Refusal: _refused,
             HTTPException: _http_error,
@@ -55,6 +59,8 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes)
     app.state.site.links.lifetime_s = link_lifetime_s
     app.state.site.quiet_s = quiet_s
+    app.state.devices = Limits(rate, clock)
+    app.state.operators = Limits(api.PER_MINUTE, clock)
     return app
 
 
@@ -71,7 +77,8 @@ async def _run_here(function, *arguments):
 async def _refused(request, refusal):
     if refusal.bare:
         return PlainTextResponse(refusal.error, refusal.status)
-    return JSONResponse({"error": refusal.error}, refusal.status)
+    headers = {"Retry-After": str(refusal.retry_s)} if refusal.retry_s else None
+    return JSONResponse({"error": refusal.error}, refusal.status, headers)
 
 
 async def _http_error(request, error):

@@ -6,7 +6,7 @@ Plain dicts and lists, the same for tables and --json. Times are Unix seconds.
 import json
 
 from . import database, progress, selection, tokens
-from .refusal import CloudError
+from .refusal import CloudError, Missing
 
 
 def products(site):
@@ -28,6 +28,12 @@ def updates(site, product=None):
 
 def _updates(conn, product):
     return database.all_releases(conn, product and _product(conn, product)["id"]), database.all_reports(conn)
+
+
+def update(site, word):
+    """One update (its id, or PRODUCT@VERSION) as updates() gives it."""
+    id = site.database.read(_release, word)["id"]
+    return next(each for each in updates(site) if each["update"] == id)
 
 
 def _update(release, states):
@@ -53,7 +59,7 @@ def _release(conn, word):
     if found is None and at:
         found = database.release_by_version(conn, _product(conn, name)["id"], selection.precedence(version))
     if found is None:
-        raise CloudError("update %s: there is none; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
+        raise Missing("update %s: there is none; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
     return found
 
 
@@ -143,12 +149,12 @@ def _rotate(conn, ids, product, now_s, who):
 def _known(conn, id):
     found = database.device(conn, id)
     if found is None:
-        raise CloudError("device %s: there is none; `ioto devices` lists them" % id)
+        raise Missing("device %s: there is none; `ioto devices` lists them" % id)
     return found
 
 
 def _product(conn, word):
     found = database.product(conn, word)
     if found is None:
-        raise CloudError("product %s: there is none; `ioto product list` lists them" % word)
+        raise Missing("product %s: there is none; `ioto product list` lists them" % word)
     return found

@@ -68,9 +68,9 @@ class Links:
         self._secrets = tuple(bytes.fromhex(key["secret"]) for key in found)
         self._read_s = now_s
 
-    def rotate(self, revoke=False):
+    def rotate(self, who, revoke=False):
         """Sign with a new key from now on, in other processes within READ_S. With `revoke` every link given out before ends."""
-        self.site.database.write(_rotate, self._drawn(), self.site.now_s(), self.site.who, revoke)
+        self.site.database.write(_rotate, self._drawn(), self.site.now_s(), who, revoke)
         self._read_s = None
         self.refresh()
 

@@ -10,7 +10,7 @@ from ioto import image, release, semver
 from ioto.errors import UpdateError
 
 from . import database, selection
-from .refusal import CloudError
+from .refusal import CloudError, Missing
 from .store import CHUNK_BYTES
 
 NEWER = "device.version < update.version"
@@ -50,7 +50,7 @@ def _product_of(conn, word):
     if found is None:
         names = [each["name"] for each in database.all_products(conn)]
         known = "known: %s" % ", ".join(names) if names else "there is none yet"
-        raise CloudError("product %s: %s; make it with `ioto product new %s`" % (word, known, word))
+        raise Missing("product %s: %s; make it with `ioto product new %s`" % (word, known, word))
     return found
 
 

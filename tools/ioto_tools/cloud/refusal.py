@@ -7,15 +7,27 @@ Two texts of the protocol make a device forget itself and register again. They a
 class CloudError(Exception):
     """An operator's mistake or a site that cannot be used; the text says what to do next."""
 
+    status = 409  # over HTTP
+
+
+class Missing(CloudError):
+    """What the operator named is not there."""
+
+    status = 404
+
 
 class Refusal(Exception):
-    """A request that is answered with `status` and `error`; as bare text if `bare`, else as {"error": ...}."""
+    """A request that is answered with `status` and `error`; as bare text if `bare`, else as {"error": ...}.
 
-    def __init__(self, status, error, bare=False):
+    `retry_s`: stay away for so many seconds.
+    """
+
+    def __init__(self, status, error, bare=False, retry_s=None):
         super().__init__(error)
         self.status = status
         self.error = error
         self.bare = bare
+        self.retry_s = retry_s
 
 
 def authentication_failed():

@@ -12,16 +12,18 @@ from .store import CHUNK_BYTES
 
 async def register(request):
     product = wire.token(request.headers.get("authorization"))
-    return await _answer(request, provision.register, product, await _body(request), _base_url(request))
+    fields = await _body(request)
+    request.app.state.devices.check(("id", fields.get("id") if isinstance(fields.get("id"), str) else None))  # all have one product
+    return await _answer(request, provision.register, product, fields, _base_url(request))
 
 
 async def check_in(request):
-    token = wire.token(request.headers.get("authorization"))
+    token = _token(request)
     return await _answer(request, provision.check_in, token, await _body(request), _base_url(request))
 
 
 async def report(request):
-    token = wire.token(request.headers.get("authorization"))
+    token = _token(request)
     return await _answer(request, provision.report, token, await _body(request))
 
 
@@ -98,6 +100,13 @@ async def _body(request):
         if len(body) > wire.BODY_BYTES:
             raise Refusal(413, "body: longer than %d bytes" % wire.BODY_BYTES)
     return wire.parse(bytes(body))
+
+
+def _token(request):
+    """Whose request this is, if he has not sent too many."""
+    token = wire.token(request.headers.get("authorization"))
+    request.app.state.devices.check(token)
+    return token
 
 
 def _base_url(request):

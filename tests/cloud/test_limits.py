@@ -1,0 +1,92 @@
+"""How often a token may ask: against a model, one noisy device beside quiet ones, and nobody forgets itself over it."""
+
+import random
+
+import pytest
+from cloud_under_test import PRODUCT, Cloud
+from ioto_tools.cloud import limits
+from ioto_tools.cloud.refusal import Refusal
+
+SPECIAL = (b"Authentication failed", b"Cannot find device")
+
+
+def test_no_more_than_the_rate_and_a_burst_in_any_stretch_of_time():
+    for seed in range(30):
+        chance = random.Random(seed)
+        per_minute = chance.choice((1, 2, 7, 60, 600))
+        now = [0.0]
+        bucket = limits.Limits(per_minute, lambda: now[0])
+        passed = []
+        for _ in range(400):
+            now[0] += chance.choice((0, 0, 0.1, 1, 5, 30))
+            try:
+                bucket.check("one")
+                passed.append(now[0])
+            except Refusal as e:
+                assert e.status == 429 and e.retry_s >= 1
+                assert now[0] + e.retry_s >= passed[0]
+        for i, start in enumerate(passed):
+            for j in range(i, len(passed)):
+                assert j - i + 1 <= per_minute + (passed[j] - start) * per_minute / 60 + 1e-6, (seed, i, j)
+
+
+def test_who_waits_as_long_as_he_is_told_passes():
+    now = [0.0]
+    for per_minute in range(1, 130):
+        bucket = limits.Limits(per_minute, lambda: now[0])
+        for _ in range(3):
+            try:
+                while True:
+                    bucket.check("one")
+            except Refusal as e:
+                now[0] += e.retry_s
+                bucket.check("one")
+
+
+def test_a_clock_that_goes_back_locks_nobody_out():
+    now = [1000.0]
+    bucket = limits.Limits(2, lambda: now[0])
+    bucket.check("one")
+    now[0] = 0
+    bucket.check("one")
+    with pytest.raises(Refusal):
+        bucket.check("one")
+    now[0] = 31
+    bucket.check("one")
+
+
+def test_the_memory_for_it_is_bounded(monkeypatch):
+    monkeypatch.setattr(limits, "KEYS", 100)
+    bucket = limits.Limits(5, lambda: 0.0)
+    for n in range(1000):
+        bucket.check(n)
+        bucket.check("busy") if n < 5 else None
+    assert len(bucket._buckets) == 100
+
+
+def test_a_noisy_device_is_held_back_and_no_other(tmp_path):
+    cloud = Cloud(tmp_path, rate=10)
+    noisy, quiet = cloud.device("D1"), cloud.device("D2")
+    update = cloud.publish("2.0.0")["id"]
+    replies = [cloud.check_in("D1", noisy, "1.0.0") for _ in range(50)]
+    assert [reply.status for reply in replies] == [200] * 10 + [429] * 40
+    for reply in replies[10:] + [cloud.report("D1", noisy, update)]:
+        assert reply.status == 429 and int(reply.headers["retry-after"]) <= 7
+        assert not any(text in reply.body for text in SPECIAL) and "10 a minute" in reply.json()["error"]
+    assert cloud.check_in("D2", quiet, "1.0.0").status == 200
+    assert cloud.register("D3").status == 200  # all of them register with one product's id
+    assert [cloud.register("D4").status for _ in range(12)] == [200] * 10 + [429] * 2
+    assert cloud.register("D5").status == 200
+    cloud.now_s += int(replies[-1].headers["retry-after"])
+    assert cloud.check_in("D1", noisy, "1.0.0").status == 200
+    cloud.close()
+
+
+def test_whoever_has_no_token_uses_up_nobody_elses(tmp_path):
+    cloud = Cloud(tmp_path, rate=5)
+    token = cloud.device()
+    for _ in range(30):
+        cloud.check_in("D1", "wrong", "1.0.0")
+        cloud.post("/device/register", {"id": 5}, PRODUCT)
+    assert cloud.check_in("D1", token, "1.0.0").status == 200
+    cloud.close()

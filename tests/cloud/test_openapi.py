@@ -1,0 +1,76 @@
+"""The OpenAPI document is true, and nothing that fits it or doesn't brings a fault about: schemathesis over every operation."""
+
+import json
+
+import pytest
+import schemathesis
+from cloud_under_test import Cloud, esp_image
+from hypothesis import HealthCheck, Phase, given, settings
+from ioto_tools.cloud import operators
+from ioto_tools.cloud.api import openapi
+from ioto_tools.cloud.api.operations import OPERATIONS
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance, negative_data_rejection, response_headers_conformance, response_schema_conformance, status_code_conformance,
+)  # fmt: skip
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
+    response_headers_conformance, negative_data_rejection,
+]  # fmt: skip
+
+
+@pytest.fixture
+def peopled(tmp_path):
+    cloud = Cloud(tmp_path)
+    cloud.publish("2.0.0", esp_image(b"2"))
+    cloud.check_in("D1", cloud.device(), "1.0.0")
+    yield cloud, operators.new(cloud.site, "fuzz", "admin")["token"]
+    cloud.close()
+
+
+def fuzzed(cloud, token, examples):
+    """Each operation with so many requests that fit the document, and so many that don't: [(operation, status)]."""
+    schema = schemathesis.openapi.from_asgi(openapi.PREFIX + "/openapi.json", cloud.app)
+    seen = []
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
+            if mode == GenerationMode.POSITIVE or operation.body or operation.query:  # nothing else can be wrong
+                _fuzz(operation, mode, token, examples, seen)
+    return seen
+
+
+def _fuzz(operation, mode, token, examples, seen):
+    quiet = dict(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+
+    @settings(max_examples=examples, **quiet)
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def one(case):
+        response = case.call(headers={"Authorization": "bearer " + token})
+        seen.append((operation.label, response.status_code))
+        case.validate_response(response, checks=CHECKS)
+
+    one()
+
+
+def test_a_few_requests_to_every_operation(peopled):
+    seen = fuzzed(*peopled, examples=2)
+    assert {label for label, _ in seen} == {"%s %s%s" % (o.method, openapi.PREFIX, o.path) for o in OPERATIONS}
+    assert {200, 400, 404} <= {status for _, status in seen}
+
+
+@pytest.mark.sweep
+def test_very_many_requests_to_every_operation(peopled):
+    fuzzed(*peopled, examples=1500)
+
+
+def test_the_document_is_what_the_table_says():
+    document = openapi.document()
+    assert json.loads(json.dumps(document)) == document
+    for operation in OPERATIONS:
+        found = document["paths"][openapi.PREFIX + operation.path][operation.method.lower()]
+        assert operation.scope in found["description"] and found["summary"].endswith(".")
+        names = [parameter["name"] for parameter in found["parameters"]]
+        assert names == openapi.parts(operation) + list(operation.query)
+        assert ("requestBody" in found) == (operation.upload or operation.body is not None)

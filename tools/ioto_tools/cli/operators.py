@@ -1,0 +1,92 @@
+"""`ioto token`, `ioto audit`: thin, over ioto_tools.cloud."""
+
+import json as json_module
+
+import click
+
+from .site import Duration, ago, data_option, json_option, opened, printed, shown
+
+SCOPES = ("read", "publish", "admin")
+
+
+@click.group()
+def token():
+    """Make, list and end the tokens with which programs and people use the HTTP API."""
+
+
+@token.command("new")
+@click.argument("name")
+@click.option("--scope", type=click.Choice(SCOPES), default="read", show_default=True, help="What it may do; each scope may what those before it may.")
+@click.option("--expires", type=Duration(), help="Such as 90d or `30 days`; without it the token holds until it is revoked.")
+@data_option
+@json_option
+def token_new(name, scope, expires, data, json):
+    """Make a token for NAME, a person or a program, and print it, once. It is kept nowhere.
+
+    read sees everything but secrets; publish also publishes, enables and pauses releases; admin does everything.
+    """
+    from ioto_tools.cloud import operators
+
+    with opened(data) as site:
+        made = operators.new(site, name, scope, expires)
+    if json:
+        printed(made)
+    else:
+        click.echo("token of %s, for %s: %s" % (name, scope, made["token"]))
+
+
+@token.command("list")
+@data_option
+@json_option
+def token_list(data, json):
+    """List the tokens: whose, for what, until when. The tokens themselves are not kept."""
+    from ioto_tools.cloud import operators
+
+    with opened(data) as site:
+        found = operators.listed(site)
+        now_s = site.now_s()
+    if json:
+        printed(found)
+        return
+    rows = [(each["name"], each["scope"], ago(each["created_s"]), _until(each["expires_s"], now_s)) for each in found]
+    shown("Tokens", ("name", "scope", "made", "expires"), rows)
+
+
+def _until(expires_s, now_s):
+    if expires_s is None:
+        return "never"
+    return "in %d h" % ((expires_s - now_s) // 3600) if expires_s > now_s else "has expired"
+
+
+@token.command("revoke")
+@click.argument("name")
+@data_option
+def token_revoke(name, data):
+    """End the token of NAME at once."""
+    from ioto_tools.cloud import operators
+
+    with opened(data) as site:
+        operators.revoke(site, name)
+    click.echo("token of %s is ended" % name)
+
+
+@click.command()
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100000), help="How many, the newest.")
+@click.option("--subject", metavar="ID", help="Only what was done to this device, product, update or token (its id or name).")
+@data_option
+@json_option
+def audit(limit, subject, data, json):
+    """Show who did what, and when: operators, and the cloud by itself."""
+    from ioto_tools.cloud import audit as audits
+
+    with opened(data) as site:
+        found = site.database.read(audits.last, limit, subject)
+    if json:
+        printed(found)
+        return
+    rows = [(ago(row["at_s"]), row["who"], row["action"], row["subject"], _words(row["detail"])) for row in found]
+    shown("Audit", ("when", "who", "did", "to", "detail"), rows)
+
+
+def _words(detail):
+    return ", ".join("%s %s" % (name, value if isinstance(value, str) else json_module.dumps(value)) for name, value in detail.items()) or "-"

@@ -1,0 +1,99 @@
+"""Routes of the API, made from the table of operations: who asks, is it allowed, what is asked, answer. Nothing else."""
+
+import os
+import tempfile
+from contextlib import asynccontextmanager
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from .. import operators, tokens, wire
+from ..refusal import CloudError, Refusal
+from . import fields, openapi
+from .operations import IMAGE_BYTES, OPERATIONS
+
+BODY_BYTES = 64 * 1024
+PER_MINUTE = 600  # requests of one token
+
+
+def routes():
+    """Starlette's routes: one for each path, and the document's."""
+    found = [Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"])]
+    for path in dict.fromkeys(operation.path for operation in OPERATIONS):
+        by_method = {operation.method: operation for operation in OPERATIONS if operation.path == path}
+        # A device's id may have slashes in it.
+        found.append(Route(openapi.PREFIX + path.replace("{device}", "{device:path}"), _endpoint(by_method), methods=list(by_method)))
+    return found
+
+
+async def _document(request):
+    return JSONResponse(openapi.document())
+
+
+def _endpoint(by_method):
+    async def endpoint(request):
+        operation = by_method["GET" if request.method == "HEAD" else request.method]
+        run, site = request.app.state.run, request.app.state.site
+        site = site.acting("operator %s" % await _operator(request, operation.scope))
+        asked = {**_path(request), **fields.from_query(request.query_params, operation.query)}
+        async with _body(request, operation) as body:
+            asked.update(body)
+            return JSONResponse(await run(_done, operation.run, site, asked))
+
+    return endpoint
+
+
+def _done(function, site, asked):
+    try:
+        return function(site, asked)
+    except CloudError as e:
+        raise Refusal(e.status, str(e)) from e
+
+
+async def _operator(request, scope):
+    """The name of who asks. Refusal 401, 403 or 429."""
+    token = wire.token(request.headers.get("authorization"))
+    request.app.state.operators.check(tokens.hashed(token))
+    site = request.app.state.site
+    return await request.app.state.run(site.database.read, operators.allowed, token, scope, site.now_s())
+
+
+def _path(request):
+    for name, value in request.path_params.items():
+        if not 0 < len(value) <= 128 or not value.isprintable():
+            raise Refusal(400, "%s: wanted: 1 to 128 printable characters" % name)
+    return request.path_params
+
+
+@asynccontextmanager
+async def _body(request, operation):
+    """What the body has to say, for as long as the block; an image lies in a file meanwhile."""
+    if operation.upload:
+        with tempfile.NamedTemporaryFile(prefix="ioto-upload-") as file:
+            await _received(request, file)
+            yield {"path": file.name}
+    elif operation.body is not None:
+        raw = bytearray()
+        async for chunk in _chunks(request, BODY_BYTES):
+            raw += chunk
+        yield fields.checked(wire.parse(bytes(raw)), operation.body)
+    else:
+        yield {}
+
+
+async def _received(request, file):
+    run = request.app.state.run
+    async for chunk in _chunks(request, IMAGE_BYTES):
+        await run(file.write, chunk)
+    await run(file.flush)
+    if not os.path.getsize(file.name):
+        raise Refusal(400, "body: it is empty, wanted: the image")
+
+
+async def _chunks(request, most):
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise Refusal(413, "body: longer than %d bytes" % most)
+        yield chunk

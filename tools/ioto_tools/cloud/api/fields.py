@@ -1,0 +1,74 @@
+"""What a field of a request may be: the schema that the OpenAPI document shows is the one that is checked. Pure."""
+
+from ..refusal import Refusal
+
+NAME = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x21-\x7e]+$"}
+TEXT = {"type": "string", "maxLength": 2000}
+VERSION = {"type": "string", "minLength": 1, "maxLength": 128, "description": "SemVer 2.0"}
+YES = {"type": "boolean"}
+
+
+def number(least, most):
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+def choice(*words):
+    return {"type": "string", "enum": list(words)}
+
+
+def optional(schema):
+    """The field may be left out."""
+    return {**schema, "x-optional": True}
+
+
+def from_query(found, schemas):
+    """{name: value} of a query (a multi-dict of texts). Refusal 400 names the field."""
+    values = {}
+    for name in found:
+        values[name] = _typed(found[name], schemas.get(name, {}))
+    return checked(values, schemas)
+
+
+def _typed(text, schema):
+    if schema.get("type") == "integer" and text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 16:
+        return int(text)
+    if schema.get("type") == "boolean":
+        return {"true": True, "false": False}.get(text, text)
+    return text
+
+
+def checked(values, schemas):
+    """`values`, every one of them as its schema wants it, with None for what was left out. Refusal 400 names the field."""
+    for name in values:
+        if name not in schemas:
+            known = ", ".join(schemas) or "none"
+            raise Refusal(400, "%s: unknown field; known: %s" % (name[:40], known))
+    for name, schema in schemas.items():
+        if name in values:
+            _check(name, values[name], schema)
+        elif not schema.get("x-optional"):
+            raise Refusal(400, "%s: missing" % name)
+    return {name: values.get(name) for name in schemas}
+
+
+_TYPES = {"string": str, "integer": int, "boolean": bool}
+
+
+def _check(name, value, schema):
+    kind = schema["type"]
+    if not isinstance(value, _TYPES[kind]) or kind == "integer" and isinstance(value, bool):
+        raise Refusal(400, "%s: wanted: %s" % (name, kind))
+    if kind == "string":
+        _check_text(name, value, schema)
+    elif kind == "integer" and not schema["minimum"] <= value <= schema["maximum"]:
+        raise Refusal(400, "%s: wanted: from %d to %d" % (name, schema["minimum"], schema["maximum"]))
+
+
+def _check_text(name, value, schema):
+    if "enum" in schema and value not in schema["enum"]:
+        raise Refusal(400, "%s: wanted: one of %s" % (name, ", ".join(schema["enum"])))
+    if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 128):
+        raise Refusal(400, "%s: wanted: %d to %d characters" % (name, schema.get("minLength", 0), schema["maxLength"]))
+    printable = value.replace("\n", "").isprintable()  # no control characters, no half surrogates
+    if not printable or "pattern" in schema and not all("!" <= c <= "~" for c in value):
+        raise Refusal(400, "%s: wanted: printable characters%s" % (name, " of ASCII, no blank" if "pattern" in schema else ""))

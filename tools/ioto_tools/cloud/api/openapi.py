@@ -1,0 +1,79 @@
+"""The OpenAPI 3.1 document of the API, made from the table of operations. Pure."""
+
+import re
+
+from ..operators import SCOPES
+from .operations import OPERATIONS
+
+PREFIX = "/api/v1"
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+_ANSWERS = {
+    400: "A field will not do; the text names it and says what is wanted.",
+    401: "No token, or none of an operator.",
+    403: "The token's scope does not reach so far.",
+    404: "There is none.",
+    409: "It is there already, or not as this wants it.",
+    413: "The body is too long.",
+    429: "Too many requests; Retry-After says for how many seconds.",
+    503: "The cloud can't answer now; Retry-After says for how many seconds.",
+}
+
+
+def document():
+    """The document as JSON can hold it."""
+    paths = {}
+    for operation in OPERATIONS:
+        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Device cloud",
+            "version": "1",
+            "description": "For operators. Times are Unix seconds. Scopes of tokens: %s; each may what those before it may." % ", ".join(SCOPES),
+        },
+        "paths": paths,
+        "security": [{"operator": []}],
+        "components": {
+            "securitySchemes": {"operator": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Error": _ERROR},
+        },
+    }
+
+
+def _operation(operation):
+    parameters = [_parameter(name, "path", {"type": "string", "minLength": 1, "maxLength": 128}) for name in parts(operation)]
+    parameters += [_parameter(name, "query", schema) for name, schema in operation.query.items()]
+    found = {
+        "operationId": operation.run.__name__,
+        "summary": operation.says,
+        "description": "Scope: %s." % operation.scope,
+        "parameters": parameters,
+        "responses": {"200": {"description": "Done.", "content": {"application/json": {"schema": {"type": ["object", "array"]}}}}},
+    }
+    for status, says in _ANSWERS.items():
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        found["responses"][str(status)] = {"description": says, "content": content}
+    if operation.upload:
+        found["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    if operation.body is not None:
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _object(operation.body)}}}
+    return found
+
+
+def parts(operation):
+    """Names of the parts of the path that vary."""
+    return re.findall(r"\{(\w+)\}", operation.path)
+
+
+def _parameter(name, where, schema):
+    return {"name": name, "in": where, "required": where == "path" or not schema.get("x-optional"), "schema": _plain(schema)}
+
+
+def _object(fields):
+    required = [name for name, schema in fields.items() if not schema.get("x-optional")]
+    properties = {name: _plain(schema) for name, schema in fields.items()}
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _plain(schema):
+    return {key: value for key, value in schema.items() if key != "x-optional"}

@@ -1,0 +1,69 @@
+"""Tokens of operators and their programs: shown once, kept as SHA-256, each with one scope and perhaps an end.
+
+They open the API for operators and nothing that is a device's; the command line needs none, it has the folder.
+"""
+
+import re
+
+import sqlalchemy as sa
+
+from . import audit, tokens
+from .refusal import CloudError, Missing, Refusal
+from .tables import operators
+
+SCOPES = ("read", "publish", "admin")  # each may do what those before it may
+PREFIX = "ioto_"  # so that a token that was published by mistake is found
+NAME = "[A-Za-z0-9._-]{1,64}"
+
+
+def new(site, name, scope, lifetime_s=None):
+    """Make a token; {name, scope, created_s, expires_s, token}. CloudError for a name that will not do or is taken."""
+    if not re.fullmatch(NAME, name):
+        raise CloudError("token %s: wanted: a name of 1 to 64 letters, digits, . _ -" % name)
+    if scope not in SCOPES:
+        raise CloudError("scope %s: wanted: %s" % (scope, ", ".join(SCOPES)))
+    token = PREFIX + tokens.drawn(site.random_bytes)
+    now_s = site.now_s()
+    row = {"name": name, "scope": scope, "created_s": now_s, "expires_s": lifetime_s and now_s + lifetime_s}
+    site.database.write(_new, {**row, "hash": tokens.hashed(token)}, site.who)
+    return {**row, "token": token}
+
+
+def _new(conn, row, who):
+    if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
+        raise CloudError("token %s: there is one: `ioto token revoke` it, or take another name" % row["name"])
+    conn.execute(operators.insert().values(row))
+    audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
+
+
+def listed(site):
+    """[{name, scope, created_s, expires_s}] by name."""
+    return site.database.read(_listed)
+
+
+def _listed(conn):
+    columns = operators.c.name, operators.c.scope, operators.c.created_s, operators.c.expires_s
+    return [dict(row) for row in conn.execute(sa.select(*columns).order_by(operators.c.name)).mappings()]
+
+
+def revoke(site, name):
+    """End the token at once. CloudError if there is none."""
+    site.database.write(_revoke, name, site.now_s(), site.who)
+
+
+def _revoke(conn, name, now_s, who):
+    if not conn.execute(operators.delete().where(operators.c.name == name)).rowcount:
+        raise Missing("token %s: there is none; `ioto token list` lists them" % name)
+    audit.note(conn, now_s, who, "token.revoked", name)
+
+
+def allowed(conn, token, scope, now_s):
+    """The name of the operator whose token it is, if it may do what `scope` may. Refusal 401 or 403."""
+    found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
+    if found is None:
+        raise Refusal(401, "token: it is no operator's: see `ioto token new`")
+    if found["expires_s"] is not None and found["expires_s"] <= now_s:
+        raise Refusal(401, "token: the one of %s has expired: see `ioto token new`" % found["name"])
+    if SCOPES.index(found["scope"]) < SCOPES.index(scope):
+        raise Refusal(403, "token: the one of %s is for %s, this wants %s" % (found["name"], found["scope"], scope))
+    return found["name"]
