@@ -65,18 +65,19 @@ def compare(name, cloud, empty, goosebit):
 
 
 def check_ins(cloud):
-    """Registers the devices; their check-ins, with the properties of a real board."""
-    host = "127.0.0.1:%d" % cloud.port
-    found = []
-    for n in range(DEVICES):
-        id = "BENCH%05d" % n
-        token = json.loads(servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}))["token"]
-        body = {
-            "id": id, "product": PRODUCT, "version": "1.0.19", "iotoVersion": "0.1.0", "model": "thermo", "region": "us-west", "pro": n % 3 == 0,
-            "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": 86400 + n, "rssi": -60 - n % 20,
-        }  # fmt: skip
-        found.append(request("POST", "/tok/provision/update", host, token, json.dumps(body).encode()))
-    return found
+    """Registers the devices; their check-ins."""
+    ids = ["BENCH%05d" % n for n in range(DEVICES)]
+    registered = (servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}) for id in ids)
+    return [check_in(cloud, id, json.loads(reply)["token"], n) for n, (id, reply) in enumerate(zip(ids, registered, strict=True))]
+
+
+def check_in(cloud, id, token, n):
+    """A check-in with the properties of a real board, those of board `n`."""
+    body = {
+        "id": id, "product": PRODUCT, "version": "1.0.19", "iotoVersion": "0.1.0", "model": "thermo", "region": "us-west", "pro": n % 3 == 0,
+        "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": 86400 + n, "rssi": -60 - n % 20,
+    }  # fmt: skip
+    return request("POST", "/tok/provision/update", "127.0.0.1:%d" % cloud.port, token, json.dumps(body).encode())
 
 
 def goosebit_polls(goosebit):

@@ -92,4 +92,4 @@ def turns(cloud, nginx, port, link, file):
 
 def _round(lines, server, target, tls):
     host = behind_nginx.NAME
-    return saturate(server, [request("GET", target, host, more=more) for more in lines], ROUND_S, CONNECTIONS, tls)
+    return saturate(server, [request("GET", target, host, more=more) for more in lines], ROUND_S, CONNECTIONS, tls=tls)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -32,21 +33,24 @@ class Load:
         return self.server_s / self.answers * 1e6
 
 
-def saturate(server, requests, seconds, connections=CONNECTIONS, tls=None):
-    """As many `requests` (bytes, over and over) as `server` answers on `connections` connections."""
-    return asyncio.run(_measure(server, requests, seconds, connections, tls, _closed))
+def saturate(server, requests, seconds, connections=CONNECTIONS, **options):
+    """As many `requests` (bytes, over and over) as `server` answers on `connections` connections; `options` of http.Client.
+
+    `seconds` None: each once.
+    """
+    return asyncio.run(_measure(server, requests, seconds, _closed, connections=connections, **options))
 
 
 def open_loop(server, requests, rate, seconds, connections=200):
     """`rate` requests a second, at the moments of a Poisson process, for `seconds`."""
-    return asyncio.run(_measure(server, requests, seconds, connections, None, _open, rate))
+    return asyncio.run(_measure(server, requests, seconds, lambda *each: _open(*each, rate), connections=connections))
 
 
-async def _measure(server, requests, seconds, connections, tls, kind, *arguments):
-    client = Client("127.0.0.1", server.port, connections=connections, tls=tls)
+async def _measure(server, requests, seconds, kind, **options):
+    client = Client("127.0.0.1", server.port, **options)
     latency = Latency()
     server_s, own_s, start = server.cpu_s(), time.process_time(), time.perf_counter()
-    await kind(client, itertools.cycle(requests), latency, seconds, *arguments)
+    await kind(client, itertools.cycle(requests) if seconds else iter(requests), latency, seconds)
     load = Load(latency.n, time.perf_counter() - start, server.cpu_s() - server_s, time.process_time() - own_s, latency)
     await client.close()
     return load
@@ -62,29 +66,29 @@ def _good(reply):
 
 
 async def _closed(client, requests, latency, seconds):
-    ends = time.perf_counter() + seconds
+    ends = time.perf_counter() + seconds if seconds else math.inf
     over = asyncio.get_running_loop().create_future()
     running = client.connections
 
     def ask():
-        sent = time.perf_counter()
-        client.ask(next(requests), lambda reply: answered(reply, sent), _unread)
+        nonlocal running
+        request = next(requests, None) if time.perf_counter() < ends else None
+        if request:
+            sent = time.perf_counter()
+            return client.ask(request, lambda reply: answered(reply, sent), _unread)
+        running -= 1
+        if not running and not over.done():
+            over.set_result(None)
 
     def answered(reply, sent):
-        nonlocal running
         try:
             _good(reply)
         except RuntimeError as e:
             if not over.done():
                 over.set_exception(e)
             return
-        now = time.perf_counter()
-        latency.add(now - sent)
-        if now < ends:
-            return ask()
-        running -= 1
-        if not running and not over.done():
-            over.set_result(None)
+        latency.add(time.perf_counter() - sent)
+        ask()
 
     for _ in range(running):
         ask()

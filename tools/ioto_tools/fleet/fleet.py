@@ -127,9 +127,10 @@ class Fleet:
         if self._fate(n) == life.MUTE:
             return self._carried_out(n)
         fields = {"id": self.settings.id(n), "update": devices.offers[update]["update"], "success": phase not in life.FAILURES}
-        fields.update(state=life.REPORTS[phase], attempt=devices.attempt[n], reason=life.REASONS.get(phase, ""), version=self._runs(n))
+        attempt = 0 if phase == life.REFUSED else devices.attempt[n]
+        fields.update(state=life.REPORTS[phase], attempt=attempt, reason=life.REASONS.get(phase, ""), version=self._runs(n))
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
-        if draw(self.settings.seed, _REPEATED, n, update, phase, devices.attempt[n]) < self.settings.repeats:
+        if draw(self.settings.seed, _REPEATED, n, update, phase, attempt) < self.settings.repeats:
             self._ask(n, due_ms, *ask, None)  # as if its answer had been lost
         self._ask(n, due_ms, *ask, self._reported)
 

@@ -1,0 +1,85 @@
+"""Very many devices in a site's database, made from one that registered and checked in: copies of its rows with other ids.
+
+Device N is `BENCH` and seven digits, its token `token-` and its id. The database makes the copies by itself.
+"""
+
+import hashlib
+import sqlite3
+
+import sqlalchemy as sa
+from ioto_tools.cloud.tables import devices, tokens
+
+PREFIX = "BENCH"
+BLOCK = 500_000  # rows in a transaction
+
+_SERIES = "WITH RECURSIVE series(n) AS (SELECT %d UNION ALL SELECT n + 1 FROM series WHERE n < %d)"
+_SQLITE = {"id": "'BENCH' || printf('%07d', n)", "hash": "token_hash('token-BENCH' || printf('%07d', n))"}
+_POSTGRESQL = {
+    "id": "'BENCH' || lpad(n::text, 7, '0')",
+    "hash": "encode(sha256(convert_to('token-BENCH' || lpad(n::text, 7, '0'), 'UTF8')), 'hex')",
+}
+
+
+def id_of(n):
+    return "%s%07d" % (PREFIX, n)
+
+
+def token_of(n):
+    return "token-" + id_of(n)
+
+
+def fill(site, like, first, count, told=lambda n: None):
+    """Devices `first` to `first + count - 1`, like the device with the id `like`. told(n): n are there."""
+    sqlite = site.database.engine.dialect.name == "sqlite"
+    words = _SQLITE if sqlite else _POSTGRESQL
+    for start in range(first, first + count, BLOCK):
+        last = min(start + BLOCK, first + count) - 1
+        statements = [_SERIES % (start, last) + each for each in (_devices(words, like), _tokens(words, like))]
+        if sqlite:
+            _in_sqlite(site, statements)
+        else:
+            site.database.write(_execute, statements)
+        told(last + 1 - first)
+
+
+def _devices(words, like):
+    values = {"id": words["id"], "properties": "replace(properties, '%s', %s)" % (like, words["id"])}
+    return _copies(devices, values, "id", like)
+
+
+def _tokens(words, like):
+    return _copies(tokens, {"hash": words["hash"], "device": words["id"]}, "device", like)
+
+
+def _copies(table, values, key, like):
+    columns = [column.name for column in table.columns]
+    copied = ", ".join(values.get(name, '"%s"' % name) for name in columns)
+    names = ", ".join('"%s"' % name for name in columns)
+    return " INSERT INTO %s (%s) SELECT %s FROM series, (SELECT * FROM %s WHERE %s = '%s') AS one" % (table.name, names, copied, table.name, key, like)
+
+
+def _execute(conn, statements):
+    for each in statements:
+        conn.exec_driver_sql(each.replace("%", "%%"))
+
+
+def _in_sqlite(site, statements):
+    # What is filled in is lost in a crash, and nobody minds: without waiting for the disk, and with room for the indices.
+    with sqlite3.connect(site.database.engine.url.database) as connection:
+        connection.create_function("token_hash", 1, lambda token: hashlib.sha256(token.encode()).hexdigest())
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-1000000")
+        for each in statements:
+            connection.execute(each)
+        connection.commit()
+    connection.close()
+
+
+def database_bytes(site):
+    """What the database takes on the disk, with all that was written settled into it."""
+    engine = site.database.engine
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as conn:
+            conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            return conn.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").scalar()
+    return site.database.read(lambda conn: conn.execute(sa.text("SELECT pg_database_size(current_database())")).scalar())
