@@ -9,20 +9,14 @@ from .timezone import days
 
 URL_BYTES = 2048
 # What of a reply's head is kept; the rest is read over.
-_KEPT = (
-    b"content-encoding", b"content-length", b"content-range", b"etag", b"location", b"retry-after", b"transfer-encoding",
-)  # fmt: skip
-_HOST = "abcdefghijklmnopqrstuvwxyz0123456789-._"
-_TOKEN = (_HOST + "!#$%&'*+^`|~").encode()
+_KEPT = "content-encoding content-length content-range etag location retry-after transfer-encoding".split()
 _HEX = "0123456789abcdef"
-
-
-def _bad(what, text):
-    return UpdateError("url_invalid", "%s %r" % (what, text[:40]))
+_HOST = _HEX + "ghijklmnopqrstuvwxyz-._"
+_TOKEN = (_HOST + "!#$%&'*+^`|~").encode()
 
 
 def malformed(line):
-    return UpdateError("http_malformed", repr(bytes(line[:60])))
+    return UpdateError("http_malformed", line[:60])
 
 
 def number(text, most=10):
@@ -38,39 +32,31 @@ def parse_url(url):
 
     Refuses whatever could be read in two ways: characters outside printable ASCII, a user name, odd hosts and ports.
     """
-    if not isinstance(url, str) or len(url) > URL_BYTES:
-        raise UpdateError("url_invalid", "no text of up to %d" % URL_BYTES)
-    for c in url:
-        if not "!" <= c <= "~":
-            raise _bad("encode %r in" % c, url)
-    scheme, _, rest = url.partition("#")[0].partition("://")
-    secure = scheme.lower() == "https"
-    if not secure and scheme.lower() != "http":
-        raise _bad("neither http:// nor https://", url)
-    authority = rest.partition("/")[0].partition("?")[0]
-    target = rest[len(authority) :]
-    host, tail = _host(authority)
-    port = number(tail[1:], 5) if len(tail) > 1 else 443 if secure else 80
-    if tail[:1] not in ("", ":") or not port or port > 65535:
-        raise _bad("port", url)
-    return secure, host, port, target if target[:1] == "/" else "/" + target
+    if isinstance(url, str) and 0 < len(url) <= URL_BYTES and " " < min(url) and max(url) < "\x7f":
+        scheme, _, rest = url.partition("#")[0].partition("://")
+        scheme = scheme.lower()
+        secure = scheme == "https"
+        authority = rest.partition("/")[0].partition("?")[0]
+        target = rest[len(authority) :]
+        host, port = _host(authority.lower())
+        port = number(port, 5) if port else 443 if secure else 80
+        if host and port and port < 65536 and scheme in ("http", "https"):
+            return secure, host, port, target if target[:1] == "/" else "/" + target
+    raise UpdateError("url_invalid", repr(url)[:60])
 
 
-def _host(authority):
-    """(host, what follows it) of `host`, `host:port`, `[v6]` or `[v6]:port`."""
-    text = authority.lower()
+def _host(text):
+    """(host, port) of `host`, `host:port`, `[v6]` or `[v6]:port`; no host if it is none. With a user name it has an @."""
     if text[:1] == "[":
         host, end, tail = text[1:].partition("]")
-        good = end and ":" in host and not host.strip(_HEX + ":.")
+        before, _, port = tail.partition(":")
+        good = end and not before and ":" in host and not host.strip(_HEX + ":.")
     else:
-        host, colon, tail = text.partition(":")
-        tail = colon + tail
+        host, _, port = text.partition(":")
         good = len(host) < 254 and not host.strip(_HOST)
         for label in host.rstrip(".").split("."):
             good = good and 0 < len(label) < 64
-    if not good:
-        raise _bad("host", authority)  # a user name ends here too: no host has an @
-    return host, tail
+    return good and host, port
 
 
 def host_header(secure, host, port):
@@ -81,22 +67,20 @@ def host_header(secure, host, port):
 
 def follow(url, location):
     """Where a redirect from `url` (as of parse_url) leads; UpdateError http_redirect where we do not go."""
-    location = location.partition("#")[0]
-    if not location:
-        raise UpdateError("http_redirect", "no Location")
-    here = "http%s://%s" % ("s" if url[0] else "", host_header(*url[:3]))
-    path = url[3].partition("?")[0]
-    if location[:2] == "//":
-        location = here.partition("/")[0] + location
-    elif location[0] == "?":
-        location = here + path + location
-    elif location[0] == "/":
-        location = here + _undotted(location)
-    elif ":" not in location.partition("/")[0].partition("?")[0]:
-        location = here + _undotted(path[: path.rfind("/") + 1] + location)
-    found = parse_url(location)
-    if url[0] and not found[0]:
-        raise UpdateError("http_redirect", "from https to http")
+    there = location.partition("#")[0]
+    found = None
+    if there:
+        here = "http%s://%s" % ("s" if url[0] else "", host_header(*url[:3]))
+        if there[:2] == "//":
+            there = here.partition("/")[0] + there
+        elif ":" not in there.partition("/")[0].partition("?")[0]:
+            if there[0] != "/":
+                path = url[3].partition("?")[0]
+                there = (path if there[0] == "?" else path[: path.rfind("/") + 1]) + there
+            there = here + _undotted(there)
+        found = parse_url(there)
+    if not found or url[0] > found[0]:  # nowhere, or from https to http
+        raise UpdateError("http_redirect", location[:60])
     return found
 
 
@@ -115,7 +99,7 @@ def _undotted(target):
 
 def same_origin(url, other):
     """May `other` have the Authorization that was meant for `url`? Same scheme, host and port, or the step up to https."""
-    return url[:3] == other[:3] or (url[1] == other[1] and url[2] == 80 and other[0] and other[2] == 443)
+    return url[:3] == other[:3] or url[2] == 80 and other[:3] == (True, url[1], 443)
 
 
 # ---- the head of a reply
@@ -123,11 +107,8 @@ def same_origin(url, other):
 
 def status(line):
     """Status number of `HTTP/1.x NNN ...`."""
-    found = number(line[9:12])
-    if (
-        line[:9] not in (b"HTTP/1.0 ", b"HTTP/1.1 ") or line[-1] != 10 or not found or not 100 <= found < 600
-        or line[12] not in b" \r\n"
-    ):  # fmt: skip
+    found = number(line[9:12]) or 0
+    if line[:9] not in (b"HTTP/1.0 ", b"HTTP/1.1 ") or line[-1] != 10 or not 100 <= found < 600 or line[12] not in b" \r\n":
         raise malformed(line)
     return found
 
@@ -139,18 +120,16 @@ def header(line, headers):
     """
     name, colon, value = line.partition(b":")
     name = name.lower()
-    if not colon or not name or name.strip(_TOKEN):
-        raise malformed(line)
-    if name in _KEPT:
-        value = value.strip()
-        for c in value:
-            if not 32 <= c < 127:
-                raise malformed(line)
+    good = colon and name and not name.strip(_TOKEN)
+    if good and name.decode() in _KEPT:
         name = name.decode()
-        value = value.decode()
-        if line[-1] != 10 or headers.get(name, value) != value:
-            raise malformed(line)
-        headers[name] = value
+        value = value.strip()
+        good = line[-1] == 10 and (not value or 31 < min(value) and max(value) < 127)
+        if good:
+            value = value.decode()
+            good = headers.setdefault(name, value) == value
+    if not good:
+        raise malformed(line)
 
 
 def body_length(status, headers):
@@ -163,7 +142,7 @@ def body_length(status, headers):
         or found is None and length is not None
         or coding is not None and (length is not None or coding.lower() != "chunked")
     ):  # fmt: skip
-        raise UpdateError("http_malformed", "length or coding %r" % headers)
+        raise UpdateError("http_malformed", headers)
     if status in (204, 304):
         return 0
     return -1 if coding else found
@@ -191,13 +170,14 @@ def content_range(text):
 def http_date(text):
     """Unix seconds of an IMF-fixdate (`Sun, 06 Nov 1994 08:49:37 GMT`), else None."""
     parts = text.replace(":", " ").split()
-    month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(parts[2]) if len(parts) == 8 else 1
-    if month % 3 or len(parts[2]) != 3 or parts[7] != "GMT":
-        return None
-    day, year, h, m, s = [number(parts[i], 4) for i in (1, 3, 4, 5, 6)]
-    if None in (day, year, h, m, s) or not (0 < day < 32 and year > 1969 and h < 24 and m < 60 and s < 61):
-        return None
-    return ((days(year, month // 3 + 1, day) * 24 + h) * 60 + m) * 60 + s
+    if len(parts) == 8 and parts[7] == "GMT" and len(parts[2]) == 3:
+        month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(parts[2])
+        numbers = [number(part, 4) for part in parts[3:7] + parts[1:2]]
+        if month % 3 == 0 and None not in numbers:
+            year, h, m, s, day = numbers
+            if 0 < day < 32 and year > 1969 and h < 24 and m < 60 and s < 61:
+                return ((days(year, month // 3 + 1, day) * 24 + h) * 60 + m) * 60 + s
+    return None
 
 
 def retry_after(text, now_s):
