@@ -76,7 +76,7 @@ class Download:
             return
         self._begin(was["size"])
         try:
-            await self.writer.reread(was["n"], bytes(int(was["head"][i : i + 2], 16) for i in range(0, 32, 2)), self.buf)
+            await self.writer.reread(was["n"], bytes.fromhex(was["head"]), self.buf)
             self.n = was["n"]
             log("info", "download taken up at block %d" % self.n)
         except (UpdateError, OSError) as e:
@@ -161,8 +161,7 @@ class Download:
         self.progress(self.size, self.size)
 
     async def _save(self):
-        head = "".join("%02x" % b for b in self.writer.head)
-        await self.place.save({"of": self._name(), "n": self.n, "size": self.size, "head": head})
+        await self.place.save({"of": self._name(), "n": self.n, "size": self.size, "head": self.writer.head.hex()})
         self.progress(self.n * BLOCK, self.size)
         if not self.go():
             raise Paused()

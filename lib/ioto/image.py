@@ -45,7 +45,7 @@ def check(head, size, slot_bytes, chip=None):
 
 def build_id(head):
     """Hex of the ELF's SHA-256 in the first 288 bytes: names the build where MicroPython leaves the version empty."""
-    return "".join("%02x" % b for b in head[176:208])
+    return head[176:208].hex()
 
 
 class Walk:

@@ -7,9 +7,8 @@ judge(): offer + record    -> download | keep, or a refusal
 
 from . import semver
 from .errors import UpdateError
+from .http_parse import parse_url
 from .release import ENVELOPE_BYTES, not_below
-
-_HEX = "0123456789abcdef"
 
 
 def boot(record, running, boot, state, attempts):
@@ -43,24 +42,22 @@ def offered(reply):
     url = reply.get("url")
     if url is None:
         return None
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise UpdateError("url_invalid", str(url)[:80])
-    update = reply.get("update")
-    if not isinstance(update, str) or not 0 < len(update) <= 128:
-        raise UpdateError("update_invalid", str(update)[:80])
-    checksum = reply.get("checksum")
-    checksum = checksum.lower() if isinstance(checksum, str) else ""
-    if len(checksum) != 64 or not all(c in _HEX for c in checksum):
-        raise UpdateError("checksum_invalid", str(reply.get("checksum"))[:80])
-    version = reply.get("version")
-    if not isinstance(version, str) or not semver.is_valid(version):
-        raise UpdateError("version_invalid", str(version)[:80])
+    parse_url(url)
     size = reply.get("size")
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
+    found = {"url": url, "size": size, "ours": size is not None}
+    for key, most in (("update", 128), ("checksum", 64), ("version", 256)):
+        text = reply.get(key)
+        if isinstance(text, str) and key == "checksum":
+            text = text.lower()
+            most = 64 if len(text) == 64 and not text.strip("0123456789abcdef") else 0
+        if not isinstance(text, str) or not 0 < len(text) <= most or key == "version" and not semver.is_valid(text):
+            raise UpdateError(key + "_invalid", str(text)[:80])  # "update_invalid", "checksum_invalid" or "version_invalid"
+        found[key] = text
+    if size is not None and type(size) is not int:
         raise UpdateError("reply_malformed", "size %s" % str(size)[:20])
     if size is not None and size <= 0:
         raise UpdateError("size_zero")
-    return {"update": update, "version": version, "url": url, "checksum": checksum, "size": size, "ours": size is not None}
+    return found
 
 
 def judge(offer, record, version, slot_bytes, floor="", signed=False):
@@ -80,4 +77,7 @@ def judge(offer, record, version, slot_bytes, floor="", signed=False):
 
 def same(offer, update):
     """Is `offer` the update in work, byte for byte?"""
-    return bool(update) and all(offer[k] == update[k] for k in ("update", "checksum", "version"))
+    for key in ("update", "checksum", "version"):
+        if not update or offer[key] != update[key]:
+            return False
+    return True

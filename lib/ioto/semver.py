@@ -1,37 +1,28 @@
 """SemVer 2.0.0 (semver.org): which strings are versions, and which comes first. Pure."""
 
-_IDENT = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+from .ascii import DIGITS, LETTERS
+
+_IDENT = DIGITS + LETTERS + "-"
 
 
 def parse(text):
-    """A sort key: tuples compare as versions do, build metadata left out. ValueError if `text` is no version."""
-    if not isinstance(text, str) or len(text) > 256:
-        raise ValueError("no SemVer version: %s" % str(text)[:40])
-    core, plus, meta = text.partition("+")
-    core, dash, pre = core.partition("-")
-    numbers = core.split(".")
-    if (
-        len(numbers) != 3
-        or not all(_number(n) for n in numbers)
-        or (plus and not all(_ident(i) for i in meta.split(".")))
-        or (dash and not all(_ident(i) and (_number(i) or not _digits(i)) for i in pre.split(".")))
-    ):
-        raise ValueError("no SemVer version (like 1.2.3 or 1.2.3-rc.1): %s" % text)
-    # A release comes after its pre-releases; numbers come before words, and a longer list after its beginning.
-    last = tuple((0, int(i), "") if _digits(i) else (1, 0, i) for i in pre.split(".")) if dash else ()
-    return tuple(int(n) for n in numbers) + (0 if dash else 1, last)
+    """A sort key: they compare as versions do, build metadata left out. ValueError if `text` is no version."""
+    if isinstance(text, str) and len(text) <= 256:
+        core, plus, meta = text.partition("+")
+        core, dash, pre = core.partition("-")
+        numbers = [_key(i) for i in core.split(".")]
+        words = [_key(i) for i in pre.split(".")] if dash else []
+        builds = meta.split(".") if plus else ["0"]
+        if len(numbers) == 3 and None not in numbers + words and max(numbers)[0] == 0 and "" not in builds and not "".join(builds).strip(_IDENT):
+            return numbers, not dash, words  # a release comes after its pre-releases, a longer list after its beginning
+    raise ValueError("no SemVer version (like 1.2.3 or 1.2.3-rc.1): %s" % str(text)[:256])
 
 
-def _digits(text):
-    return bool(text) and all("0" <= c <= "9" for c in text)
-
-
-def _number(text):
-    return _digits(text) and (text == "0" or text[0] != "0")
-
-
-def _ident(text):
-    return bool(text) and all(c in _IDENT for c in text)
+def _key(text):
+    """Numbers come before words; None if it is neither."""
+    if not text or text.strip(_IDENT) or text[0] == "0" and text != "0" and not text.strip(DIGITS):
+        return None
+    return (1, 0, text) if text.strip(DIGITS) else (0, int(text), "")
 
 
 def is_valid(text):

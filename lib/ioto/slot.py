@@ -75,7 +75,7 @@ class Writer:
         """Hex SHA-256 of what was read back; UpdateError if the image's own account does not add up."""
         if self.walk:
             self.walk.end()
-        return "".join("%02x" % b for b in self.sha.digest())
+        return self.sha.digest().hex()
 
 
 def seal(slot, head):

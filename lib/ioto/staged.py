@@ -23,17 +23,11 @@ async def reread(record, board, signed, buf):
     slot = board.slot()
     size = update.get("bytes", 0)
     writer = Writer(slot, size, board.chip, board.raw)
-    await writer.reread(-(-size // BLOCK), _head(record), buf)
+    await writer.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), buf)
     if slot.label != update["slot"] or writer.digest() != update.get("image"):
         raise UpdateError("checksum_mismatch", "the staged image has changed")
     if signed and not update["skip"]:
         raise UpdateError("unsigned", "staged when there were no keys")
-
-
-def _head(record):
-    """The image's first bytes, which the slot does not hold yet."""
-    head = record["head"]
-    return bytes(int(head[i : i + 2], 16) for i in range(0, len(head), 2))
 
 
 class Staged:
@@ -119,7 +113,7 @@ class Staged:
             slot = self.board.slot()
             if not self.board.raw:
                 self.board.stay()
-                seal(slot, _head(record))
+                seal(slot, bytes.fromhex(record["head"]))
             doing = self.board.install(slot)
         except UpdateError as e:
             return self._lost(e)

@@ -8,35 +8,36 @@ A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets in second
 (kind, numbers, seconds after midnight).
 """
 
+from .ascii import DIGITS, LETTERS
+
 _EVER = 1 << 50  # later than any time we are asked about
 _ALLOWED = "UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
 
 
 def days(y, m, d):
-    """Days since 1970-01-01 of a date of the Gregorian calendar (after Howard Hinnant's days_from_civil)."""
-    y -= m <= 2
-    era = y // 400
-    yoe = y - era * 400
-    doy = (153 * (m + (-3 if m > 2 else 9)) + 2) // 5 + d - 1
-    return era * 146097 + yoe * 365 + yoe // 4 - yoe // 100 + doy - 719468
+    """Days since 1970-01-01 of a date of the Gregorian calendar. January and February count as the end of the year before."""
+    if m < 3:
+        y -= 1
+        m += 12
+    return y * 365 + y // 4 - y // 100 + y // 400 + (153 * m - 457) // 5 + d - 719469
 
 
 def date(day):
-    """(year, month, day of month) of a day number as of days()."""
-    day += 719468
-    era = day // 146097
-    doe = day - era * 146097
-    yoe = (doe - doe // 1460 + doe // 36524 - doe // 146096) // 365
-    doy = doe - (365 * yoe + yoe // 4 - yoe // 100)
-    mp = (5 * doy + 2) // 153
-    m = mp + (3 if mp < 10 else -9)
-    return yoe + era * 400 + (m <= 2), m, doy - (153 * mp + 2) // 5 + 1
+    """(year, month, day of month) of a day number as of days() (after Peter Baum's Date Algorithms)."""
+    day += 719469
+    hundredths = 100 * day - 25
+    a = hundredths // 3652425
+    a -= a // 4
+    y = (100 * a + hundredths) // 36525
+    d = a + day - 365 * y - y // 4
+    m = (5 * d + 456) // 153
+    d -= (153 * m - 457) // 5
+    return (y + 1, m - 12, d) if m > 12 else (y, m, d)
 
 
 def number(text, low, high):
     """The int that up to four digits name. ValueError(text) if it is none or not from `low` to `high`."""
-    # Not isdigit(): CPython's knows digits of other scripts, MicroPython's does not.
-    if 0 < len(text) < 5 and all("0" <= c <= "9" for c in text) and low <= int(text) <= high:
+    if 0 < len(text) < 5 and not text.strip(DIGITS) and low <= int(text) <= high:
         return int(text)
     raise ValueError(text)
 
@@ -55,12 +56,10 @@ def _parse(text):
     if text in ("UTC", "GMT", "Z"):
         return (0,)
     if text[:1] in ("+", "-"):
-        hours, colon, minutes = text[1:].partition(":")
-        if not colon:
-            hours, minutes = hours[:2], hours[2:]
-        if len(hours) != 2 or len(minutes) != 2 and (colon or minutes):
+        size = len(text)
+        if size not in (3, 5, 6) or (":" in text) != (size == 6):
             raise ValueError(text)
-        seconds = number(hours, 0, 15) * 3600 + number(minutes or "0", 0, 59) * 60
+        seconds = number(text[1:3], 0, 15) * 3600 + (number(text[-2:], 0, 59) * 60 if size > 3 else 0)
         return (-seconds if text[0] == "-" else seconds,)
     parts = text.split(",")
     rest = _after_name(parts[0])
@@ -81,31 +80,30 @@ def _parse(text):
 
 def _after_name(text):
     """What follows the zone's name: three ASCII letters or more, or three of letters, digits and signs in <>."""
-    end = 0
-    signs = ""
     if text[:1] == "<":
-        end = 1
-        signs = "+-0123456789"
-    begin = end
-    while end < len(text) and ("A" <= text[end] <= "Z" or "a" <= text[end] <= "z" or text[end] in signs):
-        end += 1
-    if end - begin < 3 or begin and text[end : end + 1] != ">":
-        raise ValueError(text)
-    return text[end + begin :]
+        name, end, rest = text[1:].partition(">")
+        good = end and not name.strip(LETTERS + DIGITS + "+-")
+    else:
+        rest = text.lstrip(LETTERS)
+        name = good = text[: len(text) - len(rest)]
+    if good and len(name) > 2:
+        return rest
+    raise ValueError(text)
 
 
 def _time(text, most):
     """[+-]h[h[h]][:mm[:ss]] at the beginning of `text` -> (seconds, what is left)."""
-    end = 0
-    while end < len(text) and text[end] in "+-0123456789:":
-        end += 1
-    seconds = 0
-    parts = text[text[:1] in ("+", "-") : end].split(":")
-    for part, unit, high in zip(parts, (3600, 60, 1), (most, 59, 59)):
-        seconds += number(part, 0, high) * unit
+    rest = text.lstrip("+-:" + DIGITS)
+    parts = text[text[:1] in ("+", "-") : len(text) - len(rest)].split(":")
     if len(parts) > 3:
         raise ValueError(text)
-    return -seconds if text[0] == "-" else seconds, text[end:]
+    seconds = 0
+    unit = 3600
+    for part in parts:
+        seconds += number(part, 0, most) * unit
+        unit //= 60
+        most = 59
+    return -seconds if text[0] == "-" else seconds, rest
 
 
 def _rule(text):
@@ -118,7 +116,7 @@ def _rule(text):
             raise ValueError(text)
     kind = day[:1] if day[:1] in ("M", "J") else ""
     numbers = day[len(kind) :].split(".")
-    limits = {"M": ((1, 12), (1, 5), (0, 6)), "J": ((1, 365),), "": ((0, 365),)}[kind]
+    limits = ((1, 12), (1, 5), (0, 6)) if kind == "M" else ((len(kind), 365),)
     if len(numbers) != len(limits):
         raise ValueError(text)
     return kind, [number(n, low, high) for n, (low, high) in zip(numbers, limits)], seconds
@@ -146,8 +144,9 @@ def stretch(zone, unix_s):
     standard, daylight, begin, end = zone
     day = (unix_s + standard) // 86400
     since, until, offset = -_EVER, _EVER, standard
-    # A rule's time of +-167 hours and its offsets may carry it ten days into the neighbouring year.
-    for year in range(date(day - 10)[0] - 1, date(day + 10)[0] + 2):
+    # A rule's time of +-167 hours and its offsets may carry it ten days into the neighbouring year, the last of that year into this.
+    year = date(day)[0]
+    for year in range(year - 2, year + 3):
         for at, to in ((_at(end, year) - daylight, standard), (_at(begin, year) - standard, daylight)):
             if at > unix_s:
                 until = min(until, at)

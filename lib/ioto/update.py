@@ -36,13 +36,15 @@ def add_report(record, update, state, version, reason="", attempt=0):
     When the queue is full the steps on the way go, oldest first; the outcome of an update is never dropped.
     """
     queue = record["reports"]
+    for entry in queue:
+        if (entry["update"], entry["state"], entry["attempt"]) == (update, state, attempt):
+            return
+    if len(queue) >= _REPORTS_MOST:
+        steps = [entry for entry in queue if entry["state"] not in OUTCOMES]
+        queue.remove((steps or queue)[0])
     entry = {"update": update, "state": state, "version": version, "attempt": attempt}
     if reason:
         entry["reason"] = reason
-    if any(all(e[k] == entry[k] for k in ("update", "state", "attempt")) for e in queue):
-        return
-    if len(queue) >= _REPORTS_MOST:
-        queue.remove(next((e for e in queue if e["state"] not in OUTCOMES), queue[0]))
     queue.append(entry)
 
 
@@ -66,13 +68,16 @@ class Update:
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
             return update["version"]
-        found = self.record["slots"].get(self.running)
-        return found["version"] if found and found["build"] == self.build else self.first_version
+        return self._installed().get("version", self.first_version)
 
     def image(self):
         """SHA-256 of the running image where it is known, else None."""
+        return self._installed().get("image")
+
+    def _installed(self):
+        """What was installed in the running slot, if it is this."""
         found = self.record["slots"].get(self.running)
-        return found["image"] if found and found["build"] == self.build else None
+        return found if found and found["build"] == self.build else {}
 
     def floor(self, version):
         """The higher of `version` ("" for none) and the highest one that the record has seen confirmed."""
@@ -121,7 +126,7 @@ class Update:
     def staged(self, head, build, size):
         """The slot holds it, verified; `head` (bytes) is what is kept out of the slot until the swap."""
         self._to("staged")
-        self.record["head"] = "".join("%02x" % b for b in head)
+        self.record["head"] = head.hex()
         self.record["update"].update(build=build, bytes=size)
         self.report("staged")
 
