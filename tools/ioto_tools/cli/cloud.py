@@ -49,9 +49,9 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
     def ready(port):
         address = "http%s://%s:%d" % ("s" if key else "", "[%s]" % host if ":" in host else host, port)
         if json:
-            printed({"address": address, "data": str(data), "public_url": public_url})
+            printed({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
         else:
-            click.echo("device cloud at %s, data in %s (Ctrl-C ends it)" % (address, data))
+            click.echo("device cloud at %s, its page at %s/web/, data in %s (Ctrl-C ends it)" % (address, address, data))
         sys.stdout.flush()
 
     try:

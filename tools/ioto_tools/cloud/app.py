@@ -20,6 +20,7 @@ from .api import app as api
 from .limits import PER_MINUTE, Limits
 from .refusal import CloudError, Refusal
 from .site import Site
+from .web import pages
 
 RETRY_AFTER_S = 30
 
@@ -42,7 +43,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
     """
     app = Starlette(
-        routes=[*ROUTES, *api.routes()],
+        routes=[*ROUTES, *api.routes(), *pages.ROUTES],
         exception_handlers={
             Refusal: _refused,
             HTTPException: _http_error,

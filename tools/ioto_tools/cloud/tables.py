@@ -164,6 +164,15 @@ operators = Table(
     Column("expires_s", Integer),  # null: never
 )
 
+# Operators who are signed in at the page.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of the cookie
+    Column("operator", String(64), ForeignKey("operators.hash", ondelete="CASCADE"), nullable=False),
+    Column("expires_s", Integer, nullable=False),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,

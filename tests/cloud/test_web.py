@@ -1,0 +1,201 @@
+"""The page's doors: who gets in, what a form must carry, what every answer says to the browser, and what it all weighs."""
+
+import gzip
+import hashlib
+import re
+
+import pytest
+from cloud_under_test import ROOT, call
+from ioto_tools.cloud.web import assets, pages, session
+from starlette.routing import Mount
+from web_session import Session, add_operator
+
+STATIC = ROOT / "tools/ioto_tools/cloud/web/static"
+WEIGHT = 60_000
+OPEN = {"/sign-in", "/static/{hash}/{name}"}  # without a session
+
+
+def routes(method):
+    mount = next(route for route in pages.ROUTES if isinstance(route, Mount))
+    return [route.path for route in mount.routes if method in route.methods]
+
+
+@pytest.fixture
+def jo(cloud):
+    return Session(cloud)
+
+
+def operators_gone(conn):
+    conn.exec_driver_sql("DELETE FROM operators")
+
+
+def rows(conn):
+    return conn.exec_driver_sql("SELECT count(*) FROM sessions").scalar()
+
+
+# ---- signing in and out
+
+
+@pytest.mark.parametrize("path", [path for path in routes("GET") if path not in OPEN])
+def test_every_page_asks_for_a_session(cloud, path):
+    for cookie in ("", "ioto_session=", "ioto_session=x", "ioto_session=" + "0" * 5000):
+        reply = call(cloud.app, "GET", "/web" + path, {"cookie": cookie})
+        assert (reply.status, reply.headers["location"].split("?")[0]) == (303, "sign-in")
+        part = call(cloud.app, "GET", "/web" + path, {"cookie": cookie, "hx-request": "true"})
+        assert part.status == 200 and part.body == b"" and part.headers["hx-redirect"] == "sign-in"
+
+
+def test_who_signs_in_comes_to_the_page_that_was_wanted(cloud):
+    token = add_operator(cloud.site, "jo")
+    jo = Session(cloud, "other")
+    for wanted, comes_to in (("device?id=a%2Fb", "device?id=a%2Fb"), ("", "."), ("//evil.test", "."), ("https://evil.test", "."),
+                             ("javascript:alert(1)", "."), ("/etc", "."), ("..", "."), ("\\\\evil.test", ".")):  # fmt: skip
+        page = call(cloud.app, "GET", "/web/sign-in?next=" + wanted.replace("%", "%25").replace("&", "%26"))
+        action = re.search(r'action="(sign-in[^"]*)"', page.body.decode())[1].replace("&amp;", "&")
+        reply = jo.send(action, {"token": token})
+        assert (reply.status, reply.headers["location"]) == (303, comes_to)
+
+
+def test_the_cookie_is_for_this_page_alone(cloud, jo):
+    cookie = jo.sign_in("token-of-jo").headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie and "max-age=43200" in cookie and "path=" not in cookie
+    assert "token-of-jo" not in cookie and "secure" not in cookie
+
+
+def test_over_tls_the_cookie_is_secure(cloud, jo):
+    plain = cloud.app
+
+    async def over_tls(scope, receive, send):
+        await plain({**scope, "scheme": "https"}, receive, send)
+
+    cloud.app = over_tls
+    assert "secure" in jo.sign_in("token-of-jo").headers["set-cookie"].lower()
+
+
+def test_a_wrong_token_opens_nothing(cloud, jo):
+    expired = add_operator(cloud.site, "gone", expires_s=cloud.now_s)
+    for token in ("", "x", expired, "token-of-jo ".upper(), "\0", "é" * 1000):
+        reply = jo.sign_in(token)
+        assert reply.status == 403 and b"no operator has this token" in reply.body and "set-cookie" not in reply.headers
+    assert jo.sign_in(" token-of-jo\n").status == 303  # as it is pasted
+
+
+def test_a_session_ends_after_half_a_day_with_its_token_and_by_sign_out(cloud, jo):
+    cloud.now_s += session.SESSION_S - 1
+    assert jo.get("").status == 200
+    cloud.now_s += 1
+    assert jo.get("").status == 303
+    jo.sign_in("token-of-jo")
+    assert cloud.site.database.read(rows) == 1  # the one that had expired is gone
+    cookie, form = jo.cookie, jo.form_token()
+    assert jo.send("sign-out", {"form": form}).headers["location"] == "sign-in"
+    assert jo.get("").status == 303 and cloud.site.database.read(rows) == 0
+    jo.sign_in("token-of-jo")
+    assert jo.cookie != cookie and jo.get("").status == 200
+    cloud.site.database.write(operators_gone)
+    assert jo.get("").status == 303 and cloud.site.database.read(rows) == 0
+
+
+# ---- forms
+
+
+@pytest.mark.parametrize("path", [path for path in routes("POST") if path != "/sign-in"])
+def test_a_change_comes_from_a_page_of_ours(cloud, jo, path):
+    form = jo.form_token()
+    other = Session(cloud, "other").form_token()
+    jo.post("products", {"name": "before"})
+    for headers, fields in (
+        ({"sec_fetch_site": "cross-site"}, {"form": form}),
+        ({"sec_fetch_site": "same-site"}, {"form": form}),
+        ({"sec_fetch_site": "none"}, {"form": form}),
+        ({"sec_fetch_site": None, "origin": "http://evil.test"}, {"form": form}),
+        ({"sec_fetch_site": None, "origin": "null"}, {"form": form}),
+        ({"sec_fetch_site": None, "origin": None}, {"form": form}),
+        ({}, {}),
+        ({}, {"form": ""}),
+        ({}, {"form": other}),
+        ({}, {"form": "é"}),
+    ):
+        reply = jo.send(path[1:], {"name": "x", "id": "D1", **fields}, **headers)
+        assert reply.status == 403, (headers, fields, reply.body)
+    assert b">x<" not in jo.get("").body
+
+
+def test_over_plain_http_the_origin_counts(jo):
+    assert jo.post("products", {"name": "x"}, sec_fetch_site=None).status == 303
+
+
+def test_a_form_that_is_too_long_or_says_no_length(jo):
+    assert jo.post("products", {"name": "x" * 70_000}).status == 413
+    assert jo.post("products", {"name": "x"}, content_length=None).status == 413
+
+
+def test_whoever_may_read_changes_nothing(cloud):
+    reader = Session(cloud, "reader", "read")
+    for path in routes("POST"):
+        if path not in ("/sign-in", "/sign-out"):
+            reply = reader.post(path[1:], {"name": "x", "id": "D1"})
+            assert reply.status == 403 and b"yours is of scope read" in reply.body, path
+
+
+# ---- what every answer says
+
+
+def test_headers_of_every_page(cloud, jo):
+    for path in routes("GET"):
+        if "{" not in path:
+            reply = jo.get(path[1:])
+            policy = dict(part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split(";"))
+            assert policy["default-src"] == "'none'" and policy["script-src"] == policy["style-src"] == "'self'"
+            assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+            assert reply.headers["cache-control"] == "no-store" and reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_templates_hold_nothing_that_the_policy_forbids():
+    for path in (STATIC.parent / "templates").iterdir():
+        text = path.read_text()
+        assert not re.search(r"""\sstyle=|<style|\son\w+=|javascript:|hx-on|hx-vals=.?js:|hx-trigger="[^"]*\[|\|safe|<script(?! src=)""", text), path
+        assert not re.search(r"""(?:href|src|action|hx-get|hx-post)=["'](?:/|https?:)""", text), "%s: links are relative" % path
+
+
+def test_an_unknown_page_and_an_unknown_file(jo):
+    assert jo.get("nothing").status == 404
+    for name in ("nothing.js", "..%2fassets.py", "htmx.LICENSE", ".css"):
+        assert call(jo.cloud.app, "GET", "/web/static/0/" + name).status == 404
+    reply = jo.get("device?id=%3Cscript%3E")
+    assert reply.status == 404 and b"&lt;script&gt;" in reply.body
+
+
+def test_without_a_slash(cloud):
+    reply = call(cloud.app, "GET", "/web")
+    assert (reply.status, reply.headers["location"]) == (308, "web/")
+
+
+# ---- files
+
+
+def test_files_are_kept_for_a_year_under_their_hash(cloud):
+    for file in STATIC.iterdir():
+        if file.suffix == ".LICENSE":
+            continue
+        found = assets.asset(file.name)
+        assert found.hash == hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        for accept, body in (("gzip, br", gzip.decompress), ("", bytes)):
+            reply = call(cloud.app, "GET", "/web/" + found.path, {"accept-encoding": accept})
+            assert body(reply.body) == file.read_bytes() and "immutable" in reply.headers["cache-control"]
+            assert ("content-encoding" in reply.headers) == bool(accept)
+        old = call(cloud.app, "GET", "/web/static/0123456789ab/" + file.name)
+        assert old.status == 200 and old.headers["cache-control"] == "no-cache"
+
+
+def test_vendored_files_are_those_that_the_page_says():
+    told = dict(re.findall(r"^\| `([^`]+)` \| [^|]+ \| `([0-9a-f]{64})` \|$", (ROOT / "docs" / "internals.md").read_text(), re.M))
+    ours = {"page.css", "page.js", "icon.svg"}
+    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in STATIC.iterdir() if path.name not in ours}
+    assert told == there
+    assert {name.split(".")[0] for name in there} == {"htmx", "uPlot", "pico"} == {name.split(".")[0] for name in there if name.endswith(".LICENSE")}
+
+
+def test_all_files_and_the_heaviest_page_weigh_little():
+    files = {path.name: len(assets.asset(path.name).gzipped) for path in STATIC.iterdir() if path.suffix != ".LICENSE"}
+    assert sum(files.values()) < WEIGHT, files

@@ -1,0 +1,54 @@
+"""An operator at the page of a cloud that is stepped by hand: sign-in, pages, forms as a browser sends them."""
+
+import hashlib
+import re
+from urllib.parse import urlencode
+
+from cloud_under_test import call
+from ioto_tools.cloud.tables import operators
+
+TOKEN = "token-of-%s"
+_TYPE = "application/x-www-form-urlencoded"
+
+
+def add_operator(site, name, scope="admin", expires_s=None):
+    """An operator's token."""
+    token = TOKEN % name
+    row = {"hash": hashlib.sha256(token.encode()).hexdigest(), "name": name, "scope": scope, "created_s": 1, "expires_s": expires_s}
+    site.database.write(_insert, row)
+    return token
+
+
+def _insert(conn, row):
+    conn.execute(operators.insert().values(row))
+
+
+class Session:
+    """What a browser does that keeps the cookie."""
+
+    def __init__(self, cloud, name="jo", scope="admin"):
+        self.cloud = cloud
+        self.cookie = None
+        self.sign_in(add_operator(cloud.site, name, scope))
+
+    def sign_in(self, token):
+        reply = self.send("sign-in", {"token": token})
+        self.cookie = reply.headers["set-cookie"].split(";")[0] if reply.status == 303 else None
+        return reply
+
+    def get(self, page, **headers):
+        return call(self.cloud.app, "GET", "/web/" + page, {"cookie": self.cookie or "", **headers})
+
+    def form_token(self, page="."):
+        return re.search(r'name="form" value="(\w+)"', self.get("" if page == "." else page).body.decode())[1]
+
+    def post(self, page, fields, **headers):
+        """A form of ours."""
+        return self.send(page, {"form": self.form_token(), **fields}, **headers)
+
+    def send(self, page, fields, **headers):
+        """A form from anywhere; a header that is None is left out."""
+        body = urlencode(fields).encode()
+        sent = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": _TYPE, "cookie": self.cookie,
+                "content-length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}  # fmt: skip
+        return call(self.cloud.app, "POST", "/web/" + page, {name: value for name, value in sent.items() if value is not None}, body)

@@ -1,0 +1,85 @@
+"""What a page's function gets and gives, and how it becomes HTML."""
+
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from urllib.parse import urlencode
+
+import jinja2
+
+from . import assets
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`form` and `query` are {name: text}, of a file an UploadFile; `part`: htmx puts the answer into a page that is open."""
+
+    operator: object
+    query: dict
+    form: dict
+    part: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    template: str
+    values: dict = field(default_factory=dict)
+    status: int = 200
+    headers: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """See there: a path below /web/."""
+
+    to: str
+
+
+def to(name, **query):
+    """The relative link to the page `name`."""
+    given = urlencode({name: value for name, value in query.items() if value not in (None, "")})
+    return name + ("?" + given if given else "")
+
+
+def render(page, **common):
+    return templates().get_template(page.template).render(**common, **page.values)
+
+
+@cache
+def templates():
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("ioto_tools.cloud.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(asset=assets.path, to=to)
+    made.filters.update(ago=_ago, moment=_moment, bytes=_bytes, number=_number)
+    return made
+
+
+def _ago(then_s, now_s):
+    """`3 min ago`, `in 2 h`, `never`."""
+    if then_s is None:
+        return "never"
+    seconds = abs(now_s - then_s)
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= 2 * unit or unit == 1:
+            return ("%d %s ago" if then_s <= now_s else "in %d %s") % (seconds // unit, name)
+
+
+def _moment(then_s):
+    """As HTML's <time> and people read it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(then_s))
+
+
+def _bytes(n):
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if n >= unit:
+            return "%.1f %s" % (n / unit, name)
+    return "%d bytes" % n
+
+
+def _number(n):
+    return "{:,}".format(n)

@@ -1,0 +1,60 @@
+"""The static files, compressed once, with their hash in the path: a browser keeps one for a year, a new one has a new path."""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+FOLDER = Path(__file__).parent / "static"
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_YEAR_S = 365 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Asset:
+    name: str
+    hash: str
+    type: str
+    gzipped: bytes
+
+    @property
+    def path(self):
+        """Below /web/."""
+        return "static/%s/%s" % (self.hash, self.name)
+
+
+@cache
+def asset(name):
+    """The Asset of this name; KeyError if there is none."""
+    path = FOLDER / name
+    kind = _TYPES[path.suffix]
+    if path.parent != FOLDER or not path.is_file():
+        raise KeyError(name)
+    body = path.read_bytes()
+    return Asset(name, hashlib.sha256(body).hexdigest()[:12], kind, gzip.compress(body, 9, mtime=0))
+
+
+def path(name):
+    return asset(name).path
+
+
+async def serve(request):
+    """/web/static/HASH/NAME. Without the right hash it is sent all the same, but not kept: an old page may still be open."""
+    try:
+        found = asset(request.path_params["name"])
+    except KeyError:
+        raise HTTPException(404, "there is no such file") from None
+    fresh = request.path_params["hash"] == found.hash
+    headers = {
+        "cache-control": "public, max-age=%d, immutable" % _YEAR_S if fresh else "no-cache",
+        "content-type": found.type + "; charset=utf-8",
+        "x-content-type-options": "nosniff",
+        "vary": "accept-encoding",
+    }
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(found.gzipped, headers={**headers, "content-encoding": "gzip"})
+    return Response(gzip.decompress(found.gzipped), headers=headers)

@@ -1,0 +1,100 @@
+"""From a request to a page's function and back: who asks, may they, is the form ours; and the headers of every answer."""
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from ..policy import PolicyError
+from ..refusal import CloudError, Refusal
+from . import session
+from .answers import Asked, Moved, Page, render, to
+
+FORM_BYTES = 64 * 1024
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+def shown(path, function, scope="read"):
+    """The route of a page that is looked at: function(site, Asked) -> Page or Moved."""
+    return Route(path, _endpoint(function, scope, None), methods=["GET"])
+
+
+def changed(path, function, scope, most=FORM_BYTES):
+    """The route of a change, with a form of up to `most` bytes."""
+    return Route(path, _endpoint(function, scope, most), methods=["POST"])
+
+
+def _endpoint(function, scope, most):
+    async def endpoint(request):
+        secret = request.cookies.get(session.COOKIE)
+        operator = None
+        try:
+            operator = await request.app.state.run(session.operator, request.app.state.site, secret)
+            if operator is None:
+                return _sign_in_first(request)
+            answer = await _answer(request, function, scope, most, operator, secret)
+        except (CloudError, PolicyError) as e:
+            answer = _failed(request, str(e), 422 if most else 404)
+        except Refusal as e:
+            answer = _failed(request, e.error, e.status)
+        return respond(request, answer, operator, secret)
+
+    return endpoint
+
+
+async def _answer(request, function, scope, most, operator, secret):
+    if not operator.may(scope):
+        raise Refusal(403, "this needs a token of scope %s, yours is of scope %s" % (scope, operator.scope))
+    try:
+        form = await read_form(request, most, secret) if most else {}
+        asked = Asked(operator, dict(request.query_params), form, _is_part(request))
+        return await request.app.state.run(function, request.app.state.site.acting(operator.name), asked)
+    finally:
+        await request.close()
+
+
+def respond(request, answer, operator=None, secret=None):
+    if isinstance(answer, Moved):
+        return RedirectResponse(answer.to, 303, HEADERS)
+    common = {
+        "operator": operator,
+        "form_token": secret and session.form_token(secret),
+        "now_s": request.app.state.site.now_s(),
+        "here": request.url.path.rpartition("/")[2],
+    }
+    return HTMLResponse(render(answer, **common), answer.status, {**HEADERS, **answer.headers})
+
+
+def _sign_in_first(request):
+    here = request.url.path.rpartition("/")[2] + ("?" + request.url.query if request.url.query else "")
+    there = to("sign-in", next=here if request.method == "GET" and not _is_part(request) else None)
+    if _is_part(request):
+        return Response(headers={**HEADERS, "hx-redirect": there})
+    return RedirectResponse(there, 303, HEADERS)
+
+
+def _is_part(request):
+    return "hx-request" in request.headers
+
+
+def _failed(request, text, status):
+    if _is_part(request):
+        return Page("problem.html", {"problem": text}, status, {"hx-retarget": "#problem", "hx-reswap": "innerHTML"})
+    return Page("failed.html", {"problem": text}, status)
+
+
+async def read_form(request, most, secret=None):
+    """The fields of a form of ours; of the session `secret` if there is one yet. Refusal."""
+    session.check_origin(request.headers)
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > most:
+        raise Refusal(413, "the form is longer than %d bytes" % most)
+    fields = dict(await request.form(max_fields=100, max_files=1))
+    if secret:
+        session.check_form(secret, str(fields.pop("form", "")))
+    return fields

@@ -1,0 +1,19 @@
+"""Products, and the releases of one."""
+
+from .. import fleet
+from .. import publish as publishing
+from .answers import Moved, Page, to
+
+
+def index(site, asked):
+    return Page("products.html", {"products": fleet.products(site)})
+
+
+def new(site, asked):
+    made = publishing.new_product(site, asked.form.get("name", ""), asked.form.get("id") or None)
+    return Moved(to("product", id=made["id"]))
+
+
+def show(site, asked):
+    product = publishing.product_of(site, asked.query.get("id", ""))
+    return Page("product.html", {"product": product, "releases": fleet.updates(site, product["id"])})

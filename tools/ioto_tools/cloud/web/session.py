@@ -1,0 +1,94 @@
+"""Who is at the page: an operator's token opens a session, a random cookie that lasts half a day and ends with the token.
+
+The cookie is HttpOnly and SameSite=Strict. Every change wants two things more: the browser's word that the request comes from
+a page of ours, and the form's token, which follows from the session and which no other page can read.
+"""
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from ..refusal import Refusal
+from ..tables import operators, sessions
+
+COOKIE = "ioto_session"
+SESSION_S = 12 * 3600
+_SESSION_BYTES = 30
+SCOPES = ("read", "publish", "admin")  # each may what those before it may
+
+
+@dataclass(frozen=True)
+class Operator:
+    name: str
+    scope: str
+
+    def may(self, scope):
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+
+def begin(site, token):
+    """The secret of a new session for whoever has this operator's token; None for everybody else."""
+    secret = base64.urlsafe_b64encode(site.random_bytes(_SESSION_BYTES)).decode()
+    return secret if site.database.write(_begin, _hash(token), _hash(secret), site.now_s()) else None
+
+
+def _begin(conn, token, session, now_s):
+    if _named(conn, operators.c.hash == token, now_s) is None:
+        return False
+    conn.execute(sessions.delete().where(sessions.c.expires_s <= now_s))
+    conn.execute(sessions.insert().values(hash=session, operator=token, expires_s=now_s + SESSION_S))
+    return True
+
+
+def operator(site, secret):
+    """The Operator whose session this is, or None."""
+    return site.database.read(_operator, _hash(secret), site.now_s()) if secret else None
+
+
+def _operator(conn, session, now_s):
+    open_yet = sa.and_(sessions.c.hash == session, sessions.c.expires_s > now_s)
+    return _named(conn, operators.c.hash == sa.select(sessions.c.operator).where(open_yet).scalar_subquery(), now_s)
+
+
+def _named(conn, which, now_s):
+    good = sa.or_(operators.c.expires_s.is_(None), operators.c.expires_s > now_s)
+    row = conn.execute(sa.select(operators.c.name, operators.c.scope).where(which, good)).first()
+    return row and Operator(*row)
+
+
+def end(site, secret):
+    site.database.write(_end, _hash(secret))
+
+
+def _end(conn, session):
+    conn.execute(sessions.delete().where(sessions.c.hash == session))
+
+
+def form_token(secret):
+    """What every form of the session carries."""
+    return _hash("form\n" + secret)
+
+
+def check_origin(headers):
+    """Refusal 403 unless the browser says that a page of ours sent the request."""
+    site = headers.get("sec-fetch-site")
+    if site is None:  # over plain HTTP browsers do not tell
+        origin = urlsplit(headers.get("origin", ""))
+        site = "same-origin" if origin.netloc and origin.netloc == headers.get("host") else "unknown"
+    if site != "same-origin":
+        raise Refusal(403, "this change was not asked for by a page of this cloud: open the page again and repeat it there")
+
+
+def check_form(secret, token):
+    """Refusal 403 unless the form is one of this session."""
+    if not hmac.compare_digest(form_token(secret).encode(), token.encode()):
+        raise Refusal(403, "this form is of an earlier session: load the page again and repeat the change")
+
+
+def _hash(secret):
+    # Random bits, so a plain hash can't be turned round.
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""Sign-in and sign-out: the only pages for whoever has no session."""
+
+from starlette.routing import Route
+
+from ..refusal import Refusal
+from . import session
+from .answers import Moved, Page
+from .dispatch import FORM_BYTES, read_form, respond
+
+SIGN_IN = "sign-in"
+
+
+async def form(request):
+    return respond(request, _page(request))
+
+
+def _page(request, problem=None, status=200):
+    return Page("sign-in.html", {"problem": problem, "next": _next(request)}, status)
+
+
+async def sign_in(request):
+    try:
+        fields = await read_form(request, FORM_BYTES)
+    except Refusal as e:
+        return respond(request, _page(request, e.error, e.status))
+    secret = await request.app.state.run(session.begin, request.app.state.site, str(fields.get("token", "")).strip())
+    if secret is None:
+        return respond(request, _page(request, "no operator has this token, or it has expired", 403))
+    answer = respond(request, Moved(_next(request)))
+    secure = request.url.scheme == "https"
+    answer.set_cookie(session.COOKIE, secret, session.SESSION_S, path=None, secure=secure, httponly=True, samesite="strict")
+    return answer
+
+
+def _next(request):
+    """The page that was wanted first, below /web/ only."""
+    wanted = request.query_params.get("next", "")
+    return wanted if wanted[:1].isalpha() and ":" not in wanted.partition("?")[0] else "."
+
+
+async def sign_out(request):
+    secret = request.cookies.get(session.COOKIE)
+    try:
+        await read_form(request, FORM_BYTES, secret or "")
+    except Refusal as e:
+        return respond(request, Page("failed.html", {"problem": e.error}, e.status))
+    if secret:
+        await request.app.state.run(session.end, request.app.state.site, secret)
+    answer = respond(request, Moved(SIGN_IN))
+    answer.delete_cookie(session.COOKIE, path=None)
+    return answer
+
+
+ROUTES = (
+    Route("/sign-in", form, methods=["GET"]),
+    Route("/sign-in", sign_in, methods=["POST"]),
+    Route("/sign-out", sign_out, methods=["POST"]),
+)
