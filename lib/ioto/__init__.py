@@ -3,4 +3,5 @@
 from .watch import rSignal, rSignalSync, rWatch, rWatchOff
 
 __version__ = "0.1.0"
+BUILT = 1767225600  # Unix seconds, not after __version__ was: no clock that is right says less
 __all__ = ("rSignal", "rSignalSync", "rWatch", "rWatchOff")

@@ -31,8 +31,8 @@ _AGAIN = ("checksum_mismatch", "size_mismatch", "flash_failed")  # of the image,
 
 class Agent:
     """`config` of config.load(); `board` (board.py, linux.py); `cloud` and `client` of the network; `pair` and `place`
-    of record.Pair; `link` with `async up()` (OSError when there is none) or None; `clock`, an async function that
-    returns Unix seconds or raises OSError, or None; `keys` of pss.public_key().
+    of record.Pair; `link` with `async up()` (OSError when there is none) or None; `clock` of clock.Clock or None; `keys`
+    of pss.public_key().
     """
 
     def __init__(self, config, board, cloud, client, pair, place, link=None, clock=None, keys=()):
@@ -53,7 +53,6 @@ class Agent:
         self.staged = None  # Staged, while an image waits for the decision
         self.error = ""  # reason of the last failed check-in, told with the next
         self._connected = None
-        self._clock_s = None  # uptime at which the clock was set
         self._tried_s = None  # uptime at which the last check-in began
         self._report_s = 0  # uptime before which no delivery is tried
         self._until_s = None  # uptime at which a download is to pause, see run_once()
@@ -134,8 +133,8 @@ class Agent:
     async def turn(self):
         """One round of whatever is due. What goes wrong is logged, reported and tried again."""
         try:
-            if self.clock and self.board.time_s() is None:
-                await self._clock()  # windows wait for it
+            if self.board.time_s() is None:
+                await self._keep_time()  # windows wait for it
             if self.trial:
                 if await self.trial.run():
                     await self.trial.confirmed()
@@ -184,17 +183,11 @@ class Agent:
         """Link and clock; OSError while there is no link."""
         if self.link:
             await self.link.up()
-        if self.clock and (self._clock_s is None or uptime_s() - self._clock_s >= self.config["ntp.period"]):
-            await self._clock()
+        await self._keep_time()
 
-    async def _clock(self):
-        try:
-            if self.link:
-                await self.link.up()
-            self.board.set_time(await self.clock())
-            self._clock_s = uptime_s()
-        except OSError as e:
-            log("warn", "no time: %r" % e)
+    async def _keep_time(self):
+        if self.clock:
+            await self.clock.keep(self.cloud, self.record["time"], self.error in ("tls_not_yet", "tls_expired"))
 
     async def _ask(self):
         """Register where needed, check in; returns the reply."""
@@ -204,6 +197,7 @@ class Agent:
                 raise OSError("registered, but nobody has claimed this device yet")
             rSignal("device:registered")
         reply = await self.cloud.check_in(self._facts())
+        self.record["time"] = max(self.record["time"], min(self.board.time_s() or 0, self.cloud.date_s))
         if not self._connected:
             self._connected = True
             rSignal("cloud:connected")
@@ -374,18 +368,19 @@ class Agent:
 
     async def _examine(self, found):
         """What stands in front of the image; keys decide whether it has to be there."""
-        life, update = self.life, self.record["update"]
-        facts = {
-            "product": self.config["product"], "offered": update["version"], "version": life.version(), "chip": self.board.chip,
-            "image": life.image(), "now": self.board.time_s(), "floor": life.floor(self.board.floor()),
-        }  # fmt: skip
+        life, board, update = self.life, self.board, self.record["update"]
         for _ in release.verify(found, self.keys):
             await asyncio.sleep_ms(0)
-        said = found and release.parse(found[0])
-        if said:
-            release.check(said, facts)
-        update["skip"] = release.ENVELOPE_BYTES if said else 0
-        update["image"] = said["sha256"] if said else update["checksum"]
+        said = None
+        skip = 0
+        image = update["checksum"]
+        if found:
+            said = release.parse(found[0])
+            floor = life.floor(board.floor())
+            release.check(said, self.config["product"], update["version"], life.version(), board.chip, life.image(), board.time_s(), floor)
+            skip = release.ENVELOPE_BYTES
+            image = said["sha256"]
+        update.update(skip=skip, image=image)
         await self._save()
         return said
 

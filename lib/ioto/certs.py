@@ -34,14 +34,15 @@ def certificates(lines):
         raise ValueError("bad certificate, line %d" % n)
 
 
-def context(paths):
+def context(paths, seen=None):
     """A tls.SSLContext that trusts the files at `paths` (DER, or PEM with one certificate or many) and verifies chain, dates
-    and name; ValueError names the file that has none.
+    and name; ValueError names the file that has none. `seen` is shown each certificate of a server's chain.
     """
     import tls  # once, at the start, and only where there is https
 
     made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     made.verify_mode = tls.CERT_REQUIRED
+    made.verify_callback = seen
     for path in paths:
         with open(path, "rb") as f:
             raw = f.read()
@@ -50,9 +51,8 @@ def context(paths):
             for der in [raw] if raw[:2] == b"\x30\x82" else certificates(raw.decode().split("\n")):
                 made.load_verify_locations(der)
                 count += 1
+            if not count:
+                raise ValueError("no certificate in it")
         except ValueError as e:  # UnicodeError too
             raise ValueError("%s: %s" % (path, e))
-        if not count:
-            raise ValueError("%s: no certificate in it" % path)
-        del raw
     return made

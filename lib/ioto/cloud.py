@@ -9,7 +9,7 @@ import os
 
 from .errors import UpdateError
 from .http import read_body
-from .http_parse import retry_after
+from .http_parse import http_date, retry_after
 from .log import log
 from .timezone import local
 from .update import body
@@ -34,6 +34,7 @@ class Cloud:
         self.time_s = time_s
         self.path = config["state"] + "/provision.json"
         self.hold_s = 0
+        self.date_s = 0  # of its last answer, where TLS has verified who says so
         self.unsigned = False  # no keys: who owns the network or the cloud owns this device, and it says so each time
         self.provision = self._load()
 
@@ -86,6 +87,12 @@ class Cloud:
             return False
         return True
 
+    async def date(self):
+        """Unix seconds by the cloud's clock, whatever else it answers; 0 where it does not say."""
+        reply = await self.client.request("HEAD", (self.api() or self.config["builder"]) + "/tok/provision/update")
+        await reply.close()
+        return _date(reply)
+
     async def check_in(self, facts):
         """Send device.json's properties and `facts`; returns the reply, an object or whatever JSON it was.
 
@@ -120,6 +127,8 @@ class Cloud:
             raw = await read_body(reply, _REPLY_BYTES)
         finally:
             await reply.close()
+        if url[4] == "s" and self.config["tls.verify"]:
+            self.date_s = _date(reply)
         self.hold_s = retry_after(reply.headers.get("retry-after", ""), self.time_s()) or 0
         try:
             found = json.loads(raw) if raw else {}
@@ -138,3 +147,7 @@ class Cloud:
         if any(text and str(text).startswith(each) for each in _FORGET):
             raise Forgotten(text)
         raise UpdateError("http_status", "%d %s" % (status, str(text or "")[:60]))
+
+
+def _date(reply):
+    return http_date(reply.headers.get("date", "")) or 0

@@ -132,13 +132,13 @@ class Download:
         return self.update.get("skip") or 0
 
     async def _unwrap(self, block):
-        """The file's first bytes: is there an envelope? True if they were one, and no part of the image."""
+        """The file's first bytes: the manifest, if they are an envelope and no part of the image."""
         said = await self.examine(unwrap(block))
         if said:
             self._begin(self.size - ENVELOPE_BYTES)
             if self.size != said["size"]:
                 raise UpdateError("manifest_mismatch", "size %d, the file has %d" % (said["size"], self.size))
-        return bool(said)
+        return said
 
     async def _blocks(self, reply):
         while self.n * BLOCK < self.size:

@@ -18,7 +18,9 @@ _HEAD_BYTES = 16384  # all lines of a head, those before it (1xx) and the traile
 _CHUNK_LINE_BYTES = 256
 _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
 # Mbed TLS's words about a certificate: of several faults the first here, so a date is named only where nothing else is wrong.
-_FAULTS = (("trusted CA", "tls_untrusted"), ("(CN)", "tls_name"), ("future", "tls_not_yet"), ("expired", "tls_expired"))
+_FAULTS = (
+    ("trusted CA", "tls_untrusted"), ("(CN)", "tls_name"), ("future", "tls_not_yet"), ("expired", "tls_expired"), ("", "tls_unverified"),
+)  # fmt: skip
 # Its numbers, the same on every port: CA_CHAIN_REQUIRED, BAD_PROTOCOL_VERSION, FATAL_ALERT_MESSAGE.
 _NUMBERS = {-30336: "tls_unverified", -28288: "tls_version", -30592: "tls_refused"}
 
@@ -60,7 +62,7 @@ class Client:
             response = await read_head(connection)
         except ValueError as e:
             text = " ".join(str(e).split())  # a fault a line
-            raise UpdateError(([reason for words, reason in _FAULTS if words in text] + ["tls_unverified"])[0], text)
+            raise UpdateError([reason for words, reason in _FAULTS if words in text][0], text)
         except OSError as e:
             self.resolver.forget(host)
             if e.errno in _NUMBERS:

@@ -9,7 +9,7 @@ from .timezone import days
 
 URL_BYTES = 2048
 # What of a reply's head is kept; the rest is read over.
-_KEPT = "content-encoding content-length content-range etag location retry-after transfer-encoding".split()
+_KEPT = "content-encoding content-length content-range date etag location retry-after transfer-encoding".split()
 _HEX = "0123456789abcdef"
 _HOST = _HEX + "ghijklmnopqrstuvwxyz-._"
 _TOKEN = (_HOST + "!#$%&'*+^`|~").encode()

@@ -1,35 +1,33 @@
 """RSASSA-PSS verification (RFC 8017, 8.1.2 and 9.1.2): SHA-256, MGF1 with SHA-256, a salt of 32 bytes. Pure.
 
-A modular multiplication at a time, so that a loop can turn in between: 17 of them with the usual exponent 65537.
+A modular multiplication at a time, so that a loop can turn in between: 17 of them, with the exponent that everybody has.
 """
 
 from binascii import a2b_base64
 from hashlib import sha256
 
-_RSA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"  # rsaEncryption, 1.2.840.113549.1.1.1
 _SALT_BYTES = 32
 
 
 def public_key(raw):
-    """(n, e) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if it is none."""
+    """(n, its bits) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if it is none."""
     try:
         inside, rest = _split(der(raw), 0x30)
         if inside[:1] == b"\x30":
-            algorithm, inside = _split(inside, 0x30)
-            if algorithm[: len(_RSA)] != _RSA:
-                raise ValueError
-            bits, more = _split(inside, 3)
-            inside, _ = _split(bits[1:], 0x30)
+            inside, more = _split(_split(inside, 0x30)[1], 3)
+            inside = _split(inside[1:], 0x30)[0]
             rest += more
         n, inside = _split(inside, 2)
         e, inside = _split(inside, 2)
     except (ValueError, IndexError):
         raise ValueError("no RSA public key in PEM or DER")
+    bits = 8 * len(n)
     n = int.from_bytes(n, "big")
-    e = int.from_bytes(e, "big")
-    if rest or inside or n >> 4096 or not n >> 2047 or not n & 1 or not 2 < e < 1 << 32 or not e & 1:
-        raise ValueError("an RSA key of 2048 to 4096 bits is wanted")
-    return n, e
+    if rest or inside or e != b"\1\0\1" or n >> 4096 or not n >> 2047 or not n & 1:
+        raise ValueError("an RSA key of 2048 to 4096 bits is wanted, with the exponent 65537")
+    while not n >> bits - 1:
+        bits -= 1
+    return n, bits
 
 
 def der(raw):
@@ -54,26 +52,13 @@ def _split(raw, tag):
 
 def verify(key, digest, signature):
     """A generator: None after each multiplication, and at last True or False. `digest` is SHA-256 of what was signed."""
-    n, e = key
-    s = int.from_bytes(signature, "big")
-    bits = 8 * len(signature)
-    while bits > 1 and not n >> (bits - 1):
-        bits -= 1
-    if s >= n or n >> bits or (bits + 7) // 8 != len(signature):
-        yield False
-        return
-    m = s
-    bit = 1 << 31
-    while not e & bit:
-        bit >>= 1
-    while bit > 1:
-        bit >>= 1
-        m = m * m % n
+    n, bits = key
+    s = m = int.from_bytes(signature, "big")
+    good = s < n and len(signature) == (bits + 7) // 8
+    for i in range(17 * good):  # 65537 = 2**16 + 1
+        m = m * (m if i < 16 else s) % n
         yield None
-        if e & bit:
-            m = m * s % n
-            yield None
-    yield _encoded(m, bits - 1, digest)
+    yield good and _encoded(m, bits - 1, digest)
 
 
 def _encoded(m, bits, digest):

@@ -25,6 +25,7 @@ def empty():
         "tried": None,  # Unix seconds of the last check-in (schedule.due_s), 0 if there was no clock
         "failures": 0,  # failed check-ins in a row
         "hold": 0,  # seconds that the cloud asked us to stay away after it
+        "time": 0,  # Unix seconds, last known for sure: both the clock and the cloud have said so
         "id": "",  # made for `"id": "auto"`
     }
 

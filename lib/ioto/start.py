@@ -16,6 +16,7 @@ from . import config
 from .log import log, to
 
 gc.collect()
+from .clock import Clock
 from .cloud import Cloud
 from .http import Client
 from .net import Resolver
@@ -44,14 +45,18 @@ def agent(folder="", listener=None):
     board = _board(folder, found)
     pair = Pair(found["state"] + "/record")
     link, servers = _link(found)
-    client, resolver = _client(folder, found, servers)
+    resolver = Resolver(servers)
+    clock = None  # somebody else's
+    if found["ntp.server"]:
+        clock = Clock(found, board, link, resolver)
+    client = _client(folder, found, resolver, clock and clock.seen)
     cloud = Cloud(client, found, device, board.time_s)
     gc.collect()
     keys = [_public_key(folder, path) for path in found["update.keys"]]
     if not keys:
         log("warn", "no update.keys: images are installed without a signature")
     place = Pair(found["state"] + "/place")
-    made = Agent(found, board, cloud, client, pair, place, link, _clock(found, resolver), keys)
+    made = Agent(found, board, cloud, client, pair, place, link, clock, keys)
     if device["id"] == "auto":
         device["id"] = cloud.provision.get("id") or _kept_id(pair, board)
     return made
@@ -121,42 +126,41 @@ class Link:
         await self.wifi.up(self.limit_ms)
 
 
-def _client(folder, found, servers):
+def _client(folder, found, resolver, seen=None):
     limit_ms = found["network.timeout"] * 1000
-    resolver = Resolver(servers)
     for key in ("builder", "api"):
-        if found[key].startswith("http://") and not found["tls.plain"]:
-            raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody on the way can read and change what is said")
+        if found[key].startswith("http://"):
+            if not found["tls.plain"]:
+                raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody on the way can read and change what is said")
+        elif found[key] and found["tls.verify"] and not found["tls.ca"]:
+            raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
     if found["update.transport"] == "urequests":
         from . import blocking
 
-        return blocking.Client(limit_ms, not found["tls.verify"], found["tls.plain"]), resolver
-    return Client(resolver, _context(folder, found), limit_ms, found["tls.plain"]), resolver
+        return blocking.Client(limit_ms, not found["tls.verify"], found["tls.plain"])
+    return Client(resolver, _context(folder, found, seen), limit_ms, found["tls.plain"])
 
 
 def _wrong(folder, key, text):
     return config.ConfigError("%sioto.json: %s: %s" % (folder, key, text))
 
 
-def _context(folder, found):
+def _context(folder, found, seen):
     """The TLS context: it verifies, unless `tls.verify` says in so many words that it does not. None: no https."""
-    if found["tls.ca"] and found["tls.verify"]:
-        from .certs import context
-
-        try:
-            made = context([folder + path for path in found["tls.ca"]])
-        except ValueError as e:
-            raise _wrong(folder, "tls.ca", e)
-    elif not found["tls.verify"]:
+    if not found["tls.verify"]:
         import tls
 
         log("warn", "tls.verify is false: anybody can be the cloud")
         made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         made.verify_mode = tls.CERT_NONE
+    elif found["tls.ca"]:
+        from .certs import context
+
+        try:
+            made = context([folder + path for path in found["tls.ca"]], seen)
+        except ValueError as e:
+            raise _wrong(folder, "tls.ca", e)
     else:
-        for key in ("builder", "api"):
-            if found[key].startswith("https://"):
-                raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
         return None
     if found["tls.cert"]:
         try:
@@ -176,15 +180,3 @@ def _public_key(folder, path):
 def _raw(path):
     with open(path, "rb") as f:
         return f.read()
-
-
-def _clock(found, resolver):
-    """An async function for the time of day; None where the host keeps it."""
-    if not found["ntp.server"]:
-        return None
-    from . import ntp
-
-    async def clock():
-        return await ntp.time_s(resolver, found["ntp.server"])
-
-    return clock

@@ -68,8 +68,9 @@ class Trial:
         # Before the image is confirmed: a cut in between must not open the way back. An NVS that takes no more must not
         # close the way forward: the record is the second witness.
         version = self.life.version()
+        floor = self.board.floor()
         try:
-            if not self.board.floor() or compare(version, self.board.floor()) > 0:
+            if not floor or compare(version, floor) > 0:
                 self.board.raise_floor(version)
         except OSError as e:
             log("error", "the version floor is kept in the record only: %r" % e)

@@ -86,7 +86,7 @@ def secure(peer):
 class Rig:
     """One board, one cloud. `image(n)` are small valid images; the first is in slot 0."""
 
-    def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, **changes):
+    def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, date=True, **changes):
         self.folder = Path(folder)
         self.folder.mkdir(exist_ok=True)
         self.blocks = blocks
@@ -96,7 +96,7 @@ class Rig:
             self.app = create_app(self.folder / "cloud", public_url="https://cloud.test", clock=lambda: NOW + self.now(), random_bytes=self.random, threads=False)  # fmt: skip
             self.site = self.app.state.site
             new_product(self.site, "product", PRODUCT)
-            peers[("cloud.test", 443)] = secure(Asgi(self.app, "https"))
+            peers[("cloud.test", 443)] = secure(Asgi(self.app, "https", date))
         options = dict(peers=peers, names={"time.test": "10.0.9.9"}, unix_s=NOW)
         options.update(air or {})
         options["peers"] = {**peers, **(air or {}).get("peers", {})}

@@ -92,7 +92,7 @@ def test_what_changed_in_the_slot_is_fetched_again(tmp_path):
 
 @pytest.mark.parametrize("window,goes", [("anytime", True), ("* * 1-31 * *", True), ("* 0-22 * * *", False)])
 def test_a_clock_never_set_opens_no_window_but_anytime(tmp_path, window, goes):
-    rig = Rig(tmp_path, update__schedule=window, update__apply=window, air={"ntp": False})
+    rig = Rig(tmp_path, update__schedule=window, update__apply=window, air={"ntp": False}, date=False)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=2 * 3600)
     assert (run.slots[-1] == "ota_1") == goes, run.console

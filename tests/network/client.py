@@ -17,7 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from ioto import http, net, ntp  # noqa: E402
+from ioto import clock, http, net  # noqa: E402
 from ioto.errors import UpdateError  # noqa: E402
 
 held_ms = 0
@@ -58,7 +58,7 @@ def resolver(case):
 
 
 async def ask_time(case, result):
-    result["time"] = await ntp.time_s(resolver(case), case["url"], case.get("limit_ms", 1000), case["ntp"])
+    result["time"] = await clock.ntp_s(resolver(case), case["url"], case.get("limit_ms", 1000), case["ntp"])
 
 
 async def fetch(case, result, sender):

@@ -54,7 +54,7 @@ def keys():
         ]  # fmt: skip
         found = [pss.public_key(form) for form in forms]
         numbers = public.public_numbers()
-        assert found == [(numbers.n, numbers.e)] * 4
+        assert found == [(numbers.n, bits)] * 4
         yield private, found[0], forms[0]
 
 

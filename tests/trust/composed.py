@@ -6,12 +6,12 @@ import asyncio
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from ioto import config, start  # noqa: E402
+from ioto import config, net, start  # noqa: E402
 from ioto.errors import UpdateError  # noqa: E402
 
 
 async def main(folder, urls):
-    client = start._client(folder, config.load(folder), lambda: None)[0]
+    client = start._client(folder, config.load(folder), net.Resolver())
     print(client.context.verify_mode)
     for url in urls:
         try:

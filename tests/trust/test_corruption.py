@@ -32,7 +32,7 @@ def decided(block, der):
         for _ in release.verify(found, [key]):
             pass
         said = release.parse(found[0])
-        release.check(said, BOARD)
+        release.check(said, **BOARD)
         return said
     except UpdateError as e:
         assert e.reason in REASONS

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import ssl
+from email.utils import formatdate
 
 import h11
 
@@ -43,10 +44,12 @@ class _Http:
 
 
 class Asgi:
-    """An ASGI application, called in this process: what it answers arrives by the board's clock."""
+    """An ASGI application, called in this process: what it answers arrives by the board's clock. As a server of the field does,
+    it says the date.
+    """
 
-    def __init__(self, app, scheme="http"):
-        self.app, self.scheme = app, scheme
+    def __init__(self, app, scheme="http", date=True):
+        self.app, self.scheme, self.date = app, scheme, date
 
     def connection(self, air, sock):
         return _Http(air, sock, self._answer)
@@ -79,9 +82,11 @@ class Asgi:
         async def send(message):
             if message["type"] == "http.response.start":
                 headers = [(k, v) for k, v in message["headers"]]
+                if self.date:
+                    headers.append((b"date", formatdate(http.air.now_s(), usegmt=True).encode()))
                 http.send(h11.Response(status_code=message["status"], headers=headers))
             else:
-                if message.get("body"):
+                if message.get("body") and request.method != b"HEAD":
                     http.send(h11.Data(data=message["body"]))
                 if not message.get("more_body"):
                     http.send(h11.EndOfMessage())
@@ -135,7 +140,7 @@ class _Encrypted:
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self.inside = peer.connection(self, sock)
         self.stays_open = self.inside.stays_open
-        self.log = air.log
+        self.log, self.now_s = air.log, air.now_s
 
     def feed(self, data):
         self.incoming.write(data)

@@ -6,6 +6,7 @@ The text that is signed is the text that travels: sorted keys, no blanks, made o
 import hashlib
 import json
 import os
+import struct
 import time
 
 from ioto import image as esp_image
@@ -28,6 +29,14 @@ def read(path):
     return found and (release.parse(found[0]), found[1])
 
 
+def seal(manifest, signature):
+    """The envelope's bytes, of the format that lib/ioto/release.py describes; ValueError if they don't fit."""
+    raw = release.MAGIC + struct.pack(">HH", len(manifest), len(signature)) + manifest + signature
+    if len(raw) > release.ENVELOPE_BYTES:
+        raise ValueError("manifest and signature have %d bytes, %d fit" % (len(raw) - 12, release.ENVELOPE_BYTES - 12))
+    return raw + bytes(release.ENVELOPE_BYTES - len(raw))
+
+
 def sign(path, out, private, product, version, any_file=False, **more):
     """Write the file `path` to the file object `out` with its manifest and signature in front; the manifest as a dict.
 
@@ -46,7 +55,7 @@ def sign(path, out, private, product, version, any_file=False, **more):
     try:
         semver.parse(version)
         release.parse(text)
-        envelope = release.seal(text, keys.sign(private, text))
+        envelope = seal(text, keys.sign(private, text))
     except (ValueError, UpdateError) as e:
         raise ReleaseError("%s: %s" % (path, e)) from e
     out.write(envelope)

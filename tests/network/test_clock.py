@@ -1,0 +1,127 @@
+"""The time of day where certificates, NTP and the clock contradict each other: Mbed TLS and the agent on a clock that the test sets.
+
+The clock is the process's own: libfaketime holds it at what a file says, and the board's set_time() writes that file.
+"""
+
+import json
+import os
+import random
+import shutil
+import ssl
+import subprocess
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from hostile import HERE, LIB, MICROPYTHON, Server
+from issued import DAY, Certificate
+from issued import HERE as NAMES
+
+FAKETIME = next((p for p in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+YEAR = 365 * DAY
+NEVER_SET = "2000-01-01 00:00:05"
+wanted = pytest.mark.skipif(not FAKETIME, reason="libfaketime is not here: apt-get install libfaketime")
+
+
+def test_when_a_certificate_begins():
+    """Against `cryptography`, which made them: every year of UTCTime, subjects and serial numbers of any length."""
+    rng = random.Random(5)
+    made, told = [], []
+    for year in range(1950, 2050, 3):
+        at = (year - 1970) * 31556952 + rng.randrange(300) * DAY + rng.randrange(DAY)
+        made.append(Certificate("s" * rng.randrange(1, 60), first=at, last=at + rng.randrange(60) * YEAR, now=1e-9))
+        told.append(at)
+    der = [each.der() for each in made] + [b"", b"\x17\x0d", bytes(2000), b"\x17\x0d" * 400, made[0].der()[:60]]
+    done = subprocess.run([MICROPYTHON, HERE / "beginnings.py", LIB], input="\n".join(d.hex() for d in der).replace("\n\n", "\n00\n"), capture_output=True, text=True)
+    assert [int(n) for n in done.stdout.split()] == told + [0] * 5, done
+
+
+class World:
+    """A cloud on loopback whose certificate is valid from `first` to `last`, by a clock that is right; a device that trusts it."""
+
+    def __init__(self, folder, first=-DAY, last=30 * DAY, date=time.time, trusted=True):
+        self.folder, self.date = folder, date
+        ca = Certificate("ca", authority=True, first=-20 * YEAR, last=20 * YEAR)
+        (ca if trusted else Certificate("other", authority=True)).save(folder, "ca")
+        Certificate("cloud", ca, NAMES, first=first, last=last).save(folder, "server")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "server.pem", folder / "server.key")
+        self.server = Server(self.answer, context=context)
+        config = {"product": "P", "api": self.server.url, "token": "T", "tls": {"ca": "ca.pem"}, "ntp": {"server": "127.0.0.77"}, "network": {"timeout": 5}}
+        (folder / "ioto.json").write_text(json.dumps(config))
+        (folder / "device.json").write_text('{"id": "D1"}')
+
+    def answer(self, conn, request):
+        body = b"" if request.startswith(b"HEAD") else b"{}"
+        date = "Date: %s\r\n" % formatdate(self.date(), usegmt=True) if self.date else ""
+        conn.sendall(b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\n%s" % (date.encode(), body))
+
+    def run(self, clock, rounds=1, last=0):
+        """[(where the clock stands, is it known, reason of the failure, last known time)] after each round of the agent."""
+        stamp = self.folder / "clock"
+        stamp.write_text(clock + "\n")
+        environment = dict(os.environ, TZ="UTC", LD_PRELOAD=str(FAKETIME), FAKETIME_TIMESTAMP_FILE=str(stamp), FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
+        command = [MICROPYTHON, str(HERE / "keeper.py"), str(LIB), str(self.folder) + "/", str(rounds), str(last)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        self.server.close()
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+    def methods(self):
+        return [request.split(b" ")[0].decode() for request in self.server.requests]
+
+
+def right(unix_s):
+    return abs(unix_s - time.time()) < 60
+
+
+@wanted
+@pytest.mark.parametrize("first", [-DAY, -2 * YEAR], ids=["younger-than-the-agent", "older"])
+def test_a_clock_that_was_never_set(tmp_path, first):
+    """No NTP: the certificate says that it is later than the agent was built, the cloud says what time it is."""
+    world = World(tmp_path, first=first)
+    (now, known, error, last), = world.run(NEVER_SET)
+    assert right(now) and known and not error and right(last) and world.methods() == ["HEAD", "POST"]
+    assert b"uthorization" not in world.server.requests[0]
+
+
+@wanted
+def test_a_clock_that_ntp_has_set_wrong_is_set_right(tmp_path):
+    """Far ahead or far behind, so that no certificate is good: NTP is in doubt, the cloud is asked."""
+    for name, clock, why in (("ahead", "2090-01-01 00:00:00", "tls_expired"), ("behind", "2024-06-01 00:00:00", "tls_not_yet")):
+        (tmp_path / name).mkdir()
+        first, then = World(tmp_path / name).run(clock, rounds=2)
+        assert first[1:] == (True, why, 0), first
+        assert right(then[0]) and not then[2] and right(then[3]), then
+
+
+@wanted
+@pytest.mark.parametrize("first, last, why", [(-9 * DAY, -DAY, "tls_expired"), (DAY, 9 * DAY, "tls_not_yet")], ids=["expired", "not-yet"])
+def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why):
+    """By its Date it is not to be believed: the check-in says so, and that time is not kept."""
+    world = World(tmp_path, first=first, last=last)
+    (now, known, error, kept), = world.run(NEVER_SET)
+    assert right(now) and error == why and not kept and "POST" not in world.methods()
+
+
+@wanted
+@pytest.mark.parametrize("changes, why", [
+    ({"trusted": False}, "tls_untrusted"), ({"date": None}, "tls_not_yet"), ({"date": lambda: 1_700_000_000}, "tls_not_yet"),
+], ids=["unknown-authority", "no-date", "a-date-long-past"])  # fmt: skip
+def test_a_cloud_that_does_not_know_the_time_either(tmp_path, changes, why):
+    """The clock is as it was: no window opens by it."""
+    world = World(tmp_path, **changes)
+    (now, known, error, kept), = world.run(NEVER_SET)
+    assert not known and now < 946684900 and error == why and not kept, (now, error)
+    assert "POST" not in world.methods()
+
+
+@wanted
+def test_the_last_known_time_is_the_least(tmp_path):
+    """A Date before it is not believed; with one behind it the clock goes on."""
+    for name, date, known in (("before", time.time() - 2 * DAY, False), ("behind", time.time() - DAY // 2, True)):
+        (tmp_path / name).mkdir()
+        world = World(tmp_path / name, first=-30 * DAY, date=lambda date=date: date)
+        (now, is_known, _, _), = world.run(NEVER_SET, last=int(time.time()) - DAY)
+        assert is_known == known and (not known or abs(now - date) < 60), (name, now)
