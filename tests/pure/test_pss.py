@@ -19,11 +19,9 @@ def unhex(text):
 
 
 def vectors(name):
-    try:
-        with open(VECTORS % name) as f:
-            found = json.load(f)
-    except OSError:
-        return  # not published with the repository
+    """(key, test, salt length) of a published file; conftest.py skips what asks for one that is not here."""
+    with open(VECTORS % name) as f:
+        found = json.load(f)
     for group in found["testGroups"]:
         for form in ("publicKeyDer", "publicKeyAsn"):
             assert pss.public_key(unhex(group[form])) == pss.public_key(group["publicKeyPem"].encode())
@@ -33,28 +31,47 @@ def vectors(name):
 
 
 def test_published_vectors():
-    for name in ("2048_sha256_mgf1_32", "3072_sha256_mgf1_32", "2048_sha256_mgf1_0"):
+    for name, count in (("2048_sha256_mgf1_32", 108), ("3072_sha256_mgf1_32", 108), ("2048_sha256_mgf1_0", 103)):
         for key, test, salt in vectors(name):
             # In the file for a salt of 0 one is signed with ours, which makes it wrong there and right here.
             wanted = test["result"] == "valid" if salt == 32 else test["comment"] == "s_len changed to 32"
             found = decided(key, sha256(unhex(test["msg"])).digest(), unhex(test["sig"]))
             assert found == wanted, (name, test["tcId"], test["comment"])
+            count -= 1
+        assert count == 0, name
 
 
-def keys():
+primes = {}  # bits -> two of that size; they take long to find
+
+
+def made(sizes):
+    """Private keys of a modulus of any size, odd ones too: `cryptography` makes even ones only, whose primes these are."""
     from cryptography.hazmat.primitives.asymmetric import rsa
+
+    for bits in sizes:
+        for half in (bits // 2, bits - bits // 2):
+            if half not in primes:
+                found = rsa.generate_private_key(65537, 2 * half).private_numbers()
+                primes[half] = found.p, found.q
+        p, q = primes[bits // 2][0], primes[bits - bits // 2][1]
+        d = pow(65537, -1, (p - 1) * (q - 1))
+        numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(65537, p * q))
+        assert (p * q).bit_length() == bits
+        yield numbers.private_key()
+
+
+def keys(sizes=(2048, 2049, 2050, 2055, 2056, 3072, 4096)):
+    """(private, as the agent reads it, DER)."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    for bits in (2048, 2049, 2055, 2056, 3072, 4096):
-        private = rsa.generate_private_key(65537, bits)
+    for private in made(sizes):
         public = private.public_key()
         forms = [
             public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
             public.public_bytes(Encoding.DER, PublicFormat.PKCS1), public.public_bytes(Encoding.PEM, PublicFormat.PKCS1),
         ]  # fmt: skip
         found = [pss.public_key(form) for form in forms]
-        numbers = public.public_numbers()
-        assert found == [(numbers.n, bits)] * 4
+        assert found == [(public.public_numbers().n, private.key_size)] * 4
         yield private, found[0], forms[0]
 
 
@@ -78,16 +95,50 @@ def test_against_cryptography():
                 assert not decided(key, digest, signed(private, message, salt)), salt
 
 
+def test_against_keys_that_are_too_small_or_too_big():
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    for n, e, good in (((1 << 2047) - 1, 65537, False), (1 << 2047 | 1, 65537, True), ((1 << 4096) - 1, 65537, True), (1 << 4096 | 1, 65537, False),
+                       (1 << 2048 | 1, 3, False), (1 << 2048 | 1, 65539, False)):  # fmt: skip
+        der = rsa.RSAPublicNumbers(e, n).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            assert pss.public_key(der) == (n, n.bit_length()) and good
+        except ValueError as error:
+            assert "2048 to 4096" in str(error) and not good
+
+
+class Counted(int):
+    """A modulus that counts what is taken modulo it."""
+
+    seen = []
+
+    def __rmod__(self, other):
+        self.seen.append(other.bit_length())
+        return other % int(self)
+
+
+def test_against_counting_each_turn():
+    """No turn has more than one multiplication in it, of two numbers of the modulus's size."""
+    for private, (n, bits), _ in keys((2048, 3072)):
+        turns = []
+        for good in pss.verify((Counted(n), bits), sha256(b"m").digest(), signed(private, b"m")):
+            turns.append(list(Counted.seen))
+            Counted.seen.clear()
+        assert good and len(turns) == 18 and turns[17] == []
+        assert all(len(turn) == 1 and turn[0] <= 2 * bits for turn in turns[:17]), turns
+
+
 def test_against_damage(count=3000):
     """Bits, bytes and lengths of signature, digest and key: none is taken, none ends in anything but a no."""
     import random
 
     rng = random.Random(2)
-    made = [(signed(private, b"message"), key, der) for private, key, der in keys()]
+    good = [(signed(private, b"message"), key, der) for private, key, der in keys((2048, 2049, 3072))]
     digest = sha256(b"message").digest()
     for n in range(count):
-        signature, key, der = made[n % len(made)]
-        what = n % 3
+        signature, key, der = good[n % 3]
+        what = n // 3 % 3
         if what == 0:
             bad = damaged(rng, signature)
             assert bad == signature or not decided(key, digest, bad), bad.hex()
@@ -119,12 +170,22 @@ def damaged(rng, raw):
     return bytes(raw)
 
 
-def test_seventeen_multiplications():
-    """16 squarings and one multiplication with 65537, and never one more for whatever comes."""
+def test_published_vectors_take_seventeen_multiplications():
+    """16 squarings and one multiplication, and never one more for whatever comes."""
     for name in ("2048_sha256_mgf1_32", "3072_sha256_mgf1_32"):
         for key, test, _ in vectors(name):
             steps = len([1 for step in pss.verify(key, bytes(32), unhex(test["sig"]))])
             assert steps in (1, 18), (test["tcId"], steps)
+
+
+def test_what_is_no_signature():
+    """Of any length, for a modulus of any length: no, and at once."""
+    for bits in (2048, 2049, 3072, 4096):
+        n = (1 << bits) - 1
+        for size in (0, 1, 255, 256, 257, 383, 384, 385, 511, 512, 513, 4000):
+            for fill in (b"\0", b"\1", b"\xff"):
+                steps = [step for step in pss.verify((n, bits), bytes(32), fill * size)]
+                assert steps[-1] is False and len(steps) == (18 if size == (bits + 7) // 8 and fill != b"\xff" else 1), (bits, size)
 
 
 def test_keys_that_are_none():

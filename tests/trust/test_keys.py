@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from ioto import pss, release
 from ioto_tools.image import esp, keys
 
@@ -80,6 +82,9 @@ def test_files_that_are_no_key(key, image, tmp_path):
     refused(ioto("sign", image, "--key", key.with_name("release.pub.pem"), *common), "no private key in PEM")
     refused(ioto("sign", image, "--key", key, *common, passphrase="wrong"), "not with this passphrase")
     refused(ioto("keys", "show", image), "no key in PEM or DER")
+    (tmp_path / "three.pem").write_bytes(rsa.generate_private_key(3, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    refused(ioto("sign", image, "--key", tmp_path / "three.pem", *common), "exponent 65537")
+    refused(ioto("keys", "show", tmp_path / "three.pem"), "exponent 65537")
     assert list(tmp_path.glob("*.signed")) == []
 
 
@@ -146,8 +151,6 @@ def test_what_is_not_published(key, image, tmp_path):
 @pytest.fixture
 def unprotected(key, tmp_path):
     """The same key as a file for tools that take no passphrase."""
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
     path = tmp_path / "plain.pem"
     private = keys.load(key, PASSPHRASE.encode())
     path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))

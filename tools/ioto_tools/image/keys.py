@@ -39,8 +39,8 @@ def load(path, passphrase=b""):
         raise KeyFileError("%s: %s" % (path, "it has no passphrase" if passphrase else "it needs its passphrase")) from None
     except (ValueError, UnsupportedAlgorithm):
         raise KeyFileError("%s: %s" % (path, "not with this passphrase" if is_encrypted(raw) else "no private key in PEM")) from None
-    if not isinstance(found, rsa.RSAPrivateKey) or not 2048 <= found.key_size <= 4096:
-        raise KeyFileError("%s: an RSA key of 2048 to 4096 bits is wanted: `ioto keys new` makes one" % path)
+    if not isinstance(found, rsa.RSAPrivateKey) or not _fits(found.public_key()):
+        raise KeyFileError("%s: an RSA key of 2048 to 4096 bits with the exponent 65537 is wanted: `ioto keys new` makes one" % path)
     return found
 
 
@@ -56,9 +56,14 @@ def load_public(path, passphrase=None):
         found = load_pem_public_key(raw) if raw.startswith(b"-----") else load_der_public_key(raw)
     except (ValueError, UnsupportedAlgorithm):
         raise KeyFileError("%s: no key in PEM or DER" % path) from None
-    if not isinstance(found, rsa.RSAPublicKey) or not 2048 <= found.key_size <= 4096:
-        raise KeyFileError("%s: an RSA key of 2048 to 4096 bits is wanted" % path)
+    if not isinstance(found, rsa.RSAPublicKey) or not _fits(found):
+        raise KeyFileError("%s: an RSA key of 2048 to 4096 bits with the exponent 65537 is wanted" % path)
     return found
+
+
+def _fits(public):
+    """Would a board take it?"""
+    return 2048 <= public.key_size <= 4096 and public.public_numbers().e == 65537
 
 
 def public_bytes(public, der=False):
