@@ -4,7 +4,7 @@ import json
 
 import pytest
 from cloud_under_test import PRODUCT, call, esp_image
-from ioto_tools.cloud import audit, fleet, operators
+from ioto_tools.cloud import audit, fleet, operators, webhooks
 from ioto_tools.cloud.api import openapi
 from ioto_tools.cloud.api.operations import OPERATIONS
 from ioto_tools.cloud.refusal import CloudError
@@ -29,12 +29,16 @@ GOOD = {  # an operation's path and body, as it is to succeed
     "devices": ("/devices?product=thermo", None), "new_device": ("/devices", {"id": "D2", "product": "thermo"}),
     "device": ("/devices/D1", None), "change_device": ("/devices/D1", {"tokens": "rotate"}), "remove_device": ("/devices/D1", None),
     "audited": ("/audit?limit=5", None), "tokens": ("/tokens", None), "new_token": ("/tokens", {"name": "ci", "scope": "publish"}),
+    "webhooks": ("/webhooks", None), "new_webhook": ("/webhooks", {"url": "https://hooks.test/a", "events": "release.published"}),
+    "remove_webhook": ("/webhooks/HOOK", None), "test_webhook": ("/webhooks/HOOK/test", None),
     "revoke_token": ("/tokens/spare", None), "new_link_key": ("/link-key", {"revoke": False}),
 }  # fmt: skip
 
 
 def asked(cloud, operation, token):
     path, body = GOOD[operation.run.__name__]
+    if "HOOK" in path:
+        path = path.replace("HOOK", webhooks.listed(cloud.site)[0]["id"])
     raw = body if isinstance(body, bytes) else None
     return ask(cloud, operation.method, path, token, None if raw else body, raw)
 
@@ -43,6 +47,7 @@ def test_every_operation_with_every_kind_of_token(cloud):
     cloud.publish("2.0.0")
     device = cloud.device()
     cloud.check_in("D1", device, "1.0.0")
+    webhooks.new(cloud.site, "https://hooks.test/b")
     given = {scope: admin(cloud, scope, scope) for scope in operators.SCOPES}
     spare = admin(cloud, "admin", "spare")
     ended = admin(cloud, "admin", "ended")

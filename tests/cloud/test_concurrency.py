@@ -35,6 +35,10 @@ def post(connection, path, token, fields):
     return json.loads(body)
 
 
+def connected(address):
+    return http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+
+
 class Device(threading.Thread):
     """Checks in over and over, downloads what it is offered, runs it, reports."""
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "device": "devices",
     "token": "operators",
     "audit": "operators",
+    "webhook": "webhooks",
 }
 
 

@@ -4,8 +4,10 @@ create_app() serves under uvicorn, and in tests as a plain ASGI callable. With `
 but `receive` and `send`: such an application can be stepped without an event loop, in simulated time.
 """
 
+import asyncio
 import os
 import time
+from contextlib import asynccontextmanager
 
 import sqlalchemy as sa
 from starlette.applications import Starlette
@@ -15,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import links, routes, tokens
+from . import links, postman, routes, tokens
 from .api import app as api
 from .limits import PER_MINUTE, Limits
 from .refusal import CloudError, Refusal
@@ -44,6 +46,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     """
     app = Starlette(
         routes=[*ROUTES, *api.routes(), *pages.ROUTES],
+        lifespan=_beside,
         exception_handlers={
             Refusal: _refused,
             HTTPException: _http_error,
@@ -63,6 +66,14 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     app.state.devices = Limits(rate, clock)
     app.state.operators = Limits(api.PER_MINUTE, clock)
     return app
+
+
+@asynccontextmanager
+async def _beside(app):
+    """What a worker does while it serves."""
+    telling = asyncio.create_task(postman.run(app.state.site, app.state.run))
+    yield
+    telling.cancel()
 
 
 def _public_url(text):

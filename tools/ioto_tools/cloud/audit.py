@@ -27,8 +27,16 @@ def note(conn, now_s, who, action, subject, **detail):
     row = {"at_s": now_s, "who": who, "action": action, "subject": subject, "detail": json.dumps(detail)}
     id = conn.execute(audit.insert().values(row)).inserted_primary_key[0]
     for each in conn.execute(sa.select(webhooks.c.id, webhooks.c.wanted)).all():
-        if not each.wanted or action in each.wanted.split():
+        if _wants(each, action, subject):
             conn.execute(deliveries.insert().values(webhook=each.id, event=id, tries=0, due_s=now_s))
+
+
+def _wants(webhook, action, subject):
+    if action == "webhook.test":
+        return subject == webhook.id
+    if action == "webhook.gave_up" and subject == webhook.id:
+        return False  # it would not hear this either
+    return not webhook.wanted or action in webhook.wanted.split()
 
 
 def last(conn, most=100, subject=None):

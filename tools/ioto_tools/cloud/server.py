@@ -25,7 +25,7 @@ def serve(app, host, port, ready, certificate=None, key=None):
         _limited(app),
         http="h11",
         loop="asyncio",
-        lifespan="off",
+        lifespan="on",
         log_level="warning",
         access_log=False,
         server_header=False,

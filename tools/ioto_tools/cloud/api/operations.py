@@ -9,6 +9,7 @@ from typing import Callable
 
 from .. import audit, fleet, operators, provision
 from .. import publish as publishing
+from .. import webhooks as hooks
 from .fields import NAME, TEXT, VERSION, YES, choice, number, optional
 
 IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs take
@@ -112,6 +113,24 @@ def revoke_token(site, asked):
     return {}
 
 
+def webhooks(site, asked):
+    return hooks.listed(site)
+
+
+def new_webhook(site, asked):
+    return hooks.new(site, asked["url"], (asked["events"] or "").split())
+
+
+def remove_webhook(site, asked):
+    hooks.remove(site, asked["webhook"])
+    return {}
+
+
+def test_webhook(site, asked):
+    hooks.test(site, asked["webhook"])
+    return {}
+
+
 def new_link_key(site, asked):
     site.links.rotate(site.who, bool(asked["revoke"]))
     return {}
@@ -137,5 +156,9 @@ OPERATIONS = (
     Operation("GET", "/tokens", "admin", tokens, "The operators' tokens, without the tokens."),
     Operation("POST", "/tokens", "admin", new_token, "Make an operator's token; it is shown once.", body=_TOKEN),
     Operation("DELETE", "/tokens/{token}", "admin", revoke_token, "End the token of this name."),
+    Operation("GET", "/webhooks", "admin", webhooks, "The webhooks, without their secrets."),
+    Operation("POST", "/webhooks", "admin", new_webhook, "Make a webhook; its secret is shown once.", body={"url": TEXT, "events": optional(TEXT)}),
+    Operation("DELETE", "/webhooks/{webhook}", "admin", remove_webhook, "Remove a webhook."),
+    Operation("POST", "/webhooks/{webhook}/test", "admin", test_webhook, "Tell it, soon, that it is tried out."),
     Operation("POST", "/link-key", "admin", new_link_key, "Sign links to images with a new key.", body={"revoke": optional(YES)}),
 )  # fmt: skip

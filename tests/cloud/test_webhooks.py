@@ -1,0 +1,188 @@
+"""Webhooks against a real listener: signed, retried until taken, given up after a day, nothing lost, nobody kept waiting."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cloud_under_test import esp_image
+from ioto_tools.cloud import audit, fleet, operators, postman, webhooks
+from ioto_tools.cloud.refusal import CloudError
+
+
+class Listener(ThreadingHTTPServer):
+    """`heard`: [(headers, body)]; `answers`: statuses, the last one for ever; `hold` keeps everybody waiting while it is not set."""
+
+    def __init__(self):
+        self.heard, self.answers, self.hold, self.came = [], [200], threading.Event(), threading.Semaphore(0)
+        self.hold.set()
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = "http://127.0.0.1:%d/hook?x=1" % self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.heard.append((dict(self.headers), body))
+        self.server.came.release()
+        self.server.hold.wait(20)
+        status = self.server.answers[0] if len(self.server.answers) == 1 else self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def listener():
+    made = Listener()
+    yield made
+    made.hold.set()
+    made.shutdown()
+    made.server_close()
+
+
+def tell(cloud):
+    """One round of the postman; how many he took with him."""
+
+    async def here(function, *arguments):
+        return function(*arguments)
+
+    return asyncio.run(postman.once(cloud.site, here))
+
+
+def told(listener):
+    return [json.loads(body)["action"] for _, body in listener.heard]
+
+
+def test_events_are_told_signed_and_once(cloud, listener):
+    made = webhooks.new(cloud.site, listener.url)
+    operators.new(cloud.site, "ci", "read")
+    assert tell(cloud) == 1 and tell(cloud) == 0
+    [(headers, body)] = listener.heard
+    [row] = cloud.site.database.read(audit.last, 1)
+    assert json.loads(body) == row and headers["Ioto-Event"] == "token.new" and row["subject"] == "ci"
+    moment, signature = (part.partition("=")[2] for part in headers["Ioto-Signature"].split(","))
+    wanted = hmac.new(made["secret"].encode(), ("%s." % moment).encode() + body, hashlib.sha256).hexdigest()
+    assert signature == wanted and int(moment) == cloud.now_s
+    [shown] = webhooks.listed(cloud.site)
+    assert shown["delivered_s"] == cloud.now_s and shown["waiting"] == 0 and shown["error"] == "" and "secret" not in shown
+
+
+def test_each_hears_what_it_wants(cloud, listener):
+    webhooks.new(cloud.site, listener.url, ["token.revoked", "links.rotated"])
+    operators.new(cloud.site, "ci", "read")
+    operators.revoke(cloud.site, "ci")
+    cloud.site.links.refresh()
+    cloud.site.links.rotate("boss")
+    while tell(cloud):
+        pass
+    assert sorted(told(listener)) == ["links.rotated", "token.revoked"]
+    other = webhooks.new(cloud.site, listener.url + "&other")
+    webhooks.test(cloud.site, other["id"])
+    assert tell(cloud) == 1 and told(listener)[-1] == "webhook.test"
+
+
+@pytest.mark.parametrize("status", [300, 302, 400, 404, 410, 429, 500, 503])
+def test_what_is_not_taken_is_told_again_later_and_later(cloud, listener, status):
+    webhooks.new(cloud.site, listener.url)
+    operators.new(cloud.site, "ci", "read")
+    listener.answers = [status] * 6 + [204]
+    began = last = cloud.now_s
+    waits = []
+    while webhooks.listed(cloud.site)[0]["waiting"]:
+        if tell(cloud):
+            waits.append(cloud.now_s - last)
+            last = cloud.now_s
+        cloud.now_s += 5
+        assert cloud.now_s < began + 3000
+    assert waits == [0] + [webhooks.AGAIN_S * 2**n for n in range(6)] and told(listener) == ["token.new"] * 7
+    assert len({body for _, body in listener.heard}) == 1 and not any("elsewhere" in str(headers) for headers, _ in listener.heard)
+
+
+def test_after_a_day_it_is_given_up_and_written_down_and_the_next_event_is_told(cloud, listener):
+    hook = webhooks.new(cloud.site, listener.url)
+    operators.new(cloud.site, "ci", "read")
+    listener.answers = [500]
+    times = 0
+    while webhooks.listed(cloud.site)[0]["waiting"]:
+        times += tell(cloud)
+        cloud.now_s += 60
+    assert 24 <= times <= 40
+    [row] = cloud.site.database.read(audit.last, 1)
+    assert (row["action"], row["subject"], row["detail"]["error"]) == ("webhook.gave_up", hook["id"], "status 500")
+    listener.answers = [200]
+    operators.revoke(cloud.site, "ci")
+    assert tell(cloud) == 1 and told(listener)[-1] == "token.revoked"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/closed", "https://127.0.0.1:1/", "http://nowhere.invalid/"])
+def test_nobody_there(cloud, url):
+    webhooks.new(cloud.site, url)
+    operators.new(cloud.site, "ci", "read")
+    assert tell(cloud) == 1
+    [shown] = webhooks.listed(cloud.site)
+    assert shown["waiting"] == 1 and shown["error"] and shown["delivered_s"] is None
+
+
+def test_a_worker_that_dies_with_an_event_in_hand_loses_none(cloud, listener):
+    webhooks.new(cloud.site, listener.url)
+    operators.new(cloud.site, "ci", "read")
+    taken = cloud.site.database.write(webhooks.take, cloud.now_s)  # and then the power goes
+    assert len(taken) == 1 and cloud.site.database.write(webhooks.take, cloud.now_s) == []
+    for _ in range(webhooks.LEASE_S // 10):
+        assert tell(cloud) == 0
+        cloud.now_s += 10
+    assert tell(cloud) == 1 and told(listener) == ["token.new"]
+
+
+def test_an_event_is_there_or_not_with_the_deed(cloud, listener):
+    webhooks.new(cloud.site, listener.url)
+    for wrong in (lambda: operators.new(cloud.site, "a b", "read"), lambda: operators.revoke(cloud.site, "nobody"), lambda: fleet.revoke(cloud.site, "D9")):
+        with pytest.raises(CloudError):
+            wrong()
+    assert tell(cloud) == 0
+
+
+def test_a_removed_webhook_hears_nothing_more(cloud, listener):
+    hook = webhooks.new(cloud.site, listener.url)
+    operators.new(cloud.site, "ci", "read")
+    webhooks.remove(cloud.site, hook["id"])
+    assert tell(cloud) == 0 and webhooks.listed(cloud.site) == []
+    with pytest.raises(CloudError, match="webhook list"):
+        webhooks.remove(cloud.site, hook["id"])
+
+
+def test_urls_and_events_that_will_not_do(cloud):
+    for url in ("", "hooks.test", "ftp://hooks.test/", "https://", "https://user:secret@hooks.test/", "https://hooks.test/a b", "https://hooks.test/\n"):
+        with pytest.raises(CloudError, match="wanted"):
+            webhooks.new(cloud.site, url)
+    with pytest.raises(CloudError, match="release.published"):
+        webhooks.new(cloud.site, "https://hooks.test/", ["release.burnt"])
+
+
+def test_a_server_tells_while_it_serves_and_nobody_waits_for_a_listener(serve, ioto, listener, tmp_path):
+    """The listener keeps the postman waiting: check-ins are answered meanwhile, and releases published."""
+    from test_concurrency import connected, post
+
+    listener.hold.clear()
+    ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
+    _, address = serve("--data", "site")
+    ioto("webhook", "new", listener.url, "--data", "site")
+    ioto("token", "new", "ci", "--data", "site")
+    assert listener.came.acquire(timeout=30)
+    (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
+    ioto("publish", "a.bin", "--product", "thermo", "--version", "2.0.0", "--data", "site")
+    connection = connected(address)
+    token = post(connection, "/device/register", "P7", {"id": "D1"})["token"]
+    assert post(connection, "/tok/provision/update", token, {"id": "D1", "version": "1.0.0"})["version"] == "2.0.0"
+    assert json.loads(ioto("webhook", "list", "--data", "site", "--json").stdout)[0]["delivered_s"] is None
+    listener.hold.set()
+    assert told(listener)[0] == "token.new"

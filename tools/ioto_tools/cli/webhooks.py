@@ -1,0 +1,73 @@
+"""`ioto webhook`: thin, over ioto_tools.cloud.webhooks."""
+
+import json as json_module
+
+import click
+
+from .site import ago, data_option, json_option, opened, printed, shown
+
+
+@click.group()
+def webhook():
+    """Tell other programs what happens: releases that are published or stop, devices that are removed, and so on."""
+
+
+@webhook.command("new")
+@click.argument("url")
+@click.option("--event", "events", multiple=True, metavar="NAME", help="Only these, such as release.stopped; may be given more than once.")
+@data_option
+@json_option
+def webhook_new(url, events, data, json):
+    """Post every event to URL from now on, and print the secret that signs them, once."""
+    from ioto_tools.cloud import webhooks
+
+    with opened(data) as site:
+        made = webhooks.new(site, url, events)
+    if json:
+        printed(made)
+    else:
+        click.echo("webhook %s: secret %s" % (made["id"], made["secret"]))
+
+
+@webhook.command("list")
+@data_option
+@json_option
+def webhook_list(data, json):
+    """List the webhooks: where to, what, what waits, and what went wrong last."""
+    from ioto_tools.cloud import webhooks
+
+    with opened(data) as site:
+        found = webhooks.listed(site)
+    if json:
+        printed(found)
+        return
+    rows = [(each["id"], each["url"], " ".join(each["wanted"]) or "all", each["waiting"], ago(each["delivered_s"]), each["error"] or "-") for each in found]
+    shown("Webhooks", ("id", "url", "events", "waiting", "last told", "error"), rows)
+
+
+@webhook.command("remove")
+@click.argument("id")
+@data_option
+def webhook_remove(id, data):
+    """Remove webhook ID, and what it has not been told yet."""
+    from ioto_tools.cloud import webhooks
+
+    with opened(data) as site:
+        webhooks.remove(site, id)
+    click.echo("webhook %s removed" % id)
+
+
+@webhook.command("test")
+@click.argument("id")
+@data_option
+def webhook_test(id, data):
+    """Post an event webhook.test to webhook ID, here and now, and say what it answered."""
+    from ioto_tools.cloud import postman, webhooks
+
+    with opened(data) as site:
+        found = site.database.read(webhooks.known, id)
+        event = {"id": 0, "at_s": site.now_s(), "who": site.who, "action": "webhook.test", "subject": id, "detail": json_module.dumps({})}
+        error = postman.post({**found, **event}, site.now_s())
+    if error:
+        raise click.ClickException("webhook %s: %s: %s" % (id, found["url"], error))
+    click.echo("webhook %s: %s has taken it" % (id, found["url"]))
