@@ -71,10 +71,12 @@ def call(app, method, path, headers=None, body=b"", pieces=None):
 class Cloud:
     """A cloud in `folder` with one product, its clock and randomness under the test's control."""
 
-    def __init__(self, folder, **options):
+    def __init__(self, folder, settings="", **options):
         self.now_s = 1_800_000_000
         self.drawn = 0
         options = {"public_url": "https://updates.test", "threads": False, "rate": 0, **options}
+        (folder / "site").mkdir(parents=True, exist_ok=True)
+        (folder / "site" / "site.toml").write_text(settings)
         self.app = create_app(folder / "site", clock=lambda: self.now_s, random_bytes=self.random, **options)
         self.site = self.app.state.site
         self.folder = folder

@@ -13,13 +13,67 @@ for folder in (ROOT / "lib", ROOT / "tools", Path(__file__).parent):
         sys.path.insert(0, str(folder))
 
 from cloud_under_test import COMMAND, ENV, Cloud  # noqa: E402
+from ioto_tools.cloud.site import Site  # noqa: E402
+from postgresql_server import PostgresqlServer  # noqa: E402
+
+
+def pytest_generate_tests(metafunc):
+    """Tests of a site run on both kinds: on servers in `make sweep` only, but for those of modules that say BOTH."""
+    if "settings" in metafunc.fixturenames:
+        marks = () if getattr(metafunc.module, "BOTH", False) else pytest.mark.sweep
+        metafunc.parametrize("settings", ("folder", pytest.param("servers", marks=marks)), indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    server = PostgresqlServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def cloud(tmp_path):
-    made = Cloud(tmp_path)
+def settings(request):
+    """settings() is the site.toml of one more site: empty, everything in the folder; or on servers."""
+    if request.param == "folder":
+        return lambda: ""
+    server = request.getfixturevalue("postgresql")
+    return lambda: 'database = "%s"\n' % server.database()
+
+
+@pytest.fixture
+def make_site(settings):
+    """make_site(folder, ...) is the Site there, made with its settings at the first time."""
+    return MakeSite(settings)
+
+
+class MakeSite:
+    def __init__(self, settings):
+        self._settings = settings
+
+    def settings(self, folder):
+        """The folder of a site that is yet to be made."""
+        folder.mkdir()
+        (folder / "site.toml").write_text(self._settings())
+
+    def __call__(self, folder, **options):
+        if not folder.exists():
+            self.settings(folder)
+        return Site(folder, make=True, **options)
+
+
+@pytest.fixture
+def cloud(tmp_path, settings):
+    made = Cloud(tmp_path, settings())
     yield made
     made.close()
+
+
+@pytest.fixture
+def folder(tmp_path, settings):
+    """The folder of a site to come, in the test's folder; its settings are there."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "site.toml").write_text(settings())
+    return tmp_path / "site"
 
 
 @pytest.fixture

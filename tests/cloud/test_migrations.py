@@ -1,4 +1,4 @@
-"""The migrations make exactly tables.py, go up and down, and run once whoever comes first."""
+"""The migrations make exactly tables.py, go up and down with data in them, and run once whoever comes first."""
 
 import multiprocessing
 from pathlib import Path
@@ -10,8 +10,11 @@ from alembic.migration import MigrationContext
 from ioto_tools.cloud import fleet, migrate
 from ioto_tools.cloud.publish import new_product
 from ioto_tools.cloud.refusal import CloudError
-from ioto_tools.cloud.site import Site
 from ioto_tools.cloud.tables import metadata
+
+
+BOTH = True
+ROWS = 3
 
 
 def names(conn):
@@ -26,60 +29,98 @@ def differences(conn):
     return compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), metadata)
 
 
-def test_up_makes_what_the_tables_say(tmp_path):
-    site = Site(tmp_path / "site", make=True)
+def test_up_makes_what_the_tables_say(make_site, tmp_path):
+    site = make_site(tmp_path / "site")
     assert site.database.read(differences) == []
     assert site.database.read(names) == set(metadata.tables)
     site.close()
 
 
-def test_up_and_down_through_every_revision(tmp_path):
+def test_up_and_down_through_every_revision_with_rows_in_every_table(make_site, tmp_path):
     folder = Path(migrate.__file__).parent / "migrations" / "versions"
     revisions = sorted(path.name.split("_")[0] for path in folder.glob("*.py"))
     assert revisions[-1] == migrate.LATEST
-    site = Site(tmp_path / "site", make=True)
-    for target in revisions[::-1][1:] + ["base"] + revisions + ["base", migrate.LATEST]:
+    site = make_site(tmp_path / "site")
+    for target in revisions[::-1][1:] + ["base"] + revisions + revisions[::-1][1:] + ["base", migrate.LATEST]:
+        before = site.database.write(filled)
         site.database.write(migrate.to, target)
         assert site.database.read(migrate.revision) == (None if target == "base" else target)
         assert target != "base" or site.database.read(names) == set()
+        after = site.database.read(rows)
+        for table in before.keys() & after.keys():
+            assert len(before[table]) == len(after[table]) == ROWS, (target, table)
+            for old, new in zip(before[table], after[table]):
+                assert all(old[column] == new[column] for column in old.keys() & new.keys()), (target, table, old, new)
+    assert site.database.read(differences) == []
     new_product(site, "thermo")
     site.close()
 
 
-def test_a_migration_that_fails_changes_nothing(tmp_path):
-    site = Site(tmp_path / "site", make=True)
+def tables(conn):
+    found = sa.MetaData()
+    found.reflect(conn)
+    return [table for table in found.sorted_tables if table.name != "alembic_version"]
+
+
+def rows(conn):
+    """{table: its rows as dicts, in the order of their keys}."""
+    return {
+        table.name: [dict(row) for row in conn.execute(sa.select(table).order_by(*table.primary_key)).mappings()] for table in tables(conn)
+    }
+
+
+def filled(conn):
+    """The same, once there are rows in every table, as the tables are at this revision."""
+    for table in tables(conn):
+        if not conn.execute(sa.select(table).limit(1)).first():
+            conn.execute(table.insert(), [{column.name: value(column, n) for column in table.columns} for n in range(ROWS)])
+    return rows(conn)
+
+
+def value(column, n):
+    if isinstance(column.type, sa.Boolean):
+        return n % 2 == 1
+    if isinstance(column.type, (sa.Integer, sa.Float)):
+        return n + 1
+    assert isinstance(column.type, sa.String), column.type
+    return "%d" % n  # also where it names a row of another table
+
+
+def test_a_migration_that_fails_changes_nothing(make_site, tmp_path):
+    site = make_site(tmp_path / "site")
     site.database.write(migrate.to, "base")
     site.database.write(run, "CREATE TABLE tokens (in_the_way INTEGER)")
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(sa.exc.DatabaseError, match="tokens"):
         site.database.write(migrate.up)
     assert site.database.read(names) == {"tokens"} and site.database.read(migrate.revision) is None
     site.close()
 
 
-def test_a_newer_database_is_refused(tmp_path):
-    site = Site(tmp_path / "site", make=True)
+def test_a_newer_database_is_refused(make_site, tmp_path):
+    site = make_site(tmp_path / "site")
     site.database.write(run, "UPDATE alembic_version SET version_num = '9999'")
     site.close()
     with pytest.raises(CloudError, match="newer ioto-tools"):
-        Site(tmp_path / "site")
+        make_site(tmp_path / "site")
 
 
-def _make(folder, number):
-    site = Site(folder, make=True)
+def _make(make_site, folder, number):
+    site = make_site(folder)
     new_product(site, "product%d" % number)
     site.close()
 
 
-def test_many_processes_make_the_same_site_at_once(tmp_path):
+def test_many_processes_make_the_same_site_at_once(make_site, tmp_path):
     context = multiprocessing.get_context("fork")
     for round in range(3):
         folder = tmp_path / str(round)
-        processes = [context.Process(target=_make, args=(folder, number)) for number in range(6)]
+        make_site.settings(folder)
+        processes = [context.Process(target=_make, args=(make_site, folder, number)) for number in range(6)]
         for process in processes:
             process.start()
         for process in processes:
             process.join(30)
         assert [process.exitcode for process in processes] == [0] * 6
-        site = Site(folder)
+        site = make_site(folder)
         assert len(fleet.products(site)) == 6
         site.close()

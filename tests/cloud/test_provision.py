@@ -118,7 +118,7 @@ def test_the_same_clock_and_randomness_give_the_same_bytes(tmp_path):
 def test_a_database_that_cannot_be_written_is_503_and_nobody_forgets(cloud):
     token = cloud.device()
     update = cloud.publish("2.0.0")["id"]
-    with cloud.site.database.engine.connect() as conn:
+    with cloud.site.database.transactions.writing.connect() as conn:
         conn.exec_driver_sql("PRAGMA busy_timeout=0")  # the pool hands this connection out next
         conn.rollback()
     other = sqlite3.connect(cloud.site.data / "cloud.db", isolation_level=None)

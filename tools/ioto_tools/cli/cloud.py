@@ -3,11 +3,10 @@
 import sys
 
 import click
-import sqlalchemy.exc
 
 from ioto_tools.cloud import fleet
 from ioto_tools.cloud import publish as publishing
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.refusal import CloudError, Unavailable
 
 from .nginx import link_key, nginx
 from .site import Duration, data_option, json_option, opened, printed, shown
@@ -60,7 +59,7 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
             run(app, host, port, ready, certificate, key)
         finally:
             app.state.site.close()
-    except (CloudError, sqlalchemy.exc.OperationalError) as e:
+    except (CloudError, Unavailable) as e:
         raise click.ClickException(str(e)) from e
 
 

@@ -7,10 +7,9 @@ import time
 from contextlib import contextmanager
 
 import click
-import sqlalchemy.exc
 from ioto import duration
 
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.refusal import CloudError, Unavailable
 from ioto_tools.cloud.site import Site
 
 data_option = click.option(
@@ -48,8 +47,8 @@ def opened(data, make=False):
         yield site
     except CloudError as e:
         raise click.ClickException(str(e)) from e
-    except sqlalchemy.exc.OperationalError as e:
-        raise click.ClickException("%s: %s: is the disk full, or another command at work? Try again" % (data, e.orig)) from e
+    except Unavailable as e:
+        raise click.ClickException("%s: is the disk full, or another command at work? Try again" % e) from e
     finally:
         if site:
             site.close()

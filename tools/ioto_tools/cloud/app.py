@@ -9,7 +9,6 @@ import os
 import time
 from contextlib import asynccontextmanager
 
-import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -20,7 +19,7 @@ from starlette.routing import Route
 from . import links, postman, routes, tokens
 from .api import app as api
 from .limits import PER_MINUTE, Limits
-from .refusal import CloudError, Refusal
+from .refusal import CloudError, Refusal, Unavailable
 from .site import Site
 from .web import pages
 
@@ -51,7 +50,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
             Refusal: _refused,
             HTTPException: _http_error,
             ClientDisconnect: _gone,
-            sa.exc.OperationalError: _unavailable,
+            Unavailable: _unavailable,
             OSError: _unavailable,
             Exception: _broken,
         },
@@ -60,7 +59,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     if not 0 < link_lifetime_s <= links.LONGEST_S:
         raise CloudError("link lifetime %s s: wanted: 1 second to %d days" % (link_lifetime_s, links.LONGEST_S // 86400))
     app.state.run = run_in_threadpool if threads else _run_here
-    app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes)
+    app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes, threads=threads)
     app.state.site.links.lifetime_s = link_lifetime_s
     app.state.site.quiet_s = quiet_s
     app.state.devices = Limits(rate, clock)

@@ -6,6 +6,7 @@ What is written here runs on SQLite and on PostgreSQL alike.
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from .rollout import REPORTS
 from .tables import devices, products, releases, reports
 
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -130,11 +131,14 @@ def unknown_report(conn, device):
     conn.execute(devices.update().where(devices.c.id == device).values(unknown_reports=devices.c.unknown_reports + 1))
 
 
+_STEP = sa.case({state: step for step, state in enumerate(REPORTS)}, value=reports.c.state)
+
+
 def reports_of(conn, device):
-    """Every report of a device, with the update's `update_version`, in order of arrival."""
+    """Every report of a device, with the update's `update_version`, in order of arrival, those of one second as they follow each other."""
     found = sa.select(reports, releases.c.version.label("update_version")).join(releases)
     found = found.where(reports.c.device == device)
-    return _rows(conn.execute(found.order_by(reports.c.received_s, sa.text("reports.rowid"))))
+    return _rows(conn.execute(found.order_by(reports.c.received_s, reports.c.attempt, _STEP)))
 
 
 def all_reports(conn, release=None):

@@ -1,9 +1,10 @@
-"""A site: the folder with the database and the images, and where time and randomness come from.
+"""A site: its folder, the database and the images, and where time and randomness come from.
 
+    DATA/site.toml     settings.py: a database and a store of images that are elsewhere; else
     DATA/cloud.db      SQLite, with cloud.db-wal and cloud.db-shm beside it while it is in use
     DATA/images/       store.py
 
-Any number of processes may use one folder at a time: the server and the command line know of each other through it.
+Any number of processes may use one site at a time: servers and the command line know of each other through it.
 """
 
 import copy
@@ -11,13 +12,12 @@ import os
 import time
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from . import audit, tokens
+from . import audit, migrate, settings, tokens
 from .links import Links
-from .refusal import CloudError
+from .refusal import CloudError, Unavailable
 from .sqlite import Sqlite
 from .store import Store
+from .transactions import Database
 
 DATABASE = "cloud.db"
 
@@ -25,35 +25,52 @@ DATABASE = "cloud.db"
 class Site:
     """The site in the folder `data`. CloudError if there is none, unless it is to be made with `make`.
 
-    `clock` gives Unix seconds, `random_bytes(n)` n bytes that nobody can guess.
+    `clock` gives Unix seconds, `random_bytes(n)` n bytes that nobody can guess. `threads`: many will use it at once.
     """
 
-    def __init__(self, data, make=False, clock=time.time, random_bytes=os.urandom):
+    def __init__(self, data, make=False, clock=time.time, random_bytes=os.urandom, threads=False):
         self.data = Path(data)
         self.clock = clock
         self.random_bytes = random_bytes
         self.who = audit.CLOUD  # in whose name deeds are written down
         self.links = Links(self)
         self.quiet_s = tokens.QUIET_S  # see tokens.may_register()
+        self.settings = settings.load(self.data)
         self._check(make)
         self.images = Store(self.data / "images")
+        transactions = self._transactions()
         try:
-            self.database = Sqlite(self.data / DATABASE)
-        except sa.exc.DatabaseError as e:
-            raise CloudError("%s: %s" % (self.data / DATABASE, e.orig)) from e
+            if not make and transactions.read(migrate.revision) is None:
+                raise self._nothing()
+            self.database = Database(transactions, threads)
+        except BaseException as e:
+            transactions.close()
+            if isinstance(e, Unavailable):
+                raise CloudError(str(e)) from e
+            raise
 
     def _check(self, make):
         found = {path.name for path in self.data.iterdir()} if self.data.is_dir() else set()
-        if DATABASE in found:
+        if found & {DATABASE, settings.FILE}:
             return
         if not make:
-            raise CloudError("%s holds no site: `ioto product new` makes one, or name its folder with --data" % self.data)
+            raise self._nothing()
         if found:
             raise CloudError("%s holds other files and no site: choose an empty or new folder with --data" % self.data)
         try:
             self.data.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise CloudError("%s cannot be made: %s" % (self.data, e.strerror)) from e
+
+    def _transactions(self):
+        if not self.settings["database"]:
+            return Sqlite(self.data / DATABASE)
+        from .postgresql import Postgresql  # asyncpg takes a while to load
+
+        return Postgresql(self.settings["database"])
+
+    def _nothing(self):
+        return CloudError("%s holds no site: `ioto product new` makes one, or name its folder with --data" % self.data)
 
     def now_s(self):
         return int(self.clock())

