@@ -9,6 +9,7 @@ from pathlib import Path
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.image import esp
+from kinds import InFolder
 
 ROOT = Path(__file__).parent.parent.parent
 PRODUCT = "PRODUCT7"
@@ -71,12 +72,13 @@ def call(app, method, path, headers=None, body=b"", pieces=None):
 class Cloud:
     """A cloud in `folder` with one product, its clock and randomness under the test's control."""
 
-    def __init__(self, folder, settings="", **options):
+    def __init__(self, folder, kind=None, **options):
         self.now_s = 1_800_000_000
         self.drawn = 0
         options = {"public_url": "https://updates.test", "threads": False, "rate": 0, **options}
         (folder / "site").mkdir(parents=True, exist_ok=True)
-        (folder / "site" / "site.toml").write_text(settings)
+        self.kind = kind or InFolder()
+        (folder / "site" / "site.toml").write_text(self.kind.settings())
         self.app = create_app(folder / "site", clock=lambda: self.now_s, random_bytes=self.random, **options)
         self.site = self.app.state.site
         self.folder = folder

@@ -14,14 +14,16 @@ for folder in (ROOT / "lib", ROOT / "tools", Path(__file__).parent):
 
 from cloud_under_test import COMMAND, ENV, Cloud  # noqa: E402
 from ioto_tools.cloud.site import Site  # noqa: E402
+from kinds import InFolder, OnServers  # noqa: E402
 from postgresql_server import PostgresqlServer  # noqa: E402
+from s3_server import S3Server  # noqa: E402
 
 
 def pytest_generate_tests(metafunc):
     """Tests of a site run on both kinds: on servers in `make sweep` only, but for those of modules that say BOTH."""
-    if "settings" in metafunc.fixturenames:
+    if "kind" in metafunc.fixturenames:
         marks = () if getattr(metafunc.module, "BOTH", False) else pytest.mark.sweep
-        metafunc.parametrize("settings", ("folder", pytest.param("servers", marks=marks)), indirect=True)
+        metafunc.parametrize("kind", ("folder", pytest.param("servers", marks=marks)), indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -31,29 +33,34 @@ def postgresql():
     server.close()
 
 
+@pytest.fixture(scope="session")
+def s3():
+    server = S3Server()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def settings(request):
-    """settings() is the site.toml of one more site: empty, everything in the folder; or on servers."""
+def kind(request):
     if request.param == "folder":
-        return lambda: ""
-    server = request.getfixturevalue("postgresql")
-    return lambda: 'database = "%s"\n' % server.database()
+        return InFolder()
+    return OnServers(request.getfixturevalue("postgresql"), request.getfixturevalue("s3"))
 
 
 @pytest.fixture
-def make_site(settings):
-    """make_site(folder, ...) is the Site there, made with its settings at the first time."""
-    return MakeSite(settings)
+def make_site(kind):
+    """make_site(folder, ...) is the Site there, made with settings of its own at the first time."""
+    return MakeSite(kind)
 
 
 class MakeSite:
-    def __init__(self, settings):
-        self._settings = settings
+    def __init__(self, kind):
+        self._kind = kind
 
     def settings(self, folder):
         """The folder of a site that is yet to be made."""
         folder.mkdir()
-        (folder / "site.toml").write_text(self._settings())
+        (folder / "site.toml").write_text(self._kind.settings())
 
     def __call__(self, folder, **options):
         if not folder.exists():
@@ -62,18 +69,10 @@ class MakeSite:
 
 
 @pytest.fixture
-def cloud(tmp_path, settings):
-    made = Cloud(tmp_path, settings())
+def cloud(tmp_path, kind):
+    made = Cloud(tmp_path, kind)
     yield made
     made.close()
-
-
-@pytest.fixture
-def folder(tmp_path, settings):
-    """The folder of a site to come, in the test's folder; its settings are there."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "site.toml").write_text(settings())
-    return tmp_path / "site"
 
 
 @pytest.fixture

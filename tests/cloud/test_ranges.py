@@ -98,12 +98,11 @@ def test_no_image_but_a_published_one(cloud):
 def test_a_lost_or_cut_file_is_503_not_a_wrong_image(cloud):
     release = cloud.publish("1.0.0")
     path = cloud.link(release["id"])
-    file = cloud.site.images.path(release["checksum"])
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-1])
+    whole = call(cloud.app, "GET", path).body
+    cloud.kind.spoil(cloud.site, release["checksum"], whole[:-1])
     reply = call(cloud.app, "GET", path)
     assert reply.status == 503 and reply.headers["retry-after"] == "30"
-    file.unlink()
+    cloud.kind.spoil(cloud.site, release["checksum"], None)
     assert call(cloud.app, "GET", path).status == 503
     cloud.publish("1.0.0")  # publishing the same again mends it
     assert call(cloud.app, "GET", path).body == whole

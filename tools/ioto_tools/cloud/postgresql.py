@@ -18,6 +18,7 @@ LOCK = 0x696F746F  # "ioto"
 _FAULTS = ("22", "23", "25006", "42")  # SQLSTATE of statements that will never do; all else may do in a minute
 _SESSION = {
     "application_name": "ioto",
+    "synchronous_commit": "on",
     "lock_timeout": "10s",  # how long a writer waits for the others
     # A host that vanishes in the middle of a write does not keep the others waiting for longer.
     "idle_in_transaction_session_timeout": "15s",

@@ -25,13 +25,17 @@ def load(folder):
 
 
 def checked(path, table, said, defaults):
-    """`said` with what is missing taken from defaults {key: (value, kind)}."""
+    """`said` with what is missing taken from defaults {key: (value, kind)}; None: it must not be missing."""
     for key, value in said.items():
         if key not in defaults:
             raise CloudError("%s: %s%s: no such key; known: %s" % (path, table, key, ", ".join(defaults)))
         if not isinstance(value, defaults[key][1]):
             raise CloudError("%s: %s%s: wanted: %s" % (path, table, key, _KINDS[defaults[key][1]]))
-    return {**{key: value for key, (value, _) in defaults.items()}, **said}
+    found = {**{key: value for key, (value, _) in defaults.items()}, **said}
+    for key, value in found.items():
+        if value is None:
+            raise CloudError("%s: %s%s is missing: wanted: %s" % (path, table, key, _KINDS[defaults[key][1]]))
+    return found
 
 
 _KINDS = {str: "a text", bool: "true or false", dict: "a table"}

@@ -37,7 +37,7 @@ class Site:
         self.quiet_s = tokens.QUIET_S  # see tokens.may_register()
         self.settings = settings.load(self.data)
         self._check(make)
-        self.images = Store(self.data / "images")
+        self.images = self._images()
         transactions = self._transactions()
         try:
             if not make and transactions.read(migrate.revision) is None:
@@ -61,6 +61,14 @@ class Site:
             self.data.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise CloudError("%s cannot be made: %s" % (self.data, e.strerror)) from e
+
+    def _images(self):
+        folder, said = self.data / "images", self.settings["images"]
+        if not said:
+            return Store(folder)
+        from . import s3  # takes a while to load as well
+
+        return s3.S3(folder, settings.checked(self.data / settings.FILE, "images.", said, s3.SETTINGS))
 
     def _transactions(self):
         if not self.settings["database"]:

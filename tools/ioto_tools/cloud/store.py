@@ -5,6 +5,7 @@ published: a file that no release names is never served.
 """
 
 import hashlib
+import io
 import os
 import time
 from contextlib import contextmanager
@@ -19,13 +20,20 @@ class Store:
     def __init__(self, folder):
         self.folder = Path(folder)
 
-    def path(self, checksum):
+    def name(self, checksum):
         # Two hex digits a folder: no folder grows beyond what file systems like.
-        return self.folder / checksum[:2] / checksum
+        return "%s/%s" % (checksum[:2], checksum)
+
+    def path(self, checksum):
+        return self.folder / self.name(checksum)
 
     def open(self, checksum):
-        """The image opened for reading; FileNotFoundError if it is not there."""
-        return open(self.path(checksum), "rb", buffering=0)
+        """The image opened for reading, with its `size`; FileNotFoundError if it is not there."""
+        return _Image(self.path(checksum))
+
+    def link(self, checksum, seconds):
+        """An address of the image for whoever gets it, good for some seconds; None: the cloud itself serves it."""
+        return None
 
     @contextmanager
     def receive(self, chunks):
@@ -50,6 +58,13 @@ class Store:
             os.fsync(file.fileno())
         return Incoming(self, path, sha256.hexdigest(), size)
 
+    def keep(self, incoming):
+        path = self.path(incoming.checksum)
+        path.parent.mkdir(exist_ok=True)
+        os.replace(incoming.path, path)
+        for folder in (path.parent, self.folder):
+            _sync(folder)
+
     def _sweep(self):
         # A publisher that was killed leaves its temporary file behind.
         before = time.time() - _LEFT_OVER_S
@@ -72,11 +87,13 @@ class Incoming:
 
     def keep(self):
         """Put it under its name, and on the disk."""
-        path = self.store.path(self.checksum)
-        path.parent.mkdir(exist_ok=True)
-        os.replace(self.path, path)
-        for folder in (path.parent, self.store.folder):
-            _sync(folder)
+        self.store.keep(self)
+
+
+class _Image(io.FileIO):
+    def __init__(self, path):
+        super().__init__(path)
+        self.size = os.fstat(self.fileno()).st_size
 
 
 def _sync(folder):
