@@ -7,6 +7,7 @@ does meanwhile falls on all of them. Rates are of this machine and mean nothing 
 import json
 import statistics
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from ioto_tools.cloud.publish import new_product, publish
@@ -19,49 +20,74 @@ from .load import open_loop, saturate
 
 PRODUCT = "BENCHBENCH"
 DEVICES = 500
+RELEASES = 20
+POLICY = "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= 256 && device.uptime < 0"
 ROUNDS = 7
 ROUND_S = 1.5
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        fill(Path(folder))
-        with servers.empty() as empty, servers.cloud(Path(folder) / "site") as cloud, servers.goosebit(DEVICES) as goosebit:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, servers.Postgresql() as postgresql:
+        sites = {"SQLite": Path(folder) / "sqlite", "PostgreSQL": Path(folder) / "postgresql"}
+        fill(sites["SQLite"])
+        fill(sites["PostgreSQL"], postgresql.database("bench"))
+        with servers.empty() as empty, servers.goosebit(DEVICES) as goosebit, ExitStack() as stack:
+            clouds = {name: stack.enter_context(servers.cloud(site)) for name, site in sites.items()}
             for server in (empty, goosebit):
                 servers.wait_for(server.port)
-            compare("SQLite", cloud, empty, goosebit)
+            compare(clouds, empty, goosebit, postgresql)
 
 
-def fill(folder):
-    """A site with the releases of the full configuration."""
-    site = Site(folder / "site", make=True)
+def fill(folder, database=""):
+    """A site with the releases of the full configuration: twenty that are higher than what the devices run, and a policy of
+    five terms each, of which the last does not hold. So every check-in evaluates all of them, and none is offered anything.
+    """
+    folder.mkdir()
+    if database:
+        (folder / "site.toml").write_text("database = %s\n" % json.dumps(database))
+    site = Site(folder, make=True)
     new_product(site, "bench", PRODUCT)
-    for n in range(20):
+    for n in range(RELEASES):
         path = folder / "image.bin"
         path.write_bytes(esp.make(1024, "release %d" % n))
-        publish(site, path, PRODUCT, "1.0.%d" % n)
+        publish(site, path, PRODUCT, "0.1.%d" % n)
+        path.unlink()
     site.close()
 
 
-def compare(name, cloud, empty, goosebit):
-    checkins, polls = check_ins(cloud), goosebit_polls(goosebit)
-    turns = {"cloud": (cloud, checkins), "empty": (empty, checkins), "goosebit": (goosebit, polls)}
-    for server, requests in turns.values():
-        saturate(server, requests, 0.5)  # warm
-    rounds = [{each: saturate(*turn, ROUND_S) for each, turn in turns.items()} for _ in range(ROUNDS)]
+def compare(clouds, empty, goosebit, postgresql):
+    asked = {name: check_ins(cloud) for name, cloud in clouds.items()}
+    turns = {name: (cloud, asked[name]) for name, cloud in clouds.items()}
+    turns.update(empty=(empty, asked["SQLite"]), goosebit=(goosebit, goosebit_polls(goosebit)))
+    for turn in turns.values():
+        saturate(*turn, 0.5)  # warm
+    rounds = [{each: _round(turn, postgresql) for each, turn in turns.items()} for _ in range(ROUNDS)]
     for each in turns:
-        rates = sorted(round[each].rate for round in rounds)
-        print("   %-9s %6.0f a second (%.0f to %.0f), processor %4.0f us for each; this process %3.0f us" % (
-            each, statistics.median(rates), rates[0], rates[-1], statistics.median(round[each].cost_us for round in rounds),
-            statistics.median(round[each].own_s / round[each].answers * 1e6 for round in rounds)), flush=True)  # fmt: skip
-    for other, wanted in (("empty", 0.40), ("goosebit", 15)):
-        by_rate = statistics.median(round["cloud"].rate / round[other].rate for round in rounds)
-        by_cost = statistics.median(round[other].cost_us / round["cloud"].cost_us for round in rounds)
-        print("Check-ins on %s against %s: %.2f by rate, %.2f by processor time (target %s)" % (name, other, by_rate, by_cost, wanted), flush=True)
-    half = statistics.median(round["cloud"].rate for round in rounds) / 2
-    times = [open_loop(cloud, checkins, half, 4) for _ in range(3)]
-    p50, p99 = (statistics.median(load.latency.quantile(q) for load in times) * 1000 for q in (0.5, 0.99))
-    print("Open loop on %s at half of that, %.0f a second: median %.1f ms, p99 %.1f ms (target 50)" % (name, half, p50, p99), flush=True)
+        _told(each, [round[each] for round in rounds])
+    for name, cloud in clouds.items():
+        for other, wanted in (("empty", 0.40), ("goosebit", 15)):
+            by_rate = statistics.median(round[name].rate / round[other].rate for round in rounds)
+            by_cost = statistics.median(round[other].cost_us / round[name].cost_us for round in rounds)
+            print("Check-ins on %s against %s: %.2f by rate, %.2f by processor time (target %s)" % (name, other, by_rate, by_cost, wanted))
+        half = statistics.median(round[name].rate for round in rounds) / 2
+        times = [open_loop(cloud, asked[name], half, 4) for _ in range(3)]
+        p50, p99 = (statistics.median(load.latency.quantile(q) for load in times) * 1000 for q in (0.5, 0.99))
+        print("Open loop on %s at half of that, %.0f a second: median %.1f ms, p99 %.1f ms (target 50)" % (name, half, p50, p99), flush=True)
+
+
+def _round(turn, postgresql):
+    """What a turn cost; where PostgreSQL works for the server, its processor time as `database_us`."""
+    start = postgresql.cpu_s()
+    load = saturate(*turn, ROUND_S)
+    load.database_us = (postgresql.cpu_s() - start) / load.answers * 1e6
+    return load
+
+
+def _told(name, loads):
+    rates = sorted(load.rate for load in loads)
+    cost, own, database = (statistics.median(found) for found in zip(*((load.cost_us, load.own_us, load.database_us) for load in loads), strict=True))
+    print("   %-10s %6.0f a second (%.0f to %.0f), processor %4.0f us for each; PostgreSQL %3.0f us, this process %3.0f us" % (
+        name, statistics.median(rates), rates[0], rates[-1], cost, database, own), flush=True)  # fmt: skip
 
 
 def check_ins(cloud):
@@ -74,7 +100,7 @@ def check_ins(cloud):
 def check_in(cloud, id, token, n):
     """A check-in with the properties of a real board, those of board `n`."""
     body = {
-        "id": id, "product": PRODUCT, "version": "1.0.19", "iotoVersion": "0.1.0", "model": "thermo", "region": "us-west", "pro": n % 3 == 0,
+        "id": id, "product": PRODUCT, "version": "1.0.0", "iotoVersion": "0.1.0", "model": "thermo", "region": "north", "pro": True,
         "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": 86400 + n, "rssi": -60 - n % 20,
     }  # fmt: skip
     return request("POST", "/tok/provision/update", "127.0.0.1:%d" % cloud.port, token, json.dumps(body).encode())

@@ -24,7 +24,7 @@ def main(sizes=SIZES):
     print("   %10s %12s %16s %15s" % ("devices", "known", "first seen", "database"))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = Path(folder)
-        checkins.fill(folder)
+        checkins.fill(folder / "site")
         _template(folder)
         there = 0
         for size in sizes:

@@ -22,6 +22,11 @@ class Load:
     server_s: float
     own_s: float
     latency: Latency
+    database_us: float = 0.0  # for each answer, where somebody measures it
+
+    @property
+    def own_us(self):
+        return self.own_s / self.answers * 1e6
 
     @property
     def rate(self):

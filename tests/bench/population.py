@@ -7,6 +7,7 @@ import hashlib
 import sqlite3
 
 import sqlalchemy as sa
+from ioto_tools.cloud.site import DATABASE
 from ioto_tools.cloud.tables import devices, tokens
 
 PREFIX = "BENCH"
@@ -30,7 +31,7 @@ def token_of(n):
 
 def fill(site, like, first, count, told=lambda n: None):
     """Devices `first` to `first + count - 1`, like the device with the id `like`. told(n): n are there."""
-    sqlite = site.database.engine.dialect.name == "sqlite"
+    sqlite = not site.settings["database"]
     words = _SQLITE if sqlite else _POSTGRESQL
     for start in range(first, first + count, BLOCK):
         last = min(start + BLOCK, first + count) - 1
@@ -65,7 +66,7 @@ def _execute(conn, statements):
 
 def _in_sqlite(site, statements):
     # What is filled in is lost in a crash, and nobody minds: without waiting for the disk, and with room for the indices.
-    with sqlite3.connect(site.database.engine.url.database) as connection:
+    with sqlite3.connect(site.data / DATABASE) as connection:
         connection.create_function("token_hash", 1, lambda token: hashlib.sha256(token.encode()).hexdigest())
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-1000000")
@@ -77,9 +78,9 @@ def _in_sqlite(site, statements):
 
 def database_bytes(site):
     """What the database takes on the disk, with all that was written settled into it."""
-    engine = site.database.engine
-    if engine.dialect.name == "sqlite":
-        with engine.connect() as conn:
-            conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            return conn.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").scalar()
-    return site.database.read(lambda conn: conn.execute(sa.text("SELECT pg_database_size(current_database())")).scalar())
+    if site.settings["database"]:
+        return site.database.read(lambda conn: conn.execute(sa.text("SELECT pg_database_size(current_database())")).scalar())
+    with sqlite3.connect(site.data / DATABASE) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return (site.data / DATABASE).stat().st_size

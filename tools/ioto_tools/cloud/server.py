@@ -72,6 +72,9 @@ def _limited(app):
     """`app` with a limit on each wait, and header names spelt as the C updater searches them: `Content-Length`."""
 
     async def limited(scope, receive, send):
+        if scope["type"] != "http":  # the lifespan: it waits for the end of the server
+            return await app(scope, receive, send)
+
         async def receive_soon():
             async with asyncio.timeout(BODY_S):
                 return await receive()
@@ -82,6 +85,6 @@ def _limited(app):
             async with asyncio.timeout(SEND_S):
                 await send(message)
 
-        await app(scope, receive_soon, send_soon)
+        return await app(scope, receive_soon, send_soon)
 
     return limited

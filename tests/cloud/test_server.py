@@ -1,0 +1,33 @@
+"""The limits around every wait for a client, and around nothing else."""
+
+import asyncio
+
+import pytest
+from ioto_tools.cloud import server
+
+AWAY_S = 0.3
+
+
+def wait_in(kind, monkeypatch):
+    """An application that waits AWAY_S for its next message, where a client is given a tenth of that."""
+    monkeypatch.setattr(server, "BODY_S", AWAY_S / 10)
+    heard = []
+
+    async def app(scope, receive, send):
+        heard.append(await receive())
+
+    async def receive():
+        await asyncio.sleep(AWAY_S)
+        return {"type": "a message"}
+
+    asyncio.run(server._limited(app)({"type": kind}, receive, None))
+    return heard
+
+
+def test_a_client_that_says_nothing_is_not_waited_for(monkeypatch):
+    with pytest.raises(TimeoutError):
+        wait_in("http", monkeypatch)
+
+
+def test_what_lives_as_long_as_the_server_is(monkeypatch):
+    assert wait_in("lifespan", monkeypatch) == [{"type": "a message"}]
