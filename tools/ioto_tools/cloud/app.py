@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from . import links, postman, routes, tokens
 from .api import app as api
+from .counters import Counted, Counters
 from .limits import PER_MINUTE, Limits
 from .refusal import CloudError, Refusal, Unavailable
 from .site import Site
@@ -62,6 +63,8 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes, threads=threads)
     app.state.site.links.lifetime_s = link_lifetime_s
     app.state.site.quiet_s = quiet_s
+    app.state.counters = Counters(app.state.site)
+    app.add_middleware(Counted, counters=app.state.counters)
     app.state.devices = Limits(rate, clock)
     app.state.operators = Limits(api.PER_MINUTE, clock)
     return app

@@ -17,7 +17,11 @@ async def register(request):
 
 async def check_in(request):
     token = _token(request)
-    return await _answer(request, provision.check_in, token, await _body(request), _base_url(request))
+    state = request.app.state
+    answer = await state.run(provision.check_in, state.site, token, await _body(request), _base_url(request))
+    if "update" in answer:
+        state.counters.add("release " + answer["update"])
+    return JSONResponse(answer)
 
 
 async def report(request):

@@ -195,3 +195,10 @@ deliveries = Table(
     Column("due_s", Integer, nullable=False),  # not before; a worker that has it in hand moves it on
     Index("ix_deliveries_due", "due_s"),
 )
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(128), primary_key=True),  # see counters.py
+    Column("value", BigInteger, nullable=False),
+)

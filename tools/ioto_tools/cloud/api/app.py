@@ -4,10 +4,10 @@ import os
 import tempfile
 from contextlib import asynccontextmanager
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from .. import operators, tokens, wire
+from .. import metrics, operators, tokens, wire
 from ..refusal import CloudError, Refusal
 from . import fields, openapi
 from .operations import IMAGE_BYTES, OPERATIONS
@@ -18,7 +18,7 @@ PER_MINUTE = 600  # requests of one token
 
 def routes():
     """Starlette's routes: one for each path, and the document's."""
-    found = [Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"])]
+    found = [Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"]), Route("/metrics", _metrics, methods=["GET"])]
     for path in dict.fromkeys(operation.path for operation in OPERATIONS):
         by_method = {operation.method: operation for operation in OPERATIONS if operation.path == path}
         # A device's id may have slashes in it.
@@ -28,6 +28,12 @@ def routes():
 
 async def _document(request):
     return JSONResponse(openapi.document())
+
+
+async def _metrics(request):
+    await _operator(request, "read")
+    request.app.state.counters.flush()
+    return PlainTextResponse(await request.app.state.run(metrics.text, request.app.state.site), media_type=metrics.TYPE)
 
 
 def _endpoint(by_method):

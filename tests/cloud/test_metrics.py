@@ -1,0 +1,147 @@
+"""/metrics, read by Prometheus' own parser: the figures of a fleet whose life is known, from whichever worker."""
+
+import pytest
+from cloud_under_test import Cloud, call
+from ioto_tools.cloud import audit, counters, operators, webhooks
+from ioto_tools.cloud.app import create_app
+from prometheus_client.parser import text_string_to_metric_families
+
+# What a device reports last -> in which figure it stands beside `offered` and `started`.
+ENDS = {
+    "downloading": None, "staged": None, "applied": None, "deferred": "deferred", "confirmed": "success",
+    "failed": "failed", "rolled_back": "failed", "refused": "failed",
+}  # fmt: skip
+
+
+def page(app, token, status=200):
+    reply = call(app, "GET", "/metrics", {"Authorization": "Bearer " + token} if token else {})
+    assert reply.status == status, reply.body
+    return reply
+
+
+def samples(app, token):
+    """{(name, labels as a sorted tuple): value}."""
+    reply = page(app, token)
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = {}
+    for family in text_string_to_metric_families(reply.body.decode()):
+        assert family.documentation and family.type in ("counter", "gauge"), family
+        for sample in family.samples:
+            key = sample.name, tuple(sorted(sample.labels.items()))
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def release(found, update):
+    """{figure: value} of one release."""
+    return {name[len("ioto_release_") :]: value for (name, labels), value in found.items()
+            if name.startswith("ioto_release_") and ("update", update) in labels}  # fmt: skip
+
+
+def test_the_figures_of_a_known_fleet(cloud):
+    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    update = cloud.publish("2.0.0")["id"]
+    silent = cloud.publish("1.0.0-rc.1")["id"]  # nobody is old enough for it
+    wanted = {"requests_total": 0, "offered": 0, "started": 0, "success": 0, "failed": 0, "deferred": 0, "lost": 0}
+    for number, (state, figure) in enumerate(list(ENDS.items()) * 3):
+        id = "D%d" % number
+        device = cloud.device(id)
+        for _ in range(1 + number % 3):
+            cloud.check_in(id, device, "1.0.0")
+            wanted["requests_total"] += 1
+        cloud.report(id, device, update, success=figure in (None, "success", "deferred"), state=state, attempt=1)
+        for name in ("offered", "started", figure):
+            if name:
+                wanted[name] += 1
+    found = samples(cloud.app, token)
+    assert release(found, update) == wanted
+    assert set(release(found, silent).values()) == {0} and set(release(found, silent)) == set(wanted)
+
+
+def test_two_workers_say_the_same_and_a_restart_forgets_nothing(cloud):
+    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    update = cloud.publish("2.0.0")["id"]
+    device = cloud.device()
+    other = create_app(cloud.site.data, "https://updates.test", clock=lambda: cloud.now_s, rate=0, threads=False)
+    first = Cloud.check_in
+    for n in range(10):
+        first(cloud, "D1", device, "1.0.0")
+        cloud.app, other = other, cloud.app
+        cloud.now_s += 2
+    for app in (cloud.app, other):
+        app.state.counters.flush()
+    for app in (cloud.app, other):
+        found = samples(app, token)
+        assert release(found, update)["requests_total"] == 10
+        assert found["ioto_http_requests_total", (("call", "check_in"), ("status", "200"))] == 10
+    third = create_app(cloud.site.data, "https://updates.test", clock=lambda: cloud.now_s, threads=False)
+    assert release(samples(third, token), update)["requests_total"] == 10
+    for app in (other, third):
+        app.state.site.close()
+
+
+def test_requests_by_call_and_status(cloud):
+    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    device = cloud.device()
+    cloud.check_in("D1", device, "1.0.0")
+    cloud.check_in("D1", "wrong", "1.0.0")
+    cloud.report("D1", device, "NOBODY")
+    for path in ("/image/x", "/nothing", "/api/v1/products"):
+        call(cloud.app, "GET", path)
+    found = {labels: value for (name, labels), value in samples(cloud.app, token).items() if name == "ioto_http_requests_total"}
+    said = {(dict(labels)["call"], dict(labels)["status"]): value for labels, value in found.items()}
+    assert said == {("register", "200"): 1, ("check_in", "200"): 1, ("check_in", "401"): 1, ("report", "200"): 1, ("image", "403"): 1,
+                    ("other", "404"): 1, ("api", "401"): 1}  # fmt: skip
+
+
+def test_names_that_would_break_the_format(cloud):
+    from ioto_tools.cloud.publish import new_product
+
+    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    for number, name in enumerate(('a"b', "a\\b", "a\\\\n", "}{", 'a",b="c')):
+        new_product(cloud.site, name)
+        cloud.publish("1.0.%d" % number, product=name)
+        assert any(("product", name) in labels for _, labels in samples(cloud.app, token)), name
+
+
+def test_who_may_read_it_and_what_else_is_there(cloud):
+    device = cloud.device()
+    for token in (None, device, "PRODUCT7"):
+        assert b"error" in page(cloud.app, token, 401).body
+    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    hook = webhooks.new(cloud.site, "https://hooks.test/")["id"]
+    operators.revoke(cloud.site, "prometheus")
+    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    found = samples(cloud.app, token)
+    assert found["ioto_webhook_waiting", (("webhook", hook),)] == 2
+    assert found["process_resident_memory_bytes", ()] > 1e6 and found["process_open_fds", ()] > 2
+    assert found["process_cpu_seconds_total", ()] > 0 and found["process_start_time_seconds", ()] > 1e9
+    assert len(cloud.site.database.read(audit.last)) >= 4
+
+
+@pytest.mark.parametrize("error", [OSError("disk")])
+def test_counts_that_cannot_be_written_wait(cloud, monkeypatch, error):
+    def broken(*arguments):
+        raise error
+
+    good = cloud.site.database.soft
+    monkeypatch.setattr(cloud.site.database, "soft", broken)
+    for _ in range(5):
+        cloud.app.state.counters.add("x")
+        cloud.now_s += 5
+    monkeypatch.setattr(cloud.site.database, "soft", good)
+    cloud.app.state.counters.flush()
+    assert cloud.site.database.read(counters.read)["x"] == 5
+
+
+def test_the_guide_names_every_metric(cloud):
+    from cloud_under_test import ROOT
+
+    guide = (ROOT / "docs" / "cloud.md").read_text()
+    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    cloud.publish("1.0.0")
+    webhooks.new(cloud.site, "https://hooks.test/")
+    cloud.device()
+    names = {name for name, _ in samples(cloud.app, token)}
+    assert len(names) > 12 and all("`%s`" % name in guide for name in names), names
