@@ -138,3 +138,23 @@ def test_a_check_in_with_nothing_new_reads_no_key(cloud, monkeypatch):
         cloud.now_s += 1
     with pytest.raises(TypeError):
         worker.refresh(links.READ_S)
+
+
+def test_links_of_the_store_are_given_and_shared_too(cloud, monkeypatch):
+    """A store that signs its links itself is asked once a span, not at every check-in."""
+    asked = []
+
+    def link(checksum, seconds):
+        asked.append(seconds)
+        return "https://store.test/%s?n=%d" % (checksum, len(asked))
+
+    monkeypatch.setattr(cloud.site.images, "link", link)
+    release = cloud.publish("2.0.0")
+    token = cloud.device()
+    cloud.now_s = 1_800_000_000 // HOUR * HOUR
+    urls = []
+    for _ in range(90):
+        urls.append(cloud.check_in("D1", token, "1.0.0").json()["url"])
+        cloud.now_s += 120
+    assert [urls.count(url) for url in dict.fromkeys(urls)] == [30, 30, 30] and asked == [DAY + HOUR] * 3
+    assert all(url.startswith("https://store.test/" + release["checksum"]) for url in urls)

@@ -6,9 +6,9 @@ A worker that crashes loses a second's worth.
 import itertools
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 
 from .database import upsert
+from .refusal import Unavailable
 from .tables import counters
 
 _FLUSH_S = 1
@@ -37,7 +37,7 @@ class Counters:
         try:
             # Each with a key of its own: none takes the place of another.
             self.site.database.soft(added, ("counters", id(self), next(self._number)), waiting)
-        except (OSError, OperationalError):
+        except (OSError, Unavailable):
             for name, n in waiting.items():
                 self._waiting[name] = self._waiting.get(name, 0) + n
 

@@ -23,6 +23,7 @@ LONGEST_S = 30 * 24 * 3600  # of a lifetime, so that a key can be known to be of
 ROTATE_S = 90 * 24 * 3600  # a key that is older is followed by another by itself
 READ_S = 60  # how old the keys in memory may be
 _SPANS = 24
+_STORED = 1000  # links of the store kept
 _EXPIRES = re.compile("[1-9][0-9]{0,11}")
 
 
@@ -34,14 +35,28 @@ class Links:
         self.lifetime_s = lifetime_s
         self._secrets = ()  # newest first
         self._read_s = None
+        self._stored = {}  # checksum -> (when it expires, the store's link or None)
+
+    def url(self, base_url, update, checksum):
+        """The link that a device is given now: the store's own, if it makes any, else one to this cloud."""
+        expires_s = self._expires_s()
+        made = self._stored.get(checksum)
+        if made is None or made[0] != expires_s:
+            if len(self._stored) >= _STORED:
+                self._stored.clear()
+            made = expires_s, self.site.images.link(checksum, expires_s - self.site.now_s())
+            self._stored[checksum] = made
+        return made[1] or base_url + self.path(update)
 
     def path(self, update):
-        """The link that a device is given now, without the host. Touches no database once refresh() has been called."""
+        """A link to this cloud, without the host. Touches no database once refresh() has been called."""
         if not self._secrets:
             self.refresh()
+        return _path(self._secrets[0], update, self._expires_s())
+
+    def _expires_s(self):
         span = max(1, self.lifetime_s // _SPANS)
-        expires_s = (self.site.now_s() // span + 1) * span + self.lifetime_s
-        return _path(self._secrets[0], update, expires_s)
+        return (self.site.now_s() // span + 1) * span + self.lifetime_s
 
     def check(self, update, expires, signature):
         """Refusal 403 unless this is a link of ours to `update` that holds now; texts as they stand in the query, or None."""

@@ -6,9 +6,8 @@ import http.client
 import ssl
 from urllib.parse import urlsplit
 
-from sqlalchemy.exc import OperationalError
-
 from . import webhooks
+from .refusal import Unavailable
 
 LOOK_S = 1
 WAIT_S = 10  # for the other side, at each step
@@ -20,7 +19,7 @@ async def run(site, database):
         try:
             if not await once(site, database):
                 await asyncio.sleep(LOOK_S)
-        except (OSError, OperationalError):  # the database: what is to be told waits in it
+        except (OSError, Unavailable):  # the database: what is to be told waits in it
             await asyncio.sleep(LOOK_S)
 
 

@@ -97,7 +97,7 @@ def _report(conn, token, said, now_s):
 def image_url(site, base_url, release):
     """Where a device gets the image: from the store itself if it has links of its own, else from this cloud."""
     site.links.refresh(links.READ_S)
-    return base_url + site.links.path(release["id"])
+    return site.links.url(base_url, release["id"], release["checksum"])
 
 
 def image(site, update, expires, signature):
