@@ -62,3 +62,8 @@ def nvs_floor(rig):
     nvs = Nvs(rig.board.flash, rig.board.partition("nvs"))
     found = [value for (space, _, name), (_, _, _, value) in nvs.items.items() if name == "floor"]
     return found[0].decode() if found else ""
+
+
+def installed(rig, run, version="1.0.1"):
+    assert run.slots[-1] == "ota_1" and rig.board.otadata() == "1/VALID 2/VALID", run.console[-2000:]
+    assert "CONFIRMED %s" % version in run.console

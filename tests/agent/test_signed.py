@@ -3,16 +3,11 @@
 import hashlib
 
 import pytest
-from ioto_tools.board import Board, Cut
+from ioto_tools.board import Cut
 from rig import NOW, Rig, config
-from signing import key, nvs_floor, pem, sealed, slots, trusting
+from signing import installed, key, nvs_floor, pem, sealed, slots, trusting
 
 HOUR = 3600
-
-
-def installed(rig, run, version="1.0.1"):
-    assert run.slots[-1] == "ota_1" and rig.board.otadata() == "1/VALID 2/VALID", run.console[-2000:]
-    assert "CONFIRMED %s" % version in run.console
 
 
 def refused(rig, cloud, reason, until_s=2 * HOUR):
@@ -98,61 +93,6 @@ def test_old_and_new_key_overlap_and_a_removed_one_counts_no_more(tmp_path):
             refused(rig, cloud, reason)
         else:
             installed(rig, rig.run(until_s=2 * HOUR))
-
-
-# ---- no way back
-
-
-def updated_to(tmp_path, version="1.0.2"):
-    rig, cloud = trusting(tmp_path / "rig")
-    cloud.release(version, sealed(rig.image(2), version))
-    installed(rig, rig.run(until_s=2 * HOUR), version)
-    cloud.reports.clear()
-    return rig, cloud
-
-
-def refused_later(rig, cloud, reason):
-    before = slots(rig)
-    run = rig.run(until_s=3 * HOUR)
-    assert reason in run.console and slots(rig) == before, run.console[-1500:]
-    assert [r["success"] for r in cloud.reports] == [False]
-
-
-def test_an_older_release_is_refused(tmp_path):
-    rig, cloud = updated_to(tmp_path)
-    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
-    refused_later(rig, cloud, "version_not_newer")
-
-
-def test_an_erased_file_system_opens_no_way_back(tmp_path):
-    """The record is gone, ioto.json says 1.0.0 again: the NVS knows better."""
-    rig, cloud = updated_to(tmp_path)
-    gone = {name: None for name in rig.board.files() if name.startswith("state/")}
-    rig.board.put_files(gone)
-    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
-    refused_later(rig, cloud, "version_floor")
-
-
-def test_an_erased_nvs_opens_no_way_back(tmp_path):
-    """The record is the second witness, here with the slot's own entry taken out."""
-    rig, cloud = updated_to(tmp_path)
-    part = rig.board.partition("nvs")
-    rig.board.flash.data[part.address : part.address + part.size] = b"\xff" * part.size
-    rig.board.put_files({"ioto.json": config(version="1.0.0", builder="https://builder.test/api", update__keys=["ours.pem"])})
-    rig.board.close()
-    rig.board = Board(rig.board.flash.path, air=rig.air)
-    assert nvs_floor(rig) == ""
-    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
-    refused_later(rig, cloud, "version_not_newer")
-    assert rig.record()["floor"] == "1.0.2"
-
-
-def test_a_signed_step_down_is_taken(tmp_path):
-    rig, cloud = updated_to(tmp_path)
-    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True))
-    run = rig.run(until_s=3 * HOUR)
-    assert "CONFIRMED 1.0.1" in run.console and run.slots[-1] == "ota_0", run.console[-1500:]
-    assert nvs_floor(rig) == "1.0.2"  # it stays: only a manifest that says so steps below it
 
 
 def test_keys_that_came_after_an_unsigned_image_was_staged(tmp_path):

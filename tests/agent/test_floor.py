@@ -1,0 +1,178 @@
+"""No way back: the highest version ever confirmed, with NVS and record as its two witnesses; the power goes at every operation."""
+
+import pytest
+from ioto_tools.board import Board, Cut
+from rig import config
+from signing import installed, nvs_floor, sealed, slots, trusting
+
+HOUR = 3600
+CUTS = ("before", "during", "after")
+
+
+def updated_to(tmp_path, version="1.0.2"):
+    rig, cloud = trusting(tmp_path / "rig")
+    cloud.release(version, sealed(rig.image(2), version))
+    installed(rig, rig.run(until_s=2 * HOUR), version)
+    cloud.reports.clear()
+    return rig, cloud
+
+
+def refused(rig, cloud, reason):
+    before = slots(rig)
+    run = rig.run(until_s=4500)
+    assert reason in run.console and slots(rig) == before, run.console[-1500:]
+    assert [(r["state"], r["reason"]) for r in cloud.reports] == [("refused", reason)]
+    cloud.reports.clear()
+
+
+def without_files(rig):
+    """The file system has lost what the agent keeps in it: the record, and with it what was installed where."""
+    rig.board.put_files({name: None for name in rig.board.files() if name.startswith("state/")})
+
+
+def without_nvs(rig):
+    part = rig.board.partition("nvs")
+    rig.board.flash.data[part.address : part.address + part.size] = b"\xff" * part.size
+    rig.board.close()
+    rig.board = Board(rig.board.flash.path, air=rig.air)
+    assert nvs_floor(rig) == ""
+
+
+def says_1_0_0(rig):
+    rig.board.put_files({"ioto.json": config(version="1.0.0", builder="https://builder.test/api", update__keys=["ours.pem"])})
+
+
+def test_an_older_release_is_refused(tmp_path):
+    rig, cloud = updated_to(tmp_path)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    refused(rig, cloud, "version_not_newer")
+
+
+def test_an_erased_file_system_opens_no_way_back(tmp_path):
+    """The record is gone, ioto.json says 1.0.0 again: the NVS knows better."""
+    rig, cloud = updated_to(tmp_path)
+    without_files(rig)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    refused(rig, cloud, "version_floor")
+
+
+def test_an_erased_nvs_opens_no_way_back(tmp_path):
+    """The record is the second witness, and the next release that is confirmed is in the NVS again."""
+    rig, cloud = updated_to(tmp_path)
+    without_nvs(rig)
+    says_1_0_0(rig)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    refused(rig, cloud, "version_not_newer")
+    assert rig.record()["floor"] == "1.0.2"
+    cloud.release("1.0.3", sealed(rig.image(1), "1.0.3"))
+    assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console and nvs_floor(rig) == "1.0.3"
+
+
+def test_one_witness_after_the_other_is_lost(tmp_path):
+    """NVS first; a release later the file system: what was confirmed in between is in the NVS, and the other way round."""
+    rig, cloud = updated_to(tmp_path)
+    without_nvs(rig)
+    cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
+    assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console
+    without_files(rig)
+    cloud.reports.clear()
+    cloud.release("1.0.2", sealed(rig.image(2), "1.0.2"))
+    refused(rig, cloud, "version_floor")
+    cloud.release("1.0.4", sealed(rig.image(4), "1.0.4"))
+    assert "CONFIRMED 1.0.4" in rig.run(until_s=4500).console and rig.record()["floor"] == "1.0.4"
+    without_nvs(rig)
+    cloud.reports.clear()
+    cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
+    refused(rig, cloud, "version_not_newer")
+
+
+def test_a_signed_step_down_is_taken(tmp_path):
+    """The floor stays: below it only a manifest goes that says so; to it, and above, every signed release."""
+    rig, cloud = updated_to(tmp_path)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True))
+    run = rig.run(until_s=4500)
+    assert "CONFIRMED 1.0.1" in run.console and run.slots[-1] == "ota_0", run.console[-1500:]
+    assert nvs_floor(rig) == "1.0.2" == rig.record()["floor"]
+    cloud.reports.clear()
+    cloud.release("1.0.2-rc.1", sealed(rig.image(3), "1.0.2-rc.1"))
+    refused(rig, cloud, "version_floor")
+    cloud.release("1.0.2", sealed(rig.image(2), "1.0.2"))
+    assert "CONFIRMED 1.0.2" in rig.run(until_s=4500).console
+
+
+def test_a_step_down_needs_its_signature(tmp_path):
+    """Whoever owns the cloud can offer any version; without keys too nothing goes below what was confirmed."""
+    rig, cloud = trusting(tmp_path / "rig", trusted=())
+    cloud.release("1.0.2", rig.image(2))
+    installed(rig, rig.run(until_s=2 * HOUR), "1.0.2")
+    cloud.reports.clear()
+    cloud.release("1.0.1", rig.image(1))
+    refused(rig, cloud, "version_not_newer")
+    cloud.release("1.0.0", sealed(rig.image(1), "1.0.0", down=True))  # a manifest that nobody can check
+    refused(rig, cloud, "version_not_newer")
+
+
+def test_an_nvs_that_takes_no_more_does_not_stop_the_way_forward(tmp_path):
+    main = "import esp32\nesp32.NVS.set_blob = lambda self, key, value: (_ for _ in ()).throw(OSError(-4357))\n"
+    from rig import MAIN
+
+    rig, cloud = trusting(tmp_path / "rig", main=main + MAIN)
+    cloud.release("1.0.2", sealed(rig.image(2), "1.0.2"))
+    run = rig.run(until_s=2 * HOUR)
+    installed(rig, run, "1.0.2")
+    assert "the version floor is kept in the record only" in run.console and rig.record()["floor"] == "1.0.2"
+
+
+# ---- power
+
+
+@pytest.fixture
+def swapped(tmp_path):
+    """A board that has chosen the new image and has not started it yet: (rig, the flash as it is)."""
+    rig, cloud = trusting(tmp_path / "rig")
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    rig.run(until_s=2 * HOUR, max_boots=1)
+    assert rig.board.otadata() == "1/VALID 2/NEW"
+    return rig, bytes(rig.board.flash.data)
+
+
+def trial(rig, flash, **limits):
+    rig.board.flash.data[:] = flash
+    return rig.run(until_s=60, cause=2, **limits)
+
+
+def floor_is_up(rig, flash, op, when):
+    """Cut once; if the image is confirmed then, the floor has risen before. Then the power is back for good."""
+    trial(rig, flash, cut=Cut(op, when))
+    confirmed, floor = "2/VALID" in rig.board.otadata(), nvs_floor(rig)
+    replay = "Cut(%d, %r): otadata %s, floor %r" % (op, when, rig.board.otadata(), floor)
+    assert floor in ("", "1.0.1") and (floor or not confirmed), replay
+    run = rig.run(until_s=2 * HOUR)
+    assert run.slots[-1] == "ota_1" and nvs_floor(rig) == "1.0.1" == rig.record()["floor"], replay
+    return confirmed
+
+
+def operations(rig, flash):
+    """Operations of the trial up to the one that confirms: [(what part of the flash)]."""
+    run = trial(rig, flash)
+    assert "2/VALID" in rig.board.otadata()
+    part = rig.board.partition
+    names = [next((p for p in ("nvs", "otadata") if part(p).address <= op[1] < part(p).address + part(p).size), "") for op in run.trace.ops]
+    last = len(names) - 1 - names[::-1].index("otadata")
+    return names[: last + 1]
+
+
+def test_the_floor_rises_before_the_image_is_confirmed(swapped):
+    """The operations of the NVS and of otadata, one way of cutting each; the sweep has all three, and all others."""
+    names = operations(*swapped)
+    chosen = [op for op, name in enumerate(names) if name][2:]  # not the bootloader's own two
+    assert "nvs" in names and len(chosen) >= 4, names
+    confirmed = [floor_is_up(*swapped, op, "before" if n % 3 == 2 else CUTS[1 + n % 2]) for n, op in enumerate(chosen)]
+    assert not all(confirmed) and confirmed[0] is False
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("when", CUTS)
+def test_the_floor_rises_before_the_image_is_confirmed_whatever_is_cut(swapped, when):
+    confirmed = [floor_is_up(*swapped, op, when) for op in range(len(operations(*swapped)) + 2)]
+    assert True in confirmed and False in confirmed
