@@ -20,8 +20,9 @@ from .load import open_loop, saturate
 
 PRODUCT = "BENCHBENCH"
 DEVICES = 500
+HOURS = 24  # no two check-ins of a device are the same
 RELEASES = 20
-POLICY = "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= 256 && device.uptime < 0"
+POLICY = "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= 256 && device.model == 'other'"
 ROUNDS = 7
 ROUND_S = 1.5
 
@@ -59,8 +60,8 @@ def compare(clouds, empty, goosebit, postgresql):
     asked = {name: check_ins(cloud) for name, cloud in clouds.items()}
     turns = {name: (cloud, asked[name]) for name, cloud in clouds.items()}
     turns.update(empty=(empty, asked["SQLite"]), goosebit=(goosebit, goosebit_polls(goosebit)))
-    for turn in turns.values():
-        saturate(*turn, 0.5)  # warm
+    for server, requests in turns.values():
+        saturate(server, requests[:DEVICES], None)  # every device is known by then
     rounds = [{each: _round(turn, postgresql) for each, turn in turns.items()} for _ in range(ROUNDS)]
     for each in turns:
         _told(each, [round[each] for round in rounds])
@@ -91,17 +92,17 @@ def _told(name, loads):
 
 
 def check_ins(cloud):
-    """Registers the devices; their check-ins."""
+    """Registers the devices; HOURS check-ins of each."""
     ids = ["BENCH%05d" % n for n in range(DEVICES)]
-    registered = (servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}) for id in ids)
-    return [check_in(cloud, id, json.loads(reply)["token"], n) for n, (id, reply) in enumerate(zip(ids, registered, strict=True))]
+    tokens = [json.loads(servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}))["token"] for id in ids]
+    return [check_in(cloud, id, token, hour) for hour in range(HOURS) for id, token in zip(ids, tokens, strict=True)]
 
 
-def check_in(cloud, id, token, n):
-    """A check-in with the properties of a real board, those of board `n`."""
+def check_in(cloud, id, token, hour):
+    """A check-in as a real board sends it, with some properties that are others each time."""
     body = {
         "id": id, "product": PRODUCT, "version": "1.0.0", "iotoVersion": "0.1.0", "model": "thermo", "region": "north", "pro": True,
-        "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": 86400 + n, "rssi": -60 - n % 20,
+        "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": hour * 3600, "rssi": -60 - hour % 7,
     }  # fmt: skip
     return request("POST", "/tok/provision/update", "127.0.0.1:%d" % cloud.port, token, json.dumps(body).encode())
 
