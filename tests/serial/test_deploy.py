@@ -1,13 +1,17 @@
 """`ioto deploy`, `ioto board info` at the virtual board's serial port."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
 
 import pytest
+import serial
 from commands import BIN, board, command, running
 from ioto_tools.board import Board
+from ioto_tools.deploy import prompt
 
 
 def deploy(port, folder, *words):
@@ -82,20 +86,27 @@ def test_a_full_file_system_changes_nothing(port, folder, flash):
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
-def test_ports_that_are_none(tmp_path, folder):
-    import os
-    import pty
-
+def test_ports_that_are_none(tmp_path, folder, monkeypatch):
     told = deploy("/dev/ttyNOWHERE", folder)
     assert told.returncode == 1 and "can't be opened: is the board plugged in" in told.stderr
+    monkeypatch.setattr(prompt, "_ANSWER_S", 0.5)  # else ten seconds
     master, slave = pty.openpty()
-    mute = deploy(os.ttyname(slave), folder)
-    assert mute.returncode == 1 and "no MicroPython prompt there" in mute.stderr, mute.stderr
+    with pytest.raises(prompt.PromptError, match="no MicroPython prompt there .*: is it the right port"), prompt.Prompt(os.ttyname(slave)):
+        pass
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_port_that_is_busy(port, folder, flash):
+    """Two programs at one port would take each other's bytes."""
+    (folder / "main.py").write_text("print('new')\n")
+    with serial.Serial(port, 115200, exclusive=True):
+        told = deploy(port, folder, "--force")
+        assert told.returncode == 1 and "can't be opened: is the board plugged in, is another program" in told.stderr
+    assert b"print('new')" not in files_of(flash)["main.py"]
 
 
 def test_an_older_micropython(port, folder, monkeypatch):
-    from ioto_tools.deploy import prompt
-
     monkeypatch.setattr(prompt, "LEAST", (99, 0))
     with pytest.raises(prompt.PromptError, match=r"the agent needs 99\.0: `ioto flash`"), prompt.Prompt(port) as board:
         board.identify()
@@ -141,7 +152,7 @@ Board(sys.argv[1], real_time=True).run(until_s=60, serial=cable)
 """
 
 
-@pytest.mark.parametrize("after", [400, 7000, 14000, 26000] + [pytest.param(n, marks=pytest.mark.sweep) for n in range(1000, 26000, 1700)])
+@pytest.mark.parametrize("after", [7000, 14000] + [pytest.param(n, marks=pytest.mark.sweep) for n in (400, *range(1000, 26000, 1700), 26000)])
 def test_a_cable_pulled_out_in_mid_copy_leaves_whole_files(flash, folder, after):
     """Of each file the old or the new bytes, and never a part; the next deploy brings the rest."""
     old = files_of(flash)

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, field
 
 from .clock import EPOCH_2000_S
+from .peers import Tcp
 
 EBADF, ENFILE, EAGAIN, ECONNRESET, ENOBUFS = 9, 23, 11, 104, 105
 ECONNABORTED, EHOSTUNREACH, EINPROGRESS, ENOTCONN = 113, 118, 119, 128
@@ -59,10 +60,11 @@ class Air:
     """`names` host name -> address; `peers` (host name or address, port) -> peer (peers.py), and what is not there refuses.
 
     `wifi` {ssid: password}; `dns` False: name servers do not answer; `ntp` False likewise; `silent` addresses that never
-    answer; `faults` {number of the TCP connection from 0: Fault}; `down` [(from s, to s)]: the link is gone meanwhile.
+    answer; `faults` {number of the TCP connection from 0: Fault}; `down` [(from s, to s)]: the link is gone meanwhile;
+    `outside`: where there is no peer, this machine's own network is (in real time).
     """
 
-    def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000):  # fmt: skip
+    def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000, outside=False):  # fmt: skip
         self.names = dict(names or {})
         self.peers = {}
         for (host, port), peer in (peers or {}).items():
@@ -78,6 +80,7 @@ class Air:
         self.down = list(down)
         self.latency_us = latency_ms * 1000
         self.bytes_per_s = bytes_per_s
+        self.outside = outside
         self.log = []
 
     def power_on(self, clock):
@@ -89,6 +92,7 @@ class Air:
         self.status = 1000
         self.joined_us = _FOREVER
         self.was_up = False
+        self.told_us = 0  # until then next_us() has told of everything
 
     # ---- link
 
@@ -182,11 +186,13 @@ class Air:
             sock.error = ECONNABORTED
             return -EINPROGRESS
         sock.ready_us = now + 2 * self.latency_us
-        peer = self.peers.get((host, port))
-        if peer is None:
-            sock.error = ECONNRESET  # refused: it shows in the first read or write
-        else:
+        peer = self.peers.get((host, port)) or (Tcp(host, port) if self.outside else None)
+        try:
+            if peer is None:
+                raise ConnectionRefusedError
             sock.peer = peer.connection(self, sock)
+        except OSError:  # of a real network
+            sock.error = ECONNRESET  # refused: it shows in the first read or write
         return -EINPROGRESS
 
     def send(self, n, data):
@@ -308,12 +314,17 @@ class Air:
     # ---- time
 
     def next_us(self):
-        """When something next happens to any socket, after now; infinity if nothing is on its way."""
-        now = self.clock.now_us
+        """When something next happens to any socket, or has happened since the last time; infinity if nothing is on its way.
+
+        A program looks first and waits then: what comes between the two must not be missed.
+        """
         times = [t for s in self.socks.values() for t in [s.ready_us] + [i[0] for i in s.inbox[:1]]]
         times += [self.joined_us] if self.status == 1001 else []
         times += [t * 1e6 for pair in self.down for t in pair]
-        return min((t for t in times if t > now), default=_FOREVER)
+        found = min((t for t in times if t > self.told_us), default=_FOREVER)
+        if found <= self.clock.now_us:
+            self.told_us = self.clock.now_us
+        return found
 
     def wait_real(self, seconds, lines=()):
         """Really wait: for the host's sockets that stand behind the board's, for `lines`, or for the time to pass.

@@ -155,7 +155,8 @@ class Board:
                     if failed == _BOOT_LOOP:
                         raise Ended("dead")
                 cause = self._program(running, cause, lines) if running else WDT
-                self.clock.advance(300000)  # ROM and bootloader
+                if cause != SOFT:
+                    self.clock.advance(300000)  # ROM and bootloader
             run.ended = "boots"
         except PowerCut:
             run.ended = "cut"

@@ -55,6 +55,9 @@ class Hardware:
     def begin(self, running, cause):
         """A program starts from partition `running`."""
         self.cause = cause
+        self.released = False
+        if cause != SOFT:
+            self.raw_mode = False
         self.watchdog_ms = self.fed_us = None
         self.partitions = Partitions(self.flash, self.rows, running, self.chip, alive=self._alive)
         store = next((p for p in self.rows if p.type == DATA and p.subtype == NVS), None)
@@ -72,11 +75,11 @@ class Hardware:
         link, out = connection
         while True:
             lines = [link, out] + self._serial_lines()
-            ready, _, _ = select.select(lines, [], [], _BREAK_REAL_S if self._interrupt else _HANG_REAL_S)
+            ready, _, _ = select.select(lines, [], [], self._patience_s())
             if self.serial in ready:
                 self._listen()
                 continue
-            if self._interrupt and not ready:
+            if self._interrupt and self.released and not ready:
                 self._interrupt = False
                 interrupt()
                 continue
@@ -96,6 +99,14 @@ class Hardware:
                     self.clock.advance(max(0, self._bite_us() - self.clock.now_us))
                     raise Reset(WDT, "watchdog: the program hangs")
                 raise Ended("hung")
+
+    def _patience_s(self):
+        """How long a CPU may compute without asking for anything: in real time the watchdog is not waited for any longer."""
+        if self._interrupt and self.released:
+            return _BREAK_REAL_S
+        if self.clock.real and self.watchdog_ms:
+            return min(_HANG_REAL_S, max(0, self._bite_us() - self.clock.now_us) / 1e6)
+        return _HANG_REAL_S
 
     def _one(self, link):
         op, a, b, used_us, n = bus.REQUEST.unpack(bus.receive(link, bus.REQUEST.size))
@@ -160,6 +171,8 @@ class Hardware:
     # ---- operations: (a, b, data) -> (status, data)
 
     def _nop(self, a, b, data):
+        """`a`: there is a program now that can be broken into."""
+        self.released |= a == 1
         return 0, b""
 
     def _read(self, a, b, data):

@@ -10,6 +10,7 @@ import click
 from ..image.firmware import FLASH_SIZES
 from .deploy import info, log
 from .flash import warn
+from .suite import test
 
 
 @click.group()
@@ -19,6 +20,7 @@ def board():
 
 board.add_command(info)
 board.add_command(log)
+board.add_command(test)
 
 
 def refuse(text):
@@ -88,19 +90,27 @@ def peers(words):
     return found
 
 
-def run_board(flash, peer, seconds, simulated, fault, cut=None, seed=0, serial=False):
-    """Run and print; returns the Run, the board closed."""
+def the_air(peer, wifi=None, network=False):
+    """What the board reaches; `wifi` is NAME:PASSWORD, None any network."""
     import time
 
-    from ..board.serial import Serial
-
     from ..board.air import Air
+
+    known = None
+    if wifi is not None:
+        name, _, password = wifi.partition(":")
+        known = {name: password}
+    return Air({"pool.ntp.org": "10.0.9.9"}, peers(peer), wifi=known, unix_s=int(time.time()), outside=network)
+
+
+def run_board(flash, air, seconds, simulated, fault, cut=None, seed=0, serial=False):
+    """Run and print; returns the Run, the board closed."""
+    from ..board.serial import Serial
 
     faults = {}
     for word in fault:
         sha, _, kind = word.partition("=")
         faults[sha] = kind or "crash"
-    air = Air({"pool.ntp.org": "10.0.9.9"}, peers(peer), unix_s=int(time.time()))
     port = Serial() if serial else None
     if port:
         click.echo("-- serial port: %s" % port.path)
@@ -130,11 +140,14 @@ FAULT = click.option("--fault", multiple=True, metavar="SHA256=KIND", help="Make
 @SIMULATED
 @FAULT
 @click.option("--serial", is_flag=True, help="Offer a serial port with MicroPython's prompt: for mpremote, Thonny, `ioto deploy`.")
-def run(flash, peer, seconds, simulated, fault, serial):
+@click.option("--wifi", metavar="NAME:PASSWORD", help="The one network in its air; else any will do.")
+@click.option("--network", is_flag=True, help="The board reaches every IP address that this machine reaches.")
+def run(flash, peer, seconds, simulated, fault, serial, wifi, network):
     """Power the board on and print what it prints. Ctrl-C pulls the plug."""
-    if serial and simulated:
-        refuse("--serial is for a board in real time: leave --simulated out")
-    run_board(flash, peer, seconds, simulated, fault, serial=serial)
+    for given, option in ((serial, "--serial"), (network, "--network")):
+        if given and simulated:
+            refuse("%s is for a board in real time: leave --simulated out" % option)
+    run_board(flash, the_air(peer, wifi, network), seconds, simulated, fault, serial=serial)
 
 
 @board.command()
@@ -149,7 +162,7 @@ def cut(flash, op, when, peer, seconds, simulated, fault):
     """Run as `ioto board run` does, and cut the power at one flash operation. `ioto board run` then gives it back."""
     from ..board import Cut
 
-    ended = run_board(flash, peer, seconds, simulated, fault, Cut(op, when)).ended
+    ended = run_board(flash, the_air(peer), seconds, simulated, fault, Cut(op, when)).ended
     if ended != "cut":
         refuse("operation %d was never reached" % op)
 

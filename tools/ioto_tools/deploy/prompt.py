@@ -1,13 +1,21 @@
 """A board at its MicroPython prompt, through mpremote's own transport: run a piece of Python there, write a file there."""
 
+import io
 import json
+import time
+from contextlib import redirect_stdout
 
 import serial
-from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 LEAST = (1, 24)  # MicroPython
 _ANSWER_S = 10  # a board that says nothing for so long is gone
+_PIECE_BYTES = 1024  # of a file; as text it may be four times as long
+_BACK_S = 30  # after a reset
+_LOOK_S = 0.4  # between two looks whether it is back
+# What a line that is gone raises: TypeError is pyserial's.
+_GONE = (TransportError, OSError, serial.SerialException, TypeError)
 
 
 class PromptError(Exception):
@@ -24,16 +32,20 @@ class Prompt:
         self.port = port
 
     def __enter__(self):
+        self._open()
         try:
-            self.line = SerialTransport(self.port, baudrate=115200, timeout=_ANSWER_S)
-        except TransportError:
-            raise PromptError("%s: can't be opened: is the board plugged in, is another program (a terminal, Thonny) using it?" % self.port)
-        try:
-            self.line.enter_raw_repl(soft_reset=False)
+            with redirect_stdout(io.StringIO()):  # mpremote prints what it did not expect
+                self.line.enter_raw_repl(soft_reset=False, timeout_overall=_ANSWER_S)
         except (TransportError, OSError) as e:
             self._close()
             raise PromptError("%s: no MicroPython prompt there (%s): is it the right port? Press the board's reset button" % (self.port, e))
         return self
+
+    def _open(self):
+        try:
+            self.line = SerialTransport(self.port, baudrate=115200, timeout=_ANSWER_S)
+        except TransportError:
+            raise PromptError("%s: can't be opened: is the board plugged in, is another program (a terminal, Thonny) using it?" % self.port)
 
     def __exit__(self, kind, value, trace):
         try:
@@ -51,15 +63,19 @@ class Prompt:
         except OSError:
             pass
 
-    def run(self, source):
-        """Run `source`; returns what it printed, as text. PromptError carries the board's exception."""
+    def run(self, source, limit_s=_ANSWER_S):
+        """Run `source`; returns what it printed, as text. PromptError carries the board's exception.
+
+        `limit_s` is how long it may say nothing.
+        """
         try:
-            return self.line.exec(source).decode()
-        except TransportExecError as e:
-            lines = [line for line in e.error_output.splitlines() if line.strip()]
-            raise PromptError("%s: the board says: %s" % (self.port, lines[-1] if lines else "nothing"))
-        except (TransportError, OSError, serial.SerialException, TypeError) as e:  # TypeError: pyserial's, of a port that is gone
+            told, failed = self.line.exec_raw(source, limit_s)
+        except _GONE as e:
             raise PromptError("%s: the line is gone: %s. Plug it in and start again" % (self.port, e))
+        if failed:
+            lines = [line for line in failed.decode("utf-8", "replace").splitlines() if line.strip()]
+            raise PromptError("%s: the board says: %s" % (self.port, lines[-1] if lines else "nothing"))
+        return told.decode("utf-8", "replace")
 
     def ask(self, source):
         """The JSON that `source` prints, decoded."""
@@ -69,11 +85,62 @@ class Prompt:
         except ValueError:
             raise PromptError("%s: the board's answer makes no sense: %r" % (self.port, told[:80]))
 
+    def fresh(self):
+        """A soft reset: nothing imported, and main.py does not run."""
+        try:
+            with redirect_stdout(io.StringIO()):
+                self.line.enter_raw_repl(soft_reset=True)
+        except _GONE as e:
+            raise PromptError("%s: no prompt after a soft reset: %s" % (self.port, e))
+
+    def restart(self, source, quiet_s=0):
+        """Run `source`, which resets the board, and come back to its prompt before its application gets far.
+
+        A USB port that the reset takes away is opened again. For `quiet_s` nothing is typed, since Ctrl-C would end what
+        resets it. PromptError if the board does not come back, or was never reset.
+        """
+        self.run("before_the_reset = 1")
+        try:
+            self.line.exec_raw_no_follow(source)
+        except _GONE:  # with the board
+            pass
+        time.sleep(quiet_s)
+        end = time.monotonic() + _BACK_S
+        while not self._back():
+            if time.monotonic() > end:
+                raise PromptError("%s: the board did not come back from its reset in %d s" % (self.port, _BACK_S))
+        if "before_the_reset" in self.run("print(dir())"):
+            raise PromptError("%s: the board was not reset" % self.port)
+
+    def _back(self):
+        """Try to get to the prompt: is it there?"""
+        try:
+            with redirect_stdout(io.StringIO()):
+                self.line.enter_raw_repl(soft_reset=False, timeout_overall=_LOOK_S)
+            # Answers to earlier tries may still be on their way: what comes after a word of our own is new.
+            word = "back %d" % time.monotonic_ns()
+            self.line.serial.write(b"print('%s')\x04" % word.encode())
+            if not self.line.read_until(1, word.encode() + b"\r\n\x04\x04>", _ANSWER_S).endswith(b">"):
+                return False
+            self.line.serial.write(b"\x01")
+            self.line.read_until(1, b"CTRL-B to exit\r\n", _ANSWER_S)
+            return True
+        except TransportError:
+            return False
+        except _GONE:
+            self._close()
+            time.sleep(_LOOK_S)
+            try:
+                self._open()
+            except PromptError:
+                pass
+            return False
+
     def write(self, path, raw, progress=lambda n: None):
         """Write a file; `progress(n)` is told of each piece of n bytes."""
         self.run("f = open(%r, 'wb')\nw = f.write\n" % path)
-        for at in range(0, len(raw), 512):
-            piece = raw[at : at + 512]
+        for at in range(0, len(raw), _PIECE_BYTES):
+            piece = raw[at : at + _PIECE_BYTES]
             self.run("w(%r)\n" % piece)
             progress(len(piece))
         self.run("f.close()\n")

@@ -24,10 +24,15 @@ class KeyFileError(Exception):
 
 def make(path, passphrase):
     """A new private key in the file `path` (0600, never over another), encrypted unless `passphrase` (bytes) is empty."""
-    private = rsa.generate_private_key(65537, BITS)
+    private = drawn()
     encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
     write_new(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), 0o600)
     return private
+
+
+def drawn():
+    """A new private key, kept nowhere."""
+    return rsa.generate_private_key(65537, BITS)
 
 
 def load(path, passphrase=b""):

@@ -46,6 +46,8 @@ def release():
     """From now on interrupts are the program's; one that came before is raised."""
     global holding, _held
     holding = False
+    if not simulated:
+        call(0, 1)  # the hardware may break in from now on
     if _held:
         _held = False
         raise KeyboardInterrupt

@@ -214,10 +214,10 @@ def _show(failed):
 
 def run(scope):
     """For ever; quiet where there is no serial port."""
-    while _bus.call(_MODE, -1)[0] < 0:
-        _bus.call(_IDLE)
     while True:
         try:
+            while _bus.call(_MODE, -1)[0] < 0:
+                _bus.call(_IDLE)
             if raw_mode():
                 raw(scope)
             friendly(scope)

@@ -72,14 +72,17 @@ gc.collect()
 # scatter what the program keeps all over the heap.
 gc.threshold(16384)
 scope = {"__name__": "__main__"}
-well = run("boot.py", scope)
-if fault == "selftest":
-    from ioto import rWatch
+try:
+    well = run("boot.py", scope)
+    if fault == "selftest":
+        from ioto import rWatch
 
-    rWatch("device:selftest", lambda data, arg: False)
-elif fault == "exception":
-    print("ValueError: broken application")
-    _bus.call(27)
-if well and not _repl.raw_mode():  # as the port's main.c has it
-    run("main.py", scope)
+        rWatch("device:selftest", lambda data, arg: False)
+    elif fault == "exception":
+        print("ValueError: broken application")
+        _bus.call(27)
+    if well and not _repl.raw_mode():  # as the port's main.c has it
+        run("main.py", scope)
+except KeyboardInterrupt:  # between the two
+    pass
 _repl.run(scope)

@@ -1,0 +1,131 @@
+"""`ioto board test`: the on-board suite, unmodified, at a virtual board's serial port; and at boards that are not as they should be."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bridge import bridge
+from commands import BIN, command, running
+from ioto_tools.board import Board, layout
+from ioto_tools.board.nvs import Nvs
+from ioto_tools.image import esp
+from ioto_tools.suite.run import CHECKS, UPDATE, Result
+from ioto_tools.suite.table import markdown, words
+
+PAGE = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
+WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
+
+
+def suite(port, *only, status=0, limit_s=120, more=()):
+    """{check: Result} of these checks."""
+    words = [word for name in only for word in ("--only", name)]
+    done = command("ioto", "board", "test", port, "--yes", "--json", *words, *more, limit_s=limit_s)
+    assert done.returncode == status, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    return {each["name"]: Result(**each) for each in found["checks"]}
+
+
+def content(flash):
+    """What the suite is not to change: files, the running slot, otadata, and the other settings in the NVS."""
+    board = Board(flash)
+    kept = Nvs(board.flash, board.partition("nvs")).items
+    nvs = {key: value[3] for key, value in kept.items() if key[1] != 1 and key[2] != "resets"}
+    files = {name: raw for name, raw in board.files().items() if not name.startswith("state/")}
+    found = files, board.read_slot("ota_0"), nvs
+    board.close()
+    return found
+
+
+def test_the_whole_suite_on_a_virtual_board(flash):
+    """Every check with Wi-Fi, then the update; and the board is as it was. The page has this table."""
+    before = content(flash)
+    with running(BIN / "ioto", "board", "run", flash, "--serial", "--wifi", "net:secret", "--network") as port:
+        found = suite(port, more=(*WIFI, "--update"))
+    assert list(found) == [*CHECKS, UPDATE]
+    assert all(each.result == "passed" for each in found.values()), {name: words(each) for name, each in found.items()}
+    assert found["download"].found["over"] == "TLS" and found["clock"].found["ntp"].endswith(" s")
+    assert content(flash) == before
+    board = Board(flash)
+    assert board.otadata().split()[0].endswith("/VALID"), board.otadata()
+    board.close()
+    table = [shape(line) for line in PAGE.splitlines() if line.startswith("| ") and line.endswith("| not yet measured |")]
+    assert [shape(line) for line in list(markdown(found.values()))[2:]] == table
+
+
+def shape(line):
+    return re.sub(r"[+-]?\d+(\.\d+)?", "N", line)
+
+
+def test_what_can_not_run_says_why(tmp_path):
+    """A board with MicroPython's stock layout, without the agent, and nobody says which Wi-Fi."""
+    path = tmp_path / "stock.flash"
+    Board.create(path, esp.make(8192, "hello"), {}, flash_bytes=4 << 20, rows=layout.stock()).close()
+    with running(BIN / "ioto", "board", "run", path, "--serial") as port:
+        found = suite(port, "partition", "stages", "download", "signature", "wifi", "dns", "tls", "update")
+        again = command("mpremote", "connect", port, "fs", "ls")
+    assert {name for name, each in found.items() if each.result == "passed"} == {"signature"}
+    assert all(each.result == "not run" for name, each in found.items() if name != "signature")
+    for name in ("partition", "stages", "download", "update"):
+        assert found[name].why == "no update slots: `ioto flash` lays them out"
+    for name in ("wifi", "dns", "tls"):
+        assert found[name].why == "no Wi-Fi name: --ssid says it, or the board's ioto.json"
+    assert "suite" not in again.stdout
+
+
+def test_without_wifi_the_rest_is_measured(port):
+    found = suite(port, "stages", "download")
+    assert all(each.result == "passed" for each in found.values()), found
+    assert found["stages"].found["socket"].startswith("not measured: no Wi-Fi name")
+    assert found["download"].found["over"].startswith("the running slot: no Wi-Fi name")
+    assert found["download"].found["image_bytes"] == 8192
+
+
+# One line of the hardware changed, and the check that has to see it.
+BROKEN = {
+    "partition": "from ioto_tools.board.flash import Flash; Flash.program = lambda self, at, raw: self.data.__setitem__(slice(at, at + len(raw)), raw)",
+    "partition-boot": "from ioto_tools.board.partitions import Partitions; Partitions.set_boot = lambda self, row: None",
+    "nvs": "from ioto_tools.board.nvs import Nvs; Nvs.set_blob = lambda self, *a: None",
+    "watchdog": "from ioto_tools.board.hardware import Hardware; Hardware._bite_us = lambda self: float('inf')",
+    "clock": "from ioto_tools.board.board import Board; from ioto_tools.board import bootloader; old = bootloader.Bootloader.start\n"
+             "def start(self): it.clock.power_cut(); return old(self)\nbootloader.Bootloader.start = start",
+    "update": "from ioto_tools.board import bootloader; old = bootloader.Bootloader.__init__\n"
+              "bootloader.Bootloader.__init__ = lambda self, *a: (old(self, *a), setattr(self, 'rollback', False))[0]",
+}  # fmt: skip
+BOARD = """
+import sys
+from ioto_tools.board import Board
+from ioto_tools.board.serial import Serial
+port = Serial()
+print(port.path, flush=True)
+it = Board(sys.argv[1], real_time=True)
+%s
+it.run(until_s=60, serial=port)
+"""
+QUICK = ("partition", "partition-boot")
+
+
+@pytest.mark.parametrize("case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.sweep) for name in BROKEN])
+def test_a_board_that_is_not_as_it_should_be(flash, case):
+    name = case.partition("-")[0]
+    with running(sys.executable, "-c", BOARD % BROKEN[case], flash) as port:
+        found = suite(port, name, status=1)
+    assert found[name].result == "failed" and found[name].why, found
+
+
+@pytest.mark.parametrize("protocol", ["socket", "rfc2217"])
+def test_over_the_network(port, protocol):
+    """Resets and all."""
+    with bridge(port, protocol) as url:
+        assert suite(url, "nvs")["nvs"].result == "passed"
+
+
+def test_a_cable_pulled_out(flash):
+    with running(BIN / "ioto", "board", "run", flash, "--serial") as port:
+        going = subprocess.Popen([BIN / "ioto", "board", "test", port, "-y"], stderr=subprocess.PIPE, text=True)
+        time.sleep(1.5)
+    told = going.communicate(timeout=60)[1]
+    assert going.returncode == 1 and "ioto board test: %s: " % port in told and "Traceback" not in told, told

@@ -1,0 +1,85 @@
+"""`ioto board test`: the on-board suite."""
+
+import json
+import sys
+
+import click
+
+from ..suite.run import CHECKS, UPDATE
+from .deploy import PORT, refuse, the_port
+
+
+@click.command("test")
+@PORT
+@click.option("--ssid", default="", help="Wi-Fi network; else that of the board's ioto.json, if it has one.")
+@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Of that network; or in IOTO_WIFI_PASSWORD.")
+@click.option("--host", metavar="ADDRESS", help="IP address at which the board reaches this machine; else the one this machine uses itself.")
+@click.option("--only", "only", multiple=True, type=click.Choice((*CHECKS, UPDATE)), help="This check; may be repeated.")
+@click.option("--update", is_flag=True, help="Then a whole update to a second image, a rollback, the update confirmed, and back.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, to publish.")
+@click.option("--markdown", is_flag=True, help="A table for a page.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def test(port, ssid, password, host, only, update, as_json, markdown, yes):
+    """Check on the board at PORT itself what the virtual board promises, and measure it.
+
+    What is in the inactive update slot is lost, and the board is reset a few times; its files, its record and its settings stay.
+    Without Wi-Fi everything else is checked. PORT is a serial device, a pseudo terminal, socket://HOST:PORT or
+    rfc2217://HOST:PORT.
+    """
+    from ..deploy.prompt import Prompt, PromptError
+    from ..suite import host as hosts
+    from ..suite import run, table
+
+    port = the_port(port, "board test")
+    names = [name for name in (*CHECKS, UPDATE) if name in only or not only and (name != UPDATE or update)]
+    try:
+        with Prompt(port) as board:
+            told = run.about(board)
+            if not yes:
+                click.confirm(_warning(told), abort=True, err=True)
+            wifi = told["wifi"] if isinstance(told["wifi"], dict) else {}
+            given = {"ssid": ssid or wifi.get("ssid", ""), "password": password if ssid else wifi.get("password", "")}
+            given["blocks"] = run.blocks(told)
+            with hosts.Host(host or hosts.address_towards(), hosts.image_for(told["chip"], given["blocks"])) as servers:
+                results = list(_results(board, told, servers, names, given))
+    except (OSError, PromptError) as e:
+        refuse("board test", e)
+    if as_json:
+        click.echo(json.dumps(table.as_object(told, results), indent=2))
+    elif markdown:
+        click.echo("\n".join(table.markdown(results)))
+    else:
+        _show(told, results)
+    sys.exit(any(each.result == "failed" for each in results))
+
+
+def _warning(told):
+    other = [label for label in told["slots"] if label != told["running"]]
+    slots = "what is in %s is overwritten" % " and ".join(other) if other else "it has no second slot"
+    return "%s: %s runs; %s, and the board is reset a few times. Go on?" % (told["machine"] or "board", told["running"], slots)
+
+
+def _results(board, told, servers, names, given):
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..suite import run
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("copying the suite", total=None)
+        try:
+            run.bring(board, told, servers, names)
+            for n, name in enumerate(names):
+                bars.update(bar, description=name, total=len(names), completed=n)
+                yield run.run(board, name, {**given, **servers.given})
+        finally:
+            bars.update(bar, description="taking the suite off again")
+            run.remove(board)
+
+
+def _show(told, results):
+    from ..suite import table
+    from .site import shown
+
+    shown("%s, MicroPython %s, agent %s" % (told["machine"] or "board", ".".join(map(str, told["version"][:3])), told["agent"] or "brought along"),
+          ("check", "result", "s", "found"), [(each.name, each.result, each.seconds, table.words(each)) for each in results])  # fmt: skip

@@ -1,0 +1,108 @@
+"""What the board talks to during the suite: servers with a right and three wrong certificates, a plain one, a mute name server."""
+
+import datetime
+import functools
+import hashlib
+import re
+import socket
+import ssl
+import tempfile
+import threading
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from ..cloud import certificates
+from ..image import esp
+
+_PIECE = bytes(range(256)) * 64
+_LONG_AGO = datetime.timedelta(days=2000)
+
+
+class Host:
+    """`with Host(address, image) as host`: servers at `address`, an IP address of this machine, until the end of the block.
+
+    `given` is what the board has to know of them; `authority` the bytes of ca.pem.
+    """
+
+    def __init__(self, address, image):
+        self.address, self.image = address, image
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            now = datetime.datetime.now(datetime.timezone.utc)
+            certificates.make(folder / "ours", [self.address])
+            self.authority = (folder / "ours" / "ca.pem").read_bytes()
+            self.given = {"host": self.address, "checksum": hashlib.sha256(self.image).hexdigest(), "size": len(self.image)}
+            self._serve(stack, "plain", None)
+            self._serve(stack, "right", folder / "ours")
+            for name, where, names, when in (
+                ("other_name", "ours", ["other.test"], now), ("expired", "ours", [self.address], now - _LONG_AGO),
+                ("other_authority", "theirs", [self.address], now),
+            ):  # fmt: skip
+                certificates.make(folder / where, names, when)
+                self._serve(stack, name, folder / where)
+            mute = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            mute.bind((self.address, 0))
+            self.given["mute"] = mute.getsockname()[1]
+            self.close = stack.pop_all().close
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _serve(self, stack, name, certificate):
+        server = stack.enter_context(ThreadingHTTPServer((self.address, 0), functools.partial(_Answer, self.image)))
+        server.daemon_threads = True
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate / "server.pem", certificate / "server.key")
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.handle_error = lambda request, address: None  # a board that refuses our certificate is what is wanted
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        stack.callback(server.shutdown)
+        self.given[name] = server.server_address[1]
+
+
+class _Answer(BaseHTTPRequestHandler):
+    """GET /bytes/N: so many bytes; GET /image: the image."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def __init__(self, image, *args):
+        self.image = image
+        super().__init__(*args)
+
+    def do_GET(self):
+        size = re.fullmatch(r"/bytes/(\d{1,8})", self.path)
+        if not size and self.path != "/image":
+            return self.send_error(404)
+        size = int(size[1]) if size else len(self.image)
+        self.send_response(200)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        if self.path == "/image":
+            self.wfile.write(self.image)
+            return None
+        for at in range(0, size, len(_PIECE)):
+            self.wfile.write(_PIECE[: size - at])
+
+    def log_message(self, *args):
+        pass
+
+
+def image_for(chip, blocks):
+    """A valid application image for that chip, which nobody is ever going to start, of a little less than `blocks` times 4 KiB."""
+    return esp.make(blocks * 4096 - 2048, "the on-board suite's", chip)
+
+
+def address_towards(there="192.0.2.1"):
+    """The IP address of this machine that others see: the one it would use towards `there`. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect((there, 9))
+            return s.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"

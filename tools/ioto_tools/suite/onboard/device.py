@@ -1,0 +1,75 @@
+"""An agent of the suite's own for the checks that need one: settings and record in /suite, and a cloud that is this file.
+
+The device's own record, token and version floor are not touched. Not a check.
+"""
+
+import asyncio
+import gc
+
+from . import Wrong, agent
+
+_LIMIT_S = 55
+
+
+class Cloud:
+    """In the place of cloud.Cloud: it offers one update, and keeps what is reported."""
+
+    hold_s = 0
+    device = {"id": "SUITE"}
+
+    def __init__(self, offer):
+        self.offer = offer
+        self.reports = []
+
+    def registered(self):
+        return True
+
+    async def check_in(self, facts):
+        return self.offer
+
+    async def report(self, entry):
+        self.reports.append(entry["state"])
+        return True
+
+
+def offer(image):
+    """What a cloud says about a source.Image."""
+    return {"update": "suite", "version": "0.0.2", "url": "https://on.the.board/", "checksum": image.sha256, "size": image.size}
+
+
+def made(offered, client=None):
+    """The agent, with a Cloud that offers `offered` and, where given, another way to the image."""
+    found = agent("start", "agent")("suite/")
+    found.cloud = Cloud(offered)
+    found.client = client or found.client
+    found.board.floor = lambda: ""
+    found.board.raise_floor = lambda version: None
+    return found
+
+
+def until(found, event):
+    """Let the agent run until it signals `event`; returns what is signalled. Wrong where it gives up, or for too long."""
+    told = {}
+    names = (event, "device:update:failed", "device:rollback")
+    for name in names:
+        agent("watch", "rWatch")(name, lambda name, arg: told.update({name: arg}), name)
+    asyncio.run(_until(found, told, event))
+    if event in told:
+        return told[event]
+    raise Wrong("%s did not come in %d s: %s" % (event, _LIMIT_S, told))
+
+
+async def _until(found, told, event):
+    task = asyncio.create_task(found.run())
+    for _ in range(_LIMIT_S * 50):
+        await asyncio.sleep_ms(20)
+        if event in told or "device:update:failed" in told or task.done():
+            break
+    task.cancel()
+    if event not in told and task.done():
+        await task  # raises what it ended with
+
+
+def heap():
+    gc.collect()
+    return gc.mem_alloc()

@@ -1,0 +1,32 @@
+"""NVS: what is set is there after a reset, and what is not says so."""
+
+from esp32 import NVS
+
+from . import RESET, expect, raises
+
+_NOT_FOUND, _INVALID_LENGTH = -4354, -4364
+_BLOB = bytes(range(200))
+
+
+def write(given):
+    nvs = NVS("suite")
+    nvs.set_i32("number", -7)
+    nvs.set_i32("number", -2147483648)
+    nvs.set_blob("blob", _BLOB)
+    nvs.commit()
+    raises("a key that is not there", _NOT_FOUND, nvs.get_i32, "nothing")
+    raises("a buffer that is too short", _INVALID_LENGTH, nvs.get_blob, "blob", bytearray(10))
+
+
+def read(given):
+    nvs = NVS("suite")
+    buf = bytearray(250)
+    expect("the number after a reset", nvs.get_i32("number"), -2147483648)
+    expect("the blob after a reset", bytes(buf[: nvs.get_blob("blob", buf)]), _BLOB)
+    for key in ("number", "blob"):
+        nvs.erase_key(key)
+        raises("a key that was erased", _NOT_FOUND, nvs.get_i32, key)
+    nvs.commit()
+
+
+STEPS = ((write, RESET), (read, None))

@@ -1,0 +1,41 @@
+"""Wi-Fi as the agent keeps it: comes up, is lost, and comes back by itself."""
+
+import asyncio
+
+from . import Watch, expect
+from .link import agent, wanted
+
+
+async def _run(given):
+    changes = []
+    wifi = agent("wifi", "Wifi")(given["ssid"], given["password"], lambda on, why: changes.append(on))
+    wifi.wlan.active(False)  # whatever was before
+    watch = Watch()
+    asyncio.create_task(wifi.run())
+    await wifi.up(30000)
+    found = {"up_ms": watch.ms(), "rssi_dbm": wifi.wlan.status("rssi")}
+    await _told(changes, 1)
+    wifi.wlan.disconnect()
+    watch = Watch()
+    await _told(changes, 2)
+    found["lost_after_ms"] = watch.ms()
+    await _told(changes, 3)
+    found["back_after_ms"] = watch.ms()
+    expect("what was told: up, lost, up", changes, [True, False, True])
+    return found
+
+
+async def _told(changes, n):
+    """Wait until there were `n` changes, 20 s at the most."""
+    for _ in range(1000):
+        if len(changes) >= n:
+            break
+        await asyncio.sleep_ms(20)
+
+
+def check(given):
+    wanted(given)
+    return asyncio.run(_run(given))
+
+
+STEPS = ((check, None),)

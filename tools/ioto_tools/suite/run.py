@@ -1,0 +1,151 @@
+"""Bring the suite onto a board, run it there check by check, and take it off again."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from ..deploy.compiled import agent_files, compiled
+from ..deploy.prompt import PromptError
+from ..image import keys
+
+CHECKS = ("partition", "nvs", "record", "watchdog", "clock", "stages", "download", "signature", "wifi", "dns", "tls")
+UPDATE = "update"
+_FOLDER = "suite"
+_LIMIT_S = 60  # of one step, in which the board may say nothing
+_BLOCKS = 32
+
+_ABOUT = """
+import json, struct, sys
+sys.path.insert(0, "/suite")
+from esp32 import Partition
+out = {"slots": [p.info()[4] for p in Partition.find(Partition.TYPE_APP)], "agent": None, "wifi": None}
+here = Partition(Partition.RUNNING)
+head = bytearray(24)
+here.readblocks(0, head, 0)
+out.update(running=here.info()[4], chip=struct.unpack_from("<H", head, 12)[0], slot_bytes=here.info()[3])
+try:
+    import ioto
+    out["agent"] = ioto.__version__
+except (ImportError, AttributeError):
+    pass
+try:
+    with open("ioto.json") as f:
+        out["wifi"] = json.load(f).get("wifi")
+except (OSError, ValueError, AttributeError):
+    pass
+print(json.dumps(out))
+"""
+_GONE = """
+import os
+def rm(p):
+    try:
+        if os.stat(p)[0] & 0x4000:
+            for e in os.ilistdir(p):
+                rm(p + "/" + e[0])
+            os.rmdir(p)
+        else:
+            os.remove(p)
+    except OSError:
+        pass
+rm("suite")
+"""
+# boot.py counts starts in a row: those of the suite are not the application's.
+_COUNT_AGAIN = """
+try:
+    from esp32 import NVS
+    NVS("ioto").set_i32("resets", 0)
+except (ImportError, OSError):
+    pass
+"""
+_SETTINGS = {
+    "product": "suite", "version": "0.0.1", "token": "suite", "tls": {"ca": "ca.pem"}, "ntp": {"server": ""},
+    "update": {"jitter": 0, "throttle": 0, "retry": 0, "period": 1},
+}  # fmt: skip
+
+
+@dataclass
+class Result:
+    """Of one check: `result` is passed, failed or not run, `why` the reason for the latter two, `found` what was measured."""
+
+    name: str
+    result: str
+    why: str = ""
+    found: dict = field(default_factory=dict)
+    seconds: float = 0
+
+
+def about(board):
+    """What has to be known of the board beforehand: chip, slots, the agent's version on it, its Wi-Fi settings."""
+    return {**board.identify(), **board.ask(_ABOUT)}
+
+
+def blocks(told):
+    """How many blocks of 4 KiB the checks write: no more than the slot has."""
+    return min(_BLOCKS, told["slot_bytes"] // 4096)
+
+
+def bring(board, told, host, names):
+    """Copy the checks `names` into the suite's folder, and what they need; the agent too where the board has none."""
+    private = keys.drawn()
+    found = {"onboard/%s.mpy" % name: compiled(text, name + ".py", 2) for name, text in _modules(names).items()}
+    if not told["agent"]:
+        found.update({name.removeprefix("lib/"): raw for name, raw in agent_files().items()})
+    settings = {**_SETTINGS, "api": "https://%s" % host.address}
+    found.update({
+        "ca.pem": host.authority, "ioto.json": json.dumps(settings).encode(), "device.json": b'{"id": "SUITE"}',
+        "key.der": keys.public_bytes(private.public_key(), der=True), "signature": keys.sign(private, b"suite"),
+    })  # fmt: skip
+    folders = sorted({"", *(name.rpartition("/")[0] for name in found)})
+    board.run(_GONE + "".join("os.mkdir(%r)\n" % (_FOLDER + "/" + folder).rstrip("/") for folder in folders))
+    for name, raw in found.items():
+        board.write("%s/%s" % (_FOLDER, name), raw)
+
+
+def _modules(names):
+    """{module: text} of these checks and of what is no check."""
+    found = {path.name[:-3]: path for path in files(__package__).joinpath("onboard").iterdir() if path.name.endswith(".py")}
+    return {name: found[name].read_text() for name in sorted(found) if name in names or name not in (*CHECKS, UPDATE)}
+
+
+def run(board, name, given):
+    """The Result of one check. PromptError where the board does not come back."""
+    began = time.monotonic()
+    result = Result(name, "failed", found={})
+    n = 0
+    reset = False
+    try:
+        while True:
+            if not reset:  # another one would hide why the board starts
+                board.fresh()
+            told = _step(board, name, n, {**given, **result.found})
+            reset = bool(told.get("restart"))
+            result.result, result.why = told["result"], told.get("why", "")
+            result.found.update(told.get("found", {}))
+            if reset:
+                source, quiet_s = told["restart"]
+                board.restart(_COUNT_AGAIN + source, quiet_s)
+            if not told.get("more"):
+                break
+            n += 1
+    except PromptError as e:
+        result.result, result.why = "failed", str(e)
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
+
+
+def _step(board, name, n, given):
+    given["now"] = int(time.time())
+    source = "import sys\nsys.path.insert(0, '/suite')\nimport onboard\nonboard.run(%r, %d, %r)\n" % (name, n, json.dumps(given))
+    said = board.run(source, _LIMIT_S)
+    try:
+        return json.loads(said.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        raise PromptError("step %d: the answer makes no sense: %r" % (n, said[-80:])) from None
+
+
+def remove(board):
+    """Take the suite off the board again and start it anew, so that no watchdog of ours stays."""
+    board.fresh()
+    board.run(_GONE)
+    board.restart(_COUNT_AGAIN + "import machine\nmachine.reset()")
