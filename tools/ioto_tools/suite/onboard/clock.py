@@ -30,7 +30,7 @@ def kept(given):
 
 async def _ask(given):
     up(given)
-    return "%+d s" % (await agent("ntp", "time_s")(resolver(), "pool.ntp.org") - agent("board", "Board")().time_s())
+    return "%+d s" % (await agent("clock", "ntp_s")(resolver(), "pool.ntp.org") - agent("board", "Board")().time_s())
 
 
 STEPS = ((set_it, RESET), (kept, None))
