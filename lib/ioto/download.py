@@ -8,6 +8,7 @@ import asyncio
 
 from .errors import UpdateError
 from .http_parse import content_range
+from .image import fits
 from .log import log
 from .release import ENVELOPE_BYTES, unwrap
 from .slot import BLOCK, Writer
@@ -72,16 +73,15 @@ class Download:
     async def _take_up(self):
         """After a reset: hash again what the slot holds of this very update."""
         was = self.place.load()
-        if self.update.get("skip") is None or not was or was["of"] != self._name() or not 0 < was["n"] * BLOCK < was["size"]:
-            return
-        self._begin(was["size"])
-        try:
-            await self.writer.reread(was["n"], bytes.fromhex(was["head"]), self.buf)
-            self.n = was["n"]
-            log("info", "download taken up at block %d" % self.n)
-        except (UpdateError, OSError) as e:
-            log("warn", "what the slot holds is no beginning: %r" % e)
+        if was and was["of"] == self._name() and was["n"] * BLOCK < was["size"] and self.update.get("skip") is not None:
             self._begin(was["size"])
+            try:
+                await self.writer.reread(was["n"], bytes.fromhex(was["head"]), self.buf)
+                self.n = was["n"]
+                log("info", "download taken up at block %d" % self.n)
+            except (UpdateError, OSError) as e:
+                log("warn", "the slot holds no beginning: %r" % e)
+                self._begin(was["size"])
 
     def _name(self):
         return "%s %s %s" % (self.slot.label, self.update["checksum"][:16], self.update["update"])
@@ -90,7 +90,7 @@ class Download:
         """Everything that one connection brings; returns when the image is whole."""
         headers = {}
         if self.n:
-            headers["Range"] = "bytes=%d-" % (self._skip() + self.n * BLOCK)
+            headers["Range"] = "bytes=%d-" % (self.update["skip"] + self.n * BLOCK)
             if self.etag:
                 headers["If-Range"] = self.etag
         reply = await self.client.request("GET", self.update["url"], headers)
@@ -102,51 +102,37 @@ class Download:
 
     def _accept(self, reply):
         """Status and lengths: does this reply go on where we are?"""
-        size = reply.length
-        if reply.status == 206 and self.n:
-            first, last, size = content_range(reply.headers.get("content-range", "")) or (None, None, None)
-            skip = self._skip()
-            if first != skip + self.n * BLOCK or size != skip + self.size or last != size - 1:
-                self._begin(self.size)  # a range we did not ask for: begin again
-                raise OSError("Content-Range %s" % reply.headers.get("content-range"))
-        elif reply.status == 416 and self.n:
-            self._begin(self.size)
-            raise OSError("range refused")
+        if self.n and reply.status in (206, 416):
+            skip = self.update["skip"]
+            size = skip + self.size
+            said = reply.headers.get("content-range", "")
+            if content_range(said) != (skip + self.n * BLOCK, size - 1, size):
+                self._begin(self.size)  # not the range we asked for: begin again
+                raise OSError("Content-Range " + said)
         elif reply.status != 200:
-            raise UpdateError("http_status", "%d for the image" % reply.status)
+            raise UpdateError("http_status", reply.status)
         else:
-            if size is None:
-                size = self.update["size"]
-            if size is None or size != (self.update["size"] or size):
-                raise UpdateError("size_mismatch", "%s bytes, announced %s" % (size, self.update["size"]))
+            announced = self.update["size"]
+            size = announced if reply.length is None else reply.length
+            if size is None or announced not in (None, size):
+                raise UpdateError("size_mismatch", "%s, announced %s" % (size, announced))
+            fits(size, self.slot.size + ENVELOPE_BYTES)
             self.update["skip"] = None  # not known yet
             self._begin(size)
-        if self.size > self.slot.size + ENVELOPE_BYTES:
-            raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (self.size, self.slot.size))
-        if not self.size:
-            raise UpdateError("size_zero")
         self.etag = reply.headers.get("etag")
-
-    def _skip(self):
-        """Bytes of the file in front of the image."""
-        return self.update.get("skip") or 0
-
-    async def _unwrap(self, block):
-        """The file's first bytes: the manifest, if they are an envelope and no part of the image."""
-        said = await self.examine(unwrap(block))
-        if said:
-            self._begin(self.size - ENVELOPE_BYTES)
-            if self.size != said["size"]:
-                raise UpdateError("manifest_mismatch", "size %d, the file has %d" % (said["size"], self.size))
-        return said
 
     async def _blocks(self, reply):
         while self.n * BLOCK < self.size:
             block = self.buf[: min(BLOCK, self.size - self.n * BLOCK)]
             if await reply.readinto(block) != len(block):
-                raise UpdateError("size_mismatch", "ends in block %d, announced %d bytes" % (self.n, self.size))
-            if self.update.get("skip") is None and await self._unwrap(block):
-                continue
+                raise UpdateError("size_mismatch", "ends before %d" % self.size)
+            if self.update["skip"] is None:
+                said = await self.examine(unwrap(block))
+                if said:  # the file's first bytes were an envelope
+                    self._begin(self.size - ENVELOPE_BYTES)
+                    if self.size != said["size"]:
+                        raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
+                    continue
             try:
                 await self.writer.write(self.n, block)
             except OSError as e:  # not the connection: another one would not help
@@ -157,7 +143,7 @@ class Download:
             if self.throttle_ms:
                 await asyncio.sleep_ms(self.throttle_ms)
         if reply.length is None and await reply.readinto(self.buf):
-            raise UpdateError("size_mismatch", "more than the %d bytes announced" % self.size)
+            raise UpdateError("size_mismatch", "more than %d" % self.size)
         self.progress(self.size, self.size)
 
     async def _save(self):

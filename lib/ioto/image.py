@@ -16,21 +16,26 @@ _MAGIC = 0xE9
 _DESC_MAGIC = 0xABCD5432
 
 
+def fits(size, most):
+    """UpdateError unless there are bytes at all, and not more than `most`."""
+    if size <= 0:
+        raise UpdateError("size_zero")
+    if size > most:
+        raise UpdateError("size_too_large", "%d > %d" % (size, most))
+
+
 def check(head, size, slot_bytes, chip=None):
     """Look at the first 288 bytes of an image of `size` bytes before anything is erased.
 
     `chip` is the running image's chip id, None where there is none to compare. UpdateError says why not.
     """
-    if size <= 0:
-        raise UpdateError("size_zero")
-    if size > slot_bytes:
-        raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (size, slot_bytes))
+    fits(size, slot_bytes)
     if head[:16] == b"\xff" * 16:
-        raise UpdateError("image_merged", "begins like a whole flash, not an application")
+        raise UpdateError("image_merged", "a whole flash, not an application")
     if not head or head[0] != _MAGIC:
-        raise UpdateError("image_magic", "begins with %s, not e9" % bytes(head[:4]))
+        raise UpdateError("image_magic", bytes(head[:4]))
     if len(head) < CHECK_BYTES:
-        raise UpdateError("image_malformed", "%d bytes are no image" % len(head))
+        raise UpdateError("image_malformed", "%d bytes" % len(head))
     if struct.unpack_from("<I", head, 32)[0] != _DESC_MAGIC:
         # An application's first segment is mapped from where it lies: load address = 32 modulo 64 KiB. A bootloader's is RAM.
         if head[24] != 32 or head[25]:
@@ -38,9 +43,8 @@ def check(head, size, slot_bytes, chip=None):
         raise UpdateError("image_malformed", "no application description")
     if not 0 < head[1] <= 16:
         raise UpdateError("image_malformed", "%d segments" % head[1])
-    found = struct.unpack_from("<H", head, 12)[0]
-    if chip is not None and found != chip:
-        raise UpdateError("image_chip", "for chip %d, this is %d" % (found, chip))
+    if chip is not None and head[12] | head[13] << 8 != chip:
+        raise UpdateError("image_chip", "not for chip %d" % chip)
 
 
 def build_id(head):

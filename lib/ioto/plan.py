@@ -8,6 +8,7 @@ judge(): offer + record    -> download | keep, or a refusal
 from . import semver
 from .errors import UpdateError
 from .http_parse import parse_url
+from .image import fits
 from .release import ENVELOPE_BYTES, not_below
 
 
@@ -55,8 +56,6 @@ def offered(reply):
         found[key] = text
     if size is not None and type(size) is not int:
         raise UpdateError("reply_malformed", "size %s" % str(size)[:20])
-    if size is not None and size <= 0:
-        raise UpdateError("size_zero")
     return found
 
 
@@ -70,8 +69,8 @@ def judge(offer, record, version, slot_bytes, floor="", signed=False):
         raise UpdateError("failed_before", offer["version"])
     if not signed or semver.compare(offer["version"], version) == 0:
         not_below(offer["version"], version, floor)
-    if offer["size"] and offer["size"] > slot_bytes + ENVELOPE_BYTES:
-        raise UpdateError("size_too_large", "%d bytes, the slot has %d" % (offer["size"], slot_bytes))
+    if offer["size"] is not None:
+        fits(offer["size"], slot_bytes + ENVELOPE_BYTES)
     return "keep" if same(offer, record["update"]) and record["phase"] == "staged" else "download"
 
 

@@ -8,7 +8,7 @@ import asyncio
 from hashlib import sha256
 
 from .errors import UpdateError
-from .image import HEAD_BYTES, Walk, build_id, check
+from .image import HEAD_BYTES, Walk, build_id, check, fits
 
 BLOCK = 4096
 _BLANK = b"\xff" * HEAD_BYTES
@@ -34,8 +34,8 @@ class Writer:
         if self.walk:
             check(block, self.size, self.slot.size, self.chip)
             self.build = build_id(block)
-        elif self.size > self.slot.size:
-            raise UpdateError("size_too_large", "%d bytes, room for %d" % (self.size, self.slot.size))
+        else:
+            fits(self.size, self.slot.size)
 
     async def write(self, n, block):
         """Block `n` from the memoryview `block` (shorter only at the end): erase, program, read back, hash."""
