@@ -77,6 +77,19 @@ def test_a_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
         cut_once(tmp_path / str(op), op, when)
 
 
+def test_a_token_that_cannot_be_kept_is_not_used(tmp_path):
+    """Else a reset would leave the board with a token that has ended, and its id refused."""
+    rig = rotating(tmp_path)
+    old = token(rig)
+    rig.board.put_files({"state/provision.json.new/in-the-way": b"x"})
+    run = rig.run(until_s=200)
+    assert "provision.json" in run.console and token(rig) == old and fleet.device(rig.site, DEVICE)["checkins"] > 3
+    rig.board.put_files({"state/provision.json.new/in-the-way": None, "state/provision.json.new": None})
+    rig.board.clock.advance(3600e6)
+    rig.run(until_s=100)
+    assert token(rig) != old and fleet.device(rig.site, DEVICE)["registrations"] == 1
+
+
 BAD = ("", "x" * 207, "a b", "a\r\nX-Evil: 1", "a\x00", "käse", 5, None, ["t"], {"t": 1}, True)
 
 
