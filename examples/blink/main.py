@@ -1,0 +1,48 @@
+"""A lamp that blinks, and tells by it how its update gets on: faster while one is on its way, steady before the swap."""
+
+import asyncio
+
+from ioto import rWatch
+from ioto.start import agent
+from machine import Pin
+
+lamp = Pin(2, Pin.OUT)
+pause_ms = 500
+
+
+async def blink():
+    while True:
+        lamp.value(not lamp.value())
+        await asyncio.sleep_ms(pause_ms)
+
+
+def pace(ms, arg):
+    global pause_ms
+    pause_ms = ms
+
+
+def update(data, staged):
+    print("from now on version", staged.version)
+    lamp.on()
+    staged.apply()  # resets; without this line nothing is ever installed
+
+
+def selftest(data, arg):
+    """In the first boot of a new image: False, or an exception, and the old one comes back."""
+    lamp.on()
+    return lamp.value() == 1
+
+
+rWatch("device:update:available", pace, 100)
+rWatch("device:update:failed", pace, 500)
+rWatch("device:update", update)
+rWatch("device:selftest", selftest)
+rWatch("device:confirmed", lambda data, version: print("confirmed", version))
+
+
+async def main():
+    asyncio.create_task(blink())
+    await agent().run()
+
+
+asyncio.run(main())

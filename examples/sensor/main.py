@@ -1,0 +1,24 @@
+"""A sensor on a battery: it wakes each hour, measures, does what is due of an update for 20 s at the most, and sleeps.
+
+ioto.json opens the window for updates on Sunday from 2 to 6. Outside of it not even the radio is switched on.
+"""
+
+import asyncio
+
+import machine
+from ioto import rWatch
+from ioto.start import agent
+
+HOUR_S = 3600
+
+
+def measure():
+    """Yours: read the sensor, keep the value, send it when there are enough of them."""
+    print("measured")
+
+
+rWatch("device:update", lambda data, staged: staged.apply())
+rWatch("device:confirmed", lambda data, version: print("confirmed", version))
+measure()
+wait_s = asyncio.run(agent().run_once(20))  # an image that takes longer is taken up at the next wake
+machine.deepsleep(min(wait_s, HOUR_S) * 1000)

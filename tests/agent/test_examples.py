@@ -1,0 +1,130 @@
+"""examples/: each one does what it says, on the virtual board or as a process on Linux."""
+
+import io
+import json
+import re
+import stat
+import tarfile
+import time
+
+import pytest
+from host import RESTART, Host, Served
+from ioto_tools.cloud import fleet
+from rig import NOW, ROOT, Rig
+
+EXAMPLES = ROOT / "examples"
+DAY = 86400
+LATER_S = 100_800  # from the clock of the rig's cloud to the sensor's Saturday noon
+
+
+def source(name, file="main.py"):
+    return (EXAMPLES / name / file).read_text()
+
+
+def settings(name):
+    """The example's own, as changes of the rig's."""
+    return {"update__" + key: value for key, value in json.loads(source(name, "ioto.json"))["update"].items()}
+
+
+def confirmed(rig):
+    return fleet.devices(rig.site)[0]["version"] == "1.0.1" and rig.board.otadata() == "1/VALID 2/VALID"
+
+
+def test_the_page_names_them_all():
+    page = (EXAMPLES / "README.md").read_text()
+    assert re.findall(r"^\| \[(\w+)\]\(\1/main.py\)", page, re.M) == ["blink", "sensor", "display", "gateway"]
+    assert sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()) == sorted(["blink", "sensor", "display", "gateway"])
+    for path in EXAMPLES.rglob("*.py"):
+        assert path.read_text().count("\n") <= 60, path
+
+
+def test_blink(tmp_path):
+    rig = Rig(tmp_path, main=source("blink"))
+    levels = []
+    rig.board.hardware._pin = lambda a, b, data: (levels.append((rig.now(), b)) or 1, b"")
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=60)
+    assert "from now on version 1.0.1\n" in run.console and "confirmed 1.0.1\n" in run.console and confirmed(rig)
+    assert len([level for at, level in levels if level >= 0]) > 80, "it blinks before and after"
+
+
+def test_blink_goes_back_where_the_lamp_is_broken(tmp_path):
+    """The self-test of the example looks at the pin."""
+    rig = Rig(tmp_path, main=source("blink"), update__attempts=1)
+    rig.board.hardware._pin = lambda a, b, data: (0, b"")
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=60)
+    assert run.slots == ["ota_0", "ota_1", "ota_0"] and "confirmed" not in run.console
+    assert fleet.device(rig.site, "DEVICE0001")["reports"][-1]["reason"] == "selftest_failed"
+
+
+def test_sensor(tmp_path):
+    """A day from Saturday noon: nothing until the window, then as many wakes as the image takes at 1.5 KB/s, 20 s each."""
+    air = {"unix_s": NOW + LATER_S, "bytes_per_s": 1500}
+    rig = Rig(tmp_path, blocks=14, main=source("sensor"), air=air, watchdog=300, **settings("sensor"))
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=DAY)
+    assert "confirmed 1.0.1" in run.console and confirmed(rig), run.console[-2000:]
+    wakes = run.console.count("measured")
+    assert 23 <= wakes <= 28, wakes
+    images = [each for each in rig.air.log if each.received > 8192]
+    assert len(images) >= 2 and images[0].received < 50_000, "the image came in one wake"
+    assert 2 <= time.gmtime(fleet.device(rig.site, "DEVICE0001")["seen_s"] + LATER_S).tm_hour < 6
+
+
+@pytest.mark.parametrize("presses, asked", [([0], 1), ([14, 0], 2)], ids=["now", "in-an-hour"])
+def test_display(tmp_path, presses, asked):
+    rig = Rig(tmp_path, main=source("display"))
+    rig.publish(rig.image(1), "1.0.1")
+    left = list(presses)
+
+    def person(line):
+        """Presses the next button whenever the display asks, and lets go of it afterwards."""
+        rig.board.hardware.pins.clear()
+        if "is here" in line and left:
+            rig.board.hardware.pins[left.pop(0)] = 0
+
+    run = rig.run(until_s=8000, console=person, stop=lambda line: line.startswith("This is version"))
+    assert run.ended == "stopped" and run.console.count("Version 1.0.1 is here") == asked, run.console
+    assert ("In an hour, then" in run.console) == (14 in presses) and rig.now() >= 3600 * (asked - 1)
+
+
+def test_display_without_anybody(tmp_path):
+    rig = Rig(tmp_path, main=source("display"))
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=200)
+    assert run.console.count("is here") == 1 and run.slots == ["ota_0"]
+
+
+def archive(**files):
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return raw.getvalue()
+
+
+def test_gateway(tmp_path):
+    """Its own script and settings, but for the window; twice, so that there is something before."""
+    cloud = Served(tmp_path)
+    device = Host(tmp_path, cloud)
+    try:
+        found = json.loads((device.folder / "ioto.json").read_text())
+        found["update"].update(json.loads(source("gateway", "ioto.json"))["update"], apply="anytime")
+        device.put("ioto.json", json.dumps(found))
+        device.put("main.py", source("gateway"))
+        script = device.put("scripts/update", source("gateway", "scripts/update"))
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        for version in ("1.0.1", "1.0.2"):
+            cloud.publish(archive(program="echo " + version), version)
+            assert device.start().ended() == RESTART
+            device.start().until("confirmed " + version)
+            device.reported("confirmed", version)
+            device.kill()
+        assert (device.folder / "current" / "program").read_text() == "echo 1.0.2"
+        assert (device.folder / "before" / "program").read_text() == "echo 1.0.1" and not (device.folder / "next").exists()
+    finally:
+        device.kill()
+        cloud.close()
