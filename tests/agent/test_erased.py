@@ -1,0 +1,31 @@
+"""A board whose flash was erased, with a fixed id: refused while the cloud takes it for alive, never lost, and back without anybody."""
+
+import pytest
+from ioto_tools.cloud import fleet, tokens
+from rig import Rig
+
+DEVICE = "DEVICE0001"
+
+
+def erased(folder):
+    """A board that was registered, and has lost everything it knew."""
+    rig = Rig(folder)
+    rig.run(until_s=60)
+    rig.board.put_files({name: None for name in rig.board.files() if name.startswith("state/")})
+    rig.publish(rig.image(1), "1.0.1")
+    return rig
+
+
+@pytest.mark.parametrize("helped", [True, False], ids=["operator", "silence"])
+def test_it_comes_back(tmp_path, helped):
+    rig = erased(tmp_path)
+    run = rig.run(until_s=2 * 3600)
+    assert "409" in run.console and run.slots == ["ota_0"] and "Traceback" not in run.console, run.console[-800:]
+    assert fleet.device(rig.site, DEVICE)["registrations"] == 1
+    if helped:
+        fleet.revoke(rig.site, DEVICE)
+    else:
+        rig.board.clock.advance(tokens.QUIET_S * 1e6)
+    run = rig.run(until_s=4 * 3600)
+    assert run.slots[-1] == "ota_1" and fleet.device(rig.site, DEVICE)["version"] == "1.0.1", run.console[-800:]
+    assert fleet.device(rig.site, DEVICE)["registrations"] == 2
