@@ -1,0 +1,78 @@
+"""What goes, and what stays, to the second."""
+
+import asyncio
+
+import pytest
+from ioto_tools.cloud import audit, fleet, housekeeping, operators, webhooks
+
+DAY = 86400
+
+
+def keep_house(cloud):
+    """Until there is no more to do; how many transactions that took."""
+    n = 0
+    while cloud.site.database.write(housekeeping.forget, cloud.now_s):
+        n += 1
+    return n
+
+
+def test_reports_and_audit_go_when_they_are_too_old_and_no_sooner(cloud):
+    update = cloud.publish("2.0.0")["id"]
+    token = cloud.device()
+    cloud.check_in("D1", token, "1.0.0")
+    began = cloud.now_s
+    for attempt in range(1, 60):  # a report and a deed each ten days
+        cloud.report("D1", token, update, state="staged", attempt=attempt)
+        operators.new(cloud.site, "t%d" % attempt, "read")
+        cloud.now_s += 10 * DAY
+        assert keep_house(cloud) <= 2
+        reports = [each["received_s"] for each in fleet.device(cloud.site, "D1")["reports"]]
+        wanted = [began + n * 10 * DAY for n in range(attempt) if began + n * 10 * DAY >= cloud.now_s - 400 * DAY]
+        assert sorted(reports) == wanted, attempt
+    cloud.now_s = began + housekeeping.AUDIT_S
+    keep_house(cloud)
+    assert min(row["at_s"] for row in cloud.site.database.read(audit.last, 1000)) == began
+    cloud.now_s += 1
+    keep_house(cloud)
+    assert min(row["at_s"] for row in cloud.site.database.read(audit.last, 1000)) > began
+    assert len(operators.listed(cloud.site)) == 59 and fleet.devices(cloud.site)  # deeds go, not what was done
+
+
+def test_what_a_webhook_waits_for_stays(cloud):
+    webhooks.new(cloud.site, "https://hooks.test/")
+    operators.new(cloud.site, "ci", "read")
+    cloud.now_s += housekeeping.AUDIT_S + 1
+    keep_house(cloud)
+    assert [row["action"] for row in cloud.site.database.read(audit.last)] == ["token.new"]
+
+
+def test_years_of_it_go_an_hour_at_a_time(cloud):
+    for number in range(10):
+        operators.new(cloud.site, "t%d" % number, "read")
+        cloud.now_s += 3600
+    cloud.now_s += housekeeping.AUDIT_S
+    assert keep_house(cloud) == 10 and cloud.site.database.read(audit.last) == []
+
+
+def test_a_worker_does_it_while_it_serves_and_outlives_a_database_that_is_away(cloud, monkeypatch):
+    operators.new(cloud.site, "ci", "read")
+    cloud.now_s += housekeeping.AUDIT_S + 1
+    failures = [OSError("disk"), None, None, None]
+
+    async def database(function, *arguments):
+        if failure := failures.pop(0):
+            raise failure
+        return function(*arguments)
+
+    monkeypatch.setattr(housekeeping, "EVERY_S", 0)
+
+    async def live():
+        task = asyncio.create_task(housekeeping.run(cloud.site, database))
+        while failures and not task.done():
+            await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(live(), 20))
+    assert cloud.site.database.read(audit.last) == []
+    with pytest.raises(IndexError):
+        asyncio.run(housekeeping.run(cloud.site, database))

@@ -1,0 +1,42 @@
+"""What is old enough goes, an hour's worth a transaction, so that no device waits for it. Any worker does it; twice does no harm."""
+
+import asyncio
+
+import sqlalchemy as sa
+
+from . import changes
+from .refusal import Unavailable
+from .tables import audit, deliveries, reports
+
+EVERY_S = 3600
+_AT_ONCE_S = 3600  # of their time
+REPORTS_S = 400 * 24 * 3600
+AUDIT_S = 2 * 365 * 24 * 3600
+
+
+async def run(site, database):
+    """For ever. `database(function, *arguments)` waits for the site's database."""
+    while True:
+        try:
+            while await database(site.database.write, forget, site.now_s()):
+                await asyncio.sleep(0)
+        except (OSError, Unavailable):  # in an hour, then
+            pass
+        await asyncio.sleep(EVERY_S)
+
+
+def forget(conn, now_s):
+    """Remove some of what is too old: reports, audit rows that no webhook waits for, changes. False: there is no more."""
+    changes.forget(conn, now_s)
+    waiting = audit.c.id.in_(sa.select(deliveries.c.event))
+    more = _oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
+    return _oldest(conn, audit, audit.c.at_s, now_s - AUDIT_S, sa.not_(waiting)) or more
+
+
+def _oldest(conn, table, column, before_s, *which):
+    """Remove the rows of the oldest hour that are older than `before_s`; were there any?"""
+    first_s = conn.execute(sa.select(sa.func.min(column)).where(column < before_s, *which)).scalar()
+    if first_s is None:
+        return False
+    conn.execute(table.delete().where(column < min(before_s, first_s + _AT_ONCE_S), *which))
+    return True
