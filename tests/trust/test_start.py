@@ -1,0 +1,94 @@
+"""What the agent does not start with, in which words; and what it starts with."""
+
+import json
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from ioto_tools.image import keys
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
+from hostile import LIB, MICROPYTHON, Server  # noqa: E402
+from issued import HERE, Certificate  # noqa: E402
+
+HTTPS = {"builder": "https://cloud.example"}
+GOOD = {**HTTPS, "tls.ca": "ca.pem", "update.keys": "release.pem"}
+CASES = {
+    "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca names the authorities to trust"),
+    "so the api": ({"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca names the authorities to trust"),
+    "http": ({"builder": "http://a"}, "ioto.json: builder: plain http: use https, or say tls.plain, and anybody on the way can read and change what is said"),
+    "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: no certificate in it"),
+    "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"}, "ioto.json: tls.ca: cut.pem: bad certificate, line 4"),
+    "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]}, "ioto.json: tls.ca: cut.pem: bad certificate, line 4"),
+    "a certificate of another kind": ({**GOOD, "tls.ca": "cut.der"}, "ioto.json: tls.ca: cut.der: invalid cert"),
+    "a key that is none": ({**GOOD, "update.keys": ["release.pem", "text.pem"]}, "ioto.json: update.keys: text.pem: no RSA public key in PEM or DER"),
+    "a key cut short": ({**GOOD, "update.keys": "cut-key.pem"}, "ioto.json: update.keys: cut-key.pem: no RSA public key in PEM or DER"),
+    "an elliptic key": ({**GOOD, "update.keys": "ec.pem"}, "ioto.json: update.keys: ec.pem: no RSA public key in PEM or DER"),
+    "the private key": ({**GOOD, "update.keys": "private.pem"}, "ioto.json: update.keys: private.pem: no RSA public key in PEM or DER"),
+    "a short key": ({**GOOD, "update.keys": "short.pem"}, "ioto.json: update.keys: short.pem: an RSA key of 2048 to 4096 bits is wanted, with the exponent 65537"),
+    "its own key is none": ({**GOOD, "tls.cert": "ca.pem", "tls.key": "text.pem"}, "ioto.json: tls.cert: it, or tls.key: invalid key"),
+    "its own certificate is none": ({**GOOD, "tls.cert": "text.pem", "tls.key": "ca.key"}, "ioto.json: tls.cert: it, or tls.key: invalid cert"),
+    "all of it": (GOOD, "starts []"),
+    "in DER": ({**GOOD, "tls.ca": "ca.der", "update.keys": ["release.der", "release.pem"]}, "starts []"),
+    "no keys": ({**HTTPS, "tls.ca": "ca.pem"}, "starts ['no update.keys: images are installed without a signature']"),
+    "unverified": ({**GOOD, "tls.verify": False}, "starts ['tls.verify is false: anybody can be the cloud']"),
+    "http in so many words": ({"builder": "http://a", "tls.plain": True, "update.keys": "release.pem"}, "starts []"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("device")
+    ca = Certificate("ca", authority=True).save(made, "ca")
+    Certificate("device", ca).save(made, "device")
+    Certificate("server", ca, HERE).save(made, "server")
+    lines = ca.pem().split("\n")
+    files = {"ca.der": ca.der(), "cut.der": ca.der()[:-40], "cut.pem": "\n".join(lines[:3] + lines[-2:]), "text.pem": "nothing here\n"}
+    private = rsa.generate_private_key(65537, 2048)
+    public = keys.public_bytes(private.public_key())
+    files.update({"release.pem": public, "release.der": keys.public_bytes(private.public_key(), der=True), "cut-key.pem": public[:-200] + public[-26:]})
+    files["private.pem"] = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    files["short.pem"] = keys.public_bytes(rsa.generate_private_key(65537, 1024).public_key())
+    files["ec.pem"] = keys.public_bytes(ec.generate_private_key(ec.SECP256R1()).public_key())
+    files["device.json"] = '{"id": "D1"}'
+    for name, content in files.items():
+        (made / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return made
+
+
+def nested(settings):
+    found = {"log": {"level": "debug"}, "ntp": {"server": ""}}
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        inside = found
+        for part in path:
+            inside = inside.setdefault(part, {})
+        inside[last] = value
+    return json.dumps(found)
+
+
+def test_what_it_starts_with(folder):
+    told = subprocess.run(
+        [MICROPYTHON, Path(__file__).with_name("starts.py"), LIB, str(folder) + "/"], input="\n".join(nested(settings) for settings, _ in CASES.values()),
+        capture_output=True, text=True)  # fmt: skip
+    assert told.returncode == 0, told
+    assert dict(zip(CASES, told.stdout.splitlines(), strict=True)) == {case: says for case, (_, says) in CASES.items()}
+
+
+def test_its_own_certificate_is_shown_to_a_server_that_asks(folder):
+    """Mutual TLS as configured: with its certificate it is let in, without it is not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(folder / "ca.pem")
+    server = Server(lambda conn, request: conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), context=context)
+    for settings, says in (({"tls.cert": "device.pem", "tls.key": "device.key"}, "200"), ({}, "tls_refused")):
+        (folder / "ioto.json").write_text(nested({**GOOD, **settings}))
+        command = [MICROPYTHON, Path(__file__).with_name("composed.py"), LIB, str(folder) + "/", server.url]
+        told = subprocess.run(command, capture_output=True, text=True)
+        assert told.stdout.split() == ["2", says], told
+    server.close()
