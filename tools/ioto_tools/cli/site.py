@@ -48,7 +48,7 @@ def opened(data, make=False):
     except CloudError as e:
         raise click.ClickException(str(e)) from e
     except Unavailable as e:
-        raise click.ClickException("%s: is the disk full, or another command at work? Try again" % e) from e
+        raise click.ClickException("%s; try again" % e) from e
     finally:
         if site:
             site.close()

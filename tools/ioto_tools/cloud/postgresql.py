@@ -5,6 +5,7 @@ The connections live on an event loop in a thread of their own, where functions 
 """
 
 import asyncio
+import re
 import threading
 
 import sqlalchemy as sa
@@ -91,5 +92,5 @@ def _url(text):
     except sa.exc.ArgumentError:
         url = None
     if url is None or url.drivername not in ("postgresql", "postgres") or not url.database:
-        raise CloudError("database %s: wanted: postgresql://USER@HOST/NAME" % text)
+        raise CloudError("database %s: wanted: postgresql://USER@HOST/NAME" % re.sub("//.*@", "//***@", text))
     return url

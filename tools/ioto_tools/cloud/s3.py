@@ -24,7 +24,7 @@ SETTINGS = {
     "virtual_hosted": (False, bool),  # the bucket is part of the host name
     "links": (True, bool),  # devices get the image from the store; false: through the cloud
 }
-_PART_BYTES = 8 * 1024 * 1024  # of an upload: S3 wants 5 MiB at least
+_PART_BYTES = 5 * 1024 * 1024  # of an upload: the least that S3 takes
 _AHEAD_BYTES = 256 * 1024  # read at a time
 _READ_S, _WRITE_S = 10, 60  # for a part, all tries included
 _LINK_S = 7 * 24 * 3600  # the longest that S3 signs for
@@ -49,15 +49,19 @@ class S3(Store):
             return obstore.sign(self._reading, "GET", self.name(checksum), timedelta(seconds=min(seconds, _LINK_S)))
 
     def keep(self, incoming):
+        name = self.name(incoming.checksum)
         with self._answering(), open(incoming.path, "rb") as file:
-            obstore.put(self._writing, self.name(incoming.checksum), file, chunk_size=_PART_BYTES, max_concurrency=2)
+            obstore.put(self._writing, name, file, chunk_size=_PART_BYTES, max_concurrency=2)
+            size = obstore.head(self._writing, name)["size"]
+        if size != incoming.size:
+            raise Unavailable("images in %s: of %d bytes it has %d" % (self.where, incoming.size, size))
 
     @contextmanager
     def _answering(self):
         try:
             yield
         except BaseError as e:
-            raise Unavailable("images in %s: %s" % (self.where, str(e).partition("\\n")[0])) from e
+            raise Unavailable("images in %s: %s" % (self.where, str(e).partition("\n")[0])) from e
 
 
 class _Image:
