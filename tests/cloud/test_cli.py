@@ -16,7 +16,8 @@ def run(*arguments):
     return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(a) for a in arguments])
 
 
-def test_json_of_every_command(tmp_path, monkeypatch):
+def test_json_of_every_command(tmp_path, monkeypatch, make_site):
+    make_site.settings(tmp_path / "site")
     monkeypatch.setenv("IOTO_DATA", str(tmp_path / "site"))
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
     made = json.loads(run("product", "new", "thermo", "--json").output)
@@ -34,7 +35,8 @@ def test_json_of_every_command(tmp_path, monkeypatch):
     assert json.loads(run("updates", "enable", published["update"], "--json").output)["enabled"] is True
 
 
-def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path):
+def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
+    make_site.settings(tmp_path / "site")
     data = "--data", tmp_path / "site"
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
     (tmp_path / "t.py").write_text("print()\n" * 100)
@@ -71,9 +73,10 @@ def test_help_teaches():
         assert done.exit_code == 0 and "Usage" in done.output and len(done.output) > 150, arguments
 
 
-def test_serve_says_its_address_and_ends_on_ctrl_c(serve, ioto, tmp_path):
+def test_serve_says_its_address_and_ends_on_ctrl_c(serve, make_site, ioto, tmp_path):
+    make_site.settings(tmp_path / "site")
     process, address = serve("--data", "site", "--host", "127.0.0.1")
-    assert (tmp_path / "site" / "cloud.db").is_file()
+    assert json.loads(ioto("product", "list", "--data", "site", "--json").stdout) == []
     request = urllib.request.Request(address + "/device/register", b"{}", {"Authorization": "bearer x"})
     try:
         urllib.request.urlopen(request, timeout=20)

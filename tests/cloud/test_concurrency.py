@@ -74,7 +74,8 @@ class Device(threading.Thread):
         raise AssertionError("never saw %s, only %s" % (self.last, self.versions))
 
 
-def test_publishers_and_devices_at_once(ioto, serve, tmp_path):
+def test_publishers_and_devices_at_once(ioto, serve, make_site, tmp_path):
+    make_site.settings(tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
     _, address = serve("--data", "site", "--rate", "0")
     devices = [Device("D%d" % n, address, "4.4.0") for n in range(3)]

@@ -61,9 +61,9 @@ def test_a_link_holds_a_day_to_the_second_and_a_span_shares_it(cloud):
     assert reply.status == 403 and "expired" in reply.json()["error"] and status(cloud, cloud.link(update)) == 200
 
 
-def test_the_lifetime_is_a_setting(tmp_path):
+def test_the_lifetime_is_a_setting(tmp_path, kind):
     for lifetime_s in (1, 60, 3600, links.LONGEST_S):
-        cloud = Cloud(tmp_path / str(lifetime_s), link_lifetime_s=lifetime_s)
+        cloud = Cloud(tmp_path / str(lifetime_s), kind, link_lifetime_s=lifetime_s)
         path = cloud.link(cloud.publish("1.0.0")["id"])
         assert lifetime_s <= expires(path) - cloud.now_s <= lifetime_s + max(1, lifetime_s // 24)
         assert status(cloud, path) == 200

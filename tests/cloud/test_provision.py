@@ -88,9 +88,9 @@ def test_the_offer_to_the_letter(cloud):
     assert reply.headers["content-type"] == "application/json"
 
 
-def test_urls_are_right_with_and_without_a_public_url(tmp_path):
+def test_urls_are_right_with_and_without_a_public_url(tmp_path, kind):
     for given, wanted in ((None, "http://cloud.test:8080"), ("https://a.test/", "https://a.test"), ("https://a.test/ota", "https://a.test/ota")):
-        cloud = Cloud(tmp_path / str(wanted.count("/")) / wanted[-3:], public_url=given)
+        cloud = Cloud(tmp_path / str(wanted.count("/")) / wanted[-3:], kind, public_url=given)
         release = cloud.publish("2.0.0")
         reply = cloud.register("D1").json()
         assert reply["api"] == wanted

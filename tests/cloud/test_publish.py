@@ -163,20 +163,21 @@ def content(site, update):
 
 
 @pytest.mark.parametrize("end", (signal.SIGKILL, signal.SIGINT), ids=("kill -9", "Ctrl-C"))
-def test_a_site_is_not_half_made(tmp_path, end):
+def test_a_site_is_not_half_made(make_site, tmp_path, end):
     """Making a site and its first product, ended at every line of ours: the same command again succeeds."""
 
     def make():
-        site = Site(tmp_path / "site", make=True)
+        site = make_site(tmp_path / "site")
         new_product(site, "thermo", "P")
 
     ended = 0
     for lines in itertools.count(1, 8 if end == signal.SIGKILL else 14):
         shutil.rmtree(tmp_path / "site", ignore_errors=True)
+        make_site.settings(tmp_path / "site")
         if not in_child(make, lines, end):
             break
         ended += 1
-        site = Site(tmp_path / "site", make=True)
+        site = make_site(tmp_path / "site")
         if not fleet.products(site):
             new_product(site, "thermo", "P")
         assert [product["id"] for product in fleet.products(site)] == ["P"], lines

@@ -6,7 +6,6 @@ from behind_nginx import Nginx, needed
 from cloud_under_test import esp_image
 from ioto_tools.cloud import fleet, provision
 from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.cloud.site import Site
 from strangers import Complaint, IotoAgent
 
 PUBLIC = "https://updates.test"
@@ -14,8 +13,8 @@ UPDATERS = (strangers.c_updater, strangers.node_updater, strangers.shell_updater
 
 
 @pytest.fixture
-def site(tmp_path):
-    made = Site(tmp_path / "site", make=True)
+def site(make_site, tmp_path):
+    made = make_site(tmp_path / "site")
     new_product(made, "thermo", "P7")
     (tmp_path / "new.bin").write_bytes(esp_image(b"new", 70000))
     publish(made, tmp_path / "new.bin", "thermo", "2.0.0")
