@@ -4,7 +4,7 @@ import json
 
 import pytest
 from ioto_tools.board import Cut
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud import control, fleet
 from rig import Rig
 
 DEVICE = "DEVICE0001"
@@ -14,7 +14,7 @@ def rotating(folder):
     """A board that has registered and checked in once, and is to be given another token."""
     rig = Rig(folder, update__period=20, update__retry=1, watchdog=0)
     rig.run(until_s=5)
-    fleet.rotate(rig.site, [DEVICE])
+    control.rotate(rig.site, [DEVICE])
     return rig
 
 
@@ -50,7 +50,7 @@ def cut_once(folder, op, when):
     assert rig.run(until_s=25, cut=Cut(op, when)).ended == "cut", op
     kept = token(rig) == old
     rig.board.clock.advance(3600e6)  # a token that was not taken up is followed by another
-    fleet.rotate(rig.site, [DEVICE])
+    control.rotate(rig.site, [DEVICE])
     rig.run(until_s=50)
     assert token(rig) != old and fleet.device(rig.site, DEVICE)["registrations"] == 1, (op, when)
     rig.board.close()
@@ -119,7 +119,7 @@ def test_a_token_that_stands_in_the_configuration_stays(tmp_path):
     made = provision.register_by_hand(rig.site, product_of(rig.site, "product")["id"], DEVICE)
     rig.board.put_files({"ioto.json": config_with(rig, made)})
     rig.run(until_s=5)
-    fleet.rotate(rig.site, [DEVICE])
+    control.rotate(rig.site, [DEVICE])
     rig.run(until_s=100)
     assert fleet.device(rig.site, DEVICE)["checkins"] > 3 and fleet.device(rig.site, DEVICE)["registrations"] == 1
 

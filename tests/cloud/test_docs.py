@@ -10,7 +10,7 @@ import click
 import pytest
 from cloud_under_test import COMMAND, ENV, ROOT, esp_image
 from ioto_tools.cli import main
-from ioto_tools.cloud import app, progress, selection, wire
+from ioto_tools.cloud import app, rollout, selection, wire
 
 GUIDE = (ROOT / "docs" / "cloud.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -82,7 +82,7 @@ def walk(command, path):
 
 
 def test_the_guide_names_every_command_and_option():
-    found = [pair for name in ("cloud", "product", "publish", "devices", "device", "updates", "token", "audit", "webhook")
+    found = [pair for name in ("cloud", "product", "publish", "devices", "device", "updates", "groups", "token", "audit", "webhook")
              for pair in walk(main.get_command(None, name), "ioto " + name)]  # fmt: skip
     assert len(found) > 10
     for path, command in found:
@@ -95,15 +95,27 @@ def test_the_guide_names_every_command_and_option():
 
 
 def test_the_protocol_names_every_field_state_and_limit():
-    release = {"checksum": "", "id": "", "version": "", "size": 1}
+    release = selection.Release("", "", (), "", 1, True, "active", None, {})
     for field in (*selection.reply(release, "u"), *wire.Report.__annotations__, "product", "properties", "api", "token", "registered", "warning"):
         assert "`%s`" % field in PROTOCOL or '"%s"' % field in PROTOCOL or field == "properties", field
     for state in wire.STATES:
         assert "`%s`" % state in PROTOCOL, state
-    ranked = ", ".join("`%s`" % state for state in sorted(progress._RANK, key=progress._RANK.get))
+    ranked = ", ".join("`%s`" % state for state in rollout.REPORTS)
     assert ranked in " ".join(PROTOCOL.split())
     for number in (wire.BODY_BYTES, wire.DEPTH, wire.ATTEMPTS, wire.REASON_LENGTH, wire.ID_LENGTH):
         assert re.search(r"\b%d\b" % number, PROTOCOL), number
     assert "Retry-After: %d" % app.RETRY_AFTER_S in GUIDE
     for route in app.ROUTES:
         assert route.path.partition("{")[0] in PROTOCOL
+
+
+def test_the_guide_has_the_table_of_states_and_every_reason():
+    others = [event for event in rollout.EVENTS if event not in rollout.REPORTS]
+    assert "| state | reports that lead on | %s |" % " | ".join("`%s`" % event for event in others) in GUIDE
+    for state, row in rollout.TABLE.items():
+        reports = ", ".join(report for report in rollout.REPORTS if report in row) or "-"
+        assert all(row[report] == report for report in rollout.REPORTS if report in row)
+        line = "| `%s` | %s | %s |" % (state, reports, " | ".join(row.get(event, "-") for event in others))
+        assert line in GUIDE, line
+    for key, words in selection.WHY.items():
+        assert "| `%s` | %s |" % (key, words) in GUIDE, key

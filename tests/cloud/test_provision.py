@@ -3,7 +3,7 @@
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud, call
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud import control, fleet
 from ioto_tools.cloud.refusal import CloudError
 
 FORGET = b"Authentication failed"
@@ -39,14 +39,15 @@ def test_a_token_is_for_one_device_only(cloud):
 def test_a_removed_device_is_told_so_and_can_come_back(cloud):
     token = cloud.device()
     update = cloud.publish("2.0.0")["id"]
+    cloud.check_in("D1", token, "1.0.0")
     cloud.report("D1", token, update, state="confirmed")
-    fleet.remove(cloud.site, "D1")
+    control.remove(cloud.site, "D1")
     for reply in (cloud.check_in("D1", token, "1.0.0"), cloud.report("D1", token, update)):
         assert reply.status == 404 and reply.body == GONE
     assert fleet.devices(cloud.site) == [] and fleet.device(cloud.site, "D1")["removed"]
     again = cloud.device()
-    assert cloud.check_in("D1", again, "1.0.0").status == 200
-    assert cloud.check_in("D1", token, "1.0.0").body == FORGET
+    assert cloud.check_in("D1", again, "2.0.0").status == 200
+    assert cloud.check_in("D1", token, "2.0.0").body == FORGET
     assert fleet.device(cloud.site, "D1")["updates"][0]["state"] == "confirmed"
 
 
@@ -58,7 +59,7 @@ def test_another_product_takes_a_device_only_after_its_removal(cloud):
     refused = cloud.register("D1", "OTHER")
     assert refused.status == 409 and "D1" in refused.json()["error"]
     assert cloud.check_in("D1", token, "1.0.0").status == 200
-    fleet.remove(cloud.site, "D1")
+    control.remove(cloud.site, "D1")
     assert cloud.register("D1", "OTHER").status == 200
     assert fleet.device(cloud.site, "D1")["product"] == "other"
 

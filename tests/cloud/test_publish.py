@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from cloud_under_test import Cloud, call, esp_image
-from ioto_tools.cloud import fleet, provision
+from ioto_tools.cloud import control, fleet, provision
 from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.cloud.refusal import CloudError
 from ioto_tools.cloud.site import Site

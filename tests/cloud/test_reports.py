@@ -2,7 +2,7 @@
 
 import itertools
 
-from ioto_tools.cloud import fleet, progress
+from ioto_tools.cloud import control, fleet
 from ioto_tools.cloud.wire import STATES
 
 # (attempt, state) of a whole life with one failed attempt, and the state it ends in.
@@ -15,34 +15,35 @@ LIVES = (
 )
 
 
+def offered(cloud, id="D1", running="1.0.0"):
+    """A device that was offered the newest update: (token, update)."""
+    token = cloud.device(id)
+    return token, cloud.check_in(id, token, running).json()["update"]
+
+
 def test_every_order_and_every_repetition(cloud):
     count = 0
-    update = cloud.publish("2.0.0")["id"]
+    cloud.publish("2.0.0")
+    ends_in = {}
     for life, ends in LIVES:
         for order in itertools.permutations(life):
             count += 1
             device = "D%d" % count
-            token = cloud.device(device)
+            token, update = offered(cloud, device)
             for attempt, state in order + order[::-1]:
                 assert cloud.report(device, token, update, attempt=attempt, state=state).body == b"{}"
             known = fleet.device(cloud.site, device)
             assert [known["update"]["state"]] == [u["state"] for u in known["updates"]] == [ends], order
             assert len(known["reports"]) == len(life) and all(r["times"] == 2 for r in known["reports"]), order
+            ends_in[ends] = ends_in.get(ends, 0) + 1
     assert count == 24 + 24 + 24 + 6 + 1
-
-
-def test_furthest_of_every_pair_does_not_depend_on_order():
-    everything = [{"attempt": a, "state": s} for a in (0, 1, 2) for s in STATES]
-    for one, two in itertools.permutations(everything, 2):
-        assert progress.furthest([one, two]) is progress.furthest([two, one])
-        if one["attempt"] != two["attempt"]:
-            assert progress.furthest([one, two])["attempt"] == max(one["attempt"], two["attempt"])
-    assert progress.furthest([]) is None
-    assert set(progress._RANK) == set(STATES)
+    [update] = fleet.updates(cloud.site)
+    assert update["states"] == ends_in and update["granted"] == count
 
 
 def test_what_is_kept_of_a_report(cloud):
-    token, update = cloud.device(), cloud.publish("2.0.0")["id"]
+    cloud.publish("2.0.0")
+    token, update = offered(cloud)
     cloud.now_s += 60
     cloud.report("D1", token, update, False, state="rolled_back", attempt=2, reason="selftest_failed", version="1.0.0", extra=[1])
     cloud.now_s += 60
@@ -57,9 +58,11 @@ def test_what_is_kept_of_a_report(cloud):
 
 
 def test_late_and_unknown_reports_are_200_and_counted(cloud):
-    token = cloud.device()
-    old, new = cloud.publish("2.0.0")["id"], cloud.publish("3.0.0")["id"]
-    fleet.enable(cloud.site, old, False)
+    cloud.publish("2.0.0")
+    token, old = offered(cloud)
+    cloud.publish("3.0.0")
+    new = cloud.check_in("D1", token, "1.0.0").json()["update"]
+    control.enable(cloud.site, old, False)
     cloud.report("D1", token, new, state="confirmed", attempt=1)
     assert cloud.report("D1", token, old, state="failed", success=False).status == 200  # late, of a withdrawn update
     from ioto_tools.cloud.publish import new_product
@@ -70,14 +73,46 @@ def test_late_and_unknown_reports_are_200_and_counted(cloud):
         assert cloud.report("D1", token, update).body == b"{}"
     known = fleet.device(cloud.site, "D1")
     assert known["unknown_reports"] == 4 and len(known["reports"]) == 2
-    assert {u["version"]: u["state"] for u in known["updates"]} == {"3.0.0": "confirmed", "2.0.0": "failed"}
+    assert {u["version"]: u["state"] for u in known["updates"]} == {"3.0.0": "confirmed", "2.0.0": "superseded"}
+
+
+def test_a_report_about_what_was_never_offered_is_kept_and_counts_nothing(cloud):
+    update, token = cloud.publish("2.0.0")["id"], cloud.device()
+    for state in ("downloading", "failed"):
+        assert cloud.report("D1", token, update, state=state, attempt=1).body == b"{}"
+    known = fleet.device(cloud.site, "D1")
+    assert [each["state"] for each in known["reports"]] == ["downloading", "failed"] and known["updates"] == []
+    [told] = fleet.updates(cloud.site)
+    assert told["states"] == told["ended"] == {} and told["granted"] == 0
 
 
 def test_counts_of_a_fleet(cloud):
-    update = cloud.publish("2.0.0")["id"]
-    wanted = {}
+    cloud.publish("2.0.0")
+    wanted = {"offered": 2}
+    offered(cloud, "D98")
+    offered(cloud, "D99")
     for number, state in enumerate(STATES * 3):
         id = "D%d" % number
-        cloud.report(id, cloud.device(id), update, state=state, attempt=1)
+        token, update = offered(cloud, id)
+        cloud.report(id, token, update, state=state, attempt=1)
         wanted[state] = wanted.get(state, 0) + 1
-    assert fleet.updates(cloud.site)[0]["states"] == wanted
+    [told] = fleet.updates(cloud.site)
+    assert told["states"] == wanted and told["granted"] == sum(wanted.values())
+    assert told["ended"] == {state: 3 for state in ("confirmed", "failed", "rolled_back", "refused")}
+
+
+def test_a_stranger_without_attempts_is_counted_by_the_cloud(cloud):
+    """Three failures that look alike on the wire are three attempts; repeated at once they are one."""
+    cloud.publish("2.0.0")
+    token, update = offered(cloud)
+    for tries, wait_s in ((1, 3600), (2, 86400), (3, 10**7)):
+        for _ in range(2):
+            cloud.report("D1", token, update, False)
+        known = fleet.device(cloud.site, "D1")
+        assert [(r["attempt"], r["state"], r["times"]) for r in known["reports"]] == [(n, "failed", 2) for n in range(1, tries + 1)]
+        assert known["update"]["tries"] == tries and known["update"]["state"] == "failed"
+        cloud.now_s += wait_s - 1
+        assert cloud.check_in("D1", token, "1.0.0").json() == {}
+        cloud.now_s += 1
+        assert ("url" in cloud.check_in("D1", token, "1.0.0").json()) == (tries < 3), tries
+    assert fleet.updates(cloud.site)[0]["ended"] == {"failed": 1}

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from cloud_under_test import PRODUCT
-from ioto_tools.cloud import audit, fleet, tokens
+from ioto_tools.cloud import audit, control, fleet, tokens
 from ioto_tools.cloud.refusal import CloudError
 
 FORGET = b"Authentication failed"
@@ -56,7 +56,7 @@ def test_the_first_owner_wins_a_place_back_that_was_taken_while_it_was_silent(cl
 def test_an_erased_board_comes_back_by_itself_and_at_once_when_the_operator_says_so(cloud):
     ok(cloud, cloud.device())
     assert cloud.register("D1").status == 409
-    fleet.revoke(cloud.site, "D1")
+    control.revoke(cloud.site, "D1")
     ok(cloud, cloud.device())
     cloud.now_s += tokens.QUIET_S
     assert ok(cloud, cloud.device())
@@ -72,7 +72,7 @@ def test_every_order_of_a_rotation(cloud):
         id = "D%d" % number
         token = cloud.device(id)
         ok(cloud, token, id)
-        fleet.rotate(cloud.site, [id])
+        control.rotate(cloud.site, [id])
         held = [token]  # what the device could have stored
         for step in story:
             if step == "hour":
@@ -94,7 +94,7 @@ def test_every_order_of_a_rotation(cloud):
 def test_a_rotation_is_given_until_it_is_taken_up_and_then_no_more(cloud):
     old = cloud.device()
     ok(cloud, old)
-    assert fleet.rotate(cloud.site, ["D1"]) == 1
+    assert control.rotate(cloud.site, ["D1"]) == 1
     first = cloud.check_in("D1", old, "1.0.0").json()["token"]
     assert cloud.check_in("D1", old, "1.0.0").json() == {}  # the answer may be under way
     cloud.now_s += 3600
@@ -113,7 +113,7 @@ def test_a_rotation_comes_with_an_offer_and_ends_a_thief(cloud):
     thief = cloud.device()
     ok(cloud, thief)
     cloud.publish("2.0.0")
-    fleet.rotate(cloud.site, product="thermo")
+    control.rotate(cloud.site, product="thermo")
     found = cloud.check_in("D1", owner, "1.0.0").json()
     assert found["version"] == "2.0.0" and ok(cloud, found["token"]) and not ok(cloud, thief) and not ok(cloud, owner)
 
@@ -136,6 +136,6 @@ def test_a_token_made_by_hand_ends_the_one_before_with_its_first_use(cloud):
 
 
 def test_the_operator_names_devices_that_are_there(cloud):
-    for call in (lambda: fleet.revoke(cloud.site, "D9"), lambda: fleet.rotate(cloud.site, ["D9"])):
+    for call in (lambda: control.revoke(cloud.site, "D9"), lambda: control.rotate(cloud.site, ["D9"])):
         with pytest.raises(CloudError, match="D9"):
             call()

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cloud_under_test import esp_image
-from ioto_tools.cloud import audit, fleet, operators, postman, webhooks
+from ioto_tools.cloud import audit, control, operators, postman, webhooks
 from ioto_tools.cloud.refusal import CloudError
 
 
@@ -145,7 +145,7 @@ def test_a_worker_that_dies_with_an_event_in_hand_loses_none(cloud, listener):
 
 def test_an_event_is_there_or_not_with_the_deed(cloud, listener):
     webhooks.new(cloud.site, listener.url)
-    for wrong in (lambda: operators.new(cloud.site, "a b", "read"), lambda: operators.revoke(cloud.site, "nobody"), lambda: fleet.revoke(cloud.site, "D9")):
+    for wrong in (lambda: operators.new(cloud.site, "a b", "read"), lambda: operators.revoke(cloud.site, "nobody"), lambda: control.revoke(cloud.site, "D9")):
         with pytest.raises(CloudError):
             wrong()
     assert tell(cloud) == 0

@@ -93,16 +93,17 @@ def product():
 @product.command("new")
 @click.argument("name")
 @click.option("--id", "id", metavar="ID", help="Give the id instead of drawing one, to move a product from another cloud.")
+@click.option("--claim-by-hand", is_flag=True, help="A device that registers gets no token before `ioto device claim`.")
 @data_option
 @json_option
-def product_new(name, id, data, json):
+def product_new(name, id, claim_by_hand, data, json):
     """Make the product NAME and print its id.
 
     The id goes into ioto.json of every board as "product": with it a board registers and gets a token of its own. Anybody
     who knows it can register boards, so do not publish it.
     """
     with opened(data, make=True) as site:
-        made = publishing.new_product(site, name, id)
+        made = publishing.new_product(site, name, id, claim_by_hand)
     if json:
         printed(made)
     else:

@@ -4,8 +4,9 @@ import json as json_module
 
 import click
 
-from ioto_tools.cloud import fleet, provision
+from ioto_tools.cloud import control, fleet, groups, policy, provision, terms
 from ioto_tools.cloud.refusal import CloudError, Refusal
+from ioto_tools.cloud.selection import WHY
 
 from .site import ago, data_option, json_option, opened, printed, product_option, shown
 
@@ -14,12 +15,15 @@ from .site import ago, data_option, json_option, opened, printed, product_option
 
 @click.command()
 @product_option
+@click.option("--where", metavar="EXPR", help="Only devices for which this policy holds, by their last check-in (docs/policy.md).")
+@click.option("--group", metavar="GROUP", help="Only devices of this group (`ioto groups`).")
 @data_option
 @json_option
-def devices(product, data, json):
+def devices(product, where, group, data, json):
     """List the devices: version, last check-in, and how far the last update came."""
     with opened(data) as site:
-        found = fleet.devices(site, product)
+        text = groups.both(group and groups.policy(site, group), where)
+        found = fleet.devices(site, product, text and policy.compile(terms.read({"policy": text})["policy"]))
     if json:
         printed(found)
         return
@@ -38,7 +42,7 @@ def _state(update):
 
 @click.group()
 def device():
-    """Show, add or remove one device."""
+    """Show, add, pin or remove one device."""
 
 
 @device.command("show")
@@ -52,17 +56,27 @@ def device_show(id, data, json):
     if json:
         printed(found)
         return
-    click.echo("%s, product %s%s" % (found["id"], found["product"], ", removed" if found["removed"] else ""))
+    marks = [word for word, holds in (("removed", found["removed"]), ("not claimed", not found["claimed"])) if holds]
+    marks += ["pinned to %s" % found["pin"]] if found["pin"] else []
+    click.echo(", ".join(["%s, product %s" % (found["id"], found["product"]), *marks]))
     click.echo("registered %s (%d times), last check-in %s (%d in all)" % (
         ago(found["registered_s"]), found["registrations"], ago(found["seen_s"]), found["checkins"]))  # fmt: skip
     if found["unknown_reports"]:
         click.echo("%d reports about updates that are not here" % found["unknown_reports"])
     shown("Properties", ("name", "value"), [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()])
+    shown("Updates", ("update", "offered", "because"), [_offer(each, found["updates"]) for each in found["offers"]])
     rows = [
         (each["version"], each["attempt"], each["state"], each["reason"] or "-", each["runs"] or "-", ago(each["received_s"]))
         for each in found["reports"]
     ]
     shown("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
+
+
+def _offer(judged, updates):
+    """A row: is it offered now, and why not; how far it came if it was."""
+    had = [_state(each).partition(" ")[2] for each in updates if each["update"] == judged["update"]]
+    words = ([WHY[judged["why"]]] if judged["why"] else []) + ["it is %s there" % each for each in had]
+    return judged["version"], "no" if judged["why"] else "yes", "; ".join(words) or "-"
 
 
 @device.command("new")
@@ -100,7 +114,7 @@ def device_remove(id, data):
     stays.
     """
     with opened(data) as site:
-        fleet.remove(site, id)
+        control.remove(site, id)
     click.echo("device %s removed" % id)
 
 
@@ -113,7 +127,7 @@ def device_revoke(id, data):
     Also for a board whose flash was erased, and whose id is refused because its old token is still good.
     """
     with opened(data) as site:
-        fleet.revoke(site, id)
+        control.revoke(site, id)
     click.echo("device %s: its tokens are ended, it may register again" % id)
 
 
@@ -129,5 +143,49 @@ def device_rotate(ids, product, data):
     if bool(ids) == bool(product):
         raise click.UsageError("name devices, or a --product")
     with opened(data) as site:
-        n = fleet.rotate(site, ids, product)
+        n = control.rotate(site, ids, product)
     click.echo("%d %s given another token at the next check-in" % (n, "device is" if n == 1 else "devices are"))
+
+
+@device.command("claim")
+@click.argument("id")
+@data_option
+def device_claim(id, data):
+    """Claim device ID, of a product made with --claim-by-hand or released before: it gets its token when it registers again."""
+    with opened(data) as site:
+        control.claim(site, id)
+    click.echo("device %s is claimed: it gets its token when it registers the next time" % id)
+
+
+@device.command("release")
+@click.argument("id")
+@data_option
+def device_release(id, data):
+    """Release device ID on purpose: it is told so at its next call, forgets its token, and gets none before it is claimed."""
+    with opened(data) as site:
+        control.release(site, id)
+    click.echo("device %s released" % id)
+
+
+@device.command("pin")
+@click.argument("id")
+@click.argument("version")
+@data_option
+def device_pin(id, version, data):
+    """Pin device ID to VERSION: it is offered that one, whatever its policy, also where it is lower, and no other.
+
+    A board takes a lower version only if the release was signed with --allow-downgrade.
+    """
+    with opened(data) as site:
+        control.pin(site, id, version)
+    click.echo("device %s is pinned to %s" % (id, version))
+
+
+@device.command("unpin")
+@click.argument("id")
+@data_option
+def device_unpin(id, data):
+    """Unpin device ID: it is offered what the others are."""
+    with opened(data) as site:
+        control.pin(site, id, None)
+    click.echo("device %s is not pinned" % id)

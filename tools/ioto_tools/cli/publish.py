@@ -1,4 +1,4 @@
-"""`ioto publish`, `ioto updates`: thin, over ioto_tools.cloud."""
+"""`ioto publish`: thin, over ioto_tools.cloud."""
 
 import os
 from contextlib import contextmanager
@@ -6,16 +6,15 @@ from contextlib import contextmanager
 import click
 from ioto.errors import UpdateError
 
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud import fleet, terms
 from ioto_tools.cloud import publish as publishing
+from ioto_tools.cloud.selection import WHY
 from ioto_tools.image import release
 
 from .keys import manifest_options
 from .keys import signed as signed_file
-from .site import data_option, json_option, opened, printed, product_option, shown
-
-# ---- ioto publish
-
+from .site import data_option, json_option, opened, printed, shown
+from .terms import doubtful, said, taken, terms_options
 
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False))
@@ -25,11 +24,14 @@ from .site import data_option, json_option, opened, printed, product_option, sho
 @click.option("--signed", is_flag=True, help="Refuse IMAGE unless it is signed.")
 @click.option("--description", default="", metavar="TEXT", help="What is new, for the people who read `ioto updates`.")
 @click.option("--disabled", is_flag=True, help="Publish, but offer it to nobody before `ioto updates enable`.")
+@click.option("--approve-by-hand", is_flag=True, help="Publish, but offer it to nobody before `ioto updates approve`.")
+@click.option("--dry-run", is_flag=True, help="Publish nothing: say who of the devices that are known would be offered it.")
+@terms_options
 @manifest_options
 @data_option
 @json_option
-def publish(image, product, version, key, signed, description, disabled, data, json, **more):
-    """Publish the file IMAGE as an update, for every device of the product that runs a lower version.
+def publish(image, product, version, key, signed, description, disabled, approve_by_hand, dry_run, data, json, **more):
+    """Publish the file IMAGE as an update: for every device of the product that runs a lower version, unless it says otherwise.
 
     IMAGE comes signed out of `ioto sign`, or is signed here with --key, or is not signed: then boards that have keys refuse it.
 
@@ -37,22 +39,44 @@ def publish(image, product, version, key, signed, description, disabled, data, j
     begins with a bootloader. It is checked, copied into the site and offered from then on; a running server needs no
     restart. A version never changes: publishing other content under it is refused, the same content again does nothing.
     """
+    rollout = taken(more)
     product, version, is_signed = _said(image, product, version)
     if signed and not (is_signed or key):
         raise click.ClickException("%s: it is not signed: `ioto sign` it, or give --key" % image)
     if not key and any(more[name] for name in more if name != "any_file"):
         raise click.UsageError("--minimum, --expires, --allow-downgrade are signed: give --key, or give them to `ioto sign`")
+    for doubt in terms.version_doubts(version):
+        click.echo("Warning: " + doubt, err=True)
     with opened(data) as site, _sealed(site, image, key, product, version, more) as path:
+        asked = {"description": description, "any_file": more["any_file"], "said": said(site, rollout)}
         with _bar(image, os.path.getsize(path), shown=not json) as advance:
-            made, new = publishing.publish(site, path, product, version, description, more["any_file"], not disabled, advance)
-        found = next(each for each in fleet.updates(site) if each["update"] == made["id"])
+            if dry_run:
+                return _tried(publishing.dry_run(site, path, product, version, progress=advance, **asked), json)
+            asked.update(enabled=not disabled, by_hand=approve_by_hand)
+            made, new = publishing.publish(site, path, product, version, progress=advance, **asked)
+        found = fleet.update(site, made["id"])
     if json:
         printed(dict(found, new=new))
-        return
+    else:
+        _told(found, new)
+
+
+def _told(found, new):
     what = "published" if new else "was published already:"
     click.echo("%s %s %s, %d bytes, SHA-256 %s" % (what, found["product"], found["version"], found["size"], found["checksum"]))
-    if not found["enabled"]:
-        click.echo("not offered yet: `ioto updates enable %s@%s`" % (found["product"], found["version"]))
+    for command, waits in (("enable", not found["enabled"]), ("approve", found["state"] == "awaiting")):
+        if waits:
+            click.echo("not offered yet: `ioto updates %s %s@%s`" % (command, found["product"], found["version"]))
+    doubtful(found["terms"]["policy"])
+
+
+def _tried(found, json):
+    if json:
+        return printed(found)
+    offered = found["found"].get("offered", {"count": 0})["count"]
+    click.echo("nothing is published; of %d devices %d would be offered it" % (found["devices"], offered))
+    rows = [(each["count"], WHY.get(why, why), ", ".join(each["examples"])) for why, each in found["found"].items()]
+    shown("Devices", ("devices", "because", "such as"), rows)
 
 
 def _said(image, product, version):
@@ -91,61 +115,3 @@ def _bar(image, size, shown):
     with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
         task = progress.add_task(escape(str(image)), total=size)
         yield lambda n: progress.advance(task, n)
-
-
-# ---- ioto updates
-
-
-@click.group(invoke_without_command=True)
-@product_option
-@data_option
-@json_option
-@click.pass_context
-def updates(context, product, data, json):
-    """List the published updates: whether they are offered, and how many devices stand where."""
-    if context.invoked_subcommand:
-        for name, value in (("--product", product), ("--json", json), ("--data", _given(context, "data"))):
-            if value:
-                raise click.UsageError("%s goes behind the command: ioto updates %s ..." % (name, context.invoked_subcommand))
-        return
-    with opened(data) as site:
-        found = fleet.updates(site, product)
-    if json:
-        printed(found)
-        return
-    rows = [
-        (each["product"], each["version"], "yes" if each["enabled"] else "no", each["size"], _counts(each["states"]), each["update"], each["description"])
-        for each in found
-    ]  # fmt: skip
-    shown("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
-
-
-def _given(context, name):
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def _counts(states):
-    return ", ".join("%d %s" % (n, state) for state, n in sorted(states.items())) or "-"
-
-
-def _switch(name, enabled, text):
-    @updates.command(name, help=text)
-    @click.argument("update")
-    @data_option
-    @json_option
-    def switch(update, data, json):
-        with opened(data) as site:
-            found = fleet.enable(site, update, enabled)
-        if json:
-            printed(found)
-        else:
-            word = "is offered from now on" if enabled else "is offered to no more devices"
-            click.echo("%s %s %s" % (found["product"], found["version"], word))
-
-
-_switch("enable", True, "Offer UPDATE (PRODUCT@VERSION or its id) to the devices that run a lower version.")
-_switch(
-    "disable",
-    False,
-    "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices. One that is downloading or has staged it may still apply it.",
-)

@@ -20,6 +20,7 @@ from . import housekeeping, links, postman, routes, tokens
 from .api import app as api
 from .counters import Counted, Counters
 from .limits import PER_MINUTE, Limits
+from .memory import LOOK_S, Memory
 from .refusal import CloudError, Refusal, Unavailable
 from .site import Site
 from .web import pages
@@ -67,6 +68,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     app.add_middleware(Counted, counters=app.state.counters)
     app.state.devices = Limits(rate, clock)
     app.state.operators = Limits(api.PER_MINUTE, clock)
+    app.state.memory = Memory(LOOK_S if threads else 0)
     return app
 
 

@@ -1,7 +1,7 @@
 """How workers hear of what they hold in memory and another process has changed: numbered rows that each of them follows.
 
-A change is noted in the transaction that makes it. On PostgreSQL transactions become visible out of the order of their
-numbers, so a follower looks back further than the last number it has seen.
+A change is noted in the transaction that makes it. Transactions that write come one after the other, so the numbers are in
+the order in which a follower can see them, and it has to look at nothing but what is above the last one that it saw.
 """
 
 import sqlalchemy as sa

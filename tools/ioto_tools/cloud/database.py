@@ -29,8 +29,8 @@ def _row(found):
 # ---- products
 
 
-def add_product(conn, id, name, now_s):
-    conn.execute(products.insert().values(id=id, name=name, created_s=now_s, by_hand=False))
+def add_product(conn, id, name, now_s, by_hand=False):
+    conn.execute(products.insert().values(id=id, name=name, created_s=now_s, by_hand=by_hand))
     return product_by_id(conn, id)
 
 
@@ -77,10 +77,6 @@ def all_releases(conn, product=None):
     return _rows(conn.execute(found.where(releases.c.product == product) if product else found))
 
 
-def enable(conn, id, enabled):
-    conn.execute(releases.update().where(releases.c.id == id).values(enabled=enabled))
-
-
 # ---- devices
 
 
@@ -90,41 +86,29 @@ def device(conn, id):
     return _row(conn.execute(found.where(devices.c.id == id)))
 
 
-def all_devices(conn, product=None):
-    """Every device that is not removed, with its `product_name`, by id."""
-    found = sa.select(devices, products.c.name.label("product_name")).join(products)
-    found = found.where(devices.c.removed_s.is_(None)).order_by(devices.c.id)
-    return _rows(conn.execute(found.where(devices.c.product == product) if product else found))
-
-
-def register(conn, id, product, properties, now_s):
+def register(conn, id, product, properties, claimed, now_s):
     """The device is new, registers once more, or is taken back after its removal."""
-    row = {"product": product, "properties": properties, "registered_s": now_s, "removed_s": None, "claimed": True}
+    row = {"product": product, "properties": properties, "registered_s": now_s, "removed_s": None, "claimed": claimed}
     new = upsert(conn, devices).values(id=id, registrations=1, checkins=0, unknown_reports=0, **row)
     again = dict(row, registrations=devices.c.registrations + 1)
     conn.execute(new.on_conflict_do_update(index_elements=[devices.c.id], set_=again))
 
 
-def checked_in(conn, id, version, properties, now_s):
-    conn.execute(
-        devices.update()
-        .where(devices.c.id == id)
-        .values(version=version, properties=properties, seen_s=now_s, checkins=devices.c.checkins + 1)
-    )
-
-
-def remove(conn, id, now_s):
-    """The device is gone; its tokens stay, so that it is told so when it comes back."""
-    conn.execute(devices.update().where(devices.c.id == id).values(removed_s=now_s))
+def checked_in(conn, rows):
+    """Devices were seen: [{key (its id), version, properties, seen_s}]."""
+    values = {name: sa.bindparam(name) for name in ("version", "properties", "seen_s")}
+    seen = devices.update().where(devices.c.id == sa.bindparam("key"))
+    conn.execute(seen.values(checkins=devices.c.checkins + 1, **values), rows)
 
 
 # ---- reports
 
 
 def add_report(conn, device, release, attempt, state, row):
-    """Keep a report; the same (device, release, attempt, state) again only counts."""
+    """Keep a report, True; the same (device, release, attempt, state) again only counts, False."""
     new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
-    conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_={"times": reports.c.times + 1}))
+    kept = new.on_conflict_do_update(index_elements=list(reports.primary_key), set_={"times": reports.c.times + 1})
+    return conn.execute(kept.returning(reports.c.times)).scalar() == 1
 
 
 def unknown_report(conn, device):
@@ -139,8 +123,3 @@ def reports_of(conn, device):
     found = sa.select(reports, releases.c.version.label("update_version")).join(releases)
     found = found.where(reports.c.device == device)
     return _rows(conn.execute(found.order_by(reports.c.received_s, reports.c.attempt, _STEP)))
-
-
-def all_reports(conn, release=None):
-    found = sa.select(reports)
-    return _rows(conn.execute(found.where(reports.c.release == release) if release else found))

@@ -1,159 +1,196 @@
 """What the cloud knows, put together for an operator: products, updates with their counts, devices with their history.
 
-Plain dicts and lists, the same for tables and --json. Times are Unix seconds.
+Plain dicts and lists, the same for tables and --json. Times are Unix seconds. control.py changes what is shown here.
 """
 
 import json
 
-from . import database, progress, selection, tokens
-from .refusal import CloudError, Missing
+import sqlalchemy as sa
+
+from . import audit, database, grants, leases, rollout, selection, terms
+from .refusal import Missing
+from .tables import devices as device_rows
+from .tables import grants as grant_rows
+from .tables import products as product_rows
+from .tables import releases, reports
+
+PAGE = 1000  # devices read at a time
 
 
 def products(site):
     return site.database.read(database.all_products)
 
 
-def updates(site, product=None):
-    """[{update, product, version, size, checksum, enabled, description, created_s, states}], products by name, newest first.
+# ---- updates
 
-    `states`: {state: number of devices that stand there}.
+
+def updates(site, product=None):
+    """[{update, product, version, size, checksum, signed, enabled, state, description, created_s, terms, granted, states, ended}],
+    products by name, newest first.
+
+    `terms` as terms.shown() has them; `granted`: devices that it was ever offered to; `states`: {state: devices that stand
+    there}; `ended`: {state: devices that ended so last}, which the stop rule counts.
     """
-    found, reports = site.database.read(_updates, product)
-    by_release = {}
-    for report in reports:
-        by_release.setdefault(report["release"], []).append(report)
+    found, granted = site.database.read(_updates, product)
     found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
-    return [_update(release, progress.counts(by_release.get(release["id"], []))) for release in found]
+    return [_update(release, granted[release["id"]]) for release in found]
 
 
 def _updates(conn, product):
-    return database.all_releases(conn, product and _product(conn, product)["id"]), database.all_reports(conn)
+    found = database.all_releases(conn, product and product_of(conn, product)["id"])
+    return found, leases.granted(conn)
 
 
 def update(site, word):
-    """One update (its id, or PRODUCT@VERSION) as updates() gives it."""
-    id = site.database.read(_release, word)["id"]
-    return next(each for each in updates(site) if each["update"] == id)
+    """One update (its id, or PRODUCT@VERSION) as updates() gives it, with `stops`: its stop rule would pause it, and the `audit`
+    rows about it, the newest first.
+    """
+    found, granted, rows = site.database.read(_one, word)
+    shown = _update(found, granted[found["id"]])
+    stops = rollout.stops(shown["ended"], found["stop_after"], found["stop_percent"])
+    return {**shown, "stops": stops, "audit": rows}
 
 
-def _update(release, states):
-    kept = ("version", "size", "checksum", "enabled", "description", "created_s")
-    return {"update": release["id"], "product": release["product_name"], **{k: release[k] for k in kept}, "states": states}
+def _one(conn, word):
+    id = release(conn, word)["id"]
+    found = next(each for each in database.all_releases(conn) if each["id"] == id)
+    return found, leases.granted(conn, id), audit.last(conn, subject=id)
 
 
-def enable(site, word, enabled):
-    """Switch the update `word` (its id, or PRODUCT@VERSION) on or off; it as updates() gives it."""
-    id = site.database.write(_enable, word, enabled)
-    return next(update for update in updates(site) if update["update"] == id)
+def _update(release, granted):
+    kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s")
+    return {
+        "update": release["id"],
+        "product": release["product_name"],
+        **{name: release[name] for name in kept},
+        "signed": release["manifest"] is not None,
+        "terms": terms.shown(release),
+        "granted": granted,
+        "states": grants.counts(release, granted),
+        "ended": json.loads(release["counts"]).get("ended", {}),
+    }
 
 
-def _enable(conn, word, enabled):
-    id = _release(conn, word)["id"]
-    database.enable(conn, id, enabled)
-    return id
-
-
-def _release(conn, word):
+def release(conn, word):
+    """The row of the update `word`. Missing if there is none."""
     found = database.release(conn, word)
     name, at, version = word.rpartition("@")
     if found is None and at:
-        found = database.release_by_version(conn, _product(conn, name)["id"], selection.precedence(version))
+        found = database.release_by_version(conn, product_of(conn, name)["id"], selection.precedence(version))
     if found is None:
         raise Missing("update %s: there is none; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
     return found
 
 
-def devices(site, product=None):
-    """[{id, product, version, seen_s, registered_s, registrations, checkins, removed, update}] by id.
+# ---- devices
 
-    `update`: the state of the update it last reported about, {update, version, state, attempt, reason, received_s}, or None.
+
+def devices(site, product=None, which=None):
+    """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, pin, update}] by id.
+
+    `which`(properties, {}): a policy that chooses among them. `update`: what it was offered last, {update, version, state,
+    ended, attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which it ended last, if it ever did.
     """
-    found, reports, versions = site.database.read(_devices, product)
-    by_device = {}
-    for report in reports:
-        by_device.setdefault(report["device"], []).append(dict(report, update_version=versions[report["release"]]))
-    return [_device(device, by_device.get(device["id"], [])) for device in found]
+    found = []
+    for page in rows(site, product):
+        page = [row for row in page if which is None or which(json.loads(row["properties"]), {})]
+        offered = site.database.read(_last_offered, [row["id"] for row in page])
+        found += [_device(row, offered.get(row["id"])) for row in page]
+    return found
 
 
-def _devices(conn, product):
-    found = database.all_devices(conn, product and _product(conn, product)["id"])
-    versions = {release["id"]: release["version"] for release in database.all_releases(conn)}
-    return found, database.all_reports(conn), versions
+def rows(site, product=None):
+    """The rows of devices that are not removed, by id, with their `product_name`, in lists of PAGE: there may be millions."""
+    last = ""
+    while True:
+        found = site.database.read(_page, product, last)
+        yield found
+        if len(found) < PAGE:
+            return
+        last = found[-1]["id"]
 
 
-def _device(device, reports):
-    kept = ("id", "version", "seen_s", "registered_s", "registrations", "checkins", "unknown_reports")
-    last = max(progress.by_update(reports).values(), key=lambda report: report["received_s"], default=None)
+def _page(conn, product, last):
+    found = sa.select(device_rows, product_rows.c.name.label("product_name")).join(product_rows)
+    found = found.where(device_rows.c.removed_s.is_(None), device_rows.c.id > last).order_by(device_rows.c.id).limit(PAGE)
+    if product:
+        found = found.where(device_rows.c.product == product_of(conn, product)["id"])
+    return [dict(row) for row in conn.execute(found).mappings()]
+
+
+def _last_offered(conn, ids):
+    """{device: what it was offered last}."""
+    return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(ids))}
+
+
+def _offered(conn, which):
+    """What devices were offered, in the order of the last offers, each with the `reason` of the last report about it."""
+    about = sa.and_(
+        reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
+        reports.c.attempt == grant_rows.c.attempt, reports.c.state == grant_rows.c.state,
+    )  # fmt: skip
+    found = sa.select(grant_rows, releases.c.version.label("update_version"), reports.c.reason)
+    found = found.join(releases, releases.c.id == grant_rows.c.release).outerjoin(reports, about)
+    return conn.execute(found.where(which).order_by(grant_rows.c.offered_s)).mappings().all()
+
+
+def _device(device, offered):
+    kept = ("id", "version", "seen_s", "registered_s", "registrations", "checkins", "unknown_reports", "claimed", "pin")
     return {
-        **{k: device[k] for k in kept},
+        **{name: device[name] for name in kept},
         "product": device["product_name"],
         "removed": device["removed_s"] is not None,
-        "update": last and _state(last),
+        "update": offered and _state(offered),
     }
 
 
-def _state(report):
-    kept = ("state", "attempt", "reason", "received_s")
-    return {"update": report["release"], "version": report["update_version"], **{k: report[k] for k in kept}}
+def _state(offered):
+    kept = ("state", "ended", "attempt", "tries", "offered_s", "changed_s")
+    return {
+        "update": offered["release"],
+        "version": offered["update_version"],
+        "reason": offered["reason"] or "",
+        **{name: offered[name] for name in kept},
+    }
 
 
 def device(site, id):
-    """One device as devices() gives it, with `properties` of its last check-in, `updates` and all `reports`."""
-    found, reports = site.database.read(_history, id)
+    """One device as devices() gives it, with `properties` of its last check-in, `updates` it was offered, all `reports`, and
+    `offers`: [{update, version, why}] of its product's releases, highest first, as its last check-in would be answered now:
+    `why` not, a key of selection.WHY, or None for the one that it would be offered.
+    """
+    found, offered, told, judged = site.database.read(_history, id, site.now_s())
     return {
-        **_device(found, reports),
+        **_device(found, offered[-1] if offered else None),
         "properties": json.loads(found["properties"]),
-        "updates": [_state(report) for report in progress.by_update(reports).values()],
-        "reports": [{**_state(report), "success": report["success"], "runs": report["version"], "times": report["times"]} for report in reports],
+        "updates": [_state(each) for each in offered],
+        "reports": [_report(each) for each in told],
+        "offers": judged,
     }
 
 
-def _history(conn, id):
-    return _known(conn, id), database.reports_of(conn, id)
+def _report(row):
+    kept = ("state", "attempt", "reason", "received_s", "success", "times")
+    return {"update": row["release"], "version": row["update_version"], "runs": row["version"], **{name: row[name] for name in kept}}
 
 
-def remove(site, id):
-    """The device is told at its next call that it is not known; it must register again."""
-    site.database.write(_remove, id, site.now_s())
+def _history(conn, id, now_s):
+    from . import why  # compiles policies: only this needs it
+
+    found = known(conn, id)
+    return found, _offered(conn, grant_rows.c.device == id), database.reports_of(conn, id), why.offers(conn, found, now_s)
 
 
-def _remove(conn, id, now_s):
-    _known(conn, id)
-    database.remove(conn, id, now_s)
-
-
-def revoke(site, id):
-    """End the device's tokens: it is told so at its next call and may register again at once."""
-    site.database.write(_revoke, id, site.now_s(), site.who)
-
-
-def _revoke(conn, id, now_s, who):
-    _known(conn, id)
-    tokens.revoke(conn, id, now_s, who)
-
-
-def rotate(site, ids=(), product=None):
-    """Exchange the tokens of the devices `ids`, or of all of a product: each gets another at its next check-in. How many."""
-    return site.database.write(_rotate, ids, product, site.now_s(), site.who)
-
-
-def _rotate(conn, ids, product, now_s, who):
-    for id in ids:
-        _known(conn, id)
-    if product:
-        ids = [each["id"] for each in database.all_devices(conn, _product(conn, product)["id"])]
-    tokens.rotate(conn, ids, now_s, who)
-    return len(ids)
-
-
-def _known(conn, id):
+def known(conn, id):
+    """The device's row with its `product_name`. Missing if there is none."""
     found = database.device(conn, id)
     if found is None:
         raise Missing("device %s: there is none; `ioto devices` lists them" % id)
     return found
 
 
-def _product(conn, word):
+def product_of(conn, word):
+    """The product's row by id or name. Missing if there is none."""
     found = database.product(conn, word)
     if found is None:
         raise Missing("product %s: there is none; `ioto product list` lists them" % word)

@@ -2,7 +2,7 @@
 
 from starlette.responses import JSONResponse, Response
 
-from . import provision, wire
+from . import checkin, provision, wire
 from .ranges import resolve
 from .refusal import Refusal
 from .store import CHUNK_BYTES
@@ -18,7 +18,8 @@ async def register(request):
 async def check_in(request):
     token = _token(request)
     state = request.app.state
-    answer = await state.run(provision.check_in, state.site, token, await _body(request), _base_url(request))
+    fields = await _body(request)
+    answer = await checkin.check_in(state.site, state.memory, state.run, token, fields, _base_url(request))
     if "update" in answer:
         state.counters.add("release " + answer["update"])
     return JSONResponse(answer)

@@ -1,9 +1,80 @@
-"""Which release a device is offered. Pure.
+"""Which release a device is offered, and why each of the others is not. Pure.
 
-Policy and rollout limits will stand between newest_first() and offer(): each narrows the list, none reorders it.
+Of its product's releases, highest first, the first that nothing speaks against; none if the device comes to the one that it
+runs before that.
 """
 
+from dataclasses import dataclass, field
+
 from ioto import semver
+
+from .rollout import OPEN, next_try, share
+
+ACTIVE = "active"
+RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
+
+# Why a release is not offered, in the order in which it is asked.
+WHY = {
+    "version": "the device's version is no SemVer 2.0 version",
+    "below": "a higher release is offered, or runs already",
+    "pinned": "the device is pinned to another version",
+    "disabled": "it is switched off: `ioto updates enable`",
+    "awaiting": "it awaits approval: `ioto updates approve`",
+    "paused": "it is paused: `ioto updates resume`",
+    "cancelled": "it is cancelled",
+    "runs": "the device runs this version",
+    "early": "its schedule has not begun",
+    "late": "its schedule has ended",
+    "policy": "its policy does not hold for the device",
+    "tried": "its attempts on the device are used up",
+    "waits": "the next attempt on the device is not due yet",
+    "percentage": "the device is not among its percentage",
+    "limit": "as many devices have it as its limit allows",
+    "rate": "as many devices got it in this period as its rate allows",
+}
+
+
+@dataclass(slots=True)
+class Release:
+    """A release ready to be decided about. `order`: its version as semver.parse() gives it; `policy`(device, facts)."""
+
+    id: str
+    version: str
+    order: tuple
+    checksum: str
+    size: int
+    enabled: bool
+    state: str
+    policy: object
+    facts: dict  # what a policy sees as `update`
+    percentage: float = 100
+    start_s: int | None = None
+    end_s: int | None = None
+
+
+@dataclass(slots=True)
+class Grant:
+    """What a device has of a release: how often it was offered, the device's own attempt, state (rollout.py), since when."""
+
+    version: str  # the release's
+    before: str  # that ran when it was offered
+    tries: int
+    attempt: int
+    state: str
+    ended: str | None  # the state in which it ended last
+    offered_s: int  # the last time
+    changed_s: int
+
+
+@dataclass(slots=True)
+class Asker:
+    """A device that checks in. `order`: its version as semver.parse() gives it, None if it is no version; `pin` likewise."""
+
+    id: str
+    order: tuple | None
+    properties: dict  # the body of the check-in: what a policy sees as `device`
+    pin: tuple | None = None
+    grants: dict = field(default_factory=dict)  # {release's id: Grant}
 
 
 def precedence(version):
@@ -16,17 +87,71 @@ def newest_first(releases):
     return sorted(releases, key=lambda release: semver.parse(release["version"]), reverse=True)
 
 
-def offer(releases, version):
-    """The highest of `releases` that is enabled and newer than `version`, or None. Nothing is newer than no version."""
-    if not semver.is_valid(version):
-        return None
-    running = semver.parse(version)
-    for release in newest_first(releases):
-        if semver.parse(release["version"]) <= running:
-            return None
-        if release["enabled"]:
+def offer(releases, asker, now_s, room):
+    """The one of `releases` (by falling version) that the device is offered, or None.
+
+    room(release) -> None, or "limit" or "rate" where another device may not have it now.
+    """
+    for release in releases:
+        why = against(release, asker, now_s, room)
+        if why is None:
             return release
+        if why == "runs":
+            return None
     return None
+
+
+def explain(releases, asker, now_s, room):
+    """[(release, None if it is offered, else its key of WHY)], in the order of `releases`."""
+    found, open_yet = [], True
+    for release in releases:
+        why = against(release, asker, now_s, room) if open_yet else "below"
+        open_yet = open_yet and why not in (None, "runs")
+        found.append((release, why))
+    return found
+
+
+def against(release, asker, now_s, room):
+    """What speaks against offering the release to the device, a key of WHY, or None.
+
+    A pin stands for policy, schedule and percentage. A device that has the release already has its place: it is not asked
+    for percentage, limit and rate again.
+    """
+    if asker.order is None:
+        return "version"
+    if asker.pin is not None and asker.pin != release.order:
+        return "pinned"
+    if not release.enabled:
+        return "disabled"
+    if release.state != ACTIVE:
+        return release.state
+    if release.order == asker.order:
+        return "runs"
+    if asker.pin is None and (why := _not_meant(release, asker, now_s)):
+        return why
+    grant = asker.grants.get(release.id)
+    if grant is not None:
+        return _not_again(grant, now_s)
+    if asker.pin is None and release.percentage < 100 and share(release.id, asker.id) >= release.percentage:
+        return "percentage"
+    return room(release)
+
+
+def _not_meant(release, asker, now_s):
+    if release.start_s is not None and now_s < release.start_s:
+        return "early"
+    if release.end_s is not None and now_s >= release.end_s:
+        return "late"
+    return None if release.policy(asker.properties, release.facts) else "policy"
+
+
+def _not_again(grant, now_s):
+    if grant.state in OPEN:
+        return None
+    found = next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
+    if found is None:
+        return "tried"
+    return "waits" if now_s < found[1] else None
 
 
 def reply(release, url):
@@ -38,8 +163,8 @@ def reply(release, url):
         return {}
     return {
         "url": url,
-        "checksum": release["checksum"],
-        "update": release["id"],
-        "version": release["version"],
-        "size": release["size"],
+        "checksum": release.checksum,
+        "update": release.id,
+        "version": release.version,
+        "size": release.size,
     }

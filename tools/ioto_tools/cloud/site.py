@@ -8,6 +8,7 @@ Any number of processes may use one site at a time: servers and the command line
 """
 
 import copy
+import math
 import os
 import time
 from pathlib import Path
@@ -82,6 +83,10 @@ class Site:
 
     def now_s(self):
         return int(self.clock())
+
+    def moment_s(self):
+        """Now, rounded up: what happens now is no earlier than that."""
+        return math.ceil(self.clock())
 
     def acting(self, who):
         """The same site, in somebody's name."""

@@ -65,7 +65,8 @@ def authenticate(conn, token, device, now_s):
     found = conn.execute(sa.select(tokens).where(tokens.c.hash == hashed(token))).mappings().first()
     if found is None or found["device"] != device:
         raise authentication_failed()
-    if conn.execute(sa.select(devices.c.removed_s).where(devices.c.id == device)).scalar() is not None:
+    removed_s, claimed = conn.execute(sa.select(devices.c.removed_s, devices.c.claimed).where(devices.c.id == device)).one()
+    if removed_s is not None or not claimed:
         raise cannot_find_device()
     if found["used_s"] is None:
         _first_use(conn, found, now_s)
@@ -82,9 +83,20 @@ def _first_use(conn, found, now_s):
     changes.note(conn, now_s, found["device"])  # whoever holds another token of it in memory is to look again
 
 
+def _later(conn, found):
+    """Hashes of the tokens that came after `found` and were used."""
+    used = [each["hash"] for each in of_device(conn, found["device"]) if each["used_s"] is not None]
+    return used[used.index(found["hash"]) + 1 :]
+
+
+def settled(conn, hash):
+    """Does nothing follow from a use of the token, so that a worker may hold it in memory until a change of its device is noted?"""
+    found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().first()
+    return found["used_s"] is not None and not found["rotate"] and not _later(conn, found)
+
+
 def _older_counts(conn, found, now_s):
-    later = [each["hash"] for each in of_device(conn, found["device"]) if each["used_s"] is not None]
-    later = later[later.index(found["hash"]) + 1 :]
+    later = _later(conn, found)
     if later:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
         audit.note(conn, now_s, audit.CLOUD, "device.taken_over", found["device"], ended=len(later))

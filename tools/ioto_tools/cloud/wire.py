@@ -13,7 +13,7 @@ from .refusal import Refusal
 BODY_BYTES = 16 * 1024  # more than any device.json
 DEPTH = 16
 
-# From the first sign of an update to its end; progress.py ranks them.
+# From the first sign of an update to its end; rollout.py says what follows.
 STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
 ATTEMPTS = 99
 ID_LENGTH = 128

@@ -121,7 +121,7 @@ class Demonstration:
         image = self.images["etboard-0831"]
         self.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
         self._publish(image, "1.27.0")
-        self._run(stop=lambda line: "failed_before" in line)
+        self._run(stop=lambda line: sum("device:rollback" in each for each in self.lines) == 3)
         attempts = sum("attempt" in line and "1.27.0" in line for line in self.lines)
         if attempts != 3:
             raise Failed("%d attempts of the crashing image, not 3" % attempts)

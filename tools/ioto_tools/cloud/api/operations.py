@@ -7,7 +7,7 @@ in one dict, None where something was left out.
 from dataclasses import dataclass, field
 from typing import Callable
 
-from .. import audit, fleet, operators, provision
+from .. import audit, control, fleet, operators, provision
 from .. import publish as publishing
 from .. import webhooks as hooks
 from .fields import NAME, TEXT, VERSION, YES, choice, number, optional
@@ -57,7 +57,7 @@ def release(site, asked):
 
 
 def change_release(site, asked):
-    return fleet.enable(site, asked["release"], asked["enabled"])
+    return control.enable(site, asked["release"], asked["enabled"])
 
 
 def _release(site, word):
@@ -82,14 +82,14 @@ def new_device(site, asked):
 
 def change_device(site, asked):
     if asked["tokens"] == "revoke":
-        fleet.revoke(site, asked["device"])
+        control.revoke(site, asked["device"])
     else:
-        fleet.rotate(site, [asked["device"]])
+        control.rotate(site, [asked["device"]])
     return fleet.device(site, asked["device"])
 
 
 def remove_device(site, asked):
-    fleet.remove(site, asked["device"])
+    control.remove(site, asked["device"])
     return fleet.device(site, asked["device"])
 
 

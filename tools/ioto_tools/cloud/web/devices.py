@@ -1,6 +1,6 @@
 """Devices: a page of them at a time, and everything about one."""
 
-from .. import fleet
+from .. import control, fleet
 from .answers import Moved, Page, to
 
 
@@ -14,5 +14,5 @@ def show(site, asked):
 
 def act(site, asked):
     id = asked.form.get("id", "")
-    fleet.remove(site, id)
+    control.remove(site, id)
     return Moved(to("device", id=id))

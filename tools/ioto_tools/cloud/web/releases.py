@@ -1,6 +1,6 @@
 """One release: where it stands on the devices, and what an operator may do with it."""
 
-from .. import fleet
+from .. import control, fleet
 from ..refusal import CloudError
 from .answers import Moved, Page, to
 
@@ -18,5 +18,5 @@ def _release(site, id):
 
 def act(site, asked):
     id, action = asked.form.get("id", ""), asked.form.get("action")
-    fleet.enable(site, id, action == "enable")
+    control.enable(site, id, action == "enable")
     return Moved(to("release", id=id))

@@ -1,0 +1,54 @@
+"""`ioto groups`: thin, over ioto_tools.cloud."""
+
+import click
+
+from ioto_tools.cloud import groups as policies
+
+from .site import data_option, json_option, opened, printed, shown
+
+
+@click.group()
+def groups():
+    """Keep policies under a name: `--group NAME` of `ioto publish`, `ioto updates set` and `ioto devices`."""
+
+
+@groups.command("list")
+@data_option
+@json_option
+def listed(data, json):
+    """List the groups with their policies."""
+    with opened(data) as site:
+        found = policies.listed(site)
+    if json:
+        printed(found)
+    else:
+        shown("Groups", ("name", "policy"), [(each["name"], each["policy"]) for each in found])
+
+
+@groups.command("set")
+@click.argument("name")
+@click.argument("policy")
+@data_option
+@json_option
+def keep(name, policy, data, json):
+    """Keep POLICY as the group NAME. What was published for the group before stays as it was."""
+    with opened(data) as site:
+        policies.keep(site, name, policy)
+    if json:
+        printed({"name": name, "policy": policy})
+    else:
+        click.echo("group %s: %s" % (name, policy))
+
+
+@groups.command("remove")
+@click.argument("name")
+@data_option
+@json_option
+def remove(name, data, json):
+    """Forget the group NAME; what was published for it stays as it was."""
+    with opened(data) as site:
+        policies.remove(site, name)
+    if json:
+        printed({"name": name})
+    else:
+        click.echo("group %s removed" % name)

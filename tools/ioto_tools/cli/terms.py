@@ -1,0 +1,42 @@
+"""The options that say who is offered an update, how many, when: of `ioto publish` and `ioto updates set`."""
+
+import click
+
+from ioto_tools.cloud import groups, terms
+
+_OPTIONS = (
+    click.option("--policy", metavar="EXPR", help="Which devices it is for (docs/policy.md); none: those with a lower version."),
+    click.option("--group", metavar="GROUP", help="Only for the devices of this group (`ioto groups`), those that --policy holds for too."),
+    click.option("--limit", metavar="N", help="Offer it to so many devices and no more, or none."),
+    click.option("--percentage", metavar="P", help="Offer it to P % of the devices it is for, always the same ones; more at more."),
+    click.option("--rate", metavar="N", help="Offer it to so many devices in any --period, or none."),
+    click.option("--period", metavar="DURATION", help="Of --rate: 10 mins, 1 hour."),
+    click.option("--start", metavar="DATE", help="Not before 2026-03-01T08:00+01:00 (UTC without a zone), or none."),
+    click.option("--end", metavar="DATE", help="Not from then on."),
+    click.option("--stop", metavar="RULE", help='"5% after 20": pause it once 20 devices have ended and 5 % of them badly; none: never.'),
+)
+
+
+def terms_options(command):
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def taken(more):
+    """The terms among a command's options, out of `more`; with `group` among them."""
+    return {name: more.pop(name) for name in (*terms.TERMS, "group")}
+
+
+def said(site, options):
+    """taken()'s options as terms.read() wants them: a group is its policy."""
+    options = dict(options)
+    if group := options.pop("group"):
+        options["policy"] = groups.both(groups.policy(site, group), options["policy"])
+    return options
+
+
+def doubtful(policy):
+    """Warn of what is allowed and hardly meant."""
+    for doubt in terms.doubts(policy):
+        click.echo("Warning: policy: " + doubt, err=True)

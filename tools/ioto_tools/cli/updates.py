@@ -1,0 +1,148 @@
+"""`ioto updates`: thin, over ioto_tools.cloud."""
+
+import json as json_module
+
+import click
+
+from ioto_tools.cloud import control, fleet
+
+from .site import ago, data_option, json_option, opened, printed, product_option, shown
+from .terms import doubtful, said, taken, terms_options
+
+
+@click.group(invoke_without_command=True)
+@product_option
+@data_option
+@json_option
+@click.pass_context
+def updates(context, product, data, json):
+    """List the published updates: whether they are offered, and how many devices stand where."""
+    if context.invoked_subcommand:
+        for name, value in (("--product", product), ("--json", json), ("--data", _given(context, "data"))):
+            if value:
+                raise click.UsageError("%s goes behind the command: ioto updates %s ..." % (name, context.invoked_subcommand))
+        return
+    with opened(data) as site:
+        found = fleet.updates(site, product)
+    if json:
+        printed(found)
+        return
+    rows = [
+        (each["product"], each["version"], _offered(each), each["size"], _counts(each["states"]), each["update"], each["description"])
+        for each in found
+    ]
+    shown("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
+
+
+def _offered(update):
+    if not update["enabled"]:
+        return "no"
+    return "yes" if update["state"] == "active" else update["state"]
+
+
+def _given(context, name):
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _counts(states):
+    return ", ".join("%d %s" % (n, state) for state, n in sorted(states.items())) or "-"
+
+
+@updates.command("show")
+@click.argument("update")
+@data_option
+@json_option
+def show(update, data, json):
+    """Show UPDATE (PRODUCT@VERSION or its id): its terms, where the devices stand, and who did what to it."""
+    with opened(data) as site:
+        found = fleet.update(site, update)
+    if json:
+        printed(found)
+        return
+    signed = "signed" if found["signed"] else "not signed"
+    click.echo("%s %s, %s, %d bytes, update %s" % (found["product"], found["version"], signed, found["size"], found["update"]))
+    state = found["state"] if found["enabled"] else "disabled"
+    click.echo("%s, published %s, offered to %d devices so far" % (state, ago(found["created_s"]), found["granted"]))
+    if found["stops"]:
+        click.echo("its stop rule holds: resumed, it is paused again when the next device ends, unless --stop is set to another")
+    shown("Terms", ("term", "is"), [(name, "none" if value is None else value) for name, value in found["terms"].items()])
+    shown("Devices", ("state", "devices"), sorted(found["states"].items()))
+    rows = [(ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]]
+    shown("Audit", ("when", "who", "what", "detail"), rows)
+
+
+@updates.command("set")
+@click.argument("update")
+@terms_options
+@data_option
+@json_option
+def set_terms(update, data, json, **more):
+    """Change the terms of UPDATE (PRODUCT@VERSION or its id); what is not said stays. `none` takes a limit away.
+
+    Devices that were offered it keep it: to stop those too, pause or cancel it.
+    """
+    options = taken(more)
+    if all(value is None for value in options.values()):
+        raise click.UsageError("nothing to set: say what, such as --limit 100")
+    with opened(data) as site:
+        found = control.set_terms(site, update, said(site, options))
+    if json:
+        printed(found)
+        return
+    doubtful(found["terms"]["policy"])
+    words = ", ".join("%s %s" % (name, value) for name, value in found["terms"].items() if value is not None)
+    click.echo("%s %s: %s" % (found["product"], found["version"], words))
+
+
+def _change(name, change, word, text):
+    """One command that changes an update: change(site, update) gives it as it is then."""
+
+    @updates.command(name, help=text)
+    @click.argument("update")
+    @data_option
+    @json_option
+    def command(update, data, json):
+        with opened(data) as site:
+            found = change(site, update)
+        if json:
+            printed(found)
+        else:
+            click.echo("%s %s %s" % (found["product"], found["version"], word))
+
+
+_change(
+    "enable",
+    lambda site, update: control.enable(site, update, True),
+    "is switched on",
+    "Offer UPDATE (PRODUCT@VERSION or its id) to the devices that it is for.",
+)
+_change(
+    "disable",
+    lambda site, update: control.enable(site, update, False),
+    "is offered to no more devices",
+    "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices. One that is downloading or has staged it may still apply it.",
+)
+_change(
+    "approve",
+    lambda site, update: control.move(site, update, "approved"),
+    "is approved",
+    "Approve UPDATE (PRODUCT@VERSION or its id), published with --approve-by-hand: it is offered from now on.",
+)
+_change(
+    "pause",
+    lambda site, update: control.move(site, update, "paused"),
+    "is paused",
+    "Pause UPDATE (PRODUCT@VERSION or its id): no device is offered it, those in the middle of it may go on.",
+)
+_change(
+    "resume",
+    lambda site, update: control.move(site, update, "resumed"),
+    "goes on",
+    "Resume UPDATE (PRODUCT@VERSION or its id) where it was paused, by hand or by its stop rule.",
+)
+_change(
+    "cancel",
+    lambda site, update: control.move(site, update, "cancelled"),
+    "is cancelled",
+    "Cancel UPDATE (PRODUCT@VERSION or its id) for good: it is never offered again.",
+)

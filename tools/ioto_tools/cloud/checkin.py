@@ -1,0 +1,126 @@
+"""A check-in: what the cloud answers a device, from memory where nothing is new.
+
+For a known device that there is nothing new about, nobody is asked and nothing is waited for: its token, its releases and
+their policies are in memory (memory.py), and when it was seen is written soon. What is offered for the first time, or what
+the check-in tells about the last offer, is in the database before the device hears of it.
+"""
+
+import json
+from functools import partial
+
+from ioto import semver
+
+from . import database, grants, known, leases, links, selection, tokens, wire
+from .refusal import Refusal, Unavailable, authentication_failed, cannot_find_device
+from .rollout import OPEN
+from .selection import Asker
+
+
+async def check_in(site, memory, run, token, fields, base_url):
+    """A device tells what it is; body of the answer, {} or the update it is offered. run(function, ...) waits for the database."""
+    said = wire.check_in(fields)
+    read = partial(run, site.database.read)
+    await memory.refresh(read)
+    now_s = site.now_s()
+    device, more = await _device(site, memory, run, token, said, now_s)
+    product = await _product(memory, read, device.product)
+    if said.product not in (None, product.id, product.name):
+        raise Refusal(403, "product: device %s is of product %s" % (said.id, product.name))
+    row = {"key": said.id, "version": said.version, "properties": json.dumps(fields), "seen_s": now_s}
+    site.database.soft(database.checked_in, said.id, row)
+    try:
+        order = semver.parse(said.version)
+    except ValueError:
+        # The device is none the worse for it: no update, and its developer and the operator can see why.
+        return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version, **more}
+    if event := known.noticed(device, order):
+        device.hold(await run(site.database.write, grants.happened, device.id, device.last[0], event, now_s))
+    asker = Asker(device.id, order, fields, device.pin)
+    release = await _offer(site, memory, run, device, asker, said.version, now_s)
+    return {**selection.reply(release, release and await run(image_url, site, base_url, release)), **more}
+
+
+async def _device(site, memory, run, token, said, now_s):
+    """(the device whose token it is, what the answer says beside: another token if one is due)."""
+    hash = tokens.hashed(token)
+    found, more = memory.devices.get(hash), {}
+    if found is None:
+        found = await run(site.database.read, known.load, hash)
+        if found is None:
+            raise await _nobody(memory, partial(run, site.database.read), said)
+        if found.settled:
+            memory.devices.keep(hash, found)
+    if found.id != said.id:
+        raise authentication_failed()
+    if found.removed or not found.claimed:
+        raise cannot_find_device()
+    if not found.settled:
+        drawn = tokens.drawn(site.random_bytes)
+        if await run(site.database.write, _used, token, drawn, said.id, now_s):
+            more = {"token": drawn}
+    return found, more
+
+
+def _used(conn, token, drawn, id, now_s):
+    """What follows from the use of a token is done. Is `drawn` given in exchange for it?"""
+    return tokens.renewed(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
+
+
+async def _nobody(memory, read, said):
+    """The refusal for a token that nobody has."""
+    if said.product is not None and not memory.has(said.product):
+        memory.outdated()
+        await memory.refresh(read)
+        if not memory.has(said.product):
+            # A database of other devices, perhaps an empty one by mistake: nobody is to forget himself.
+            return Refusal(403, "product: %s is not here" % said.product)
+    return authentication_failed()
+
+
+async def _product(memory, read, id):
+    if id not in memory.products:  # made since it looked
+        memory.outdated()
+        await memory.refresh(read)
+    return memory.products[id]
+
+
+async def _offer(site, memory, run, device, asker, version, now_s):
+    """The release that the device is offered from now on, or None.
+
+    The database has the last word. Where it is against what memory tells, that is put right and decided again: a release
+    without a place is then full, one that is not offered any more is gone, a grant is what it is.
+    """
+    for _ in range(len(memory.products[device.product].releases) + 3):
+        asker.grants = device.grants
+        release = selection.offer(memory.products[device.product].releases, asker, now_s, memory.room(now_s))
+        if release is None:
+            return None
+        try:
+            device.hold(await _granted(site, memory.worker, run, device, release, version, now_s))
+        except leases.Full as e:
+            memory.full(release.id, e.why, e.until_s)
+        except leases.Stale:
+            memory.outdated()
+            await memory.refresh(partial(run, site.database.read))
+        else:
+            if (grant := device.grants.get(release.id)) and grant.state in OPEN:
+                return release
+    raise Unavailable("device %s: its releases change faster than they can be offered" % device.id)
+
+
+async def _granted(site, worker, run, device, release, version, now_s):
+    """{release: Grant} of the device, after it was offered the release."""
+    grant = device.grants.get(release.id)
+    if grant is None or grant.state not in OPEN:
+        arguments = device.id, release.id, version, worker, now_s, site.moment_s()
+        return await run(site.database.write, grants.offer, *arguments)
+    offered, held = await run(site.database.read, grants.stands, device.id, release.id)
+    if not offered:
+        raise leases.Stale(release.id)
+    return held
+
+
+def image_url(site, base_url, release):
+    """Where a device gets the image: from the store itself if it has links of its own, else from this cloud."""
+    site.links.refresh(links.READ_S)
+    return site.links.url(base_url, release.id, release.checksum)

@@ -1,0 +1,109 @@
+"""What an operator changes of releases and devices: each in one transaction with its audit row, and the workers are told."""
+
+from ioto import semver
+
+from . import audit, changes, fleet, leases, lifecycle, selection, terms, tokens
+from .refusal import CloudError
+from .tables import devices
+
+# ---- releases: `word` is an update's id, or PRODUCT@VERSION
+
+
+def enable(site, word, enabled):
+    """Switch the update on or off; it as fleet.update() gives it."""
+    return fleet.update(site, site.database.write(_enable, word, enabled, site.now_s(), site.who))
+
+
+def _enable(conn, word, enabled, now_s, who):
+    row = _locked(conn, word)
+    if row["enabled"] != enabled:
+        lifecycle.change(conn, row, {"enabled": enabled}, "enabled" if enabled else "disabled", now_s, who)
+    return row["id"]
+
+
+def move(site, word, action):
+    """The update is `approved`, `paused`, `resumed` or `cancelled`; it as fleet.update() gives it."""
+    return fleet.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
+
+
+def _move(conn, word, action, now_s, who):
+    id = fleet.release(conn, word)["id"]
+    lifecycle.move(conn, id, action, now_s, who)
+    return id
+
+
+def set_terms(site, word, said):
+    """Change the terms {term: text} of the update's roll-out; devices that have it keep it. It as fleet.update() gives it."""
+    return fleet.update(site, site.database.write(_set, word, said, site.now_s(), site.who))
+
+
+def _set(conn, word, said, now_s, who):
+    row = _locked(conn, word)
+    values = terms.read(said, row)
+    changed = {name: value for name, value in values.items() if value != row[name]}
+    if changed:
+        lifecycle.change(conn, row, changed, "set", now_s, who, set=changed)
+    return row["id"]
+
+
+def _locked(conn, word):
+    return leases.locked(conn, fleet.release(conn, word)["id"])
+
+
+# ---- devices
+
+
+def remove(site, id):
+    """The device is told at its next call that it is not known; it must register again."""
+    site.database.write(_device, id, {"removed_s": site.now_s()}, "removed", site.now_s(), site.who)
+
+
+def release(site, id):
+    """The device is nobody's: it is told at its next call that it is not known, and gets no token before it is claimed."""
+    site.database.write(_device, id, {"claimed": False}, "released", site.now_s(), site.who)
+
+
+def claim(site, id):
+    """The device gets a token when it registers the next time, as boards do until they have one."""
+    site.database.write(_device, id, {"claimed": True}, "claimed", site.now_s(), site.who)
+
+
+def pin(site, id, version):
+    """The device is offered this version and no other, lower ones too; None: whatever there is."""
+    if version is not None and not semver.is_valid(version):
+        raise CloudError("version %s: wanted: SemVer 2.0, such as 1.4.0" % version)
+    action = "unpinned" if version is None else "pinned"
+    site.database.write(_device, id, {"pin": version and selection.precedence(version)}, action, site.now_s(), site.who)
+
+
+def _device(conn, id, values, action, now_s, who):
+    before = fleet.known(conn, id)
+    conn.execute(devices.update().where(devices.c.id == id).values(values))
+    changes.note(conn, now_s, id)
+    detail = {"version": values["pin"]} if values.get("pin") else {}
+    audit.note(conn, now_s, who, "device." + action, id, product=before["product_name"], **detail)
+
+
+def revoke(site, id):
+    """End the device's tokens: it is told so at its next call and may register again at once."""
+    site.database.write(_revoke, id, site.now_s(), site.who)
+
+
+def _revoke(conn, id, now_s, who):
+    fleet.known(conn, id)
+    tokens.revoke(conn, id, now_s, who)
+
+
+def rotate(site, ids=(), product=None):
+    """Exchange the tokens of the devices `ids`, or of all of a product: each gets another at its next check-in. How many."""
+    n = site.database.write(_rotate, ids, site.now_s(), site.who) if ids else 0
+    for page in fleet.rows(site, product) if product else ():
+        n += site.database.write(_rotate, [row["id"] for row in page], site.now_s(), site.who)
+    return n
+
+
+def _rotate(conn, ids, now_s, who):
+    for id in ids:
+        fleet.known(conn, id)
+    tokens.rotate(conn, ids, now_s, who)
+    return len(ids)

@@ -1,0 +1,83 @@
+"""What a worker knows without asking the database: the catalogue, devices by their tokens, which releases have no place left.
+
+It belongs to the one thread that answers requests. Once a second it looks for changes (changes.py); nothing in it is older.
+"""
+
+import asyncio
+import os
+import time
+
+from . import catalogue, changes
+from .known import Devices
+
+LOOK_S = 1
+
+
+class Memory:
+    """`look_s`: how old it may be; 0: it looks at every check-in."""
+
+    def __init__(self, look_s=LOOK_S, clock=time.monotonic):
+        self.worker = os.urandom(8).hex()  # whose leases they are
+        self.products = {}
+        self.devices = Devices()
+        self._full = {}  # release -> (why, until when)
+        self._look_s = look_s
+        self._clock = clock
+        self._looked = None
+        self._seq = None
+        self._looking = asyncio.Lock()
+
+    async def refresh(self, read):
+        """Be no older than a second; read(function, ...) asks the database."""
+        if not self._fresh():
+            async with self._looking:
+                if not self._fresh():
+                    await self._look(read)
+
+    def _fresh(self):
+        return self._looked is not None and self._clock() - self._looked < self._look_s
+
+    async def _look(self, read):
+        now = self._clock()
+        if self._looked is not None and now - self._looked > changes.KEPT_S / 2:
+            self._seq = None  # it may have missed some
+        seq, devices, found = await read(news, self._seq)
+        if self._seq is None:
+            self.devices.clear()
+        for device in devices:
+            self.devices.forget(device)
+        if found is not None:
+            self.products = catalogue.compiled(*found)
+            self._full.clear()
+        self._seq, self._looked = seq, now
+
+    def outdated(self):
+        """What it holds was wrong: look before the next use."""
+        self._looked = None
+
+    def has(self, word):
+        """Is there a product with this id or name?"""
+        return word in self.products or any(word == product.name for product in self.products.values())
+
+    def full(self, release, why, until_s):
+        """The release has no place left, until then or (None) until it is changed."""
+        self._full[release] = why, until_s
+
+    def room(self, now_s):
+        """The function that selection.py asks whether a release has a place for one more device."""
+        full = self._full
+
+        def room(release):
+            found = full.get(release.id)
+            return None if found is None or found[1] is not None and now_s >= found[1] else found[0]
+
+        return room
+
+
+def news(conn, seq):
+    """(number of the last change, devices that changed after `seq`, catalogue.rows() if that did); seq None: from scratch."""
+    if seq is None:
+        return changes.last(conn), (), catalogue.rows(conn)
+    found = changes.since(conn, seq)
+    devices = [device for _, device in found if device is not None]
+    return found[-1][0] if found else seq, devices, catalogue.rows(conn) if len(devices) < len(found) else None

@@ -1,0 +1,154 @@
+"""The terms of a release's roll-out: who may have it, how many, how fast, when, and what stops it. Pure.
+
+As operators write them, texts or numbers; "none" takes a limit away.
+
+    policy      an expression (docs/policy.md)
+    limit       devices in all
+    percentage  of the devices that the policy is for: 25, 25% or 0.5
+    rate        devices in any `period`
+    period      1 hour
+    start, end  2026-03-01T08:00+01:00; UTC without a zone
+    stop        5% after 20: pause once 20 devices have ended and 5 % of them badly
+"""
+
+import re
+from datetime import datetime, timezone
+
+from ioto import duration, semver
+
+from . import policy
+from .refusal import CloudError
+
+NONE = "none"
+MOST = 2**31 - 1
+LONGEST_S = 366 * 86400  # of a period
+FIRST = {"policy": policy.NEWER, "percentage": 100.0}  # of a release that nothing was said about; all else is none
+COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after")
+_STOP = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%?\s+after\s+(\d{1,9})")
+_PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%?")
+
+
+def read(said, before=None):
+    """{column of `releases`: value} of `said`, {term: text or None (not said)}, all terms of a release that had `before`.
+
+    CloudError names the term that will not do.
+    """
+    found = {name: (before or FIRST).get(name) for name in COLUMNS}
+    for name, text in said.items():
+        if text is not None:
+            found.update(_READ[name](name, str(text).strip()))
+    if found["rate"] is None:
+        found["period_s"] = None
+    elif found["period_s"] is None:
+        raise CloudError("rate %d: devices in what time? Add a period, such as `1 hour`" % found["rate"])
+    if found["start_s"] is not None and found["end_s"] is not None and found["start_s"] >= found["end_s"]:
+        raise CloudError("end: it lies before the start: nobody would be offered the update")
+    return found
+
+
+def doubts(text):
+    """What of a policy's text is hardly meant: a sentence each."""
+    found = policy.compile(text)
+    names = {name for term in found.terms for name, _ in term.names}
+    if names & {"device.version", "version", "major"}:
+        return found.doubts
+    return found.doubts + ["it says nothing of device.version: devices that run a higher version are offered the update as well"]
+
+
+def version_doubts(version):
+    """alpha11 is one word to SemVer, and lower than alpha2: people mean alpha.11."""
+    found = []
+    for word in version.partition("+")[0].partition("-")[2].split("."):
+        if parts := re.fullmatch(r"([A-Za-z-]+)([0-9]+)", word):
+            what = version, word, parts[1], parts[1], *parts.groups()
+            found.append("version %s: SemVer compares %s letter by letter, so %s10 is lower than %s9: write %s.%s" % what)
+    return found
+
+
+def same_version(embedded, version):
+    """Is the text that an image carries as its version this one? MicroPython leaves it empty; what is no version says nothing."""
+    found = embedded.removeprefix("v")
+    return not semver.is_valid(found) or semver.compare(found, version) == 0
+
+
+def shown(release):
+    """{term: as read() takes it, or None} of a release's row."""
+    stop = release["stop_percent"]
+    return {
+        "policy": release["policy"],
+        "limit": release["limit"],
+        "percentage": release["percentage"],
+        "rate": release["rate"],
+        "period": release["period_s"] and "%d sec" % release["period_s"],
+        "start": _shown_time(release["start_s"]),
+        "end": _shown_time(release["end_s"]),
+        "stop": None if stop is None else "%g%% after %d" % (stop, release["stop_after"]),
+    }
+
+
+def _shown_time(seconds):
+    return seconds and datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def _policy(name, text):
+    text = policy.NEWER if text in ("", NONE) else text
+    try:
+        policy.compile(text)
+    except policy.PolicyError as e:
+        raise CloudError("policy: %s" % e) from e
+    return {"policy": text}
+
+
+def _count(name, text):
+    if text == NONE:
+        return {name: None}
+    if not re.fullmatch(r"\d{1,10}", text) or not 0 < int(text) <= MOST:
+        raise CloudError("%s %s: wanted: a number of devices from 1 to %d, or none" % (name, text, MOST))
+    return {name: int(text)}
+
+
+def _percentage(name, text):
+    found = _PERCENTAGE.fullmatch("100" if text == NONE else text)
+    if not found or float(found[1]) > 100:
+        raise CloudError("percentage %s: wanted: 0 to 100" % text)
+    return {"percentage": float(found[1])}
+
+
+def _period(name, text):
+    try:
+        seconds = duration.parse(text)
+    except ValueError as e:
+        raise CloudError("period %s: %s" % (text, e)) from e
+    if not 0 < seconds <= LONGEST_S:
+        raise CloudError("period %s: wanted: 1 second to a year" % text)
+    return {"period_s": seconds}
+
+
+def _moment(name, text):
+    column = name + "_s"
+    if text == NONE:
+        return {column: None}
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise CloudError("%s %s: wanted: a date such as 2026-03-01T08:00+01:00, or none" % (name, text)) from e
+    seconds = found.replace(tzinfo=found.tzinfo or timezone.utc).timestamp()
+    if not 0 <= seconds <= MOST:
+        raise CloudError("%s %s: wanted: a date from 1970 to 2038" % (name, text))
+    return {column: int(seconds)}
+
+
+def _stop(name, text):
+    if text == NONE:
+        return {"stop_percent": None, "stop_after": None}
+    found = _STOP.fullmatch(text)
+    if not found or not 0 < float(found[1]) <= 100 or not 0 < int(found[2]):
+        raise CloudError('stop %s: wanted: such as "5%% after 20", or none' % text)
+    return {"stop_percent": float(found[1]), "stop_after": int(found[2])}
+
+
+_READ = {
+    "policy": _policy, "limit": _count, "percentage": _percentage, "rate": _count, "period": _period,
+    "start": _moment, "end": _moment, "stop": _stop,
+}  # fmt: skip
+TERMS = tuple(_READ)
