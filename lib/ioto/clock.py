@@ -103,7 +103,7 @@ class Clock:
                 finally:
                     board.set_time(was or _START_S)
                 if now < past:
-                    raise OSError("neither NTP nor %s" % cloud.api())
+                    raise OSError("nobody knows")
             board.set_time(now)
             self.due_s = uptime_s() + self.config["ntp.period"]
         except OSError as e:
@@ -116,5 +116,5 @@ class Clock:
             try:
                 return await cloud.date()
             except UpdateError as e:
-                log("warn", "no time: %s" % e)
+                log("warn", str(e))
         return 0

@@ -131,7 +131,7 @@ def _client(folder, found, resolver, seen=None):
     for key in ("builder", "api"):
         if found[key].startswith("http://"):
             if not found["tls.plain"]:
-                raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody on the way can read and change what is said")
+                raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody can read and change it")
         elif found[key] and found["tls.verify"] and not found["tls.ca"]:
             raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
     if found["update.transport"] == "urequests":

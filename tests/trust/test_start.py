@@ -20,7 +20,7 @@ GOOD = {**HTTPS, "tls.ca": "ca.pem", "update.keys": "release.pem"}
 CASES = {
     "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca names the authorities to trust"),
     "so the api": ({"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca names the authorities to trust"),
-    "http": ({"builder": "http://a"}, "ioto.json: builder: plain http: use https, or say tls.plain, and anybody on the way can read and change what is said"),
+    "http": ({"builder": "http://a"}, "ioto.json: builder: plain http: use https, or say tls.plain, and anybody can read and change it"),
     "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: no certificate in it"),
     "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"}, "ioto.json: tls.ca: cut.pem: bad certificate, line 4"),
     "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]}, "ioto.json: tls.ca: cut.pem: bad certificate, line 4"),
