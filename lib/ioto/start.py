@@ -37,7 +37,7 @@ def agent(folder="", listener=None):
 
     `listener(level, message)` hears what is logged, up to log.level. ConfigError says what is wrong in which file.
     """
-    found = config.load(folder)
+    found = _built(config.load(folder))
     device = config.load_device(folder)
     to(listener, found["log.level"])
     found["state"] = folder + found["state"]
@@ -68,6 +68,17 @@ def safe_mode():
     made = agent()
     made.error = "safe_mode"
     asyncio.run(made.run())
+
+
+def _built(found):
+    """A firmware that has the agent frozen says itself what it is (firmware/manifest.py)."""
+    try:
+        from ioto_build import PRODUCT, VERSION
+    except ImportError:
+        return found
+    found["product"] = PRODUCT
+    found["version"] = VERSION
+    return found
 
 
 def _kept_id(pair, board):

@@ -1,16 +1,25 @@
 """firmware/: its tables are those of `ioto flash`, its manifest names what is there, and all of it compiles."""
 
 import csv
+import importlib.util
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
 from ioto_tools.board import layout
+from ioto_tools.cloud import certificates
 from ioto_tools.deploy.compiled import compiled
+from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import rows_for
 from ioto_tools.image import samples
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
+from commands import command  # noqa: E402
+
 ROOT = Path(__file__).parent.parent.parent
+MANIFESTFILE = ROOT / ".build" / "firmware" / "stubber" / "tools" / "manifestfile.py"  # MicroPython's, in a wheel
 FIRMWARE = ROOT / "firmware"
 TYPES = {("data", "nvs"): (1, 2), ("data", "ota"): (1, 0), ("data", "phy"): (1, 1), ("data", "littlefs"): (1, 0x83), ("app", "ota_0"): (0, 16), ("app", "ota_1"): (0, 17)}
 
@@ -27,37 +36,78 @@ def test_tables(mib):
     assert "| %d MiB | 0x%X" % (mib, rows[3].size) in page and "{:,} bytes |".format(rows[-1].size) in page
 
 
-class Manifest:
-    """MicroPython's manifest functions (docs: reference/manifest), as far as ours uses them."""
-
-    def __init__(self):
-        self.included, self.frozen = [], {}
-
-    def include(self, path):
-        self.included.append(path)
-
-    def package(self, name, base_path, opt):
-        for file in sorted((FIRMWARE / base_path / name).glob("*.py")):
-            self.frozen["%s/%s" % (name, file.name)] = (file, opt)
-
-    def module(self, name, base_path, opt):
-        self.frozen[name] = (FIRMWARE / base_path / name, opt)
+@pytest.fixture
+def device(tmp_path):
+    """A folder of `ioto init`, after `ioto freeze`."""
+    certificates.make(tmp_path / "tls", ["cloud.test"])
+    begin(tmp_path / "device", {"product": "P7", "version": "2.1.0", "builder": "https://cloud.test"}, [tmp_path / "tls" / "ca.pem"])
+    done = command("ioto", "freeze", tmp_path / "device")
+    assert done.returncode == 0 and "whoever has the image has what is in them" in done.stderr, done.stderr
+    return tmp_path / "device"
 
 
-def test_manifest():
-    manifest = Manifest()
-    names = {n: getattr(manifest, n) for n in ("include", "package", "module")}
-    exec(compile((FIRMWARE / "manifest.py").read_text(), "manifest.py", "exec"), names)
-    assert manifest.included == ["$(PORT_DIR)/boards/manifest.py"]
-    assert {"ioto/agent.py", "ioto/start.py", "boot.py"} <= set(manifest.frozen)
-    assert len(manifest.frozen) == len(list((ROOT / "lib" / "ioto").glob("*.py"))) + 1
-    for name, (file, opt) in manifest.frozen.items():
-        assert compiled(file.read_text(), name, opt)[:1] == b"M", name
+@pytest.fixture
+def manifest(tmp_path, monkeypatch):
+    """manifest(device) is what MicroPython's own manifestfile.py makes of ours: {path: file}, in a tree like MicroPython's."""
+    port = tmp_path / "micropython" / "ports" / "esp32"
+    (port / "modules").mkdir(parents=True)
+    (port / "boards").mkdir()
+    for name in ("_boot.py", "flashbdev.py", "inisetup.py"):
+        (port / "modules" / name).write_text("# the port's\n")
+    (port / "boards" / "manifest.py").write_text('freeze("$(PORT_DIR)/modules")\n')
+    spec = importlib.util.spec_from_file_location("manifestfile", MANIFESTFILE)
+    theirs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(theirs)
+
+    def read(device):
+        monkeypatch.setenv("IOTO_DEVICE", str(device))
+        made = theirs.ManifestFile(theirs.MODE_FREEZE, {"PORT_DIR": str(port), "MPY_DIR": str(tmp_path / "micropython")})
+        made.execute(str(FIRMWARE / "manifest.py"))
+        names = [each.target_path for each in made.files()]
+        assert len(names) == len(set(names)), "mpy-tool takes no two of the same name"
+        assert all(each.kind == theirs.KIND_FREEZE_AS_MPY for each in made.files())
+        return {each.target_path: Path(each.full_path) for each in made.files()}
+
+    read.error = theirs.ManifestFileError
+    return read
 
 
-def test_the_board_definition_names_what_is_there():
-    board = FIRMWARE / "boards" / "IOTO_ESP32"
-    assert (board / re.search(r"MICROPY_BOARD_DIR\}/(\.\./\.\./manifest\.py)", (board / "mpconfigboard.cmake").read_text())[1]).exists()
-    config = (board / "sdkconfig.board").read_text()
-    assert (board / re.search(r'FILENAME="\$\{MICROPY_BOARD_DIR\}/(.+)"', config)[1]).exists()
-    assert "ROLLBACK_ENABLE=y" in config
+def test_manifest(manifest, device):
+    found = manifest(device)
+    ours = {"ioto/" + path.name: path for path in (ROOT / "lib" / "ioto").glob("*.py")}
+    ours.update({name: device / name for name in ("boot.py", "main.py", "ioto_build.py")}, **{"_boot.py": FIRMWARE / "_boot.py"})
+    assert {name: path for name, path in found.items() if name in ours} == ours
+    assert {name for name in found if name not in ours} == {"flashbdev.py", "inisetup.py"}
+    for name, path in ours.items():
+        assert compiled(path.read_text(), name)[:1] == b"M", name
+
+
+def test_a_manifest_without_its_device(manifest, device, tmp_path):
+    for wrong in ("", "relative", tmp_path):
+        with pytest.raises(manifest.error, match="IOTO_DEVICE=.*: has to name a folder of `ioto init` in which `ioto freeze` has been"):
+            manifest(wrong)
+
+
+def test_what_is_frozen_of_a_device(device, tmp_path):
+    made = runpy.run_path(device / "ioto_build.py")
+    assert (made["PRODUCT"], made["VERSION"]) == ("P7", "2.1.0")
+    assert made["FILES"] == {name: (device / name).read_bytes() for name in ("ca.pem", "device.json", "ioto.json")}
+    assert "ioto_build.py" not in device_files(device)  # a file of that name would say what the firmware is to say
+    command("ioto", "freeze", device)  # made anew: not of itself
+    assert runpy.run_path(device / "ioto_build.py")["FILES"] == made["FILES"]
+    (device / "ca.pem").unlink()
+    told = command("ioto", "freeze", device)
+    assert told.returncode == 1 and "ioto.json: tls.ca" in told.stderr
+
+
+@pytest.mark.parametrize("board", sorted(path.name for path in (FIRMWARE / "boards").iterdir() if path.is_dir()))
+def test_a_board_definition_names_what_is_there(board):
+    board = FIRMWARE / "boards" / board
+    cmake = (board / "mpconfigboard.cmake").read_text()
+    named = re.findall(r"MICROPY_BOARD_DIR\}/(\S+?)\)?$", cmake, re.M)
+    assert named == ["../sdkconfig.ioto", "sdkconfig.board", "../../manifest.py"] and all((board / name).exists() for name in named)
+    assert re.search(r'MICROPY_HW_MCU_NAME "ESP32', (board / "mpconfigboard.h").read_text())
+    config = (board / "../sdkconfig.ioto").read_text() + (board / "sdkconfig.board").read_text()
+    table = re.search(r'FILENAME="\$\{MICROPY_BOARD_DIR\}/(.+)"', config)[1]
+    assert (board / table).exists() and "ROLLBACK_ENABLE=y" in config
+    assert "FLASHSIZE_%sMB=y" % re.search(r"(\d+)MiB", table)[1] in config

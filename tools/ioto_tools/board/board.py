@@ -50,9 +50,10 @@ class Run:
 class Board:
     """`air` is the world around it (default: no one to talk to), `faults` {SHA-256 of an image: crash, hang (both
     before Python starts), selftest or exception}, `real_time` for demonstrations; `seed` makes it another board.
+    `frozen` {path: bytes} are the modules in its firmware, whichever image runs.
     """
 
-    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, heap_bytes=HEAP_BYTES, watchdogs=True):
+    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, heap_bytes=HEAP_BYTES, watchdogs=True, frozen=None):
         self.clock = Clock(real_time)
         if not Path(path).is_file():
             raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
@@ -66,6 +67,7 @@ class Board:
         self.heap_bytes = heap_bytes
         self.watchdogs = watchdogs
         self.chip = _chip(self.flash)
+        self.frozen = self._freeze(frozen) if frozen else ""
         self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip)
 
     @classmethod
@@ -85,6 +87,12 @@ class Board:
             parts.append((slot.address, image))
         Flash.create(path, flash_bytes, parts)
         return cls(path, **options)
+
+    def _freeze(self, files):
+        """As a file system of their own, in a file beside the flash's."""
+        path = Path(str(self.flash.path) + ".frozen")
+        path.write_bytes(littlefs.build(files, 1 << 20))
+        return path.resolve()
 
     # ---- looking
 
@@ -185,7 +193,7 @@ class Board:
                 hardware.wait(float("inf"))
             hardware.wait(_RTC_WATCHDOG_US)
             return WDT
-        cpu = Cpu(self.flash.path, not self.clock.real, fault, self.heap_bytes)
+        cpu = Cpu(self.flash.path, not self.clock.real, fault, self.heap_bytes, self.frozen)
         try:
             hardware.serve((cpu.link, cpu.out), lines.put, cpu.interrupt)
         except Reset as e:

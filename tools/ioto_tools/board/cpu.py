@@ -16,14 +16,14 @@ class Cpu:
     a millisecond where the command would take thirty.
     """
 
-    def __init__(self, flash, simulated, fault, heap_bytes):
+    def __init__(self, flash, simulated, fault, heap_bytes, frozen=""):
         import micropython_run
 
         self.link, theirs = socket.socketpair()
         read, write = os.pipe()
         argv = [
             "micropython", "-X", "heapsize=%d" % heap_bytes, str(SHIMS / "_start.py"),
-            str(theirs.fileno()), "simulated" if simulated else "real", fault, str(flash.resolve()),
+            str(theirs.fileno()), "simulated" if simulated else "real", fault, str(flash.resolve()), str(frozen),
         ]  # fmt: skip
         sys.stdout.flush()
         sys.stderr.flush()

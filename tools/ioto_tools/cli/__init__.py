@@ -9,6 +9,7 @@ COMMANDS = {
     "init": "flash",
     "image": "flash",
     "flash": "flash",
+    "freeze": "flash",
     "deploy": "deploy",
     "board": "board",
     "demo": "demo",

@@ -85,6 +85,24 @@ def warn(folder):
 
 
 @click.command()
+@FOLDER
+def freeze(folder):
+    """Make FOLDER ready to be frozen into a firmware of your own: product, version and settings in ioto_build.py.
+
+    firmware/manifest.py of the sources freezes it, with the agent and FOLDER's boot.py and main.py.
+    """
+    from ..deploy import frozen
+
+    try:
+        names = frozen.build(folder)
+    except ValueError as e:
+        refuse("freeze", e)
+    click.echo("%s: %s" % (folder / frozen.NAME, ", ".join(names)))
+    click.echo("note: whoever has the image has what is in them, a Wi-Fi password too", err=True)
+    warn(folder)
+
+
+@click.command()
 @FIRMWARE
 @FOLDER
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write: the whole flash, from address 0.")

@@ -12,8 +12,8 @@ from .compiled import agent_files
 from .copy import LIST, hashes
 
 TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is filled in
-# A device makes these itself, and they are its own.
-OWN = ("state/",)
+# What no folder brings onto a board: a device makes this itself, and it is its own.
+OWN = ("state/", "ioto_build.py")  # and what `ioto freeze` has made
 
 
 def example(name):

@@ -31,31 +31,74 @@ import vfs  # noqa: E402
 
 fault = sys.argv[3]
 platform = "esp32"
+FROZEN = "/.firmware/"  # what the firmware has frozen; found before lib/ and before files of the same name
+
+
+class Firmware:
+    """The modules of the firmware, as a block device on a file of the host's."""
+
+    def __init__(self, path):
+        self.file = open(path, "rb")
+
+    def readblocks(self, n, buf, offset=0):
+        self.file.seek(n * 4096 + offset)
+        self.file.readinto(buf)
+
+    def writeblocks(self, n, buf, offset=0):
+        raise OSError(30)
+
+    def ioctl(self, op, arg):
+        return {4: 256, 5: 4096}.get(op, 0)
 
 
 def mount():
+    """As the port's _boot.py, or the frozen one in its place."""
     flash = esp32.Partition("vfs")
+    firmware = sys.argv[5] and vfs.VfsLfs2(Firmware(sys.argv[5]))
     vfs.umount("/")
-    try:
-        files = vfs.VfsLfs2(flash)
-    except OSError:  # as the port's inisetup does on an empty flash
-        vfs.VfsLfs2.mkfs(flash)
-        files = vfs.VfsLfs2(flash)
-    vfs.mount(files, "/")
-    os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
+    if firmware:
+        vfs.mount(firmware, FROZEN[:-1], readonly=True)
+        sys.path.insert(1, FROZEN[:-1])
+        sys.modules["flashbdev"] = type("flashbdev", (), {"bdev": flash})
+        exec(compile(source_of("_boot.py"), "_boot.py", "exec"), {"__name__": "__main__"})  # Ctrl-C has to wait
+    else:
+        try:
+            vfs.mount(flash, "/")
+        except OSError:
+            inisetup(flash)
+    os.chdir("/")
+
+
+def inisetup(flash):
+    block = bytearray(4096)
+    flash.readblocks(0, block)
+    while block.count(b"\xff") < 4096:
+        print("The filesystem appears to be corrupted.")
+        time.sleep(3)
+    vfs.VfsLfs2.mkfs(flash)
+    vfs.mount(flash, "/")
+
+
+def source_of(name):
+    """Of the frozen one, or of the file; None where there is neither."""
+    for path in (FROZEN + name, name):
+        try:
+            with open(path) as f:
+                return f.read()
+        except OSError:
+            pass
 
 
 def run(name, scope):
     """False if it raised, or was interrupted."""
     try:
         _bus.release()
-        with open(name) as f:
-            source = f.read()
-    except OSError:
-        return True
+        source = source_of(name)
     except KeyboardInterrupt:
         return False
+    if source is None:
+        return True
     try:
         exec(compile(source, name, "exec"), scope)
         return True

@@ -1,0 +1,11 @@
+# MicroPython's ESP32_GENERIC_S3 with two update slots and the agent frozen.
+set(IDF_TARGET esp32s3)
+set(SDKCONFIG_DEFAULTS
+    boards/sdkconfig.base
+    boards/sdkconfig.usb
+    boards/sdkconfig.ble
+    boards/sdkconfig.spiram_sx
+    ${MICROPY_BOARD_DIR}/../sdkconfig.ioto
+    ${MICROPY_BOARD_DIR}/sdkconfig.board
+)
+set(MICROPY_FROZEN_MANIFEST ${MICROPY_BOARD_DIR}/../../manifest.py)

@@ -1,0 +1,33 @@
+"""What a firmware of one's own knows of its device without a file system: ioto_build.py, made from the device's folder."""
+
+import json
+from pathlib import Path
+
+from ioto import config
+
+from ..board.files import listed
+from . import trust
+from .device_files import OWN
+
+NAME = "ioto_build.py"
+_HEAD = '''"""Frozen into the firmware by firmware/manifest.py; made by `ioto freeze`, which makes it anew."""
+
+PRODUCT = %s
+VERSION = %s
+FILES = {
+%s}
+'''
+_RUN = (".py", ".mpy")  # frozen as modules, or not at all
+
+
+def build(folder):
+    """Write `folder`/ioto_build.py; returns the names of the files in it. ValueError where the agent would not start with them."""
+    folder = Path(folder)
+    found = {name: raw for name, raw in listed(folder).items() if not name.startswith(OWN)}
+    settings = config.load(str(folder) + "/")
+    config.load_device(str(folder) + "/")
+    trust.look(folder, settings, found)
+    kept = {name: raw for name, raw in found.items() if "/" not in name and not name.endswith(_RUN)}
+    lines = "".join("    %s: %r,\n" % (json.dumps(name), raw) for name, raw in sorted(kept.items()))
+    (folder / NAME).write_text(_HEAD % (json.dumps(settings["product"]), json.dumps(settings["version"]), lines))
+    return sorted(kept)
