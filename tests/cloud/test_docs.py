@@ -10,7 +10,7 @@ import click
 import pytest
 from cloud_under_test import COMMAND, ENV, ROOT, esp_image
 from ioto_tools.cli import main
-from ioto_tools.cloud import app, rollout, selection, wire
+from ioto_tools.cloud import app, rollout, s3, selection, settings, wire
 
 GUIDE = (ROOT / "docs" / "cloud.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -119,3 +119,10 @@ def test_the_guide_has_the_table_of_states_and_every_reason():
         assert line in GUIDE, line
     for key, words in selection.WHY.items():
         assert "| `%s` | %s |" % (key, words) in GUIDE, key
+
+
+def test_the_guide_names_every_setting_of_a_site():
+    for key, (_, kind) in settings.DEFAULTS.items():
+        assert "`%s`" % key in GUIDE or kind is dict, key
+    for key in s3.SETTINGS:
+        assert "`images.%s`" % key in GUIDE, key

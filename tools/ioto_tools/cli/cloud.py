@@ -1,6 +1,7 @@
 """`ioto cloud serve`, `ioto cloud certificate`, `ioto product`: thin, over ioto_tools.cloud."""
 
 import sys
+from functools import partial
 
 import click
 
@@ -33,8 +34,9 @@ cloud.add_command(link_key)
 @click.option("--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds.")
 @click.option("--register-again", default="3 days", show_default=True, type=Duration(), help="Silence after which a known device may register again.")
 @click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes that serve: one for each processor core.")
 @json_option
-def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, rate, json):
+def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, rate, workers, json):
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
@@ -54,11 +56,8 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
         sys.stdout.flush()
 
     try:
-        app = create_app(data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again, rate=rate)
-        try:
-            run(app, host, port, ready, certificate, key)
-        finally:
-            app.state.site.close()
+        make_app = partial(create_app, data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again, rate=rate)
+        run(make_app, host, port, ready, certificate, key, workers, said=lambda text: click.echo(text, err=True))
     except (CloudError, Unavailable) as e:
         raise click.ClickException(str(e)) from e
 

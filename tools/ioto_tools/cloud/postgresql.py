@@ -8,6 +8,7 @@ import asyncio
 import re
 import threading
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -35,18 +36,24 @@ class Postgresql:
     def __init__(self, url):
         self.url = _url(url)
         self._engine = create_async_engine(
-            self.url.set(drivername="postgresql+asyncpg"),
+            "postgresql+asyncpg://",
+            async_creator=lambda: self._connect(url),
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=CONNECT_S,
             pool_pre_ping=True,
-            connect_args={"timeout": CONNECT_S, "server_settings": _SESSION},
         )
         sa.event.listen(self._engine.sync_engine, "handle_error", self._failed)
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
         self._thread.start()
+
+    async def _connect(self, url):
+        try:
+            return await asyncpg.connect(url, timeout=CONNECT_S, server_settings=_SESSION)
+        except (ValueError, asyncpg.ClientConfigurationError) as e:  # of the part behind `?`
+            raise CloudError("database %s: %s" % (self.url, e)) from e
 
     def read(self, function, *arguments):
         return self._wait(self._transaction, self._snapshot, function, *arguments)

@@ -1,11 +1,13 @@
 """Runs the application under uvicorn, with a limit on every wait for a client."""
 
 import asyncio
+import signal
 import socket
 import ssl
 
 import uvicorn
 
+from . import workers
 from .refusal import CloudError
 
 BODY_S = 30  # for the next part of a request's body
@@ -13,14 +15,27 @@ SEND_S = 900  # for a client to take the next part of an image; a throttled boar
 STOP_S = 5  # for downloads under way when the server is asked to stop; devices resume them
 
 
-def serve(app, host, port, ready, certificate=None, key=None):
-    """Serve until SIGINT or SIGTERM; ready(port) is called when connections are accepted. `port` 0: any free one.
+def serve(make_app, host, port, ready, certificate=None, key=None, count=1, said=print):
+    """Serve what make_app() gives until SIGINT or SIGTERM; ready(port) is called when connections are accepted.
 
-    `certificate` and `key` are PEM files: then it is TLS. CloudError if they will not do.
+    `port` 0: any free one. `certificate` and `key` are PEM files: then it is TLS. With a `count` so many processes serve, for
+    which make_app can be pickled; said(text) tells that one was replaced. CloudError for what will not do.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is under way is ended, the site closed
     if certificate:
         _look(certificate, key)
-    listening = _listen(host, port)
+    with _listen(host, port) as listening:
+        port = listening.getsockname()[1]
+        if count == 1:
+            _serve(lambda: ready(port), make_app, listening, certificate, key)
+            return
+        make_app().state.site.close()  # what is wrong with it is told once
+        workers.run(count, _serve, make_app, listening, certificate, key, ready=lambda: ready(port), said=said)
+
+
+def _serve(ready, make_app, listening, certificate, key):
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app = make_app()
     config = uvicorn.Config(
         _limited(app),
         http="h11",
@@ -34,12 +49,12 @@ def serve(app, host, port, ready, certificate=None, key=None):
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
-    server = _Server(config, lambda: ready(listening.getsockname()[1]))
-    with listening:
-        try:
-            server.run(sockets=[listening])
-        except KeyboardInterrupt:  # uvicorn raises the signal again after it has stopped
-            pass
+    try:
+        _Server(config, ready).run(sockets=[listening])
+    except KeyboardInterrupt:  # uvicorn raises the signal again after it has stopped
+        pass
+    finally:
+        app.state.site.close()
 
 
 class _Server(uvicorn.Server):

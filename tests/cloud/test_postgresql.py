@@ -1,0 +1,123 @@
+"""What only a database on a server can be: somewhere else, out of reach, wrong, full of others."""
+
+import threading
+import time
+
+import pytest
+from ioto_tools.cloud.postgresql import CONNECTIONS, LOCK, Postgresql
+from ioto_tools.cloud.refusal import CloudError, Unavailable
+
+
+def one(conn):
+    return conn.exec_driver_sql("SELECT 1").scalar()
+
+
+@pytest.fixture
+def opened(postgresql):
+    made = []
+
+    def open(url):
+        made.append(Postgresql(url))
+        return made[-1]
+
+    yield open
+    for each in made:
+        each.close()
+
+
+def test_an_address_that_will_not_do_is_told_without_its_password(opened, postgresql):
+    url = postgresql.database()
+    for bad, error, word in (
+        ("postgresql://u:hidden@127.0.0.1:1/ioto", Unavailable, "127.0.0.1:1"),
+        ("postgresql://u:hidden@no-such-host.invalid/ioto", Unavailable, "no-such-host"),
+        ("postgresql://u:hidden@127.0.0.1:1/ioto?sslmode=perhaps", CloudError, "sslmode"),
+        (url.replace("postgres:@", "nobody:hidden@"), Unavailable, "nobody"),
+        (url.replace("/test", "/nothing"), Unavailable, "nothing"),
+    ):
+        with pytest.raises(error, match=word) as told:
+            opened(bad).read(one)
+        assert "hidden" not in str(told.value), bad
+    assert opened(url.replace("postgresql://", "postgres://")).read(one) == 1
+
+
+def test_a_server_that_is_gone_and_back_needs_no_restart(opened, postgresql):
+    url = postgresql.database()
+    database = opened(url)
+    assert database.write(one) == 1
+    for _ in range(3):
+        postgresql.shut(url)
+        with pytest.raises(Unavailable):
+            database.write(one)
+        postgresql.open(url)
+        assert database.write(one) == database.read(one) == 1
+
+
+def test_more_than_there_are_connections_wait_for_their_turn(opened, postgresql):
+    database = opened(postgresql.database())
+    results = []
+
+    def slowly(conn):
+        conn.exec_driver_sql("SELECT pg_sleep(0.02)")
+        results.append(one(conn))
+
+    threads = [threading.Thread(target=database.read, args=(slowly,)) for _ in range(4 * CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == [1] * 4 * CONNECTIONS
+
+
+def test_a_writer_that_vanishes_does_not_keep_the_others_waiting(opened, postgresql, monkeypatch):
+    """A host that loses its power says no goodbye: the server ends its transaction by itself."""
+    from ioto_tools.cloud import postgresql as module
+
+    monkeypatch.setitem(module._SESSION, "idle_in_transaction_session_timeout", "500ms")
+    url = postgresql.database()
+    frozen, other = opened(url), opened(url)
+    entered, thaw = threading.Event(), threading.Event()
+
+    def freeze(conn):
+        entered.set()
+        thaw.wait(60)
+        return one(conn)
+
+    ended = []
+
+    def write():
+        try:
+            frozen.write(freeze)
+        except Unavailable as e:
+            ended.append(e)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert entered.wait(60)
+    assert other.write(one) == 1  # waits for half a second
+    thaw.set()
+    thread.join(60)
+    assert len(ended) == 1 and frozen.write(one) == 1
+
+
+def test_who_waits_too_long_to_write_hears_so(opened, postgresql, monkeypatch):
+    from ioto_tools.cloud import postgresql as module
+
+    monkeypatch.setitem(module._SESSION, "lock_timeout", "200ms")
+    url = postgresql.database()
+    one_, other = opened(url), opened(url)
+
+    def other_writes(conn):
+        with pytest.raises(Unavailable, match="lock"):
+            other.write(one)
+        return conn.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d" % LOCK).scalar()
+
+    assert one_.write(other_writes) == 1
+    assert other.write(one) == 1
+
+
+def test_a_transaction_inside_another_is_a_fault_not_a_wait(opened, postgresql):
+    database = opened(postgresql.database())
+    started = time.monotonic()
+    with pytest.raises(AssertionError, match="inside"):
+        database.write(lambda conn: database.read(one))
+    assert time.monotonic() - started < 30
