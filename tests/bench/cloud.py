@@ -51,7 +51,7 @@ def fill(folder, database=""):
     for n in range(RELEASES):
         path = folder / "image.bin"
         path.write_bytes(esp.make(1024, "release %d" % n))
-        publish(site, path, PRODUCT, "0.1.%d" % n)
+        publish(site, path, PRODUCT, "1.1.%d" % n, said={"policy": POLICY})
         path.unlink()
     site.close()
 

@@ -15,6 +15,7 @@ async def nothing(request):
 if __name__ == "__main__":
     app = Starlette(routes=[Route("/tok/provision/update", nothing, methods=["POST"])])
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does with its own
         print(listening.getsockname()[1], flush=True)
         config = uvicorn.Config(app, http="h11", loop="asyncio", lifespan="off", log_level="warning", access_log=False, server_header=False)
         uvicorn.Server(config).run(sockets=[listening])

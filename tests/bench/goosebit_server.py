@@ -27,5 +27,6 @@ async def fill(count):
 
 asyncio.run(fill(int(sys.argv[1])))
 with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does with its own
     print(listening.getsockname()[1], flush=True)
     uvicorn.Server(uvicorn.Config(app, loop="asyncio", log_level="critical", access_log=False)).run(sockets=[listening])
