@@ -99,6 +99,13 @@ def devices(site, product=None, which=None):
     return found
 
 
+def page(site, product=None, after="", most=PAGE):
+    """As devices(), the first `most` of those whose id is behind `after`."""
+    found = site.database.read(_page, product, after, most)
+    offered = site.database.read(_last_offered, [row["id"] for row in found])
+    return [_device(row, offered.get(row["id"])) for row in found]
+
+
 def rows(site, product=None):
     """The rows of devices that are not removed, by id, with their `product_name`, in lists of PAGE: there may be millions."""
     last = ""
@@ -110,9 +117,9 @@ def rows(site, product=None):
         last = found[-1]["id"]
 
 
-def _page(conn, product, last):
+def _page(conn, product, last, most=PAGE):
     found = sa.select(device_rows, product_rows.c.name.label("product_name")).join(product_rows)
-    found = found.where(device_rows.c.removed_s.is_(None), device_rows.c.id > last).order_by(device_rows.c.id).limit(PAGE)
+    found = found.where(device_rows.c.removed_s.is_(None), device_rows.c.id > last).order_by(device_rows.c.id).limit(most)
     if product:
         found = found.where(device_rows.c.product == product_of(conn, product)["id"])
     return [dict(row) for row in conn.execute(found).mappings()]

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from . import audit, database, terms
-from .refusal import CloudError
+from .refusal import CloudError, Missing
 from .tables import groups
 
 
@@ -24,7 +24,7 @@ def policy(site, name):
 def _policy(conn, name):
     found = conn.execute(sa.select(groups.c.policy).where(groups.c.name == name)).scalar()
     if found is None:
-        raise CloudError("group %s: there is none; `ioto groups` lists them" % name)
+        raise Missing("group %s: there is none; `ioto groups` lists them" % name)
     return found
 
 

@@ -6,7 +6,7 @@ A change is one transaction: the row, the leases that end with it, the audit row
 import sqlalchemy as sa
 
 from . import audit, changes, leases
-from .refusal import CloudError
+from .refusal import Conflict
 from .tables import releases
 
 # action -> {state: next state}
@@ -20,11 +20,11 @@ MOVES = {
 
 
 def move(conn, release, action, now_s, who, **detail):
-    """The release (its id) is paused, say. CloudError where the table does not allow it; then nothing has changed."""
+    """The release (its id) is paused, say. Conflict where the table does not allow it; then nothing has changed."""
     row = leases.locked(conn, release)
     state = MOVES[action].get(row["state"])
     if state is None:
-        raise CloudError("update %s %s is %s: it cannot be %s" % (row["id"], row["version"], row["state"], action))
+        raise Conflict("update %s %s is %s: it cannot be %s" % (row["id"], row["version"], row["state"], action))
     change(conn, row, {"state": state}, action, now_s, who, **detail)
 
 

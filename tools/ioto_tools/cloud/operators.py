@@ -8,7 +8,7 @@ import re
 import sqlalchemy as sa
 
 from . import audit, tokens
-from .refusal import CloudError, Missing, Refusal
+from .refusal import CloudError, Conflict, Missing, Refusal
 from .tables import operators
 
 SCOPES = ("read", "publish", "admin")  # each may do what those before it may
@@ -31,7 +31,7 @@ def new(site, name, scope, lifetime_s=None):
 
 def _new(conn, row, who):
     if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
-        raise CloudError("token %s: there is one: `ioto token revoke` it, or take another name" % row["name"])
+        raise Conflict("token %s: there is one: `ioto token revoke` it, or take another name" % row["name"])
     conn.execute(operators.insert().values(row))
     audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
 

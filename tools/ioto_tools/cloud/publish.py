@@ -9,7 +9,7 @@ from ioto import semver
 
 from . import audit, changes, database, selection, terms, why
 from .inspection import Inspection
-from .refusal import CloudError, Missing
+from .refusal import CloudError, Conflict, Missing
 
 
 def publish(site, path, product, version, description="", any_file=False, enabled=True, progress=lambda n: None, said=None, by_hand=False):
@@ -104,7 +104,7 @@ def _there(conn, release, product):
     """The release of this version, or None. CloudError if it has other content."""
     there = database.release_by_version(conn, product["id"], release["precedence"])
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
-        raise CloudError(
+        raise Conflict(
             "%s %s: version %s is published with other content (SHA-256 %s...): a version never changes, choose a higher one"
             % (product["name"], release["version"], there["version"], there["checksum"][:12])
         )
@@ -128,7 +128,7 @@ def new_product(site, name, id=None, by_hand=False):
     try:
         return site.database.write(_add_product, id, name, by_hand, site.now_s(), site.who)
     except sa.exc.IntegrityError as e:
-        raise CloudError("product %s: there is one with this name or id: see `ioto product list`" % name) from e
+        raise Conflict("product %s: there is one with this name or id: see `ioto product list`" % name) from e
 
 
 def _add_product(conn, id, name, by_hand, now_s, who):

@@ -7,13 +7,19 @@ Two texts of the protocol make a device forget itself and register again. They a
 class CloudError(Exception):
     """An operator's mistake or a site that cannot be used; the text says what to do next."""
 
-    status = 409  # over HTTP
+    status = 400  # over HTTP
 
 
 class Missing(CloudError):
     """What the operator named is not there."""
 
     status = 404
+
+
+class Conflict(CloudError):
+    """It would do by itself, but not with what is there already."""
+
+    status = 409
 
 
 class Unavailable(Exception):

@@ -7,7 +7,7 @@ in one dict, None where something was left out.
 from dataclasses import dataclass, field
 from typing import Callable
 
-from .. import audit, control, fleet, operators, provision
+from .. import audit, control, fleet, groups, operators, provision
 from .. import publish as publishing
 from .. import webhooks as hooks
 from .fields import NAME, TEXT, VERSION, YES, choice, number, optional
@@ -35,10 +35,20 @@ def products(site, asked):
 
 
 def new_product(site, asked):
-    return publishing.new_product(site, asked["name"], asked["id"])
+    return publishing.new_product(site, asked["name"], asked["id"], bool(asked["by_hand"]))
 
 
 # ---- releases
+
+TERMS = ("policy", "limit", "percentage", "rate", "period", "start", "end", "stop")
+
+
+def _terms(site, asked):
+    """{term: text} of the roll-out that is asked for; a group narrows the policy."""
+    said = {name: asked[name] for name in TERMS}
+    if asked.get("group"):
+        said["policy"] = groups.both(said["policy"], groups.policy(site, asked["group"]))
+    return said
 
 
 def releases(site, asked):
@@ -46,29 +56,43 @@ def releases(site, asked):
 
 
 def publish(site, asked):
-    path, product, version = asked["path"], asked["product"], asked["version"]
-    more = asked["description"] or "", bool(asked["any_file"]), asked["enabled"] is not False
-    made, new = publishing.publish(site, path, product, version, *more)
-    return {**_release(site, made["id"]), "new": new}
+    about = asked["path"], asked["product"], asked["version"], asked["description"] or "", bool(asked["any_file"])
+    made, new = publishing.publish(
+        site, *about, enabled=asked["enabled"] is not False, said=_terms(site, asked), by_hand=bool(asked["by_hand"])
+    )
+    return {**fleet.update(site, made["id"]), "new": new}
+
+
+def dry_run(site, asked):
+    about = asked["path"], asked["product"], asked["version"], asked["description"] or "", bool(asked["any_file"])
+    return publishing.dry_run(site, *about, said=_terms(site, asked))
 
 
 def release(site, asked):
-    return _release(site, asked["release"])
+    return fleet.update(site, asked["release"])
 
 
 def change_release(site, asked):
-    return control.enable(site, asked["release"], asked["enabled"])
-
-
-def _release(site, word):
+    word, said = asked["release"], _terms(site, asked)
+    if any(text is not None for text in said.values()):
+        control.set_terms(site, word, said)
+    if asked["enabled"] is not None:
+        control.enable(site, word, asked["enabled"])
     return fleet.update(site, word)
+
+
+_MOVES = {"approve": "approved", "pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+
+
+def move_release(site, asked):
+    return control.move(site, asked["release"], _MOVES[asked["move"]])
 
 
 # ---- devices
 
 
 def devices(site, asked):
-    return fleet.devices(site, asked["product"])
+    return fleet.page(site, asked["product"], asked["after"] or "", asked["limit"] or 100)
 
 
 def device(site, asked):
@@ -81,16 +105,38 @@ def new_device(site, asked):
 
 
 def change_device(site, asked):
+    id = asked["device"]
+    if asked["pin"] is not None:
+        control.pin(site, id, asked["pin"] or None)
+    if asked["claimed"] is not None:
+        (control.claim if asked["claimed"] else control.release)(site, id)
     if asked["tokens"] == "revoke":
-        control.revoke(site, asked["device"])
-    else:
-        control.rotate(site, [asked["device"]])
-    return fleet.device(site, asked["device"])
+        control.revoke(site, id)
+    elif asked["tokens"] == "rotate":
+        control.rotate(site, [id])
+    return fleet.device(site, id)
 
 
 def remove_device(site, asked):
     control.remove(site, asked["device"])
     return fleet.device(site, asked["device"])
+
+
+# ---- groups
+
+
+def list_groups(site, asked):
+    return groups.listed(site)
+
+
+def keep_group(site, asked):
+    groups.keep(site, asked["group"], asked["policy"])
+    return {"name": asked["group"], "policy": groups.policy(site, asked["group"])}
+
+
+def remove_group(site, asked):
+    groups.remove(site, asked["group"])
+    return {}
 
 
 # ---- the site
@@ -137,21 +183,31 @@ def new_link_key(site, asked):
 
 
 _PRODUCT = {"product": optional(NAME)}
-_PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(YES), "enabled": optional(YES)}
+_TERMS = {**dict.fromkeys(TERMS, optional(TEXT)), "group": optional({**TEXT, "maxLength": 64})}
+_PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(YES), **_TERMS}
+_PUBLISH = {**_PUBLISHED, "enabled": optional(YES), "by_hand": optional(YES)}
+_DEVICES = {"product": optional(NAME), "after": optional({**TEXT, "maxLength": 128}), "limit": optional(number(1, 1000))}
+_DEVICE = {"tokens": optional(choice("rotate", "revoke")), "pin": optional({**VERSION, "minLength": 0}), "claimed": optional(YES)}
 _TOKEN = {"name": {**NAME, "maxLength": 64}, "scope": choice(*operators.SCOPES), "lifetime_s": optional(number(1, 10**9))}
 
 OPERATIONS = (
     Operation("GET", "/products", "read", products, "Every product."),
-    Operation("POST", "/products", "admin", new_product, "Make a product.", body={"name": NAME, "id": optional(NAME)}),
-    Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.", query=_PUBLISHED, upload=True),
+    Operation("POST", "/products", "admin", new_product, "Make a product.", body={"name": NAME, "id": optional(NAME), "by_hand": optional(YES)}),
+    Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.", query=_PUBLISH, upload=True),
+    Operation("POST", "/products/{product}/dry-run", "read", dry_run, "Who would be offered the image in the body.", query=_PUBLISHED, upload=True),
     Operation("GET", "/releases", "read", releases, "Every release.", query=_PRODUCT),
     Operation("GET", "/releases/{release}", "read", release, "One release, named by its id or PRODUCT@VERSION."),
-    Operation("PATCH", "/releases/{release}", "publish", change_release, "Offer it, or no more.", body={"enabled": YES}),
-    Operation("GET", "/devices", "read", devices, "Every device.", query=_PRODUCT),
+    Operation("PATCH", "/releases/{release}", "publish", change_release, "Change the terms of its roll-out, or whether it is offered.",
+              body={"enabled": optional(YES), **_TERMS}),
+    Operation("POST", "/releases/{release}/move", "publish", move_release, "Approve, pause, resume or cancel it.", body={"move": choice(*_MOVES)}),
+    Operation("GET", "/devices", "read", devices, "Devices by id, those behind `after`.", query=_DEVICES),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.", body={"id": NAME, "product": NAME}),
-    Operation("GET", "/devices/{device}", "read", device, "One device with its history."),
-    Operation("PATCH", "/devices/{device}", "admin", change_device, "Exchange or end its tokens.", body={"tokens": choice("rotate", "revoke")}),
+    Operation("GET", "/devices/{device}", "read", device, "One device with its history, and why it is offered what."),
+    Operation("PATCH", "/devices/{device}", "admin", change_device, "Pin it to a version (empty: free it), claim it, exchange or end its tokens.", body=_DEVICE),
     Operation("DELETE", "/devices/{device}", "admin", remove_device, "Remove a device."),
+    Operation("GET", "/groups", "read", list_groups, "Policies with a name."),
+    Operation("PUT", "/groups/{group}", "publish", keep_group, "Make or change a group.", body={"policy": TEXT}),
+    Operation("DELETE", "/groups/{group}", "publish", remove_group, "Remove a group."),
     Operation("GET", "/audit", "read", audited, "Who did what, the newest first.", query={"limit": optional(number(1, 1000)), "subject": optional(TEXT)}),
     Operation("GET", "/tokens", "admin", tokens, "The operators' tokens, without the tokens."),
     Operation("POST", "/tokens", "admin", new_token, "Make an operator's token; it is shown once.", body=_TOKEN),
