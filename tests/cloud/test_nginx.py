@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from behind_nginx import NAME, Nginx, needed
 from cloud_under_test import call, esp_image
+from ioto_tools.cloud import operators
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.nginx import config
 from ioto_tools.cloud.publish import new_product, publish
@@ -42,9 +43,9 @@ def post(nginx, path, token, fields):
     return nginx.request("POST", URL + path, {"Authorization": "bearer " + token, "Content-Type": "application/json"}, body)
 
 
-def offer(nginx):
-    token = json.loads(post(nginx, "/device/register", "P7", {"id": "D1"})[2])["token"]
-    return json.loads(post(nginx, "/tok/provision/update", token, {"id": "D1", "version": "1.0.0"})[2])
+def offer(nginx, id="D1"):
+    token = json.loads(post(nginx, "/device/register", "P7", {"id": id})[2])["token"]
+    return json.loads(post(nginx, "/tok/provision/update", token, {"id": id, "version": "1.0.0"})[2])
 
 
 KEPT = ("content-length", "content-range", "etag", "content-type")
@@ -62,6 +63,7 @@ def test_images_and_limits(behind, site, tmp_path):
     images_are_those_of_the_cloud(nginx, url)
     what_nginx_cannot_send_the_cloud_answers(nginx, url, site)
     bodies_that_are_too_long_are_refused(nginx)
+    an_operator_publishes(nginx, site)
     a_cloud_that_is_away_makes_nobody_forget(nginx, process)
 
 
@@ -106,6 +108,14 @@ def bodies_that_are_too_long_are_refused(nginx):
     for length in (16384, 16385, 10**6):
         status, _, body = post(nginx, "/tok/provision/update", "T", b'{"id":"D1","x":"%s"}' % (b"x" * (length - 18)))
         assert status == (413 if length > 16384 else 400) and json.loads(body)["error"], (length, status, body)
+
+
+def an_operator_publishes(nginx, site):
+    token = operators.new(site, "ci", "publish")["token"]
+    image = esp_image(b"newer", 1_000_000)
+    status, _, body = nginx.request("POST", URL + "/api/v1/products/thermo/releases?version=3.0.0", {"Authorization": "Bearer " + token}, image)
+    assert status == 200, body
+    assert nginx.request("GET", offer(nginx, "D2")["url"], {})[2] == image
 
 
 def a_cloud_that_is_away_makes_nobody_forget(nginx, process):

@@ -1,10 +1,11 @@
 """The OpenAPI document is true, and nothing that fits it or doesn't brings a fault about: schemathesis over every operation."""
 
 import json
+import re
 
 import pytest
 import schemathesis
-from cloud_under_test import Cloud, esp_image
+from cloud_under_test import ROOT, Cloud, esp_image
 from hypothesis import HealthCheck, Phase, given, settings
 from ioto_tools.cloud import operators
 from ioto_tools.cloud.api import openapi
@@ -75,3 +76,8 @@ def test_the_document_is_what_the_table_says():
         names = [parameter["name"] for parameter in found["parameters"]]
         assert names == openapi.parts(operation) + list(operation.query)
         assert ("requestBody" in found) == (operation.upload or operation.body is not None)
+
+
+def test_the_guide_has_every_operation():
+    rows = re.findall(r"^\| `(\w+) (/api/v1\S*)` \| (\w+) \| (.+) \|$", (ROOT / "docs" / "cloud.md").read_text(), re.M)
+    assert rows == [(o.method, openapi.PREFIX + o.path, o.scope, o.says) for o in OPERATIONS]
