@@ -9,7 +9,8 @@ from chip import Chip
 from ioto_tools.board import files as littlefs
 from ioto_tools.board import layout
 from ioto_tools.deploy.device_files import device_files
-from ioto_tools.deploy.flashing import Refused, carry_out, plan
+from ioto_tools.deploy.flashing import carry_out, plan
+from ioto_tools.deploy.loader import Loader, protected
 from ioto_tools.image.firmware import FLASH_SIZES, parse
 from stock import merged
 
@@ -96,6 +97,29 @@ def test_boards_that_are_not_written_to(files):
     refused(stock_board({**MINE, "big.bin": bytes(700000)}), files, "does not fit")
 
 
+FUSES = {"esp32": ("FLASH_CRYPT_CNT", "ABS_DONE_0", "ABS_DONE_1")}
+OTHERS = ("SPI_BOOT_CRYPT_CNT", "SECURE_BOOT_EN")
+CHIPS = ["esp32"] + [pytest.param(name, marks=pytest.mark.sweep) for name in ("esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c6")]
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_protections_are_what_espefuse_says(tmp_path, chip):
+    """Its own virtual chip: one fuse, then all; the counter of flash encryption switches it off again at an even number of bits."""
+
+    def espefuse(*words):
+        command = [sys.executable, "-m", "espefuse", "--chip", chip, "--virt", "--path-efuse-file", tmp_path / "fuses", "--do-not-confirm"]
+        return subprocess.run([str(word) for word in [*command, *words]], capture_output=True, text=True, check=True).stdout
+
+    def found():
+        return protected(espefuse("summary", "--format", "json"))
+
+    crypt, *boot = FUSES.get(chip, OTHERS)
+    espefuse("burn-efuse", crypt, "1")
+    assert found() == ["flash encryption"]
+    espefuse("burn-efuse", crypt, "3", boot[-1], "1")
+    assert found() == ["secure boot"]
+
+
 def test_what_can_not_be_kept_is_not_lost_in_silence(files):
     fat = stock_board()
     fat.data[0x200000:0x400000] = b"\xeb\xfe\x90MSDOS5.0".ljust(0x200000, b"\0")
@@ -133,8 +157,6 @@ def test_through_esptool_itself(tmp_path, folder, rom):
     assert looked.returncode == 0 and "nothing was written" in looked.stdout, looked.stderr
     said_no = ioto_flash(stock, folder, rom, answer="n\n")
     assert said_no.returncode == 1 and "Aborted" in said_no.stderr
-    from ioto_tools.deploy.loader import Loader
-
     loader = Loader(rom, stub=False, before="no-reset")
     assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # so far nothing was
     table = layout.build(layout.ota(FLASH))

@@ -11,7 +11,8 @@ import pytest
 import serial
 from commands import BIN, board, command, running
 from ioto_tools.board import Board
-from ioto_tools.deploy import prompt
+from ioto_tools.deploy import copy, prompt
+from ioto_tools.deploy.device_files import device_files
 
 
 def deploy(port, folder, *words):
@@ -84,6 +85,44 @@ def test_a_full_file_system_changes_nothing(port, folder, flash):
     told = deploy(port, folder)
     assert told.returncode == 1 and "bytes free, 2 files need" in told.stderr
     assert b"print('new')" not in files_of(flash)["main.py"]
+
+
+def test_folders_take_room_too(port, folder, flash):
+    """Two blocks each on littlefs: what would not fit is found out before anything is brought."""
+    for n in range(60):
+        (folder / ("d%d" % n)).mkdir()
+        (folder / ("d%d" % n) / "x.txt").write_text("x")
+    told = deploy(port, folder)
+    assert told.returncode == 1 and "bytes free, 60 files need" in told.stderr
+    assert not any(name.startswith("d0/") for name in files_of(flash))
+
+
+FILL = """
+try:
+    with open("big", "wb") as f:
+        while True:
+            f.write(b"x" * 4096)
+            f.flush()
+except OSError as e:
+    print(e.errno)
+"""
+
+
+def test_a_file_system_that_is_full_in_the_middle(folder, flash):
+    """Whoever took the room meanwhile: nothing is changed, and what was brought so far is gone again."""
+    it = Board(flash)
+    it.put_files({"ballast.bin": bytes(600_000)})  # or filling it takes long
+    it.close()
+    files = device_files(folder)
+    files.update({"main.py": b"print('new')\n" * 600, "more.bin": bytes(20_000)})
+    with board(flash) as port, prompt.Prompt(port) as it:
+        made = copy.plan(it, files)
+        assert set(made.write) == {"main.py", "more.bin"}
+        assert it.run(FILL, 60).strip() == "28"
+        with pytest.raises(prompt.PromptError, match="the board says: OSError: .*28"):
+            copy.carry_out(it, made)
+    found = files_of(flash)
+    assert b"print('new')" not in found["main.py"] and not any(name.startswith(copy.STAGING) for name in found)
 
 
 def test_ports_that_are_none(tmp_path, folder, monkeypatch):

@@ -8,7 +8,10 @@ import ast
 import difflib
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+from .prompt import PromptError
 
 STAGING = "deploy.new"
 LIST = "deployed.json"
@@ -108,22 +111,27 @@ def plan(board, files, force=False):
     agents = {name.rsplit(".", 1)[0] for name in files if name.startswith(AGENT)}
     # A .py is imported before the .mpy beside it; what the new agent no longer has goes too.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
-    need = sum((-(-len(raw) // _BLOCK) + 1) * _BLOCK for raw in made.write.values())
+    blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
+    need = (blocks + 2 * (1 + len(_folders(made.write) - _folders(there)))) * _BLOCK  # a folder takes two, STAGING too
     if need > found["free"]:
         raise CopyError("the board's file system has %d bytes free, %d files need %d: remove something first" % (found["free"], len(made.write), need))
     return made
+
+
+def _folders(names):
+    return {name[:i] for name in names for i, c in enumerate(name) if c == "/"}
 
 
 def carry_out(board, made, progress=lambda name, n: None):
     """Write beside, look, rename. A line that breaks leaves the board as it was, or with whole files only."""
     board.run(_REMOVE + "rm(%r)\nos.mkdir(%r)\n" % (STAGING, STAGING))
     names = sorted(made.write)
-    for i, name in enumerate(names):
-        board.write("%s/%d" % (STAGING, i), made.write[name], lambda n, name=name: progress(name, n))
-    found = board.ask(_FILES % ((), STAGING + "/"))["files"]
-    for i, name in enumerate(names):
-        if found.get("%s/%d" % (STAGING, i)) != digest(made.write[name]):
-            raise CopyError("%s did not arrive as it was sent; nothing was changed, try again" % name)
+    try:
+        _stage(board, made, names, progress)
+    except (CopyError, PromptError):
+        with suppress(PromptError):  # gone already; the next deploy removes it
+            board.run("rm(%r)\n" % STAGING)
+        raise
     board.run(_PLACE)
     for i, name in enumerate(names):
         board.run("place(%r, %r)\n" % ("%s/%d" % (STAGING, i), name))
@@ -131,6 +139,15 @@ def carry_out(board, made, progress=lambda name, n: None):
         board.run("rm(%r)\n" % name)
     board.write("%s/list" % STAGING, json.dumps(made.brought).encode())
     board.run("place(%r, %r)\nrm(%r)\n" % (STAGING + "/list", LIST, STAGING))
+
+
+def _stage(board, made, names, progress):
+    for i, name in enumerate(names):
+        board.write("%s/%d" % (STAGING, i), made.write[name], lambda n, name=name: progress(name, n))
+    found = board.ask(_FILES % ((), STAGING + "/"))["files"]
+    for i, name in enumerate(names):
+        if found.get("%s/%d" % (STAGING, i)) != digest(made.write[name]):
+            raise CopyError("%s did not arrive as it was sent; nothing was changed, try again" % name)
 
 
 def _before(board, there):

@@ -39,9 +39,7 @@ class Loader:
 
     def protections(self):
         """Names of what forbids to write this chip as any other: flash encryption, secure boot."""
-        told = self._run("espefuse", "--port", self.port, "--before", self.before, "summary", "--format", "json")
-        fuses = json.loads(told[told.index("{\n") :])
-        return sorted({what for name, what in _PROTECTED.items() if name in fuses and _is_set(fuses[name])})
+        return protected(self._run("espefuse", "--port", self.port, "--before", self.before, "summary", "--format", "json"))
 
     def read(self, address, n):
         with tempfile.TemporaryDirectory() as folder:
@@ -75,6 +73,12 @@ class Loader:
         if ran.returncode:
             raise LoaderError("%s: %s failed: %s" % (self.port, program, _last(ran.stderr) or _last(ran.stdout or "")))
         return ran.stdout or ""
+
+
+def protected(summary):
+    """Names of what is on in an `espefuse summary --format json`."""
+    fuses = json.loads(summary[summary.index("{\n") :])
+    return sorted({what for name, what in _PROTECTED.items() if name in fuses and _is_set(fuses[name])})
 
 
 def _is_set(fuse):
