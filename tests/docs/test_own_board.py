@@ -13,7 +13,9 @@ import sys
 import threading
 from pathlib import Path
 
+import click
 import pytest
+from ioto_tools.cli import main
 from ioto_tools.image import esp, samples
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,7 @@ COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", SECTION, r
 STOCK = "ESP32_GENERIC-v1.25.0.bin"
 NEW = "ESP32_GENERIC-v1.26.0.app-bin"
 LIMIT_S = 60
+EVERYWHERE = ("as_json", "force")  # the same for many commands
 
 
 class Shell:
@@ -85,6 +88,23 @@ def test_the_section_is_what_is_tested():
     assert len(board) == 3
     for each in board:  # the page about boards has the same three
         assert each in (ROOT / "docs" / "boards.md").read_text()
+
+
+def walk(command, path):
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walk(inner, path + " " + name)
+
+
+def test_the_pages_name_every_command_and_option():
+    pages = "".join((ROOT / name).read_text() for name in ("docs/boards.md", "docs/virtual-board.md", "firmware/README.md"))
+    found = [pair for name in ("init", "image", "flash", "freeze", "deploy", "board") for pair in walk(main.get_command(None, name), "ioto " + name)]
+    assert len(found) > 10
+    for path, command in found:
+        assert (path in pages or "`%s`" % path.split()[-1] in pages) and command.help, path
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name not in EVERYWHERE:
+                assert option.help and any(word in pages for word in option.opts + option.secondary_opts), (path, option.opts)
 
 
 @pytest.mark.parametrize("really", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["looked-at", "flashed"])

@@ -45,7 +45,7 @@ def number(text):
 @click.argument("flash", type=click.Path(path_type=Path))
 @click.argument("firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
-@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True)
+@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Bytes of flash.")
 @click.option("--slot-size", type=number, default=0x1A0000, show_default="0x1A0000", help="Bytes of each update slot, a multiple of 0x10000.")
 @click.option("--agent/--no-agent", default=True, show_default=True, help="Put the compiled agent into lib/ioto.")
 @click.option("--force", is_flag=True, help="Overwrite FLASH if it is there.")
@@ -153,7 +153,7 @@ def run(flash, peer, seconds, simulated, fault, serial, wifi, network):
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
 @click.option("--op", type=int, required=True, help="Number of the erase or program operation, counted from 0.")
-@click.option("--when", type=click.Choice(["before", "during", "after"]), default="during", show_default=True)
+@click.option("--when", type=click.Choice(["before", "during", "after"]), default="during", show_default=True, help="Of that operation.")
 @PEER
 @SECONDS
 @SIMULATED

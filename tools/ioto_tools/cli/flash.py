@@ -106,7 +106,7 @@ def freeze(folder):
 @FIRMWARE
 @FOLDER
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write: the whole flash, from address 0.")
-@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True)
+@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Of the board's flash.")
 @SLOT_SIZE
 @SOURCE
 @click.option("--force", is_flag=True, help="Overwrite OUTPUT if it is there.")
@@ -146,7 +146,7 @@ def image(firmware, folder, output, flash_size, slot_size, source, force, as_jso
 @FIRMWARE
 @FOLDER
 @click.option("-p", "--port", required=True, help="Serial port of the board: /dev/ttyUSB0, COM3, socket://HOST:PORT, rfc2217://HOST:PORT.")
-@click.option("-b", "--baud", type=int, default=460800, show_default=True)
+@click.option("-b", "--baud", type=int, default=460800, show_default=True, help="Bits a second on the line.")
 @click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), help="Use only so much of the flash. Else what the chip says it has.")
 @SLOT_SIZE
 @SOURCE
