@@ -1,8 +1,10 @@
 """`ioto fleet run` against a real `ioto cloud serve`, over kept and over fresh connections, TLS too."""
 
+import asyncio
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 from ioto_tools.cli import main
 from ioto_tools.cloud import certificates
+from ioto_tools.fleet import live
+from ioto_tools.fleet.settings import Settings
 from ioto_tools.image import esp
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,17 +46,37 @@ def address(tmp_path):
     process.stdout.close()
 
 
-@pytest.mark.parametrize("more", [(), ("--fresh",)])
-def test_a_fleet_updates_itself(address, tmp_path, more):
-    options = ("--devices", 20, "--duration", "4 secs", "--period", "1 sec", "--apply", "1 sec", "--download", "whole", "--refuse", "0.2")
-    found = json.loads(ioto("fleet", "run", address, "--product", "SIMPRODUCT", "--ca", tmp_path / "ca.pem", "--json", *options, *more))
-    refused = found["reports"]["refused"]
-    assert 0 < refused < 10 and found["versions"] == {"1.0.0": refused, "1.1.0": 20 - refused}
-    assert found["reports"] == {"refused": refused, **dict.fromkeys(("downloading", "staged", "applied", "confirmed"), 20 - refused)}
-    assert found["bytes"] == 60000 // 16 * 16 * (20 - refused) and not found["faults"]
-    assert all(each["answers"] == each["good"] and each["p50_ms"] > 0 for each in found["answers"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_fleet_updates_itself(address, tmp_path, kept):
+    settings = Settings("SIMPRODUCT", devices=20, period_s=1, apply_s=0.5, boot_s=0.1, download="whole", shares={"refuse": 0.2})
+
+    def over(fleet):
+        return len(fleet.devices.offers) == 1 and all(fleet.devices.offers[0]["devices"]) and set(fleet.devices.counts()[1]) == {"idle"}
+
+    tls = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    fleet = asyncio.run(live.run(settings, address, 120, over=over, tls=tls, keep_alive=kept))
+    tally, (versions, _) = fleet.tally, fleet.devices.counts()
+    refused = tally.reports["refused"]
+    assert 0 < refused < 10 and versions == {"1.0.0": refused, "1.1.0": 20 - refused}
+    assert tally.reports == {"refused": refused, **dict.fromkeys(("downloading", "staged", "applied", "confirmed"), 20 - refused)}
+    assert tally.bytes == 60000 // 16 * 16 * (20 - refused) and not tally.faults
+    assert all(each["answers"] == each["good"] and each["p50_ms"] > 0 for each in tally.rows())
     (states,) = [each["states"] for each in json.loads(ioto("updates", "--data", tmp_path / "site", "--json"))]
     assert states == {"confirmed": 20 - refused, "refused": refused}
+
+
+def test_the_command_tells_what_it_saw(address, tmp_path):
+    options = ("--devices", 5, "--duration", "2 secs", "--period", "1 sec", "--ca", tmp_path / "ca.pem", "--property", "memory=128,256", "--fresh")
+    found = json.loads(ioto("fleet", "run", address, "--product", "SIMPRODUCT", "--json", *options))
+    assert set(found) == {"answers", "reports", "versions", "devices", "faults", "bytes"}
+    assert sum(found["versions"].values()) == 5 == sum(found["devices"].values()) and found["answers"][0]["kind"] == "register"
+    assert {each["memory"] for each in properties(tmp_path / "site")} <= {128, 256}
+
+
+def properties(data):
+    """What the devices of a site said last."""
+    ids = [each["id"] for each in json.loads(ioto("devices", "--data", data, "--json"))]
+    return [json.loads(ioto("device", "show", id, "--data", data, "--json"))["properties"] for id in ids]
 
 
 def test_a_cloud_that_is_not_there_is_told(tmp_path):
