@@ -7,19 +7,17 @@ update.py. One task does all the work, so no two steps ever meet; watchers run b
 import asyncio
 import json
 
-from . import __version__, cron, plan, release, schedule
-from .cloud import Forgotten
+from . import __version__, cron, plan, release, schedule, trial
 from .download import Download, Paused
 from .errors import UpdateError
 from .log import log
 from .record import empty
 from .slot import BLOCK
 from .staged import Staged, reread
-from .trial import Trial
 from .update import Update
 from .uptime import uptime_s
 from .watch import rSignal, watchers
-from .watchdog import Watchdog
+from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
 _LONG_S = 86400  # nothing to do in sight
@@ -48,8 +46,7 @@ class Agent:
         cloud.unsigned = not keys
         self.record = record = empty()
         self.life = Update(record, board.running, board.build, config["version"], config["update.attempts"])
-        self.watchdog = Watchdog(board, config["watchdog"], config["trial.limit"] * 2)
-        self.trial = None  # Trial, during the first boot of an image
+        self.trial = None  # during the first boot of an image: its otadata state
         self.staged = None  # Staged, while an image waits for the decision
         self.error = ""  # reason of the last failed check-in, told with the next
         self._connected = None
@@ -113,13 +110,13 @@ class Agent:
         what = plan.boot(self.record, board.running, board.boot(), state, self.life.attempts)
         log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, self.life.version(), state))
         if what == "trial":
-            self.watchdog.arm()
-            self.trial = Trial(self.life, self.pair, board, self.config, state, self._trial_check_in)
+            self.trial = state or "none"
+            asyncio.create_task(guard(self))
         elif what in ("again", "give_up"):
             reason = self.record["why"] or "rolled_back"
-            if state == "pending" and board.boot() == board.running:  # see Trial: we have gone back ourselves
+            if state == "pending" and board.boot() == board.running:  # see trial.py: we have gone back ourselves
                 board.confirm()
-                self.watchdog.disarm()
+                asyncio.create_task(guard(self))
             self.life.again(reason)
             rSignal("device:rollback", UpdateError(reason))
             await self._save()
@@ -136,12 +133,9 @@ class Agent:
             if self.board.time_s() is None:
                 await self._keep_time()  # windows wait for it
             if self.trial:
-                if await self.trial.run():
-                    await self.trial.confirmed()
-                elif not self.board.raw:  # the reset is on its way
+                if not await trial.run(self) and not self.board.raw:  # the reset is on its way
                     return
                 self.trial = None
-                self.watchdog.disarm()
             elif self.due_s() == 0:
                 await self._check()
             if self.staged and self.staged.waiting and self.staged.due_s() == 0:
@@ -189,7 +183,7 @@ class Agent:
         if self.clock:
             await self.clock.keep(self.cloud, self.record["time"], self.error in ("tls_not_yet", "tls_expired"))
 
-    async def _ask(self):
+    async def ask(self):
         """Register where needed, check in; returns the reply."""
         await self._online()
         if not self.cloud.registered():
@@ -203,13 +197,6 @@ class Agent:
             rSignal("cloud:connected")
         return reply
 
-    async def _trial_check_in(self):
-        try:
-            await self._ask()
-        except Forgotten as e:
-            self.cloud.forget()
-            raise OSError(str(e))  # the next try registers
-
     def _facts(self):
         """What the check-in says beside device.json."""
         board, life = self.board, self.life
@@ -220,16 +207,18 @@ class Agent:
             "accepts": ["raw"],
             "attempt": self.record["attempt"],
         }
-        error = self.error
+        if self.error:
+            facts["error"] = self.error
         try:
             facts["slotSize"] = board.slot().size
         except UpdateError as e:
-            error = e.reason
-        for name, value in (("chip", board.chip), ("image", life.image()), ("error", error)):
-            if value or value == 0 and name == "chip":
-                facts[name] = value
+            facts["error"] = e.reason
+        if board.chip is not None:
+            facts["chip"] = board.chip
+        if life.image():
+            facts["image"] = life.image()
         if self.trial:
-            facts["rollback"] = self.trial.rolls_back
+            facts["rollback"] = self.trial == "pending"
         return facts
 
     async def _check(self):
@@ -239,7 +228,7 @@ class Agent:
         tried = self.board.time_s()
         record["hold"] = self.cloud.hold_s = 0
         try:
-            reply = await self._ask()
+            reply = await self.ask()
             try:
                 offer = plan.offered(reply)
             except UpdateError as e:
@@ -253,10 +242,6 @@ class Agent:
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
             log("info", "the download waits")
-        except Forgotten as e:
-            log("error", "%s: registering again" % e)
-            self.cloud.forget()
-            self._failed("")
         except UpdateError as e:
             log("error", str(e))
             rSignal("device:update:failed", e)
@@ -283,8 +268,6 @@ class Agent:
     async def _deliver(self):
         """Send what is queued; what the cloud has answered leaves the queue."""
         record = self.record
-        if not record["reports"] and record["phase"] != "report":
-            return
         if record["reports"]:
             if not self.cloud.registered() or self._report_s > uptime_s():
                 return
@@ -293,10 +276,12 @@ class Agent:
                 while record["reports"]:
                     await self.cloud.report(record["reports"][0])
                     record["reports"].pop(0)
-            except (OSError, UpdateError, Forgotten) as e:
+            except (OSError, UpdateError) as e:
                 log("warn", "report: %r" % e)
                 wait_s = schedule.backoff_s(record["failures"] + 1, self.cloud.device["id"])
                 self._report_s = uptime_s() + max(wait_s, self.cloud.hold_s)
+        elif record["phase"] != "report":
+            return
         if record["phase"] == "report":
             self.life.done()
         await self._save()
@@ -330,13 +315,12 @@ class Agent:
             self.staged = None
         rSignal("device:update:available", offer)
         await self._deliver()
-        download = self._download(offer, slot)
+        download = self._download(slot)
         try:
             writer = await download.run()
         except UpdateError as e:
             if e.reason in _AGAIN:
                 life.again(e.reason, "download")
-                await self.place.save({"of": ""})
             elif not e.reason.startswith(_SOFT):
                 life.fail(e.reason, "failed" if download.n else "refused")
             raise
@@ -346,9 +330,9 @@ class Agent:
         log("info", "staged %s" % offer["version"])
 
     def _wait_for_decision(self, wait_s=0):
-        self.staged = Staged(self.life, self.pair, self.place, self.board, self.config, self._wake.set, wait_s)
+        self.staged = Staged(self.life, self.pair, self.board, self.config, self._wake.set, wait_s)
 
-    def _download(self, offer, slot):
+    def _download(self, slot):
         config, board = self.config, self.board
 
         def go():
@@ -364,7 +348,9 @@ class Agent:
         update = self.record["update"]
         if self.keys and not update.get("skip"):
             update["skip"] = None  # begun when there were no keys
-        return Download(self.client, update, slot, board, self.place, self._buf, config["update.throttle"], self._examine, go, progress)
+        # Another attempt at the same update does not begin where the last one was lost.
+        name = "%s %s %s %d" % (slot.label, update["checksum"][:16], update["update"], self.record["attempt"])
+        return Download(self.client, update, slot, board, self.place, name, self._buf, config["update.throttle"], self._examine, go, progress)
 
     async def _examine(self, found):
         """What stands in front of the image; keys decide whether it has to be there."""
@@ -390,6 +376,5 @@ class Agent:
             self._wait_for_decision(wait_s)
         except (UpdateError, OSError) as e:
             log("error", "staged: %s" % e)
-            self.life.again(e.reason if isinstance(e, UpdateError) else "flash_failed", "download")
-            await self.place.save({"of": ""})
+            self.life.again(getattr(e, "reason", "flash_failed"), "download")
             await self._save()

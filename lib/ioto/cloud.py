@@ -1,7 +1,8 @@
 """The device's side of the wire: register, check in, report (docs/protocol.md).
 
-The transport is handed in. OSError: no answer; UpdateError: an answer that will not do. `hold_s` is how long the
-cloud asked us to stay away in its last answer, 0 if it did not.
+The transport is handed in. OSError: no answer, or the cloud does not know this device any more, which has been forgotten
+then and registers again; UpdateError: an answer that will not do. `hold_s` is how long the cloud asked us to stay away in
+its last answer, 0 if it did not.
 """
 
 import json
@@ -18,10 +19,6 @@ _REPLY_BYTES = 4096  # more than any reply has
 _TOKEN_LENGTH = 206
 _FORGET = ("Authentication failed", "Cannot find device")
 _ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not worth repeating
-
-
-class Forgotten(Exception):
-    """The cloud does not know this device or its token any more: register again."""
 
 
 class Cloud:
@@ -50,7 +47,7 @@ class Cloud:
         return (self.config["api"] or self.provision.get("api") or "").rstrip("/")
 
     def registered(self):
-        return bool(self.api() and self._token())
+        return self.api() and self._token()
 
     def _token(self):
         return self.config["token"] or self.provision.get("token") or ""
@@ -62,7 +59,7 @@ class Cloud:
             self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created, product=self.config["product"])
         )
         if not isinstance(reply, dict) or len(reply) < 2:
-            raise UpdateError("reply_malformed", "registration wants an object of two members or more")
+            raise UpdateError("reply_malformed", "registration: no object of two members")
         self._keep(dict(reply, id=self.device["id"]))
         return self.registered()
 
@@ -107,18 +104,10 @@ class Cloud:
         return reply
 
     async def report(self, entry):
-        """Deliver one entry of the report queue; True when the cloud has taken it or never will."""
-        url = self.api() + "/tok/provision/updateReport"
-        try:
-            await self._post(url, self._token(), body(entry, self.device["id"]), True)
-        except UpdateError as e:
-            if e.reason == "http_status" and int(e.detail.split()[0]) in _ANSWERED:
-                log("warn", "report %s refused: %s" % (entry["state"], e.detail))
-                return True
-            raise
-        return True
+        """Deliver one entry of the report queue: the cloud has taken it, or never will."""
+        await self._post(self.api() + "/tok/provision/updateReport", self._token(), body(entry, self.device["id"]), True)
 
-    async def _post(self, url, token, data, ignore_reply=False):
+    async def _post(self, url, token, data, is_report=False):
         if self.unsigned:
             data["unsigned"] = True
         headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
@@ -137,16 +126,19 @@ class Cloud:
         if isinstance(found, dict) and isinstance(found.get("delay"), int):
             self.hold_s = max(self.hold_s, found["delay"])
         if reply.status not in (200, 204):
-            self._refused(reply.status, raw, found)
-        if found is None and not ignore_reply:
-            raise UpdateError("reply_malformed", "not JSON: %s" % raw[:40])
+            self._refused(reply.status, str(found.get("error", "") if isinstance(found, dict) else raw.decode())[:60], is_report)
+        elif found is None and not is_report:
+            raise UpdateError("reply_malformed", raw[:40])
         return found
 
-    def _refused(self, status, raw, found):
-        text = found.get("error") if isinstance(found, dict) else raw.decode()
-        if any(text and str(text).startswith(each) for each in _FORGET):
-            raise Forgotten(text)
-        raise UpdateError("http_status", "%d %s" % (status, str(text or "")[:60]))
+    def _refused(self, status, text, is_report):
+        for each in _FORGET:
+            if text.startswith(each):
+                self.forget()
+                raise OSError(text + ": registering again")
+        if not is_report or status not in _ANSWERED:
+            raise UpdateError("http_status", "%d %s" % (status, text))
+        log("warn", "report refused: %d %s" % (status, text))
 
 
 def _date(reply):

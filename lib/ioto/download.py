@@ -26,16 +26,17 @@ class Download:
 
     `update` is the record's. `examine(pair)` is asked, before the first erase, about what unwrap() found in front of the
     image: it enters `skip` (bytes in front) and `image` (SHA-256 that the slot is to hold) and returns the manifest or None.
-    `place` (a record.Pair) keeps how far it got; `go()` says at each save whether to go on; `progress(done, size)`.
+    `place` (a record.Pair) keeps how far it got, under `name`; `go()` says at each save whether to go on; `progress(done, size)`.
     """
 
-    def __init__(self, client, update, slot, board, place, buf, throttle_ms, examine, go, progress):
+    def __init__(self, client, update, slot, board, place, name, buf, throttle_ms, examine, go, progress):
         self.client = client
         self.update = update
         self.examine = examine
         self.slot = slot
         self.board = board
         self.place = place
+        self.name = name
         self.throttle_ms = throttle_ms
         self.go = go
         self.progress = progress
@@ -73,7 +74,7 @@ class Download:
     async def _take_up(self):
         """After a reset: hash again what the slot holds of this very update."""
         was = self.place.load()
-        if was and was["of"] == self._name() and was["n"] * BLOCK < was["size"] and self.update.get("skip") is not None:
+        if was and was["of"] == self.name and was["n"] * BLOCK < was["size"] and self.update.get("skip") is not None:
             self._begin(was["size"])
             try:
                 await self.writer.reread(was["n"], bytes.fromhex(was["head"]), self.buf)
@@ -82,9 +83,6 @@ class Download:
             except (UpdateError, OSError) as e:
                 log("warn", "the slot holds no beginning: %r" % e)
                 self._begin(was["size"])
-
-    def _name(self):
-        return "%s %s %s" % (self.slot.label, self.update["checksum"][:16], self.update["update"])
 
     async def _connection(self):
         """Everything that one connection brings; returns when the image is whole."""
@@ -123,7 +121,8 @@ class Download:
 
     async def _blocks(self, reply):
         while self.n * BLOCK < self.size:
-            block = self.buf[: min(BLOCK, self.size - self.n * BLOCK)]
+            left = self.size - self.n * BLOCK
+            block = self.buf if left >= BLOCK else self.buf[:left]
             if await reply.readinto(block) != len(block):
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
@@ -133,8 +132,13 @@ class Download:
                     if self.size != said["size"]:
                         raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
                     continue
+            self.writer.feed(self.n, block)
             try:
-                await self.writer.write(self.n, block)
+                self.slot.erase(self.n)
+                await asyncio.sleep_ms(0)  # one flash operation a turn of the loop
+                self.slot.write(self.n, block, 0)
+                await asyncio.sleep_ms(0)
+                self.writer.look(self.n, block)
             except OSError as e:  # not the connection: another one would not help
                 raise UpdateError("flash_failed", repr(e))
             self.n += 1
@@ -147,7 +151,7 @@ class Download:
         self.progress(self.size, self.size)
 
     async def _save(self):
-        await self.place.save({"of": self._name(), "n": self.n, "size": self.size, "head": self.writer.head.hex()})
+        await self.place.save({"of": self.name, "n": self.n, "size": self.size, "head": self.writer.head.hex()})
         self.progress(self.n * BLOCK, self.size)
         if not self.go():
             raise Paused()

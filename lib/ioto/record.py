@@ -8,6 +8,8 @@ import asyncio
 import json
 from binascii import crc32
 
+from .log import log
+
 
 def empty():
     """A record that knows nothing yet; every key the agent keeps."""
@@ -82,6 +84,15 @@ class Pair:
         self._finish()
         for _ in self._steps(data):
             pass
+
+    def keep(self, data):
+        """save_now() where life goes on without it, until the next reset; False then."""
+        try:
+            self.save_now(data)
+            return True
+        except OSError as e:
+            log("error", "%s: %r" % (self.paths[0], e))
+            return False
 
     async def save(self, data):
         """As save_now(), with a turn of the loop between the flash operations."""

@@ -15,9 +15,9 @@ _BLANK = b"\xff" * HEAD_BYTES
 
 
 class Writer:
-    """Writes an image of `size` bytes into `slot`; `raw` is any file at all (Linux), else an ESP image for `chip`.
+    """An image of `size` bytes in `slot`; `raw` is any file at all (Linux), else an ESP image for `chip`.
 
-    The caller owns the one 4096-byte buffer; write() leaves in it what the slot then holds.
+    Block by block, a memoryview of 4096 bytes (shorter only at the end): feed() it, erase, write, look() at what is there.
     """
 
     def __init__(self, slot, size, chip, raw=False):
@@ -29,46 +29,34 @@ class Writer:
         self.sha = sha256()
         self.walk = None if raw else Walk(size)
 
-    def preflight(self, block):
-        """Everything that the first block can say, before the first erase."""
-        if self.walk:
+    def feed(self, n, block):
+        """What block `n` says of the image, before it is written: UpdateError. The image's head is blanked in it."""
+        if n == 0:
+            self.head = bytes(block[:HEAD_BYTES])
+            if not self.walk:
+                fits(self.size, self.slot.size)
+                return
             check(block, self.size, self.slot.size, self.chip)
             self.build = build_id(block)
-        else:
-            fits(self.size, self.slot.size)
-
-    async def write(self, n, block):
-        """Block `n` from the memoryview `block` (shorter only at the end): erase, program, read back, hash."""
-        if n == 0:
-            self.preflight(block)
-            self.head = bytes(block[:HEAD_BYTES])
-        if self.walk:
+        if self.walk and self.walk.at < n * BLOCK + BLOCK:
             self.walk.feed(n * BLOCK, block)
             if n == 0:
                 block[:HEAD_BYTES] = _BLANK
-        slot = self.slot
-        slot.erase(n)
-        await asyncio.sleep_ms(0)
-        slot.write(n, block, 0)
-        await asyncio.sleep_ms(0)
-        self._read(n, block)
 
-    def _read(self, n, block):
+    def look(self, n, block):
+        """Read block `n` back and hash it."""
         self.slot.read(n, block, 0)
         if n == 0 and self.walk:
             block[:HEAD_BYTES] = self.head
         self.sha.update(block)
 
     async def reread(self, blocks, head, buf):
-        """Take up a download again: hash the first `blocks` blocks that the slot holds already."""
+        """Take up a download again: the first `blocks` blocks, which the slot holds already."""
         self.head = head
         for n in range(blocks):
             block = memoryview(buf)[: min(BLOCK, self.size - n * BLOCK)]
-            self._read(n, block)
-            if n == 0:
-                self.preflight(block)
-            if self.walk:
-                self.walk.feed(n * BLOCK, block)
+            self.look(n, block)
+            self.feed(n, block)
             await asyncio.sleep_ms(0)
 
     def digest(self):
@@ -84,4 +72,4 @@ def seal(slot, head):
     found = bytearray(HEAD_BYTES)
     slot.read(0, found, 0)
     if found != head:
-        raise UpdateError("flash_failed", "the first bytes of %s do not hold" % slot.label)
+        raise UpdateError("flash_failed", "the first bytes do not hold")

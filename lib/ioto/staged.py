@@ -35,10 +35,9 @@ class Staged:
     `wake` is called when an answer has changed what is due.
     """
 
-    def __init__(self, life, pair, place, board, config, wake, wait_s=0):
+    def __init__(self, life, pair, board, config, wake, wait_s=0):
         self.life = life
         self.pair = pair
-        self.place = place
         self.board = board
         self.config = config
         self.wake = wake
@@ -82,10 +81,7 @@ class Staged:
         self._not_before(min(seconds, 366 * _LONG_S))
         now = self.board.time_s()
         self.life.defer(now + seconds if now else None)
-        try:
-            self.pair.save_now(self.life.record)
-        except OSError as e:  # it still holds until the next reset
-            log("error", "record: %r" % e)
+        self.pair.keep(self.life.record)
         rSignal("device:update:deferred", self)
         self.wake()
 
@@ -100,13 +96,10 @@ class Staged:
         record = self.life.record
         before = json.dumps(record)
         self.life.swap()
-        try:
-            self.pair.save_now(record)  # the intent, before the act
-        except OSError as e:
+        if not self.pair.keep(record):  # the intent, before the act
             record.update(json.loads(before))
             self._not_before(_ASK_AGAIN_S)
-            log("error", "not applied, the record can't be written: %r" % e)
-            rSignal("device:update:failed", UpdateError("record_failed", repr(e)))
+            rSignal("device:update:failed", UpdateError("record_failed", "not applied"))
             return None
         self.waiting = False
         try:
@@ -128,11 +121,7 @@ class Staged:
         if self.life.record["phase"] == "trial":
             self.life.again(e.reason, "download")
         rSignalSync("device:update:failed", e)
-        try:
-            self.place.save_now({"of": ""})
-            self.pair.save_now(self.life.record)
-        except OSError as e:
-            log("error", "record: %r" % e)
+        self.pair.keep(self.life.record)
         self.wake()
 
     async def _finish(self, doing):

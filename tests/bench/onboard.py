@@ -72,7 +72,7 @@ async def agent():
     async def examine(found):
         update.update(skip=0, image="")
 
-    download = Download(Client(Resolver(), plain=True), update, slot, Board(), Place(), buf, 0, examine, lambda: True, lambda done, size: None)
+    download = Download(Client(Resolver(), plain=True), update, slot, Board(), Place(), "bench", buf, 0, examine, lambda: True, lambda done, size: None)
     gc.collect()
     if mode == "alloc":
         gc.disable()

@@ -6,6 +6,7 @@ Scopes are not looked at: a local with the name of what is renamed is an error.
 """
 
 import ast
+import builtins
 from collections import Counter
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -81,7 +82,10 @@ class _Whole:
             ast.Import(list(names.values())) if kind is ast.Import else ast.ImportFrom(module, list(names.values()), level)
             for (kind, module, level), names in imports.items()
         ]
-        return ast.unparse(ast.fix_missing_locations(ast.Module(made + body, []))) + "\n"
+        # A table of names that is nearly full is searched to its end for a name that isn't in it, as those of builtins are.
+        often = sorted(name for name, times in _loaded(body).items() if times > 4 and name not in bound and hasattr(builtins, name))
+        first = [ast.ImportFrom("builtins", [ast.alias(name) for name in often], 0)] if often else []
+        return ast.unparse(ast.fix_missing_locations(ast.Module(first + made + body, []))) + "\n"
 
 
 class _Renamed(ast.NodeTransformer):
@@ -172,11 +176,16 @@ def _defined(tree):
     return {name: number for node in tree.body for name, number in _defines(node).items()}
 
 
+def _loaded(body):
+    """How often each name is read."""
+    return Counter(name.id for node in body for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load))
+
+
 def _needed(body, wanted):
     """The statements without the definitions that nothing refers to, as it may be with what only the host or a test uses."""
     while True:
-        used = {name.id for node in body for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
-        kept = [node for node in body if not _defines(node) or (used | wanted).intersection(_defines(node))]
+        used = wanted.union(_loaded(body))
+        kept = [node for node in body if not _defines(node) or used.intersection(_defines(node))]
         if len(kept) == len(body):
             return body
         body = kept
