@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 import pytest
-from ioto_tools.cloud import server
+from ioto_tools.cloud import server, waits
 
 AWAY_S = 0.3
 
@@ -12,6 +12,7 @@ AWAY_S = 0.3
 def wait_in(kind, monkeypatch):
     """An application that waits AWAY_S for its next message, where a client is given a tenth of that."""
     monkeypatch.setattr(server, "BODY_S", AWAY_S / 10)
+    monkeypatch.setattr(waits, "LOOK_S", AWAY_S / 30)
     heard = []
 
     async def app(scope, receive, send):

@@ -1,6 +1,5 @@
 """Runs the application under uvicorn, with a limit on every wait for a client."""
 
-import asyncio
 import signal
 import socket
 import ssl
@@ -9,6 +8,7 @@ import uvicorn
 
 from . import workers
 from .refusal import CloudError
+from .waits import Waits
 
 BODY_S = 30  # for the next part of a request's body
 SEND_S = 900  # for a client to take the next part of an image; a throttled board is slow, a dead one must not stay
@@ -89,19 +89,19 @@ def _listen(host, port):
 def _limited(app):
     """`app` with a limit on each wait, and header names spelt as the C updater searches them: `Content-Length`."""
 
+    waits = Waits()
+
     async def limited(scope, receive, send):
         if scope["type"] != "http":  # the lifespan: it waits for the end of the server
             return await app(scope, receive, send)
 
-        async def receive_soon():
-            async with asyncio.timeout(BODY_S):
-                return await receive()
+        def receive_soon():
+            return waits.wait(receive(), BODY_S)
 
-        async def send_soon(message):
+        def send_soon(message):
             if message["type"] == "http.response.start":
                 message["headers"] = [(name.title(), value) for name, value in message["headers"]]
-            async with asyncio.timeout(SEND_S):
-                await send(message)
+            return waits.wait(send(message), SEND_S)
 
         return await app(scope, receive_soon, send_soon)
 
