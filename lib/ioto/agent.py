@@ -147,7 +147,7 @@ class Agent:
     def next_wake_s(self):
         """Seconds until there is something to do: a check-in, a decision, a report; 0 for now."""
         wait = self.due_s()
-        if self.record["reports"]:
+        if self.record["reports"] and self.cloud.registered():
             wait = min(wait, max(0, self._report_s - uptime_s()))
         if self.staged and self.staged.waiting:
             wait = min(wait, self.staged.due_s())

@@ -124,3 +124,21 @@ def test_a_bootloader_without_rollback_is_told_and_made_up_for(tmp_path):
     assert run.slots == ["ota_1", "ota_0"], run.console
     rig.run(until_s=8000)
     assert ("failed", "selftest_failed", 1) in reports(rig)
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["registers-again", "never-let-in"])
+def test_a_cloud_that_has_forgotten_the_device_in_its_trial(tmp_path, again):
+    """It registers anew and is confirmed; a cloud that does not let it in costs the trial, as one that does not answer."""
+    from signing import sealed, trusting
+
+    rig, cloud = trusting(tmp_path / "rig", trial__limit=60, update__attempts=1)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
+    rig.run(until_s=3600, max_boots=1)
+    assert rig.board.otadata() == "1/VALID 2/NEW"
+    cloud.revoke("DEVICE0001")
+    if not again:
+        cloud._device = lambda headers, fields: (None, (401, {}, b"Authentication failed"))
+    run = rig.run(until_s=600, cause=2)
+    assert "Authentication failed" in run.console and "Traceback" not in run.console
+    assert ("CONFIRMED 1.0.1" in run.console) == again and ("ROLLBACK trial_timeout" in run.console) != again, run.console
+    assert run.slots[-1] == ("ota_1" if again else "ota_0")
