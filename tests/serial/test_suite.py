@@ -105,7 +105,7 @@ it = Board(sys.argv[1], real_time=True)
 %s
 it.run(until_s=60, serial=port)
 """
-QUICK = ("partition", "partition-boot")
+QUICK = ("partition",)
 
 
 @pytest.mark.parametrize("case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.sweep) for name in BROKEN])
