@@ -123,6 +123,44 @@ def test_over_the_network(port, protocol):
         assert suite(url, "nvs")["nvs"].result == "passed"
 
 
+# A chip with USB of its own: at each reset its port is gone, and comes back a little later under the same name.
+USB = """
+import os, sys, threading
+from ioto_tools.board import Board
+from ioto_tools.board.hardware import SOFT, Hardware
+from ioto_tools.board.serial import Serial
+
+class Usb(Serial):
+    def appear(self):
+        Serial.__init__(self)
+        os.symlink(self.path, link + ".new")
+        os.replace(link + ".new", link)
+
+link = sys.argv[2]
+port = Usb()
+port.appear()
+begin = Hardware.begin
+
+def again(self, running, cause):
+    if cause not in (1, SOFT):
+        port.unplug()
+        os.remove(link)
+        self.clock.advance(600000)
+        port.appear()
+    begin(self, running, cause)
+
+Hardware.begin = again
+print(link, flush=True)
+Board(sys.argv[1], real_time=True).run(until_s=60, serial=port)
+"""
+
+
+def test_a_port_that_goes_with_each_reset(flash, tmp_path):
+    with running(sys.executable, "-c", USB, flash, tmp_path / "tty") as port:
+        found = suite(port, "nvs")
+    assert found["nvs"].result == "passed", found
+
+
 def test_a_cable_pulled_out(flash):
     with running(BIN / "ioto", "board", "run", flash, "--serial") as port:
         going = subprocess.Popen([BIN / "ioto", "board", "test", port, "-y"], stderr=subprocess.PIPE, text=True)
