@@ -9,8 +9,10 @@ import time
 
 import pytest
 import serial
+from click.testing import CliRunner
 from commands import BIN, board, command, running
 from ioto_tools.board import Board
+from ioto_tools.cli import main as cli
 from ioto_tools.deploy import copy, prompt
 from ioto_tools.deploy.device_files import device_files
 
@@ -151,6 +153,17 @@ def test_an_older_micropython(port, folder, monkeypatch):
         board.identify()
 
 
+@pytest.mark.parametrize("version", [7, pytest.param(0, marks=pytest.mark.sweep)])
+def test_another_kind_of_compiled_files(port, folder, flash, monkeypatch, version):
+    """A MicroPython of another time, or built without them: found out before the agent is replaced by what it can't load."""
+    monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
+    before = files_of(flash)
+    told = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])
+    wanted = ".mpy is a .mpy of version 6, this MicroPython loads %s: --source brings .py" % (version or "none")
+    assert told.exit_code == 1 and wanted in told.stderr, told.output
+    assert {n: raw for n, raw in files_of(flash).items() if "state/" not in n} == {n: raw for n, raw in before.items() if "state/" not in n}
+
+
 def test_info(port, flash):
     told = command("ioto", "board", "info", port)
     assert told.returncode == 0 and "otadata    1/VALID -" in told.stdout and "version    1.0.0 of product P1, phase idle" in told.stdout, told
@@ -173,6 +186,7 @@ def test_log_follows_and_leaves_the_board_alone(flash):
 UNPLUGGED = """
 import sys
 from ioto_tools.board import Board
+from ioto_tools.cli import main as cli
 from ioto_tools.board.serial import Serial
 
 class Cable(Serial):

@@ -53,6 +53,7 @@ def deploy(port, folder, source, force, dry_run):
         with Prompt(port) as board:
             who = board.identify()
             click.echo("%s: %s" % (port, ", ".join(filter(None, (who["machine"], who["platform"])))))
+            copy.check_compiled(files, who["mpy"])
             made = copy.plan(board, files, force)
             for name, diff in made.kept.items():
                 click.echo("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff), err=True)

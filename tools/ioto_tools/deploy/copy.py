@@ -92,6 +92,13 @@ def hashes(files):
     return json.dumps({name: digest(raw) for name, raw in sorted(files.items())}).encode()
 
 
+def check_compiled(files, version):
+    """CopyError unless a board that loads .mpy files of `version` (0: none at all) loads these."""
+    for name, raw in files.items():
+        if name.endswith(".mpy") and raw[1] != version:
+            raise CopyError("%s is a .mpy of version %d, this MicroPython loads %s: --source brings .py" % (name, raw[1], version or "none"))
+
+
 def plan(board, files, force=False):
     """What is to be done so that the board (a Prompt) has {path: bytes} `files`; CopyError where they don't fit."""
     found = board.ask(_FILES % ((STAGING, "state"), ""))
