@@ -82,10 +82,21 @@ class _Whole:
             ast.Import(list(names.values())) if kind is ast.Import else ast.ImportFrom(module, list(names.values()), level)
             for (kind, module, level), names in imports.items()
         ]
-        # A table of names that is nearly full is searched to its end for a name that isn't in it, as those of builtins are.
-        often = sorted(name for name, times in _loaded(body).items() if times > 4 and name not in bound and hasattr(builtins, name))
-        first = [ast.ImportFrom("builtins", [ast.alias(name) for name in often], 0)] if often else []
-        return ast.unparse(ast.fix_missing_locations(ast.Module(first + made + body, []))) + "\n"
+        return ast.unparse(ast.fix_missing_locations(ast.Module(_most_used(made + body) + made + body, []))) + "\n"
+
+
+def _most_used(body):
+    """A statement that names what is named most, and does nothing: behind `break` nothing is compiled, but the compiler numbers
+    the names as they come, and the first 128 take one byte wherever they stand.
+    """
+    known = {name for node in body for name in [*_defines(node), *(alias.asname or alias.name for alias in getattr(node, "names", ()))]}
+    known.update(dir(builtins))
+    count = Counter()
+    for node in (each for statement in body for each in ast.walk(statement)):
+        name = getattr(node, "attr", None) or getattr(node, "arg", None) or (node.id if isinstance(node, ast.Name) and node.id in known else None)
+        count[name] += name is not None
+    names = ["None." + name for name, _ in count.most_common(110)] if len(count) > 200 else []
+    return ast.parse("while True:\n    break\n    " + "; ".join(names)).body if names else []
 
 
 class _Renamed(ast.NodeTransformer):
