@@ -136,3 +136,13 @@ def test_beside_node():
     different = [(text, sent, mine, its) for (text, sent, mine), its in zip(ours, theirs, strict=True) if mine is not its]
     assert not different, "%d differ, such as %s" % (len(different), different[0])
     assert 0.3 < sum(theirs) / len(theirs) < 0.7  # neither answer is the rule
+
+
+def test_what_a_policy_does_not_read_changes_nothing():
+    different = 0
+    for text, sent, holds in cases(1500, 7):
+        made = policy.compile.__wrapped__(text)
+        kept = {name: value for name, value in sent.items() if made.properties is None or name in made.properties}
+        assert made(kept, UPDATE) is holds, text
+        different += len(kept) < len(sent)
+    assert different > 2000

@@ -131,3 +131,12 @@ def test_explain_has_the_text_of_every_kind_of_term():
     ]  # fmt: skip
     assert told[1]["values"] == {} or told[1]["values"] == {"b": 1}
     assert told[5]["values"].keys() <= {"d", "e"}
+
+
+def test_the_properties_that_a_policy_may_read():
+    for text, wanted in (
+        ("device.a && b || device['c d'].e == f.g", {"a", "b", "c d", "f"}), ("update.a == 1 && newVersion > '1.0.0'", set()), ("", set()),
+        ("major > 1", {"major", "version"}), ("device.major > 1", {"major"}), ("semver(version, '<', newVersion)", {"version"}), ("device", None),
+        ("newVersion.x == 1", {"newVersion"}), ("x && !device", None),
+    ):  # fmt: skip
+        assert policy.compile(text).properties == wanted, text

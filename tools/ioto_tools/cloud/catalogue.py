@@ -17,11 +17,36 @@ _FACTS = ("version", "product", "description", "size")  # what a policy sees as 
 _COLUMNS = ("product", "policy", "description", *_KEPT)
 
 
+KEPT = 10_000  # answers of policies that are remembered for a product
+
+
 @dataclass(slots=True)
 class Product:
+    """`releases` by falling version; `reads`: the properties of a device that their policies may read, None: any of them."""
+
     id: str
     name: str
     releases: list = field(default_factory=list)
+    reads: tuple | None = ()
+    _verdicts: dict = field(default_factory=dict)
+
+    def verdicts(self, properties):
+        """{release's id: does its policy hold?}, to be filled in: one for all devices that are alike in all that policies read."""
+        if self.reads is None:
+            return {}
+        key = []
+        for name in self.reads:
+            value = properties.get(name)
+            key += value.__class__, value  # true, 1 and 1.0 are equal to Python, and not to every operator
+        try:
+            found = self._verdicts.get(key := tuple(key))
+        except TypeError:  # a list or an object
+            return {}
+        if found is None:
+            if len(self._verdicts) >= KEPT:
+                self._verdicts.clear()
+            found = self._verdicts[key] = {}
+        return found
 
 
 def rows(conn):
@@ -38,6 +63,8 @@ def compiled(products, releases):
         found[row["product"]].releases.append(release(row))
     for product in found.values():
         product.releases.sort(key=lambda release: release.order, reverse=True)
+        reads = [release.policy.properties for release in product.releases]
+        product.reads = None if None in reads else tuple(sorted(set().union(*reads)))
     return found
 
 

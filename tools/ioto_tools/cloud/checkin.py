@@ -5,8 +5,7 @@ their policies are in memory (memory.py), and when it was seen is written soon. 
 the check-in tells about the last offer, is in the database before the device hears of it.
 """
 
-import json
-from functools import partial
+from functools import lru_cache, partial
 
 from ioto import semver
 
@@ -15,9 +14,14 @@ from .refusal import Refusal, Unavailable, authentication_failed, cannot_find_de
 from .rollout import OPEN
 from .selection import Asker
 
+parsed = lru_cache(1000)(semver.parse)  # a fleet runs few versions
+
 
 async def check_in(site, memory, run, token, fields, base_url):
-    """A device tells what it is; body of the answer, {} or the update it is offered. run(function, ...) waits for the database."""
+    """A device tells what it is; body of the answer, {} or the update it is offered.
+
+    run(function, ...) waits for the database; base_url() is how the device reaches this cloud.
+    """
     said = wire.check_in(fields)
     read = partial(run, site.database.read)
     await memory.refresh(read)
@@ -26,18 +30,18 @@ async def check_in(site, memory, run, token, fields, base_url):
     product = await _product(memory, read, device.product)
     if said.product not in (None, product.id, product.name):
         raise Refusal(403, "product: device %s is of product %s" % (said.id, product.name))
-    row = {"key": said.id, "version": said.version, "properties": json.dumps(fields), "seen_s": now_s}
+    row = {"key": said.id, "version": said.version, "properties": wire.dumped(fields), "seen_s": now_s}
     site.database.soft(database.checked_in, said.id, row)
     try:
-        order = semver.parse(said.version)
+        order = parsed(said.version)
     except ValueError:
         # The device is none the worse for it: no update, and its developer and the operator can see why.
         return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version, **more}
     if event := known.noticed(device, order):
         device.hold(await run(site.database.write, grants.happened, device.id, device.last[0], event, now_s))
-    asker = Asker(device.id, order, fields, device.pin)
+    asker = Asker(device.id, order, fields, device.pin, verdicts=product.verdicts(fields))
     release = await _offer(site, memory, run, device, asker, said.version, now_s)
-    return {**selection.reply(release, release and await run(image_url, site, base_url, release)), **more}
+    return {**selection.reply(release, release and await run(image_url, site, base_url(), release)), **more}
 
 
 async def _device(site, memory, run, token, said, now_s):

@@ -7,6 +7,8 @@ from .ranges import resolve
 from .refusal import Refusal
 from .store import CHUNK_BYTES
 
+NOTHING = JSONResponse({})  # for most check-ins
+
 
 async def register(request):
     product = wire.token(request.headers.get("authorization"))
@@ -19,7 +21,9 @@ async def check_in(request):
     token = _token(request)
     state = request.app.state
     fields = await _body(request)
-    answer = await checkin.check_in(state.site, state.memory, state.run, token, fields, _base_url(request))
+    answer = await checkin.check_in(state.site, state.memory, state.run, token, fields, lambda: _base_url(request))
+    if not answer:
+        return NOTHING
     if "update" in answer:
         state.counters.add("release " + answer["update"])
     return JSONResponse(answer)

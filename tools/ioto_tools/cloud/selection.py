@@ -75,6 +75,7 @@ class Asker:
     properties: dict  # the body of the check-in: what a policy sees as `device`
     pin: tuple | None = None
     grants: dict = field(default_factory=dict)  # {release's id: Grant}
+    verdicts: dict = field(default_factory=dict)  # {release's id: does its policy hold?}, as far as it is known
 
 
 def precedence(version):
@@ -142,7 +143,10 @@ def _not_meant(release, asker, now_s):
         return "early"
     if release.end_s is not None and now_s >= release.end_s:
         return "late"
-    return None if release.policy(asker.properties, release.facts) else "policy"
+    holds = asker.verdicts.get(release.id)
+    if holds is None:
+        holds = asker.verdicts[release.id] = release.policy(asker.properties, release.facts)
+    return None if holds else "policy"
 
 
 def _not_again(grant, now_s):

@@ -12,6 +12,7 @@ from lark import Lark
 from lark.exceptions import UnexpectedInput
 
 from .errors import PolicyError, place, unexpected
+from .names import properties
 from .nodes import Builder
 
 CHARACTERS = 2000
@@ -39,6 +40,12 @@ class Policy:
     def doubts(self):
         """What is allowed but hardly meant, a text each with line and column: for whoever publishes."""
         return [term.doubt for term in self.terms if term.doubt]
+
+    @property
+    def properties(self):
+        """The names of the device's properties that it may read, or None: any of them. The others can't change what it says."""
+        found = [properties(name) for term in self.terms for name, _ in term.names]
+        return None if None in found else {name for each in found for name in each}
 
     def explain(self, device, update):
         """[{"term": its text, "holds": bool, "values": {name: value}}], in the order of the text, none left out."""

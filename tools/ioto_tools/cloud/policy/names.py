@@ -29,6 +29,16 @@ def getter(token):
     return _part(first) if first in _PARTS else _device([first])
 
 
+def properties(token):
+    """The properties of the device that a name may read, or None: any of them."""
+    first, *rest = keys(token)
+    if first == "device":
+        return rest[:1] or None
+    if first == "update" or first == "newVersion" and not rest:
+        return []
+    return [first, "version"] if first in _PARTS and not rest else [first]
+
+
 def _device(path):
     if len(path) == 1:
         key = path[0]
@@ -60,6 +70,6 @@ def _part(name):
         if own is not None:
             return own
         key = version(device.get("version"))
-        return key and key[at]
+        return key and key[0][at][1]
 
     return get

@@ -1,0 +1,48 @@
+"""The catalogue in memory: releases in order, and answers of policies remembered only where they are the same."""
+
+import itertools
+
+from ioto_tools.cloud import catalogue
+from ioto_tools.cloud.catalogue import Product
+from ioto_tools.cloud.selection import Asker, offer
+
+VALUES = (True, 1, 1.0, "1", "true", False, 0, 0.0, "0", None, "", [1], {"x": 1}, [], "1.0.0")
+POLICIES = ("a === 1", "a === true", "a == 1", "a", "!a", "a.x == 1", "a >< 1", "major == 1 && a != null", "device.b == device.a", "update.size == 7", "newVersion > '1.0.0'")
+
+
+def row(number, policy):
+    return {
+        "id": "U%d" % number, "product": "P", "version": "1.%d.0" % number, "policy": policy, "description": "", "checksum": "c", "size": 7,
+        "enabled": True, "state": "active", "percentage": 100, "start_s": None, "end_s": None,
+    }  # fmt: skip
+
+
+def test_releases_by_falling_version_each_product_its_own():
+    rows = [row(number, "") for number in (2, 10, 1)] + [dict(row(3, ""), product="Q", version="1.0.0-rc.1")]
+    found = catalogue.compiled([("P", "one"), ("Q", "two"), ("R", "none")], rows)
+    assert [each.version for each in found["P"].releases] == ["1.10.0", "1.2.0", "1.1.0"]
+    assert [each.id for each in found["Q"].releases] == ["U3"] and found["R"].releases == [] and found["Q"].name == "two"
+
+
+def test_remembered_answers_are_those_of_the_policy():
+    """Every policy, every pair of values, one after the other through one product: as if nothing were remembered."""
+    products = catalogue.compiled([("P", "one")], [row(number, policy) for number, policy in enumerate(POLICIES)])
+    products.update((policy, catalogue.compiled([("P", "one")], [row(0, policy)])["P"]) for policy in POLICIES)
+    for a, b, product in itertools.product(VALUES, VALUES, products.values()):
+        device = {"version": "1.0.0", "a": a, "b": b, "uptime": 5}
+        held = product.verdicts(device)
+        for release in product.releases:
+            holds = release.policy(device, release.facts)
+            assert held.get(release.id) in (None, holds), (release.policy, a, b)
+            asker = Asker("D", ([(0, 0, "")] * 3, True, []), device, verdicts=held)
+            assert (offer([release], asker, 0, lambda each: None) is release) == holds
+    assert all(len(product._verdicts) for product in products.values())
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(catalogue, "KEPT", 10)
+    [product] = catalogue.compiled([("P", "one")], [row(1, "a == 1")]).values()
+    for number in range(100):
+        product.verdicts({"a": number})["U1"] = number == 1
+        assert len(product._verdicts) <= 10
+    assert product.verdicts({"a": [1]}) == {} and Product("P", "one", [], None).verdicts({"a": 1}) == {}
