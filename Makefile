@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 WORKERS ?= 2
 
-.PHONY: demo test sweep bench firmware clean
+.PHONY: demo test sweep screenshots bench firmware clean
 
 demo: $(VENV)/ready .build/firmware/ready
 	@$(BIN)/ioto demo
@@ -17,6 +17,11 @@ test: $(VENV)/ready .build/firmware/ready
 # The long sweeps, the ones marked so in tests/.
 sweep: $(VENV)/ready .build/firmware/ready
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(TESTS)
+
+# Pictures of the operators' page, as Chromium shows it.
+screenshots: $(VENV)/ready
+	@$(BIN)/python -m pytest -m '' tests/cloud/test_web_browser.py
+	@ls .build/screenshots/*.png
 
 bench: $(VENV)/ready .build/firmware/ready
 	@$(BIN)/python -m tests.bench

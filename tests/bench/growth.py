@@ -9,7 +9,7 @@ from pathlib import Path
 from ioto_tools.cloud.site import Site
 
 from . import cloud as checkins
-from . import population, servers
+from . import page, population, servers
 from .load import saturate
 
 SIZES = (1_000, 100_000)
@@ -21,7 +21,7 @@ LIKE = "BENCHLIKE"
 
 
 def main(sizes=SIZES):
-    print("   %10s %12s %16s %15s" % ("devices", "known", "first seen", "database"))
+    print("   %10s %12s %16s %15s   %s" % ("devices", "known", "first seen", "database", "slowest page"))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = Path(folder)
         checkins.fill(folder / "site")
@@ -33,7 +33,8 @@ def main(sizes=SIZES):
             each_bytes = population.database_bytes(site) / size
             site.close()
             there = size
-            print("   %10d %s %8d bytes" % (size, _measure(folder, size), each_bytes), flush=True)
+            slowest = page.slowest(folder / "site", size, checkins.PRODUCT)
+            print("   %10d %s %8d bytes   %.0f ms %s" % (size, _measure(folder, size), each_bytes, *slowest), flush=True)
 
 
 def _template(folder):

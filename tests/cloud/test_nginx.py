@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+from urllib.parse import urlencode
 
 import pytest
 from behind_nginx import NAME, Nginx, needed
@@ -15,6 +16,7 @@ from ioto_tools.cloud.nginx import config
 from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.cloud.refusal import CloudError
 from ioto_tools.cloud.site import Site
+from web_session import multipart
 
 URL = "https://" + NAME
 SIZE = 200_000
@@ -64,6 +66,7 @@ def test_images_and_limits(behind, site, tmp_path):
     what_nginx_cannot_send_the_cloud_answers(nginx, url, site)
     bodies_that_are_too_long_are_refused(nginx)
     an_operator_publishes(nginx, site)
+    the_page_takes_an_image(nginx, site)
     a_cloud_that_is_away_makes_nobody_forget(nginx, process)
 
 
@@ -116,6 +119,24 @@ def an_operator_publishes(nginx, site):
     status, _, body = nginx.request("POST", URL + "/api/v1/products/thermo/releases?version=3.0.0", {"Authorization": "Bearer " + token}, image)
     assert status == 200, body
     assert nginx.request("GET", offer(nginx, "D2")["url"], {})[2] == image
+
+
+def the_page_takes_an_image(nginx, site):
+    origin = {"Origin": URL, "Sec-Fetch-Site": "same-origin"}
+    token = operators.new(site, "jo", "publish")["token"]
+    body = urlencode({"token": token}).encode()
+    status, headers, _ = nginx.request("POST", URL + "/web/sign-in", {**origin, "Content-Type": "application/x-www-form-urlencoded"}, body)
+    cookie = dict(headers)["Set-Cookie"]
+    assert status == 303 and dict(headers)["Location"] == "." and "; Secure" in cookie
+    cookie = {"Cookie": cookie.split(";")[0]}
+    form = re.search(rb'name="form" value="(\w+)"', nginx.request("GET", URL + "/web/publish", cookie)[2])[1].decode()
+    image = esp_image(b"page", 1_000_000)
+    body, kind = multipart({"form": form, "product": "P7", "version": "3.1.0"}, image)
+    status, headers, body = nginx.request("POST", URL + "/web/publish", {**origin, **cookie, "Content-Type": kind}, body)
+    assert status == 303 and dict(headers)["Location"].startswith("release?id="), body
+    for asset in re.findall(rb'(?:src|href)="(static/[^"]+)"', nginx.request("GET", URL + "/web/sign-in", {})[2]):
+        status, headers, body = nginx.request("GET", URL + "/web/" + asset.decode(), {"Accept-Encoding": "gzip"})
+        assert status == 200 and dict(headers)["Content-Encoding"] == "gzip" and body[:2] == b"\x1f\x8b"
 
 
 def a_cloud_that_is_away_makes_nobody_forget(nginx, process):

@@ -1,6 +1,7 @@
 """An operator at the page of a cloud that is stepped by hand: sign-in, pages, forms as a browser sends them."""
 
 import hashlib
+import html
 import re
 from urllib.parse import urlencode
 
@@ -8,6 +9,7 @@ from cloud_under_test import call
 from ioto_tools.cloud.tables import operators
 
 TOKEN = "token-of-%s"
+REFUSED = (400, 404, 409)
 _TYPE = "application/x-www-form-urlencoded"
 
 
@@ -52,3 +54,22 @@ class Session:
         sent = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": _TYPE, "cookie": self.cookie,
                 "content-length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}  # fmt: skip
         return call(self.cloud.app, "POST", "/web/" + page, {name: value for name, value in sent.items() if value is not None}, body)
+
+
+def multipart(fields, image=None, name="i.bin"):
+    """(body, content type) of a form with a file, as a browser sends it."""
+    edge = "edge"
+    parts = ['--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (edge, *each) for each in fields.items()]
+    body = "".join(parts).encode()
+    if image is not None:
+        body += ('--%s\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n\r\n' % (edge, name)).encode() + image + b"\r\n"
+    return body + ("--%s--\r\n" % edge).encode(), "multipart/form-data; boundary=" + edge
+
+
+def text(reply):
+    """What a person reads."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", reply.body.decode())).split())
+
+
+def problem(reply):
+    return html.unescape(re.search(r'class="problem"[^>]*>(.*?)</p>', reply.body.decode(), re.S)[1])

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import housekeeping, links, postman, routes, tokens
+from . import housekeeping, links, postman, routes, samples, tokens
 from .api import app as api
 from .counters import Counted, Counters
 from .limits import PER_MINUTE, Limits
@@ -75,7 +75,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
 @asynccontextmanager
 async def _beside(app):
     """What a worker does while it serves."""
-    tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (postman, housekeeping)]
+    tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (postman, housekeeping, samples)]
     yield
     for task in tasks:
         task.cancel()

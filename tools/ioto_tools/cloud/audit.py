@@ -39,8 +39,12 @@ def _wants(webhook, action, subject):
     return not webhook.wanted or action in webhook.wanted.split()
 
 
-def last(conn, most=100, subject=None):
-    """[{id, at_s, who, action, subject, detail}], the newest first."""
+def last(conn, most=100, subject=None, before=None):
+    """[{id, at_s, who, action, subject, detail}], the newest first; those before the row `before` (an id), if there is one."""
     found = sa.select(audit).order_by(audit.c.id.desc()).limit(most)
-    rows = conn.execute(found.where(audit.c.subject == subject) if subject else found).mappings()
+    if subject:
+        found = found.where(audit.c.subject == subject)
+    if before is not None:
+        found = found.where(audit.c.id < before)
+    rows = conn.execute(found).mappings()
     return [dict(row, detail=json.loads(row["detail"])) for row in rows]

@@ -94,30 +94,31 @@ def devices(site, product=None, which=None):
     found = []
     for page in rows(site, product):
         page = [row for row in page if which is None or which(json.loads(row["properties"]), {})]
-        offered = site.database.read(_last_offered, [row["id"] for row in page])
-        found += [_device(row, offered.get(row["id"])) for row in page]
+        offered = site.database.read(last_offered, [row["id"] for row in page])
+        found += [device_shown(row, offered.get(row["id"])) for row in page]
     return found
 
 
 def page(site, product=None, after="", most=PAGE):
     """As devices(), the first `most` of those whose id is behind `after`."""
     found = site.database.read(_page, product, after, most)
-    offered = site.database.read(_last_offered, [row["id"] for row in found])
-    return [_device(row, offered.get(row["id"])) for row in found]
+    offered = site.database.read(last_offered, [row["id"] for row in found])
+    return [device_shown(row, offered.get(row["id"])) for row in found]
 
 
-def rows(site, product=None):
-    """The rows of devices that are not removed, by id, with their `product_name`, in lists of PAGE: there may be millions."""
-    last = ""
+def rows(site, product=None, last=""):
+    """The rows of devices that are not removed, by id from behind `last` on, with their `product_name`, in lists of PAGE: there may be
+    millions.
+    """
     while True:
-        found = site.database.read(_page, product, last)
+        found = site.database.read(_page, product, last, PAGE)
         yield found
         if len(found) < PAGE:
             return
         last = found[-1]["id"]
 
 
-def _page(conn, product, last, most=PAGE):
+def _page(conn, product, last, most):
     found = sa.select(device_rows, product_rows.c.name.label("product_name")).join(product_rows)
     found = found.where(device_rows.c.removed_s.is_(None), device_rows.c.id > last).order_by(device_rows.c.id).limit(most)
     if product:
@@ -125,7 +126,7 @@ def _page(conn, product, last, most=PAGE):
     return [dict(row) for row in conn.execute(found).mappings()]
 
 
-def _last_offered(conn, ids):
+def last_offered(conn, ids):
     """{device: what it was offered last}."""
     return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(ids))}
 
@@ -141,7 +142,8 @@ def _offered(conn, which):
     return conn.execute(found.where(which).order_by(grant_rows.c.offered_s)).mappings().all()
 
 
-def _device(device, offered):
+def device_shown(device, offered):
+    """A device's row, and what it was offered last or None, as devices() gives it."""
     kept = ("id", "version", "seen_s", "registered_s", "registrations", "checkins", "unknown_reports", "claimed", "pin")
     return {
         **{name: device[name] for name in kept},
@@ -168,7 +170,7 @@ def device(site, id):
     """
     found, offered, told, judged = site.database.read(_history, id, site.now_s())
     return {
-        **_device(found, offered[-1] if offered else None),
+        **device_shown(found, offered[-1] if offered else None),
         "properties": json.loads(found["properties"]),
         "updates": [_state(each) for each in offered],
         "reports": [_report(each) for each in told],

@@ -19,16 +19,22 @@ def publish(site, path, product, version, description="", any_file=False, enable
     roll-out (terms.py); `by_hand`: nobody is offered it before it is approved. The same file again under the same version
     changes nothing. `progress(n)`: n more bytes are done. CloudError for everything that will not do; then nothing has changed.
     """
-    owner, rollout = _asked(site, product, version, said)
-    more = {"description": description, "enabled": enabled, "state": "awaiting" if by_hand else selection.ACTIVE, **rollout}
     try:
         with open(path, "rb") as file:
-            inspection = Inspection(file, path, owner["id"], version, any_file)
-            with site.images.receive(inspection.chunks(progress)) as incoming:
-                row = _row(site, owner, version, incoming.checksum, incoming.size)
-                return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest}, owner)
+            return publish_file(site, file, path, product, version, description, any_file, enabled, progress, said, by_hand)
     except OSError as e:
         raise CloudError("%s: %s" % (e.filename or path, e.strerror)) from e
+
+
+def publish_file(site, file, name, product, version, description="", any_file=False, enabled=True, progress=lambda n: None,
+                 said=None, by_hand=False):  # fmt: skip
+    """publish() of the open file `file`, which messages call `name`; OSError if it can't be read or the site can't be written."""
+    owner, rollout = _asked(site, product, version, said)
+    more = {"description": description, "enabled": enabled, "state": "awaiting" if by_hand else selection.ACTIVE, **rollout}
+    inspection = Inspection(file, name, owner["id"], version, any_file)
+    with site.images.receive(inspection.chunks(progress)) as incoming:
+        row = _row(site, owner, version, incoming.checksum, incoming.size)
+        return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest}, owner)
 
 
 def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
@@ -44,6 +50,13 @@ def dry_run(site, path, product, version, description="", any_file=False, progre
         raise CloudError("%s: %s" % (e.filename or path, e.strerror)) from e
     row = _row(site, owner, version, sha256.hexdigest(), size)
     return why.dry_run(site, {**row, "description": description, "enabled": True, "state": selection.ACTIVE, **rollout})
+
+
+def dry_run_slice(site, product, version, said, so_far, most):
+    """why.dry_run_slice() of a release without its image, after `so_far` (None: from the first device)."""
+    owner, rollout = _asked(site, product, version, said)
+    row = _row(site, owner, version, "", 0)
+    return why.dry_run_slice(site, {**row, "description": "", "enabled": True, "state": selection.ACTIVE, **rollout}, so_far, most)
 
 
 def _asked(site, product, version, said):

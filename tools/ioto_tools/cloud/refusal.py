@@ -26,10 +26,6 @@ class Unavailable(Exception):
     """The database or the store of images does not answer now, or its disk is full; the same may succeed in a minute."""
 
 
-class Unavailable(Exception):
-    """The database or the store of images does not answer now, or its disk is full; the same may succeed in a minute."""
-
-
 class Refusal(Exception):
     """A request that is answered with `status` and `error`; as bare text if `bare`, else as {"error": ...}.
 

@@ -3,6 +3,8 @@
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
+# Ids compare byte by byte, in whatever language the database was made: those that begin alike are neighbours.
+DEVICE = String(128).with_variant(String(128, collation="C"), "postgresql")
 SEQUENCE = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself in an INTEGER only
 
 products = Table(
@@ -46,7 +48,7 @@ releases = Table(
 devices = Table(
     "devices",
     metadata,
-    Column("id", String(128), primary_key=True),
+    Column("id", DEVICE, primary_key=True),
     Column("product", String(64), ForeignKey("products.id"), nullable=False),
     Column("version", String(128)),  # of the last check-in; null before the first
     Column("properties", Text, nullable=False),  # JSON, the whole last check-in
@@ -58,6 +60,7 @@ devices = Table(
     Column("removed_s", Integer),
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
+    Index("ix_devices_product", "product", "removed_s", "id"),
 )
 
 tokens = Table(
@@ -171,6 +174,15 @@ sessions = Table(
     Column("hash", String(64), primary_key=True),  # SHA-256 of the cookie
     Column("operator", String(64), ForeignKey("operators.hash", ondelete="CASCADE"), nullable=False),
     Column("expires_s", Integer, nullable=False),
+)
+
+# Where the devices of a release stood, now and then: what the page's chart is made of.
+samples = Table(
+    "samples",
+    metadata,
+    Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
+    Column("at_s", Integer, primary_key=True),
+    Column("counts", Text, nullable=False),  # JSON, {state: devices}
 )
 
 webhooks = Table(

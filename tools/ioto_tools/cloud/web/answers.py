@@ -12,12 +12,11 @@ from . import assets
 
 @dataclass(frozen=True)
 class Asked:
-    """`form` and `query` are {name: text}, of a file an UploadFile; `part`: htmx puts the answer into a page that is open."""
+    """`query` and `form` are {name: text}; a file in a form is an UploadFile."""
 
     operator: object
     query: dict
     form: dict
-    part: bool
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,13 @@ class Page:
     values: dict = field(default_factory=dict)
     status: int = 200
     headers: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Data:
+    """JSON, for page.js."""
+
+    values: dict
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,16 @@ def render(page, **common):
     return templates().get_template(page.template).render(**common, **page.values)
 
 
+class _Environment(jinja2.Environment):
+    """`each.update` is a key of a row before it is a method of dict."""
+
+    def getattr(self, obj, attribute):
+        return self.getitem(obj, attribute)
+
+
 @cache
 def templates():
-    made = jinja2.Environment(
+    made = _Environment(
         loader=jinja2.PackageLoader("ioto_tools.cloud.web"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -30,12 +30,14 @@ class Asset:
 @cache
 def asset(name):
     """The Asset of this name; KeyError if there is none."""
-    path = FOLDER / name
-    kind = _TYPES[path.suffix]
-    if path.parent != FOLDER or not path.is_file():
-        raise KeyError(name)
+    path = _files()[name]
     body = path.read_bytes()
-    return Asset(name, hashlib.sha256(body).hexdigest()[:12], kind, gzip.compress(body, 9, mtime=0))
+    return Asset(name, hashlib.sha256(body).hexdigest()[:12], _TYPES[path.suffix], gzip.compress(body, 9, mtime=0))
+
+
+@cache
+def _files():
+    return {path.name: path for path in FOLDER.iterdir() if path.suffix in _TYPES}
 
 
 def path(name):

@@ -1,18 +1,74 @@
 """Devices: a page of them at a time, and everything about one."""
 
-from .. import control, fleet
+from .. import control, database, fleet, policy, search, selection
+from ..refusal import CloudError
 from .answers import Moved, Page, to
 
 
+# Why a release is not offered; the command that would change it is left to the command line.
+WORDS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
+
+
 def index(site, asked):
-    return Page("devices.html", {"devices": fleet.devices(site)})
+    values = {"products": site.database.read(database.product_names), "search": _search(asked), "problem": None}
+    try:
+        return Page("devices.html", {**values, **_rows(site, asked)})
+    except policy.PolicyError as e:
+        return Page("devices.html", {**values, "problem": "policy: %s" % e}, 400)
+
+
+def more(site, asked):
+    """The rows after those that are on the page."""
+    return Page("device-rows.html", _rows(site, asked))
+
+
+def _search(asked):
+    return {name: asked.query.get(name, "").strip() for name in ("product", "id", "policy")}
+
+
+def _rows(site, asked):
+    wanted = _search(asked)
+    which = policy.compile(wanted["policy"]) if wanted["policy"] else None
+    before, looked = (max(0, int(n)) if (n := asked.query.get(name, "")).isdecimal() else 0 for name in ("found", "looked"))
+    most = max(1, search.PAGE - before)
+    found = search.page(site, wanted["product"] or None, wanted["id"], which, asked.query.get("after", ""), most)
+    count = before + len(found["devices"])
+    return {**found, "search": wanted, "found": count, "looked": looked + found["looked"], "full": found["after"] and count >= search.PAGE}
 
 
 def show(site, asked):
-    return Page("device.html", {"device": fleet.device(site, asked.query.get("id", ""))})
+    found = fleet.device(site, asked.query.get("id", ""))
+    return Page("device.html", {"device": found, "words": WORDS, "actions": _actions(found)})
+
+
+def _actions(device):
+    """[(action, text, question before it is done)]."""
+    if device["removed"]:
+        return []
+    remove = "remove", "Remove", "Remove the device? Its token ends; a board that knows its product can register again."
+    release = "release", "Release", "Release the device? It gets no token before it is claimed."
+    revoke = "revoke", "End its tokens", "End the device's tokens? It is told so at its next call and may register again."
+    rotate = "rotate", "Exchange its token", None
+    return [rotate, revoke, release if device["claimed"] else ("claim", "Claim", None), remove]
 
 
 def act(site, asked):
-    id = asked.form.get("id", "")
-    control.remove(site, id)
+    id, action = asked.form.get("id", ""), asked.form.get("action", "")
+    if action == "pin":
+        control.pin(site, id, asked.form.get("version", "").strip())
+    elif action == "unpin":
+        control.pin(site, id, None)
+    elif action in _CHANGES:
+        _CHANGES[action](site, id)
+    else:
+        raise CloudError("action %s: there is none" % action)
     return Moved(to("device", id=id))
+
+
+_CHANGES = {
+    "rotate": lambda site, id: control.rotate(site, [id]),
+    "revoke": control.revoke,
+    "release": control.release,
+    "claim": control.claim,
+    "remove": control.remove,
+}

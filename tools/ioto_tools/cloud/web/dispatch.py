@@ -1,12 +1,11 @@
 """From a request to a page's function and back: who asks, may they, is the form ours; and the headers of every answer."""
 
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from ..policy import PolicyError
-from ..refusal import CloudError, Refusal
+from ..refusal import CloudError, Refusal, Unavailable
 from . import session
-from .answers import Asked, Moved, Page, render, to
+from .answers import Asked, Data, Moved, Page, render, to
 
 FORM_BYTES = 64 * 1024
 HEADERS = {
@@ -38,10 +37,12 @@ def _endpoint(function, scope, most):
             if operator is None:
                 return _sign_in_first(request)
             answer = await _answer(request, function, scope, most, operator, secret)
-        except (CloudError, PolicyError) as e:
-            answer = _failed(request, str(e), 422 if most else 404)
+        except CloudError as e:
+            answer = _failed(request, str(e), e.status)
         except Refusal as e:
             answer = _failed(request, e.error, e.status)
+        except (OSError, Unavailable):
+            answer = _failed(request, "the cloud cannot answer now: nothing was changed; try again in half a minute", 503)
         return respond(request, answer, operator, secret)
 
     return endpoint
@@ -52,15 +53,17 @@ async def _answer(request, function, scope, most, operator, secret):
         raise Refusal(403, "this needs a token of scope %s, yours is of scope %s" % (scope, operator.scope))
     try:
         form = await read_form(request, most, secret) if most else {}
-        asked = Asked(operator, dict(request.query_params), form, _is_part(request))
-        return await request.app.state.run(function, request.app.state.site.acting(operator.name), asked)
+        asked = Asked(operator, dict(request.query_params), form)
+        return await request.app.state.run(function, request.app.state.site.acting("operator %s" % operator.name), asked)
     finally:
         await request.close()
 
 
 def respond(request, answer, operator=None, secret=None):
     if isinstance(answer, Moved):
-        return RedirectResponse(answer.to, 303, HEADERS)
+        return _moved(request, answer.to)
+    if isinstance(answer, Data):
+        return JSONResponse(answer.values, headers=HEADERS)
     common = {
         "operator": operator,
         "form_token": secret and session.form_token(secret),
@@ -73,9 +76,13 @@ def respond(request, answer, operator=None, secret=None):
 def _sign_in_first(request):
     here = request.url.path.rpartition("/")[2] + ("?" + request.url.query if request.url.query else "")
     there = to("sign-in", next=here if request.method == "GET" and not _is_part(request) else None)
-    if _is_part(request):
-        return Response(headers={**HEADERS, "hx-redirect": there})
-    return RedirectResponse(there, 303, HEADERS)
+    return _moved(request, there)
+
+
+def _moved(request, to):
+    if _is_part(request):  # htmx would follow by itself, and leave out what stands in the head of the other page
+        return Response(headers={**HEADERS, "hx-redirect": to})
+    return RedirectResponse(to, 303, HEADERS)
 
 
 def _is_part(request):

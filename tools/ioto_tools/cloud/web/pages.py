@@ -5,7 +5,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from . import assets, devices, products, releases, signing
+from . import access, assets, devices, products, publishing, releases, signing
 from .dispatch import changed, shown
 
 PAGES = (
@@ -16,9 +16,20 @@ PAGES = (
     shown("/product", products.show),
     shown("/release", releases.show),
     changed("/release", releases.act, "publish"),
+    changed("/terms", releases.set_terms, "publish"),
+    shown("/progress", releases.progress),
+    shown("/samples", releases.history),
+    shown("/publish", publishing.form, "publish"),
+    changed("/publish", publishing.publish, "publish", publishing.UPLOAD_BYTES),
+    changed("/policy-check", publishing.check, "read"),
+    changed("/dry-run", publishing.dry_run, "read"),
     shown("/devices", devices.index),
+    shown("/device-rows", devices.more),
     shown("/device", devices.show),
     changed("/device", devices.act, "admin"),
+    shown("/tokens", access.tokens, "admin"),
+    changed("/tokens", access.change_tokens, "admin"),
+    shown("/audit", access.audit),
 )
 
 

@@ -1,12 +1,12 @@
 """Products, and the releases of one."""
 
-from .. import fleet
+from .. import fleet, search
 from .. import publish as publishing
 from .answers import Moved, Page, to
 
 
 def index(site, asked):
-    return Page("products.html", {"products": fleet.products(site)})
+    return Page("products.html", {"products": search.products(site), "counted": search.COUNTED})
 
 
 def new(site, asked):

@@ -1,22 +1,96 @@
 """One release: where it stands on the devices, and what an operator may do with it."""
 
-from .. import control, fleet
+from .. import control, fleet, rollout, samples
+from ..lifecycle import MOVES
 from ..refusal import CloudError
-from .answers import Moved, Page, to
+from ..terms import TERMS
+from .answers import Data, Moved, Page, to
+
+# On the page states stand in groups; page.js draws them in this order, from below.
+GROUPS = {
+    "confirmed": ("confirmed",),
+    "under_way": ("offered", "downloading", "staged", "applied"),
+    "deferred": ("deferred",),
+    "bad": ("failed", "lost", "reverted", "rolled_back", "refused"),
+    "past": ("superseded",),
+}
+_MOVES = (
+    ("approved", "Approve", None),
+    ("resumed", "Resume", None),
+    ("paused", "Pause", None),
+    ("cancelled", "Cancel", "Cancel this release for good? It is never offered again."),
+)
 
 
 def show(site, asked):
-    return Page("release.html", {"release": _release(site, asked.query.get("id", ""))})
+    found = fleet.update(site, asked.query.get("id", ""))
+    return Page("release.html", {"release": found, "terms": found["terms"], "moves": _moves(found), **_progress(found, site.now_s())})
 
 
-def _release(site, id):
-    found = [release for release in fleet.updates(site) if release["update"] == id]
-    if not found:
-        raise CloudError("update %s: there is none" % id)
-    return found[0]
+def _moves(release):
+    """[(action, text, question before it is done)] that the state of the release allows."""
+    found = [move for move in _MOVES if release["state"] in MOVES[move[0]]]
+    if release["state"] == "cancelled":
+        return found
+    return found[:-1] + [("disable", "Switch off", None) if release["enabled"] else ("enable", "Switch on", None)] + found[-1:]
+
+
+def progress(site, asked):
+    """The part of the page that is renewed. Where anybody has changed the release itself the page is loaded again."""
+    found = fleet.update(site, asked.query.get("id", ""))
+    values = _progress(found, site.now_s())
+    headers = {} if values["seen"] == asked.query.get("seen") else {"hx-refresh": "true"}
+    return Page("progress.html", {"release": found, **values}, headers=headers)
+
+
+def _progress(release, now_s):
+    counts = grouped(release["states"])
+    of, before, bar = sum(counts.values()), 0, []
+    for name, n in counts.items():
+        share = round(100 * n / of, 3) if of else 0
+        bar.append({"name": name, "before": before, "share": share})
+        before = round(before + share, 3)
+    seen = str(next((row["id"] for row in release["audit"]), ""))  # the last change
+    return {"bar": bar, "now": {"at_s": now_s, **counts}, "states": _ordered(release["states"]), "seen": seen}
+
+
+def grouped(states):
+    """{group: number of devices} of {state: number of devices}."""
+    return {name: sum(states.get(state, 0) for state in of) for name, of in GROUPS.items()}
+
+
+def _ordered(states):
+    return {state: states[state] for state in rollout.STATES if state in states}
+
+
+def history(site, asked):
+    """{"at_s": [..], group: [..]} from the first device until now, for the chart."""
+    found = fleet.update(site, asked.query.get("id", ""))
+    rows = site.database.read(samples.of, found["update"])
+    rows = [(at_s, grouped(states)) for at_s, states in rows] + [(site.now_s(), grouped(found["states"]))]
+    return Data({"at_s": [at_s for at_s, _ in rows], **{name: [counts[name] for _, counts in rows] for name in GROUPS}})
 
 
 def act(site, asked):
-    id, action = asked.form.get("id", ""), asked.form.get("action")
-    control.enable(site, id, action == "enable")
+    id, action = asked.form.get("id", ""), asked.form.get("action", "")
+    if action in ("enable", "disable"):
+        control.enable(site, id, action == "enable")
+    elif action in [move[0] for move in _MOVES]:
+        control.move(site, id, action)
+    else:
+        raise CloudError("action %s: there is none" % action)
     return Moved(to("release", id=id))
+
+
+def set_terms(site, asked):
+    id = asked.form.get("id", "")
+    control.set_terms(site, id, said(asked.form, "none"))
+    return Moved(to("release", id=id))
+
+
+def said(form, blank):
+    """{term: text} of a form; what stands in no field is `blank`, and a period goes with its rate."""
+    found = {name: form.get(name, "").strip() or blank for name in TERMS}
+    if found["period"] == blank:
+        found["period"] = None
+    return found

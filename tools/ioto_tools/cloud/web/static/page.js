@@ -1,0 +1,125 @@
+// What htmx does not do: the chart, how far an upload is, a word when nobody answers, and no questions from a page unseen.
+"use strict";
+
+// ---- the chart: groups of states on top of each other, over time
+
+const GROUPS = [
+  ["confirmed", "confirmed", "--good"],
+  ["under_way", "under way", "--under-way"],
+  ["deferred", "deferred", "--waits"],
+  ["bad", "bad", "--bad"],
+  ["past", "superseded", "--past"],
+];
+let chart, samples;
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// uPlot draws each series from the axis up: the whole stack first, the lowest group last.
+function stacked() {
+  const sums = samples.at_s.map(() => 0);
+  const rows = GROUPS.map(([key]) => samples[key].map((n, i) => (sums[i] += n)));
+  return [samples.at_s, ...rows.reverse()];
+}
+
+function series([key, label, variable]) {
+  return {
+    label,
+    stroke: () => colour(variable),
+    fill: () => colour(variable),
+    width: 0,
+    points: { show: false },
+    paths: uPlot.paths.stepped({ align: 1 }),
+    value: (_, sum, of, i) => samples[key][i ?? samples.at_s.length - 1].toLocaleString(),
+  };
+}
+
+function axis(more) {
+  const grid = { stroke: () => colour("--pico-muted-border-color"), width: 1 };
+  return { stroke: () => colour("--pico-muted-color"), grid, ticks: { show: false }, ...more };
+}
+
+function size(place) {
+  return { width: place.clientWidth, height: 240 };
+}
+
+function moment(at_s, options) {
+  return new Date(at_s * 1000).toLocaleString([], options);
+}
+
+const STEPS_S = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 604800, 2592000, 31536000];
+
+function times(_, moments, i, space, step_s) {
+  const short = step_s < 86400 ? { hour: "2-digit", minute: "2-digit" } : { month: "short", day: "numeric" };
+  return moments.map((at_s) => moment(at_s, step_s < 60 ? { timeStyle: "medium" } : short));
+}
+
+function draw(place) {
+  const whole = (_, values) => values.map((n) => (Number.isInteger(n) ? n.toLocaleString() : ""));
+  const at = { label: "at", value: (_, at_s) => (at_s == null ? "now" : moment(at_s, { dateStyle: "short", timeStyle: "short" })) };
+  chart = new uPlot(
+    {
+      ...size(place),
+      series: [at, ...GROUPS.map(series).reverse()],
+      axes: [axis({ values: times, space: 80, incrs: STEPS_S }), axis({ values: whole, size: 60 })],
+      padding: [null, 32, null, null],
+      scales: { y: { range: (_, min, max) => [0, Math.max(1, max * 1.05)] } },
+    },
+    stacked(),
+    place,
+  );
+}
+
+async function start(place) {
+  const reply = await fetch(place.dataset.from);
+  if (!reply.ok) return;
+  samples = await reply.json();
+  draw(place);
+  new ResizeObserver(() => chart.setSize(size(place))).observe(place);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
+}
+
+// The part of the page that htmx renews carries the newest counts.
+function now(counts) {
+  if (!chart) return;
+  const last = samples.at_s.length - 1;
+  const same = last > 0 && GROUPS.every(([key]) => samples[key][last] === counts[key] && samples[key][last - 1] === counts[key]);
+  const at = same ? last : last + 1; // of a stretch without change its two ends are enough
+  samples.at_s[at] = counts.at_s;
+  for (const [key] of GROUPS) samples[key][at] = counts[key];
+  chart.setData(stacked());
+}
+
+htmx.onLoad((part) => {
+  const place = part.querySelector("#chart");
+  if (place) start(place);
+  if (part.id === "progress") now(JSON.parse(part.dataset.now));
+});
+
+// ---- htmx
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (!event.target.matches("[data-live]")) document.getElementById("problem")?.replaceChildren();
+  else if (document.hidden) event.preventDefault();
+});
+
+function tell(text) {
+  const place = document.getElementById("problem");
+  if (!place) return;
+  const told = document.createElement("p");
+  told.className = "problem unanswered";
+  told.textContent = text;
+  place.replaceChildren(told);
+}
+
+document.addEventListener("htmx:sendError", () => tell("The cloud does not answer. Is it running, and this computer on the network?"));
+document.addEventListener("htmx:responseError", (event) => event.detail.xhr.status >= 500 && tell("The cloud has a fault; its log says more."));
+document.addEventListener("htmx:afterOnLoad", () => document.querySelector(".unanswered")?.remove());
+
+document.addEventListener("htmx:xhr:progress", (event) => {
+  const bar = event.target.matches("[data-upload]") && event.target.querySelector("progress");
+  if (!bar || !event.detail.lengthComputable) return;
+  bar.hidden = event.detail.loaded === event.detail.total;
+  bar.value = event.detail.loaded / event.detail.total;
+});

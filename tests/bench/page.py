@@ -1,0 +1,44 @@
+"""How long the operators' page takes with so many devices: the slowest of its pages, without the network between."""
+
+import sys
+import time
+from pathlib import Path
+
+from ioto_tools.cloud.app import create_app
+
+from . import population
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
+
+from web_session import Session  # noqa: E402
+
+ROUNDS = 3
+NOBODY = "policy=device.version+%3D%3D+'none'"  # every device is looked at, and none will do
+
+
+class _Cloud:
+    def __init__(self, folder):
+        self.app = create_app(folder, threads=False)
+        self.site = self.app.state.site
+
+
+def slowest(folder, size, product):
+    """(milliseconds, page) of the slowest page of the site in `folder`, which has `size` devices of population.py."""
+    cloud = _Cloud(folder)
+    session = Session(cloud, "bench%d" % size)
+    middle, pages = population.id_of(size // 2), ["", "product?id=" + product, "audit"]
+    for devices in ("devices?", "devices?product=%s&" % product):
+        pages += [devices + rest for rest in ("", "after=" + middle, "id=" + middle[:-2], NOBODY, NOBODY + "&after=" + middle)]
+    found = max((_best_ms(session, page), page) for page in pages + ["device?id=" + middle])
+    cloud.site.close()
+    return found
+
+
+def _best_ms(session, page):
+    best = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        reply = session.get(page)
+        best.append(time.perf_counter() - begun)
+        assert reply.status == 200, (page, reply.body)
+    return 1000 * min(best)

@@ -1,0 +1,202 @@
+"""An operator's day in Debian's Chromium, at a desk and on a phone: publish, dry run, watch, stop. `make screenshots` keeps what it saw."""
+
+import http.client
+import json
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from browser import DESKTOP, PHONE, Visitor, browser, needed
+from cloud_under_test import PRODUCT, ROOT, esp_image
+from ioto_tools.cloud import operators
+from ioto_tools.cloud.publish import new_product
+from ioto_tools.cloud.site import Site
+
+SHOTS = ROOT / ".build" / "screenshots"
+WEIGHT = 60_000
+pytestmark = needed
+
+
+class Devices:
+    """Devices of the cloud at `address` that register, check in and report over HTTP."""
+
+    def __init__(self, address, n):
+        self.connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+        self.ids = ["roof-%02d" % i for i in range(n)]
+        self.tokens = {id: self.post("/device/register", PRODUCT, id=id)["token"] for id in self.ids}
+
+    def post(self, path, token, **fields):
+        self.connection.request("POST", path, json.dumps(fields), {"Authorization": token})
+        reply = self.connection.getresponse()
+        body = reply.read()
+        self.connection.close()  # the next one may come too late for it
+        assert reply.status == 200, body
+        return json.loads(body)
+
+    def check_in(self, version="1.0.0"):
+        """{id: the update that it was offered}."""
+        found = {}
+        for n, id in enumerate(self.ids):
+            fields = {"version": version, "region": ("eu", "us-west")[n % 2], "memory": 512}
+            if update := self.post("/tok/provision/update", self.tokens[id], id=id, **fields).get("update"):
+                found[id] = update
+        return found
+
+    def check_in_until(self, right):
+        """What they were offered then; a worker hears of an operator's change within a second."""
+        until = time.monotonic() + 20
+        while not right(found := self.check_in()):
+            assert time.monotonic() < until, found
+            time.sleep(0.2)
+        return found
+
+    def report(self, offered, *states):
+        """One report of each device; states in turn."""
+        for n, (id, update) in enumerate(offered.items()):
+            state = states[n % len(states)]
+            fields = {"id": id, "update": update, "attempt": 1, "state": state, "success": state == "confirmed"}
+            self.post("/tok/provision/updateReport", self.tokens[id], **fields, reason="checksum_mismatch" if state == "failed" else "")
+
+
+@pytest.fixture
+def started(tmp_path, serve):
+    """(address of a cloud with one product, an operator's token)."""
+    site = Site(tmp_path / "ioto-cloud", make=True)
+    new_product(site, "thermo", PRODUCT)
+    token = operators.new(site, "jo", "admin")["token"]
+    site.close()
+    (tmp_path / "micropython.bin").write_bytes(esp_image(b"new", 200_000))
+    return serve()[1], token
+
+
+class Operator(Visitor):
+    """`shot(name)` keeps what is on the screen as `name`-`size`.png, and looks whether it fits; `sizes`: (name, size) of the window,
+    the one that is worked in last."""
+
+    sizes = ()
+
+    def shot(self, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        for size, window in self.sizes:
+            self.page.set_viewport_size(window)
+            assert self.wider_than_the_window() == 0, (name, size)
+            self.page.screenshot(path=SHOTS / ("%s-%s.png" % (name, size)), full_page=True)
+
+    def says(self, text):
+        self.page.get_by_text(text).first.wait_for()
+
+
+def publish(jo, image, version):
+    page = jo.page
+    page.get_by_role("link", name="thermo").click()
+    page.get_by_role("link", name="Publish a release").click()
+    page.get_by_label("Version").fill(version)
+    page.get_by_label("Image", exact=True).set_input_files(image)
+    policy = page.get_by_label("Policy: which devices")
+    policy.fill("device.version < update.version && device.region = 'eu'")
+    jo.says("line 1, column 50: ")  # while it is written
+    jo.shot("policy")
+    policy.fill("device.version < update.version && device.region == 'eu'")
+    jo.says("The policy reads well.")
+    page.get_by_label("Limit, devices in all").fill("x")
+    page.get_by_role("button", name="Publish", exact=True).click()
+    jo.says("limit x: wanted: a number of devices")
+    assert page.get_by_label("Version").input_value() == version  # nothing that was typed is lost
+    page.get_by_label("Limit, devices in all").fill("8")
+    page.get_by_label("Stop rule").fill("50% after 20")
+    page.get_by_label("Wait for approval").check()
+    page.get_by_role("button", name="Dry run").click()
+    jo.says("Of 24 devices that are stored, 12 would be offered it.")
+    jo.shot("dry-run")
+    page.get_by_role("button", name="Publish", exact=True).click()
+    page.wait_for_url("**/release?id=*")
+
+
+def watch(jo, devices):
+    page = jo.page
+    jo.says("No device was offered it yet.")
+    assert devices.check_in() == {}  # it awaits approval
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    offered = devices.check_in_until(lambda found: len(found) == 8)
+    assert devices.check_in() == offered  # twelve are meant, eight may
+    jo.says("Offered to 8 of at most 8 devices.")  # by itself
+    devices.report(offered, "downloading", "confirmed", "confirmed", "failed")
+    page.locator("#progress .counts li", has_text="confirmed 4").wait_for()
+    page.locator("#chart .u-legend tr", has_text="confirmed").get_by_text("4").wait_for()
+    assert page.locator("#chart canvas").bounding_box()["width"] > 200
+    jo.shot("release")
+
+
+def stop(jo, devices):
+    page = jo.page
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").wait_for()
+    page.get_by_text("Change the roll-out").click()
+    page.get_by_label("Limit, devices in all").fill("")
+    page.get_by_role("button", name="Change it").click()
+    page.locator("dt:text('limit') + dd", has_text="none").wait_for()
+    devices.check_in_until(lambda found: not found)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    jo.says("release.cancelled")
+    assert page.get_by_role("button", name="Resume").count() == 0
+
+
+def look_around(jo):
+    page = jo.page
+    page.get_by_role("link", name="Devices", exact=True).click()
+    page.get_by_label("Id begins with").fill("roof-1")
+    page.get_by_label("Policy that holds").fill("region == 'eu' && version == '1.0.0'")
+    page.keyboard.press("Enter")
+    jo.says("5 of 10 devices.")
+    jo.shot("devices")
+    page.get_by_role("link", name="roof-12").click()
+    jo.says("not offered: it is cancelled")
+    jo.shot("device")
+    for name in ("Tokens", "Audit", "Products"):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.get_by_role("heading", level=1).wait_for()
+        jo.shot(name.lower())
+
+
+LIGHT = ("phone", PHONE), ("desktop", DESKTOP)
+DARK = ("desktop-dark", DESKTOP), ("phone-dark", PHONE)
+
+
+@pytest.mark.parametrize(
+    "sizes,options",
+    [
+        pytest.param(LIGHT, {}, id="desktop"),
+        pytest.param(DARK, {"color_scheme": "dark", "has_touch": True}, id="phone", marks=pytest.mark.sweep),
+    ],
+)
+def test_publish_dry_run_watch_stop(started, tmp_path, sizes, options):
+    address, token = started
+    devices = Devices(address, 24)
+    devices.check_in()
+    with browser() as chromium:
+        jo = Operator(chromium, address, sizes[-1][1], **options)
+        jo.sizes = sizes
+        jo.page.goto("sign-in")
+        jo.shot("sign-in")
+        jo.sign_in(token)
+        publish(jo, tmp_path / "micropython.bin", "1.1.0")
+        release = jo.page.url
+        watch(jo, devices)
+        stop(jo, devices)
+        look_around(jo)
+        weighs_little(chromium, jo, address, release)
+        jo.page.get_by_role("button", name="Sign out").click()
+        jo.page.get_by_label("Operator's token").wait_for()
+        assert [text for text in jo.complaints if "400 (Bad Request)" not in text] == []  # but for the limit x
+
+
+def weighs_little(chromium, jo, address, release):
+    """A first visit to the heaviest page."""
+    fresh, sizes = Visitor(chromium, address, DESKTOP), {}
+    fresh.context.add_cookies(jo.context.cookies())
+    fresh.page.on("requestfinished", lambda request: sizes.update({request.url: request.sizes()["responseBodySize"]}))
+    fresh.page.goto(release, wait_until="networkidle")
+    assert sum(sizes.values()) < WEIGHT and any("uPlot" in url for url in sizes), sizes
+    assert fresh.complaints == []

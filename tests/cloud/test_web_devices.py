@@ -1,0 +1,128 @@
+"""Devices on the page: searched, whatever their ids; one with why each release is offered to it or not, and what may be done to it."""
+
+import html
+import re
+from urllib.parse import urlencode
+
+import pytest
+from cloud_under_test import PRODUCT
+from ioto_tools.cloud import audit, control, fleet, search
+from ioto_tools.cloud import publish as publishing
+from web_session import REFUSED, Session, problem, text
+
+
+@pytest.fixture
+def jo(cloud):
+    return Session(cloud)
+
+
+IDS = [
+    "a", "a/b", "a/c?d=1&e#f", "aa", "a%2f", "A", "ab\u00e9", "ab\U0001f600", "b", "B1", "b'\"<>", "b b", "..", "z" * 128, "\u00e9", "0",
+    "_", "a_b", "a%",
+]  # fmt: skip
+POLICIES = {"": lambda n: True, "region == 'eu'": lambda n: n % 2 == 0, "n > 100": lambda n: False, "n >= 5": lambda n: n >= 5}
+
+
+def listed(body):
+    return [html.unescape(id) for id in re.findall(r'<a href="device\?id=[^"]*">(.*?)</a>', body)]
+
+
+def walk(jo, page):
+    """All pages one after the other, each as a browser fills it by and by: [[ids]]."""
+    found = [[]]
+    for _ in range(3 * len(IDS)):
+        body = jo.get(page).body.decode()
+        found[-1] += listed(body)
+        more = re.search(r'<tr class="more"[^>]*?hx-get="([^"]*)"', body)
+        next = re.search(r'<a href="([^"]*)" rel="next"', body)
+        if not more and not next:
+            return found
+        found += [[]] if next else []
+        page = html.unescape((more or next)[1])
+    raise AssertionError("there is no end")
+
+
+def query(**fields):
+    return "devices?" + urlencode(fields)
+
+
+@pytest.mark.parametrize("most,looks", [(50, 5000), (3, 5000), (3, 2), (1, 1)])
+def test_the_search_finds_what_is_there(cloud, jo, monkeypatch, most, looks):
+    monkeypatch.setattr(search, "PAGE", most)
+    monkeypatch.setattr(search, "LOOKS", looks)
+    publishing.new_product(cloud.site, "gate", "G8")
+    of = {id: "G8" if n % 4 == 0 else PRODUCT for n, id in enumerate(IDS)}
+    for n, id in enumerate(IDS):
+        assert cloud.register(id, of[id], n=n, region=("eu", "us")[n % 2]).status == 200
+    control.remove(cloud.site, "aa")
+    here = [id for id in sorted(IDS) if id != "aa"]
+    for begins in ("", "a", "a/", "a%", "a_", "b", "B", "\u00e9", "ab", "x", "zz"):
+        for product in ("", PRODUCT, "G8"):
+            for policy, keep in POLICIES.items():
+                wanted = [id for id in here if id.startswith(begins) and product in ("", of[id]) and keep(IDS.index(id))]
+                pages = walk(jo, query(product=product, id=begins, policy=policy))
+                assert [id for page in pages for id in page] == wanted
+                assert max(map(len, pages)) <= most
+
+
+def test_a_search_with_a_wrong_policy_says_where(jo):
+    reply = jo.get(query(policy="major <"))
+    assert reply.status == 400 and "policy: line 1, column 8" in problem(reply) and b'value="major &lt;"' in reply.body
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_device_whatever_its_id(cloud, jo, id):
+    cloud.check_in(id, cloud.device(id), "1.0.0", note="<script>", deep={"a": [1, None, True]})
+    link = re.search(r'href="(device\?[^"]*)"', jo.get("devices").body.decode())[1]
+    reply = jo.get(html.unescape(link))
+    assert html.unescape(re.search("<h1>(.*?)</h1>", reply.body.decode())[1]) == id and b"<>" not in reply.body
+    assert b"<script>" not in reply.body
+    assert jo.post("device", {"id": id, "action": "pin", "version": "1.0.0"}).status == 303
+    assert fleet.device(cloud.site, id)["pin"] == "1.0.0"
+
+
+def test_why_each_release_is_not_offered(cloud, jo):
+    cloud.publish("0.9.0")
+    runs, off, waits, meant = (cloud.publish(version) for version in ("1.0.0", "1.3.0", "1.2.0", "1.1.0"))
+    control.enable(cloud.site, off["id"], False)
+    control.move(cloud.site, waits["id"], "paused")
+    control.set_terms(cloud.site, meant["id"], {"policy": "device.version < update.version && (device.region == 'us' || pro == true)"})
+    token = cloud.device("D1")
+    cloud.check_in("D1", token, "1.0.0", region="eu")
+    found = text(jo.get("device?id=D1"))
+    assert "1.3.0 not offered: it is switched off 1.2.0 not offered: it is paused 1.1.0 not offered: its policy does not hold" in found
+    assert 'device.region == \'us\' does not hold: device.region = "eu"' in found and "pro == true does not hold: pro = null" in found
+    assert "device.version < update.version holds" in found and "1.0.0 not offered: the device runs this version" in found
+    assert "`" not in found
+    cloud.check_in("D1", token, "1.0.0", region="us")
+    assert "1.1.0 offered" in text(jo.get("device?id=D1"))
+
+
+def test_a_device_is_pinned_released_claimed_removed(cloud, jo):
+    cloud.check_in("D1", cloud.device("D1"), "1.0.0")
+    deeds = []
+    for action, field, value in (
+        ("rotate", "claimed", True),
+        ("pin", "pin", "2.0.0"),
+        ("unpin", "pin", None),
+        ("release", "claimed", False),
+        ("claim", "claimed", True),
+        ("revoke", "claimed", True),
+        ("remove", "removed", True),
+    ):
+        form = {"id": "D1", "action": action, "version": "2.0.0"}
+        offered = re.findall(r'name="action" value="(\w+)"', jo.get("device?id=D1").body.decode())
+        assert action in offered
+        assert jo.post("device", form).headers["location"] == "device?id=D1"
+        assert fleet.device(cloud.site, "D1")[field] == value
+        deeds.append(action)
+    told = [each["action"] for each in cloud.site.database.read(audit.last, 100, "D1")]
+    told = [each.removeprefix("device.") for each in reversed(told) if each != "device.new"]
+    assert told == [{"pin": "pinned", "unpin": "unpinned"}.get(deed, deed.rstrip("e") + "ed") for deed in deeds]
+    for form, said in (
+        ({"id": "D1", "action": "pin", "version": "x"}, "version x"),
+        ({"id": "D1", "action": "boom"}, "action boom"),
+        ({"id": "D9", "action": "remove"}, "device D9"),
+    ):
+        reply = jo.post("device", form)
+        assert reply.status in REFUSED and problem(reply).startswith(said)

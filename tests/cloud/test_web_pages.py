@@ -1,0 +1,338 @@
+"""What each page shows and does, over the application stepped by hand: the same as the functions behind it, and errors that help."""
+
+import asyncio
+import html
+import json
+import re
+from collections import Counter
+
+import pytest
+from cloud_under_test import PRODUCT, Reply, esp_image
+from ioto_tools.cloud import control, fleet, operators, policy, rollout, samples, selection
+from ioto_tools.cloud import publish as publishing
+from ioto_tools.cloud.lifecycle import MOVES
+from ioto_tools.cloud.tables import audit, releases
+from ioto_tools.cloud.web import releases as release_pages
+from web_session import REFUSED, Session, multipart, problem, text
+
+
+@pytest.fixture
+def jo(cloud):
+    return Session(cloud)
+
+
+def set_row(conn, table, id, **values):
+    conn.execute(table.update().where(table.c.id == id).values(values))
+
+
+# ---- products
+
+
+def test_products_are_listed_and_made(cloud, jo):
+    assert jo.post("products", {"name": "gate", "id": "G8"}).headers["location"] == "product?id=G8"
+    assert [each["name"] for each in fleet.products(cloud.site)] == ["gate", "thermo"]
+    assert "gate G8 0 0 thermo PRODUCT7 0 0" in text(jo.get(""))
+    for name in ("gate", "", "a b", "ä", "x" * 65, "<script>"):
+        reply = jo.post("products", {"name": name}, hx_request="true")
+        if name != "<script>":
+            assert reply.status in REFUSED and problem(reply).startswith("product ")
+            assert reply.headers["hx-retarget"] == "#problem"
+    assert b"<script>" not in jo.get("").body and b"&lt;script&gt;" in jo.get("").body
+
+
+def test_empty_states(cloud, jo):
+    assert "Nothing is published for thermo yet." in text(jo.get("product?id=thermo"))
+    assert "No device has registered yet" in text(jo.get("devices"))
+    assert "No device is like that." in text(jo.get("devices?id=x"))
+    assert "No device of the product is stored yet." in text(jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0"}))
+    cloud.device("D1")
+    assert "Nothing is published for its product." in text(jo.get("device?id=D1"))
+    assert "It was offered nothing yet." in text(jo.get("device?id=D1"))
+    assert "Nothing was done yet." in text(jo.get("audit?subject=nothing"))
+
+
+# ---- a release
+
+
+def test_a_release_shows_where_its_devices_stand(cloud, jo):
+    release = cloud.publish("1.1.0")
+    wanted = Counter()
+    for n, state in enumerate([*rollout.REPORTS, None, None]):
+        token = cloud.device("D%d" % n)
+        assert cloud.check_in("D%d" % n, token, "1.0.0").json()["update"] == release["id"]
+        if state:
+            cloud.report("D%d" % n, token, release["id"], state == "confirmed", state=state, attempt=1)
+        wanted[state or "offered"] += 1
+    page, part = jo.get("release?id=" + release["id"]), jo.get("progress?id=" + release["id"])
+    for reply in (page, part):
+        assert "Offered to 10 devices" in text(reply)
+        for state, n in wanted.items():
+            assert "%s %d" % (state.replace("_", " "), n) in text(reply)
+    now = json.loads(html.unescape(re.search(r"data-now='([^']*)'", part.body.decode())[1]))
+    assert now == {"at_s": cloud.now_s, "confirmed": 1, "under_way": 5, "deferred": 1, "bad": 3, "past": 0}
+    shares = [float(width) for width in re.findall(r'width="([\d.]+)" height="1"', part.body.decode())]
+    assert shares == [10, 50, 10, 30, 0]
+
+
+def test_every_state_of_a_device_has_its_group_and_its_colour():
+    grouped = [state for of in release_pages.GROUPS.values() for state in of]
+    assert sorted(grouped) == sorted(rollout.STATES)
+    assert set(release_pages.GROUPS["bad"]) == rollout.BAD | {"refused"}
+    styles = (release_pages.__file__.rpartition("/")[0] + "/static/page.css", release_pages.__file__.rpartition("/")[0] + "/static/page.js")
+    css, script = (open(path).read() for path in styles)
+    for name in (*rollout.STATES, *selection.RELEASE_STATES):
+        assert "." + name + "::before" in css or name == "superseded", name
+    assert re.findall(r'^  \["(\w+)", "', script, re.M) == list(release_pages.GROUPS)
+
+
+def test_exactly_the_moves_that_its_state_allows(cloud, jo):
+    release = cloud.publish("1.1.0")
+    for state in selection.RELEASE_STATES:
+        for enabled in (True, False):
+            values = {"state": state, "enabled": enabled}
+            cloud.site.database.write(lambda conn: set_row(conn, releases, release["id"], **values))
+            offered = set(re.findall(r'name="action" value="(\w+)"', jo.get("release?id=" + release["id"]).body.decode()))
+            allowed = {action for action, states in MOVES.items() if state in states} - {"stopped"}
+            assert offered == allowed | (set() if state == "cancelled" else {"disable" if enabled else "enable"})
+            for action in [*MOVES, "enable", "disable", "nonsense"]:
+                cloud.site.database.write(lambda conn: set_row(conn, releases, release["id"], **values))
+                reply = jo.post("release", {"id": release["id"], "action": action})
+                found = fleet.update(cloud.site, release["id"])
+                if action in ("enable", "disable"):
+                    assert reply.status == 303 and found["enabled"] == (action == "enable")
+                elif action in allowed:
+                    assert reply.status == 303 and found["state"] == MOVES[action][state]
+                else:
+                    assert reply.status in REFUSED and problem(reply) and (found["state"], found["enabled"]) == (state, enabled)
+
+
+def test_the_page_is_loaded_again_when_somebody_else_changed_the_release(cloud, jo):
+    release = cloud.publish("1.1.0")
+    poll = html.unescape(re.search(r'hx-get="(progress[^"]*)"', jo.get("release?id=" + release["id"]).body.decode())[1])
+    assert "hx-refresh" not in jo.get(poll).headers
+    for change in ("paused", "resumed"):
+        control.move(cloud.site, release["id"], change)
+        assert jo.get(poll).headers["hx-refresh"] == "true"
+
+
+def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):
+    release = cloud.publish("1.1.0")
+    form = {"policy": "major < 2", "limit": "500", "percentage": "25%", "rate": "10", "period": "1 hour", "start": "2027-03-01T08:00",
+            "end": "2027-04-01T08:00", "stop": "5% after 20"}  # fmt: skip
+    assert jo.post("terms", {"id": release["id"], **form}).status == 303
+    found = fleet.update(cloud.site, release["id"])["terms"]
+    moments = {"start": "2027-03-01T08:00:00Z", "end": "2027-04-01T08:00:00Z"}
+    assert found == {**form, **moments, "limit": 500, "percentage": 25.0, "rate": 10, "period": "3600 sec"}
+    fields = dict(re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', jo.get("release?id=" + release["id"]).body.decode()))
+    assert jo.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
+    assert fleet.update(cloud.site, release["id"])["terms"] == found  # as the form comes it changes nothing
+    for name, wrong in (("limit", "0"), ("percentage", "101"), ("rate", "x"), ("period", "soon"), ("start", "x"), ("end", "2020-01-01"),
+                        ("stop", "x"), ("policy", "major <")):  # fmt: skip
+        reply = jo.post("terms", {"id": release["id"], **form, name: wrong}, hx_request="true")
+        assert reply.status in REFUSED and problem(reply).startswith(name), problem(reply)
+        assert fleet.update(cloud.site, release["id"])["terms"] == found
+    assert jo.post("terms", {"id": release["id"]}).status == 303
+    found = fleet.update(cloud.site, release["id"])["terms"]
+    assert found == {**dict.fromkeys(found), "policy": policy.NEWER, "percentage": 100.0}
+
+
+# ---- the chart
+
+
+def test_the_chart_is_made_of_samples(cloud, jo):
+    release = cloud.publish("1.1.0")
+    cloud.site.database.write(samples.take, cloud.now_s)
+    begun, wanted = cloud.now_s, []
+    for n in range(5):
+        cloud.now_s += samples.EVERY_S
+        cloud.check_in("D%d" % n, cloud.device("D%d" % n), "1.0.0")
+        for _ in range(2):  # nothing moved: no row
+            cloud.site.database.write(samples.take, cloud.now_s)
+            cloud.now_s += 1
+        wanted.append(n + 1)
+    found = jo.get("samples?id=" + release["id"]).json()
+    assert found["under_way"] == wanted + [5] and found["bad"] == [0] * 6
+    assert found["at_s"] == sorted(found["at_s"]) and found["at_s"][0] > begun and found["at_s"][-1] == cloud.now_s
+
+
+def test_there_are_never_many_samples(cloud, monkeypatch):
+    monkeypatch.setattr(samples, "MOST", 64)
+    release = cloud.publish("1.1.0")["id"]
+
+    def many(conn):
+        for n in range(1, 3 * samples.MOST):
+            counts = json.dumps({"now": {"confirmed": n}})
+            set_row(conn, releases, release, counts=counts, taken=n)
+            samples.take(conn, cloud.now_s + n)
+            if n % 17 == 0 or n > 3 * samples.MOST - 3:
+                rows = samples.of(conn, release)
+                assert len(rows) <= samples.MOST and rows[0][1] == {"confirmed": 1} and rows[-1] == (cloud.now_s + n, {"confirmed": n})
+                assert [at_s for at_s, _ in rows] == sorted(at_s for at_s, _ in rows)
+
+    cloud.site.database.write(many)
+
+
+# ---- publishing
+
+
+def upload(jo, image=None, name="i.bin", **fields):
+    form = {"form": jo.form_token(), "product": PRODUCT, "version": "1.1.0", "description": "", **fields}
+    body, kind = multipart(form, image, name)
+    headers = {"origin": "http://cloud.test:8080", "content-type": kind, "cookie": jo.cookie, "hx-request": "true"}
+    headers["content-length"] = str(len(body))
+    return asyncio.run(_uploaded(jo.cloud.app, headers, [body[at : at + 5000] for at in range(0, len(body), 5000)]))
+
+
+async def _uploaded(app, headers, pieces):
+    """In an event loop: files that are uploaded are closed in a thread."""
+    sent, pieces = [], iter(pieces)
+
+    async def receive():
+        piece = next(pieces, b"")
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    async def send(message):
+        sent.append(message)
+
+    raw = [(b"host", b"cloud.test:8080")] + [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/web/publish", "query_string": b"", "root_path": ""}
+    await app({**scope, "headers": raw}, receive, send)
+    return Reply(sent[0]["status"], sent[0]["headers"], [message.get("body", b"") for message in sent[1:]])
+
+
+def test_a_release_is_published(cloud, jo):
+    reply = upload(jo, esp_image(b"new", 40_000), description="quieter", policy="major < 2", limit="5", by_hand="on")
+    found = fleet.updates(cloud.site)[0]
+    assert (reply.status, reply.headers["hx-redirect"]) == (200, "release?id=" + found["update"])
+    assert (found["version"], found["size"], found["description"], found["state"]) == ("1.1.0", 40_000, "quieter", "awaiting")
+    assert (found["terms"]["policy"], found["terms"]["limit"]) == ("major < 2", 5)
+    assert cloud.site.images.open(found["checksum"]).read(50_000) == esp_image(b"new", 40_000)
+    assert upload(jo, esp_image(b"new", 40_000)).headers["hx-redirect"] == reply.headers["hx-redirect"]  # again: the same
+    assert len(fleet.updates(cloud.site)) == 1
+
+
+def test_what_will_not_do_is_not_published(cloud, jo):
+    image = esp_image(b"new", 40_000)
+    for wrong, said in (
+        ({"image": None}, "image: choose a file"),
+        ({"image": image, "name": ""}, "image: choose a file"),
+        ({"image": b""}, "the file is empty"),
+        ({"image": b"x" * 5000, "name": "<b>.bin"}, "<b>.bin: no application image"),
+        ({"image": image[:-1]}, "no application image"),
+        ({"image": image, "version": "1.x"}, "version 1.x"),
+        ({"image": image, "product": "nothing"}, "product nothing"),
+        ({"image": image, "policy": "major <"}, "policy: line 1, column 8"),
+        ({"image": image, "rate": "5"}, "rate 5"),
+        ({"image": image, "group": "nobody"}, "group nobody"),
+    ):
+        reply = upload(jo, **wrong)
+        assert reply.status in REFUSED and said in problem(reply), (wrong, problem(reply))
+        assert b"<b>" not in reply.body and fleet.updates(cloud.site) == []
+    assert upload(jo, b"x" * 5000, any_file="on").headers["hx-redirect"].startswith("release?id=")
+
+
+POLICIES = (
+    "", "major < 2", "device.version <", "major = 1", "(major < 2", "'a", "a &&\n b ||\n", "major < 2)", "é == 1", "device['a'",
+    "x" * 1999, "a == 'é' && é",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", POLICIES)
+def test_a_policy_is_checked_while_it_is_written(jo, wrong):
+    reply = jo.post("policy-check", {"policy": wrong})
+    assert reply.status == 200
+    try:
+        policy.compile(wrong)
+    except policy.PolicyError as e:
+        assert problem(reply) == str(e)
+        line, caret = html.unescape(re.search(r'<pre class="caret"[^>]*>(.*?)</pre>', reply.body.decode(), re.S)[1]).split("\n")[-2:]
+        assert caret == " " * (e.column - 1) + "^" and line == (wrong.split("\n")[e.line - 1])
+    else:
+        assert b"problem" not in reply.body and (b"reads well" in reply.body or b"notice" in reply.body)
+
+
+def stored(cloud, n):
+    for i in range(n):
+        region = ("eu", "us-west")[i % 2]
+        cloud.check_in("D%04d" % i, cloud.device("D%04d" % i), ("1.0.0", "2.0.0", "x")[i % 3], region=region, n=i)
+
+
+def test_a_dry_run_tells_in_slices_what_it_tells_at_once(cloud, jo, monkeypatch, tmp_path):
+    stored(cloud, 70)
+    (tmp_path / "i.bin").write_bytes(esp_image(b"new"))
+    said = {"policy": "device.version < update.version && n < 40"}
+    whole = publishing.dry_run(cloud.site, tmp_path / "i.bin", "thermo", "1.1.0", said=said)
+    monkeypatch.setattr("ioto_tools.cloud.web.publishing.SLICE", 20)
+    monkeypatch.setattr(fleet, "PAGE", 10)
+    form, slices = {"product": PRODUCT, "version": "1.1.0", **said}, 0
+    while slices < 10:
+        reply = jo.post("dry-run", form)
+        slices += 1
+        more = re.search(r"hx-vals='([^']*)'", reply.body.decode())
+        if not more:
+            break
+        assert "Looked at %d devices so far" % (20 * slices) in text(reply)
+        form = json.loads(html.unescape(more[1]))
+    assert slices == 4 and sum(each["count"] for each in whole["found"].values()) == whole["devices"] == 70
+    assert "Of 70 devices that are stored, %d would be offered it" % whole["found"]["offered"]["count"] in text(reply)
+    rows = re.findall(r'<tr><td>(.*?)</td><td class="n"[^>]*>(\d+)</td>\s*<td[^>]*>(.*?)</td>', reply.body.decode(), re.S)
+    assert [(int(n), re.findall(r'id=(D\d+)"', examples)) for _, n, examples in rows] == [
+        (each["count"], each["examples"]) for each in whole["found"].values()
+    ]
+
+
+def test_a_dry_run_that_is_told_nonsense(jo):
+    for so_far in (
+        "", "x", "[]", "{}", '{"devices": 1}', '{"devices": "x", "after": "", "found": {}}', '{"devices": 1, "after": "", "found": []}',
+        '{"devices": 1, "after": "", "found": {"offered": 1}}',
+    ):  # fmt: skip
+        reply = jo.post("dry-run", {"product": PRODUCT, "version": "1.1.0", "so_far": so_far})
+        assert reply.status in REFUSED and problem(reply) == "dry run: it has lost its place: begin again"
+    for form, said in (({"product": PRODUCT, "version": ""}, "version"), ({"version": "1.0.0"}, "product"),
+                       ({"product": PRODUCT, "version": "1.0.0", "policy": "("}, "policy: line 1")):  # fmt: skip
+        reply = jo.post("dry-run", form)
+        assert reply.status in REFUSED and problem(reply).startswith(said)
+    assert "write alpha.11" in text(jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0-alpha11"}))
+
+
+# ---- tokens and audit
+
+
+def test_a_token_is_shown_once_and_revoked(cloud, jo):
+    reply = jo.post("tokens", {"name": "ci", "scope": "publish", "lifetime": "90 days"})
+    token = re.search(r"ioto_[\w-]+", text(reply))[0]
+    assert token not in text(jo.get("tokens")) and "ci publish" in text(jo.get("tokens"))
+    ci = Session(cloud, "x", "read")
+    assert ci.sign_in(token).status == 303 and ci.get("").status == 200
+    assert ci.get("tokens").status == 403 and "yours is of scope publish" in text(ci.get("tokens"))
+    assert jo.post("tokens", {"revoke": "ci"}).status == 200
+    assert ci.get("").status == 303 and [each["name"] for each in operators.listed(cloud.site)] == ["jo", "x"]
+    for form in (
+        {"name": "jo", "scope": "read"},
+        {"name": "a b", "scope": "read"},
+        {"name": "y", "scope": "god"},
+        {"name": "y", "scope": "read", "lifetime": "x"},
+        {"revoke": "nobody"},
+    ):
+        reply = jo.post("tokens", form, hx_request="true")
+        assert reply.status in REFUSED and problem(reply)
+    assert len(operators.listed(cloud.site)) == 2
+
+
+def test_the_audit_is_paged_and_tells_who(cloud, jo):
+    def many(conn):
+        for n in range(125):
+            conn.execute(audit.insert().values(at_s=n, who="w%d" % n, action="group.set", subject=("S", "T")[n % 2], detail='{"n": "<i>"}'))
+
+    cloud.site.database.write(many)
+    for subject, wanted in (("S", range(124, -1, -2)), ("T", range(123, -1, -2)), ("none", [])):
+        page, found = "audit?subject=" + subject, []
+        while page and len(found) <= 125:
+            reply = jo.get(page)
+            found += [int(n) for n in re.findall(r'data-label="Who">w(\d+)<', reply.body.decode())]
+            more = re.search(r'<a href="([^"]*)" rel="next"', reply.body.decode())
+            page = more and html.unescape(more[1])
+        assert found == list(wanted) and b"<i>" not in reply.body
+    release = cloud.publish("1.1.0")
+    jo.post("release", {"id": release["id"], "action": "paused"})
+    assert "jo release.paused" in text(jo.get("audit")) and "jo release.paused" in text(jo.get("release?id=" + release["id"]))

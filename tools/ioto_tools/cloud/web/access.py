@@ -1,0 +1,40 @@
+"""Operators' tokens, and who did what."""
+
+from ioto import duration
+
+from .. import audit as audit_rows
+from .. import operators
+from ..refusal import CloudError
+from .answers import Page
+
+ROWS = 50
+
+
+def tokens(site, asked):
+    return Page("tokens.html", {"tokens": operators.listed(site), "made": None})
+
+
+def change_tokens(site, asked):
+    """A token is made and shown this once, or revoked."""
+    form = asked.form
+    if name := form.get("revoke"):
+        operators.revoke(site, name)
+        made = None
+    else:
+        made = operators.new(site, form.get("name", "").strip(), form.get("scope", ""), _lifetime(form.get("lifetime", "").strip()))
+    return Page("tokens.html", {"tokens": operators.listed(site), "made": made})
+
+
+def _lifetime(text):
+    try:
+        return duration.parse(text) if text else None
+    except ValueError as e:
+        raise CloudError("lifetime %s: %s" % (text, e)) from e
+
+
+def audit(site, asked):
+    """The newest rows, or those before the row `before`, about `subject` if there is one."""
+    subject, before = asked.query.get("subject", "").strip(), asked.query.get("before", "")
+    rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, int(before) if before.isdecimal() else None)
+    more = rows[ROWS - 1]["id"] if len(rows) > ROWS else None
+    return Page("audit.html", {"rows": rows[:ROWS], "subject": subject, "more": more})

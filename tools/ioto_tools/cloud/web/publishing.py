@@ -1,0 +1,77 @@
+"""A release is published: what it is, who it is for, and before that what would become of it."""
+
+import json
+
+from .. import database, groups, policy, selection, terms
+from .. import publish as publishing
+from ..api.operations import IMAGE_BYTES
+from ..refusal import CloudError
+from .answers import Moved, Page, to
+from .devices import WORDS
+from .dispatch import FORM_BYTES
+from .releases import said
+
+UPLOAD_BYTES = IMAGE_BYTES + FORM_BYTES
+SLICE = 10_000  # devices looked at before a dry run shows how far it is
+
+
+def form(site, asked):
+    blank = dict.fromkeys(terms.TERMS)
+    product = asked.query.get("product", "")
+    values = {"products": site.database.read(database.product_names), "product": product, "groups": groups.listed(site), "terms": blank}
+    return Page("publish.html", values)
+
+
+def publish(site, asked):
+    form, image = asked.form, asked.form.get("image")
+    if not getattr(image, "filename", ""):
+        raise CloudError("image: choose a file")
+    release, new = publishing.publish_file(
+        site, image.file, image.filename, form.get("product", ""), form.get("version", "").strip(), form.get("description", "").strip(),
+        any_file="any_file" in form, said=_terms(site, form), by_hand="by_hand" in form,
+    )  # fmt: skip
+    return Moved(to("release", id=release["id"]))
+
+
+def _terms(site, form):
+    found = said(form, None)
+    if name := form.get("group"):
+        found["policy"] = groups.both(groups.policy(site, name), found["policy"])
+    return found
+
+
+def check(site, asked):
+    """What is to be said of a policy that somebody is writing."""
+    text = asked.form.get("policy", "")
+    try:
+        doubts = terms.doubts(text) if text.strip() else []
+    except policy.PolicyError as e:
+        line = text.splitlines()[e.line - 1 : e.line] or [""]
+        return Page("policy-check.html", {"error": str(e), "line": line[0], "caret": " " * (e.column - 1) + "^"})
+    return Page("policy-check.html", {"error": None, "doubts": doubts})
+
+
+def dry_run(site, asked):
+    """Who would be offered it, a slice of the devices at a time; the page asks for the next one by itself."""
+    form = asked.form
+    version = form.get("version", "").strip()
+    found = publishing.dry_run_slice(site, form.get("product", ""), version, _terms(site, form), _so_far(form), SLICE)
+    again = {name: form[name] for name in ("product", "version", "group", *terms.TERMS) if name in form}
+    again["so_far"] = json.dumps(found)
+    return Page("dry-run.html", {"found": found, "again": again, "words": WORDS, "doubts": terms.version_doubts(version)})
+
+
+def _so_far(form):
+    """What the slices before this one found, as the page was told; CloudError where it was told something else."""
+    if "so_far" not in form:
+        return None
+    try:
+        said = json.loads(form["so_far"])
+        found = {why: _reason(each) for why, each in said["found"].items() if why in (*selection.WHY, "offered")}
+        return {"devices": int(said["devices"]), "after": str(said["after"]), "found": found}
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        raise CloudError("dry run: it has lost its place: begin again") from e
+
+
+def _reason(said):
+    return {"count": int(said["count"]), "examples": [str(id) for id in said["examples"]]}
