@@ -1,7 +1,7 @@
 """A board whose flash was erased, with a fixed id: refused while the cloud takes it for alive, never lost, and back without anybody."""
 
 import pytest
-from ioto_tools.cloud import fleet, tokens
+from ioto_tools.cloud import control, fleet, tokens
 from rig import Rig
 
 DEVICE = "DEVICE0001"
@@ -23,7 +23,7 @@ def test_it_comes_back(tmp_path, helped):
     assert "409" in run.console and run.slots == ["ota_0"] and "Traceback" not in run.console, run.console[-800:]
     assert fleet.device(rig.site, DEVICE)["registrations"] == 1
     if helped:
-        fleet.revoke(rig.site, DEVICE)
+        control.revoke(rig.site, DEVICE)
     else:
         rig.board.clock.advance(tokens.QUIET_S * 1e6)
     run = rig.run(until_s=4 * 3600)
