@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-for folder in (ROOT / "lib", ROOT / "tools", Path(__file__).parent):
+for folder in (ROOT / "lib", ROOT / "tools", ROOT / "tests" / "bench", Path(__file__).parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from ioto_tools.cloud.app import create_app  # noqa: E402
 from ioto_tools.cloud.publish import new_product, publish  # noqa: E402
-from ioto_tools.fleet.inprocess import Clock, Simulation  # noqa: E402
+from ioto_tools.fleet.inprocess import Clock, Simulation, cloud  # noqa: E402
 from ioto_tools.fleet.settings import Settings  # noqa: E402
 from ioto_tools.image import esp  # noqa: E402
 
@@ -28,7 +27,7 @@ class World:
         self.folder = folder
         self.clock = Clock()
         self.drawn = 0
-        self.app = create_app(folder / "site", "http://cloud.test", clock=self.clock, random_bytes=self.random, threads=False)
+        self.app = cloud(folder / "site", self.clock, public_url="http://cloud.test", random_bytes=self.random)
         self.site = self.app.state.site
         new_product(self.site, "sim", PRODUCT)
 
@@ -39,7 +38,7 @@ class World:
     def settle(self, app=None, **settings):
         """A fleet; `app` stands in front of the cloud's own if given."""
         self.settings = Settings(PRODUCT, **settings)
-        self.simulation = Simulation(app or self.app, self.clock, self.settings)
+        self.simulation = Simulation(app or self.app, self.clock, self.settings, self.site.database.settle)
         self.fleet = self.simulation.fleet
         return self.fleet
 

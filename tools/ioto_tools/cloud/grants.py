@@ -46,8 +46,8 @@ def offer(conn, device, release, version, worker, now_s, moment_s):
     if grant is None:
         row = {"tries": 1, "attempt": 0, "state": "offered", "ended": None, "version": version, "changed_s": now_s}
         row["offered_s"] = max([now_s, *(each.offered_s + 1 for each in held.values())])
+        leases.spend(conn, release, worker, now_s)  # before the grant is there: it would count itself among those of the period
         conn.execute(grants.insert().values(device=device, release=release, granted_s=moment_s, **row))
-        leases.spend(conn, release, worker, now_s)
     elif not _again(conn, device, release, held, version, now_s):
         return held
     for other, each in held.items():

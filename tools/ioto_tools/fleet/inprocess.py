@@ -1,6 +1,10 @@
 """A cloud in this process and in simulated time: days of a large fleet in minutes, and the same from one run to the next."""
 
+import json
 from urllib.parse import urlsplit
+
+from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.memory import LOOK_S, Memory
 
 from .fleet import Fleet
 from .http import Reply
@@ -22,6 +26,9 @@ class Stepped:
         if sink and reply.status < 300:
             sink(reply.body)
         done(reply)
+
+    def post(self, path, token, fields):
+        return self.call("POST", path, headers=[(b"authorization", b"bearer " + token.encode())], body=json.dumps(fields).encode())
 
     def call(self, method, path, query="", headers=(), body=b""):
         sent = []
@@ -50,11 +57,45 @@ class Stepped:
         return Reply(start["status"], head, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
-class Simulation:
-    """A fleet and the time it lives in. `now_s` is the time of the clock that the application was made with."""
+def cloud(folder, clock, **options):
+    """The cloud of the site in `folder`, in the time of `clock`; `options` of create_app().
 
-    def __init__(self, app, clock, settings):
-        self.clock = clock
+    As a server does, it looks for changes once a second and gathers soft writes for a second, of its own time.
+    """
+    app = create_app(folder, clock=clock, threads=False, **options)
+    app.state.memory = Memory(LOOK_S, clock)
+    app.state.site.database = Gathered(app.state.site.database, clock)
+    return app
+
+
+class Gathered:
+    """A site's database whose soft writes wait for a second."""
+
+    def __init__(self, database, clock):
+        self.read, self.write = database.read, database.write
+        self._database, self._clock = database, clock
+        self._rows, self._since = {}, clock()
+
+    def soft(self, function, key, row):
+        self._rows.setdefault(function, {})[key] = row
+        if self._clock() - self._since >= 1:
+            self.settle()
+
+    def settle(self):
+        rows, self._rows, self._since = self._rows, {}, self._clock()
+        for function, waiting in rows.items():
+            self.write(function, list(waiting.values()))
+
+    def close(self):
+        self.settle()
+        self._database.close()
+
+
+class Simulation:
+    """A fleet at the application `app` and the time both live in. `settled()` is called at the end of each run()."""
+
+    def __init__(self, app, clock, settings, settled=lambda: None):
+        self.clock, self.settled = clock, settled
         self.fleet = Fleet(settings, "http://cloud.test", Stepped(app).ask, clock)
 
     def run(self, seconds):
@@ -64,6 +105,7 @@ class Simulation:
             self.clock.now_s = max(self.clock.now_s, due_s)
             self.fleet.step()
         self.clock.now_s = ends_s
+        self.settled()
 
 
 class Clock:

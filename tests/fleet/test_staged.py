@@ -1,0 +1,172 @@
+"""A release in steps over a simulated fleet: at each step exactly the devices that it allows, and a stop where its rule says so."""
+
+import json
+
+import population
+import pytest
+from ioto_tools.cloud import control, rollout
+from ioto_tools.cloud import fleet as known
+from ioto_tools.fleet import life
+from ioto_tools.fleet.inprocess import Stepped
+
+MINUTE_S = 60
+HOUR_S = 3600
+
+
+class Ledger:
+    """Stands before the cloud and keeps its own books, from what goes over the wire alone: who was offered an update and
+    when, how it ended on each device, and when its stop rule (`percent` after `least`) held for the first time.
+    """
+
+    def __init__(self, world):
+        self.world, self.app = world, world.app
+        self.update = self.version = None
+        self.rule = None
+        self.offers = {}  # device -> moment of its first offer
+        self.ended = {}  # device -> state
+        self.fired = None  # devices that were offered it when the rule held first
+
+    def watch(self, release, percent=None, least=None):
+        self.update, self.version = release["id"], release["version"]
+        self.rule = percent and (percent, least)
+        return self.update
+
+    async def __call__(self, scope, receive, send):
+        message = await receive()
+        said = json.loads(message["body"] or b"{}")
+        answer = []
+
+        async def again():
+            return message
+
+        async def seen(part):
+            answer.append(part.get("body", b""))
+            await send(part)
+
+        await self.app(scope, again, seen)
+        if scope["path"] == "/tok/provision/update":
+            self.checked_in(said, json.loads(b"".join(answer)))
+        elif scope["path"] == "/tok/provision/updateReport" and said["update"] == self.update:
+            self.end(said["id"], said["state"])
+
+    def checked_in(self, said, answer):
+        if said["id"] in self.offers and said["version"] == self.version:
+            self.end(said["id"], "confirmed")  # on trial
+        if answer.get("update", 0) == self.update:
+            self.offers.setdefault(said["id"], self.world.clock.now_s)
+
+    def end(self, device, state):
+        if state in rollout.ENDED:
+            self.ended[device] = state
+        bad = sum(state in rollout.BAD for state in self.ended.values())
+        if self.rule and self.fired is None and len(self.ended) >= self.rule[1] and bad * 100 >= self.rule[0] * len(self.ended):
+            self.fired = set(self.offers)
+
+
+class Rollout:
+    """A world with `devices` devices that are registered, and run 1.0.0."""
+
+    def __init__(self, world, devices, period_s, **settings):
+        self.world = world
+        self.ledger = Ledger(world)
+        self.period_s = period_s
+        fleet = world.settle(self.ledger, devices=devices, period_s=period_s, prefix=population.PREFIX, download="none", **settings)
+        self.ids = [population.id_of(n) for n in range(devices)]
+        like = Stepped(world.app)
+        token = json.loads(like.post("/device/register", fleet.settings.product, {"id": "LIKE"}).body)["token"]
+        assert like.post("/tok/provision/update", token, {"id": "LIKE", "version": "1.0.0"}).status == 200
+        population.fill(world.site, "LIKE", 0, devices)
+        for n in range(devices):
+            fleet.devices.token[n], fleet.devices.phase[n] = population.token_of(n), life.IDLE
+
+    def live(self, periods=1):
+        """In each period every device checks in once; a second before that, until the cloud has looked what was changed."""
+        self.world.simulation.run(periods * self.period_s + 1)
+
+    def offered(self):
+        return set(self.ledger.offers)
+
+    def granted(self):
+        return sum(known.update(self.world.site, self.ledger.update)["states"].values())
+
+
+def in_steps(world, devices, windows):
+    """Percentage, limit and rate one after the other: after each step exactly what it allows, and never more in between."""
+    shares = {life.MUTE: 0.9, life.CRASH: 0.02, life.REFUSE: 0.02, life.DEFER: 0.02}
+    fleet = Rollout(world, devices, 5 * MINUTE_S, apply_s=MINUTE_S, retry_s=MINUTE_S, put_off_s=MINUTE_S, shares=shares)
+    update = fleet.ledger.watch(world.publish("1.1.0", said={"percentage": "5"}))
+    share = {id: rollout.share(update, id) for id in fleet.ids}
+
+    def among(percentage):
+        return {id for id in fleet.ids if share[id] < percentage}
+
+    fleet.live()
+    assert fleet.offered() == among(5)
+    control.set_terms(world.site, update, {"percentage": "12.5"})
+    fleet.live()
+    assert fleet.offered() == among(12.5)
+    limit = len(among(12.5)) + devices // 20
+    control.set_terms(world.site, update, {"percentage": "60", "limit": str(limit)})
+    fleet.live()
+    assert len(fleet.offered()) == limit == fleet.granted() and among(12.5) < fleet.offered() < among(60)
+    at_a_rate(world, fleet, update, devices, windows)
+
+
+def at_a_rate(world, fleet, update, devices, windows):
+    """A twentieth of all in any 75 seconds: no such window has more, and none much less while devices wait. None: until all have it."""
+    there, rate, window_s = len(fleet.offered()), devices // 20, 75
+    control.set_terms(world.site, update, {"percentage": "none", "limit": "none", "rate": str(rate), "period": "%d secs" % window_s})
+    full = windows or (devices - there) // rate
+    fleet.live((full + (0 if windows else 2)) * window_s / fleet.period_s)
+    times = sorted(fleet.ledger.offers.values())[there:]
+    assert sum(each < times[0] + window_s for each in times) == rate
+    early = [(a, b) for a, b in zip(times, times[rate:]) if b - a < window_s]
+    assert not early, "more than %d in %d s: %s" % (rate, window_s, early[:3])
+    assert len(times) > 0.9 * rate * full
+    assert len(fleet.offered()) == fleet.granted()
+    assert windows or fleet.offered() == set(fleet.ids)
+
+
+def test_in_steps(world):
+    in_steps(world, 2000, 2)
+
+
+@pytest.mark.sweep
+def test_in_steps_with_a_hundred_thousand(world):
+    in_steps(world, 100_000, None)
+
+
+@pytest.mark.parametrize("terms, allowed", [
+    ({"limit": "1"}, (1, 1, 1)), ({"limit": "7"}, (7, 7, 7)), ({"rate": "1", "period": "1 hour"}, (1, 2, 3)), ({"rate": "2", "period": "1 hour"}, (2, 4, 6)),
+    ({"limit": "3", "rate": "2", "period": "1 hour"}, (2, 3, 3)), ({"percentage": "0"}, (0, 0, 0)),
+])  # fmt: skip
+def test_the_smallest_numbers(world, terms, allowed):
+    fleet = Rollout(world, 40, 5 * MINUTE_S, apply_s=MINUTE_S)
+    fleet.ledger.watch(world.publish("1.1.0", said=terms))
+    for most in allowed:
+        fleet.live(11)
+        assert len(fleet.offered()) == most
+        fleet.live(1.1)
+
+
+@pytest.mark.parametrize("percent, least, shares", [
+    (10, 50, {life.MUTE: 0.5, life.CRASH: 0.15}),
+    (25, 20, {life.MUTE: 0.6, life.FAIL: 0.2, life.CRASH: 0.1}),
+    (15, 5, {life.MUTE: 0.7, life.CRASH: 0.12}),
+])  # fmt: skip
+def test_it_stops_where_its_rule_says_so(world, percent, least, shares):
+    """With the report that makes the rule hold, not one sooner, and nobody is offered it after that."""
+    fleet = Rollout(world, 300, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares=shares)
+    update = fleet.ledger.watch(world.publish("1.1.0", said={"stop": "%d%% after %d" % (percent, least)}), percent, least)
+    fleet.live(1.5)
+    stopped = known.update(world.site, update)
+    assert fleet.ledger.fired is not None and stopped["state"] == "paused"
+    assert fleet.offered() == fleet.ledger.fired and least <= len(fleet.offered()) < 300
+
+
+def test_it_goes_on_where_its_rule_does_not_hold(world):
+    fleet = Rollout(world, 150, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares={life.MUTE: 0.8, life.CRASH: 0.05, life.REFUSE: 0.1})
+    update = fleet.ledger.watch(world.publish("1.1.0", said={"stop": "25% after 20"}), 25, 20)
+    fleet.live(1.5)
+    assert fleet.ledger.fired is None and known.update(world.site, update)["state"] == "active"
+    assert fleet.offered() == set(fleet.ids)
