@@ -6,6 +6,7 @@ import re
 
 import pytest
 from cloud_under_test import ROOT, call
+from ioto_tools.cloud.refusal import Unavailable
 from ioto_tools.cloud.web import assets, pages, session
 from starlette.routing import Mount
 from web_session import Session, add_operator
@@ -171,6 +172,18 @@ def test_an_unknown_page_and_an_unknown_file(jo):
 def test_without_a_slash(cloud):
     reply = call(cloud.app, "GET", "/web")
     assert (reply.status, reply.headers["location"]) == (308, "web/")
+
+
+def test_while_the_database_is_away(cloud, jo, monkeypatch):
+    form = jo.form_token()
+
+    def away(*arguments):
+        raise Unavailable("away")
+
+    monkeypatch.setattr(cloud.site.database, "read", away)
+    monkeypatch.setattr(cloud.site.database, "write", away)
+    for reply in (jo.get(""), jo.get("progress?id=x", hx_request="true"), jo.send("products", {"form": form, "name": "x"}), jo.sign_in("token-of-jo")):
+        assert reply.status == 503 and b"the cloud cannot answer now: try again in half a minute" in reply.body
 
 
 # ---- files

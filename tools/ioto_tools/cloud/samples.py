@@ -23,7 +23,7 @@ async def run(site, ask):
         await asyncio.sleep(EVERY_S)
         try:
             await ask(site.database.write, take, site.now_s())
-        except Unavailable:  # the next minute tells as much
+        except (OSError, Unavailable):  # the next minute tells as much
             continue
 
 

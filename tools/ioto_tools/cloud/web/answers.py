@@ -14,7 +14,6 @@ from . import assets
 class Asked:
     """`query` and `form` are {name: text}; a file in a form is an UploadFile."""
 
-    operator: object
     query: dict
     form: dict
 

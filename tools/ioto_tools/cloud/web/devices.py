@@ -4,7 +4,6 @@ from .. import control, database, fleet, policy, search, selection
 from ..refusal import CloudError
 from .answers import Moved, Page, to
 
-
 # Why a release is not offered; the command that would change it is left to the command line.
 WORDS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
 

@@ -8,6 +8,7 @@ from . import session
 from .answers import Asked, Data, Moved, Page, render, to
 
 FORM_BYTES = 64 * 1024
+AWAY = "the cloud cannot answer now: try again in half a minute"
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -42,7 +43,7 @@ def _endpoint(function, scope, most):
         except Refusal as e:
             answer = _failed(request, e.error, e.status)
         except (OSError, Unavailable):
-            answer = _failed(request, "the cloud cannot answer now: nothing was changed; try again in half a minute", 503)
+            answer = _failed(request, AWAY, 503, {"retry-after": "30"})
         return respond(request, answer, operator, secret)
 
     return endpoint
@@ -53,7 +54,7 @@ async def _answer(request, function, scope, most, operator, secret):
         raise Refusal(403, "this needs a token of scope %s, yours is of scope %s" % (scope, operator.scope))
     try:
         form = await read_form(request, most, secret) if most else {}
-        asked = Asked(operator, dict(request.query_params), form)
+        asked = Asked(dict(request.query_params), form)
         return await request.app.state.run(function, request.app.state.site.acting("operator %s" % operator.name), asked)
     finally:
         await request.close()
@@ -89,10 +90,10 @@ def _is_part(request):
     return "hx-request" in request.headers
 
 
-def _failed(request, text, status):
+def _failed(request, text, status, headers={}):
     if _is_part(request):
-        return Page("problem.html", {"problem": text}, status, {"hx-retarget": "#problem", "hx-reswap": "innerHTML"})
-    return Page("failed.html", {"problem": text}, status)
+        return Page("problem.html", {"problem": text}, status, {"hx-retarget": "#problem", "hx-reswap": "innerHTML", **headers})
+    return Page("failed.html", {"problem": text}, status, headers)
 
 
 async def read_form(request, most, secret=None):

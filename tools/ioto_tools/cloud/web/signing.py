@@ -2,10 +2,10 @@
 
 from starlette.routing import Route
 
-from ..refusal import Refusal
+from ..refusal import Refusal, Unavailable
 from . import session
 from .answers import Moved, Page
-from .dispatch import FORM_BYTES, read_form, respond
+from .dispatch import AWAY, FORM_BYTES, read_form, respond
 
 SIGN_IN = "sign-in"
 
@@ -21,9 +21,11 @@ def _page(request, problem=None, status=200):
 async def sign_in(request):
     try:
         fields = await read_form(request, FORM_BYTES)
+        secret = await request.app.state.run(session.begin, request.app.state.site, str(fields.get("token", "")).strip())
     except Refusal as e:
         return respond(request, _page(request, e.error, e.status))
-    secret = await request.app.state.run(session.begin, request.app.state.site, str(fields.get("token", "")).strip())
+    except (OSError, Unavailable):
+        return respond(request, _page(request, AWAY, 503))
     if secret is None:
         return respond(request, _page(request, "no operator has this token, or it has expired", 403))
     answer = respond(request, Moved(_next(request)))
