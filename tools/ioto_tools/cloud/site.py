@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from . import audit, migrate, settings, tokens
+from . import audit, mark, migrate, settings, tokens
 from .links import Links
 from .refusal import CloudError, Unavailable
 from .sqlite import Sqlite
@@ -26,10 +26,11 @@ DATABASE = "cloud.db"
 class Site:
     """The site in the folder `data`. CloudError if there is none, unless it is to be made with `make`.
 
-    `clock` gives Unix seconds, `random_bytes(n)` n bytes that nobody can guess. `threads`: many will use it at once.
+    `clock` gives Unix seconds, `random_bytes(n)` n bytes that nobody can guess. `threads`: many will use it at once. `copied`: also a
+    backup, or a copy that has not ended.
     """
 
-    def __init__(self, data, make=False, clock=time.time, random_bytes=os.urandom, threads=False):
+    def __init__(self, data, make=False, clock=time.time, random_bytes=os.urandom, threads=False, copied=False):
         self.data = Path(data)
         self.clock = clock
         self.random_bytes = random_bytes
@@ -37,6 +38,8 @@ class Site:
         self.links = Links(self)
         self.quiet_s = tokens.QUIET_S  # see tokens.may_register()
         self.settings = settings.load(self.data)
+        if not copied:
+            mark.check(self.data)
         self._check(make)
         self.images = self._images()
         transactions = self._transactions()

@@ -1,0 +1,286 @@
+"""A site moves between both kinds, is backed up and comes back: whole, the same, whatever kills it on its way."""
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+import pytest
+import sqlalchemy as sa
+from cloud_under_test import ENV, esp_image
+from filling import fill, rows
+from ioto_tools.cloud import audit, copying, fleet, mark, moving
+from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.tables import metadata, products, releases
+from kinds import InFolder, OnServers
+
+WAYS = tuple(itertools.product(("folder", "servers"), repeat=2))
+
+
+@pytest.fixture(params=[pytest.param(way, marks=() if way[0] != way[1] else pytest.mark.sweep) for way in WAYS], ids=" to ".join)
+def way(request, tmp_path):
+    """(folder of a peopled site, folder of a site to come), of each kind."""
+    servers = OnServers(request.getfixturevalue("postgresql"), request.getfixturevalue("s3"))
+    kinds = {"folder": InFolder(), "servers": servers}
+    folders = []
+    for name, kind in zip(("old", "new"), request.param):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        if text := kinds[kind].settings():
+            (folders[-1] / "site.toml").write_text(text)
+    peopled(folders[0], tmp_path)
+    return folders
+
+
+@pytest.fixture
+def old(tmp_path):
+    (tmp_path / "old").mkdir()
+    peopled(tmp_path / "old", tmp_path)
+    return tmp_path / "old"
+
+
+def peopled(folder, tmp_path):
+    """Rows in every table, and three images."""
+    site = Site(folder, make=True)
+    site.database.write(fill)
+    site.database.write(copying._count_on)
+    new_product(site, "thermo", "P7")
+    for version in ("1.0.0", "1.1.0", "1.1.1"):
+        (tmp_path / "image.bin").write_bytes(esp_image(version.encode(), 100_000))
+        made = publish(site, tmp_path / "image.bin", "thermo", version)[0]
+    real = {"checksum": made["checksum"], "size": made["size"]}
+    site.database.write(lambda conn: conn.execute(releases.update().where(releases.c.product != "P7").values(real)))
+    site.close()
+
+
+def quiet(what, done, total):
+    pass
+
+
+def everything(folder, copied=False):
+    """All rows, and every image of a release."""
+    site = Site(folder, copied=copied)
+    images = {}
+    for release in site.database.read(rows)["releases"]:
+        with site.images.open(release["checksum"]) as file:
+            images[release["checksum"]] = file.read(1 << 20)
+    found = site.database.read(rows), images
+    site.close()
+    return found
+
+
+def test_a_site_moves_and_lives_on(way, tmp_path):
+    before, images = everything(way[0])
+    assert all(before.values()) and len(images) == 3
+    copied = moving.migrate(way[0], way[1], quiet)
+    assert everything(way[1]) == everything(way[0]) == (before, images)
+    assert {name: table["rows"] for name, table in copied["tables"].items()} == {name: len(found) for name, found in before.items()}
+    assert (copied["images"], copied["bytes"]) == (3, 3 * 100_000)
+    with pytest.raises(CloudError, match="holds a site already"):
+        moving.migrate(way[0], way[1], quiet)
+    site = Site(way[1])
+    new_product(site, "another", "P8")  # numbers go on behind those that came along
+    ids = [row["id"] for row in site.database.read(rows)["audit"]]
+    assert len(set(ids)) == len(before["audit"]) + 1 and max(ids) > max(row["id"] for row in before["audit"])
+    site.close()
+
+
+KILLED = """
+import os, signal, sys
+from ioto_tools.cloud import moving
+command, old, new, left = sys.argv[1:]
+left = int(left)
+def progress(what, done, total):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+getattr(moving, command)(old, new, progress)
+"""
+
+
+def killed(command, old, new, call):
+    """The command in a process that is killed at the `call`-th step it tells of; did it get that far?"""
+    done = subprocess.run([sys.executable, "-c", KILLED, command, old, new, str(call)], env=ENV, timeout=120, capture_output=True, text=True)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.sweep
+def test_killed_at_any_step_it_goes_on(way):
+    wanted = everything(way[0])
+    calls = itertools.count(1, 7)
+    while killed("migrate", *way, next(calls)):
+        with pytest.raises(CloudError, match="has not ended: run"):
+            Site(way[1])
+    assert next(calls) > len(metadata.sorted_tables)
+    assert everything(way[1]) == wanted
+    assert not (way[1] / mark.FILE).exists()
+
+
+@pytest.mark.sweep
+def test_killed_at_many_lines_it_goes_on(old, tmp_path):
+    """Beside the steps that progress tells of: everywhere."""
+    from test_publish import in_child
+
+    def move():
+        with suppress(CloudError):  # it had ended already: "holds a site"
+            moving.migrate(old, tmp_path / "new", quiet)
+
+    wanted = everything(old)
+    for lines in itertools.count(1, 41):
+        if not in_child(move, lines):
+            break
+    assert lines > 2000 and everything(tmp_path / "new") == wanted
+
+
+@pytest.mark.sweep
+def test_what_changed_since_it_was_killed_is_put_right(old, tmp_path):
+    assert killed("migrate", old, tmp_path / "new", len(metadata.sorted_tables))
+    site = Site(old)
+    with_children = {key.column.table for table in metadata.sorted_tables for key in table.foreign_keys}
+    leaves = [table for table in metadata.sorted_tables if table not in with_children]
+
+    def change(conn):
+        for table in leaves:  # one row goes, what can be changed is changed
+            key = list(table.primary_key)[0]
+            conn.execute(table.delete().where(key == conn.execute(sa.select(key)).scalar()))
+        conn.execute(products.update().values(created_s=77))
+
+    site.database.write(change)
+    site.close()
+    moving.migrate(old, tmp_path / "new", quiet)
+    assert everything(tmp_path / "new") == everything(old)
+    assert len(leaves) > 5
+
+
+def test_a_source_that_changes_is_told_and_the_same_command_goes_on(old, tmp_path):
+    site = Site(old)
+    names = itertools.count()
+
+    def busy(what, done, total):
+        new_product(site, "more%d" % next(names))
+
+    with pytest.raises(CloudError, match="stop its servers"):
+        moving.migrate(old, tmp_path / "new", busy)
+    site.close()
+    moving.migrate(old, tmp_path / "new", quiet)
+    assert everything(tmp_path / "new") == everything(old)
+
+
+def test_a_copy_that_is_not_the_same_is_told(old, tmp_path):
+    def meddle(what, done, total):
+        if what == metadata.sorted_tables[-1].name:
+            target = Site(tmp_path / "new", copied=True)
+            target.database.write(lambda conn: conn.execute(products.update().values(created_s=77)))
+            target.close()
+
+    with pytest.raises(CloudError, match="products are not what they were copied from"):
+        moving.migrate(old, tmp_path / "new", meddle)
+    moving.migrate(old, tmp_path / "new", quiet)
+    assert everything(tmp_path / "new") == everything(old)
+
+
+def test_a_lost_or_damaged_image_is_told_and_can_be_mended(old, tmp_path):
+    site = Site(old)
+    first, second, _ = everything(old)[1]
+    site.images.path(first).unlink()
+    site.images.path(second).write_bytes(b"x" * site.images.path(second).stat().st_size)
+    with pytest.raises(CloudError, match="lost or damaged") as told:
+        moving.migrate(old, tmp_path / "new", quiet)
+    assert first in str(told.value) and second in str(told.value)
+    for version in ("1.0.0", "1.1.0", "1.1.1"):
+        (tmp_path / "image.bin").write_bytes(esp_image(version.encode(), 100_000))
+        publish(site, tmp_path / "image.bin", "thermo", version)
+    site.close()
+    moving.migrate(old, tmp_path / "new", quiet)
+    assert everything(tmp_path / "new") == everything(old)
+
+
+@pytest.mark.sweep
+def test_a_backup_is_of_one_moment_and_comes_back(way, tmp_path):
+    """Products are made meanwhile, each with its row of audit."""
+    site = Site(way[0], threads=True)
+    going = threading.Event()
+
+    def busy():
+        for number in itertools.count():
+            if going.is_set():
+                return
+            new_product(site, "more%d" % number)
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        moving.backup(way[0], tmp_path / "backup", quiet)
+    finally:
+        going.set()
+        thread.join(60)
+        site.close()
+    kept = everything(tmp_path / "backup", copied=True)
+    made = sum(row["name"].startswith("more") for row in kept[0]["products"])
+    assert made == sum(row["action"] == "product.new" for row in kept[0]["audit"]) - 1
+    with pytest.raises(CloudError, match="ioto cloud restore"):
+        Site(tmp_path / "backup")
+    with pytest.raises(CloudError, match="already"):
+        moving.backup(way[0], tmp_path / "backup", quiet)
+    moving.restore(tmp_path / "backup", way[1], quiet)
+    assert everything(way[1]) == kept == everything(tmp_path / "backup", copied=True)
+
+
+def test_what_is_there_is_never_overwritten(old, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    peopled(other, tmp_path)
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "thesis.tex").write_text("")
+    before = everything(other)
+    for to, word in ((other, "holds a site already"), (tmp_path / "strange", "other files"), (old, "holds a site already")):
+        for command in (moving.migrate, moving.backup):
+            with pytest.raises(CloudError, match=word):
+                command(old, to, quiet)
+    with pytest.raises(CloudError, match="no whole backup"):
+        moving.restore(old, tmp_path / "new", quiet)
+    with pytest.raises(ZeroDivisionError):
+        moving.backup(old, tmp_path / "half", lambda what, done, total: 1 / 0)
+    for command in (lambda: moving.restore(tmp_path / "half", tmp_path / "new", quiet), lambda: moving.migrate(other, tmp_path / "half", quiet)):
+        with pytest.raises(CloudError, match="half"):
+            command()
+    assert everything(other) == before and not (tmp_path / "new").exists()
+
+
+def test_two_at_once(old, tmp_path):
+    told = []
+
+    def second(what, done, total):
+        if not told:
+            with pytest.raises(CloudError, match="another command"):
+                moving.migrate(old, tmp_path / "new", quiet)
+            told.append(what)
+
+    moving.migrate(old, tmp_path / "new", second)
+    assert told and everything(tmp_path / "new") == everything(old)
+
+
+@pytest.mark.sweep
+def test_the_commands(old, ioto, tmp_path):
+    Site(old).database.write(lambda conn: [conn.execute(table.delete()) for table in reversed(metadata.sorted_tables)])
+    site = Site(old)
+    new_product(site, "thermo")
+    (tmp_path / "image.bin").write_bytes(esp_image(b"a"))
+    publish(site, tmp_path / "image.bin", "thermo", "1.0.0")
+    wanted = fleet.updates(site), site.database.read(audit.last)
+    site.close()
+    assert "backed up to kept" in ioto("cloud", "backup", "kept", "--data", "old").stdout
+    assert "restored to again" in ioto("cloud", "restore", "kept", "--data", "again").stdout
+    moved = json.loads(ioto("cloud", "migrate", "--data", "again", "--to", "new", "--json").stdout)
+    assert moved["images"] == 1 and moved["tables"]["releases"]["rows"] == 1
+    again = Site(tmp_path / "new")
+    assert (fleet.updates(again), again.database.read(audit.last)) == wanted
+    again.close()
+    assert "holds a site already" in ioto("cloud", "migrate", "--data", "old", "--to", "new", ok=False).stderr

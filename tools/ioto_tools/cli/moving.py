@@ -1,0 +1,87 @@
+"""`ioto cloud migrate`, `ioto cloud backup`, `ioto cloud restore`: thin, over ioto_tools.cloud.moving."""
+
+from contextlib import contextmanager
+
+import click
+
+from ioto_tools.cloud.refusal import CloudError, Unavailable
+
+from .site import data_option, json_option, printed
+
+_folder = click.Path(file_okay=False)
+
+
+@click.command()
+@data_option
+@click.option("--to", required=True, type=_folder, metavar="DIR", help="Folder of the new site; its site.toml says where that lies.")
+@json_option
+def migrate(data, to, json):
+    """Move the whole site to another place: from its folder to PostgreSQL and S3, back, or to another server.
+
+    End the servers of the site first. Every table and image is compared afterwards. Interrupted, the same command goes on
+    where it was. The old site stays as it is.
+    """
+    from ioto_tools.cloud import moving
+
+    with _shown(json) as progress:
+        copied = moving.migrate(data, to, progress)
+    _said(copied, json, "moved to %s: serve it with --data %s from now on" % (to, to))
+
+
+@click.command()
+@click.argument("folder", type=_folder, metavar="DIR")
+@data_option
+@json_option
+def backup(folder, data, json):
+    """Copy the whole site, as it is at one moment, to the new folder DIR, while it is served.
+
+    Keep it where nobody else reads: it has the keys that sign links and webhooks.
+    """
+    from ioto_tools.cloud import moving
+
+    with _shown(json) as progress:
+        copied = moving.backup(data, folder, progress)
+    _said(copied, json, "backed up to %s" % folder)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False), metavar="DIR")
+@data_option
+@json_option
+def restore(folder, data, json):
+    """Make a site of the backup in DIR, in the new folder --data or where its site.toml says."""
+    from ioto_tools.cloud import moving
+
+    with _shown(json) as progress:
+        copied = moving.restore(folder, data, progress)
+    _said(copied, json, "restored to %s" % data)
+
+
+def _said(copied, json, words):
+    if json:
+        printed(copied)
+        return
+    rows = sum(table["rows"] for table in copied["tables"].values())
+    click.echo("%d rows of %d tables, %d images of %d bytes: all the same" % (rows, len(copied["tables"]), copied["images"], copied["bytes"]))
+    click.echo(words)
+
+
+@contextmanager
+def _shown(json):
+    """progress(what, done, total) as bars on a terminal; errors as click shows them."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bars = {}
+    try:
+        with Progress(console=console, disable=json or not console.is_terminal) as shown:
+
+            def progress(what, done, total):
+                if what not in bars:
+                    bars[what] = shown.add_task(what, total=total)
+                shown.update(bars[what], completed=done)
+
+            yield progress
+    except (CloudError, Unavailable) as e:
+        raise click.ClickException(str(e)) from e
