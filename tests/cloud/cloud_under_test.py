@@ -88,10 +88,12 @@ class Cloud:
         self.drawn += 1
         return hashlib.shake_128(b"%d" % self.drawn).digest(n)
 
-    def publish(self, version, image=None, enabled=True, product="thermo"):
+    def publish(self, version, image=None, enabled=True, product="thermo", **said):
+        """`said`: the terms of the roll-out; by_hand."""
         path = self.folder / "image.bin"
         path.write_bytes(esp_image(version.encode()) if image is None else image)
-        return publish(self.site, path, product, version, enabled=enabled)[0]
+        by_hand = said.pop("by_hand", False)
+        return publish(self.site, path, product, version, enabled=enabled, said=said, by_hand=by_hand)[0]
 
     def post(self, path, fields, authorization=None):
         body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()

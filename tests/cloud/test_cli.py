@@ -35,6 +35,43 @@ def test_json_of_every_command(tmp_path, monkeypatch, make_site):
     assert json.loads(run("updates", "enable", published["update"], "--json").output)["enabled"] is True
 
 
+def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
+    make_site.settings(tmp_path / "site")
+    monkeypatch.setenv("IOTO_DATA", str(tmp_path / "site"))
+    (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
+    run("product", "new", "thermo", "--claim-by-hand")
+    run("device", "new", "D1", "--product", "thermo")
+    run("groups", "set", "beta", "try_beta == true")
+    terms = ("--group", "beta", "--policy", "version < newVersion", "--limit", 9, "--percentage", "50%", "--rate", 3, "--period", "1 hour",
+             "--start", "2026-01-01", "--end", "2037-01-01", "--stop", "5% after 20")  # fmt: skip
+    publish = ("publish", tmp_path / "a.bin", "--product", "thermo", "--version", "1.0.0-alpha11", *terms)
+    tried = json.loads(run(*publish, "--dry-run", "--json").output.partition("\n")[2])
+    assert tried == {"devices": 1, "found": {"version": {"count": 1, "examples": ["D1"]}}}
+    assert "of 1 devices 0 would be offered it" in run(*publish, "--dry-run").output and json.loads(run("updates", "--json").output) == []
+    done = run(*publish, "--approve-by-hand")
+    assert done.exit_code == 0 and "alpha.11" in done.output and "ioto updates approve thermo@1.0.0-alpha11" in done.output
+    name = "thermo@1.0.0-alpha11"
+    shown = json.loads(run("updates", "show", name, "--json").output)
+    assert shown["terms"] == {
+        "policy": "(try_beta == true) && (version < newVersion)", "limit": 9, "percentage": 50, "rate": 3, "period": "3600 sec",
+        "start": "2026-01-01T00:00:00Z", "end": "2037-01-01T00:00:00Z", "stop": "5% after 20",
+    } and shown["state"] == "awaiting" and shown["audit"][0]["action"] == "release.published"  # fmt: skip
+    assert "(try_beta == true)" in run("updates", "show", name).output
+    for command, state in (("approve", "active"), ("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
+        assert json.loads(run("updates", command, name, "--json").output)["state"] == state
+    assert json.loads(run("updates", "set", name, "--limit", "none", "--stop", "none", "--json").output)["terms"]["limit"] is None
+    assert "says nothing of device.version" in run("updates", "set", name, "--policy", "true").output
+    assert [each["id"] for each in json.loads(run("devices", "--where", "id == 'D1'", "--json").output)] == ["D1"]
+    assert json.loads(run("devices", "--group", "beta", "--json").output) == []
+    for command in (("pin", "D1", "1.0.0"), ("unpin", "D1"), ("release", "D1"), ("claim", "D1")):
+        assert run("device", *command).exit_code == 0, command
+    found = json.loads(run("device", "show", "D1", "--json").output)
+    assert found["claimed"] and found["pin"] is None and [(each["update"], each["why"]) for each in found["offers"]] == [(shown["update"], "version")]
+    assert "1.0.0-alpha11  no" in run("device", "show", "D1").output
+    assert json.loads(run("groups", "list", "--json").output) == [{"name": "beta", "policy": "try_beta == true"}]
+    assert json.loads(run("groups", "remove", "beta", "--json").output) == {"name": "beta"}
+
+
 def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
     make_site.settings(tmp_path / "site")
     data = "--data", tmp_path / "site"
@@ -57,6 +94,16 @@ def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
         (("devices", "--product", "nix", *data), ("nix", "ioto product list")),
         (("updates", "enable", "thermo@9.9.9", *data), ("thermo@9.9.9", "ioto updates")),
         (("updates", "enable", "nix", *data), ("nix", "PRODUCT@VERSION")),
+        (("updates", "set", "thermo@9.9.9", "--limit", "5", *data), ("thermo@9.9.9", "ioto updates")),
+        (("updates", "set", "thermo@9.9.9", *data), ("--limit",)),
+        (("updates", "pause", "nix", *data), ("nix", "PRODUCT@VERSION")),
+        (("publish", file, "--product", "thermo", "--version", "1.0.0", "--policy", "a ==", *data), ("policy", "line 1, column 5")),
+        (("publish", file, "--product", "thermo", "--version", "1.0.0", "--stop", "5", *data), ("stop", "5% after 20")),
+        (("publish", file, "--product", "thermo", "--version", "1.0.0", "--group", "nix", *data), ("nix", "ioto groups")),
+        (("devices", "--where", "a ==", *data), ("policy", "line 1")),
+        (("device", "pin", "D9", "1.0.0", *data), ("D9", "ioto devices")),
+        (("groups", "set", "g", "a ==", *data), ("policy", "line 1")),
+        (("groups", "remove", "g", *data), ("g", "ioto groups")),
         (("updates", *data, "enable", "thermo@9.9.9"), ("--data", "behind")),
         (("updates", "--json", "enable", "thermo@9.9.9"), ("--json", "behind")),
         (("cloud", "serve", "--public-url", "updates.test", *data), ("updates.test", "https://")),

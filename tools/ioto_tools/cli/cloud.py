@@ -36,10 +36,11 @@ for command in (migrate, backup, restore):
 @click.option("--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of its private key.")
 @click.option("--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds.")
 @click.option("--register-again", default="3 days", show_default=True, type=Duration(), help="Silence after which a known device may register again.")
+@click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Silence after which a device that is offered an update is lost.")
 @click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes that serve: one for each processor core.")
 @json_option
-def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, rate, workers, json):
+def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, lost_after, rate, workers, json):
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
@@ -59,7 +60,7 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
         sys.stdout.flush()
 
     try:
-        make_app = partial(create_app, data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again, rate=rate)
+        make_app = partial(create_app, data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again, lost_after_s=lost_after, rate=rate)
         run(make_app, host, port, ready, certificate, key, workers, said=lambda text: click.echo(text, err=True))
     except (CloudError, Unavailable) as e:
         raise click.ClickException(str(e)) from e

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import housekeeping, links, postman, routes, samples, tokens
+from . import housekeeping, links, lost, postman, routes, samples, tokens
 from .api import app as api
 from .counters import Counted, Counters
 from .limits import PER_MINUTE, Limits
@@ -35,13 +35,14 @@ ROUTES = (
 )
 
 
-def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S, rate=PER_MINUTE,
-               clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
+def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S,
+               lost_after_s=lost.AFTER_S, rate=PER_MINUTE, clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
     """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
 
     `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
     `link_lifetime_s`: how long a link to an image holds at the least.
     `quiet_s`: a device that was silent for so long may register again with its product's id.
+    `lost_after_s`: a device that is silent for so long while it is offered an update is lost.
     `rate`: requests a minute that a device may make; 0: as many as it likes.
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
     """
@@ -64,6 +65,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes, threads=threads)
     app.state.site.links.lifetime_s = link_lifetime_s
     app.state.site.quiet_s = quiet_s
+    app.state.site.lost_after_s = lost_after_s
     app.state.counters = Counters(app.state.site)
     app.add_middleware(Counted, counters=app.state.counters)
     app.state.devices = Limits(rate, clock)
@@ -75,7 +77,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
 @asynccontextmanager
 async def _beside(app):
     """What a worker does while it serves."""
-    tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (postman, housekeeping, samples)]
+    tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (postman, housekeeping, lost, samples)]
     yield
     for task in tasks:
         task.cancel()

@@ -71,7 +71,7 @@ class Postgresql:
     def _wait(self, work, *arguments):
         assert threading.current_thread() is not self._thread, "a transaction inside another would wait for ever"
         if not self._thread.is_alive():
-            raise Unavailable("%s: closed" % self.url)
+            raise Unavailable("%s: closed" % (self.url,))  # a URL is a tuple too
         try:
             return asyncio.run_coroutine_threadsafe(work(*arguments), self._loop).result()
         except (OSError, sa.exc.TimeoutError) as e:  # refused, too slow, all connections in use

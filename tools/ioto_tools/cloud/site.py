@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from . import audit, mark, migrate, settings, tokens
+from . import audit, lost, mark, migrate, settings, tokens
 from .links import Links
 from .refusal import CloudError, Unavailable
 from .sqlite import Sqlite
@@ -37,6 +37,7 @@ class Site:
         self.who = audit.CLOUD  # in whose name deeds are written down
         self.links = Links(self)
         self.quiet_s = tokens.QUIET_S  # see tokens.may_register()
+        self.lost_after_s = lost.AFTER_S
         self.settings = settings.load(self.data)
         if not copied:
             mark.check(self.data)

@@ -24,8 +24,8 @@ MOST = 2**31 - 1
 LONGEST_S = 366 * 86400  # of a period
 FIRST = {"policy": policy.NEWER, "percentage": 100.0}  # of a release that nothing was said about; all else is none
 COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after")
-_STOP = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%?\s+after\s+(\d{1,9})")
-_PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%?")
+_STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
 
 def read(said, before=None):
@@ -87,7 +87,7 @@ def shown(release):
 
 
 def _shown_time(seconds):
-    return seconds and datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def _policy(name, text):
@@ -102,7 +102,7 @@ def _policy(name, text):
 def _count(name, text):
     if text == NONE:
         return {name: None}
-    if not re.fullmatch(r"\d{1,10}", text) or not 0 < int(text) <= MOST:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) <= MOST:
         raise CloudError("%s %s: wanted: a number of devices from 1 to %d, or none" % (name, text, MOST))
     return {name: int(text)}
 

@@ -1,0 +1,168 @@
+"""What a check-in asks the database for: nothing where nothing is new, and never more than once for what it must know."""
+
+import asyncio
+import json
+import random
+
+import pytest
+from cloud_under_test import Cloud
+from ioto_tools.cloud import control, fleet
+from ioto_tools.cloud.known import Devices, Known
+from ioto_tools.cloud.memory import LOOK_S, Memory
+from ioto_tools.cloud.site import Site
+from starlette.concurrency import run_in_threadpool
+
+
+class Served(Cloud):
+    """As under a server: a loop, threads, writes that share transactions. `asked` counts what was waited for."""
+
+    def __init__(self, folder, kind):
+        super().__init__(folder, kind, threads=True)
+        self.asked, self.moment, self.tokens = 0, 0, {}
+        self.app.state.run = self.counted
+        self.app.state.memory = Memory(LOOK_S, lambda: self.moment)
+
+    async def counted(self, function, *arguments):
+        self.asked += 1
+        return await run_in_threadpool(function, *arguments)
+
+    def post(self, path, fields, authorization=None):
+        return asyncio.run(self._post(path, json.dumps(fields).encode(), authorization))
+
+    async def _post(self, path, body, authorization):
+        sent = []
+
+        async def receive():
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http", "path": path,
+            "raw_path": path.encode(), "query_string": b"", "root_path": "", "server": ("cloud.test", 80), "client": ("device.test", 5000),
+            "headers": [(b"host", b"cloud.test"), (b"authorization", authorization.encode())],
+        }  # fmt: skip
+        await self.app(scope, receive, send)
+        return Answer(sent)
+
+    def ask(self, id, version="1.0.0", **properties):
+        """(version offered or None, how often the database was waited for)."""
+        if id not in self.tokens:
+            self.tokens[id] = self.device(id)
+        before = self.asked
+        reply = self.check_in(id, self.tokens[id], version, **properties)
+        assert reply.status == 200
+        return reply.json().get("version"), self.asked - before
+
+
+class Answer:
+    def __init__(self, sent):
+        self.status, self.body = sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+    def json(self):
+        return json.loads(self.body)
+
+
+@pytest.fixture
+def served(tmp_path, kind):
+    made = Served(tmp_path, kind)
+    yield made
+    made.close()
+
+
+def test_nothing_new_is_answered_from_memory(served):
+    """Releases that are for others, too full, not yet or no more offered; properties that are others each time."""
+    for number, said in enumerate(({"policy": "region == 'moon'"}, {"limit": "1"}, {"start": "2037-01-01"}, {"end": "2020-01-01"}, {"percentage": "0"})):
+        served.publish("2.%d.0" % number, **said)
+    served.publish("1.0.0")
+    assert served.ask("FIRST") == ("2.1.0", 5)  # catalogue, token, its first use, the grant, the link
+    assert served.ask("D1")[1] > 1
+    assert served.ask("D1")[1] == 1  # the device again, its token being settled now
+    for n in range(50):
+        assert served.ask("D1", uptime=n, rssi=-n, extra=[n]) == (None, 0), n
+    # A second later: one look, which tells of the token's first use as well; and from then on nothing but the looks.
+    served.moment += LOOK_S
+    assert [served.ask("D1")[1] for _ in range(5)] == [2, 0, 0, 0, 0]
+    served.moment += LOOK_S
+    assert [served.ask("D1")[1] for _ in range(5)] == [1, 0, 0, 0, 0]
+
+
+def test_what_was_seen_of_a_device_is_written_soon(served):
+    served.ask("D1")
+    served.now_s += 60
+    for n in range(5):
+        served.ask("D1", "1.%d.0" % n, room="kitchen %d" % n)
+    served.close()  # and then it is
+    again = Site(served.site.data)
+    found = fleet.device(again, "D1")
+    assert (found["version"], found["seen_s"], found["properties"]["room"]) == ("1.4.0", served.now_s, "kitchen 4")
+    again.close()
+
+
+def test_a_device_with_an_offer_asks_once_and_a_served_one_not_at_all(served):
+    served.publish("2.0.0")
+    served.ask("D1")
+    served.ask("D1")
+    assert served.ask("D1") == ("2.0.0", 2)  # does it still stand? And the link
+    assert served.ask("D1", "2.0.0") == (None, 1)  # success is written
+    assert [served.ask("D1", "2.0.0") for _ in range(3)] == [(None, 0)] * 3
+    assert served.ask("D1") == (None, 1) and served.ask("D1") == (None, 0)  # reverted is written, and then it waits
+    assert fleet.device(served.site, "D1")["update"]["state"] == "reverted"
+
+
+def test_changes_of_a_device_and_of_releases_are_heard_with_one_look(served):
+    served.publish("2.0.0", policy="false")
+    for _ in range(3):
+        served.ask("D1"), served.ask("D2")
+        served.moment += LOOK_S
+    served.ask("D1")
+    assert served.ask("D1") == served.ask("D2") == (None, 0)
+    control.pin(served.site, "D1", "2.0.0")
+    assert served.ask("D1") == (None, 0)
+    served.moment += LOOK_S
+    assert served.ask("D2") == (None, 1)
+    assert served.ask("D1")[0] == "2.0.0" and served.ask("D2") == (None, 0)
+    control.remove(served.site, "D2")
+    control.set_terms(served.site, "thermo@2.0.0", {"policy": "none"})
+    served.moment += LOOK_S
+    assert served.check_in("D2", served.tokens["D2"], "1.0.0").body == b"Cannot find device"
+
+
+def test_a_worker_that_has_not_looked_for_long_begins_anew(served):
+    served.publish("2.0.0", policy="false")
+    for _ in range(3):
+        served.ask("D1")
+    served.moment += 3600
+    assert served.ask("D1") == (None, 2) and served.ask("D1") == (None, 0)  # everything, and the device
+
+
+def test_a_database_that_is_away_is_told_within_the_second_and_nobody_forgets(served):
+    served.publish("2.0.0", policy="false")
+    for _ in range(3):
+        served.ask("D1")
+    with served.kind.away(served.site):
+        assert served.ask("D1") == (None, 0)
+        stranger = served.check_in("D2", "token", "1.0.0")
+        served.moment += LOOK_S
+        if served.kind.__class__.__name__ == "OnServers":  # who only reads waits for nobody with SQLite
+            assert served.check_in("D1", served.tokens["D1"], "1.0.0").status == stranger.status == 503
+    assert served.ask("D1")[0] is None
+
+
+def test_devices_in_memory_are_bounded_and_the_last_ones_asked_for():
+    draw, devices, model = random.Random(1), Devices(5), []
+    for _ in range(3000):
+        id, token = draw.randrange(12), draw.randrange(2)
+        hash = "%d-%d" % (id, token)
+        if draw.random() < 0.1:
+            devices.forget(id)
+            model = [each for each in model if each[1] != id]
+        elif any(each[0] == hash for each in model):
+            assert devices.get(hash).id == id
+            model = [each for each in model if each[0] != hash] + [(hash, id)]
+        else:
+            assert devices.get(hash) is None
+            devices.keep(hash, Known(id, "P", False, True, True, None))
+            model = ([each for each in model if each[1] != id] + [(hash, id)])[-5:]  # one token of each device
+        assert len(devices) == len(model) and {each[0] for each in model} == set(devices._by_hash), model

@@ -1,0 +1,400 @@
+"""Roll-outs through check-ins and reports: who is offered what, what it comes to, what stops it, and what is written down of it."""
+
+import itertools
+from fractions import Fraction
+
+import pytest
+from cloud_under_test import PRODUCT, Cloud
+from ioto_tools.cloud import audit, control, fleet, lost, rollout
+from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.publish import dry_run, new_product
+from ioto_tools.cloud.refusal import CloudError
+
+HOUR, DAY = 3600, 86400
+
+
+def ask(cloud, id, version="1.0.0", **properties):
+    """A check-in of a device, known or new: the version it is offered, or None."""
+    tokens = cloud.__dict__.setdefault("tokens", {})
+    if id not in tokens:
+        tokens[id] = cloud.device(id)
+    reply = cloud.check_in(id, tokens[id], version, **properties)
+    assert reply.status == 200, reply.body
+    return reply.json().get("version")
+
+
+def tell(cloud, id, state, attempt=1):
+    """A report about the last update that the device was offered."""
+    update = fleet.device(cloud.site, id)["update"]["update"]
+    assert cloud.report(id, cloud.tokens[id], update, state not in rollout.BAD, state=state, attempt=attempt).body == b"{}"
+
+
+def state(cloud, id):
+    return fleet.device(cloud.site, id)["update"]["state"]
+
+
+def why(cloud, id):
+    """{version: why it is not offered, or None}."""
+    return {each["version"]: each["why"] for each in fleet.device(cloud.site, id)["offers"]}
+
+
+def deeds(cloud):
+    return [(row["action"], row["who"]) for row in cloud.site.database.read(audit.last)][::-1]
+
+
+def second_worker(cloud):
+    """Another process's view of the same site: what it holds in memory is its own, and up to a second old."""
+    cloud.__dict__.setdefault("tokens", {})
+    other = Cloud.__new__(Cloud)
+    other.__dict__.update(cloud.__dict__, moments=[0])
+    other.app = create_app(cloud.folder / "site", "https://updates.test", clock=lambda: cloud.now_s, random_bytes=cloud.random, threads=False, rate=0)
+    other.app.state.memory._look_s = 1
+    other.app.state.memory._clock = lambda: other.moments[0]
+    other.site = other.app.state.site
+    return other
+
+
+# ---- who is offered it
+
+
+def test_a_policy_chooses_by_what_devices_send_now(cloud):
+    cloud.publish("2.0.0", policy="device.version < update.version && (device.region == 'us-west' || device.pro == true)")
+    assert ask(cloud, "D1", region="us-west") == ask(cloud, "D2", pro=True) == ask(cloud, "D3", pro="true") == "2.0.0"
+    assert ask(cloud, "D4") is ask(cloud, "D5", region="us-east", pro=False) is ask(cloud, "D6", "2.0.0", pro=True) is None
+    assert ask(cloud, "D4", region="us-west") == "2.0.0"
+    assert ask(cloud, "D1", region="moved") is None and why(cloud, "D1") == {"2.0.0": "policy"}
+
+
+def test_limit_and_percentage_let_those_in_who_are_in_and_nobody_else(cloud):
+    cloud.publish("2.0.0", limit=7, percentage=40)
+    devices = ["D%d" % n for n in range(60)]
+    update = fleet.updates(cloud.site)[0]["update"]
+    inside = [id for id in devices if rollout.share(update, id) < 40]
+    got = [id for id in devices if ask(cloud, id)]
+    assert got == inside[:7] and len(inside) > 14
+    assert [id for id in devices if ask(cloud, id)] == got  # their offer stands
+    assert why(cloud, inside[7])["2.0.0"] == "limit" and {why(cloud, id)["2.0.0"] for id in set(devices) - set(inside)} == {"percentage"}
+    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "9"})
+    assert [id for id in devices if ask(cloud, id)] == inside[:9]
+    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "none", "percentage": "0"})
+    assert [id for id in devices if ask(cloud, id)] == inside[:9]
+    control.set_terms(cloud.site, "thermo@2.0.0", {"percentage": "40"})
+    assert [id for id in devices if ask(cloud, id)] == inside
+    assert fleet.updates(cloud.site)[0]["granted"] == len(inside)
+
+
+def test_a_lower_release_takes_those_that_a_higher_one_has_no_place_for(cloud):
+    cloud.publish("1.1.0")
+    cloud.publish("1.2.0", limit=2)
+    assert [ask(cloud, "D%d" % n) for n in range(4)] == ["1.2.0", "1.2.0", "1.1.0", "1.1.0"]
+
+
+def test_a_schedule_opens_and_closes_to_the_second(cloud):
+    cloud.publish("2.0.0", start="2027-01-15T09:00+01:00", end="2027-01-15T10:00Z")  # 8:00 to 10:00 in UTC
+    assert cloud.now_s == 1_800_000_000  # 2027-01-15T08:00:00Z
+    cloud.now_s -= 1
+    assert ask(cloud, "D1") is None and why(cloud, "D1") == {"2.0.0": "early"}
+    cloud.now_s += 1
+    assert ask(cloud, "D1") == "2.0.0"
+    cloud.now_s += 2 * HOUR - 1
+    assert ask(cloud, "D1") == ask(cloud, "D2") == "2.0.0"
+    cloud.now_s += 1
+    assert ask(cloud, "D1") is ask(cloud, "D3") is None and why(cloud, "D3") == {"2.0.0": "late"}
+
+
+def test_by_hand_approved_paused_resumed_cancelled(cloud):
+    cloud.publish("2.0.0", by_hand=True)
+    steps = (("awaiting", None), ("approved", "2.0.0"), ("paused", None), ("resumed", "2.0.0"), ("cancelled", None))
+    for number, (action, wanted) in enumerate(steps):
+        if number:
+            assert control.move(cloud.site, "thermo@2.0.0", action)["update"]
+        assert ask(cloud, "D1") == ask(cloud, "NEW%d" % number) == wanted, action
+    assert why(cloud, "D1") == {"2.0.0": "cancelled"}
+    for action in ("approved", "paused", "resumed", "cancelled"):
+        with pytest.raises(CloudError, match="is cancelled: it cannot be " + action):
+            control.move(cloud.site, "thermo@2.0.0", action)
+    assert [action for action, _ in deeds(cloud)] == [
+        "product.new", "release.published", "release.approved", "release.paused", "release.resumed", "release.cancelled"
+    ]  # fmt: skip
+
+
+def test_every_move_of_a_release_and_no_other(cloud):
+    from ioto_tools.cloud.lifecycle import MOVES
+    from ioto_tools.cloud.selection import RELEASE_STATES
+
+    ways = {"awaiting": (), "active": ("approved",), "paused": ("approved", "paused"), "cancelled": ("cancelled",)}
+    assert set(ways) == set(RELEASE_STATES)
+    for number, (before, action) in enumerate(itertools.product(RELEASE_STATES, ("approved", "paused", "resumed", "cancelled"))):
+        version = "2.0.%d" % number
+        cloud.publish(version, by_hand=True)
+        for step in ways[before]:
+            control.move(cloud.site, "thermo@" + version, step)
+        after = MOVES[action].get(before)
+        if after:
+            assert control.move(cloud.site, "thermo@" + version, action)["state"] == after
+        else:
+            with pytest.raises(CloudError, match="%s: it cannot be %s" % (before, action)):
+                control.move(cloud.site, "thermo@" + version, action)
+            assert fleet.update(cloud.site, "thermo@" + version)["state"] == before
+
+
+def test_pinned_to_a_version(cloud):
+    for version in ("1.1.0", "1.2.0", "1.3.0"):
+        cloud.publish(version)
+    assert ask(cloud, "D1", "1.2.0") == "1.3.0"
+    control.pin(cloud.site, "D1", "1.1.0")
+    assert ask(cloud, "D1", "1.2.0") == "1.1.0" and state(cloud, "D1") == "offered"
+    assert why(cloud, "D1") == {"1.3.0": "pinned", "1.2.0": "pinned", "1.1.0": None}
+    assert ask(cloud, "D1", "1.1.0") is None and state(cloud, "D1") == "confirmed"
+    control.pin(cloud.site, "D1", None)
+    assert ask(cloud, "D1", "1.1.0") == "1.3.0" and ask(cloud, "D2", "1.2.0") == "1.3.0"
+    for bad in ("1.1", "latest", ""):
+        with pytest.raises(CloudError, match="SemVer"):
+            control.pin(cloud.site, "D1", bad)
+    with pytest.raises(CloudError, match="D9"):
+        control.pin(cloud.site, "D9", "1.0.0")
+
+
+# ---- what it comes to
+
+
+def test_success_is_what_runs(cloud):
+    """A stranger that never reports anything."""
+    cloud.publish("2.0.0+b1")
+    assert ask(cloud, "D1") == "2.0.0+b1" and state(cloud, "D1") == "offered"
+    assert ask(cloud, "D1", "2.0.0+b2") is None and state(cloud, "D1") == "confirmed"
+    cloud.now_s += HOUR
+    assert ask(cloud, "D1", "2.0.0") is None
+    assert fleet.updates(cloud.site)[0]["states"] == fleet.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
+
+
+def test_back_on_the_old_version_after_success_is_reverted_and_tried_again_in_an_hour(cloud):
+    cloud.publish("2.0.0")
+    ask(cloud, "D1")
+    ask(cloud, "D1", "2.0.0")
+    assert ask(cloud, "D1") is None and state(cloud, "D1") == "reverted" and why(cloud, "D1") == {"2.0.0": "waits"}
+    assert fleet.updates(cloud.site)[0]["ended"] == {"reverted": 1}
+    cloud.now_s += HOUR
+    assert ask(cloud, "D1") == "2.0.0" and fleet.device(cloud.site, "D1")["update"]["tries"] == 2
+    [update] = fleet.updates(cloud.site)
+    assert update["states"] == {"offered": 1} and update["ended"] == {"reverted": 1}  # until it ends otherwise
+    ask(cloud, "D1", "2.0.0")
+    assert fleet.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
+
+
+def test_a_board_on_trial_checks_in_before_it_confirms(cloud):
+    """Success by its check-in, taken back by its report; the next attempt of its own counts anew."""
+    cloud.publish("2.0.0")
+    ask(cloud, "D1")
+    for report in ("downloading", "staged", "applied"):
+        tell(cloud, "D1", report)
+    for attempt in (1, 2):
+        assert ask(cloud, "D1", "2.0.0") is None and state(cloud, "D1") == "confirmed"
+        tell(cloud, "D1", "rolled_back", attempt)
+        assert state(cloud, "D1") == "rolled_back"
+        assert ask(cloud, "D1") is None  # it goes on by itself
+        tell(cloud, "D1", "applied", attempt + 1)
+        assert state(cloud, "D1") == "applied"
+    ask(cloud, "D1", "2.0.0")
+    tell(cloud, "D1", "confirmed", 3)
+    assert fleet.updates(cloud.site)[0]["states"] == fleet.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
+
+
+def test_a_newer_offer_supersedes_one_that_stands_and_no_other(cloud):
+    cloud.publish("1.1.0")
+    for id in ("D1", "D2"):
+        ask(cloud, id)
+    tell(cloud, "D2", "failed")
+    cloud.publish("1.2.0")
+    assert ask(cloud, "D1") == ask(cloud, "D2") == "1.2.0"
+    found = {each["version"]: each for each in fleet.updates(cloud.site)}
+    assert found["1.1.0"]["states"] == {"superseded": 1, "failed": 1} and found["1.1.0"]["ended"] == {"failed": 1}
+    # Paused, the older one is offered again: to D1 at once, to the one that failed in its time.
+    control.move(cloud.site, "thermo@1.2.0", "paused")
+    assert ask(cloud, "D1") == "1.1.0" and ask(cloud, "D2") is None
+    cloud.now_s += HOUR
+    assert ask(cloud, "D2") == "1.1.0"
+
+
+def test_silent_for_a_day_is_lost_and_comes_back(cloud):
+    cloud.publish("2.0.0")
+    for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED"):
+        ask(cloud, id)
+    control.remove(cloud.site, "REMOVED")
+    cloud.now_s += HOUR
+    assert ask(cloud, "AWAKE") == "2.0.0"
+    tell(cloud, "REPORTS", "deferred")
+    cloud.now_s += DAY - HOUR - 1
+    assert lost.sweep(cloud.site) == 0
+    cloud.now_s += 1
+    assert lost.sweep(cloud.site) == 2 and lost.sweep(cloud.site) == 0
+    assert {id: state(cloud, id) for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED")} == {
+        "GONE": "lost", "BACK": "lost", "AWAKE": "offered", "REPORTS": "deferred", "REMOVED": "offered"
+    }  # fmt: skip
+    tell(cloud, "BACK", "staged")  # a report that comes late
+    assert state(cloud, "BACK") == "staged"
+    cloud.now_s += HOUR
+    assert lost.sweep(cloud.site) == 2 and state(cloud, "AWAKE") == state(cloud, "REPORTS") == "lost"
+    assert ask(cloud, "GONE") == "2.0.0" and fleet.device(cloud.site, "GONE")["update"]["tries"] == 2
+    assert ask(cloud, "AWAKE") is None and ask(cloud, "AWAKE", "2.0.0") is None and state(cloud, "AWAKE") == "confirmed"
+    cloud.site.lost_after_s = 60
+    cloud.now_s += 60
+    assert lost.sweep(cloud.site) == 2 and state(cloud, "GONE") == state(cloud, "BACK") == "lost"
+
+
+def test_more_lost_devices_than_go_into_one_transaction(cloud, monkeypatch):
+    monkeypatch.setattr(lost, "AT_ONCE", 3)
+    cloud.publish("2.0.0", stop="50% after 5")
+    for n in range(8):
+        ask(cloud, "D%d" % n)
+    cloud.now_s += DAY
+    assert [lost.sweep(cloud.site) for _ in range(4)] == [3, 3, 2, 0]
+    assert fleet.updates(cloud.site)[0]["state"] == "paused" and deeds(cloud)[-1] == ("release.stopped", "cloud")
+
+
+# ---- the stop rule
+
+
+@pytest.mark.parametrize("least,percent", [(1, 40), (4, 50), (5, 20), (10, 5)])
+def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, percent):
+    """Every second device ends badly, each bad end in its turn: paused exactly when the rule holds, not one report later."""
+    cloud.publish("2.0.0", stop="%d%% after %d" % (percent, least))
+    other = second_worker(cloud)
+    assert ask(other, "FIRST") == "2.0.0"  # and it holds places for more
+    ended = []
+    for n, bad in zip(range(24), itertools.cycle(sorted(rollout.BAD - {"lost"}))):
+        id, end = "D%d" % n, bad if n % 2 else ("refused", "confirmed")[n // 2 % 2]
+        if ask(cloud, id) is None:
+            break
+        if end == "reverted":
+            ask(cloud, id, "2.0.0")
+            ask(cloud, id)
+        else:
+            tell(cloud, id, "deferred")
+            tell(cloud, id, end)
+        ended.append(end)
+        holds = len(ended) >= least and 0 < sum(e in rollout.BAD for e in ended) and Fraction(sum(e in rollout.BAD for e in ended), len(ended)) >= Fraction(percent, 100)
+        update = fleet.update(cloud.site, "thermo@2.0.0")
+        assert (update["state"] == "paused") == holds == update["stops"], ended
+        if holds:
+            # The other worker has not looked since, and has places in hand; nobody gets any of them.
+            assert ask(other, "LATE") is None and ask(cloud, "LATER") is None
+            break
+    else:
+        raise AssertionError("never stopped: %s" % ended)
+    [row] = [row for row in cloud.site.database.read(audit.last) if row["action"] == "release.stopped"]
+    assert row["who"] == "cloud" and sum(row["detail"]["ended"].values()) == len(ended) and row["detail"]["version"] == "2.0.0"
+    granted = fleet.update(cloud.site, "thermo@2.0.0")["granted"]
+    assert granted == len(ended) + 1
+    # Resumed, it is stopped again by the next end, unless it has another rule.
+    control.move(cloud.site, "thermo@2.0.0", "resumed")
+    tell(cloud, "FIRST", "failed")
+    assert fleet.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
+    control.set_terms(cloud.site, "thermo@2.0.0", {"stop": "none"})
+    control.move(cloud.site, "thermo@2.0.0", "resumed")
+    assert ask(cloud, "LATER") == "2.0.0"
+    tell(cloud, "LATER", "failed")
+    assert fleet.update(cloud.site, "thermo@2.0.0")["state"] == "active"
+    other.close()
+
+
+def test_repeated_and_foreign_reports_never_stop_anything(cloud):
+    cloud.publish("2.0.0", stop="50% after 2")
+    ask(cloud, "D1")
+    for _ in range(5):
+        tell(cloud, "D1", "failed")
+    update = fleet.device(cloud.site, "D1")["update"]["update"]
+    ask(cloud, "NEVER", "2.0.0")  # it was not offered it
+    cloud.report("NEVER", cloud.tokens["NEVER"], update, False)
+    assert cloud.report("D1", cloud.tokens["NEVER"], update, False).status == 401
+    found = fleet.update(cloud.site, update)
+    assert found["state"] == "active" and found["ended"] == {"failed": 1}
+
+
+# ---- several workers
+
+
+def test_a_change_is_heard_by_another_worker_within_its_second(cloud):
+    other = second_worker(cloud)
+    cloud.publish("2.0.0", limit=1)
+    assert ask(other, "D1") == "2.0.0"
+    assert ask(cloud, "D1") == ask(other, "D1") == "2.0.0"  # whoever granted it
+    assert ask(other, "D2") is None
+    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})
+    control.remove(cloud.site, "D1")
+    assert ask(other, "D2") is None and other.check_in("D1", other.tokens["D1"], "1.0.0").status == 200  # not yet
+    other.moments[0] += 1
+    assert ask(other, "D2") == "2.0.0"
+    assert other.check_in("D1", other.tokens["D1"], "1.0.0").body == b"Cannot find device"
+    other.close()
+
+
+def test_what_a_worker_holds_is_a_hint_only(cloud):
+    """Paused, switched off, ended or granted elsewhere: another worker that does not know it yet offers nothing wrong."""
+    other = second_worker(cloud)
+    cloud.publish("2.0.0", limit=3)
+    assert ask(other, "D1") == ask(other, "D2") == "2.0.0"
+    tell(cloud, "D1", "failed")
+    assert ask(other, "D1") is None and why(cloud, "D1") == {"2.0.0": "waits"}
+    control.enable(cloud.site, "thermo@2.0.0", False)
+    assert ask(other, "D2") is None and ask(other, "D3") is None
+    control.enable(cloud.site, "thermo@2.0.0", True)
+    other.moments[0] += 1
+    assert ask(cloud, "D4") == "2.0.0" and ask(other, "D4") == "2.0.0" and ask(other, "D5") is None
+    assert fleet.updates(cloud.site)[0]["granted"] == 3
+    other.close()
+
+
+# ---- devices on purpose
+
+
+def test_claimed_or_not(cloud):
+    new_product(cloud.site, "held", "HELD7", by_hand=True)
+    reply = cloud.register("C1", "HELD7")
+    assert reply.status == 200 and reply.json() == {"registered": True, "id": "C1"}
+    assert cloud.register("C1", "HELD7").json() == {"registered": True, "id": "C1"}
+    control.claim(cloud.site, "C1")
+    token = cloud.register("C1", "HELD7").json()["token"]
+    assert cloud.post("/tok/provision/update", {"id": "C1", "version": "1.0.0"}, token).status == 200
+    control.release(cloud.site, "C1")
+    for path, more in (("update", {"version": "1.0.0"}), ("updateReport", {"update": "U", "success": True})):
+        assert cloud.post("/tok/provision/" + path, {"id": "C1", **more}, token).body == b"Cannot find device"
+    assert cloud.register("C1", "HELD7").json() == {"registered": True, "id": "C1"}
+    assert cloud.post("/tok/provision/update", {"id": "C1", "version": "1.0.0"}, token).body == b"Authentication failed"
+    control.claim(cloud.site, "C1")
+    assert "token" in cloud.register("C1", "HELD7").json()
+    # A product whose devices are claimed by themselves: released on purpose, one is not claimed again by itself.
+    token = cloud.device("D1")
+    control.release(cloud.site, "D1")
+    assert cloud.check_in("D1", token, "1.0.0").body == b"Cannot find device" and "token" not in cloud.register("D1").json()
+    claims = ["device.claimed", "device.released"] * 2
+    assert [action for action, _ in deeds(cloud)][-4:] == claims
+
+
+def test_a_dry_run_says_who_and_why_and_changes_nothing(cloud):
+    cloud.publish("1.0.0")
+    for n in range(12):
+        ask(cloud, "D%02d" % n, "1.%d.0" % (n % 3), region="west" if n < 8 else "east")
+    ask(cloud, "D99", "unknown")
+    before = cloud.site.database.read(audit.last)
+    found = dry_run(cloud.site, cloud.folder / "image.bin", "thermo", "1.1.0", said={"policy": "version < newVersion && region == 'west'", "limit": "1"})
+    assert found["devices"] == 13
+    assert found["found"] == {
+        "offered": {"count": 3, "examples": ["D00", "D03", "D06"]},
+        "runs": {"count": 4, "examples": ["D01", "D04", "D07", "D10"]},
+        "policy": {"count": 5, "examples": ["D02", "D05", "D08", "D09", "D11"]},
+        "version": {"count": 1, "examples": ["D99"]},
+    }
+    assert [each["version"] for each in fleet.updates(cloud.site)] == ["1.0.0"] and cloud.site.database.read(audit.last) == before
+    cloud.publish("1.1.0", policy="version < newVersion && region == 'west'")
+    assert [n for n in range(12) if ask(cloud, "D%02d" % n, "1.%d.0" % (n % 3), region="west" if n < 8 else "east")] == [0, 3, 6]
+
+
+def test_devices_are_found_by_a_policy(cloud):
+    from ioto_tools.cloud import policy
+
+    for n in range(5):
+        ask(cloud, "D%d" % n, "1.%d.0" % n, memory=n * 100, tags={"beta": n == 2})
+    for text, wanted in (("memory >= 300", "34"), ("version < '1.2.0'", "01"), ("tags.beta == true", "2"), ("nothing == 1", ""), ("", "01234")):
+        assert [each["id"] for each in fleet.devices(cloud.site, None, policy.compile(text))] == ["D" + n for n in wanted], text
+    assert PRODUCT and fleet.devices(cloud.site, "thermo", policy.compile("memory == 0"))[0]["id"] == "D0"

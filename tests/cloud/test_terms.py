@@ -1,0 +1,126 @@
+"""The terms of a roll-out as operators write them: every kind of right and wrong text, and that they come back as they went in."""
+
+import itertools
+
+import pytest
+from cloud_under_test import esp_image
+from ioto_tools.cloud import control, fleet, groups, policy, terms
+from ioto_tools.cloud.publish import publish
+from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.image import esp
+
+GOOD = {
+    "policy": ("device.version < update.version && region == 'x'", "true", " none ", ""),
+    "limit": ("1", "2147483647", "none", 5),
+    "percentage": ("0", "0.5", "25%", "100", "none", 33.25, 7),
+    "rate": ("1", "2147483647", "none"),
+    "period": ("1", "90 secs", "1 hour", "366 days", 60),
+    "start": ("2026-03-01", "2026-03-01T08:00+01:00", "2026-03-01T08:00:00Z", "none", "1970-01-01"),
+    "end": ("2037-12-31T23:59:59", "none"),
+    "stop": ("5% after 20", "0.5 % after 1", "100 after 9", "none"),
+}
+BAD = {
+    "policy": ("device.version <", "x" * 2001, "((("),
+    "limit": ("0", "-1", "1.5", "many", "2147483648", "", "٣"),
+    "percentage": ("-1", "100.1", "x", "", "1e1", "25%%", "nan"),
+    "rate": ("0", "-5", "1/h", ""),
+    "period": ("0", "never", "soon", "367 days", ""),
+    "start": ("tomorrow", "2026-13-01", "2039-01-01", "1969-12-31", "", "1772352000"),
+    "end": ("2026-02-30", "x"),
+    "stop": ("5%", "after 20", "0% after 5", "101% after 5", "5% after 0", "5% after -1", "x% after y", ""),
+}
+
+
+def test_every_term_alone():
+    assert set(GOOD) == set(BAD) == set(terms.TERMS)
+    for name, texts in GOOD.items():
+        for text in texts:
+            said = {name: text} | ({"period": "1 min"} if name == "rate" else {})
+            found = terms.read(said)
+            assert set(found) == set(terms.COLUMNS), (name, text)
+            again = terms.read({key: value for key, value in terms.shown(found).items() if value is not None})
+            assert again == found, (name, text)
+    for name, texts in BAD.items():
+        for text in texts:
+            with pytest.raises(CloudError) as refused:
+                terms.read({name: text})
+            assert str(refused.value).startswith(name), (name, text)
+
+
+def test_what_is_not_said_stays():
+    before = terms.read({"limit": "5", "percentage": "10", "rate": "3", "period": "1 hour", "start": "2026-01-01", "end": "2027-01-01", "stop": "5% after 20"})
+    for names in itertools.chain.from_iterable(itertools.combinations(("limit", "percentage", "rate", "start", "end", "stop"), n) for n in range(7)):
+        found = terms.read(dict.fromkeys(names, "none") | {"policy": None}, before)
+        for name in terms.TERMS:
+            columns = {"stop": ("stop_percent", "stop_after"), "period": ("period_s",)}.get(name, (name if name in terms.COLUMNS else name + "_s",))
+            for column in columns:
+                gone = name in names or name == "period" and "rate" in names
+                assert found[column] == (before[column] if not gone else 100 if name == "percentage" else None), (names, column)
+
+
+def test_terms_that_do_not_go_together():
+    for said, word in (({"rate": "5"}, "period"), ({"start": "2026-01-02", "end": "2026-01-02"}, "end"), ({"start": "2026-01-02", "end": "2026-01-01"}, "end")):
+        with pytest.raises(CloudError, match=word):
+            terms.read(said)
+    assert terms.read({"period": "1 hour"})["period_s"] is None  # of no rate
+
+
+def test_a_term_that_will_not_do_changes_nothing(cloud):
+    path = cloud.folder / "image.bin"
+    path.write_bytes(esp_image(b"a"))
+    for name, texts in BAD.items():
+        with pytest.raises(CloudError, match=name):
+            publish(cloud.site, path, "thermo", "1.0.0", said={name: texts[0]})
+    assert fleet.updates(cloud.site) == []
+    cloud.publish("1.0.0", limit="5")
+    before = fleet.update(cloud.site, "thermo@1.0.0")
+    for name, texts in BAD.items():
+        with pytest.raises(CloudError, match=name):
+            control.set_terms(cloud.site, "thermo@1.0.0", {"percentage": "5", name: texts[0]})
+    control.set_terms(cloud.site, "thermo@1.0.0", {"limit": "5"})  # no change: nothing is written
+    assert fleet.update(cloud.site, "thermo@1.0.0") == before
+
+
+def test_policies_that_are_hardly_meant():
+    for text, doubtful in (("region == 'x'", 1), ("device.version < update.version", 0), ("major < 2", 0), ("region == 'x' && version < newVersion", 0), ("true", 1)):
+        assert len(terms.doubts(text)) == doubtful, text
+    for version, words in (("1.0.0-alpha11", "alpha.11"), ("1.0.0-rc.1.beta2+b7", "beta.2")):
+        [doubt] = terms.version_doubts(version)
+        assert words in doubt, version
+    for version in ("1.0.0", "1.0.0-alpha.11", "1.0.0-rc", "1.0.0+alpha11", "1.0.0-11", "1.0.0-0a"):
+        assert terms.version_doubts(version) == [], version
+
+
+def test_an_image_that_says_another_version_is_refused(cloud):
+    path = cloud.folder / "image.bin"
+    for said, version, good in (
+        ("1.2.0", "1.2.0", True), ("v1.3.0", "1.3.0+b7", True), ("", "3.0.0", True), ("not-a-version", "3.1.0", True),
+        ("1.2.0", "1.2.1", False), ("v1.25.0", "2.0.0", False), ("1.2.0-rc.1", "1.2.0", False),
+    ):  # fmt: skip
+        path.write_bytes(esp.make(1024, "text %s %s" % (said, version), version=said))
+        if good:
+            assert publish(cloud.site, path, "thermo", version)[1]
+        else:
+            with pytest.raises(CloudError, match="image_version.*%s" % said):
+                publish(cloud.site, path, "thermo", version)
+    assert len(fleet.updates(cloud.site)) == 4
+
+
+def test_groups(cloud):
+    groups.keep(cloud.site, "beta", "try_beta == true")
+    groups.keep(cloud.site, "beta testers", "try_beta == true || region == 'lab'")
+    groups.keep(cloud.site, "beta", "beta == 1")
+    assert groups.listed(cloud.site) == [{"name": "beta", "policy": "beta == 1"}, {"name": "beta testers", "policy": "try_beta == true || region == 'lab'"}]
+    both = groups.both(groups.policy(cloud.site, "beta testers"), "version < newVersion")
+    assert policy.compile(both)({"version": "1.0.0", "region": "lab"}, {"version": "1.1.0"}) is True
+    assert policy.compile(both)({"version": "1.1.0", "region": "lab"}, {"version": "1.1.0"}) is False
+    assert (groups.both(None, "a"), groups.both("b", None), groups.both(None, None)) == ("a", "b", None)
+    for name in ("", " a", "a\n", "x" * 65):
+        with pytest.raises(CloudError, match="group"):
+            groups.keep(cloud.site, name, "true")
+    with pytest.raises(CloudError, match="policy"):
+        groups.keep(cloud.site, "beta", "((")
+    groups.remove(cloud.site, "beta")
+    for function in (groups.policy, groups.remove):
+        with pytest.raises(CloudError, match="ioto groups"):
+            function(cloud.site, "beta")
