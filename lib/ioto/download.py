@@ -123,7 +123,7 @@ class Download:
         while self.n * BLOCK < self.size:
             left = self.size - self.n * BLOCK
             block = self.buf if left >= BLOCK else self.buf[:left]
-            if await reply.readinto(block) != len(block):
+            if not reply.ready(block) and await reply.readinto(block) != len(block):
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
                 said = await self.examine(unwrap(block))

@@ -153,7 +153,20 @@ class Response:
         self.chunked = length == -1
         self.length = None if self.chunked else length
         self.left = 0 if self.chunked else length  # of the body, or of this chunk
+        self.had = -1  # what ready() has read of the buffer that readinto() gets next; None: nothing yet
         self.begun = False  # a chunk came before, its line break is still there
+
+    def ready(self, buf):
+        """Fill `buf` now, which costs no task and no memory, if all of it has come; else readinto() goes on from there."""
+        left = self.left
+        if self.chunked or left is None or left < len(buf):
+            return False
+        self.had = n = self.connection.s.readinto(buf)
+        if n != len(buf):
+            return False
+        self.had = -1
+        self.left = left - n
+        return True
 
     def readinto(self, buf):  # async
         """Fill `buf` (a memoryview) within the limit; less than its length only at the end of the body, 0 after it."""
@@ -164,7 +177,10 @@ class Response:
             if not left:
                 return 0
             buf = buf[:left]
-        n = self.connection.s.readinto(buf)
+        n = self.had
+        self.had = -1
+        if n == -1:
+            n = self.connection.s.readinto(buf)
         if n != len(buf):
             self.connection.begin()
             n = yield from self.connection.fill(buf, n)
