@@ -5,6 +5,7 @@ import random
 import pytest
 from ioto_tools.cloud import policy
 from ioto_tools.cloud.policy import PolicyError
+from sentences import HOLDS, HOLDS_NOT
 
 OPERAND = "expected a name, a value, ! or ("
 ERRORS = [  # text, line, column, part of the problem
@@ -160,8 +161,6 @@ def test_fuzz_of_pieces():
 
 
 def test_fuzz_of_changes():
-    from test_names import HOLDS, HOLDS_NOT
-
     draw = random.Random(7)
     for text in HOLDS + HOLDS_NOT:
         for at in range(len(text)):

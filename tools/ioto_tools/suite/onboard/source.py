@@ -74,6 +74,9 @@ class _Reply:
         self.length = image.size
         self.at = 0
 
+    def ready(self, buf):
+        return False
+
     async def readinto(self, buf):
         piece = buf[: min(len(buf), self.length - self.at)]
         if piece:
