@@ -14,7 +14,7 @@ from .log import log
 from .record import empty
 from .slot import BLOCK
 from .staged import Staged, reread
-from .update import Update
+from .update import PHASES, Update
 from .uptime import uptime_s
 from .watch import rSignal, watchers
 
@@ -22,8 +22,8 @@ _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
 _LONG_S = 86400  # nothing to do in sight
 _SETTLED_S = 10  # a start that lasted so long counts as one that went well
 # Refusals that speak of the connection or the server, not of the image: they cost no attempt.
-_SOFT = ("http_", "reply_", "tls_", "url_", "record_")
-_AGAIN = ("checksum_mismatch", "size_mismatch", "flash_failed")  # of the image, but another fetch may mend it
+_SOFT = "http reply tls url record".split()  # their first words
+_AGAIN = ("checksum_mismatch", "size_mismatch", "flash_failed", "unforeseen")  # of the image, but another fetch may mend it
 
 
 class Agent:
@@ -58,7 +58,6 @@ class Agent:
 
     async def run(self):
         """For ever."""
-        await self.begin()
         while True:
             await self.turn()
             await self._rest(min(self.next_wake_s(), _LOOK_S))
@@ -70,8 +69,6 @@ class Agent:
         waited for whoever watches `device:update` to decide. A trial is ended here, whatever it takes.
         """
         self._until_s = uptime_s() + limit_s
-        if not self._begun:
-            await self.begin()
         while True:
             await self.turn()
             wait_s = self.next_wake_s()
@@ -88,6 +85,8 @@ class Agent:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except asyncio.TimeoutError:
             pass
+        except MemoryError:
+            await asyncio.sleep(1)
         self._wake.clear()
 
     async def _settle(self):
@@ -102,9 +101,10 @@ class Agent:
         found = self.pair.load()
         if found:
             self.record.update(found)
-        elif self.pair.damaged:
-            log("error", "record: neither file of %s is whole" % self.pair.paths[0])
+        if self.pair.damaged or self.record["phase"] not in PHASES:  # a step of another version, which ran here before
+            log("error", "record: neither file of %s is whole, or its phase is unknown" % self.pair.paths[0])
             self.error = "record_damaged"
+            self.record.update(phase="idle", update=None)
         state = board.state()
         what = plan.boot(self.record, board.running, board.boot(), state, self.life.attempts)
         log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, self.life.version(), state))
@@ -134,6 +134,8 @@ class Agent:
     async def turn(self):
         """One round of whatever is due. What goes wrong is logged, reported and tried again."""
         try:
+            if not self._begun:
+                await self.begin()
             if self.board.time_s() is None:
                 await self._keep_time()  # windows wait for it
             if self.trial:
@@ -147,8 +149,9 @@ class Agent:
             if self.staged and self.staged.waiting and self.staged.due_s() == 0:
                 self.staged.signal()
             await self._deliver()
-        except OSError as e:
-            log("warn", "%r" % e)
+        except Exception as e:  # whatever it is: a loop that ends is a board that is lost
+            log("error", "%r" % e)
+            await asyncio.sleep(_SETTLED_S)
 
     def next_wake_s(self):
         """Seconds until there is something to do: a check-in, a decision, a report; 0 for now."""
@@ -173,7 +176,7 @@ class Agent:
     async def _save(self):
         try:
             await self.pair.save(self.record)
-        except OSError as e:
+        except (OSError, MemoryError) as e:
             log("error", "record: %r" % e)
             self.error = "record_failed"
 
@@ -255,6 +258,9 @@ class Agent:
         except OSError as e:
             log("warn", "check-in: %r" % e)
             self._failed("")
+        except Exception as e:  # no memory; or a fault of ours, which the next image mends
+            log("error", "check-in: %r" % e)
+            self._failed("unforeseen")
         await self._save()
 
     def _tried(self, up_s, now_s):
@@ -324,11 +330,14 @@ class Agent:
         download = self._download(slot)
         try:
             writer = await download.run()
-        except UpdateError as e:
-            if e.reason in _AGAIN:
-                life.again(e.reason, "download")
-            elif not e.reason.startswith(_SOFT):
-                life.fail(e.reason, "failed" if download.n else "refused")
+        except (OSError, Paused):
+            raise
+        except Exception as e:
+            reason = getattr(e, "reason", "unforeseen")
+            if reason in _AGAIN:
+                life.again(reason, "download")
+            elif reason.split("_")[0] not in _SOFT:
+                life.fail(reason, "failed" if download.n else "refused")
             raise
         life.staged(writer.head, writer.build, writer.size)
         await self._save()
@@ -380,7 +389,7 @@ class Agent:
         try:
             await reread(self.record, self.board, bool(self.keys), self._buf)
             self._wait_for_decision(wait_s)
-        except (UpdateError, OSError) as e:
-            log("error", "staged: %s" % e)
+        except Exception as e:  # the flash; or a record that another version has written
+            log("error", "staged: %r" % e)
             self.life.again(getattr(e, "reason", "flash_failed"), "download")
             await self._save()

@@ -10,13 +10,14 @@ import os
 
 from .errors import UpdateError
 from .http import read_body
-from .http_parse import http_date, retry_after
+from .http_parse import http_date, parse_url, retry_after
 from .log import log
 from .timezone import local
 from .update import body
 
 _REPLY_BYTES = 4096  # more than any reply has
 _TOKEN_LENGTH = 206
+_HOLD_MOST_S = 604800
 _FORGET = ("Authentication failed", "Cannot find device")
 _ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not worth repeating
 
@@ -58,8 +59,10 @@ class Cloud:
         reply = await self._post(
             self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created, product=self.config["product"])
         )
-        if not isinstance(reply, dict) or len(reply) < 2:
-            raise UpdateError("reply_malformed", "registration: no object of two members")
+        if not isinstance(reply, dict) or len(reply) < 2 or reply.get("token") and not _is_token(reply["token"]):
+            raise UpdateError("reply_malformed", "registration: no object of two members, or a bad token")
+        if reply.get("api"):  # it is kept: nobody would ask for another
+            parse_url(reply["api"])
         self._keep(dict(reply, id=self.device["id"]))
         return self.registered()
 
@@ -97,7 +100,7 @@ class Cloud:
         """
         reply = await self._post(self.api() + "/tok/provision/update", self._token(), dict(self.device, **facts))
         token = reply.get("token") if isinstance(reply, dict) else None
-        if isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH and min(token) > " " and max(token) < "\x7f":
+        if token and _is_token(token):
             before = self.provision
             if not self._keep(dict(before, token=token)):
                 self.provision = before
@@ -125,8 +128,10 @@ class Cloud:
             found = None
         if isinstance(found, dict) and isinstance(found.get("delay"), int):
             self.hold_s = max(self.hold_s, found["delay"])
+        self.hold_s = min(self.hold_s, _HOLD_MOST_S)
         if reply.status not in (200, 204):
-            self._refused(reply.status, str(found.get("error", "") if isinstance(found, dict) else raw.decode())[:60], is_report)
+            # repr: bytes of any kind, and decode() may stumble over them.
+            self._refused(reply.status, str(found.get("error", "") if isinstance(found, dict) else repr(raw)[2:-1])[:60], is_report)
         elif found is None and not is_report:
             raise UpdateError("reply_malformed", raw[:40])
         return found
@@ -143,3 +148,7 @@ class Cloud:
 
 def _date(reply):
     return http_date(reply.headers.get("date", "")) or 0
+
+
+def _is_token(token):
+    return isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH and min(token) > " " and max(token) < "\x7f"

@@ -46,6 +46,7 @@ REASONS = (
     "record_failed",  # the record cannot be written: nothing is begun
     "record_damaged",  # neither of its two files is whole: what it knew is lost
     "boot_refused",  # set_boot said no
+    "unforeseen",  # anything else: no memory, a fault of the agent
     "safe_mode",  # boot.py runs the agent without the application
     "script_failed",  # scripts/update ended with a non-zero status
     # life of an update

@@ -18,4 +18,7 @@ def to(listener, level="error"):
 
 def log(level, message):
     if _listener and LEVELS.index(level) <= _most:
-        _listener(level, message)
+        try:
+            _listener(level, message)
+        except Exception:  # a full file system, say: nobody is left to tell, and nothing stops for it
+            pass

@@ -29,7 +29,7 @@ async def run(agent):
     life = agent.life
     if life.record["phase"] == "trial":
         life.confirmed()
-    await agent.pair.save(life.record)
+    await agent._save()
     rSignal("device:confirmed", life.version())
     return True
 
@@ -49,7 +49,7 @@ async def _tests(agent):
     while True:
         try:
             return await agent.ask()
-        except (OSError, UpdateError) as e:
+        except Exception as e:  # the limit decides
             log("warn", "trial check-in: %r" % e)
         await asyncio.sleep_ms(agent.board.spread_ms(wait_s * 1000))
         wait_s = min(60, wait_s * 2)

@@ -1,0 +1,119 @@
+"""Whatever comes, the loop of the agent does not end: a board whose loop has ended never checks in again."""
+
+import json
+
+import pytest
+from ioto.record import encode, empty
+from ioto_tools.board.peers import reply
+from rig import MAIN, Rig
+from test_servers import SICK_S, Sick, board, heal, show
+
+
+def updated(rig, **limits):
+    run = rig.run(**limits)
+    assert run.slots[-1] == "ota_1" and "CONFIRMED" in run.console, run.console[-1500:]
+    return run
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\xfd", b"Nicht verf\xfcgbar", b'{"error": "\xff"}'])
+def test_an_error_that_is_no_utf_8(tmp_path, body):
+    """Of somebody's proxy, in Latin-1."""
+    show(tmp_path, Sick([reply(body, 502)]), "http_status")
+
+
+class Registrar(Sick):
+    """Answers a registration with something that can't be used."""
+
+    def __init__(self, changes):
+        super().__init__({})
+        self.changes = changes
+
+    def answer(self, method, path, headers, body):
+        if path.endswith("/register"):
+            return [reply(json.dumps({"api": "https://cloud.test", "token": "T", "registered": True, **self.changes}).encode())]
+        return super().answer(method, path, headers, body)
+
+
+BAD = [{"api": 5}, {"api": ["https://cloud.test"]}, {"api": "cloud.test"}, {"token": 7}, {"token": ["x"]}, {"token": "a\r\nX: y"}, {"token": "x" * 207}, {"token": None}]
+
+
+@pytest.mark.parametrize("changes", BAD)
+def test_a_registration_that_is_of_no_use_is_not_kept(tmp_path, changes):
+    """It would be asked for once: what is kept holds until the cloud says otherwise, which nobody could ask any more."""
+    rig = board(tmp_path, Registrar(changes))
+    run = rig.run(until_s=SICK_S)
+    assert "Traceback" not in run.console and "check-in" in run.console or "malformed" in run.console or "url_invalid" in run.console, run.console
+    heal(rig)
+    updated(rig, until_s=4 * 3600)
+
+
+@pytest.mark.parametrize("phase", ["verifying", None, 5])
+def test_a_record_of_another_version(tmp_path, phase):
+    """The image that ran here before had an agent with a phase that this one does not know, and was rolled back."""
+    rig = Rig(tmp_path)
+    rig.board.put_files({"state/record.0": encode(4, dict(empty(), phase=phase, update={"update": "x"}))})
+    rig.publish(rig.image(1), "1.0.1")
+    assert "its phase is unknown" in updated(rig, until_s=4000).console
+
+
+def test_a_staged_update_of_another_version(tmp_path):
+    rig = Rig(tmp_path)
+    update = {"update": "x", "version": "1.0.1", "checksum": "ab" * 32, "slot": "ota_1"}
+    rig.board.put_files({"state/record.0": encode(4, dict(empty(), phase="staged", update=update, head="no hex"))})
+    rig.publish(rig.image(1), "1.0.1")
+    assert "error staged:" in updated(rig, until_s=4000).console
+
+
+def test_a_listener_that_raises(tmp_path):
+    """It writes into a file, and the file system is full."""
+    raises = "def listen(level, message):\n    print(level, message)\n    raise OSError(28)\n\nasyncio.run(agent(listener=listen).run())\n"
+    rig = Rig(tmp_path, main=MAIN[: MAIN.index("asyncio.run")] + raises)
+    rig.publish(rig.image(1), "1.0.1")
+    updated(rig, until_s=4000)
+
+
+HOG = """
+from esp32 import Partition
+made = agent(listener=lambda level, message: print(level, message))
+hog = []
+
+async def greedy():
+    try:
+        while Partition(Partition.RUNNING).info()[4] == "ota_0":
+            hog.append(bytearray(2048))
+    except MemoryError:
+        pass
+    await asyncio.sleep(900)
+    hog.clear()
+
+async def both():
+    task = asyncio.create_task(greedy())
+    await made.run()
+
+asyncio.run(both())
+"""
+
+
+def test_no_memory_for_a_while(tmp_path):
+    """The application has taken all of the heap, and gives it back later."""
+    rig = Rig(tmp_path, main=MAIN[: MAIN.index("asyncio.run")] + HOG)
+    rig.publish(rig.image(1), "1.0.1")
+    run = updated(rig, until_s=4000)
+    assert "MemoryError" in run.console and run.boots[1].at_s > 900, run.console
+
+
+@pytest.mark.sweep  # a week goes by
+@pytest.mark.parametrize("header", ["9" * 10, None])
+def test_a_report_is_not_held_back_for_ever(tmp_path, header):
+    """Its refusal asks for centuries."""
+    said = [reply(b"{}" if header else b'{"delay": 99999999999}', 503, [("Retry-After", header)] if header else [])]
+
+    class Busy(Sick):
+        def answer(self, method, path, headers, body):
+            found = super().answer(method, path, headers, body)
+            return said if path.endswith("/updateReport") and len(self.reports) == 1 else found
+
+    sick = Busy({"url": "ftp://x", "update": "u", "version": "1.0.1", "checksum": "ab" * 32})
+    rig = board(tmp_path, sick, update__period="1 day")
+    rig.run(until_s=10 * 86400)
+    assert len(sick.reports) == 2, sick.reports
