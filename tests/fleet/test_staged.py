@@ -4,8 +4,10 @@ import json
 
 import population
 import pytest
+import sqlalchemy as sa
 from ioto_tools.cloud import control, rollout
 from ioto_tools.cloud import fleet as known
+from ioto_tools.cloud.tables import audit
 from ioto_tools.fleet import life
 from ioto_tools.fleet.inprocess import Stepped
 
@@ -24,7 +26,7 @@ class Ledger:
         self.rule = None
         self.offers = {}  # device -> moment of its first offer
         self.ended = {}  # device -> state
-        self.fired = None  # devices that were offered it when the rule held first
+        self.fired = self.fired_s = None  # devices that were offered it when the rule held first, and when that was
 
     def watch(self, release, percent=None, least=None):
         self.update, self.version = release["id"], release["version"]
@@ -60,7 +62,7 @@ class Ledger:
             self.ended[device] = state
         bad = sum(state in rollout.BAD for state in self.ended.values())
         if self.rule and self.fired is None and len(self.ended) >= self.rule[1] and bad * 100 >= self.rule[0] * len(self.ended):
-            self.fired = set(self.offers)
+            self.fired, self.fired_s = set(self.offers), int(self.world.clock.now_s)
 
 
 class Rollout:
@@ -149,19 +151,21 @@ def test_the_smallest_numbers(world, terms, allowed):
         fleet.live(1.1)
 
 
-@pytest.mark.parametrize("percent, least, shares", [
-    (10, 50, {life.MUTE: 0.5, life.CRASH: 0.15}),
-    (25, 20, {life.MUTE: 0.6, life.FAIL: 0.2, life.CRASH: 0.1}),
-    (15, 5, {life.MUTE: 0.7, life.CRASH: 0.12}),
+@pytest.mark.parametrize("percent, least, shares, seed", [
+    (10, 50, {life.MUTE: 0.5, life.CRASH: 0.15}, 1),
+    (25, 20, {life.MUTE: 0.6, life.FAIL: 0.2, life.CRASH: 0.1}, 1),
+    (15, 5, {life.MUTE: 0.7, life.CRASH: 0.12}, 3),  # 8 of 58 are too few, 9 of 59 are not
 ])  # fmt: skip
-def test_it_stops_where_its_rule_says_so(world, percent, least, shares):
+def test_it_stops_where_its_rule_says_so(world, percent, least, shares, seed):
     """With the report that makes the rule hold, not one sooner, and nobody is offered it after that."""
-    fleet = Rollout(world, 300, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares=shares)
+    fleet = Rollout(world, 300, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares=shares, seed=seed)
     update = fleet.ledger.watch(world.publish("1.1.0", said={"stop": "%d%% after %d" % (percent, least)}), percent, least)
     fleet.live(1.5)
     stopped = known.update(world.site, update)
     assert fleet.ledger.fired is not None and stopped["state"] == "paused"
     assert fleet.offered() == fleet.ledger.fired and least <= len(fleet.offered()) < 300
+    stops = sa.select(audit.c.at_s).where(audit.c.action == "release.stopped", audit.c.subject == update)
+    assert world.site.database.read(lambda conn: conn.execute(stops).scalars().all()) == [fleet.ledger.fired_s]
 
 
 def test_it_goes_on_where_its_rule_does_not_hold(world):
