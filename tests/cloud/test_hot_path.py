@@ -3,13 +3,16 @@
 import asyncio
 import json
 import random
+import threading
 
 import pytest
 from cloud_under_test import Cloud
 from ioto_tools.cloud import control, fleet
 from ioto_tools.cloud.known import Devices, Known
 from ioto_tools.cloud.memory import LOOK_S, Memory
+from ioto_tools.cloud.selection import Release
 from ioto_tools.cloud.site import Site
+from processes import until
 from starlette.concurrency import run_in_threadpool
 
 
@@ -111,6 +114,28 @@ def test_a_device_with_an_offer_asks_once_and_a_served_one_not_at_all(served):
     assert fleet.device(served.site, "D1")["update"]["state"] == "reverted"
 
 
+def test_a_place_is_taken_when_it_is_given_not_when_it_was_asked_for(served):
+    """Who waits for the writer gets it later: else there would be room for more in the period than its rate allows."""
+    served.publish("2.0.0", rate=1, period="60 secs")
+    for _ in range(2):
+        served.ask("D1", "9.0.0")
+    entered, opened = threading.Event(), threading.Event()
+    jobs = [threading.Thread(target=served.site.database.write, args=(lambda conn: (entered.set(), opened.wait(60)),))]
+    jobs.append(threading.Thread(target=served.ask, args=("D1",)))
+    jobs[0].start()
+    assert entered.wait(60)
+    jobs[1].start()
+    until(lambda: served.site.database._writer._queue.qsize(), "nobody asks")
+    served.now_s += 59
+    opened.set()
+    for job in jobs:
+        job.join(60)
+    served.now_s += 59
+    assert served.ask("D2")[0] is None
+    served.now_s += 1
+    assert served.ask("D2")[0] == "2.0.0"
+
+
 def test_changes_of_a_device_and_of_releases_are_heard_with_one_look(served):
     served.publish("2.0.0", policy="false")
     for _ in range(3):
@@ -148,6 +173,15 @@ def test_a_database_that_is_away_is_told_within_the_second_and_nobody_forgets(se
         if served.kind.__class__.__name__ == "OnServers":  # who only reads waits for nobody with SQLite
             assert served.check_in("D1", served.tokens["D1"], "1.0.0").status == stranger.status == 503
     assert served.ask("D1")[0] is None
+
+
+def test_a_release_that_was_full_before_it_was_changed_is_not_full_for_good():
+    """The answer of the database may come after the look that told of the change."""
+    memory = Memory(0)
+    for looked, full in ((5, "limit"), (6, None)):
+        memory.seq = looked
+        memory.full("R%d" % looked, "limit", None, 5)
+        assert memory.room(0)(Release("R%d" % looked, "1.0.0", (), "", 0, True, "active", None, {})) == full
 
 
 def test_devices_in_memory_are_bounded_and_the_last_ones_asked_for():

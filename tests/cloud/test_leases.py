@@ -35,8 +35,10 @@ class World:
             self.count += 1
             device = "D%d" % self.count
             provision.register_by_hand(self.site, "P7", device)
+        known = self.site.database.read(grants.of, device)
+        arguments = device, self.update, "1.0.0", worker, int(self.now_s), self.site.moment_s, known
         try:
-            held = self.site.database.write(grants.offer, device, self.update, "1.0.0", worker, int(self.now_s), self.site.moment_s())
+            held = self.site.database.write(grants.offer, *arguments)
         except leases.Full as e:
             self.full = e
             return False

@@ -4,54 +4,17 @@ import itertools
 from fractions import Fraction
 
 import pytest
-from cloud_under_test import PRODUCT, Cloud
+from asking import ask, second_worker, state, tell, why
+from cloud_under_test import PRODUCT
 from ioto_tools.cloud import audit, control, fleet, lost, rollout
-from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import dry_run, new_product
 from ioto_tools.cloud.refusal import CloudError
 
 HOUR, DAY = 3600, 86400
 
 
-def ask(cloud, id, version="1.0.0", **properties):
-    """A check-in of a device, known or new: the version it is offered, or None."""
-    tokens = cloud.__dict__.setdefault("tokens", {})
-    if id not in tokens:
-        tokens[id] = cloud.device(id)
-    reply = cloud.check_in(id, tokens[id], version, **properties)
-    assert reply.status == 200, reply.body
-    return reply.json().get("version")
-
-
-def tell(cloud, id, state, attempt=1):
-    """A report about the last update that the device was offered."""
-    update = fleet.device(cloud.site, id)["update"]["update"]
-    assert cloud.report(id, cloud.tokens[id], update, state not in rollout.BAD, state=state, attempt=attempt).body == b"{}"
-
-
-def state(cloud, id):
-    return fleet.device(cloud.site, id)["update"]["state"]
-
-
-def why(cloud, id):
-    """{version: why it is not offered, or None}."""
-    return {each["version"]: each["why"] for each in fleet.device(cloud.site, id)["offers"]}
-
-
 def deeds(cloud):
     return [(row["action"], row["who"]) for row in cloud.site.database.read(audit.last)][::-1]
-
-
-def second_worker(cloud):
-    """Another process's view of the same site: what it holds in memory is its own, and up to a second old."""
-    cloud.__dict__.setdefault("tokens", {})
-    other = Cloud.__new__(Cloud)
-    other.__dict__.update(cloud.__dict__, moments=[0])
-    other.app = create_app(cloud.folder / "site", "https://updates.test", clock=lambda: cloud.now_s, random_bytes=cloud.random, threads=False, rate=0)
-    other.app.state.memory._look_s = 1
-    other.app.state.memory._clock = lambda: other.moments[0]
-    other.site = other.app.state.site
-    return other
 
 
 # ---- who is offered it
@@ -309,40 +272,6 @@ def test_repeated_and_foreign_reports_never_stop_anything(cloud):
     assert cloud.report("D1", cloud.tokens["NEVER"], update, False).status == 401
     found = fleet.update(cloud.site, update)
     assert found["state"] == "active" and found["ended"] == {"failed": 1}
-
-
-# ---- several workers
-
-
-def test_a_change_is_heard_by_another_worker_within_its_second(cloud):
-    other = second_worker(cloud)
-    cloud.publish("2.0.0", limit=1)
-    assert ask(other, "D1") == "2.0.0"
-    assert ask(cloud, "D1") == ask(other, "D1") == "2.0.0"  # whoever granted it
-    assert ask(other, "D2") is None
-    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})
-    control.remove(cloud.site, "D1")
-    assert ask(other, "D2") is None and other.check_in("D1", other.tokens["D1"], "1.0.0").status == 200  # not yet
-    other.moments[0] += 1
-    assert ask(other, "D2") == "2.0.0"
-    assert other.check_in("D1", other.tokens["D1"], "1.0.0").body == b"Cannot find device"
-    other.close()
-
-
-def test_what_a_worker_holds_is_a_hint_only(cloud):
-    """Paused, switched off, ended or granted elsewhere: another worker that does not know it yet offers nothing wrong."""
-    other = second_worker(cloud)
-    cloud.publish("2.0.0", limit=3)
-    assert ask(other, "D1") == ask(other, "D2") == "2.0.0"
-    tell(cloud, "D1", "failed")
-    assert ask(other, "D1") is None and why(cloud, "D1") == {"2.0.0": "waits"}
-    control.enable(cloud.site, "thermo@2.0.0", False)
-    assert ask(other, "D2") is None and ask(other, "D3") is None
-    control.enable(cloud.site, "thermo@2.0.0", True)
-    other.moments[0] += 1
-    assert ask(cloud, "D4") == "2.0.0" and ask(other, "D4") == "2.0.0" and ask(other, "D5") is None
-    assert fleet.updates(cloud.site)[0]["granted"] == 3
-    other.close()
 
 
 # ---- devices on purpose

@@ -9,19 +9,9 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from processes import until, workers
+
 COUNT = 3
-
-
-def workers(process):
-    """The processes that serve; spawn has one more, which tidies up."""
-    return {child.pid for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())}
-
-
-def until(true, what):
-    give_up = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < give_up, what
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -27,6 +27,12 @@ def since(conn, seq):
     return [tuple(row) for row in conn.execute(found.order_by(changes.c.seq))]
 
 
+def of_releases(conn, seq):
+    """Have the products and releases changed after `seq`?"""
+    found = sa.select(changes.c.seq).where(changes.c.seq > seq, changes.c.device.is_(None))
+    return conn.execute(found.limit(1)).first() is not None
+
+
 def forget(conn, now_s):
     """Rows that every worker has seen go; the newest stays, for last()."""
     conn.execute(changes.delete().where(changes.c.at_s < now_s - KEPT_S, changes.c.seq < last(conn)))

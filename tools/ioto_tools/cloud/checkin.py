@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 
 from ioto import semver
 
-from . import database, grants, known, leases, links, selection, tokens, wire
+from . import changes, database, grants, known, leases, links, selection, tokens, wire
 from .refusal import Refusal, Unavailable, authentication_failed, cannot_find_device
 from .rollout import OPEN
 from .selection import Asker
@@ -39,7 +39,7 @@ async def check_in(site, memory, run, token, fields, base_url):
         return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version, **more}
     if event := known.noticed(device, order):
         device.hold(await run(site.database.write, grants.happened, device.id, device.last[0], event, now_s))
-    asker = Asker(device.id, order, fields, device.pin, verdicts=product.verdicts(fields))
+    asker = Asker(device.id, order, fields, device.pin)
     release = await _offer(site, memory, run, device, asker, said.version, now_s)
     return {**selection.reply(release, release and await run(image_url, site, base_url(), release)), **more}
 
@@ -95,14 +95,16 @@ async def _offer(site, memory, run, device, asker, version, now_s):
     without a place is then full, one that is not offered any more is gone, a grant is what it is.
     """
     for _ in range(len(memory.products[device.product].releases) + 3):
-        asker.grants = device.grants
-        release = selection.offer(memory.products[device.product].releases, asker, now_s, memory.room(now_s))
+        product = memory.products[device.product]  # another one after each look
+        asker.grants, asker.verdicts = device.grants, product.verdicts(asker.properties)
+        release = selection.offer(product.releases, asker, now_s, memory.room(now_s))
         if release is None:
             return None
+        seq = memory.seq
         try:
-            device.hold(await _granted(site, memory.worker, run, device, release, version, now_s))
+            device.hold(await _granted(site, memory, run, device, release, version, now_s))
         except leases.Full as e:
-            memory.full(release.id, e.why, e.until_s)
+            memory.full(release.id, e.why, e.until_s, seq)
         except leases.Stale:
             memory.outdated()
             await memory.refresh(partial(run, site.database.read))
@@ -112,16 +114,20 @@ async def _offer(site, memory, run, device, asker, version, now_s):
     raise Unavailable("device %s: its releases change faster than they can be offered" % device.id)
 
 
-async def _granted(site, worker, run, device, release, version, now_s):
+async def _granted(site, memory, run, device, release, version, now_s):
     """{release: Grant} of the device, after it was offered the release."""
     grant = device.grants.get(release.id)
-    if grant is None or grant.state not in OPEN:
-        arguments = device.id, release.id, version, worker, now_s, site.moment_s()
-        return await run(site.database.write, grants.offer, *arguments)
-    offered, held = await run(site.database.read, grants.stands, device.id, release.id)
-    if not offered:
-        raise leases.Stale(release.id)
-    return held
+    if grant is not None and grant.state in OPEN:
+        return await run(site.database.read, _if_new, memory.seq, grants.of, device.id)
+    arguments = device.id, release.id, version, memory.worker, now_s, site.moment_s, device.grants
+    return await run(site.database.write, _if_new, memory.seq, grants.offer, *arguments)
+
+
+def _if_new(conn, seq, function, *arguments):
+    """function(conn, *arguments), if what it was decided by is the newest that there is of the releases. leases.Stale."""
+    if changes.of_releases(conn, seq):
+        raise leases.Stale(seq)
+    return function(conn, *arguments)
 
 
 def image_url(site, base_url, release):

@@ -28,32 +28,31 @@ def of(conn, device):
     return {release: Grant(*values) for release, *values in conn.execute(found)}
 
 
-def stands(conn, device, release):
-    """(is the release offered to those who have it?, {release: Grant} of the device)."""
-    return lifecycle.state(conn, release) == (True, ACTIVE), of(conn, device)
-
-
-def offer(conn, device, release, version, worker, now_s, moment_s):
+def offer(conn, device, release, version, worker, now_s, moment_s, known):
     """The device, which runs `version`, is offered the release, for the first time or again; {release: Grant} afterwards.
 
-    Nothing changes where the offer stands already, or is not due yet. Of an older offer that stands this is the end.
-    `moment_s`: the time, rounded up, so that no period is shorter than it says. leases.Full, leases.Stale.
+    Nothing changes where the offer stands already, or is not due yet, or where the device has not what the worker takes it to
+    have (`known`): it may have been offered a higher release elsewhere. Of an older offer that stands this is the end.
+    `moment_s()`: the time, rounded up, so that no period is shorter than it says; asked now, since the writer may have been waited
+    for. leases.Full, leases.Stale.
     """
-    open_yet, held = stands(conn, device, release)
-    if not open_yet:
+    if lifecycle.state(conn, release) != (True, ACTIVE):
         raise leases.Stale(release)
+    held = of(conn, device)
+    if held != known:
+        return held
     grant = held.get(release)
     if grant is None:
         row = {"tries": 1, "attempt": 0, "state": "offered", "ended": None, "version": version, "changed_s": now_s}
         row["offered_s"] = max([now_s, *(each.offered_s + 1 for each in held.values())])
         leases.spend(conn, release, worker, now_s)  # before the grant is there: it would count itself among those of the period
-        conn.execute(grants.insert().values(device=device, release=release, granted_s=moment_s, **row))
+        conn.execute(grants.insert().values(device=device, release=release, granted_s=moment_s(), **row))
+        changes.note(conn, now_s, device)
     elif not _again(conn, device, release, held, version, now_s):
         return held
     for other, each in held.items():
         if other != release and each.state in OPEN:
             change(conn, device, other, each, rollout.after(each.state, "newer"), now_s)
-    changes.note(conn, now_s, device)
     return of(conn, device)
 
 
@@ -86,10 +85,11 @@ def reported(conn, device, release, report, attempt, now_s):
 
 
 def change(conn, device, release, grant, state, now_s, **more):
-    """The grant gets another state: written, counted, and the stop rule asked."""
+    """The grant gets another state: written, told to the workers, counted, and the stop rule asked."""
     ended = state if state in ENDED else grant.ended
     row = {"state": state, "ended": ended, "changed_s": now_s, **more}
     conn.execute(grants.update().where(grants.c.device == device, grants.c.release == release).values(row))
+    changes.note(conn, now_s, device)
     _count(conn, release, grant, state, ended, now_s)
 
 

@@ -24,7 +24,7 @@ class Memory:
         self._look_s = look_s
         self._clock = clock
         self._looked = None
-        self._seq = None
+        self.seq = None  # of the last change that it knows of
         self._looking = asyncio.Lock()
 
     async def refresh(self, read):
@@ -40,16 +40,16 @@ class Memory:
     async def _look(self, read):
         now = self._clock()
         if self._looked is not None and now - self._looked > changes.KEPT_S / 2:
-            self._seq = None  # it may have missed some
-        seq, devices, found = await read(news, self._seq)
-        if self._seq is None:
+            self.seq = None  # it may have missed some
+        seq, devices, found = await read(news, self.seq)
+        if self.seq is None:
             self.devices.clear()
         for device in devices:
             self.devices.forget(device)
         if found is not None:
             self.products = catalogue.compiled(*found)
             self._full.clear()
-        self._seq, self._looked = seq, now
+        self.seq, self._looked = seq, now
 
     def outdated(self):
         """What it holds was wrong: look before the next use."""
@@ -59,9 +59,10 @@ class Memory:
         """Is there a product with this id or name?"""
         return word in self.products or any(word == product.name for product in self.products.values())
 
-    def full(self, release, why, until_s):
-        """The release has no place left, until then or (None) until it is changed."""
-        self._full[release] = why, until_s
+    def full(self, release, why, until_s, seq):
+        """The release, as it was after the change `seq`, has no place left, until then or (None) until it is changed."""
+        if seq == self.seq:  # else it may have been changed meanwhile
+            self._full[release] = why, until_s
 
     def room(self, now_s):
         """The function that selection.py asks whether a release has a place for one more device."""

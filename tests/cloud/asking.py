@@ -1,0 +1,42 @@
+"""Devices of a Cloud that ask and tell, what the operator sees of them, and a second worker at the same site."""
+
+from cloud_under_test import Cloud
+from ioto_tools.cloud import fleet, rollout
+from ioto_tools.cloud.app import create_app
+
+
+def ask(cloud, id, version="1.0.0", **properties):
+    """A check-in of a device, known or new: the version it is offered, or None."""
+    tokens = cloud.__dict__.setdefault("tokens", {})
+    if id not in tokens:
+        tokens[id] = cloud.device(id)
+    reply = cloud.check_in(id, tokens[id], version, **properties)
+    assert reply.status == 200, reply.body
+    return reply.json().get("version")
+
+
+def tell(cloud, id, state, attempt=1):
+    """A report about the last update that the device was offered."""
+    update = fleet.device(cloud.site, id)["update"]["update"]
+    assert cloud.report(id, cloud.tokens[id], update, state not in rollout.BAD, state=state, attempt=attempt).body == b"{}"
+
+
+def state(cloud, id):
+    return fleet.device(cloud.site, id)["update"]["state"]
+
+
+def why(cloud, id):
+    """{version: why it is not offered, or None}."""
+    return {each["version"]: each["why"] for each in fleet.device(cloud.site, id)["offers"]}
+
+
+def second_worker(cloud):
+    """Another process's view of the same site: what it holds in memory is its own, and up to a second old."""
+    cloud.__dict__.setdefault("tokens", {})
+    other = Cloud.__new__(Cloud)
+    other.__dict__.update(cloud.__dict__, moments=[0])
+    other.app = create_app(cloud.folder / "site", "https://updates.test", clock=lambda: cloud.now_s, random_bytes=cloud.random, threads=False, rate=0)
+    other.app.state.memory._look_s = 1
+    other.app.state.memory._clock = lambda: other.moments[0]
+    other.site = other.app.state.site
+    return other
