@@ -121,7 +121,7 @@ class Board:
                 with open(status) as f:
                     ended = int(f.read())
                 break
-            except OSError:
+            except (OSError, ValueError):  # not yet; or no room for a number, and then there will be none
                 pass
         else:
             os.system("kill -9 $(cat %s)" % _quote(pid))  # or it would meet the next attempt

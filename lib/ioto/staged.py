@@ -128,13 +128,13 @@ class Staged:
         """Linux: the script has the last word."""
         try:
             goes_on = await doing
-        except UpdateError as e:
+        except (UpdateError, OSError) as e:
             self.installing = None
-            return self._lost(e)
+            return self._lost(e if isinstance(e, UpdateError) else UpdateError("script_failed", repr(e)))
         self.life.record["update"].pop("script", None)
         if goes_on:
             self.life.confirmed()
-        await self.pair.save(self.life.record)
+        self.pair.keep(self.life.record)
         if not goes_on:
             self.board.reset()
         self.installing = None

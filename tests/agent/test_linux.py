@@ -158,6 +158,30 @@ def test_a_script_that_hangs_is_ended_before_the_next_attempt(cloud, host):
             os.kill(pid, signal.SIGKILL)
 
 
+def test_no_room_for_the_outcome(cloud, host):
+    """The record can't be written after the script has ended: the agent goes on, in memory."""
+    device = host(keep("rm state/record.*; mkdir state/record.0 state/record.1; echo continue"))
+    cloud.publish(IMAGE, "1.0.1")
+    device.start().until("CONFIRMED 1.0.1")
+    device.reported("confirmed")
+    device.script(keep())
+    for n in (0, 1):
+        (device.root / ("state/record.%d" % n)).rmdir()
+    cloud.publish(IMAGE[::-1], "1.0.2")
+    device.until("CONFIRMED 1.0.2")
+    assert kept(device) == [IMAGE, IMAGE[::-1]]
+
+
+@pytest.mark.parametrize("spoil", [": > update.bin.status; sleep 1", "mkdir update.bin.status.new"], ids=["empty", "none"])
+def test_no_room_for_the_status_of_the_script(cloud, host, spoil):
+    device = host(spoil + "; echo continue", limit=2, attempts=1)
+    cloud.publish(IMAGE, "1.0.1")
+    device.start()
+    told = device.reported("confirmed" if "sleep" in spoil else "failed")
+    assert "sleep" in spoil or ("failed", "script_failed", 1) in told
+    assert device.process.poll() is None and "exception" not in device.console
+
+
 # ---- the first start of the new software
 
 
