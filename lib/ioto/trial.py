@@ -14,6 +14,12 @@ from .watch import rSignal, rSignalSync, watchers
 async def run(agent):
     """True when the image is confirmed. Else the board is reset (and this returns False where that takes a while)."""
     limit_s = agent.config["trial.limit"]
+    record = agent.life.record
+    if _no_rollback(agent):
+        if record["why"]:  # a start before this one came to no end
+            _give_back(agent, UpdateError(record["why"]))
+        record["why"] = "rolled_back"
+        await agent._save()
     try:
         await asyncio.wait_for(_tests(agent), limit_s)
         _raise_floor(agent)
@@ -76,6 +82,11 @@ def _confirm(board):
         raise UpdateError("boot_refused", repr(e))
 
 
+def _no_rollback(agent):
+    """Nobody goes back but we ourselves."""
+    return agent.trial != "pending" and not agent.board.raw
+
+
 def _give_back(agent, e):
     log("error", "trial: %s" % e)
     life, board = agent.life, agent.board
@@ -85,10 +96,11 @@ def _give_back(agent, e):
         life.record["why"] = e.reason
     agent.pair.keep(life.record)
     try:
-        if agent.trial != "pending" and not board.raw:  # which alone the bootloader rolls back
+        if _no_rollback(agent):
             board.go_back()
-    except OSError as error:
+    except OSError as error:  # there is nothing to go back to: perhaps it does better next time
         log("error", "going back: %r" % error)
+        return
     rSignalSync("device:rollback", e)
     if not board.raw:
         board.reset()

@@ -126,6 +126,30 @@ def test_a_bootloader_without_rollback_is_told_and_made_up_for(tmp_path):
     assert ("failed", "selftest_failed", 1) in reports(rig)
 
 
+@pytest.mark.parametrize("code, reason", [BAD_TESTS["hangs"], ("def test(data, arg):\n    import machine\n    machine.reset()", "rolled_back")])
+def test_a_hang_where_nothing_rolls_back(tmp_path, code, reason):
+    """The watchdog starts the same image once more, and that one gives it back."""
+    rig = Rig(tmp_path, main=SELFTEST % code + MAIN, update__attempts=1)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600, max_boots=1)
+    rig.board.set_otadata("1/UNDEFINED 2/UNDEFINED")
+    run = rig.run(until_s=3000)
+    assert run.slots == ["ota_1", "ota_1", "ota_0"], run.slots
+    assert ("failed", reason, 1) in reports(rig)
+
+
+def test_nothing_to_go_back_to(tmp_path):
+    """Nothing rolls back, the old image is spoilt, the power fails in the trial: the new one is all there is."""
+    rig = Rig(tmp_path)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600, max_boots=1)
+    rig.board.write_slot("ota_0", b"")
+    rig.board.set_otadata("1/UNDEFINED 2/UNDEFINED")
+    assert rig.run(until_s=600, stop=lambda line: "boot is trial" in line).ended == "stopped"
+    run = rig.run(until_s=600)
+    assert run.slots == ["ota_1"] and reports(rig)[-1][0] == "confirmed", run.console
+
+
 @pytest.mark.parametrize("again", [True, False], ids=["registers-again", "never-let-in"])
 def test_a_cloud_that_has_forgotten_the_device_in_its_trial(tmp_path, again):
     """It registers anew and is confirmed; a cloud that does not let it in costs the trial, as one that does not answer."""
