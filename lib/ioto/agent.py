@@ -361,8 +361,8 @@ class Agent:
                 rSignal("device:update:progress", (done, size))
 
         update = self.record["update"]
-        if self.keys and not update.get("skip"):
-            update["skip"] = None  # begun when there were no keys
+        if not self._trusted():
+            update["skip"] = None  # begun when there were other keys
         # Another attempt at the same update does not begin where the last one was lost.
         name = "%s %s %s %d" % (slot.label, update["checksum"][:16], update["update"], self.record["attempt"])
         return Download(self.client, update, slot, board, self.place, name, self._buf, config["update.throttle"], self._examine, go, progress)
@@ -370,7 +370,8 @@ class Agent:
     async def _examine(self, found):
         """What stands in front of the image; keys decide whether it has to be there."""
         life, board, update = self.life, self.board, self.record["update"]
-        for _ in release.verify(found, self.keys):
+        by = None
+        for by in release.verify(found, self.keys):
             await asyncio.sleep_ms(0)
         said = None
         skip = 0
@@ -381,15 +382,26 @@ class Agent:
             release.check(said, self.config["product"], update["version"], life.version(), board.chip, life.image(), board.time_s(), floor)
             skip = release.ENVELOPE_BYTES
             image = said["sha256"]
-        update.update(skip=skip, image=image)
+        update.update(skip=skip, image=image, by=by)
         await self._save()
         return said
 
+    def _trusted(self):
+        """Is the key that has signed the update in work still one of ours? Without keys everything is."""
+        return not self.keys or self.record["update"].get("by") in [release.key_number(key) for key in self.keys]
+
     async def _restage(self, wait_s):
         try:
-            await reread(self.record, self.board, bool(self.keys), self._buf)
+            if not self._trusted():
+                raise UpdateError("unsigned", "staged when there were other keys")
+            await reread(self.record, self.board, self._buf)
             self._wait_for_decision(wait_s)
         except Exception as e:  # the flash; or a record that another version has written
             log("error", "staged: %r" % e)
-            self.life.again(getattr(e, "reason", "flash_failed"), "download")
+            reason = getattr(e, "reason", "flash_failed")
+            if reason == "unsigned":
+                self.life.fail(reason, "refused")
+                rSignal("device:update:failed", e)
+            else:
+                self.life.again(reason, "download")
             await self._save()

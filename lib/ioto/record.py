@@ -15,7 +15,7 @@ def empty():
     """A record that knows nothing yet; every key the agent keeps."""
     return {
         "phase": "idle",
-        "update": None,  # the offer in work, and slot; skip (bytes in front of the image) and image (its SHA-256) once known
+        "update": None,  # the offer in work, and slot; skip (bytes in front of the image), image (its SHA-256) and by (key) once known
         "attempt": 0,  # of that update; counts swaps and failed downloads
         "head": "",  # hex of the first 16 bytes of the image, kept out of the slot until the swap
         "why": "",  # reason with which the trial boot gave up, for the boot after it

@@ -43,8 +43,8 @@ def unwrap(block):
 
 
 def verify(found, keys):
-    """A generator with a turn after each multiplication: unwrap()'s pair is signed by one of `keys` (pss.public_key), or
-    there are no keys; else UpdateError.
+    """A generator with a turn after each multiplication, and at last key_number() of the one of `keys` (pss.public_key) by which
+    unwrap()'s pair is signed; nothing where there are no keys. Else UpdateError.
     """
     if not keys:
         return
@@ -55,8 +55,14 @@ def verify(found, keys):
         for good in pss.verify(key, digest, found[1]):
             yield
         if good:
+            yield key_number(key)
             return
     raise UpdateError("signature_invalid", "by none of %d keys" % len(keys))
+
+
+def key_number(key):
+    """A whole number by which the record knows a key."""
+    return key[0] & 0xFFFFFFFF
 
 
 def parse(raw):

@@ -17,8 +17,8 @@ _ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
 _LONG_S = 86400  # nothing to do in sight
 
 
-async def reread(record, board, signed, buf):
-    """After a reset: UpdateError unless the slot still holds what was staged, and (`signed`) had a signature."""
+async def reread(record, board, buf):
+    """After a reset: UpdateError unless the slot still holds what was staged."""
     update = record["update"]
     slot = board.slot()
     size = update.get("bytes", 0)
@@ -26,8 +26,6 @@ async def reread(record, board, signed, buf):
     await writer.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), buf)
     if slot.label != update["slot"] or writer.digest() != update.get("image"):
         raise UpdateError("checksum_mismatch", "the staged image has changed")
-    if signed and not update["skip"]:
-        raise UpdateError("unsigned", "staged when there were no keys")
 
 
 class Staged:

@@ -106,6 +106,35 @@ def test_keys_that_came_after_an_unsigned_image_was_staged(tmp_path):
     assert [r["success"] for r in cloud.reports] == [False]
 
 
+def with_keys(rig, trusted, **more):
+    """The configuration trusts these from now on."""
+    changed = config(builder="https://builder.test/api", update__keys=["%s.pem" % name for name in trusted], **more)
+    rig.board.put_files({**{"%s.pem" % name: pem(name) for name in trusted}, "ioto.json": changed})
+
+
+@pytest.mark.parametrize("trusted, goes", [(["new"], False), (["new", "old"], True), (["old"], True)])
+def test_a_key_that_went_takes_what_is_staged_with_it(tmp_path, trusted, goes):
+    rig, cloud = trusting(tmp_path / "rig", trusted=("old", "ours"), update__apply="* 23 * * *")
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by="old"))
+    assert "info staged 1.0.1" in rig.run(until_s=2 * HOUR).console
+    with_keys(rig, trusted)
+    if goes:
+        return installed(rig, rig.run(until_s=3 * HOUR))
+    refused(rig, cloud, "unsigned")
+    assert rig.board.read_slot("ota_1") == b""
+    cloud.release("1.0.2", sealed(rig.image(2), "1.0.2", by="new"))
+    installed(rig, rig.run(until_s=2 * HOUR), "1.0.2")
+
+
+def test_a_key_that_went_is_asked_for_again_in_a_download_half_done(tmp_path):
+    rig, cloud = trusting(tmp_path / "rig", blocks=14, trusted=("old",))
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by="old"))
+    assert rig.run(until_s=2 * HOUR, cut=Cut(58, "before")).ended == "cut" and b"head" in rig.board.files()["state/place.1"]
+    with_keys(rig, ["ours"])
+    run = rig.run(until_s=2 * HOUR)
+    assert "FAILED signature_invalid" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b"", run.console
+
+
 # ---- power
 
 
