@@ -102,7 +102,7 @@ class Agent:
         if found:
             self.record.update(found)
         if self.pair.damaged or self.record["phase"] not in PHASES:  # a step of another version, which ran here before
-            log("error", "record: neither file of %s is whole, or its phase is unknown" % self.pair.paths[0])
+            log("error", "record_damaged")
             self.error = "record_damaged"
             self.record.update(phase="idle", update=None)
         state = board.state()
@@ -197,7 +197,7 @@ class Agent:
         await self._online()
         if not self.cloud.registered():
             if not await self.cloud.register():
-                raise OSError("registered, but nobody has claimed this device yet")
+                raise OSError("nobody has claimed this device yet")
             rSignal("device:registered")
         reply = await self.cloud.check_in(self._facts())
         self.record["time"] = max(self.record["time"], min(self.board.time_s() or 0, self.cloud.date_s))

@@ -60,7 +60,7 @@ class Cloud:
             self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created, product=self.config["product"])
         )
         if not isinstance(reply, dict) or len(reply) < 2 or reply.get("token") and not _is_token(reply["token"]):
-            raise UpdateError("reply_malformed", "registration: no object of two members, or a bad token")
+            raise UpdateError("reply_malformed", "registration")
         if reply.get("api"):  # it is kept: nobody would ask for another
             parse_url(reply["api"])
         self._keep(dict(reply, id=self.device["id"]))

@@ -18,15 +18,14 @@ def answer(reply, asked):
     was asked to recurse puts the addresses they lead to into the same answer.
     """
     at = len(asked)
-    if reply[:2] != asked[:2] or reply[2:3] not in (b"\x80", b"\x81", b"\x84", b"\x85") or reply[4:6] != b"\0\1":
-        return None  # another number, no reply, no standard query, truncated, another question
-    if reply[12:at].lower() != asked[12:].lower():
-        return None
-    if reply[3] & 15 not in (0, 3):
-        raise OSError("name server: code %d" % (reply[3] & 15))
     found = []
     holds_s = 86400
     try:
+        # A reply, of a standard query, not truncated, to this question.
+        if reply[2] & 0xFA != 0x80 or reply[:2] + reply[4:6] != asked[:2] + b"\0\1" or reply[12:at].lower() != asked[12:].lower():
+            return None
+        if reply[3] & 15 not in (0, 3):
+            raise OSError("name server: code %d" % (reply[3] & 15))
         for _ in range(reply[6] << 8 | reply[7]):
             while 0 < reply[at] < 64:
                 at += 1 + reply[at]

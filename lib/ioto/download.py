@@ -63,7 +63,7 @@ class Download:
                 await asyncio.sleep_ms(self.board.spread_ms(1000 << failures))
         found = self.writer.digest()
         if found != self.update["image"]:
-            raise UpdateError("checksum_mismatch", "the slot holds %s" % found)
+            raise UpdateError("checksum_mismatch", found)
         return self.writer
 
     def _begin(self, size):
@@ -81,7 +81,7 @@ class Download:
                 self.n = was["n"]
                 log("info", "download taken up at block %d" % self.n)
             except (UpdateError, OSError) as e:
-                log("warn", "the slot holds no beginning: %r" % e)
+                log("warn", "not taken up: %r" % e)
                 self._begin(was["size"])
 
     async def _connection(self):

@@ -83,7 +83,7 @@ async def redirected(once, plain, method, url, headers, body):
     for _ in range(_REDIRECTS + 1):
         if not here[0]:
             if not plain:
-                raise UpdateError("tls_unverified", "plain http, and tls.plain is false")
+                raise UpdateError("tls_unverified", "plain http")
             headers.pop("Authorization", None)
         reply = await once(method, here, headers, body)
         if reply.status not in (301, 302, 303, 307, 308):
@@ -204,7 +204,7 @@ class Response:
             have += n
             self.left -= n
             if n < len(piece):
-                raise OSError(ECONNRESET, "%d bytes of a chunk are missing" % self.left)
+                raise OSError(ECONNRESET, "%d bytes are missing" % self.left)
         return have
 
     async def _next_chunk(self, readline):

@@ -31,7 +31,7 @@ def check(head, size, slot_bytes, chip=None):
     """
     fits(size, slot_bytes)
     if head[:16] == b"\xff" * 16:
-        raise UpdateError("image_merged", "a whole flash, not an application")
+        raise UpdateError("image_merged", "a whole flash")
     if not head or head[0] != _MAGIC:
         raise UpdateError("image_magic", bytes(head[:4]))
     if len(head) < CHECK_BYTES:
@@ -39,7 +39,7 @@ def check(head, size, slot_bytes, chip=None):
     if struct.unpack_from("<I", head, 32)[0] != _DESC_MAGIC:
         # An application's first segment is mapped from where it lies: load address = 32 modulo 64 KiB. A bootloader's is RAM.
         if head[24] != 32 or head[25]:
-            raise UpdateError("image_merged", "begins with a bootloader")
+            raise UpdateError("image_merged", "a bootloader")
         raise UpdateError("image_malformed", "no application description")
     if not 0 < head[1] <= 16:
         raise UpdateError("image_malformed", "%d segments" % head[1])
@@ -84,4 +84,4 @@ class Walk:
         """All blocks have been fed: does the image end where the file does?"""
         whole = (self.at | 15) + 1 + 32 * self.hashed
         if self.left or whole != self.size:
-            raise UpdateError("image_malformed", "the image has %d bytes, the file %d" % (whole, self.size))
+            raise UpdateError("image_malformed", "%d bytes, the file has %d" % (whole, self.size))

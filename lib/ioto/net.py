@@ -51,10 +51,8 @@ class Connection:
     def wait(self, to_write):  # async
         """Until the socket can be read or written, the deadline passes, or the task is cancelled by someone else."""
         self.task = core.cur_task
-        if to_write:
-            core._io_queue.queue_write(self.s)
-        else:
-            core._io_queue.queue_read(self.s)
+        queue = core._io_queue
+        (queue.queue_write if to_write else queue.queue_read)(self.s)
         try:
             yield
         except CancelledError:

@@ -38,7 +38,7 @@ def unwrap(block):
     at = _HEAD + int.from_bytes(bytes(block[8:10]), "big")
     end = at + int.from_bytes(bytes(block[10:12]), "big")
     if len(block) != ENVELOPE_BYTES or end > ENVELOPE_BYTES or any(block[end:]):
-        raise UpdateError("manifest_malformed", "the envelope does not add up")
+        raise UpdateError("manifest_malformed", "envelope")
     return bytes(block[_HEAD:at]), bytes(block[at:end])
 
 
@@ -49,7 +49,7 @@ def verify(found, keys):
     if not keys:
         return
     if not found:
-        raise UpdateError("unsigned", "keys are configured, the file has no signature")
+        raise UpdateError("unsigned", "no signature")
     digest = sha256(found[0]).digest()
     for key in keys:
         for good in pss.verify(key, digest, found[1]):

@@ -68,7 +68,7 @@ class Staged:
         self.asked = True
         self._not_before(_ASK_AGAIN_S)
         if not watchers("device:update"):
-            log("warn", "update %s is staged and nobody watches device:update" % self.version)
+            log("warn", "nobody watches device:update")
         rSignal("device:update", self)
 
     def defer(self, seconds):

@@ -17,7 +17,7 @@ PHASES = {
 # Another attempt of the same update: back to where its image has to come from.
 RETRY = {"trial": ("staged", "download"), "staged": ("download",)}
 # Of reports. At least once: an entry leaves the queue when the cloud has answered it.
-OUTCOMES = ("confirmed", "failed", "rolled_back", "refused")
+OUTCOMES = ("confirmed", "failed", "refused", "rolled_back")
 STATES = ("downloading", "staged", "deferred", "applied") + OUTCOMES
 _REPORTS_MOST = 16
 _FAILED_MOST = 4  # updates remembered as failed
@@ -50,7 +50,7 @@ def add_report(record, update, state, version, reason="", attempt=0):
 
 def body(entry, device):
     """The entry as it goes over the wire."""
-    return dict(entry, id=device, success=entry["state"] not in ("failed", "rolled_back", "refused"))
+    return dict(entry, id=device, success=entry["state"] not in OUTCOMES[1:])
 
 
 class Update:
@@ -87,7 +87,7 @@ class Update:
     def report(self, state, reason="", of=None):
         """Queue a report about `of`, the update in work unless said. A stranger's cloud gets outcomes only."""
         of = of or self.record["update"]
-        if of.get("ours") or state in ("confirmed", "failed", "refused"):
+        if of.get("ours") or state in OUTCOMES[:3]:
             add_report(self.record, of["update"], state, self.version(), reason, self.record["attempt"])
 
     def _to(self, phase):
