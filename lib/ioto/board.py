@@ -16,7 +16,7 @@ from .image import CHECK_BYTES, build_id
 
 _EPOCH_2000_S = 946684800  # the ESP32 port counts from 2000-01-01
 _CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set (it starts at 2000)
-_STATES = {0: "new", 1: "pending", 2: "valid", 3: "invalid", 4: "aborted"}
+_STATES = ("new", "pending", "valid")  # 3 is invalid, 4 aborted
 
 
 class Slot:
@@ -40,12 +40,15 @@ class Board:
         self.running = self._here.info()[4]
         head = bytearray(CHECK_BYTES)
         self._here.readblocks(0, head, 0)
-        self.chip = struct.unpack_from("<H", head, 12)[0]
+        self.chip = head[12] | head[13] << 8
         self.build = build_id(head)
         self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
         self.cold = machine.reset_cause() == machine.PWRON_RESET
-        self._watchdog = None
         self.nvs = NVS("ioto")  # what a new file system must not forget
+        self.random = urandom
+        self.reset = machine.reset
+        # The running image is good. It acts on the record that boots next: the caller has seen boot() == running.
+        self.confirm = Partition.mark_app_valid_cancel_rollback
 
     def boot(self):
         """Label of the slot that boots next; the running one where the layout has no choice."""
@@ -55,16 +58,14 @@ class Board:
             return self.running
 
     def slot(self):
-        """The inactive Slot; UpdateError no_slots with what is missing."""
+        """The inactive Slot; UpdateError no_slots."""
         try:
-            other = self._here.get_next_update()
+            other = Slot(self._here.get_next_update())
+            if other.label != self.running and Partition.find(Partition.TYPE_DATA, 0):
+                return other
         except OSError:
-            raise UpdateError("no_slots", "no ota partitions: flash a layout with two slots")
-        if other.info()[4] == self.running:
-            raise UpdateError("no_slots", "one ota partition only")
-        if not Partition.find(Partition.TYPE_DATA, 0):
-            raise UpdateError("no_slots", "no otadata partition")
-        return Slot(other)
+            pass
+        raise UpdateError("no_slots", "flash a layout with two ota partitions and otadata")
 
     def state(self):
         """State of the active otadata record: new, pending, valid, undefined (nothing rolls back); None without one."""
@@ -74,9 +75,9 @@ class Board:
             for n in (0, 1):
                 p.readblocks(n, record, 0)
                 seq, state, crc = struct.unpack("<I20xII", record)
-                # The CRC covers the sequence number only. An equal number in sector 1 does not win.
-                if seq != 0xFFFFFFFF and state not in (3, 4) and crc == _crc(record[:4]) and seq > best[0]:
-                    best = (seq, _STATES.get(state, "undefined"))
+                # The CRC, the ROM's crc32_le, covers the sequence number only. An equal number in sector 1 does not win.
+                if seq != 0xFFFFFFFF and state not in (3, 4) and crc == crc32(record[:4], 0xFFFFFFFF) and seq > best[0]:
+                    best = (seq, _STATES[state] if state < 3 else "undefined")
         return best[1]
 
     def stay(self):
@@ -97,13 +98,6 @@ class Board:
     def go_back(self):
         """Where the bootloader does not roll back: choose the other slot ourselves. OSError if it can't be started."""
         self._here.get_next_update().set_boot()
-
-    def confirm(self):
-        """The running image is good. It acts on the record that boots next: the caller has seen boot() == running."""
-        Partition.mark_app_valid_cancel_rollback()
-
-    def reset(self):
-        machine.reset()
 
     def settled(self):
         """This start went well: boot.py counts again from 0."""
@@ -128,11 +122,7 @@ class Board:
 
     def watchdog(self, timeout_ms):
         """Arm, or give another time to, the watchdog; it can't be taken off again and outlives a soft reset."""
-        self._watchdog = machine.WDT(timeout=timeout_ms)
-
-    def feed(self):
-        if self._watchdog:
-            self._watchdog.feed()
+        self.feed = machine.WDT(timeout=timeout_ms).feed
 
     def time_s(self):
         """Unix seconds, or None while the clock was never set."""
@@ -146,11 +136,3 @@ class Board:
     def spread_ms(self, most_ms):
         """Between half of `most_ms` and all of it, at random."""
         return most_ms // 2 + struct.unpack("<H", urandom(2))[0] * most_ms // 131072
-
-    def random(self, n):
-        return urandom(n)
-
-
-def _crc(seq):
-    """ROM crc32_le of the sequence number, as the bootloader has it (start 0xFFFFFFFF)."""
-    return crc32(seq, 0xFFFFFFFF) & 0xFFFFFFFF

@@ -15,7 +15,7 @@ from .timezone import days
 from .uptime import uptime_s
 
 _TO_1970_S = 2208988800  # NTP counts from 1900
-_ERA_S = 1 << 32  # and begins again in 2036
+_ERA_S = 0x100000000  # and begins again in 2036
 _LAST_S = 4102444800  # 2100-01-01
 _START_S = 946684800  # 2000-01-01, where an ESP32 begins
 _AGAIN_S = 600  # at most, where nobody knew the time

@@ -21,12 +21,12 @@ ALIASES = {
     "night": "* 0-5,18-23 * * *",
 }
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
-_MINUTES = (1 << 60) - 1
-_HOURS = (1 << 24) - 1
-_DAYS = (1 << 32) - 2
+_MINUTES = 0xFFFFFFFFFFFFFFF
+_HOURS = 0xFFFFFF
+_DAYS = 0xFFFFFFFE
 _WEEKDAYS = 127
-# The longest that a window can stay closed: February 29 over 1900 or 2100 and once more because its hour was skipped.
-_LONGEST_S = (12 * 365 + 3) * 86400
+# Twelve years, the longest that a window can stay closed: February 29 over 1900 or 2100 and once more because its hour was skipped.
+_LONGEST_S = 378691200
 
 
 def parse(text):

@@ -2,7 +2,7 @@
 
 from .ascii import DIGITS
 
-FOREVER = 1 << 40  # seconds; `never` and `forever`
+FOREVER = 0x10000000000  # seconds; `never` and `forever`
 
 _UNITS = (
     ("sec second", 1), ("min minute", 60), ("hr hour", 3600), ("day", 86400), ("week", 604800), ("month", 2592000), ("year", 31536000),

@@ -10,7 +10,7 @@ A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets in second
 
 from .ascii import DIGITS, LETTERS
 
-_EVER = 1 << 50  # later than any time we are asked about
+_EVER = 0x4000000000000  # later than any time we are asked about
 _ALLOWED = "UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
 
 

@@ -84,7 +84,7 @@ def test_it_means_the_same(tmp_path, monkeypatch):
 
 def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
     text = link(SOURCES, FILES)["start"]
-    assert "Five fields" not in text and "_UNIT" not in text and "MOST" not in text and text.count("import json") == 1
+    assert "Five fields" not in text and "_UNIT" not in text and "MOST" not in text and "LIMITS" not in text and text.count("import json") == 1
     assert "for_the_host" not in text and "WORDS" not in text and "class Zone" in text
     assert "for_the_host" in link({**SOURCES, "far": SOURCES["far"] + "from .cron import for_the_host\n"}, FILES)["start"]
     assert "def parse_cron" in text and "def parse_zone" in text and "from . import __version__, log" in text

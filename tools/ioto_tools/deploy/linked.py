@@ -1,7 +1,7 @@
 """The agent's modules joined into few files: what they share (names, texts, imports) is there once then.
 
 In a file a name that two of its modules define becomes name_module, `module.name` becomes that name, and a name in capitals
-for a whole number becomes the number. What nothing refers to stays out.
+for a constant becomes the constant. What nothing refers to stays out.
 Scopes are not looked at: a local with the name of what is renamed is an error.
 """
 
@@ -28,13 +28,13 @@ class _Whole:
         self.trees = trees
         self.files = files
         self.home = {module: file for file, modules in files.items() for module in modules}
-        self.new = {}  # (module, name) of a definition: the name or the number that stands for it
+        self.new = {}  # (module, name) of a definition: the name, or the ast.Constant, that stands for it
         for file, modules in files.items():
             count = Counter(name for module in modules for name in _defined(trees[module]))
             for module in modules:
-                for name, number in _defined(trees[module]).items():
+                for name, constant in _defined(trees[module]).items():
                     alone = count[name] == 1 or module == file
-                    self.new[module, name] = (name if alone else "%s_%s" % (name, module)) if number is None else number
+                    self.new[module, name] = constant or (name if alone else "%s_%s" % (name, module))
         # Names of a file that are for others: what the module it is named after has, and what other files import.
         self.wanted = {file: set(_defined(trees[file])) for file in files}
         for module, tree in trees.items():
@@ -112,7 +112,7 @@ class _Renamed(ast.NodeTransformer):
             bound = alias.asname or alias.name
             if node.module or alias.name not in whole.trees:
                 home, new = whole.find(node.module or "__init__", alias.name)
-                if home == file or isinstance(new, int):
+                if home == file or isinstance(new, ast.Constant):
                     self.names[bound] = new
             elif whole.home[alias.name] == file:
                 self.modules[bound] = alias.name
@@ -149,7 +149,7 @@ class _Renamed(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Assign(self, node):
-        return None if isinstance(self.names.get(getattr(node.targets[0], "id", "")), int) else self.generic_visit(node)
+        return None if isinstance(self.names.get(getattr(node.targets[0], "id", "")), ast.Constant) else self.generic_visit(node)
 
     def visit_ImportFrom(self, node):
         """What is in this file needs no import; from another file comes what stands for the name there."""
@@ -165,7 +165,7 @@ class _Renamed(ast.NodeTransformer):
 
 
 def _named(new, node):
-    return ast.Constant(new) if isinstance(new, int) else ast.Name(new, node.ctx)
+    return new if isinstance(new, ast.Constant) else ast.Name(new, node.ctx)
 
 
 def _relative(nodes):
@@ -174,17 +174,17 @@ def _relative(nodes):
 
 
 def _defines(node):
-    """{name: number or None} of what a statement at the module's level defines."""
+    """{name: ast.Constant or None} of what a statement at the module's level defines."""
     if isinstance(node, _DEFINITIONS):
         return {node.name: None}
     if not isinstance(node, ast.Assign):
         return {}
     names = [(name.id, name in node.targets) for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-    return {name: _number(node.value) if alone and name.isupper() else None for name, alone in names}
+    return {name: _constant(node.value) if alone and name.isupper() else None for name, alone in names}
 
 
 def _defined(tree):
-    return {name: number for node in tree.body for name, number in _defines(node).items()}
+    return {name: constant for node in tree.body for name, constant in _defines(node).items()}
 
 
 def _loaded(body):
@@ -202,9 +202,13 @@ def _needed(body, wanted):
         body = kept
 
 
-def _number(node):
-    """The whole number that stands there, if it is one that costs no object."""
-    return node.value if isinstance(node, ast.Constant) and type(node.value) is int and node.value < 1 << 30 else None
+def _constant(node):
+    """What stands there, if it is a number, text, bytes or tuple of such in so many words; else None."""
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return None
+    return ast.Constant(value) if isinstance(value, (int, str, bytes, tuple)) else None
 
 
 def _locals(tree):
