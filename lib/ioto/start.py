@@ -115,26 +115,12 @@ def _link(found):
         return None, lambda: given or None
     from .wifi import Wifi
 
-    wifi = Wifi(found["wifi.ssid"], found["wifi.password"], lambda on, why: log("info", "Wi-Fi %s %s" % (on, why)))
+    wifi = Wifi(found["wifi.ssid"], found["wifi.password"], lambda on, why: log("info", "Wi-Fi %s %s" % (on, why)), found["wifi.timeout"] * 1000)
     if found["wifi.hostname"]:
         import network
 
         network.hostname(found["wifi.hostname"])
-    return Link(wifi, found["wifi.timeout"] * 1000), lambda: given or wifi.servers()
-
-
-class Link:
-    """wifi.Wifi as the agent wants it: its task runs from the first use on."""
-
-    def __init__(self, wifi, limit_ms):
-        self.wifi = wifi
-        self.limit_ms = limit_ms
-        self.task = None
-
-    async def up(self):
-        if not self.task:
-            self.task = asyncio.create_task(self.wifi.run())
-        await self.wifi.up(self.limit_ms)
+    return wifi, lambda: given or wifi.servers()
 
 
 def _client(folder, found, resolver, seen=None):

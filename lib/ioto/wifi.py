@@ -1,8 +1,7 @@
 """The Wi-Fi link: one task owns it, everyone else asks.
 
     wifi = Wifi("name", "password", changed)
-    asyncio.create_task(wifi.run())
-    await wifi.up()
+    await wifi.up()  # its task runs from the first time on
 """
 
 import asyncio
@@ -19,34 +18,36 @@ PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
 class Wifi:
     """`changed(connected, why)` is called at each change; `why` holds the last failure in words, "" when there is none."""
 
-    def __init__(self, ssid, password, changed=lambda connected, why: None):
+    def __init__(self, ssid, password, changed, limit_ms=30000):
         self.ssid = ssid
         self.password = password
         self.changed = changed
+        self.limit_ms = limit_ms
         self.wlan = network.WLAN(network.STA_IF)
+        self.connected = self.wlan.isconnected
+        self.task = None
         self.why = "not tried yet"
         self.words = {}
         for name in dir(network):
             if name.startswith("STAT_"):
                 self.words[getattr(network, name)] = name[5:].lower().replace("_", " ")
 
-    def connected(self):
-        return self.wlan.isconnected()
-
     def servers(self):
         """Name servers, as net.Resolver wants them: none while there is no link (ifconfig keeps its old values)."""
         server = self.wlan.ifconfig()[3] if self.connected() else "0.0.0.0"
         return [] if server == "0.0.0.0" else [server]
 
-    async def up(self, limit_ms=30000):
+    async def up(self):
         """Wait for the link; OSError ETIMEDOUT with the reason in words."""
+        if not self.task:
+            self.task = asyncio.create_task(self._run())
         began = time.ticks_ms()
         while not self.connected():
-            if time.ticks_diff(time.ticks_ms(), began) >= limit_ms:
+            if time.ticks_diff(time.ticks_ms(), began) >= self.limit_ms:
                 raise OSError(ETIMEDOUT, "Wi-Fi %s: %s" % (self.ssid, self.why))
             await asyncio.sleep_ms(LOOK_MS)
 
-    async def run(self):
+    async def _run(self):
         """For ever: join, watch, join again."""
         failures = 0
         while True:
@@ -71,7 +72,7 @@ class Wifi:
         if not (self._call(wlan.active, True) and self._call(wlan.disconnect) and self._call(wlan.connect, self.ssid, self.password)):
             return False
         began = time.ticks_ms()
-        while not wlan.isconnected():
+        while not self.connected():
             status = wlan.status()
             self.why = self.words.get(status, "status %d" % status)
             late = time.ticks_diff(time.ticks_ms(), began) >= JOIN_MS

@@ -20,17 +20,16 @@ async def main():
     case = json.loads(sys.stdin.read())
     network.script.extend(case["script"])
     events = []
-    link = wifi.Wifi("home", "secret", lambda connected, why: events.append([connected, why]))
+    link = wifi.Wifi("home", "secret", lambda connected, why: events.append([connected, why]), case["up_ms"])
     result = {"events": events, "calls": network.calls, "up": None, "before": link.servers()}
-    task = asyncio.create_task(link.run())
     try:
-        await link.up(case["up_ms"])
+        await link.up()
     except OSError as e:
         result["up"] = [e.errno, str(e)]
     result["servers up"] = link.servers()
     await asyncio.sleep_ms(case["run_ms"])
     result["servers"] = link.servers()
-    task.cancel()
+    link.task.cancel()
     print(json.dumps(result))
 
 
