@@ -7,7 +7,7 @@ update.py. One task does all the work, so no two steps ever meet; watchers run b
 import asyncio
 import json
 
-from . import __version__, cron, plan, release, schedule
+from . import cron, facts, plan, release, schedule
 from .download import Download, Paused
 from .errors import UpdateError
 from .log import log
@@ -199,36 +199,12 @@ class Agent:
             if not await self.cloud.register():
                 raise OSError("nobody has claimed this device yet")
             rSignal("device:registered")
-        reply = await self.cloud.check_in(self._facts())
+        reply = await self.cloud.check_in(facts.of(self))
         self.record["time"] = max(self.record["time"], min(self.board.time_s() or 0, self.cloud.date_s))
         if not self._connected:
             self._connected = True
             rSignal("cloud:connected")
         return reply
-
-    def _facts(self):
-        """What the check-in says beside device.json."""
-        board, life = self.board, self.life
-        facts = {
-            "product": self.config["product"],
-            "version": life.version(),
-            "iotoVersion": __version__,
-            "accepts": ["raw"],
-            "attempt": self.record["attempt"],
-        }
-        if self.error:
-            facts["error"] = self.error
-        try:
-            facts["slotSize"] = board.slot().size
-        except UpdateError as e:
-            facts["error"] = e.reason
-        if board.chip is not None:
-            facts["chip"] = board.chip
-        if life.image():
-            facts["image"] = life.image()
-        if self.trial:
-            facts["rollback"] = self.trial == "pending"
-        return facts
 
     async def _check(self):
         """Check in, and carry out what comes of it."""
@@ -361,7 +337,7 @@ class Agent:
                 rSignal("device:update:progress", (done, size))
 
         update = self.record["update"]
-        if not self._trusted():
+        if not release.trusted(update, self.keys):
             update["skip"] = None  # begun when there were other keys
         # Another attempt at the same update does not begin where the last one was lost.
         name = "%s %s %s %d" % (slot.label, update["checksum"][:16], update["update"], self.record["attempt"])
@@ -386,15 +362,9 @@ class Agent:
         await self._save()
         return said
 
-    def _trusted(self):
-        """Is the key that has signed the update in work still one of ours? Without keys everything is."""
-        return not self.keys or self.record["update"].get("by") in [release.key_number(key) for key in self.keys]
-
     async def _restage(self, wait_s):
         try:
-            if not self._trusted():
-                raise UpdateError("unsigned", "staged when there were other keys")
-            await reread(self.record, self.board, self._buf)
+            await reread(self.record, self.board, self.keys, self._buf)
             self._wait_for_decision(wait_s)
         except Exception as e:  # the flash; or a record that another version has written
             log("error", "staged: %r" % e)

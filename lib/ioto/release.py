@@ -65,6 +65,11 @@ def key_number(key):
     return key[0] & 0xFFFFFFFF
 
 
+def trusted(update, keys):
+    """Is the key that has signed the record's update still one of `keys`? Without keys everything is."""
+    return not keys or update.get("by") in [key_number(key) for key in keys]
+
+
 def parse(raw):
     """The manifest as a dict of known fields with known types; UpdateError manifest_malformed. Nothing unknown is let through."""
     try:

@@ -9,6 +9,7 @@ import json
 from . import cron
 from .errors import UpdateError
 from .log import log
+from .release import trusted
 from .slot import BLOCK, Writer, seal
 from .uptime import uptime_s
 from .watch import rSignal, rSignalSync, watchers
@@ -17,9 +18,11 @@ _ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
 _LONG_S = 86400  # nothing to do in sight
 
 
-async def reread(record, board, buf):
-    """After a reset: UpdateError unless the slot still holds what was staged."""
+async def reread(record, board, keys, buf):
+    """After a reset: UpdateError unless the slot still holds what was staged, and its key is still one of `keys`."""
     update = record["update"]
+    if not trusted(update, keys):
+        raise UpdateError("unsigned", "staged when there were other keys")
     slot = board.slot()
     size = update.get("bytes", 0)
     writer = Writer(slot, size, board.chip, board.raw)

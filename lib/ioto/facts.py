@@ -1,0 +1,28 @@
+"""What the agent says in a check-in, beside device.json."""
+
+from . import __version__
+from .errors import UpdateError
+
+
+def of(agent):
+    board, life = agent.board, agent.life
+    found = {
+        "product": agent.config["product"],
+        "version": life.version(),
+        "iotoVersion": __version__,
+        "accepts": ["raw"],
+        "attempt": agent.record["attempt"],
+    }
+    if agent.error:
+        found["error"] = agent.error
+    try:
+        found["slotSize"] = board.slot().size
+    except UpdateError as e:
+        found["error"] = e.reason
+    if board.chip is not None:
+        found["chip"] = board.chip
+    if life.image():
+        found["image"] = life.image()
+    if agent.trial:
+        found["rollback"] = agent.trial == "pending"
+    return found
