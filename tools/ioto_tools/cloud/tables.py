@@ -5,14 +5,16 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, In
 metadata = MetaData()
 # Ids compare byte by byte, in whatever language the database was made: those that begin alike are neighbours.
 DEVICE = String(128).with_variant(String(128, collation="C"), "postgresql")
-SEQUENCE = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself in an INTEGER only
+# An INTEGER of PostgreSQL has 32 bits: seconds end in 2038. SQLite has 64 in any, and counts up by itself in an INTEGER only.
+LONG = BigInteger().with_variant(Integer, "sqlite")
+WHO = String(64).with_variant(String(128), "postgresql")
 
 products = Table(
     "products",
     metadata,
     Column("id", String(64), primary_key=True),  # stands in ioto.json of every board of the product
     Column("name", String(64), nullable=False, unique=True),
-    Column("created_s", Integer, nullable=False),
+    Column("created_s", LONG, nullable=False),
     Column("by_hand", Boolean, nullable=False),  # a device of it gets no token before `ioto device claim`
 )
 
@@ -25,17 +27,17 @@ releases = Table(
     # The version without build metadata: what SemVer compares. No two releases of a product may be equal in it.
     Column("precedence", String(128), nullable=False),
     Column("checksum", String(64), nullable=False),
-    Column("size", Integer, nullable=False),
+    Column("size", LONG, nullable=False),
     Column("description", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
-    Column("created_s", Integer, nullable=False),
+    Column("created_s", LONG, nullable=False),
     Column("policy", Text, nullable=False),
     Column("limit", Integer),  # devices in all; null: no limit, as below
     Column("percentage", Float, nullable=False),
     Column("rate", Integer),  # devices in any `period_s`
     Column("period_s", Integer),
-    Column("start_s", Integer),
-    Column("end_s", Integer),
+    Column("start_s", LONG),
+    Column("end_s", LONG),
     Column("stop_percent", Float),  # of those that ended, once `stop_after` did
     Column("stop_after", Integer),
     Column("manifest", Text),  # as signed, in base64 with its signature; null: not signed
@@ -52,12 +54,12 @@ devices = Table(
     Column("product", String(64), ForeignKey("products.id"), nullable=False),
     Column("version", String(128)),  # of the last check-in; null before the first
     Column("properties", Text, nullable=False),  # JSON, the whole last check-in
-    Column("registered_s", Integer, nullable=False),  # the last time
+    Column("registered_s", LONG, nullable=False),  # the last time
     Column("registrations", Integer, nullable=False),
-    Column("seen_s", Integer),  # last check-in
+    Column("seen_s", LONG),  # last check-in
     Column("checkins", Integer, nullable=False),
     Column("unknown_reports", Integer, nullable=False),  # about updates that are not here
-    Column("removed_s", Integer),
+    Column("removed_s", LONG),
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
     Index("ix_devices_product", "product", "removed_s", "id"),
@@ -68,8 +70,8 @@ tokens = Table(
     metadata,
     Column("hash", String(64), primary_key=True),  # SHA-256; the token itself is not kept
     Column("device", String(128), ForeignKey("devices.id"), nullable=False),
-    Column("created_s", Integer, nullable=False),
-    Column("used_s", Integer),  # first use; null: given out, not seen yet
+    Column("created_s", LONG, nullable=False),
+    Column("used_s", LONG),  # first use; null: given out, not seen yet
     Column("replaces", Boolean, nullable=False),  # its first use ends the others
     Column("rotate", Boolean, nullable=False),  # the device is given another one at its next check-in
     Index("ix_tokens_device", "device"),
@@ -85,7 +87,7 @@ reports = Table(
     Column("success", Boolean, nullable=False),
     Column("reason", String(256), nullable=False),
     Column("version", String(128)),
-    Column("received_s", Integer, nullable=False),  # the first time
+    Column("received_s", LONG, nullable=False),  # the first time
     Column("times", Integer, nullable=False),  # how often the same report came
     Index("ix_reports_received", "received_s"),  # the oldest go
 )
@@ -101,9 +103,9 @@ grants = Table(
     Column("attempt", Integer, nullable=False),  # the device's own, of its last report
     Column("state", String(16), nullable=False),  # rollout.TABLE
     Column("ended", String(16)),  # the state in which it ended last: what counts while it is tried again
-    Column("granted_s", Integer, nullable=False),  # the first offer: the place was taken
-    Column("offered_s", Integer, nullable=False),  # the last offer; no two of a device are of the same second
-    Column("changed_s", Integer, nullable=False),
+    Column("granted_s", LONG, nullable=False),  # the first offer: the place was taken
+    Column("offered_s", LONG, nullable=False),  # the last offer; no two of a device are of the same second
+    Column("changed_s", LONG, nullable=False),
     Index("ix_grants_release", "release", "granted_s"),
     Index("ix_grants_state", "state", "changed_s"),
 )
@@ -115,16 +117,16 @@ leases = Table(
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
     Column("worker", String(32), primary_key=True),
     Column("places", Integer, nullable=False),
-    Column("until_s", Integer, nullable=False),  # then anybody may give them back
+    Column("until_s", LONG, nullable=False),  # then anybody may give them back
 )
 
 # What operators, and the cloud by itself, did. Webhooks are told of it.
 audit = Table(
     "audit",
     metadata,
-    Column("id", SEQUENCE, primary_key=True),
-    Column("at_s", Integer, nullable=False),
-    Column("who", String(64), nullable=False),
+    Column("id", LONG, primary_key=True),
+    Column("at_s", LONG, nullable=False),
+    Column("who", WHO, nullable=False),
     Column("action", String(32), nullable=False),
     Column("subject", String(128), nullable=False),  # a device, a product, an update
     Column("detail", Text, nullable=False),  # JSON
@@ -135,9 +137,9 @@ audit = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("seq", SEQUENCE, primary_key=True),
+    Column("seq", LONG, primary_key=True),
     Column("device", String(128)),
-    Column("at_s", Integer, nullable=False),
+    Column("at_s", LONG, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -154,7 +156,7 @@ link_keys = Table(
     metadata,
     Column("id", String(16), primary_key=True),
     Column("secret", String(64), nullable=False),  # hex; signs links to images
-    Column("created_s", Integer, nullable=False),
+    Column("created_s", LONG, nullable=False),
 )
 
 operators = Table(
@@ -163,8 +165,8 @@ operators = Table(
     Column("hash", String(64), primary_key=True),  # SHA-256 of the token
     Column("name", String(64), nullable=False, unique=True),
     Column("scope", String(16), nullable=False),  # read, publish, admin: each may what those before it may
-    Column("created_s", Integer, nullable=False),
-    Column("expires_s", Integer),  # null: never
+    Column("created_s", LONG, nullable=False),
+    Column("expires_s", LONG),  # null: never
 )
 
 # Operators who are signed in at the page.
@@ -173,7 +175,7 @@ sessions = Table(
     metadata,
     Column("hash", String(64), primary_key=True),  # SHA-256 of the cookie
     Column("operator", String(64), ForeignKey("operators.hash", ondelete="CASCADE"), nullable=False),
-    Column("expires_s", Integer, nullable=False),
+    Column("expires_s", LONG, nullable=False),
 )
 
 # Where the devices of a release stood, now and then: what the page's chart is made of.
@@ -181,7 +183,7 @@ samples = Table(
     "samples",
     metadata,
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
-    Column("at_s", Integer, primary_key=True),
+    Column("at_s", LONG, primary_key=True),
     Column("counts", Text, nullable=False),  # JSON, {state: devices}
 )
 
@@ -192,8 +194,8 @@ webhooks = Table(
     Column("url", Text, nullable=False),
     Column("secret", String(64), nullable=False),  # signs what is sent
     Column("wanted", Text, nullable=False),  # actions of audit.py, with blanks between; empty: all
-    Column("created_s", Integer, nullable=False),
-    Column("delivered_s", Integer),  # the last time it went well
+    Column("created_s", LONG, nullable=False),
+    Column("delivered_s", LONG),  # the last time it went well
     Column("error", String(256), nullable=False),  # of the last try, empty if it went well
 )
 
@@ -202,9 +204,9 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("webhook", String(16), ForeignKey("webhooks.id"), primary_key=True),
-    Column("event", SEQUENCE, ForeignKey("audit.id"), primary_key=True),
+    Column("event", LONG, ForeignKey("audit.id"), primary_key=True),
     Column("tries", Integer, nullable=False),
-    Column("due_s", Integer, nullable=False),  # not before; a worker that has it in hand moves it on
+    Column("due_s", LONG, nullable=False),  # not before; a worker that has it in hand moves it on
     Index("ix_deliveries_due", "due_s"),
 )
 

@@ -21,6 +21,7 @@ from .refusal import CloudError
 
 NONE = "none"
 MOST = 2**31 - 1
+LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the last that datetime knows
 LONGEST_S = 366 * 86400  # of a period
 FIRST = {"policy": policy.NEWER, "percentage": 100.0}  # of a release that nothing was said about; all else is none
 COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after")
@@ -133,8 +134,8 @@ def _moment(name, text):
     except ValueError as e:
         raise CloudError("%s %s: wanted: a date such as 2026-03-01T08:00+01:00, or none" % (name, text)) from e
     seconds = found.replace(tzinfo=found.tzinfo or timezone.utc).timestamp()
-    if not 0 <= seconds <= MOST:
-        raise CloudError("%s %s: wanted: a date from 1970 to 2038" % (name, text))
+    if not 0 <= seconds <= LAST_S:
+        raise CloudError("%s %s: wanted: a date from 1970 to 9999" % (name, text))
     return {column: int(seconds)}
 
 

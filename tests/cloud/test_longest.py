@@ -1,0 +1,45 @@
+"""The longest and the largest that the tables have to hold, on both databases: PostgreSQL counts, SQLite takes anything."""
+
+import json
+
+import sqlalchemy as sa
+from cloud_under_test import Cloud, call
+from ioto_tools.cloud import audit, control, database, fleet, migrate, operators, tokens
+from ioto_tools.cloud.api import openapi
+
+BOTH = True
+NAME = "n" * 64
+
+
+def test_the_longest_name_of_an_operator_is_written_down_whole(cloud):
+    token = operators.new(cloud.site, NAME, "admin")["token"]
+    body = json.dumps({"name": "other"}).encode()
+    assert call(cloud.app, "POST", openapi.PREFIX + "/products", {"Authorization": "bearer " + token}, body).status in (200, 201)
+    [row] = cloud.site.database.read(audit.last, 1)
+    assert (row["action"], row["who"]) == ("product.new", "operator " + NAME)
+    cloud.site.database.write(migrate.to, "0006")  # where there is no room for it
+    cloud.site.database.write(migrate.up)
+    [row] = cloud.site.database.read(audit.last, 1)
+    assert row["who"].startswith(("operator " + NAME)[:64])
+
+
+def test_an_update_after_2038_and_tokens_that_hold_for_ever(cloud):
+    cloud.now_s = 2**31 + 5
+    operators.new(cloud.site, "forever", "read", 1 << 40)
+    token = cloud.device()
+    cloud.publish("2.0.0", start="2038-02-01", end="2100-01-01", rate="1", period="1 hour")
+    assert cloud.check_in("D1", token, "1.0.0").json() == {}
+    cloud.now_s += 30 * 86400
+    update = cloud.check_in("D1", token, "1.0.0").json()["update"]
+    assert cloud.report("D1", token, update).status == 200 and cloud.check_in("D1", token, "2.0.0").json() == {}
+    control.pin(cloud.site, "D1", "2.0.0")
+    control.remove(cloud.site, "D1")
+    assert fleet.update(cloud.site, update)["states"] == {"confirmed": 1}
+    assert fleet.device(cloud.site, "D1")["reports"][0]["received_s"] == cloud.now_s
+
+
+def test_an_image_of_more_than_two_gigabytes(cloud):
+    row = cloud.site.database.read(database.release, cloud.publish("2.0.0")["id"])
+    large = {**row, "id": "x" * 26, "version": "3.0.0", "precedence": "3.0.0", "size": 3 << 30}
+    cloud.site.database.write(database.add_release, large)
+    assert fleet.update(cloud.site, "thermo@3.0.0")["size"] == 3 << 30
