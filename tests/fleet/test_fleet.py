@@ -3,22 +3,22 @@
 import json
 import zlib
 
-from ioto_tools.cloud import control
+from ioto_tools.cloud import control, lost
 from ioto_tools.cloud import fleet as known
 from ioto_tools.fleet import life
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1, "defer": 0.12, "mute": 0.1}
-ENDS = {  # fate -> version that runs, and what the cloud may know of it
-    life.GOOD: ("1.1.0", "confirmed"),
-    life.CRASH: ("1.0.0", "failed"),
-    life.FAIL: ("1.0.0", "failed"),
-    life.REFUSE: ("1.0.0", "refused"),
-    life.LOSE: ("1.0.0", "applied", "lost"),
-    life.REVERT: ("1.0.0", "confirmed", "reverted"),
-    life.DEFER: ("1.1.0", "confirmed"),
-    life.MUTE: ("1.1.0", "confirmed"),
+ENDS = {  # fate -> the version that the cloud saw last, where the update stands on the device, how it ended there
+    life.GOOD: ("1.1.0", "confirmed", "confirmed"),
+    life.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
+    life.FAIL: ("1.0.0", "offered", "failed"),  # it is offered once more, and does not want it
+    life.REFUSE: ("1.0.0", "offered", "refused"),
+    life.LOSE: ("1.0.0", "lost", "lost"),
+    life.REVERT: ("1.0.0", "offered", "reverted"),
+    life.DEFER: ("1.1.0", "confirmed", "confirmed"),
+    life.MUTE: ("1.1.0", "confirmed", "confirmed"),
 }
 
 
@@ -32,15 +32,13 @@ def test_every_device_ends_as_its_fate_has_it(world):
     assert fleet.tally.answers["register"] == {200: 120} == fleet.tally.answers["check_in"]
     world.publish("1.1.0")
     world.simulation.run(2 * DAY_S)
-    devices = {each["id"]: each for each in known.devices(world.site)}
     drawn = fates(world, "1.1.0")
-    assert set(drawn) == set(ENDS)
+    assert set(drawn) == set(ENDS) and lost.sweep(world.site) == drawn.count(life.LOSE)
+    devices = {each["id"]: each for each in known.devices(world.site)}
     for n, fate in enumerate(drawn):
-        version, *states = ENDS[fate]
         told = devices[world.settings.id(n)]
-        assert fleet.devices.versions[fleet.devices.version[n]] == version, (n, fate)
-        assert told["version"] == ("1.0.0" if fate == life.LOSE else version), (n, fate)
-        assert (told["update"]["ended"] or told["update"]["state"]) in states, (n, fate)  # it may have been offered once more
+        assert (told["version"], told["update"]["state"], told["update"]["ended"]) == ENDS[fate], (n, fate)
+        assert fleet.devices.versions[fleet.devices.version[n]] == told["version"], (n, fate)
         assert fleet.devices.phase[n] == (life.GONE if fate == life.LOSE else life.IDLE)
     reported = fleet.tally.reports
     assert reported["rolled_back"] == 3 * drawn.count(life.CRASH) and reported["deferred"] == 2 * drawn.count(life.DEFER)
