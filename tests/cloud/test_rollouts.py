@@ -179,7 +179,8 @@ def test_a_newer_offer_supersedes_one_that_stands_and_no_other(cloud):
     assert ask(cloud, "D2") == "1.1.0"
 
 
-def test_silent_for_a_day_is_lost_and_comes_back(cloud):
+def test_silent_for_a_day_is_lost_and_comes_back(cloud, monkeypatch):
+    monkeypatch.setattr(lost, "EVERY_S", DAY)  # somebody looked all the time
     cloud.publish("2.0.0")
     for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED"):
         ask(cloud, id)

@@ -58,6 +58,16 @@ def read(conn):
     return {row.name: row.value for row in conn.execute(sa.select(counters))}
 
 
+def one(conn, name):
+    """The value of this name, 0 if there is none."""
+    return conn.execute(sa.select(counters.c.value).where(counters.c.name == name)).scalar() or 0
+
+
+def put(conn, name, value):
+    new = upsert(conn, counters).values(name=name, value=value)
+    conn.execute(new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": value}))
+
+
 class Counted:
     """An ASGI application whose answers are counted, by what was called and the status: `http check_in 200`."""
 
