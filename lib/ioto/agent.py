@@ -287,8 +287,10 @@ class Agent:
         except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
             log("warn", str(e))
             if e.reason != "failed_before":
-                life.refuse(offer["update"], e.reason)
+                life.refuse(offer["update"], e.reason, offer["ours"])
                 rSignal("device:update:failed", e)
+            elif offer["ours"]:
+                life.refuse(offer["update"], e.reason, True, e.detail)  # as it ended then
             return
         before = json.dumps(self.record)
         life.take(offer, slot.label)
@@ -296,7 +298,7 @@ class Agent:
             await self.pair.save(self.record)
         except OSError as e:
             self.record.update(json.loads(before))
-            life.refuse(offer["update"], "record_failed")
+            life.refuse(offer["update"], "record_failed", offer["ours"])
             raise UpdateError("record_failed", repr(e))
         if self.staged:
             self.staged.waiting = False

@@ -65,8 +65,9 @@ def judge(offer, record, version, slot_bytes, floor="", signed=False):
     `version` is the running software's, `floor` the highest ever confirmed. With `signed` the file's manifest will say
     whether it may step down. An envelope may come on top of what the slot holds.
     """
-    if [offer["update"], offer["checksum"]] in record["failed"]:
-        raise UpdateError("failed_before", offer["version"])
+    for update, checksum, outcome in record["failed"]:
+        if [update, checksum] == [offer["update"], offer["checksum"]]:
+            raise UpdateError("failed_before", outcome)
     if not signed or semver.compare(offer["version"], version) == 0:
         not_below(offer["version"], version, floor)
     if offer["size"] is not None:

@@ -21,7 +21,7 @@ def empty():
         "why": "",  # reason with which the trial boot gave up, for the boot after it
         "floor": "",  # highest version ever confirmed
         "slots": {},  # label -> {version, image (SHA-256), build} installed there
-        "failed": [],  # [update, checksum] never to be tried again
+        "failed": [],  # [update, checksum, how it ended] never to be tried again
         "reports": [],  # not yet delivered
         "defer": None,  # Unix seconds before which a staged update is not offered
         "tried": None,  # Unix seconds of the last check-in (schedule.due_s), 0 if there was no clock

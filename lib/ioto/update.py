@@ -93,11 +93,11 @@ class Update:
     def _to(self, phase):
         self.record["phase"] = move(self.record["phase"], phase)
 
-    def refuse(self, update, reason, ours=True):
-        """An offer that never becomes work; said once for each update, unlike a reason that repeats at each check."""
-        if [update, reason] != self.record.get("refused"):
+    def refuse(self, update, reason, ours=False, state="refused"):
+        """An offer that never becomes work. A stranger offers it at each check, and hears it once; `ours` waits for an answer to each."""
+        if ours or [update, reason] != self.record.get("refused"):
             self.record["refused"] = [update, reason]
-            add_report(self.record, update, "refused", self.version(), reason)
+            add_report(self.record, update, state, self.version(), reason)
 
     def take(self, offer, slot):
         """Begin with an offer that plan.judge() lets through; what was in work before and is another is dropped."""
@@ -160,7 +160,7 @@ class Update:
         """Never again until another update is offered; `refused` where the slot was not touched."""
         record = self.record
         self.report(state, reason)
-        record["failed"] = record["failed"][1 - _FAILED_MOST :] + [[record["update"]["update"], record["update"]["checksum"]]]
+        record["failed"] = record["failed"][1 - _FAILED_MOST :] + [[record["update"]["update"], record["update"]["checksum"], state]]
         self._to("report")
 
     def confirmed(self):

@@ -57,7 +57,7 @@ def a_life(seed, steps=60, ours=True):
         phase = record["phase"]
         if phase in ("idle", "report"):
             next_offer += random.below(2)
-            if [offer(next_offer)["update"], offer(next_offer)["checksum"]] in record["failed"]:
+            if [offer(next_offer)["update"], offer(next_offer)["checksum"]] in [each[:2] for each in record["failed"]]:
                 next_offer += 1
             life.take(offer(next_offer, ours), other)
         elif phase == "download":
@@ -128,7 +128,7 @@ def test_a_failed_update_is_remembered_until_four_others_failed():
     for n in range(6):
         life.take(offer(n), "ota_1")
         life.fail("image_chip")
-        assert [offer(n)["update"], offer(n)["checksum"]] in record["failed"]
+        assert [offer(n)["update"], offer(n)["checksum"]] in [each[:2] for each in record["failed"]]
     assert len(record["failed"]) == 4
 
 

@@ -1,0 +1,35 @@
+"""The cloud offers once more what has come to a bad end: the board does not install it, and says so each time."""
+
+import hashlib
+
+import pytest
+from ioto_tools.cloud import fleet
+from ioto_tools.cloud.rollout import ATTEMPTS, RETRY_S
+from rig import Rig
+from signing import pem
+
+
+def spoilt(folder, case):
+    """A board for which the release will not do, and the state in which it ends."""
+    if case == "refused":  # nobody has signed it
+        rig = Rig(folder, files={"ours.pem": pem("ours")}, update__keys="ours.pem")
+    else:
+        rig = Rig(folder, update__attempts=1)
+        rig.board.faults[hashlib.sha256(rig.image(1)).hexdigest()] = "crash"
+    rig.publish(rig.image(1), "1.0.1")
+    return rig
+
+
+@pytest.mark.parametrize("case", ["refused", "failed"])
+def test_it_ends_as_it_ended(tmp_path, case):
+    rig = spoilt(tmp_path, case)
+    boots = len(rig.run(until_s=900).boots)
+    for wait_s in (*RETRY_S, RETRY_S[-1]):
+        assert fleet.updates(rig.site)[0]["states"] == {case: 1}
+        rig.board.clock.advance(wait_s * 1e6)
+        run = rig.run(until_s=7200)
+        assert "failed_before" in run.console or wait_s == RETRY_S[-1], run.console
+        assert run.slots == ["ota_0"]
+    assert fleet.updates(rig.site)[0]["states"] == {case: 1} and boots <= 3
+    told = [r["reason"] for r in fleet.device(rig.site, "DEVICE0001")["reports"] if r["state"] == case]
+    assert told[1:] == ["failed_before"] * (ATTEMPTS - 1), told
