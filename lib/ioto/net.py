@@ -5,7 +5,7 @@ half closed) are passed on as they are: whoever asked waits 20 s or more.
 """
 
 import socket
-from asyncio import CancelledError, core, create_task, sleep_ms
+from asyncio import core, create_task, sleep_ms
 from errno import EAGAIN, ECONNRESET, EHOSTUNREACH, EINPROGRESS, ETIMEDOUT
 from os import urandom
 from time import ticks_add, ticks_diff, ticks_ms
@@ -43,8 +43,11 @@ class Connection:
             if not self.task:
                 left_ms = self.limit_ms  # what begins later ends later
             elif left_ms <= 0:
-                self.late = True
-                self.task.cancel()
+                if self.task.data is core._io_queue:  # else it has been woken already
+                    self.late = True
+                    # Not cancel(): nobody could tell that from somebody else's.
+                    core._io_queue.remove(self.task)
+                    core._task_queue.push(self.task)
                 left_ms = self.limit_ms
             await sleep_ms(left_ms)
 
@@ -55,12 +58,10 @@ class Connection:
         (queue.queue_write if to_write else queue.queue_read)(self.s)
         try:
             yield
-        except CancelledError:
-            if self.late:
-                raise OSError(ETIMEDOUT, "nothing in %d ms" % self.limit_ms)
-            raise
         finally:
             self.task = None
+        if self.late:
+            raise OSError(ETIMEDOUT, "nothing in %d ms" % self.limit_ms)
 
     def write(self, data):  # async
         data = memoryview(data)

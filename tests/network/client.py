@@ -3,7 +3,7 @@
 Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
     url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths,
     PEM or DER), cert and key (paths: the client's own), plain (http is allowed: it is, unless said), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
-    readinto), stop_ms (the task is cancelled then), names (addresses of name servers), names_port, times (the same request again and again with one client), ntp (a port:
+    readinto), stop_ms (the task is cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers), names_port, times (the same request again and again with one client), ntp (a port:
     the time of host `url` is asked instead)
 The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought), time,
 error ([class, reason or errno, text]) of the last time, failures (how often it was an error before), held_ms (longest
@@ -89,11 +89,18 @@ async def fetch(case, result, sender):
         await reply.close()
 
 
+async def busy(at_ms, for_ms):
+    await asyncio.sleep_ms(at_ms)
+    time.sleep_ms(for_ms)
+
+
 async def once(doing, case, result):
     result.pop("error", None)
     task = asyncio.create_task(doing)
     try:
         if "stop_ms" in case:
+            if "busy_ms" in case:
+                asyncio.create_task(busy(*case["busy_ms"]))
             await asyncio.sleep_ms(case["stop_ms"])
             task.cancel()
         await task

@@ -116,6 +116,15 @@ def test_cancelled_from_outside(serve, stop_ms):
     assert reason(one(server.url, limit_ms=5000, stop_ms=stop_ms)) == "CancelledError"
 
 
+@pytest.mark.parametrize("limit_ms, stop_ms", [(60, 90), (90, 60)])
+def test_cancelled_from_outside_when_the_limit_is_over_too(serve, limit_ms, stop_ms):
+    """Another task has held up the loop meanwhile, so that both are due at once, in either order."""
+    server = serve(lambda conn, request: server.pause(5))
+    for _ in range(5):
+        found = one(server.url, limit_ms=limit_ms, stop_ms=stop_ms, busy_ms=(30, 120))
+        assert reason(found) == "CancelledError", found
+
+
 def test_reset(serve):
     """A peer that resets the connection, before the head and within the body."""
     for begin in (b"", OK, OK + b"Content-Length: 50\r\n\r\nhello"):
