@@ -129,8 +129,11 @@ def _client(folder, found, resolver, seen=None):
         if found[key].startswith("http://"):
             if not found["tls.plain"]:
                 raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody can read and change it")
-        elif found[key] and found["tls.verify"] and not found["tls.ca"]:
-            raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
+        elif found[key] and found["tls.verify"]:
+            if found["update.transport"] == "urequests":
+                raise _wrong(folder, key, "https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it")
+            if not found["tls.ca"]:
+                raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
     if found["update.transport"] == "urequests":
         from . import blocking
 

@@ -21,6 +21,10 @@ CASES = {
     "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca names the authorities to trust"),
     "so the api": ({"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca names the authorities to trust"),
     "http": ({"builder": "http://a"}, "ioto.json: builder: plain http: use https, or say tls.plain, and anybody can read and change it"),
+    "https with what does not verify": (
+        {**GOOD, "update.transport": "urequests"},
+        "ioto.json: builder: https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it"),
+    "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False}, "starts []"),
     "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: no certificate in it"),
     "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"}, "ioto.json: tls.ca: cut.pem: bad certificate, line 4"),
     "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]}, "ioto.json: tls.ca: cut.pem: bad certificate, line 4"),
