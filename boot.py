@@ -37,3 +37,5 @@ try:
         safe_mode()
 except (ImportError, OSError):  # not an ESP32; no room in the NVS
     pass
+except Exception as e:  # the safe mode can't do it either: an exception here would keep main.py from its chance
+    print("boot.py: %r" % e)

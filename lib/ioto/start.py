@@ -31,6 +31,8 @@ gc.collect()
 from .record import Pair
 from .watch import rWatch
 
+_SAFE_S = 3600
+
 
 def agent(folder="", listener=None):
     """The Agent for ioto.json and device.json in `folder` ("" or ending in /), on whatever this runs on.
@@ -63,11 +65,16 @@ def agent(folder="", listener=None):
 
 
 def safe_mode():
-    """From boot.py: the agent without the application, for ever; what is staged is applied."""
+    """From boot.py: the agent without the application, for an hour, and then a reset: perhaps it was the power that failed so
+    often. What is staged is applied.
+    """
     rWatch("device:update", lambda data, staged: staged.apply())
     made = agent()
     made.error = "safe_mode"
-    asyncio.run(made.run())
+    try:
+        asyncio.run(asyncio.wait_for(made.run(), _SAFE_S))
+    except asyncio.TimeoutError:
+        made.board.reset()
 
 
 def _built(found):

@@ -49,6 +49,19 @@ def test_how_many_resets(tmp_path, resets, boots):
     assert starts(run) == (resets or 12) and len(run.boots) >= boots
 
 
+def test_the_application_gets_its_chance_every_hour(tmp_path):
+    """The power may have failed six times in a row."""
+    run = Rig(tmp_path, main=DIES).run(until_s=2.5 * 3600)
+    assert starts(run) == 15 and run.boots[6].at_s > 3600
+
+
+@pytest.mark.parametrize("broken", [{"ioto.json": b"{}"}, {"ioto.json": b"\xff"}, {"device.json": None}])
+def test_where_the_safe_mode_does_not_start_either_the_application_does(tmp_path, broken):
+    rig = Rig(tmp_path, main=DIES)
+    rig.board.put_files(broken)
+    assert starts(rig.run(max_boots=8, until_s=100)) == 8
+
+
 def test_a_start_that_lasts_counts_again_from_the_beginning(tmp_path):
     rig = Rig(tmp_path)
     for _ in range(12):
