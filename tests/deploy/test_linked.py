@@ -21,13 +21,13 @@ def asked(table):
 @pytest.mark.parametrize("on", ["esp32", "linux"])
 def test_every_name_is_there(on):
     files = joined(on)
-    assert set(files) == {"__init__", "start", "blocking", "foreign", "json5", "trial"}
+    assert set(files) == {"__init__", "start", "blocking", "foreign", "json5", "posix_tz", "trial"}
     there = {}
-    for name, text in files.items():
+    for name, (text, _) in files.items():
         table = symtable.symtable(text, name, "exec")
         there[name] = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
         assert not asked(table) - there[name] - set(dir(builtins)), name
-    for name, text in files.items():
+    for name, (text, _) in files.items():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.level and (on, node.module) != ("linux", "wifi"):
                 known = there[node.module] if node.module else there["__init__"] | set(files) | EITHER
@@ -68,11 +68,15 @@ def away():
 FILES = {"__init__": ["__init__", "log"], "start": ["start", "cron", "zone"], "far": ["far"]}
 
 
+def linked(sources):
+    return {file: text for file, (text, _) in link(sources, FILES).items()}
+
+
 def test_it_means_the_same(tmp_path, monkeypatch):
     """As modules, and joined: both run, and say the same."""
     said = {}
     monkeypatch.syspath_prepend(str(tmp_path))
-    for package, files in (("apart", SOURCES), ("together", link(SOURCES, FILES))):
+    for package, files in (("apart", SOURCES), ("together", linked(SOURCES))):
         (tmp_path / package).mkdir()
         for name, text in files.items():
             (tmp_path / package / (name + ".py")).write_text(text)
@@ -83,12 +87,12 @@ def test_it_means_the_same(tmp_path, monkeypatch):
 
 
 def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
-    text = link(SOURCES, FILES)["start"]
+    text = linked(SOURCES)["start"]
     assert "Five fields" not in text and "_UNIT" not in text and "MOST" not in text and "LIMITS" not in text and text.count("import json") == 1
     assert "for_the_host" not in text and "WORDS" not in text and "class Zone" in text
-    assert "for_the_host" in link({**SOURCES, "far": SOURCES["far"] + "from .cron import for_the_host\n"}, FILES)["start"]
+    assert "for_the_host" in linked({**SOURCES, "far": SOURCES["far"] + "from .cron import for_the_host\n"})["start"]
     assert "def parse_cron" in text and "def parse_zone" in text and "from . import __version__, log" in text
-    assert "from .start import parse_cron as parse, parse_zone as other" in link(SOURCES, FILES)["far"]
+    assert "from .start import parse_cron as parse, parse_zone as other" in linked(SOURCES)["far"]
 
 
 @pytest.mark.parametrize("module, text, says", [

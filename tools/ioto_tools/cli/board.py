@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..image.firmware import FLASH_SIZES
-from .deploy import info, log
+from .deploy import info, log, traceback
 from .flash import warn
 from .suite import test
 
@@ -21,6 +21,7 @@ def board():
 board.add_command(info)
 board.add_command(log)
 board.add_command(test)
+board.add_command(traceback)
 
 
 def refuse(text):

@@ -107,3 +107,13 @@ def log(port):
         refuse("board log", "%s: %s" % (port, e))
     except KeyboardInterrupt:
         click.echo()
+
+
+@click.command()
+@click.argument("file", type=click.File(), default="-")
+def traceback(file):
+    """Say what a board has printed, FILE or standard input, with tracebacks in the names of lib/ioto: compiled it has short ones."""
+    from ..deploy.compiled import readable
+
+    for line in file:
+        click.echo(readable(line), nl=False)

@@ -1,6 +1,7 @@
 """The agent as .mpy files, which need a fraction of the heap that compiling it on the board would."""
 
 import functools
+import re
 import subprocess
 import tempfile
 from importlib.resources import files
@@ -13,7 +14,10 @@ from .linked import link
 # What `from ioto import rWatch` loads; ioto.start has the rest, but what few devices, or few starts, load.
 _FILES = {
     "__init__": ("__init__", "log", "watch"), "trial": ("trial", "watchdog"), "blocking": ("blocking",), "foreign": ("foreign",), "json5": ("json5",),
+    "posix_tz": ("posix_tz",),
 }  # fmt: skip
+# Of the rest, what the checks of `ioto board test` take, and docs/network.md.
+_KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
 _NOT_ON = {"esp32": ("linux",), "linux": ("board", "wifi")}
 
 
@@ -32,15 +36,26 @@ def compiled(text, name, optimise=3):
         return out.read_bytes()
 
 
+@functools.cache
 def joined(on="esp32"):
-    """{module: text} of lib/ioto as it is shipped."""
+    """{module: (text, {short name: [what it stands for]})} of lib/ioto as it is shipped."""
     texts = sources()
     files = {**_FILES, **{name: (name,) for name in _NOT_ON[on]}}
     files["start"] = [name for name in texts if not any(name in inside for inside in files.values())]
-    return {name: text for name, text in link(texts, files).items() if name not in _NOT_ON[on]}
+    return {name: found for name, found in link(texts, files, _KEPT).items() if name not in _NOT_ON[on]}
 
 
 @functools.cache
 def agent_files(on="esp32"):
     """{path on the board: bytes} of lib/ioto for an `esp32`, or for `linux`."""
-    return {"lib/ioto/%s.mpy" % name: compiled(text, name + ".py") for name, text in joined(on).items()}
+    return {"lib/ioto/%s.mpy" % name: compiled(text, name + ".py") for name, (text, _) in joined(on).items()}
+
+
+def readable(text, on="esp32"):
+    """What a board prints, with the tracebacks in it in the names of the sources."""
+    names = {file: found for file, (_, found) in joined(on).items()}
+
+    def frame(found):
+        return found[0][: -len(found[2])] + " or ".join(names.get(found[1], {}).get(found[2], [found[2]]))
+
+    return re.sub(r'File "(?:[^"]*/)?(\w+)\.py", line \d+, in (\w+)', frame, text)

@@ -1,13 +1,16 @@
 """The agent's modules joined into few files: what they share (names, texts, imports) is there once then.
 
 In a file a name that two of its modules define becomes name_module, `module.name` becomes that name, and a name in capitals
-for a constant becomes the constant. What nothing refers to stays out.
+for a constant becomes the constant. What nothing refers to stays out; what is private has a short name (short.py).
 Scopes are not looked at: a local with the name of what is renamed is an error.
 """
 
 import ast
 import builtins
+import keyword
 from collections import Counter
+
+from .short import Short
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
@@ -17,16 +20,20 @@ class LinkError(ValueError):
     """The sources can't be joined; the text says what to change in which module."""
 
 
-def link(sources, files):
-    """{file: text} from {module: text} and {file: its modules, one of them of that name}."""
-    whole = _Whole({name: ast.parse(text) for name, text in sources.items()}, files)
+def link(sources, files, kept=()):
+    """{file: (text, {short name: [what it stands for]})} from {module: text} and {file: its modules, one of them of that name}.
+
+    `kept` are the (module, name) that somebody else uses.
+    """
+    whole = _Whole({name: ast.parse(text) for name, text in sources.items()}, files, kept)
     return {file: whole.text(file) for file in files}
 
 
 class _Whole:
-    def __init__(self, trees, files):
+    def __init__(self, trees, files, kept):
         self.trees = trees
         self.files = files
+        self.short = Short(trees.values())
         self.home = {module: file for file, modules in files.items() for module in modules}
         self.new = {}  # (module, name) of a definition: the name, or the ast.Constant, that stands for it
         for file, modules in files.items():
@@ -35,14 +42,16 @@ class _Whole:
                 for name, constant in _defined(trees[module]).items():
                     alone = count[name] == 1 or module == file
                     self.new[module, name] = constant or (name if alone else "%s_%s" % (name, module))
-        # Names of a file that are for others: what the module it is named after has, and what other files import.
-        self.wanted = {file: set(_defined(trees[file])) for file in files}
+        # Names of a file that are for others: the public ones of the module it is named after, and what other files import.
+        self.wanted = {file: {name for name in _defined(trees[file]) if name[0] != "_" or name[:2] == "__"} for file in files}
         for module, tree in trees.items():
             for node, alias in _relative(ast.walk(tree)):
                 defined = node.module or "__init__", alias.name
                 home = self.home.get(defined[0])
                 if defined in self.new and (home != self.home.get(module) or home == module):
                     self.wanted[home].add(self.new[defined])
+        for defined in kept:
+            self.wanted[self.home[defined[0]]].add(self.new[defined])
 
     def find(self, module, name):
         """(file, what stands there for a name of a module)."""
@@ -82,19 +91,35 @@ class _Whole:
             ast.Import(list(names.values())) if kind is ast.Import else ast.ImportFrom(module, list(names.values()), level)
             for (kind, module, level), names in imports.items()
         ]
-        return ast.unparse(ast.fix_missing_locations(ast.Module(_most_used(made + body) + made + body, []))) + "\n"
+        new = self.short.shorten(body, {name for node in body for name in _defines(node)} - self.wanted[file])
+        text = ast.unparse(ast.fix_missing_locations(ast.Module(_most_used(made + body) + made + body, []))) + "\n"
+        return text, self._stands_for(new)
+
+    def _stands_for(self, new):
+        found = {}
+        for name, short in self.short.attributes.items():
+            found.setdefault(short, []).append(name)
+        for (module, name), joined in self.new.items():
+            if joined in new:
+                found.setdefault(new[joined], []).append("%s.%s" % (module, name))
+        return found
 
 
 def _most_used(body):
     """A statement that names what is named most, and does nothing: behind `break` nothing is compiled, but the compiler numbers
-    the names as they come, and the first 128 take one byte wherever they stand.
+    the names, and texts that could be names, as they come, and the first 128 take one byte wherever they stand.
     """
     known = {name for node in body for name in [*_defines(node), *(alias.asname or alias.name for alias in getattr(node, "names", ()))]}
     known.update(dir(builtins))
     count = Counter()
     for node in (each for statement in body for each in ast.walk(statement)):
-        name = getattr(node, "attr", None) or getattr(node, "arg", None) or (node.id if isinstance(node, ast.Name) and node.id in known else None)
-        count[name] += name is not None
+        if isinstance(node, _DEFINITIONS):
+            count[node.name] += 2
+        elif isinstance(node, ast.Constant):
+            count[node.value] += isinstance(node.value, str) and node.value.isidentifier() and not keyword.iskeyword(node.value)
+        elif not isinstance(node, ast.Name) or node.id in known:
+            count[getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "arg", None)] += 1
+    del count[None]
     names = ["None." + name for name, _ in count.most_common(110)] if len(count) > 200 else []
     return ast.parse("while True:\n    break\n    " + "; ".join(names)).body if names else []
 

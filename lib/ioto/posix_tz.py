@@ -1,0 +1,102 @@
+"""Time zones as POSIX TZ strings (POSIX.1-2017 chapter 8.3), with the rules of daylight saving time. Pure.
+
+Imported only where the timezone is one. A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets in seconds ahead of
+UTC, and two rules (kind, numbers, seconds after midnight).
+"""
+
+from .ascii import DIGITS, LETTERS
+from .timezone import EVER, date, days, number
+
+
+def parse(text):
+    """The zone; ValueError names the place from where on it is none."""
+    parts = text.split(",")
+    rest = _after_name(parts[0])
+    standard, rest = _time(rest, 24)
+    if standard and text[:3] in ("UTC", "GMT"):
+        raise ValueError(text)
+    if not rest and len(parts) == 1:
+        return (-standard,)
+    rest = _after_name(rest)
+    daylight = standard - 3600
+    if rest:
+        daylight, rest = _time(rest, 24)
+    if rest or len(parts) != 3:
+        # Without rules the summer time would be somebody's guess.
+        raise ValueError(rest or text)
+    return (-standard, -daylight, _rule(parts[1]), _rule(parts[2]))
+
+
+def _after_name(text):
+    """What follows the zone's name: three ASCII letters or more, or three of letters, digits and signs in <>."""
+    if text[:1] == "<":
+        name, end, rest = text[1:].partition(">")
+        good = end and not name.strip(LETTERS + DIGITS + "+-")
+    else:
+        rest = text.lstrip(LETTERS)
+        name = good = text[: len(text) - len(rest)]
+    if good and len(name) > 2:
+        return rest
+    raise ValueError(text)
+
+
+def _time(text, most):
+    """[+-]h[h[h]][:mm[:ss]] at the beginning of `text` -> (seconds, what is left)."""
+    rest = text.lstrip("+-:" + DIGITS)
+    parts = text[text[:1] in ("+", "-") : len(text) - len(rest)].split(":")
+    if len(parts) > 3:
+        raise ValueError(text)
+    seconds = 0
+    unit = 3600
+    for part in parts:
+        seconds += number(part, 0, most) * unit
+        unit //= 60
+        most = 59
+    return -seconds if text[0] == "-" else seconds, rest
+
+
+def _rule(text):
+    """`Mm.w.d`, `Jn` or `n`, with `/time` -> (kind, numbers, seconds after local midnight)."""
+    day, slash, at = text.partition("/")
+    seconds = 7200
+    if slash:
+        seconds, rest = _time(at, 167)
+        if rest:
+            raise ValueError(text)
+    kind = day[:1] if day[:1] in ("M", "J") else ""
+    numbers = day[len(kind) :].split(".")
+    limits = ((1, 12), (1, 5), (0, 6)) if kind == "M" else ((len(kind), 365),)
+    if len(numbers) != len(limits):
+        raise ValueError(text)
+    return kind, [number(n, low, high) for n, (low, high) in zip(numbers, limits)], seconds
+
+
+def _at(rule, year):
+    """Local seconds since 1970 at which a rule takes effect in `year`."""
+    kind, n, seconds = rule
+    if kind == "M":
+        day = days(year, n[0], 1)
+        day += (n[2] - day - 4) % 7 + n[1] * 7 - 7
+        if day >= days(year + n[0] // 12, n[0] % 12 + 1, 1):  # there is no fifth: the last
+            day -= 7
+    elif kind and n[0] > 59:  # Jn never counts February 29
+        day = days(year, 3, 1) + n[0] - 60
+    else:
+        day = days(year, 1, 1) + n[0] - len(kind)
+    return day * 86400 + seconds
+
+
+def stretch(zone, unix_s):
+    """As timezone.stretch()."""
+    standard, daylight, begin, end = zone
+    day = (unix_s + standard) // 86400
+    since, until, offset = -EVER, EVER, standard
+    # A rule's time of +-167 hours and its offsets may carry it ten days into the neighbouring year, the last of that year into this.
+    year = date(day)[0]
+    for year in range(year - 2, year + 3):
+        for at, to in ((_at(end, year) - daylight, standard), (_at(begin, year) - standard, daylight)):
+            if at > unix_s:
+                until = min(until, at)
+            elif at >= since:  # of two changes at once the begin counts: daylight time all the year is written so
+                since, offset = at, to
+    return offset, since, until

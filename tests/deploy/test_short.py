@@ -1,0 +1,137 @@
+"""Short names: the joined agent means what it meant, whatever a scope does with a name, and its tracebacks can be read."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ioto_tools.cli import main
+from ioto_tools.deploy.compiled import agent_files, joined, readable
+from ioto_tools.deploy.linked import link
+
+# What each line of it does with a name is another way to get it wrong.
+SOURCES = {
+    "__init__": "",
+    "start": """
+from . import other
+from .other import Thing
+def named(first, second=2, third=3):
+    return first, second, third
+def plain(argument, given):
+    return [argument + given for argument in (argument, 1)], (lambda given: given * argument)(given)
+def around(value, plain_):
+    def inner(value, more=1):
+        return value + more + plain_
+    return inner(value) + inner(value=1), (lambda value=value: value)()
+def caught(value):
+    try:
+        raise ValueError(value)
+    except ValueError as plain_:
+        return str(plain_), a
+def local(value):
+    _unit = value
+    return _unit
+def shadowing(helper):
+    return helper + 1
+def helper(value):
+    return value - _unit
+def count(value):
+    global _counted
+    _counted += value
+    return _counted
+_unit = 5
+_counted = 0
+a = "of one letter"
+class Kept:
+    _of_class = 7
+    plain = 8
+    def __init__(self, start):
+        self._start = self._of_class + start
+        self._of_class = 9
+    def _step(self, step):
+        return self._start + step + self._of_class + self.plain
+    def run(self, steps, wide=False):
+        from os import path
+        return [self._step(step) for step in steps], path.sep, wide
+def start(text):
+    thing = Thing(1)
+    return (
+        named(1, third=4), plain(2, 3), around(4, 5), caught("x"), local(6), shadowing(7), helper(8), count(9), count(1),
+        Kept(10).run([1, 2], wide=True), thing.shown(), thing._private, other.twice_as_much(11), dict(argument=12),
+    )
+""",
+    "other": """
+class Thing:
+    def __init__(self, value):
+        self._private = value
+        self.public = value
+    def shown(self):
+        return self._hidden(1) + self.public
+    def _hidden(self, value):
+        return value + self._private
+def twice_as_much(value):
+    return 2 * value
+def not_of_use():
+    return 3
+""",
+}  # fmt: skip
+FILES = {"__init__": ["__init__"], "start": ["start", "other"]}
+
+
+def test_it_means_the_same(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = link(SOURCES, FILES)
+    for package, files in (("long", SOURCES), ("short", {file: text for file, (text, _) in found.items()})):
+        (tmp_path / package).mkdir()
+        for name, text in files.items():
+            (tmp_path / package / (name + ".py")).write_text(text)
+    said = [__import__(package + ".start", fromlist=["start"]).start("text") for package in ("long", "short")]
+    assert said[0] == said[1] and len(said[0]) == 14
+    text, names = found["start"]
+    assert not [name for name in ("twice_as_much", "_hidden", "_private", "_start", "_step", "steps") if name in text]
+    assert [name for name in ("_of_class", "_unit", "_counted", "second", "third", "argument", "Thing", "start", "public", "shown") if name not in text] == []
+    assert ["other.twice_as_much"] in names.values() and ["_private"] in names.values()
+
+
+def test_what_others_use_keeps_its_name():
+    assert "def twice_as_much" in link(SOURCES, FILES, [("other", "twice_as_much")])["start"][0]
+    far = {**SOURCES, "far": "from .other import twice_as_much\n"}
+    found = link(far, {**FILES, "far": ["far"]})
+    assert "def twice_as_much" in found["start"][0] and "import twice_as_much" in found["far"][0]
+
+
+@pytest.mark.parametrize("on", ["esp32", "linux"])
+def test_an_attribute_has_one_name_in_all_files(on):
+    """And no two attributes have the same: what is public, or of somebody else, is as it was."""
+    said = {}
+    for text, names in joined(on).values():
+        attributes = {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+        assert not [name for name in attributes if name[0] == "_" and not name.startswith("__") and name != "_io_queue"]
+        for short, long in names.items():
+            private = [name for name in long if "." not in name]
+            assert len(private) < 2 and said.setdefault(short, private) == private
+
+
+def test_a_traceback_can_be_read(tmp_path):
+    micropython = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
+    for name, raw in agent_files("linux").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(raw)
+    (tmp_path / "ioto.json").write_text('{"builder": "https://example.com", "tls": {"ca": "gone.pem"}}')
+    (tmp_path / "device.json").write_text('{"id": "auto"}')
+    code = "import sys; sys.path.insert(0, 'lib'); from ioto.start import agent; agent()"
+    told = subprocess.run([micropython, "-c", code], cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "ConfigError: ioto.json: tls.ca" in told and "config.load" not in told, told
+    read = readable(told, "linux")
+    assert "in config.load\n" in read and "in agent\n" in read and read.splitlines()[-1] == told.splitlines()[-1], read
+
+
+def test_the_command_that_reads_it():
+    """Every name, of functions and methods; what is no name of ours is as it was."""
+    for short, long in joined()["start"][1].items():
+        text = '  File "start.py", line 1, in %s\n'
+        read = CliRunner().invoke(main, ["board", "traceback"], input=text % short + text % "run" + "ValueError: in %s\n" % short).output
+        assert read == text % " or ".join(long) + text % "run" + "ValueError: in %s\n" % short

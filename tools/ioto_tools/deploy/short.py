@@ -1,0 +1,92 @@
+"""Short names for what is private to the joined files: names were a seventh of what is compiled.
+
+Private is: an argument without a default that no call names; what a module defines, but classes, that neither another file nor
+anybody outside asks for; an attribute with an underscore in front that a class of these has. What a scope would make two things
+of keeps its name.
+"""
+
+import ast
+import builtins
+import keyword
+from collections import Counter
+from itertools import chain, product
+from string import ascii_letters
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Short:
+    """`trees` are those of all modules: an attribute has one name in all files. `attributes` is {name: short name}."""
+
+    def __init__(self, trees):
+        nodes = _nodes(trees)
+        self.fixed = {node.arg for node in nodes if isinstance(node, ast.keyword)} | {"self"}
+        self.fixed.update(name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names)
+        inside = [each for node in nodes if isinstance(node, ast.ClassDef) for each in node.body]
+        variables = (name for each in inside if not isinstance(each, _FUNCTIONS) for name in _bound(each))
+        own = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+        own = own.union(each.name for each in inside if isinstance(each, _FUNCTIONS)).difference(variables)
+        count = Counter(node.attr for node in nodes if isinstance(node, ast.Attribute))
+        private = (name for name, _ in count.most_common() if name in own and name[0] == "_" != name[1])
+        self.attributes = dict(zip(private, _names({*count, *own})))
+
+    def shorten(self, body, names):
+        """In the statements `body` of a file, of which `names` are private; returns {name: short name} for those that have got one."""
+        for node in _nodes(body):
+            if isinstance(node, ast.Attribute):
+                node.attr = self.attributes.get(node.attr, node.attr)
+            elif isinstance(node, ast.ClassDef):
+                for method in (each for each in node.body if isinstance(each, _FUNCTIONS)):
+                    method.name = self.attributes.get(method.name, method.name)
+            elif isinstance(node, (*_FUNCTIONS, ast.Lambda)):
+                self._arguments(node)
+        nodes = _nodes(body)
+        names = names.difference(self.fixed, *(_bound(node) for node in body if hasattr(node, "body")))
+        names.difference_update(node.name for node in body if isinstance(node, ast.ClassDef))
+        count = Counter(node.id for node in nodes if isinstance(node, ast.Name) and node.id in names)
+        new = dict(zip((name for name, _ in count.most_common()), _names(_taken(nodes))))
+        _rename(nodes, new)
+        for node in body:
+            if isinstance(node, _FUNCTIONS):
+                node.name = new.get(node.name, node.name)
+        return new
+
+    def _arguments(self, function):
+        nodes = list(ast.walk(function))
+        given = function.args.args[: len(function.args.args) - len(function.args.defaults)]
+        _rename(nodes, dict(zip((arg.arg for arg in given if arg.arg not in self.fixed), _names(_taken(nodes)))))
+
+
+def _nodes(trees):
+    return [node for tree in trees for node in ast.walk(tree)]
+
+
+def _bound(node):
+    """The names that are bound inside of a statement, but those of methods, which are none."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, _FUNCTIONS):
+            yield from () if isinstance(node, ast.ClassDef) else (each.name,)
+        elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.id
+        elif isinstance(each, (ast.arg, ast.ExceptHandler, ast.alias)):
+            yield getattr(each, "arg", None) or getattr(each, "asname", None) or each.name
+        yield from _bound(each)
+
+
+def _taken(nodes):
+    return {getattr(node, field, None) for node in nodes for field in ("id", "arg", "name", "asname")}
+
+
+def _rename(nodes, new):
+    for node in nodes:
+        field = {ast.Name: "id", ast.arg: "arg", ast.ExceptHandler: "name"}.get(type(node))
+        if field:
+            setattr(node, field, new.get(getattr(node, field), getattr(node, field)))
+
+
+def _names(taken):
+    """Names as short as can be, without those in `taken`."""
+    for letters in chain(ascii_letters, product(ascii_letters, repeat=2)):
+        name = "".join(letters)
+        if name not in taken and not keyword.iskeyword(name) and not hasattr(builtins, name):
+            yield name
