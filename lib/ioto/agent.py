@@ -9,7 +9,7 @@ import json
 
 from . import cron, facts, plan, release, schedule
 from .download import Download, Paused
-from .errors import UpdateError
+from .errors import UpdateError, refusal
 from .log import log
 from .record import empty
 from .slot import BLOCK
@@ -180,8 +180,6 @@ class Agent:
             log("error", "record: %r" % e)
             self.error = "record_failed"
 
-    # ---- the cloud
-
     async def _online(self):
         """Link and clock; OSError while there is no link."""
         if self.link:
@@ -227,16 +225,14 @@ class Agent:
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
             log("info", "the download waits")
-        except UpdateError as e:
-            log("error", str(e))
-            rSignal("device:update:failed", e)
-            self._failed(e.reason)
         except OSError as e:
             log("warn", "check-in: %r" % e)
             self._failed("")
-        except Exception as e:  # no memory; or a fault of ours, which the next image mends
-            log("error", "check-in: %r" % e)
-            self._failed("unforeseen")
+        except Exception as e:  # a refusal; no memory; or a fault of ours, which the next image mends
+            e = refusal(e, "unforeseen")
+            log("error", str(e))
+            rSignal("device:update:failed", e)
+            self._failed(e.reason)
         await self._save()
 
     def _tried(self, up_s, now_s):
@@ -274,8 +270,6 @@ class Agent:
             self.life.done()
         await self._save()
 
-    # ---- the image
-
     async def _carry_out(self, offer):
         """Download and stage, or refuse; the record says so before the flash is touched."""
         life = self.life
@@ -311,7 +305,7 @@ class Agent:
         except (OSError, Paused):
             raise
         except Exception as e:
-            reason = getattr(e, "reason", "unforeseen")
+            reason = refusal(e, "unforeseen").reason
             if reason in _AGAIN:
                 life.again(reason, "download")
             elif reason.split("_")[0] not in _SOFT:
@@ -370,10 +364,10 @@ class Agent:
             self._wait_for_decision(wait_s)
         except Exception as e:  # the flash; or a record that another version has written
             log("error", "staged: %r" % e)
-            reason = getattr(e, "reason", "flash_failed")
-            if reason == "unsigned":
-                self.life.fail(reason, "refused")
+            e = refusal(e, "flash_failed")
+            if e.reason == "unsigned":
+                self.life.fail(e.reason, "refused")
                 rSignal("device:update:failed", e)
             else:
-                self.life.again(reason, "download")
+                self.life.again(e.reason, "download")
             await self._save()

@@ -90,7 +90,7 @@ class Board:
             self._here.set_boot()
             self.confirm()
 
-    def install(self, slot):
+    def install(self, slot, staged):
         """Swap: the slot boots next. Then reset. OSError if its image does not verify."""
         slot.partition.set_boot()
         self.reset()

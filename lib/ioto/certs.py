@@ -7,31 +7,27 @@ not used. PEM is turned into DER here because not every port reads PEM.
 from binascii import a2b_base64
 
 
-def certificates(lines):
-    """DER bytes of each certificate in the lines of a PEM file; ValueError with the number of the line that spoils it."""
-    text = None
+def certificates(raw):
+    """DER bytes of each certificate in what a file holds, PEM or DER; ValueError with the number of the one that is spoilt, or
+    where there is none.
+    """
+    if raw[:2] == b"\x30\x82":
+        yield raw
+        return
     n = 0
-    for line in lines:
+    for part in raw.split(b"-----BEGIN CERTIFICATE-----")[1:]:
         n += 1
-        line = line.strip()
-        if line == "-----BEGIN CERTIFICATE-----":
-            if text is not None:
-                break
-            text = ""
-        elif line == "-----END CERTIFICATE-----" and text:
-            try:
-                der = a2b_base64(text)
-            except ValueError:
-                der = b""
-            # A sequence of the length it says, as every certificate is: a cut one is found here.
-            if der[:2] != b"\x30\x82" or (der[2] << 8 | der[3]) + 4 != len(der):
-                break
-            yield der
-            text = None
-        elif text is not None:
-            text += line
-    if text is not None:
-        raise ValueError("bad certificate, line %d" % n)
+        text, end, _ = part.partition(b"-----END CERTIFICATE-----")
+        try:
+            der = a2b_base64(text)
+        except ValueError:
+            der = b""
+        # A sequence of the length it says, as every certificate is: a cut one is found here.
+        if not end or der[:2] != b"\x30\x82" or (der[2] << 8 | der[3]) + 4 != len(der):
+            raise ValueError("bad certificate, the %d. in it" % n)
+        yield der
+    if not n:
+        raise ValueError("no certificate in it")
 
 
 def context(paths, seen=None):
@@ -46,13 +42,9 @@ def context(paths, seen=None):
     for path in paths:
         with open(path, "rb") as f:
             raw = f.read()
-        count = 0
         try:
-            for der in [raw] if raw[:2] == b"\x30\x82" else certificates(raw.decode().split("\n")):
+            for der in certificates(raw):
                 made.load_verify_locations(der)
-                count += 1
-            if not count:
-                raise ValueError("no certificate in it")
-        except ValueError as e:  # UnicodeError too
+        except ValueError as e:
             raise ValueError("%s: %s" % (path, e))
     return made

@@ -59,6 +59,11 @@ REASONS = (
 )
 
 
+def refusal(e, reason):
+    """The exception `e` as an UpdateError, with that reason where it is none."""
+    return e if isinstance(e, UpdateError) else UpdateError(reason, repr(e))
+
+
 class UpdateError(Exception):
     """A refusal with a `reason` out of REASONS and a short `detail` text."""
 

@@ -10,7 +10,8 @@ import struct
 import sys
 import time
 
-from .errors import UpdateError
+from .errors import UpdateError, refusal
+from .watch import rSignal
 
 RESTART_STATUS = 85
 _CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set
@@ -100,11 +101,29 @@ class Board:
     def random(self, n):
         return os.urandom(n)
 
-    def install(self, slot):
-        """A coroutine that runs the script and says whether to go on (True) or to end; UpdateError script_failed."""
-        return self._run(slot.path)
+    def install(self, slot, staged):
+        """A task that runs the script, which has the last word on `staged` (staged.Staged)."""
+        return asyncio.create_task(self._install(slot.path, staged))
+
+    async def _install(self, path, staged):
+        try:
+            goes_on = await self._run(path)
+        except (UpdateError, OSError) as e:
+            staged.installing = None
+            return staged.lost(refusal(e, "script_failed"))
+        record = staged.life.record
+        record["update"].pop("script", None)
+        if goes_on:
+            staged.life.confirmed()
+        staged.pair.keep(record)
+        if not goes_on:
+            self.reset()
+        staged.installing = None
+        rSignal("device:confirmed", staged.version)
+        staged.wake()
 
     async def _run(self, path):
+        """Run the script; should the agent go on (True) or end? UpdateError script_failed."""
         # In the background, so that the loop goes on: its output and then its status appear in two files.
         out, status, pid = path + ".out", path + ".status", path + ".pid"
         for each in (out, status):

@@ -3,11 +3,10 @@
 It is the argument of `device:update`; apply() and defer() are the answers.
 """
 
-import asyncio
 import json
 
 from . import cron
-from .errors import UpdateError
+from .errors import UpdateError, refusal
 from .log import log
 from .release import trusted
 from .slot import BLOCK, Writer, seal
@@ -108,36 +107,16 @@ class Staged:
             if not self.board.raw:
                 self.board.stay()
                 seal(slot, bytes.fromhex(record["head"]))
-            doing = self.board.install(slot)
-        except UpdateError as e:
-            return self._lost(e)
-        except OSError as e:
-            return self._lost(UpdateError("boot_refused", repr(e)))
-        if doing:
-            self.installing = asyncio.create_task(self._finish(doing))
+            self.installing = self.board.install(slot, self)
+        except (UpdateError, OSError) as e:
+            self.lost(refusal(e, "boot_refused"))
         return self.installing
 
-    def _lost(self, e):
+    def lost(self, e):
+        """The swap, or the script, has failed."""
         log("error", "swap: %s" % e)
         if self.life.record["phase"] == "trial":
             self.life.again(e.reason, "download")
         rSignalSync("device:update:failed", e)
         self.pair.keep(self.life.record)
-        self.wake()
-
-    async def _finish(self, doing):
-        """Linux: the script has the last word."""
-        try:
-            goes_on = await doing
-        except (UpdateError, OSError) as e:
-            self.installing = None
-            return self._lost(e if isinstance(e, UpdateError) else UpdateError("script_failed", repr(e)))
-        self.life.record["update"].pop("script", None)
-        if goes_on:
-            self.life.confirmed()
-        self.pair.keep(self.life.record)
-        if not goes_on:
-            self.board.reset()
-        self.installing = None
-        rSignal("device:confirmed", self.version)
         self.wake()

@@ -54,7 +54,7 @@ def sample(folder):
 WRONG = [
     ("--ca", "ca.key", "a private key: boards get the certificate"),
     ("--ca", "text.pem", "no certificate in it"),
-    ("--ca", "cut.pem", "bad certificate, line"),
+    ("--ca", "cut.pem", "bad certificate, the 1. in it"),
     ("--ca", "release.pub.pem", "no certificate in it"),
     ("--ca", "release.pub.der", "release.pub.der: "),
     ("--key", "release.pem", "a private key: boards get the public one"),

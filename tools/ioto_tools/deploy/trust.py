@@ -17,12 +17,9 @@ def authority(path):
     if _PRIVATE in raw:
         raise ValueError("%s: a private key: boards get the certificate (`ioto cloud certificate` makes it as ca.pem)" % path)
     try:
-        found = [raw] if raw[:2] == b"\x30\x82" else list(certs.certificates(raw.decode().split("\n")))
-        if not found:
-            raise ValueError("no certificate in it")
-        for der in found:
+        for der in certs.certificates(raw):
             load_der_x509_certificate(der)
-    except ValueError as e:  # UnicodeError too
+    except ValueError as e:
         raise ValueError("%s: %s" % (path, e)) from None
     return raw
 
