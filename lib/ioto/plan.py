@@ -65,9 +65,9 @@ def judge(offer, record, version, slot_bytes, floor="", signed=False):
     `version` is the running software's, `floor` the highest ever confirmed. With `signed` the file's manifest will say
     whether it may step down. An envelope may come on top of what the slot holds.
     """
-    for update, checksum, outcome in record["failed"]:
-        if [update, checksum] == [offer["update"], offer["checksum"]]:
-            raise UpdateError("failed_before", outcome)
+    for failed in record["failed"]:
+        if failed[:2] == [offer["update"], offer["checksum"]]:
+            raise UpdateError("failed_before", failed[-1])
     if not signed or semver.compare(offer["version"], version) == 0:
         not_below(offer["version"], version, floor)
     if offer["size"] is not None:
