@@ -50,6 +50,14 @@ def test_the_agent_does_not_print():
     assert not prints
 
 
+def test_the_agent_asks_for_one_beginning_at_a_time():
+    """startswith() and endswith() of MicroPython 1.24 take no tuple: TypeError. A name in capitals may well be one."""
+    several = ["%s:%d" % (name, node.lineno) for name, tree in trees("lib/") for node in ast.walk(tree)
+               if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("startswith", "endswith")
+               and (isinstance(node.args[0], ast.Tuple) or getattr(node.args[0], "id", "").isupper())]
+    assert not several
+
+
 def test_every_module_says_what_it_is():
     silent = [name for name, tree in trees() if not ast.get_docstring(tree) and tree.body]
     assert not silent

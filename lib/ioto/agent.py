@@ -248,6 +248,8 @@ class Agent:
         if self._connected and not reason:
             self._connected = False
             rSignal("cloud:lost")
+        if self.link and not reason and not self.record["failures"] & 3:
+            self.link.leave()
 
     async def _deliver(self):
         """Send what is queued; what the cloud has answered leaves the queue."""

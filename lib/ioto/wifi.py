@@ -39,13 +39,17 @@ class Wifi:
 
     async def up(self):
         """Wait for the link; OSError ETIMEDOUT with the reason in words."""
-        if not self.task:
+        if not self.task or self.task.done():  # it may have had no memory
             self.task = asyncio.create_task(self._run())
         began = time.ticks_ms()
         while not self.connected():
             if time.ticks_diff(time.ticks_ms(), began) >= self.limit_ms:
                 raise OSError(ETIMEDOUT, "Wi-Fi %s: %s" % (self.ssid, self.why))
             await asyncio.sleep_ms(LOOK_MS)
+
+    def leave(self):
+        """Join anew: a link can be dead and look well."""
+        self._call(self.wlan.disconnect)
 
     async def _run(self):
         """For ever: join, watch, join again."""

@@ -20,7 +20,13 @@ async def main():
     case = json.loads(sys.stdin.read())
     network.script.extend(case["script"])
     events = []
-    link = wifi.Wifi("home", "secret", lambda connected, why: events.append([connected, why]), case["up_ms"])
+
+    def changed(connected, why):
+        events.append([connected, why])
+        if case["raises"] and len(events) == 1:
+            raise MemoryError
+
+    link = wifi.Wifi("home", "secret", changed, case["up_ms"])
     result = {"events": events, "calls": network.calls, "up": None, "before": link.servers()}
     try:
         await link.up()
@@ -29,6 +35,8 @@ async def main():
     result["servers up"] = link.servers()
     await asyncio.sleep_ms(case["run_ms"])
     result["servers"] = link.servers()
+    if case["raises"]:
+        await link.up()
     link.task.cancel()
     print(json.dumps(result))
 

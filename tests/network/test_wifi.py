@@ -9,9 +9,9 @@ from hostile import HERE, LIB, MICROPYTHON
 GOT_IP, NOT_FOUND, WRONG_PASSWORD, HANDSHAKE = 1010, 201, 202, 204
 
 
-def live(script, up_ms=2000, run_ms=2000):
+def live(script, up_ms=2000, run_ms=2000, raises=False):
     """link.py's result; a script's entry is (status, ms until it, ms until the link is lost or None)."""
-    case = {"script": script, "up_ms": up_ms, "run_ms": run_ms}
+    case = {"script": script, "up_ms": up_ms, "run_ms": run_ms, "raises": raises}
     done = subprocess.run([MICROPYTHON, str(HERE / "link.py"), str(LIB), str(HERE / "air")], input=json.dumps(case),
                           capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -30,6 +30,11 @@ def test_joins_again_after_a_loss():
     assert result["events"] == [[True, ""], [False, "lost"], [True, ""], [False, "lost"], [True, ""]]
     # connect() is never called while the driver goes on by itself: it would raise, and the radio would have to go off.
     assert result["calls"] == ["on", "connect"] * 3
+
+
+def test_a_task_that_has_ended_is_begun_again():
+    """It had no memory, say; then the link is lost, and somebody asks for it."""
+    assert live([(GOT_IP, 20, 60), (GOT_IP, 20, None)], run_ms=200, raises=True)["events"][-1] == [True, ""]
 
 
 def test_no_servers_after_a_loss():

@@ -61,10 +61,11 @@ class Air:
 
     `wifi` {ssid: password}; `dns` False: name servers do not answer; `ntp` False likewise; `silent` addresses that never
     answer; `faults` {number of the TCP connection from 0: Fault}; `down` [(from s, to s)]: the link is gone meanwhile;
+    `dead_s`: from then on nothing goes over the link, which looks well, until the board leaves and joins anew;
     `outside`: where there is no peer, this machine's own network is (in real time).
     """
 
-    def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000, outside=False):  # fmt: skip
+    def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000, dead_s=None, outside=False):  # fmt: skip
         self.names = dict(names or {})
         self.peers = {}
         for (host, port), peer in (peers or {}).items():
@@ -80,6 +81,7 @@ class Air:
         self.down = list(down)
         self.latency_us = latency_ms * 1000
         self.bytes_per_s = bytes_per_s
+        self.dead_s = dead_s
         self.outside = outside
         self.log = []
 
@@ -103,6 +105,9 @@ class Air:
         if self.wifi is None:
             return True
         return self.active and self.status == 1010 or self._join()
+
+    def _dead(self):
+        return self.dead_s is not None and self.clock.now_us >= self.dead_s * 1e6
 
     def _join(self):
         if self.active and self.status == 1001 and self.clock.now_us >= self.joined_us:
@@ -133,6 +138,8 @@ class Air:
             if not self.active:
                 raise OSError("Wifi Not Started")
             self.status = 1000
+            if self._dead():
+                self.dead_s = None
             return None
         if what == "isconnected":
             return up
@@ -181,7 +188,7 @@ class Air:
         sock.log = Log((host, port))
         sock.fault = self.faults.pop(len(self.log), None)
         self.log.append(sock.log)
-        if host in self.silent:
+        if host in self.silent or self._dead():
             sock.ready_us = now + _NEVER_ANSWERS_US
             sock.error = ECONNABORTED
             return -EINPROGRESS
@@ -346,6 +353,8 @@ class Air:
             return -ENOTCONN
         if not self.linked():
             return -EHOSTUNREACH
+        if self._dead():
+            return len(data)
         reply = None
         if address[1] == 53 and self.dns and address[0] == _DNS_IP:
             reply = self._dns(data)
