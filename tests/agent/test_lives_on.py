@@ -53,7 +53,7 @@ def test_a_record_of_another_version(tmp_path, phase):
     rig = Rig(tmp_path)
     rig.board.put_files({"state/record.0": encode(4, dict(empty(), phase=phase, update={"update": "x"}))})
     rig.publish(rig.image(1), "1.0.1")
-    assert "its phase is unknown" in updated(rig, until_s=4000).console
+    assert "error record_damaged" in updated(rig, until_s=4000).console
 
 
 def test_a_staged_update_of_another_version(tmp_path):
