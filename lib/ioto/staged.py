@@ -15,6 +15,7 @@ from .watch import rSignal, rSignalSync, watchers
 
 _ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
 _LONG_S = 86400  # nothing to do in sight
+_DEFER_MOST_S = 366 * 86400
 
 
 async def reread(record, board, keys, buf):
@@ -60,8 +61,8 @@ class Staged:
         if now is None:  # a clock that was never set opens no window
             return wait if cron.is_always(window) else _LONG_S
         until = self.life.record["defer"]
-        if until:
-            wait = max(wait, min(until - now, 366 * _LONG_S))
+        if until and until - now <= _DEFER_MOST_S:  # else the clock was wrong then
+            wait = max(wait, until - now)
         opens = cron.next_open(window, now + wait, self.config["timezone"])
         return _LONG_S if opens is None else opens - now
 
@@ -78,7 +79,8 @@ class Staged:
         if not self.waiting:
             return
         self.asked = False
-        self._not_before(min(seconds, 366 * _LONG_S))
+        seconds = min(seconds, _DEFER_MOST_S)
+        self._not_before(seconds)
         now = self.board.time_s()
         self.life.defer(now + seconds if now else None)
         self.pair.keep(self.life.record)

@@ -1,6 +1,7 @@
 """A staged image waits: for the apply window, for an answer, over resets; and gives way to a newer one."""
 
 import pytest
+from ioto.record import decode, encode
 from ioto_tools.cloud import fleet
 from rig import MAIN, NOW, Rig
 
@@ -58,6 +59,20 @@ def test_defer_holds_over_a_reset(tmp_path):
     assert run.slots == ["ota_0"] and signals(run) == []
     run = rig.run(until_s=400, cause=2)
     assert run.slots == ["ota_0", "ota_1"] and states(rig, "1.0.1")[-1] == "confirmed"
+
+
+@pytest.mark.parametrize("ahead_s, goes", [(3650 * 86400, True), (86400, False), (-86400, True)])
+def test_a_deferral_by_a_clock_that_was_wrong(tmp_path, ahead_s, goes):
+    """It was ten years ahead when the application deferred the update, and is right after the reset."""
+    rig = Rig(tmp_path, main=DEFER)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=100)
+    for n in (0, 1):
+        name = "state/record.%d" % n
+        seq, record = decode(rig.board.files()[name])
+        rig.board.put_files({name: encode(seq, dict(record, defer=NOW + 600 + ahead_s))})
+    run = rig.run(until_s=4 * 3600, cause=2)
+    assert (run.slots == ["ota_0", "ota_1"]) == goes, run.console
 
 
 def test_nobody_answers_nobody_applies(tmp_path):
