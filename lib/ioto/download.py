@@ -25,7 +25,8 @@ class Download:
     """One image on its way into `slot`.
 
     `update` is the record's. `examine(pair)` is asked, before the first erase, about what unwrap() found in front of the
-    image: it enters `skip` (bytes in front) and `image` (SHA-256 that the slot is to hold) and returns the manifest or None.
+    image: it enters `skip` (bytes in front), `image` (SHA-256 that the slot is to hold) and `by` (whose signature, if any), and
+    returns the manifest or None.
     `place` (a record.Pair) keeps how far it got, under `name`; `go()` says at each save whether to go on; `progress(done, size)`.
     """
 
@@ -62,7 +63,7 @@ class Download:
                     raise
                 await asyncio.sleep_ms(self.board.spread_ms(1000 << failures))
         found = self.writer.digest()
-        if found != self.update["image"]:
+        if found != self.update["image" if self.update.get("by") else "checksum"]:
             raise UpdateError("checksum_mismatch", found)
         return self.writer
 
@@ -74,7 +75,8 @@ class Download:
     async def _take_up(self):
         """After a reset: hash again what the slot holds of this very update."""
         was = self.place.load()
-        if was and was["of"] == self.name and was["n"] * BLOCK < was["size"] and self.update.get("skip") is not None:
+        known = self.update.get("by") or self.update.get("skip") == 0  # else the hash begins with what is not in the slot
+        if known and was and was["of"] == self.name and was["n"] * BLOCK < was["size"]:
             self._begin(was["size"])
             try:
                 await self.writer.reread(was["n"], bytes.fromhex(was["head"]), self.buf)
@@ -129,6 +131,8 @@ class Download:
                 said = await self.examine(unwrap(block))
                 if said:  # the file's first bytes were an envelope
                     self._begin(self.size - ENVELOPE_BYTES)
+                    if not self.update.get("by"):  # the cloud's checksum, over the whole file, is all there is
+                        self.writer.sha.update(block)
                     if self.size != said["size"]:
                         raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
                     continue

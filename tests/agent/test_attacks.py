@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from ioto import release as device
+from ioto_tools.board import Cut
 from ioto_tools.board.peers import Asgi, Script, Tls, reply
 from ioto_tools.cloud import certificates
 from ioto_tools.image.release import seal
@@ -166,6 +167,22 @@ def test_a_malicious_mirror(tmp_path, what):
     served(rig, "images.test", mirror(content))
     before = slots(rig)
     assert "FAILED " + reason in rig.run(until_s=HOUR // 2).console and slots(rig) == before
+    survives(rig, cloud)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("cut", [None, 58])
+def test_a_malicious_mirror_of_a_board_without_keys(tmp_path, signed, cut):
+    """The cloud's checksum is over the whole file: an envelope of the mirror's own does not take its place, nor does a power cut."""
+    rig, cloud = trusting(tmp_path / "rig", trusted=(), blocks=14, update__attempts=1)
+    good = sealed(rig.image(1), "1.0.1") if signed else rig.image(1)
+    update = cloud.release("1.0.1", good)
+    served(rig, "images.test", mirror(sealed(rig.image(2), "1.0.1", by="thief")))
+    if cut:
+        assert rig.run(until_s=HOUR, cut=Cut(cut, "before")).ended == "cut"
+    run = rig.run(until_s=2 * HOUR)
+    assert "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b"", run.console[-1500:]
+    del cloud.releases[update]
     survives(rig, cloud)
 
 
