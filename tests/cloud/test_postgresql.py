@@ -2,8 +2,10 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ioto_tools.cloud import batch
 from ioto_tools.cloud.postgresql import CONNECTIONS, LOCK, Postgresql
 from ioto_tools.cloud.refusal import CloudError, Unavailable
 
@@ -50,6 +52,48 @@ def test_a_server_that_is_gone_and_back_needs_no_restart(opened, postgresql):
             database.write(one)
         postgresql.open(url)
         assert database.write(one) == database.read(one) == 1
+
+
+def test_connections_of_before_a_restart_are_replaced_and_nobody_hears_of_it(opened, postgresql):
+    url = postgresql.database()
+    database = opened(url)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:  # all of them at once
+        list(pool.map(database.read, [lambda conn: conn.exec_driver_sql("SELECT pg_sleep(0.3)")] * CONNECTIONS))
+    postgresql.shut(url)
+    postgresql.open(url)
+    assert [database.write(one) for _ in range(2 * CONNECTIONS)] == [1] * 2 * CONNECTIONS
+
+
+def test_a_connection_that_is_cut_among_others_in_one_transaction_is_the_database_being_away(opened, postgresql):
+    """To all of them, not a fault of the cloud: they may come back."""
+    database = opened(postgresql.database())
+
+    def cut(conn):
+        conn.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    jobs = [batch.Job(function) for function in (one, cut, one)]
+    batch.commit(database.write, jobs)
+    assert [type(job.done.exception()) for job in jobs] == [Unavailable] * 3
+    assert database.write(one) == 1
+
+
+def test_a_server_that_stands_still_is_not_waited_for_without_end(opened, postgresql, monkeypatch):
+    """Not even once by those who ask soon after: and when it goes on, so do they."""
+    from ioto_tools.cloud import postgresql as module
+
+    monkeypatch.setattr(module, "ANSWER_S", 0.5)
+    monkeypatch.setattr(module, "QUIET_S", 60)
+    database = opened(postgresql.database())
+    database.served()
+    assert database.write(one) == 1
+    with postgresql.frozen():
+        for function in (database.write, database.read, database.write):
+            with pytest.raises(Unavailable, match="TimeoutError|a moment ago"):
+                function(one)
+    with pytest.raises(Unavailable, match="a moment ago"):
+        database.read(one)
+    database._quiet_until = 0
+    assert database.write(one) == database.read(one) == 1
 
 
 def test_more_than_there_are_connections_wait_for_their_turn(opened, postgresql):

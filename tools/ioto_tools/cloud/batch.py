@@ -44,6 +44,8 @@ def _one(conn, job):
     try:
         result = job.function(conn, *job.arguments)
     except Exception as e:
+        if conn.invalidated:  # the connection is lost, and with it what the jobs before have done
+            raise
         # Fails where a full disk, say, has ended the whole transaction: then none of the jobs is done.
         conn.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
         result, error = None, e

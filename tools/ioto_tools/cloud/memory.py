@@ -9,6 +9,7 @@ import time
 
 from . import catalogue, changes
 from .known import Devices
+from .refusal import Unavailable
 
 LOOK_S = 1
 
@@ -26,11 +27,19 @@ class Memory:
         self._looked = None
         self.seq = None  # of the last change that it knows of
         self._looking = asyncio.Lock()
+        self._vain = 0  # how often it looked in vain
 
     async def refresh(self, read):
-        """Be no older than a second; read(function, ...) asks the database."""
+        """Be no older than a second; read(function, ...) asks the database.
+
+        Whoever waits while another looks in vain does not look once more: a database that is away would be waited for by all of
+        them, one after the other. Unavailable.
+        """
         if not self._fresh():
+            vain = self._vain
             async with self._looking:
+                if self._vain != vain:
+                    raise Unavailable("the database was looked at in vain")
                 if not self._fresh():
                     await self._look(read)
 
@@ -41,7 +50,11 @@ class Memory:
         now = self._clock()
         if self._looked is not None and now - self._looked > changes.KEPT_S / 2:
             self.seq = None  # it may have missed some
-        seq, devices, found = await read(news, self.seq)
+        try:
+            seq, devices, found = await read(news, self.seq)
+        except (OSError, Unavailable):
+            self._vain += 1
+            raise
         if self.seq is None:
             self.devices.clear()
         for device in devices:

@@ -7,6 +7,7 @@ The connections live on an event loop in a thread of their own, where functions 
 import asyncio
 import re
 import threading
+import time
 
 import asyncpg
 import sqlalchemy as sa
@@ -16,6 +17,8 @@ from .refusal import CloudError, Unavailable
 
 CONNECTIONS = 10  # of one process at most
 CONNECT_S = 5
+ANSWER_S = 20  # for a transaction of a server: longer than the others let one wait
+QUIET_S = 2  # after a database that stood still, and said nothing: nobody else waits for it
 LOCK = 0x696F746F  # "ioto"
 _FAULTS = ("22", "23", "25006", "42")  # SQLSTATE of statements that will never do; all else may do in a minute
 _SESSION = {
@@ -48,6 +51,8 @@ class Postgresql:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
         self._thread.start()
+        self._answer_s = None  # a command can wait, and may have much to do
+        self._quiet_until = 0
 
     async def _connect(self, url):
         try:
@@ -60,6 +65,10 @@ class Postgresql:
 
     def write(self, function, *arguments):
         return self._wait(self._transaction, self._engine, _alone, function, *arguments)
+
+    def served(self):
+        """From now on devices wait for the answers: there is a limit on each."""
+        self._answer_s = ANSWER_S
 
     def close(self):
         if self._thread.is_alive():
@@ -75,13 +84,19 @@ class Postgresql:
         try:
             return asyncio.run_coroutine_threadsafe(work(*arguments), self._loop).result()
         except (OSError, sa.exc.TimeoutError) as e:  # refused, too slow, all connections in use
-            raise Unavailable("%s: %s" % (self.url, e or type(e).__name__)) from e
+            if isinstance(e, TimeoutError):
+                self._quiet_until = time.monotonic() + QUIET_S
+            raise Unavailable("%s: %s" % (self.url, str(e) or type(e).__name__)) from e
 
     async def _transaction(self, engine, function, *arguments):
-        async with engine.begin() as conn:
+        if time.monotonic() < self._quiet_until:
+            raise Unavailable("%s: it did not answer a moment ago" % (self.url,))
+        async with asyncio.timeout(self._answer_s), engine.begin() as conn:
             return await conn.run_sync(function, *arguments)
 
     def _failed(self, context):
+        if context.is_pre_ping:  # a connection of before the server was away: the pool makes another
+            return None
         state = getattr(context.original_exception, "sqlstate", None) or ""
         if not state.startswith(_FAULTS):
             return Unavailable("%s: %s" % (self.url, context.original_exception))

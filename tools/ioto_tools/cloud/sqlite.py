@@ -42,6 +42,9 @@ class Sqlite:
                 raise Unavailable("%s: the transaction was lost: is the disk full?" % self.path)
             return result
 
+    def served(self):
+        """Nothing to do: nobody waits for another process for longer than BUSY_MS."""
+
     def close(self):
         self.reading.dispose()
         self.writing.dispose()

@@ -5,7 +5,7 @@ from .writer import Writer
 
 
 class Database:
-    """`transactions` are a database's: read(function, *arguments), write(function, *arguments) in one each, and close().
+    """`transactions` are a database's: read(function, *arguments), write(function, *arguments) in one each, served() and close().
 
     It is brought to the newest tables. With `threads` one thread writes for all, else each caller by itself, and everything is
     done when a call returns. Unavailable when the database does not answer.
@@ -17,6 +17,7 @@ class Database:
         if transactions.read(migrate.revision) != migrate.LATEST:
             transactions.write(migrate.up)
         if threads:
+            transactions.served()
             self._writer = Writer(transactions.write)
 
     def read(self, function, *arguments):

@@ -40,6 +40,8 @@ def run(count, work, *arguments, ready, said):
         pass
     finally:
         for place in places:
+            place.stop()
+        for place in places:
             place.end()
 
 
@@ -75,13 +77,15 @@ class _Place:
         code = self.process.exitcode
         return "exit code %d" % code if code >= 0 else signal.Signals(-code).name
 
+    def stop(self):
+        if self.process is not None:
+            self.process.terminate()
+
     def end(self):
-        if self.process is None:
-            return
-        self.process.terminate()
-        self.process.join(_END_S)
-        self.process.kill()
-        self.process.join()
+        if self.process is not None:
+            self.process.join(_END_S)
+            self.process.kill()
+            self.process.join()
 
 
 def _worker(pipe, work, arguments):

@@ -1,0 +1,91 @@
+"""Three roll-outs for a storm of devices, and the books: what the database says in the end is what every device was told."""
+
+import json
+import time
+from collections import Counter
+
+import sqlalchemy as sa
+from cloud_under_test import call, esp_image
+from ioto_tools.cloud import database, grants, leases, rollout, tokens
+from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.tables import grants as grant_rows
+from ioto_tools.cloud.tables import leases as lease_rows
+from ioto_tools.cloud.tables import releases, reports
+
+PERIOD_S = 2
+
+
+class Rollouts:
+    """A site with devices and three releases for all of them: to so many, so many in a time, and so many of a hundred."""
+
+    def __init__(self, site, folder, devices, limit, rate, percentage):
+        self.limit, self.rate, self.percentage = limit, rate, percentage
+        new_product(site, "thermo", "P7")
+        said = {"limit": limit}, {"rate": rate, "period": "%d secs" % PERIOD_S}, {"percentage": percentage}
+        for number, terms in enumerate(said):
+            (folder / "image.bin").write_bytes(esp_image(b"%d" % number))
+            publish(site, folder / "image.bin", "thermo", "%d.0.0" % (4 - number), said={name: str(value) for name, value in terms.items()})
+        self.tokens = {"D%d" % n: "T%d" % n for n in range(devices)}
+        site.database.write(self._register, site.now_s())
+
+    def _register(self, conn, now_s):
+        for id, token in self.tokens.items():
+            database.register(conn, id, "P7", "{}", True, now_s)
+            tokens.give(conn, token, id, now_s)
+
+
+def rows(site, *columns):
+    return site.database.read(lambda conn: [tuple(row) for row in conn.execute(sa.select(*columns))])
+
+
+def check(site, told, storm):
+    """What the database says is what devices were told, and nothing of it is too much."""
+    update = {version: id for id, version in rows(site, releases.c.id, releases.c.version)}
+    limited, slow, some = (update["%d.0.0" % n] for n in (4, 3, 2))
+    granted = rows(site, grant_rows.c.device, grant_rows.c.release, grant_rows.c.granted_s, grant_rows.c.state)
+    held = {(device, release) for device, release, _, _ in granted}
+    assert set(storm.got) <= held and storm.reports == set(
+        rows(site, reports.c.device, reports.c.release, reports.c.attempt, reports.c.state)
+    )
+    count = Counter(release for _, release, _, _ in granted)
+    taken = dict(rows(site, releases.c.id, releases.c.taken))
+    places = Counter()
+    for release, n in rows(site, lease_rows.c.release, lease_rows.c.places):
+        places[release] += n
+    assert taken == {release: count[release] + places[release] for release in taken} and count[limited] <= taken[limited] <= told.limit
+    assert all(rollout.share(some, device) < told.percentage for device, release in held if release == some)
+    _slow_enough(told.rate, sorted((at, at) for _, release, at, _ in granted if release == slow))
+    _slow_enough(told.rate, sorted(when for (_, release), when in storm.got.items() if release == slow))
+    for row in site.database.read(database.all_releases):
+        assert grants.counts(row, count[row["id"]]) == Counter(state for _, release, _, state in granted if release == row["id"])
+    return count[limited]
+
+
+def _slow_enough(rate, moments):
+    """Of [(not before, not after)], sorted: never more than `rate` for certain within a period."""
+    for begins, _ in moments:
+        assert sum(begins <= after and before < begins + PERIOD_S for after, before in moments) <= rate, begins
+
+
+def the_rest(folder, storm):
+    """Places that the dead had taken come back: everybody asks until nothing more is to be had, and hears of what he has."""
+    later = create_app(folder, rate=0, threads=False, clock=lambda: time.time() + leases.LEASE_S + 1)
+    try:
+        answers = {}
+        for device in storm.devices:
+            body = json.dumps({"id": device.id, "version": device.version}).encode()
+            reply = call(later, "POST", "/tok/provision/update", {"Authorization": device.token}, body)
+            assert reply.status == 200, reply.body
+            answers[device.id] = reply.json().get("update")
+    finally:
+        later.state.site.close()
+    return answers
+
+
+def standing(site, storm):
+    """{device: update} of the offers that stand, to devices that do not run something higher already."""
+    runs = {device.id: device.version for device in storm.devices}
+    found = sa.select(grant_rows.c.device, grant_rows.c.release, releases.c.version).join(releases)
+    found = found.where(grant_rows.c.state.in_(rollout.OPEN))
+    return {device: update for device, update, version in site.database.read(lambda conn: conn.execute(found).all()) if version > runs[device]}

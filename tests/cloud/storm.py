@@ -1,0 +1,104 @@
+"""Devices that check in over and over, at random and some of them twice at once, and write down every word of the cloud."""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+
+from ioto_tools.fleet.http import Client, request
+
+CONNECTIONS = 24
+
+
+class Device:
+    """`first_s`: when it asked what it may not know the answer to yet; `chosen`: the update it works on, `ended` those it has done with."""
+
+    def __init__(self, id, token, version):
+        self.id, self.token, self.version = id, token, version
+        self.asking, self.first_s, self.unsure = 0, None, False
+        self.chosen, self.ended = None, set()
+
+
+class Storm:
+    """`tokens`: {id: token}; `again_s`: a device that had no answer or was sent away asks again so soon. What was heard: `statuses` of all answers, `got` {(device, update): (asked_s, heard_s)}, `reports`
+    {(device, update, attempt, state)} that were taken, `back` [(device, version, lower version offered while that stood)]."""
+
+    def __init__(self, netloc, tokens, version, again_s=0.05, seed=0):
+        self.netloc, self.again_s = netloc, again_s
+        self.devices = [Device(id, token, version) for id, token in tokens.items()]
+        self.draw = random.Random(seed)
+        self.statuses, self.got, self.reports, self.back = Counter(), {}, set(), []
+        self.versions = {}  # update -> version
+        self.answered = 0
+
+    def run(self, count, every, disturb):
+        """Until `count` check-ins were answered; disturb() once in `every` of them. `count` may be changed meanwhile."""
+        asyncio.run(self._run(count, every, disturb))
+
+    async def _run(self, count, every, disturb):
+        host, port = self.netloc.split(":")
+        self.client = Client(host, int(port), connections=CONNECTIONS)
+        self.count, self.every, self.disturb = count, every, disturb
+        try:
+            await asyncio.gather(*(self._live() for _ in range(CONNECTIONS)))
+        finally:
+            await self.client.close()
+
+    async def _live(self):
+        while self.answered < self.count:
+            device = self.draw.choice(self.devices)
+            asked = [self._check_in(device) for _ in range(1 + (self.draw.random() < 0.05))]  # its first one may have come to nothing
+            for offer in await asyncio.gather(*asked):
+                if offer and offer["update"] not in {device.chosen} | device.ended:
+                    device.chosen = offer["update"]
+                    await self._work(device, offer)
+
+    async def _post(self, path, token, fields):
+        answered = asyncio.get_running_loop().create_future()
+        body = json.dumps(fields).encode()
+        self.client.ask(request("POST", path, self.netloc, token, body), answered.set_result)
+        reply = await answered
+        self.statuses[reply.status] += 1
+        if reply.status != 200:
+            assert reply.status == 0 or reply.status == 503 and reply.header("retry-after"), (reply.status, reply.body)
+            await asyncio.sleep(self.again_s)
+        return reply
+
+    async def _check_in(self, device):
+        """The offer, {} for none, None for no answer."""
+        now_s = time.time()
+        device.first_s = asked_s = device.first_s or now_s
+        device.asking += 1
+        stands = device.chosen
+        reply = await self._post("/tok/provision/update", device.token, {"id": device.id, "version": device.version})
+        device.asking -= 1
+        offer = json.loads(reply.body) if reply.status == 200 else None
+        device.unsure |= offer is None
+        if offer:
+            self.versions[offer["update"]] = offer["version"]
+            self.got.setdefault((device.id, offer["update"]), (asked_s, time.time()))
+            if stands and stands == device.chosen and self.versions[stands] > offer["version"]:
+                self.back.append((device.id, self.versions[stands], offer["version"]))
+        if not device.asking and (offer or not device.unsure):
+            device.first_s, device.unsure = None, False
+        if offer is not None:
+            self.answered += 1
+            if self.answered % self.every == 0:
+                self.disturb()
+        return offer
+
+    async def _work(self, device, offer):
+        """What becomes of the update on the device; every report until it is taken."""
+        fate = self.draw.choice(("waits", "begins", "fails", "runs", "confirms", "confirms"))
+        states = {"begins": ["downloading"], "fails": ["downloading", "failed"], "confirms": ["staged", "applied", "confirmed"]}.get(fate, [])
+        if fate in ("runs", "confirms"):
+            device.version = offer["version"]
+        if fate in ("runs", "confirms", "fails"):
+            device.ended.add(device.chosen)
+            device.chosen = None
+        for state in states:
+            fields = {"id": device.id, "update": offer["update"], "success": state != "failed", "state": state, "attempt": 1}
+            while (await self._post("/tok/provision/updateReport", device.token, fields)).status != 200:
+                pass
+            self.reports.add((device.id, offer["update"], 1, state))

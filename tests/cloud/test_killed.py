@@ -1,0 +1,54 @@
+"""Eight processes serve one site while its workers are killed, kill -9, at any moment: nothing is granted twice or too often, and
+nothing that a device was told, or told, is lost. On both databases."""
+
+import random
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from books import Rollouts, check, standing, the_rest
+from ioto_tools.cloud.site import Site
+from processes import workers
+from storm import Storm
+
+COUNT = 8
+
+
+@pytest.fixture(params=("sqlite", "postgresql"))
+def database(request):
+    """Lines of a site.toml."""
+    return "" if request.param == "sqlite" else 'database = "%s"' % request.getfixturevalue("postgresql").database()
+
+
+class Killer:
+    """Kills a worker at each call, every tenth time all of them."""
+
+    def __init__(self, process, seed=0):
+        self.process, self.draw = process, random.Random(seed)
+        self.calls = self.killed = 0
+
+    def __call__(self):
+        self.calls += 1
+        living = sorted(workers(self.process))
+        for pid in living if self.calls % 10 == 0 else living and [self.draw.choice(living)]:
+            psutil.Process(pid).kill()
+            self.killed += 1
+
+
+@pytest.mark.parametrize("checkins, devices, kills", [(2000, 160, 2), pytest.param(100_000, 4000, 60, marks=pytest.mark.sweep)])
+def test_eight_workers_kill_9_among_them(database, serve, tmp_path, checkins, devices, kills):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "site.toml").write_text(database)
+    site = Site(tmp_path / "site", make=True)
+    told = Rollouts(site, tmp_path, devices, limit=devices // 4, rate=devices // 80, percentage=40)
+    process, address = serve("--data", "site", "--workers", str(COUNT), "--rate", "0")
+    storm, killer = Storm(urlsplit(address).netloc, told.tokens, "1.0.0"), Killer(process)
+    assert len(workers(process)) == COUNT
+    storm.run(checkins, checkins // (kills + 1), killer)
+    assert killer.killed >= kills and storm.answered >= checkins and storm.back == []
+    check(site, told, storm)
+    answers = the_rest(site.data, storm)
+    assert check(site, told, storm) == told.limit
+    found = standing(site, storm)
+    assert len(found) > devices / 10 and found == {device: answers[device] for device in found}
+    site.close()
