@@ -26,6 +26,7 @@ class Ledger:
         self.rule = None
         self.offers = {}  # device -> moment of its first offer
         self.ended = {}  # device -> state
+        self.bad = 0  # how many of them badly
         self.fired = self.fired_s = None  # devices that were offered it when the rule held first, and when that was
 
     def watch(self, release, percent=None, least=None):
@@ -59,9 +60,9 @@ class Ledger:
 
     def end(self, device, state):
         if state in rollout.ENDED:
+            self.bad += (state in rollout.BAD) - (self.ended.get(device) in rollout.BAD)
             self.ended[device] = state
-        bad = sum(state in rollout.BAD for state in self.ended.values())
-        if self.rule and self.fired is None and len(self.ended) >= self.rule[1] and bad * 100 >= self.rule[0] * len(self.ended):
+        if self.rule and self.fired is None and len(self.ended) >= self.rule[1] and self.bad * 100 >= self.rule[0] * len(self.ended):
             self.fired, self.fired_s = set(self.offers), int(self.world.clock.now_s)
 
 
@@ -115,11 +116,13 @@ def in_steps(world, devices, windows):
 
 
 def at_a_rate(world, fleet, update, devices, windows):
-    """A twentieth of all in any 75 seconds: no such window has more, and none much less while devices wait. None: until all have it."""
-    there, rate, window_s = len(fleet.offered()), devices // 20, 75
+    """A tenth of all in any 75 seconds: no such window has more, and none much less while devices wait. None: until all have it, which
+    takes another period, as the last to be turned away come back only then.
+    """
+    there, rate, window_s = len(fleet.offered()), devices // 10, 75
     control.set_terms(world.site, update, {"percentage": "none", "limit": "none", "rate": str(rate), "period": "%d secs" % window_s})
     full = windows or (devices - there) // rate
-    fleet.live((full + (0 if windows else 2)) * window_s / fleet.period_s)
+    fleet.live((full * window_s + (0 if windows else fleet.period_s + window_s)) / fleet.period_s)
     times = sorted(fleet.ledger.offers.values())[there:]
     assert sum(each < times[0] + window_s for each in times) == rate
     early = [(a, b) for a, b in zip(times, times[rate:]) if b - a < window_s]
