@@ -44,7 +44,8 @@ def s3():
 def kind(request):
     if request.param == "folder":
         return InFolder()
-    return OnServers(request.getfixturevalue("postgresql"), request.getfixturevalue("s3"))
+    links = request.node.get_closest_marker("own_links") is None
+    return OnServers(request.getfixturevalue("postgresql"), request.getfixturevalue("s3"), links)
 
 
 @pytest.fixture

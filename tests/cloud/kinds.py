@@ -42,12 +42,15 @@ class InFolder:
 
 
 class OnServers:
-    def __init__(self, postgresql, s3):
+    """`links`: devices are sent to the store itself; without, they get images through the cloud."""
+
+    def __init__(self, postgresql, s3, links=True):
         self.postgresql = postgresql
         self.s3 = s3
+        self.links = links
 
     def settings(self):
-        return 'database = "%s"\n%s' % (self.postgresql.database(), self.s3.settings())
+        return 'database = "%s"\n%s' % (self.postgresql.database(), self.s3.settings(links=self.links))
 
     def kept(self, site):
         return site.database.read(_everything).encode()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import urllib.request
 from urllib.parse import urlsplit
 
 from cloud_under_test import ENV, esp_image
@@ -63,9 +64,8 @@ class Device(threading.Thread):
         for _ in range(3000):
             offer = post(connection, "/tok/provision/update", token, {"id": self.id, "version": self.versions[-1]})
             if offer:
-                url = urlsplit(offer["url"])
-                connection.request("GET", url.path + "?" + url.query)
-                image = connection.getresponse().read()
+                with urllib.request.urlopen(offer["url"], timeout=30) as reply:
+                    image = reply.read()
                 assert len(image) == offer["size"] and hashlib.sha256(image).hexdigest() == offer["checksum"]
                 self.versions.append(offer["version"])
                 post(connection, "/tok/provision/updateReport", token, {"id": self.id, "update": offer["update"], "success": True})

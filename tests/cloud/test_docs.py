@@ -47,6 +47,7 @@ def shell(tmp_path):
     return lambda **options: dict(cwd=tmp_path, env=env, text=True, **options)
 
 
+@pytest.mark.own_links
 def test_the_guide_runs(shell, make_site, tmp_path):
     make_site.settings(tmp_path / "ioto-cloud")
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -80,6 +80,7 @@ def test_a_version_that_is_none_is_kept_and_told(cloud):
         assert fleet.device(cloud.site, "D1")["version"] == version
 
 
+@pytest.mark.own_links
 def test_the_offer_to_the_letter(cloud):
     """Strangers look for `"key":` without a space and for these four fields; `size` is ours."""
     release = cloud.publish("1.2.0-rc.1+b7")
@@ -89,6 +90,7 @@ def test_the_offer_to_the_letter(cloud):
     assert reply.headers["content-type"] == "application/json"
 
 
+@pytest.mark.own_links
 def test_urls_are_right_with_and_without_a_public_url(tmp_path, kind):
     for given, wanted in ((None, "http://cloud.test:8080"), ("https://a.test/", "https://a.test"), ("https://a.test/ota", "https://a.test/ota")):
         cloud = Cloud(tmp_path / str(wanted.count("/")) / wanted[-3:], kind, public_url=given)
@@ -103,6 +105,7 @@ def test_urls_are_right_with_and_without_a_public_url(tmp_path, kind):
             Cloud(tmp_path / "bad", public_url=bad)
 
 
+@pytest.mark.own_links
 def test_the_same_clock_and_randomness_give_the_same_bytes(tmp_path, kind):
     def story(folder):
         cloud = Cloud(folder, kind)

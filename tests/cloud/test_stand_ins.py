@@ -70,6 +70,7 @@ def spoiling(cloud, spoil, spoilt_path):
     return request
 
 
+@pytest.mark.own_links
 def test_every_strictness_of_every_updater(cloud):
     image = esp_image(b"new", 5000)
     cloud.publish("2.0.0", image)

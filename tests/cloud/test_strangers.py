@@ -25,6 +25,7 @@ def site(make_site, tmp_path):
 
 
 @needed
+@pytest.mark.own_links
 def test_strangers(serve, site, tmp_path):
     """One server for all of them: starting one takes longer than the rest."""
     image = (tmp_path / "new.bin").read_bytes()
