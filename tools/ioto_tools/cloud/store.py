@@ -11,6 +11,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from .refusal import Unavailable
+
 CHUNK_BYTES = 64 * 1024
 _INCOMING = ".incoming-"
 _LEFT_OVER_S = 24 * 3600  # older than any publish that still runs
@@ -37,9 +39,13 @@ class Store:
 
     @contextmanager
     def receive(self, chunks):
-        """Write `chunks` (bytes) to a temporary file and give an Incoming, to be kept inside the block or lost."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        """Write `chunks` (bytes) to a temporary file and give an Incoming, to be kept inside the block or lost.
+
+        Unavailable where there is no room; errors of `chunks` are its own.
+        """
+        with self._room():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
         path = self.folder / ("%s%d-%s" % (_INCOMING, os.getpid(), os.urandom(8).hex()))
         try:
             yield self._write(path, chunks)
@@ -49,21 +55,32 @@ class Store:
     def _write(self, path, chunks):
         sha256 = hashlib.sha256()
         size = 0
-        with open(path, "xb") as file:
+        with self._room():
+            file = open(path, "xb", buffering=0)
+        with file:
             for chunk in chunks:
-                file.write(chunk)
+                with self._room():
+                    _write(file, chunk)
                 sha256.update(chunk)
                 size += len(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+            with self._room():
+                os.fsync(file.fileno())
         return Incoming(self, path, sha256.hexdigest(), size)
 
     def keep(self, incoming):
         path = self.path(incoming.checksum)
-        path.parent.mkdir(exist_ok=True)
-        os.replace(incoming.path, path)
-        for folder in (path.parent, self.folder):
-            _sync(folder)
+        with self._room():
+            path.parent.mkdir(exist_ok=True)
+            os.replace(incoming.path, path)
+            for folder in (path.parent, self.folder):
+                _sync(folder)
+
+    @contextmanager
+    def _room(self):
+        try:
+            yield
+        except OSError as e:
+            raise Unavailable("images in %s: %s: is the disk full?" % (self.folder, e.strerror)) from e
 
     def _sweep(self):
         # A publisher that was killed leaves its temporary file behind.
@@ -94,6 +111,12 @@ class _Image(io.FileIO):
     def __init__(self, path):
         super().__init__(path)
         self.size = os.fstat(self.fileno()).st_size
+
+
+def _write(file, chunk):
+    left = memoryview(chunk)
+    while left:  # where there is little room it takes a part
+        left = left[file.write(left) :]
 
 
 def _sync(folder):
