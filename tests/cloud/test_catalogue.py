@@ -45,4 +45,9 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     for number in range(100):
         product.verdicts({"a": number})["U1"] = number == 1
         assert len(product._verdicts) <= 10
+    held = product.verdicts({"a": "x" * 100})
+    held["U1"] = False
+    assert product.verdicts({"a": "x" * 100}) is held
+    product.verdicts({"a": "x" * 101})["U1"] = False
+    assert product.verdicts({"a": "x" * 101}) == {}  # not remembered
     assert product.verdicts({"a": [1]}) == {} and Product("P", "one", [], None).verdicts({"a": 1}) == {}

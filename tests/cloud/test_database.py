@@ -85,6 +85,13 @@ def test_what_a_function_did_is_there_when_it_returns_and_gone_when_it_raises(si
     assert site.database.write(add, "b") == "b"
 
 
+def test_a_fault_does_not_tell_what_was_to_be_written(site):
+    site.database.write(database.add_product, "hidden", "hidden", 1)
+    with pytest.raises(sa.exc.IntegrityError) as told:
+        site.database.write(database.add_product, "hidden", "secret-of-a-row", 1)
+    assert "secret-of-a-row" not in str(told.value)
+
+
 def test_everybody_writes_alone(site):
     """Read, think, write: whoever did not wait for the others would take the same number."""
 

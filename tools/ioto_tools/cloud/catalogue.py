@@ -18,6 +18,7 @@ _COLUMNS = ("product", "policy", "description", *_KEPT)
 
 
 KEPT = 10_000  # answers of policies that are remembered for a product
+LONGEST = 100  # characters of a property for which they are: none that is made up each time fills the memory
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Product:
         key = []
         for name in self.reads:
             value = properties.get(name)
+            if value.__class__ is str and len(value) > LONGEST:
+                return {}
             key += value.__class__, value  # true, 1 and 1.0 are equal to Python, and not to every operator
         try:
             found = self._verdicts.get(key := tuple(key))

@@ -45,6 +45,7 @@ class Postgresql:
             max_overflow=0,
             pool_timeout=CONNECT_S,
             pool_pre_ping=True,
+            hide_parameters=True,
         )
         sa.event.listen(self._engine.sync_engine, "handle_error", self._failed)
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -25,7 +25,8 @@ class Sqlite:
         self._turn = threading.Lock()  # fairer than SQLite's own polling
 
     def _engine(self, begin, pragma):
-        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), max_overflow=_THREADS)
+        # A fault is logged without what was to be written: secrets of webhooks are among it.
+        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), max_overflow=_THREADS, hide_parameters=True)
         sa.event.listen(engine, "connect", lambda connection, record: _connected(connection, pragma))
         sa.event.listen(engine, "begin", lambda conn: conn.exec_driver_sql(begin))
         sa.event.listen(engine, "handle_error", self._failed)

@@ -30,7 +30,7 @@ def from_query(found, schemas):
 
 
 def _typed(text, schema):
-    if schema.get("type") == "integer" and text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 16:
+    if schema.get("type") == "integer" and text.isascii() and text.removeprefix("-").isdigit() and len(text) < 16:
         return int(text)
     if schema.get("type") == "boolean":
         return {"true": True, "false": False}.get(text, text)

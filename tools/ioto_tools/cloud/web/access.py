@@ -34,7 +34,7 @@ def _lifetime(text):
 
 def audit(site, asked):
     """The newest rows, or those before the row `before`, about `subject` if there is one."""
-    subject, before = asked.query.get("subject", "").strip(), asked.query.get("before", "")
-    rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, int(before) if before.isdecimal() else None)
+    subject = asked.query.get("subject", "").strip()
+    rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, asked.number("before"))
     more = rows[ROWS - 1]["id"] if len(rows) > ROWS else None
     return Page("audit.html", {"rows": rows[:ROWS], "subject": subject, "more": more})

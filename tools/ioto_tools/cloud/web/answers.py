@@ -10,12 +10,25 @@ import jinja2
 from . import assets
 
 
+def text(value):
+    """`value` (text) if a database and a page can take it; ValueError."""
+    if "\0" in value:
+        raise ValueError("a NUL in a text")
+    value.encode()  # no half of a surrogate pair: UnicodeEncodeError, a ValueError too
+    return value
+
+
 @dataclass(frozen=True)
 class Asked:
     """`query` and `form` are {name: text}; a file in a form is an UploadFile."""
 
     query: dict
     form: dict
+
+    def number(self, name):
+        """A whole number of the query, None where there is none that fits."""
+        text = self.query.get(name, "")
+        return int(text) if text.isdecimal() and len(text) < 16 else None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ def index(site, asked):
 
 def more(site, asked):
     """The rows after those that are on the page."""
-    return Page("device-rows.html", _rows(site, asked))
+    try:
+        return Page("device-rows.html", _rows(site, asked))
+    except policy.PolicyError as e:
+        raise CloudError("policy: %s" % e) from e
 
 
 def _search(asked):
@@ -28,7 +31,7 @@ def _search(asked):
 def _rows(site, asked):
     wanted = _search(asked)
     which = policy.compile(wanted["policy"]) if wanted["policy"] else None
-    before, looked = (max(0, int(n)) if (n := asked.query.get(name, "")).isdecimal() else 0 for name in ("found", "looked"))
+    before, looked = (asked.number(name) or 0 for name in ("found", "looked"))
     most = max(1, search.PAGE - before)
     found = search.page(site, wanted["product"] or None, wanted["id"], which, asked.query.get("after", ""), most)
     count = before + len(found["devices"])

@@ -5,7 +5,7 @@ from starlette.routing import Route
 
 from ..refusal import CloudError, Refusal, Unavailable
 from . import session
-from .answers import Asked, Data, Moved, Page, render, to
+from .answers import Asked, Data, Moved, Page, render, text, to
 
 FORM_BYTES = 64 * 1024
 AWAY = "the cloud cannot answer now: try again in half a minute"
@@ -54,10 +54,19 @@ async def _answer(request, function, scope, most, operator, secret):
         raise Refusal(403, "this needs a token of scope %s, yours is of scope %s" % (scope, operator.scope))
     try:
         form = await read_form(request, most, secret) if most else {}
-        asked = Asked(dict(request.query_params), form)
+        asked = Asked(_texts(dict(request.query_params)), _texts(form))
         return await request.app.state.run(function, request.app.state.site.acting("operator %s" % operator.name), asked)
     finally:
         await request.close()
+
+
+def _texts(fields):
+    for name, value in fields.items():
+        try:
+            text(value if isinstance(value, str) else "")  # else it is a file
+        except ValueError as e:
+            raise Refusal(400, "%s: wanted: a text without control characters" % name[:40]) from e
+    return fields
 
 
 def respond(request, answer, operator=None, secret=None):

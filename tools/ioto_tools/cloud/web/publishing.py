@@ -6,7 +6,7 @@ from .. import database, groups, policy, selection, terms
 from .. import publish as publishing
 from ..api.operations import IMAGE_BYTES
 from ..refusal import CloudError
-from .answers import Moved, Page, to
+from .answers import Moved, Page, text, to
 from .devices import WORDS
 from .dispatch import FORM_BYTES
 from .releases import said
@@ -68,10 +68,10 @@ def _so_far(form):
     try:
         said = json.loads(form["so_far"])
         found = {why: _reason(each) for why, each in said["found"].items() if why in (*selection.WHY, "offered")}
-        return {"devices": int(said["devices"]), "after": str(said["after"]), "found": found}
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        return {"devices": int(said["devices"]), "after": text(str(said["after"])), "found": found}
+    except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as e:
         raise CloudError("dry run: it has lost its place: begin again") from e
 
 
 def _reason(said):
-    return {"count": int(said["count"]), "examples": [str(id) for id in said["examples"]]}
+    return {"count": int(said["count"]), "examples": [text(str(id)) for id in said["examples"]]}

@@ -1,0 +1,85 @@
+"""Whatever stands in the address or in a form: no page breaks over it, on either database, and none shows it as anything but text."""
+
+import itertools
+import json
+from urllib.parse import urlencode
+
+import pytest
+from cloud_under_test import call
+from ioto_tools.cloud import operators
+from ioto_tools.cloud.api import openapi
+from ioto_tools.cloud.web import pages
+from starlette.routing import Mount
+from web_session import Session
+
+BOTH = True
+MARK = "<script>alert('x')</script>\"'><b a="
+NASTY = ("", "\0", "a\0b", "9" * 17, "9" * 30, "9" * 5000, "-1", "--5", "1e999", "٣", "²", "%", "%00", "\x1b[0m", "\u2028", "\ud800", "\U0010ffff", "x" * 9000,
+         MARK, "thermo", "D1", "UPDATE", "../..", "a@b@c", "{{7*7}}", "[]", "{}", "null")  # fmt: skip
+ASKED = {  # what stands in the addresses of pages, beside `id`
+    "devices": ("product", "policy", "after"), "device-rows": ("product", "policy", "after", "found", "looked"), "publish": ("product",),
+    "progress": ("seen",), "audit": ("subject", "before"), "sign-in": ("next",),
+}  # fmt: skip
+FORMS = {
+    "products": ("name",), "release": ("id", "action"), "terms": ("id", "policy", "limit", "percentage", "rate", "period", "start", "end", "stop"),
+    "policy-check": ("policy",), "dry-run": ("product", "version", "group", "policy", "limit", "start", "end", "so_far"),
+    "publish": ("product", "version", "description", "group", "policy"), "device": ("id", "action", "version"),
+    "tokens": ("name", "scope", "lifetime", "revoke"),
+}  # fmt: skip
+GOOD = {"id": "D1", "product": "thermo", "version": "3.0.0", "name": "n", "scope": "read", "action": "pin"}
+
+
+def paths(method):
+    mount = next(route for route in pages.ROUTES if isinstance(route, Mount))
+    return [route.path[1:] for route in mount.routes if method in route.methods and "{" not in route.path]
+
+
+def encoded(fields):
+    return urlencode(fields, errors="surrogatepass")
+
+
+@pytest.fixture
+def jo(cloud):
+    cloud.update = cloud.publish("2.0.0")["id"]
+    cloud.check_in("D1", cloud.device(), "1.0.0", note=MARK)
+    return Session(cloud)
+
+
+def looked_at(reply, *what):
+    assert reply.status in (200, 303, 400, 404, 409, 413), (reply.status, *what)
+    assert MARK.encode() not in reply.body and b"<script>alert" not in reply.body, what
+
+
+def test_every_address(cloud, jo):
+    for page, nasty in itertools.product(paths("GET"), NASTY):
+        value = cloud.update if nasty == "UPDATE" else nasty
+        for name in ("id", *ASKED.get(page, ())):
+            looked_at(jo.get(page + "?" + encoded({name: value})), page, name, nasty[:40])
+
+
+def test_every_form(cloud, jo):
+    assert set(FORMS) | {"sign-in", "sign-out"} == set(paths("POST"))
+    token = jo.form_token()
+    for page, names in FORMS.items():
+        for name, nasty in itertools.product(names, NASTY):
+            value = cloud.update if nasty == "UPDATE" else nasty
+            good = {each: cloud.update if page in ("release", "terms") and each == "id" else GOOD.get(each, "") for each in names if each != "revoke"}
+            body = encoded({"form": token, **good, name: value}).encode()
+            headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": "application/x-www-form-urlencoded",
+                       "cookie": jo.cookie, "content-length": str(len(body))}  # fmt: skip
+            looked_at(call(cloud.app, "POST", "/web/" + page, headers, body), page, name, nasty[:40])
+
+
+@pytest.mark.parametrize("said", [{"devices": 1e999}, {"after": "a\0"}, {"after": "\ud800"}, {"found": {"policy": {"count": 1e999, "examples": []}}},
+                                  {"found": {"policy": {"count": 1, "examples": [MARK]}}}, {"found": 5}, {"after": 7}])  # fmt: skip
+def test_a_dry_run_that_is_told_it_was_elsewhere(cloud, jo, said):
+    so_far = json.dumps({"devices": 0, "after": "", "found": {}, **said}).replace("Infinity", "1e999")
+    looked_at(jo.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
+
+
+def test_every_number_of_the_api(cloud):
+    token = operators.new(cloud.site, "jo", "admin")["token"]
+    for (path, names), nasty in itertools.product({"/audit": ("limit", "subject"), "/devices": ("limit", "after", "product")}.items(), NASTY):
+        for name in names:
+            reply = call(cloud.app, "GET", openapi.PREFIX + path + "?" + encoded({name: nasty}), {"authorization": "bearer " + token})
+            assert reply.status in (200, 400, 404), (path, name, nasty[:40], reply.status)
