@@ -23,7 +23,7 @@ _LONG_S = 86400  # nothing to do in sight
 _SETTLED_S = 10  # a start that lasted so long counts as one that went well
 # Refusals that speak of the connection or the server, not of the image: they cost no attempt.
 _SOFT = "http reply tls url record".split()  # their first words
-_AGAIN = ("checksum_mismatch", "size_mismatch", "flash_failed", "unforeseen")  # of the image, but another fetch may mend it
+_AGAIN = ["checksum_mismatch", "size_mismatch", "flash_failed", "unforeseen"]  # of the image, but another fetch may mend it
 
 
 class Agent:
@@ -194,7 +194,9 @@ class Agent:
         """Register where needed, check in; returns the reply."""
         await self._online()
         if not self.cloud.registered():
-            if not await self.cloud.register():
+            from .registration import register
+
+            if not await register(self.cloud):
                 raise OSError("nobody has claimed this device yet")
             rSignal("device:registered")
         reply = await self.cloud.check_in(facts.of(self))

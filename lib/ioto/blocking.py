@@ -26,9 +26,9 @@ class Client:
         self.plain = plain
         self.unverified = unverified
 
-    async def request(self, method, url, headers=None, body=None):
+    def request(self, method, url, headers=None, body=None):  # async
         """As http.Client.request."""
-        return await redirected(self._once, self.plain, method, url, headers, body)
+        return redirected(self._once, self.plain, method, url, headers, body)
 
     async def _once(self, method, url, headers, body):
         secure, host, port, target = url

@@ -45,7 +45,6 @@ class Board:
         self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
         self.cold = machine.reset_cause() == machine.PWRON_RESET
         self.nvs = NVS("ioto")  # what a new file system must not forget
-        self.random = urandom
         self.reset = machine.reset
         # The running image is good. It acts on the record that boots next: the caller has seen boot() == running.
         self.confirm = Partition.mark_app_valid_cancel_rollback
@@ -65,7 +64,7 @@ class Board:
                 return other
         except OSError:
             pass
-        raise UpdateError("no_slots", "flash a layout with two ota partitions and otadata")
+        raise UpdateError("no_slots", "two ota partitions and otadata are needed")
 
     def state(self):
         """State of the active otadata record: new, pending, valid, undefined (nothing rolls back); None without one."""

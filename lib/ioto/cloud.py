@@ -1,4 +1,4 @@
-"""The device's side of the wire: register, check in, report (docs/protocol.md).
+"""The device's side of the wire: check in, report (docs/protocol.md); registration.py is what comes before.
 
 The transport is handed in. OSError: no answer, or the cloud does not know this device any more, which has been forgotten
 then and registers again; UpdateError: an answer that will not do. `hold_s` is how long the cloud asked us to stay away in
@@ -10,9 +10,8 @@ import os
 
 from .errors import UpdateError
 from .http import read_body
-from .http_parse import http_date, parse_url, retry_after
+from .http_parse import http_date, retry_after
 from .log import log
-from .timezone import local
 from .update import body
 
 _REPLY_BYTES = 4096  # more than any reply has
@@ -53,19 +52,6 @@ class Cloud:
     def _token(self):
         return self.config["token"] or self.provision.get("token") or ""
 
-    async def register(self):
-        """Ask for `api` and `token` with the product's id, keep the reply; False while nobody has claimed the device."""
-        created = "%04d-%02d-%02dT%02d:%02d:%02dZ" % local((0,), self.time_s() or 0)[:6]
-        reply = await self._post(
-            self.config["builder"].rstrip("/") + "/device/register", self.config["product"], dict(self.device, created=created, product=self.config["product"])
-        )
-        if not isinstance(reply, dict) or len(reply) < 2 or reply.get("token") and not _is_token(reply["token"]):
-            raise UpdateError("reply_malformed", "registration")
-        if reply.get("api"):  # it is kept: nobody would ask for another
-            parse_url(reply["api"])
-        self._keep(dict(reply, id=self.device["id"]))
-        return self.registered()
-
     def forget(self):
         """The next step is to register again; a token that stands in the configuration stays."""
         self._keep({"id": self.device["id"]})
@@ -100,7 +86,7 @@ class Cloud:
         """
         reply = await self._post(self.api() + "/tok/provision/update", self._token(), dict(self.device, **facts))
         token = reply.get("token") if isinstance(reply, dict) else None
-        if token and _is_token(token):
+        if is_token(token):
             before = self.provision
             if not self._keep(dict(before, token=token)):
                 self.provision = before
@@ -126,12 +112,12 @@ class Cloud:
             found = json.loads(raw) if raw else {}
         except ValueError:
             found = None
-        if isinstance(found, dict) and isinstance(found.get("delay"), int):
-            self.hold_s = max(self.hold_s, found["delay"])
+        said = found if isinstance(found, dict) else {"error": repr(raw)[2:-1]}  # decode() may stumble over it
+        if isinstance(said.get("delay"), int):
+            self.hold_s = max(self.hold_s, said["delay"])
         self.hold_s = min(self.hold_s, _HOLD_MOST_S)
         if reply.status not in (200, 204):
-            # repr: bytes of any kind, and decode() may stumble over them.
-            self._refused(reply.status, str(found.get("error", "") if isinstance(found, dict) else repr(raw)[2:-1])[:60], is_report)
+            self._refused(reply.status, str(said.get("error", ""))[:60], is_report)
         elif found is None and not is_report:
             raise UpdateError("reply_malformed", raw[:40])
         return found
@@ -141,14 +127,16 @@ class Cloud:
             if text.startswith(each):
                 self.forget()
                 raise OSError(text + ": registering again")
+        text = "%d %s" % (status, text)
         if not is_report or status not in _ANSWERED:
-            raise UpdateError("http_status", "%d %s" % (status, text))
-        log("warn", "report refused: %d %s" % (status, text))
+            raise UpdateError("http_status", text)
+        log("warn", "report refused: " + text)
 
 
 def _date(reply):
     return http_date(reply.headers.get("date", "")) or 0
 
 
-def _is_token(token):
+def is_token(token):
+    """Could it be one? It goes into a header."""
     return isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH and min(token) > " " and max(token) < "\x7f"

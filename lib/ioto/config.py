@@ -5,48 +5,48 @@ import os
 
 from . import cron, duration, semver, timezone
 
-DEFAULTS = {
-    "product": ("", "text"),  # product id; registers the device
-    "version": ("0.0.0", "version"),  # SemVer of the software, until the first update says otherwise
-    "builder": ("", "url"),  # where to register; "" = `api` and `token` stand here
-    "api": ("", "url"),  # the device cloud; "" = as registration says
-    "token": ("", "text"),  # the device's own; "" = as registration says
-    "state": ("state", "name"),  # folder of the record and provision.json
-    "timezone": ("UTC", "zone"),  # UTC, +01:00, or POSIX TZ; windows are in this time
-    "watchdog": ("2 mins", "duration"),  # armed in the first boot of an image; never or 0 = not at all
-    "log.level": ("error", "error warn info debug"),  # how much is said
-    "network.timeout": ("30 secs", "limit"),  # longest wait for anything of the network, and for 4 KiB
-    "network.dns": ("", "texts"),  # name servers; "" = as the Wi-Fi says
-    "ntp.server": ("pool.ntp.org", "text"),  # "" = the clock is somebody else's
-    "ntp.period": ("1 day", "duration"),  # between two settings of the clock
-    "services.update": (True, "bool"),  # the whole service
-    "tls.ca": ([], "files"),  # PEM or DER files of the authorities to trust, one or many in each; https needs one
-    "tls.cert": ("", "file"),  # PEM or DER file of the device's own certificate, where the server wants one
-    "tls.key": ("", "file"),  # file of its key
-    "tls.plain": (False, "bool"),  # true: http too, which anybody on the way can read and change; no token goes over it
-    "tls.verify": (True, "bool"),  # false: the server is NOT verified, anybody can be it
-    "trial.limit": ("5 mins", "limit"),  # self-tests and check-in of a first boot, together
-    "trial.selftest": ("1 min", "limit"),  # each self-test
-    "update.schedule": ("anytime", "window"),  # when to check in and download
-    "update.apply": ("anytime", "window"),  # when device:update is signalled
-    "update.period": ("1 day", "duration"),  # least time between two check-ins
-    "update.jitter": ("1 hour", "duration"),  # spread of a fleet inside the window
-    "update.throttle": (20, (0, 60000)),  # milliseconds after each 4 KiB; 0 = none
-    "update.keys": ([], "files"),  # PEM or DER files of public keys; with any, nothing unsigned is installed
-    "update.attempts": (3, (1, 100)),  # of one update, before it is remembered as failed
-    "update.retry": ("10 mins", "duration"),  # pause before another attempt after a rollback
-    "update.transport": ("asyncio", "asyncio urequests"),  # urequests blocks the loop and does not verify
-    "update.script": ("scripts/update", "name"),  # Linux: run with the path of the verified file
-    "update.slot": ("update.bin", "name"),  # Linux: that file
-    "update.slotSize": (104857600, (1, 1 << 40)),  # Linux: bytes it may have
-    "wifi.ssid": ("", "text"),  # "" = the link is somebody else's
-    "wifi.password": ("", "text"),  # of that network
-    "wifi.hostname": ("", "text"),  # under which the board appears in it; "" = the port's own
-    "wifi.timeout": ("30 secs", "limit"),  # to wait for the link
+DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
+    "product": ["", "text"],  # product id; registers the device
+    "version": ["0.0.0", "version"],  # SemVer of the software, until the first update says otherwise
+    "builder": ["", "url"],  # where to register; "" = `api` and `token` stand here
+    "api": ["", "url"],  # the device cloud; "" = as registration says
+    "token": ["", "text"],  # the device's own; "" = as registration says
+    "state": ["state", "name"],  # folder of the record and provision.json
+    "timezone": ["UTC", "zone"],  # UTC, +01:00, or POSIX TZ; windows are in this time
+    "watchdog": ["2 mins", "duration"],  # armed in the first boot of an image; never or 0 = not at all
+    "log.level": ["error", "error warn info debug"],  # how much is said
+    "network.timeout": ["30 secs", "limit"],  # longest wait for anything of the network, and for 4 KiB
+    "network.dns": ["", "texts"],  # name servers; "" = as the Wi-Fi says
+    "ntp.server": ["pool.ntp.org", "text"],  # "" = the clock is somebody else's
+    "ntp.period": ["1 day", "duration"],  # between two settings of the clock
+    "services.update": [True, "bool"],  # the whole service
+    "tls.ca": [[], "files"],  # PEM or DER files of the authorities to trust, one or many in each; https needs one
+    "tls.cert": ["", "file"],  # PEM or DER file of the device's own certificate, where the server wants one
+    "tls.key": ["", "file"],  # file of its key
+    "tls.plain": [False, "bool"],  # true: http too, which anybody on the way can read and change; no token goes over it
+    "tls.verify": [True, "bool"],  # false: the server is NOT verified, anybody can be it
+    "trial.limit": ["5 mins", "limit"],  # self-tests and check-in of a first boot, together
+    "trial.selftest": ["1 min", "limit"],  # each self-test
+    "update.schedule": ["anytime", "window"],  # when to check in and download
+    "update.apply": ["anytime", "window"],  # when device:update is signalled
+    "update.period": ["1 day", "duration"],  # least time between two check-ins
+    "update.jitter": ["1 hour", "duration"],  # spread of a fleet inside the window
+    "update.throttle": [20, (0, 60000)],  # milliseconds after each 4 KiB; 0 = none
+    "update.keys": [[], "files"],  # PEM or DER files of public keys; with any, nothing unsigned is installed
+    "update.attempts": [3, (1, 100)],  # of one update, before it is remembered as failed
+    "update.retry": ["10 mins", "duration"],  # pause before another attempt after a rollback
+    "update.transport": ["asyncio", "asyncio urequests"],  # urequests blocks the loop and does not verify
+    "update.script": ["scripts/update", "name"],  # Linux: run with the path of the verified file
+    "update.slot": ["update.bin", "name"],  # Linux: that file
+    "update.slotSize": [104857600, (1, 1 << 40)],  # Linux: bytes it may have
+    "wifi.ssid": ["", "text"],  # "" = the link is somebody else's
+    "wifi.password": ["", "text"],  # of that network
+    "wifi.hostname": ["", "text"],  # under which the board appears in it; "" = the port's own
+    "wifi.timeout": ["30 secs", "limit"],  # to wait for the link
 }
 
-_MOST_BYTES = 16384
-_SECRET = ("token", "wifi.password")  # not for a console or a log
+MOST_BYTES = 16384
+SECRET = ("token", "wifi.password")  # not for a console or a log
 _ID = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without look-alikes: no I, O, 0, 1
 
 
@@ -59,7 +59,7 @@ def load(folder):
 
     Durations are seconds (duration.FOREVER for `never`), windows cron.parse()'s, the zone timezone.parse()'s.
     """
-    path, found = _read(folder, "ioto", '{"builder": "https://...", "product": "..."}')
+    path, found = _read(folder, "ioto")
     flat = {}
     if not _flatten("", found, flat):
         from .foreign import flatten
@@ -71,19 +71,21 @@ def load(folder):
         try:
             result[key] = _convert(flat.get(key, default), kind, folder)
         except ValueError as e:
-            raise ConfigError("%s: %s: %s%s" % (path, key, "" if key in _SECRET else shown(flat[key]) + ": ", e))
+            from .wrong import of_value
+
+            raise of_value(path, key, flat[key], kind, e)
     if result["tls.cert"] and not result["tls.key"]:
-        raise ConfigError("%s: tls.key: needed with tls.cert" % path)
+        raise wrong(path, "tls.key", "tls.key")
     if result["services.update"] and not result["builder"] and not (result["api"] and result["token"]):
-        raise ConfigError("%s: builder: needed to register, or api and token of a registered device" % path)
+        raise wrong(path, "builder", "builder")
     return result
 
 
 def load_device(folder):
     """The properties of device.json or device.json5, as they are; `id` is there, "auto" where it is to be made."""
-    path, found = _read(folder, "device", '{"id": "auto"}')
+    path, found = _read(folder, "device")
     if not isinstance(found.get("id"), str) or not 0 < len(found["id"]) <= 64:
-        raise ConfigError('%s: id: %s: "auto" or up to 64 characters' % (path, shown(found.get("id"))))
+        raise wrong(path, "id", "id", json.dumps(found.get("id"))[:60])
     return found
 
 
@@ -92,28 +94,29 @@ def make_id(random):
     return "".join(_ID[b & 31] for b in random[:10])
 
 
-def shown(value):
-    """A value as an error names it."""
-    return json.dumps(value)[:60]
+def wrong(*what):
+    """The ConfigError of wrong.error(), whose words few starts need."""
+    from .wrong import error
+
+    return error(*what)
 
 
-def _read(folder, stem, example):
+def _read(folder, stem):
     path = folder + stem + ".json"
     there = _exists(path)
     if there == _exists(path + "5"):
-        says = "is beside %s.json5: keep one of them" % stem if there else "not there; the least it says is " + example
-        raise ConfigError("%s: %s" % (path, says))
+        raise wrong(path, "", "both", stem) if there else wrong(path, "", stem)
     path += "" if there else "5"
     with open(path, "rb") as f:
-        raw = f.read(_MOST_BYTES + 1)
-    if len(raw) > _MOST_BYTES:
-        raise ConfigError("%s: more than %d bytes" % (path, _MOST_BYTES))
+        raw = f.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise wrong(path, "", "bytes")
     try:
         found = _parse(raw[3:] if raw[:3] == b"\xef\xbb\xbf" else raw, path[-1] == "5")
     except ValueError as e:
-        raise ConfigError("%s: %s" % (path, e))
+        raise wrong(path, "", e.args[0])
     if not isinstance(found, dict):
-        raise ConfigError("%s: not an object in braces" % path)
+        raise wrong(path, "", "object")
     return path, found
 
 
@@ -121,7 +124,7 @@ def _parse(raw, is_json5):
     try:
         text = raw.decode()
     except ValueError:
-        raise ValueError("not UTF-8")
+        raise ValueError("utf-8")
     if not is_json5:
         try:
             return json.loads(text)
@@ -131,7 +134,7 @@ def _parse(raw, is_json5):
 
     found = loads(text)
     if not is_json5:
-        raise ValueError("this is JSON5: name the file .json5")
+        raise ValueError("json5")
     return found
 
 
@@ -156,7 +159,7 @@ def _flatten(prefix, found, flat):
 
 
 def _convert(value, kind, folder):
-    """What the agent gets for a value of the file; ValueError says what is allowed."""
+    """What the agent gets for a value of the file; ValueError of what wrong.say() has words for."""
     if kind == "window":
         return cron.parse(value)
     if kind == "zone":
@@ -164,23 +167,23 @@ def _convert(value, kind, folder):
     if kind in ("duration", "limit"):
         seconds = duration.parse(value)
         if kind == "limit" and not 0 < seconds <= 86400:
-            raise ValueError("from 1 second to 1 day")
+            raise ValueError(kind)
         return seconds
     if isinstance(kind, tuple):
         if type(value) is int and kind[0] <= value <= kind[1]:
             return value
-        raise ValueError("a whole number from %d to %d" % kind)
+        raise ValueError("number", *kind)
     if kind == "bool":
         if type(value) is bool:
             return value
-        raise ValueError("true or false")
+        raise ValueError(kind)
     if kind in ("texts", "files"):
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or [t for t in texts if not isinstance(t, str)]:
-            raise ValueError("a text or a list of texts")
+            raise ValueError("texts")
         return [_text(t, kind[:-1], folder) for t in texts if t]
     if not isinstance(value, str):
-        raise ValueError("a text in quotes")
+        raise ValueError("text")
     return _text(value, kind, folder)
 
 
@@ -190,15 +193,15 @@ def _text(value, kind, folder):
     elif kind == "url":
         # Not a tuple: startswith() of MicroPython 1.24 takes none.
         if value and not (value.startswith("http://") or value.startswith("https://")):
-            raise ValueError("begins with https:// or http://")
+            raise ValueError(kind)
     elif kind == "file":
         if value[:1] == "@":  # Ioto's sign for one of its own directories
             value = value[1:]
         if value and not _exists(folder + value):
-            raise ValueError("there is no such file")
+            raise ValueError(kind)
     elif kind == "name":
         if not value:
-            raise ValueError("a text that is not empty")
+            raise ValueError(kind)
     elif kind != "text" and value not in kind.split():
-        raise ValueError("one of " + ", ".join(kind.split()))
+        raise ValueError("words", ", ".join(kind.split()))
     return value

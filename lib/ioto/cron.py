@@ -20,7 +20,7 @@ ALIASES = {
     "midnight": "* 0 * * *",
     "night": "* 0-5,18-23 * * *",
 }
-_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+_LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _MINUTES = 0xFFFFFFFFFFFFFFF
 _HOURS = 0xFFFFFF
 _DAYS = 0xFFFFFFFE
@@ -30,23 +30,23 @@ _LONGEST_S = 378691200
 
 
 def parse(text):
-    """The window of five fields or an alias. ValueError names the field, its value and what is allowed."""
+    """The window of five fields or an alias. ValueError as wrong.say() takes it."""
     fields = ALIASES.get(text, text).split() if isinstance(text, str) else "?"
     if not fields and text:
         return (text, 0, 0, 0, 0, 0, False)
     if len(fields) != 5:
-        raise ValueError("no window: use five fields, minute hour day month weekday, or %s" % ", ".join(sorted(ALIASES)))
-    minutes, hours, mdays, months, wdays = [_mask(field, *limits) for field, limits in zip(fields, _FIELDS)]
+        raise ValueError("window")
+    minutes, hours, mdays, months, wdays = [_mask(field, *limits) for field, limits in zip(fields, _LIMITS)]
     either = "*" not in (fields[2], fields[4])
     if either and (mdays == _DAYS or wdays == _WEEKDAYS):
         mdays, wdays = _DAYS, _WEEKDAYS
     # A day 30 and more is not in every month.
     if fields[4] == "*" and not months & (0x1FFE if mdays & 0x3FFFFFFE else 0x1FFA if mdays >> 30 & 1 else 0x15AA):
-        raise ValueError("day of month '%s' is never in month '%s': use another day, or never" % (fields[2], fields[3]))
+        raise ValueError("never", fields[2], fields[3])
     return (text, minutes, hours, mdays, months, wdays, either)
 
 
-def _mask(field, name, low, high):
+def _mask(field, low, high):
     size = 7 if high == 7 else high - low + 1  # 7 is Sunday too
     mask = 0
     for part in field.split(","):
@@ -60,7 +60,7 @@ def _mask(field, name, low, high):
             else:
                 last = low + size - 1 if slash or span == "*" else first
         except ValueError:
-            raise ValueError("%s '%s': use *, n, n-m, */s or n-m/s, with commas, from %d to %d" % (name, part, low, high))
+            raise ValueError("field", part, low, high)
         if last < first:  # as Ioto has it: 22-5 runs over midnight
             last += size
         for n in range(first, last + 1, step):

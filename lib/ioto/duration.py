@@ -4,9 +4,9 @@ from .ascii import DIGITS
 
 FOREVER = 0x10000000000  # seconds; `never` and `forever`
 
-_UNITS = (
-    ("sec second", 1), ("min minute", 60), ("hr hour", 3600), ("day", 86400), ("week", 604800), ("month", 2592000), ("year", 31536000),
-)  # fmt: skip
+_UNITS = {
+    "sec": 1, "second": 1, "min": 60, "minute": 60, "hr": 3600, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000,
+}  # fmt: skip
 _BLANK = " \t"  # strip() of CPython knows more blanks than MicroPython's
 
 
@@ -23,8 +23,6 @@ def parse(value):
         unit = unit.strip(_BLANK) or "sec"
         if unit[-1] == "s":
             unit = unit[:-1]
-        if 0 < len(digits) < 13:
-            for names, seconds in _UNITS:
-                if unit in names.split():
-                    return min(int(digits) * seconds, FOREVER)
+        if 0 < len(digits) < 13 and unit in _UNITS:
+            return min(int(digits) * _UNITS[unit], FOREVER)
     raise ValueError("no duration: use seconds, 'NN secs|mins|hrs|days|weeks|months|years' or 'never'")

@@ -3,7 +3,8 @@
 Imported only where a file has such a key. Pure.
 """
 
-from .config import DEFAULTS, ConfigError, shown
+from .config import DEFAULTS, ConfigError
+from .wrong import shown
 
 # What Ioto's own files call by another name,
 SAME = {

@@ -37,23 +37,24 @@ class Client:
         self.context = context
         self.limit_ms = limit_ms
 
-    async def request(self, method, url, headers=None, body=None):
+    def request(self, method, url, headers=None, body=None):  # async
         """The Response, after up to five redirects; `headers` are sent as they are, `body` is bytes or None.
 
         303 asks again with GET, every other redirect with the same method and body. Authorization stays with the host
         that it was meant for.
         """
-        return await redirected(self._once, self.plain, method, url, headers, body)
+        return redirected(self._once, self.plain, method, url, headers, body)
 
     async def _once(self, method, url, headers, body):
         secure, host, port, _ = url
         if secure and not self.context:
-            raise UpdateError("tls_unverified", "no certificates are configured")
+            raise UpdateError("tls_unverified", "no tls.ca")
         head = request_head(method, url, headers, body)
         address = await self.resolver.address(host)
         connection = response = None
         try:
-            connection = await connect(address, port, self.limit_ms)
+            connection = connect(address, port, self.limit_ms)
+            await connection.wait(True)
             if secure:
                 connection.secure(self.context, host)
             connection.begin()

@@ -4,6 +4,7 @@ Every function takes one piece and answers with its meaning, or raises UpdateErr
 how much it takes. Lines are bytes and end with their line feed.
 """
 
+from .ascii import DIGITS, LOWER
 from .errors import UpdateError
 from .timezone import days
 
@@ -11,7 +12,7 @@ URL_BYTES = 2048
 # What of a reply's head is kept; the rest is read over.
 _KEPT = "content-encoding content-length content-range date etag location retry-after transfer-encoding".split()
 _HEX = "0123456789abcdef"
-_HOST = _HEX + "ghijklmnopqrstuvwxyz-._"
+_HOST = DIGITS + LOWER + "-._"
 _TOKEN = (_HOST + "!#$%&'*+^`|~").encode()
 
 

@@ -40,7 +40,7 @@ def check(head, size, slot_bytes, chip=None):
         # An application's first segment is mapped from where it lies: load address = 32 modulo 64 KiB. A bootloader's is RAM.
         if head[24] != 32 or head[25]:
             raise UpdateError("image_merged", "a bootloader")
-        raise UpdateError("image_malformed", "no application description")
+        raise UpdateError("image_malformed", "no description")
     if not 0 < head[1] <= 16:
         raise UpdateError("image_malformed", "%d segments" % head[1])
     if chip is not None and head[12] | head[13] << 8 != chip:
@@ -78,7 +78,7 @@ class Walk:
             self.at += 8 + length
             self.left -= 1
             if length & 3 or self.at >= self.size:
-                raise UpdateError("image_malformed", "segment ends at %d of %d bytes" % (self.at, self.size))
+                raise UpdateError("image_malformed", "segment to %d of %d" % (self.at, self.size))
 
     def end(self):
         """All blocks have been fed: does the image end where the file does?"""

@@ -96,10 +96,7 @@ class Board:
 
     def spread_ms(self, most_ms):
         """Between half of `most_ms` and all of it, at random."""
-        return most_ms // 2 + struct.unpack("<H", self.random(2))[0] * most_ms // 131072
-
-    def random(self, n):
-        return os.urandom(n)
+        return most_ms // 2 + struct.unpack("<H", os.urandom(2))[0] * most_ms // 131072
 
     def install(self, slot, staged):
         """A task that runs the script, which has the last word on `staged` (staged.Staged)."""

@@ -122,17 +122,9 @@ def _open(address, port, kind):
     return s
 
 
-async def connect(address, port, limit_ms):
-    """A Connection over TCP. On some ports a refusal shows only in the first write or read."""
-    connection = Connection(_open(address, port, socket.SOCK_STREAM), limit_ms)
-    ready = False
-    try:
-        await connection.wait(True)
-        ready = True
-    finally:
-        if not ready:
-            connection.close()
-    return connection
+def connect(address, port, limit_ms):
+    """A Connection over TCP: it is there when it can be written to. On some ports a refusal shows only in the first write or read."""
+    return Connection(_open(address, port, socket.SOCK_STREAM), limit_ms)
 
 
 async def ask(address, port, data, accept, limit_ms):

@@ -19,12 +19,12 @@ def public_key(raw):
             rest += more
         n, inside = _split(inside, 2)
         e, inside = _split(inside, 2)
+        bits = 8 * len(n)
+        n = int.from_bytes(n, "big")
+        if rest or inside or e != b"\1\0\1" or n >> 4096 or not n >> 2047 or not n & 1:
+            raise ValueError
     except (ValueError, IndexError):
-        raise ValueError("no RSA public key in PEM or DER")
-    bits = 8 * len(n)
-    n = int.from_bytes(n, "big")
-    if rest or inside or e != b"\1\0\1" or n >> 4096 or not n >> 2047 or not n & 1:
-        raise ValueError("an RSA key of 2048 to 4096 bits is wanted, with the exponent 65537")
+        raise ValueError("no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537")
     while not n >> bits - 1:
         bits -= 1
     return n, bits

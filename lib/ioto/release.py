@@ -49,7 +49,7 @@ def verify(found, keys):
     if not keys:
         return
     if not found:
-        raise UpdateError("unsigned", "no signature")
+        raise UpdateError("unsigned")
     digest = sha256(found[0]).digest()
     for key in keys:
         for good in pss.verify(key, digest, found[1]):
@@ -94,7 +94,7 @@ def check(manifest, product, offered, version, chip, image, now, floor):
         if manifest.get(key) != mine:
             raise UpdateError("manifest_mismatch", "%s %s, wanted %s" % (key, manifest.get(key), mine))
     if manifest.get("base", image) != image:
-        raise UpdateError("manifest_mismatch", "made from another image")
+        raise UpdateError("manifest_mismatch", "another base")
     if semver.compare(version, manifest.get("minimum", version)) < 0:
         raise UpdateError("manifest_mismatch", "from %s on, this is %s" % (manifest["minimum"], version))
     if now and now > manifest.get("expires", now):

@@ -22,13 +22,13 @@ async def reread(record, board, keys, buf):
     """After a reset: UpdateError unless the slot still holds what was staged, and its key is still one of `keys`."""
     update = record["update"]
     if not trusted(update, keys):
-        raise UpdateError("unsigned", "staged when there were other keys")
+        raise UpdateError("unsigned", "other keys")
     slot = board.slot()
     size = update.get("bytes", 0)
     writer = Writer(slot, size, board.chip, board.raw)
     await writer.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), buf)
     if slot.label != update["slot"] or writer.digest() != update.get("image"):
-        raise UpdateError("checksum_mismatch", "the staged image has changed")
+        raise UpdateError("checksum_mismatch", "has changed")
 
 
 class Staged:

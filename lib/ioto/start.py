@@ -43,7 +43,10 @@ def agent(folder="", listener=None):
     device = config.load_device(folder)
     to(listener, found["log.level"])
     found["state"] = folder + found["state"]
-    _make(found["state"])
+    try:
+        os.mkdir(found["state"])
+    except OSError:  # it is there, or the first save will say why not
+        pass
     board = _board(folder, found)
     pair = Pair(found["state"] + "/record")
     link, servers = _link(found)
@@ -56,11 +59,11 @@ def agent(folder="", listener=None):
     gc.collect()
     keys = [_public_key(folder, path) for path in found["update.keys"]]
     if not keys:
-        log("warn", "no update.keys: images are installed without a signature")
+        log("warn", "no update.keys: unsigned images are installed")
     place = Pair(found["state"] + "/place")
     made = Agent(found, board, cloud, client, pair, place, link, clock, keys)
     if device["id"] == "auto":
-        device["id"] = cloud.provision.get("id") or _kept_id(pair, board)
+        device["id"] = cloud.provision.get("id") or _kept_id(pair)
     return made
 
 
@@ -88,20 +91,13 @@ def _built(found):
     return found
 
 
-def _kept_id(pair, board):
+def _kept_id(pair):
     """Made once and kept in the record, from its first save on."""
     record = pair.load() or {}
     if not record.get("id"):
-        record["id"] = config.make_id(board.random(10))
+        record["id"] = config.make_id(os.urandom(10))
         pair.save_now(record)
     return record["id"]
-
-
-def _make(folder):
-    try:
-        os.mkdir(folder)
-    except OSError:  # it is there, or the first save will say why not
-        pass
 
 
 def _board(folder, found):
@@ -135,12 +131,12 @@ def _client(folder, found, resolver, seen=None):
     for key in ("builder", "api"):
         if found[key].startswith("http://"):
             if not found["tls.plain"]:
-                raise _wrong(folder, key, "plain http: use https, or say tls.plain, and anybody can read and change it")
+                raise _wrong(folder, key, "plain")
         elif found[key] and found["tls.verify"]:
             if found["update.transport"] == "urequests":
-                raise _wrong(folder, key, "https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it")
+                raise _wrong(folder, key, "urequests")
             if not found["tls.ca"]:
-                raise _wrong(folder, key, "https: tls.ca names the authorities to trust")
+                raise _wrong(folder, key, "tls.ca")
     if found["update.transport"] == "urequests":
         from . import blocking
 
@@ -148,8 +144,8 @@ def _client(folder, found, resolver, seen=None):
     return Client(resolver, _context(folder, found, seen), limit_ms, found["tls.plain"])
 
 
-def _wrong(folder, key, text):
-    return config.ConfigError("%sioto.json: %s: %s" % (folder, key, text))
+def _wrong(folder, *what):
+    return config.wrong(folder + "ioto.json", *what)
 
 
 def _context(folder, found, seen):
@@ -166,14 +162,14 @@ def _context(folder, found, seen):
         try:
             made = context([folder + path for path in found["tls.ca"]], seen)
         except ValueError as e:
-            raise _wrong(folder, "tls.ca", e)
+            raise _wrong(folder, "tls.ca", str(e))
     else:
         return None
     if found["tls.cert"]:
         try:
             made.load_cert_chain(pss.der(_raw(folder + found["tls.cert"])), pss.der(_raw(folder + found["tls.key"])))
         except (ValueError, OSError) as e:
-            raise _wrong(folder, "tls.cert", "it, or tls.key: %s" % e)
+            raise _wrong(folder, "tls.cert", "tls.cert", str(e))
     return made
 
 

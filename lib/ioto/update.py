@@ -6,19 +6,19 @@ Nothing here saves: the caller saves before it acts on a changed record, and put
 from .plan import same
 from .semver import compare
 
-# phase -> (next when it went well, next when it failed)
+# phase -> [next when it went well, next when it failed]
 PHASES = {
-    "idle": ("download", "report"),  # an offer is taken, or refused
-    "download": ("staged", "report"),  # verified by what was read back, or given up
-    "staged": ("trial", "report"),  # swapped, or dropped
-    "trial": ("report", "report"),  # confirmed or given up; a further attempt goes back, see RETRY
-    "report": ("idle", "idle"),  # the outcome is in the record, its delivery is the queue's business
+    "idle": ["download", "report"],  # an offer is taken, or refused
+    "download": ["staged", "report"],  # verified by what was read back, or given up
+    "staged": ["trial", "report"],  # swapped, or dropped
+    "trial": ["report", "report"],  # confirmed or given up; a further attempt goes back, see RETRY
+    "report": ["idle", "idle"],  # the outcome is in the record, its delivery is the queue's business
 }
 # Another attempt of the same update: back to where its image has to come from.
-RETRY = {"trial": ("staged", "download"), "staged": ("download",)}
+RETRY = {"trial": ["staged", "download"], "staged": ["download"]}
 # Of reports. At least once: an entry leaves the queue when the cloud has answered it.
-OUTCOMES = ("confirmed", "failed", "refused", "rolled_back")
-STATES = ("downloading", "staged", "deferred", "applied") + OUTCOMES
+OUTCOMES = ["confirmed", "failed", "refused", "rolled_back"]
+STATES = ["downloading", "staged", "deferred", "applied"] + OUTCOMES
 _REPORTS_MOST = 16
 _FAILED_MOST = 4  # updates remembered as failed
 

@@ -21,7 +21,7 @@ def asked(table):
 @pytest.mark.parametrize("on", ["esp32", "linux"])
 def test_every_name_is_there(on):
     files = joined(on)
-    assert set(files) == {"__init__", "start", "blocking", "foreign", "json5", "posix_tz", "trial"}
+    assert set(files) == {"__init__", "start", "blocking", "foreign", "json5", "posix_tz", "registration", "trial", "wrong"}
     there = {}
     for name, (text, _) in files.items():
         table = symtable.symtable(text, name, "exec")

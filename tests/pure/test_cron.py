@@ -6,6 +6,7 @@ from ioto import cron
 from ioto.cron import ALIASES, closes_s, is_always, is_open, next_open, opened_s, parse
 from ioto.timezone import days, local
 from ioto.timezone import parse as zone_of
+from ioto.wrong import say
 
 if hasattr(gc, "threshold"):
     gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
@@ -321,6 +322,6 @@ def test_bad_windows_name_the_field():
             parse(text)
         except ValueError as e:
             says = BAD[text] if isinstance(text, str) else "no window"
-            assert says in str(e) and "use " in str(e), (text, str(e))
+            assert says in say(*e.args) and "use " in say(*e.args), (text, e)
         else:
             raise AssertionError("accepted %r" % (text,))

@@ -272,14 +272,13 @@ def test_julian_days():
             assert offset_s(zone, at - 1) == 0 and offset_s(zone, at) == 3600, rule
 
 
-def test_bad_zones_are_refused_with_what_is_allowed():
+def test_bad_zones_are_refused_from_where_on_they_are_none():
     for text in list(BAD) + [None, 3, [], {}, b"UTC", True]:
         try:
             parse(text)
         except ValueError as e:
-            assert "use UTC, +01:00 (ahead of UTC), or a POSIX TZ string" in str(e), text
             if isinstance(text, str) and BAD[text]:
-                assert "'%s'" % BAD[text] in str(e), (text, str(e))
+                assert (e.args[0] or text) == BAD[text], (text, e)
         else:
             raise AssertionError("accepted %r" % (text,))
 

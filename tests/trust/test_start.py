@@ -16,6 +16,7 @@ from hostile import LIB, MICROPYTHON, Server  # noqa: E402
 from issued import HERE, Certificate  # noqa: E402
 
 HTTPS = {"builder": "https://cloud.example"}
+NO_KEY = "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537"
 GOOD = {**HTTPS, "tls.ca": "ca.pem", "update.keys": "release.pem"}
 CASES = {
     "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca names the authorities to trust"),
@@ -29,16 +30,16 @@ CASES = {
     "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"}, "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
     "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]}, "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
     "a certificate of another kind": ({**GOOD, "tls.ca": "cut.der"}, "ioto.json: tls.ca: cut.der: invalid cert"),
-    "a key that is none": ({**GOOD, "update.keys": ["release.pem", "text.pem"]}, "ioto.json: update.keys: text.pem: no RSA public key in PEM or DER"),
-    "a key cut short": ({**GOOD, "update.keys": "cut-key.pem"}, "ioto.json: update.keys: cut-key.pem: no RSA public key in PEM or DER"),
-    "an elliptic key": ({**GOOD, "update.keys": "ec.pem"}, "ioto.json: update.keys: ec.pem: no RSA public key in PEM or DER"),
-    "the private key": ({**GOOD, "update.keys": "private.pem"}, "ioto.json: update.keys: private.pem: no RSA public key in PEM or DER"),
-    "a short key": ({**GOOD, "update.keys": "short.pem"}, "ioto.json: update.keys: short.pem: an RSA key of 2048 to 4096 bits is wanted, with the exponent 65537"),
+    "a key that is none": ({**GOOD, "update.keys": ["release.pem", "text.pem"]}, "ioto.json: update.keys: text.pem: " + NO_KEY),
+    "a key cut short": ({**GOOD, "update.keys": "cut-key.pem"}, "ioto.json: update.keys: cut-key.pem: " + NO_KEY),
+    "an elliptic key": ({**GOOD, "update.keys": "ec.pem"}, "ioto.json: update.keys: ec.pem: " + NO_KEY),
+    "the private key": ({**GOOD, "update.keys": "private.pem"}, "ioto.json: update.keys: private.pem: " + NO_KEY),
+    "a short key": ({**GOOD, "update.keys": "short.pem"}, "ioto.json: update.keys: short.pem: " + NO_KEY),
     "its own key is none": ({**GOOD, "tls.cert": "ca.pem", "tls.key": "text.pem"}, "ioto.json: tls.cert: it, or tls.key: invalid key"),
     "its own certificate is none": ({**GOOD, "tls.cert": "text.pem", "tls.key": "ca.key"}, "ioto.json: tls.cert: it, or tls.key: invalid cert"),
     "all of it": (GOOD, "starts []"),
     "in DER": ({**GOOD, "tls.ca": "ca.der", "update.keys": ["release.der", "release.pem"]}, "starts []"),
-    "no keys": ({**HTTPS, "tls.ca": "ca.pem"}, "starts ['no update.keys: images are installed without a signature']"),
+    "no keys": ({**HTTPS, "tls.ca": "ca.pem"}, "starts ['no update.keys: unsigned images are installed']"),
     "unverified": ({**GOOD, "tls.verify": False}, "starts ['tls.verify is false: anybody can be the cloud']"),
     "http in so many words": ({"builder": "http://a", "tls.plain": True, "update.keys": "release.pem"}, "starts []"),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from .linked import link
 # What `from ioto import rWatch` loads; ioto.start has the rest, but what few devices, or few starts, load.
 _FILES = {
     "__init__": ("__init__", "log", "watch"), "trial": ("trial", "watchdog"), "blocking": ("blocking",), "foreign": ("foreign",), "json5": ("json5",),
-    "posix_tz": ("posix_tz",),
+    "posix_tz": ("posix_tz",), "registration": ("registration",), "wrong": ("wrong",),
 }  # fmt: skip
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))

@@ -1,0 +1,61 @@
+"""What is said about a configuration that can't be used, and what would do. Imported only where one is. Pure."""
+
+import json
+
+from .config import MOST_BYTES, SECRET, ConfigError
+from .cron import ALIASES
+
+_ZONE = "no time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
+_FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}  # of a window, by their greatest number
+TEXTS = {  # what config.py, cron.py and start.py call it, with what they add
+    "bool": "true or false",
+    "number": "a whole number from %d to %d",
+    "limit": "from 1 second to 1 day",
+    "text": "a text in quotes",
+    "texts": "a text or a list of texts",
+    "name": "a text that is not empty",
+    "url": "begins with https:// or http://",
+    "file": "there is no such file",
+    "words": "one of %s",
+    "window": "no window: use five fields, minute hour day month weekday, or " + ", ".join(sorted(ALIASES)),
+    "field": " '%s': use *, n, n-m, */s or n-m/s, with commas, from %d to %d",
+    "never": "day of month '%s' is never in month '%s': use another day, or never",
+    "ioto": 'not there; the least it says is {"builder": "https://...", "product": "..."}',
+    "device": 'not there; the least it says is {"id": "auto"}',
+    "both": "is beside %s.json5: keep one of them",
+    "bytes": "more than %d bytes" % MOST_BYTES,
+    "utf-8": "not UTF-8",
+    "json5": "this is JSON5: name the file .json5",
+    "object": "not an object in braces",
+    "id": '%s: "auto" or up to 64 characters',
+    "tls.key": "needed with tls.cert",
+    "builder": "needed to register, or api and token of a registered device",
+    "plain": "plain http: use https, or say tls.plain, and anybody can read and change it",
+    "urequests": "https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it",
+    "tls.ca": "https: tls.ca names the authorities to trust",
+    "tls.cert": "it, or tls.key: %s",
+}
+
+
+def shown(value):
+    """A value as an error names it."""
+    return json.dumps(value)[:60]
+
+
+def say(what, *details):
+    """In words; a `what` that is no key of TEXTS is words already."""
+    text = TEXTS.get(what, what)
+    if what == "field":
+        text = _FIELDS[details[2]] + text
+    return text % details if details else text
+
+
+def error(path, key, what, *details):
+    """The ConfigError about the file at `path`, or about a key of it."""
+    return ConfigError(": ".join([path] + [key] * bool(key) + [say(what, *details)]))
+
+
+def of_value(path, key, value, kind, e):
+    """The ConfigError for a value of that kind, from the ValueError of whoever was to convert it."""
+    text = _ZONE % (e.args[0] or value) if kind == "zone" else say(*e.args)
+    return error(path, key, text if key in SECRET else "%s: %s" % (shown(value), text))
