@@ -42,7 +42,7 @@ class Board:
         self._here.readblocks(0, head, 0)
         self.chip = head[12] | head[13] << 8
         self.build = build_id(head)
-        self.epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
+        self._epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
         self.cold = machine.reset_cause() == machine.PWRON_RESET
         self.nvs = NVS("ioto")  # what a new file system must not forget
         self.reset = machine.reset
@@ -125,11 +125,11 @@ class Board:
 
     def time_s(self):
         """Unix seconds, or None while the clock was never set."""
-        now = time.time() + self.epoch_s
+        now = time.time() + self._epoch_s
         return now if now >= _CLOCK_SET_S else None
 
     def set_time(self, unix_s):
-        y, mo, d, h, mi, s, wd, _ = time.gmtime(unix_s - self.epoch_s)[:8]
+        y, mo, d, h, mi, s, wd, _ = time.gmtime(unix_s - self._epoch_s)[:8]
         machine.RTC().datetime((y, mo, d, wd, h, mi, s, 0))
 
     def spread_ms(self, most_ms):

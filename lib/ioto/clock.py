@@ -69,13 +69,13 @@ class Clock:
         self.config = config
         self.board = board
         self.link = link
-        self.resolver = resolver
+        self._resolver = resolver
         self.due_s = 0  # uptime
-        self.began = 0
+        self._began = 0
 
     def seen(self, der, depth):
         """One certificate of a server's chain: what is verified by it has begun."""
-        self.began = max(self.began, begins(der))
+        self._began = max(self._began, begins(der))
         return 0
 
     async def keep(self, cloud, last_s, doubt):
@@ -94,7 +94,7 @@ class Clock:
             self.due_s = uptime_s() + board.spread_ms(_AGAIN_S)
             try:
                 if not doubt:
-                    now = await ntp_s(self.resolver, self.config["ntp.server"])
+                    now = await ntp_s(self._resolver, self.config["ntp.server"])
             except OSError:
                 if was:  # it runs on
                     raise
@@ -111,9 +111,9 @@ class Clock:
             log("warn", "no time: %r" % e)
 
     async def _date(self, cloud, past):
-        self.began = past
+        self._began = past
         for _ in range(2):  # once more where the certificate is younger than that
-            self.board.set_time(self.began)
+            self.board.set_time(self._began)
             try:
                 return await cloud.date()
             except UpdateError as e:

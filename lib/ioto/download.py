@@ -33,18 +33,18 @@ class Download:
     def __init__(self, client, update, slot, board, place, name, buf, throttle_ms, examine, go, progress):
         self.client = client
         self.update = update
-        self.examine = examine
+        self._examine = examine
         self.slot = slot
         self.board = board
         self.place = place
-        self.name = name
-        self.throttle_ms = throttle_ms
-        self.go = go
-        self.progress = progress
+        self._name = name
+        self._throttle_ms = throttle_ms
+        self._go = go
+        self._progress = progress
         self.buf = buf
         self.n = 0  # next block
         self.size = update["size"]
-        self.etag = None
+        self._etag = None
         self.writer = None
 
     async def run(self):
@@ -76,7 +76,7 @@ class Download:
         """After a reset: hash again what the slot holds of this very update."""
         was = self.place.load()
         known = self.update.get("by") or self.update.get("skip") == 0  # else the hash begins with what is not in the slot
-        if known and was and was["of"] == self.name and was["n"] * BLOCK < was["size"]:
+        if known and was and was["of"] == self._name and was["n"] * BLOCK < was["size"]:
             self._begin(was["size"])
             try:
                 await self.writer.reread(was["n"], bytes.fromhex(was["head"]), self.buf)
@@ -91,8 +91,8 @@ class Download:
         headers = {}
         if self.n:
             headers["Range"] = "bytes=%d-" % (self.update["skip"] + self.n * BLOCK)
-            if self.etag:
-                headers["If-Range"] = self.etag
+            if self._etag:
+                headers["If-Range"] = self._etag
         reply = await self.client.request("GET", self.update["url"], headers)
         try:
             self._accept(reply)
@@ -119,7 +119,7 @@ class Download:
             fits(size, self.slot.size + ENVELOPE_BYTES)
             self.update["skip"] = None  # not known yet
             self._begin(size)
-        self.etag = reply.headers.get("etag")
+        self._etag = reply.headers.get("etag")
 
     async def _blocks(self, reply):
         while self.n * BLOCK < self.size:
@@ -128,7 +128,7 @@ class Download:
             if not reply.ready(block) and await reply.readinto(block) != len(block):
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
-                said = await self.examine(unwrap(block))
+                said = await self._examine(unwrap(block))
                 if said:  # the file's first bytes were an envelope
                     self._begin(self.size - ENVELOPE_BYTES)
                     if not self.update.get("by"):  # the cloud's checksum, over the whole file, is all there is
@@ -148,14 +148,14 @@ class Download:
             self.n += 1
             if self.n % _SAVE_EVERY == 0:
                 await self._save()
-            if self.throttle_ms:
-                await asyncio.sleep_ms(self.throttle_ms)
+            if self._throttle_ms:
+                await asyncio.sleep_ms(self._throttle_ms)
         if reply.length is None and await reply.readinto(self.buf):
             raise UpdateError("size_mismatch", "more than %d" % self.size)
-        self.progress(self.size, self.size)
+        self._progress(self.size, self.size)
 
     async def _save(self):
-        await self.place.save({"of": self.name, "n": self.n, "size": self.size, "head": self.writer.head.hex()})
-        self.progress(self.n * BLOCK, self.size)
-        if not self.go():
+        await self.place.save({"of": self._name, "n": self.n, "size": self.size, "head": self.writer.head.hex()})
+        self._progress(self.n * BLOCK, self.size)
+        if not self._go():
             raise Paused()

@@ -32,7 +32,7 @@ class Client:
     """
 
     def __init__(self, resolver, context=None, limit_ms=20000, plain=False):
-        self.resolver = resolver
+        self._resolver = resolver
         self.plain = plain
         self.context = context
         self.limit_ms = limit_ms
@@ -50,7 +50,7 @@ class Client:
         if secure and not self.context:
             raise UpdateError("tls_unverified", "no tls.ca")
         head = request_head(method, url, headers, body)
-        address = await self.resolver.address(host)
+        address = await self._resolver.address(host)
         connection = response = None
         try:
             connection = connect(address, port, self.limit_ms)
@@ -65,7 +65,7 @@ class Client:
             text = " ".join(str(e).split())  # a fault a line
             raise UpdateError([reason for words, reason in _FAULTS if words in text][0], text)
         except OSError as e:
-            self.resolver.forget(host)
+            self._resolver.forget(host)
             if e.errno in _NUMBERS:
                 raise UpdateError(_NUMBERS[e.errno], str(e))
             raise
@@ -154,18 +154,18 @@ class Response:
         self.chunked = length == -1
         self.length = None if self.chunked else length
         self.left = 0 if self.chunked else length  # of the body, or of this chunk
-        self.had = -1  # what ready() has read of the buffer that readinto() gets next; None: nothing yet
-        self.begun = False  # a chunk came before, its line break is still there
+        self._had = -1  # what ready() has read of the buffer that readinto() gets next; None: nothing yet
+        self._begun = False  # a chunk came before, its line break is still there
 
     def ready(self, buf):
         """Fill `buf` now, which costs no task and no memory, if all of it has come; else readinto() goes on from there."""
         left = self.left
         if self.chunked or left is None or left < len(buf):
             return False
-        self.had = n = self.connection.s.readinto(buf)
+        self._had = n = self.connection.s.readinto(buf)
         if n != len(buf):
             return False
-        self.had = -1
+        self._had = -1
         self.left = left - n
         return True
 
@@ -178,8 +178,8 @@ class Response:
             if not left:
                 return 0
             buf = buf[:left]
-        n = self.had
-        self.had = -1
+        n = self._had
+        self._had = -1
         if n == -1:
             n = self.connection.s.readinto(buf)
         if n != len(buf):
@@ -209,11 +209,11 @@ class Response:
         return have
 
     async def _next_chunk(self, readline):
-        if self.begun:
+        if self._begun:
             line = await readline(2)
             if line != b"\r\n":
                 raise malformed(line)
-        self.begun = True
+        self._begun = True
         self.left = chunk_size(await readline(_CHUNK_LINE_BYTES))
         if not self.left:
             await _headers(self.connection, {}, _HEAD_BYTES)  # trailers

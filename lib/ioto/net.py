@@ -30,21 +30,21 @@ class Connection:
         self.s = s
         self.limit_ms = limit_ms
         self.task = None  # the one that waits
-        self.late = False
+        self._late = False
         self.begin()
-        self.watch = create_task(self._watch())
+        self._watching = create_task(self._watch())
 
     def begin(self):
-        self.until_ms = ticks_add(ticks_ms(), self.limit_ms)
+        self._until_ms = ticks_add(ticks_ms(), self.limit_ms)
 
     async def _watch(self):
         while True:
-            left_ms = ticks_diff(self.until_ms, ticks_ms())
+            left_ms = ticks_diff(self._until_ms, ticks_ms())
             if not self.task:
                 left_ms = self.limit_ms  # what begins later ends later
             elif left_ms <= 0:
                 if self.task.data is core._io_queue:  # else it has been woken already
-                    self.late = True
+                    self._late = True
                     # Not cancel(): nobody could tell that from somebody else's.
                     core._io_queue.remove(self.task)
                     core._task_queue.push(self.task)
@@ -60,7 +60,7 @@ class Connection:
             yield
         finally:
             self.task = None
-        if self.late:
+        if self._late:
             raise OSError(ETIMEDOUT, "nothing in %d ms" % self.limit_ms)
 
     def write(self, data):  # async
@@ -104,7 +104,7 @@ class Connection:
         self.s.setblocking(False)
 
     def close(self):
-        self.watch.cancel()
+        self._watching.cancel()
         self.s.close()
 
 

@@ -60,7 +60,7 @@ class Update:
         self.record = record
         self.running = running
         self.build = build
-        self.first_version = version
+        self._first_version = version
         self.attempts = attempts
 
     def version(self):
@@ -68,7 +68,7 @@ class Update:
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
             return update["version"]
-        return self._installed().get("version", self.first_version)
+        return self._installed().get("version", self._first_version)
 
     def image(self):
         """SHA-256 of the running image where it is known, else None."""

@@ -19,18 +19,18 @@ class Wifi:
     """`changed(connected, why)` is called at each change; `why` holds the last failure in words, "" when there is none."""
 
     def __init__(self, ssid, password, changed, limit_ms=30000):
-        self.ssid = ssid
-        self.password = password
-        self.changed = changed
+        self._ssid = ssid
+        self._password = password
+        self._changed = changed
         self.limit_ms = limit_ms
         self.wlan = network.WLAN(network.STA_IF)
         self.connected = self.wlan.isconnected
         self.task = None
         self.why = "not tried yet"
-        self.words = {}
+        self._words = {}
         for name in dir(network):
             if name.startswith("STAT_"):
-                self.words[getattr(network, name)] = name[5:].lower().replace("_", " ")
+                self._words[getattr(network, name)] = name[5:].lower().replace("_", " ")
 
     def servers(self):
         """Name servers, as net.Resolver wants them: none while there is no link (ifconfig keeps its old values)."""
@@ -44,7 +44,7 @@ class Wifi:
         began = time.ticks_ms()
         while not self.connected():
             if time.ticks_diff(time.ticks_ms(), began) >= self.limit_ms:
-                raise OSError(ETIMEDOUT, "Wi-Fi %s: %s" % (self.ssid, self.why))
+                raise OSError(ETIMEDOUT, "Wi-Fi %s: %s" % (self._ssid, self.why))
             await asyncio.sleep_ms(LOOK_MS)
 
     def leave(self):
@@ -58,11 +58,11 @@ class Wifi:
             if await self._join():
                 failures = 0
                 self.why = ""
-                self.changed(True, "")
+                self._changed(True, "")
                 while self.connected():
                     await asyncio.sleep_ms(LOOK_MS)
                 self.why = "lost"
-                self.changed(False, "lost")
+                self._changed(False, "lost")
             else:
                 await asyncio.sleep_ms(PAUSES_MS[min(failures, len(PAUSES_MS) - 1)])
                 failures += 1
@@ -73,12 +73,12 @@ class Wifi:
         """One attempt; True when connected, else `why` says what was wrong."""
         wlan = self.wlan
         # The driver goes on joining by itself after a loss, and refuses connect() while it does.
-        if not (self._call(wlan.active, True) and self._call(wlan.disconnect) and self._call(wlan.connect, self.ssid, self.password)):
+        if not (self._call(wlan.active, True) and self._call(wlan.disconnect) and self._call(wlan.connect, self._ssid, self._password)):
             return False
         began = time.ticks_ms()
         while not self.connected():
             status = wlan.status()
-            self.why = self.words.get(status, "status %d" % status)
+            self.why = self._words.get(status, "status %d" % status)
             late = time.ticks_diff(time.ticks_ms(), began) >= JOIN_MS
             if late or status not in (network.STAT_CONNECTING, network.STAT_IDLE, network.STAT_GOT_IP):
                 self._call(wlan.disconnect)
