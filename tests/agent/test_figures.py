@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ioto_tools.deploy.compiled import agent_files
 from rig import MAIN, Rig
 
 ROOT = Path(__file__).parent.parent.parent
@@ -74,6 +75,11 @@ def test_flash_operations_of_a_block(tmp_path):
     inside = [op for op in run.trace.ops if slot.address <= op[1] < slot.address + slot.size]
     assert [op[0] for op in inside].count("erase") == 12 and [op[0] for op in inside].count("program") == 12
     assert [op[1] for op in inside if op[0] == "erase"] == [slot.address + 4096 * n for n in range(12)]
+
+
+def test_what_every_start_loads():
+    files = agent_files()
+    assert len(files["lib/ioto/__init__.mpy"]) + len(files["lib/ioto/start.mpy"]) < 37 * 1024
 
 
 def test_heap_and_allocation_of_a_whole_image():
