@@ -71,7 +71,7 @@ SWITCHES = {
                     ("certs", "load_verify_locations(der)", "load_verify_locations(cadata=der)")),
     "none": (("certs", "tls.CERT_REQUIRED", "tls.CERT_NONE"),),
     "optional": (("certs", "tls.CERT_REQUIRED", "tls.CERT_OPTIONAL"),),
-    "the-default": (("config", '"tls.verify": (True,', '"tls.verify": (False,'),),
+    "the-default": (("config", '"tls.verify": [True,', '"tls.verify": [False,'),),
     "the-composition": (("start", 'if found["tls.cert"]:', 'made.verify_mode = 0\n    if found["tls.cert"]:'),),
     "after-a-redirect": (("http", "head = request_head", 'self.context.verify_mode = 2 * ("Authorization" in headers)\n        head = request_head'),),
 }  # fmt: skip
