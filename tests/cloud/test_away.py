@@ -31,7 +31,7 @@ def frozen(postgresql, seconds):
 
 
 @pytest.mark.parametrize("away, seconds", [
-    (stopped, 1), (killed, 0), *(pytest.param(way, MINUTE_S, marks=pytest.mark.sweep) for way in (stopped, killed, frozen)),
+    (stopped, 1), (killed, 0), *(pytest.param(way, MINUTE_S, marks=pytest.mark.sweep) for way in (stopped, frozen)),
 ])  # fmt: skip
 def test_a_database_that_is_away(postgresql, serve, tmp_path, away, seconds):
     (tmp_path / "site").mkdir()
