@@ -83,3 +83,20 @@ def test_every_number_of_the_api(cloud):
         for name in names:
             reply = call(cloud.app, "GET", openapi.PREFIX + path + "?" + encoded({name: nasty}), {"authorization": "bearer " + token})
             assert reply.status in (200, 400, 404), (path, name, nasty[:40], reply.status)
+
+
+def test_a_form_in_chunks_is_not_read_whatever_its_length_says(cloud, jo):
+    """Before anybody has signed in it would fill the disk."""
+    read = []
+
+    def pieces():
+        yield b'--e\r\nContent-Disposition: form-data; name="token"; filename="x"\r\n\r\n'
+        for _ in range(1000):
+            read.append(1)
+            yield bytes(65536)
+
+    headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": "multipart/form-data; boundary=e",
+               "content-length": "10", "transfer-encoding": "chunked", "cookie": jo.cookie}  # fmt: skip
+    for page in paths("POST"):
+        assert call(cloud.app, "POST", "/web/" + page, headers, pieces=pieces()).status == 413, page
+    assert not read

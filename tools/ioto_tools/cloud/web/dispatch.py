@@ -109,7 +109,8 @@ async def read_form(request, most, secret=None):
     """The fields of a form of ours; of the session `secret` if there is one yet. Refusal."""
     session.check_origin(request.headers)
     length = request.headers.get("content-length", "")
-    if not length.isdigit() or int(length) > most:
+    # A body in chunks is as long as it likes, whatever its Content-Length says beside that.
+    if not length.isdigit() or int(length) > most or "transfer-encoding" in request.headers:
         raise Refusal(413, "the form is longer than %d bytes" % most)
     fields = dict(await request.form(max_fields=100, max_files=1))
     if secret:
