@@ -95,10 +95,10 @@ class Agent:
 
     async def begin(self):
         """What this boot means, before anything else is done."""
+        found = self.pair.load()
         self._begun = True
         asyncio.create_task(self._settle())
         board = self.board
-        found = self.pair.load()
         if found:
             self.record.update(found)
         if self.pair.damaged or self.record["phase"] not in PHASES:  # a step of another version, which ran here before
@@ -193,7 +193,8 @@ class Agent:
     async def ask(self):
         """Register where needed, check in; returns the reply."""
         await self._online()
-        if not self.cloud.registered():
+        # After days without an answer the Builder is asked as well: the api may have moved. What is kept holds if it says no.
+        if not self.cloud.registered() or not self.trial and self.record["failures"] % 100 == 99:
             from .registration import register
 
             if not await register(self.cloud):
@@ -230,6 +231,8 @@ class Agent:
         except OSError as e:
             log("warn", "check-in: %r" % e)
             self._failed("")
+            if self.link and isinstance(e.errno, int) and not record["failures"] & 3:
+                self.link.leave()
         except Exception as e:  # a refusal; no memory; or a fault of ours, which the next image mends
             e = refusal(e, "unforeseen")
             log("error", str(e))
@@ -250,8 +253,6 @@ class Agent:
         if self._connected and not reason:
             self._connected = False
             rSignal("cloud:lost")
-        if self.link and not reason and not self.record["failures"] & 3:
-            self.link.leave()
 
     async def _deliver(self):
         """Send what is queued; what the cloud has answered leaves the queue."""
@@ -277,6 +278,8 @@ class Agent:
     async def _carry_out(self, offer):
         """Download and stage, or refuse; the record says so before the flash is touched."""
         life = self.life
+        if self.staged and self.staged.installing:  # begun while we asked
+            return
         try:
             slot = self.board.slot()
             floor = life.floor(self.board.floor())

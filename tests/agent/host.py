@@ -58,6 +58,7 @@ class Served:
         sock = socket.create_server(("127.0.0.1", 0))
         self.url = "https://127.0.0.1:%d" % sock.getsockname()[1]
         self.requests = []
+        self.meanwhile = None  # what happens, once, between a check-in and its answer
         self.app = create_app(folder / "cloud", self.url)
         self.site = self.app.state.site
         new_product(self.site, "product", PRODUCT)
@@ -68,6 +69,9 @@ class Served:
 
     async def _seen(self, scope, receive, send):
         self.requests.append((scope["method"], scope["path"], dict(scope["headers"]).get(b"range", b"").decode()))
+        if self.meanwhile and scope["path"].endswith("/update"):
+            doing, self.meanwhile = self.meanwhile, None
+            await doing()
         await self.app(scope, receive, send)
 
     def publish(self, content, version):

@@ -134,6 +134,21 @@ def test_a_full_file_system_begins_nothing(tmp_path):
     assert run.slots[-1] == "ota_1", run.console[-1500:]
 
 
+@pytest.mark.sweep  # filling it takes its time
+def test_a_full_file_system_in_a_trial(tmp_path):
+    """Confirmed once, not over and over: what the record could not say the next boot finds out."""
+    rig = Rig(tmp_path)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600, max_boots=1)
+    fill(rig)
+    before = fleet.device(rig.site, "DEVICE0001")["checkins"]
+    run = rig.run(until_s=600)
+    assert run.slots == ["ota_1"] and rig.board.otadata() == "1/VALID 2/VALID" and run.console.count("CONFIRMED") == 1, run.console
+    assert fleet.device(rig.site, "DEVICE0001")["checkins"] - before <= 3
+    run = rig.run(until_s=600, cause=HARD)
+    assert run.slots == ["ota_1"] and fleet.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
+
+
 @pytest.mark.parametrize("garbage", [b"", b"\xff" * 300, b"{}", b"[1, 2]\n00000000\n", b"\0" * 5000, "ä".encode("latin-1") * 50])
 def test_a_record_of_garbage_is_said_and_begun_anew(tmp_path, garbage):
     rig = Rig(tmp_path)

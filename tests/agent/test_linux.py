@@ -3,6 +3,7 @@
 A file is the slot, `scripts/update PATH` installs it, and the word it prints says how to go on.
 """
 
+import asyncio
 import hashlib
 import os
 import random
@@ -14,6 +15,18 @@ from host import RESTART, Host, Served
 
 IMAGE = random.Random(1).randbytes(100_000)
 GOOD = [("downloading", "", 1), ("staged", "", 1), ("applied", "", 1), ("confirmed", "", 1)]
+WAITS = """
+async def later(staged):
+    import os
+    print("STAGED")
+    while "go" not in os.listdir() and staged.version == "1.0.1":
+        await asyncio.sleep_ms(10)
+    staged.apply()
+
+from ioto import rWatchOff
+rWatchOff("device:update", update)
+rWatch("device:update", lambda data, staged: asyncio.create_task(later(staged)))
+"""
 SELFTEST = 'rWatch("device:selftest", lambda data, arg: %s)'
 
 
@@ -159,6 +172,24 @@ def test_a_script_that_hangs_is_ended_before_the_next_attempt(cloud, host):
     finally:
         for pid in filter(alive, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_another_offer_while_the_script_runs(cloud, host):
+    """Asked for before, answered meanwhile: the script finds its file as it was, and what it installed is what counts."""
+    device = host(keep("touch began; sleep 2; cp \"$1\" kept.after; echo continue"), before=WAITS)
+    cloud.publish(IMAGE, "1.0.1")
+    device.start().until("STAGED")
+
+    async def meanwhile():
+        cloud.publish(IMAGE[::-1], "1.0.2")
+        (device.root / "go").touch()
+        while not (device.root / "began").exists():
+            await asyncio.sleep(0.01)
+
+    cloud.meanwhile = meanwhile
+    device.until("CONFIRMED 1.0.1")
+    assert (device.root / "kept.after").read_bytes() == IMAGE
+    device.until("CONFIRMED 1.0.2")
 
 
 def test_no_room_for_the_outcome(cloud, host):

@@ -1,10 +1,12 @@
 """Against a strict stand-in of EmbedThis' cloud: compact JSON, no extra fields, and it objects to what was not promised."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
-from ioto_tools.board.peers import Asgi
+from ioto.record import decode, encode
+from ioto_tools.board.peers import Asgi, Script, reply
 from rig import PRODUCT, Rig, secure
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
@@ -71,6 +73,28 @@ def test_an_id_made_by_the_agent_is_kept(tmp_path):
     rig.board.put_files({"state/provision.json": None})
     rig.run(until_s=2 * 3600)
     assert list(cloud.devices) == [made] and len(made) == 10
+
+
+@pytest.mark.parametrize("says_no", [False, True])
+def test_an_api_that_has_moved(tmp_path, says_no):
+    """Nothing answers any more where the Builder once sent the device: in the end it asks there again. What it has it keeps until then."""
+    cloud = EmbedThis(PRODUCT)
+    rig = board(tmp_path, cloud, update__period=60)
+    rig.run(until_s=300)
+    for name in ("state/record.0", "state/record.1"):  # days have gone by
+        seq, record = decode(rig.board.files()[name])
+        rig.board.put_files({name: encode(seq, dict(record, failures=97))})
+    old = rig.air.peers.pop((rig.air.names["api.test"], 443))
+    cloud.api, before = "https://images.test", json.loads(rig.board.files()["state/provision.json"])
+    cloud.release("1.0.1", rig.image(1))
+    if says_no:
+        rig.air.peers[(rig.air.names["builder.test"], 443)] = secure(Script(lambda *request: [reply(b"lives", 409)]))
+    run = rig.run(until_s=900)
+    assert (run.slots[-1] == "ota_1") != says_no, run.console[-800:]
+    if says_no:
+        assert json.loads(rig.board.files()["state/provision.json"]) == before and "409" in run.console
+        rig.air.peers[(rig.air.names["api.test"], 443)] = old
+        assert rig.run(until_s=900).slots[-1] == "ota_1"
 
 
 def test_urequests_goes_the_same_way(tmp_path):
