@@ -288,7 +288,7 @@ class Agent:
         except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
             log("warn", str(e))
             if e.reason != "failed_before":
-                life.refuse(offer["update"], e.reason, offer["ours"])
+                life.refuse(offer["update"], e.reason, offer["ours"] and e.reason != "no_slots")
                 rSignal("device:update:failed", e)
             elif offer["ours"]:
                 life.refuse(offer["update"], e.reason, True, e.detail)  # as it ended then
@@ -299,7 +299,7 @@ class Agent:
             await self.pair.save(self.record)
         except OSError as e:
             self.record.update(json.loads(before))
-            life.refuse(offer["update"], "record_failed", offer["ours"])
+            life.refuse(offer["update"], "record_failed")
             raise UpdateError("record_failed", repr(e))
         if self.staged:
             self.staged.waiting = False

@@ -94,7 +94,9 @@ class Update:
         self.record["phase"] = move(self.record["phase"], phase)
 
     def refuse(self, update, reason, ours=False, state="refused"):
-        """An offer that never becomes work. A stranger offers it at each check, and hears it once; `ours` waits for an answer to each."""
+        """An offer that never becomes work. It is said once, for what somebody may mend, and to a stranger, who offers it at each check;
+        `ours` waits for an answer to each of its offers, and offers it three times.
+        """
         if ours or [update, reason] != self.record.get("refused"):
             self.record["refused"] = [update, reason]
             add_report(self.record, update, state, self.version(), reason)
