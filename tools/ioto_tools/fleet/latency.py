@@ -13,7 +13,7 @@ class Latency:
         self.n = 0
 
     def add(self, seconds):
-        us = int(seconds * 1e6)
+        us = max(0, int(seconds * 1e6))  # what was sent a moment before it was due may be answered before it was due
         power = max(us.bit_length() - 6, 0)
         self.counts[min(power * _STEPS + (us >> power), len(self.counts) - 1)] += 1
         self.n += 1
