@@ -1,5 +1,7 @@
 """The agent's record over resets in the middle of its writing: the newer whole one counts."""
 
+import asyncio
+
 from . import RESET, agent, expect
 
 _PATH = "/suite/record"
@@ -14,13 +16,16 @@ def cut(after):
     def step(given):
         pair = agent("record", "Pair")(_PATH)
         expect("what the record holds", pair.load(), {"n": 1})
-        going = pair._steps({"n": 2})
-        for _ in range(after):
-            next(going)
-        global unfinished
-        unfinished = going  # collected, it would close its file
+        asyncio.run(_begun(pair, after))
 
     return step
+
+
+async def _begun(pair, steps):
+    global unfinished
+    unfinished = asyncio.create_task(pair.save({"n": 2}))  # collected, it would close its file
+    for _ in range(steps):
+        await asyncio.sleep_ms(0)
 
 
 def look(given):

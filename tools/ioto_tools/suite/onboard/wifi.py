@@ -11,8 +11,7 @@ async def _run(given):
     wifi = agent("wifi", "Wifi")(given["ssid"], given["password"], lambda on, why: changes.append(on))
     wifi.wlan.active(False)  # whatever was before
     watch = Watch()
-    asyncio.create_task(wifi.run())
-    await wifi.up(30000)
+    await wifi.up()
     found = {"up_ms": watch.ms(), "rssi_dbm": wifi.wlan.status("rssi")}
     await _told(changes, 1)
     wifi.wlan.disconnect()
