@@ -2,10 +2,11 @@
 
 import json
 
-import sqlalchemy as sa
+import pytest
 from cloud_under_test import Cloud, call
-from ioto_tools.cloud import audit, control, database, fleet, migrate, operators, tokens
+from ioto_tools.cloud import audit, control, database, fleet, migrate, operators, selection
 from ioto_tools.cloud.api import openapi
+from ioto_tools.cloud.refusal import CloudError
 
 BOTH = True
 NAME = "n" * 64
@@ -43,3 +44,15 @@ def test_an_image_of_more_than_two_gigabytes(cloud):
     large = {**row, "id": "x" * 26, "version": "3.0.0", "precedence": "3.0.0", "size": 3 << 30}
     cloud.site.database.write(database.add_release, large)
     assert fleet.update(cloud.site, "thermo@3.0.0")["size"] == 3 << 30
+
+
+def test_the_longest_version_and_one_more(cloud):
+    longest = "1.0.0-" + "a" * (selection.VERSION_LENGTH - 6)
+    update = cloud.publish(longest)["id"]
+    token = cloud.device()
+    control.pin(cloud.site, "D1", longest)
+    assert cloud.check_in("D1", token, "0.9.0").json()["update"] == update
+    assert cloud.report("D1", token, update, version=longest).status == 200 and cloud.check_in("D1", token, longest).status == 200
+    for refused in (lambda: cloud.publish(longest + "a"), lambda: control.pin(cloud.site, "D1", longest + "a")):
+        with pytest.raises(CloudError, match="128 characters"):
+            refused()

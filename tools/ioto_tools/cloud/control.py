@@ -1,7 +1,5 @@
 """What an operator changes of releases and devices: each in one transaction with its audit row, and the workers are told."""
 
-from ioto import semver
-
 from . import audit, changes, fleet, leases, lifecycle, selection, terms, tokens
 from .refusal import CloudError
 from .tables import devices
@@ -70,8 +68,8 @@ def claim(site, id):
 
 def pin(site, id, version):
     """The device is offered this version and no other, lower ones too; None: whatever there is."""
-    if version is not None and not semver.is_valid(version):
-        raise CloudError("version %s: wanted: SemVer 2.0, such as 1.4.0" % version)
+    if version is not None and not selection.is_version(version):
+        raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
     action = "unpinned" if version is None else "pinned"
     site.database.write(_device, id, {"pin": version and selection.precedence(version)}, action, site.now_s(), site.who)
 

@@ -5,8 +5,6 @@ import hashlib
 import re
 
 import sqlalchemy as sa
-from ioto import semver
-
 from . import audit, changes, database, selection, terms, why
 from .inspection import Inspection
 from .refusal import CloudError, Conflict, Missing
@@ -62,8 +60,8 @@ def dry_run_slice(site, product, version, said, so_far, most):
 def _asked(site, product, version, said):
     """(the product's row, the terms of the roll-out). CloudError."""
     owner = product_of(site, product)
-    if not semver.is_valid(version):
-        raise CloudError("version %s: wanted: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
+    if not selection.is_version(version):
+        raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
     return owner, terms.read(said or {})
 
 

@@ -78,6 +78,15 @@ class Asker:
     verdicts: dict = field(default_factory=dict)  # {release's id: does its policy hold?}, as far as it is known
 
 
+VERSION_LENGTH = 128
+VERSION_WANTED = "wanted: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1, of %d characters at most" % VERSION_LENGTH
+
+
+def is_version(text):
+    """May a release be called so? SemVer 2.0, and no longer than a device may say it. Else VERSION_WANTED."""
+    return len(text) <= VERSION_LENGTH and semver.is_valid(text)
+
+
 def precedence(version):
     """What of a valid version SemVer compares: all but the build metadata. Equal texts are equal versions."""
     return version.split("+")[0]

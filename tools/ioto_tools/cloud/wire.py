@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import orjson
 
 from .refusal import Refusal
+from .selection import VERSION_LENGTH
 
 BODY_BYTES = 16 * 1024  # more than any device.json
 DEPTH = 16
@@ -19,7 +20,6 @@ DEPTH = 16
 STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
 ATTEMPTS = 99
 ID_LENGTH = 128
-VERSION_LENGTH = 128
 REASON_LENGTH = 256
 
 _BEARER = re.compile(r"(?:bearer\s+)?(\S{1,512})", re.IGNORECASE)
