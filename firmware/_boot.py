@@ -24,8 +24,10 @@ def mount():
 def put_back(files):
     for name in files:
         try:
-            os.stat(name)
+            there = os.stat(name)[6] or not files[name]  # empty: the power went while somebody wrote it
         except OSError:
+            there = False
+        if not there:
             with open("_boot.new", "wb") as f:
                 f.write(files[name])
             os.rename("_boot.new", name)  # whole, or not there

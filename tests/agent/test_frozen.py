@@ -75,6 +75,12 @@ def test_files_that_are_lost_come_back_and_others_stay(rig):
     assert found["ca.pem"] == ca() and found["notes.txt"] == b"mine" and b"DEVICE0002" in found["device.json"]
 
 
+def test_a_file_that_a_power_cut_has_left_empty_comes_back(rig):
+    rig.board.put_files({"ioto.json": b"", "ca.pem": b""})
+    updated(rig, rig.run(until_s=60))
+    assert rig.board.files()["ca.pem"] == ca() and rig.board.files()["ioto.json"]
+
+
 def recovery(rig):
     """Flash operations of the start that makes a broken file system anew."""
     scribble(rig, BROKEN)
