@@ -80,8 +80,10 @@ class _Whole:
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     names = imports.setdefault((type(node), getattr(node, "module", ""), getattr(node, "level", 0)), {})
                     names.update((ast.unparse(alias), alias) for alias in node.names)
-                elif not isinstance(node, ast.Expr):  # docstrings, and gc.collect() between modules
+                elif not isinstance(node, ast.Expr):
                     body.append(node)
+                elif not isinstance(node.value, ast.Constant) and ast.unparse(node) != "gc.collect()":  # between modules
+                    raise LinkError("%s: %s would not be done: only definitions are joined" % (module, ast.unparse(node)))
         body = _needed(body, self.wanted[file])
         bound = Counter(alias.asname or alias.name for names in imports.values() for alias in names.values())
         bound.update(name for node in body for name in _defines(node))
