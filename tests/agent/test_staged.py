@@ -5,7 +5,8 @@ from ioto.record import decode, encode
 from ioto_tools.cloud import fleet
 from rig import MAIN, NOW, Rig
 
-DEFER = MAIN.replace("    staged.apply()", "    staged.defer(600) if staged.attempt and not deferred() else staged.apply()").replace(
+DEFER = MAIN.replace('rWatch("device:update", update)', 'rWatch(name="device:update", proc=update)')
+DEFER = DEFER.replace("    staged.apply()", "    staged.defer(seconds=600) if staged.attempt and not deferred() else staged.apply()").replace(
     "def update", """
 def deferred():
     try:

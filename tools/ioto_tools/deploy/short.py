@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import chain, product
 from string import ascii_letters
 
+_CALLED = {"self", "name", "proc", "seconds"}  # an application may call rWatch(name=..., proc=...), defer(seconds=...)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -20,7 +21,7 @@ class Short:
 
     def __init__(self, trees):
         nodes = _nodes(trees)
-        self.fixed = {node.arg for node in nodes if isinstance(node, ast.keyword)} | {"self"}
+        self.fixed = {node.arg for node in nodes if isinstance(node, ast.keyword)} | _CALLED
         self.fixed.update(name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names)
         inside = [each for node in nodes if isinstance(node, ast.ClassDef) for each in node.body]
         variables = (name for each in inside if not isinstance(each, _FUNCTIONS) for name in _bound(each))
