@@ -8,7 +8,7 @@ from collections import Counter
 
 from ioto_tools.fleet.http import Client, request
 
-CONNECTIONS = 24
+CONNECTIONS = 16
 
 
 class Device:

@@ -35,7 +35,7 @@ class Killer:
             self.killed += 1
 
 
-@pytest.mark.parametrize("checkins, devices, kills", [(2000, 160, 2), pytest.param(100_000, 2000, 30, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("checkins, devices, kills", [(1500, 120, 2), pytest.param(100_000, 2000, 30, marks=pytest.mark.sweep)])
 def test_eight_workers_kill_9_among_them(database, serve, tmp_path, checkins, devices, kills):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "site.toml").write_text(database)

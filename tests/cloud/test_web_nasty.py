@@ -12,7 +12,6 @@ from ioto_tools.cloud.web import pages
 from starlette.routing import Mount
 from web_session import Session
 
-BOTH = True
 MARK = "<script>alert('x')</script>\"'><b a="
 NASTY = ("", "\0", "a\0b", "9" * 17, "9" * 30, "9" * 5000, "-1", "--5", "1e999", "٣", "²", "%", "%00", "\x1b[0m", "\u2028", "\ud800", "\U0010ffff", "x" * 9000, "1.0.0-" + "a" * 200,
          MARK, "thermo", "D1", "UPDATE", "../..", "a@b@c", "{{7*7}}", "[]", "{}", "null")  # fmt: skip
