@@ -179,9 +179,15 @@ def _convert(value, kind, folder):
         raise ValueError(kind)
     if kind in ("texts", "files"):
         texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, list) or [t for t in texts if not isinstance(t, str)]:
+        if not isinstance(texts, list):
             raise ValueError("texts")
-        return [_text(t, kind[:-1], folder) for t in texts if t]
+        found = []
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError("texts")
+            if text:
+                found.append(_text(text, kind[:-1], folder))
+        return found
     if not isinstance(value, str):
         raise ValueError("text")
     return _text(value, kind, folder)

@@ -63,7 +63,9 @@ class Client:
             response = await read_head(connection)
         except ValueError as e:
             text = " ".join(str(e).split())  # a fault a line
-            raise UpdateError([reason for words, reason in _FAULTS if words in text][0], text)
+            for words, reason in _FAULTS:  # the last is in every text
+                if words in text:
+                    raise UpdateError(reason, text)
         except OSError as e:
             self._resolver.forget(host)
             if e.errno in _NUMBERS:

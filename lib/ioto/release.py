@@ -77,7 +77,7 @@ def parse(raw):
         for key, (kind, needed) in FIELDS.items():
             if (needed or key in found) and (type(found[key]) is not kind or kind is int and found[key] < 0):
                 raise ValueError
-        if [k for k in found if k not in FIELDS] or len(found["sha256"]) != 64 or not found["size"] or found["format"] != "raw":
+        if set(found) - set(FIELDS) or len(found["sha256"]) != 64 or not found["size"] or found["format"] != "raw":
             raise ValueError
         semver.parse(found["version"])
         semver.parse(found.get("minimum", "0.0.0"))
