@@ -138,6 +138,17 @@ def test_an_idle_worker_s_places_are_given_back_after_a_while_and_no_earlier(wor
     told.check(leases.PART * 4)
 
 
+def test_places_taken_by_a_clock_that_was_wrong_come_back(world):
+    told = world(limit=leases.PART * 4)
+    told.now_s += 400 * 86400
+    assert told.ask("A")  # and has three more
+    told.now_s -= 400 * 86400
+    while told.ask("B"):
+        pass
+    assert len(told.got) == leases.PART * 4 and told.full.until_s is None
+    told.check(leases.PART * 4)
+
+
 def test_rates_for_every_size_and_moment(world):
     """As many as ask, at moments between the seconds: never more than `rate` in any period, and soon again as many as allowed."""
     for number, (rate, period_s) in enumerate(((1, 1), (1, 5), (3, 2), (10, 7))):
