@@ -36,7 +36,7 @@ class Mounted:
         self.file.unlink()
 
     def close(self):
-        subprocess.run(["umount", str(self.folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
 class Limited:
