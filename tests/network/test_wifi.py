@@ -39,7 +39,7 @@ def test_a_task_that_has_ended_is_begun_again():
 
 def test_no_servers_after_a_loss():
     """ifconfig keeps its old values."""
-    result = live([(GOT_IP, 20, 60), (None, 0, None)], run_ms=200)
+    result = live([(GOT_IP, 20, 500), (None, 0, None)], run_ms=800)
     assert result["events"][-1] == [False, "lost"] and result["servers"] == []
 
 
