@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests in two processes: what the smallest machine has. TESTS narrows them: make test TESTS=tests/pure
+# Tests in four processes, for two cores: each waits half of its time for a board or a server. TESTS narrows them: make test TESTS=tests/pure
 TESTS ?= tests
-WORKERS ?= 2
+WORKERS ?= 4
+# The tests run some hundreds of commands: none compiles all of them again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test sweep screenshots bench firmware clean
 

@@ -105,6 +105,7 @@ def test_no_memory_for_a_while(tmp_path):
 WIFI = {"wifi": {"ssid": "net", "password": "secret"}, "network__dns": ""}
 
 
+@pytest.mark.sweep
 def test_a_link_that_is_dead_and_looks_well(tmp_path):
     """No name server, no clock, no cloud answers until the board has left the network and joined it anew."""
     rig = Rig(tmp_path, air={"wifi": {"net": "secret"}, "dead_s": 60}, **WIFI)

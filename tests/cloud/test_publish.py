@@ -163,7 +163,7 @@ def content(site, update):
         return file.read()
 
 
-@pytest.mark.parametrize("end", (signal.SIGKILL, signal.SIGINT), ids=("kill -9", "Ctrl-C"))
+@pytest.mark.parametrize("end", (pytest.param(signal.SIGKILL, marks=pytest.mark.sweep), signal.SIGINT), ids=("kill -9", "Ctrl-C"))
 def test_a_site_is_not_half_made(make_site, tmp_path, end):
     """Making a site and its first product, ended at every line of ours: the same command again succeeds."""
 
