@@ -12,6 +12,7 @@ from bridge import bridge
 from commands import BIN, command, running
 from ioto_tools.board import Board, layout
 from ioto_tools.board.nvs import Nvs
+from ioto_tools.deploy.prompt import Prompt, PromptError
 from ioto_tools.image import esp
 from ioto_tools.suite.run import CHECKS, UPDATE, Result
 from ioto_tools.suite.table import markdown, words
@@ -74,6 +75,17 @@ def test_what_can_not_run_says_why(tmp_path):
     for name in ("wifi", "dns", "tls"):
         assert found[name].why == "no Wi-Fi name: --ssid says it, or the board's ioto.json"
     assert "suite" not in again.stdout
+
+
+def test_a_slow_reset_is_waited_for(port):
+    """Ctrl-C in search of the prompt does not end what resets the board; the next program it ends as ever."""
+    with Prompt(port) as board:
+        board.restart("import machine, time\ntime.sleep(1)\nmachine.reset()")
+        with pytest.raises(PromptError, match="was not reset"):
+            board.restart("import time\ntime.sleep(1)")
+        board.line.exec_raw_no_follow("while True:\n    pass")
+        board.line.serial.write(b"\x03")
+        assert b"KeyboardInterrupt" in board.line.follow(10)[1]
 
 
 def test_without_wifi_the_rest_is_measured(port):

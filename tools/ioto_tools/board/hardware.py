@@ -45,6 +45,7 @@ class Hardware:
         self.pins = {}
         self.serial = None  # serial.Serial, where there is one
         self.raw_mode = False  # of the prompt, over soft resets
+        self.interruptible = True  # is Ctrl-C more than a character?
         self._interrupt = False  # Ctrl-C was typed, the CPU does not know yet
 
     def power_on(self):
@@ -56,6 +57,7 @@ class Hardware:
         """A program starts from partition `running`."""
         self.cause = cause
         self.released = False
+        self.interruptible = True
         if cause != SOFT:
             self.raw_mode = False
         self.watchdog_ms = self.fed_us = None
@@ -130,7 +132,7 @@ class Hardware:
 
     def _listen(self, at_prompt=False):
         """Take what was typed; Ctrl-C interrupts a program, and is a character like any other at the prompt."""
-        if self.serial.receive() and not at_prompt:
+        if self.serial.receive() and self.interruptible and not at_prompt:
             self.serial.interrupted()
             self._interrupt = True
 
@@ -277,7 +279,8 @@ class Hardware:
             self.wait(_FOREVER)
 
     def _console_read(self, a, b, data):
-        """What was typed, 1 byte or more."""
+        """What was typed, 1 byte or more; the next program can be interrupted again."""
+        self.interruptible = True
         if self._interrupt:  # it came too late for the program, here it is a character
             self._interrupt = False
             self.serial.typed = INTERRUPT + self.serial.typed
@@ -298,6 +301,11 @@ class Hardware:
         if a >= 0:
             self.raw_mode = a == 1
         return int(self.raw_mode), b""
+
+    def _interrupt_char(self, a, b, data):
+        """`a` is Ctrl-C's code, or -1: it is a character like any other then."""
+        self.interruptible = a >= 0
+        return 0, b""
 
     def _pin(self, a, b, data):
         if b >= 0:

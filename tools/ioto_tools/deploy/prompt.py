@@ -14,6 +14,9 @@ _ANSWER_S = 10  # a board that says nothing for so long is gone
 _PIECE_BYTES = 1024  # of a file; as text it may be four times as long
 _BACK_S = 30  # after a reset
 _LOOK_S = 0.4  # between two looks whether it is back
+_HEARD_S = 3  # for the last word before the reset; some ports lose it
+# Ctrl-C in search of the prompt is not to end what resets the board.
+_UNDISTURBED = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
 # What a line that is gone raises: TypeError is pyserial's.
 _GONE = (TransportError, OSError, serial.SerialException, TypeError)
 
@@ -93,18 +96,17 @@ class Prompt:
         except _GONE as e:
             raise PromptError("%s: no prompt after a soft reset: %s" % (self.port, e))
 
-    def restart(self, source, quiet_s=0):
+    def restart(self, source):
         """Run `source`, which resets the board, and come back to its prompt before its application gets far.
 
-        A USB port that the reset takes away is opened again. For `quiet_s` nothing is typed, since Ctrl-C would end what
-        resets it. PromptError if the board does not come back, or was never reset.
+        A USB port that the reset takes away is opened again. PromptError if the board does not come back, or was never reset.
         """
         self.run("before_the_reset = 1")
         try:
-            self.line.exec_raw_no_follow(source)
+            self.line.exec_raw_no_follow(_UNDISTURBED + source)
+            self.line.read_until(1, b"going\r\n", timeout_overall=_HEARD_S)
         except _GONE:  # with the board
             pass
-        time.sleep(quiet_s)
         end = time.monotonic() + _BACK_S
         while not self._back():
             if time.monotonic() > end:

@@ -123,8 +123,7 @@ def run(board, name, given):
             result.result, result.why = told["result"], told.get("why", "")
             result.found.update(told.get("found", {}))
             if reset:
-                source, quiet_s = told["restart"]
-                board.restart(_COUNT_AGAIN + source, quiet_s)
+                board.restart(_COUNT_AGAIN + told["restart"])
             if not told.get("more"):
                 break
             n += 1

@@ -22,6 +22,7 @@ import io  # noqa: E402, F401
 import json  # noqa: E402, F401
 import _repl  # noqa: E402
 import machine  # noqa: E402, F401
+import micropython  # noqa: E402
 import network  # noqa: E402, F401
 import select  # noqa: E402, F401
 import socket  # noqa: E402, F401
@@ -29,6 +30,19 @@ import struct  # noqa: E402, F401
 import time  # noqa: E402, F401
 import vfs  # noqa: E402
 
+
+class Micropython:
+    """The module, with Ctrl-C as the serial port of the board has it."""
+
+    def __getattr__(self, name):
+        return getattr(micropython, name)
+
+    @staticmethod
+    def kbd_intr(char):
+        _bus.call(31, char)
+
+
+sys.modules["micropython"] = Micropython()
 fault = sys.argv[3]
 platform = "esp32"
 FROZEN = "/.firmware/"  # what the firmware has frozen; found before lib/ and before files of the same name

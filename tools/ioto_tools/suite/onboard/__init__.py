@@ -1,15 +1,15 @@
 """On the board: one module a check, run at the prompt by `ioto board test`.
 
 A check is a tuple STEPS of (function, restart). `function(given)` returns what it found as a dict; `given` is what the host
-knows, with what the steps before have found. `restart` is None, or source that resets the board and the seconds for which
-nobody may disturb it. Skip says why a step can't run here; whatever else is raised says what is not as it should be.
+knows, with what the steps before have found. `restart` is None, or source that resets the board. Skip says why a step can't
+run here; whatever else is raised says what is not as it should be.
 """
 
 import json
 import sys
 import time
 
-RESET = ("import machine\nmachine.reset()", 0)
+RESET = "import machine\nmachine.reset()"
 
 
 class Skip(Exception):
