@@ -31,8 +31,8 @@ def test_the_transcript_is_what_the_demonstration_prints(tmp_path):
     with Demonstration(tmp_path / "demo", ROOT / ".build" / "firmware", console, real_time=False) as show:
         show.good_update()
         show.crashing_update()
-        show.forged_update()
         show.power_cut()
+        show.forged_update()
     shown = plain(out.getvalue()) + ["confirmed version 1.28.0"]
     assert plain(blocks("text")[0]) == shown
 

@@ -12,7 +12,7 @@ import click
 def demo(folder, firmware):
     """Show a virtual board that updates itself from one real MicroPython firmware to another, in about two minutes.
 
-    A good update, an image that crashes at start, a forged release, and a power cut in mid-download, against a real
+    A good update, an image that crashes at start, a power cut in mid-download, and a forged release, against a real
     device cloud over TLS.
     """
     from ..demo import Demonstration, Failed
@@ -21,8 +21,8 @@ def demo(folder, firmware):
         with Demonstration(folder, firmware) as show:
             show.good_update()
             show.crashing_update()
-            show.forged_update()
             show.power_cut()
+            show.forged_update()
     except (Failed, FileNotFoundError) as e:
         click.echo("demonstration failed: %s" % e, err=True)
         sys.exit(1)

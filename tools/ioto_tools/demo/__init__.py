@@ -2,8 +2,8 @@
 
 1. A good image: checked in for, streamed, staged, swapped, tried, confirmed, reported.
 2. An image that crashes at start: the bootloader rolls back, the agent tries three times, then never again.
-3. A forged release: refused before the first erase.
-4. The power goes in mid-download: the download is taken up where it was.
+3. The power goes in mid-download: the download is taken up where it was.
+4. A forged release: refused before the first erase.
 """
 
 import hashlib
@@ -106,7 +106,7 @@ class Demonstration:
         self.site.close()
         self.board.close()
 
-    # ---- the three parts
+    # ---- the four parts
 
     def good_update(self):
         self._title("1. A good update", "ESP32_GENERIC v1.25.0 runs; another real firmware is published as 1.26.0")
@@ -129,20 +129,8 @@ class Demonstration:
         self._expect("1.26.0", "failed")
         self.console.print("   the bootloader went back %d times; otadata %s" % (attempts, self.board.otadata()))
 
-    def forged_update(self):
-        self._title("3. A forged release", "published as 1.27.1 by somebody who owns the cloud, but not the release key")
-        thief = keys.make(self.folder / "thief.pem", b"")
-        self._publish(self.images["etboard-0831"], "1.27.1", thief)
-        before = self._flash()
-        self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
-        self._settle()
-        self._expect("1.26.0", "refused")
-        if self._flash() != before:
-            raise Failed("a slot or the boot choice has changed")
-        self.console.print("   both slots and the boot choice are byte for byte as they were")
-
     def power_cut(self):
-        self._title("4. The power goes in mid-download", "a third firmware is published as 1.28.0")
+        self._title("3. The power goes in mid-download", "a third firmware is published as 1.28.0")
         image = with_version(self.images["generic"], "v1.28.0")
         self._publish(image, "1.28.0")
         before = len(self.air.log)
@@ -158,6 +146,18 @@ class Demonstration:
         self.console.print("   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice))
         if not 0 <= self.twice <= 65536:
             raise Failed("%d bytes were fetched twice" % self.twice)
+
+    def forged_update(self):
+        self._title("4. A forged release", "published as 1.28.1 by somebody who owns the cloud, but not the release key")
+        thief = keys.make(self.folder / "thief.pem", b"")
+        self._publish(self.images["etboard-0831"], "1.28.1", thief)
+        before = self._flash()
+        self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
+        self._settle()
+        self._expect("1.28.0", "refused")
+        if self._flash() != before:
+            raise Failed("a slot or the boot choice has changed")
+        self.console.print("   both slots and the boot choice are byte for byte as they were")
 
     # ---- how
 
