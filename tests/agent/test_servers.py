@@ -14,6 +14,7 @@ from rig import PRODUCT, Rig, secure
 
 UPDATE = "01SPOILT"
 SICK_S = 900
+HEALED_S = 4 * 3600
 FOREVER = 1 << 20
 
 
@@ -62,6 +63,10 @@ def heal(rig):
     rig.air.peers[(address, 443)] = secure(Asgi(rig.app))
 
 
+def confirmed(line):
+    return line.startswith("CONFIRMED")
+
+
 def state(rig):
     return rig.board.otadata(), rig.board.read_slot("ota_0")
 
@@ -82,7 +87,7 @@ def show(tmp_path, sick, reason, **options):
     assert state(rig) == before and run.slots == ["ota_0"], run.console[-800:]
     assert rig.board.read_slot("ota_1") == b"", "something startable lies in the other slot"
     heal(rig)
-    run = rig.run(until_s=4 * 3600)
+    run = rig.run(until_s=HEALED_S, stop=confirmed)
     assert run.slots[-1] == "ota_1" and rig.board.otadata().split()[1] == "2/VALID", run.console[-1500:]
     return rig
 
@@ -135,7 +140,7 @@ def test_no_answer_to_a_check_in_is_tried_again(tmp_path, steps):
     run = rig.run(until_s=SICK_S)
     assert run.ended == "time" and sick.checks >= 2 and state(rig) == before, run.console[-800:]
     heal(rig)
-    assert rig.run(until_s=4 * 3600).slots[-1] == "ota_1"
+    assert rig.run(until_s=HEALED_S, stop=confirmed).slots[-1] == "ota_1"
 
 
 def test_nothing_to_do_and_204(tmp_path):
@@ -211,7 +216,7 @@ def test_downloads_that_stall_are_taken_up_later(tmp_path, case):
     run = rig.run(until_s=SICK_S)
     assert run.ended == "time" and state(rig) == before and run.slots == ["ota_0"], run.console[-800:]
     sick.image = [reply(IMAGE)]
-    run = rig.run(until_s=4 * 3600)
+    run = rig.run(until_s=HEALED_S, stop=confirmed)
     assert run.slots[-1] == "ota_1", run.console[-1500:]
 
 
@@ -237,4 +242,4 @@ def test_the_two_texts_make_the_device_register_again(tmp_path, text):
     assert run.ended == "time" and 2 <= len(registered) <= 10, registered
     assert set(registered) == {"bearer " + PRODUCT}
     heal(rig)
-    assert rig.run(until_s=4 * 3600).slots[-1] == "ota_1"
+    assert rig.run(until_s=HEALED_S, stop=confirmed).slots[-1] == "ota_1"
