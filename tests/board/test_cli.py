@@ -1,6 +1,9 @@
 """`ioto board` as a user types it."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,19 @@ def test_clear_errors(there):
     assert "NAME:PORT=HOST:PORT" in ioto("run", "b.flash", "--peer", "nonsense", status=1)
     Path("junk.flash").write_bytes(bytes(65536))
     assert "partition table" in ioto("show", "junk.flash", status=1)
+
+
+def test_a_program_that_computes_ends_with_its_board(there):
+    """However the board's own process ends."""
+    Path("files/main.py").write_text("print('computing')\nwhile True:\n    pass\n")
+    ioto("new", "b.flash", "app.bin", "files", "--no-agent")
+    board = subprocess.Popen([Path(sys.executable).parent / "ioto", "board", "run", "b.flash"], stdout=subprocess.PIPE, text=True)
+    assert any("computing" in line for line in board.stdout)
+    [cpu] = Path("/proc/%d/task/%d/children" % (board.pid, board.pid)).read_text().split()
+    board.kill()
+    board.communicate()
+    for _ in range(100):
+        if not Path("/proc", cpu).exists() or " Z " in Path("/proc", cpu, "stat").read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail("it goes on, as process %s" % cpu)

@@ -1,5 +1,6 @@
 """The CPU: MicroPython's unix port as a child process of the hardware, killed like a chip that loses its power."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 SHIMS = Path(__file__).parent / "shims"
+_PR_SET_PDEATHSIG = 1  # sys/prctl.h
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
 
 
 class Cpu:
@@ -57,6 +60,8 @@ def _child(run, argv, link, out):
     os.closerange(link.fileno() + 1, 65536)
     os.set_inheritable(link.fileno(), True)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # it dies with its hardware
+    if _prctl:  # even if it computes, and asks for nothing
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the hardware's business
     status = 1
     try:
