@@ -45,7 +45,6 @@ class Hardware:
         self.pins = {}
         self.serial = None  # serial.Serial, where there is one
         self.raw_mode = False  # of the prompt, over soft resets
-        self.interruptible = True  # is Ctrl-C more than a character?
         self._interrupt = False  # Ctrl-C was typed, the CPU does not know yet
 
     def power_on(self):
@@ -57,7 +56,7 @@ class Hardware:
         """A program starts from partition `running`."""
         self.cause = cause
         self.released = False
-        self.interruptible = True
+        self.interruptible = True  # is Ctrl-C more than a character?
         if cause != SOFT:
             self.raw_mode = False
         self.watchdog_ms = self.fed_us = None
