@@ -31,7 +31,7 @@ DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "update.apply": ["anytime", "window"],  # when device:update is signalled
     "update.period": ["1 day", "duration"],  # least time between two check-ins
     "update.jitter": ["1 hour", "duration"],  # spread of a fleet inside the window
-    "update.throttle": [20, (0, 60000)],  # milliseconds after each 4 KiB; 0 = none
+    "update.throttle": [20, "ms"],  # milliseconds after each 4 KiB; 0 = none
     "update.keys": [[], "files"],  # PEM or DER files of public keys; with any, nothing unsigned is installed
     "update.attempts": [3, (1, 100)],  # of one update, before it is remembered as failed
     "update.retry": ["10 mins", "duration"],  # pause before another attempt after a rollback
@@ -169,6 +169,11 @@ def _convert(value, kind, folder):
         if kind == "limit" and not 0 < seconds <= 86400:
             raise ValueError(kind)
         return seconds
+    if kind == "ms":
+        found = duration.parse(value, True)
+        if found > 60000:
+            raise ValueError(kind)
+        return found
     if isinstance(kind, tuple):
         if type(value) is int and kind[0] <= value <= kind[1]:
             return value

@@ -17,13 +17,32 @@ def test_every_unit_every_way():
                 assert parse((text % (n, unit)).upper()) == n * seconds
     for n in (0, 1, 86400, "0", "17", " 17 "):
         assert parse(n) == int(n)
-    for word in ("never", "forever", "Never"):
+    for word in ("never", "forever", "Never", "unlimited", "Infinite"):
         assert parse(word) == FOREVER > 100 * UNITS["year"]
+
+
+def test_milliseconds():
+    for value in (20, "20", " 20 ", "20 ms", "20ms", "20\tMS"):
+        assert parse(value, True) == 20, value
+    for unit, seconds in UNITS.items():
+        assert parse("3 " + unit, True) == 3000 * seconds, unit
+    for value in ("ms", "1 m", "1 mss", "1.5 ms", "-1", "1 msec x", None, True, -1):
+        try:
+            found = parse(value, True)
+        except ValueError as e:
+            assert str(e) == "ms", value
+        else:
+            raise AssertionError("%r gives %r" % (value, found))
+    try:
+        parse("20 ms")
+    except ValueError:
+        return
+    raise AssertionError("a duration in whole seconds has no milliseconds")
 
 
 def test_what_is_near_is_refused():
     near = [u[:-1] for u in UNITS] + [u + "x" for u in UNITS] + ["m", "s", "h", "d", "w", "mo", "y", "fortnight", "µs"]
-    bad = ["1 " + u for u in near if u not in UNITS] + list(UNITS) + ["", " ", "-1", "-1 day", "1.5 days", "1 day 2", "1e3", "never 1", "0x10", "1 2", "1" * 20, "nan"]
+    bad = ["1 " + u for u in near if u not in UNITS] + list(UNITS) + ["", " ", "-1", "-1 day", "1.5 days", "1 day 2", "1e3", "never 1", "0x10", "1 2", "20 ms", "1" * 20, "nan"]
     for value in bad + [-1, 1.5, None, True, [], {}, b"1"]:
         try:
             found = parse(value)
