@@ -89,7 +89,7 @@ class Head:
             raise OSError("closed in the head")
         try:
             if self.left < 0:
-                raise UpdateError("http_malformed", "head too long")
+                raise UpdateError("http_malformed", "head longer than %d bytes" % _HEAD_BYTES)
             header(line, self.headers)
         except UpdateError as e:
             self.refusal = e

@@ -14,15 +14,18 @@ def query(number, host):
 def answer(reply, asked):
     """(addresses, seconds they hold) to the datagram `asked`; no addresses when the name has none.
 
-    None: not the reply to it, or cut, or garbage. OSError: this server can't tell. CNAMEs are read over: a server that
-    was asked to recurse puts the addresses they lead to into the same answer.
+    None: not the reply to it, or garbage. OSError: this server can't tell. CNAMEs are read over: a server that was asked to
+    recurse puts the addresses they lead to into the same answer. Of an answer that says it is truncated, or is longer than
+    the 512 bytes it may have and so may have been cut here, the addresses in front of the cut count; None if there is none.
     """
     at = len(asked)
     found = []
     holds_s = 86400
+    is_cut = len(reply) >= 512 or len(reply) > 2 and reply[2] & 2
+    is_whole = False
     try:
-        # A reply, of a standard query, not truncated, to this question.
-        if reply[2] & 0xFA != 0x80 or reply[:2] + reply[4:6] != asked[:2] + b"\0\1" or reply[12:at].lower() != asked[12:].lower():
+        # A reply, of a standard query, to this question.
+        if reply[2] & 0xF8 != 0x80 or reply[:2] + reply[4:6] != asked[:2] + b"\0\1" or reply[12:at].lower() != asked[12:].lower():
             return None
         if reply[3] & 15 not in (0, 3):
             raise OSError("name server: code %d" % (reply[3] & 15))
@@ -32,11 +35,12 @@ def answer(reply, asked):
             at += 2 if reply[at] else 1  # the rest of the owner's name is somewhere else
             size = reply[at + 8] << 8 | reply[at + 9]
             if at + 10 + size > len(reply):
-                return None
+                raise IndexError
             if reply[at : at + 4] == b"\0\1\0\1" and size == 4:
                 found.append("%d.%d.%d.%d" % tuple(reply[at + 10 : at + 14]))
                 holds_s = min(holds_s, struct.unpack_from(">I", reply, at + 4)[0])
             at += 10 + size
+        is_whole = not is_cut
     except IndexError:
-        return None
-    return found, holds_s
+        pass
+    return (found, holds_s) if is_whole or found and is_cut else None

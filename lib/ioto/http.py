@@ -134,7 +134,7 @@ async def _headers(connection, headers, left):
         line = await connection.readline(_LINE_BYTES)
         left -= len(line)
         if left < 0:
-            raise UpdateError("http_malformed", "head too long")
+            raise UpdateError("http_malformed", "head longer than %d bytes" % _HEAD_BYTES)
         if begins:
             if line in (b"\r\n", b"\n"):
                 return left

@@ -9,15 +9,19 @@ from .errors import UpdateError
 from .timezone import days
 
 URL_BYTES = 2048
-# What of a reply's head is kept; the rest is read over.
-_KEPT = "content-encoding content-length content-range date etag location retry-after transfer-encoding".split()
+# These frame the message or lead elsewhere: one value, and a good one, or the reply is refused.
+_STRICT = "content-length content-range location transfer-encoding".split()
+# Of these the first value that can be read counts. All others are skipped.
+_LENIENT = "content-encoding date etag retry-after".split()
+_COMPRESSED = "br compress deflate gzip zstd".split()
 _HEX = "0123456789abcdef"
 _HOST = DIGITS + LOWER + "-._"
 _TOKEN = (_HOST + "!#$%&'*+^`|~").encode()
 
 
 def malformed(line):
-    return UpdateError("http_malformed", line[:60])
+    text = repr(bytes(line[:60]))
+    return UpdateError("http_malformed", text if line[-1:] == b"\n" else "longer than %d bytes: %s" % (len(line), text))
 
 
 def number(text, most=10):
@@ -33,7 +37,10 @@ def parse_url(url):
 
     Refuses whatever could be read in two ways: characters outside printable ASCII, a user name, odd hosts and ports.
     """
-    if isinstance(url, str) and 0 < len(url) <= URL_BYTES and " " < min(url) and max(url) < "\x7f":
+    text = repr(url)[:60]
+    if isinstance(url, str) and len(url) > URL_BYTES:
+        text = "longer than %d characters: %s" % (URL_BYTES, text)
+    elif isinstance(url, str) and url and " " < min(url) and max(url) < "\x7f":
         scheme, _, rest = url.partition("#")[0].partition("://")
         scheme = scheme.lower()
         secure = scheme == "https"
@@ -43,7 +50,7 @@ def parse_url(url):
         port = number(port, 5) if port else 443 if secure else 80
         if host and port and port < 65536 and scheme in ("http", "https"):
             return secure, host, port, target if target[:1] == "/" else "/" + target
-    raise UpdateError("url_invalid", repr(url)[:60])
+    raise UpdateError("url_invalid", text)
 
 
 def _host(text):
@@ -115,37 +122,42 @@ def status(line):
 
 
 def header(line, headers):
-    """Put one head line into `headers` if we keep it; UpdateError for a bad line or a second, other value.
+    """Put one head line into `headers` if we keep it; UpdateError for a line that is no header, and for a strict one that is
+    without its end, has odd characters or says something else than the one before.
 
-    Only a line that we do not keep may be without its end.
+    An ETag is kept only if it is strong: a weak one may not stand in If-Range (RFC 9110, 13.1.5).
     """
     name, colon, value = line.partition(b":")
     name = name.lower()
-    good = colon and name and not name.strip(_TOKEN)
-    if good and name.decode() in _KEPT:
-        name = name.decode()
-        value = value.strip()
-        good = line[-1] == 10 and (not value or 31 < min(value) and max(value) < 127)
-        if good:
-            value = value.decode()
-            good = headers.setdefault(name, value) == value
-    if not good:
+    if not colon or not name or name.strip(_TOKEN):
         raise malformed(line)
+    name = name.decode()
+    value = value.strip()
+    good = line[-1] == 10 and (not value or 31 < min(value) and max(value) < 127)
+    if name in _STRICT:
+        if not good or headers.setdefault(name, value.decode()) != value.decode():
+            raise malformed(line)
+    elif good and name in _LENIENT and value[:2] not in (b"W/", b"w/"):
+        value = value.decode()
+        if name == "content-encoding":  # a list, which may come in several lines
+            value = headers.pop(name, "") + " " + value.lower()
+        headers.setdefault(name, value)
 
 
 def body_length(status, headers):
-    """Bytes of the body; None: until the connection closes; -1: chunked. UpdateError where the head contradicts itself."""
+    """Bytes of the body; None: until the connection closes; -1: chunked. UpdateError where the head contradicts itself, or where
+    the body of anything but a redirect is compressed: other codings (identity, aws-chunked, utf-8) change no byte of it.
+    """
+    if status in (204, 304):
+        return 0
     length = headers.get("content-length")
     coding = headers.get("transfer-encoding")
     found = None if length is None else number(length)
-    if (
-        headers.get("content-encoding", "identity").lower() != "identity"
-        or found is None and length is not None
-        or coding is not None and (length is not None or coding.lower() != "chunked")
-    ):  # fmt: skip
+    if found is None and length is not None or coding is not None and (length is not None or coding.lower() != "chunked"):
         raise UpdateError("http_malformed", headers)
-    if status in (204, 304):
-        return 0
+    for each in _COMPRESSED:
+        if each in headers.get("content-encoding", "") and not 300 < status < 400:
+            raise UpdateError("http_malformed", "Content-Encoding: " + each)
     return -1 if coding else found
 
 

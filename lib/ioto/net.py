@@ -14,7 +14,7 @@ from . import dns
 
 _PIECE = 128  # most lines are shorter: what one readline of the socket may allocate
 ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
-_DATAGRAM_BYTES = 512  # DNS replies over UDP are no longer
+_DATAGRAM_BYTES = 1232  # a DNS reply is not to be longer than 512, some are
 _HOSTS_MOST = 4
 _HOLD_MOST_S = 3600
 
@@ -154,7 +154,7 @@ class Resolver:
     """Addresses of host names, kept as long as they hold.
 
     `servers()` returns the addresses of name servers; an empty list: there is no link; None: the port's own
-    getaddrinfo, which blocks the loop, has to do.
+    getaddrinfo, which blocks the loop, has to do. So it has for names in .local, which no name server knows (mDNS).
     """
 
     def __init__(self, servers=lambda: None, port=53):
@@ -172,7 +172,7 @@ class Resolver:
         # Ticks come round after days: what is kept longer by that is dropped when connecting fails.
         if not kept or not kept[0] or ticks_diff(kept[1], ticks_ms()) <= 0:
             servers = self.servers()
-            if servers is None:
+            if servers is None or host.endswith(".local"):
                 return host
             found, holds_s = await self._ask(host, servers)
             if len(self.kept) >= _HOSTS_MOST:

@@ -243,3 +243,26 @@ def test_the_two_texts_make_the_device_register_again(tmp_path, text):
     assert set(registered) == {"bearer " + PRODUCT}
     heal(rig)
     assert rig.run(until_s=HEALED_S, stop=confirmed).slots[-1] == "ota_1"
+
+
+def test_an_odd_store_with_an_intact_image(tmp_path):
+    """A second Date, a coding that changes no byte, a weak ETag that a store honours in no If-Range: the download resumes."""
+    odd = [("Date", "Fri, 15 Jan 2027 08:00:00 GMT"), ("Date", "Fri, 15 Jan 2027 08:00:01 GMT"), ("Content-Encoding", "aws-chunked"), ("ETag", 'W/"1"')]
+    asked = []
+
+    def answer(method, path, headers, body):
+        if path.endswith("/i"):
+            asked.append(headers.get("range", ""))
+            first = int(asked[-1][6:-1] or 0) if "if-range" not in headers else 0
+            if not first:
+                return [reply(IMAGE, 200, odd)[:5000], 104]
+            return [reply(IMAGE[first:], 206, odd + [("Content-Range", "bytes %d-%d/%d" % (first, len(IMAGE) - 1, len(IMAGE)))])]
+        found = sick.answer(method, path, headers, body)
+        return [found[0].replace(b"\r\n", b"\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nDate: Fri, 15 Jan 2027 08:00:01 GMT\r\n", 1)]
+
+    sick = Sick(offer(IMAGE))
+    rig = board(tmp_path, sick)
+    for name in ("cloud.test", "images.test"):
+        rig.air.peers[(rig.air.names[name], 443)] = secure(Script(answer))
+    run = rig.run(until_s=SICK_S, stop=confirmed)
+    assert run.slots[-1] == "ota_1" and asked == ["", "bytes=4096-"], (asked, run.console[-1500:])

@@ -3,7 +3,7 @@
 Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
     url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths,
     PEM or DER), cert and key (paths: the client's own), plain (http is allowed: it is, unless said), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
-    readinto), stop_ms (the task is cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers), names_port, times (the same request again and again with one client), ntp (a port:
+    readinto), stop_ms (the task is cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers), names_port, mdns ({name: address} that the port's getaddrinfo knows), times (the same request again and again with one client), ntp (a port:
     the time of host `url` is asked instead)
 The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought), time,
 error ([class, reason or errno, text]) of the last time, failures (how often it was an error before), held_ms (longest
@@ -13,6 +13,7 @@ pause of another task).
 import asyncio
 import hashlib
 import json
+import socket
 import sys
 import time
 
@@ -51,7 +52,21 @@ def client(case):
     return http.Client(resolver(case), context, limit_ms, case.get("plain", True))
 
 
+class Socket:
+    """The module socket of a port whose getaddrinfo knows some names more."""
+
+    def __init__(self, known):
+        self.known = known
+
+    def __getattr__(self, name):
+        return getattr(socket, name)
+
+    def getaddrinfo(self, host, *rest):
+        return socket.getaddrinfo(self.known.get(host, host), *rest)
+
+
 def resolver(case):
+    net.socket = Socket(case["mdns"]) if "mdns" in case else socket
     if "names" in case:
         return net.Resolver(lambda: case["names"], case["names_port"])
     return net.Resolver()

@@ -54,7 +54,7 @@ def test_an_address_that_does_not_answer_is_dropped(serve, datagrams):
 @pytest.mark.parametrize("wrong", (
     lambda asked: reply(asked, "127.0.0.2", number=b"\0\0" if asked[:2] != b"\0\0" else b"\0\1"),
     lambda asked: reply(asked, "127.0.0.2", question=asked[12:].replace(b"board", b"bored")),
-    lambda asked: reply(asked, "127.0.0.2", flags=0x8380),
+    lambda asked: reply(asked, flags=0x8380),  # truncated, and no address in it
     lambda asked: reply(asked, "127.0.0.2")[:-1],
     lambda asked: asked,
     lambda asked: b"",
@@ -117,6 +117,30 @@ def test_no_such_name(serve, datagrams):
         result = fetch(server, names)
         assert reason(result) == "os" and "no address" in result["error"][2], result
         assert len(names.asked) == 1
+
+
+def test_truncated_and_long_answers_are_used(serve, datagrams):
+    server = serve(OK)
+    text = b"\xc0\x0c" + struct.pack(">HHIH", 16, 1, 300, 700) + bytes(700)
+    for answer in (
+        lambda asked: reply(asked, "127.0.0.1", flags=0x8380),
+        lambda asked: reply(asked, "127.0.0.1") + text,
+        lambda asked: asked[:2] + struct.pack(">HHHHH", 0x8180, 1, 2, 0, 0) + asked[12:] + text + reply(asked, "127.0.0.1")[len(asked) :],
+        lambda asked: reply(asked, "127.0.0.1") + text * 3,
+    ):
+        names = datagrams(lambda asked: [answer(asked)])  # noqa: B023
+        assert fetch(server, names).get("status") == 200
+        assert len(names.asked) == 1
+
+
+def test_local_names_are_resolved_by_the_port(serve, datagrams):
+    """No name server knows them; the ESP32's getaddrinfo asks by mDNS, here one that knows one name does."""
+    server = serve(OK)
+    names = datagrams(lambda asked: [reply(asked, flags=0x8183)])
+    for host, expected in (("builder.local", None), ("BUILDER.Local", None), ("other.local", "os"), ("builder.example", "os")):
+        case = {"url": "http://%s:%d/" % (host, server.port), "names": ["127.0.0.1"], "names_port": names.port, "mdns": {"builder.local": "127.0.0.1"}}
+        assert reason(run([case])[0]) == expected, host
+    assert len(names.asked) == 1 and len(server.requests) == 2
 
 
 def test_no_link(serve, datagrams):

@@ -87,10 +87,15 @@ def test_where_we_do_not_go(serve, transport):
     table = {"/%d" % i: redirect(location) for i, location in enumerate(locations)}
     table["/none"] = b"HTTP/1.1 302 Moved\r\nContent-Length: 0\r\n\r\n"
     table["/twice"] = b"HTTP/1.1 302 Moved\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+    table["/long"] = redirect("/" + "x" * 2100)
+    table["/longer"] = redirect("/" + "x" * 3000)
     table["/bytes"] = b"HTTP/1.1 302 Moved\r\nLocation: /\xff\xfe\r\nContent-Length: 0\r\n\r\n"
     server = serve(route(table))
     cases = [{"url": server.url + path, "transport": transport} for path in table]
-    found = dict(zip(table, map(reason, run(cases))))
+    results = run(cases)
+    found = dict(zip(table, map(reason, results)))
+    told = {path: result["error"][2] for path, result in zip(table, results) if path.startswith("/long")}
+    assert "longer than 2048 characters" in told["/long"] and "longer than" in told["/longer"], told
     assert [found["/%d" % i] for i in range(len(locations))] == ["url_invalid"] * len(locations)
     assert found["/bytes"] == "http_malformed"
     if transport == "asyncio":

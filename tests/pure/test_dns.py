@@ -47,7 +47,6 @@ def test_answers():
 def test_foreign_answers_are_not_taken():
     assert dns.answer(reply([A], number=b"\x12\x35"), QUERY) is None
     assert dns.answer(reply([A], question=dns.query(NUMBER, "cdn.example.com")[12:]), QUERY) is None
-    assert dns.answer(reply([A], flags=0x8380), QUERY) is None  # truncated
     assert dns.answer(reply([A], flags=0x0180), QUERY) is None  # a question
     assert dns.answer(reply([A], flags=0xA980), QUERY) is None  # another kind of query
     assert dns.answer(QUERY, QUERY) is None
@@ -70,6 +69,26 @@ def test_cut_at_every_byte():
     whole = reply([CNAME, B, A])
     for n in range(len(whole)):
         assert dns.answer(whole[:n], QUERY) is None, n
+
+
+def test_of_a_truncated_answer_the_addresses_before_the_cut_count():
+    """Cut at every byte: by a server that says so, and by our buffer. An answer that says neither has to be whole."""
+    long = record(POINTER, 16, 9, bytes(500))
+    for flags, records in ((0x8380, [CNAME, B, A, AAAA]), (0x8180, [CNAME, B, A, long])):
+        whole = reply(records, flags=flags)
+        ends = len(reply([CNAME, B])), len(reply([CNAME, B, A]))
+        for n in range(len(whole) + 1):
+            found = dns.answer(whole[:n], QUERY)
+            if n < 512 and flags == 0x8180 or n < ends[0]:
+                assert found is None, n
+            else:
+                assert found == (["192.0.2.8", "192.0.2.7"][: 1 + (n >= ends[1])], 60), (n, found)
+    for records in ([], [CNAME], [AAAA]):  # no proof that there is no address
+        assert dns.answer(reply(records, flags=0x8380), QUERY) is None
+        assert dns.answer(reply(records + [long]), QUERY) is None
+    # no less strict otherwise
+    assert dns.answer(reply([A], flags=0x8380, number=b"\x12\x35"), QUERY) is None
+    assert dns.answer(reply([A], flags=0x8380, question=dns.query(NUMBER, "cdn.example.com")[12:]), QUERY) is None
 
 
 def outcome(data):

@@ -174,6 +174,8 @@ def test_headers():
         "etag": '"a:b"', "location": "/x", "content-length": "5"}  # fmt: skip
     assert parsed(b"Content-Length: 5\r\n", b"content-length: 5\r\n") == {"content-length": "5"}
     assert parsed(b"Server: \xff\xfe\r\n", b"X-Long: cut") == {}
+    assert parsed(b"Date: a\r\n", b"date: b\r\n", b"Retry-After: \xe9\r\n", b"retry-after: 5\r\n") == {"date": "a", "retry-after": "5"}
+    assert parsed(b"ETag: W/\"1\"\r\n") == parsed(b"ETag: w/\"1\"\r\n") == {}  # may not stand in If-Range
     for lines in (
         (b"no colon\r\n",), (b": x\r\n",), (b" folded: x\r\n",), (b"\tfolded\r\n",), (b"Content-Length : 5\r\n",), (b"a b: c\r\n",),
         (b"Content-Length: 5\r\n", b"Content-Length: 6\r\n"), (b"Location: /\xe9\r\n",), (b"Location: /\0\r\n",),
@@ -188,9 +190,49 @@ def test_every_byte_in_a_header():
         name = outcome(parsed, b"x" + byte + b"y: 1\r\n")
         token = byte in b"!#$%&'*+-.^_`|~0123456789" or byte.isalpha() and n < 128
         assert name == ("{}" if token or byte == b":" else "http_malformed"), n
-        value = outcome(parsed, b"ETag: x" + byte + b"y\r\n")
+        value = outcome(parsed, b"Location: x" + byte + b"y\r\n")
         assert (value != "http_malformed") == (32 <= n < 127), n
+        value = outcome(parsed, b"ETag: x" + byte + b"y\r\n")
+        assert (value != "{}") == (32 <= n < 127) and value != "http_malformed", n
         assert outcome(parsed, b"X-Other: x" + byte + b"y\r\n") == "{}", n
+
+
+STRICT = {"content-length": ("5", "6"), "content-range": ("bytes 0-4/5", "bytes 0-4/6"), "location": ("/a", "/b"), "transfer-encoding": ("chunked", "gzip")}
+LENIENT = {"content-encoding": ("identity", "aws-chunked"), "date": ("a", "b"), "etag": ('"a"', '"b"'), "retry-after": ("1", "2")}
+
+
+def test_strict_headers_agree_and_lenient_ones_need_not():
+    """Each header that is kept, alone, repeated, contradicted, empty, odd, and longer than its line."""
+    for kept, is_strict in ((STRICT, True), (LENIENT, False)):
+        for name, (a, b) in kept.items():
+            line, same, other = [("%s: %s\r\n" % (n, v)).encode() for n, v in ((name, a), (name.upper(), a), (name, b))]
+            empty = name.encode() + b":\r\n"
+            first = parsed(line)
+            assert list(first) == [name], name
+            for lines, fine in (
+                ((line, same, same), True), ((line, other), False), ((other, line), False), ((line, empty), False),
+                ((line, name.encode() + b": \xff\r\n"), False), ((line, name.encode() + b": " + b"x" * 2000), False),
+            ):  # fmt: skip
+                found = outcome(parsed, *lines)
+                if fine or not is_strict:
+                    assert found != "http_malformed" and name in found, (name, lines, found)
+                else:
+                    assert found == "http_malformed", (name, lines, found)
+            if not is_strict and name != "content-encoding":
+                assert parsed(line, other) == parsed(line, name.encode() + b": \xff\r\n") == first, name
+
+
+def test_what_is_too_long_says_so():
+    for function, args, limit in (
+        (parsed, (b"Location: /" + b"x" * 2293,), "2304"), (http.status, (b"HTTP/1.1 200 " + b"x" * 100,), "113"),
+        (http.chunk_size, (b"5;" + b"x" * 254,), "256"), (http.parse_url, ("http://a/" + "x" * 2040,), "2048"),
+    ):  # fmt: skip
+        try:
+            function(*args)
+        except UpdateError as e:
+            assert "longer than %s " % limit in str(e), e
+        else:
+            raise AssertionError(args)
 
 
 def test_body_lengths():
@@ -209,7 +251,15 @@ def test_body_lengths():
     for value in ("", "gzip", "gzip, chunked", "chunked, chunked", "identity", "xchunked"):
         assert refused(http.body_length, 200, {"transfer-encoding": value}) == "http_malformed", value
     assert refused(http.body_length, 200, {"content-length": "5", "transfer-encoding": "chunked"}) == "http_malformed"
-    assert refused(http.body_length, 200, {"content-length": "5", "content-encoding": "gzip"}) == "http_malformed"
+    for coding in ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "aws-chunked,gzip"):
+        headers = parsed(b"Content-Length: 5\r\n", b"Content-Encoding: " + coding.upper().encode() + b"\r\n")
+        assert refused(http.body_length, 200, headers) == refused(http.body_length, 404, headers) == "http_malformed", coding
+        assert http.body_length(302, headers) == 5 and http.body_length(304, headers) == 0  # nobody reads that body
+    for lines in ((b"aws-chunked",), (b"",), (b"identity", b"aws-chunked"), (b"utf-8",), (b"binary", b"none"), (b"\xff",)):
+        headers = parsed(b"Content-Length: 5\r\n", *[b"Content-Encoding: " + line + b"\r\n" for line in lines])
+        assert http.body_length(200, headers) == 5, lines
+    headers = parsed(b"Content-Encoding: aws-chunked\r\n", b"Content-Encoding: gzip\r\n")
+    assert refused(http.body_length, 200, headers) == "http_malformed"
 
 
 def test_chunk_sizes():
