@@ -9,7 +9,7 @@ import pytest
 from ioto_tools.board import Board, layout
 from ioto_tools.cloud import certificates
 from ioto_tools.deploy.device_files import begin, device_files
-from ioto_tools.deploy.flash_image import build
+from ioto_tools.deploy.flash_image import FlashImage, build, rows_for
 from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
 from mp_image_tool_esp32.firmware import Firmware as TheirFirmware
 from stock import CHIPS, changed_application, merged
@@ -124,13 +124,11 @@ def test_what_does_not_fit_is_said_with_numbers(files, size, slot, words):
 
 
 def test_files_that_do_not_fit(files):
-    with pytest.raises(FirmwareError, match="big.bin .* does not fit .* a smaller --slot-size leaves more"):
+    with pytest.raises(FirmwareError, match="big.bin .* does not fit .* a smaller --slot-size leaves more, 0x1a0000 at least"):
         build(parse(merged("ESP32")), {**files, "big.bin": bytes(900000)}, FLASH_SIZES["4M"])
 
 
 def test_slots_grow_with_the_application():
-    from ioto_tools.deploy.flash_image import rows_for
-
     for size in SIZES:
         flash = FLASH_SIZES[size]
         for n in range(100_000, flash // 2, 99_991):
@@ -142,6 +140,31 @@ def test_slots_grow_with_the_application():
             slots = [p for p in rows if p.type == layout.APP]
             assert all(p.size >= n and p.size % 0x10000 == 0 and p.address % 0x10000 == 0 for p in slots) and len(slots) == 2
             assert all(a.address + a.size == b.address for a, b in zip(rows, rows[1:])) and rows[-1].address + rows[-1].size == flash
+
+
+@pytest.mark.parametrize("size, n, slot, files, warned", [
+    ("4M", 1_640_800, 0x1C0000, 458_752, ""),
+    ("4M", 1_833_328, 0x1D0000, 327_680, "--slot-size 0x1e0000 leaves 196608 bytes for files"),
+    ("4M", 1_966_080, 0x1E0000, 196_608, "a smaller build of MicroPython or a larger flash"),
+    ("4M", 1_000_000, 0x1A0000, 720_896, ""),
+    ("8M", 1_833_328, 0x270000, 3_211_264, ""),
+    ("8M", 2_400_000, 0x290000, 2_949_120, ""),
+])  # fmt: skip
+def test_a_slot_has_room_for_the_releases_to_come(size, n, slot, files, warned):
+    """Slots can't grow over the air: 10 % more than the application where the flash allows it, else a warning with what would help."""
+    flash = FLASH_SIZES[size]
+    made = FlashImage(flash, rows_for(flash, n), [], n, 100_000)
+    assert (made.partition("ota_0").size, made.partition("vfs").size) == (slot, files)
+    told = list(made.room())
+    assert "a release may grow by %d " % (slot - n) in told[0] and told[1].startswith("file system of %d bytes: the files take 100000" % files)
+    assert (warned in told[2] and told[2].startswith("warning")) if warned else len(told) == 2
+    if "--slot-size" in warned:  # what is proposed works
+        assert rows_for(flash, n, int(warned.split()[1], 0))[-1].size == 196_608
+
+
+def test_a_slot_that_is_made_too_small_is_warned_of(files):
+    made = build(parse(merged("ESP32")), files, FLASH_SIZES["4M"], 0x1A0000)
+    assert any("warning" in line and "--slot-size 0x1c0000 leaves 458752" in line for line in made.room())
 
 
 def ioto(*words):
@@ -156,7 +179,7 @@ def test_the_commands(tmp_path):
     again = ioto("init", tmp_path / "thermo")
     assert again.returncode == 1 and "is there already; nothing was written" in again.stderr
     made = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash")
-    assert made.returncode == 0 and "MicroPython 1.25.0" in made.stdout and "whoever owns the cloud" in made.stderr
+    assert made.returncode == 0 and "MicroPython 1.25.0" in made.stdout and "a release may grow by" in made.stdout and "whoever owns the cloud" in made.stderr
     assert "is there already" in ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash").stderr
     (tmp_path / "thermo" / "ioto.json").write_text('{"product": "P1", "builder": "https://x", "update": {"schedule": "61 * * * *"}}')
     bad = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "two.flash")

@@ -14,6 +14,7 @@ from ioto_tools.deploy.loader import Loader, protected
 from ioto_tools.image.firmware import FLASH_SIZES, parse
 from stock import merged
 
+BIN = Path(sys.executable).parent
 FLASH = 4 << 20
 MINE = {"notes.txt": b"mine", "main.py": b"print('mine')\n", "data/log.csv": b"1,2\n", "state/provision.json": b'{"token": "t"}'}
 
@@ -57,7 +58,90 @@ def test_a_board_in_use_keeps_its_nvs_and_its_files(files):
     carry_out(chip, made)
     assert files_of(chip, made) == {**MINE, **files}
     assert chip.read(0x9000, 4096) == b"\xfe" * 4096
-    assert layout.parse(chip.read(0x8000, 0xC00)) == layout.ota(FLASH)
+    assert layout.parse(chip.read(0x8000, 0xC00)) == layout.ota(FLASH, 0x1C0000)
+
+
+def part(kind, subtype, address, size, label):
+    return layout.Partition(kind, subtype, address, size, label)
+
+
+HEAD = layout.stock()[:2]  # nvs, phy_init
+# What boards have, by MicroPython's tables (ports/esp32/partitions-*.csv and boards/): rows, where the files are, bytes of flash.
+LAYOUTS = {
+    "1.25": (layout.stock(), 0x200000, FLASH),
+    "1.25-ota": (layout.ota(FLASH, 0x180000), 0x310000, FLASH),
+    "1.27": ([*HEAD, part(0, 0, 0x10000, 0x210000, "factory")], 0x220000, FLASH),
+    "1.27-8MiB": ([*HEAD, part(0, 0, 0x10000, 0x210000, "factory")], 0x220000, 8 << 20),
+    "1.27-ota": (layout.ota(FLASH, 0x180000)[:-1], 0x310000, FLASH),
+    "1.27-romfs": ([*HEAD, part(0, 0, 0x10000, 0x1D0000, "factory"), part(1, 0x8F, 0x1E0000, 0x20000, "romfs")], 0x200000, FLASH),
+    "tinyuf2": (
+        [part(1, 2, 0x9000, 0x5000, "nvs"), part(1, 0, 0xE000, 0x2000, "otadata"), part(0, 16, 0x10000, 0x180000, "ota_0"),
+         part(0, 17, 0x190000, 0x180000, "ota_1"), part(0, 0, 0x310000, 0x40000, "uf2"), part(1, 0x81, 0x350000, 0xB0000, "ffat")],
+        0x350000, FLASH,
+    ),
+}  # fmt: skip
+FAT = """
+import sys, vfs
+class Disk:
+    raw = bytearray(int(sys.argv[2]))
+    def readblocks(self, n, buf):
+        buf[:] = self.raw[n * 512 : n * 512 + len(buf)]
+    def writeblocks(self, n, buf):
+        self.raw[n * 512 : n * 512 + len(buf)] = buf
+    def ioctl(self, op, arg):
+        return {4: len(self.raw) // 512, 5: 512}.get(op, 0)
+disk = Disk()
+vfs.VfsFat.mkfs(disk)
+fs = vfs.VfsFat(disk)
+for name, raw in eval(sys.argv[3]).items():
+    if "/" in name:
+        fs.mkdir(name.split("/")[0])
+    with fs.open(name, "wb") as f:
+        f.write(raw)
+fs.umount()
+with open(sys.argv[1], "wb") as f:
+    f.write(disk.raw)
+"""
+
+
+def fat(folder, files, size):
+    """The bytes of a FAT file system as MicroPython's driver makes it."""
+    (folder / "fat.py").write_text(FAT)
+    words = [BIN / "micropython", "-X", "heapsize=8m", folder / "fat.py", folder / "fat", size, files]
+    subprocess.run([str(word) for word in words], check=True)
+    return (folder / "fat").read_bytes()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_files_are_kept_wherever_micropython_has_them(tmp_path, files, name):
+    rows, at, size = LAYOUTS[name]
+    chip = Chip(b"\xff" * size)
+    raw = merged("ESP32")
+    chip.data[0x1000 : 0x1000 + len(raw)] = raw
+    chip.data[0x8000:0x8C00] = layout.build(rows)
+    end = next((p.address + p.size for p in rows if p.address == at), size)
+    chip.data[at:end] = fat(tmp_path, MINE, end - at) if name == "tinyuf2" else littlefs.build(MINE, end - at)
+    made = plan(chip, parse(raw), files)
+    assert made.kept == ["data/log.csv", "notes.txt", "state/provision.json"] and made.replaced == ["main.py"]
+    carry_out(chip, made)
+    assert files_of(chip, made) == {**MINE, **files}
+
+
+def test_what_the_new_table_has_no_place_for_is_said(tmp_path, files):
+    rows, at, size = LAYOUTS["1.27-romfs"]
+    chip = stock_board()
+    more = [*rows, part(1, 0x82, 0x200000, 0x10000, "second"), part(0x40, 0, 0x210000, 0x1000, "own")]
+    chip.data[0x8000:0x8C00] = layout.build(more)
+    chip.data[0x1E0000 : 0x1E0000 + 3] = b"rom"
+    chip.data[0x200000:] = b"\xff" * 0x11000 + littlefs.build(MINE, FLASH - 0x211000)
+    told = [line for line in plan(chip, parse(merged("ESP32")), files).lines() if line.startswith("lose")]
+    assert [line.split()[1] for line in told] == ["0x1e0000", "0x200000", "0x210000"], told
+    assert "romfs: the new table has no such partition; read it out first" in told[0] and "(it seems to be empty)" in told[1]
+    assert not [line for line in plan(stock_board(), parse(merged("ESP32")), files).lines() if line.startswith("lose")]
+    uf2 = stock_board()
+    uf2.data[0x8000:0x8C00] = layout.build(LAYOUTS["tinyuf2"][0])
+    uf2.data[0x350000:0x400000] = b"\xff" * 0xB0000
+    assert [line.split()[4] for line in plan(uf2, parse(merged("ESP32")), files).lines() if line.startswith("lose")] == ["uf2:"]
 
 
 def test_again_changes_nothing_but_what_is_new(files):
@@ -121,9 +205,12 @@ def test_protections_are_what_espefuse_says(tmp_path, chip):
 
 
 def test_what_can_not_be_kept_is_not_lost_in_silence(files):
-    fat = stock_board()
-    fat.data[0x200000:0x400000] = b"\xeb\xfe\x90MSDOS5.0".ljust(0x200000, b"\0")
-    refused(fat, files, "no littlefs: .*, so its files can't be kept .* --erase begins anew")
+    torn = stock_board()
+    torn.data[0x200000:0x400000] = b"\xeb\xfe\x90MSDOS5.0\0\x02".ljust(510, b"\0") + b"\x55\xaa" + bytes(0x1FFE00)
+    refused(torn, files, "the FAT file system can't be read: .*, so its files can't be kept .* --erase begins anew")
+    foreign = stock_board()
+    foreign.data[0x200000:0x400000] = b"\xeb\xfe\x90".ljust(0x200000, b"\0")
+    refused(foreign, files, r"neither littlefs nor FAT: .* \(`vfs`, 0x200000\), so its files can't be kept .* --erase begins anew")
     torn = stock_board()
     torn.data[0x8000:0x8020] = bytes(32)
     refused(torn, files, "partition table: .* --erase begins anew")
@@ -132,8 +219,8 @@ def test_what_can_not_be_kept_is_not_lost_in_silence(files):
     moved.data[0x8000:0x8C00] = layout.build(rows)
     refused(moved, files, "its NVS lies at 0xa000")
     bare = stock_board()
-    bare.data[0x8000:0x8C00] = layout.build(layout.stock()[:3])
-    refused(bare, files, "names no file system")
+    bare.data[0x8000:0x8C00] = layout.build(layout.stock()[:2])  # MicroPython would look behind phy_init: there is the firmware
+    refused(bare, files, "neither littlefs nor FAT")
 
 
 @pytest.fixture
@@ -145,7 +232,7 @@ def rom():
 
 
 def ioto_flash(firmware, folder, port, *words, answer=""):
-    command = [Path(sys.executable).parent / "ioto", "flash", firmware, folder, "--port", port, "--no-stub", "--before", "no-reset", *words]
+    command = [BIN / "ioto", "flash", firmware, folder, "--port", port, "--no-stub", "--before", "no-reset", *words]
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, input=answer)
 
 

@@ -58,7 +58,7 @@ class Board:
         if not Path(path).is_file():
             raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
         self.flash = Flash(path, self.clock)
-        self.rows = layout.parse(self.flash.peek(layout.TABLE, 0xC00))
+        self.rows = layout.with_files(layout.parse(self.flash.peek(layout.TABLE, 0xC00)), self.flash.size)
         self.air = air or Air()
         for fault in (faults or {}).values():
             if fault not in FAULTS:
@@ -78,7 +78,7 @@ class Board:
         """
         rows = rows or layout.ota(flash_bytes, slot_bytes)
         images = firmware if isinstance(firmware, dict) else {next(p.label for p in rows if p.type == layout.APP): firmware}
-        vfs = next(p for p in rows if p.label == "vfs")
+        vfs = layout.file_system(layout.with_files(rows, flash_bytes))
         parts = [(layout.TABLE, layout.build(rows)), (vfs.address, littlefs.build(files or {}, vfs.size))]
         for label, image in images.items():
             slot = next(p for p in rows if p.label == label)
@@ -125,15 +125,21 @@ class Board:
         self.flash.data[p.address : p.address + p.size] = raw.ljust(p.size, b"\xff")
 
     def files(self):
-        """{path: bytes} of its littlefs."""
-        p = self.partition("vfs")
+        """{path: bytes} of its file system; ValueError if it has none that can be read."""
+        p = self._file_system()
         return littlefs.read(self.flash.peek(p.address, p.size))
 
     def put_files(self, changes):
         """Write or (None) remove files, as a user with a cable would."""
-        p = self.partition("vfs")
+        p = self._file_system()
         raw = littlefs.change(self.flash.peek(p.address, p.size), changes)
         self.flash.data[p.address : p.address + p.size] = raw
+
+    def _file_system(self):
+        found = layout.file_system(self.rows)
+        if found is None:
+            raise ValueError("no file system: no partition is labelled vfs or ffat, and none is free behind the last one")
+        return found
 
     # ---- running
 

@@ -1,8 +1,10 @@
-"""The littlefs of a flash file, with littlefs-python; geometry as MicroPython's VfsLfs2 has it."""
+"""The file system of a flash: littlefs with littlefs-python, in the geometry of MicroPython's VfsLfs2; FAT is read only."""
 
 from pathlib import Path
 
 import littlefs
+
+from . import fat
 
 _GEOMETRY = {"block_size": 4096, "read_size": 32, "prog_size": 32, "lookahead_size": 32, "cache_size": 128}
 _VERSION = 0x00020000  # of the disk format: what every MicroPython since 1.12 reads
@@ -52,11 +54,13 @@ def _write(fs, files, size):
 
 
 def read(raw):
-    """{path: bytes} of all files; ValueError if it is no littlefs."""
+    """{path: bytes} of all files; ValueError if it is neither littlefs nor FAT."""
+    if fat.is_fat(raw):
+        return fat.read(raw)
     try:
         fs = _open(raw)
     except littlefs.LittleFSError as e:
-        raise ValueError("the vfs partition holds no littlefs: %s" % e)
+        raise ValueError("the file system is neither littlefs nor FAT: %s" % e)
     found = {}
     for folder, _, names in fs.walk("/"):
         for name in names:

@@ -6,7 +6,7 @@ from hashlib import md5
 
 TABLE = 0x8000
 APP, DATA = 0, 1
-OTADATA, NVS, FACTORY, OTA_0, LITTLEFS = 0, 2, 0, 0x10, 0x83
+OTADATA, PHY, NVS, FACTORY, OTA_0, FAT, LITTLEFS = 0, 1, 2, 0, 0x10, 0x81, 0x83
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def ota(flash_bytes=4 << 20, slot_bytes=0x1A0000, slots=2, otadata=True):
     rows = [Partition(DATA, NVS, 0x9000, 0x4000, "nvs")]
     if otadata:
         rows.append(Partition(DATA, OTADATA, 0xD000, 0x2000, "otadata"))
-    rows.append(Partition(DATA, 1, 0xF000, 0x1000, "phy_init"))
+    rows.append(Partition(DATA, PHY, 0xF000, 0x1000, "phy_init"))
     at = 0x10000
     for n in range(slots):
         rows.append(Partition(APP, OTA_0 + n, at, slot_bytes, "ota_%d" % n))
@@ -37,7 +37,7 @@ def stock(flash_bytes=4 << 20):
     """The layout of a firmware without update slots: one factory application."""
     return [
         Partition(DATA, NVS, 0x9000, 0x6000, "nvs"),
-        Partition(DATA, 1, 0xF000, 0x1000, "phy_init"),
+        Partition(DATA, PHY, 0xF000, 0x1000, "phy_init"),
         Partition(APP, FACTORY, 0x10000, 0x1F0000, "factory"),
         _rest(0x200000, flash_bytes),
     ]
@@ -47,6 +47,23 @@ def _rest(at, flash_bytes):
     if flash_bytes - at < 8 * 4096:
         raise ValueError("%d bytes of flash leave %d for files, 32768 are the least" % (flash_bytes, flash_bytes - at))
     return Partition(DATA, LITTLEFS, at, flash_bytes - at, "vfs")
+
+
+def with_files(rows, flash_bytes):
+    """`rows`, with the partition `vfs` that MicroPython adds at its start where a table names no file system.
+
+    Since 1.27 its own tables name none: the files are in what is left behind the last partition (ports/esp32/main.c,
+    boardctrl_startup(); `flash_bytes` is what the chip has, whatever the bootloader's header says).
+    """
+    end = max((p.address + p.size for p in rows), default=flash_bytes)
+    if file_system(rows) or end >= flash_bytes:
+        return rows
+    return rows + [Partition(DATA, FAT, end, flash_bytes - end, "vfs")]
+
+
+def file_system(rows):
+    """The partition that MicroPython mounts at `/`, or None (ports/esp32/modules/flashbdev.py)."""
+    return next((p for label in ("vfs", "ffat") for p in rows if p.type == DATA and p.label == label), None)
 
 
 def build(rows):

@@ -135,10 +135,13 @@ def image(firmware, folder, output, flash_size, slot_size, source, force, as_jso
             "file": str(output), "bytes": made.flash_bytes,
             "partitions": [{"label": p.label, "address": p.address, "size": p.size} for p in made.rows],
             "parts": [{"address": p.address, "bytes": len(p.raw), "what": p.what} for p in made.parts],
+            "room": list(made.room()),
         }, indent=2))  # fmt: skip
         return
     for p in made.rows:
         click.echo("%-10s 0x%06x %9d bytes" % (p.label, p.address, p.size))
+    for line in made.room():
+        click.echo(line)
     click.echo("%s: %d MiB of flash, %s" % (output, made.flash_bytes >> 20, ", ".join(p.what for p in made.parts)))
 
 

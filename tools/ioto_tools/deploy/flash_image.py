@@ -8,8 +8,10 @@ from ..image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, check_micro
 
 _ALIGN = 0x10000  # of an application slot
 _LEAST_FILES = 0x20000  # the agent has some 100 KiB on a file system
-SLOTS = {4 << 20: 0x1A0000}  # as stock MicroPython 1.25 needs it; larger flashes:
+_ENOUGH_FILES = 0x40000  # `ioto deploy` has a new agent there beside the old one: slots don't grow into this by themselves
+_SLOTS = {4 << 20: 0x1A0000}  # at least, however small the application; larger flashes:
 _LARGE = 0x270000  # as MicroPython's own tables have it
+SPARE = 10  # percent of the application that a slot should have for the releases to come
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class Part:
 
 @dataclass(frozen=True)
 class FlashImage:
-    """`parts` in the order of their addresses; everything between them is erased flash."""
+    """`parts` in the order of their addresses; everything between them is erased flash. `files_bytes` are those of all files."""
 
     flash_bytes: int
     rows: list
     parts: list
+    application_bytes: int
+    files_bytes: int
 
     def whole(self):
         """All bytes of the flash, from address 0."""
@@ -37,12 +41,40 @@ class FlashImage:
     def partition(self, label):
         return next(p for p in self.rows if p.label == label)
 
+    def room(self):
+        """Lines about what is left: for the next releases in a slot, for files; a warning where that is little."""
+        slot, size = self.partition("ota_0").size, self.application_bytes
+        spare = slot - size
+        yield "slots of 0x%x bytes: the application takes %d of %d, so a release may grow by %d (%.1f %%)" % (
+            slot, size, slot, spare, 100 * spare / size)  # fmt: skip
+        files = self.partition("vfs").size
+        yield "file system of %d bytes: the files take %d, and each some more than its size" % (files, self.files_bytes)
+        if spare * 100 < SPARE * size:
+            yield "warning: MicroPython grows with each version, and slots can't grow over the air: %s" % self._remedy(slot)
+
+    def _remedy(self, slot):
+        least = _rounded_up(self.application_bytes * (100 + SPARE) // 100)
+        for larger in range(least, slot, -_ALIGN):
+            left = self.flash_bytes - 0x10000 - 2 * larger
+            if left >= max(_LEAST_FILES, self.files_bytes * 3 // 2):
+                return "--slot-size 0x%x leaves %d bytes for files" % (larger, left)
+        return "a smaller build of MicroPython or a larger flash is the way out"
+
+
+def _rounded_up(n):
+    return -(-n // _ALIGN) * _ALIGN
+
 
 def rows_for(flash_bytes, image_bytes, slot_bytes=None):
-    """The partition table: two slots that hold `image_bytes`, and files in what is left; FirmwareError where they don't fit."""
+    """The partition table: two slots that hold `image_bytes`, and files in what is left; FirmwareError where they don't fit.
+
+    Without `slot_bytes` the slots have room for an application that is SPARE percent larger, if that leaves _ENOUGH_FILES.
+    """
     name = next(k for k, v in FLASH_SIZES.items() if v == flash_bytes)
-    least = -(-image_bytes // _ALIGN) * _ALIGN
-    slot = slot_bytes or max(least, SLOTS.get(flash_bytes, _LARGE if flash_bytes > 4 << 20 else least))
+    least = _rounded_up(image_bytes)
+    most = (flash_bytes - 0x10000 - _ENOUGH_FILES) // 2 // _ALIGN * _ALIGN
+    wanted = max(_rounded_up(image_bytes * (100 + SPARE) // 100), _SLOTS.get(flash_bytes, _LARGE if flash_bytes > 4 << 20 else 0))
+    slot = slot_bytes or max(least, min(wanted, most))
     if slot % _ALIGN:
         raise FirmwareError("--slot-size 0x%x: a multiple of 0x%x" % (slot, _ALIGN))
     if slot < image_bytes:
@@ -65,10 +97,13 @@ def build(firmware, files, flash_bytes, slot_bytes=None):
     check_micropython(firmware)
     rows = rows_for(flash_bytes, len(firmware.application), slot_bytes)
     at = {p.label: p for p in rows}
+    files_bytes = sum(map(len, files.values()))
     try:
         files = littlefs.build(files, at["vfs"].size)
     except ValueError as e:
-        raise FirmwareError("%s; a smaller --slot-size leaves more" % e)
+        least = _rounded_up(len(firmware.application))
+        smaller = at["ota_0"].size > least
+        raise FirmwareError("%s; %s" % (e, "a smaller --slot-size leaves more, 0x%x at least" % least if smaller else "slots can't be smaller: bring less"))
     records = b"".join(r.raw().ljust(4096, b"\xff") for r in otadata.from_words("1/VALID -"))
     parts = [
         Part(BOOTLOADER[firmware.chip], sized(firmware.bootloader, flash_bytes), "bootloader of %s" % firmware.chip_name),
@@ -77,4 +112,4 @@ def build(firmware, files, flash_bytes, slot_bytes=None):
         Part(at["ota_0"].address, firmware.application, "MicroPython %s" % firmware.micropython),
         Part(at["vfs"].address, files, "file system"),
     ]
-    return FlashImage(flash_bytes, rows, parts)
+    return FlashImage(flash_bytes, rows, parts, len(firmware.application), files_bytes)

@@ -27,6 +27,7 @@ class Plan:
     erase: bool
     kept: list = field(default_factory=list)
     replaced: list = field(default_factory=list)
+    lost: list = field(default_factory=list)  # partitions of the board that the new table does not have
     notes: list = field(default_factory=list)
 
     def lines(self):
@@ -40,6 +41,10 @@ class Plan:
         for title, names in (("keep files", self.kept), ("replace files", self.replaced)):
             if names:
                 yield "%s: %s" % (title, ", ".join(names))
+        for p, is_empty in self.lost:
+            yield "lose  0x%06x  %8d bytes  %s: the new table has no such partition%s" % (
+                p.address, p.size, p.label, " (it seems to be empty)" if is_empty else "; read it out first if you need it")  # fmt: skip
+        yield from self.image.room()
         yield from self.notes
 
 
@@ -59,12 +64,12 @@ def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False
     protected = loader.protections()
     if protected:
         raise Refused("this chip has %s on: it takes an image made for its keys, with Espressif's own tools" % " and ".join(protected))
-    rows = [] if erase else _rows(loader)
+    rows = [] if erase else layout.with_files(_rows(loader), there)
     kept = _files(loader, rows)
     image = build(firmware, {**kept, **files}, flash_bytes, slot_bytes)
     _keep_nvs(loader, rows, image)
     replaced = sorted(n for n in kept if n in files and kept[n] != files[n] and n != LIST)
-    made = Plan(image, erase, sorted(set(kept) - set(files)), replaced)
+    made = Plan(image, erase, sorted(set(kept) - set(files)), replaced, _lost(loader, rows))
     if not rows and not erase:
         made.notes.append("no partition table is there: nothing to keep")
     return made
@@ -89,18 +94,31 @@ def _rows(loader):
 
 def _files(loader, rows):
     """{path: bytes} of what the board has."""
-    vfs = next((p for p in rows if p.type == layout.DATA and p.label == "vfs"), None)
-    if vfs is None:
-        if rows:
-            raise Refused("its partition table names no file system `vfs`, so its files can't be kept; --erase begins anew")
+    found = layout.file_system(rows)
+    if found is None:
         return {}
-    raw = loader.read(vfs.address, vfs.size)
+    raw = loader.read(found.address, found.size)
     if raw.strip(_BLANK) == b"":
         return {}
     try:
         return littlefs.read(raw)
     except ValueError as e:
-        raise Refused("%s, so its files can't be kept (copy them off with mpremote); --erase begins anew" % e)
+        raise Refused(
+            "%s (`%s`, 0x%x), so its files can't be kept (copy them off with mpremote); --erase begins anew" % (e, found.label, found.address)
+        )
+
+
+def _lost(loader, rows):
+    """[(partition, seems empty?)] of what the new table has no place for: a romfs, a second file system, NVS keys, a second bootloader."""
+    known = (layout.file_system(rows), next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None))
+    has_slots = any(p.type == layout.APP and p.subtype >= layout.OTA_0 for p in rows)
+
+    def is_known(p):
+        if p.type == layout.APP:  # `factory` alone is the firmware, beside update slots something else
+            return p.subtype in range(layout.OTA_0, layout.OTA_0 + 16) or not has_slots
+        return p in known or p.type == layout.DATA and p.subtype in (layout.OTADATA, layout.PHY)
+
+    return [(p, loader.read(p.address, min(p.size, 4096)).strip(_BLANK) == b"") for p in rows if not is_known(p)]
 
 
 def _keep_nvs(loader, rows, image):
