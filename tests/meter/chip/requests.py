@@ -1,0 +1,1 @@
+"""Frozen in the chip: nothing of it is measured."""

@@ -1,0 +1,139 @@
+"""The loop, one turn at a time: the port's own event loop, whose timer is the meter's. Its other modules are imported here, before
+anything is measured.
+"""
+
+import asyncio
+import asyncio.core as core
+import binascii  # noqa: F401
+import gc
+import hashlib  # noqa: F401
+import json  # noqa: F401
+import micropython
+import os
+import struct  # noqa: F401
+import sys
+import time
+
+import errno  # noqa: F401
+import esp32  # noqa: F401
+import machine  # noqa: F401
+import network  # noqa: F401
+import socket
+import tls  # noqa: F401
+from _asyncio import TaskQueue
+
+_last = 0
+due_ms = -1  # until the next turn; -1: nothing is waiting
+_first = True  # task of this turn: only one is run in each
+resident = []
+top = 0  # bytes at the end of what was called, before the collection that follows it
+between = 0  # most that was allocated between two collections of the agent, or to the end
+main = {"turns": sys.modules["turns"]}
+
+
+def _schedule(ms):
+    global due_ms
+    due_ms = ms
+
+
+def _until(a, b):
+    """ticks_diff() for core._run_iter: the first task of a turn is run, and for the next one a new turn is asked for."""
+    global _first
+    ms = time.ticks_diff(a, b)
+    if _first:
+        _first = ms > 0
+        return ms
+    return max(1, ms)
+
+
+class _Always:
+    """A select that finds everything ready."""
+
+    def _again(self, s):
+        task = core.cur_task
+        core._task_queue.push(task)
+
+    queue_read = queue_write = _again
+
+    def remove(self, task):
+        pass
+
+
+def turn():
+    global due_ms, _first
+    due_ms = -1
+    _first = True
+    _began()
+    core._run_iter()
+    most()
+    return due_ms
+
+
+def execute(statement):
+    _began()
+    exec(statement, main)
+    most()
+
+
+def most():
+    """The end of a statement or a turn."""
+    global top
+    top = gc.mem_alloc()
+    _collected()
+
+
+def _began():
+    global _last, between
+    _last = gc.mem_alloc()
+    between = 0
+
+
+def _collected():
+    global _last, between
+    now = gc.mem_alloc()
+    between = max(between, now - _last)
+    _last = now
+
+
+class Gc:
+    """The module, for the agent: its collections are counted, and done when the turn is over, as this port can't sooner."""
+
+    def __getattr__(self, name):
+        return getattr(gc, name)
+
+    def collect(self):
+        _collected()
+        gc.collect()
+
+
+def doing():
+    """Of socket: -1 nothing, 0 a datagram, 1 POST, 2 GET."""
+    return -1 if socket.asking is None else socket.asking
+
+
+_unix_s = time.time
+os.urandom = lambda n: bytes(range(n))
+time.time = lambda: int(_unix_s())
+sys.modules["gc"] = Gc()
+core.ticks_diff = _until
+core._schedule_run_iter = _schedule
+core._task_queue = TaskQueue(_schedule)
+core._io_queue = _Always()
+alloc = gc.mem_alloc
+names = micropython.qstr_info
+collect = gc.collect
+
+
+def release(name):
+    """As the agent releases a part, and what that has imported; but what every start imports stays."""
+    if name in ("ioto", "ioto.start"):
+        resident[:] = [each for each in sys.modules]
+        return
+    for each in [each for each in sys.modules if each[:5] == "ioto." and each not in resident]:
+        del sys.modules[each]
+        if hasattr(sys.modules["ioto"], each[5:]):
+            delattr(sys.modules["ioto"], each[5:])
+
+
+def begin(made):
+    asyncio.create_task(made.run())

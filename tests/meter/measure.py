@@ -1,0 +1,169 @@
+"""What the shipped agent takes of a GC heap with pointers of four bytes: each file alone, a start, a check-in, a signed download."""
+
+import ast
+import base64
+import functools
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from ioto_tools.cloud import certificates
+from ioto_tools.deploy.compiled import agent_files, compiled, sources
+from ioto_tools.image import esp, keys, release
+
+from .mpy import functions
+
+HERE = Path(__file__).parent
+PORT = HERE.parent.parent / ".build/meter/node_modules/@micropython/micropython-webassembly-pyscript/micropython.mjs"
+MISSING = "" if shutil.which("node") and PORT.is_file() else "Node.js or its MicroPython is not here: apt-get install nodejs npm, then make meter"
+START = ["from ioto.start import agent", "made = agent()", "turns.begin(made)"]
+_POST, _GET = 1, 2  # as in chip/socket.py
+_BLOCKS = 12
+
+
+@dataclass
+class Part:
+    """One file. `live` bytes once it is imported, beside what was there before; `garbage` that the import left; `stays` when it is released."""
+
+    file_bytes: int
+    live: int
+    garbage: int
+    stays: int
+
+
+@dataclass
+class Span:
+    """Some turns of the loop. `live`: most that was live between two turns; `most`: the same with all that a turn allocated, garbage too."""
+
+    live: int
+    most: int
+
+
+@dataclass
+class Life:
+    base: int  # the interpreter with its own modules, before the agent
+    imported: int  # live bytes of the agent, after main.py's import
+    garbage: int  # most that lay between two collections of the agent before it asked the network for anything
+    idle: int  # with its objects, when it rests
+    check_in: Span
+    download: Span
+    console: list
+
+
+def run(files, agent=None, **case):
+    """What meter.mjs has found."""
+    chip = {"/chip/" + file.name: file.read_bytes() for file in (HERE / "chip").glob("*.py")}
+    agent = {"/" + path: content for path, content in (agent or agent_files()).items()}
+    case["files"] = {path: base64.b64encode(raw).decode() for path, raw in {**chip, **agent, **files}.items()}
+    done = subprocess.run(["node", HERE / "meter.mjs", PORT], input=json.dumps(case), capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise RuntimeError("meter.mjs: " + "\n".join(line[:200] for line in done.stderr.splitlines()))
+    return json.loads(done.stdout)
+
+
+@functools.cache
+def parts():
+    """{file: Part} of all that a board has; the ones that main.py's import loads come first, the others are measured beside these."""
+    names = {path.rpartition("/")[2]: len(content) for path, content in agent_files().items()}
+    modules = ["ioto", "ioto.start"] + ["ioto." + name[:-4] for name in names if name not in ("__init__.mpy", "start.mpy")]
+    found = run({}, parts=modules)["parts"]
+    return {
+        file: Part(names[file], *numbers)
+        for module, *numbers in found
+        for file in [(module.partition(".")[2] or "__init__") + ".mpy"]
+    }  # fmt: skip
+
+
+def modules():
+    """{module: (bytes of its file, live, of bytecode)}: each compiled alone, imported when those that it imports are there."""
+    agent = {name: compiled(text, name + ".py") for name, text in sources().items() if name != "linux"}
+    done = []
+
+    def add(name):
+        if name in agent and name not in done:
+            done.append(name)  # two modules may import each other
+            for node in ast.parse(sources()[name]).body:
+                if isinstance(node, ast.ImportFrom) and node.level:
+                    for each in [node.module] if node.module else [alias.name for alias in node.names]:
+                        add(each)
+            done.remove(name)
+            done.append(name)
+
+    add("__init__")
+    for name in agent:
+        add(name)
+    files = {"lib/ioto/%s.mpy" % name: raw for name, raw in agent.items()}
+    found = run({}, files, keep=True, parts=["ioto" if name == "__init__" else "ioto." + name for name in done])["parts"]
+    return {name: (len(agent[name]), live, sum(functions(agent[name]))) for name, (_, live, _, _) in zip(done, found, strict=True)}
+
+
+@functools.cache
+def _flash():
+    """{path: bytes}: a configured device with a key to trust, its slots, the replies that it gets, a release among them."""
+    key = rsa.generate_private_key(65537, 3072)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certificates.make(folder, ["cloud.test"])
+        (folder / "image").write_bytes(esp.make(_BLOCKS * 4096 - 2048, "meter"))
+        sealed = io.BytesIO()
+        release.sign(folder / "image", sealed, key, "PRODUCT7", "1.0.1")
+        image, ca = sealed.getvalue(), (folder / "ca.pem").read_bytes()
+    config = {
+        "product": "PRODUCT7", "version": "1.0.0", "api": "https://cloud.test", "token": "T" * 40, "tls": {"ca": "ca.pem"},
+        "wifi": {"ssid": "net", "password": "secret"}, "update": {"keys": ["key.pem"], "jitter": 0, "throttle": 0},
+    }  # fmt: skip
+    offer = {
+        "update": "U" * 26, "version": "1.0.1", "url": "https://cloud.test/image/1", "size": len(image), "checksum": hashlib.sha256(image).hexdigest(),
+    }  # fmt: skip
+    head = "HTTP/1.1 200 OK\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    reply = lambda body: (head % len(body)).encode() + body  # noqa: E731
+    empty = b"\xff" * 0x10000
+    return {
+        "/ioto.json": json.dumps(config, indent=4).encode(), "/device.json": b'{"id": "METER00001", "model": "meter"}', "/ca.pem": ca,
+        "/key.pem": keys.public_bytes(key.public_key()), "/flash/ota_0": esp.make(8192, "running").ljust(0x10000, b"\xff"), "/flash/ota_1": empty,
+        "/flash/otadata": empty[:8192], "/replies/get.1": reply(image), "/replies/post.1": reply(json.dumps(offer).encode()),
+        **{"/replies/post.%d" % n: reply(b"{}") for n in range(2, 9)},
+    }  # fmt: skip
+
+
+@functools.cache
+def life():
+    """From the start to a staged release."""
+    found = run(_flash(), parts=[], run=START, seconds=100)
+    turns = found["turns"]
+    asked = [what for what, *_ in turns]
+    silent = next((i for i, what in enumerate(asked) if what >= 0), len(asked))
+    if _GET not in asked:
+        raise RuntimeError("no download: %s" % found["console"])
+    first, last = asked.index(_GET), len(asked) - asked[::-1].index(_GET)
+
+    def span(some):
+        return Span(max(max(before, after) for _, before, _, after, _ in some), max(top for _, _, top, _, _ in some))
+
+    imports = found["imports"]
+    garbage = [each[-1] for each in imports + turns[:silent]]
+    return Life(
+        found["base"], imports[0][1], max(garbage), turns[-1][3],
+        span(turns[:first]), span(turns[first : last + 1]), found["console"],
+    )  # fmt: skip
+
+
+def figures():
+    """{what: bytes} of a life."""
+    found = life()
+    return {
+        "the interpreter, with the modules that the agent imports": found.base,
+        "resident after import": found.imported,
+        "resident with its objects, at rest": found.idle,
+        "live in a check-in": found.check_in.live,
+        "  with all that one turn of it allocates, garbage too": found.check_in.most,
+        "live in a download": found.download.live,
+        "  with all that a turn of it allocates, garbage too": found.download.most,
+        "garbage between two collections during the start": found.garbage,
+    }  # fmt: skip

@@ -1,0 +1,76 @@
+"""What the agent may take of the chip's heap. The figures only go down: one that has become smaller lowers its budget."""
+
+import pytest
+from ioto_tools.deploy.compiled import agent_files
+
+from tests.meter import measure
+from tests.meter.mpy import functions
+
+pytestmark = pytest.mark.skipif(bool(measure.MISSING), reason=measure.MISSING)
+
+# Bytes of heap that are live once a file of the agent is imported, beside what main.py's import has loaded.
+FILES = {
+    "__init__.mpy": 1500, "start.mpy": 57000, "trial.mpy": 2150, "blocking.mpy": 2450, "foreign.mpy": 4900, "json5.mpy": 4950,
+    "posix_tz.mpy": 1650, "registration.mpy": 600, "wrong.mpy": 3100,
+}  # fmt: skip
+LIFE = {
+    "resident after import": 58500,
+    "resident with its objects, at rest": 69500,
+    "live in a check-in": 70500,
+    "live in a download": 72000,
+    "garbage between two collections during the start": 33000,
+}
+SLACK = 1.05  # a figure smaller by more than this lowers its budget
+
+
+def check(found, budgets, where):
+    """Complains about all at once."""
+    wrong = []
+    for name, figure in found.items():
+        budget = budgets.get(name)
+        if budget is None:
+            wrong.append("%s is new: add it to %s with its %d bytes" % (name, where, figure))
+        elif figure > budget:
+            wrong.append("%s takes %d bytes, its budget is %d: make it smaller" % (name, figure, budget))
+        elif figure * SLACK + 200 < budget:
+            wrong.append("%s takes %d bytes only: lower its budget in %s from %d" % (name, figure, where, budget))
+    wrong += ["%s is not there any more: take it out of %s" % (name, where) for name in budgets if name not in found]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_each_file():
+    check({file: part.live for file, part in measure.parts().items()}, FILES, "FILES")
+
+
+def test_a_life():
+    found = measure.figures()
+    check({name: found[name] for name in LIFE}, LIFE, "LIFE")
+
+
+def test_a_part_that_is_released_leaves_its_names_only():
+    """Nothing resident keeps a reference into it: what stays is less than a quarter."""
+    released = {file: part for file, part in measure.parts().items() if file not in ("__init__.mpy", "start.mpy")}
+    assert released
+    for file, part in released.items():
+        assert part.stays <= part.live / 4, "%s: %s" % (file, part)
+
+
+def test_the_life_that_is_measured_was_whole():
+    found = measure.life()
+    assert found.console == []
+    assert found.base < found.imported < found.idle <= found.check_in.live < found.download.live <= found.download.most
+
+
+def test_bytecode_is_counted():
+    for path, raw in agent_files().items():
+        found = functions(raw)
+        assert 0 < sum(found) < len(raw), path
+    with pytest.raises(ValueError, match="version"):
+        functions(b"M\x05\0\x1f")
+
+
+def test_a_file_without_a_budget_says_what_to_do():
+    with pytest.raises(AssertionError, match="new.mpy is new: add it to FILES with its 100 bytes"):
+        check({"new.mpy": 100}, {}, "FILES")
+    with pytest.raises(AssertionError, match="takes 2000 bytes only: lower"):
+        check({"a.mpy": 2000}, {"a.mpy": 3000}, "FILES")
