@@ -168,7 +168,7 @@ class Agent:
             return _LONG_S  # the script is not to find another image in its file
         wait = schedule.due_s(
             self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
-            self.config["update.period"], self.config["update.jitter"], self.record["tried"], self.record["failures"],
+            self.config["update.period"], self.config["update.jitter"] if self.cloud.registered() else 0, self.record["tried"], self.record["failures"],
             self.record["hold"], self.cloud.device["id"], self.board.cold,
         )  # fmt: skip
         return _LONG_S if wait is None else wait

@@ -30,7 +30,7 @@ DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "update.schedule": ["anytime", "window"],  # when to check in and download
     "update.apply": ["anytime", "window"],  # when device:update is signalled
     "update.period": ["1 day", "duration"],  # least time between two check-ins
-    "update.jitter": ["1 hour", "duration"],  # spread of a fleet inside the window
+    "update.jitter": ["1 hour", "duration"],  # spread of a fleet: in the window, after power-on, beyond the period
     "update.throttle": [20, "ms"],  # milliseconds after each 4 KiB; 0 = none
     "update.keys": [[], "files"],  # PEM or DER files of public keys; with any, nothing unsigned is installed
     "update.attempts": [3, (1, 100)],  # of one update, before it is remembered as failed

@@ -2,10 +2,11 @@
 
 * Inside the window only, and not before `period` has passed since the last check-in that succeeded. Failures back off
   instead: 30 s, doubling to about half an hour or an hour, never longer than the period; and longer if the cloud says so.
-* Each device has a place of its own in the window (SHA-256 of its id and the window's text), not later than `jitter`
+* Each device has a time of its own in the window (SHA-256 of its id and the window's text), not later than `jitter`
   after the opening nor after the closing, so that a fleet does not arrive together. A window that never closes has no
-  place: there the period is a little longer, each device's by as much. After power has come back a fleet is spread
-  over some minutes; a device that never checked in is not held up.
+  such time: there the period is longer by up to `jitter`, each device's by as much. After power has come back a fleet is
+  spread over `jitter` too, from the start on; a device that never checked in is not delayed. A device that is overdue by
+  whole days waits half as long for each of them, so that one with power for minutes a day still checks in.
 * Within one boot intervals run on the uptime, so a clock that jumps changes none. Over a reset they run on the clock;
   what it can't tell (never set, or behind the last check-in) is taken as passed, so it never freezes anything.
 * Without a clock no window is open but one that never closes.
@@ -17,7 +18,8 @@ from .cron import closes_s, is_always, next_open, opened_s
 
 _FIRST_S = 30
 _HOLD_MOST_S = 7 * 86400
-_POWER_S = 300  # in which a fleet comes back after a power failure
+_POWER_S = 300  # longest wait after a power failure without a clock, where check-ins failed before
+_DAY_S = 86400
 
 
 def spread(text, most):
@@ -37,7 +39,7 @@ def rest_s(period_s, jitter_s, failures, hold_s, device):
         # The cloud can take a check-in each period: failing devices need not ask less often.
         rest = min(backoff_s(failures, device), max(period_s, _FIRST_S))
     else:
-        rest = period_s + spread(device, min(jitter_s, period_s >> 3))
+        rest = period_s + spread(device, jitter_s)
     hold = min(hold_s or 0, _HOLD_MOST_S)
     return max(rest, hold + spread(device, hold >> 2))  # all that were sent away do not come back at once
 
@@ -66,8 +68,7 @@ def due_s(
             elif failures and cold:
                 wait = min(rest, _POWER_S)
             if cold:
-                # Half as long for each period missed: who is never on for so long still gets there.
-                pause = min(jitter_s, _POWER_S) >> min(max(0, -wait) // max(1, period_s), 9)
+                pause = jitter_s >> min(max(0, -wait) // max(_DAY_S, period_s), 30)
         wait -= up_s
     if always:
         return max(0, wait, spread(device, pause) - up_s)
@@ -88,7 +89,7 @@ def _in_window(now_s, start, slack, window, zone, jitter_s, device, pause, boot)
         opens = next_open(window, at, zone)
         if opens is None:
             return None
-        begin = opened_s(window, opens, zone, jitter_s + _POWER_S)  # if earlier, its place is past whatever matters here
+        begin = opened_s(window, opens, zone, 2 * jitter_s)  # if earlier, its place is past whatever matters here
         end = opens + closes_s(window, opens, zone)
         place = begin + spread(device + window[0], min(jitter_s, end - begin))
         if pause and place < boot < end:

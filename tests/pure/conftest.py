@@ -22,6 +22,8 @@ DIGEST = "digest: "
 
 if str(LIB) not in sys.path:
     sys.path.insert(0, str(LIB))
+if str(HERE) not in sys.path:
+    sys.path.append(str(HERE))
 
 
 def micropython(path, function):

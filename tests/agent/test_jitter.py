@@ -1,0 +1,24 @@
+"""The jitter after power-on, on a virtual board: the whole span, and never before the device is registered."""
+
+from ioto.schedule import spread
+from test_servers import Sick, board
+
+JITTER_S = 3600
+
+
+def test_power_on_waits_for_the_whole_jitter_once_the_device_is_registered(tmp_path):
+    place = spread("DEVICE0001", JITTER_S)
+    assert place > 600, "choose another id: this one would prove little"
+    sick = Sick({})
+    rig = board(tmp_path, sick, update__jitter=JITTER_S, update__period="1 day")
+    peers, rig.air.peers = rig.air.peers, {}
+    rig.run(until_s=200)
+    assert sick.checks == 0 and rig.record()["failures"] > 0
+    rig.air.peers = peers
+    rig.run(until_s=200)  # power on again: not registered yet, so it is not delayed
+    assert sick.checks == 1 and rig.record()["failures"] == 0
+    rig.board.clock.advance(36 * 3600 * 1000000)  # power is gone until the next day: due since half of it
+    run = rig.run(until_s=place - 5)
+    assert sick.checks == 1, run.console[-800:]
+    run = rig.run(until_s=place + 60)  # from another power-on
+    assert sick.checks == 2, run.console[-800:]
