@@ -4,21 +4,48 @@ An image on its first boot gets a watchdog before anything of ours is imported: 
 the bootloader goes back to the old image. In the safe mode the agent runs without main.py, and applies what it is offered.
 """
 
-SAFE_RESETS = 5  # the safe mode after so many starts in a row that did not last 10 seconds; 0 = not at all
+SAFE_RESETS = 5  # the safe mode after so many starts in a row that did not go well; 0 = not at all
 SAFE_PIN = None  # or while this GPIO is held low at the start
+TRIAL_STARTS = 3  # of an image on trial, soft resets and wakes from deep sleep included; then the bootloader goes back
 
 
-def safe():
+def kept(nvs, key):
+    try:
+        return nvs.get_i32(key)
+    except OSError:
+        return 0
+
+
+def lasting(machine, nvs, n):
+    """A start is good after 10 seconds, unless the watchdog or an exception of main.py ends it within 10 minutes."""
+
+    def after_10_s(timer):
+        nvs.set_i32("resets", -n)
+        timer.init(mode=machine.Timer.ONE_SHOT, period=590000, callback=after_10_min)
+
+    def after_10_min(timer):
+        nvs.set_i32("resets", 0)
+
+    for number in (3, 1, 0):  # the highest that this chip has: applications begin with 0
+        try:
+            return machine.Timer(number).init(mode=machine.Timer.ONE_SHOT, period=10000, callback=after_10_s)
+        except ValueError:
+            pass
+
+
+def safe(nvs, goes_on):
+    """Is this a start of the safe mode? Soft resets and wakes (`goes_on`) are no starts of their own."""
     if SAFE_PIN is not None and not machine.Pin(SAFE_PIN, machine.Pin.IN, machine.Pin.PULL_UP).value():
         return True
-    nvs = NVS("ioto")
-    try:
-        resets = nvs.get_i32("resets") + 1
-    except OSError:
-        resets = 1
-    if machine.reset_cause() not in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET):  # these are no starts
-        nvs.set_i32("resets", resets)
-        return 0 < SAFE_RESETS < resets
+    n = kept(nvs, "resets")
+    if not goes_on:
+        n = 1 + (n if n > 0 else -n if machine.reset_cause() == machine.WDT_RESET else 0)
+        is_safe = 0 < SAFE_RESETS < n
+        nvs.set_i32("resets", 0 if is_safe else n)  # after it main.py gets all its chances again
+        if is_safe:
+            return True
+    if n:
+        lasting(machine, nvs, abs(n))
 
 
 try:
@@ -31,7 +58,14 @@ try:
             otadata.readblocks(sector, record, 0)
             if record[24:28] == b"\x01\x00\x00\x00":  # ESP_OTA_IMG_PENDING_VERIFY
                 trial = machine.WDT(timeout=120000)
-    if not trial and safe():  # nobody but the application confirms an image
+    nvs = NVS("ioto")
+    goes_on = machine.reset_cause() in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET)
+    if trial:
+        n = kept(nvs, "trial") + 1 if goes_on else 1
+        nvs.set_i32("trial", n)
+        if n > TRIAL_STARTS:
+            machine.reset()
+    elif safe(nvs, goes_on):  # nobody but the application confirms an image
         from ioto.start import safe_mode
 
         safe_mode()

@@ -86,3 +86,51 @@ def test_the_pin(tmp_path):
     rig.board.hardware.pins[4] = 0
     run = rig.run(until_s=60)
     assert not starts(run) and fleet.devices(rig.site), run.console
+
+
+def test_power_that_fails_5_seconds_after_each_start(tmp_path):
+    """One start in six is the safe mode's, the others are the application's, however long it goes on."""
+    rig = Rig(tmp_path, main=LIVES)
+    assert [starts(rig.run(until_s=5)) for _ in range(18)] == [1, 1, 1, 1, 1, 0] * 3
+    rig.publish(rig.image(1), "1.0.1")
+    rig.board.put_files({"main.py": MAIN.encode()})
+    assert rig.run(until_s=2 * 3600).slots == ["ota_0", "ota_1"] and rig.board.otadata() == "1/VALID 2/VALID"
+
+
+def test_starts_of_two_minutes_without_an_agent_are_good_ones(tmp_path):
+    rig = Rig(tmp_path, main=LIVES.replace("3600", "120") + "import machine\nmachine.reset()\n")
+    assert starts(rig.run(until_s=40 * 60)) >= 19
+    assert all(starts(rig.run(until_s=120)) for _ in range(12))
+
+
+@pytest.mark.parametrize("before", [5, 15])
+def test_a_soft_reset_goes_on_with_the_start(tmp_path, before):
+    """It takes the timer away, so boot.py starts another."""
+    main = "import machine, time\nprint('APPLICATION')\nif machine.reset_cause() != 5:\n    time.sleep(%d)\n    machine.soft_reset()\ntime.sleep(3600)\n"
+    rig = Rig(tmp_path, main=main % before)
+    assert [starts(rig.run(until_s=60)) for _ in range(12)] == [2] * 12
+
+
+BAD = """
+import machine, time
+from esp32 import Partition
+
+here, head = Partition(Partition.RUNNING), bytearray(4096)
+here.readblocks(0, head)
+if b"image 1" in head:
+    time.sleep(%d)
+    %s
+"""
+
+
+@pytest.mark.parametrize("again", ["machine.soft_reset()", "machine.deepsleep(1000)", "raise SystemExit"])
+@pytest.mark.parametrize("seconds", [3, 40])
+def test_every_kind_of_start_counts_in_a_trial(tmp_path, again, seconds):
+    """The new image starts over and over, without a reset that the bootloader would see: it is given back all the same."""
+    rig = Rig(tmp_path, main=BAD % (seconds, again) + MAIN)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=2 * 3600)
+    assert run.slots == ["ota_0", "ota_1"] * 3 + ["ota_0"] and rig.record()["failed"], run.console[-2000:]
+    rig.publish(rig.image(2), "1.0.2")
+    run = rig.run(until_s=2 * 3600)
+    assert "CONFIRMED 1.0.2" in run.console and run.slots[-1] == "ota_1"

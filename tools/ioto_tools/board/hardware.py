@@ -57,9 +57,9 @@ class Hardware:
         self.cause = cause
         self.released = False
         self.interruptible = True  # is Ctrl-C more than a character?
-        if cause != SOFT:
+        if cause != SOFT:  # the watchdog outlives a soft reset
             self.raw_mode = False
-        self.watchdog_ms = self.fed_us = None
+            self.watchdog_ms = self.fed_us = None
         self.partitions = Partitions(self.flash, self.rows, running, self.chip, alive=self._alive)
         store = next((p for p in self.rows if p.type == DATA and p.subtype == NVS), None)
         self.nvs = Nvs(self.flash, store) if store else None
@@ -273,9 +273,11 @@ class Hardware:
         return 0, self.random.randbytes(a)
 
     def _idle(self, a, b, data):
-        """For ever."""
+        """For `a` microseconds; 0 or less: for ever."""
         while True:
-            self.wait(_FOREVER)
+            self.wait(_FOREVER if a <= 0 else a)
+            if a > 0:
+                return 0, b""
 
     def _console_read(self, a, b, data):
         """What was typed, 1 byte or more; the next program can be interrupted again."""
@@ -345,7 +347,7 @@ class Hardware:
     def _poll(self, a, b, data):
         if b:
             return self.air.flags(b - 1, data[0]), b""
-        self.wait(_FOREVER if a < 0 else a * 1000)
+        self.wait(_FOREVER if a < 0 else a)
         return 0, b""
 
     def _resolve(self, a, b, data):

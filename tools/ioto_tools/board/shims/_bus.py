@@ -63,6 +63,21 @@ def _fill(buf):
         have += n
 
 
+timers = []  # machine.Timer objects that run; each has `at_us` and `fire()`
+
+
+def wait(op, us):
+    """`op`, which lets simulated time pass, for `us` (negative: for ever) at the most; timers that are due run meanwhile."""
+    for timer in timers:
+        left_us = max(1, timer.at_us - ticks_us())
+        if us < 0 or left_us < us:
+            us = left_us
+    call(op, us)
+    for timer in list(timers):
+        if timer in timers and timer.at_us <= ticks_us():
+            timer.fire()
+
+
 def ticks_us():
     """Time as the CPU sees it. Simulated, each look at the clock costs a little, so that a busy loop sees it move."""
     global cpu_us

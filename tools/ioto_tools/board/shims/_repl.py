@@ -217,7 +217,7 @@ def run(scope):
     while True:
         try:
             while _bus.call(_MODE, -1)[0] < 0:
-                _bus.call(_IDLE)
+                _bus.wait(_IDLE, -1)
             if raw_mode():
                 raw(scope)
             friendly(scope)

@@ -18,11 +18,11 @@ def deepsleep(ms=0):
 
 
 def lightsleep(ms=0):
-    _bus.call(33, ms * 1000)
+    _bus.wait(33, ms * 1000)
 
 
 def idle():
-    _bus.call(33, 1000)
+    _bus.wait(33, 1000)
 
 
 def reset_cause():
@@ -52,6 +52,42 @@ class WDT:
 
     def feed(self):
         _bus.call(19)
+
+
+class Timer:
+    """One of the chip's four. Its callback runs between two instructions of the program: here, while that waits."""
+
+    ONE_SHOT, PERIODIC = 0, 1
+    _all = {}
+
+    def __new__(cls, id, **options):
+        if not 0 <= id < 4:
+            raise ValueError("invalid Timer number")
+        if id not in Timer._all:
+            Timer._all[id] = object.__new__(cls)
+        return Timer._all[id]
+
+    def __init__(self, id, **options):
+        if options:
+            self.init(**options)
+
+    def init(self, mode=PERIODIC, period=-1, callback=None, freq=0, hard=False):
+        self.deinit()
+        self._period_us = int(1000000 / freq) if freq else period * 1000
+        self._mode, self._callback = mode, callback
+        self.at_us = _bus.ticks_us() + self._period_us
+        _bus.timers.append(self)
+
+    def deinit(self):
+        if self in _bus.timers:
+            _bus.timers.remove(self)
+
+    def fire(self):
+        if self._mode == Timer.ONE_SHOT:
+            self.deinit()
+        else:
+            self.at_us += self._period_us
+        self._callback(self)
 
 
 class RTC:

@@ -25,7 +25,7 @@ class poll:
             left = -1 if until is None else time.ticks_diff(until, time.ticks_ms())
             if until is not None and left <= 0:
                 return ready
-            _bus.call(71, left)
+            _bus.wait(71, left * 1000)
 
     def ipoll(self, timeout=-1, flags=0):
         return iter(self.poll(timeout))

@@ -65,7 +65,7 @@ class socket(io.IOBase):
                 left = self._timeout_ms - time.ticks_diff(time.ticks_ms(), began)
                 if left <= 0:
                     raise OSError(116)
-            _bus.call(71, left)
+            _bus.wait(71, left * 1000)
 
     def connect(self, address):
         host, port = address

@@ -24,7 +24,12 @@ ticks_cpu = ticks_us
 
 
 def sleep_us(us):
-    _bus.call(33, max(0, us))
+    end_us = _bus.ticks_us() + us
+    while True:
+        _bus.wait(33, max(0, us))
+        us = end_us - _bus.ticks_us()
+        if us <= 0 or not _bus.timers:
+            break
 
 
 def sleep_ms(ms):
