@@ -125,7 +125,7 @@ def in_child(work, lines, kind=signal.SIGKILL):
         os._exit(status)
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.sweep)], ids=["every-seventh", "every"])
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.sweep)], ids=["every-fifth", "every"])
 def test_kill_at_every_line_of_a_publish(tmp_path, step):
     cloud = Cloud(tmp_path)
     old = cloud.publish("1.0.0", esp_image(b"old"))

@@ -52,7 +52,13 @@ def kept(images, content):
     return incoming.checksum
 
 
-def test_links_open_one_image_and_no_other(images):
+def test_a_link_has_a_margin_for_the_clock_of_the_store(images):
+    query = dict(pair.split("=") for pair in urlsplit(images.link("ab" * 32, 60)).query.split("&"))
+    assert query["X-Amz-Expires"] == str(60 + 900)
+
+
+def test_links_open_one_image_and_no_other(images, monkeypatch):
+    monkeypatch.setattr(module, "_CLOCKS_S", 0)
     content = b"an image" * 1000
     url = images.link(kept(images, content), 60)
     other = kept(images, b"another")
@@ -72,10 +78,11 @@ def test_links_open_one_image_and_no_other(images):
         assert 400 <= status < 500 and b"image" not in body, each
 
 
-def test_links_expire(images):
-    url = images.link(kept(images, b"an image"), 1)
+def test_links_expire(images, monkeypatch):
+    monkeypatch.setattr(module, "_CLOCKS_S", 0)
+    url = images.link(kept(images, b"an image"), 3)
     assert get(url)[0] == 200
-    time.sleep(2.1)  # the store's clock, which nobody can set
+    time.sleep(4.1)  # the store's clock, which nobody can set
     status, body = get(url)
     assert status == 403 and b"expired" in body
     assert "X-Amz-Expires=604800&" in images.link("00" * 32, 365 * 86400)  # the longest that S3 knows
@@ -187,6 +194,12 @@ def test_a_store_that_is_not_there_is_503_and_a_clear_error(tmp_path, monkeypatc
     with answering(b"") as endpoint:
         pass
     unwell(tmp_path, endpoint)
+
+
+def test_a_bucket_that_is_not_there_is_named(tmp_path, s3):
+    images = store(tmp_path, s3, bucket="missing")
+    with pytest.raises(Unavailable, match="/missing: there is no such bucket: make it, or correct images.bucket in site.toml"):
+        kept(images, b"an image")
 
 
 def unwell(tmp_path, endpoint):

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from ioto_tools.cloud import server, waits
+from ioto_tools.cloud.refusal import Refusal
 
 AWAY_S = 0.3
 
@@ -27,8 +28,9 @@ def wait_in(kind, monkeypatch):
 
 
 def test_a_client_that_says_nothing_is_not_waited_for(monkeypatch):
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Refusal, match="too slowly") as e:
         wait_in("http", monkeypatch)
+    assert e.value.status == 408
 
 
 def test_what_lives_as_long_as_the_server_is(monkeypatch):

@@ -1,9 +1,11 @@
 """Webhooks against a real listener: signed, retried until taken, given up after a day, nothing lost, nobody kept waiting."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -166,6 +168,61 @@ def test_urls_and_events_that_will_not_do(cloud):
             webhooks.new(cloud.site, url)
     with pytest.raises(CloudError, match="release.published"):
         webhooks.new(cloud.site, "https://hooks.test/", ["release.burnt"])
+
+
+def test_a_webhook_that_trickles_delays_no_other(cloud, listener, monkeypatch):
+    """It sends its answer a byte at a time: it is given up after WAIT_S, and another one hears everything meanwhile."""
+    monkeypatch.setattr(postman, "WAIT_S", 1)
+    monkeypatch.setattr(postman, "LOOK_S", 0.01)
+    with trickling() as url:
+        made, quick = webhooks.new(cloud.site, url), webhooks.new(cloud.site, listener.url)
+        operators.new(cloud.site, "first", "read")
+
+        def shown(webhook):
+            return next(each for each in webhooks.listed(cloud.site) if each["id"] == webhook["id"])
+
+        async def story():
+            async def here(function, *arguments):
+                return function(*arguments)
+
+            telling = asyncio.create_task(postman.run(cloud.site, here))
+            for n in range(5):
+                operators.new(cloud.site, "more%d" % n, "read")
+                while len(listener.heard) < n + 2:
+                    await asyncio.sleep(0.01)
+            slow = shown(made)
+            assert slow["delivered_s"] is None and slow["error"] == ""  # still at its first
+            while not shown(made)["error"]:
+                await asyncio.sleep(0.01)
+            telling.cancel()
+
+        asyncio.run(asyncio.wait_for(story(), 30))
+    assert "no answer within" in shown(made)["error"] and shown(made)["waiting"] > 0 and shown(quick)["waiting"] == 0
+
+
+@contextlib.contextmanager
+def trickling():
+    """The URL of a server that sends a byte of its answer's head each 50 ms, for ever."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            while not ended.is_set():
+                try:
+                    client, _ = listening.accept()
+                except OSError:
+                    return
+                threading.Thread(target=trickle, args=(client,), daemon=True).start()
+
+        def trickle(client):
+            with client, contextlib.suppress(OSError):
+                client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while not ended.wait(0.05):
+                    client.sendall(b"x")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield "http://127.0.0.1:%d/" % listening.getsockname()[1]
+        ended.set()
 
 
 def test_a_server_tells_while_it_serves_and_nobody_waits_for_a_listener(serve, ioto, listener, tmp_path):

@@ -39,13 +39,18 @@ for command in (migrate, backup, restore):
 @click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Silence after which a device that is offered an update is lost.")
 @click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes that serve: one for each processor core.")
+@click.option("--connections", default=4000, show_default=True, type=click.IntRange(1), help="Connections of one worker; idle ones make room.")
+@click.option("--per-address", default=200, show_default=True, type=click.IntRange(1), help="Of them from one address; a proxy on this machine has no limit.")
+@click.option("--access-log", is_flag=True, help="A line on standard error for each answer.")
 @json_option
-def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, lost_after, rate, workers, json):
+def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, lost_after, rate, workers, connections, per_address,
+          access_log, json):  # fmt: skip
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
     """
     from ioto_tools.cloud.app import create_app  # only this command needs a web server
+    from ioto_tools.cloud.server import Options
     from ioto_tools.cloud.server import serve as run
 
     if bool(certificate) != bool(key):
@@ -61,7 +66,8 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
 
     try:
         make_app = partial(create_app, data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again, lost_after_s=lost_after, rate=rate)
-        run(make_app, host, port, ready, certificate, key, workers, said=lambda text: click.echo(text, err=True))
+        options = Options(certificate, key, connections, per_address, access_log)
+        run(make_app, host, port, ready, options, workers, said=lambda text: click.echo(text, err=True))
     except (CloudError, Unavailable) as e:
         raise click.ClickException(str(e)) from e
 

@@ -1,5 +1,6 @@
 """`ioto webhook`: thin, over ioto_tools.cloud.webhooks."""
 
+import asyncio
 import json as json_module
 
 import click
@@ -67,7 +68,7 @@ def webhook_test(id, data):
     with opened(data) as site:
         found = site.database.read(webhooks.known, id)
         event = {"id": 0, "at_s": site.now_s(), "who": site.who, "action": "webhook.test", "subject": id, "detail": json_module.dumps({})}
-        error = postman.post({**found, **event}, site.now_s())
+        error = asyncio.run(postman.post({**found, **event}, site.now_s()))
     if error:
         raise click.ClickException("webhook %s: %s: %s" % (id, found["url"], error))
     click.echo("webhook %s: %s has taken it" % (id, found["url"]))

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import housekeeping, links, lost, postman, routes, samples, tokens
+from . import housekeeping, links, lost, postman, request_log, routes, samples, tokens
 from .api import app as api
 from .counters import Counted, Counters
 from .limits import PER_MINUTE, Limits
@@ -110,9 +110,13 @@ async def _gone(request, error):
 
 async def _unavailable(request, error):
     # A full disk, a database that is held by another: never one of the texts that make a device forget itself.
-    headers = {"Retry-After": str(RETRY_AFTER_S)}
-    return JSONResponse({"error": "the cloud cannot answer now"}, 503, headers)
+    return _fault(request, error, 503, "the cloud cannot answer now", {"Retry-After": str(RETRY_AFTER_S)})
 
 
 async def _broken(request, error):
-    return JSONResponse({"error": "the cloud has a fault; its log says more"}, 500)
+    return _fault(request, error, 500, "the cloud has a fault")
+
+
+def _fault(request, error, status, text, headers={}):
+    id = request_log.fault(request, error)
+    return JSONResponse({"error": "%s; its log has the cause under request %s" % (text, id)}, status, {**headers, request_log.ID: id})

@@ -1,6 +1,8 @@
-"""What is old enough goes, an hour's worth a transaction, so that no device waits for it. Any worker does it; twice does no harm."""
+"""Deletes what is old enough, an hour's worth a transaction, so that no device waits for it. Any worker does it; twice does no harm."""
 
 import asyncio
+import logging
+import shutil
 
 import sqlalchemy as sa
 
@@ -12,6 +14,8 @@ EVERY_S = 3600
 _AT_ONCE_S = 3600  # of their time
 REPORTS_S = 400 * 24 * 3600
 AUDIT_S = 2 * 365 * 24 * 3600
+FREE_BYTES = 256 * 1024 * 1024  # of the site's disk; with less the log warns
+_log = logging.getLogger("ioto.cloud")
 
 
 async def run(site, database):
@@ -20,9 +24,18 @@ async def run(site, database):
         try:
             while await database(site.database.write, forget, site.now_s()):
                 await asyncio.sleep(0)
-        except (OSError, Unavailable):  # in an hour, then
-            pass
+            await database(site.database.tidy)
+            await database(look_at_disk, site.data)
+        except (OSError, Unavailable) as e:  # again in an hour
+            _log.error("housekeeping: %s", e)
         await asyncio.sleep(EVERY_S)
+
+
+def look_at_disk(data):
+    """Warn in the log where the site's disk is nearly full."""
+    free = shutil.disk_usage(data).free
+    if free < FREE_BYTES:
+        _log.warning("%s: only %d MiB are free on its disk: make room, or nothing can be published or recorded", data, free >> 20)
 
 
 def forget(conn, now_s):

@@ -1,27 +1,28 @@
-"""How often one token may ask: a bucket of requests for each, that fills up by itself. In memory, a worker for itself.
+"""Request rate limits: a token bucket for each key (a device's token, an id that registers, an operator's token). In memory, per worker.
 
-Each device has its own bucket, so that one that runs wild is held back and no other; a limit for all of them would be a way to
-switch a fleet off. Who is held back is told for how long, and keeps its token.
+Each device has its own bucket, so that one runaway device is slowed down and no other: one limit for all would let anybody switch
+a fleet off. A client over its limit is told how long to wait, and keeps its token.
 """
 
 from .refusal import Refusal
 
-PER_MINUTE = 60  # of a device: more than an update with all its reports
-KEYS = 100_000  # buckets kept; the one that was not used for longest goes, and is full when it comes back
+PER_MINUTE = 60  # for a device: more than an update with all its reports
+KEYS = 100_000  # buckets kept, about 250 bytes each whatever the keys: 25 MB. The least recently used one goes first, and starts full again
 
 
 class Limits:
-    """`per_minute` requests of each key on the average, so many at once at the most; 0: no limit. `clock` gives seconds."""
+    """`per_minute` requests a minute for each key, and at most that many at once; 0: no limit. `clock` gives seconds."""
 
     def __init__(self, per_minute, clock):
         self.per_minute = per_minute
         self.clock = clock
-        self._buckets = {}  # key -> (requests left, when), in the order of their last use
+        self._buckets = {}  # hash of the key -> (requests left, when), least recently used first
 
     def check(self, key):
-        """Count one request of `key`. Refusal 429 when it had too many."""
+        """Count one request of `key` (hashable). Refusal 429 when it had too many."""
         if not self.per_minute:
             return
+        key = hash(key)  # clients choose keys: they must not choose how much memory one takes
         now_s = self.clock()
         left, then_s = self._buckets.pop(key, (self.per_minute, now_s))
         left = min(self.per_minute, left + max(0, now_s - then_s) * self.per_minute / 60)

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import time
 
 from . import counters, fleet, webhooks
@@ -20,7 +21,7 @@ _OUTCOMES = {
 def text(site):
     """The whole page."""
     counted = site.database.read(counters.read)
-    families = _releases(fleet.updates(site), counted) + _http(counted) + _webhooks(webhooks.listed(site)) + _process()
+    families = _releases(fleet.updates(site), counted) + _http(counted) + _webhooks(webhooks.listed(site)) + _disk(site) + _process()
     return "".join(_family(*family) for family in families)
 
 
@@ -54,6 +55,11 @@ def _http(counted):
 def _webhooks(found):
     samples = [({"webhook": each["id"]}, each["waiting"]) for each in found]
     return [("ioto_webhook_waiting", "gauge", "events that a webhook has not taken yet", samples)]
+
+
+def _disk(site):
+    free = shutil.disk_usage(site.data).free
+    return [("ioto_disk_free_bytes", "gauge", "free on the disk of the site's folder", [({}, free)])]
 
 
 def _process():

@@ -71,6 +71,9 @@ class Postgresql:
         """From now on devices wait for the answers: there is a limit on each."""
         self._answer_s = ANSWER_S
 
+    def tidy(self):
+        """Nothing to do: PostgreSQL's autovacuum does it."""
+
     def close(self):
         if self._thread.is_alive():
             self._wait(self._engine.dispose)

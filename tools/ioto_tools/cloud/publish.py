@@ -21,7 +21,7 @@ def publish(site, path, product, version, description="", any_file=False, enable
         with open(path, "rb") as file:
             return publish_file(site, file, path, product, version, description, any_file, enabled, progress, said, by_hand)
     except OSError as e:
-        raise CloudError("%s: %s" % (e.filename or path, e.strerror)) from e
+        raise CloudError("%s: %s" % (e.filename or path, e.strerror or e)) from e
 
 
 def publish_file(site, file, name, product, version, description="", any_file=False, enabled=True, progress=lambda n: None,
@@ -37,15 +37,20 @@ def publish_file(site, file, name, product, version, description="", any_file=Fa
 
 def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
     """Who would be offered the file, were it published so: why.dry_run() has the shape. Nothing changes."""
-    owner, rollout = _asked(site, product, version, said)
-    sha256, size = hashlib.sha256(), 0
     try:
         with open(path, "rb") as file:
-            for chunk in Inspection(file, path, owner["id"], version, any_file).chunks(progress):
-                sha256.update(chunk)
-                size += len(chunk)
+            return dry_run_file(site, file, path, product, version, description, any_file, progress, said)
     except OSError as e:
-        raise CloudError("%s: %s" % (e.filename or path, e.strerror)) from e
+        raise CloudError("%s: %s" % (e.filename or path, e.strerror or e)) from e
+
+
+def dry_run_file(site, file, name, product, version, description="", any_file=False, progress=lambda n: None, said=None):
+    """dry_run() of the open file `file`, which messages call `name`."""
+    owner, rollout = _asked(site, product, version, said)
+    sha256, size = hashlib.sha256(), 0
+    for chunk in Inspection(file, name, owner["id"], version, any_file).chunks(progress):
+        sha256.update(chunk)
+        size += len(chunk)
     row = _row(site, owner, version, sha256.hexdigest(), size)
     return why.dry_run(site, {**row, "description": description, "enabled": True, "state": selection.ACTIVE, **rollout})
 

@@ -13,7 +13,7 @@ NOTHING = JSONResponse({})  # for most check-ins
 async def register(request):
     product = wire.token(request.headers.get("authorization"))
     fields = await _body(request)
-    request.app.state.devices.check(("id", fields.get("id") if isinstance(fields.get("id"), str) else None))  # all have one product
+    request.app.state.devices.check(("id", wire.registration(fields).id))  # by id: all devices of a product share its id
     return await _answer(request, provision.register, product, fields, _base_url(request))
 
 

@@ -28,6 +28,7 @@ _PART_BYTES = 5 * 1024 * 1024  # of an upload: the least that S3 takes
 _AHEAD_BYTES = 256 * 1024  # read at a time
 _READ_S, _WRITE_S = 10, 60  # for a part, all tries included
 _LINK_S = 7 * 24 * 3600  # the longest that S3 signs for
+_CLOCKS_S = 900  # by so much the store's clock may be ahead of ours, as S3 has it for requests
 
 
 class S3(Store):
@@ -46,13 +47,17 @@ class S3(Store):
         if not self._links:
             return None
         with self._answering():
-            return obstore.sign(self._reading, "GET", self.name(checksum), timedelta(seconds=min(seconds, _LINK_S)))
+            return obstore.sign(self._reading, "GET", self.name(checksum), timedelta(seconds=min(seconds + _CLOCKS_S, _LINK_S)))
 
     def keep(self, incoming):
         name = self.name(incoming.checksum)
         with self._answering(), open(incoming.path, "rb") as file:
-            obstore.put(self._writing, name, file, chunk_size=_PART_BYTES, max_concurrency=2)
-            size = obstore.head(self._writing, name)["size"]
+            try:
+                obstore.put(self._writing, name, file, chunk_size=_PART_BYTES, max_concurrency=2)
+                size = obstore.head(self._writing, name)["size"]
+            except FileNotFoundError as e:
+                text = "images in %s: there is no such bucket: make it, or correct images.bucket in site.toml"
+                raise Unavailable(text % self.where) from e
         if size != incoming.size:
             raise Unavailable("images in %s: of %d bytes it has %d" % (self.where, incoming.size, size))
 

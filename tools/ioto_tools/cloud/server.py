@@ -1,44 +1,69 @@
 """Runs the application under uvicorn, with a limit on every wait for a client."""
 
+import asyncio
+import logging
 import signal
 import socket
 import ssl
+import tempfile
+from dataclasses import dataclass
 
 import uvicorn
 
 from . import workers
-from .refusal import CloudError
+from .connections import IDLE_S, MOST, PER_ADDRESS, Connections, allowed, protocol
+from .refusal import CloudError, Refusal
+from .request_log import AccessLog
 from .waits import Waits
 
-BODY_S = 30  # for the next part of a request's body
+BODY_S = 30  # for the next part of a request's body, and for the whole body beyond what BODY_BYTES_S allows
+BODY_BYTES_S = 1024  # a body has to come at this rate on the average
 SEND_S = 900  # for a client to take the next part of an image; a throttled board is slow, a dead one must not stay
 STOP_S = 5  # for downloads under way when the server is asked to stop; devices resume them
 
 
-def serve(make_app, host, port, ready, certificate=None, key=None, count=1, said=print):
-    """Serve what make_app() gives until SIGINT or SIGTERM; ready(port) is called when connections are accepted.
+@dataclass(frozen=True)
+class Options:
+    """`certificate` and `key` are PEM files: then it is TLS. `connections` in all and `per_address` are limits of each worker."""
 
-    `port` 0: any free one. `certificate` and `key` are PEM files: then it is TLS. With a `count` so many processes serve, for
-    which make_app can be pickled; said(text) tells that one was replaced. CloudError for what will not do.
+    certificate: str | None = None
+    key: str | None = None
+    connections: int = MOST
+    per_address: int = PER_ADDRESS
+    access_log: bool = False
+
+
+def serve(make_app, host, port, ready, options=Options(), count=1, said=print):
+    """Serve the application that make_app() returns until SIGINT or SIGTERM; ready(port) is called when connections are accepted.
+
+    `port` 0: any free one. With a `count` that many processes serve; then make_app has to be picklable, and said(text) is called when
+    one is replaced. CloudError where an option is wrong.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is under way is ended, the site closed
-    if certificate:
-        _look(certificate, key)
+    if options.certificate:
+        _look(options.certificate, options.key)
     with _listen(host, port) as listening:
         port = listening.getsockname()[1]
         if count == 1:
-            _serve(lambda: ready(port), make_app, listening, certificate, key)
+            _serve(lambda: ready(port), make_app, listening, options)
             return
         make_app().state.site.close()  # what is wrong with it is told once
-        workers.run(count, _serve, make_app, listening, certificate, key, ready=lambda: ready(port), said=said)
+        workers.run(count, _serve, make_app, listening, options, ready=lambda: ready(port), said=said)
 
 
-def _serve(ready, make_app, listening, certificate, key):
+def _serve(ready, make_app, listening, options):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
+    tempfile.tempdir = app.state.site.images.spool()  # uploads wait on the disk that they are for, not in a small /tmp
+    limited = _limited(app)
+    most = allowed(options.connections)
     config = uvicorn.Config(
-        _limited(app),
-        http="h11",
+        AccessLog(limited) if options.access_log else limited,
+        http=protocol(Connections(most, options.per_address)),
+        backlog=min(2048, most // 4 + 1),  # accepted at a time: a request that has come is read before its connection is the oldest
+        timeout_keep_alive=IDLE_S,
         loop="asyncio",
         lifespan="on",
         log_level="warning",
@@ -46,8 +71,8 @@ def _serve(ready, make_app, listening, certificate, key):
         server_header=False,
         forwarded_allow_ips="127.0.0.1,::1",
         timeout_graceful_shutdown=STOP_S,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
     )
     try:
         _Server(config, ready).run(sockets=[listening])
@@ -95,8 +120,18 @@ def _limited(app):
         if scope["type"] != "http":  # the lifespan: it waits for the end of the server
             return await app(scope, receive, send)
 
-        def receive_soon():
-            return waits.wait(receive(), BODY_S)
+        loop = asyncio.get_running_loop()
+        began_at, size = loop.time(), 0
+
+        async def receive_soon():
+            nonlocal size
+            left_s = BODY_S + size / BODY_BYTES_S - (loop.time() - began_at)
+            try:
+                message = await waits.wait(receive(), max(0, min(BODY_S, left_s)))
+            except TimeoutError:
+                raise Refusal(408, "body: it comes too slowly") from None
+            size += len(message.get("body", b""))
+            return message
 
         def send_soon(message):
             if message["type"] == "http.response.start":

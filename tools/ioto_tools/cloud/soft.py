@@ -8,6 +8,7 @@ from .refusal import Unavailable
 
 WAIT_S = 1.0
 ROWS = 50_000  # that wait at most, as when the database is away
+CHARACTERS = 64 * 1024 * 1024  # in the texts of all of them
 _log = logging.getLogger("ioto.cloud")
 
 
@@ -16,6 +17,7 @@ class Soft:
 
     def __init__(self):
         self._rows = {}  # {function: {key: row}}
+        self._characters = 0
         self._lock = threading.Lock()
         self._taken_at = time.monotonic()
 
@@ -26,9 +28,11 @@ class Soft:
         """function(conn, [row, ...]) is to be called soon. Unavailable when too many wait: nothing is lost silently."""
         with self._lock:
             rows = self._rows.setdefault(function, {})
-            if key not in rows and len(self) >= ROWS:
-                raise Unavailable("%d rows wait for the database already" % ROWS)
+            more = _characters(row) - _characters(rows.get(key, {}))
+            if key not in rows and len(self) >= ROWS or more > 0 and self._characters + more > CHARACTERS:
+                raise Unavailable("%d rows of %d characters wait for the database already" % (len(self), self._characters))
             rows[key] = row
+            self._characters += more
 
     def due(self):
         return bool(self._rows) and time.monotonic() - self._taken_at >= WAIT_S
@@ -36,7 +40,7 @@ class Soft:
     def take(self):
         """{function: {key: row}} of all that waits, which waits here no more."""
         with self._lock:
-            taken, self._rows = self._rows, {}
+            taken, self._rows, self._characters = self._rows, {}, 0
             self._taken_at = time.monotonic()
         return taken
 
@@ -47,3 +51,8 @@ class Soft:
             return
         with self._lock:
             self._rows[function] = {**rows, **self._rows.get(function, {})}
+            self._characters = sum(_characters(row) for waiting in self._rows.values() for row in waiting.values())
+
+
+def _characters(row):
+    return sum(len(value) for value in row.values() if isinstance(value, str))

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from .refusal import Unavailable
 
+JOURNAL_BYTES = 16 * 1024 * 1024  # of the write-ahead log that stay on the disk once it is written back
 BUSY_MS = 5000  # how long a writer waits for one in another process
 _THREADS = 40  # that may read at a time: as many as serve requests
 _AWAY = {"BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOMEM", "NOTADB", "PERM", "PROTOCOL", "READONLY"}
@@ -46,6 +47,16 @@ class Sqlite:
     def served(self):
         """Nothing to do: nobody waits for another process for longer than BUSY_MS."""
 
+    def tidy(self):
+        """Write the log back and cut it off, unless somebody reads or writes just then: housekeeping waits for nobody."""
+        with self.writing.connect() as conn:
+            connection = conn.connection.dbapi_connection
+            connection.execute("PRAGMA busy_timeout=0")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
+
     def close(self):
         self.reading.dispose()
         self.writing.dispose()
@@ -62,6 +73,7 @@ def _connected(connection, pragma):
     connection.isolation_level = None  # transactions are ours to begin
     connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
     _write_ahead(connection)
+    connection.execute("PRAGMA journal_size_limit=%d" % JOURNAL_BYTES)
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(pragma)
 

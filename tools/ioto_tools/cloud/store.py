@@ -14,7 +14,7 @@ from pathlib import Path
 from .refusal import Unavailable
 
 CHUNK_BYTES = 64 * 1024
-_INCOMING = ".incoming-"
+INCOMING = ".incoming-"  # begins the name of every file that is being received
 _LEFT_OVER_S = 24 * 3600  # older than any publish that still runs
 
 
@@ -37,16 +37,22 @@ class Store:
         """An address of the image for whoever gets it, good for some seconds; None: the cloud itself serves it."""
         return None
 
+    def spool(self):
+        """The folder for files that are being received, on the disk that images are kept on. Unavailable."""
+        with self._room():
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return str(self.folder)
+
     @contextmanager
     def receive(self, chunks):
         """Write `chunks` (bytes) to a temporary file and give an Incoming, to be kept inside the block or lost.
 
         Unavailable where there is no room; errors of `chunks` are its own.
         """
+        self.spool()
         with self._room():
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
-        path = self.folder / ("%s%d-%s" % (_INCOMING, os.getpid(), os.urandom(8).hex()))
+        path = self.folder / ("%s%d-%s" % (INCOMING, os.getpid(), os.urandom(8).hex()))
         try:
             yield self._write(path, chunks)
         finally:
@@ -85,7 +91,7 @@ class Store:
     def _sweep(self):
         # A publisher that was killed leaves its temporary file behind.
         before = time.time() - _LEFT_OVER_S
-        for path in self.folder.glob(_INCOMING + "*"):
+        for path in self.folder.glob(INCOMING + "*"):
             try:
                 if path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)

@@ -38,6 +38,10 @@ class Database:
         else:
             self.transactions.write(function, [row])
 
+    def tidy(self):
+        """What the database wants to have done now and then."""
+        self.transactions.tidy()
+
     def close(self):
         if self._writer:
             self._writer.close()

@@ -91,15 +91,19 @@ def _test(conn, id, now_s, who):
 # ---- telling
 
 
-def waits(conn, now_s):
-    """Is anything due?"""
-    return conn.execute(sa.select(deliveries.c.event).where(deliveries.c.due_s <= now_s).limit(1)).first() is not None
+def waits(conn, now_s, but=()):
+    """Is anything due, of webhooks that are not in `but`?"""
+    return conn.execute(sa.select(deliveries.c.event).where(_due(now_s, but)).limit(1)).first() is not None
 
 
-def take(conn, now_s):
-    """What is due, up to AT_ONCE: [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}]. Nobody else takes it for LEASE_S."""
+def _due(now_s, but):
+    return sa.and_(deliveries.c.due_s <= now_s, deliveries.c.webhook.not_in(but))
+
+
+def take(conn, now_s, but=()):
+    """What is due, up to AT_ONCE, of webhooks that are not in `but`: [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}]. Nobody else takes it for LEASE_S."""
     found = sa.select(deliveries, webhooks.c.url, webhooks.c.secret, events).join(webhooks, webhooks.c.id == deliveries.c.webhook)
-    found = found.join(events, events.c.id == deliveries.c.event).where(deliveries.c.due_s <= now_s).order_by(deliveries.c.due_s)
+    found = found.join(events, events.c.id == deliveries.c.event).where(_due(now_s, but)).order_by(deliveries.c.due_s, deliveries.c.event)
     taken = []
     for row in conn.execute(found.limit(AT_ONCE)).mappings().all():
         mine = deliveries.update().where(_of(row["webhook"], row["id"]), deliveries.c.due_s == row["due_s"])

@@ -1,6 +1,5 @@
 """Routes of the API, made from the table of operations: who asks, is it allowed, what is asked, answer. Nothing else."""
 
-import os
 import tempfile
 from contextlib import asynccontextmanager
 
@@ -9,6 +8,7 @@ from starlette.routing import Route
 
 from .. import metrics, operators, tokens, wire
 from ..refusal import CloudError, Refusal
+from ..store import INCOMING
 from . import fields, openapi
 from .operations import IMAGE_BYTES, OPERATIONS
 
@@ -75,9 +75,9 @@ def _path(request):
 async def _body(request, operation):
     """What the body has to say, for as long as the block; an image lies in a file meanwhile."""
     if operation.upload:
-        with tempfile.NamedTemporaryFile(prefix="ioto-upload-") as file:
+        with tempfile.NamedTemporaryFile(prefix=INCOMING, dir=request.app.state.site.images.spool()) as file:
             await _received(request, file)
-            yield {"path": file.name}
+            yield {"file": file}
     elif operation.body is not None:
         raw = bytearray()
         async for chunk in _chunks(request, BODY_BYTES):
@@ -91,9 +91,9 @@ async def _received(request, file):
     run = request.app.state.run
     async for chunk in _chunks(request, IMAGE_BYTES):
         await run(file.write, chunk)
-    await run(file.flush)
-    if not os.path.getsize(file.name):
+    if not file.tell():
         raise Refusal(400, "body: it is empty, wanted: the image")
+    await run(file.seek, 0)
 
 
 async def _chunks(request, most):

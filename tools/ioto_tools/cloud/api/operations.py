@@ -24,7 +24,7 @@ class Operation:
     says: str
     query: dict = field(default_factory=dict)
     body: dict | None = None  # fields of a JSON object
-    upload: bool = False  # the body is an image; `run` gets its file as `path`
+    upload: bool = False  # the body is an image; `run` gets it as the open `file`
 
 
 # ---- products
@@ -56,16 +56,18 @@ def releases(site, asked):
 
 
 def publish(site, asked):
-    about = asked["path"], asked["product"], asked["version"], asked["description"] or "", bool(asked["any_file"])
-    made, new = publishing.publish(
-        site, *about, enabled=asked["enabled"] is not False, said=_terms(site, asked), by_hand=bool(asked["by_hand"])
+    made, new = publishing.publish_file(
+        site, *_upload(asked), enabled=asked["enabled"] is not False, said=_terms(site, asked), by_hand=bool(asked["by_hand"])
     )
     return {**fleet.update(site, made["id"]), "new": new}
 
 
 def dry_run(site, asked):
-    about = asked["path"], asked["product"], asked["version"], asked["description"] or "", bool(asked["any_file"])
-    return publishing.dry_run(site, *about, said=_terms(site, asked))
+    return publishing.dry_run_file(site, *_upload(asked), said=_terms(site, asked))
+
+
+def _upload(asked):
+    return asked["file"], "the image", asked["product"], asked["version"], asked["description"] or "", bool(asked["any_file"])
 
 
 def release(site, asked):

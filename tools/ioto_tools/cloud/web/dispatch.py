@@ -3,12 +3,13 @@
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from .. import request_log
 from ..refusal import CloudError, Refusal, Unavailable
 from . import session
 from .answers import Asked, Data, Moved, Page, render, text, to
 
 FORM_BYTES = 64 * 1024
-AWAY = "the cloud cannot answer now: try again in half a minute"
+AWAY = "the cloud cannot answer now: try again in half a minute; its log has the cause under request %s"
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -42,8 +43,9 @@ def _endpoint(function, scope, most):
             answer = _failed(request, str(e), e.status)
         except Refusal as e:
             answer = _failed(request, e.error, e.status)
-        except (OSError, Unavailable):
-            answer = _failed(request, AWAY, 503, {"retry-after": "30"})
+        except (OSError, Unavailable) as e:
+            id = request_log.fault(request, e)
+            answer = _failed(request, AWAY % id, 503, {"retry-after": "30", request_log.ID: id})
         return respond(request, answer, operator, secret)
 
     return endpoint

@@ -3,6 +3,7 @@
 from starlette.routing import Route
 
 from ..refusal import Refusal, Unavailable
+from ..request_log import ID, fault
 from . import session
 from .answers import Moved, Page
 from .dispatch import AWAY, FORM_BYTES, read_form, respond
@@ -14,8 +15,8 @@ async def form(request):
     return respond(request, _page(request))
 
 
-def _page(request, problem=None, status=200):
-    return Page("sign-in.html", {"problem": problem, "next": _next(request)}, status)
+def _page(request, problem=None, status=200, headers={}):
+    return Page("sign-in.html", {"problem": problem, "next": _next(request)}, status, headers)
 
 
 async def sign_in(request):
@@ -24,8 +25,9 @@ async def sign_in(request):
         secret = await request.app.state.run(session.begin, request.app.state.site, str(fields.get("token", "")).strip())
     except Refusal as e:
         return respond(request, _page(request, e.error, e.status))
-    except (OSError, Unavailable):
-        return respond(request, _page(request, AWAY, 503))
+    except (OSError, Unavailable) as e:
+        id = fault(request, e)
+        return respond(request, _page(request, AWAY % id, 503, {ID: id}))
     if secret is None:
         return respond(request, _page(request, "no operator has this token, or it has expired", 403))
     answer = respond(request, Moved(_next(request)))

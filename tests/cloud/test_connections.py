@@ -1,0 +1,180 @@
+"""Clients that hold connections without sending a request: a real server, real sockets, and honest clients beside them."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+import urllib.request
+
+import pytest
+import uvicorn
+from ioto_tools.cloud import connections
+from ioto_tools.cloud.api.openapi import PREFIX
+from ioto_tools.cloud.connections import Connections, allowed, protocol
+
+HALF_A_HEAD = b"POST /tok/provision/update HTTP/1.1\r\nHost: cloud.test\r\nX-Slow: "
+WHOLE = b"GET / HTTP/1.1\r\nHost: cloud.test\r\n\r\n"
+
+
+@contextlib.contextmanager
+def serving(limits, app=None):
+    """A server in a thread within `limits`; gives a function that connects to it from an address."""
+
+    async def hello(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"hi"})
+
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+        config = uvicorn.Config(app or hello, http=protocol(limits), lifespan="off", log_level="warning", timeout_keep_alive=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        opened = []
+
+        def connect(address, data=b""):
+            client = socket.create_connection(listening.getsockname(), 10, source_address=(address, 0))
+            opened.append(client)
+            client.sendall(data)
+            return client
+
+        yield connect
+        server.should_exit = True
+        for client in opened:
+            client.close()
+        thread.join()
+
+
+def answered(client):
+    client.sendall(WHOLE)
+    reply = b""
+    while not reply.endswith(b"hi"):
+        reply += client.recv(100)
+    return reply.startswith(b"HTTP/1.1 200")
+
+
+def is_closed(client):
+    try:
+        return client.recv(100) == b""
+    except ConnectionResetError:
+        return True
+
+
+def until(condition):
+    """Wait for what another thread is about to do."""
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+@pytest.mark.parametrize("beginning", [b"", HALF_A_HEAD])
+def test_a_client_that_does_not_send_its_head_is_closed(monkeypatch, beginning):
+    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    limits = Connections()
+    with serving(limits) as connect:
+        assert is_closed(connect("127.0.0.2", beginning))
+        kept = connect("127.0.0.2")
+        assert answered(kept)
+        kept.sendall(HALF_A_HEAD)  # the second request of a connection likewise
+        assert is_closed(kept)
+        until(lambda: len(limits) == 0)
+
+
+def test_a_trickled_head_is_not_longer_than_a_slow_one(monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    with serving(Connections()) as connect:
+        client = connect("127.0.0.2", HALF_A_HEAD)
+        client.settimeout(0.02)
+        with pytest.raises(OSError):
+            for _ in range(1000):
+                client.sendall(b"x")
+                with contextlib.suppress(TimeoutError):
+                    if client.recv(100) == b"":
+                        raise ConnectionResetError
+        assert "timed out" not in str(client)
+
+
+def test_idle_connections_make_room_for_requests():
+    limits = Connections(most=20, per_address=10)
+    with serving(limits) as connect:
+        slow = [connect("127.0.0.%d" % (2 + i % 4), HALF_A_HEAD) for i in range(60)]
+        assert all(answered(connect("127.0.1.%d" % i)) for i in range(1, 101))
+        assert len(limits) <= 20
+        assert is_closed(slow[0])
+
+
+def test_one_address_has_its_share_and_no_more():
+    limits = Connections(most=1000, per_address=5)
+    with serving(limits) as connect:
+        first = connect("127.0.0.2")
+        others = [connect("127.0.0.2") for _ in range(5)]
+        assert is_closed(first) and all(answered(each) for each in others)
+        proxied = [connect("127.0.0.1") for _ in range(50)]  # a proxy speaks for many
+        assert all(answered(each) for each in proxied)
+
+
+def test_a_request_under_way_is_never_closed_for_another():
+    go_on = threading.Event()
+
+    async def slow(scope, receive, send):
+        import asyncio
+
+        await asyncio.to_thread(go_on.wait)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    limits = Connections(most=3, per_address=3)
+    with serving(limits, slow) as connect:
+        busy = [connect("127.0.0.%d" % i, WHOLE) for i in (2, 3, 4)]
+        until(lambda: len(limits) == 3 and not limits._waiting)
+        assert is_closed(connect("127.0.0.5"))
+        go_on.set()
+        assert all(each.recv(100).startswith(b"HTTP/1.1 200") for each in busy)
+
+
+def test_the_limit_fits_the_open_files():
+    assert allowed(10) == 10
+    assert allowed(10**9) < 10**9
+
+
+@pytest.mark.sweep
+def test_two_thousand_slow_clients_and_a_hundred_honest_ones(serve, tmp_path):
+    """Each of the slow ones connects again as soon as it is closed; the honest ones' requests are all answered."""
+    process, address = serve("--data", str(tmp_path / "site"), "--connections", "500")
+    port = int(address.rpartition(":")[2])
+    end = threading.Event()
+
+    def hold(n):
+        held = {}
+        while not end.is_set():
+            for i in range(n, n + 250):
+                if i not in held:
+                    with contextlib.suppress(OSError):
+                        held[i] = socket.create_connection(("127.0.0.1", port), 2, source_address=("127.0.%d.%d" % (2 + i // 200, 1 + i % 200), 0))
+                        held[i].setblocking(False)
+                        held[i].sendall(HALF_A_HEAD)
+                else:
+                    try:
+                        if held[i].recv(1) == b"":
+                            held.pop(i).close()
+                    except BlockingIOError:
+                        pass
+                    except OSError:
+                        held.pop(i).close()
+        for each in held.values():
+            each.close()
+
+    threads = [threading.Thread(target=hold, args=(n,)) for n in range(0, 2000, 250)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            with urllib.request.urlopen(address + PREFIX + "/openapi.json", timeout=30) as reply:
+                assert json.load(reply)["openapi"]
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+    assert process.poll() is None

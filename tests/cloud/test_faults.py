@@ -1,0 +1,199 @@
+"""Every answer of 5xx leaves one line in the log, with its cause and the id that the client is told; uploads wait beside the images."""
+
+import http.client
+import json
+import logging
+import os
+import re
+import sqlite3
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from cloud_under_test import PRODUCT, call, esp_image
+from ioto_tools.cloud import housekeeping, sqlite
+from web_session import Session, multipart
+
+
+def cause(caplog, reply):
+    """What the log says about a reply of 5xx; exactly one line says it."""
+    id = reply.headers["x-request-id"]
+    lines = [record.getMessage() for record in caplog.records if id in record.getMessage()]
+    assert re.fullmatch("[0-9a-f]{8}", id) and len(lines) == 1 and id in reply.body.decode(), (reply.body, lines)
+    return lines[0]
+
+
+def test_a_lost_or_cut_image(cloud, caplog):
+    release = cloud.publish("1.0.0")
+    path = cloud.link(release["id"])
+    cloud.kind.spoil(cloud.site, release["checksum"], b"short")
+    assert "not the 1024 bytes" in cause(caplog, call(cloud.app, "GET", path))
+    cloud.kind.spoil(cloud.site, release["checksum"], None)
+    line = cause(caplog, call(cloud.app, "GET", path))
+    assert "GET /image/" + release["id"] in line and "images" in line
+    assert "signature" not in line  # the link is still good
+
+
+def test_a_database_that_is_away(cloud, caplog):
+    token = cloud.device()
+    jo = Session(cloud)
+    with cloud.kind.away(cloud.site):
+        for reply in (cloud.check_in("D1", token, "1.0.0"), cloud.register("D2"), jo.sign_in("token-of-jo")):
+            assert reply.status == 503
+            assert re.search("Unavailable: .{10}", cause(caplog, reply)), caplog.text
+        assert token not in caplog.text and PRODUCT not in caplog.text
+
+
+def test_a_fault_of_the_cloud_itself(cloud, caplog, monkeypatch):
+    token = cloud.device()
+    monkeypatch.setattr(cloud.app.state.memory, "refresh", None)
+    with pytest.raises(TypeError):  # Starlette passes it on: the server logs the traceback
+        cloud.check_in("D1", token, "1.0.0")
+    assert "request" in caplog.text and "TypeError" in caplog.text
+
+
+def test_a_path_does_not_reach_the_terminal(cloud, caplog, monkeypatch):
+    from ioto_tools.cloud import request_log
+    from starlette.requests import Request
+
+    request_log.fault(Request({"type": "http", "method": "GET", "path": "/\x1b[31m" + "x" * 999, "headers": []}), OSError("x"))
+    [record] = caplog.records
+    assert "\x1b" not in record.getMessage() and len(record.getMessage()) < 300
+
+
+def test_the_access_log_tells_each_answer_and_no_secret(serve, tmp_path, capfd):
+    _, address = serve("--data", str(tmp_path / "site"), "--access-log")
+    connection = http.client.HTTPConnection(urlsplit(address).netloc)
+    for path in ("/image/X?expires=9&signature=secret", "/web/sign-in"):
+        connection.request("GET", path)
+        connection.getresponse().read()
+    said = []
+    until(lambda: said.append(capfd.readouterr().err) or "".join(said).count("127.0.0.1") == 2)
+    lines = [line for line in "".join(said).splitlines() if "127.0.0.1" in line]
+    assert [re.search("GET .* 200|GET .* 403", line) is not None for line in lines] == [True, True], lines
+    assert "secret" not in "".join(lines) and "/web/sign-in" in lines[1]
+
+
+# ---- uploads
+
+
+class Browser:
+    """An operator at a real server."""
+
+    def __init__(self, address, token):
+        self.connection = http.client.HTTPConnection(urlsplit(address).netloc)
+        self.origin = address
+        self.cookie = ""
+        reply = self.form("sign-in", urlencode({"token": token}).encode(), "application/x-www-form-urlencoded")
+        self.cookie = reply.getheader("set-cookie").split(";")[0]
+
+    def begin(self, page, length, kind):
+        self.connection.putrequest("POST", "/web/" + page)
+        for name, value in (("Origin", self.origin), ("Cookie", self.cookie), ("Content-Type", kind), ("Content-Length", str(length))):
+            self.connection.putheader(name, value)
+        self.connection.endheaders()
+
+    def form(self, page, body, kind):
+        self.begin(page, len(body), kind)
+        self.connection.send(body)
+        reply = self.connection.getresponse()
+        reply.read()
+        return reply
+
+    def form_token(self):
+        self.connection.request("GET", "/web/", headers={"Cookie": self.cookie})
+        return re.search(r'name="form" value="(\w+)"', self.connection.getresponse().read().decode())[1]
+
+
+def waiting_in(process):
+    """Folders of the files that the server has open and nobody can see, or that are being received."""
+    found = set()
+    for handle in set(os.listdir("/proc/%d/fd" % process.pid)) - {"0", "1", "2"}:
+        try:
+            path = os.readlink("/proc/%d/fd/%s" % (process.pid, handle))
+        except OSError:
+            continue
+        if "(deleted)" in path or ".incoming-" in path:
+            found.add(os.path.dirname(path))
+    return found
+
+
+def until(condition):
+    import time
+
+    for _ in range(500):
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_uploads_wait_on_the_disk_of_the_images(serve, ioto, tmp_path):
+    """By the API and by the page: half of an image has come, and lies beside the images, not in a small temporary folder."""
+    image = esp_image(b"u", 3 << 20)
+    ioto("product", "new", "thermo", "--data", "site")
+    token = json.loads(ioto("token", "new", "jo", "--scope", "admin", "--data", "site", "--json").stdout)["token"]
+    process, address = serve("--data", "site")
+    images = {str(tmp_path / "site" / "images")}
+
+    api = http.client.HTTPConnection(urlsplit(address).netloc)
+    api.putrequest("POST", "/api/v1/products/thermo/releases?version=1.0.0")
+    api.putheader("Authorization", "bearer " + token)
+    api.putheader("Content-Length", str(len(image)))
+    api.endheaders()
+    api.send(image[: len(image) // 2])
+    assert until(lambda: waiting_in(process)) == images
+    api.send(image[len(image) // 2 :])
+    reply = api.getresponse()
+    assert reply.status == 200, reply.read()
+
+    jo = Browser(address, token)
+    body, kind = multipart({"form": jo.form_token(), "product": "thermo", "version": "1.1.0"}, esp_image(b"v", 3 << 20))
+    jo.begin("publish", len(body), kind)
+    jo.connection.send(body[: len(body) // 2])
+    assert until(lambda: waiting_in(process)) == images
+    jo.connection.send(body[len(body) // 2 :])
+    assert jo.connection.getresponse().status == 303
+    assert [each["version"] for each in json.loads(ioto("updates", "--data", "site", "--json").stdout)] == ["1.1.0", "1.0.0"]
+    assert not list((tmp_path / "site" / "images").glob(".incoming-*"))
+
+
+# ---- housekeeping
+
+
+def test_a_long_reader_leaves_no_long_log(tmp_path):
+    """A reader keeps SQLite from writing its log back: once it has gone, housekeeping cuts it off."""
+    from ioto_tools.cloud.publish import new_product
+    from ioto_tools.cloud.site import Site
+
+    site = Site(tmp_path / "site", make=True)
+    reader = sqlite3.connect(tmp_path / "site" / "cloud.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM products").fetchall()
+    for i in range(40):
+        site.database.write(_filler, i)
+    log = tmp_path / "site" / "cloud.db-wal"
+    grown = log.stat().st_size
+    assert grown > 1 << 20
+    site.database.tidy()  # it waits for nobody, and cuts nothing off that is read
+    assert log.stat().st_size == grown
+    reader.close()
+    site.database.tidy()
+    assert log.stat().st_size == 0
+    new_product(site, "thermo")
+    [[limit]] = site.database.read(lambda conn: conn.exec_driver_sql("PRAGMA journal_size_limit").all())
+    assert limit == sqlite.JOURNAL_BYTES
+    site.close()
+
+
+def _filler(conn, i):
+    conn.exec_driver_sql("CREATE TABLE IF NOT EXISTS filler (x)")
+    conn.exec_driver_sql("INSERT INTO filler VALUES (randomblob(100000))")
+
+
+def test_a_disk_that_is_nearly_full_is_logged(tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)
+    housekeeping.look_at_disk(tmp_path)
+    assert "free" not in caplog.text
+    monkeypatch.setattr(housekeeping, "FREE_BYTES", 1 << 62)
+    housekeeping.look_at_disk(tmp_path)
+    assert str(tmp_path) in caplog.text and "MiB are free" in caplog.text
