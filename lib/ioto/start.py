@@ -49,7 +49,7 @@ def agent(folder="", listener=None):
         pass
     board = _board(folder, found)
     pair = Pair(found["state"] + "/record")
-    link, servers = _link(found)
+    link, servers = _link(found, board)
     resolver = Resolver(servers)
     clock = None  # somebody else's
     if found["ntp.server"]:
@@ -111,18 +111,17 @@ def _board(folder, found):
     return esp32.Board()
 
 
-def _link(found):
+def _link(found, board):
     """(link or None, where name servers are to be had: a function, see net.Resolver)."""
     given = found["network.dns"]
     if not found["wifi.ssid"]:
         return None, lambda: given or None
     from .wifi import Wifi
 
-    wifi = Wifi(found["wifi.ssid"], found["wifi.password"], lambda on, why: log("info", "Wi-Fi %s %s" % (on, why)), found["wifi.timeout"] * 1000)
-    if found["wifi.hostname"]:
-        import network
-
-        network.hostname(found["wifi.hostname"])
+    wifi = Wifi(
+        found["wifi.ssid"], found["wifi.password"], lambda on, why: log("info", "Wi-Fi %s %s" % (on, why)), found["wifi.timeout"] * 1000, board.reset,
+        found["wifi.hostname"],
+    )  # fmt: skip
     return wifi, lambda: given or wifi.servers()
 
 

@@ -1,4 +1,4 @@
-"""The Wi-Fi link: one task owns it, everyone else asks.
+"""The Wi-Fi link: one task owns it, everyone else asks. What the driver raises is one more failure to join.
 
     wifi = Wifi("name", "password", changed)
     await wifi.up()  # its task runs from the first time on
@@ -13,83 +13,111 @@ import network
 LOOK_MS = 200
 JOIN_MS = 15000  # joining and an address
 PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
+FAULTS = 66  # attempts in a row, an hour at least, in which the driver has raised something: then the board is reset
+_RAISED = (OSError, RuntimeError, MemoryError)  # RuntimeError: codes of ESP-IDF without an errno, "Wifi Unknown Error 0x0101" is no memory
 
 
 class Wifi:
-    """`changed(connected, why)` is called at each change; `why` holds the last failure in words, "" when there is none."""
+    """`changed(connected, why)` is called at each change; `why` is the last failure: words, a status, what the driver raised. `reset()` is the board's."""
 
-    def __init__(self, ssid, password, changed, limit_ms=30000):
+    def __init__(self, ssid, password, changed, limit_ms=30000, reset=None, hostname=""):
         self._ssid = ssid
         self._password = password
         self._changed = changed
+        self._reset = reset
+        self._hostname = hostname
         self.limit_ms = limit_ms
-        self.wlan = network.WLAN(network.STA_IF)
-        self.connected = self.wlan.isconnected
+        self.wlan = None  # the driver takes 35 KB when it is made, and may not get them
         self.task = None
         self.why = "not tried yet"
-        self._words = {}
-        for name in dir(network):
-            if name.startswith("STAT_"):
-                self._words[getattr(network, name)] = name[5:].lower().replace("_", " ")
+
+    def connected(self):
+        try:
+            return bool(self.wlan and self.wlan.isconnected())
+        except _RAISED as e:
+            self.why = e
+            return False
 
     def servers(self):
         """Name servers, as net.Resolver wants them: none while there is no link (ifconfig keeps its old values)."""
-        server = self.wlan.ifconfig()[3] if self.connected() else "0.0.0.0"
+        try:
+            server = self.wlan.ifconfig()[3] if self.connected() else "0.0.0.0"
+        except _RAISED:
+            return []
         return [] if server == "0.0.0.0" else [server]
 
     async def up(self):
         """Wait for the link; OSError ETIMEDOUT with the reason in words."""
-        if not self.task or self.task.done():  # it may have had no memory
+        if not self.task or self.task.done():
             self.task = asyncio.create_task(self._run())
         began = time.ticks_ms()
         while not self.connected():
             if time.ticks_diff(time.ticks_ms(), began) >= self.limit_ms:
-                raise OSError(ETIMEDOUT, "Wi-Fi %s: %s" % (self._ssid, self.why))
+                raise OSError(ETIMEDOUT, "Wi-Fi %s: %s" % (self._ssid, _words(self.why)))
             await asyncio.sleep_ms(LOOK_MS)
 
     def leave(self):
         """Join anew: a link can be dead and look well."""
-        self._call(self.wlan.disconnect)
+        try:
+            if self.wlan:
+                self.wlan.disconnect()
+        except _RAISED as e:
+            self.why = e
 
     async def _run(self):
         """For ever: join, watch, join again."""
-        failures = 0
+        failures = faults = 0
         while True:
-            if await self._join():
-                failures = 0
-                self.why = ""
-                self._changed(True, "")
-                while self.connected():
-                    await asyncio.sleep_ms(LOOK_MS)
-                self.why = "lost"
-                self._changed(False, "lost")
-            else:
-                await asyncio.sleep_ms(PAUSES_MS[min(failures, len(PAUSES_MS) - 1)])
-                failures += 1
-                if failures % 3 == 0:
-                    self._call(self.wlan.active, False)  # a radio that was off and on again forgets old trouble
+            try:
+                if await self._join():
+                    failures = faults = 0
+                    self.why = ""
+                    self._changed(True, "")
+                    while self.wlan.isconnected():
+                        await asyncio.sleep_ms(LOOK_MS)
+                    self.why = "lost"
+                    self._changed(False, "lost")
+                    continue
+                faults = 0
+            except Exception as e:  # the driver's, or who listens for changes: the link goes on
+                self.why = e
+                faults += 1
+                if faults == FAULTS and self._reset:
+                    self._reset()
+            await asyncio.sleep_ms(PAUSES_MS[min(failures, len(PAUSES_MS) - 1)])
+            failures += 1
+            if self.wlan and failures % 3 == 0:
+                try:
+                    self.wlan.active(False)  # a radio that was off and on again forgets old trouble
+                except _RAISED:
+                    pass
 
     async def _join(self):
         """One attempt; True when connected, else `why` says what was wrong."""
+        if self._hostname:
+            network.hostname(self._hostname)
+        if not self.wlan:
+            self.wlan = network.WLAN(network.STA_IF)
         wlan = self.wlan
+        wlan.active(True)
         # The driver goes on joining by itself after a loss, and refuses connect() while it does.
-        if not (self._call(wlan.active, True) and self._call(wlan.disconnect) and self._call(wlan.connect, self._ssid, self._password)):
-            return False
+        wlan.disconnect()
+        wlan.connect(self._ssid, self._password)
         began = time.ticks_ms()
-        while not self.connected():
+        while not wlan.isconnected():
             status = wlan.status()
-            self.why = self._words.get(status, "status %d" % status)
             late = time.ticks_diff(time.ticks_ms(), began) >= JOIN_MS
             if late or status not in (network.STAT_CONNECTING, network.STAT_IDLE, network.STAT_GOT_IP):
-                self._call(wlan.disconnect)
+                self.why = status
+                wlan.disconnect()
                 return False
             await asyncio.sleep_ms(LOOK_MS)
         return True
 
-    def _call(self, call, *args):
-        try:
-            call(*args)
-            return True
-        except OSError as e:
-            self.why = str(e)
-            return False
+
+def _words(why):
+    """A status of the driver by its name."""
+    for name in dir(network):
+        if name[:5] == "STAT_" and getattr(network, name) == why:
+            return name[5:].lower().replace("_", " ")
+    return why if isinstance(why, str) else "status %d" % why if isinstance(why, int) else repr(why)

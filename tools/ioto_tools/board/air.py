@@ -62,10 +62,11 @@ class Air:
     `wifi` {ssid: password}; `dns` False: name servers do not answer; `ntp` False likewise; `silent` addresses that never
     answer; `faults` {number of the TCP connection from 0: Fault}; `down` [(from s, to s)]: the link is gone meanwhile;
     `dead_s`: from then on nothing goes over the link, which looks well, until the board leaves and joins anew;
-    `outside`: where there is no peer, this machine's own network is (in real time).
+    `outside`: where there is no peer, this machine's own network is (in real time); `radio` {call of WLAN, or "WLAN": [exception
+    that the driver raises, or None, for each call in turn]}.
     """
 
-    def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000, dead_s=None, outside=False):  # fmt: skip
+    def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000, dead_s=None, outside=False, radio=None):  # fmt: skip
         self.names = dict(names or {})
         self.peers = {}
         for (host, port), peer in (peers or {}).items():
@@ -83,6 +84,7 @@ class Air:
         self.bytes_per_s = bytes_per_s
         self.dead_s = dead_s
         self.outside = outside
+        self.radio = {call: list(raised) for call, raised in (radio or {}).items()}
         self.log = []
 
     def power_on(self, clock):
@@ -116,8 +118,13 @@ class Air:
         return self.active and self.status == 1010
 
     def station(self, what, *args):
-        """One call of network.WLAN; OSError's text for what the driver refuses."""
+        """One call of network.WLAN, or the making of one; what the driver raises."""
+        raised = self.radio.get(what)
+        if raised and (e := raised.pop(0)):
+            raise e
         up = self.linked()
+        if what == "WLAN":
+            return None
         if what == "active":
             if args[0] is not None:
                 self.active = bool(args[0])

@@ -356,8 +356,8 @@ class Hardware:
     def _wifi(self, a, b, data):
         try:
             return 0, json.dumps(self.air.station(*json.loads(data))).encode()
-        except OSError as e:
-            return -1, str(e).encode()
+        except (OSError, RuntimeError, MemoryError) as e:
+            return -1, json.dumps([type(e).__name__, *e.args]).encode()
 
 
 __all__ = ["Hardware", "Reset", "Ended", "PowerCut"]

@@ -1,6 +1,7 @@
 """MicroPython's `network` with one radio: WLAN(STA_IF), as an ESP32 answers."""
 
 import _bus
+import builtins
 import json
 
 STA_IF, AP_IF = 0, 1
@@ -19,7 +20,8 @@ def hostname(name=None):
 def _ask(what, *args):
     status, reply = _bus.call(73, 0, 0, json.dumps([what] + list(args)).encode())
     if status < 0:
-        raise OSError(reply.decode())
+        kind, *args = json.loads(reply)
+        raise getattr(builtins, kind)(*args)
     return json.loads(reply)
 
 
@@ -28,6 +30,7 @@ class WLAN:
 
     def __init__(self, interface=STA_IF):
         self.interface = interface
+        _ask("WLAN")
 
     def active(self, on=None):
         return _ask("active", on)

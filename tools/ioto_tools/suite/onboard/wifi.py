@@ -2,6 +2,8 @@
 
 import asyncio
 
+import network
+
 from . import Watch, expect
 from .link import agent, wanted
 
@@ -9,7 +11,7 @@ from .link import agent, wanted
 async def _run(given):
     changes = []
     wifi = agent("wifi", "Wifi")(given["ssid"], given["password"], lambda on, why: changes.append(on))
-    wifi.wlan.active(False)  # whatever was before
+    network.WLAN(network.STA_IF).active(False)  # whatever was before
     watch = Watch()
     await wifi.up()
     found = {"up_ms": watch.ms(), "rssi_dbm": wifi.wlan.status("rssi")}

@@ -1,0 +1,47 @@
+"""A Wi-Fi driver that raises: no start ends with it, and the update gets through."""
+
+import pytest
+from ioto_tools.board.board import HARD
+from rig import Rig
+
+ERRORS = [
+    RuntimeError("Wifi Unknown Error 0x0101"),  # ESP_ERR_NO_MEM
+    OSError("Wifi Internal Error"),
+    MemoryError("memory allocation failed, allocating 1024 bytes"),
+]
+CALLS = ["WLAN", "active", "connect", "disconnect", "isconnected", "status", "ifconfig"]
+
+
+def board(folder, **radio):
+    made = Rig(folder, blocks=2, air={"wifi": {"net": "secret"}, "radio": radio}, wifi={"ssid": "net", "password": "secret"}, network__dns="")
+    made.publish(made.image(1), "1.0.1")
+    return made
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_that_raises(tmp_path, call, error):
+    """At its first calls, and at some of the later ones."""
+    made = board(tmp_path, **{call: [error, error, None, error] + [None] * 20 + [error] * 2})
+    run = made.run(stop=lambda line: "CONFIRMED" in line)
+    assert "CONFIRMED 1.0.1" in run.console and run.slots == ["ota_0", "ota_1"], run.console
+    assert "Traceback" not in run.console
+    left = len(made.air.radio[call])
+    assert left < 26, "never raised"
+
+
+def test_the_reason_is_logged(tmp_path):
+    made = board(tmp_path, WLAN=[ERRORS[0]] * 8)
+    run = made.run(stop=lambda line: "CONFIRMED" in line)
+    assert "0x0101" in run.console and "CONFIRMED 1.0.1" in run.console
+
+
+@pytest.mark.parametrize("call", ["WLAN", "active", "connect"])
+def test_a_driver_that_never_recovers_by_itself(tmp_path, call):
+    """It is reset after an hour, not sooner: an application may do without a link."""
+    made = board(tmp_path, **{call: [ERRORS[0]] * 1000})
+    run = made.run(max_boots=1, until_s=5000)
+    assert run.ended == "boots" and 3600 < made.board.clock.now_us / 1e6 < 4000
+    made.air.radio.clear()
+    run = made.run(cause=HARD, stop=lambda line: "CONFIRMED" in line)
+    assert "CONFIRMED 1.0.1" in run.console and run.slots == ["ota_0", "ota_1"]
