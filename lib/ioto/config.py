@@ -54,8 +54,10 @@ class ConfigError(ValueError):
     """The configuration can't be used; the text names file, key and value, and says what is allowed."""
 
 
-def load(folder):
+def load(folder, notes=None):
     """{dotted key: value} of ioto.json or ioto.json5 in `folder` ("" or ending in /), defaults filled in.
+
+    What a file of Ioto's own agent says in vain is appended to the list `notes`, as (level, message) for a log.
 
     Durations are seconds (duration.FOREVER for `never`), windows cron.parse()'s, the zone timezone.parse()'s.
     """
@@ -64,8 +66,7 @@ def load(folder):
     if not _flatten("", found, flat):
         from .foreign import flatten
 
-        flat = {}
-        flatten(path, "", found, flat)
+        flat = flatten(path, found, [] if notes is None else notes)
     result = {}
     for key, (default, kind) in DEFAULTS.items():
         try:
@@ -84,8 +85,9 @@ def load(folder):
 def load_device(folder):
     """The properties of device.json or device.json5, as they are; `id` is there, "auto" where it is to be made."""
     path, found = _read(folder, "device")
-    if not isinstance(found.get("id"), str) or not 0 < len(found["id"]) <= 64:
-        raise wrong(path, "id", "id", json.dumps(found.get("id"))[:60])
+    id = found.setdefault("id", "auto")
+    if not isinstance(id, str) or not 0 < len(id) <= 64:
+        raise wrong(path, "id", "id", json.dumps(id)[:60])
     return found
 
 

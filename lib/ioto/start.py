@@ -39,9 +39,15 @@ def agent(folder="", listener=None):
 
     `listener(level, message)` hears what is logged, up to log.level. ConfigError says what is wrong in which file.
     """
-    found = _built(config.load(folder))
+    notes = []
+    found = config.load(folder, notes)
     device = config.load_device(folder)
     to(listener, found["log.level"])
+    for note in notes:
+        log(*note)
+    if not found["product"]:  # where Ioto has it
+        found["product"] = str(device.get("product", ""))
+    found = _built(found)
     found["state"] = folder + found["state"]
     try:
         os.mkdir(found["state"])

@@ -30,7 +30,7 @@ TEXTS = {  # what config.py, cron.py and start.py call it, with what they add
     "object": "not an object in braces",
     "id": '%s: "auto" or up to 64 characters',
     "tls.key": "needed with tls.cert",
-    "builder": "needed to register, or api and token of a registered device",
+    "builder": "needed to register: the url of your cloud, or https://api.admin.embedthis.com/api for Ioto's own; or api and token",
     "plain": "plain http: use https, or say tls.plain, and anybody can read and change it",
     "urequests": "https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it",
     "tls.ca": "https: tls.ca names the authorities to trust",
