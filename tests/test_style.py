@@ -72,3 +72,13 @@ def test_no_machine_paths_and_no_registries():
         found += ["%s:%d" % (file.relative_to(ROOT), i)
                   for i, line in enumerate(file.read_text().split("\n"), 1) if bad.search(line)]
     assert not found
+
+
+def test_every_requirement_is_locked_by_hash():
+    """requirements.txt is what `make lock` makes of requirements.in: the same versions, each with hashes."""
+    for name in ("requirements", "requirements-firmware"):
+        wanted = {line.lower().replace("_", "-") for line in (ROOT / (name + ".in")).read_text().split("\n") if line and line[0] != "#"}
+        entries = (ROOT / (name + ".txt")).read_text().replace("\\\n", " ").strip().split("\n")
+        locked = {entry.split()[0].lower().replace("_", "-") for entry in entries}
+        assert wanted <= locked, "run `make lock`: %s" % sorted(wanted - locked)
+        assert all("--hash=sha256:" in entry for entry in entries)
