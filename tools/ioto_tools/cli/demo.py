@@ -8,7 +8,7 @@ import click
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(".build/demo"), show_default=True, help="Where board and cloud live; made anew.")
-@click.option("--firmware", type=click.Path(path_type=Path), default=Path(".build/firmware"), show_default=True, help="Where `make firmware` put the sample firmware.")  # fmt: skip
+@click.option("--firmware", type=click.Path(path_type=Path), default=Path(".build/firmware"), show_default=True, help="Where the sample firmware is.")  # fmt: skip
 def demo(folder, firmware):
     """Show a virtual board that updates itself from one real MicroPython firmware to another, in about two minutes.
 

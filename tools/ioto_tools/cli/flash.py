@@ -114,7 +114,7 @@ def freeze(folder):
 def image(firmware, folder, output, flash_size, slot_size, source, force, as_json):
     """Make a whole flash image without a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
-    FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C6) as micropython.org has it. The image is
+    FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C5, C6, P4) as micropython.org has it. The image is
     written with `esptool write-flash 0 OUTPUT`, or run with `ioto board run OUTPUT`.
     """
     from ..deploy.device_files import device_files

