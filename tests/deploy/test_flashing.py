@@ -243,7 +243,8 @@ def test_through_esptool_itself(tmp_path, folder, rom):
     looked = ioto_flash(stock, folder, rom, "--dry-run")
     assert looked.returncode == 0 and "nothing was written" in looked.stdout, looked.stderr
     said_no = ioto_flash(stock, folder, rom, answer="n\n")
-    assert said_no.returncode == 1 and "Aborted" in said_no.stderr
+    assert said_no.returncode == 1 and "--yes goes on without asking. Nothing was changed" in said_no.stderr and "Aborted" not in said_no.stderr
+    assert "--yes goes on" in ioto_flash(stock, folder, rom).stderr  # nobody there to answer
     loader = Loader(rom, stub=False, before="no-reset")
     assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # so far nothing was
     table = layout.build(layout.ota(FLASH))

@@ -13,8 +13,10 @@ from click.testing import CliRunner
 from commands import BIN, board, command, running
 from ioto_tools.board import Board
 from ioto_tools.cli import main as cli
-from ioto_tools.deploy import copy, prompt
-from ioto_tools.deploy.device_files import device_files
+from ioto_tools.cloud import certificates
+from ioto_tools.deploy import copy, info, prompt
+from ioto_tools.deploy.device_files import begin, device_files
+from ioto_tools.image import keys
 
 
 def deploy(port, folder, *words):
@@ -169,6 +171,30 @@ def test_info(port, flash):
     assert told.returncode == 0 and "otadata    1/VALID -" in told.stdout and "version    1.0.0 of product P1, phase idle" in told.stdout, told
     found = json.loads(command("ioto", "board", "info", port, "--json").stdout)
     assert found["running"] == "ota_0" and found["slots"][1]["image"] is None and found["windows"]["update.schedule"]["open"] in (True, False)
+
+
+def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
+    """As README makes them: the settings name files, which the agent looks for."""
+    certificates.make(tmp_path / "tls", ["cloud.test"])
+    private = keys.make(tmp_path / "release.pem", b"")
+    keys.write_new(tmp_path / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
+    settings = {"product": "P1", "builder": "https://cloud.test"}
+    begin(tmp_path / "signed", settings, [tmp_path / "tls" / "ca.pem"], [tmp_path / "release.pub.pem"])
+    it = Board(flash)
+    it.put_files(device_files(tmp_path / "signed"))
+    it.close()
+    with board(flash) as port:
+        told = command("ioto", "board", "info", port)
+        assert told.returncode == 0 and "version    1.0.0 of product P1, phase idle" in told.stdout and "settings" not in told.stdout, told
+        command("mpremote", "connect", port, "exec", "import os; os.remove('release.pub.pem')")
+        told = command("ioto", "board", "info", port)
+    assert "settings   ioto.json: update.keys" in told.stdout, told
+
+
+def test_info_makes_no_file_outside_of_its_own_folder(tmp_path):
+    """Whatever a board's settings name."""
+    files = {"ioto.json": b'{"a": ["../../x", "/etc/y", "@certs/z.pem"], "b": {"c": "k.pem"}}'}
+    assert info._named(files) == ["certs/z.pem", "etc/y", "k.pem"]
 
 
 def test_log_follows_and_leaves_the_board_alone(flash):

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import pty
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,10 @@ PASSPHRASE = "correct horse battery staple"
 
 
 def ioto(*arguments, passphrase=PASSPHRASE, input=None):
+    """Without a terminal."""
     environment = dict(os.environ, IOTO_PASSPHRASE=passphrase) if passphrase is not None else dict(os.environ)
-    return subprocess.run([BIN / "ioto", *map(str, arguments)], env=environment, capture_output=True, text=True, input=input)
+    words = [BIN / "ioto", *map(str, arguments)]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, input=input, start_new_session=True)
 
 
 def refused(told, *words):
@@ -52,6 +56,45 @@ def test_a_new_key(key):
     before = key.read_bytes(), public.read_bytes()
     refused(ioto("keys", "new", key), "is not overwritten")
     assert before == (key.read_bytes(), public.read_bytes())
+
+
+ASKS = {
+    "keys new": (["keys", "new", "new.pem"], "set IOTO_PASSPHRASE, or give --no-passphrase"),
+    "keys show": (["keys", "show", "KEY"], "set IOTO_PASSPHRASE"),
+    "keys export": (["keys", "export", "KEY", "out.pem"], "set IOTO_PASSPHRASE"),
+    "sign": (["sign", "IMAGE", "--key", "KEY", "--product", "P", "--version", "1.0.0"], "set IOTO_PASSPHRASE"),
+    "publish": (["publish", "IMAGE", "--key", "KEY", "--product", "P", "--version", "1.0.0", "--data", "SITE"], "set IOTO_PASSPHRASE"),
+}
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_without_a_terminal_it_says_what_to_set(key, image, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    words, wanted = ASKS[name]
+    if name == "publish":
+        assert ioto("product", "new", "P", "--data", tmp_path / "site").returncode == 0
+    words = [{"KEY": key, "IMAGE": image, "SITE": tmp_path / "site"}.get(word, word) for word in words]
+    for given in ("", "typed\ntyped\n"):
+        told = ioto(*words, passphrase=None, input=given)
+        refused(told, "there is no terminal to ask at: " + wanted)
+        assert told.stderr.strip().count("\n") == 0 and "Aborted" not in told.stderr, told.stderr
+    assert not (tmp_path / "new.pem").exists() and not (tmp_path / "out.pem").exists()
+
+
+def test_at_a_terminal_it_asks(tmp_path):
+    pid, terminal = pty.fork()
+    if not pid:
+        environment = {name: value for name, value in os.environ.items() if name != "IOTO_PASSPHRASE"}
+        os.execve(BIN / "ioto", ["ioto", "keys", "new", str(tmp_path / "a.pem")], environment)
+    said = b""
+    for wanted in (b"(not empty): ", b"confirmation: "):
+        while not said.endswith(wanted):
+            said += os.read(terminal, 1024)
+        os.write(terminal, b"typed\n")
+    while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        time.sleep(0.05)
+    os.close(terminal)
+    assert keys.load(tmp_path / "a.pem", b"typed")
 
 
 def test_a_key_is_never_half_made_or_overwritten(tmp_path):

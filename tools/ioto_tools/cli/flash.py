@@ -14,6 +14,16 @@ def refuse(command, text):
     sys.exit(1)
 
 
+def confirm(command, text):
+    """Ask; the command ends unless the answer is yes. --yes is for where there is nobody to ask."""
+    try:
+        click.confirm(text, abort=True, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        refuse(command, "not confirmed and there is no terminal to ask at: --yes goes on without asking. Nothing was changed")
+
+
 def number(context, parameter, text):
     try:
         return text and int(text, 0)
@@ -181,7 +191,7 @@ def flash(firmware, folder, port, baud, flash_size, slot_size, source, erase, dr
             click.echo("nothing was written")
             return
         if not yes:
-            click.confirm("write this to the board?", abort=True)
+            confirm("flash", "write this to the board?")
         flashing.carry_out(loader, made)
     except (ValueError, LoaderError) as e:
         refuse("flash", e)

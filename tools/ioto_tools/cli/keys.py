@@ -1,9 +1,11 @@
 """`ioto keys`, `ioto sign`: thin, over ioto_tools.image.keys and release."""
 
+import getpass
 import os
 import re
 import tempfile
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +31,13 @@ def ask(what="Passphrase", twice=False):
     """From the environment, for scripts, or from the keyboard; never from the command line, which others can read."""
     given = os.environ.get(PASSPHRASE)
     if given is None:
-        given = click.prompt(what, hide_input=True, confirmation_prompt=twice, default="", show_default=False, err=True)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", getpass.GetPassWarning)  # no terminal: it would be read from anywhere, and shown
+                given = click.prompt(what, hide_input=True, confirmation_prompt=twice, default="", show_default=False, err=True)
+        except getpass.GetPassWarning:
+            without = ", or give --no-passphrase" if twice else ""
+            raise click.ClickException("%s: there is no terminal to ask at: set %s%s" % (what, PASSPHRASE, without)) from None
     return given.encode()
 
 

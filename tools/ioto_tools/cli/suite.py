@@ -7,6 +7,7 @@ import click
 
 from ..suite.run import CHECKS, UPDATE
 from .deploy import PORT, refuse, the_port
+from .flash import confirm
 
 
 @click.command("test")
@@ -36,7 +37,7 @@ def test(port, ssid, password, host, only, update, as_json, markdown, yes):
         with Prompt(port) as board:
             told = run.about(board)
             if not yes:
-                click.confirm(_warning(told), abort=True, err=True)
+                confirm("board test", _warning(told))
             wifi = told["wifi"] if isinstance(told["wifi"], dict) else {}
             given = {"ssid": ssid or wifi.get("ssid", ""), "password": password if ssid else wifi.get("password", "")}
             given["blocks"] = run.blocks(told)

@@ -3,9 +3,10 @@
 import base64
 import json
 import struct
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ioto import config, cron
+from ioto import config, cron, json5
 from ioto.record import decode
 
 from ..board import otadata
@@ -40,8 +41,7 @@ try:
             out["otadata"].append(b64(r))
 except ImportError:
     pass
-state = "state"
-out["files"] = {n: read(n) for n in ("ioto.json", "ioto.json5", "device.json", "device.json5", "state/record.0", "state/record.1", "state/provision.json")}
+out["files"] = {n: read(n) for n in %r}
 try:
     import ioto
     out["agent"] = ioto.__version__
@@ -54,14 +54,27 @@ v = os.statvfs("/")
 out["disk"] = [v[0] * v[3], v[0] * v[2]]
 print(json.dumps(out))
 """
+_SETTINGS = ("ioto.json", "ioto.json5", "device.json", "device.json5")
+_STATE = ("state/record.0", "state/record.1", "state/provision.json")
+_THERE = """
+import json, os
+def there(p):
+    try:
+        return not os.stat(p)[0] & 0x4000
+    except OSError:
+        return False
+print(json.dumps({"there": [p for p in %r if there(p)]}))
+"""
 _CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set
 
 
 def facts(board):
     """One object with everything `ioto board info` shows; `board` is a Prompt."""
     who = board.identify()
-    told = board.ask(_FACTS)
-    files = {name: base64.b64decode(raw) for name, raw in told["files"].items() if raw}
+    told = board.ask(_FACTS % (_SETTINGS + _STATE,))
+    files = {name: base64.b64decode(raw) for name, raw in told["files"].items() if raw is not None}
+    named = _named(files)
+    there = board.ask(_THERE % named)["there"] if named else ()
     records = [r for r in (decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)) if r]
     record = max(records, default=(0, None), key=lambda r: r[0])[1]
     slots = [_slot(row, record) for row in told["slots"]]
@@ -78,7 +91,7 @@ def facts(board):
         "files": {"free": told["disk"][0], "size": told["disk"][1]},
         "clock": told["now"] if told["now"] >= _CLOCK_SET_S else None,
         "registered": "state/provision.json" in files,
-        **_configured(files, record, told),
+        **_configured(files, there, record, told),
     }
 
 
@@ -104,12 +117,33 @@ def _rollback(told):
     return "not seen yet: MicroPython's own builds have it on"
 
 
-def _configured(files, record, told):
+def _named(files):
+    """Texts of the settings that may be names of files on the board: authorities, keys, the device's certificate."""
+    found = set()
+
+    def walk(value):
+        if isinstance(value, (dict, list)):
+            for inner in value.values() if isinstance(value, dict) else value:
+                walk(inner)
+        elif isinstance(value, str) and 0 < len(value.lstrip("@/")) < 128 and ".." not in value and "\0" not in value:
+            found.add(value.lstrip("@/"))
+
+    for name in ("ioto.json", "ioto.json5"):
+        try:
+            walk(json5.loads(files.get(name, b"").decode()))
+        except ValueError:  # config.load() says what is wrong
+            pass
+    return sorted(found)
+
+
+def _configured(files, there, record, told):
+    """What the agent makes of the board's settings. Of the files `there` that they name, only their being there is looked at."""
     with TemporaryDirectory() as folder:
-        for name in ("ioto.json", "ioto.json5", "device.json", "device.json5"):
-            if name in files:
-                with open("%s/%s" % (folder, name), "wb") as f:
-                    f.write(files[name])
+        for name in (*_SETTINGS, *there):
+            path = Path(folder) / name
+            if name in files or name in there:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(files.get(name, b""))
         try:
             found = config.load(folder + "/")
         except config.ConfigError as e:

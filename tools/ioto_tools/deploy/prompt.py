@@ -52,9 +52,10 @@ class Prompt:
 
     def __exit__(self, kind, value, trace):
         try:
-            if kind is None or issubclass(kind, PromptError):
-                self.line.exit_raw_repl()
-                self.line.serial.write(b"\x04")  # soft: a hard reset would roll back an image on trial
+            if kind:
+                self.line.serial.write(b"\r\x03\x03")  # whatever was under way
+            self.line.exit_raw_repl()
+            self.line.serial.write(b"\x04")  # soft: a hard reset would roll back an image on trial
         except (TransportError, OSError):  # gone already
             pass
         finally:
