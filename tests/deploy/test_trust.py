@@ -14,6 +14,7 @@ from ioto_tools.deploy import trust
 from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.image import esp, keys
+from stock import merged
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
 from commands import command  # noqa: E402
@@ -49,6 +50,27 @@ def test_init_puts_it_there(tmp_path, made):
 def sample(folder):
     (folder / "app.bin").write_bytes(esp.make(8192, "app"))
     return folder / "app.bin"
+
+
+def test_what_has_the_password_is_only_its_owners(tmp_path, made):
+    """Whatever the umask: settings, what is frozen of them, images and flash files."""
+    there, stock = tmp_path / "device", tmp_path / "stock.bin"
+    stock.write_bytes(merged("ESP32"))
+    (tmp_path / "old.flash").write_bytes(b"")
+    (tmp_path / "old.flash").chmod(0o644)
+    words = [
+        ["init", there, "--builder", "https://cloud.test", "--ca", made / "ca.pem", "--password", "of the network"],
+        ["freeze", there],
+        ["image", stock, there, "-o", tmp_path / "new.flash"],
+        ["image", stock, there, "-o", tmp_path / "old.flash", "--force"],
+        ["board", "new", tmp_path / "b.flash", stock, there],
+    ]
+    for each in words:
+        told = command("ioto", *each)
+        assert told.returncode == 0, told.stderr
+    found = [path for path in tmp_path.rglob("*") if path.is_file() and b"of the network" in path.read_bytes()]
+    assert {path.name for path in found} == {"ioto.json", "ioto_build.py", "new.flash", "old.flash", "b.flash"}
+    assert [path.name for path in found if path.stat().st_mode & 0o077] == []
 
 
 WRONG = [

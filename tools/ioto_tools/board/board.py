@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import private_file
 from ..image.esp import BOOTLOADER, MAGIC, ImageError, verify
 from . import files as littlefs
 from . import layout, otadata
@@ -91,7 +92,7 @@ class Board:
     def _freeze(self, files):
         """As a file system of their own, in a file beside the flash's."""
         path = Path(str(self.flash.path) + ".frozen")
-        path.write_bytes(littlefs.build(files, 1 << 20))
+        private_file.write(path, littlefs.build(files, 1 << 20))
         return path.resolve()
 
     # ---- looking

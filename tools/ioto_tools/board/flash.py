@@ -7,6 +7,8 @@ import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import private_file
+
 SECTOR = 4096
 _ERASE_US = 45000
 _PROGRAM_US = 500  # each begun 256 bytes
@@ -50,13 +52,14 @@ class Flash:
 
     @staticmethod
     def create(path, size, parts=()):
-        """A chip of `size` bytes in a new file: erased, with `parts` (address, bytes) in it. There when whole only."""
+        """A chip of `size` bytes in a new file: erased, with `parts` (address, bytes) in it. There when whole only.
+
+        Like what `ioto init` makes it is its owner's alone: a board's settings and token are in it.
+        """
         chip = bytearray(b"\xff" * size)
         for address, raw in parts:
             chip[address : address + len(raw)] = raw
-        beside = Path(str(path) + ".new")
-        beside.write_bytes(chip)
-        beside.replace(path)
+        private_file.write(path, chip)
 
     def close(self):
         self.data.flush()

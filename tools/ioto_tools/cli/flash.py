@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .. import private_file
 from ..image.firmware import FLASH_SIZES
 
 
@@ -136,9 +137,7 @@ def image(firmware, folder, output, flash_size, slot_size, source, force, as_jso
         made = build(_firmware("image", firmware), device_files(folder, source), FLASH_SIZES[flash_size], slot_size)
     except ValueError as e:
         refuse("image", e)
-    beside = output.with_name(output.name + ".new")
-    beside.write_bytes(made.whole())
-    beside.replace(output)
+    private_file.write(output, made.whole())
     warn(folder)
     if as_json:
         click.echo(json.dumps({

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ioto import config
 
+from .. import private_file
 from ..board.files import listed
 from . import trust
 from .compiled import agent_files
@@ -43,7 +44,10 @@ def begin(folder, settings, authorities=(), keys=()):
             raise FileExistsError("%s is there already; nothing was written" % (folder / name))
     folder.mkdir(parents=True, exist_ok=True)
     for name, raw in found.items():
-        (folder / name).write_bytes(raw)
+        if name == "ioto.json":  # with the Wi-Fi password
+            private_file.write(folder / name, raw)
+        else:
+            (folder / name).write_bytes(raw)
     return sorted(found)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ioto import config
 
+from .. import private_file
 from ..board.files import listed
 from . import trust
 from .device_files import OWN
@@ -29,5 +30,6 @@ def build(folder):
     trust.look(folder, settings, found)
     kept = {name: raw for name, raw in found.items() if "/" not in name and not name.endswith(_RUN)}
     lines = "".join("    %s: %r,\n" % (json.dumps(name), raw) for name, raw in sorted(kept.items()))
-    (folder / NAME).write_text(_HEAD % (json.dumps(settings["product"]), json.dumps(settings["version"]), lines))
+    text = _HEAD % (json.dumps(settings["product"]), json.dumps(settings["version"]), lines)
+    private_file.write(folder / NAME, text.encode())
     return sorted(kept)
