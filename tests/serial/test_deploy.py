@@ -131,10 +131,10 @@ def test_a_file_system_that_is_full_in_the_middle(folder, flash):
 
 def test_ports_that_are_none(tmp_path, folder, monkeypatch):
     told = deploy("/dev/ttyNOWHERE", folder)
-    assert told.returncode == 1 and "can't be opened: is the board plugged in" in told.stderr
+    assert told.returncode == 1 and "there is no such port: is the board plugged in" in told.stderr
     monkeypatch.setattr(prompt, "_ANSWER_S", 0.5)  # else ten seconds
     master, slave = pty.openpty()
-    with pytest.raises(prompt.PromptError, match="no MicroPython prompt there .*: is it the right port"), prompt.Prompt(os.ttyname(slave)):
+    with pytest.raises(prompt.PromptError, match="no MicroPython prompt there. Is it the right port"), prompt.Prompt(os.ttyname(slave)):
         pass
     os.close(master)
     os.close(slave)
@@ -145,7 +145,9 @@ def test_a_port_that_is_busy(port, folder, flash):
     (folder / "main.py").write_text("print('new')\n")
     with serial.Serial(port, 115200, exclusive=True):
         told = deploy(port, folder, "--force")
-        assert told.returncode == 1 and "can't be opened: is the board plugged in, is another program" in told.stderr
+        assert told.returncode == 1 and "another program uses it" in told.stderr
+        told = command("ioto", "board", "log", port)
+        assert told.returncode == 1 and "another program uses it" in told.stderr
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 

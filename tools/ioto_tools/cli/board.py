@@ -10,6 +10,7 @@ import click
 from ..image.firmware import FLASH_SIZES
 from .deploy import info, log, traceback
 from .flash import warn
+from .printable import printable
 from .suite import test
 
 
@@ -25,7 +26,7 @@ board.add_command(traceback)
 
 
 def refuse(text):
-    click.echo("ioto board: %s" % text, err=True)
+    click.echo(printable("ioto board: %s" % text), err=True)
     sys.exit(1)
 
 
@@ -117,7 +118,7 @@ def run_board(flash, air, seconds, simulated, fault, cut=None, seed=0, serial=Fa
         click.echo("-- serial port: %s" % port.path)
     try:
         it = opened(flash, air=air, real_time=not simulated, faults=faults, seed=seed)
-        run = it.run(until_s=seconds, cut=cut, console=None if port else click.echo, serial=port)
+        run = it.run(until_s=seconds, cut=cut, console=None if port else lambda line: click.echo(printable(line)), serial=port)
     except ValueError as e:
         refuse(e)
     except KeyboardInterrupt:
@@ -185,7 +186,7 @@ def facts(it):
         files = it.files()
     except ValueError as e:
         files = {}
-        click.echo("ioto board: %s" % e, err=True)
+        click.echo(printable("ioto board: %s" % e), err=True)
     records = [decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)]
     record = max((r for r in records if r), key=lambda r: r[0], default=(0, None))[1]
     return {
@@ -208,22 +209,26 @@ def show(flash, as_json):
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+
+    def say(text):
+        click.echo(printable(text))
+
     for p in found["partitions"]:
-        click.echo("%-10s 0x%06x %8d bytes" % (p["label"], p["address"], p["size"]))
-    click.echo("otadata    %s" % (found["otadata"] or "none"))
+        say("%-10s 0x%06x %8d bytes" % (p["label"], p["address"], p["size"]))
+    say("otadata    %s" % (found["otadata"] or "none"))
     for label, slot in found["slots"].items():
         if slot is None:
-            click.echo("%-10s nothing that starts" % label)
+            say("%-10s nothing that starts" % label)
         else:
-            click.echo("%-10s %d bytes, %s, version %s, ELF %s, SHA-256 %s" % (
+            say("%-10s %d bytes, %s, version %s, ELF %s, SHA-256 %s" % (
                 label, slot["bytes"], slot.get("chip", "?"), slot.get("version") or "not said", slot.get("elf", "?")[:12], slot["sha256"][:16]))  # fmt: skip
-    click.echo("files      %s" % (", ".join("%s (%d)" % f for f in found["files"].items()) or "none"))
+    say("files      %s" % (", ".join("%s (%d)" % f for f in found["files"].items()) or "none"))
     record = found["record"]
     if record is None:
-        click.echo("record     none")
+        say("record     none")
     else:
         update = record["update"]
-        click.echo("record     phase %s%s" % (record["phase"], ", update %(version)s in %(slot)s" % update if update else ""))
-        click.echo("           attempt %d, %d failed before, %d reports to deliver" % (record["attempt"], len(record["failed"]), len(record["reports"])))
+        say("record     phase %s%s" % (record["phase"], ", update %(version)s in %(slot)s" % update if update else ""))
+        say("           attempt %d, %d failed before, %d reports to deliver" % (record["attempt"], len(record["failed"]), len(record["reports"])))
         for label, installed in record["slots"].items():
-            click.echo("           %s was given version %s" % (label, installed["version"]))
+            say("           %s was given version %s" % (label, installed["version"]))

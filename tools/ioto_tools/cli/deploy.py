@@ -5,10 +5,8 @@ from pathlib import Path
 
 import click
 
-
-def refuse(command, text):
-    click.echo("ioto %s: %s" % (command, text), err=True)
-    sys.exit(1)
+from .flash import refuse
+from .printable import printable
 
 
 def the_port(port, command):
@@ -24,6 +22,17 @@ def the_port(port, command):
 
 
 PORT = click.argument("port", required=False)
+WAIT = click.option("--wait", "wait_s", type=click.IntRange(0), default=0, metavar="SECONDS", help="Keep trying for so long: for a board that sleeps, or whose application ignores Ctrl-C.")
+RESET = click.option("--reset", is_flag=True, help="Reset the board over the cable first, and interrupt it while it starts. An image on trial goes back.")
+
+
+def at_prompt(port, wait_s, reset):
+    """The board's Prompt, entered by `with`; says that it waits."""
+    from ..deploy.prompt import Prompt
+
+    if wait_s:
+        click.echo("%s: trying for %d s; press the board's reset button, or let it wake" % (port, wait_s), err=True)
+    return Prompt(port, wait_s, reset)
 
 
 @click.command()
@@ -32,7 +41,9 @@ PORT = click.argument("port", required=False)
 @click.option("--source", is_flag=True, help="The agent as .py files.")
 @click.option("--force", is_flag=True, help="Also replace files that were changed on the board.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-def deploy(port, folder, source, force, dry_run):
+@WAIT
+@RESET
+def deploy(port, folder, source, force, dry_run, wait_s, reset):
     """Bring FOLDER's files and the agent onto the board at PORT: what changed only, whole files only.
 
     The record and provision.json stay. A file that was changed on the board since the last time is kept and its
@@ -42,7 +53,7 @@ def deploy(port, folder, source, force, dry_run):
 
     from ..deploy import copy
     from ..deploy.device_files import device_files
-    from ..deploy.prompt import Prompt, PromptError
+    from ..deploy.prompt import PromptError
     from .flash import warn
 
     port = the_port(port, "deploy")
@@ -50,15 +61,15 @@ def deploy(port, folder, source, force, dry_run):
         files = device_files(folder, source)
         files.pop(copy.LIST)
         warn(folder)
-        with Prompt(port) as board:
+        with at_prompt(port, wait_s, reset) as board:
             who = board.identify()
-            click.echo("%s: %s" % (port, ", ".join(filter(None, (who["machine"], who["platform"])))))
+            click.echo(printable("%s: %s" % (port, ", ".join(filter(None, (who["machine"], who["platform"]))))))
             copy.check_compiled(files, who["mpy"])
             made = copy.plan(board, files, force)
             for name, diff in made.kept.items():
-                click.echo("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff), err=True)
+                click.echo(printable("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff)), err=True)
             for name in made.remove:
-                click.echo("remove %s" % name)
+                click.echo(printable("remove %s" % name))
             for name, raw in made.write.items():
                 click.echo("bring  %s (%d bytes)" % (name, len(raw)))
             if dry_run:
@@ -75,36 +86,40 @@ def deploy(port, folder, source, force, dry_run):
 @click.command()
 @PORT
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def info(port, as_json):
+@WAIT
+@RESET
+def info(port, as_json, wait_s, reset):
     """Say what the board at PORT is and holds: chip, slots, otadata in words, version, windows.
 
     Its application is interrupted, and started again by a soft reset.
     """
     from ..deploy import info as board_info
-    from ..deploy.prompt import Prompt, PromptError
+    from ..deploy.prompt import PromptError
 
     try:
-        with Prompt(the_port(port, "board info")) as board:
+        with at_prompt(the_port(port, "board info"), wait_s, reset) as board:
             found = board_info.facts(board)
     except PromptError as e:
         refuse("board info", e)
-    click.echo(board_info.as_json(found) if as_json else "\n".join(board_info.lines(found)))
+    click.echo(board_info.as_json(found) if as_json else printable("\n".join(board_info.lines(found))))
 
 
 @click.command()
 @PORT
 def log(port):
-    """Follow what the board at PORT prints, the agent's log with it. Ctrl-C ends; the board goes on."""
-    import serial
+    """Follow what the board at PORT prints, the agent's log with it. Ctrl-C ends; the board goes on.
+
+    A port that goes away, as that of a board with its own USB does in a reset, is waited for.
+    """
+    from ..deploy import follow
+    from ..deploy.port import PortError
 
     port = the_port(port, "board log")
     try:
-        line = serial.serial_for_url(port, baudrate=115200, timeout=0.2)
-        while True:
-            raw = line.read(max(1, line.in_waiting))
-            click.echo(raw.decode("utf-8", "replace").replace("\r\n", "\n"), nl=False)
-    except (OSError, serial.SerialException, TypeError) as e:
-        refuse("board log", "%s: %s" % (port, e))
+        for text in follow.lines(port, lambda text: click.echo("-- %s: %s" % (port, text), err=True)):
+            click.echo(printable(text), nl=False)
+    except PortError as e:
+        refuse("board log", e)
     except KeyboardInterrupt:
         click.echo()
 
@@ -116,4 +131,4 @@ def traceback(file):
     from ..deploy.compiled import readable
 
     for line in file:
-        click.echo(readable(line), nl=False)
+        click.echo(printable(readable(line)), nl=False)

@@ -8,10 +8,11 @@ import click
 
 from .. import private_file
 from ..image.firmware import FLASH_SIZES
+from .printable import printable
 
 
 def refuse(command, text):
-    click.echo("ioto %s: %s" % (command, text), err=True)
+    click.echo(printable("ioto %s: %s" % (command, text)), err=True)
     sys.exit(1)
 
 
@@ -184,7 +185,7 @@ def flash(firmware, folder, port, baud, flash_size, slot_size, source, erase, dr
         click.echo("looking at the board at %s" % port)
         made = flashing.plan(loader, found, files, flash_size and FLASH_SIZES[flash_size], slot_size, erase)
         for line in made.lines():
-            click.echo("  " + line)
+            click.echo(printable("  " + line))
         warn(folder)
         if dry_run:
             click.echo("nothing was written")

@@ -12,6 +12,8 @@ from ioto import duration
 from ioto_tools.cloud.refusal import CloudError, Unavailable
 from ioto_tools.cloud.site import Site
 
+from .printable import printable
+
 data_option = click.option(
     "--data",
     default="ioto-cloud",
@@ -77,15 +79,15 @@ def ago(then_s):
 
 
 def shown(title, columns, rows):
-    """A table; what devices and operators wrote is never taken for markup."""
+    """A table; what devices and operators wrote is never taken for markup, nor obeyed by the terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=escape(printable(title)), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(escape(printable(str(cell))) for cell in row))
     wide = None if sys.stdout.isatty() else 200  # in a pipe, whole lines
     Console(width=wide).print(table)

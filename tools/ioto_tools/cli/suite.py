@@ -6,8 +6,9 @@ import sys
 import click
 
 from ..suite.run import CHECKS, UPDATE
-from .deploy import PORT, refuse, the_port
-from .flash import confirm
+from .deploy import PORT, RESET, WAIT, at_prompt, the_port
+from .flash import confirm, refuse
+from .printable import printable
 
 
 @click.command("test")
@@ -20,24 +21,26 @@ from .flash import confirm
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, to publish.")
 @click.option("--markdown", is_flag=True, help="A table for a page.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def test(port, ssid, password, host, only, update, as_json, markdown, yes):
+@WAIT
+@RESET
+def test(port, ssid, password, host, only, update, as_json, markdown, yes, wait_s, reset):
     """Check on the board at PORT itself what the virtual board promises, and measure it.
 
     What is in the inactive update slot is lost, and the board is reset a few times; its files, its record and its settings stay.
     Without Wi-Fi everything else is checked. PORT is a serial device, a pseudo terminal, socket://HOST:PORT or
     rfc2217://HOST:PORT.
     """
-    from ..deploy.prompt import Prompt, PromptError
+    from ..deploy.prompt import PromptError
     from ..suite import host as hosts
     from ..suite import run, table
 
     port = the_port(port, "board test")
     names = [name for name in (*CHECKS, UPDATE) if name in only or not only and (name != UPDATE or update)]
     try:
-        with Prompt(port) as board:
+        with at_prompt(port, wait_s, reset) as board:
             told = run.about(board)
             if not yes:
-                confirm("board test", _warning(told))
+                confirm("board test", printable(_warning(told)))
             wifi = told["wifi"] if isinstance(told["wifi"], dict) else {}
             given = {"ssid": ssid or wifi.get("ssid", ""), "password": password if ssid else wifi.get("password", "")}
             given["blocks"] = run.blocks(told)
@@ -48,7 +51,7 @@ def test(port, ssid, password, host, only, update, as_json, markdown, yes):
     if as_json:
         click.echo(json.dumps(table.as_object(told, results), indent=2))
     elif markdown:
-        click.echo("\n".join(table.markdown(results)))
+        click.echo(printable("\n".join(table.markdown(results))))
     else:
         _show(told, results)
     sys.exit(any(each.result == "failed" for each in results))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..image.esp import CHIPS
 from ..image.firmware import FLASH_SIZES
+from . import port as ports
 
 _PROTECTED = {  # names in espefuse's summary -> what it means when they are set
     "FLASH_CRYPT_CNT": "flash encryption", "SPI_BOOT_CRYPT_CNT": "flash encryption", "ABS_DONE_0": "secure boot",
@@ -71,7 +72,9 @@ class Loader:
             [sys.executable, "-m", program, *words], stdout=subprocess.PIPE if quiet else None, stderr=subprocess.PIPE, text=True
         )
         if ran.returncode:
-            raise LoaderError("%s: %s failed: %s" % (self.port, program, _last(ran.stderr) or _last(ran.stdout or "")))
+            last = _last(ran.stderr) or _last(ran.stdout or "")
+            fault = re.search("could not open", last, re.I) and ports.fault(self.port)
+            raise LoaderError(fault or "%s: %s failed: %s" % (self.port, program, last))
         return ran.stdout or ""
 
 

@@ -1,13 +1,16 @@
 """A board at its MicroPython prompt, through mpremote's own transport: run a piece of Python there, write a file there."""
 
+import errno
 import io
 import json
+import struct
 import time
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 
-import serial
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
+
+from . import port as ports
 
 LEAST = (1, 24)  # MicroPython
 _ANSWER_S = 10  # a board that says nothing for so long is gone
@@ -17,8 +20,9 @@ _LOOK_S = 0.4  # between two looks whether it is back
 _HEARD_S = 3  # for the last word before the reset; some ports lose it
 # Ctrl-C in search of the prompt is not to end what resets the board.
 _UNDISTURBED = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
-# What a line that is gone raises: TypeError is pyserial's.
-_GONE = (TransportError, OSError, serial.SerialException, TypeError)
+_KNOCK_S = 0.02  # between two Ctrl-C, of which one has to meet boot.py
+_KNOCKS = 10
+_GONE = (*ports.GONE, TransportError, struct.error)  # the latter where half an answer came
 
 
 class PromptError(Exception):
@@ -28,27 +32,65 @@ class PromptError(Exception):
 class Prompt:
     """`with Prompt(port) as board:` interrupts what runs, and starts the application again at the end.
 
-    `port` is a serial device, a pseudo terminal, socket://HOST:PORT or rfc2217://HOST:PORT.
+    `port` is a serial device, a pseudo terminal, socket://HOST:PORT or rfc2217://HOST:PORT. `wait_s`: keep trying for so
+    long, for a board that sleeps or whose application ignores Ctrl-C. `reset`: reset it first, by the lines of its port.
     """
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, wait_s=0, reset=False):
+        self.port, self.wait_s, self.reset = port, wait_s, reset
+        self.line = None
 
     def __enter__(self):
-        self._open()
         try:
+            if self.reset:
+                self._open()
+                self._reset()
+            if self.reset or self.wait_s:
+                self._keep_trying(self.wait_s or _BACK_S)
+                return self
+            self._open()
             with redirect_stdout(io.StringIO()):  # mpremote prints what it did not expect
                 self.line.enter_raw_repl(soft_reset=False, timeout_overall=_ANSWER_S)
-        except (TransportError, OSError) as e:
+        except _GONE:
             self._close()
-            raise PromptError("%s: no MicroPython prompt there (%s): is it the right port? Press the board's reset button" % (self.port, e))
+            raise PromptError(_NO_PROMPT % self.port) from None
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def _open(self):
         try:
             self.line = SerialTransport(self.port, baudrate=115200, timeout=_ANSWER_S)
-        except TransportError:
-            raise PromptError("%s: can't be opened: is the board plugged in, is another program (a terminal, Thonny) using it?" % self.port)
+        except (TransportError, ValueError) as e:  # the reason is lost in mpremote
+            raise PromptError(ports.fault(self.port) or "%s: %s" % (self.port, e)) from None
+
+    def _reset(self):
+        """As esptool does it: RTS holds the chip's reset, DTR off lets it start its program."""
+        try:
+            self.line.serial.dtr = False
+            self.line.serial.rts = True
+            time.sleep(0.1)
+            self.line.serial.rts = False
+        except OSError as e:
+            if e.errno not in (errno.ENOTTY, errno.EINVAL):  # gone with its chip: it comes back
+                return
+            raise PromptError("%s: this port has no lines to reset the board with: press its reset button while `--wait 60` tries" % self.port) from None
+
+    def _keep_trying(self, limit_s):
+        """Get to the prompt in `limit_s`: the next wake or reset gives boot.py the Ctrl-C that main.py would swallow."""
+        end = time.monotonic() + limit_s
+        while not self._back():
+            if time.monotonic() > end:
+                why = "" if self.line else ports.fault(self.port)
+                raise PromptError(why or _NO_PROMPT_IN_TIME % (self.port, limit_s))
+            self._knock()
+
+    def _knock(self):
+        with suppress(*_GONE):
+            for _ in range(_KNOCKS):
+                self.line.serial.write(b"\x03")
+                time.sleep(_KNOCK_S)
 
     def __exit__(self, kind, value, trace):
         try:
@@ -56,16 +98,16 @@ class Prompt:
                 self.line.serial.write(b"\r\x03\x03")  # whatever was under way
             self.line.exit_raw_repl()
             self.line.serial.write(b"\x04")  # soft: a hard reset would roll back an image on trial
-        except (TransportError, OSError):  # gone already
+        except _GONE:  # already
             pass
         finally:
             self._close()
 
     def _close(self):
-        try:
-            self.line.close()
-        except OSError:
-            pass
+        if self.line:
+            with suppress(*_GONE):
+                self.line.close()
+        self.line = None
 
     def run(self, source, limit_s=_ANSWER_S):
         """Run `source`; returns what it printed, as text. PromptError carries the board's exception.
@@ -118,6 +160,8 @@ class Prompt:
     def _back(self):
         """Try to get to the prompt: is it there?"""
         try:
+            if not self.line:
+                self._open()
             with redirect_stdout(io.StringIO()):
                 self.line.enter_raw_repl(soft_reset=False, timeout_overall=_LOOK_S)
             # Answers to earlier tries may still be on their way: what comes after a word of our own is new.
@@ -130,13 +174,9 @@ class Prompt:
             return True
         except TransportError:
             return False
-        except _GONE:
+        except (*_GONE, PromptError):
             self._close()
             time.sleep(_LOOK_S)
-            try:
-                self._open()
-            except PromptError:
-                pass
             return False
 
     def write(self, path, raw, progress=lambda n: None):
@@ -157,6 +197,13 @@ class Prompt:
         return told
 
 
+_NO_PROMPT = """%s: no MicroPython prompt there. Is it the right port? If it is:
+  a board that sleeps answers only while it is awake, and an application may ignore Ctrl-C: `--wait 60` keeps trying for a minute;
+  press the board's reset button meanwhile, or let it wake; `--reset` resets it over the cable, where the port can.
+  In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one."""
+_NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s, over any wake or reset of the board. Is it the right port? If it is:
+  try again and press the board's reset button meanwhile. In safe mode main.py does not run: hold the board's SAFE_PIN low while it
+  starts, if its boot.py names one, or reset it six times, each time within ten seconds."""
 _IDENTIFY = """
 import sys, os, json
 i = sys.implementation

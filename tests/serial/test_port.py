@@ -1,0 +1,190 @@
+"""What can be wrong with a serial port, and a board that does not come to its prompt at once."""
+
+import os
+import pty
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+import serial
+from commands import BIN, board, command
+from ioto_tools.board import Board
+from ioto_tools.cli.printable import printable
+from ioto_tools.deploy import port as ports
+from ioto_tools.deploy.prompt import Prompt, PromptError
+
+LIMIT_S = 30
+
+
+@contextmanager
+def terminal():
+    """(master, path) of a pseudo terminal."""
+    master, slave = pty.openpty()
+    try:
+        yield master, os.ttyname(slave)
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
+def asked_by_nobody(path):
+    """fault(path), as a user without rights finds it."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            os.write(write, ports.fault(path).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with open(read) as f:
+        return f.read()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a port to another group")
+def test_a_port_one_may_not_use():
+    """EACCES: what group would do, if there is one."""
+    import grp
+
+    with terminal() as (_, path):
+        os.chown(path, 0, grp.getgrnam("dialout").gr_gid)
+        os.chmod(path, 0o660)
+        assert "no permission to use it: it is for the group `dialout`: `sudo usermod -a -G dialout " in asked_by_nobody(path)
+        os.chown(path, 0, 0)
+        assert "no permission to use it: its mode is crw-rw----, owner 0" in asked_by_nobody(path)
+        os.chmod(path, 0o666)
+        assert asked_by_nobody(path) == ""
+
+
+@pytest.mark.parametrize("port, words", [
+    ("/dev/ttyNOWHERE", "there is no such port: is the board plugged in?"),
+    ("/dev/null", "it is no serial port"),
+    ("/tmp", "it is no serial port"),
+    (__file__, "it is no serial port"),
+    ("socket://127.0.0.1:1", "Connection refused. Write socket://HOST:PORT"),
+    ("socket://127.0.0.1", "Write socket://HOST:PORT"),
+    ("rfc2217://127.0.0.1:1", "Connection refused. Write socket"),
+    ("nonsense://a", "protocol 'nonsense' not known. Write socket"),
+    ("socket://no.such.host.invalid:1", "Write socket://HOST:PORT"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_port(port, words):
+    found = ports.fault(port)
+    assert found.startswith("%s: " % port) and words in found
+
+
+@pytest.mark.parametrize("port, words", [("/dev/null", "it is no serial port"), ("nonsense://a", "protocol 'nonsense' not known")])
+def test_every_command_says_it(folder, port, words):
+    for asked in (["deploy", port, "--folder", folder], ["board", "info", port], ["board", "log", port], ["board", "test", port, "--yes"]):
+        told = command("ioto", *asked)
+        last = told.stderr.splitlines()[-1]
+        assert told.returncode == 1 and last.startswith("ioto ") and "%s: " % port in last and words in last, told.stderr
+
+
+def read_until(stream, text):
+    seen = b""
+    while text not in seen:
+        piece = os.read(stream.fileno(), 4096)
+        assert piece, seen
+        seen += piece
+    return seen
+
+
+def test_the_log_waits_for_a_port_that_goes_with_a_reset(tmp_path):
+    """As that of a board with its own USB: it is gone, and there again under its name."""
+    port = tmp_path / "port"
+    with terminal() as (master, path):
+        port.symlink_to(path)
+        log = subprocess.Popen([BIN / "ioto", "board", "log", port], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        while not read_until_written(master, b"before\r\n", log):
+            pass
+        port.unlink()
+    read_until(log.stdout, b"the port is gone")
+    with terminal() as (master, path):
+        port.symlink_to(path)
+        read_until(log.stdout, b"the port is back")
+        os.write(master, b"after \x1b[2J\x1b]0;title\x07 \xc3\xa9\r\n")
+        seen = read_until(log.stdout, b"\n")
+        assert b"after \\x1b[2J\\x1b]0;title\\x07 \xc3\xa9\n" in seen and b"\x1b" not in seen
+        log.kill()
+        log.communicate()
+
+
+def read_until_written(master, raw, log):
+    """Write until the log shows it: what is written before it listens is lost."""
+    os.write(master, raw)
+    time.sleep(0.1)
+    os.set_blocking(log.stdout.fileno(), False)
+    try:
+        return b"before\n" in (os.read(log.stdout.fileno(), 4096) or b"")
+    except BlockingIOError:
+        return False
+    finally:
+        os.set_blocking(log.stdout.fileno(), True)
+
+
+def test_what_a_terminal_would_obey_is_written_out():
+    assert printable("a\tb\n\x1b[31m\x9b1m\x07\r\nc\rd") == "a\tb\n\\x1b[31m\\x9b1m\\x07\nc\\rd"
+    assert printable("user\u202egnp.exe \u2028 \ud800 \u00e9 \U0001f600") == "user\\u202egnp.exe \\u2028 \\ud800 \u00e9 \U0001f600"
+    for code in [*range(0x20), *range(0x7F, 0xA0)]:
+        assert (chr(code) in printable(chr(code))) == (chr(code) in "\t\n"), code
+
+
+def test_no_command_hands_escapes_of_a_board_on(flash, folder):
+    it = Board(flash)
+    it.put_files({"boot.py": b"print('\\x1b]0;title\\x07 from the board')\n", "main.py": b"# \x1b[2J\nraise ValueError('\\x1b[3J')\n"})
+    it.close()
+    told = [command("ioto", "board", "run", flash, "--simulated", "--seconds", "1")]
+    with board(flash) as port:
+        told += [command("ioto", "deploy", port, "--folder", folder), command("ioto", "board", "info", port)]
+    for each in told:
+        assert each.returncode == 0 and "\x1b]" not in each.stdout + each.stderr and "\x1b[2J" not in each.stdout + each.stderr, each
+    assert "\\x1b]0;title\\x07 from the board" in told[0].stdout and "\\x1b[3J" in told[0].stdout and "\\x1b[2J" in told[1].stderr
+
+
+DEAF = """
+import machine, time
+print("deaf")
+until = time.ticks_add(time.ticks_ms(), 4000)
+while True:
+    try:
+        while time.ticks_diff(until, time.ticks_ms()) > 0:
+            time.sleep_ms(20)
+        machine.reset()
+    except KeyboardInterrupt:
+        print("ignored")
+"""
+ASLEEP = "import machine\nmachine.deepsleep(2500)\n"
+
+
+@pytest.mark.parametrize("main", [DEAF, ASLEEP], ids=["ignores Ctrl-C", "sleeps"])
+def test_a_board_that_does_not_come_to_its_prompt_at_once(flash, folder, main, monkeypatch):
+    it = Board(flash)
+    it.put_files({"main.py": main.encode()})
+    it.close()
+    (folder / "main.py").write_text("print('new')\n")
+    with board(flash) as port:
+        if main is DEAF:
+            with serial.Serial(port, timeout=LIMIT_S) as line:  # while it starts, Ctrl-C would do
+                assert line.read_until(b"deaf").endswith(b"deaf")
+            monkeypatch.setattr("ioto_tools.deploy.prompt._ANSWER_S", 0.5)  # else ten seconds
+            with pytest.raises(PromptError, match="a board that sleeps answers only while it is awake, .*`--wait 60` keeps trying"), Prompt(port):
+                pass
+        told = command("ioto", "deploy", port, "--folder", folder, "--force", "--wait", LIMIT_S, limit_s=2 * LIMIT_S)
+        assert told.returncode == 0 and "1 files brought" in told.stdout and "press the board's reset button" in told.stderr, told
+    it = Board(flash)
+    assert it.files()["main.py"] == b"print('new')\n"
+    it.close()
+
+
+def test_a_port_without_lines_to_reset_the_board(port):
+    told = command("ioto", "board", "info", port, "--reset")
+    assert told.returncode == 1 and "this port has no lines to reset the board with" in told.stderr
+    with terminal() as (_, path):
+        told = command("ioto", "board", "info", path, "--wait", "1")
+    assert told.returncode == 1 and "no MicroPython prompt there in 1 s" in told.stderr, told

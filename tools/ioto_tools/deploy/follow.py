@@ -1,0 +1,56 @@
+"""What a board prints, for as long as somebody wants to see it, over its resets."""
+
+import codecs
+import time
+from contextlib import suppress
+
+from .port import GONE, PortError, opened
+
+_READ_S = 0.2
+_AGAIN_S = 0.2  # between two tries to open a port that has gone
+_PATIENCE_S = 0.5  # for the rest of a line
+
+
+def lines(port, say):
+    """Texts as they come, whole lines where they come in time; for ever. PortError if `port` can't be opened in the first place.
+
+    `say(text)` is told when the port goes and when it is back.
+    """
+    line = opened(port, _READ_S)
+    while True:
+        try:
+            yield from _texts(line)
+        except GONE:
+            pass
+        with suppress(*GONE):
+            line.close()
+        say("the port is gone (a reset, or unplugged); waiting for it")
+        line = _back(port)
+        say("the port is back")
+
+
+def _back(port):
+    while True:
+        time.sleep(_AGAIN_S)
+        with suppress(PortError):
+            return opened(port, _READ_S)
+
+
+def _texts(line):
+    """Until the line is gone. A line end that is cut in two by reading stays whole, and so does a character."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text, since = "", time.monotonic()
+    while True:
+        try:
+            text += decoder.decode(line.read(max(1, line.in_waiting)))
+        except GONE:
+            if text:
+                yield text + "\n"
+            raise
+        whole, end, text = text.rpartition("\n")
+        if end:
+            yield whole + end
+            since = time.monotonic()
+        elif text and time.monotonic() - since > _PATIENCE_S:  # a prompt, a progress bar
+            yield text
+            text, since = "", time.monotonic()

@@ -1,0 +1,85 @@
+"""Serial ports: opening one, and why one can't be opened, in words that say what to do."""
+
+import errno
+import getpass
+import os
+import stat
+from contextlib import suppress
+
+import serial
+from serial.tools.list_ports import comports
+
+# What a line that is gone raises: TypeError and AttributeError are pyserial's.
+GONE = (OSError, serial.SerialException, TypeError, AttributeError)
+
+
+class PortError(Exception):
+    """A port that can't be opened; the text names it, says why and what to do."""
+
+
+def opened(port, timeout_s):
+    """An open serial.Serial, which no other program reads from meanwhile; PortError."""
+    try:
+        return serial.serial_for_url(port, baudrate=115200, timeout=timeout_s, exclusive=True)
+    except (OSError, ValueError) as e:
+        raise PortError(why(port, e)) from None
+
+
+def fault(port):
+    """Why it can't be opened; "" if it can."""
+    try:
+        opened(port, 0).close()
+    except PortError as e:
+        return str(e)
+    return ""
+
+
+def why(port, error):
+    """What the OSError or ValueError of opening `port` means."""
+    if "://" in port:
+        return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT, of a server that runs" % (port, _cause(error))
+    code = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
+    if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO) or os.name == "nt" and "FileNotFoundError" in str(error):
+        return "%s: there is no such port: is the board plugged in? %s" % (port, _others())
+    if os.name == "nt" and "PermissionError" in str(error) or code in (errno.EAGAIN, errno.EBUSY):
+        return "%s: another program uses it (`ioto board log`, a terminal, Thonny): end that first" % port
+    if code in (errno.EACCES, errno.EPERM):
+        return "%s: you have no permission to use it: %s" % (port, _permission(port))
+    if code == errno.EIO:
+        return "%s: input/output error: plug the board in again" % port
+    if code in (errno.ENOTTY, errno.EINVAL, errno.EISDIR) or "configure port" in str(error) or _is_file(port):
+        return "%s: it is no serial port. %s" % (port, _others())
+    return "%s: %s" % (port, _cause(error))
+
+
+def _cause(error):
+    inner = error.__context__
+    return str(inner if isinstance(inner, OSError) else error)
+
+
+def _others():
+    found = [each.device for each in comports()]
+    return "Ports of this machine: %s" % ", ".join(found) if found else "This machine has no serial port now"
+
+
+def _is_file(port):
+    with suppress(OSError):
+        return not stat.S_ISCHR(os.stat(port).st_mode)
+
+
+def _permission(port):
+    """Whom to ask: the port's group, as distributions set it up (dialout, uucp, plugdev)."""
+    import grp  # only where there are groups
+
+    found = os.stat(port)
+    try:
+        group = grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        group = str(found.st_gid)
+    if found.st_gid == 0 or found.st_mode & 0o060 != 0o060:
+        return "its mode is %s, owner %d: a rule of udev would give it to a group" % (stat.filemode(found.st_mode), found.st_uid)
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "USER"
+    return "it is for the group `%s`: `sudo usermod -a -G %s %s`, then log out and in again" % (group, group, user)
