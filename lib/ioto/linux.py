@@ -98,6 +98,13 @@ class Board:
         """Between half of `most_ms` and all of it, at random."""
         return most_ms // 2 + struct.unpack("<H", os.urandom(2))[0] * most_ms // 131072
 
+    def has_script(self):
+        try:
+            os.stat(self.script)
+            return True
+        except OSError:
+            return False
+
     def install(self, slot, staged):
         """A task that runs the script, which has the last word on `staged` (staged.Staged)."""
         return asyncio.create_task(self._install(slot.path, staged))

@@ -67,12 +67,15 @@ class Staged:
         return _LONG_S if opens is None else opens - now
 
     def signal(self):
-        """Ask: whoever watches `device:update` decides."""
-        self.asked = True
+        """Ask: whoever watches `device:update` decides. On a host without a watcher scripts/update is run, as Ioto does."""
         self._not_before(_ASK_AGAIN_S)
-        if not watchers("device:update"):
-            log("warn", "nobody watches device:update")
-        rSignal("device:update", self)
+        if watchers("device:update"):
+            self.asked = True
+            rSignal("device:update", self)
+        elif self.board.raw and self.board.has_script():
+            self.apply()
+        else:
+            log("warn", 'not applied: main.py needs rWatch("device:update", lambda data, staged: staged.apply())')
 
     def defer(self, seconds):
         """Not now: ask again when `seconds` have passed, also over resets."""

@@ -132,7 +132,7 @@ def test_from_a_box_to_an_update(shell, really):
     log.kill()
     shell.run(the("ioto publish"))
     settings = json.loads((shell.folder / "thermo" / "ioto.json").read_text())
-    settings["update"].update(period="1 sec", apply="anytime")
+    settings["update"].update(period="1 sec", jitter=0, apply="anytime")
     (shell.folder / "thermo" / "ioto.json").write_text(json.dumps(settings))
     assert "1 files brought" in shell.run(the("ioto deploy").replace("/dev/ttyUSB0", usb))
     log, _ = shell.start(the("ioto board log").replace("/dev/ttyUSB0", usb), "boot is trial: ota_1 1.1.0")
