@@ -64,7 +64,7 @@ class EmbedThis:
         except Objection as e:
             self.objections.append("%s %s: %s" % (scope["method"], scope["path"], e))
             status, extra, reply = 400, {}, b"Bad request"
-        lines = [(name.encode(), value.encode()) for name, value in {**extra, "content-length": str(len(reply))}.items()]
+        lines = [(name.encode(), value.encode()) for name, value in {"content-length": str(len(reply)), "connection": "close", **extra}.items()]
         await send({"type": "http.response.start", "status": status, "headers": lines})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply})
 

@@ -46,6 +46,10 @@ def _c_fetch(cloud, method, url, headers, body, text=True):
     status, got, reply = cloud(method, url, headers, (body or "").encode())
     if status != 200:
         raise Complaint("status %d %s" % (status, reply[:80]))
+    if not text and ("Connection", "close") not in got:
+        raise Complaint("it reads to the end of the connection, which nobody ends")
+    if not got or got[-1][0] == "Content-Length":  # the head is cut at its empty line, and the end of this line with it
+        raise Complaint("Content-Length is the last header")
     length = [value for name, value in got if name == "Content-Length"]
     if not length or not 0 <= int(length[0]) <= MOST_BYTES or int(length[0]) != len(reply):
         raise Complaint("Content-Length")
@@ -135,7 +139,8 @@ class IotoAgent:
     An error is compared with two texts as a whole; both make it forget its provisioning.
     """
 
-    def __init__(self, cloud, builder, product, device):
+    def __init__(self, cloud, builder, product, device, mqtt=False):
+        self.mqtt = mqtt
         self.cloud = cloud
         self.builder = builder
         self.product = product
@@ -151,6 +156,17 @@ class IotoAgent:
             raise Complaint("cannot register: %s" % reply[:80])
         _room(found.get("token", ""))
         self.provision = found
+        if self.mqtt:
+            self.certificate()
+
+    def certificate(self):
+        """With MQTT it goes no further before it has one; it connects only where it is told an `endpoint`."""
+        headers = {"Authorization": "bearer " + self.provision["token"], "Content-Type": "application/json"}
+        body = json.dumps({"id": self.device["id"]}).encode()
+        status, _, reply = self.cloud("POST", self.provision["api"] + "/tok/device/provision", headers, body)
+        found = json.loads(reply) if status == 200 else {}
+        if not isinstance(found.get("certificate"), str) or not isinstance(found.get("key"), str) or "endpoint" in found:
+            raise Complaint("no certificate: %d %s" % (status, reply[:80]))
 
     def update(self, version):
         """The image, None if there is none or the agent has just forgotten itself."""

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from cloud_under_test import PRODUCT, call, esp_image
-from ioto_tools.cloud import housekeeping, sqlite
+from ioto_tools.cloud import control, housekeeping, sqlite
 from web_session import Session, multipart
 
 
@@ -188,6 +188,19 @@ def test_a_long_reader_leaves_no_long_log(tmp_path):
 def _filler(conn, i):
     conn.exec_driver_sql("CREATE TABLE IF NOT EXISTS filler (x)")
     conn.exec_driver_sql("INSERT INTO filler VALUES (randomblob(100000))")
+
+
+def test_images_that_were_lost_or_cut_are_logged_at_the_start(cloud, caplog):
+    good, cut, lost, old = (cloud.publish("%d.0.0" % n) for n in (1, 2, 3, 4))
+    control.move(cloud.site, old["id"], "cancelled")
+    housekeeping.look_at_images(cloud.site)
+    assert not caplog.records
+    cloud.kind.spoil(cloud.site, cut["checksum"], b"half")
+    for each in (lost, old):
+        cloud.kind.spoil(cloud.site, each["checksum"], None)
+    housekeeping.look_at_images(cloud.site)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and any("2.0.0 has 4 bytes, not 1024" in text for text in said) and any("3.0.0 has 0 bytes" in text for text in said)
 
 
 def test_a_disk_that_is_nearly_full_is_logged(tmp_path, caplog, monkeypatch):

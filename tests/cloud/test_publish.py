@@ -1,5 +1,6 @@
 """Publishing: what is refused, that nothing of it stays, and power cuts in the shape of kill -9 at every line."""
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -15,6 +16,7 @@ from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.cloud.refusal import CloudError
 from ioto_tools.cloud.site import Site
 from ioto_tools.cloud.store import CHUNK_BYTES
+from ioto_tools.image import esp, samples
 
 
 def spoilt():
@@ -40,6 +42,43 @@ def test_spoilt_images_are_refused_and_leave_nothing(cloud, what, image, word):
         cloud.publish("1.0.0", image)
     assert word in str(refused.value) and "image.bin" in str(refused.value)
     assert cloud.kind.images(cloud.site) == [] and fleet.updates(cloud.site) == []
+
+
+@pytest.mark.parametrize("name", samples.SAMPLES)
+def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name):
+    """Real ones, by every way: the function, the API, the command, signed or not."""
+    whole, alone = samples.merged(name), samples.application(name)
+    made = cloud.publish("1.0.0", whole)
+    assert (made["size"], made["checksum"]) == (len(alone), hashlib.sha256(alone).hexdigest())
+    assert call(cloud.app, "GET", cloud.link(made["id"])).body == alone
+    if name != "generic":
+        return
+    (cloud.folder / "whole.bin").write_bytes(whole)
+    ioto("product", "new", "thermo", "--id", "P", "--data", "other")
+    ioto("keys", "new", "k.pem", "--no-passphrase")
+    done = ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.0", "--data", "other")
+    assert "its application is taken, %d bytes from offset 0xF000 on" % len(alone) in done.stderr and made["checksum"] in done.stdout
+    ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.1", "--key", "k.pem", "--data", "other")
+    ioto("sign", "whole.bin", "--product", "P", "--version", "1.0.2", "--key", "k.pem")
+    ioto("publish", "whole.bin.signed", "--data", "other")
+    assert (cloud.folder / "whole.bin.signed").read_bytes()[4096:] == alone
+
+
+def test_the_remedies_that_refusals_propose(cloud):
+    """Each is done as the message says, and the file is taken."""
+    named = esp.make(2000, "x", version="2.5.0")
+    with pytest.raises(CloudError, match="build it with this version, or publish it as the version that it says"):
+        cloud.publish("1.0.0", named)
+    assert cloud.publish("2.5.0", named)
+    path = cloud.folder / "linux.tar"
+    path.write_bytes(b"not an image" * 100)
+    with pytest.raises(CloudError, match="a file for Linux devices goes with --any-file"):
+        publish(cloud.site, path, "thermo", "3.0.0")
+    assert publish(cloud.site, path, "thermo", "3.0.0", any_file=True)
+    merged = b"\xff" * 0x1000 + esp_image(b"x")
+    with pytest.raises(CloudError, match="the whole firmware .bin as MicroPython offers it"):
+        cloud.publish("4.0.0", merged)
+    assert cloud.publish("4.0.0", samples.merged("generic"))
 
 
 def test_any_file_takes_what_is_no_application(cloud):

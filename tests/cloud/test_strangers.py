@@ -1,12 +1,16 @@
 """EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` behind the real nginx, over TLS."""
 
+import re
+import socket
+import ssl
 import time
+from urllib.parse import urlsplit
 
 import pytest
 import strangers
 from behind_nginx import Nginx, needed
 from cloud_under_test import esp_image
-from ioto_tools.cloud import control, fleet, provision
+from ioto_tools.cloud import certificates, control, fleet, provision
 from ioto_tools.cloud.publish import new_product, publish
 from strangers import Complaint, IotoAgent
 
@@ -34,7 +38,52 @@ def test_strangers(serve, site, tmp_path):
         for number, updater in enumerate(UPDATERS):
             an_updater(updater, nginx.request, site, "U%d" % number, image)
         an_ioto_agent(nginx.request, site, image)
+        an_ioto_agent_with_mqtt(nginx.request, image)
         assert nginx.errors() == ""
+
+
+@pytest.mark.own_links
+def test_strangers_without_nginx(serve, site, tmp_path):
+    """The same programs at `ioto cloud serve` itself, over TLS; what they send and read is raw bytes."""
+    certificates.make(tmp_path / "tls", ["127.0.0.1"])
+    tls = tmp_path / "tls"
+    _, address = serve("--data", "site", "--certificate", str(tls / "server.pem"), "--key", str(tls / "server.key"), "--public-url", PUBLIC)
+    cloud = Raw(address, ssl.create_default_context(cafile=tls / "ca.pem"))
+    image = (tmp_path / "new.bin").read_bytes()
+    for number, updater in enumerate(UPDATERS):
+        an_updater(updater, cloud, site, "U%d" % number, image)
+    an_ioto_agent_with_mqtt(cloud, image)
+
+
+class Raw:
+    """A client that asks for no `Connection: close`, and reads an image to the end of the connection."""
+
+    def __init__(self, address, context):
+        self.port = urlsplit(address).port
+        self.context = context
+
+    def __call__(self, method, url, headers, body):
+        parts = urlsplit(url)
+        target = parts.path + ("?" + parts.query if parts.query else "")
+        lines = {"Host": parts.netloc, **headers, "Content-Length": str(len(body))}
+        head = "%s %s HTTP/1.1\r\n%s\r\n" % (method, target, "".join("%s: %s\r\n" % line for line in lines.items()))
+        with socket.create_connection(("127.0.0.1", self.port), 10) as raw, self.context.wrap_socket(raw, server_hostname="127.0.0.1") as s:
+            s.sendall(head.encode() + body)
+            reply = b""
+            while piece := s.recv(65536):
+                reply += piece
+                head, end, body = reply.partition(b"\r\n\r\n")
+                if method == "POST" and end and len(body) == int(re.search(rb"Content-Length: (\d+)", head)[1]):
+                    break
+        status, *lines = head.decode().split("\r\n")
+        return int(status.split()[1]), [tuple(line.split(": ", 1)) for line in lines], body
+
+
+def an_ioto_agent_with_mqtt(cloud, image):
+    """It asks for a certificate, and looks for the Builder where Ioto has it by default; a slash too many does no harm."""
+    for number, builder in enumerate((PUBLIC + "/api", PUBLIC + "/api/", PUBLIC + "/", PUBLIC)):
+        agent = IotoAgent(cloud, builder, "P7", {"id": "MQTT%d" % number, "product": "P7"}, mqtt=True)
+        assert agent.update("1.0.0") == image, builder
 
 
 def soon(holds):

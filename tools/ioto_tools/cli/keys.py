@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
+from ioto_tools.image import firmware, release
 from ioto_tools.image import keys as key_files
-from ioto_tools.image import release
 
 PASSPHRASE = "IOTO_PASSPHRASE"
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
@@ -141,13 +141,30 @@ def manifest_options(command):
 
 
 @contextmanager
+def application_of(image, any_file):
+    """The path `image`, or for a whole firmware file that of a temporary one with its application alone, which is said."""
+    with open(image, "rb") as file:
+        found = None if any_file else firmware.inside(file)
+        if found is None:
+            yield image
+            return
+        at, size = found
+        click.echo("%s is a whole firmware file: its application is taken, %d bytes from offset 0x%X on" % (image, size, at), err=True)
+        with tempfile.NamedTemporaryFile(suffix=".bin") as out:
+            file.seek(at)
+            out.write(file.read(size))
+            out.flush()
+            yield out.name
+
+
+@contextmanager
 def signed(image, key, folder, product, version, minimum, expires, allow_downgrade, any_file):
     """A file in `folder` that is `image` with its signed manifest in front, gone after the block unless it is renamed."""
     private = private_key(key)
     handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
     try:
-        with told(), os.fdopen(handle, "wb") as out:
-            release.sign(image, out, private, product, version, any_file, minimum=minimum, expires=expires, down=allow_downgrade or None)
+        with told(), os.fdopen(handle, "wb") as out, application_of(image, any_file) as alone:
+            release.sign(alone, out, private, product, version, any_file, minimum=minimum, expires=expires, down=allow_downgrade or None)
         yield path
     finally:
         Path(path).unlink(missing_ok=True)

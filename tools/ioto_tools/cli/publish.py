@@ -11,7 +11,7 @@ from ioto_tools.cloud import publish as publishing
 from ioto_tools.cloud.selection import WHY
 from ioto_tools.image import release
 
-from .keys import manifest_options
+from .keys import application_of, manifest_options
 from .keys import signed as signed_file
 from .site import data_option, json_option, opened, printed, shown
 from .terms import doubtful, said, taken, terms_options
@@ -35,8 +35,8 @@ def publish(image, product, version, key, signed, description, disabled, approve
 
     IMAGE comes signed out of `ioto sign`, or is signed here with --key, or is not signed: then boards that have keys refuse it.
 
-    IMAGE is the application alone, as MicroPython's build leaves it in micropython.bin, not the whole-flash file that
-    begins with a bootloader. It is checked, copied into the site and offered from then on; a running server needs no
+    IMAGE is the application alone, as MicroPython's build leaves it in micropython.bin; of a whole firmware .bin, which begins with
+    a bootloader, the application is taken. It is checked, copied into the site and offered from then on; a running server needs no
     restart. A version never changes: publishing other content under it is refused, the same content again does nothing.
     """
     rollout = taken(more)
@@ -97,7 +97,8 @@ def _said(image, product, version):
 def _sealed(site, image, key, product, version, more):
     """`image`, or with a key the signed file made of it, gone afterwards."""
     if not key:
-        yield image
+        with application_of(image, more["any_file"]) as path:
+            yield path
         return
     owner = publishing.product_of(site, product)
     with signed_file(image, key, site.data, owner["id"], version, **more) as path:

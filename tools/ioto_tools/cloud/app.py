@@ -27,10 +27,15 @@ from .web import pages
 
 RETRY_AFTER_S = 30
 
+DEVICES = {  # what devices post to
+    "/device/register": routes.register,
+    "/api/device/register": routes.register,  # where Ioto's agents look below the Builder by default
+    "/tok/device/provision": routes.mqtt,
+    "/tok/provision/update": routes.check_in,
+    "/tok/provision/updateReport": routes.report,
+}
 ROUTES = (
-    Route("/device/register", routes.register, methods=["POST"]),
-    Route("/tok/provision/update", routes.check_in, methods=["POST"]),
-    Route("/tok/provision/updateReport", routes.report, methods=["POST"]),
+    *(Route(path, function, methods=["POST"]) for path, function in DEVICES.items()),
     Route("/image/{update}", routes.image, methods=["GET"]),
 )
 
@@ -68,10 +73,24 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     app.state.site.lost_after_s = lost_after_s
     app.state.counters = Counters(app.state.site)
     app.add_middleware(Counted, counters=app.state.counters)
+    app.add_middleware(_Slashes)
     app.state.devices = Limits(rate, clock)
     app.state.operators = Limits(api.PER_MINUTE, clock)
     app.state.memory = Memory(LOOK_S if threads else 0)
     return app
+
+
+class _Slashes:
+    """An ASGI application that takes a device's path with a slash too many: the URL in a configuration often ends with one."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        path = scope.get("path", "")
+        if ("//" in path or path[-1:] == "/") and (exact := "/" + "/".join(filter(None, path.split("/")))) in DEVICES:
+            scope = {**scope, "path": exact, "raw_path": exact.encode()}
+        await self.app(scope, receive, send)
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from .refusal import Unavailable
 from .tables import counters
 
 _FLUSH_S = 1
-_CALLS = {"/tok/provision/update": "check_in", "/tok/provision/updateReport": "report", "/device/register": "register"}
+_CALLS = {"/tok/provision/update": "check_in", "/tok/provision/updateReport": "report", "/device/register": "register",
+          "/api/device/register": "register", "/tok/device/provision": "provision"}  # fmt: skip
 
 
 class Counters:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from . import changes
 from .refusal import Unavailable
-from .tables import audit, deliveries, reports
+from .tables import audit, deliveries, releases, reports
 
 EVERY_S = 3600
 _AT_ONCE_S = 3600  # of their time
@@ -20,6 +20,10 @@ _log = logging.getLogger("ioto.cloud")
 
 async def run(site, database):
     """For ever. `database(function, *arguments)` waits for the site's database."""
+    try:
+        await database(look_at_images, site)
+    except (OSError, Unavailable) as e:
+        _log.error("images: %s", e)
     while True:
         try:
             while await database(site.database.write, forget, site.now_s()):
@@ -29,6 +33,24 @@ async def run(site, database):
         except (OSError, Unavailable) as e:  # again in an hour
             _log.error("housekeeping: %s", e)
         await asyncio.sleep(EVERY_S)
+
+
+def look_at_images(site):
+    """Log each release that is not cancelled and whose image is lost or has another size: a server in front may hand it out all the same."""
+    for release in site.database.read(_not_cancelled):
+        try:
+            with site.images.open(release["checksum"]) as image:
+                size = image.size
+        except FileNotFoundError:
+            size = 0
+        if size != release["size"]:
+            wrong = release["product"], release["version"], size, release["size"]
+            _log.error("the image of %s %s has %d bytes, not %d: publish the same file again, or cancel the release", *wrong)
+
+
+def _not_cancelled(conn):
+    found = sa.select(releases.c.product, releases.c.version, releases.c.checksum, releases.c.size).where(releases.c.state != "cancelled")
+    return [dict(row) for row in conn.execute(found).mappings()]
 
 
 def look_at_disk(data):

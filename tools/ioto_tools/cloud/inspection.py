@@ -2,24 +2,35 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
 
 from ioto import image, release
 from ioto.errors import UpdateError
 
+from ..image import firmware
 from . import terms
 from .refusal import CloudError
 from .store import CHUNK_BYTES
 
 _REMEDY = {
-    "image_merged": "publish the application alone: micropython.bin of the build, or the file from offset 0x10000 on",
+    "image_merged": "publish the application alone, micropython.bin of the build, or the whole firmware .bin as MicroPython offers it",
     "image_magic": "publish micropython.bin of the build; a file for Linux devices goes with --any-file",
     "image_malformed": "build or download it again",
     "image_version": "build it with this version, or publish it as the version that it says",
     "manifest_malformed": "sign it again with `ioto sign`",
     "manifest_mismatch": "the file was changed after it was signed: sign it again with `ioto sign`",
 }
+
+
+def application(file, any_file=False):
+    """`file`, or of a whole firmware file (bootloader, partition table, application) the application alone, as an open file."""
+    found = None if any_file else firmware.inside(file)
+    if found is None:
+        return file
+    file.seek(found[0])
+    return io.BytesIO(file.read(found[1]))
 
 
 class Inspection:
@@ -38,7 +49,8 @@ class Inspection:
 
     def chunks(self, progress):
         """The file in chunks. CloudError, after the last of them at the latest, if it will not do."""
-        size = os.fstat(self.file.fileno()).st_size
+        size = self.file.seek(0, os.SEEK_END)
+        self.file.seek(0)
         if size == 0:
             raise CloudError("%s: the file is empty" % self.path)
         try:

@@ -83,6 +83,15 @@ def _report(conn, token, said, now_s):
         grants.reported(conn, said.id, said.update, said.state, attempt, now_s)
 
 
+def mqtt(site, token, fields):
+    """A device wants a certificate for MQTT, as Ioto's C agent does before its first update check, and waits until it has one.
+
+    There is no MQTT broker: with an empty certificate and no `endpoint` it goes on to its updates and connects to none.
+    """
+    site.database.write(tokens.authenticate, token, wire.registration(fields).id, site.now_s())
+    return {"certificate": "", "key": ""}
+
+
 def image(site, update, expires, signature):
     """(open file, release) behind a link. Refusal 403 if the link does not hold, OSError if the file can't be read."""
     site.links.check(update, expires, signature)

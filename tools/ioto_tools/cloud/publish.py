@@ -6,7 +6,7 @@ import re
 
 import sqlalchemy as sa
 from . import audit, changes, database, selection, terms, why
-from .inspection import Inspection
+from .inspection import Inspection, application
 from .refusal import CloudError, Conflict, Missing
 
 
@@ -26,10 +26,13 @@ def publish(site, path, product, version, description="", any_file=False, enable
 
 def publish_file(site, file, name, product, version, description="", any_file=False, enabled=True, progress=lambda n: None,
                  said=None, by_hand=False):  # fmt: skip
-    """publish() of the open file `file`, which messages call `name`; OSError if it can't be read or the site can't be written."""
+    """publish() of the open file `file`, which messages call `name`; OSError if it can't be read or the site can't be written.
+
+    Of a whole firmware file the application is published.
+    """
     owner, rollout = _asked(site, product, version, said)
     more = {"description": description, "enabled": enabled, "state": "awaiting" if by_hand else selection.ACTIVE, **rollout}
-    inspection = Inspection(file, name, owner["id"], version, any_file)
+    inspection = Inspection(application(file, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
         return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest}, owner)
@@ -48,7 +51,7 @@ def dry_run_file(site, file, name, product, version, description="", any_file=Fa
     """dry_run() of the open file `file`, which messages call `name`."""
     owner, rollout = _asked(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
-    for chunk in Inspection(file, name, owner["id"], version, any_file).chunks(progress):
+    for chunk in Inspection(application(file, any_file), name, owner["id"], version, any_file).chunks(progress):
         sha256.update(chunk)
         size += len(chunk)
     row = _row(site, owner, version, sha256.hexdigest(), size)

@@ -34,6 +34,11 @@ async def report(request):
     return await _answer(request, provision.report, token, await _body(request))
 
 
+async def mqtt(request):
+    token = _token(request)
+    return await _answer(request, provision.mqtt, token, await _body(request))
+
+
 async def image(request):
     """The image of an update, or the part of it that was asked for."""
     run = request.app.state.run
@@ -52,7 +57,8 @@ def _image(request, run, file, release):
     if file.size != size:
         raise OSError("%s: not the %d bytes that were published" % (file.name, size))
     etag = '"%s"' % release["checksum"]
-    headers = {"etag": etag, "accept-ranges": "bytes", "cache-control": "private"}
+    # EmbedThis' C updater reads an image to the end of the connection.
+    headers = {"connection": "close", "etag": etag, "accept-ranges": "bytes", "cache-control": "private"}
     if request.headers.get("if-none-match", "").strip() in (etag, "*"):
         file.close()
         return Response(status_code=304, headers=headers)
@@ -64,8 +70,8 @@ def _image(request, run, file, release):
         return JSONResponse({"error": "Range: the image has %d bytes" % size}, 416, headers)
     if status == 206:
         headers["content-range"] = "bytes %d-%d/%d" % (start, start + length - 1, size)
-    headers["content-type"] = "application/octet-stream"
     headers["content-length"] = str(length)
+    headers["content-type"] = "application/octet-stream"
     return _Part(run, file, start, 0 if request.method == "HEAD" else length, status, headers)
 
 

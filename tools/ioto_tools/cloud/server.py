@@ -112,7 +112,9 @@ def _listen(host, port):
 
 
 def _limited(app):
-    """`app` with a limit on each wait, and header names spelt as the C updater searches them: `Content-Length`."""
+    """`app` with a limit on each wait, and heads as EmbedThis' C updater reads them: it searches for `Content-Length`, spelt so, and for
+    the end of that line before the empty one, so that header must not be the last.
+    """
 
     waits = Waits()
 
@@ -135,7 +137,8 @@ def _limited(app):
 
         def send_soon(message):
             if message["type"] == "http.response.start":
-                message["headers"] = [(name.title(), value) for name, value in message["headers"]]
+                headers = [(name.title(), value) for name, value in message["headers"]]
+                message["headers"] = sorted(headers, key=lambda header: header[0] != b"Content-Length")
             return waits.wait(send(message), SEND_S)
 
         return await app(scope, receive_soon, send_soon)

@@ -56,6 +56,21 @@ def parse(data):
     raise FirmwareError("no firmware for an ESP32: neither an application image nor a whole .bin with a partition table")
 
 
+def inside(file):
+    """(offset, size) of the application in `file`, an open whole firmware file; None for any other file. `file` is at its begin then."""
+    file.seek(0)
+    data = file.read(_WHOLE_BYTES + 1)
+    file.seek(0)
+    if len(data) > _WHOLE_BYTES or describe(data):
+        return None
+    try:
+        found = parse(data)
+    except FirmwareError:
+        return None
+    return data.index(found.application), len(found.application)
+
+
+_WHOLE_BYTES = max(FLASH_SIZES.values())
 _SUPPORTED = "supported are %s" % ", ".join(CHIPS[chip] for chip in BOOTLOADER)
 
 

@@ -109,7 +109,7 @@ def _failed(request, text, status, headers={}):
 
 async def read_form(request, most, secret=None):
     """The fields of a form of ours; of the session `secret` if there is one yet. Refusal."""
-    session.check_origin(request.headers)
+    session.check_origin(request.headers, request.app.state.public_url)
     length = request.headers.get("content-length", "")
     # A body in chunks is as long as it likes, whatever its Content-Length says beside that.
     if not length.isdigit() or int(length) > most or "transfer-encoding" in request.headers:

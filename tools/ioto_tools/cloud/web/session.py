@@ -73,12 +73,16 @@ def form_token(secret):
     return _hash("form\n" + secret)
 
 
-def check_origin(headers):
-    """Refusal 403 unless the browser says that a page of ours sent the request."""
+def check_origin(headers, public_url=None):
+    """Refusal 403 unless the browser says that a page of ours sent the request.
+
+    `public_url`: where browsers reach the cloud; a proxy in front may send another Host than theirs.
+    """
     site = headers.get("sec-fetch-site")
     if site is None:  # over plain HTTP browsers do not tell
         origin = urlsplit(headers.get("origin", ""))
-        site = "same-origin" if origin.netloc and origin.netloc == headers.get("host") else "unknown"
+        ours = {headers.get("host"), urlsplit(public_url or "").netloc}
+        site = "same-origin" if origin.netloc and origin.netloc in ours else "unknown"
     if site != "same-origin":
         raise Refusal(403, "this change was not asked for by a page of this cloud: open the page again and repeat it there")
 
