@@ -20,8 +20,8 @@ def test_exec_eval_and_what_goes_wrong(port):
     trace = 'a\nTraceback (most recent call last):\n  File "<stdin>", line 2, in <module>\nZeroDivisionError: divide by zero\n'
     assert failed.returncode == 1 and failed.stdout == trace, failed
     assert "SyntaxError" in command("mpremote", "connect", port, "exec", "x = = 1").stdout
-    assert mpremote(port, "resume", "exec", "kept = 5") == "" and mpremote(port, "resume", "eval", "kept") == "5\n"
-    assert "NameError" in command("mpremote", "connect", port, "eval", "kept").stdout  # a soft reset lies between
+    assert mpremote(port, "resume", "exec", "left_over = 5") == "" and mpremote(port, "resume", "eval", "left_over") == "5\n"
+    assert "NameError" in command("mpremote", "connect", port, "eval", "left_over").stdout  # a soft reset lies between
 
 
 def test_files_of_any_bytes_there_and_back(port, tmp_path):

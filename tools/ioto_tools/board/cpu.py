@@ -1,42 +1,65 @@
-"""The CPU: MicroPython's unix port as a child process of the hardware, killed like a chip that loses its power."""
+"""The CPU: MicroPython's unix port as a process of its own beside the hardware, killed like a chip that loses its power."""
 
-import ctypes
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
-SHIMS = Path(__file__).parent / "shims"
-_PR_SET_PDEATHSIG = 1  # sys/prctl.h
-_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
+
+class _Spawner:
+    """The one of this process (spawner.py)."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._of = None  # process that started it: a fork of that one starts its own
+
+    def _started(self):
+        if self._of == os.getpid() and self._process.poll() is None:
+            return
+        self._line, theirs = socket.socketpair()
+        program = Path(__file__).parent / "spawner.py"
+        words = [sys.executable, "-E", "-s", "-S", str(program), str(theirs.fileno()), json.dumps(sys.path)]
+        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env={}, start_new_session=True)
+        theirs.close()
+        self._of = os.getpid()
+
+    def ask(self, asked, files=()):
+        with self._lock:
+            self._started()
+            socket.send_fds(self._line, [json.dumps(asked).encode() + b"\n"], files)
+            answer = b""
+            while not answer.endswith(b"\n"):
+                piece = self._line.recv(64)
+                if not piece:
+                    raise OSError("the process that starts the board's programs has ended")
+                answer += piece
+            return int(answer)
+
+
+_spawner = _Spawner()
 
 
 class Cpu:
-    """One program run. `link` is the bus, `out` what it prints (non-blocking); both are to be watched by the hardware.
-
-    The child is forked from this process, with the interpreter's extension module already loaded: a start takes
-    a millisecond where the command would take thirty.
-    """
+    """One program run. `link` is the bus, `out` what it prints (non-blocking); both are to be watched by the hardware."""
 
     def __init__(self, flash, simulated, fault, heap_bytes, frozen=""):
-        import micropython_run
-
         self.link, theirs = socket.socketpair()
         read, write = os.pipe()
-        argv = [
-            "micropython", "-X", "heapsize=%d" % heap_bytes, str(SHIMS / "_start.py"),
-            str(theirs.fileno()), "simulated" if simulated else "real", fault, str(flash.resolve()), str(frozen),
-        ]  # fmt: skip
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.pid = os.fork()
-        if not self.pid:
-            _child(micropython_run.run_main, argv, theirs, write)
-        theirs.close()
-        os.close(write)
         os.set_blocking(read, False)
         self.out = open(read, "rb", buffering=0)
+        start = {
+            "flash": str(flash.resolve()), "frozen": str(frozen), "time": "simulated" if simulated else "real", "fault": fault,
+            "heap_bytes": heap_bytes,
+        }  # fmt: skip
+        try:
+            self.pid = _spawner.ask({"start": start}, [theirs.fileno(), write])
+        finally:
+            theirs.close()
+            os.close(write)
 
     def interrupt(self):
         """Ctrl-C to a program that computes: KeyboardInterrupt in it."""
@@ -45,26 +68,8 @@ class Cpu:
     def kill(self):
         """The power is gone: nothing more is done. Returns the last of what was printed."""
         os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        _spawner.ask({"end": self.pid})
         last = self.out.read() or b""
         self.link.close()
         self.out.close()
         return last
-
-
-def _child(run, argv, link, out):
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.closerange(3, link.fileno())  # nothing else of the host's is the board's: no socket, no serial port
-    os.closerange(link.fileno() + 1, 65536)
-    os.set_inheritable(link.fileno(), True)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # it dies with its hardware
-    if _prctl:  # even if it computes, and asks for nothing
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the hardware's business
-    status = 1
-    try:
-        status = run(argv)
-    finally:
-        os._exit(status or 0)

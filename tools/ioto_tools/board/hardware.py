@@ -115,6 +115,8 @@ class Hardware:
         if not self.clock.real:
             self.clock.advance(used_us)
         self._alive()
+        if op not in self.ops:
+            raise Reset(HARD, "panic: the program asks for operation %d, which there is not" % op)
         try:
             status, reply = self.ops[op](a, b, data)
         except EspError as e:

@@ -107,8 +107,11 @@ def the_air(peer, wifi=None, network=False):
 
 def run_board(flash, air, seconds, simulated, fault, cut=None, seed=0, serial=False):
     """Run and print; returns the Run, the board closed."""
+    from ..board import sandbox
     from ..board.serial import Serial
 
+    if not sandbox.available():
+        click.echo("note: on this machine a board's program is not shut off from your files: run only flash files that you trust", err=True)
     faults = {}
     for word in fault:
         sha, _, kind = word.partition("=")

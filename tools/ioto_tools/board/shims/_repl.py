@@ -208,7 +208,7 @@ def _show(failed):
         told = io.StringIO()
         sys.print_exception(failed, told)
         for line in told.getvalue().split("\n"):
-            if "/shims/" not in line and line:  # on a board this is C, and in no traceback
+            if "/.shims/" not in line and line:  # on a board this is C, and in no traceback
                 _say(line + "\n")
 
 

@@ -2,33 +2,31 @@
 
 import sys
 
-sys.path.insert(0, sys.argv[0].rsplit("/", 1)[0])
-
-import _bus  # noqa: E402  the shims first, while the host's files can still be read
-import asyncio  # noqa: E402, F401
-import asyncio.core  # noqa: E402, F401
-import asyncio.event  # noqa: E402, F401
-import asyncio.funcs  # noqa: E402, F401
-import asyncio.lock  # noqa: E402, F401
-import asyncio.stream  # noqa: E402, F401
-import binascii  # noqa: E402, F401
-import errno  # noqa: E402, F401
-import os  # noqa: E402
-import esp  # noqa: E402, F401
-import esp32  # noqa: E402
-import gc  # noqa: E402
-import hashlib  # noqa: E402, F401
-import io  # noqa: E402, F401
-import json  # noqa: E402, F401
-import _repl  # noqa: E402
-import machine  # noqa: E402, F401
-import micropython  # noqa: E402
-import network  # noqa: E402, F401
-import select  # noqa: E402, F401
-import socket  # noqa: E402, F401
-import struct  # noqa: E402, F401
-import time  # noqa: E402, F401
-import vfs  # noqa: E402
+import _bus  # the shims first, while they are mounted (spawner.py)
+import asyncio  # noqa: F401
+import asyncio.core  # noqa: F401
+import asyncio.event  # noqa: F401
+import asyncio.funcs  # noqa: F401
+import asyncio.lock  # noqa: F401
+import asyncio.stream  # noqa: F401
+import binascii  # noqa: F401
+import errno  # noqa: F401
+import os
+import esp  # noqa: F401
+import esp32
+import gc
+import hashlib  # noqa: F401
+import io  # noqa: F401
+import json  # noqa: F401
+import _repl
+import machine  # noqa: F401
+import micropython
+import network  # noqa: F401
+import select  # noqa: F401
+import socket  # noqa: F401
+import struct  # noqa: F401
+import time  # noqa: F401
+import vfs
 
 
 class Micropython:
@@ -52,7 +50,7 @@ class Firmware:
     """The modules of the firmware, as a block device on a file of the host's."""
 
     def __init__(self, path):
-        self.file = open(path, "rb")
+        self.file = open(int(path), "rb")
 
     def readblocks(self, n, buf, offset=0):
         self.file.seek(n * 4096 + offset)
@@ -65,10 +63,17 @@ class Firmware:
         return {4: 256, 5: 4096}.get(op, 0)
 
 
+def flashbdev():
+    """The partition with the file system, as the port's flashbdev.py has it; None if there is none."""
+    found = esp32.Partition.find(1, label="vfs") or esp32.Partition.find(1, label="ffat", block_size=512)
+    return found[0] if found else None
+
+
 def mount():
     """As the port's _boot.py, or the frozen one in its place."""
-    flash = esp32.Partition("vfs")
+    flash = flashbdev()
     firmware = sys.argv[5] and vfs.VfsLfs2(Firmware(sys.argv[5]))
+    vfs.umount("/.shims")
     vfs.umount("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     if firmware:
@@ -76,7 +81,7 @@ def mount():
         sys.path.insert(1, FROZEN[:-1])
         sys.modules["flashbdev"] = type("flashbdev", (), {"bdev": flash})
         exec(compile(source_of("_boot.py"), "_boot.py", "exec"), {"__name__": "__main__"})  # Ctrl-C has to wait
-    else:
+    elif flash:
         try:
             vfs.mount(flash, "/")
         except OSError:
@@ -90,7 +95,7 @@ def inisetup(flash):
     while block.count(b"\xff") < 4096:
         print("The filesystem appears to be corrupted.")
         time.sleep(3)
-    vfs.VfsLfs2.mkfs(flash)
+    (vfs.VfsFat if flash.info()[4] == "ffat" else vfs.VfsLfs2).mkfs(flash)
     vfs.mount(flash, "/")
 
 

@@ -12,7 +12,7 @@ _NAMES = {
 }  # fmt: skip
 _MASK = 0xFFFFFFFF
 _SHORT_BYTES = 512
-_chip = open(sys.argv[4], "rb")  # before the board's own file system is mounted
+_chip = open(int(sys.argv[4]), "rb")  # before the board's own file system is mounted
 
 
 def _short(address, buf):

@@ -1,0 +1,67 @@
+"""Shut a process off from the machine it runs on: from then on it computes, and uses what it has open.
+
+Linux's seccomp: the kernel refuses every system call that is not in a short list, whatever code makes it. The program of a
+board can import every module of MicroPython's unix port, read and write all of its process' memory, and run machine code of
+its own; so nothing but the kernel holds it.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+
+# (x86-64, AArch64) of what a computing process needs. Not in the list: whatever names a file, a process or an address (open, stat,
+# exec, socket, kill, ptrace), and what changes a descriptor's owner (fcntl, ioctl).
+_CALLS = {
+    "read": (0, 63), "write": (1, 64), "clock_gettime": (228, 113), "lseek": (8, 62), "readv": (19, 65), "writev": (20, 66),
+    "pread64": (17, 67), "close": (3, 57), "fstat": (5, 80), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
+    "pselect6": (270, 72), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233),
+    "brk": (12, 214), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
+    "restart_syscall": (219, 128), "gettimeofday": (96, 169), "time": (201, None), "clock_getres": (229, 114), "nanosleep": (35, 101),
+    "clock_nanosleep": (230, 115), "getpid": (39, 172), "gettid": (186, 178), "sched_yield": (24, 124), "futex": (202, 98),
+    "set_robust_list": (273, 99), "rseq": (334, 293), "getrandom": (318, 278), "exit": (60, 93), "exit_group": (231, 94),
+}  # fmt: skip
+_CLONE, _CLONE3 = (56, 220), (435, 435)  # for threads only
+_ARCH = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH of linux/audit.h
+_CLONE_THREAD = 0x10000
+_X32 = 0x40000000  # of the other calls of x86-64
+
+_NUMBER, _MACHINE, _FIRST = 0, 4, 16  # in struct seccomp_data: of the call, of the machine, its first argument
+_LOAD, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
+
+
+def available():
+    """Can this machine do it?"""
+    return platform.system() == "Linux" and platform.machine() in _ARCH
+
+
+def close_off():
+    """From here on this process, and its threads, do nothing but compute. OSError where the kernel won't."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    program = _program(*_ARCH[platform.machine()])
+    raw = ctypes.create_string_buffer(program)
+    what = struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(raw))  # struct sock_fprog
+    for words in ((_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (_PR_SET_SECCOMP, _FILTER, ctypes.c_char_p(what), 0, 0)):
+        if libc.prctl(*(ctypes.c_ulong(word) if isinstance(word, int) else word for word in words)):
+            code = ctypes.get_errno()
+            raise OSError(code, "seccomp: %s" % os.strerror(code))
+
+
+def _program(column, machine):
+    """The filter, as struct sock_filter: code, instructions to skip if true, if false, value."""
+
+    def op(code, value, true=0, false=0):
+        return struct.pack("=HBBI", code, true, false, value)
+
+    allow, refuse = op(_RETURN, _ALLOW), op(_RETURN, _ERRNO | errno.EPERM)
+    lines = [op(_LOAD, _MACHINE), op(_EQUAL, machine, 1, 0), op(_RETURN, _KILL), op(_LOAD, _NUMBER), op(_AT_LEAST, _X32, 0, 1), refuse]
+    for numbers in _CALLS.values():
+        if numbers[column] is not None:
+            lines += [op(_EQUAL, numbers[column], 0, 1), allow]
+    # The C library takes clone() where there is no clone3(), and clone()'s flags can be looked at.
+    lines += [op(_EQUAL, _CLONE3[column], 0, 1), op(_RETURN, _ERRNO | errno.ENOSYS)]
+    lines += [op(_EQUAL, _CLONE[column], 0, 3), op(_LOAD, _FIRST), op(_HAS, _CLONE_THREAD, 0, 1), allow, refuse]
+    return b"".join(lines)

@@ -1,0 +1,98 @@
+"""The process that starts the CPUs of a board: they are its forks, and have of this machine what it has, next to nothing.
+
+A fork is a start within a millisecond, where the command `micropython` takes thirty. A fork of the process that runs the board
+would have a copy of its memory, with passwords and keys in it; so this one stands between, started with an empty environment.
+
+Runs as a program of its own: python spawner.py FD, with requests and answers as lines of JSON over the socket FD.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # sys/prctl.h
+_FIRST = 3  # descriptor of a CPU: the link, the flash, what is frozen; then the shims
+# The shims are read through descriptors: a CPU opens no file. A module is read once.
+_START = """
+import sys, vfs
+class Shims:
+    files = vfs.VfsPosix()
+    names = %r
+    def mount(self, readonly, mkfs):
+        pass
+    def umount(self):
+        pass
+    def stat(self, path):
+        if path[1:] not in self.names:
+            raise OSError(2)
+        return (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    def open(self, path, mode):
+        return self.files.open(self.names[path[1:]], mode)
+vfs.mount(Shims(), "/.shims")
+sys.path[:] = ["/.shims", ".frozen"]
+sys.argv[:] = %r
+import _start
+"""
+
+
+def serve(line):
+    """Answer requests until the other end is gone: {"start": {...}} with two descriptors is a fork, {"end": pid} waits for its end."""
+    import sandbox
+    from micropython_run import run_main
+
+    here = os.getpid()
+    shims = sorted((Path(__file__).parent / "shims").glob("*.py"))
+    while True:
+        raw, files, _, _ = socket.recv_fds(line, 65536, 2)
+        while raw and not raw.endswith(b"\n"):
+            raw += line.recv(65536)
+        if not raw:
+            os._exit(0)  # and with this process its forks
+        asked = json.loads(raw)
+        pid = asked.get("end") or os.fork()
+        if not pid:
+            _become(run_main, sandbox, here, asked["start"], files, shims)
+        if "end" in asked:
+            os.waitpid(pid, 0)
+        for fd in files:
+            os.close(fd)
+        line.sendall(b"%d\n" % pid)
+
+
+def _become(run, sandbox, parent, start, files, shims):
+    """This fork is the CPU: it never returns."""
+    status = 1
+    try:
+        link, out = files
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        found = [link, *(os.open(path or os.devnull, os.O_RDONLY) for path in (start["flash"], start["frozen"]))]
+        found += [os.open(path, os.O_RDONLY) for path in shims]
+        for n, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in found]):
+            os.dup2(fd, _FIRST + n)
+        os.closerange(_FIRST + len(found), 65536)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # it dies with its hardware
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the hardware's business
+        if sys.platform == "linux":  # even if it computes, and asks for nothing
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        names = {path.name: _FIRST + 3 + n for n, path in enumerate(shims)}
+        words = ["board", "3", start["time"], start["fault"], "4", "5" if start["frozen"] else ""]
+        argv = ["micropython", "-X", "heapsize=%d" % start["heap_bytes"], "-c", _START % (names, words)]
+        if sandbox.available():
+            sandbox.close_off()
+        status = run(argv)
+    finally:
+        os._exit(status or 0)
+
+
+if __name__ == "__main__":
+    sys.path[1:] = json.loads(sys.argv[2])
+    serve(socket.socket(fileno=int(sys.argv[1])))
