@@ -6,6 +6,8 @@ not used. PEM is turned into DER here because not every port reads PEM.
 
 from binascii import a2b_base64
 
+from .pss import der
+
 
 def certificates(raw):
     """DER bytes of each certificate in what a file holds, PEM or DER; ValueError with the number of the one that is spoilt, or
@@ -19,13 +21,13 @@ def certificates(raw):
         n += 1
         text, end, _ = part.partition(b"-----END CERTIFICATE-----")
         try:
-            der = a2b_base64(text)
+            found = a2b_base64(text)
         except ValueError:
-            der = b""
+            found = b""
         # A sequence of the length it says, as every certificate is: a cut one is found here.
-        if not end or der[:2] != b"\x30\x82" or (der[2] << 8 | der[3]) + 4 != len(der):
+        if not end or found[:2] != b"\x30\x82" or (found[2] << 8 | found[3]) + 4 != len(found):
             raise ValueError("bad certificate, the %d. in it" % n)
-        yield der
+        yield found
     if not n:
         raise ValueError("no certificate in it")
 
@@ -34,7 +36,7 @@ def context(paths, seen=None):
     """A tls.SSLContext that trusts the files at `paths` (DER, or PEM with one certificate or many) and verifies chain, dates
     and name; ValueError names the file that has none. `seen` is shown each certificate of a server's chain.
     """
-    import tls  # once, at the start, and only where there is https
+    import tls  # only where there is https
 
     made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     made.verify_mode = tls.CERT_REQUIRED
@@ -43,8 +45,34 @@ def context(paths, seen=None):
         with open(path, "rb") as f:
             raw = f.read()
         try:
-            for der in certificates(raw):
-                made.load_verify_locations(der)
+            for found in certificates(raw):
+                made.load_verify_locations(found)
         except ValueError as e:
             raise ValueError("%s: %s" % (path, e))
     return made
+
+
+def configured(config, seen=None):
+    """The TLS context of config.load()'s settings, None where they allow no https. It verifies, unless `tls.verify` says in so many
+    words that it does not. ValueError(key, text...) as of config.wrong().
+    """
+    verifies = config["tls.verify"]
+    if verifies and not config["tls.ca"]:
+        return None
+    try:
+        made = context(config["tls.ca"] if verifies else [], seen)
+    except ValueError as e:
+        raise ValueError("tls.ca", str(e))
+    if not verifies:
+        made.verify_mode = 0  # tls.CERT_NONE
+    if config["tls.cert"]:
+        try:
+            made.load_cert_chain(_der(config["tls.cert"]), _der(config["tls.key"]))
+        except (ValueError, OSError) as e:
+            raise ValueError("tls.cert", "tls.cert", str(e))
+    return made
+
+
+def _der(path):
+    with open(path, "rb") as f:
+        return der(f.read())

@@ -8,9 +8,11 @@ younger than that, when the certificate begins, for which the authority stands t
 import struct
 from os import urandom
 
-from . import BUILT, net
+from . import BUILT
+from .connect import resolver
 from .errors import UpdateError
 from .log import log
+from .net import ask
 from .timezone import days
 from .uptime import uptime_s
 
@@ -39,15 +41,15 @@ def answer(reply, asked):
     return seconds
 
 
-async def ntp_s(resolver, host, limit_ms=2000, port=123):
+async def ntp_s(names, host, limit_ms=2000, port=123):
     """Unix seconds of the server `host`; OSError when there are none to be had within the limit."""
     # Our own transmit time comes back as the originate time: random, so that only who saw it can answer.
     asked = b"\x23" + bytes(39) + urandom(8)
-    address = await resolver.address(host)
+    address = await names.address(host)
     try:
-        return await net.ask(address, port, asked, lambda reply: answer(reply, asked), limit_ms)
+        return await ask(address, port, asked, lambda reply: answer(reply, asked), limit_ms)
     except OSError:
-        resolver.forget(host)
+        names.forget(host)
         raise
 
 
@@ -62,60 +64,44 @@ def begins(der):
     return ((days(1950 + (y + 50) % 100, mo, d) * 24 + h) * 60 + mi) * 60 + s
 
 
-class Clock:
-    """`config` of config.load(); `link` as the agent's. `seen` is the verify_callback of the TLS context."""
-
-    def __init__(self, config, board, link, resolver):
-        self.config = config
-        self.board = board
-        self.link = link
-        self._resolver = resolver
-        self.due_s = 0  # uptime
-        self._began = 0
-
-    def seen(self, der, depth):
-        """One certificate of a server's chain: what is verified by it has begun."""
-        self._began = max(self._began, begins(der))
-        return 0
-
-    async def keep(self, cloud, last_s, doubt):
-        """Set the clock if it is due. `last_s`: when `cloud` was last heard. `doubt`: its certificate contradicts the clock, so
-        NTP may be wrong and is not asked.
-        """
-        if uptime_s() < self.due_s and not doubt:
-            return
-        board = self.board
-        was = board.time_s()
-        past = max(BUILT, last_s)
-        now = 0
+async def run(agent):
+    """Set the clock. Where a certificate contradicts it (agent.is_clock_doubtful()), NTP may be wrong and is not asked."""
+    board = agent.board
+    was = board.time_s()
+    past = max(BUILT, agent.record["time"])
+    now = 0
+    agent.clock_due_s = uptime_s() + board.spread_ms(_AGAIN_S)
+    try:
+        if not agent.is_clock_doubtful():
+            now = await ntp_s(resolver(agent), agent.config["ntp.server"])
+    except OSError:
+        if was:  # it runs on
+            raise
+    if now < past:
         try:
-            if self.link:
-                await self.link.up()
-            self.due_s = uptime_s() + board.spread_ms(_AGAIN_S)
-            try:
-                if not doubt:
-                    now = await ntp_s(self._resolver, self.config["ntp.server"])
-            except OSError:
-                if was:  # it runs on
-                    raise
-            if now < past:
-                try:
-                    now = await self._date(cloud, past)
-                finally:
-                    board.set_time(was or _START_S)
-                if now < past:
-                    raise OSError("nobody knows")
-            board.set_time(now)
-            self.due_s = uptime_s() + self.config["ntp.period"]
-        except OSError as e:
-            log("warn", "no time: %r" % e)
+            now = await _date(agent, past)
+        finally:
+            board.set_time(was or _START_S)
+        if now < past:
+            raise OSError("nobody knows")
+    board.set_time(now)
+    agent.clock_due_s = uptime_s() + agent.config["ntp.period"]
 
-    async def _date(self, cloud, past):
-        self._began = past
-        for _ in range(2):  # once more where the certificate is younger than that
-            self.board.set_time(self._began)
-            try:
-                return await cloud.date()
-            except UpdateError as e:
-                log("warn", str(e))
+
+async def _date(agent, past):
+    began = past
+
+    def seen(der, depth):
+        """One certificate of the server's chain: what is verified by it has begun."""
+        nonlocal began
+        began = max(began, begins(der))
         return 0
+
+    cloud = agent.cloud(seen)
+    for _ in range(2):  # once more where the certificate is younger than that
+        agent.board.set_time(began)
+        try:
+            return await cloud.date()
+        except UpdateError as e:
+            log("warn", str(e))
+    return 0

@@ -1,8 +1,7 @@
 """The device's side of the wire: check in, report (docs/protocol.md); registration.py is what comes before.
 
 The transport is handed in. OSError: no answer, or the cloud does not know this device any more, which has been forgotten
-then and registers again; UpdateError: an answer that will not do. `hold_s` is how long the cloud asked us to stay away in
-its last answer, 0 if it did not.
+then and registers again; UpdateError: an answer that will not do.
 """
 
 import json
@@ -22,60 +21,34 @@ _ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not wort
 
 
 class Cloud:
-    """`config` as of config.load(), `device` the properties of device.json with `id` made."""
+    """Made for one check-in; what lasts longer is in `agent`: provision, hold_s, date_s."""
 
-    def __init__(self, client, config, device, time_s):
+    def __init__(self, agent, client):
+        self.agent = agent
         self.client = client
-        self.config = config
-        self.device = device
-        self.time_s = time_s
-        self.path = config["state"] + "/provision.json"
-        self.hold_s = 0
-        self.date_s = 0  # of its last answer, where TLS has verified who says so
-        self.unsigned = False  # no keys: who owns the network or the cloud owns this device, and it says so each time
-        self.provision = self._load()
 
-    def _load(self):
+    def keep(self, provision):
+        """Returns False where it can't be written: it is known until the next reset then, and the device registers again after it."""
+        # Written beside and renamed, so that a cut leaves the old file or the new one.
+        path = self.agent.config["state"] + "/provision.json"
+        self.agent.provision = provision
         try:
-            with open(self.path) as f:
-                found = json.load(f)
-            return found if isinstance(found, dict) else {}
-        except (OSError, ValueError):
-            return {}
-
-    def api(self):
-        return (self.config["api"] or self.provision.get("api") or "").rstrip("/")
-
-    def registered(self):
-        return self.api() and self._token()
-
-    def _token(self):
-        return self.config["token"] or self.provision.get("token") or ""
-
-    def forget(self):
-        """The next step is to register again; a token that stands in the configuration stays."""
-        self._keep({"id": self.device["id"]})
-
-    def _keep(self, provision):
-        # Written beside and renamed, so that a cut leaves the old file or the new one. Without it (False) we live on until
-        # the next reset, and register again after it.
-        self.provision = provision
-        try:
-            with open(self.path + ".new", "w") as f:
+            with open(path + ".new", "w") as f:
                 json.dump(provision, f)
             try:
-                os.rename(self.path + ".new", self.path)
+                os.rename(path + ".new", path)
             except OSError:  # FAT does not rename over a file
-                os.remove(self.path)
-                os.rename(self.path + ".new", self.path)
+                os.remove(path)
+                os.rename(path + ".new", path)
         except OSError as e:
-            log("error", "%s: %r" % (self.path, e))
+            log("error", "%s: %r" % (path, e))
             return False
         return True
 
     async def date(self):
         """Unix seconds by the cloud's clock, whatever else it answers; 0 where it does not say."""
-        reply = await self.client.request("HEAD", (self.api() or self.config["builder"]) + "/tok/provision/update")
+        agent = self.agent
+        reply = await self.client.request("HEAD", (agent.api() or agent.config["builder"]) + "/tok/provision/update")
         await reply.close()
         return _date(reply)
 
@@ -84,20 +57,24 @@ class Cloud:
 
         A `token` in it takes the place of ours from the next request on, if it could be kept: until then the old one is good.
         """
-        reply = await self._post(self.api() + "/tok/provision/update", self._token(), dict(self.device, **facts))
+        agent = self.agent
+        reply = await self.post(agent.api() + "/tok/provision/update", agent.token(), dict(agent.device, **facts))
         token = reply.get("token") if isinstance(reply, dict) else None
         if is_token(token):
-            before = self.provision
-            if not self._keep(dict(before, token=token)):
-                self.provision = before
+            before = agent.provision
+            if not self.keep(dict(before, token=token)):
+                agent.provision = before
         return reply
 
     async def report(self, entry):
         """Deliver one entry of the report queue: the cloud has taken it, or never will."""
-        await self._post(self.api() + "/tok/provision/updateReport", self._token(), body(entry, self.device["id"]), True)
+        agent = self.agent
+        await self.post(agent.api() + "/tok/provision/updateReport", agent.token(), body(entry, agent.device["id"]), True)
 
-    async def _post(self, url, token, data, is_report=False):
-        if self.unsigned:
+    async def post(self, url, token, data, is_report=False):
+        """Send the dict `data` as JSON; returns what JSON came back. A token in the configuration outlives whatever is said about it."""
+        agent = self.agent
+        if not agent.config["update.keys"]:  # who owns the network or the cloud owns this device, and it says so each time
             data["unsigned"] = True
         headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
         reply = await self.client.request("POST", url, headers, json.dumps(data).encode())
@@ -105,17 +82,17 @@ class Cloud:
             raw = await read_body(reply, _REPLY_BYTES)
         finally:
             await reply.close()
-        if url[4] == "s" and self.config["tls.verify"]:
-            self.date_s = _date(reply)
-        self.hold_s = retry_after(reply.headers.get("retry-after", ""), self.time_s()) or 0
+        if url[4] == "s" and agent.config["tls.verify"]:
+            agent.date_s = _date(reply)
+        hold_s = retry_after(reply.headers.get("retry-after", ""), agent.board.time_s()) or 0
         try:
             found = json.loads(raw) if raw else {}
         except ValueError:
             found = None
         said = found if isinstance(found, dict) else {"error": repr(raw)[2:-1]}  # decode() may stumble over it
         if isinstance(said.get("delay"), int):
-            self.hold_s = max(self.hold_s, said["delay"])
-        self.hold_s = min(self.hold_s, _HOLD_MOST_S)
+            hold_s = max(hold_s, said["delay"])
+        agent.hold_s = min(hold_s, _HOLD_MOST_S)
         if reply.status not in (200, 204):
             self._refused(reply.status, str(said.get("error", ""))[:60], is_report)
         elif found is None and not is_report:
@@ -125,7 +102,7 @@ class Cloud:
     def _refused(self, status, text, is_report):
         for each in _FORGET:
             if text.startswith(each):
-                self.forget()
+                self.keep({"id": self.agent.device["id"]})  # a token of the configuration stays
                 raise OSError(text + ": registering again")
         text = "%d %s" % (status, text)
         if not is_report or status not in _ANSWERED:

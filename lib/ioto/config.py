@@ -3,7 +3,10 @@
 import json
 import os
 
-from . import cron, duration, semver, timezone
+from . import duration
+from .cron import parse as parse_window
+from .semver import parse as parse_version
+from .timezone import parse as parse_zone
 
 DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "product": ["", "text"],  # product id; registers the device
@@ -163,9 +166,9 @@ def _flatten(prefix, found, flat):
 def _convert(value, kind, folder):
     """What the agent gets for a value of the file; ValueError of what wrong.say() has words for."""
     if kind == "window":
-        return cron.parse(value)
+        return parse_window(value)
     if kind == "zone":
-        return timezone.parse(value)
+        return parse_zone(value)
     if kind in ("duration", "limit"):
         seconds = duration.parse(value)
         if kind == "limit" and not 0 < seconds <= 86400:
@@ -202,7 +205,7 @@ def _convert(value, kind, folder):
 
 def _text(value, kind, folder):
     if kind == "version":
-        semver.parse(value)
+        parse_version(value)
     elif kind == "url":
         # Not a tuple: startswith() of MicroPython 1.24 takes none.
         if value and not (value.startswith("http://") or value.startswith("https://")):

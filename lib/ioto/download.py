@@ -6,19 +6,15 @@ and by the agent later; UpdateError: this file will not do.
 
 import asyncio
 
-from .errors import UpdateError
+from .bounds import ENVELOPE_BYTES, fits
+from .errors import Paused, UpdateError
 from .http_parse import content_range
-from .image import fits
 from .log import log
-from .release import ENVELOPE_BYTES, unwrap
+from .release import unwrap
 from .slot import BLOCK, Writer
 
 RETRIES = 6  # connections in a row that bring nothing
 _SAVE_EVERY = 8  # blocks: 32 KiB may be fetched twice after a power cut, of the 64 KiB allowed
-
-
-class Paused(Exception):
-    """The window closed in mid-download; what was fetched is kept."""
 
 
 class Download:

@@ -74,3 +74,7 @@ class UpdateError(Exception):
 
     def __str__(self):
         return "%s: %s" % (self.reason, self.detail) if self.detail else self.reason
+
+
+class Paused(Exception):
+    """The window closed in mid-download; what was fetched is kept."""

@@ -7,6 +7,7 @@ if the header says so. The application description is the start of the first seg
 
 import struct
 
+from .bounds import fits
 from .errors import UpdateError
 
 HEAD_BYTES = 16  # kept out of the slot until the swap: without the magic nothing starts it
@@ -14,14 +15,6 @@ CHECK_BYTES = 288  # header, first segment header, application description
 
 _MAGIC = 0xE9
 _DESC_MAGIC = 0xABCD5432
-
-
-def fits(size, most):
-    """UpdateError unless there are bytes at all, and not more than `most`."""
-    if size <= 0:
-        raise UpdateError("size_zero")
-    if size > most:
-        raise UpdateError("size_too_large", "%d > %d" % (size, most))
 
 
 def check(head, size, slot_bytes, chip=None):

@@ -155,12 +155,13 @@ class Resolver:
 
     `servers()` returns the addresses of name servers; an empty list: there is no link; None: the port's own
     getaddrinfo, which blocks the loop, has to do. So it has for names in .local, which no name server knows (mDNS).
+    `kept` outlives this: {host: [addresses, ticks when they end]}.
     """
 
-    def __init__(self, servers=lambda: None, port=53):
+    def __init__(self, servers=lambda: None, kept=None, port=53):
         self.servers = servers
         self.port = port
-        self.kept = {}  # host: [addresses, ticks when they end]
+        self.kept = {} if kept is None else kept
 
     async def address(self, host):
         """A literal address for `host`; OSError when there is none or nobody answers."""

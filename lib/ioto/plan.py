@@ -1,15 +1,4 @@
-"""What to do next, from what the cloud offers, what the record says and what the board says. Pure.
-
-boot():  record + board   -> trial | confirmed | again | give_up | staged | download | stray | idle
-offered(): the cloud's reply -> the offer, None, or a refusal
-judge(): offer + record    -> download | keep, or a refusal
-"""
-
-from . import semver
-from .errors import UpdateError
-from .http_parse import parse_url
-from .image import fits
-from .release import ENVELOPE_BYTES, not_below
+"""What a boot means, from what the record says and what the board says. Pure."""
 
 
 def boot(record, running, boot, state, attempts):
@@ -31,53 +20,3 @@ def boot(record, running, boot, state, attempts):
     if state == "pending" and running == boot:
         return "trial"
     return phase if phase in ("staged", "download") else "idle"
-
-
-def offered(reply):
-    """The cloud's reply -> {update, version, url, checksum, size (None if unsaid), ours}, or None: nothing to do.
-
-    `ours` tells this project's cloud, which wants every state reported, from a stranger that wants the outcome only.
-    """
-    if not isinstance(reply, dict):
-        raise UpdateError("reply_malformed", "not an object")
-    url = reply.get("url")
-    if url is None:
-        return None
-    parse_url(url)
-    size = reply.get("size")
-    found = {"url": url, "size": size, "ours": size is not None}
-    for key, most in (("update", 128), ("checksum", 64), ("version", 256)):
-        text = reply.get(key)
-        if isinstance(text, str) and key == "checksum":
-            text = text.lower()
-            most = 64 if len(text) == 64 and not text.strip("0123456789abcdef") else 0
-        if not isinstance(text, str) or not 0 < len(text) <= most or key == "version" and not semver.is_valid(text):
-            raise UpdateError(key + "_invalid", str(text)[:80])  # "update_invalid", "checksum_invalid" or "version_invalid"
-        found[key] = text
-    if size is not None and type(size) is not int:
-        raise UpdateError("reply_malformed", "size %s" % str(size)[:20])
-    return found
-
-
-def judge(offer, record, version, slot_bytes, floor="", signed=False):
-    """`download`, or `keep` when it is the one in work already; UpdateError if this board does not want it.
-
-    `version` is the running software's, `floor` the highest ever confirmed. With `signed` the file's manifest will say
-    whether it may step down. An envelope may come on top of what the slot holds.
-    """
-    for failed in record["failed"]:
-        if failed[:2] == [offer["update"], offer["checksum"]]:
-            raise UpdateError("failed_before", failed[-1])
-    if not signed or semver.compare(offer["version"], version) == 0:
-        not_below(offer["version"], version, floor)
-    if offer["size"] is not None:
-        fits(offer["size"], slot_bytes + ENVELOPE_BYTES)
-    return "keep" if same(offer, record["update"]) and record["phase"] == "staged" else "download"
-
-
-def same(offer, update):
-    """Is `offer` the update in work, byte for byte?"""
-    for key in ("update", "checksum", "version"):
-        if not update or offer[key] != update[key]:
-            return False
-    return True

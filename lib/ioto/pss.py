@@ -30,6 +30,19 @@ def public_key(raw):
     return n, bits
 
 
+def public_keys(paths):
+    """public_key() of each file; ValueError("update.keys", text) names the one that has none."""
+    keys = []
+    for path in paths:
+        with open(path, "rb") as f:
+            raw = f.read()
+        try:
+            keys.append(public_key(raw))
+        except ValueError as e:
+            raise ValueError("update.keys", "%s: %s" % (path, e))
+    return keys
+
+
 def der(raw):
     """DER of the one thing that a file holds in PEM or DER: not every port of MicroPython reads PEM."""
     if raw[:5] == b"-----":

@@ -32,6 +32,11 @@ def empty():
     }
 
 
+def copied(record):
+    """What to go back to when a change of the record can't be saved."""
+    return {key: value.copy() if hasattr(value, "copy") else value for key, value in record.items()}
+
+
 def encode(seq, data):
     text = json.dumps([seq, data])
     return b"%s\n%08x\n" % (text.encode(), crc32(text.encode()) & 0xFFFFFFFF)

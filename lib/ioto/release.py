@@ -9,10 +9,12 @@ the file, so it gets through any server. The manifest is JSON; the very bytes th
 import json
 from hashlib import sha256
 
-from . import pss, semver
+from .bounds import ENVELOPE_BYTES, not_below
 from .errors import UpdateError
+from .pss import verify as verify_pss
+from .semver import compare
+from .semver import parse as parse_version
 
-ENVELOPE_BYTES = 4096  # one block: the image keeps its alignment, and a resumed download its arithmetic
 MAGIC = b"IOTO-REL"
 _HEAD = 12
 # key -> (type, must it be there?)
@@ -52,7 +54,7 @@ def verify(found, keys):
         raise UpdateError("unsigned")
     digest = sha256(found[0]).digest()
     for key in keys:
-        for good in pss.verify(key, digest, found[1]):
+        for good in verify_pss(key, digest, found[1]):
             yield
         if good:
             yield key_number(key)
@@ -79,8 +81,8 @@ def parse(raw):
                 raise ValueError
         if set(found) - set(FIELDS) or len(found["sha256"]) != 64 or not found["size"] or found["format"] != "raw":
             raise ValueError
-        semver.parse(found["version"])
-        semver.parse(found.get("minimum", "0.0.0"))
+        parse_version(found["version"])
+        parse_version(found.get("minimum", "0.0.0"))
     except (ValueError, TypeError, KeyError):
         raise UpdateError("manifest_malformed", str(raw[:60]))
     return found
@@ -95,17 +97,9 @@ def check(manifest, product, offered, version, chip, image, now, floor):
             raise UpdateError("manifest_mismatch", "%s %s, wanted %s" % (key, manifest.get(key), mine))
     if manifest.get("base", image) != image:
         raise UpdateError("manifest_mismatch", "another base")
-    if semver.compare(version, manifest.get("minimum", version)) < 0:
+    if compare(version, manifest.get("minimum", version)) < 0:
         raise UpdateError("manifest_mismatch", "from %s on, this is %s" % (manifest["minimum"], version))
     if now and now > manifest.get("expires", now):
         raise UpdateError("manifest_expired", str(manifest["expires"]))
     if not manifest.get("down"):
         not_below(offered, version, floor)
-
-
-def not_below(version, running, floor):
-    """UpdateError unless `version` is above the running one, and not below the highest ever confirmed."""
-    if semver.compare(version, running) <= 0:
-        raise UpdateError("version_not_newer", "%s, running %s" % (version, running))
-    if floor and semver.compare(version, floor) < 0:
-        raise UpdateError("version_floor", "%s, once confirmed %s" % (version, floor))

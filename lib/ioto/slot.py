@@ -7,8 +7,9 @@ over blocks of 4096 bytes. One flash operation a turn of the loop.
 import asyncio
 from hashlib import sha256
 
+from .bounds import fits
 from .errors import UpdateError
-from .image import HEAD_BYTES, Walk, build_id, check, fits
+from .image import HEAD_BYTES, Walk, build_id, check
 
 BLOCK = 4096
 _BLANK = b"\xff" * HEAD_BYTES

@@ -3,32 +3,16 @@
 It is the argument of `device:update`; apply() and defer() are the answers.
 """
 
-import json
-
 from . import cron
 from .errors import UpdateError, refusal
 from .log import log
-from .release import trusted
-from .slot import BLOCK, Writer, seal
+from .record import copied
 from .uptime import uptime_s
 from .watch import rSignal, rSignalSync, watchers
 
 _ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
 _LONG_S = 86400  # nothing to do in sight
 _DEFER_MOST_S = 366 * 86400
-
-
-async def reread(record, board, keys, buf):
-    """After a reset: UpdateError unless the slot still holds what was staged, and its key is still one of `keys`."""
-    update = record["update"]
-    if not trusted(update, keys):
-        raise UpdateError("unsigned", "other keys")
-    slot = board.slot()
-    size = update.get("bytes", 0)
-    writer = Writer(slot, size, board.chip, board.raw)
-    await writer.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), buf)
-    if slot.label != update["slot"] or writer.digest() != update.get("image"):
-        raise UpdateError("checksum_mismatch", "has changed")
 
 
 class Staged:
@@ -99,10 +83,10 @@ class Staged:
         if not self.waiting:
             return None
         record = self.life.record
-        before = json.dumps(record)
+        before = copied(record)
         self.life.swap()
         if not self.pair.keep(record):  # the intent, before the act
-            record.update(json.loads(before))
+            record.update(before)
             self._not_before(_ASK_AGAIN_S)
             rSignal("device:update:failed", UpdateError("record_failed", "not applied"))
             return None
@@ -110,6 +94,8 @@ class Staged:
         try:
             slot = self.board.slot()
             if not self.board.raw:
+                from .slot import seal
+
                 self.board.stay()
                 seal(slot, bytes.fromhex(record["head"]))
             self.installing = self.board.install(slot, self)

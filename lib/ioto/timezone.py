@@ -10,6 +10,7 @@ A zone is (offset_s,), seconds ahead of UTC, or as of posix_tz.py where there is
 from .ascii import DIGITS
 
 EVER = 0x4000000000000  # later than any time we are asked about
+with_rules = None  # posix_tz.stretch, once it was needed
 
 
 def days(y, m, d):
@@ -52,18 +53,21 @@ def parse(text):
             raise ValueError(text)
         seconds = number(text[1:3], 0, 15) * 3600 + (number(text[-2:], 0, 59) * 60 if size > 3 else 0)
         return (-seconds if text[0] == "-" else seconds,)
-    from . import posix_tz
+    from .posix_tz import parse as posix
 
-    return posix_tz.parse(text)
+    return posix(text)
 
 
 def stretch(zone, unix_s):
     """(seconds ahead of UTC at that time, Unix seconds from which and before which that holds)."""
+    global with_rules
     if len(zone) == 1:
         return zone[0], -EVER, EVER
-    from . import posix_tz
+    if not with_rules:
+        from .posix_tz import stretch as found
 
-    return posix_tz.stretch(zone, unix_s)
+        with_rules = found
+    return with_rules(zone, unix_s)
 
 
 def offset_s(zone, unix_s):

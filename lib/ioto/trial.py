@@ -19,7 +19,7 @@ async def run(agent):
         if record["why"]:  # a start before this one came to no end
             _give_back(agent, UpdateError(record["why"]))
         record["why"] = "rolled_back"
-        await agent._save()
+        await agent.save()
     try:
         await asyncio.wait_for(_tests(agent), limit_s)
         _raise_floor(agent)
@@ -35,7 +35,7 @@ async def run(agent):
     life = agent.life
     if life.record["phase"] == "trial":
         life.confirmed()
-    await agent._save()
+    await agent.save()
     rSignal("device:confirmed", life.version())
     return True
 
@@ -54,7 +54,8 @@ async def _tests(agent):
     wait_s = 1
     while True:
         try:
-            return await agent.ask()
+            await agent.online()
+            return await agent.do("checkin", "ask")
         except Exception as e:  # the limit decides
             log("warn", "trial check-in: %r" % e)
         await asyncio.sleep_ms(agent.board.spread_ms(wait_s * 1000))

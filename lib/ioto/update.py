@@ -3,9 +3,6 @@
 Nothing here saves: the caller saves before it acts on a changed record, and puts the old one back if it can't.
 """
 
-from .plan import same
-from .semver import compare
-
 # phase -> [next when it went well, next when it failed]
 PHASES = {
     "idle": ["download", "report"],  # an offer is taken, or refused
@@ -21,6 +18,14 @@ OUTCOMES = ["confirmed", "failed", "refused", "rolled_back"]
 STATES = ["downloading", "staged", "deferred", "applied"] + OUTCOMES
 _REPORTS_MOST = 16
 _FAILED_MOST = 4  # updates remembered as failed
+
+
+def same(offer, update):
+    """Is `offer` the update in work, byte for byte?"""
+    for key in ("update", "checksum", "version"):
+        if not update or offer[key] != update[key]:
+            return False
+    return True
 
 
 def move(phase, to):
@@ -81,6 +86,8 @@ class Update:
 
     def floor(self, version):
         """The higher of `version` ("" for none) and the highest one that the record has seen confirmed."""
+        from .semver import compare
+
         kept = self.record["floor"]
         return version if not kept or version and compare(version, kept) > 0 else kept
 

@@ -65,7 +65,8 @@ slot = Slot()
 
 
 async def agent():
-    from ioto.start import Client, Download, Resolver
+    from ioto.connect import Client, Resolver
+    from ioto.fetch import Download
 
     update = {"update": "u", "version": "1.0.1", "url": "http://127.0.0.1:%d/%d" % (port, blocks), "checksum": "", "size": None}
     buf = memoryview(bytearray(BLOCK))

@@ -127,12 +127,12 @@ def test_a_traceback_can_be_read(tmp_path):
     told = subprocess.run([micropython, "-c", code], cwd=tmp_path, capture_output=True, text=True).stdout
     assert "ConfigError: ioto.json: tls.ca" in told and "config.load" not in told, told
     read = readable(told, "linux")
-    assert "in config.load\n" in read and "in agent\n" in read and read.splitlines()[-1] == told.splitlines()[-1], read
+    assert "config.load\n" in read and "in agent\n" in read and read.splitlines()[-1] == told.splitlines()[-1], read
 
 
 def test_the_command_that_reads_it():
     """Every name, of functions and methods; what is no name of ours is as it was."""
-    for short, long in joined()["start"][1].items():
-        text = '  File "start.py", line 1, in %s\n'
+    for short, long in joined()["agent"][1].items():
+        text = '  File "agent.py", line 1, in %s\n'
         read = CliRunner().invoke(main, ["board", "traceback"], input=text % short + text % "run" + "ValueError: in %s\n" % short).output
         assert read == text % " or ".join(long) + text % "run" + "ValueError: in %s\n" % short

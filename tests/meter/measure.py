@@ -22,7 +22,8 @@ from .mpy import functions
 HERE = Path(__file__).parent
 PORT = HERE.parent.parent / ".build/meter/node_modules/@micropython/micropython-webassembly-pyscript/micropython.mjs"
 MISSING = "" if shutil.which("node") and PORT.is_file() else "Node.js or its MicroPython is not here: apt-get install nodejs npm, then make meter"
-START = ["from ioto.start import agent", "made = agent()", "turns.begin(made)"]
+START = ["from ioto.start import agent; import ioto.agent", "made = agent()", "turns.begin(made)"]
+RESIDENT = ("__init__.mpy", "start.mpy", "agent.mpy")  # loaded once; all others are released
 _POST, _GET = 1, 2  # as in chip/socket.py
 _BLOCKS = 12
 
@@ -71,7 +72,7 @@ def run(files, agent=None, **case):
 def parts():
     """{file: Part} of all that a board has; the ones that main.py's import loads come first, the others are measured beside these."""
     names = {path.rpartition("/")[2]: len(content) for path, content in agent_files().items()}
-    modules = ["ioto", "ioto.start"] + ["ioto." + name[:-4] for name in names if name not in ("__init__.mpy", "start.mpy")]
+    modules = ["ioto", "ioto.start", "ioto.agent"] + ["ioto." + name[:-4] for name in names if name not in RESIDENT]
     found = run({}, parts=modules)["parts"]
     return {
         file: Part(names[file], *numbers)

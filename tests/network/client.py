@@ -68,7 +68,7 @@ class Socket:
 def resolver(case):
     net.socket = Socket(case["mdns"]) if "mdns" in case else socket
     if "names" in case:
-        return net.Resolver(lambda: case["names"], case["names_port"])
+        return net.Resolver(lambda: case["names"], None, case["names_port"])
     return net.Resolver()
 
 

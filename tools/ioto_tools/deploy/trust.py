@@ -46,7 +46,7 @@ def _read(path):
 def look(folder, config, files):
     """ValueError where the agent would not start with these settings, or a file does not belong on a board.
 
-    `config` of config.load(), `files` {path: bytes}. What lib/ioto/start.py refuses at the start is refused here before.
+    `config` of config.load(), `files` {path: bytes}. What lib/ioto/setup.py refuses at the start is refused here before.
     """
     folder = Path(folder)
     for key in ("builder", "api"):

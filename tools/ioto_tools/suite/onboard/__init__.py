@@ -9,6 +9,7 @@ import json
 import sys
 import time
 
+_JOINED = ("agent", "connect", "certs", "clock", "fetch")  # see ioto_tools/deploy/compiled.py
 RESET = "import machine\nmachine.reset()"
 
 
@@ -35,12 +36,16 @@ def run(check, n, text):
 
 
 def agent(module, name):
-    """`name` of the agent's `module`; a joined agent has it in ioto.start, perhaps as name_module."""
-    try:
-        return getattr(__import__("ioto." + module, None, None, (name,)), name)
-    except ImportError:
-        start = __import__("ioto.start", None, None, (name,))
-        return getattr(start, name, None) or getattr(start, "%s_%s" % (name, module))
+    """`name` of the agent's `module`; a joined agent has it in one of its files, perhaps as name_module."""
+    for file in (module,) + _JOINED:
+        try:
+            inside = __import__("ioto." + file, None, None, (name,))
+        except ImportError:
+            continue
+        for each in ("%s_%s" % (name, module), name):
+            if hasattr(inside, each):
+                return getattr(inside, each)
+    raise Wrong("the agent has no %s in %s" % (name, module))
 
 
 def expect(what, found, wanted):

@@ -26,9 +26,14 @@ def made(offered, client=None):
     async def report(entry):
         return True
 
-    cloud = found.cloud
-    cloud.registered, cloud.check_in, cloud.report = lambda: True, check_in, report
-    found.client = client or found.client
+    class Cloud:
+        pass
+
+    cloud = Cloud()
+    cloud.check_in, cloud.report = check_in, report
+    found.cloud, found.registered = lambda seen=None: cloud, lambda: True
+    if client:
+        found.client = lambda seen=None: client
     found.board.floor = lambda: ""
     found.board.raise_floor = lambda version: None
     return found

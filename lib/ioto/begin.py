@@ -1,0 +1,79 @@
+"""What this boot means, and what follows from it before anything else is done."""
+
+import asyncio
+
+from . import plan
+from .errors import UpdateError, refusal
+from .log import log
+from .update import PHASES
+from .watch import rSignal
+
+
+async def run(agent):
+    board, life, record, pair = agent.board, agent.life, agent.record, agent.pair
+    found = pair.load()
+    if found:
+        record.update(found)
+    if pair.damaged or record["phase"] not in PHASES:  # a step of another version, which ran here before
+        log("error", "record_damaged")
+        agent.error = "record_damaged"
+        record.update(phase="idle", update=None)
+    state = board.state()
+    what = plan.boot(record, board.running, board.boot(), state, life.attempts)
+    log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, life.version(), state))
+    if what == "trial":
+        agent.trial = state or "none"
+        _guard(agent)
+    elif what in ("again", "give_up"):
+        reason = record["why"] or "rolled_back"
+        if state == "pending" and board.boot() == board.running:  # see trial.py: we have gone back ourselves
+            board.confirm()
+            _guard(agent)
+        life.again(reason)
+        rSignal("device:rollback", UpdateError(reason))
+        await agent.save()
+    elif what == "confirmed":
+        life.confirmed()
+        await agent.save()
+    if record["phase"] == "staged":
+        await _restage(agent, 0 if what == "staged" else agent.config["update.retry"])
+    rSignal("app:ready")
+
+
+def _guard(agent):
+    from .watchdog import guard  # here, since most starts are no first boots
+
+    asyncio.create_task(guard(agent))
+
+
+async def _restage(agent, wait_s):
+    try:
+        await _reread(agent)
+        agent.wait_for_decision(wait_s)
+    except Exception as e:  # the flash; or a record that another version has written
+        log("error", "staged: %r" % e)
+        e = refusal(e, "flash_failed")
+        if e.reason == "unsigned":
+            agent.life.fail(e.reason, "refused")
+            rSignal("device:update:failed", e)
+        else:
+            agent.life.again(e.reason, "download")
+        await agent.save()
+
+
+async def _reread(agent):
+    """UpdateError unless the slot still holds what was staged, and its key is still one of update.keys."""
+    from .pss import public_keys
+    from .release import trusted
+    from .slot import BLOCK, Writer
+
+    record, board = agent.record, agent.board
+    update = record["update"]
+    if not trusted(update, public_keys(agent.config["update.keys"])):
+        raise UpdateError("unsigned", "other keys")
+    slot = board.slot()
+    size = update.get("bytes", 0)
+    writer = Writer(slot, size, board.chip, board.raw)
+    await writer.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), memoryview(bytearray(BLOCK)))
+    if slot.label != update["slot"] or writer.digest() != update.get("image"):
+        raise UpdateError("checksum_mismatch", "has changed")

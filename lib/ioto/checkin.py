@@ -1,0 +1,88 @@
+"""A check-in: ask the cloud, and answer what it offers. What is to be downloaded is in the record then."""
+
+from . import facts
+from .errors import UpdateError
+from .log import log
+from .offer import judge, offered
+from .record import copied
+from .uptime import uptime_s
+from .watch import rSignal
+
+
+async def run(agent):
+    """True when the record says that there is something to download."""
+    reply = await ask(agent)
+    try:
+        offer = offered(reply)
+    except UpdateError as e:
+        if isinstance(reply, dict) and isinstance(reply.get("update"), str):
+            agent.life.refuse(reply["update"][:128], e.reason)
+        raise
+    return bool(offer) and await _take(agent, offer)
+
+
+async def ask(agent):
+    """Register where needed, check in; returns the reply."""
+    cloud = agent.cloud()
+    # After days without an answer the Builder is asked as well: the api may have moved. What is kept holds if it says no.
+    if not agent.registered() or not agent.trial and agent.record["failures"] % 100 == 99:
+        from .registration import register
+
+        if not await register(cloud):
+            raise OSError("nobody has claimed this device yet")
+        rSignal("device:registered")
+    reply = await cloud.check_in(facts.of(agent))
+    agent.record["time"] = max(agent.record["time"], min(agent.board.time_s() or 0, agent.date_s))
+    if not agent.connected:
+        agent.connected = True
+        rSignal("cloud:connected")
+    return reply
+
+
+async def _take(agent, offer):
+    """Refuse, or begin: the record says so before the flash is touched."""
+    life, record = agent.life, agent.record
+    if agent.staged and agent.staged.installing:  # begun while we asked
+        return False
+    try:
+        slot = agent.board.slot()
+        floor = life.floor(agent.board.floor())
+        if judge(offer, record, life.version(), slot.size, floor, bool(agent.config["update.keys"])) == "keep" and agent.staged:
+            return False
+    except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
+        log("warn", str(e))
+        if e.reason != "failed_before":
+            life.refuse(offer["update"], e.reason, offer["ours"] and e.reason != "no_slots")
+            rSignal("device:update:failed", e)
+        elif offer["ours"]:
+            life.refuse(offer["update"], e.reason, True, e.detail)  # as it ended then
+        return False
+    before = copied(record)
+    life.take(offer, slot.label)
+    try:
+        await agent.pair.save(record)
+    except OSError as e:
+        record.update(before)
+        life.refuse(offer["update"], "record_failed")
+        raise UpdateError("record_failed", repr(e))
+    if agent.staged:
+        agent.staged.waiting = False
+        agent.staged = None
+    rSignal("device:update:available", offer)
+    await deliver(agent)
+    return True
+
+
+async def deliver(agent):
+    """Send what is queued; what the cloud has answered leaves the queue."""
+    reports = agent.record["reports"]
+    if not reports or not agent.registered() or agent.report_s > uptime_s():
+        return
+    try:
+        cloud = agent.cloud()
+        while reports:
+            await cloud.report(reports[0])
+            reports.pop(0)
+    except (OSError, UpdateError) as e:
+        agent.not_delivered(e)
+    await agent.save()

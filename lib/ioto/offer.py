@@ -1,0 +1,53 @@
+"""What the cloud's reply asks for, and whether this board wants it. Pure.
+
+offered(): the reply -> the offer, None, or a refusal
+judge(): offer + record -> download | keep, or a refusal
+"""
+
+from .bounds import ENVELOPE_BYTES, fits, not_below
+from .errors import UpdateError
+from .http_parse import parse_url
+from .semver import compare, is_valid
+from .update import same
+
+
+def offered(reply):
+    """The cloud's reply -> {update, version, url, checksum, size (None if unsaid), ours}, or None: nothing to do.
+
+    `ours` tells this project's cloud, which wants every state reported, from a stranger that wants the outcome only.
+    """
+    if not isinstance(reply, dict):
+        raise UpdateError("reply_malformed", "not an object")
+    url = reply.get("url")
+    if url is None:
+        return None
+    parse_url(url)
+    size = reply.get("size")
+    found = {"url": url, "size": size, "ours": size is not None}
+    for key, most in (("update", 128), ("checksum", 64), ("version", 256)):
+        text = reply.get(key)
+        if isinstance(text, str) and key == "checksum":
+            text = text.lower()
+            most = 64 if len(text) == 64 and not text.strip("0123456789abcdef") else 0
+        if not isinstance(text, str) or not 0 < len(text) <= most or key == "version" and not is_valid(text):
+            raise UpdateError(key + "_invalid", str(text)[:80])  # "update_invalid", "checksum_invalid" or "version_invalid"
+        found[key] = text
+    if size is not None and type(size) is not int:
+        raise UpdateError("reply_malformed", "size %s" % str(size)[:20])
+    return found
+
+
+def judge(offer, record, version, slot_bytes, floor="", signed=False):
+    """`download`, or `keep` when it is the one in work already; UpdateError if this board does not want it.
+
+    `version` is the running software's, `floor` the highest ever confirmed. With `signed` the file's manifest will say
+    whether it may step down. An envelope may come on top of what the slot holds.
+    """
+    for failed in record["failed"]:
+        if failed[:2] == [offer["update"], offer["checksum"]]:
+            raise UpdateError("failed_before", failed[-1])
+    if not signed or compare(offer["version"], version) == 0:
+        not_below(offer["version"], version, floor)
+    if offer["size"] is not None:
+        fits(offer["size"], slot_bytes + ENVELOPE_BYTES)
+    return "keep" if same(offer, record["update"]) and record["phase"] == "staged" else "download"

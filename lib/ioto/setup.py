@@ -1,0 +1,121 @@
+"""Puts an agent together from the files of a folder: the one place where the parts meet. Released when it is done."""
+
+import gc
+import json
+import os
+
+from .agent import Agent, link_changed
+from .log import log, to
+from .record import Pair
+
+gc.collect()
+from . import config
+
+gc.collect()
+
+
+def setup(folder, listener):
+    """As start.agent()."""
+    notes = []
+    found = config.load(folder, notes)
+    device = config.load_device(folder)
+    to(listener, found["log.level"])
+    for note in notes:
+        log(*note)
+    if not found["product"]:  # where Ioto has it
+        found["product"] = str(device.get("product", ""))
+    _built(found)
+    found["state"] = folder + found["state"]
+    for key in ("tls.ca", "update.keys"):
+        found[key] = [folder + path for path in found[key]]
+    for key in ("tls.cert", "tls.key"):
+        found[key] = found[key] and folder + found[key]
+    gc.collect()
+    try:
+        os.mkdir(found["state"])
+    except OSError:  # it is there, or the first save will say why not
+        pass
+    _check_servers(folder, found)
+    board = _board(folder, found)
+    pair = Pair(found["state"] + "/record")
+    made = Agent(found, device, _provision(found), board, pair, _link(found, board))
+    if device["id"] == "auto":
+        device["id"] = made.provision.get("id") or _kept_id(pair)
+    return made
+
+
+def _built(found):
+    """A firmware that has the agent frozen says itself what it is (firmware/manifest.py)."""
+    try:
+        from ioto_build import PRODUCT, VERSION
+    except ImportError:
+        return
+    found["product"] = PRODUCT
+    found["version"] = VERSION
+
+
+def _kept_id(pair):
+    """Made once and kept in the record, from its first save on."""
+    record = pair.load() or {}
+    if not record.get("id"):
+        record["id"] = config.make_id(os.urandom(10))
+        pair.save_now(record)
+    return record["id"]
+
+
+def _provision(found):
+    """What registration has brought: `api`, `token`, `id`."""
+    try:
+        with open(found["state"] + "/provision.json") as f:
+            kept = json.load(f)
+        return kept if isinstance(kept, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _board(folder, found):
+    try:
+        from .board import Board
+    except ImportError:
+        from .linux import Board
+
+        limit_s = found["trial.limit"]
+        return Board(folder + found["update.slot"], found["update.slotSize"], folder + found["update.script"], limit_s)
+    return Board()
+
+
+def _link(found, board):
+    if not found["wifi.ssid"]:
+        return None
+    from .wifi import Wifi
+
+    return Wifi(found["wifi.ssid"], found["wifi.password"], link_changed, found["wifi.timeout"] * 1000, board.reset, found["wifi.hostname"])
+
+
+def _check_servers(folder, found):
+    """ConfigError unless the settings say how each server is to be verified, and the files for it are whole."""
+    for key in ("builder", "api"):
+        if found[key].startswith("http://"):
+            if not found["tls.plain"]:
+                raise _wrong(folder, key, "plain")
+        elif found[key] and found["tls.verify"]:
+            if found["update.transport"] == "urequests":
+                raise _wrong(folder, key, "urequests")
+            if not found["tls.ca"]:
+                raise _wrong(folder, key, "tls.ca")
+    if not found["tls.verify"]:
+        log("warn", "tls.verify is false: anybody can be the cloud")
+    if not found["update.keys"]:
+        log("warn", "no update.keys: unsigned images are installed")
+    from .certs import configured
+    from .pss import public_keys
+
+    try:
+        configured(found)
+        public_keys(found["update.keys"])
+    except ValueError as e:
+        raise _wrong(folder, *e.args)
+
+
+def _wrong(folder, *what):
+    return config.wrong(folder + "ioto.json", *what)
