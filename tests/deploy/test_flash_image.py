@@ -7,6 +7,7 @@ from pathlib import Path
 import littlefs
 import pytest
 from ioto_tools.board import Board, layout
+from ioto_tools.board.memory import IDF_BYTES
 from ioto_tools.cloud import certificates
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import FlashImage, build, rows_for
@@ -69,7 +70,7 @@ def test_esptool_believes_bootloader_and_application(tmp_path, files, chip):
 def test_it_boots_and_the_agent_asks_for_the_cloud(tmp_path, folder, chip, source):
     path = tmp_path / "board.flash"
     path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).whole())
-    board = Board(path, heap_bytes=1 << 20 if source else 1 << 18)
+    board = Board(path, idf_bytes=1 << 20 if source else IDF_BYTES)
     run = board.run(until_s=60)
     assert run.slots == ["ota_0"] and board.otadata() == "1/VALID -"
     assert "boot is idle: ota_0 1.0.0, otadata valid" in run.console and "check-in: OSError" in run.console, run.console

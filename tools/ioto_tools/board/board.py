@@ -19,11 +19,11 @@ from .clock import Clock
 from .cpu import Cpu
 from .flash import Cut, Flash, PowerCut, Trace
 from .hardware import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Ended, Hardware, Reset
+from .memory import GC_BYTES, IDF_BYTES, heap_bytes
 
 FAULTS = ("crash", "hang", "selftest", "exception")
 _BOOT_LOOP = 5  # resets in a row in which nothing starts
 _RTC_WATCHDOG_US = 9_000_000  # the bootloader's own, over an image that never gets going
-HEAP_BYTES = 262144  # objects are twice as wide here as on the chip
 
 
 @dataclass
@@ -51,10 +51,10 @@ class Run:
 class Board:
     """`air` is the world around it (default: no one to talk to), `faults` {SHA-256 of an image: crash, hang (both
     before Python starts), selftest or exception}, `real_time` for demonstrations; `seed` makes it another board.
-    `frozen` {path: bytes} are the modules in its firmware, whichever image runs.
+    `idf_bytes` is the memory beside the first area of the GC heap (memory.py). `frozen` {path: bytes} are the modules in its firmware, whichever image runs.
     """
 
-    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, heap_bytes=HEAP_BYTES, watchdogs=True, frozen=None):
+    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, idf_bytes=IDF_BYTES, watchdogs=True, frozen=None):
         self.clock = Clock(real_time)
         if not Path(path).is_file():
             raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
@@ -65,11 +65,11 @@ class Board:
             if fault not in FAULTS:
                 raise ValueError("fault %r: one of %s" % (fault, ", ".join(FAULTS)))
         self.faults = dict(faults or {})
-        self.heap_bytes = heap_bytes
+        self.idf_bytes = idf_bytes
         self.watchdogs = watchdogs
         self.chip = _chip(self.flash)
         self.frozen = self._freeze(frozen) if frozen else ""
-        self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip)
+        self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip, idf_bytes)
 
     @classmethod
     def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes=0x1A0000, rows=None, **options):
@@ -200,7 +200,7 @@ class Board:
                 hardware.wait(float("inf"))
             hardware.wait(_RTC_WATCHDOG_US)
             return WDT
-        cpu = Cpu(self.flash.path, not self.clock.real, fault, self.heap_bytes, self.frozen)
+        cpu = Cpu(self.flash.path, not self.clock.real, fault, heap_bytes(self.idf_bytes), GC_BYTES + self.idf_bytes, self.frozen)
         try:
             hardware.serve((cpu.link, cpu.out), lines.put, cpu.interrupt)
         except Reset as e:

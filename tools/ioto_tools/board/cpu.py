@@ -46,14 +46,14 @@ _spawner = _Spawner()
 class Cpu:
     """One program run. `link` is the bus, `out` what it prints (non-blocking); both are to be watched by the hardware."""
 
-    def __init__(self, flash, simulated, fault, heap_bytes, frozen=""):
+    def __init__(self, flash, simulated, fault, heap_bytes, chip_bytes, frozen=""):
         self.link, theirs = socket.socketpair()
         read, write = os.pipe()
         os.set_blocking(read, False)
         self.out = open(read, "rb", buffering=0)
         start = {
             "flash": str(flash.resolve()), "frozen": str(frozen), "time": "simulated" if simulated else "real", "fault": fault,
-            "heap_bytes": heap_bytes,
+            "heap_bytes": heap_bytes, "chip_bytes": chip_bytes,
         }  # fmt: skip
         try:
             self.pid = _spawner.ask({"start": start}, [theirs.fileno(), write])

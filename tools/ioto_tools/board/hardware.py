@@ -12,6 +12,7 @@ import struct
 from . import bus
 from .flash import PowerCut
 from .layout import DATA, NVS
+from .memory import IDF_BYTES, SMALL_CHAIN, WIFI_BYTES, Memory
 from .nvs import Nvs
 from .partitions import EspError, Panic, Partitions
 from .serial import INTERRUPT
@@ -35,9 +36,10 @@ class Ended(Exception):
 
 
 class Hardware:
-    def __init__(self, flash, rows, clock, air, seed=0, chip=0):
+    def __init__(self, flash, rows, clock, air, seed=0, chip=0, idf_bytes=IDF_BYTES):
         self.flash, self.rows, self.clock, self.air = flash, rows, clock, air
         self.chip = chip
+        self.idf_bytes = idf_bytes
         self.random = random.Random(seed)
         self.unique_id = hashlib.sha256(b"board %d" % seed).digest()[:6]
         self.rtc_memory = b""
@@ -63,6 +65,7 @@ class Hardware:
         self.partitions = Partitions(self.flash, self.rows, running, self.chip, alive=self._alive)
         store = next((p for p in self.rows if p.type == DATA and p.subtype == NVS), None)
         self.nvs = Nvs(self.flash, store) if store else None
+        self.memory = Memory(self.idf_bytes)
         self.air.power_on(self.clock)
         self.ops = {bus.OPS[name]: getattr(self, "_" + name) for name in bus.OPS}
 
@@ -344,6 +347,7 @@ class Hardware:
         return self.air.recvfrom(a, b)
 
     def _close(self, a, b, data):
+        self.memory.give(a)
         return self.air.close(a), b""
 
     def _poll(self, a, b, data):
@@ -356,10 +360,35 @@ class Hardware:
         return self.air.resolve(data.decode())
 
     def _wifi(self, a, b, data):
+        """The driver's answer; of "WLAN" the memory that it has taken."""
+        asked = json.loads(data)
         try:
-            return 0, json.dumps(self.air.station(*json.loads(data))).encode()
+            answer = self.air.station(*asked)
+            if asked[0] == "WLAN":
+                answer = 0 if "wifi" in self.memory.taken else WIFI_BYTES
+                if not self.memory.take("wifi", WIFI_BYTES):
+                    raise RuntimeError("Wifi Unknown Error 0x0101")
+            return 0, json.dumps(answer).encode()
         except (OSError, RuntimeError, MemoryError) as e:
             return -1, json.dumps([type(e).__name__, *e.args]).encode()
+
+    def _tls(self, a, b, data):
+        sock = self.air.socks.get(a)
+        return self.memory.connect(a, getattr(sock and sock.peer, "chain", SMALL_CHAIN)), b""
+
+    def _gc(self, a, b, data):
+        return self.memory.fit(a), b""
+
+    def _idf(self, a, b, data):
+        return 0, json.dumps(self.memory.info()).encode()
+
+    def _thread(self, a, b, data):
+        """`b`: bytes of its stack; -1, it has ended."""
+        who = "thread %d" % a
+        if b < 0:
+            self.memory.give(who)
+            return 0, b""
+        return 0 if self.memory.thread(who, b) else -1, b""
 
 
 __all__ = ["Hardware", "Reset", "Ended", "PowerCut"]

@@ -8,6 +8,8 @@ from email.utils import formatdate
 
 import h11
 
+from .memory import SMALL_CHAIN
+
 
 class _Http:
     """Collects requests of one connection; `answer(request, body)` is called for each whole one."""
@@ -122,23 +124,23 @@ def reply(body=b"", status=200, headers=()):
 
 
 class Tls:
-    """TLS in front of another peer; `context` is an ssl.SSLContext of a server."""
+    """TLS in front of another peer; `context` is an ssl.SSLContext of a server, `chain` what its certificates cost the board (memory.py)."""
 
-    def __init__(self, peer, context):
-        self.peer, self.context = peer, context
+    def __init__(self, peer, context, chain=SMALL_CHAIN):
+        self.peer, self.context, self.chain = peer, context, chain
 
     def connection(self, air, sock):
-        return _Encrypted(air, sock, self.context, self.peer)
+        return _Encrypted(air, sock, self)
 
 
 class _Encrypted:
     """What comes is decrypted for the peer inside; what that one lets arrive is encrypted."""
 
-    def __init__(self, air, sock, context, peer):
-        self.air, self.sock = air, sock
+    def __init__(self, air, sock, server):
+        self.air, self.sock, self.chain = air, sock, server.chain
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-        self.inside = peer.connection(self, sock)
+        self.tls = server.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.inside = server.peer.connection(self, sock)
         self.stays_open = self.inside.stays_open
         self.log, self.now_s = air.log, air.now_s
 

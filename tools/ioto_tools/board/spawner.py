@@ -84,7 +84,7 @@ def _become(run, sandbox, parent, start, files, shims):
         if os.getppid() != parent:
             os._exit(1)
         names = {path.name: _FIRST + 3 + n for n, path in enumerate(shims)}
-        words = ["board", "3", start["time"], start["fault"], "4", "5" if start["frozen"] else ""]
+        words = ["board", "3", start["time"], start["fault"], "4", "5" if start["frozen"] else "", str(start["chip_bytes"])]
         argv = ["micropython", "-X", "heapsize=%d" % start["heap_bytes"], "-c", _START % (names, words)]
         if sandbox.available():
             sandbox.close_off()

@@ -27,6 +27,9 @@ import socket  # noqa: F401
 import struct  # noqa: F401
 import time  # noqa: F401
 import vfs
+import _heap
+import _threads
+import _tls
 
 
 class Micropython:
@@ -41,6 +44,9 @@ class Micropython:
 
 
 sys.modules["micropython"] = Micropython()
+sys.modules["gc"] = _heap.Gc()
+sys.modules["tls"] = _tls.Tls()
+sys.modules["_thread"] = _threads
 fault = sys.argv[3]
 platform = "esp32"
 FROZEN = "/.firmware/"  # what the firmware has frozen; found before lib/ and before files of the same name
@@ -134,6 +140,7 @@ gc.collect()
 # scatter what the program keeps all over the heap.
 gc.threshold(16384)
 scope = {"__name__": "__main__"}
+_heap.begin(int(sys.argv[6]))
 try:
     well = run("boot.py", scope)
     if fault == "selftest":

@@ -1,6 +1,7 @@
 """MicroPython's `esp32`: Partition and NVS, with the port's errors (ports/esp32/esp32_partition.c, esp32_nvs.c)."""
 
 import _bus
+import _heap
 import json
 import struct
 import sys
@@ -17,6 +18,8 @@ _chip = open(int(sys.argv[4]), "rb")  # before the board's own file system is mo
 
 def _short(address, buf):
     """Serve a short read, of the file system mostly, as the chip does: through its cache, without a driver's call."""
+    if _bus.look:
+        _bus.look()
     _chip.seek(address)
     _chip.readinto(buf)
     _bus.cpu_us += len(buf) >> 2  # 1 ms per 4 KiB
@@ -37,6 +40,15 @@ def _integer(value):
 
 def _rows():
     return json.loads(_bus.call(8)[1])
+
+
+HEAP_DATA, HEAP_EXEC = 4, 1024
+
+
+def idf_heap_info(capabilities):
+    """Of the one heap there is; data and code have one each on a chip."""
+    _heap.check()
+    return [tuple(row) for row in json.loads(_bus.call(35)[1])]
 
 
 class Partition:

@@ -1,6 +1,7 @@
 """MicroPython's `network` with one radio: WLAN(STA_IF), as an ESP32 answers."""
 
 import _bus
+import _heap
 import builtins
 import json
 
@@ -30,7 +31,9 @@ class WLAN:
 
     def __init__(self, interface=STA_IF):
         self.interface = interface
-        _ask("WLAN")
+        _heap.check()
+        if held := _ask("WLAN"):
+            _heap.hold("wifi", held)
 
     def active(self, on=None):
         return _ask("active", on)

@@ -1,6 +1,7 @@
 """MicroPython's `socket` over the hardware's radio, with the chip's error numbers and habits."""
 
 import _bus
+import _heap
 import io
 import struct
 
@@ -133,6 +134,7 @@ class socket(io.IOBase):
     def close(self):
         if self._id >= 0:
             _bus.call(70, self._id)
+            _heap.drop(self._id)
             self._id = -1
 
     def makefile(self, *args):

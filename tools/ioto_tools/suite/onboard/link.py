@@ -36,7 +36,7 @@ def resolver(servers=None, port=53):
     import network
 
     known = network.WLAN(network.STA_IF).ifconfig()[3]
-    return agent("net", "Resolver")(lambda: servers or [known], port)
+    return agent("net", "Resolver")(lambda: servers or [known], port=port)
 
 
 def client(given):
