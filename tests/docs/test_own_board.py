@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import click
@@ -88,6 +89,16 @@ def test_the_section_is_what_is_tested():
     assert len(board) == 3
     for each in board:  # the page about boards has the same three
         assert each in (ROOT / "docs" / "boards.md").read_text()
+
+
+def test_the_readme_says_where_the_command_is():
+    """What `make` and `pip install .` do, for those who have just cloned it."""
+    before = (ROOT / "README.md").read_text().split("## Your own board")[0]
+    assert "command `ioto` into `.venv/bin`" in before and ". .venv/bin/activate" in before and "`pip install .`" in before
+    makefile, project = (ROOT / "Makefile").read_text(), tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert re.search(r"^VENV := \.venv$", makefile, re.M) and "pip install" in makefile and list(project["scripts"]) == ["ioto"]
+    for page in ("README.md", "docs/boards.md"):  # no package of that name is published
+        assert "pip install %s" % project["name"] not in (ROOT / page).read_text()
 
 
 def walk(command, path):
