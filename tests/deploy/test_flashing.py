@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from chip import Chip
+from ioto_tools.board import Board, layout
 from ioto_tools.board import files as littlefs
-from ioto_tools.board import layout
 from ioto_tools.deploy.device_files import device_files
 from ioto_tools.deploy.flashing import carry_out, plan
 from ioto_tools.deploy.loader import Loader, protected
+from ioto_tools.image import esp
 from ioto_tools.image.firmware import FLASH_SIZES, parse
 from stock import merged
 
@@ -46,6 +47,7 @@ def test_an_empty_board(files):
     chip = Chip(b"\xff" * FLASH)
     made = plan(chip, parse(merged("ESP32")), files)
     assert not chip.writes and any("nothing to keep" in line for line in made.lines())
+    assert any("a release may grow by 194208" in line for line in made.lines())
     carry_out(chip, made)
     assert bytes(chip.data) == made.image.whole()
 
@@ -125,6 +127,20 @@ def test_files_are_kept_wherever_micropython_has_them(tmp_path, files, name):
     assert made.kept == ["data/log.csv", "notes.txt", "state/provision.json"] and made.replaced == ["main.py"]
     carry_out(chip, made)
     assert files_of(chip, made) == {**MINE, **files}
+
+
+@pytest.mark.parametrize("name", ["1.27", "tinyuf2"])
+def test_such_a_board_runs_as_a_virtual_one(tmp_path, name):
+    """As a dump of its flash: littlefs behind the last partition, FAT in `ffat`."""
+    rows, at, size = LAYOUTS[name]
+    main = {"main.py": b"import os\nfrom esp32 import Partition\nopen('new', 'w').close()\nprint(sorted(os.listdir()), Partition.find(1, label='vfs'))\n"}
+    image = {next(p.label for p in rows if p.type == layout.APP): esp.make(8192, "app")}
+    board = Board.create(tmp_path / "b.flash", image, main if name == "1.27" else {}, size, rows=rows)
+    if name == "tinyuf2":
+        board.flash.data[at:size] = fat(tmp_path, main, size - at)
+    told = board.run(until_s=5).console
+    assert told.startswith("['main.py', 'new'] [") and ("label=vfs" in told) == (name == "1.27"), told
+    assert board.files() == {**main, "new": b""}
 
 
 def test_what_the_new_table_has_no_place_for_is_said(tmp_path, files):

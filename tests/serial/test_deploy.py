@@ -91,6 +91,17 @@ def test_a_full_file_system_changes_nothing(port, folder, flash):
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
+def test_the_application_goes_on_after_a_refusal(flash, folder):
+    it = Board(flash)
+    it.put_files({"main.py": b"import time\nwhile True:\n    print('tick')\n    time.sleep_ms(100)\n"})
+    it.close()
+    (folder / "big.bin").write_bytes(bytes(900_000))
+    with board(flash) as port:
+        assert "bytes free" in deploy(port, folder, "--force").stderr
+        with serial.Serial(port, timeout=30) as line:
+            assert line.read_until(b"tick\r\n").endswith(b"tick\r\n")
+
+
 def test_folders_take_room_too(port, folder, flash):
     """Two blocks each on littlefs: what would not fit is found out before anything is brought."""
     for n in range(60):

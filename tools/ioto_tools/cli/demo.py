@@ -7,7 +7,7 @@ import click
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".build/demo"), show_default=True, help="Where board and cloud live; made anew.")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path(".build/demo"), show_default=True, help="Where board and cloud live; that of an earlier demonstration is replaced.")
 @click.option("--firmware", type=click.Path(path_type=Path), default=Path(".build/firmware"), show_default=True, help="Where the sample firmware is.")  # fmt: skip
 def demo(folder, firmware):
     """Show a virtual board that updates itself from one real MicroPython firmware to another, in about two minutes.

@@ -53,8 +53,7 @@ class Demonstration:
         self.lines = []
 
     def __enter__(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self._clear()
         self.site = Site(self.folder / "cloud", make=True)
         self.product = new_product(self.site, "blinker")["id"]
         self.key = keys.make(self.folder / "release.pem", b"")
@@ -64,6 +63,14 @@ class Demonstration:
         self.air = Air({"time.example": "10.0.9.9"}, {(_HOST, 443): cloud}, unix_s=int(time.time()), latency_ms=20)
         self.board = self._make()
         return self
+
+    def _clear(self):
+        """An empty folder; only that of an earlier demonstration is removed."""
+        if self.folder.exists():
+            if any(self.folder.iterdir()) and not (self.folder / "cloud").is_dir():
+                raise Failed("%s: not the folder of an earlier demonstration, and not empty: choose another --folder" % self.folder)
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
 
     def _simulated(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
