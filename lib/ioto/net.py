@@ -27,7 +27,7 @@ class Connection:
     """
 
     def __init__(self, s, limit_ms):
-        self.s = s
+        self.s = self._raw = s  # after a handshake that fails, closing the one leaves the other open
         self.limit_ms = limit_ms
         self.task = None  # the one that waits
         self._late = False
@@ -106,6 +106,7 @@ class Connection:
     def close(self):
         self._watching.cancel()
         self.s.close()
+        self._raw.close()
 
 
 def _open(address, port, kind):

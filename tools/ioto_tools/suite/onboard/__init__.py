@@ -5,11 +5,12 @@ knows, with what the steps before have found. `restart` is None, or source that 
 run here; whatever else is raised says what is not as it should be.
 """
 
+import gc
 import json
 import sys
 import time
 
-_JOINED = ("agent", "connect", "certs", "clock", "fetch")  # see ioto_tools/deploy/compiled.py
+_JOINED = (".agent", ".connect", ".certs", ".clock", ".fetch")  # see ioto_tools/deploy/compiled.py
 RESET = "import machine\nmachine.reset()"
 
 
@@ -36,15 +37,22 @@ def run(check, n, text):
 
 
 def agent(module, name):
-    """`name` of the agent's `module`; a joined agent has it in one of its files, perhaps as name_module."""
-    for file in (module,) + _JOINED:
+    """`name` of the agent's `module`; a joined agent has it in one of its files, perhaps as name_module.
+
+    A file that does not have it is released: all of them do not fit a board's heap beside a check.
+    """
+    for file in (".%s" % module, "") + _JOINED:
+        known = [each for each in sys.modules]
         try:
-            inside = __import__("ioto." + file, None, None, (name,))
+            inside = __import__("ioto" + file, None, None, (name,))
         except ImportError:
             continue
         for each in ("%s_%s" % (name, module), name):
             if hasattr(inside, each):
                 return getattr(inside, each)
+        for each in [each for each in sys.modules if each[:5] == "ioto." and each not in known]:
+            del sys.modules[each]
+        gc.collect()
     raise Wrong("the agent has no %s in %s" % (name, module))
 
 
