@@ -1,22 +1,22 @@
 """Files of a FAT file system, as boards with TinyUF2 (label `ffat`) and with MicroPython before 1.12 have it.
 
-Read with MicroPython's own driver, which wrote it: the unix port mounts the bytes and prints what it finds.
+Read with MicroPython's own driver, which wrote it: the unix port mounts the bytes and prints what it finds, in a process that can do
+nothing else, since the bytes may be anybody's. That process is this file as a program: python fat.py SECTOR_BYTES PATH, the image as its input.
 """
 
+import json
+import os
 import struct
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 _LIMIT_S = 60
-_RUN = "import sys, micropython_run; sys.exit(micropython_run.run_main(sys.argv))"
 _READ = """
 import os, struct, sys, vfs
 class Image:
-    def __init__(self, path, block):
-        self.file, self.block = open(path, "rb"), block
-        self.count = self.file.seek(0, 2) // block
+    file, block = open(0, "rb"), %d
+    count = file.seek(0, 2) // block
     def readblocks(self, n, buf):
         self.file.seek(n * self.block)
         self.file.readinto(buf)
@@ -24,7 +24,7 @@ class Image:
         raise OSError(30)
     def ioctl(self, op, arg):
         return {4: self.count, 5: self.block}.get(op, 0)
-fs = vfs.VfsFat(Image(sys.argv[1], int(sys.argv[2])))
+fs = vfs.VfsFat(Image())
 vfs.mount(fs, "/fat", readonly=True)  # refuses what is none
 out = sys.stdout.buffer
 def walk(folder):
@@ -58,18 +58,40 @@ def _sector_bytes(raw):
 
 def read(raw):
     """{path: bytes} of all files; ValueError where it can't be read whole."""
-    with tempfile.TemporaryDirectory() as folder:
-        image, script = Path(folder) / "fat", Path(folder) / "read.py"
-        image.write_bytes(raw)
-        script.write_text(_READ)
-        words = [sys.executable, "-c", _RUN, str(script), str(image), str(_sector_bytes(raw))]
-        ran = subprocess.run(words, capture_output=True, timeout=_LIMIT_S)
+    words = [sys.executable, "-E", "-s", "-S", __file__, str(_sector_bytes(raw)), json.dumps(sys.path)]
+    with tempfile.TemporaryFile() as image:
+        image.write(raw)
+        image.flush()
+        try:
+            ran = subprocess.run(words, stdin=image, capture_output=True, timeout=_LIMIT_S, env={})
+        except subprocess.TimeoutExpired:
+            raise ValueError("the FAT file system can't be read in %d s" % _LIMIT_S) from None
     if ran.returncode:
-        raise ValueError("the FAT file system can't be read: %s" % ran.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
-    found, at = {}, 0
-    while at < len(ran.stdout):
-        n, size = struct.unpack_from("<II", ran.stdout, at)
+        said = (ran.stderr or ran.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise ValueError("the FAT file system can't be read: %s" % said)
+    return dict(_found(ran.stdout))
+
+
+def _found(raw):
+    """(path, bytes) of each file in what the driver's process has printed."""
+    at = 0
+    while at < len(raw):
+        n, size = struct.unpack_from("<II", raw, at)
         at += 8
-        found[ran.stdout[at : at + n].decode()] = ran.stdout[at + n : at + n + size]
+        yield raw[at : at + n].decode(), raw[at + n : at + n + size]
         at += n + size
-    return found
+
+
+def _run():
+    sys.path[1:] = json.loads(sys.argv[2])
+    import sandbox
+    from micropython_run import run_main
+
+    words = ["micropython", "-c", _READ % int(sys.argv[1])]
+    if sandbox.available():
+        sandbox.close_off()
+    os._exit(run_main(words))
+
+
+if __name__ == "__main__":
+    _run()

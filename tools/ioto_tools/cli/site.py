@@ -48,7 +48,7 @@ def opened(data, make=False):
         site.who = "command line %s" % _user()
         yield site
     except CloudError as e:
-        raise click.ClickException(str(e)) from e
+        raise click.ClickException(printable(str(e))) from e
     except Unavailable as e:
         raise click.ClickException("%s; try again" % e) from e
     finally:

@@ -72,9 +72,9 @@ class Loader:
             [sys.executable, "-m", program, *words], stdout=subprocess.PIPE if quiet else None, stderr=subprocess.PIPE, text=True
         )
         if ran.returncode:
-            last = _last(ran.stderr) or _last(ran.stdout or "")
-            fault = re.search("could not open", last, re.I) and ports.fault(self.port)
-            raise LoaderError(fault or "%s: %s failed: %s" % (self.port, program, last))
+            told = (ran.stdout or "") + ran.stderr
+            fault = re.search("could not open", told, re.I) and ports.fault(self.port)
+            raise LoaderError(fault or "%s: %s failed: %s" % (self.port, program, _last(ran.stderr) or _last(told)))
         return ran.stdout or ""
 
 
