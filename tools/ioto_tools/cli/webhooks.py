@@ -5,6 +5,7 @@ import json as json_module
 
 import click
 
+from .printable import printable
 from .site import ago, data_option, json_option, opened, printed, shown
 
 
@@ -70,5 +71,5 @@ def webhook_test(id, data):
         event = {"id": 0, "at_s": site.now_s(), "who": site.who, "action": "webhook.test", "subject": id, "detail": json_module.dumps({})}
         error = asyncio.run(postman.post({**found, **event}, site.now_s()))
     if error:
-        raise click.ClickException("webhook %s: %s: %s" % (id, found["url"], error))
+        raise click.ClickException(printable("webhook %s: %s: %s" % (id, found["url"], error)))
     click.echo("webhook %s: %s has taken it" % (id, found["url"]))
