@@ -30,6 +30,9 @@ class Client:
         """As http.Client.request."""
         return redirected(self._once, self.plain, method, url, headers, body)
 
+    def close(self):
+        """As http.Client.close(): nothing is kept here."""
+
     async def _once(self, method, url, headers, body):
         secure, host, port, target = url
         if secure and not self.unverified:

@@ -1,10 +1,10 @@
-"""HTTP/1.1 client: one request, one reply, one connection, with a limit on every length and every wait.
+"""HTTP/1.1 client: one request, one reply, with a limit on every length and every wait.
 
 OSError: no connection, no answer in time, an answer cut short. UpdateError: an answer, or a url, that will not do.
 """
 
 from asyncio import sleep_ms
-from errno import ECONNRESET
+from errno import ECONNRESET, ETIMEDOUT
 
 from .errors import UpdateError
 from .http_parse import (
@@ -16,7 +16,7 @@ _REDIRECTS = 5
 _LINE_BYTES = 2304  # of a header that is kept: a url of 2048 and its name
 _HEAD_BYTES = 16384  # all lines of a head, those before it (1xx) and the trailers of a body
 _CHUNK_LINE_BYTES = 256
-_ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
+_ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 # Mbed TLS's words about a certificate: of several faults the first here, so a date is named only where nothing else is wrong.
 _FAULTS = (
     ("trusted CA", "tls_untrusted"), ("(CN)", "tls_name"), ("future", "tls_not_yet"), ("expired", "tls_expired"), ("", "tls_unverified"),
@@ -28,14 +28,17 @@ _NUMBERS = {-30336: "tls_unverified", -28288: "tls_version", -30592: "tls_refuse
 class Client:
     """`resolver` of net.Resolver; `context` a tls.SSLContext that verifies (certs.py), None refuses https; `plain` allows http.
 
-    `limit_ms` stands around each of: connecting, handshake and request, head of the reply, every readinto.
+    `limit_ms` stands around each of: connecting, handshake and request, head of the reply, every readinto. With `keep` one
+    connection is used again for requests to the same scheme, host and port, as long as its server wants: until close().
     """
 
-    def __init__(self, resolver, context=None, limit_ms=20000, plain=False):
+    def __init__(self, resolver, context=None, limit_ms=20000, plain=False, keep=False):
         self._resolver = resolver
         self.plain = plain
         self.context = context
         self.limit_ms = limit_ms
+        self.keep = keep
+        self.kept = None  # a Connection, its last reply read to the end
 
     def request(self, method, url, headers=None, body=None):  # async
         """The Response, after up to five redirects; `headers` are sent as they are, `body` is bytes or None.
@@ -49,18 +52,19 @@ class Client:
         secure, host, port, _ = url
         if secure and not self.context:
             raise UpdateError("tls_unverified", "no tls.ca")
-        head = request_head(method, url, headers, body)
+        sent = request_head(method, url, headers, body, self.keep) + (body or b"")
+        response = await self._again(url[:3], sent)
+        if response:
+            return response
         address = await self._resolver.address(host)
-        connection = response = None
+        connection = None
         try:
             connection = connect(address, port, self.limit_ms)
+            connection.origin = url[:3]
             await connection.wait(True)
             if secure:
                 connection.secure(self.context, host)
-            connection.begin()
-            await connection.write(head + (body or b""))
-            connection.begin()
-            response = await read_head(connection)
+            response = await self._exchange(connection, sent)
         except ValueError as e:
             text = " ".join(str(e).split())  # a fault a line
             for words, reason in _FAULTS:  # the last is in every text
@@ -75,6 +79,39 @@ class Client:
             if connection and not response:
                 connection.close()
         return response
+
+    async def _again(self, origin, sent):
+        """The Response over the connection that is kept; None where there is none to `origin`, or its server has closed it: what
+        was sent is sent once more then. It is closed unless it serves: two TLS connections do not fit into memory.
+        """
+        kept = self.kept
+        self.kept = response = None
+        if kept:
+            try:
+                if kept.origin == origin and kept.is_idle():
+                    response = await self._exchange(kept, sent)
+            except OSError as e:
+                if e.errno == ETIMEDOUT:
+                    raise
+            finally:
+                if not response:
+                    kept.close()
+        return response
+
+    async def _exchange(self, connection, sent):
+        connection.begin()
+        await connection.write(sent)
+        connection.begin()
+        response = await read_head(connection)
+        if self.keep:
+            response.client = self
+        return response
+
+    def close(self):
+        """Close the connection that is kept, if there is one."""
+        if self.kept:
+            self.kept.close()
+            self.kept = None
 
 
 async def redirected(once, plain, method, url, headers, body):
@@ -102,9 +139,11 @@ async def redirected(once, plain, method, url, headers, body):
     raise UpdateError("http_redirect", "more than %d" % _REDIRECTS)
 
 
-def request_head(method, url, headers, body):
+def request_head(method, url, headers, body, keep=False):
     """The bytes of a request up to its body; UpdateError for a header that would smuggle in another."""
     head = "%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (method, url[3], host_header(*url[:3]), _ALWAYS)
+    if not keep:
+        head += "Connection: close\r\n"
     if body is not None:
         head += "Content-Length: %d\r\n" % len(body)
     for name in headers:
@@ -122,7 +161,7 @@ async def read_head(connection):
     while found < 200:
         line = await connection.readline(_LINE_BYTES)
         found = status(line)
-        headers = {}
+        headers = {"connection": "close"} if line[7] == 48 else {}  # HTTP/1.0
         left = await _headers(connection, headers, left - len(line))
     return Response(connection, found, headers)
 
@@ -150,6 +189,7 @@ class Response:
 
     def __init__(self, connection, status, headers):
         self.connection = connection
+        self.client = None  # which keeps the connection, if it can be used again
         self.status = status
         self.headers = headers
         length = body_length(status, headers)
@@ -222,7 +262,10 @@ class Response:
             self.chunked = False
 
     async def close(self):
-        self.connection.close()
+        if self.client and self.left == 0 and not self.chunked and "close" not in self.headers.get("connection", "").lower():
+            self.client.kept = self.connection
+        else:
+            self.connection.close()
 
 
 async def read_body(response, most):

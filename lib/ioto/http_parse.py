@@ -12,7 +12,7 @@ URL_BYTES = 2048
 # These frame the message or lead elsewhere: one value, and a good one, or the reply is refused.
 _STRICT = "content-length content-range location transfer-encoding".split()
 # Of these the first value that can be read counts. All others are skipped.
-_LENIENT = "content-encoding date etag retry-after".split()
+_LENIENT = "connection content-encoding date etag retry-after".split()
 _COMPRESSED = "br compress deflate gzip zstd".split()
 _HEX = "0123456789abcdef"
 _HOST = DIGITS + LOWER + "-._"

@@ -103,6 +103,13 @@ class Connection:
         self.s = context.wrap_socket(self.s, server_hostname=host, do_handshake_on_connect=False)
         self.s.setblocking(False)
 
+    def is_idle(self):
+        """Still open, and nothing has come that nobody asked for?"""
+        try:
+            return self.s.read(1) is None
+        except OSError:
+            return False
+
     def close(self):
         self._watching.cancel()
         self.s.close()

@@ -3,7 +3,7 @@
 Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
     url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths,
     PEM or DER), cert and key (paths: the client's own), plain (http is allowed: it is, unless said), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
-    readinto), stop_ms (the task is cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers), names_port, mdns ({name: address} that the port's getaddrinfo knows), times (the same request again and again with one client), ntp (a port:
+    readinto), stop_ms (the task is cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers), names_port, mdns ({name: address} that the port's getaddrinfo knows), keep (the connection is), times (the same request again and again with one client), pause_ms (between them), ntp (a port:
     the time of host `url` is asked instead)
 The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought), time,
 error ([class, reason or errno, text]) of the last time, failures (how often it was an error before), held_ms (longest
@@ -49,7 +49,7 @@ def client(case):
             from ioto import pss
 
             context.load_cert_chain(*[pss.der(open(case[name], "rb").read()) for name in ("cert", "key")])
-    return http.Client(resolver(case), context, limit_ms, case.get("plain", True))
+    return http.Client(resolver(case), context, limit_ms, case.get("plain", True), case.get("keep", False))
 
 
 class Socket:
@@ -138,6 +138,9 @@ async def run(case):
         for _ in range(case.get("times", 1)):
             result["failures"] += "error" in result
             await once(fetch(case, result, sender), case, result)
+            await asyncio.sleep_ms(case.get("pause_ms", 0))
+        if "keep" in case:
+            sender.close()
     result["held_ms"] = held_ms
     return result
 

@@ -16,12 +16,15 @@ MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
 
 
 class Server:
-    """Listens on loopback; every connection's request goes to `answer(conn, request)`, which may do what it likes."""
+    """Listens on loopback; every connection's request goes to `answer(conn, request)`, which may do what it likes. If it
+    returns True, the connection is good for another request.
+    """
 
     def __init__(self, answer, context=None, host="127.0.0.1"):
         self.answer = answer
         self.context = context
         self.requests = []
+        self.connections = []  # how many requests came over each, in the order of their ends
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.create_server((host, 0), family=self.family, backlog=50)
         self.port = self.sock.getsockname()[1]
@@ -45,11 +48,20 @@ class Server:
             with conn:
                 if self.context:
                     shaken(conn)
-                request = read_request(conn)
-                self.requests.append(request)
-                self.answer(conn, request)
+                self._requests(conn)
         except (OSError, ValueError):
             pass  # the client left, as it should
+
+    def _requests(self, conn):
+        n = 0
+        try:
+            while request := read_request(conn):
+                self.requests.append(request)
+                n += 1
+                if self.answer(conn, request) is not True:
+                    break
+        finally:
+            self.connections.append(n)
 
     def pause(self, seconds):
         """Sleep that ends with the server."""
