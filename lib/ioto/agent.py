@@ -114,6 +114,7 @@ class Agent:
                 await self._check()
             if self.staged and self.staged.waiting and self.staged.due_s() == 0:
                 self.staged.signal()
+                await asyncio.sleep_ms(0)  # who applies it at once resets here, not in the middle of a handshake
             await self._deliver()
         except Exception as e:  # whatever it is: a loop that ends is a board that is lost
             log("error", "%r" % e)

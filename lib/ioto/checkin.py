@@ -1,4 +1,6 @@
-"""A check-in: ask the cloud, and answer what it offers. What is to be downloaded is in the record then."""
+"""A check-in: ask the cloud, answer what it offers, send the reports, all over one connection. What is to be downloaded is in the
+record then.
+"""
 
 from . import facts
 from .errors import UpdateError
@@ -11,7 +13,18 @@ from .watch import rSignal
 
 async def run(agent):
     """True when the record says that there is something to download."""
-    reply = await ask(agent)
+    cloud = _connected(agent)
+    try:
+        reply = await _ask(agent, cloud)
+        try:
+            return await _answer(agent, reply)
+        finally:
+            await _send(agent, cloud)
+    finally:
+        cloud.client.close()
+
+
+async def _answer(agent, reply):
     try:
         offer = offered(reply)
     except UpdateError as e:
@@ -21,9 +34,23 @@ async def run(agent):
     return bool(offer) and await _take(agent, offer)
 
 
-async def ask(agent):
-    """Register where needed, check in; returns the reply."""
+def _connected(agent):
+    """A Cloud that keeps its connection until its client is closed."""
     cloud = agent.cloud()
+    cloud.client.keep = True
+    return cloud
+
+
+async def ask(agent):
+    """Register where needed, check in; returns the reply. The rest is left to the next run() or deliver()."""
+    cloud = _connected(agent)
+    try:
+        return await _ask(agent, cloud)
+    finally:
+        cloud.client.close()
+
+
+async def _ask(agent, cloud):
     # After days without an answer the Builder is asked as well: the api may have moved. What is kept holds if it says no.
     if not agent.registered() or not agent.trial and agent.record["failures"] % 100 == 99:
         from .registration import register
@@ -69,17 +96,24 @@ async def _take(agent, offer):
         agent.staged.waiting = False
         agent.staged = None
     rSignal("device:update:available", offer)
-    await deliver(agent)
     return True
 
 
 async def deliver(agent):
-    """Send what is queued; what the cloud has answered leaves the queue."""
+    """Send what is queued, without a check-in."""
+    cloud = _connected(agent)
+    try:
+        await _send(agent, cloud)
+    finally:
+        cloud.client.close()
+
+
+async def _send(agent, cloud):
+    # What the cloud has answered leaves the queue.
     reports = agent.record["reports"]
     if not reports or not agent.registered() or agent.report_s > uptime_s():
         return
     try:
-        cloud = agent.cloud()
         while reports:
             await cloud.report(reports[0])
             reports.pop(0)

@@ -32,12 +32,12 @@ class Client:
     connection is used again for requests to the same scheme, host and port, as long as its server wants: until close().
     """
 
-    def __init__(self, resolver, context=None, limit_ms=20000, plain=False, keep=False):
+    def __init__(self, resolver, context=None, limit_ms=20000, plain=False):
         self._resolver = resolver
         self.plain = plain
         self.context = context
         self.limit_ms = limit_ms
-        self.keep = keep
+        self.keep = False
         self.kept = None  # a Connection, its last reply read to the end
 
     def request(self, method, url, headers=None, body=None):  # async

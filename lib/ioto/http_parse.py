@@ -10,10 +10,10 @@ from .timezone import days
 
 URL_BYTES = 2048
 # These frame the message or lead elsewhere: one value, and a good one, or the reply is refused.
-_STRICT = "content-length content-range location transfer-encoding".split()
+_STRICT = " content-length content-range location transfer-encoding "
 # Of these the first value that can be read counts. All others are skipped.
-_LENIENT = "connection content-encoding date etag retry-after".split()
-_COMPRESSED = "br compress deflate gzip zstd".split()
+_LENIENT = " connection content-encoding date etag retry-after "
+_COMPRESSED = "br compress deflate gzip zstd"
 _HEX = "0123456789abcdef"
 _HOST = DIGITS + LOWER + "-._"
 _TOKEN = (_HOST + "!#$%&'*+^`|~").encode()
@@ -134,10 +134,11 @@ def header(line, headers):
     name = name.decode()
     value = value.strip()
     good = line[-1] == 10 and (not value or 31 < min(value) and max(value) < 127)
-    if name in _STRICT:
+    word = " %s " % name
+    if word in _STRICT:
         if not good or headers.setdefault(name, value.decode()) != value.decode():
             raise malformed(line)
-    elif good and name in _LENIENT and value[:2] not in (b"W/", b"w/"):
+    elif good and word in _LENIENT and value[:2] not in (b"W/", b"w/"):
         value = value.decode()
         if name == "content-encoding":  # a list, which may come in several lines
             value = headers.pop(name, "") + " " + value.lower()
@@ -155,7 +156,7 @@ def body_length(status, headers):
     found = None if length is None else number(length)
     if found is None and length is not None or coding is not None and (length is not None or coding.lower() != "chunked"):
         raise UpdateError("http_malformed", headers)
-    for each in _COMPRESSED:
+    for each in _COMPRESSED.split():
         if each in headers.get("content-encoding", "") and not 300 < status < 400:
             raise UpdateError("http_malformed", "Content-Encoding: " + each)
     return -1 if coding else found

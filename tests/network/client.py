@@ -49,7 +49,7 @@ def client(case):
             from ioto import pss
 
             context.load_cert_chain(*[pss.der(open(case[name], "rb").read()) for name in ("cert", "key")])
-    return http.Client(resolver(case), context, limit_ms, case.get("plain", True), case.get("keep", False))
+    return http.Client(resolver(case), context, limit_ms, case.get("plain", True))
 
 
 class Socket:
@@ -135,6 +135,7 @@ async def run(case):
         await once(ask_time(case, result), case, result)
     else:
         sender = client(case)
+        sender.keep = case.get("keep", False)
         for _ in range(case.get("times", 1)):
             result["failures"] += "error" in result
             await once(fetch(case, result, sender), case, result)

@@ -1,4 +1,4 @@
-"""Sockets to a world that answers at once: names, the time, and HTTP replies out of files, one for each connection.
+"""Sockets to a world that answers at once: names, the time, and HTTP replies out of files, one for each request.
 
 `seen` counts what was asked for: datagrams, POST, GET.
 """
@@ -28,7 +28,9 @@ class socket:
         if self._type == SOCK_DGRAM:
             self._began(DATAGRAM)
             self._said = bytes(data)
-        elif self._f is None:
+        else:  # a whole request
+            if self._f:
+                self._f.close()
             self._began(GET if bytes(data[:4]) == b"GET " else POST)
             self._f = open("/replies/%s.%d" % ("get" if asking == GET else "post", seen[asking]), "rb")
         return len(data)
@@ -43,6 +45,9 @@ class socket:
         if self._port == 123:  # 2027-01-15 08:00:00
             return b"\x24\x01\x00\xec" + bytes(20) + said[40:48] + b"\xee\xf4\x50\x80\0\0\0\0" * 2
         return said[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + said[12:] + b"\xc0\x0c\0\1\0\1\0\0\x01\x2c\0\4\x0a\0\0\7"
+
+    def read(self, n):
+        """Nothing comes that was not asked for."""
 
     def readline(self, n):
         return self._f.readline(n)

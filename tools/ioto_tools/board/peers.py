@@ -98,7 +98,8 @@ class Asgi:
 
 class Script:
     """`answer(method, path, headers, body)` returns a list of steps: bytes to send, None to close, an int to fail with
-    that errno, or (seconds, step) for a step that comes later. After the last step the peer says no more.
+    that errno, or (seconds, step) for a step that comes later. After the last step the peer says no more until the next
+    request.
     """
 
     def __init__(self, answer):
@@ -115,6 +116,7 @@ class Script:
         for step in self.answer(method, path, headers, http.body):
             after, step = step if isinstance(step, tuple) else (0, step)
             http.air.arrive(http.sock, step, after)
+        http.machine = h11.Connection(h11.SERVER)  # for the next one
 
 
 def reply(body=b"", status=200, headers=()):

@@ -1,0 +1,54 @@
+"""TLS handshakes, the longest pauses there are, counted: over a day without an update, and over a whole update."""
+
+from ioto_tools.board.peers import Tls
+from rig import Rig, server_context
+
+
+class Counting(Tls):
+    """`seen` gets (time, requests) of each connection; the requests are appended to while it is open."""
+
+    def __init__(self, peer, now):
+        super().__init__(peer, server_context())
+        self.now, self.seen = now, []
+
+    def connection(self, air, sock):
+        made = super().connection(air, sock)
+        requests = []
+        self.seen.append((self.now(), requests))
+        answer = made.inside.answer
+
+        def counted(http):
+            requests.append(http.request.target.decode().split("/")[-1])
+            answer(http)
+
+        made.inside.answer = counted
+        return made
+
+
+def counted(tmp_path, **options):
+    rig = Rig(tmp_path, **options)
+    address = (rig.air.names["cloud.test"], 443)
+    peer = rig.air.peers[address] = Counting(rig.air.peers[address].peer, rig.now)
+    return rig, peer
+
+
+def test_a_day_without_an_update(tmp_path):
+    """One for each check-in; the registration has none of its own."""
+    rig, peer = counted(tmp_path)
+    rig.run(until_s=86400)
+    asked = [requests for _, requests in peer.seen]
+    assert asked[0] == ["register", "update"]
+    assert asked[1:] == [["update"]] * len(asked[1:]) and 23 <= len(asked) <= 25
+
+
+def test_an_update(tmp_path):
+    """The check-in with the report that the download begins; the image; the check-in of the trial; the reports after it."""
+    rig, peer = counted(tmp_path)
+    rig.run(until_s=60)
+    del peer.seen[:]
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=7000)
+    assert "CONFIRMED 1.0.1" in run.console
+    asked = [["image" if "?" in each else each for each in requests] for _, requests in peer.seen]
+    assert asked[:4] == [["update", "updateReport"], ["image"], ["update"], ["updateReport"] * 3], asked
+    assert asked[4:] == [["update"]] * len(asked[4:]), asked
