@@ -2,6 +2,7 @@
 
 from . import __version__
 from .errors import UpdateError
+from .uptime import uptime_s
 
 
 def of(agent):
@@ -12,6 +13,7 @@ def of(agent):
         "iotoVersion": __version__,
         "accepts": ["raw"],
         "attempt": agent.record["attempt"],
+        "up": uptime_s(),
     }
     if agent.error:
         found["error"] = agent.error

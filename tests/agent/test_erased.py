@@ -23,7 +23,7 @@ def test_it_comes_back(tmp_path, helped):
     assert "409" in run.console and run.slots == ["ota_0"] and "Traceback" not in run.console, run.console[-800:]
     assert fleet.device(rig.site, DEVICE)["registrations"] == 1
     if helped:
-        control.revoke(rig.site, DEVICE)
+        control.claim(rig.site, DEVICE)
     else:
         rig.board.clock.advance(tokens.QUIET_S * 1e6)
     run = rig.run(until_s=4 * 3600)

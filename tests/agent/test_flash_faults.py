@@ -165,7 +165,7 @@ def test_provisioning_of_garbage_registers_again(tmp_path):
     rig.run(until_s=600)
     rig.board.put_files({"state/provision.json": b"\xff{garbage"})
     rig.publish(rig.image(1), "1.0.1")
-    control.revoke(rig.site, "DEVICE0001")  # its token still counts as in use; tests/agent/test_erased.py has the way without help
+    control.claim(rig.site, "DEVICE0001")  # its token still counts as in use; tests/agent/test_erased.py has the way without help
     run = rig.run(until_s=2 * 3600)
     assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
     assert fleet.devices(rig.site)[0]["registrations"] == 2

@@ -6,7 +6,7 @@ from collections import Counter
 
 import sqlalchemy as sa
 from cloud_under_test import call, esp_image
-from ioto_tools.cloud import database, grants, leases, rollout, tokens
+from ioto_tools.cloud import database, grants, leases, provision, rollout, tokens
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.cloud.tables import grants as grant_rows
@@ -25,13 +25,13 @@ class Rollouts:
         said = {"limit": limit}, {"rate": rate, "period": "%d secs" % PERIOD_S}, {"percentage": percentage}
         for number, terms in enumerate(said):
             (folder / "image.bin").write_bytes(esp_image(b"%d" % number))
-            publish(site, folder / "image.bin", "thermo", "%d.0.0" % (4 - number), said={name: str(value) for name, value in terms.items()})
+            publish(site, folder / "image.bin", "thermo", "%d.0.0" % (4 - number), said={"age": "none", **{name: str(value) for name, value in terms.items()}})
         self.tokens = {"D%d" % n: "T%d" % n for n in range(devices)}
         site.database.write(self._register, site.now_s())
 
     def _register(self, conn, now_s):
         for id, token in self.tokens.items():
-            database.register(conn, id, "P7", "{}", True, now_s)
+            database.register(conn, provision.Registration("P7", id, {}, ""), True, now_s, True)
             tokens.give(conn, token, id, now_s)
 
 

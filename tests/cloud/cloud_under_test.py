@@ -33,7 +33,7 @@ class Reply:
         return json.loads(self.body)
 
 
-def call(app, method, path, headers=None, body=b"", pieces=None):
+def call(app, method, path, headers=None, body=b"", pieces=None, address="device.test"):
     """One request through the ASGI application, stepped without an event loop: it may wait for nothing but us.
 
     The body comes in `pieces` (any iterable of bytes) if given; a piece that is None: the client hangs up.
@@ -55,7 +55,7 @@ def call(app, method, path, headers=None, body=b"", pieces=None):
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": method,
         "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
         "headers": [(b"host", b"cloud.test:8080")] + [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()],
-        "server": ("cloud.test", 8080), "client": ("device.test", 5000),
+        "server": ("cloud.test", 8080), "client": (address, 5000),
     }  # fmt: skip
     steps = app(scope, receive, send)
     try:
@@ -89,21 +89,22 @@ class Cloud:
         return hashlib.shake_128(b"%d" % self.drawn).digest(n)
 
     def publish(self, version, image=None, enabled=True, product="thermo", **said):
-        """`said`: the terms of the roll-out; by_hand."""
+        """`said`: the terms of the roll-out, for devices of any age unless it says otherwise; by_hand."""
+        said.setdefault("age", "none")
         path = self.folder / "image.bin"
         path.write_bytes(esp_image(version.encode()) if image is None else image)
         by_hand = said.pop("by_hand", False)
         return publish(self.site, path, product, version, enabled=enabled, said=said, by_hand=by_hand)[0]
 
-    def post(self, path, fields, authorization=None):
+    def post(self, path, fields, authorization=None, address="device.test"):
         body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
         headers = {"Content-Type": "application/json"}
         if authorization is not None:
             headers["Authorization"] = authorization
-        return call(self.app, "POST", path, headers, body)
+        return call(self.app, "POST", path, headers, body, address=address)
 
-    def register(self, id, product=PRODUCT, **properties):
-        return self.post("/device/register", {"id": id, "created": "2026-01-01T00:00:00Z", **properties}, "bearer " + product)
+    def register(self, id, product=PRODUCT, address="device.test", **properties):
+        return self.post("/device/register", {"id": id, "created": "2026-01-01T00:00:00Z", **properties}, "bearer " + product, address)
 
     def check_in(self, id, token, version, **properties):
         fields = {"id": id, "product": PRODUCT, "version": version, **properties}
@@ -112,9 +113,9 @@ class Cloud:
     def report(self, id, token, update, success=True, **fields):
         return self.post("/tok/provision/updateReport", {"id": id, "update": update, "success": success, **fields}, "bearer " + token)
 
-    def device(self, id="D1"):
+    def device(self, id="D1", **said):
         """Registers and returns the token."""
-        return self.register(id).json()["token"]
+        return self.register(id, **said).json()["token"]
 
     def link(self, update):
         """The path under which a device gets the image of `update` now."""

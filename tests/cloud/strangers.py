@@ -139,13 +139,19 @@ class IotoAgent:
     An error is compared with two texts as a whole; both make it forget its provisioning.
     """
 
-    def __init__(self, cloud, builder, product, device, mqtt=False):
+    def __init__(self, cloud, builder, product, device, mqtt=False, keeps=True):
         self.mqtt = mqtt
         self.cloud = cloud
         self.builder = builder
         self.product = product
         self.device = device
+        self.keeps = keeps  # False: its id is fixed, and it never saves what it was given
         self.provision = {}
+
+    def restart(self):
+        """As after its program has ended, or an update with the answer `restart`."""
+        if not self.keeps:
+            self.provision = {}
 
     def register(self):
         headers = {"Authorization": "bearer " + self.product, "Content-Type": "application/json"}

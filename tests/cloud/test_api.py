@@ -143,9 +143,9 @@ def test_a_rollout_by_the_api_alone(cloud):
     assert offered() == set()
     image = esp_image(b"new", 5000)
     ask(cloud, "PUT", "/groups/beta", token, {"policy": "device.beta == true"})
-    dry = ask(cloud, "POST", "/products/thermo/dry-run?version=2.0.0&group=beta&limit=1", token, raw=image).json()
+    dry = ask(cloud, "POST", "/products/thermo/dry-run?version=2.0.0&group=beta&limit=1&age=none", token, raw=image).json()
     assert dry["devices"] == 3 and dry["found"]["offered"] == {"count": 2, "examples": ["D1", "D2"]} and fleet.updates(cloud.site) == []
-    made = ask(cloud, "POST", "/products/thermo/releases?version=2.0.0&group=beta&limit=1&by_hand=true", token, raw=image).json()
+    made = ask(cloud, "POST", "/products/thermo/releases?version=2.0.0&group=beta&limit=1&age=none&by_hand=true", token, raw=image).json()
     assert made["state"] == "awaiting" and made["terms"]["limit"] == 1 and offered() == set()
     where = "/releases/" + made["update"]
     assert ask(cloud, "POST", where + "/move", token, {"move": "approve"}).json()["state"] == "active" and offered() == {"D1"}

@@ -117,6 +117,7 @@ def an_ioto_agent(cloud, site, image):
     assert soon(lambda: agent.update("2.0.0") is None and agent.provision == {})  # told so, forgot itself
     assert agent.update("2.0.0") is None and agent.provision["token"]
     control.revoke(site, "IOTO1")
+    control.claim(site, "IOTO1")
     assert soon(lambda: agent.update("2.0.0") is None and agent.provision == {})
     assert agent.update("2.0.0") is None and agent.provision["token"]
     assert fleet.device(site, "IOTO1")["update"]["state"] == "confirmed"  # it never reported

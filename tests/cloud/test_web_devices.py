@@ -107,7 +107,7 @@ def test_a_device_is_pinned_released_claimed_removed(cloud, jo):
         ("unpin", "pin", None),
         ("release", "claimed", False),
         ("claim", "claimed", True),
-        ("revoke", "claimed", True),
+        ("revoke", "claimed", False),
         ("remove", "removed", True),
     ):
         form = {"id": "D1", "action": action, "version": "2.0.0"}

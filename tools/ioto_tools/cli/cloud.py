@@ -38,13 +38,14 @@ for command in (migrate, backup, restore):
 @click.option("--register-again", default="3 days", show_default=True, type=Duration(), help="Silence after which a known device may register again.")
 @click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Silence after which a device that is offered an update is lost.")
 @click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
+@click.option("--new-devices", default=600, show_default=True, type=click.IntRange(0), help="Devices of a product that may register for the first time in an hour; 0: no limit.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes that serve: one for each processor core.")
 @click.option("--connections", default=4000, show_default=True, type=click.IntRange(1), help="Connections of one worker; idle ones make room.")
 @click.option("--per-address", default=200, show_default=True, type=click.IntRange(1), help="Of them from one address; a proxy on this machine has no limit.")
 @click.option("--access-log", is_flag=True, help="A line on standard error for each answer.")
 @json_option
-def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, lost_after, rate, workers, connections, per_address,
-          access_log, json):  # fmt: skip
+def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, lost_after, rate, new_devices, workers, connections,
+          per_address, access_log, json):  # fmt: skip
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
@@ -65,7 +66,8 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
         sys.stdout.flush()
 
     try:
-        make_app = partial(create_app, data, public_url, link_lifetime_s=link_lifetime, quiet_s=register_again, lost_after_s=lost_after, rate=rate)
+        limits = {"quiet_s": register_again, "lost_after_s": lost_after, "rate": rate, "new_per_hour": new_devices}
+        make_app = partial(create_app, data, public_url, link_lifetime_s=link_lifetime, **limits)
         options = Options(certificate, key, connections, per_address, access_log)
         run(make_app, host, port, ready, options, workers, said=lambda text: click.echo(text, err=True))
     except (CloudError, Unavailable) as e:
@@ -129,5 +131,5 @@ def product_list(data, json):
     if json:
         printed(found)
     else:
-        rows = [(each["name"], each["id"], each["devices"], each["updates"]) for each in found]
-        shown("Products", ("name", "id", "devices", "updates"), rows)
+        rows = [(each["name"], each["id"], each["devices"], each["new"], each["updates"]) for each in found]
+        shown("Products", ("name", "id", "devices", "of them new", "updates"), rows)

@@ -63,6 +63,8 @@ def device_show(id, data, json):
         ago(found["registered_s"]), found["registrations"], ago(found["seen_s"]), found["checkins"]))  # fmt: skip
     if found["unknown_reports"]:
         click.echo("%d reports about updates that are not here" % found["unknown_reports"])
+    for each in found["doubts"]:
+        click.echo("%s: %s" % (ago(each["at_s"]), each["says"]))
     shown("Properties", ("name", "value"), [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()])
     shown("Updates", ("update", "offered", "because"), [_offer(each, found["updates"]) for each in found["offers"]])
     rows = [
@@ -122,13 +124,13 @@ def device_remove(id, data):
 @click.argument("id")
 @data_option
 def device_revoke(id, data):
-    """End the tokens of device ID. It is told so at its next call, and registers again if it has the agent.
+    """End the tokens of device ID. It is told so at its next call, and gets no other before `ioto device claim`.
 
-    Also for a board whose flash was erased, and whose id is refused because its old token is still good.
+    For a device whose token may be in somebody else's hands: who registers first could be either of them.
     """
     with opened(data) as site:
         control.revoke(site, id)
-    click.echo("device %s: its tokens are ended, it may register again" % id)
+    click.echo("device %s: its tokens are ended; `ioto device claim %s` lets it register again" % (id, id))
 
 
 @device.command("rotate")
@@ -151,7 +153,11 @@ def device_rotate(ids, product, data):
 @click.argument("id")
 @data_option
 def device_claim(id, data):
-    """Claim device ID, of a product made with --claim-by-hand or released before: it gets its token when it registers again."""
+    """Let device ID register: the next one that does so with this id gets its token, and with its first use all others end.
+
+    For a device of a product made with --claim-by-hand, for one that was released or whose tokens were revoked, and for a board
+    whose flash was erased.
+    """
     with opened(data) as site:
         control.claim(site, id)
     click.echo("device %s is claimed: it gets its token when it registers the next time" % id)

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import housekeeping, links, lost, postman, request_log, routes, samples, tokens
+from . import housekeeping, links, lost, postman, provision, request_log, routes, samples, tokens
 from .api import app as api
 from .counters import Counted, Counters
 from .limits import PER_MINUTE, Limits
@@ -26,6 +26,7 @@ from .site import Site
 from .web import pages
 
 RETRY_AFTER_S = 30
+AT_ONE_ADDRESS = 10  # devices that may register with all their requests, as in one house behind one router
 
 DEVICES = {  # what devices post to
     "/device/register": routes.register,
@@ -41,14 +42,15 @@ ROUTES = (
 
 
 def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S,
-               lost_after_s=lost.AFTER_S, rate=PER_MINUTE, clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
+               lost_after_s=lost.AFTER_S, rate=PER_MINUTE, new_per_hour=provision.NEW_PER_HOUR, clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
     """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
 
     `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
     `link_lifetime_s`: how long a link to an image holds at the least.
     `quiet_s`: a device that was silent for so long may register again with its product's id.
     `lost_after_s`: a device that is silent for so long while it is offered an update is lost.
-    `rate`: requests a minute that a device may make; 0: as many as it likes.
+    `rate`: requests a minute that a device may make, and a tenth of the registrations from one address; 0: as many as it likes.
+    `new_per_hour`: devices of a product that may register for the first time; 0: as many as like.
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
     """
     app = Starlette(
@@ -70,11 +72,13 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes, threads=threads)
     app.state.site.links.lifetime_s = link_lifetime_s
     app.state.site.quiet_s = quiet_s
+    app.state.site.new_per_hour = new_per_hour
     app.state.site.lost_after_s = lost_after_s
     app.state.counters = Counters(app.state.site)
     app.add_middleware(Counted, counters=app.state.counters)
     app.add_middleware(_Slashes)
     app.state.devices = Limits(rate, clock)
+    app.state.addresses = Limits(rate * AT_ONE_ADDRESS, clock)
     app.state.operators = Limits(api.PER_MINUTE, clock)
     app.state.memory = Memory(LOOK_S if threads else 0)
     return app

@@ -18,6 +18,7 @@ ACTIONS = (
     "release.paused", "release.resumed", "release.cancelled", "release.stopped",
     "device.removed", "device.claimed", "device.released", "device.pinned", "device.unpinned",
     "device.new", "device.revoked", "device.rotated", "device.again", "device.taken_over",
+    "device.refused", "device.two_hold", "device.shared", "product.many_new", "site.restored",
     "links.rotated", "token.new", "token.revoked", "webhook.new", "webhook.removed", "webhook.test", "webhook.gave_up",
 )  # fmt: skip
 

@@ -12,9 +12,9 @@ from . import policy
 from .selection import Release
 from .tables import products, releases
 
-_KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s")
+_KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s", "age_s")
 _FACTS = ("version", "product", "description", "size")  # what a policy sees as `update`
-_COLUMNS = ("product", "policy", "description", *_KEPT)
+_COLUMNS = ("product", "policy", "description", "limit", "rate", *_KEPT)
 
 
 KEPT = 10_000  # answers of policies that are remembered for a product
@@ -75,4 +75,5 @@ def release(row):
     """A release's row as selection.py decides about it."""
     facts = {name: row[name] for name in _FACTS}
     kept = {name: row[name] for name in _KEPT}
-    return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, **kept)
+    limited = row["limit"] is not None or row["rate"] is not None
+    return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, limited=limited, **kept)

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 
 from ioto import semver
 
-from . import changes, database, grants, known, leases, links, selection, tokens, wire
+from . import changes, database, grants, identity, known, leases, links, selection, tokens, wire
 from .refusal import Refusal, Unavailable, authentication_failed, cannot_find_device
 from .rollout import OPEN
 from .selection import Asker
@@ -30,16 +30,22 @@ async def check_in(site, memory, run, token, fields, base_url):
     product = await _product(memory, read, device.product)
     if said.product not in (None, product.id, product.name):
         raise Refusal(403, "product: device %s is of product %s" % (said.id, product.name))
-    row = {"key": said.id, "version": said.version, "properties": wire.dumped(fields), "seen_s": now_s}
+    booted_s = identity.booted_s(fields, now_s)
+    row = {"key": said.id, "version": said.version, "properties": wire.dumped(fields), "seen_s": now_s, "booted_s": booted_s}
     site.database.soft(database.checked_in, said.id, row)
     try:
         order = parsed(said.version)
     except ValueError:
         # The device is none the worse for it: no update, and its developer and the operator can see why.
         return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version, **more}
-    if event := known.noticed(device, order):
+    event, sign = known.noticed(device, order, booted_s)
+    if sign:
+        await run(site.database.write, identity.sign, device.id, sign, now_s)
+    if event == "doubt":
+        return more
+    if event:
         device.hold(await run(site.database.write, grants.happened, device.id, device.last[0], event, now_s))
-    asker = Asker(device.id, order, fields, device.pin)
+    asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
     release = await _offer(site, memory, run, device, asker, said.version, now_s)
     return {**selection.reply(release, release and await run(image_url, site, base_url(), release)), **more}
 
@@ -51,6 +57,8 @@ async def _device(site, memory, run, token, said, now_s):
     if found is None:
         found = await run(site.database.read, known.load, hash)
         if found is None:
+            if await run(site.database.read, tokens.is_ended, hash):
+                await run(site.database.write, tokens.used_late, hash, now_s)
             raise await _nobody(memory, partial(run, site.database.read), said)
         if found.settled:
             memory.devices.keep(hash, found)

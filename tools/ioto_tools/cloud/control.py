@@ -58,12 +58,14 @@ def remove(site, id):
 
 def release(site, id):
     """The device is nobody's: it is told at its next call that it is not known, and gets no token before it is claimed."""
-    site.database.write(_device, id, {"claimed": False}, "released", site.now_s(), site.who)
+    values = {"claimed": False, "awaited": False, "vouched": False}
+    site.database.write(_device, id, values, "released", site.now_s(), site.who)
 
 
 def claim(site, id):
-    """The device gets a token when it registers the next time, as boards do until they have one."""
-    site.database.write(_device, id, {"claimed": True}, "claimed", site.now_s(), site.who)
+    """The device gets a token when it registers the next time, whatever was before; its first use ends the other tokens."""
+    values = {"claimed": True, "awaited": True, "vouched": True}
+    site.database.write(_device, id, values, "claimed", site.now_s(), site.who)
 
 
 def pin(site, id, version):
@@ -83,7 +85,7 @@ def _device(conn, id, values, action, now_s, who):
 
 
 def revoke(site, id):
-    """End the device's tokens: it is told so at its next call and may register again at once."""
+    """End the device's tokens: it is told so at its next call, and gets no other before it is claimed."""
     site.database.write(_revoke, id, site.now_s(), site.who)
 
 

@@ -3,6 +3,8 @@
 What is written here runs on SQLite and on PostgreSQL alike.
 """
 
+import json
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -44,12 +46,16 @@ def product_by_id(conn, id):
     return _row(conn.execute(sa.select(products).where(products.c.id == id)))
 
 
-def all_products(conn):
-    """Every product with the number of its `devices` and `updates`, by name."""
+NEW_S = 24 * 3600  # since their first registration
+
+
+def all_products(conn, now_s=0):
+    """Every product with the number of its `devices`, of the `new` ones among them, and of its `updates`, by name."""
     count = sa.func.count()
-    here = sa.select(count).where(devices.c.product == products.c.id, devices.c.removed_s.is_(None)).scalar_subquery()
+    there = sa.select(count).where(devices.c.product == products.c.id, devices.c.removed_s.is_(None))
+    here, new = there.scalar_subquery(), there.where(devices.c.first_s > now_s - NEW_S).scalar_subquery()
     published = sa.select(count).where(releases.c.product == products.c.id).scalar_subquery()
-    return _rows(conn.execute(sa.select(products, here.label("devices"), published.label("updates")).order_by(products.c.name)))
+    return _rows(conn.execute(sa.select(products, here.label("devices"), new.label("new"), published.label("updates")).order_by(products.c.name)))
 
 
 def product_names(conn):
@@ -91,17 +97,19 @@ def device(conn, id):
     return _row(conn.execute(found.where(devices.c.id == id)))
 
 
-def register(conn, id, product, properties, claimed, now_s):
-    """The device is new, registers once more, or is taken back after its removal."""
-    row = {"product": product, "properties": properties, "registered_s": now_s, "removed_s": None, "claimed": claimed}
-    new = upsert(conn, devices).values(id=id, registrations=1, checkins=0, unknown_reports=0, **row)
-    again = dict(row, registrations=devices.c.registrations + 1)
-    conn.execute(new.on_conflict_do_update(index_elements=[devices.c.id], set_=again))
+def register(conn, asking, claimed, now_s, new):
+    """The device is `new` (for the first time, or after its removal), or registers once more. `asking`: provision.Registration."""
+    row = {"product": asking.product, "properties": json.dumps(asking.properties), "registered_s": now_s, "removed_s": None, "claimed": claimed, "address": asking.address}
+    unknown = {column.name: column.default.arg for column in devices.c if column.default is not None} | {"first_s": now_s}
+    unknown |= dict.fromkeys(("reported_s", "refused_s", "booted_s", "mixed_s", "shared_s"))
+    first = upsert(conn, devices).values(id=asking.id, registrations=1, checkins=0, unknown_reports=0, **unknown | row)
+    again = dict(unknown | row if new else row, registrations=devices.c.registrations + 1)
+    conn.execute(first.on_conflict_do_update(index_elements=[devices.c.id], set_=again))
 
 
 def checked_in(conn, rows):
-    """Devices were seen: [{key (its id), version, properties, seen_s}]."""
-    values = {name: sa.bindparam(name) for name in ("version", "properties", "seen_s")}
+    """Devices were seen: [{key (its id), version, properties, seen_s, booted_s}]."""
+    values = {name: sa.bindparam(name) for name in ("version", "properties", "seen_s", "booted_s")}
     seen = devices.update().where(devices.c.id == sa.bindparam("key"))
     conn.execute(seen.values(checkins=devices.c.checkins + 1, **values), rows)
 

@@ -7,7 +7,7 @@ import json
 
 import sqlalchemy as sa
 
-from . import audit, database, grants, leases, rollout, selection, terms
+from . import audit, database, grants, identity, leases, rollout, selection, terms, tokens
 from .refusal import Missing
 from .tables import devices as device_rows
 from .tables import grants as grant_rows
@@ -18,7 +18,7 @@ PAGE = 1000  # devices read at a time
 
 
 def products(site):
-    return site.database.read(database.all_products)
+    return site.database.read(database.all_products, site.now_s())
 
 
 # ---- updates
@@ -86,7 +86,7 @@ def release(conn, word):
 
 
 def devices(site, product=None, which=None):
-    """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, pin, update}] by id.
+    """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched, pin, shared_s, update}] by id.
 
     `which`(properties, {}): a policy that chooses among them. `update`: what it was offered last, {update, version, state,
     ended, attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which it ended last, if it ever did.
@@ -144,7 +144,7 @@ def _offered(conn, which):
 
 def device_shown(device, offered):
     """A device's row, and what it was offered last or None, as devices() gives it."""
-    kept = ("id", "version", "seen_s", "registered_s", "registrations", "checkins", "unknown_reports", "claimed", "pin")
+    kept = ("id", "version", "seen_s", "first_s", "registered_s", "registrations", "checkins", "unknown_reports", "claimed", "vouched", "pin", "shared_s")
     return {
         **{name: device[name] for name in kept},
         "product": device["product_name"],
@@ -164,14 +164,16 @@ def _state(offered):
 
 
 def device(site, id):
-    """One device as devices() gives it, with `properties` of its last check-in, `updates` it was offered, all `reports`, and
+    """One device as devices() gives it, with `properties` of its last check-in, `updates` it was offered, all `reports`, `doubts`
+    ([{says, at_s}] whether one board alone speaks under its id, identity.py), and
     `offers`: [{update, version, why}] of its product's releases, highest first, as its last check-in would be answered now:
     `why` not, a key of selection.WHY, or None for the one that it would be offered.
     """
-    found, offered, told, judged = site.database.read(_history, id, site.now_s())
+    found, held, offered, told, judged = site.database.read(_history, id, site.now_s())
     return {
         **device_shown(found, offered[-1] if offered else None),
         "properties": json.loads(found["properties"]),
+        "doubts": [{"says": says, "at_s": at_s} for says, at_s in identity.doubts(found, held)],
         "updates": [_state(each) for each in offered],
         "reports": [_report(each) for each in told],
         "offers": judged,
@@ -187,7 +189,8 @@ def _history(conn, id, now_s):
     from . import why  # compiles policies: only this needs it
 
     found = known(conn, id)
-    return found, _offered(conn, grant_rows.c.device == id), database.reports_of(conn, id), why.offers(conn, found, now_s)
+    offered = _offered(conn, grant_rows.c.device == id)
+    return found, tokens.all_of(conn, id), offered, database.reports_of(conn, id), why.offers(conn, found, now_s)
 
 
 def known(conn, id):

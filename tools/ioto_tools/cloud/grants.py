@@ -3,14 +3,15 @@
 `releases.counts` is kept in the same transaction, as JSON:
 
     now    {state: devices that stand there}, all but `offered`: those are what is left of the granted ones
-    ended  {state: devices that ended so last}, what the stop rule counts: a device that tries again stays in it
+    ended  {state: devices that ended so last}, what the stop rule counts: a device that tries again stays in it; without those
+           that do not count (identity.counts)
 """
 
 import json
 
 import sqlalchemy as sa
 
-from . import audit, changes, leases, lifecycle, rollout
+from . import audit, changes, identity, leases, lifecycle, rollout
 from .rollout import ENDED, OPEN
 from .selection import ACTIVE, Grant
 from .tables import grants, releases
@@ -87,23 +88,26 @@ def reported(conn, device, release, report, attempt, now_s):
 def change(conn, device, release, grant, state, now_s, **more):
     """The grant gets another state: written, told to the workers, counted, and the stop rule asked."""
     ended = state if state in ENDED else grant.ended
-    row = {"state": state, "ended": ended, "changed_s": now_s, **more}
-    conn.execute(grants.update().where(grants.c.device == device, grants.c.release == release).values(row))
-    changes.note(conn, now_s, device)
-    _count(conn, release, grant, state, ended, now_s)
-
-
-def _count(conn, release, grant, state, ended, now_s):
+    mine = sa.and_(grants.c.device == device, grants.c.release == release)
     row = leases.locked(conn, release)
+    counted = conn.execute(sa.select(grants.c.counted).where(mine)).scalar()
+    counts = identity.counts(conn, device, row["age_s"], now_s) if state in ENDED else counted
+    values = {"state": state, "ended": ended, "counted": counts, "changed_s": now_s, **more}
+    conn.execute(grants.update().where(mine).values(values))
+    changes.note(conn, now_s, device)
+    _count(conn, row, grant.state, state, grant.ended if counted else None, ended if counts else None, now_s)
+
+
+def _count(conn, row, before, state, ended_before, ended, now_s):
     counts = json.loads(row["counts"])
     now, ends = counts.setdefault("now", {}), counts.setdefault("ended", {})
-    _shift(now, grant.state, state)
-    _shift(ends, grant.ended, ended)
+    _shift(now, before, state)
+    _shift(ends, ended_before, ended)
     now.pop("offered", None)
     ends.pop(None, None)
-    conn.execute(releases.update().where(releases.c.id == release).values(counts=json.dumps(counts)))
+    conn.execute(releases.update().where(releases.c.id == row["id"]).values(counts=json.dumps(counts)))
     if state in ENDED and row["state"] == ACTIVE and rollout.stops(ends, row["stop_after"], row["stop_percent"]):
-        lifecycle.move(conn, release, "stopped", now_s, audit.CLOUD, ended=ends)
+        lifecycle.move(conn, row["id"], "stopped", now_s, audit.CLOUD, ended=ends)
 
 
 def _shift(counts, before, after):

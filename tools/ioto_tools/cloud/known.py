@@ -9,11 +9,14 @@ import sqlalchemy as sa
 from ioto import semver
 
 from . import grants
+from .identity import SLACK_S
 from .rollout import after
 from .tables import devices, tokens
 from .tokens import settled
 
 MOST = 100_000
+_SECONDS_OFF = 10  # of a board's start
+_COLUMNS = ("id", "product", "removed_s", "claimed", "pin", "vouched", "first_s", "version", "booted_s", "shared_s")
 
 
 @dataclass(slots=True)
@@ -26,6 +29,10 @@ class Known:
     claimed: bool
     settled: bool  # nothing follows from a use of the token (tokens.py)
     pin: tuple | None  # as semver.parse() gives it
+    since_s: int = 0  # its first registration; 0: an operator vouches for it
+    ran: tuple | None = None  # the version of the check-in before, parsed
+    booted_s: int | None = None  # when it had started then
+    shared: bool = False  # several boards speak under its id
     grants: dict = field(default_factory=dict)
     last: tuple | None = None  # (release, its version, the version it was to replace) of the last offer, parsed
 
@@ -39,27 +46,47 @@ class Known:
 
 def load(conn, hash):
     """The device whose token has this hash, or None."""
-    columns = devices.c.id, devices.c.product, devices.c.removed_s, devices.c.claimed, devices.c.pin
-    found = sa.select(*columns).join(tokens, tokens.c.device == devices.c.id).where(tokens.c.hash == hash)
+    columns = [devices.c[name] for name in _COLUMNS]
+    found = sa.select(*columns).join(tokens, tokens.c.device == devices.c.id).where(tokens.c.hash == hash, tokens.c.ended_s.is_(None))
     row = conn.execute(found).first()
     if row is None:
         return None
     pin = row.pin and semver.parse(row.pin)
-    known = Known(row.id, row.product, row.removed_s is not None, row.claimed, settled(conn, hash), pin)
+    since_s = 0 if row.vouched else row.first_s
+    ran = semver.parse(row.version) if row.version and semver.is_valid(row.version) else None
+    known = Known(row.id, row.product, row.removed_s is not None, row.claimed, settled(conn, hash), pin, since_s, ran, row.booted_s, row.shared_s is not None)
     known.hold(grants.of(conn, row.id))
     return known
 
 
-def noticed(known, order):
-    """What a check-in with the version `order` (parsed) tells about the last offer: "runs", "returns" or None."""
+def noticed(known, order, booted_s):
+    """What a check-in with the version `order` (parsed) tells of a board that started at `booted_s` (None: it does not say).
+
+    (event, sign): of the last offer "runs", "returns", "doubt" (it may have gone back to the old version: the next check-in tells) or
+    None; a sign of another board (identity.py) or None. The version and start of the check-in before are replaced by these.
+    """
+    ran, known.ran = known.ran, order
+    started_s, known.booted_s = known.booted_s, booted_s
+    sign = "start" if booted_s is not None and started_s is not None and booted_s < started_s - SLACK_S else None
     if known.last is None or order is None:
-        return None
+        return None, _of(known, sign)
     release, offered, before = known.last
-    state = known.grants[release].state
+    grant = known.grants[release]
+    # It takes a start to run another version: a board that has run since before is another one.
+    started = booted_s is not None and booted_s >= grant.changed_s - _SECONDS_OFF
     if order == offered:
-        return "runs" if after(state, "runs") else None
-    back = order == before or order < offered
-    return "returns" if back and after(state, "returns") else None
+        another = grant.state == "reverted" and not started
+        return "runs" if after(grant.state, "runs") else None, _of(known, "version" if another else sign)
+    if known.shared or order != before and not order < offered or not after(grant.state, "returns"):
+        return None, _of(known, sign)
+    # Two boards with one id tell one version and the other in turn. One that went back, and does not say when it started, tells it twice.
+    if started or booted_s is None and ran == order:
+        return "returns", sign
+    return "doubt", sign or (None if booted_s is None else "start")
+
+
+def _of(known, sign):
+    return None if known.shared else sign
 
 
 class Devices:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from . import copying, mark
+from . import audit, copying, counters, mark, tokens
 from .refusal import CloudError
 from .site import Site
 from .tables import metadata
@@ -38,8 +38,15 @@ def restore(backup, data, progress):
         raise CloudError("%s is no whole backup: `ioto cloud backup` makes one" % backup)
     with closing(Site(backup, copied=True)) as source, _target(source, data) as target:
         copied = copying.copy(source, target, progress)
+        target.database.write(_restored, said["at_s"], target.now_s())
         mark.remove(target.data)
     return copied
+
+
+def _restored(conn, backup_s, now_s):
+    """The site knows that it was restored: what devices did after `backup_s` is not in it."""
+    counters.put(conn, tokens.BACKUP, backup_s)
+    audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 
 
 def _name(site):

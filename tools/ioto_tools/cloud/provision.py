@@ -4,71 +4,140 @@ Each is one transaction; what it changes is on the disk before the device hears 
 time it is, is settled before the transaction begins.
 """
 
+import hashlib
+import ipaddress
 import json
+from dataclasses import dataclass
 
-from . import audit, changes, database, grants, tokens, wire
+import sqlalchemy as sa
+
+from . import audit, changes, counters, database, grants, identity, tokens, wire
 from .refusal import Refusal
+from .tables import devices
+
+NEW_PER_HOUR = 600  # devices of a product that register for the first time
+_HOUR_S = 3600
 
 
-def register(site, product, fields, base_url):
+@dataclass(frozen=True)
+class Registration:
+    """What a device sends to register, and from where."""
+
+    product: str  # its id
+    id: str
+    properties: dict
+    address: str  # "" where it is not known
+
+    @property
+    def asked(self):
+        """The same whenever the same program starts on the same device in the same place; "" where the place is not known."""
+        said = {name: value for name, value in self.properties.items() if name != "created"}
+        return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
+
+
+def place(address):
+    """Where a client is, as far as one can be told from another: its IPv4 address, the /64 of an IPv6 address; else the text."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if found.version == 6:
+        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+def register(site, product, fields, base_url, address=""):
     """A device asks for its API and token with its product's id. Body of the answer. tokens.py has what a known id may.
 
     A device that nobody has claimed gets neither, and asks again.
     """
-    wanted = wire.registration(fields)
+    asking = Registration(product, wire.registration(fields).id, fields, address)
     token = tokens.drawn(site.random_bytes)
-    if not site.database.write(_register, product, wanted.id, fields, token, site.now_s(), site.quiet_s):
-        return {"registered": True, "id": wanted.id}
+    claimed, refusal = site.database.write(_register, asking, token, site.now_s(), site.quiet_s, site.new_per_hour)
+    if refusal:
+        raise refusal
+    if not claimed:
+        return {"registered": True, "id": asking.id}
     return {"api": base_url, "token": token, "registered": True}
 
 
-def _register(conn, product, id, fields, token, now_s, quiet_s):
-    """Is the device claimed, so that the token is its own?"""
-    found = database.product_by_id(conn, product)
+def _register(conn, asking, token, now_s, quiet_s, new_per_hour):
+    """(is the device claimed, so that the token is its own? a Refusal or None): what a refusal leaves behind is to stay."""
+    found = database.product_by_id(conn, asking.product)
     if found is None:
         raise Refusal(401, "Authorization: no product has this id: see `ioto product list`")
-    known = database.device(conn, id)
-    gone = known is None or known["removed_s"] is not None
-    if gone or not known["claimed"]:
-        tokens.end(conn, id)  # they stayed so that it was told so
-    if not gone:
+    known = database.device(conn, asking.id)
+    new = known is None or known["removed_s"] is not None
+    if new and (wait_s := _crowded(conn, found["id"], now_s, new_per_hour)):
+        return False, Refusal(429, "product %s: %d new devices in an hour are as many as may register" % (found["name"], new_per_hour), retry_s=wait_s)
+    if not new:
         _own(known, found)
-        tokens.may_register(conn, known, now_s, quiet_s)
-    claimed = not found["by_hand"] if gone else known["claimed"]
-    database.register(conn, id, found["id"], json.dumps(fields), claimed, now_s)
+        if known["claimed"] and (refusal := tokens.refusal(conn, known, asking, now_s, quiet_s)):
+            identity.refused(conn, known, asking.address, now_s)
+            return False, refusal
+    if new or not known["claimed"]:
+        tokens.end(conn, asking.id)  # they stayed so that it was told so
+    claimed = not found["by_hand"] if new else known["claimed"]
+    database.register(conn, asking, claimed, now_s, new)
     if claimed:
-        tokens.give(conn, token, id, now_s)
-    changes.note(conn, now_s, id)
-    return claimed
+        awaited = not new and known["awaited"]
+        restarted = not new and not awaited and tokens.restarted(conn, known, asking.asked)
+        origin = tokens.RESTARTED if restarted else tokens.REGISTERED
+        tokens.give(conn, token, asking.id, now_s, origin, asking.asked, replaces=awaited)
+    changes.note(conn, now_s, asking.id)
+    return claimed, None
+
+
+def _crowded(conn, product, now_s, most):
+    """How many seconds a new device of the product has to wait, None where there is room. Told of once an hour."""
+    recent = sa.select(devices.c.first_s).where(devices.c.product == product, devices.c.first_s > now_s - _HOUR_S)
+    oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
+    if not oldest_s:
+        return None
+    told = "crowded " + product
+    if now_s - counters.one(conn, told) >= _HOUR_S:
+        counters.put(conn, told, now_s)
+        audit.note(conn, now_s, audit.CLOUD, "product.many_new", product, devices=most, within_s=_HOUR_S)
+    return min(_HOUR_S, oldest_s + _HOUR_S - now_s + 1)
 
 
 def register_by_hand(site, product, id):
     """The operator wants a token for device `id`; its first use ends those before it. The token."""
-    wanted = wire.registration({"id": id})
+    asking = Registration(product, wire.registration({"id": id}).id, {"id": id}, "")
     token = tokens.drawn(site.random_bytes)
-    site.database.write(_register_by_hand, product, wanted.id, token, site.now_s(), site.who)
+    site.database.write(_register_by_hand, asking, token, site.now_s(), site.who)
     return token
 
 
-def _register_by_hand(conn, product, id, token, now_s, who):
-    found = database.product_by_id(conn, product)
-    known = database.device(conn, id)
-    if known and known["removed_s"] is None:
+def _register_by_hand(conn, asking, token, now_s, who):
+    found = database.product_by_id(conn, asking.product)
+    known = database.device(conn, asking.id)
+    new = known is None or known["removed_s"] is not None
+    if new:
+        tokens.end(conn, asking.id)
+    else:
         _own(known, found)
-    database.register(conn, id, found["id"], json.dumps({"id": id}), True, now_s)
-    tokens.give(conn, token, id, now_s, replaces=True)
-    changes.note(conn, now_s, id)
-    audit.note(conn, now_s, who, "device.new", id, product=found["name"])
+    database.register(conn, asking, True, now_s, new)
+    conn.execute(devices.update().where(devices.c.id == asking.id).values(vouched=True))
+    tokens.give(conn, token, asking.id, now_s, tokens.BY_HAND, replaces=True)
+    changes.note(conn, now_s, asking.id)
+    audit.note(conn, now_s, who, "device.new", asking.id, product=found["name"])
 
 
 def report(site, token, fields):
     """A device tells what became of an update. Repeated, late and unknown ones are counted and change nothing else."""
-    site.database.write(_report, token, wire.report(fields), site.now_s())
+    now_s = site.now_s()
+    try:
+        site.database.write(_report, token, wire.report(fields), now_s)
+    except tokens.Late as e:
+        site.database.write(tokens.used_late, e.hash, now_s)
+        raise
     return {}
 
 
 def _report(conn, token, said, now_s):
     tokens.authenticate(conn, token, said.id, now_s)
+    conn.execute(devices.update().where(devices.c.id == said.id).values(reported_s=now_s))
     device = database.device(conn, said.id)
     release = database.release(conn, said.update)
     if release is None or release["product"] != device["product"]:

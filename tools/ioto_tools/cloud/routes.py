@@ -13,8 +13,11 @@ NOTHING = JSONResponse({})  # for most check-ins
 async def register(request):
     product = wire.token(request.headers.get("authorization"))
     fields = await _body(request)
-    request.app.state.devices.check(("id", wire.registration(fields).id))  # by id: all devices of a product share its id
-    return await _answer(request, provision.register, product, fields, _base_url(request))
+    state = request.app.state
+    if address := provision.place(request.client.host if request.client else ""):
+        state.addresses.check(address)
+    state.devices.check(("id", wire.registration(fields).id))  # by id: all devices of a product share its id
+    return await _answer(request, provision.register, product, fields, _base_url(request), address)
 
 
 async def check_in(request):

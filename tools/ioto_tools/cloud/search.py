@@ -4,7 +4,7 @@ import json
 
 import sqlalchemy as sa
 
-from . import fleet
+from . import database, fleet
 from .tables import devices, releases
 from .tables import products as products_
 
@@ -55,16 +55,18 @@ def _rows(product, begins, after, most, *columns):
 
 
 def products(site):
-    """[{id, name, devices, updates}] by name; of `devices` no more than COUNTED are counted."""
-    return site.database.read(_products)
+    """[{id, name, devices, new, updates}] by name; of `devices`, and of those that are new, no more than COUNTED are counted."""
+    return site.database.read(_products, site.now_s())
 
 
-def _products(conn):
+def _products(conn, now_s):
     published = sa.select(sa.func.count()).where(releases.c.product == products_.c.id).scalar_subquery()
     found = sa.select(products_.c.id, products_.c.name, published.label("updates")).order_by(products_.c.name)
-    return [dict(row, devices=_counted(conn, row["id"])) for row in conn.execute(found).mappings().all()]
+    new = devices.c.first_s > now_s - database.NEW_S
+    rows = conn.execute(found).mappings().all()
+    return [dict(row, devices=_counted(conn, row["id"]), new=_counted(conn, row["id"], new)) for row in rows]
 
 
-def _counted(conn, product):
-    some = sa.select(devices.c.id).where(devices.c.product == product, devices.c.removed_s.is_(None)).limit(COUNTED)
+def _counted(conn, product, *which):
+    some = sa.select(devices.c.id).where(devices.c.product == product, devices.c.removed_s.is_(None), *which).limit(COUNTED)
     return conn.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar()

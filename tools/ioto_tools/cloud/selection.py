@@ -29,6 +29,7 @@ WHY = {
     "tried": "its attempts on the device are used up",
     "waits": "the next attempt on the device is not due yet",
     "percentage": "the device is not among its percentage",
+    "new": "the device is known for a shorter time than a limit or rate wants: `ioto device claim`, or the term age",
     "limit": "as many devices have it as its limit allows",
     "rate": "as many devices got it in this period as its rate allows",
 }
@@ -50,6 +51,8 @@ class Release:
     percentage: float = 100
     start_s: int | None = None
     end_s: int | None = None
+    limited: bool = False  # has a limit or a rate
+    age_s: int = 0  # the device must be known for so long to get one of its limited slots
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Asker:
     pin: tuple | None = None
     grants: dict = field(default_factory=dict)  # {release's id: Grant}
     verdicts: dict = field(default_factory=dict)  # {release's id: does its policy hold?}, as far as it is known
+    since_s: int = 0  # known since; 0: an operator vouches for it
 
 
 VERSION_LENGTH = 128
@@ -144,6 +148,8 @@ def against(release, asker, now_s, room):
         return _not_again(grant, now_s)
     if asker.pin is None and release.percentage < 100 and share(release.id, asker.id) >= release.percentage:
         return "percentage"
+    if asker.pin is None and release.limited and now_s - asker.since_s < release.age_s:
+        return "new"
     return room(release)
 
 

@@ -36,7 +36,8 @@ class Site:
         self.random_bytes = random_bytes
         self.who = audit.CLOUD  # in whose name deeds are written down
         self.links = Links(self)
-        self.quiet_s = tokens.QUIET_S  # see tokens.may_register()
+        self.quiet_s = tokens.QUIET_S  # see tokens.refusal()
+        self.new_per_hour = 0  # see provision.py; 0: no limit
         self.lost_after_s = lost.AFTER_S
         self.settings = settings.load(self.data)
         if not copied:

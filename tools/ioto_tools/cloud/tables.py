@@ -44,6 +44,7 @@ releases = Table(
     Column("state", String(16), nullable=False),  # selection.RELEASE_STATES
     Column("taken", Integer, nullable=False),  # places given away, those in `leases` among them
     Column("counts", Text, nullable=False),  # JSON, see grants.py
+    Column("age_s", Integer, nullable=False, default=0),  # a device known for less gets none of its limited slots, and its outcome does not count
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
@@ -62,7 +63,21 @@ devices = Table(
     Column("removed_s", LONG),
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
+    Column("first_s", LONG, nullable=False, default=0),  # its first registration
+    Column("vouched", Boolean, nullable=False, default=False),  # an operator made or claimed it: it counts whatever its age
+    Column("awaited", Boolean, nullable=False, default=False),  # an operator's claim waits for it to register and to use its token
+    Column("address", String(64), nullable=False, default=""),  # of the last registration
+    Column("keeps", Boolean, nullable=False, default=False),  # it is known to keep its token over a restart
+    Column("reported_s", LONG),  # last report
+    Column("refused", Integer, nullable=False, default=0),  # registrations with its id that were refused
+    Column("refused_s", LONG),  # the last of them
+    Column("refused_from", String(64), nullable=False, default=""),
+    Column("booted_s", LONG),  # when it started, by its last check-in; null: it does not say
+    Column("mixed", Integer, nullable=False, default=0),  # signs that several boards share its id, see identity.py
+    Column("mixed_s", LONG),  # the last of them
+    Column("shared_s", LONG),  # since then it counts as shared
     Index("ix_devices_product", "product", "removed_s", "id"),
+    Index("ix_devices_first", "product", "first_s"),
 )
 
 tokens = Table(
@@ -74,6 +89,10 @@ tokens = Table(
     Column("used_s", LONG),  # first use; null: given out, not seen yet
     Column("replaces", Boolean, nullable=False),  # its first use ends the others
     Column("rotate", Boolean, nullable=False),  # the device is given another one at its next check-in
+    Column("origin", String(16), nullable=False, default="registered"),  # tokens.ORIGINS
+    Column("asked", String(64), nullable=False, default=""),  # SHA-256 of where and with what the device registered for it
+    Column("ended_s", LONG),  # another one has replaced it
+    Column("late_s", LONG),  # its first use after that
     Index("ix_tokens_device", "device"),
 )
 
@@ -103,6 +122,7 @@ grants = Table(
     Column("attempt", Integer, nullable=False),  # the device's own, of its last report
     Column("state", String(16), nullable=False),  # rollout.TABLE
     Column("ended", String(16)),  # the state in which it ended last: what counts while it is tried again
+    Column("counted", Boolean, nullable=False, default=False),  # `ended` is among the release's counts
     Column("granted_s", LONG, nullable=False),  # the first offer: the place was taken
     Column("offered_s", LONG, nullable=False),  # the last offer; no two of a device are of the same second
     Column("changed_s", LONG, nullable=False),

@@ -9,6 +9,7 @@ As operators write them, texts or numbers; "none" takes a limit away.
     period      1 hour
     start, end  2026-03-01T08:00+01:00; UTC without a zone
     stop        5% after 20: pause once 20 devices have ended and 5 % of them badly
+    age         1 day: devices that are known for less time get none of the limited slots, and their outcome does not count
 """
 
 import re
@@ -23,8 +24,8 @@ NONE = "none"
 MOST = 2**31 - 1
 LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the last that datetime knows
 LONGEST_S = 366 * 86400  # of a period
-FIRST = {"policy": policy.NEWER, "percentage": 100.0}  # of a release that nothing was said about; all else is none
-COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after")
+FIRST = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # of a release that nothing was said about; all else is none
+COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s")
 _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
@@ -84,6 +85,7 @@ def shown(release):
         "start": _shown_time(release["start_s"]),
         "end": _shown_time(release["end_s"]),
         "stop": None if stop is None else "%g%% after %d" % (stop, release["stop_after"]),
+        "age": "%d sec" % release["age_s"] if release["age_s"] else NONE,
     }
 
 
@@ -119,10 +121,14 @@ def _period(name, text):
     try:
         seconds = duration.parse(text)
     except ValueError as e:
-        raise CloudError("period %s: %s" % (text, e)) from e
+        raise CloudError("%s %s: %s" % (name, text, e)) from e
     if not 0 < seconds <= LONGEST_S:
-        raise CloudError("period %s: wanted: 1 second to a year" % text)
+        raise CloudError("%s %s: wanted: 1 second to a year" % (name, text))
     return {"period_s": seconds}
+
+
+def _age(name, text):
+    return {"age_s": 0} if text in (NONE, "0") else {"age_s": _period(name, text)["period_s"]}
 
 
 def _moment(name, text):
@@ -150,6 +156,6 @@ def _stop(name, text):
 
 _READ = {
     "policy": _policy, "limit": _count, "percentage": _percentage, "rate": _count, "period": _period,
-    "start": _moment, "end": _moment, "stop": _stop,
+    "start": _moment, "end": _moment, "stop": _stop, "age": _age,
 }  # fmt: skip
 TERMS = tuple(_READ)

@@ -1,26 +1,44 @@
 """Tokens of devices: given at registration, kept as SHA-256, exchanged on request, ended on purpose. Functions of a connection.
 
-Registration wants the product's id alone, and that stands in every board. So it gives no right over a device that is known:
+Registration needs only the product's id, and that is in every board. So it gives no right over a device that is known:
 
-* While a device checks in, its id can't be registered again; only after it was silent for `quiet_s` (its flash was erased),
-  or when the operator has ended its tokens.
-* A second token that was given so ends nothing. Is the first one used again, then its device was not erased: the second is ended.
-* The token of a rotation, given in answer to the one it replaces, ends all others with its first use.
+* While a device is heard of, its id can't be registered again: only after `quiet_s` of silence (its flash was erased), when an
+  operator has claimed it, after the site was restored from a backup, or when the same program has started again: restarted().
+* A token that was given so ends no other. If an older token is used again, its device was not erased: the younger ones end.
+* The oldest token that was used is never dropped to make room. A token that an operator made by hand, or that waits in exchange for
+  another, is not voided by a registration.
+* The first use of a token that replaces others (a rotation, one made by hand, the first one after a claim) ends them. Who uses one
+  of them after that holds a copy: it is refused, and the operator is told.
 """
 
 import base64
 import hashlib
+import json
 
 import sqlalchemy as sa
 
-from . import audit, changes
+from . import audit, changes, counters, identity
 from .refusal import Refusal, authentication_failed, cannot_find_device
 from .tables import devices, tokens
 
 TOKEN_BYTES = 30  # 40 characters; the updater programs have room for 206
 QUIET_S = 3 * 24 * 3600
+REGISTERED, RESTARTED, BY_HAND, ROTATED = ORIGINS = ("registered", "restarted", "hand", "rotated")
+_ASKED = REGISTERED, RESTARTED
+BACKUP = "restored backup_s"  # in `counters`: the site was restored from a backup of this moment
 _SECONDS_AGAIN = 3600  # a device that did not take a token up is given the next one after so long
-_USED_MOST = 3  # of one device
+_USED_MOST = 8  # of one device
+_WAITING_MOST = 3  # given in exchange, and not used yet
+_ENDED_MOST = 4  # kept to recognise whoever still uses them
+
+
+class Late(Refusal):
+    """A token that another one has replaced: `hash`."""
+
+    def __init__(self, hash):
+        refusal = authentication_failed()
+        super().__init__(refusal.status, refusal.error, refusal.bare)
+        self.hash = hash
 
 
 def drawn(random_bytes):
@@ -32,32 +50,74 @@ def hashed(token):
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def of_device(conn, device):
-    """Its tokens, the oldest first: [{hash, device, created_s, used_s, replaces, rotate}]."""
+def all_of(conn, device):
+    """Its tokens, the oldest first, those that were ended too: [{hash, device, created_s, used_s, origin, ended_s, late_s ...}]."""
     found = sa.select(tokens).where(tokens.c.device == device)
     return [dict(row) for row in conn.execute(found.order_by(tokens.c.created_s, tokens.c.used_s)).mappings()]
 
 
-def give(conn, token, device, now_s, replaces=False):
-    """One token more for the device; one that was given out before and never used is void."""
-    used = [each for each in of_device(conn, device) if each["used_s"] is not None]
-    kept = [each["hash"] for each in used[-_USED_MOST:]]
-    conn.execute(tokens.delete().where(tokens.c.device == device, tokens.c.hash.not_in(kept)))
-    conn.execute(tokens.insert().values(hash=hashed(token), device=device, created_s=now_s, replaces=replaces, rotate=False))
+def of_device(conn, device):
+    """As all_of(), those that are good."""
+    return [each for each in all_of(conn, device) if each["ended_s"] is None]
 
 
-def may_register(conn, device, now_s, quiet_s):
-    """Refusal 409 while the device (a row) lives."""
-    if all(each["used_s"] is None for each in of_device(conn, device["id"])):
-        return
-    silent_s = now_s - (device["seen_s"] or 0)
-    if silent_s < quiet_s:
-        raise Refusal(
+def used_of(conn, device):
+    return [each for each in of_device(conn, device) if each["used_s"] is not None]
+
+
+def give(conn, token, device, now_s, origin=REGISTERED, asked="", replaces=False):
+    """One token more for the device. One that came by the same way and was never used is void. `asked`: see restarted()."""
+    good = of_device(conn, device)
+    alike = _ASKED if origin in _ASKED else (origin,)
+    waiting = [each["hash"] for each in good if each["used_s"] is None and each["origin"] in alike]
+    used = [each["hash"] for each in good if each["used_s"] is not None]
+    void = waiting[: 1 - _WAITING_MOST] if origin == ROTATED else waiting
+    if origin == RESTARTED:  # nobody has the tokens of its former starts
+        void += [each["hash"] for each in good if each["asked"] == asked and each["hash"] in used[1:]]
+    void += used[1 : 1 - _USED_MOST]  # never the oldest
+    conn.execute(tokens.delete().where(tokens.c.hash.in_(void)))
+    row = {"hash": hashed(token), "device": device, "created_s": now_s, "origin": origin, "asked": asked, "replaces": replaces, "rotate": False}
+    conn.execute(tokens.insert().values(row))
+
+
+def refusal(conn, device, asking, now_s, quiet_s):
+    """Refusal 409 if the device (a claimed row) may not register as it asks to (provision.Registration); else None."""
+    good = of_device(conn, device["id"])
+    used = [each["used_s"] for each in good if each["used_s"] is not None]
+    if device["awaited"] or not used and not any(each["origin"] == BY_HAND for each in good):
+        return None
+    if not used:
+        return Refusal(409, "id: device %s has a token that an operator made: give it that one, or `ioto device claim` it" % device["id"])
+    if restarted(conn, device, asking.asked):
+        return None
+    silent_s = now_s - max(device["seen_s"] or 0, device["reported_s"] or 0, *used)
+    restored = _unheard_since_restored(conn, device)
+    if silent_s < quiet_s and not restored:
+        return Refusal(
             409,
-            "id: device %s has a token and checked in %d s ago: `ioto device revoke` lets it register again at once, "
-            "%d s without a check-in as well" % (device["id"], silent_s, quiet_s),
+            "id: device %s has a token and was heard %d s ago: `ioto device claim` lets it register again at once, "
+            "%d s of silence as well" % (device["id"], silent_s, quiet_s),
         )
-    audit.note(conn, now_s, audit.CLOUD, "device.again", device["id"], silent_s=silent_s)
+    if not any(now_s - each["created_s"] < identity.TRACE_S for each in good[1:]):  # else it was told of already
+        audit.note(conn, now_s, audit.CLOUD, "device.again", device["id"], silent_s=silent_s, address=asking.address, restored=restored)
+    return None
+
+
+def restarted(conn, device, asked):
+    """Is it a program that keeps no token, such as Ioto's C agent with a fixed id, and has started again?
+
+    It then says the same from the same address as for one of the tokens that it has. Not for a device that keeps its token: one that has shown it, or whose check-ins
+    are those of this project's agent.
+    """
+    if device["keeps"] or "accepts" in json.loads(device["properties"]):
+        return False
+    return bool(asked) and any(each["asked"] == asked for each in of_device(conn, device["id"]))
+
+
+def _unheard_since_restored(conn, device):
+    """Was the device known to the backup that the site was restored from, and not heard of since?"""
+    backup_s = counters.one(conn, BACKUP)
+    return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
 def authenticate(conn, token, device, now_s):
@@ -65,6 +125,8 @@ def authenticate(conn, token, device, now_s):
     found = conn.execute(sa.select(tokens).where(tokens.c.hash == hashed(token))).mappings().first()
     if found is None or found["device"] != device:
         raise authentication_failed()
+    if found["ended_s"] is not None:
+        raise Late(found["hash"])
     removed_s, claimed = conn.execute(sa.select(devices.c.removed_s, devices.c.claimed).where(devices.c.id == device)).one()
     if removed_s is not None or not claimed:
         raise cannot_find_device()
@@ -76,16 +138,37 @@ def authenticate(conn, token, device, now_s):
 
 
 def _first_use(conn, found, now_s):
-    others = tokens.delete().where(tokens.c.device == found["device"], tokens.c.hash != found["hash"])
     if found["replaces"]:
-        conn.execute(others)
+        _end_others(conn, found, now_s)
+        identity.one_again(conn, found["device"])
     conn.execute(tokens.update().where(tokens.c.hash == found["hash"]).values(used_s=now_s))
     changes.note(conn, now_s, found["device"])  # whoever holds another token of it in memory is to look again
 
 
+def _end_others(conn, found, now_s):
+    others = sa.and_(tokens.c.device == found["device"], tokens.c.hash != found["hash"])
+    conn.execute(tokens.update().where(others, tokens.c.ended_s.is_(None)).values(ended_s=now_s))
+    ended = [each["hash"] for each in all_of(conn, found["device"]) if each["ended_s"] is not None]
+    conn.execute(tokens.delete().where(tokens.c.hash.in_(ended[:-_ENDED_MOST])))
+
+
+def is_ended(conn, hash):
+    """Has another token replaced this one, which was not used since?"""
+    found = sa.select(tokens.c.hash).where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
+    return conn.execute(found).first() is not None
+
+
+def used_late(conn, hash, now_s):
+    """A token is used that another has replaced: the operator is told, once for each."""
+    first = tokens.update().where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
+    row = conn.execute(first.values(late_s=now_s).returning(tokens.c.device, tokens.c.ended_s)).first()
+    if row is not None:
+        audit.note(conn, now_s, audit.CLOUD, "device.two_hold", row.device, ended_s=row.ended_s)
+
+
 def _later(conn, found):
     """Hashes of the tokens that came after `found` and were used."""
-    used = [each["hash"] for each in of_device(conn, found["device"]) if each["used_s"] is not None]
+    used = [each["hash"] for each in used_of(conn, found["device"])]
     return used[used.index(found["hash"]) + 1 :]
 
 
@@ -99,7 +182,9 @@ def _older_counts(conn, found, now_s):
     later = _later(conn, found)
     if later:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
+        conn.execute(devices.update().where(devices.c.id == found["device"]).values(keeps=True))
         audit.note(conn, now_s, audit.CLOUD, "device.taken_over", found["device"], ended=len(later))
+        identity.sign(conn, found["device"], "token", now_s)
         changes.note(conn, now_s, found["device"])
 
 
@@ -107,17 +192,18 @@ def renewed(conn, found, token, now_s):
     """Give `token` in exchange for the row `found` if its rotation was asked for: True, then the device is to be told."""
     if not found["rotate"]:
         return False
-    waiting = [each for each in of_device(conn, found["device"]) if each["used_s"] is None]
-    if waiting and waiting[0]["created_s"] > now_s - _SECONDS_AGAIN:
+    waiting = [each for each in of_device(conn, found["device"]) if each["used_s"] is None and each["origin"] == ROTATED]
+    if waiting and waiting[-1]["created_s"] > now_s - _SECONDS_AGAIN:
         return False
-    give(conn, token, found["device"], now_s, replaces=True)
+    give(conn, token, found["device"], now_s, ROTATED, replaces=True)
     return True
 
 
 def rotate(conn, devices_, now_s, who):
     """Ask for another token of each of the devices (ids): given at its next check-in, the old one is good until it is used."""
     for id in devices_:
-        conn.execute(tokens.update().where(tokens.c.device == id, tokens.c.used_s.is_not(None)).values(rotate=True))
+        mine = sa.and_(tokens.c.device == id, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
+        conn.execute(tokens.update().where(mine).values(rotate=True))
         audit.note(conn, now_s, who, "device.rotated", id)
         changes.note(conn, now_s, id)
 
@@ -127,7 +213,8 @@ def end(conn, device):
 
 
 def revoke(conn, device, now_s, who):
-    """End all tokens of the device (an id): it hears `Authentication failed` and may register again at once."""
+    """End all tokens of the device (an id): it hears `Authentication failed`, and gets no other before it is claimed."""
     end(conn, device)
+    conn.execute(devices.update().where(devices.c.id == device).values(claimed=False, awaited=False))
     audit.note(conn, now_s, who, "device.revoked", device)
     changes.note(conn, now_s, device)

@@ -32,7 +32,7 @@ def _asker(device, held):
     version = _runs(device, held) or ""
     order = semver.parse(version) if semver.is_valid(version) else None
     pin = device["pin"] and semver.parse(device["pin"])
-    return Asker(device["id"], order, json.loads(device["properties"]), pin, held)
+    return Asker(device["id"], order, json.loads(device["properties"]), pin, held, since_s=0 if device["vouched"] else device["first_s"])
 
 
 def _runs(device, held):

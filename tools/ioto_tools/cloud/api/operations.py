@@ -40,7 +40,7 @@ def new_product(site, asked):
 
 # ---- releases
 
-TERMS = ("policy", "limit", "percentage", "rate", "period", "start", "end", "stop")
+TERMS = ("policy", "limit", "percentage", "rate", "period", "start", "end", "stop", "age")
 
 
 def _terms(site, asked):

@@ -49,9 +49,10 @@ def _actions(device):
         return []
     remove = "remove", "Remove", "Remove the device? Its token ends; a board that knows its product can register again."
     release = "release", "Release", "Release the device? It gets no token before it is claimed."
-    revoke = "revoke", "End its tokens", "End the device's tokens? It is told so at its next call and may register again."
+    revoke = "revoke", "End its tokens", "End the device's tokens? It is told so at its next call, and gets no other before it is claimed."
+    claim = "claim", "Claim", "Let the device register? The next one with this id gets its token, and with its first use all others end."
     rotate = "rotate", "Exchange its token", None
-    return [rotate, revoke, release if device["claimed"] else ("claim", "Claim", None), remove]
+    return [rotate, revoke, claim, release, remove] if device["claimed"] else [claim, remove]
 
 
 def act(site, asked):

@@ -1,0 +1,297 @@
+"""Who can act as which device: takeovers, leaked tokens, prepared ids, restarts and restores."""
+
+import json
+
+from asking import ask
+from cloud_under_test import PRODUCT, Cloud, call
+from ioto_tools.cloud import audit, control, fleet, provision, tokens
+from ioto_tools.cloud.publish import new_product
+from ioto_tools.cloud.refusal import Refusal
+from strangers import Complaint, IotoAgent
+from test_tokens import DAY, FORGET, ok, told
+
+HOUR = 3600
+ELSEWHERE = "198.51.100.7"
+
+
+def doubts(cloud, id="D1"):
+    return [each["says"] for each in fleet.device(cloud.site, id)["doubts"]]
+
+
+# ---- an id that is taken over in silence
+
+
+def test_whoever_registers_again_and_again_while_the_owner_is_silent_does_not_push_it_out(cloud):
+    owner = cloud.device()
+    assert ok(cloud, owner)
+    update = cloud.publish("2.0.0")["id"]
+    for round in range(30):
+        cloud.now_s += tokens.QUIET_S
+        for n in range(4):  # from one address or from others, and each token is used, for reports
+            reply = cloud.register("D1", address="192.0.2.%d" % (n if round % 2 else 0), round=round)
+            assert reply.status == (409 if n and round % 2 else 200)
+            if reply.status == 200:
+                thief = reply.json()["token"]
+                assert cloud.report("D1", thief, update, state="downloading").status == 200
+    assert "it registered again after silence: a board whose flash was erased, or another one that took its id" in doubts(cloud)
+    assert ok(cloud, owner) and cloud.check_in("D1", thief, "1.0.0").body == FORGET
+    assert told(cloud, "device.again") == ["D1"] * 30 and told(cloud, "device.taken_over") == ["D1"]
+    assert cloud.register("D1", address=ELSEWHERE).status == 409 and ok(cloud, owner)
+
+
+def test_a_registration_in_silence_that_is_never_used_is_told_of_once(cloud):
+    ok(cloud, cloud.device())
+    cloud.now_s += tokens.QUIET_S
+    for _ in range(48):
+        assert cloud.register("D1", address=ELSEWHERE).status == 200
+        cloud.now_s += HOUR
+    assert len(told(cloud, "device.again")) == 1
+
+
+# ---- a token that leaked
+
+
+def test_after_revoke_nobody_gets_a_token_before_an_operator_has_claimed_the_device(cloud):
+    owner = cloud.device()
+    ok(cloud, owner)
+    control.revoke(cloud.site, "D1")
+    assert cloud.check_in("D1", owner, "1.0.0").body == FORGET
+    for address in (ELSEWHERE, "device.test"):
+        assert cloud.register("D1", address=address).json() == {"registered": True, "id": "D1"}
+    control.claim(cloud.site, "D1")
+    lost = cloud.device()  # its answer does not arrive
+    owner = cloud.device()
+    assert not ok(cloud, lost) and ok(cloud, owner)
+    assert cloud.register("D1", address=ELSEWHERE).status == 409 and ok(cloud, owner)
+
+
+def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
+    owner = cloud.device()
+    ok(cloud, owner)
+    control.rotate(cloud.site, ["D1"])
+    first = cloud.check_in("D1", owner, "1.0.0").json()["token"]  # whoever polls with the leaked one gets it
+    cloud.now_s += HOUR
+    second = cloud.check_in("D1", owner, "1.0.0").json()["token"]
+    assert ok(cloud, second) and doubts(cloud) == []
+    for number, late in enumerate((owner, first), 1):
+        for _ in range(3):
+            assert cloud.check_in("D1", late, "1.0.0").body == cloud.report("D1", late, "U").body == FORGET
+        assert told(cloud, "device.two_hold") == ["D1"] * number
+    assert doubts(cloud) == ["a token was used after another had replaced it: two boards hold this device's tokens"] * 2
+    assert ok(cloud, second)
+    control.revoke(cloud.site, "D1")
+    control.claim(cloud.site, "D1")
+    assert ok(cloud, cloud.device()) and doubts(cloud) == []
+
+
+def test_a_rotation_that_waits_is_not_voided_by_a_registration(cloud):
+    owner = cloud.device()
+    ok(cloud, owner)
+    control.rotate(cloud.site, ["D1"])
+    new = cloud.check_in("D1", owner, "1.0.0").json()["token"]
+    cloud.now_s += tokens.QUIET_S
+    thief = cloud.device(address=ELSEWHERE)
+    assert ok(cloud, thief) and ok(cloud, new) and not ok(cloud, thief) and ok(cloud, new)
+
+
+# ---- an id that an operator has prepared
+
+
+def test_a_prepared_id_is_the_operators(cloud):
+    new_product(cloud.site, "hand", "HAND", by_hand=True)
+    for id, product in (("D1", PRODUCT), ("D2", "HAND")):
+        token = provision.register_by_hand(cloud.site, product, id)
+        for _ in range(3):
+            refused = cloud.register(id, product, address=ELSEWHERE)
+            assert refused.status == 409 and "ioto device claim" in refused.json()["error"]
+        fields = {"id": id, "version": "1.0.0"}
+        assert cloud.post("/tok/provision/update", fields, "bearer " + token).status == 200
+    other = provision.register_by_hand(cloud.site, PRODUCT, "D3")
+    control.claim(cloud.site, "D3")  # the board registers by itself after all
+    assert ok(cloud, cloud.device("D3"), "D3") and not ok(cloud, other, "D3")
+
+
+def test_registrations_that_are_refused_leave_a_trace_that_does_not_grow(cloud):
+    owner = cloud.device()
+    for hour in range(72):
+        assert ok(cloud, owner)
+        for n in range(5):
+            assert cloud.register("D1", address="192.0.2.%d" % n).status == 409
+        cloud.now_s += HOUR
+    assert len(told(cloud, "device.refused")) == 1  # as long as it goes on
+    assert doubts(cloud) == ["360 registrations with this id were refused, the last one from 192.0.2.4"]
+    assert fleet.device(cloud.site, "D1")["registrations"] == 1
+    assert cloud.site.database.read(audit.last, 1, "D1")[0]["detail"] == {"address": "192.0.2.0"}
+    cloud.now_s += DAY
+    assert ok(cloud, owner) and cloud.register("D1", address=ELSEWHERE).status == 409
+    assert len(told(cloud, "device.refused")) == 2
+
+
+# ---- a program that keeps no token
+
+
+def over(cloud, address="device.test"):
+    """The cloud as strangers ask it, from an address."""
+
+    def request(method, url, headers, body):
+        path = "/" + url.partition("//")[2].partition("/")[2]
+        reply = call(cloud.app, method, path, headers, body, address=address)
+        return reply.status, list(reply.headers.items()), reply.body
+
+    return request
+
+
+def test_iotos_c_agent_with_a_fixed_id_registers_at_each_start(cloud):
+    """It never saves its token: after an update with `restart`, and each morning."""
+    device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256}
+    agent = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device, keeps=False)
+    cloud.publish("2.0.0")
+    assert agent.update("1.0.0")
+    for minute in range(100):
+        agent.restart()
+        assert agent.update("2.0.0") is None
+        cloud.now_s += 60
+    assert len(cloud.site.database.read(tokens.all_of, "IOTO1")) <= 9
+    assert fleet.device(cloud.site, "IOTO1")["registrations"] == 101 and doubts(cloud, "IOTO1") == []
+    assert told(cloud, "device.again") == told(cloud, "device.refused") == []
+
+
+def test_what_is_no_restart_is_refused(cloud):
+    device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256}
+    agent = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device)
+    agent.update("1.0.0")
+    for other, address in ((device, ELSEWHERE), ({**device, "memory": 512}, "device.test"), ({"id": "IOTO1"}, "device.test")):
+        try:
+            IotoAgent(over(cloud, address), "https://updates.test", PRODUCT, other).update("1.0.0")
+        except Complaint as e:
+            assert "has a token" in str(e)
+        else:
+            raise AssertionError((other, address))
+    # Somebody behind the same router who knows everything: until the device is heard again, and then no more.
+    thief = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device)
+    thief.update("1.0.0")
+    assert agent.update("1.0.0") is None and thief.update("1.0.0") is None and thief.provision == {}
+    assert told(cloud, "device.taken_over") == ["IOTO1"]
+    assert cloud.register(**device).status == 409
+    # A board of this project's keeps its token, whatever its address.
+    cloud.check_in("D2", cloud.device("D2"), "1.0.0", accepts=["raw"])
+    assert cloud.register("D2").status == 409
+
+
+# ---- a backup that is older than what devices have
+
+
+def test_devices_of_a_restored_site_register_again_at_once(tmp_path, kind):
+    from ioto_tools.cloud import moving
+
+    cloud = Cloud(tmp_path, kind)
+    kept, exchanged, quiet = (cloud.device(id) for id in ("KEPT", "EXCHANGED", "QUIET"))
+    for id, token in (("KEPT", kept), ("EXCHANGED", exchanged), ("QUIET", quiet)):
+        assert ok(cloud, token, id)
+    moving.backup(cloud.folder / "site", tmp_path / "backup", lambda *_: None)
+    cloud.now_s += HOUR
+    control.rotate(cloud.site, ["EXCHANGED"])
+    new = cloud.check_in("EXCHANGED", exchanged, "1.0.0").json()["token"]
+    assert ok(cloud, new, "EXCHANGED")
+    cloud.close()
+    backup = json.loads((tmp_path / "backup" / "copy.json").read_text())
+    backup["at_s"] = cloud.now_s - HOUR  # the command has a clock of its own
+    (tmp_path / "backup" / "copy.json").write_text(json.dumps(backup))
+    (tmp_path / "again" / "site").mkdir(parents=True)
+    (tmp_path / "again" / "site" / "site.toml").write_text(kind.settings())
+    moving.restore(tmp_path / "backup", tmp_path / "again" / "site", lambda *_: None)
+    restored = Cloud.__new__(Cloud)
+    restored.__dict__.update(cloud.__dict__, folder=tmp_path / "again")
+    restored.app = _served(restored)
+    restored.site = restored.app.state.site
+    restored.now_s = cloud.now_s
+    assert [row["subject"] for row in restored.site.database.read(audit.last) if row["action"] == "site.restored"] == ["site"]
+    assert ok(restored, kept, "KEPT") and restored.register("KEPT", address=ELSEWHERE).status == 409
+    assert not ok(restored, new, "EXCHANGED")  # it forgets its token and registers
+    again = restored.device("EXCHANGED", address=ELSEWHERE)
+    assert ok(restored, again, "EXCHANGED") and restored.register("EXCHANGED", address="192.0.2.1").status == 409
+    assert ok(restored, quiet, "QUIET")
+    restored.close()
+
+
+def _served(cloud):
+    from ioto_tools.cloud.app import create_app
+
+    return create_app(cloud.folder / "site", "https://updates.test", clock=lambda: cloud.now_s, random_bytes=cloud.random, threads=False, rate=0)
+
+
+# ---- devices that never were
+
+
+def test_new_devices_of_a_product_are_limited_and_told_of(tmp_path, kind):
+    cloud = Cloud(tmp_path, kind, new_per_hour=50)
+    owner = cloud.device("OLD")
+    ok(cloud, owner, "OLD")
+    cloud.now_s += HOUR
+    replies = [cloud.register("FAKE%d" % n) for n in range(200)]
+    assert [reply.status for reply in replies] == [200] * 50 + [429] * 150
+    assert 0 < int(replies[-1].headers["retry-after"]) <= HOUR + 1
+    assert told(cloud, "product.many_new") == [PRODUCT]
+    assert ok(cloud, owner, "OLD") and cloud.register("FAKE1").status == 200  # known ones are not held back
+    cloud.now_s += HOUR
+    assert cloud.register("NEW").status == 200
+    cloud.close()
+
+
+def test_registrations_from_one_address_are_limited(tmp_path):
+    cloud = Cloud(tmp_path, rate=5)
+    assert [cloud.register("F%d" % n, address=ELSEWHERE).status for n in range(60)] == [200] * 50 + [429] * 10
+    assert cloud.register("D1", address="192.0.2.1").status == 200
+    assert cloud.register("D2", address="2001:db8::1").status == 200
+    cloud.close()
+    assert provision.place("2001:db8::1") == provision.place("2001:db8::ffff") != provision.place("2001:db8:0:1::1")
+    assert provision.place("::ffff:192.0.2.1") == "192.0.2.1" and provision.place("nothing") == "nothing"
+
+
+def test_fakes_neither_stop_a_release_nor_hide_its_failures(cloud):
+    """22 boards that fail, 400 fakes that tell of success; then 20 fakes that tell of failure. With and without the term age."""
+
+    def outcome(version, fakes, state, age):
+        cloud.publish(version, stop="10% after 20", age=age)
+        for n, (id, end) in enumerate([*((fake, state) for fake in fakes), *(("REAL%d" % n, "failed" if state == "confirmed" else "confirmed") for n in range(22))]):
+            if ask(cloud, id) == version:
+                update = fleet.device(cloud.site, id)["update"]["update"]
+                cloud.report(id, cloud.tokens[id], update, end == "confirmed", state=end)
+        return fleet.update(cloud.site, "thermo@" + version)["state"]
+
+    for n in range(22):
+        ask(cloud, "REAL%d" % n)
+    cloud.now_s += 2 * DAY
+    for n in range(420):
+        ask(cloud, "FAKE%d" % n)
+    good, bad = ["FAKE%d" % n for n in range(400)], ["FAKE%d" % n for n in range(400, 420)]
+    assert outcome("2.0.0", good, "confirmed", "none") == "active"  # 22 of 22 boards have failed
+    assert outcome("3.0.0", good, "confirmed", "1 day") == "paused"
+    assert outcome("4.0.0", bad, "failed", "none") == "paused"  # and no board has
+    assert outcome("5.0.0", bad, "failed", "1 day") == "active"
+
+
+def test_fakes_take_no_slots_of_a_limit_or_rate(cloud):
+    for n in range(5):
+        ask(cloud, "REAL%d" % n)
+    cloud.now_s += DAY
+    cloud.publish("2.0.0", limit=3, age="1 day")
+    assert [ask(cloud, "FAKE%d" % n) for n in range(20)] == [None] * 20
+    assert [ask(cloud, "REAL%d" % n) for n in range(5)] == ["2.0.0"] * 3 + [None] * 2
+    assert {each["version"]: each["why"] for each in fleet.device(cloud.site, "FAKE0")["offers"]} == {"2.0.0": "new"}
+    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "none", "rate": "1", "period": "1 hour"})
+    cloud.now_s += 2 * HOUR
+    assert ask(cloud, "FAKE0") is None
+    control.claim(cloud.site, "FAKE0")  # an operator vouches for it
+    assert ask(cloud, "FAKE0") == "2.0.0"
+    control.set_terms(cloud.site, "thermo@2.0.0", {"rate": "none"})
+    assert ask(cloud, "FAKE1") == "2.0.0"  # where nothing is limited nobody waits
+
+
+def test_a_registration_without_a_product_is_refused(cloud):
+    try:
+        provision.register(cloud.site, "NOPE", {"id": "D1"}, "")
+    except Refusal as e:
+        assert e.status == 401
+    else:
+        raise AssertionError("registered")
