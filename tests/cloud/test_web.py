@@ -172,6 +172,8 @@ def test_an_unknown_page_and_an_unknown_file(jo):
 def test_without_a_slash(cloud):
     reply = call(cloud.app, "GET", "/web")
     assert (reply.status, reply.headers["location"]) == (308, "web/")
+    reply = call(cloud.app, "GET", "/")
+    assert (reply.status, reply.headers["location"]) == (307, "web/")
 
 
 def test_while_the_database_is_away(cloud, jo, monkeypatch):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from browser import DESKTOP, PHONE, Visitor, browser, needed
 from cloud_under_test import PRODUCT, ROOT, esp_image
-from ioto_tools.cloud import operators
+from ioto_tools.cloud import control, operators
 from ioto_tools.cloud.publish import new_product
 from ioto_tools.cloud.site import Site
 
@@ -116,9 +116,30 @@ def publish(jo, image, version):
     page.wait_for_url("**/release?id=*")
 
 
-def watch(jo, devices):
+def typed_text_stays(jo, site, release):
+    """Another operator changes the release while somebody types: the page says so, and loses nothing."""
+    page = jo.page
+    page.get_by_text("Change the roll-out").click()
+    page.get_by_label("Limit, devices in all").fill("777")
+    control.set_terms(site, release, {"rate": "100", "period": "1 hour"})
+    jo.says("The release was changed")
+    assert page.get_by_label("Limit, devices in all").input_value() == "777"
+    page.get_by_role("link", name="load the page again").click()
+    page.locator("dt:text('rate') + dd", has_text="100").wait_for()
+    control.set_terms(site, release, {"rate": "none"})  # nothing is typed now: it loads by itself
+    page.locator("dt:text('rate') + dd", has_text="none").wait_for()
+
+
+def an_empty_chart_has_an_axis_of_time(jo):
+    labels = jo.page.evaluate("chart.axes[0]._values")
+    assert len(set(labels)) == len(labels) and not any("1970" in label or "Jan" in label for label in labels), labels
+
+
+def watch(jo, devices, site):
     page = jo.page
     jo.says("No device was offered it yet.")
+    an_empty_chart_has_an_axis_of_time(jo)
+    typed_text_stays(jo, site, page.url.partition("id=")[2])
     assert devices.check_in() == {}  # it awaits approval
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("button", name="Pause").wait_for()
@@ -155,6 +176,10 @@ def look_around(jo):
     page.keyboard.press("Enter")
     jo.says("5 of 10 devices.")
     jo.shot("devices")
+    page.set_viewport_size(PHONE)
+    heights = page.evaluate("[...document.querySelectorAll('#devices tbody tr:not(.more)')].map((row) => row.offsetHeight)")
+    assert heights and max(heights) <= 64, heights  # two lines each
+    page.set_viewport_size(jo.sizes[-1][1])
     page.get_by_role("link", name="roof-12").click()
     jo.says("not offered: it is cancelled")
     jo.shot("device")
@@ -211,7 +236,7 @@ def test_publish_dry_run_watch_stop(started, tmp_path, sizes, options):
         jo.sign_in(token)
         publish(jo, tmp_path / "micropython.bin", "1.1.0")
         release = jo.page.url
-        watch(jo, devices)
+        watch(jo, devices, Site(tmp_path / "ioto-cloud"))
         stop(jo, devices)
         look_around(jo)
         by_keyboard(jo)

@@ -106,13 +106,35 @@ def test_exactly_the_moves_that_its_state_allows(cloud, jo):
                     assert reply.status in REFUSED and problem(reply) and (found["state"], found["enabled"]) == (state, enabled)
 
 
-def test_the_page_is_loaded_again_when_somebody_else_changed_the_release(cloud, jo):
+def test_the_page_says_when_somebody_else_changed_the_release(cloud, jo):
     release = cloud.publish("1.1.0")
     poll = html.unescape(re.search(r'hx-get="(progress[^"]*)"', jo.get("release?id=" + release["id"]).body.decode())[1])
-    assert "hx-refresh" not in jo.get(poll).headers
+    said = b"data-changed", b"load the page again"
+    assert not any(each in jo.get(poll).body for each in said)
     for change in ("paused", "resumed"):
         control.move(cloud.site, release["id"], change)
-        assert jo.get(poll).headers["hx-refresh"] == "true"
+        reply = jo.get(poll)
+        assert all(each in reply.body for each in said)
+        assert html.unescape(re.search(r'hx-get="(progress[^"]*)"', reply.body.decode())[1]) == poll  # until it is loaded again
+
+
+def test_the_audit_links_to_what_it_is_about(cloud, jo):
+    release = cloud.publish("1.1.0")
+    cloud.device("D1")
+    control.remove(cloud.site, "D1")
+    body = jo.get("audit").body.decode()
+    for link in ("release?id=" + release["id"], "device?id=D1", "product?id=" + PRODUCT):
+        assert 'href="%s"' % link in body and jo.get(link).status == 200, link
+
+
+def test_the_form_keeps_the_seconds_of_start_and_end(cloud, jo):
+    release = cloud.publish("1.1.0", start="2027-03-01T08:00:05Z", end="2027-03-02T09:10:11Z")
+    body = jo.get("release?id=" + release["id"]).body.decode()
+    fields = dict(re.findall(r'name="(start|end)" type="datetime-local" step="1" value="([^"]*)"', body))
+    assert fields == {"start": "2027-03-01T08:00:05", "end": "2027-03-02T09:10:11"}
+    assert jo.post("terms", {"id": release["id"], "limit": "5", **fields}).status == 303
+    found = fleet.update(cloud.site, release["id"])["terms"]
+    assert (found["start"][:19], found["end"][:19], found["limit"]) == (*fields.values(), 5)
 
 
 def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):

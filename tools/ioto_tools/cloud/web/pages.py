@@ -37,7 +37,12 @@ async def _slash(request):
     return RedirectResponse("web/", 308)
 
 
+async def _home(request):
+    return RedirectResponse("web/", 307)
+
+
 ROUTES = (
+    Route("/", _home, methods=["GET"]),
     Route("/web", _slash, methods=["GET"]),
     Mount("/web", routes=PAGES, middleware=[Middleware(GZipMiddleware, minimum_size=1000)]),
 )

@@ -36,11 +36,11 @@ def _moves(release):
 
 
 def progress(site, asked):
-    """The part of the page that is renewed. Where anybody has changed the release itself the page is loaded again."""
+    """The part of the page that is renewed. It says so where the release itself was changed since the page was loaded."""
     found = fleet.update(site, asked.query.get("id", ""))
     values = _progress(found, site.now_s())
-    headers = {} if values["seen"] == asked.query.get("seen") else {"hx-refresh": "true"}
-    return Page("progress.html", {"release": found, **values}, headers=headers)
+    seen = asked.query.get("seen", "")
+    return Page("progress.html", {"release": found, **values, "seen": seen, "changed": seen != values["seen"]})
 
 
 def _progress(release, now_s):
@@ -51,7 +51,7 @@ def _progress(release, now_s):
         bar.append({"name": name, "before": before, "share": share})
         before = round(before + share, 3)
     seen = str(next((row["id"] for row in release["audit"]), ""))  # the last change
-    return {"bar": bar, "now": {"at_s": now_s, **counts}, "states": _ordered(release["states"]), "seen": seen}
+    return {"bar": bar, "now": {"at_s": now_s, **counts}, "states": _ordered(release["states"]), "seen": seen, "changed": False}
 
 
 def grouped(states):

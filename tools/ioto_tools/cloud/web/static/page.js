@@ -75,6 +75,7 @@ async function start(place) {
   const reply = await fetch(place.dataset.from);
   if (!reply.ok) return;
   samples = await reply.json();
+  if (samples.at_s.length === 1) for (const name in samples) samples[name].unshift(samples[name][0] - (name === "at_s" ? 60 : 0)); // a stretch of time, for the axis
   draw(place);
   new ResizeObserver(() => chart.setSize(size(place))).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
@@ -94,8 +95,15 @@ function now(counts) {
 htmx.onLoad((part) => {
   const place = part.querySelector("#chart");
   if (place) start(place);
-  if (part.id === "progress") now(JSON.parse(part.dataset.now));
+  if (part.id !== "progress") return;
+  now(JSON.parse(part.dataset.now));
+  if ("changed" in part.dataset && !typed) location.reload();
 });
+
+// Somebody else's change loads the page again, but never over what is typed: then the page only says so.
+let typed = false;
+document.addEventListener("input", () => (typed = true));
+document.addEventListener("htmx:beforeSwap", (event) => event.detail.target === document.body && (typed = false));
 
 // ---- htmx
 
