@@ -77,7 +77,7 @@ def load(folder, notes=None):
         except ValueError as e:
             from .wrong import of_value
 
-            raise of_value(path, key, flat[key], kind, e)
+            raise of_value(path, flat.get("names", {}).get(key, key), flat[key], kind, e)
     if result["tls.cert"] and not result["tls.key"]:
         raise wrong(path, "tls.key", "tls.key")
     if result["services.update"] and not result["builder"] and not (result["api"] and result["token"]):

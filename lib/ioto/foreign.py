@@ -27,11 +27,13 @@ _LENIENT = "log network state wifi".split()  # nothing of updates, trust or time
 
 
 class File:
-    """`flat` becomes {dotted key of DEFAULTS: value}; `ignored` and `unknown` are the file's other keys."""
+    """`flat` becomes {dotted key of DEFAULTS: value}, and `names` in it {such a key: Ioto's}; `ignored` and `unknown` are the file's
+    other keys.
+    """
 
     def __init__(self, path):
         self.path = path
-        self.flat = {}
+        self.flat = {"names": {}}
         self.ignored = []
         self.unknown = []
 
@@ -44,6 +46,7 @@ class File:
             same = SAME.get(dotted, dotted)
             if same in DEFAULTS and "." not in key and not (dotted == "api" and isinstance(value, dict)):
                 self.set(same, value)
+                self.flat["names"][same] = dotted
             elif dotted in FOREIGN.split():
                 self.ignored.append(dotted)
             else:
@@ -81,7 +84,7 @@ class File:
 
 
 def flatten(path, found, notes):
-    """{dotted key of DEFAULTS: value} of an object in the file `path`; ConfigError for an unknown key.
+    """File.flat of an object in the file `path`; ConfigError for an unknown key.
 
     Where another key shows that the file is Ioto's, an unknown one is an error only if it, or the key it resembles, is about
     updates, trust or time. What is left out then is appended to `notes`, as (level, message) for a log.

@@ -1,6 +1,7 @@
-"""What is said about a configuration that can't be used, and what would do. Imported only where one is. Pure."""
+"""What is said about a configuration that can't be used, and what would do. Imported only where one is."""
 
 import json
+import os
 
 from .config import MOST_BYTES, SECRET, ConfigError
 from .cron import ALIASES
@@ -52,7 +53,12 @@ def say(what, *details):
 
 
 def error(path, key, what, *details):
-    """The ConfigError about the file at `path`, or about a key of it."""
+    """The ConfigError about the file at `path`, or about a key of it; where only a .json5 is there, it is about that."""
+    if key and path[-5:] == ".json":
+        try:
+            os.stat(path)
+        except OSError:
+            path += "5"
     return ConfigError(": ".join([path] + [key] * bool(key) + [say(what, *details)]))
 
 

@@ -93,7 +93,7 @@ def test_files_are_found_where_ioto_has_them():
                 try:
                     assert config.load(folder.path)["tls.ca"] == [expected]
                 except ConfigError as e:
-                    assert expected is None and "tls.ca: \"%s\": there is no such file" % name in str(e), e
+                    assert expected is None and "ioto.json5: tls.authority: \"%s\": there is no such file" % name in str(e), e
             folder.write("ioto.json5", PUBLISHED.replace("@certs/test.crt", "@there").replace("@certs/test.key", "@roots.crt"))
             found = config.load(folder.path)
             assert (found["tls.cert"], found["tls.key"]) == ("there", "state/roots.crt")
@@ -148,3 +148,11 @@ def test_what_is_ignored_is_no_key_of_ours():
     assert not set(foreign.SAME) & set(DEFAULTS) and set(foreign.SAME.values()) <= set(DEFAULTS)
     sections = set(k.split(".")[0] for k in DEFAULTS)
     assert not sections & set(ignored)
+
+
+def test_errors_name_the_file_that_is_there():
+    with Folder(ioto_json5="{}") as folder:
+        for name in ("ioto.json", "ioto.json5"):
+            assert str(config.wrong(folder.path + name, "builder", "plain")).startswith(folder.path + "ioto.json5: builder: plain http")
+        folder.write("ioto.json", "{}")
+        assert str(config.wrong(folder.path + "ioto.json", "builder", "plain")).startswith(folder.path + "ioto.json: builder: plain http")
