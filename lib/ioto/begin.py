@@ -37,6 +37,9 @@ async def run(agent):
         await agent.save()
     if record["phase"] == "staged":
         await _restage(agent, 0 if what == "staged" else agent.config["update.retry"])
+    wait_s = agent.due_s()
+    if 0 < wait_s < 86400:  # power came back: a board on a desk would seem to hang
+        log("info", "next check-in in %d s" % wait_s)
     rSignal("app:ready")
 
 
