@@ -1,7 +1,8 @@
 """What must hold even when everything else is broken.
 
 An image on its first boot gets a watchdog before anything of ours is imported: whatever fails then, the board resets and
-the bootloader goes back to the old image. In the safe mode the agent runs without main.py, and applies what it is offered.
+the bootloader goes back to the old image. In the safe mode the agent runs without main.py, and applies what it is offered; where
+memory is short it does a check-in without main.py.
 """
 
 SAFE_RESETS = 5  # the safe mode after so many starts in a row that did not go well; 0 = not at all
@@ -60,15 +61,22 @@ try:
                 trial = machine.WDT(timeout=120000)
     nvs = NVS("ioto")
     goes_on = machine.reset_cause() in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET)
+    alone = kept(nvs, "alone")
+    if alone:
+        nvs.set_i32("alone", 0)  # once: whatever becomes of it, main.py is next
     if trial:
         n = kept(nvs, "trial") + 1 if goes_on else 1
         nvs.set_i32("trial", n)
         if n > TRIAL_STARTS:
             machine.reset()
-    elif safe(nvs, goes_on):  # nobody but the application confirms an image
+    elif not alone and safe(nvs, goes_on):  # nobody but the application confirms an image
         from ioto.start import safe_mode
 
         safe_mode()
+    if alone:  # the agent has asked for it, see lib/ioto/alone.py
+        import ioto.start
+
+        ioto.start.alone()
 except (ImportError, OSError):  # not an ESP32; no room in the NVS
     pass
 except Exception as e:  # the safe mode can't do it either: an exception here would keep main.py from its chance

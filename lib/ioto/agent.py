@@ -13,6 +13,7 @@ from .errors import Paused, refusal
 from .log import log
 from .parts import loaded, release
 from .record import empty
+from .reserve import hold
 from .staged import Staged
 from .update import Update
 from .uptime import uptime_s
@@ -45,6 +46,9 @@ class Agent:
         self.trial = None  # during the first boot of an image: its otadata state
         self.staged = None  # Staged, while an image waits for the decision
         self.error = ""  # reason of the last failed check-in, told with the next
+        self.alone = False  # in a boot without the application
+        self.alone_s = 0  # uptime before which no such boot is asked for
+        self.memory = ""  # with no_memory: its numbers
         self.connected = None
         self.addresses = {}  # of hosts, see net.Resolver
         self.clock_due_s = 0  # uptime at which the clock is to be set again
@@ -59,8 +63,12 @@ class Agent:
     async def run(self):
         """For ever."""
         while True:
-            await self.turn()
-            await self._rest(min(self.next_wake_s(), _LOOK_S))
+            try:
+                await self.turn()
+                await self._rest(min(self.next_wake_s(), _LOOK_S))
+            except MemoryError:  # while another failure was handled
+                gc.collect()
+                await asyncio.sleep_ms(1000)
 
     async def run_once(self, limit_s=60):
         """For a board that sleeps: do what is due, and return the seconds (1 or more) until there is something to do.
@@ -112,7 +120,7 @@ class Agent:
                 self.trial = None
             elif self.due_s() == 0:
                 await self._check()
-            if self.staged and self.staged.waiting and self.staged.due_s() == 0:
+            if self.staged and self.staged.waiting and not self.alone and self.staged.due_s() == 0:
                 self.staged.signal()
                 await asyncio.sleep_ms(0)  # who applies it at once resets here, not in the middle of a handshake
             await self._deliver()
@@ -129,6 +137,8 @@ class Agent:
         finally:
             await asyncio.sleep_ms(0)  # what it has cancelled ends
             release(kept)
+            if self.config["tls.ca"]:
+                hold()
 
     def client(self, seen=None):
         """The transport, for one check-in or one download; see connect.client()."""
@@ -155,7 +165,7 @@ class Agent:
         wait = self.due_s()
         if self.record["reports"] and self.registered():
             wait = min(wait, max(0, self.report_s - uptime_s()))
-        if self.staged and self.staged.waiting:
+        if self.staged and self.staged.waiting and not self.alone:
             wait = min(wait, self.staged.due_s())
         return wait
 
@@ -163,6 +173,8 @@ class Agent:
         """Seconds until the next check-in; 0 when it is due."""
         if not self.config["services.update"] or self.staged and self.staged.installing:
             return _LONG_S  # the script is not to find another image in its file
+        if self.alone and self._tried_s is None:
+            return 0  # what this boot is for
         wait = schedule.due_s(
             self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
             self.config["update.period"], self.config["update.jitter"] if self.registered() else 0, self.record["tried"], self.record["failures"],
@@ -204,11 +216,15 @@ class Agent:
         tried = self.board.time_s()
         record["hold"] = self.hold_s = 0
         try:
+            if self.goes_alone() == "always":
+                await self.do("alone")
+                raise OSError("waiting for a boot without the application")
             await self.online()
             if await self.do("checkin"):
                 await self.do("fetch")
             record["failures"] = 0
-            self.error = ""
+            record["short"] = int(self.alone)  # then the next lack of memory is enough
+            self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
             log("info", "the download waits")
@@ -222,7 +238,24 @@ class Agent:
             log("error", str(e))
             rSignal("device:update:failed", e)
             self._failed(e.reason)
+            if e.reason == "no_memory":
+                self.memory = e.detail
+                record["short"] += 1
+                if record["short"] > 1 and self.goes_alone():
+                    await self.save()
+                    await self.do("alone")
         await self.save()
+
+    def goes_alone(self):
+        """update.alone, where there is a choice; "" where there is none."""
+        way = self.config["update.alone"]
+        return "" if way == "never" or self.alone or self.board.raw else way
+
+    def keep_away(self):
+        """The end of a boot without the application: how long it took is told with the next one."""
+        if self._begun:  # else the record is not the board's
+            self.record["away"] = uptime_s()
+            self.pair.keep(self.record)
 
     def _tried(self, up_s, now_s):
         """What schedule.due_s() counts from: the beginning of what went well, the end of what did not."""

@@ -93,6 +93,11 @@ class Board:
         slot.partition.set_boot()
         self.reset()
 
+    def alone(self, soft):
+        """Reset into a boot without the application, see boot.py; a `soft` reset does not end a trial."""
+        self.nvs.set_i32("alone", 1)
+        (machine.soft_reset if soft else self.reset)()
+
     def go_back(self):
         """Where the bootloader does not roll back: choose the other slot ourselves. OSError if it can't be started."""
         self._here.get_next_update().set_boot()

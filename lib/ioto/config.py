@@ -36,6 +36,7 @@ DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "update.jitter": ["1 hour", "duration"],  # spread of a fleet: in the window, after power-on, beyond the period
     "update.throttle": [20, "ms"],  # milliseconds after each 4 KiB; 0 = none
     "update.keys": [[], "files"],  # PEM or DER files of public keys; with any, nothing unsigned is installed
+    "update.alone": ["needed", "never needed always"],  # when to check in without the application: never, where memory is short, or always
     "update.attempts": [3, (1, 100)],  # of one update, before it is remembered as failed
     "update.retry": ["10 mins", "duration"],  # pause before another attempt after a rollback
     "update.transport": ["asyncio", "asyncio urequests"],  # urequests blocks the loop and does not verify
@@ -112,10 +113,11 @@ def _read(folder, stem):
     if there == _exists(path + "5"):
         raise wrong(path, "", "both", stem) if there else wrong(path, "", stem)
     path += "" if there else "5"
-    with open(path, "rb") as f:
-        raw = f.read(MOST_BYTES + 1)
-    if len(raw) > MOST_BYTES:
+    size = os.stat(path)[6]
+    if size > MOST_BYTES:
         raise wrong(path, "", "bytes")
+    with open(path, "rb") as f:
+        raw = f.read(size)  # in one piece, of its real size
     try:
         found = _parse(raw[3:] if raw[:3] == b"\xef\xbb\xbf" else raw, path[-1] == "5")
     except ValueError as e:

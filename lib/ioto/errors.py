@@ -47,6 +47,7 @@ REASONS = (
     "record_damaged",  # neither of its two files is whole: what it knew is lost
     "boot_refused",  # set_boot said no
     "unforeseen",  # anything else: no memory, a fault of the agent
+    "no_memory",  # beside the application, for TLS or for the agent itself; the detail has the numbers
     "safe_mode",  # boot.py runs the agent without the application
     "script_failed",  # scripts/update ended with a non-zero status
     # life of an update
@@ -60,8 +61,14 @@ REASONS = (
 
 
 def refusal(e, reason):
-    """The exception `e` as an UpdateError, with that reason where it is none."""
-    return e if isinstance(e, UpdateError) else UpdateError(reason, repr(e))
+    """The exception `e` as an UpdateError, with that reason where it is none and memory is not the cause."""
+    if isinstance(e, UpdateError):
+        return e
+    if isinstance(e, MemoryError):
+        from .reserve import no_memory
+
+        return no_memory(e)
+    return UpdateError(reason, repr(e))
 
 
 class UpdateError(Exception):

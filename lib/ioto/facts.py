@@ -17,6 +17,10 @@ def of(agent):
     }
     if agent.error:
         found["error"] = agent.error
+    if agent.alone:
+        found["alone"] = agent.record["away"]
+    if agent.memory:
+        found["memory"] = agent.memory
     try:
         found["slotSize"] = board.slot().size
     except UpdateError as e:

@@ -54,7 +54,7 @@ async def run(agent):
         reason = refusal(e, "unforeseen").reason
         if reason in _AGAIN:
             life.again(reason, "download")
-        elif reason.split("_")[0] not in _SOFT:
+        elif reason != "no_memory" and reason.split("_")[0] not in _SOFT:
             life.fail(reason, "failed" if download.n else "refused")
         raise
     life.staged(writer.head, writer.build, writer.size)

@@ -4,13 +4,14 @@ OSError: no connection, no answer in time, an answer cut short. UpdateError: an 
 """
 
 from asyncio import sleep_ms
-from errno import ECONNRESET, ETIMEDOUT
+from errno import ECONNRESET, ENOMEM, ETIMEDOUT
 
 from .errors import UpdateError
 from .http_parse import (
     body_length, chunk_size, follow, header, host_header, malformed, parse_url, same_origin, status,
 )  # fmt: skip
 from .net import connect
+from .reserve import ENOUGH, free, idf_heap, no_memory
 
 _REDIRECTS = 5
 _LINE_BYTES = 2304  # of a header that is kept: a url of 2048 and its name
@@ -21,6 +22,9 @@ _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 _FAULTS = (
     ("trusted CA", "tls_untrusted"), ("(CN)", "tls_name"), ("future", "tls_not_yet"), ("expired", "tls_expired"), ("", "tls_unverified"),
 )  # fmt: skip
+_END_MS = 20  # until the memory of a thread is free
+# MBEDTLS_ERR_..._ALLOC_FAILED of SSL, X509, PK, ECP, MD and MPI.
+_ALLOCATIONS = (-32512, -10368, -16256, -19840, -20864, -16)
 # Its numbers, the same on every port: CA_CHAIN_REQUIRED, BAD_PROTOCOL_VERSION, FATAL_ALERT_MESSAGE.
 _NUMBERS = {-30336: "tls_unverified", -28288: "tls_version", -30592: "tls_refused"}
 
@@ -63,15 +67,21 @@ class Client:
             connection.origin = url[:3]
             await connection.wait(True)
             if secure:
+                free()
+                await sleep_ms(_END_MS)
+                before = idf_heap()
                 connection.secure(self.context, host)
             response = await self._exchange(connection, sent)
         except ValueError as e:
             text = " ".join(str(e).split())  # a fault a line
             for words, reason in _FAULTS:  # the last is in every text
                 if words in text:
-                    raise UpdateError(reason, text)
+                    # Without the memory to verify a chain Mbed TLS says that nobody has signed it.
+                    raise no_memory(e) if reason == "tls_untrusted" and before and before[0] < ENOUGH else UpdateError(reason, text)
         except OSError as e:
             self._resolver.forget(host)
+            if e.errno == ENOMEM or secure and e.errno in _ALLOCATIONS:
+                raise no_memory(e)
             if e.errno in _NUMBERS:
                 raise UpdateError(_NUMBERS[e.errno], str(e))
             raise

@@ -5,12 +5,13 @@ half closed) are passed on as they are: whoever asked waits 20 s or more.
 """
 
 import socket
-from asyncio import core, create_task, sleep_ms
+from asyncio import core, create_task
 from errno import EAGAIN, ECONNRESET, EHOSTUNREACH, EINPROGRESS, ETIMEDOUT
 from os import urandom
 from time import ticks_add, ticks_diff, ticks_ms
 
 from . import dns
+from .deadline import watch
 
 _PIECE = 128  # most lines are shorter: what one readline of the socket may allocate
 ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
@@ -30,26 +31,12 @@ class Connection:
         self.s = self._raw = s  # after a handshake that fails, closing the one leaves the other open
         self.limit_ms = limit_ms
         self.task = None  # the one that waits
-        self._late = False
+        self.late = False
         self.begin()
-        self._watching = create_task(self._watch())
+        self._watching = create_task(watch(self))
 
     def begin(self):
-        self._until_ms = ticks_add(ticks_ms(), self.limit_ms)
-
-    async def _watch(self):
-        while True:
-            left_ms = ticks_diff(self._until_ms, ticks_ms())
-            if not self.task:
-                left_ms = self.limit_ms  # what begins later ends later
-            elif left_ms <= 0:
-                if self.task.data is core._io_queue:  # else it has been woken already
-                    self._late = True
-                    # Not cancel(): nobody could tell that from somebody else's.
-                    core._io_queue.remove(self.task)
-                    core._task_queue.push(self.task)
-                left_ms = self.limit_ms
-            await sleep_ms(left_ms)
+        self.until_ms = ticks_add(ticks_ms(), self.limit_ms)
 
     def wait(self, to_write):  # async
         """Until the socket can be read or written, the deadline passes, or the task is cancelled by someone else."""
@@ -60,7 +47,7 @@ class Connection:
             yield
         finally:
             self.task = None
-        if self._late:
+        if self.late:
             raise OSError(ETIMEDOUT, "nothing in %d ms" % self.limit_ms)
 
     def write(self, data):  # async

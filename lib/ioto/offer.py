@@ -30,7 +30,8 @@ def offered(reply):
             text = text.lower()
             most = 64 if len(text) == 64 and not text.strip("0123456789abcdef") else 0
         if not isinstance(text, str) or not 0 < len(text) <= most or key == "version" and not is_valid(text):
-            raise UpdateError(key + "_invalid", str(text)[:80])  # "update_invalid", "checksum_invalid" or "version_invalid"
+            reasons = {"update": "update_invalid", "checksum": "checksum_invalid", "version": "version_invalid"}
+            raise UpdateError(reasons[key], str(text)[:80])
         found[key] = text
     if size is not None and type(size) is not int:
         raise UpdateError("reply_malformed", "size %s" % str(size)[:20])

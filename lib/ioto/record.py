@@ -26,6 +26,10 @@ def empty():
         "defer": None,  # Unix seconds before which a staged update is not offered
         "tried": None,  # Unix seconds of the last check-in (schedule.due_s), 0 if there was no clock
         "failures": 0,  # failed check-ins in a row
+        "alone": None,  # Unix seconds of the last boot without the application, 0 if there was no clock
+        "away": 0,  # seconds that it took
+        "tested": False,  # in a trial: the application's self-tests have passed, the check-in is left to such a boot
+        "short": 0,  # check-ins and downloads in a row that ended with no_memory
         "hold": 0,  # seconds that the cloud asked us to stay away after it
         "time": 0,  # Unix seconds, last known for sure: both the clock and the cloud have said so
         "id": "",  # made for `"id": "auto"`
@@ -38,8 +42,8 @@ def copied(record):
 
 
 def encode(seq, data):
-    text = json.dumps([seq, data])
-    return b"%s\n%08x\n" % (text.encode(), crc32(text.encode()) & 0xFFFFFFFF)
+    text = json.dumps([seq, data]).encode()
+    return b"%s\n%08x\n" % (text, crc32(text) & 0xFFFFFFFF)
 
 
 def decode(raw):
@@ -95,7 +99,7 @@ class Pair:
         try:
             self.save_now(data)
             return True
-        except OSError as e:
+        except (OSError, MemoryError) as e:
             log("error", "%s: %r" % (self.paths[0], e))
             return False
 

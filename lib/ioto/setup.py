@@ -18,6 +18,7 @@ def setup(folder, listener):
     """As start.agent()."""
     notes = []
     found = config.load(folder, notes)
+    gc.collect()
     device = config.load_device(folder)
     to(listener, found["log.level"])
     for note in notes:

@@ -84,6 +84,9 @@ class Staged:
             return None
         record = self.life.record
         before = copied(record)
+        raw = self.board.raw
+        if not raw:
+            from .slot import seal  # while nothing has changed: there may be no memory for it
         self.life.swap()
         if not self.pair.keep(record):  # the intent, before the act
             record.update(before)
@@ -93,14 +96,17 @@ class Staged:
         self.waiting = False
         try:
             slot = self.board.slot()
-            if not self.board.raw:
-                from .slot import seal
-
+            if not raw:
                 self.board.stay()
                 seal(slot, bytes.fromhex(record["head"]))
             self.installing = self.board.install(slot, self)
         except (UpdateError, OSError) as e:
             self.lost(refusal(e, "boot_refused"))
+        except MemoryError:  # as if it had not been asked for
+            record.update(before)
+            self.pair.keep(record)
+            self.waiting = True
+            raise
         return self.installing
 
     def lost(self, e):

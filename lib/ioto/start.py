@@ -8,6 +8,7 @@
 import gc
 
 _SAFE_S = 3600
+_ALONE_S = 1800
 
 
 def agent(folder="", listener=None):
@@ -16,7 +17,12 @@ def agent(folder="", listener=None):
     `listener(level, message)` receives what is logged, up to log.level. ConfigError says what is wrong in which file.
     """
     gc.collect()
-    from .parts import loaded, release  # what stays
+    _radio(folder)
+    from .reserve import hold
+
+    hold()
+    from .agent import Agent  # noqa: F401  what stays
+    from .parts import loaded, release
 
     kept = loaded()
     try:
@@ -25,6 +31,19 @@ def agent(folder="", listener=None):
         return setup(folder, listener)
     finally:
         release(kept)
+
+
+def _radio(folder):
+    """Where ioto.json names a Wi-Fi, its driver gets its 35 KB before the agent takes any; wifi.py tries again."""
+    try:
+        with open(folder + "ioto.json") as f:
+            if '"ssid"' not in f.read():
+                return
+        from network import STA_IF, WLAN
+
+        WLAN(STA_IF)
+    except (ImportError, OSError, RuntimeError, MemoryError):
+        pass
 
 
 def safe_mode():
@@ -42,3 +61,24 @@ def safe_mode():
         asyncio.run(asyncio.wait_for(made.run(), _SAFE_S))
     except asyncio.TimeoutError:
         made.board.reset()
+
+
+def alone():
+    """From boot.py: one check-in, and what it brings, without the application; then a reset. What takes longer than half an hour is
+    continued in the next one.
+    """
+    import asyncio
+
+    made = None
+    try:
+        made = agent()
+        made.alone = True
+        made.board.watchdog(2000 * _ALONE_S)  # not fed, but by a trial: nothing keeps the application away for longer
+        asyncio.run(made.run_once(_ALONE_S))
+        made.keep_away()
+    finally:
+        if made:
+            made.board.reset()
+        import machine
+
+        machine.reset()

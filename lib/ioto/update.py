@@ -150,6 +150,7 @@ class Update:
             self.record["update"]["script"] = True
         self.record["defer"] = None
         self.record["why"] = ""
+        self.record["tested"] = False
         self.report("applied")
 
     def again(self, reason, to="staged"):

@@ -37,6 +37,7 @@ GOOD = {
     "update.jitter": [("1 hour", 3600), (0, 0)],
     "update.throttle": [(0, 0), (60000, 60000), ("20", 20), ("20 ms", 20), ("20ms", 20), ("1 sec", 1000), ("1 min", 60000)],
     "update.keys": [("", []), ("there", ["there"]), (["there", "", "@there"], ["there", "there"])],
+    "update.alone": [("never", "never"), ("needed", "needed"), ("always", "always")],
     "update.attempts": [(1, 1), (100, 100)],
     "update.retry": [("1 min", 60)],
     "update.transport": [("asyncio", "asyncio"), ("urequests", "urequests")],
@@ -204,7 +205,7 @@ def digest_of_every_key_with_every_value():
 
 def test_unknown_keys_name_their_neighbours():
     refused('{"prodcut": "x"}', "prodcut: unknown key (product?)", "api", "product", "update", "wifi")
-    refused('{"update": {"shedule": "day"}}', "update.shedule: unknown key (update.schedule?); here are apply, attempts", "schedule")
+    refused('{"update": {"shedule": "day"}}', "update.shedule: unknown key (update.schedule?); here are alone, apply, attempts", "schedule")
     refused('{"services": {"updates": true}}', "services.updates: unknown key (services.update?); here are update")
     refused('{"update": {"apply": {"x": 1}}}', "update.apply: ", "no window")
     refused('{"update.apply": "day"}', "update.apply: unknown key")

@@ -15,7 +15,7 @@ from .linked import link
 FILES = {
     "__init__": ("__init__", "log", "watch"),
     "start": ("start",),
-    "agent": ("agent", "ascii", "board", "cron", "errors", "parts", "record", "schedule", "staged", "timezone", "update", "uptime", "wifi"),
+    "agent": ("agent", "ascii", "board", "cron", "deadline", "errors", "parts", "record", "reserve", "schedule", "staged", "timezone", "update", "uptime", "wifi"),
     "setup": ("setup", "config", "duration"),
     "begin": ("begin", "plan"),
     "connect": ("connect", "dns", "http", "http_parse", "net"),
@@ -24,7 +24,7 @@ FILES = {
     "checkin": ("checkin", "cloud", "facts", "offer"),
     "bounds": ("bounds", "semver"),
     "fetch": ("fetch", "download", "image", "release", "slot"),
-    **{name: (name,) for name in ("trial", "watchdog", "registration", "blocking", "foreign", "json5", "posix_tz", "wrong")},
+    **{name: (name,) for name in ("trial", "watchdog", "alone", "registration", "blocking", "foreign", "json5", "posix_tz", "wrong")},
 }
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))

@@ -1,0 +1,84 @@
+"""Where memory is short: the reserve for TLS, `no_memory`, and a boot without the application."""
+
+import pytest
+from ioto_tools.board.memory import LARGE_CHAIN
+from ioto_tools.cloud import fleet
+from rig import MAIN, Rig
+
+DATA = """
+# The application's own, in bytes of the chip's width.
+kept = [bytearray(1024 * 29 // 20) for _ in range(%d)]
+"""
+ASKED_ONCE = """
+times = []
+def rig_asked():
+    times.append(1)
+    return len(times) == 1
+
+"""
+ASKED = """
+def asked(data, request):
+    print("ALONE?", request.reason)
+    %s
+
+rWatch("device:update:alone", asked)
+"""
+
+
+def rig_with(folder, kb, chain=None, asked="", main=MAIN, **changes):
+    """An application with `kb` of data that it has before the agent starts."""
+    head = "import asyncio\n" + DATA % kb
+    main = head + main.replace("asyncio.run(", (ASKED % asked if asked else "") + "asyncio.run(")
+    rig = Rig(folder, main=main, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns="", **changes)
+    if chain:
+        rig.air.peers[(rig.air.names["cloud.test"], 443)].chain = chain
+    rig.publish(rig.image(1), "1.0.1")
+    return rig
+
+
+def resets(run):
+    return run.console.count("resetting into a boot without the application")
+
+
+def device(rig):
+    return fleet.devices(rig.site)[0]
+
+
+@pytest.mark.parametrize("kb, alone", [(10, False), (80, True)])
+def test_an_update_with_an_application_of_that_size(tmp_path, kb, alone):
+    """With a chain like Let's Encrypt's. The trial's check-in too, after a soft reset, which does not end the trial."""
+    rig = rig_with(tmp_path, kb, LARGE_CHAIN)
+    run = rig.run(until_s=900)
+    assert "DEVICE:UPDATE 1.0.1 1" in run.console and rig.board.otadata() == "1/VALID 2/VALID"
+    assert device(rig)["version"] == "1.0.1"
+    assert (resets(run) > 0) == alone and ("FAILED no_memory" in run.console) == alone and "ROLLBACK" not in run.console
+    assert rig.record()["failed"] == []
+
+
+def test_never(tmp_path):
+    """The cloud sees why, once it is reached: the numbers are in the log."""
+    rig = rig_with(tmp_path, 80, LARGE_CHAIN, update__alone="never")
+    run = rig.run(until_s=900)
+    assert resets(run) == 0 and run.console.count("FAILED no_memory") > 3 and run.slots == ["ota_0"]
+    assert "error no_memory: GC heap " in run.console and "tls_untrusted" not in run.console
+
+
+def test_always(tmp_path):
+    """However much memory there is."""
+    rig = rig_with(tmp_path, 0, update__alone="always")
+    run = rig.run(until_s=900)
+    assert resets(run) == 1 and "no_memory" not in run.console and rig.board.otadata() == "1/VALID 2/VALID"
+
+
+def test_the_application_is_asked(tmp_path):
+    rig = rig_with(tmp_path, 80, LARGE_CHAIN, asked="if rig_asked(): request.defer(300)", main=ASKED_ONCE + MAIN)
+    run = rig.run(until_s=1500)
+    assert run.console.count("ALONE? no_memory") == 2 and resets(run) >= 1, run.console
+
+
+def test_at_most_once_a_period(tmp_path):
+    """A server whose chain is too large for any boot: the application is reset once an hour, however often the check-in fails."""
+    rig = rig_with(tmp_path, 80, (400 * 1024, 1024), update__period="1 hour")
+    run = rig.run(until_s=4 * 3600)
+    assert run.console.count("FAILED no_memory") > 5
+    assert 2 <= resets(run) <= 4 and run.slots == ["ota_0"] * len(run.slots)
