@@ -16,10 +16,12 @@ async def run(agent):
     cloud = _connected(agent)
     try:
         reply = await _ask(agent, cloud)
+        hold_s = agent.hold_s
         try:
             return await _answer(agent, reply)
         finally:
             await _send(agent, cloud)
+            agent.hold_s = max(hold_s, agent.hold_s)  # what is said to a report takes nothing back
     finally:
         cloud.client.close()
 

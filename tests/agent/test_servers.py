@@ -162,6 +162,13 @@ def test_retry_after_is_obeyed(tmp_path, header, wait_s):
         assert sick.checks == 2
 
 
+def test_retry_after_holds_though_the_reports_behind_it_say_nothing(tmp_path):
+    """A check-in that is answered with a refusable offer and a Retry-After: its report goes over the same connection."""
+    sick = Sick([reply(json.dumps(offer(IMAGE, version="1.0.0")).encode(), 200, [("Retry-After", "7200")])])
+    board(tmp_path, sick).run(until_s=7000)
+    assert sick.checks == 1 and [r["reason"] for r in sick.reports] == ["version_not_newer"]
+
+
 def image_case(image, **changes):
     return offer(image, **changes), [reply(image)]
 
