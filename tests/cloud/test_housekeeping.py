@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from ioto_tools.cloud import audit, fleet, housekeeping, operators, webhooks
+from ioto_tools.cloud import audit, control, fleet, housekeeping, operators, webhooks
+from ioto_tools.cloud.refusal import Missing
 
 DAY = 86400
 
@@ -76,3 +77,28 @@ def test_a_worker_does_it_while_it_serves_and_outlives_a_database_that_is_away(c
     assert cloud.site.database.read(audit.last) == []
     with pytest.raises(IndexError):
         asyncio.run(housekeeping.run(cloud.site, database))
+
+
+def test_what_was_stored_of_a_removed_device_is_deleted(cloud):
+    """Its properties and reports at once; after a while all of it, unless releases count it."""
+    update = cloud.publish("2.0.0")["id"]
+    token = cloud.device("OFFERED", filler="x" * 8000)
+    cloud.check_in("OFFERED", token, "1.0.0")
+    cloud.report("OFFERED", token, update, state="confirmed")
+    for n in range(3):
+        cloud.device("FAKE%d" % n, filler="x" * 8000)
+    removed = "OFFERED", "FAKE0", "FAKE1"
+    for id in removed:
+        control.remove(cloud.site, id)
+        found = fleet.device(cloud.site, id)
+        assert found["properties"] == {} and found["reports"] == []
+    assert fleet.update(cloud.site, update)["states"] == {"confirmed": 1}
+    cloud.now_s += housekeeping.REMOVED_S
+    assert keep_house(cloud) == 0
+    cloud.now_s += 1
+    assert keep_house(cloud) == 1
+    assert fleet.device(cloud.site, "OFFERED")["removed"] and fleet.device(cloud.site, "FAKE2")["properties"]
+    for id in removed[1:]:
+        with pytest.raises(Missing):
+            fleet.device(cloud.site, id)
+    assert fleet.update(cloud.site, update)["states"] == {"confirmed": 1}

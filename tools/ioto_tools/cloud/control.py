@@ -2,7 +2,7 @@
 
 from . import audit, changes, fleet, leases, lifecycle, selection, terms, tokens
 from .refusal import CloudError
-from .tables import devices
+from .tables import devices, reports
 
 # ---- releases: `word` is an update's id, or PRODUCT@VERSION
 
@@ -52,8 +52,13 @@ def _locked(conn, word):
 
 
 def remove(site, id):
-    """The device is told at its next call that it is not known; it must register again."""
-    site.database.write(_device, id, {"removed_s": site.now_s()}, "removed", site.now_s(), site.who)
+    """The device is told at its next call that it is not known; it must register again. Its properties and reports are deleted."""
+    site.database.write(_remove, id, site.now_s(), site.who)
+
+
+def _remove(conn, id, now_s, who):
+    _device(conn, id, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
+    conn.execute(reports.delete().where(reports.c.device == id))
 
 
 def release(site, id):

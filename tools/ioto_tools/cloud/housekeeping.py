@@ -8,11 +8,13 @@ import sqlalchemy as sa
 
 from . import changes
 from .refusal import Unavailable
-from .tables import audit, deliveries, releases, reports
+from .tables import audit, deliveries, devices, grants, releases, reports, tokens
 
 EVERY_S = 3600
 _AT_ONCE_S = 3600  # of their time
+_AT_ONCE = 500  # devices
 REPORTS_S = 400 * 24 * 3600
+REMOVED_S = 90 * 24 * 3600  # a removed device that was never offered anything is deleted; one that was stays for the releases' counts
 AUDIT_S = 2 * 365 * 24 * 3600
 FREE_BYTES = 256 * 1024 * 1024  # of the site's disk; with less the log warns
 _log = logging.getLogger("ioto.cloud")
@@ -65,7 +67,17 @@ def forget(conn, now_s):
     changes.forget(conn, now_s)
     waiting = audit.c.id.in_(sa.select(deliveries.c.event))
     more = _oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
+    more = _removed(conn, now_s - REMOVED_S) or more
     return _oldest(conn, audit, audit.c.at_s, now_s - AUDIT_S, sa.not_(waiting)) or more
+
+
+def _removed(conn, before_s):
+    """Delete _AT_ONCE devices at most that were removed before `before_s`; were there any?"""
+    old = sa.and_(devices.c.removed_s < before_s, devices.c.id.not_in(sa.select(grants.c.device)), devices.c.id.not_in(sa.select(reports.c.device)))
+    found = [row.id for row in conn.execute(sa.select(devices.c.id).where(old).limit(_AT_ONCE))]
+    conn.execute(tokens.delete().where(tokens.c.device.in_(found)))
+    conn.execute(devices.delete().where(devices.c.id.in_(found)))
+    return bool(found)
 
 
 def _oldest(conn, table, column, before_s, *which):

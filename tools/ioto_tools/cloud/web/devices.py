@@ -48,10 +48,10 @@ def _actions(device):
     if device["removed"]:
         return []
     remove = "remove", "Remove", "Remove the device? Its token ends; a board that knows its product can register again."
-    release = "release", "Release", "Release the device? It gets no token before it is claimed."
-    revoke = "revoke", "End its tokens", "End the device's tokens? It is told so at its next call, and gets no other before it is claimed."
+    release = "release", "Unclaim", "Unclaim the device? It gets no token before it is claimed again."
+    revoke = "revoke", "Revoke tokens", "End the device's tokens? It is told so at its next call, and gets no other before it is claimed."
     claim = "claim", "Claim", "Let the device register? The next one with this id gets its token, and with its first use all others end."
-    rotate = "rotate", "Exchange its token", None
+    rotate = "rotate", "Rotate token", None
     return [rotate, revoke, claim, release, remove] if device["claimed"] else [claim, remove]
 
 
