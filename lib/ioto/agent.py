@@ -21,6 +21,7 @@ from .watch import rSignal
 
 _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
 _LONG_S = 86400  # nothing to do in sight
+_RENEW_EVERY = 24  # saves of the record: littlefs compacts after 58, and Pair.keep() may pass one over, see folder.py
 _SETTLED_S = 10  # a start that lasted so long counts as one that went well
 
 
@@ -52,6 +53,7 @@ class Agent:
         self.connected = None
         self.addresses = {}  # of hosts, see net.Resolver
         self.clock_due_s = 0  # uptime at which the clock is to be set again
+        self.ntp_set = not config["ntp.server"]  # has somebody else than the cloud set the clock?
         self.hold_s = 0  # how long the cloud asked us to stay away in its last answer
         self.date_s = 0  # Unix seconds of its last answer, where TLS has verified who says so
         self.until_s = None  # uptime at which a download is to pause, see run_once()
@@ -189,6 +191,8 @@ class Agent:
         except (OSError, MemoryError) as e:
             log("error", "record: %r" % e)
             self.error = "record_failed"
+        if not (self.pair.seq % _RENEW_EVERY or self.board.raw):
+            await self.do("folder")
 
     async def online(self):
         """Link and clock; OSError while there is no link."""

@@ -41,12 +41,23 @@ class Board:
         self._here.readblocks(0, head, 0)
         self.chip = head[12] | head[13] << 8
         self.build = head[176:208].hex()  # as image.build_id() says, which no start needs
+        self._revision = -1
         self._epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
-        self.cold = machine.reset_cause() == machine.PWRON_RESET
+        cause = machine.reset_cause()
+        self.cold = cause == machine.PWRON_RESET
+        self.woke = cause == machine.DEEPSLEEP_RESET
         self.nvs = NVS("ioto")  # what a new file system must not forget
         self.reset = machine.reset
         # The running image is good. It acts on the record that boots next: the caller has seen boot() == running.
         self.confirm = Partition.mark_app_valid_cancel_rollback
+
+    def revision(self):
+        """Of the chip, major * 100 + minor; None where it can't be read. Read once."""
+        if self._revision == -1:
+            from .revision import read
+
+            self._revision = read(self.chip, machine.mem32)
+        return self._revision
 
     def boot(self):
         """Label of the slot that boots next; the running one where the layout has no choice."""
@@ -113,14 +124,24 @@ class Board:
 
     def floor(self):
         """The highest version ever confirmed, "" if none was: in the NVS, which a new file system does not touch."""
-        raw = bytearray(256)
         try:
-            return raw[: self.nvs.get_blob("floor", raw)].decode()
-        except (OSError, ValueError):
+            return self.kept("floor").decode()
+        except ValueError:
             return ""
 
     def raise_floor(self, version):
-        self.nvs.set_blob("floor", version.encode())
+        self.keep("floor", version.encode())
+
+    def kept(self, key):
+        """What keep() has kept, b"" if nothing: in the NVS, where it costs a few ms and hardly ever an erase."""
+        raw = bytearray(256)
+        try:
+            return raw[: self.nvs.get_blob(key, raw)]
+        except OSError:
+            return b""
+
+    def keep(self, key, raw):
+        self.nvs.set_blob(key, raw)
         self.nvs.commit()
 
     def watchdog(self, timeout_ms):

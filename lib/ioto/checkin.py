@@ -7,8 +7,11 @@ from .errors import UpdateError
 from .log import log
 from .offer import judge, offered
 from .record import copied
+from .update import same
 from .uptime import uptime_s
 from .watch import rSignal
+
+_ASK_S = 7 * 86400
 
 
 async def run(agent):
@@ -53,15 +56,20 @@ async def ask(agent):
 
 
 async def _ask(agent, cloud):
-    # After days without an answer the Builder is asked as well: the api may have moved. What is kept holds if it says no.
-    if not agent.registered() or not agent.trial and agent.record["failures"] % 100 == 99:
+    # After days without an answer the Builder is asked as well: the api may have moved.
+    asked = agent.provision.get("asked")  # when the Builder was, where the api is on another host
+    if not agent.registered():
         from .registration import register
 
-        if not await register(cloud):
-            raise OSError("nobody has claimed this device yet")
+        await register(cloud)
         rSignal("device:registered")
+    elif not agent.trial and (agent.record["failures"] % 100 == 99 or asked and (agent.board.time_s() or 0) - asked > _ASK_S):
+        from .registration import renew
+
+        await renew(cloud)
     reply = await cloud.check_in(facts.of(agent))
-    agent.record["time"] = max(agent.record["time"], min(agent.board.time_s() or 0, agent.date_s))
+    if agent.ntp_set:  # else the cloud alone says so
+        agent.record["time"] = max(agent.record["time"], min(agent.board.time_s() or 0, agent.date_s))
     if not agent.connected:
         agent.connected = True
         rSignal("cloud:connected")
@@ -78,6 +86,11 @@ async def _take(agent, offer):
         floor = life.floor(agent.board.floor())
         if judge(offer, record, life.version(), slot.size, floor, bool(agent.config["update.keys"])) == "keep" and agent.staged:
             return False
+        if same(offer, record["update"]) and record["update"].get("after"):
+            from .costs import waits
+
+            if waits(record["update"], agent.board.time_s()):
+                return False
     except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
         log("warn", str(e))
         if e.reason != "failed_before":

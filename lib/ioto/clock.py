@@ -21,6 +21,7 @@ _ERA_S = 0x100000000  # and begins again in 2036
 _LAST_S = 4102444800  # 2100-01-01
 _START_S = 946684800  # 2000-01-01, where an ESP32 begins
 _AGAIN_S = 600  # at most, where nobody knew the time
+_APART_S = 600  # NTP and the cloud, where they agree
 
 
 def answer(reply, asked):
@@ -77,15 +78,32 @@ async def run(agent):
     except OSError:
         if was:  # it runs on
             raise
+    ntp = now
     if now < past:
         try:
-            now = await _date(agent, past)
+            if now and await _agrees(agent, now):
+                agent.record["time"] = past = now
+            else:
+                now = await _date(agent, past)
         finally:
             board.set_time(was or _START_S)
         if now < past:
             raise OSError("nobody knows")
     board.set_time(now)
+    agent.ntp_set = now == ntp
     agent.clock_due_s = uptime_s() + agent.config["ntp.period"]
+
+
+async def _agrees(agent, ntp):
+    """Does the cloud, whose certificate is verified at NTP's time, say the same? Two that agree are believed over the record."""
+    if agent.api()[:5] != "https" or not agent.config["tls.verify"]:
+        return False
+    agent.board.set_time(ntp)
+    try:
+        return abs(await agent.cloud().date() - ntp) < _APART_S
+    except UpdateError as e:
+        log("warn", str(e))
+        return False
 
 
 async def _date(agent, past):

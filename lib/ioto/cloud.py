@@ -102,7 +102,9 @@ class Cloud:
     def _refused(self, status, text, is_report):
         for each in _FORGET:
             if text.startswith(each):
-                self.keep({"id": self.agent.device["id"]})  # a token of the configuration stays
+                kept = self.agent.provision
+                was = kept.get("was") or {key: kept[key] for key in ("api", "token") if key in kept}
+                self.keep({"id": self.agent.device["id"], "was": was})  # a token of the configuration stays
                 raise OSError(text + ": registering again")
         text = "%d %s" % (status, text)
         if not is_report or status not in _ANSWERED:

@@ -13,6 +13,7 @@ DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "version": ["0.0.0", "version"],  # SemVer of the software, until the first update says otherwise
     "builder": ["", "url"],  # where to register; "" = `api` and `token` stand here
     "api": ["", "url"],  # the device cloud; "" = as registration says
+    "registration.hosts": [[], "texts"],  # hosts that it may name in `api`, .example.com for all below; "" = the builder's own only
     "token": ["", "text"],  # the device's own; "" = as registration says
     "state": ["state", "name"],  # folder of the record and provision.json
     "timezone": ["UTC", "zone"],  # UTC, +01:00, or POSIX TZ; windows are in this time

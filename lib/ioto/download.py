@@ -1,20 +1,25 @@
-"""From a url into a slot: one buffer, 4 KiB at a time, taken up again where it was lost.
+"""From a url into a slot: one buffer, 4 KiB at a time, resumed where it was lost.
 
 The transport (http.py, blocking.py) and the slot are handed in. OSError: the connection, tried again here a few times
-and by the agent later; UpdateError: this file will not do.
+and by the agent later; UpdateError: not this file, or not from this store. Within one download no block is written twice, so
+the flash wears by one image for each that costs.py lets begin.
 """
 
 import asyncio
+from hashlib import sha256
+from struct import calcsize, pack, unpack
 
 from .bounds import ENVELOPE_BYTES, fits
 from .errors import Paused, UpdateError
 from .http_parse import content_range
+from .image import is_image
 from .log import log
 from .release import unwrap
 from .slot import BLOCK, Writer
 
 RETRIES = 6  # connections in a row that bring nothing
-_SAVE_EVERY = 8  # blocks: 32 KiB may be fetched twice after a power cut, of the 64 KiB allowed
+_KEEP_EVERY = 8  # blocks: 32 KiB may be fetched twice after a power cut, of the 64 KiB allowed
+_PROGRESS = "<8sII16s"  # SHA-256 of the name, blocks, size, the image's head
 
 
 class Download:
@@ -23,17 +28,16 @@ class Download:
     `update` is the record's. `examine(pair)` is asked, before the first erase, about what unwrap() found in front of the
     image: it enters `skip` (bytes in front), `image` (SHA-256 that the slot is to hold) and `by` (whose signature, if any), and
     returns the manifest or None.
-    `place` (a record.Pair) keeps how far it got, under `name`; `go()` says at each save whether to go on; `progress(done, size)`.
+    `board` keeps how far it got, under `name`; `go()` says every 32 KiB whether to go on; `progress(done, size)`.
     """
 
-    def __init__(self, client, update, slot, board, place, name, buf, throttle_ms, examine, go, progress):
+    def __init__(self, client, update, slot, board, name, buf, throttle_ms, examine, go, progress):
         self.client = client
         self.update = update
         self._examine = examine
         self.slot = slot
         self.board = board
-        self.place = place
-        self._name = name
+        self._name = sha256(name.encode()).digest()[:8]
         self._throttle_ms = throttle_ms
         self._go = go
         self._progress = progress
@@ -41,11 +45,12 @@ class Download:
         self.n = 0  # next block
         self.size = update["size"]
         self._etag = None
+        self._ranges = True  # until the store answers a range with something else
         self.writer = None
 
     async def run(self):
         """Fetch, write, verify; returns the Writer, whose `head` seals the slot. May take hours with `throttle`."""
-        await self._take_up()
+        await self._resume()
         failures = 0
         while True:
             before = self.n
@@ -56,6 +61,8 @@ class Download:
                 failures = 1 if self.n > before else failures + 1
                 log("warn", "download lost at block %d: %r" % (self.n, e))
                 if failures > RETRIES:
+                    if self.n:
+                        self._keep()
                     raise
                 await asyncio.sleep_ms(self.board.spread_ms(1000 << failures))
         found = self.writer.digest()
@@ -65,66 +72,90 @@ class Download:
 
     def _begin(self, size):
         self.size = size
-        self.writer = Writer(self.slot, size, self.board.chip, self.board.raw)
+        self.writer = Writer(self.slot, size, self.board.chip, self.board.raw, self.board.revision())
         self.n = 0
 
-    async def _take_up(self):
+    async def _resume(self):
         """After a reset: hash again what the slot holds of this very update."""
-        was = self.place.load()
+        raw = self.board.kept("progress")
         known = self.update.get("by") or self.update.get("skip") == 0  # else the hash begins with what is not in the slot
-        if known and was and was["of"] == self._name and was["n"] * BLOCK < was["size"]:
-            self._begin(was["size"])
+        if not known or len(raw) != calcsize(_PROGRESS):
+            return
+        name, n, size, head = unpack(_PROGRESS, raw)
+        if name == self._name and n * BLOCK < size:
+            self._begin(size)
             try:
-                await self.writer.reread(was["n"], bytes.fromhex(was["head"]), self.buf)
-                self.n = was["n"]
-                log("info", "download taken up at block %d" % self.n)
+                await self.writer.reread(n, head, self.buf)
+                self.n = n
+                log("info", "download resumed at block %d" % n)
             except (UpdateError, OSError) as e:
-                log("warn", "not taken up: %r" % e)
-                self._begin(was["size"])
+                log("warn", "not resumed: %r" % e)
+                self._begin(size)
 
     async def _connection(self):
         """Everything that one connection brings; returns when the image is whole."""
         headers = {}
-        if self.n:
+        if self.n and self._ranges:
             headers["Range"] = "bytes=%d-" % (self.update["skip"] + self.n * BLOCK)
             if self._etag:
                 headers["If-Range"] = self._etag
         reply = await self.client.request("GET", self.update["url"], headers)
         try:
-            self._accept(reply)
+            if self._accept(reply):
+                await self._compare(reply)
             await self._blocks(reply)
         finally:
             await reply.close()
 
     def _accept(self, reply):
-        """Status and lengths: does this reply go on where we are?"""
+        """Status and lengths. True: the whole file comes once more, and the slot holds a part of it."""
         if self.n and reply.status in (206, 416):
-            skip = self.update["skip"]
-            size = skip + self.size
+            at = self.update["skip"]
+            size = at + self.size
+            at += self.n * BLOCK
             said = reply.headers.get("content-range", "")
-            if content_range(said) != (skip + self.n * BLOCK, size - 1, size):
-                self._begin(self.size)  # not the range we asked for: begin again
+            first, last, total = content_range(said) or (None, 0, 0)
+            # It may be shorter than what was asked for, and need not say how long the file is (RFC 9110, 14.4).
+            if reply.status == 416 or first != at or last >= size or total not in (None, size):
+                self._ranges = False
                 raise OSError("Content-Range " + said)
-        elif reply.status != 200:
+            return False
+        if reply.status != 200:
             raise UpdateError("http_status", reply.status)
-        else:
-            announced = self.update["size"]
-            size = announced if reply.length is None else reply.length
-            if size is None or announced not in (None, size):
-                raise UpdateError("size_mismatch", "%s, announced %s" % (size, announced))
-            fits(size, self.slot.size + ENVELOPE_BYTES)
-            self.update["skip"] = None  # not known yet
-            self._begin(size)
+        announced = self.update["size"]
+        size = announced if reply.length is None else reply.length
+        if size is None or announced not in (None, size) or self.n and size != self.update["skip"] + self.size:
+            raise UpdateError("size_mismatch", "%s, announced %s" % (size, announced))
         self._etag = reply.headers.get("etag")
+        if self.n:
+            return True
+        fits(size, self.slot.size + ENVELOPE_BYTES)
+        self.update["skip"] = None  # not known yet
+        self._begin(size)
+        return False
+
+    async def _compare(self, reply):
+        """Read over what the slot holds: without ranges, and without a second erase. UpdateError if it is another file."""
+        for n in range(-(self.update["skip"] // BLOCK), self.n):
+            if await reply.readinto(self.buf) != BLOCK:
+                raise UpdateError("size_mismatch", "ends in block %d" % n)
+            if n >= 0 and not self.writer.holds(n, self.buf):
+                raise UpdateError("checksum_mismatch", "another file from block %d on" % n)
+            await asyncio.sleep_ms(0)
 
     async def _blocks(self, reply):
         while self.n * BLOCK < self.size:
             left = self.size - self.n * BLOCK
             block = self.buf if left >= BLOCK else self.buf[:left]
             if not reply.ready(block) and await reply.readinto(block) != len(block):
+                if reply.status == 206:
+                    raise OSError("the range ends")
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
-                said = await self._examine(unwrap(block))
+                found = unwrap(block)
+                if not found and not self.board.raw:
+                    is_image(block)  # else it is nobody's release
+                said = await self._examine(found)
                 if said:  # the file's first bytes were an envelope
                     self._begin(self.size - ENVELOPE_BYTES)
                     if not self.update.get("by"):  # the cloud's checksum, over the whole file, is all there is
@@ -135,23 +166,25 @@ class Download:
             self.writer.feed(self.n, block)
             try:
                 self.slot.erase(self.n)
-                await asyncio.sleep_ms(0)  # one flash operation a turn of the loop
+                await asyncio.sleep_ms(0)  # one erase a turn of the loop
                 self.slot.write(self.n, block, 0)
-                await asyncio.sleep_ms(0)
                 self.writer.look(self.n, block)
             except OSError as e:  # not the connection: another one would not help
                 raise UpdateError("flash_failed", repr(e))
             self.n += 1
-            if self.n % _SAVE_EVERY == 0:
-                await self._save()
-            if self._throttle_ms:
-                await asyncio.sleep_ms(self._throttle_ms)
+            if self.n % _KEEP_EVERY == 0:
+                await asyncio.sleep_ms(0)
+                self._keep()
+                self._progress(self.n * BLOCK, self.size)
+                if not self._go():
+                    raise Paused()
+            await asyncio.sleep_ms(self._throttle_ms)
         if reply.length is None and await reply.readinto(self.buf):
             raise UpdateError("size_mismatch", "more than %d" % self.size)
         self._progress(self.size, self.size)
 
-    async def _save(self):
-        await self.place.save({"of": self._name, "n": self.n, "size": self.size, "head": self.writer.head.hex()})
-        self._progress(self.n * BLOCK, self.size)
-        if not self._go():
-            raise Paused()
+    def _keep(self):
+        try:
+            self.board.keep("progress", pack(_PROGRESS, self._name, self.n, self.size, self.writer.head))
+        except OSError as e:  # it goes on without, until the next reset
+            log("warn", "progress: %r" % e)

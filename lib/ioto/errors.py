@@ -30,6 +30,7 @@ REASONS = (
     "size_mismatch",  # longer or shorter than announced
     "image_magic",
     "image_chip",
+    "image_revision",  # for a newer, or an older, revision of the chip
     "image_merged",  # a whole-flash .bin with a bootloader in front
     "image_malformed",  # segment table or application description
     "checksum_mismatch",  # SHA-256 of what was read back

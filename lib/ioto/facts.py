@@ -15,8 +15,9 @@ def of(agent):
         "attempt": agent.record["attempt"],
         "up": uptime_s(),
     }
-    if agent.error:
-        found["error"] = agent.error
+    error = agent.error or agent.record["phase"] == "download" and agent.record["update"].get("error")
+    if error:
+        found["error"] = error
     if agent.alone:
         found["alone"] = agent.record["away"]
     if agent.memory:
@@ -27,6 +28,8 @@ def of(agent):
         found["error"] = e.reason
     if board.chip is not None:
         found["chip"] = board.chip
+    if board.revision() is not None:
+        found["revision"] = board.revision()
     if life.image():
         found["image"] = life.image()
     if agent.trial:

@@ -9,14 +9,9 @@ from .download import Download
 from .errors import Paused, refusal
 from .log import log
 from .pss import public_keys
-from .record import Pair
 from .slot import BLOCK
 from .uptime import uptime_s
 from .watch import rSignal, watchers
-
-# Refusals that speak of the connection or the server, not of the image: they cost no attempt.
-_SOFT = "http reply tls url record".split()  # their first words
-_AGAIN = ["checksum_mismatch", "size_mismatch", "flash_failed", "unforeseen"]  # of the image, but another fetch may fix it
 
 
 async def run(agent):
@@ -27,9 +22,9 @@ async def run(agent):
     slot = board.slot()
     keys = public_keys(config["update.keys"])
     if not release.trusted(update, keys):
-        update["skip"] = None  # begun when there were other keys
+        update.update(skip=None, by=None)  # begun when there were other keys
     # Another attempt at the same update does not begin where the last one was lost.
-    name = "%s %s %s %d" % (slot.label, update["checksum"][:16], update["update"], agent.record["attempt"])
+    name = "%s %s %s %d %d" % (slot.label, update["checksum"][:16], update["update"], agent.record["attempt"], update.get("lost", 0))
 
     def go():
         now = board.time_s()
@@ -44,19 +39,18 @@ async def run(agent):
     async def examine(found):
         return await _examine(agent, keys, found)
 
-    place = Pair(config["state"] + "/place")
-    download = Download(agent.client(), update, slot, board, place, name, buf, config["update.throttle"], examine, go, progress)
+    download = Download(agent.client(), update, slot, board, name, buf, config["update.throttle"], examine, go, progress)
     try:
         writer = await download.run()
     except (OSError, Paused):
         raise
     except Exception as e:
-        reason = refusal(e, "unforeseen").reason
-        if reason in _AGAIN:
-            life.again(reason, "download")
-        elif reason != "no_memory" and reason.split("_")[0] not in _SOFT:
-            life.fail(reason, "failed" if download.n else "refused")
-        raise
+        from .costs import charge
+
+        e = refusal(e, "unforeseen")
+        wait_s = charge(life, e.reason, board.time_s(), config["update.period"], config["update.retry"])
+        agent.hold_s = max(agent.hold_s, wait_s)
+        raise e
     life.staged(writer.head, writer.build, writer.size)
     await agent.save()
     agent.wait_for_decision()

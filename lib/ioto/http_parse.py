@@ -171,14 +171,14 @@ def chunk_size(line):
 
 
 def content_range(text):
-    """(first, last, total) of `bytes F-L/T`, or None for anything else (unknown total, unsatisfied, contradictory)."""
+    """(first, last, total) of `bytes F-L/T`, total None of `bytes F-L/*`; None for anything else (unsatisfied, contradictory)."""
     unit, _, rest = text.strip().partition(" ")
     span, _, total = rest.partition("/")
     first, _, last = span.partition("-")
-    first, last, total = number(first), number(last), number(total)
-    if unit.lower() != "bytes" or None in (first, last, total) or not first <= last < total:
+    first, last, size = number(first), number(last), number(total)
+    if unit.lower() != "bytes" or None in (first, last) or total != "*" and size is None or not first <= last < (last + 1 if size is None else size):
         return None
-    return first, last, total
+    return first, last, size
 
 
 def http_date(text):

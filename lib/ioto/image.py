@@ -17,16 +17,22 @@ _MAGIC = 0xE9
 _DESC_MAGIC = 0xABCD5432
 
 
-def check(head, size, slot_bytes, chip=None):
-    """Look at the first 288 bytes of an image of `size` bytes before anything is erased.
-
-    `chip` is the running image's chip id, None where there is none to compare. UpdateError says why not.
-    """
-    fits(size, slot_bytes)
+def is_image(head):
+    """UpdateError unless it begins as an image does."""
     if head[:16] == b"\xff" * 16:
         raise UpdateError("image_merged", "a whole flash")
     if not head or head[0] != _MAGIC:
         raise UpdateError("image_magic", bytes(head[:4]))
+
+
+def check(head, size, slot_bytes, chip=None, revision=None):
+    """Look at the first 288 bytes of an image of `size` bytes before anything is erased.
+
+    `chip` is the running image's chip id, `revision` the chip's (major * 100 + minor), None where there is none to compare.
+    UpdateError says why not.
+    """
+    fits(size, slot_bytes)
+    is_image(head)
     if len(head) < CHECK_BYTES:
         raise UpdateError("image_malformed", "%d bytes" % len(head))
     if struct.unpack_from("<I", head, 32)[0] != _DESC_MAGIC:
@@ -38,6 +44,15 @@ def check(head, size, slot_bytes, chip=None):
         raise UpdateError("image_malformed", "%d segments" % head[1])
     if chip is not None and head[12] | head[13] << 8 != chip:
         raise UpdateError("image_chip", "not for chip %d" % chip)
+    if revision is not None and not runs_on(head, revision):
+        raise UpdateError("image_revision", "not for revision %d" % revision)
+
+
+def runs_on(head, revision):
+    """May a chip of this revision start the image? As ESP-IDF's bootloader_common_check_chip_validity() says."""
+    least, most = struct.unpack("<HH", bytes(head[15:19]))
+    # An image made before IDF 4.4 has the major number only, in the byte before.
+    return (least or head[14] * 100) <= revision and (most in (0, 0xFFFF) or revision <= most)
 
 
 def build_id(head):

@@ -57,6 +57,9 @@ class Board:
         self.limit_s = limit_s
         self._status = 0
 
+    def revision(self):
+        return None
+
     def boot(self):
         return self.running
 
@@ -77,6 +80,18 @@ class Board:
 
     def raise_floor(self, version):
         pass
+
+    def kept(self, key):
+        """What keep() has kept, b"" if nothing: in a file beside the slot."""
+        try:
+            with open(self._slot.path + "." + key, "rb") as f:
+                return f.read()
+        except OSError:
+            return b""
+
+    def keep(self, key, raw):
+        with open(self._slot.path + "." + key, "wb") as f:
+            f.write(raw)
 
     def watchdog(self, timeout_ms):
         pass

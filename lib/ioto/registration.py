@@ -1,22 +1,71 @@
-"""How a device gets its token, once: imported only then."""
+"""How a device gets its token, once, and asks whether its api has moved: imported only then."""
 
 from .cloud import is_token
 from .errors import UpdateError
 from .http_parse import parse_url
+from .log import log
 from .timezone import local
 
 
 async def register(cloud):
-    """Ask for `api` and `token` with the product's id, keep the reply; False while nobody has claimed the device."""
+    """Ask for `api` and `token` with the product's id, and keep the reply. OSError while nobody has claimed the device.
+
+    Refused (its id is in use): what it had before the cloud said that it does not know this device is tried again. Perhaps that
+    was not the cloud.
+    """
+    agent = cloud.agent
+    was = agent.provision.get("was")
+    try:
+        reply = await _ask(cloud)
+    except UpdateError as e:
+        if was and e.reason == "http_status":
+            cloud.keep(dict(was, id=agent.device["id"]))
+        raise
+    if was:
+        reply["was"] = was
+    cloud.keep(reply)
+    if not agent.registered():
+        raise OSError("nobody has claimed this device yet")
+
+
+async def renew(cloud):
+    """Ask the Builder once more. What is kept holds if it does not answer, or says no."""
+    agent = cloud.agent
+    kept = dict(agent.provision)
+    if "asked" in kept:
+        kept["asked"] = agent.board.time_s() or 1
+    try:
+        if not agent.config["builder"]:
+            return
+        reply = await _ask(cloud)
+        if reply.get("api") and reply.get("token"):
+            kept.update(reply)
+    except (OSError, UpdateError) as e:
+        log("warn", "builder: %r" % e)
+    cloud.keep(kept)
+
+
+async def _ask(cloud):
     agent = cloud.agent
     product = agent.config["product"]
     created = "%04d-%02d-%02dT%02d:%02d:%02dZ" % local((0,), agent.board.time_s() or 0)[:6]
-    reply = await cloud.post(
-        agent.config["builder"].rstrip("/") + "/device/register", product, dict(agent.device, created=created, product=product)
-    )
+    builder = agent.config["builder"].rstrip("/")
+    reply = await cloud.post(builder + "/device/register", product, dict(agent.device, created=created, product=product))
     if not isinstance(reply, dict) or len(reply) < 2 or reply.get("token") and not is_token(reply["token"]):
         raise UpdateError("reply_malformed", "registration")
-    if reply.get("api"):  # it is kept: nobody would ask for another
-        parse_url(reply["api"])
-    cloud.keep(dict(reply, id=agent.device["id"]))
-    return agent.registered()
+    reply["id"] = agent.device["id"]
+    if reply.get("api"):
+        host = parse_url(reply["api"])[1]
+        if host != parse_url(builder)[1]:
+            if not is_one_of(host, agent.config["registration.hosts"]):
+                raise UpdateError("url_invalid", "api: %s is none of registration.hosts" % host)
+            reply["asked"] = agent.board.time_s() or 1  # asked again after a week
+    return reply
+
+
+def is_one_of(host, hosts):
+    """.example.com stands for all below it."""
+    for each in hosts:
+        if host == each or each[0] == "." and host.endswith(each):
+            return True
+    return False

@@ -29,8 +29,11 @@ FIELDS = {
     "base": (str, False),  # SHA-256 of the image that must run
     "minimum": (str, False),  # least version that may step to this one
     "expires": (int, False),  # Unix seconds after which nobody begins with it
-    "down": (bool, False),  # true: also to devices that run, or have run, a higher version
+    # true: also to devices that run, or have run, a higher version; `expires` is needed then, at most 30 days after `created`.
+    # Or the version that it steps down from.
+    "down": (None, False),
 }
+DOWN_MOST_S = 30 * 86400
 
 
 def unwrap(block):
@@ -77,8 +80,14 @@ def parse(raw):
     try:
         found = json.loads(raw)
         for key, (kind, needed) in FIELDS.items():
-            if (needed or key in found) and (type(found[key]) is not kind or kind is int and found[key] < 0):
+            if (needed or key in found) and (kind and type(found[key]) is not kind or kind is int and found[key] < 0):
                 raise ValueError
+        down = found.get("down", False)
+        if down is True:
+            if found["expires"] - found["created"] > DOWN_MOST_S:
+                raise ValueError
+        elif down is not False:
+            parse_version(down)
         if set(found) - set(FIELDS) or len(found["sha256"]) != 64 or not found["size"] or found["format"] != "raw":
             raise ValueError
         parse_version(found["version"])
@@ -99,7 +108,8 @@ def check(manifest, product, offered, version, chip, image, now, floor):
         raise UpdateError("manifest_mismatch", "another base")
     if compare(version, manifest.get("minimum", version)) < 0:
         raise UpdateError("manifest_mismatch", "from %s on, this is %s" % (manifest["minimum"], version))
-    if now and now > manifest.get("expires", now):
-        raise UpdateError("manifest_expired", str(manifest["expires"]))
-    if not manifest.get("down"):
+    down = manifest.get("down")
+    if now and now > manifest.get("expires", now) or not now and down is True:
+        raise UpdateError("manifest_expired", "%s, now %s" % (manifest["expires"], now))
+    if down is not True and (not down or compare(down, version) != 0):
         not_below(offered, version, floor)

@@ -38,6 +38,12 @@ def setup(folder, listener):
         pass
     _check_servers(folder, found)
     board = _board(folder, found)
+    if not board.raw:
+        from .folder import prepare
+
+        prepare(found["state"], board.woke)
+        board.revision()  # read here, where there is room for what reads it
+        gc.collect()
     pair = Pair(found["state"] + "/record")
     made = Agent(found, device, _provision(found), board, pair, _link(found, board))
     if device["id"] == "auto":

@@ -16,15 +16,16 @@ _BLANK = b"\xff" * HEAD_BYTES
 
 
 class Writer:
-    """An image of `size` bytes in `slot`; `raw` is any file at all (Linux), else an ESP image for `chip`.
+    """An image of `size` bytes in `slot`; `raw` is any file at all (Linux), else an ESP image for `chip` of that `revision`.
 
     Block by block, a memoryview of 4096 bytes (shorter only at the end): feed() it, erase, write, look() at what is there.
     """
 
-    def __init__(self, slot, size, chip, raw=False):
+    def __init__(self, slot, size, chip, raw=False, revision=None):
         self.slot = slot
         self.size = size
         self.chip = chip
+        self.revision = revision
         self.head = None
         self.build = ""
         self.sha = sha256()
@@ -37,7 +38,7 @@ class Writer:
             if not self.walk:
                 fits(self.size, self.slot.size)
                 return
-            check(block, self.size, self.slot.size, self.chip)
+            check(block, self.size, self.slot.size, self.chip, self.revision)
             self.build = build_id(block)
         if self.walk and self.walk.at < n * BLOCK + BLOCK:
             self.walk.feed(n * BLOCK, block)
@@ -51,8 +52,19 @@ class Writer:
             block[:HEAD_BYTES] = self.head
         self.sha.update(block)
 
+    def holds(self, n, block):
+        """Is block `n` of the slot, which was written before, the same as `block`?"""
+        piece = bytearray(256)
+        for at in range(0, len(block), 256):
+            self.slot.read(n, piece, at)
+            if n == 0 and at == 0 and self.walk:
+                piece[:HEAD_BYTES] = self.head
+            if piece != block[at : at + 256]:
+                return False
+        return True
+
     async def reread(self, blocks, head, buf):
-        """Take up a download again: the first `blocks` blocks, which the slot holds already."""
+        """Resume a download: the first `blocks` blocks, which the slot holds already."""
         self.head = head
         for n in range(blocks):
             block = memoryview(buf)[: min(BLOCK, self.size - n * BLOCK)]

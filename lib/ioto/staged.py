@@ -12,6 +12,7 @@ from .watch import rSignal, rSignalSync, watchers
 
 _ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
 _LONG_S = 86400  # nothing to do in sight
+_VALIDATE_FAILED = "-5379"  # ESP_ERR_OTA_VALIDATE_FAILED
 _DEFER_MOST_S = 366 * 86400
 
 
@@ -113,7 +114,10 @@ class Staged:
         """The swap, or the script, has failed."""
         log("error", "swap: %s" % e)
         if self.life.record["phase"] == "trial":
-            self.life.again(e.reason, "download")
+            if _VALIDATE_FAILED in e.detail:  # by set_boot(), of what was verified: the release is to blame
+                self.life.fail(e.reason)
+            else:
+                self.life.again(e.reason, "download")
         rSignalSync("device:update:failed", e)
         self.pair.keep(self.life.record)
         self.wake()

@@ -12,19 +12,38 @@ from rig import MAIN, Rig
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+# What an import takes is a stage of its own: it is no part of the pause that it falls into.
 TICKER = """
-import asyncio, time
+import asyncio, builtins, time
 stage = "start"
 longest = {}
+imported_ms = depth = 0
+original = builtins.__import__
+
+def counted(*arguments):
+    global imported_ms, depth
+    depth += 1
+    began = time.ticks_ms()
+    try:
+        return original(*arguments)
+    finally:
+        depth -= 1
+        if not depth:
+            imported_ms += time.ticks_diff(time.ticks_ms(), began)
+
+builtins.__import__ = counted
 
 async def ticker():
+    global imported_ms
     last = time.ticks_ms()
     while True:
         await asyncio.sleep_ms(1)
         now = time.ticks_ms()
         gap = time.ticks_diff(now, last) - 1
-        if gap > longest.get(stage, (0, 0))[0]:
-            longest[stage] = (gap, now)
+        for what, ms in ((stage, gap - imported_ms), ("import", imported_ms)):
+            if ms > longest.get(what, (0, 0))[0]:
+                longest[what] = (ms, now)
+        imported_ms = 0
         last = now
 
 def tell(*words):
@@ -50,20 +69,33 @@ async def main(made):
 asyncio.run(main(agent(""").replace(".run())", "))")
 
 
-def test_nothing_but_the_swap_holds_up_another_task(tmp_path):
-    """A ticker of 1 ms, in simulated time: at most one flash operation of 60 ms between two ticks."""
-    rig = Rig(
-        tmp_path, blocks=12, main=PAUSES, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns=""
-    )
-    rig.publish(rig.image(1), "1.0.1")
-    run = rig.run(until_s=100)
-    assert run.slots == ["ota_0", "ota_1"], run.console
-    gaps = {}
+def gaps(run):
+    """{stage: longest pause in ms} of what a console with TICKER says."""
+    found = {}
     for line in re.findall(r"^GAPS (.+)$", run.console, re.M):
         for stage, (gap, _) in eval(line).items():
-            gaps[stage] = max(gap, gaps.get(stage, 0))
-    print("longest pauses in ms:", gaps)
-    assert gaps and max(gaps.values()) <= 60, gaps
+            found[stage] = max(gap, found.get(stage, 0))
+    return found
+
+
+def test_nothing_but_the_swap_holds_up_another_task(tmp_path):
+    """A ticker of 1 ms, in simulated time, over two updates in a row: at most one flash operation of 60 ms between two ticks.
+
+    Before them the record was saved so often that littlefs would have to compact its folder in one of the two.
+    """
+    rig = Rig(
+        tmp_path, blocks=12, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns="", update__period=10
+    )
+    rig.run(until_s=500)
+    rig.board.put_files({"main.py": PAUSES.encode()})
+    for n, slot in ((1, "ota_1"), (2, "ota_0")):
+        rig.publish(rig.image(n), "1.0.%d" % n)
+        run = rig.run(until_s=40)
+        assert run.slots[-1] == slot, run.console
+        found = gaps(run)
+        print("longest pauses in ms:", found)
+        found.pop("import")
+        assert len(found) > 1 and max(found.values()) <= 60, found
 
 
 def test_flash_operations_of_a_block(tmp_path):

@@ -153,7 +153,7 @@ def test_a_full_file_system_in_a_trial(tmp_path):
 def test_a_record_of_garbage_is_said_and_begun_anew(tmp_path, garbage):
     rig = Rig(tmp_path)
     rig.run(until_s=600)
-    rig.board.put_files({"state/record.0": garbage, "state/record.1": garbage, "state/place.0": garbage, "state/place.1": garbage})
+    rig.board.put_files({"state/record.0": garbage, "state/record.1": garbage})
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=600)
     assert run.slots == ["ota_0", "ota_1"] and "Traceback" not in run.console, run.console[-1500:]

@@ -1,9 +1,14 @@
 """No way back: the highest version ever confirmed, with NVS and record as its two witnesses; the power goes at every operation."""
 
+import json
+
 import pytest
+from ioto.release import DOWN_MOST_S, unwrap
 from ioto_tools.board import Board, Cut
-from rig import config
-from signing import installed, nvs_floor, sealed, slots, trusting
+from ioto_tools.image import keys
+from ioto_tools.image.release import seal
+from rig import NOW, config
+from signing import installed, key, nvs_floor, sealed, slots, trusting
 
 HOUR = 3600
 CUTS = ("before", "during", "after")
@@ -89,7 +94,7 @@ def test_one_witness_after_the_other_is_lost(tmp_path):
 def test_a_signed_step_down_is_taken(tmp_path):
     """The floor stays: below it only a manifest goes that says so; to it, and above, every signed release."""
     rig, cloud = updated_to(tmp_path)
-    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True))
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True, created=NOW, expires=NOW + DOWN_MOST_S))
     run = rig.run(until_s=4500)
     assert "CONFIRMED 1.0.1" in run.console and run.slots[-1] == "ota_0", run.console[-1500:]
     assert nvs_floor(rig) == "1.0.2" == rig.record()["floor"]
@@ -100,6 +105,39 @@ def test_a_signed_step_down_is_taken(tmp_path):
     assert "CONFIRMED 1.0.2" in rig.run(until_s=4500).console
 
 
+def test_a_step_down_from_one_version_is_for_boards_that_run_it(tmp_path):
+    rig, cloud = updated_to(tmp_path)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down="1.0.3"))
+    refused(rig, cloud, "version_not_newer")
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down="1.0.2"))
+    assert "CONFIRMED 1.0.1" in rig.run(until_s=4500).console
+
+
+def forever(image, version, **more):
+    """Signed before `down` had to end."""
+    content = sealed(image, version)
+    raw, _ = unwrap(content[:4096])
+    raw = json.dumps(dict(json.loads(raw), down=True, **more)).encode()
+    return seal(raw, keys.sign(key("ours"), raw)) + content[4096:]
+
+
+@pytest.mark.parametrize("more", [{}, {"expires": NOW + 400 * 86400}])
+def test_a_step_down_without_an_end_is_refused(tmp_path, more):
+    rig, cloud = updated_to(tmp_path)
+    cloud.release("1.0.1", forever(rig.image(1), "1.0.1", **more))
+    refused(rig, cloud, "manifest_malformed")
+    cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
+    assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console
+
+
+def test_a_step_down_has_ended_when_its_time_is_over(tmp_path):
+    rig, cloud = updated_to(tmp_path)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True, created=NOW - DOWN_MOST_S, expires=NOW - 1))
+    refused(rig, cloud, "manifest_expired")
+    cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
+    assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console
+
+
 def test_a_step_down_needs_its_signature(tmp_path):
     """Whoever owns the cloud can offer any version; without keys too nothing goes below what was confirmed."""
     rig, cloud = trusting(tmp_path / "rig", trusted=())
@@ -108,7 +146,7 @@ def test_a_step_down_needs_its_signature(tmp_path):
     cloud.reports.clear()
     cloud.release("1.0.1", rig.image(1))
     refused(rig, cloud, "version_not_newer")
-    cloud.release("1.0.0", sealed(rig.image(1), "1.0.0", down=True))  # a manifest that nobody can check
+    cloud.release("1.0.0", sealed(rig.image(1), "1.0.0", down="1.0.2"))  # a manifest that nobody can check
     refused(rig, cloud, "version_not_newer")
 
 

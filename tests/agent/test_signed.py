@@ -82,7 +82,8 @@ def test_an_image_that_is_not_the_signed_one_never_starts(tmp_path):
     cloud.release("1.0.1", flipped(sealed(rig.image(1), "1.0.1"), 4096 + 5000))
     run = rig.run(until_s=6 * HOUR)
     assert "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"]
-    assert rig.board.read_slot("ota_1") == b"" and [r["success"] for r in cloud.reports] == [False]
+    assert rig.board.read_slot("ota_1") == b"" and not cloud.reports  # the store may be to blame, the release stays
+    assert cloud.devices["DEVICE0001"]["properties"]["error"] == "checksum_mismatch"
 
 
 def test_old_and_new_key_overlap_and_a_removed_one_counts_no_more(tmp_path):
@@ -129,9 +130,11 @@ def test_a_key_that_went_takes_what_is_staged_with_it(tmp_path, trusted, goes):
 def test_a_key_that_went_is_asked_for_again_in_a_download_half_done(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", blocks=14, trusted=("old",))
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by="old"))
-    assert rig.run(until_s=2 * HOUR, cut=Cut(58, "before")).ended == "cut" and b"head" in rig.board.files()["state/place.1"]
+    assert rig.run(until_s=2 * HOUR, cut=Cut(58, "before")).ended == "cut"
     with_keys(rig, ["ours"])
     run = rig.run(until_s=2 * HOUR)
+    assert "resumed" not in run.console and "TypeError" not in run.console
+    assert [(r["state"], r["reason"]) for r in cloud.reports] == [("refused", "signature_invalid")]
     assert "FAILED signature_invalid" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b"", run.console
 
 

@@ -33,3 +33,6 @@ def main():
         ours, stream, socket = (instructions(mode, port) for mode in ("agent", "stream", "socket"))
         print("Instructions of each block: agent %d, bare loop on a stream %d (ratio %.2f), on a blocking socket %d (ratio %.2f)" % (
             ours, stream, ours / stream, socket, ours / socket))  # fmt: skip
+    with Server(secure=True) as port:
+        ours, socket = (instructions(mode, port) for mode in ("agent-tls", "socket-tls"))
+        print("Over TLS: agent %d, on a blocking socket %d (ratio %.2f)" % (ours, socket, ours / socket))

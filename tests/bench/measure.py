@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from ioto_tools.cloud import certificates
 from ioto_tools.deploy.compiled import agent_files, compiled, sources
 from ioto_tools.image import esp
 
@@ -32,8 +34,19 @@ class Images(BaseHTTPRequestHandler):
 
 
 class Server:
+    """`secure`: over TLS."""
+
+    def __init__(self, secure=False):
+        self.secure = secure
+
     def __enter__(self):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
+        if self.secure:
+            with tempfile.TemporaryDirectory() as folder:
+                certificates.make(folder, ["127.0.0.1"])
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(folder + "/server.pem", folder + "/server.key")
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self.server.server_address[1]
 

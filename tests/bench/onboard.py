@@ -1,6 +1,7 @@
 """Runs on the unix port: MODE PORT BLOCKS FILE. A download into a file that stands for the slot, and what it cost.
 
-`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against. `load` imports it, and that is all.
+`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against; with `-tls` behind them over
+TLS. `load` imports it, and that is all.
 """
 
 import asyncio
@@ -9,8 +10,20 @@ import sys
 from hashlib import sha256
 
 mode, port, blocks, path = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+mode, _, secure = mode.partition("-")
 BLOCK = 4096
 BLANK = b"\xff" * BLOCK
+
+
+def context():
+    """The handshake is not measured: nobody is verified."""
+    if not secure:
+        return None
+    import tls
+
+    made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    made.verify_mode = tls.CERT_NONE
+    return made
 
 
 class Slot:
@@ -43,19 +56,19 @@ class Slot:
         self.f.readinto(buf)
 
 
-class Place:
-    """How far it got, kept nowhere: littlefs is not what is measured."""
-
-    def load(self):
-        return None
-
-    async def save(self, data):
-        pass
-
-
 class Board:
     chip = 0
     raw = False
+
+    def revision(self):
+        return None
+
+    def kept(self, key):
+        """How far it got, kept nowhere: the NVS is not what is measured."""
+        return b""
+
+    def keep(self, key, raw):
+        pass
 
     def spread_ms(self, most):
         return most
@@ -68,12 +81,12 @@ async def agent():
     from ioto.connect import Client, Resolver
     from ioto.fetch import Download
 
-    update = {"update": "u", "version": "1.0.1", "url": "http://127.0.0.1:%d/%d" % (port, blocks), "checksum": "", "size": None}
+    update = {"update": "u", "version": "1.0.1", "url": "http%s://127.0.0.1:%d/%d" % ("s" if secure else "", port, blocks), "checksum": "", "size": None}
     buf = memoryview(bytearray(BLOCK))
     async def examine(found):
         update.update(skip=0, image="")
 
-    download = Download(Client(Resolver(), plain=True), update, slot, Board(), Place(), "bench", buf, 0, examine, lambda: True, lambda done, size: None)
+    download = Download(Client(Resolver(), context(), plain=True), update, slot, Board(), "bench", buf, 0, examine, lambda: True, lambda done, size: None)
     gc.collect()
     if mode == "alloc":
         gc.disable()
@@ -114,7 +127,9 @@ async def socket():
 
     s = socket.socket()
     s.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
-    s.send(b"GET /%d HTTP/1.0\r\n\r\n" % blocks)
+    if secure:
+        s = context().wrap_socket(s)
+    s.write(b"GET /%d HTTP/1.0\r\n\r\n" % blocks)
     while s.readline() != b"\r\n":
         pass
     buf = memoryview(bytearray(BLOCK))

@@ -10,15 +10,16 @@ pytestmark = pytest.mark.skipif(bool(measure.MISSING), reason=measure.MISSING)
 
 # Bytes of heap that are live once a file of the agent is imported, beside what main.py's import has loaded.
 FILES = {
-    "__init__.mpy": 1500, "start.mpy": 1000, "agent.mpy": 22300, "alone.mpy": 980, "setup.mpy": 9500, "begin.mpy": 2000, "connect.mpy": 14700, "certs.mpy": 2400,
-    "clock.mpy": 15400, "checkin.mpy": 19800, "bounds.mpy": 1300, "fetch.mpy": 23000, "trial.mpy": 3250, "watchdog.mpy": 400,
-    "registration.mpy": 20200, "blocking.mpy": 15900, "foreign.mpy": 15100, "json5.mpy": 5050, "posix_tz.mpy": 1500, "wrong.mpy": 11400,
+    "__init__.mpy": 1500, "start.mpy": 1000, "agent.mpy": 22450, "alone.mpy": 980, "setup.mpy": 9650, "begin.mpy": 2000, "connect.mpy": 14700, "certs.mpy": 2400,
+    "clock.mpy": 15400, "checkin.mpy": 20000, "bounds.mpy": 1300, "fetch.mpy": 23600, "trial.mpy": 3250, "watchdog.mpy": 400,
+    "registration.mpy": 21000, "blocking.mpy": 15900, "foreign.mpy": 15200, "json5.mpy": 5050, "posix_tz.mpy": 1530, "wrong.mpy": 11450,
+    "revision.mpy": 700, "folder.mpy": 720, "costs.mpy": 540,
 }  # fmt: skip
 LIFE = {
-    "resident after import": 24800,
-    "resident with its objects, at rest": 34500,
-    "live in a check-in": 62800,
-    "live in a download": 65000,
+    "resident after import": 24900,
+    "resident with its objects, at rest": 34950,
+    "live in a check-in": 63500,
+    "live in a download": 65750,
     "garbage between two collections during the start": 51500,
 }
 SLACK = 1.05  # a figure smaller by more than this lowers its budget
@@ -53,7 +54,7 @@ def test_a_part_that_is_released_leaves_its_names_only():
     released = {file: part for file, part in measure.parts().items() if file not in measure.RESIDENT}
     assert released
     for file, part in released.items():
-        assert part.stays <= part.live / 4, "%s: %s" % (file, part)
+        assert part.stays <= part.live / 4 + 50, "%s: %s" % (file, part)
 
 
 def test_the_life_that_is_measured_was_whole():

@@ -7,8 +7,11 @@ import json
 import os
 import random
 import shutil
+import socket
 import ssl
+import struct
 import subprocess
+import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -37,18 +40,50 @@ def test_when_a_certificate_begins():
     assert [int(n) for n in done.stdout.split()] == told + [0] * 5, done
 
 
+class Ntp:
+    """A server on loopback at a port of its own, and a copy of the agent that asks there."""
+
+    def __init__(self, time_s):
+        self.time_s = time_s
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        try:
+            while True:
+                asked, who = self.sock.recvfrom(100)
+                stamp = struct.pack(">II", int(self.time_s()) + 2208988800, 0)
+                self.sock.sendto(b"\x24\x01\x00\xec" + bytes(20) + asked[40:48] + stamp * 2, who)
+        except OSError:  # closed
+            pass
+
+    def agent(self, folder):
+        shutil.copytree(Path(LIB) / "ioto", folder / "lib" / "ioto")
+        module = folder / "lib" / "ioto" / "clock.py"
+        text = module.read_text()
+        assert "port=123" in text
+        module.write_text(text.replace("port=123", "port=%d" % self.sock.getsockname()[1]))
+        return folder / "lib"
+
+
 class World:
     """A cloud on loopback whose certificate is valid from `first` to `last`, by a clock that is right; a device that trusts it."""
 
-    def __init__(self, folder, first=-DAY, last=30 * DAY, date=time.time, trusted=True):
+    def __init__(self, folder, first=-DAY, last=30 * DAY, date=time.time, trusted=True, ntp=None):
+        """`ntp()` is the time by a server of its own; None: nobody answers."""
         self.folder, self.date = folder, date
+        self.lib, self.ntp = LIB, None
+        if ntp:
+            self.ntp = Ntp(ntp)
+            self.lib = self.ntp.agent(folder)
         ca = Certificate("ca", authority=True, first=-20 * YEAR, last=20 * YEAR)
         (ca if trusted else Certificate("other", authority=True)).save(folder, "ca")
         Certificate("cloud", ca, NAMES, first=first, last=last).save(folder, "server")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.pem", folder / "server.key")
         self.server = Server(self.answer, context=context)
-        config = {"product": "P", "api": self.server.url, "token": "T", "tls": {"ca": "ca.pem"}, "ntp": {"server": "127.0.0.77"}, "network": {"timeout": 5}}
+        config = {"product": "P", "api": self.server.url, "token": "T", "tls": {"ca": "ca.pem"}, "ntp": {"server": "127.0.0.1" if ntp else "127.0.0.77"}, "network": {"timeout": 5}}
         (folder / "ioto.json").write_text(json.dumps(config))
         (folder / "device.json").write_text('{"id": "D1"}')
 
@@ -62,9 +97,11 @@ class World:
         stamp = self.folder / "clock"
         stamp.write_text(clock + "\n")
         environment = dict(os.environ, TZ="UTC", LD_PRELOAD=str(FAKETIME), FAKETIME_TIMESTAMP_FILE=str(stamp), FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
-        command = [MICROPYTHON, str(HERE / "keeper.py"), str(LIB), str(self.folder) + "/", str(rounds), str(last)]
+        command = [MICROPYTHON, str(HERE / "keeper.py"), str(self.lib), str(self.folder) + "/", str(rounds), str(last)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         self.server.close()
+        if self.ntp:
+            self.ntp.sock.close()
         assert done.returncode == 0, done.stdout + done.stderr
         return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -82,7 +119,8 @@ def test_a_clock_that_was_never_set(tmp_path, first):
     """No NTP: the certificate says that it is later than the agent was built, the cloud says what time it is."""
     world = World(tmp_path, first=first)
     (now, known, error, last), = world.run(NEVER_SET)
-    assert right(now) and known and not error and right(last) and world.methods() == ["HEAD", "POST"]
+    assert right(now) and known and not error and world.methods() == ["HEAD", "POST"]
+    assert not last  # nobody but the cloud says so
     assert b"uthorization" not in world.server.requests[0]
 
 
@@ -93,7 +131,40 @@ def test_a_clock_that_ntp_has_set_wrong_is_set_right(tmp_path):
         (tmp_path / name).mkdir()
         first, then = World(tmp_path / name).run(clock, rounds=2)
         assert first[1:] == (True, why, 0), first
-        assert right(then[0]) and not then[2] and right(then[3]), then
+        assert right(then[0]) and not then[2] and not then[3], then
+
+
+@wanted
+def test_the_last_known_time_rises_with_two_witnesses(tmp_path):
+    (now, _, error, last), = World(tmp_path, ntp=time.time).run(NEVER_SET)
+    assert right(now) and right(last) and not error
+
+
+@wanted
+@pytest.mark.parametrize("ntp, date, kept", [
+    (None, 300 * DAY, 0), (0, 300 * DAY, 0), (300 * DAY, 0, 0), (300 * DAY, 200 * DAY, 200 * DAY),
+], ids=["ntp-silent", "cloud-ahead", "ntp-ahead", "both-ahead"])  # fmt: skip
+def test_one_witness_that_is_wrong_leaves_nothing_behind(tmp_path, ntp, date, kept):
+    """The earlier of the two counts; without NTP nothing does, though the clock is set."""
+    world = World(tmp_path, last=2 * YEAR, date=lambda: time.time() + date, ntp=None if ntp is None else lambda: time.time() + ntp)
+    (now, known, error, last), = world.run(NEVER_SET)
+    assert known and not error and (last == 0 if ntp is None else abs(last - kept - time.time()) < 60), (now, last)
+
+
+@wanted
+def test_a_last_known_time_that_is_wrong_is_corrected_by_ntp_and_cloud_together(tmp_path):
+    """It is 300 days ahead: by that clock the cloud's certificate, of 30 days, has expired."""
+    (now, known, error, last), = World(tmp_path, ntp=time.time).run(NEVER_SET, last=int(time.time()) + 300 * DAY)
+    assert right(now) and known and not error and right(last)
+
+
+@wanted
+@pytest.mark.parametrize("ntp, date", [(-200 * DAY, 0), (0, 2 * 3600)], ids=["ntp-behind", "cloud-ahead"])
+def test_two_that_do_not_agree_do_not_lower_the_last_known_time(tmp_path, ntp, date):
+    kept = int(time.time()) + (0 if ntp else 3600)
+    world = World(tmp_path, first=-YEAR, date=lambda: time.time() + date, ntp=lambda: time.time() + ntp)
+    (now, _, _, last), = world.run(NEVER_SET, last=kept)
+    assert last >= kept and abs(now - time.time() - date) < 60, (now, last)
 
 
 @wanted

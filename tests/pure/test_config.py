@@ -14,6 +14,7 @@ GOOD = {
     "version": [("1.2.3", "1.2.3"), ("0.0.1-rc.1+b", "0.0.1-rc.1+b")],
     "builder": [("http://b", "http://b"), ("https://b/api", "https://b/api")],
     "api": [("https://a.example", "https://a.example"), ("", "")],
+    "registration.hosts": [("", []), ("api.example", ["api.example"]), ([".example", "a.test"], [".example", "a.test"])],
     "token": [("t0k", "t0k")],
     "state": [("data", "data")],
     "timezone": [("UTC", (0,)), ("+01:00", (3600,)), ("CET-1CEST,M3.5.0,M10.5.0/3", timezone.parse("CET-1CEST,M3.5.0,M10.5.0/3"))],

@@ -281,9 +281,10 @@ def test_content_range():
             for total in range(size + 2):
                 found = http.content_range("bytes %d-%d/%d" % (first, last, total))
                 assert found == ((first, last, total) if first <= last < total else None), (first, last, total)
+            assert http.content_range("bytes %d-%d/*" % (first, last)) == ((first, last, None) if first <= last else None)
     assert http.content_range(" Bytes 0-0/1 ") == (0, 0, 1)
     for text in (
-        "", "bytes", "bytes */5", "bytes 0-1/*", "bytes=0-1/5", "bytes 0-1", "0-1/5", "items 0-1/5", "bytes -1/5", "bytes 0-/5",
+        "", "bytes", "bytes */5", "bytes 0-1/**", "bytes */*", "bytes=0-1/5", "bytes 0-1", "0-1/5", "items 0-1/5", "bytes -1/5", "bytes 0-/5",
         "bytes 0-1/5/6", "bytes 0-1-2/5", "bytes  0-1/5x", "bytes 0 -1/5", "bytes 0-1/-5", "bytes 0-1/12345678901", "bytes +0-1/5",
     ):  # fmt: skip
         assert http.content_range(text) is None, text

@@ -75,12 +75,14 @@ def test_an_envelope_that_does_not_add_up():
 
 def test_every_field_takes_its_type_and_no_other():
     assert release.parse(manifest()) == GOOD
-    more = dict(base="ef" * 32, minimum="1.0.0-rc.1", expires=0, down=True)
+    more = dict(base="ef" * 32, minimum="1.0.0-rc.1", expires=0)
     assert release.parse(manifest(**more)) == with_(GOOD, **more)
     for key, (kind, needed) in release.FIELDS.items():
+        if key == "down":  # below
+            continue
         good = with_(GOOD, **more)[key]
         for value in (None, True, False, -1, 0, 1.5, 7, "", "x", "1.2.0", [], {}, ["x"]):
-            if type(value) is type(good) and (kind is bool or value == good or key in ("product", "base") or kind is int and value > 0):
+            if type(value) is type(good) and (value == good or key in ("product", "base") or kind is int and value > 0):
                 continue
             if key in ("version", "minimum") and value == "1.2.0" or key in ("created", "chip", "expires") and value == 0 and value is not False:
                 continue
@@ -89,6 +91,18 @@ def test_every_field_takes_its_type_and_no_other():
     assert reason(release.parse, manifest(later=1)) == "manifest_malformed"
     for text in (b"", b"x", b"[]", b"null", b"7", b'"x"', b"{", b"\xff\xfe", b"{}", b"[" * 50):
         assert reason(release.parse, text) == "manifest_malformed", text
+
+
+def test_down_ends_or_names_a_version():
+    created = GOOD["created"]
+    for expires in (0, created, created + 30 * 86400):
+        assert reason(release.parse, manifest(down=True, expires=expires)) is None
+    for expires in (..., created + 30 * 86400 + 1, 4102444800, None, "x"):
+        changes = {} if expires is ... else {"expires": expires}
+        assert reason(release.parse, manifest(down=True, **changes)) == "manifest_malformed", expires
+    assert reason(release.parse, manifest(down=False)) is None and reason(release.parse, manifest(down="2.0.0")) is None
+    for down in (None, 1, 0, "", "x", "2.0", [], {}, ["2.0.0"]):
+        assert reason(release.parse, manifest(down=down)) == "manifest_malformed", down
 
 
 def test_everything_is_held_against_the_board():
@@ -110,5 +124,8 @@ def test_everything_is_held_against_the_board():
         ("1.0.0", "1.2.0", None), ("1.0.0", "1.2.1", "version_floor"), ("1.0.0", "1.2.0-rc.9", None), ("2.0.0", "3.0.0", "version_not_newer"),
     ):  # fmt: skip
         assert said(version=version, floor=floor) == expected, (version, floor)
-        assert said(dict(down=True), version=version, floor=floor) is None
+        assert said(dict(down=True, expires=1800000100), version=version, floor=floor) is None
+        assert said(dict(down=True, expires=1800000100), version=version, floor=floor, now=None) == "manifest_expired"
+        assert said(dict(down=version), version=version, floor=floor) is None
+        assert said(dict(down=version + "-not"), version=version, floor=floor) == expected
         assert said(dict(down=False), version=version, floor=floor) == expected

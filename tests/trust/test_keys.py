@@ -185,6 +185,14 @@ def test_what_is_not_published(key, image, tmp_path):
     refused(ioto("sign", file, "--key", key, "--product", "THERMO1", "--version", "1.1.0"), "signed already")
     refused(ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "one"), "no SemVer")
     refused(ioto("sign", key, "--key", key, "--product", "THERMO1", "--version", "1.0.0"), "--any-file")
+    common = ("--key", key, "--product", "THERMO1", "--version", "1.0.0")
+    for more in (("--allow-downgrade",), ("--allow-downgrade", "--expires", "31d")):
+        refused(ioto("sign", image, *common, *more), "--downgrade-from VERSION")
+        refused(ioto("publish", image, *common, *more, *site), "--downgrade-from VERSION")
+    refused(ioto("sign", image, *common, "--downgrade-from", "2.0"), "no SemVer version")
+    refused(ioto("sign", image, *common, "--allow-downgrade", "--downgrade-from", "2.0.0"), "one of them")
+    for more in (("--allow-downgrade", "--expires", "30d"), ("--downgrade-from", "2.0.0")):
+        assert ioto("sign", image, *common, "--out", tmp_path / "down", *more).returncode == 0
     for bad, words in ((good[:-1], "manifest_mismatch"), (good[:5000] + b"x" + good[5001:], "manifest"), (good[:4095] + b"x" + good[4096:], "sign it again")):
         file.write_bytes(bad)
         refused(ioto("publish", file, *site), words)

@@ -50,11 +50,12 @@ class Run:
 
 class Board:
     """`air` is the world around it (default: no one to talk to), `faults` {SHA-256 of an image: crash, hang (both
-    before Python starts), selftest or exception}, `real_time` for demonstrations; `seed` makes it another board.
+    before Python starts), selftest or exception}, `real_time` for demonstrations; `seed` makes it another board; `revision` is
+    its chip's, major * 100 + minor.
     `idf_bytes` is the memory beside the first area of the GC heap (memory.py). `frozen` {path: bytes} are the modules in its firmware, whichever image runs.
     """
 
-    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, idf_bytes=IDF_BYTES, watchdogs=True, frozen=None):
+    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, idf_bytes=IDF_BYTES, watchdogs=True, frozen=None, revision=0):
         self.clock = Clock(real_time)
         if not Path(path).is_file():
             raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
@@ -68,8 +69,9 @@ class Board:
         self.idf_bytes = idf_bytes
         self.watchdogs = watchdogs
         self.chip = _chip(self.flash)
+        self.revision = revision
         self.frozen = self._freeze(frozen) if frozen else ""
-        self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip, idf_bytes)
+        self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip, idf_bytes, revision)
 
     @classmethod
     def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes=0x1A0000, rows=None, **options):
@@ -105,7 +107,7 @@ class Board:
 
     def otadata(self):
         """The two records in words, as `1/VALID 2/NEW`."""
-        return " ".join(str(r) for r in Bootloader(self.flash, self.rows, self.chip).records())
+        return " ".join(str(r) for r in Bootloader(self.flash, self.rows, self.chip, self.revision).records())
 
     def set_otadata(self, words):
         at = self.partition("otadata").address
@@ -116,7 +118,7 @@ class Board:
         """The image in a slot, b"" if the bootloader would not start what is there."""
         p = self.partition(label)
         try:
-            return self.flash.peek(p.address, verify(self.flash.peek, p.address, p.size, self.chip))
+            return self.flash.peek(p.address, verify(self.flash.peek, p.address, p.size, self.chip, self.revision))
         except ImageError:
             return b""
 
@@ -181,7 +183,7 @@ class Board:
         return run
 
     def _bootloader(self):
-        loader = Bootloader(self.flash, self.rows, self.chip)
+        loader = Bootloader(self.flash, self.rows, self.chip, self.revision)
         try:
             return loader.start(), loader.messages
         except NoBootableApp:

@@ -9,9 +9,10 @@ class NoBootableApp(Exception):
 
 
 class Bootloader:
-    def __init__(self, flash, rows, chip=0, rollback=True):
+    def __init__(self, flash, rows, chip=0, revision=0, rollback=True):
         self.flash = flash
         self.chip = chip
+        self.revision = revision
         self.rollback = rollback
         self.messages = []
         apps = [p for p in rows if p.type == layout.APP]
@@ -43,7 +44,7 @@ class Bootloader:
 
     def _starts(self, partition, n):
         try:
-            verify(self.flash.peek, partition.address, partition.size, self.chip)
+            verify(self.flash.peek, partition.address, partition.size, self.chip, self.revision)
             return True
         except ImageError as e:
             self.messages.append("esp_image: %s" % e)

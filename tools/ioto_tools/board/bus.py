@@ -19,7 +19,7 @@ OPS = {
     "reset": 16, "soft_reset": 17, "deepsleep": 18, "watchdog": 19, "rtc_get": 20, "rtc_set": 21, "rtc_memory": 22,
     "rtc_memory_set": 23, "reset_cause": 24, "unique_id": 25, "random": 26, "idle": 27, "pin": 28,
     "console_read": 29, "console_mode": 30, "interrupt_char": 31,
-    "time": 32, "sleep": 33, "gc": 34, "idf": 35, "thread": 36,
+    "time": 32, "sleep": 33, "gc": 34, "idf": 35, "thread": 36, "register": 37,
     "socket": 64, "connect": 65, "send": 66, "recv": 67, "sendto": 68, "recvfrom": 69, "close": 70, "poll": 71, "resolve": 72,
     "wifi": 73, "tls": 74,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """A NOR flash chip in a file: erasing sets bits, programming clears them, and the power can go at any operation.
 
-Times are a real chip's: 45 ms for a sector, 0.5 ms for 256 bytes programmed, 1 ms for 4 KiB read.
+Times are a real chip's: 45 ms for a sector, 0.5 ms for 256 bytes programmed, 1 ms for 4 KiB read and 30 us for each call that reads.
 """
 
 import mmap
@@ -13,6 +13,7 @@ SECTOR = 4096
 _ERASE_US = 45000
 _PROGRAM_US = 500  # each begun 256 bytes
 _READ_US = 1000  # each 4 KiB
+_CALL_US = 30  # of the driver
 
 
 class PowerCut(Exception):
@@ -73,7 +74,7 @@ class Flash:
     def read(self, address, n):
         self.trace.reads += 1
         self.trace.read_bytes += n
-        self.clock.advance(_READ_US * n // SECTOR)
+        self.clock.advance(_CALL_US + _READ_US * n // SECTOR)
         return self.data[address : address + n]
 
     def erase(self, address, n):

@@ -10,6 +10,7 @@ import select
 import struct
 
 from . import bus
+from .efuses import registers
 from .flash import PowerCut
 from .layout import DATA, NVS
 from .memory import IDF_BYTES, SMALL_CHAIN, WIFI_BYTES, Memory
@@ -36,9 +37,10 @@ class Ended(Exception):
 
 
 class Hardware:
-    def __init__(self, flash, rows, clock, air, seed=0, chip=0, idf_bytes=IDF_BYTES):
+    def __init__(self, flash, rows, clock, air, seed=0, chip=0, idf_bytes=IDF_BYTES, revision=0):
         self.flash, self.rows, self.clock, self.air = flash, rows, clock, air
         self.chip = chip
+        self.revision = revision
         self.idf_bytes = idf_bytes
         self.random = random.Random(seed)
         self.unique_id = hashlib.sha256(b"board %d" % seed).digest()[:6]
@@ -62,7 +64,7 @@ class Hardware:
         if cause != SOFT:  # the watchdog outlives a soft reset
             self.raw_mode = False
             self.watchdog_ms = self.fed_us = None
-        self.partitions = Partitions(self.flash, self.rows, running, self.chip, alive=self._alive)
+        self.partitions = Partitions(self.flash, self.rows, running, self.chip, self.revision, alive=self._alive)
         store = next((p for p in self.rows if p.type == DATA and p.subtype == NVS), None)
         self.nvs = Nvs(self.flash, store) if store else None
         self.memory = Memory(self.idf_bytes)
@@ -267,6 +269,10 @@ class Hardware:
     def _rtc_memory_set(self, a, b, data):
         self.rtc_memory = data
         return 0, b""
+
+    def _register(self, a, b, data):
+        """The word at address `a`: the eFuses that hold the chip's revision."""
+        return registers(self.chip, self.revision).get(a, 0), b""
 
     def _reset_cause(self, a, b, data):
         return self.cause, b""

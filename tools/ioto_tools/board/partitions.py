@@ -23,12 +23,13 @@ class Panic(Exception):
 class Partitions:
     """`running` is the partition that the bootloader started; `alive()` raises when the watchdog has bitten meanwhile."""
 
-    def __init__(self, flash, rows, running, chip=0, rollback=True, alive=lambda: None):
+    def __init__(self, flash, rows, running, chip=0, revision=0, rollback=True, alive=lambda: None):
         self.flash = flash
         self.alive = alive
         self.rows = rows
         self.running = running
         self.chip = chip
+        self.revision = revision
         self.rollback = rollback
         self.apps = sorted((p for p in rows if p.type == layout.APP), key=lambda p: p.subtype)
         self.data = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.OTADATA), None)
@@ -78,7 +79,7 @@ class Partitions:
 
     def set_boot(self, p):
         try:
-            length = verify(self.flash.peek, p.address, p.size, self.chip)
+            length = verify(self.flash.peek, p.address, p.size, self.chip, self.revision)
         except ImageError:
             raise EspError(VALIDATE_FAILED)
         self.flash.clock.advance(length // 4096 * 1000)  # the whole image is read, in one blocking call

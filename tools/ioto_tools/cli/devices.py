@@ -180,7 +180,7 @@ def device_release(id, data):
 def device_pin(id, version, data):
     """Pin device ID to VERSION: it is offered that one, whatever its policy, also where it is lower, and no other.
 
-    A board takes a lower version only if the release was signed with --allow-downgrade.
+    A board takes a lower version only if the release was signed with --allow-downgrade or --downgrade-from.
     """
     with opened(data) as site:
         control.pin(site, id, version)

@@ -133,7 +133,8 @@ def manifest_options(command):
     for option in (
         click.option("--minimum", metavar="SEMVER", help="Least version that may step to this one."),
         click.option("--expires", metavar="WHEN", callback=until, help="90d, 8w, 2y or a day: nobody begins with it afterwards."),
-        click.option("--allow-downgrade", is_flag=True, help="Also for devices that run, or have run, a higher version."),
+        click.option("--allow-downgrade", is_flag=True, help="Also for devices that run, or have run, a higher version; with --expires, at most 30 days."),
+        click.option("--downgrade-from", metavar="SEMVER", help="Also for devices that run this higher version."),
         click.option("--any-file", is_flag=True, help="IMAGE is no ESP application: a file for Linux devices."),
     ):
         command = option(command)
@@ -158,13 +159,16 @@ def application_of(image, any_file):
 
 
 @contextmanager
-def signed(image, key, folder, product, version, minimum, expires, allow_downgrade, any_file):
+def signed(image, key, folder, product, version, minimum, expires, allow_downgrade, downgrade_from, any_file):
     """A file in `folder` that is `image` with its signed manifest in front, gone after the block unless it is renamed."""
+    if allow_downgrade and downgrade_from:
+        raise click.UsageError("--allow-downgrade and --downgrade-from: give one of them")
+    down = downgrade_from or allow_downgrade or None
     private = private_key(key)
     handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
     try:
         with told(), os.fdopen(handle, "wb") as out, application_of(image, any_file) as alone:
-            release.sign(alone, out, private, product, version, any_file, minimum=minimum, expires=expires, down=allow_downgrade or None)
+            release.sign(alone, out, private, product, version, any_file, minimum=minimum, expires=expires, down=down)
         yield path
     finally:
         Path(path).unlink(missing_ok=True)

@@ -44,7 +44,7 @@ def publish(image, product, version, key, signed, description, disabled, approve
     if signed and not (is_signed or key):
         raise click.ClickException("%s: it is not signed: `ioto sign` it, or give --key" % image)
     if not key and any(more[name] for name in more if name != "any_file"):
-        raise click.UsageError("--minimum, --expires, --allow-downgrade are signed: give --key, or give them to `ioto sign`")
+        raise click.UsageError("--minimum, --expires, --allow-downgrade, --downgrade-from are signed: give --key, or give them to `ioto sign`")
     for doubt in terms.version_doubts(version):
         click.echo("Warning: " + doubt, err=True)
     with opened(data) as site, _sealed(site, image, key, product, version, more) as path:

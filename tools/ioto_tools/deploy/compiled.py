@@ -24,7 +24,10 @@ FILES = {
     "checkin": ("checkin", "cloud", "facts", "offer"),
     "bounds": ("bounds", "semver"),
     "fetch": ("fetch", "download", "image", "release", "slot"),
-    **{name: (name,) for name in ("trial", "watchdog", "alone", "registration", "blocking", "foreign", "json5", "posix_tz", "wrong")},
+    **{
+        name: (name,)
+        for name in "trial watchdog alone registration revision folder costs blocking foreign json5 posix_tz wrong".split()
+    },
 }
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))

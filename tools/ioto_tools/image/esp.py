@@ -31,10 +31,10 @@ def xor(data):
     return value
 
 
-def verify(read, address, room, chip=0):
+def verify(read, address, room, chip=0, revision=None):
     """Length in bytes of the image at flash `address`, checked as set_boot() and the bootloader do; ImageError else.
 
-    `read(address, n)` returns bytes of the flash; `room` is the partition's size.
+    `read(address, n)` returns bytes of the flash; `room` is the partition's size; `revision` the chip's, major * 100 + minor.
     """
     head = read(address, 24)
     if head[0] != MAGIC:
@@ -42,6 +42,11 @@ def verify(read, address, room, chip=0):
         raise ImageError("image at 0x%x has invalid magic byte%s" % (address, hint))
     if struct.unpack_from("<H", head, 12)[0] != chip:
         raise ImageError("mismatch chip ID, expected %d, found %d" % (chip, struct.unpack_from("<H", head, 12)[0]))
+    least, most = struct.unpack_from("<HH", head, 15)
+    if revision is not None and least > revision:
+        raise ImageError("Image requires chip rev >= v%d.%d, but chip is v%d.%d" % (*divmod(least, 100), *divmod(revision, 100)))
+    if revision is not None and most not in (0, 0xFFFF) and most < revision:
+        raise ImageError("Image requires chip rev <= v%d.%d, but chip is v%d.%d" % (*divmod(most, 100), *divmod(revision, 100)))
     if not head[1]:
         raise ImageError("image at 0x%x has no segments" % address)
     if head[1] > 16:
@@ -113,14 +118,16 @@ def seal(image):
     return body + sha256(body).digest() if image[23] & 1 else body
 
 
-def make(size, text="", chip=0, version=""):
-    """A small valid image of `size` bytes (a multiple of 16, 384 or more) with `text` in its data."""
+def make(size, text="", chip=0, version="", revisions=(0, 0)):
+    """A small valid image of `size` bytes (a multiple of 16, 384 or more) with `text` in its data, for chips of these `revisions`
+    (the lowest, the highest; 0: any).
+    """
     data = size - 24 - 8 - 32 - 16
     desc = struct.pack("<II8x", DESC_MAGIC, 0) + version.encode()[:31].ljust(32, b"\0") + b"virtual".ljust(32, b"\0")
     desc += b"00:00:00".ljust(16, b"\0") + b"Jan  1 2026".ljust(16, b"\0") + b"v5.2.2".ljust(32, b"\0")
     desc += sha256(b"%s %d" % (text.encode(), size)).digest()
     desc = desc.ljust(256, b"\0")
     filler = sha256(text.encode()).digest() * (data // 32 + 1)
-    head = struct.pack("<BBBBI", MAGIC, 1, 2, 0x20, 0x40080000) + b"\xee\0\0\0" + struct.pack("<H", chip) + bytes(8) + b"\0\1"
+    head = struct.pack("<BBBBI", MAGIC, 1, 2, 0x20, 0x40080000) + b"\xee\0\0\0" + struct.pack("<HBHH", chip, 0, *revisions) + bytes(4) + b"\1"
     body = head + struct.pack("<II", 0x3F400020, data & ~3) + (desc + text.encode().ljust(64, b"\0") + filler)[: data & ~3]
     return seal(body)

@@ -51,9 +51,13 @@ def sign(path, out, private, product, version, any_file=False, **more):
     if not any_file:
         manifest["chip"] = _chip(path, manifest["size"])
     manifest.update({key: value for key, value in more.items() if value is not None})
+    if manifest.get("down") is True and not 0 <= manifest.get("expires", 0) - manifest["created"] <= release.DOWN_MOST_S:
+        raise ReleaseError("%s: a release for every higher version must expire, 30 days from now at the latest: --expires 30d, or --downgrade-from VERSION" % path)
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     try:
-        semver.parse(version)
+        for each in (version, manifest.get("down")):
+            if isinstance(each, str):
+                semver.parse(each)
         release.parse(text)
         envelope = seal(text, keys.sign(private, text))
     except (ValueError, UpdateError) as e:

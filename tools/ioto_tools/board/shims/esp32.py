@@ -22,7 +22,7 @@ def _short(address, buf):
         _bus.look()
     _chip.seek(address)
     _chip.readinto(buf)
-    _bus.cpu_us += len(buf) >> 2  # 1 ms per 4 KiB
+    _bus.cpu_us += 30 + (len(buf) >> 2)  # the driver's call, and 1 ms per 4 KiB
 
 
 def _check(status):
@@ -167,7 +167,7 @@ class NVS:
         return struct.unpack("<i", reply)[0]
 
     def set_i32(self, key, value):
-        if not -(1 << 31) <= value < 1 << 31:
+        if not -(1 << 31) < value < 1 << 31:  # a 32-bit port overflows at the lowest number already
             raise OverflowError("overflow converting long int to machine word")
         _check(_bus.call(11, self._space, value, key.encode())[0])
 

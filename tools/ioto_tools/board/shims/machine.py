@@ -37,6 +37,14 @@ def freq(hz=None):
     return 160000000
 
 
+class _Memory:
+    def __getitem__(self, address):
+        return _bus.call(37, address)[0]
+
+
+mem32 = _Memory()
+
+
 class WDT:
     _one = None
 

@@ -1,0 +1,58 @@
+"""The agent's folder, made anew before the file system has to tidy up.
+
+littlefs keeps a log of each folder: a change of a file is an entry. After some 58 saves it is full and is compacted in one go, with
+thousands of small reads, in which nothing else runs for 0.1 s and more. A new folder has an empty log, so the files move into one.
+"""
+
+import asyncio
+import os
+
+from .log import log
+
+
+def prepare(path, woke):
+    """At a start, before other tasks run: finish what a reset has left half done, and let littlefs look for free blocks, which takes
+    25 ms and more with the first file that it writes. Not after a wake from deep sleep, where nobody else waits.
+    """
+    try:
+        os.stat(path + ".new")
+        for _ in steps(path):
+            pass
+    except OSError:  # there is none, as a rule
+        pass
+    if not woke:
+        try:
+            with open(path + "/room", "wb") as f:
+                f.write(bytes(200))  # more than fits into the folder itself
+        except OSError:  # the first save says why not
+            pass
+
+
+async def run(agent):
+    try:
+        for _ in steps(agent.config["state"]):
+            await asyncio.sleep_ms(0)
+    except OSError as e:  # no room: it stays as it is
+        log("warn", "folder: %r" % e)
+
+
+def steps(path):
+    """A generator with a turn after each move. What a reset leaves half done the next start finishes.
+
+    Between two turns `path` is there, and a file that is written anew in it replaces the one that has moved.
+    """
+    new = path + ".new"
+    try:
+        os.mkdir(new)
+    except OSError:
+        os.listdir(new)  # there already?
+    yield
+    while True:
+        names = os.listdir(path)
+        for name in names:
+            os.rename(path + "/" + name, new + "/" + name)
+            yield
+        if not names:
+            break
+    os.rmdir(path)
+    os.rename(new, path)

@@ -1,0 +1,214 @@
+"""What goes wrong on the way to an image costs no attempt: it is delayed, each time longer, and the flash hardly wears.
+
+One virtual board for each case, a cloud that always offers the same release, and an image store that fails in its own way for a
+while. Counted: requests to the store, check-ins, erases of the slot. At the end the store is well and the board is updated.
+"""
+
+import hashlib
+import json
+import random
+
+import pytest
+from ioto_tools.board.peers import Script, reply
+from ioto_tools.image import esp
+from rig import MAIN, NOW, Rig, secure
+from signing import sealed, trusting
+
+BLOCKS = 14
+IMAGE = esp.make(BLOCKS * 4096 - 2048, "costly")
+PAGE = b"<!DOCTYPE html><html>The service is under maintenance.</html>"
+DAY = 86400
+
+
+class World:
+    """The cloud that offers IMAGE, with or without its size, and the store: `store(start or None, n)` makes the steps of request n."""
+
+    def __init__(self, folder, store, size=len(IMAGE), **options):
+        self.store = store
+        self.size = size
+        self.asked = 0
+        self.checks = []  # moments
+        self.errors = []
+        self.states = []
+        script = secure(Script(self.answer))
+        air = {"peers": {("cloud.test", 443): script, ("images.test", 443): script}, **options.pop("air", {})}
+        self.rig = Rig(folder, blocks=BLOCKS, cloud=False, air=air, network__timeout=5, **options)
+
+    def answer(self, method, path, headers, body):
+        if path.endswith("/register"):
+            return [reply(json.dumps({"api": "https://cloud.test", "token": "T", "registered": True}).encode())]
+        if path.endswith("/updateReport"):
+            self.states.append(json.loads(body)["state"])
+            return [reply(b"{}")]
+        if path.endswith("/update"):
+            return [reply(json.dumps(self.check_in(json.loads(body))).encode())]
+        self.asked += 1
+        wanted = headers.get("range")
+        return self.store(int(wanted[6:-1]) if wanted else None, self.asked)
+
+    def check_in(self, said):
+        self.checks.append(self.rig.now())
+        self.errors.append(said.get("error"))
+        if said["version"] == "1.0.1":
+            return {}
+        found = {"url": "https://images.test/i", "checksum": hashlib.sha256(IMAGE).hexdigest(), "update": "U", "version": "1.0.1"}
+        return found if self.size is None else dict(found, size=self.size)
+
+    def run(self, until_s, **limits):
+        """(the run, erases of the slot, requests to the store, check-ins) of so many seconds."""
+        asked, checks = self.asked, len(self.checks)
+        run = self.rig.run(until_s=until_s, **limits)
+        slot = self.rig.board.partition("ota_1")
+        erased = [op for op in run.trace.ops if op[0] == "erase" and slot.address <= op[1] < slot.address + slot.size]
+        assert "Traceback" not in run.console, run.console[-1500:]
+        return run, len(erased), self.asked - asked, len(self.checks) - checks
+
+    def heal(self, until_s):
+        """The store is well: the board has the release within this time. Returns the erases that took."""
+        self.store = good
+        run, erased, _, _ = self.run(until_s, stop=lambda line: line.startswith("CONFIRMED"))
+        assert run.slots[-1] == "ota_1" and self.rig.board.read_slot("ota_1") == IMAGE, run.console[-1500:]
+        return erased
+
+
+def ranged(start, last=len(IMAGE) - 1, said=None, total=len(IMAGE)):
+    said = said or "bytes %d-%d/%s" % (start, last, total)
+    return [reply(IMAGE[start : last + 1], 206, [("Content-Range", said)])]
+
+
+def good(start, n):
+    return ranged(start) if start else [reply(IMAGE)]
+
+
+def chunked(body):
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+PAGES = {
+    "with-a-length": (reply(PAGE), len(IMAGE), "size_mismatch"),
+    "as-long-as-the-image": (reply(PAGE.ljust(len(IMAGE))), len(IMAGE), "image_magic"),
+    "chunked": (chunked(PAGE * 100), len(IMAGE), "image_magic"),
+    "chunked-and-short": (chunked(PAGE), len(IMAGE), "size_mismatch"),
+    "size-unsaid": (reply(PAGE * 100), None, "image_magic"),
+}
+
+
+@pytest.mark.parametrize("case", PAGES)
+def test_a_page_in_the_place_of_the_image_for_ten_minutes(tmp_path, case):
+    """Four requests or so, no erase, no attempt, no outcome reported; minutes after the store is well the board has it."""
+    page, size, reason = PAGES[case]
+    world = World(tmp_path, lambda start, n: [page], size)
+    _, erased, asked, checks = world.run(600)
+    assert erased == 0 and 2 <= asked <= 4 and checks <= 5, (erased, asked, checks)
+    assert set(world.errors[1:]) == {reason} and "failed" not in world.states and "refused" not in world.states
+    assert world.rig.record()["attempt"] == 1 and not world.rig.record()["failed"]
+    assert world.heal(900) == BLOCKS
+
+
+def test_a_page_for_a_month_is_asked_for_once_a_day_in_the_end(tmp_path):
+    """The delays survive resets: the power fails each day. Check-ins go on in their rhythm."""
+    world = World(tmp_path, lambda start, n: [reply(PAGE)], update__period="6 hours")
+    counted = [world.run(DAY)[1:] for _ in range(30)]
+    assert sum(erased for erased, _, _ in counted) == 0
+    assert counted[0][1] <= 12 and all(asked <= 2 for _, asked, _ in counted[2:]), counted
+    assert all(checks >= 3 for _, _, checks in counted), counted
+    assert world.heal(2 * DAY) == BLOCKS
+
+
+def test_a_release_that_is_damaged_at_its_store_wears_the_flash_once_a_day(tmp_path):
+    """It begins like an image: only the hash of the whole tells. Good as long as the cloud offers it."""
+    damaged = IMAGE[:-100] + b"?" + IMAGE[-99:]
+    world = World(tmp_path, lambda start, n: [reply(damaged)])
+    counted = [world.run(DAY)[1] // BLOCKS for _ in range(6)]
+    assert counted[0] <= 11 and max(counted[1:]) <= 2, counted
+    assert world.errors[-1] == "checksum_mismatch" or "checksum_mismatch" in world.errors and "failed" not in world.states
+    assert world.heal(2 * DAY) == BLOCKS
+
+
+def broken(steps, n, after=None):
+    """The reply breaks off after so many bytes, by default at random ones."""
+    whole = b"".join(steps)
+    return [whole[: after or random.Random(n).randrange(200, 30000)], None]
+
+
+RANGES = {
+    "another-range": lambda start, n: ranged(start + 4096) if start else broken([reply(IMAGE)], n, 20000),
+    "no-content-range": lambda start, n: [reply(IMAGE[start:], 206)] if start else broken([reply(IMAGE)], n, 20000),
+    "another-total": lambda start, n: ranged(start, total=len(IMAGE) + 1) if start else broken([reply(IMAGE)], n, 20000),
+    "416": lambda start, n: [reply(b"", 416)] if start else broken([reply(IMAGE)], n, 20000),
+}
+
+
+@pytest.mark.parametrize("case", RANGES)
+def test_ranges_that_are_answered_wrongly_are_not_asked_for_again(tmp_path, case):
+    """Without ranges this store always breaks off: no block is erased twice, and the check-ins go on."""
+    world = World(tmp_path, RANGES[case])
+    _, erased, asked, checks = world.run(1800)
+    assert erased <= BLOCKS and asked <= 60 and checks >= 4, (erased, asked, checks)
+    assert world.rig.record()["attempt"] == 1 and "failed" not in world.states
+    assert world.heal(2 * 3600) <= BLOCKS
+
+
+WHOLE = {
+    "clipped": lambda start, n: ranged(start, min(start + 9999, len(IMAGE) - 1)) if start else broken([reply(IMAGE)], n, 20000),
+    "total-unsaid": lambda start, n: ranged(start, total="*") if start else broken([reply(IMAGE)], n, 20000),
+    "clipped-and-unsaid": lambda start, n: ranged(start, min(start + 9999, len(IMAGE) - 1), total="*") if start else broken([reply(IMAGE)], n, 20000),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_ranges_that_are_shorter_than_asked_for_or_say_no_total_serve(tmp_path, case):
+    """RFC 9110 allows both."""
+    world = World(tmp_path, WHOLE[case])
+    run, erased, asked, checks = world.run(1800)
+    assert run.slots == ["ota_0", "ota_1"] and erased == BLOCKS and asked <= 8 and checks <= 4, (erased, asked, checks)
+
+
+@pytest.mark.parametrize("etag", [None, '"one"'])
+def test_a_store_without_ranges_behind_a_link_that_breaks_at_random(tmp_path, etag):
+    """What the slot holds is read over and compared: whatever comes through goes on, and no block is erased twice."""
+    lines = [("ETag", etag)] if etag else []
+    world = World(tmp_path, lambda start, n: broken([reply(IMAGE, 200, lines)], n))
+    _, erased, asked, checks = world.run(1800)
+    assert erased <= BLOCKS + 8 and asked <= 60 and checks >= 3, (erased, asked, checks)
+    world.store = lambda start, n: [reply(IMAGE)]
+    run = world.run(2 * 3600)[0]
+    assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
+
+
+def test_a_range_of_a_few_bytes_is_no_progress(tmp_path):
+    world = World(tmp_path, lambda start, n: ranged(start, start + 99) if start else broken([reply(IMAGE)], n, 20000))
+    _, erased, asked, checks = world.run(1800)
+    assert erased <= BLOCKS and asked <= 60 and checks >= 4, (erased, asked, checks)
+    assert world.heal(2 * 3600) <= BLOCKS
+
+
+def test_another_file_under_the_same_url_begins_anew_and_later(tmp_path):
+    """The slot holds the beginning of what the store had: one more download, after a delay."""
+    other = esp.make(len(IMAGE), "another")
+    world = World(tmp_path, lambda start, n: broken([reply(other)], n, 50000) if n == 1 else [reply(IMAGE)])
+    run, erased, asked, _ = world.run(1800)
+    assert run.slots == ["ota_0", "ota_1"] and BLOCKS < erased < 2 * BLOCKS and asked == 3, (erased, asked, run.console[-1500:])
+    assert "another file" in run.console
+
+
+def test_where_it_was_lost_is_kept_before_the_first_block_that_is_saved(tmp_path):
+    """Five blocks at most come through at a time: the next check-in goes on behind them, and does not erase them again."""
+    world = World(tmp_path, lambda start, n: broken([reply(IMAGE)], n, 21000))
+    first = world.run(300)[1]
+    assert first == 5 and world.run(1800)[1] == 0
+    assert world.heal(2 * 3600) == BLOCKS - 5
+
+
+def test_a_time_that_is_wrong_does_not_end_a_release_that_expires(tmp_path):
+    """NTP is ahead by a year: refused as expired, and installed once the clock is right."""
+    rig, cloud = trusting(tmp_path / "rig", main=MAIN)
+    rig.air.ntp_ahead_s = 365 * DAY
+    image = rig.image(1)
+    cloud.release("1.0.1", sealed(image, "1.0.1", expires=NOW + 30 * DAY))
+    run = rig.run(until_s=1800)
+    assert "FAILED manifest_expired" in run.console and run.slots == ["ota_0"], run.console[-1500:]
+    assert [(r["state"], r["reason"]) for r in cloud.reports] == [("refused", "manifest_expired")]
+    rig.air.ntp_ahead_s = 0
+    run = rig.run(until_s=3 * 3600)
+    assert run.slots[-1] == "ota_1" and rig.board.read_slot("ota_1") == image, run.console[-1500:]

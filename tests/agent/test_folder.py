@@ -1,0 +1,72 @@
+"""The agent's folder is made anew before littlefs compacts it; the power may go at any moment of that."""
+
+import pytest
+from ioto.record import decode
+from ioto_tools.board import Cut
+from ioto_tools.cloud import fleet
+from rig import Rig
+
+
+def saves(rig):
+    """How often the record was saved."""
+    files = rig.board.files()
+    return max(decode(files["state/record.%d" % i])[0] for i in (0, 1))
+
+
+def test_the_record_survives_many_saves(tmp_path):
+    """Twice as many as littlefs takes before it compacts; what else lies in the folder moves along."""
+    rig = Rig(tmp_path, update__period=5)
+    rig.run(until_s=10)
+    rig.board.put_files({"state/other": b"of somebody else"})
+    rig.run(until_s=1000)
+    files = rig.board.files()
+    assert saves(rig) > 116 and files["state/other"] == b"of somebody else" and not [name for name in files if "state.new" in name]
+    assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
+
+
+def almost(folder):
+    """A board that makes its folder anew with the next save of the record but one: (rig, its flash)."""
+    rig = Rig(folder, update__period=5)
+    while (saves(rig) if "state/record.1" in rig.board.files() else 0) < 22:
+        rig.run(until_s=6)
+    assert saves(rig) == 22
+    return rig, bytes(rig.board.flash.data)
+
+
+def cut_at(rig, flash, op, when):
+    rig.board.flash.data[:] = flash
+    rig.run(until_s=40, cut=Cut(op, when))
+    run = rig.run(until_s=30)
+    files = rig.board.files()
+    assert "Traceback" not in run.console and "damaged" not in run.console, (op, run.console)
+    assert saves(rig) > 22 and "state/provision.json" in files and not [name for name in files if "state.new" in name], (op, sorted(files))
+    assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
+
+
+def operations(rig):
+    n = len(rig.run(until_s=40).trace.ops)
+    assert saves(rig) >= 25
+    return n
+
+
+def test_a_power_cut_while_the_folder_is_made_anew(tmp_path):
+    rig, flash = almost(tmp_path)
+    for op in range(0, operations(rig), 6):
+        cut_at(rig, flash, op, ("before", "during", "after")[op // 6 % 3])
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_a_power_cut_at_every_operation_of_it(tmp_path, when):
+    rig, flash = almost(tmp_path)
+    for op in range(operations(rig)):
+        cut_at(rig, flash, op, when)
+
+
+def test_no_room_for_another_folder(tmp_path):
+    """It stays as it is, and the record is saved nevertheless."""
+    rig, _ = almost(tmp_path)
+    rig.board.put_files({"state.new": b"a file in the way"})
+    run = rig.run(until_s=60)
+    assert saves(rig) > 25 and "warn folder" in run.console, run.console
+    assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
