@@ -51,10 +51,13 @@ def test_two_boards_with_one_flash_image_stop_no_release(cloud, told_by, says):
     assert one.check_in() == "2.0.0"
     cloud.now_s += 60
     one.apply("2.0.0")
+    counted = []
     for _ in range(10):
         for board in (one, two):
             cloud.now_s += HOUR
             board.check_in()
+            counted.append((bool(told(cloud, "device.shared")), fleet.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"]))
+    assert set(counted) == ({(False, 6), (True, 5)} if says else {(False, 6)})  # from the sign on
     update = fleet.update(cloud.site, "thermo@2.0.0")
     assert update["state"] == "active" and not any(each in update["ended"] for each in ("reverted", "failed"))
     if says:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from asking import ask
 from cloud_under_test import PRODUCT, Cloud, call
 from ioto_tools.cloud import audit, control, fleet, provision, tokens
@@ -141,6 +142,7 @@ def over(cloud, address="device.test"):
     return request
 
 
+@pytest.mark.own_links
 def test_iotos_c_agent_with_a_fixed_id_registers_at_each_start(cloud):
     """It never saves its token: after an update with `restart`, and each morning."""
     device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256}
