@@ -39,6 +39,7 @@ class Agent:
         self.config = config
         self.device = device
         self.provision = provision
+        self.kept = True  # is it on the file system too?
         self.board = board
         self.pair = pair
         self.link = link

@@ -28,10 +28,11 @@ class Cloud:
         self.client = client
 
     def keep(self, provision):
-        """Returns False where it can't be written: it is known until the next reset then, and the device registers again after it."""
+        """Returns False where it can't be written: it is known until the next reset then, and the next check-in tries again."""
         # Written beside and renamed, so that a cut leaves the old file or the new one.
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
+        self.agent.kept = False
         try:
             with open(path + ".new", "w") as f:
                 json.dump(provision, f)
@@ -43,6 +44,7 @@ class Cloud:
         except OSError as e:
             log("error", "%s: %r" % (path, e))
             return False
+        self.agent.kept = True
         return True
 
     async def date(self):
@@ -58,6 +60,8 @@ class Cloud:
         A `token` in it takes the place of ours from the next request on, if it could be kept: until then the old one is good.
         """
         agent = self.agent
+        if not agent.kept:
+            self.keep(agent.provision)
         reply = await self.post(agent.api() + "/tok/provision/update", agent.token(), dict(agent.device, **facts))
         token = reply.get("token") if isinstance(reply, dict) else None
         if is_token(token):

@@ -13,7 +13,8 @@ now_us = 0  # of the hardware's clock, as of the last reply
 holding = True  # an interrupt waits until there is a program to interrupt
 _held = False
 cpu_us = 0  # simulated time that the CPU itself has used since then
-look = None  # what is done now and then, see _heap.py
+look = None  # what is done before each use of the hardware, see _heap.py
+used = None  # and after it
 _file = open(int(sys.argv[1]), "r+b")
 
 
@@ -35,7 +36,10 @@ def call(op, a=0, b=0, data=b"", into=None):
         _fill(reply)
     if interrupt:
         interrupted()
-    return status, bytes(reply) if into is None or status < 0 else n
+    found = status, bytes(reply) if into is None or status < 0 else n
+    if used and op not in (34, 71):
+        used()
+    return found
 
 
 def interrupted():

@@ -27,6 +27,7 @@ import socket  # noqa: F401
 import struct  # noqa: F401
 import time  # noqa: F401
 import vfs
+import _faults  # noqa: F401
 import _heap
 import _threads
 import _tls

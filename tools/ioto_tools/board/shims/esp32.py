@@ -16,13 +16,20 @@ _SHORT_BYTES = 512
 _chip = open(int(sys.argv[4]), "rb")  # before the board's own file system is mounted
 
 
-def _short(address, buf):
-    """Serve a short read, of the file system mostly, as the chip does: through its cache, without a driver's call."""
+def _entered():
+    """What is in C on the chip takes no memory of the program's from here on."""
     if _bus.look:
         _bus.look()
+
+
+def _short(address, buf):
+    """Serve a short read, of the file system mostly, as the chip does: through its cache, without a driver's call."""
+    _entered()
     _chip.seek(address)
     _chip.readinto(buf)
     _bus.cpu_us += 30 + (len(buf) >> 2)  # the driver's call, and 1 ms per 4 KiB
+    if _bus.used:
+        _bus.used()
 
 
 def _check(status):
@@ -100,9 +107,11 @@ class Partition:
         if len(buf) <= _SHORT_BYTES and at + len(buf) <= self._row[3]:
             _short(self._row[2] + at, buf)
         else:
+            _entered()
             _check(_bus.call(1, self._index, at, struct.pack("<I", len(buf)), buf)[0])
 
     def writeblocks(self, n, buf, offset=None):
+        _entered()
         at = _integer(n) * self._block
         if not isinstance(buf, (bytes, bytearray, memoryview, str)):
             raise TypeError("object with buffer protocol required")
@@ -129,6 +138,7 @@ class Partition:
             done += part
 
     def ioctl(self, op, *args):
+        _entered()
         if len(args) != 1:
             raise TypeError("function takes 3 positional arguments but %d were given" % (2 + len(args)))
         arg = args[0]

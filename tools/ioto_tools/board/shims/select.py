@@ -17,6 +17,8 @@ class poll:
 
     def poll(self, timeout=-1):
         """Ready streams; each is asked by its own ioctl, so streams over streams (TLS) work."""
+        if _bus.look:  # a use of the hardware, though it may find all that it wants here
+            _bus.look()
         until = None if timeout < 0 else time.ticks_add(time.ticks_ms(), timeout)
         while True:
             ready = self._poll.poll(0)

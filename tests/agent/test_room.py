@@ -1,0 +1,102 @@
+"""Room for the application: whole signed updates over TLS beside applications of several sizes, on the chip's two heaps; and every
+allocation of the agent that fails once.
+"""
+
+import pytest
+from ioto_tools.board.memory import SMALL_CHAIN
+from ioto_tools.cloud import certificates
+from ioto_tools.cloud.publish import publish
+from rig import MAIN, PRODUCT, Rig
+from signing import pem, sealed
+
+# KB in the chip's width: 1.45 bytes here for each (board/memory.py).
+APPLICATION = "data = [bytearray(1024 * 29 // 20) for _ in range(%d)]\n"
+WITHOUT_MEMORY = MAIN.replace("import rWatch", "import rWatch, rWatchOff").replace("asyncio.run(agent(", """
+import _faults, machine
+
+def told(data, staged):
+    print("USES", _faults.allocated)
+    staged.apply()
+
+rWatchOff("device:update", update)
+rWatch("device:update", told)
+rWatch("device:confirmed", lambda data, version: print("USES", _faults.allocated))
+
+async def main(made):
+    if machine.reset_cause() == %d:
+        %s
+    await made.run()
+    print("ENDED")
+
+asyncio.run(main(agent(""").replace(".run())", "))")
+PWRON, HARD = 1, 2  # the start, and the trial
+
+
+def board(folder, main, chain=SMALL_CHAIN):
+    """A board with a key to trust, before a cloud with a signed release; Wi-Fi is its own."""
+    rig = Rig(
+        folder, main=main, files={"ours.pem": pem("ours")}, update__keys=["ours.pem"], air={"wifi": {"net": "secret"}},
+        wifi={"ssid": "net", "password": "secret"}, network__dns="",
+    )  # fmt: skip
+    for peer in rig.air.peers.values():
+        peer.chain = chain
+    release = rig.folder / "release.bin"
+    release.write_bytes(sealed(rig.image(1), "1.0.1"))
+    publish(rig.site, release, PRODUCT, "1.0.1")
+    return rig
+
+
+@pytest.mark.parametrize("kb, beside", [(10, True), (20, True), (40, False)])
+def test_an_application(tmp_path, kb, beside, chain=SMALL_CHAIN):
+    """Beside the agent, or while it is away: in a boot without main.py."""
+    rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
+    run = rig.run(until_s=90000, stop=lambda line: line.startswith("CONFIRMED") or "boot is idle: ota_1 1.0.1" in line)
+    assert rig.board.otadata() == "1/VALID 2/VALID", run.console
+    assert ("without the application" not in run.console) == beside, run.console
+
+
+def allocations(folder, start):
+    """After which uses of the hardware something is allocated, in a whole update: from the first turn of the loop in this start."""
+    run = board(folder, WITHOUT_MEMORY % (start, "_faults.note()")).run(stop=lambda line: line.startswith("USES ["))
+    found = max((line for line in run.console.splitlines() if line.startswith("USES [")), key=len)
+    return [int(n) for n in found[6:-1].split(",")]
+
+
+def without_memory(folder, start, n):
+    """One moment without memory: the loop goes on, and the update gets through."""
+    run = board(folder, WITHOUT_MEMORY % (start, "_faults.fail(%d)" % n)).run(until_s=40000, stop=lambda line: "CONFIRMED" in line)
+    assert 'File "main.py"' not in run.console and "ENDED" not in run.console, "%d: %s" % (n, run.console)
+    assert "CONFIRMED 1.0.1" in run.console, "%d: %s" % (n, run.console)
+    return "emory" in run.console
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("start", [PWRON, HARD])
+def test_an_allocation_that_fails(tmp_path, start):
+    found = allocations(tmp_path / "all", start)
+    assert len(found) > 100
+    logged = [without_memory(tmp_path / str(n), start, n) for n in found[2 :: len(found) // 8]]
+    assert any(logged), "no failure was ever logged"
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("part", range(16))
+@pytest.mark.parametrize("start", [PWRON, HARD])
+def test_every_allocation_that_fails(tmp_path, start, part):
+    for n in allocations(tmp_path / "all", start)[part::16]:
+        without_memory(tmp_path / str(n), start, n)
+
+
+def test_handshakes_that_fail_leave_nothing_open(tmp_path):
+    """A dozen in a row: a chip has ten sockets, and memory for one connection."""
+    rig = board(tmp_path, MAIN)
+    rig.board.put_files({"ca.pem": pem_of_another_authority(tmp_path)})
+    run = rig.run(until_s=200000, stop=lambda line, seen=[]: "tls_untrusted" in line and (seen.append(line), len(seen) > 12)[1])
+    assert run.console.count("tls_untrusted") > 12 and "OSError" not in run.console, run.console[-2000:]
+    assert len(rig.air.socks) <= 1
+    assert {who for who in rig.board.hardware.memory.taken if isinstance(who, int)} <= set(rig.air.socks)
+
+
+def pem_of_another_authority(folder):
+    certificates.make(folder / "other", ["cloud.test"])
+    return (folder / "other" / "ca.pem").read_bytes()
