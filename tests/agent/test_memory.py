@@ -25,14 +25,15 @@ rWatch("device:update:alone", asked)
 """
 
 
-def rig_with(folder, kb, chain=None, asked="", main=MAIN, **changes):
+def rig_with(folder, kb, chain=None, asked="", main=MAIN, publishes=True, **changes):
     """An application with `kb` of data that it has before the agent starts."""
     head = "import asyncio\n" + DATA % kb
     main = head + main.replace("asyncio.run(", (ASKED % asked if asked else "") + "asyncio.run(")
     rig = Rig(folder, main=main, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns="", **changes)
     if chain:
         rig.air.peers[(rig.air.names["cloud.test"], 443)].chain = chain
-    rig.publish(rig.image(1), "1.0.1")
+    if publishes:
+        rig.publish(rig.image(1), "1.0.1")
     return rig
 
 
@@ -82,3 +83,32 @@ def test_at_most_once_a_period(tmp_path):
     run = rig.run(until_s=4 * 3600)
     assert run.console.count("FAILED no_memory") > 5
     assert 2 <= resets(run) <= 4 and run.slots == ["ota_0"] * len(run.slots)
+
+
+GROWTH = """
+import asyncio, gc
+from ioto.start import agent
+
+async def count():
+    while True:
+        await asyncio.sleep(600)
+        gc.collect()
+        print("HEAP", gc.mem_alloc())
+
+async def main():
+    made = agent()
+    asyncio.create_task(count())
+    await made.run()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("checks", [60, pytest.param(1000, marks=pytest.mark.sweep)])
+def test_parts_that_are_loaded_and_released_leave_nothing(tmp_path, checks):
+    """Each check-in loads its part; what is in use between two of them is the same to the byte."""
+    rig = rig_with(tmp_path, 0, main=GROWTH, publishes=False, update__period="1 min")
+    run = rig.run(until_s=checks * 60)
+    assert run.ended == "time" and fleet.devices(rig.site)
+    used = [int(line.split()[1]) for line in run.console.splitlines() if line.startswith("HEAP")]
+    assert len(used) > 4 and set(used[1:]) == {used[1]}, used
