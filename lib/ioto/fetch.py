@@ -4,7 +4,6 @@ import asyncio
 
 from . import release
 from .bounds import ENVELOPE_BYTES
-from .cron import is_open
 from .download import Download
 from .errors import Paused, refusal
 from .log import log
@@ -12,6 +11,7 @@ from .pss import public_keys
 from .slot import BLOCK
 from .uptime import uptime_s
 from .watch import rSignal, watchers
+from .window import is_open
 
 
 async def run(agent):

@@ -14,7 +14,7 @@
 
 from hashlib import sha256
 
-from .cron import closes_s, is_always, next_open, opened_s
+from .window import closes_s, is_always, next_open, opened_s
 
 _FIRST_S = 30
 _HOLD_MOST_S = 7 * 86400

@@ -3,7 +3,7 @@
 It is the argument of `device:update`; apply() and defer() are the answers.
 """
 
-from . import cron
+from . import window
 from .errors import UpdateError, refusal
 from .log import log
 from .record import copied
@@ -42,13 +42,13 @@ class Staged:
         """Seconds until the signal: 0 for now; the apply window, a deferral and the pause between two signals count."""
         wait = max(0, self._next_s - uptime_s())
         now = self.board.time_s()
-        window = self.config["update.apply"]
+        apply = self.config["update.apply"]
         if now is None:  # a clock that was never set opens no window
-            return wait if cron.is_always(window) else _LONG_S
+            return wait if window.is_always(apply) else _LONG_S
         until = self.life.record["defer"]
         if until and until - now <= _DEFER_MOST_S:  # else the clock was wrong then
             wait = max(wait, until - now)
-        opens = cron.next_open(window, now + wait, self.config["timezone"])
+        opens = window.next_open(apply, now + wait, self.config["timezone"])
         return _LONG_S if opens is None else opens - now
 
     def signal(self):

@@ -3,10 +3,11 @@
 import gc
 
 from ioto import schedule
-from ioto.cron import closes_s, is_always, is_open, next_open, parse
+from ioto.cron import parse
 from ioto.schedule import backoff_s, due_s, rest_s, spread
 from ioto.timezone import days
 from ioto.timezone import parse as zone_of
+from ioto.window import closes_s, is_always, is_open, next_open
 
 if hasattr(gc, "threshold"):
     gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched

@@ -15,8 +15,8 @@ from .linked import link
 FILES = {
     "__init__": ("__init__", "log", "watch"),
     "start": ("start",),
-    "agent": ("agent", "ascii", "board", "cron", "deadline", "errors", "parts", "record", "reserve", "schedule", "staged", "timezone", "update", "uptime", "wifi"),
-    "setup": ("setup", "config", "duration"),
+    "agent": ("agent", "ascii", "board", "deadline", "errors", "parts", "record", "reserve", "schedule", "staged", "timezone", "update", "uptime", "wifi", "window"),
+    "setup": ("setup", "config", "cron", "duration"),
     "begin": ("begin", "plan"),
     "connect": ("connect", "dns", "http", "http_parse", "net"),
     "certs": ("certs", "pss"),

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ioto import config, cron, json5
+from ioto import config, json5, window
 from ioto.record import decode
 
 from ..board import otadata
@@ -152,7 +152,7 @@ def _configured(files, there, record, told):
     now = told["now"]
     windows = {}
     for key in ("update.schedule", "update.apply"):
-        opens = cron.next_open(found[key], now, found["timezone"]) if now >= _CLOCK_SET_S else None
+        opens = window.next_open(found[key], now, found["timezone"]) if now >= _CLOCK_SET_S else None
         windows[key] = {"window": found[key][0], "opens": opens and max(opens, now), "open": opens == now}
     return {
         "configuration": None,
