@@ -15,10 +15,11 @@ def ask(cloud, id, version="1.0.0", **properties):
     return reply.json().get("version")
 
 
-def tell(cloud, id, state, attempt=1):
+def tell(cloud, id, state, attempt=1, reason="", update=None):
     """A report about the last update that the device was offered."""
-    update = fleet.device(cloud.site, id)["update"]["update"]
-    assert cloud.report(id, cloud.tokens[id], update, state not in rollout.BAD, state=state, attempt=attempt).body == b"{}"
+    update = update or fleet.device(cloud.site, id)["update"]["update"]
+    success = state not in rollout.BAD
+    assert cloud.report(id, cloud.tokens[id], update, success, state=state, attempt=attempt, reason=reason).body == b"{}"
 
 
 def state(cloud, id):

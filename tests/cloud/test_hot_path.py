@@ -77,8 +77,9 @@ def served(tmp_path, kind):
 
 def test_nothing_new_is_answered_from_memory(served):
     """Releases that are for others, too full, not yet or no more offered; properties that are others each time."""
-    for number, said in enumerate(({"policy": "region == 'moon'"}, {"limit": "1"}, {"start": "2037-01-01"}, {"end": "2020-01-01"}, {"percentage": "0"})):
+    for number, said in enumerate(({"policy": "region == 'moon'"}, {"limit": "1"}, {"start": "2037-01-01"}, {"end": "2027-01-15T08:00:01Z"}, {"percentage": "0"})):
         served.publish("2.%d.0" % number, **said)
+    served.now_s += 1
     served.publish("1.0.0")
     assert served.ask("FIRST") == ("2.1.0", 5)  # catalogue, token, its first use, the grant, the link
     assert served.ask("D1")[1] > 1
@@ -182,7 +183,7 @@ def test_a_release_that_was_full_before_it_was_changed_is_not_full_for_good():
     memory = Memory(0)
     for looked, full in ((5, "limit"), (6, None)):
         memory.seq = looked
-        memory.full("R%d" % looked, "limit", None, 5)
+        memory.full("R%d" % looked, "limit", 0, None, 5)
         assert memory.room(0)(Release("R%d" % looked, "1.0.0", (), "", 0, True, "active", None, {})) == full
 
 

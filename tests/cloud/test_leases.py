@@ -149,6 +149,21 @@ def test_places_taken_by_a_clock_that_was_wrong_come_back(world):
     told.check(leases.PART * 4)
 
 
+def test_a_rate_goes_on_after_the_clock_was_ahead(world):
+    """Two days ahead and back: what was granted there counts as granted now, once, and a period later the next ones are."""
+    told = world(rate=2, period="1 hour")
+    told.now_s += 48 * 3600
+    assert told.ask("A") and told.ask("A") and not told.ask("A")
+    told.now_s -= 48 * 3600
+    assert not told.ask("A") and told.full.ahead and told.full.until_s == START + 1
+    told.site.database.write(leases.set_back, told.update, told.now_s)
+    assert not told.ask("A") and not told.full.ahead and told.full.until_s == START + 3600
+    told.now_s += 3599
+    assert not told.ask("B")
+    told.now_s += 1
+    assert told.ask("B") and told.ask("A") and not told.ask("A")
+
+
 def test_rates_for_every_size_and_moment(world):
     """As many as ask, at moments between the seconds: never more than `rate` in any period, and soon again as many as allowed."""
     for number, (rate, period_s) in enumerate(((1, 1), (1, 5), (3, 2), (10, 7))):

@@ -1,4 +1,6 @@
-"""Silence and whose it is: a device is lost after a day in which it could have been heard, however often nobody served meanwhile."""
+"""Silence and whose it is: by the device's own rhythm, and only in time in which it could have been heard, however often nobody
+served meanwhile.
+"""
 
 import random
 
@@ -26,11 +28,11 @@ def away(cloud, seconds):
 def test_a_fleet_is_not_lost_because_its_cloud_was_away(cloud):
     cloud.publish("2.0.0", stop="50% after 1")
     lost.sweep(cloud.site)
-    assert ask(cloud, "D1") == ask(cloud, "D2") == "2.0.0"
+    assert ask(cloud, "D1", next=HOUR) == ask(cloud, "D2", next=HOUR) == "2.0.0"
     assert serve(cloud, 20 * HOUR) == 0
     away(cloud, 3 * DAY)
     assert lost.sweep(cloud.site) == 0 and serve(cloud, HOUR) == 0
-    assert ask(cloud, "D2") == "2.0.0"
+    assert ask(cloud, "D2", next=HOUR) == "2.0.0"
     assert serve(cloud, 2 * HOUR) == 0 and serve(cloud, HOUR) == 1
     assert state(cloud, "D1") == "lost" and state(cloud, "D2") == "offered"
 
@@ -40,9 +42,10 @@ def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
     draw = random.Random(seed)
     cloud.publish("2.0.0")
     lost.sweep(cloud.site)
+    grace = {"D%d" % n: draw.choice((DAY, 2 * DAY, 9 * DAY)) for n in range(4)}
     served = {}  # device -> seconds since it was heard in which somebody served
     for n in range(4):
-        ask(cloud, "D%d" % n)
+        ask(cloud, "D%d" % n, next=grace["D%d" % n] // 2)
         served["D%d" % n] = 0
         for _ in range(3):
             spent = draw.randrange(5 * HOUR)
@@ -50,7 +53,61 @@ def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
             away(cloud, draw.choice((0, HOUR, DAY, 9 * DAY)))
             served = {id: seconds + spent for id, seconds in served.items()}
             for id, seconds in served.items():
-                assert state(cloud, id) == "offered" or seconds >= DAY, (id, seconds)
+                assert state(cloud, id) == "offered" or seconds >= grace[id], (id, seconds)
     lost.sweep(cloud.site)
-    serve(cloud, DAY)
+    serve(cloud, max(grace.values()))
     assert {id: state(cloud, id) for id in served} == dict.fromkeys(served, "lost")
+
+
+@pytest.mark.parametrize("next, allowed", [(0, DAY), (HOUR, DAY), (12 * HOUR, DAY), (25 * HOUR, 50 * HOUR), (7 * DAY, 14 * DAY)])
+def test_a_device_is_expected_when_it_said_and_may_miss_one_check_in(cloud, next, allowed):
+    cloud.publish("2.0.0")
+    ask(cloud, "D1", next=next)
+    lost.sweep(cloud.site)
+    assert serve(cloud, allowed - lost.EVERY_S) == 0
+    assert serve(cloud, lost.EVERY_S) == 1 and state(cloud, "D1") == "lost"
+
+
+@pytest.mark.parametrize("intervals, allowed", [
+    ((), 50 * HOUR),  # seen once, or a few times in a row
+    ((HOUR,) * 9, DAY), ((7 * DAY,), 14 * DAY),
+    ((7 * DAY, 60, 60), 2 * 7 * DAY * 31 * 31 // 32 // 32),  # two restarts after a week
+    ((30 * DAY, *(DAY,) * 12), 2 * DAY),  # a month in the cupboard is forgotten
+    ((7 * DAY, *(60,) * 90), DAY),  # so is a week
+])  # fmt: skip
+def test_a_stranger_is_expected_after_the_time_that_lay_between_its_check_ins(cloud, intervals, allowed):
+    ask(cloud, "D1")
+    for seconds in intervals:
+        cloud.now_s += seconds
+        ask(cloud, "D1")
+    cloud.publish("2.0.0")
+    ask(cloud, "D1")
+    allowed = max(DAY, allowed * 31 // 32)  # one more restart
+    lost.sweep(cloud.site)
+    assert serve(cloud, allowed // lost.EVERY_S * lost.EVERY_S - lost.EVERY_S) == 0
+    assert serve(cloud, 2 * lost.EVERY_S) == 1
+
+
+def test_a_clock_that_was_ahead_delays_nobody_s_loss(cloud):
+    """Two days ahead and back again: neither the gap nor the moment of the last look counts once the clock is right."""
+    cloud.publish("2.0.0")
+    lost.sweep(cloud.site)
+    ask(cloud, "D1", next=HOUR)
+    cloud.now_s += 2 * DAY
+    lost.sweep(cloud.site)
+    cloud.now_s -= 2 * DAY
+    assert serve(cloud, DAY - lost.EVERY_S) == 0 and serve(cloud, lost.EVERY_S) == 1
+
+
+def test_however_many_outages_there_were(cloud):
+    """Nightly restarts that take an hour each, for a quarter of a year: the query stays short, and a weekly device is not lost."""
+    cloud.publish("2.0.0")
+    for n in range(90):
+        lost.sweep(cloud.site)
+        if n % 7 == 0:
+            ask(cloud, "D1", next=7 * DAY)
+        cloud.now_s += DAY - HOUR
+        lost.sweep(cloud.site)
+        cloud.now_s += HOUR
+        assert lost.sweep(cloud.site) == 0
+    assert state(cloud, "D1") == "offered"

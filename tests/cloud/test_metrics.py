@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 # What a device reports last -> in which figure it stands beside `offered` and `started`.
 ENDS = {
     "downloading": None, "staged": None, "applied": None, "deferred": "deferred", "confirmed": "success",
-    "failed": "failed", "rolled_back": "failed", "refused": "failed",
+    "failed": "failed", "rolled_back": "failed", "refused": "refused",
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_the_figures_of_a_known_fleet(cloud):
     token = operators.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
     silent = cloud.publish("1.0.0-rc.1")["id"]  # nobody is old enough for it
-    wanted = {"requests_total": 0, "offered": 0, "started": 0, "success": 0, "failed": 0, "deferred": 0, "lost": 0}
+    wanted = {"requests_total": 0, "offered": 0, "started": 0, "success": 0, "failed": 0, "refused": 0, "withdrawn": 0, "deferred": 0, "lost": 0}
     for number, (state, figure) in enumerate(list(ENDS.items()) * 3):
         id = "D%d" % number
         device = cloud.device(id)

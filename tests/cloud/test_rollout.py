@@ -3,6 +3,7 @@
 import itertools
 from fractions import Fraction
 
+from ioto import errors
 from ioto_tools.cloud import rollout, wire
 from ioto_tools.cloud.rollout import ATTEMPTS, BAD, ENDED, EVENTS, OPEN, REPORTS, RETRY_S, STATES, TABLE
 
@@ -11,6 +12,16 @@ ORDER = {state: place for place, state in enumerate(REPORTS)}
 
 def meant(state, event):
     """The same rules in words of their own."""
+    if event == "retry":
+        return {"refused": "withdrawn", "unfit": "withdrawn"}.get(state, state if state in BAD else None)
+    if event == "withdrawn":  # what may still be applied, or be tried once more by the device itself
+        return "withdrawn" if state in OPEN | {"rolled_back", "lost"} else None
+    if state == "withdrawn" and event in REPORTS:  # it should have dropped it: what it did all the same counts
+        return event if ORDER[event] >= ORDER["applied"] else None
+    if event == "unfit":
+        return None if state in ("unfit", "superseded") or meant(state, "refused") is None and state != "withdrawn" else "unfit"
+    if state == "unfit" and event in REPORTS:
+        return meant("refused", event)
     if event in REPORTS:
         if state == "superseded":
             return None
@@ -19,6 +30,8 @@ def meant(state, event):
         return event if state in ("offered", "lost") or ORDER[event] > ORDER[state] else None
     if event == "runs":
         return "confirmed" if state not in ("confirmed", "superseded") else None
+    if state == "withdrawn":
+        return "offered" if event == "offer" else None
     if event == "returns":
         return "reverted" if state == "confirmed" else None
     if event in ("silent", "newer"):
@@ -35,12 +48,28 @@ def test_every_state_and_event():
 
 
 def test_the_table_is_whole():
-    assert set(STATES) == set(REPORTS) | {"offered", "lost", "reverted", "superseded"} and len(STATES) == 12
+    assert set(STATES) == set(REPORTS) | {"offered", "lost", "reverted", "superseded", "unfit", "withdrawn"} and len(STATES) == 14
     assert {event for row in TABLE.values() for event in row} == set(EVENTS)
     assert {to for row in TABLE.values() for to in row.values()} == set(STATES)
-    assert OPEN | ENDED | {"superseded"} == set(STATES) and not OPEN & ENDED
-    assert BAD == {"failed", "lost", "reverted", "rolled_back"} and "deferred" in OPEN
+    assert OPEN | ENDED | {"superseded", "withdrawn"} == set(STATES) and not OPEN & ENDED
+    assert BAD == {"failed", "lost", "reverted", "rolled_back", "unfit"} and "deferred" in OPEN
+    assert rollout.COUNTED == BAD | {"confirmed"} and ENDED - rollout.COUNTED == {"refused"}
+    assert rollout.RETRIED == BAD | {"refused"} and rollout.UNAPPLIED == OPEN - {"applied"}
     assert set(REPORTS) == set(wire.STATES)
+
+
+def test_which_refusals_speak_against_the_release():
+    """Its signature, manifest, image, chip and size do; the device's own trouble, its owner's wish and the operator's do not."""
+    assert rollout.UNFIT <= set(errors.REASONS)
+    against = {reason for reason in errors.REASONS if reason.split("_")[0] in ("image", "manifest", "signature", "unsigned", "size", "checksum")}
+    assert rollout.UNFIT == against - {"checksum_invalid"}  # that one is the cloud's answer
+    for reason in errors.REASONS + ("withdrawn", "no_memory", "not on a Sunday", ""):
+        for report, ended in itertools.product(REPORTS, (None, *ENDED)):
+            wanted = report
+            if report == "refused":
+                wanted = "unfit" if reason in against - {"checksum_invalid"} or reason == "failed_before" and ended == "unfit" else report
+                wanted = "withdrawn" if reason == "withdrawn" else wanted
+            assert rollout.event_of(report, reason, ended) == wanted, (report, reason, ended)
 
 
 def test_reports_in_every_order_end_alike():
@@ -62,7 +91,7 @@ def test_reports_after_anything():
         if number < attempt:
             wanted = None
         elif number > attempt > 0:
-            wanted = None if state == "superseded" else (report, number)
+            wanted = None if state in ("superseded", "withdrawn") else (report, number)
         else:
             wanted = meant(state, report) and (meant(state, report), number)
         assert found == wanted, (state, attempt, report, number)
@@ -88,7 +117,9 @@ def test_tries_end_after_three_and_grow_apart():
         assert found == (None if used >= 3 else (used + 1, 1000 + RETRY_S[used - 1])), (state, tries, attempt)
     for tries, attempt in itertools.product(range(1, 6), range(6)):
         assert rollout.next_try("confirmed", tries, attempt, 1000) == (1, 1000)
-        assert rollout.next_try("superseded", tries, attempt, 1000) == (tries, 1000)
+        assert rollout.next_try("superseded", tries, attempt, 1000) == rollout.next_try("withdrawn", tries, attempt, 1000) == (tries, 1000)
+    for state, attempt in itertools.product(rollout.RETRIED | {"withdrawn"}, range(6)):
+        assert rollout.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator wants it
 
 
 def test_a_device_that_always_fails_is_offered_three_times():
@@ -111,10 +142,10 @@ def test_a_device_that_always_fails_is_offered_three_times():
 
 
 def test_stop_rule_for_every_small_fleet():
-    kinds = ("confirmed", "refused", "failed", "lost", "reverted", "rolled_back")
+    kinds = ("confirmed", "failed", "lost", "reverted", "rolled_back", "unfit")
     for numbers in itertools.product(range(4), repeat=len(kinds)):
-        ended = dict(zip(kinds, numbers)) | {"superseded": 50, "deferred": 50}
-        of, bad = sum(numbers), sum(numbers[2:])
+        ended = dict(zip(kinds, numbers)) | {"superseded": 50, "deferred": 50, "refused": 50, "withdrawn": 50}
+        of, bad = sum(numbers), sum(numbers[1:])
         for least, percent in itertools.product((1, 3, 7), (0.5, 5, 33.4, 50, 100)):
             wanted = bad > 0 and of >= least and Fraction(bad, of) >= Fraction(percent) / 100
             assert rollout.stops(ended, least, percent) == wanted, (ended, least, percent)

@@ -184,10 +184,10 @@ def test_silent_for_a_day_is_lost_and_comes_back(cloud, monkeypatch):
     monkeypatch.setattr(lost, "EVERY_S", DAY)  # somebody looked all the time
     cloud.publish("2.0.0")
     for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED"):
-        ask(cloud, id)
+        ask(cloud, id, next=HOUR)
     control.remove(cloud.site, "REMOVED")
     cloud.now_s += HOUR
-    assert ask(cloud, "AWAKE") == "2.0.0"
+    assert ask(cloud, "AWAKE", next=HOUR) == "2.0.0"
     tell(cloud, "REPORTS", "deferred")
     cloud.now_s += DAY - HOUR - 1
     assert lost.sweep(cloud.site) == 0
@@ -200,8 +200,9 @@ def test_silent_for_a_day_is_lost_and_comes_back(cloud, monkeypatch):
     assert state(cloud, "BACK") == "staged"
     cloud.now_s += HOUR
     assert lost.sweep(cloud.site) == 2 and state(cloud, "AWAKE") == state(cloud, "REPORTS") == "lost"
-    assert ask(cloud, "GONE") == "2.0.0" and fleet.device(cloud.site, "GONE")["update"]["tries"] == 2
+    assert ask(cloud, "GONE", next=30) == "2.0.0" and fleet.device(cloud.site, "GONE")["update"]["tries"] == 2
     assert ask(cloud, "AWAKE") is None and ask(cloud, "AWAKE", "2.0.0") is None and state(cloud, "AWAKE") == "confirmed"
+    assert ask(cloud, "BACK", next=30) == "2.0.0"
     cloud.site.lost_after_s = 60
     cloud.now_s += 60
     assert lost.sweep(cloud.site) == 2 and state(cloud, "GONE") == state(cloud, "BACK") == "lost"
@@ -211,10 +212,25 @@ def test_more_lost_devices_than_go_into_one_transaction(cloud, monkeypatch):
     monkeypatch.setattr(lost, "AT_ONCE", 3)
     cloud.publish("2.0.0", stop="50% after 5")
     for n in range(8):
-        ask(cloud, "D%d" % n)
+        ask(cloud, "D%d" % n, next=HOUR)
     cloud.now_s += DAY
     assert [lost.sweep(cloud.site) for _ in range(4)] == [3, 3, 2, 0]
     assert fleet.updates(cloud.site)[0]["state"] == "paused" and deeds(cloud)[-1] == ("release.stopped", "cloud")
+
+
+def test_a_clock_that_was_ahead_holds_up_no_rate_and_no_further_try(cloud):
+    """48 hours ahead and back: the rate waits for one period, a device that failed meanwhile for nothing."""
+    cloud.publish("2.0.0", rate=2, period="1 hour")
+    cloud.now_s += 48 * HOUR
+    assert [ask(cloud, "D%d" % n) for n in range(3)] == ["2.0.0", "2.0.0", None]
+    tell(cloud, "D0", "failed")
+    cloud.now_s -= 48 * HOUR
+    assert ask(cloud, "D0") == "2.0.0"
+    assert ask(cloud, "D2") is None and why(cloud, "D2") == {"2.0.0": "rate"}
+    cloud.now_s += HOUR - 1
+    assert ask(cloud, "D2") is None
+    cloud.now_s += 1
+    assert [ask(cloud, "D%d" % n) for n in range(2, 5)] == ["2.0.0", "2.0.0", None]
 
 
 # ---- the stop rule
@@ -222,21 +238,25 @@ def test_more_lost_devices_than_go_into_one_transaction(cloud, monkeypatch):
 
 @pytest.mark.parametrize("least,percent", [(1, 40), (4, 50), (5, 20), (10, 5)])
 def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, percent):
-    """Every second device ends badly, each bad end in its turn: paused exactly when the rule holds, not one report later."""
+    """Every second device ends badly, each bad end in its turn, and one refuses it for its own reasons after each: paused exactly when
+    the rule holds, not one report later.
+    """
     cloud.publish("2.0.0", stop="%d%% after %d" % (percent, least))
     other = second_worker(cloud)
     assert ask(other, "FIRST") == "2.0.0"  # and it holds places for more
     ended = []
     for n, bad in zip(range(24), itertools.cycle(sorted(rollout.BAD - {"lost"}))):
-        id, end = "D%d" % n, bad if n % 2 else ("refused", "confirmed")[n // 2 % 2]
+        id, end = "D%d" % n, bad if n % 2 else "confirmed"
         if ask(cloud, id) is None:
             break
+        ask(cloud, id + "-own")
+        tell(cloud, id + "-own", "refused", reason="record_failed")
         if end == "reverted":
             ask(cloud, id, "2.0.0")
             ask(cloud, id), ask(cloud, id)
         else:
             tell(cloud, id, "deferred")
-            tell(cloud, id, end)
+            tell(cloud, id, *(("refused", 1, "signature_invalid") if end == "unfit" else (end,)))
         ended.append(end)
         holds = len(ended) >= least and 0 < sum(e in rollout.BAD for e in ended) and Fraction(sum(e in rollout.BAD for e in ended), len(ended)) >= Fraction(percent, 100)
         update = fleet.update(cloud.site, "thermo@2.0.0")
@@ -248,9 +268,9 @@ def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, per
     else:
         raise AssertionError("never stopped: %s" % ended)
     [row] = [row for row in cloud.site.database.read(audit.last) if row["action"] == "release.stopped"]
-    assert row["who"] == "cloud" and sum(row["detail"]["ended"].values()) == len(ended) and row["detail"]["version"] == "2.0.0"
+    assert row["who"] == "cloud" and sum(row["detail"]["ended"].values()) == 2 * len(ended) and row["detail"]["version"] == "2.0.0"
     granted = fleet.update(cloud.site, "thermo@2.0.0")["granted"]
-    assert granted == len(ended) + 1
+    assert granted == 2 * len(ended) + 1
     # Resumed, it is stopped again by the next end, unless it has another rule.
     control.move(cloud.site, "thermo@2.0.0", "resumed")
     tell(cloud, "FIRST", "failed")
@@ -308,10 +328,12 @@ def test_a_dry_run_says_who_and_why_and_changes_nothing(cloud):
         ask(cloud, "D%02d" % n, "1.%d.0" % (n % 3), region="west" if n < 8 else "east")
     ask(cloud, "D99", "unknown")
     before = cloud.site.database.read(audit.last)
-    found = dry_run(cloud.site, cloud.folder / "image.bin", "thermo", "1.1.0", said={"policy": "version < newVersion && region == 'west'", "limit": "1", "age": "none"})
+    said = {"policy": "version < newVersion && region == 'west'", "limit": "2", "age": "none"}
+    found = dry_run(cloud.site, cloud.folder / "image.bin", "thermo", "1.1.0", said=said)
     assert found["devices"] == 13
     assert found["found"] == {
-        "offered": {"count": 3, "examples": ["D00", "D03", "D06"]},
+        "offered": {"count": 2, "examples": ["D00", "D03"]},
+        "limit": {"count": 1, "examples": ["D06"]},
         "runs": {"count": 4, "examples": ["D01", "D04", "D07", "D10"]},
         "policy": {"count": 5, "examples": ["D02", "D05", "D08", "D09", "D11"]},
         "version": {"count": 1, "examples": ["D99"]},

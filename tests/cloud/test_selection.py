@@ -29,9 +29,9 @@ def release(version, enabled=True, state="active", policy=newer, **more):
     return Release("U" + version, version, ours.parse(version), "c", 1, enabled, state, policy, {"version": version}, **more)
 
 
-def asker(version, grants=None, pin=None):
+def asker(version, grants=None, pin=None, **properties):
     order = ours.parse(version) if ours.is_valid(version) else None
-    return Asker("D1", order, {"version": version}, pin and ours.parse(pin), grants or {})
+    return Asker("D1", order, {"version": version, **properties}, pin and ours.parse(pin), grants or {})
 
 
 def everywhere(release):
@@ -66,13 +66,15 @@ def test_no_version_is_offered_nothing():
 # What may speak against a release: (key of WHY, what to change of a release that nothing speaks against).
 AGAINST = (
     ("disabled", {"enabled": False}), ("paused", {"state": "paused"}), ("awaiting", {"state": "awaiting"}), ("cancelled", {"state": "cancelled"}),
+    ("chip", {"chip": 9}), ("too_large", {"image_bytes": 1001}), ("minimum", {"minimum": ours.parse("1.0.1")}), ("expired", {"expires_s": NOW - 1}),
     ("early", {"start_s": NOW + 1}), ("late", {"end_s": NOW}), ("policy", {"policy": lambda device, facts: False}), ("percentage", {"percentage": 0}),
 )  # fmt: skip
-EDGES = {"start_s": NOW, "end_s": NOW + 1, "percentage": 100}  # still speaks for it
+EDGES = {"start_s": NOW, "end_s": NOW + 1, "percentage": 100, "chip": 0, "image_bytes": 1000, "minimum": ours.parse("1.0.0"), "expires_s": NOW}
+BOARD = {"chip": 0, "slotSize": 1000}  # for which they still speak for it
 
 
 def test_everything_that_speaks_against_a_release_alone_and_together():
-    """All 256 sets of reasons; the one that is told is the first of WHY, and the next release is offered instead."""
+    """Every set of reasons; the one that is told is the first of WHY, and the next release is offered instead."""
     lower = release("1.5.0")
     order = list(selection.WHY)
     for chosen in itertools.product((False, True), repeat=len(AGAINST)):
@@ -82,13 +84,26 @@ def test_everything_that_speaks_against_a_release_alone_and_together():
                 changes.update(change)
                 reasons.append(why)
         higher = release("2.0.0", **changes)
-        found = selection.explain([higher, lower], asker("1.0.0"), NOW, everywhere)
+        found = selection.explain([higher, lower], asker("1.0.0", **BOARD), NOW, everywhere)
         first = min(reasons, key=order.index, default=None)
         assert [why for _, why in found] == ([None, "below"] if first is None else [first, None]), changes
-        assert selection.offer([higher, lower], asker("1.0.0"), NOW, everywhere) is (lower if first else higher)
+        assert selection.offer([higher, lower], asker("1.0.0", **BOARD), NOW, everywhere) is (lower if first else higher)
     for why in ("limit", "rate"):
         full = lambda each: why if each.version == "2.0.0" else None  # noqa: E731
         assert [w for _, w in selection.explain([release("2.0.0"), lower], asker("1.0.0"), NOW, full)] == [why, None]
+
+
+def test_what_a_device_does_not_say_speaks_against_nothing():
+    """Nor what only looks like a chip or a size: strangers have properties of these names. A pin lets nothing of it pass."""
+    board = release("2.0.0", chip=9, image_bytes=1000)
+    for said in ({}, {"chip": "0"}, {"chip": None}, {"slotSize": "10"}, {"slotSize": True}, {"chip": 9, "slotSize": 1000}, {"chip": 9.0}):
+        assert selection.against(board, asker("1.0.0", **said), NOW, everywhere) is None, said
+        assert selection.against(release("2.0.0"), asker("1.0.0", **said), NOW, everywhere) is None, said
+    for said, why in (({"chip": 0}, "chip"), ({"slotSize": 999}, "too_large")):
+        assert selection.against(board, asker("1.0.0", pin="2.0.0", **said), NOW, everywhere) == why
+    device = asker("1.0.0")
+    device.claimed = False
+    assert selection.against(board, device, NOW, everywhere) == "unclaimed"
 
 
 def test_what_runs_ends_the_search():
@@ -127,6 +142,7 @@ def test_a_device_that_has_it_is_not_asked_for_a_place_again():
         found = selection.against(full, asker("1.0.0", held), NOW, lambda each: "limit")
         due = next_try(state, tries, attempt, NOW - age)
         wanted = None if state in OPEN else "tried" if due is None else "waits" if due[1] > NOW else None
+        wanted = "percentage" if state == "withdrawn" else wanted  # it has no slot any more
         assert found == wanted, (state, tries, attempt, age)
         # What speaks against the release itself speaks against its offer to those who have it, too.
         assert selection.against(release("2.0.0", state="paused"), asker("1.0.0", held), NOW, everywhere) == "paused"
@@ -140,8 +156,8 @@ def brute(releases, device, running, pin, now_s):
         if counts and compared(each.version, running) == 0:
             return None
         held = device.grants.get(each.id)
-        had = held is not None
-        due = not had or held.state in OPEN or (n := next_try(held.state, held.tries, held.attempt, held.changed_s)) and n[1] <= now_s
+        had = held is not None and held.state != "withdrawn"
+        due = held is None or held.state in OPEN or (n := next_try(held.state, held.tries, held.attempt, held.changed_s)) and n[1] <= now_s
         meant = pin is not None or (each.start_s or 0) <= now_s < (each.end_s or 10**9) and each.policy(device.properties, each.facts)
         inside = had or pin is not None or share(each.id, device.id) < each.percentage
         if counts and meant and due and inside:

@@ -101,7 +101,7 @@ def publish(jo, image, version):
     jo.says("line 1, column 50: ")  # while it is written
     jo.shot("policy")
     policy.fill("device.version < update.version && device.region == 'eu'")
-    jo.says("The policy reads well.")
+    jo.says("Valid policy.")
     page.get_by_label("Limit, devices in all").fill("x")
     page.get_by_role("button", name="Publish", exact=True).click()
     jo.says("limit x: wanted: a number of devices")

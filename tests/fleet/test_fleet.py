@@ -13,8 +13,8 @@ SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1,
 ENDS = {  # fate -> the version that the cloud saw last, where the update stands on the device, how it ended there
     life.GOOD: ("1.1.0", "confirmed", "confirmed"),
     life.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
-    life.FAIL: ("1.0.0", "offered", "failed"),  # it is offered once more, and does not want it
-    life.REFUSE: ("1.0.0", "offered", "refused"),
+    life.FAIL: ("1.0.0", "failed", "failed"),  # it is offered twice more, and says so again
+    life.REFUSE: ("1.0.0", "unfit", "unfit"),
     life.LOSE: ("1.0.0", "lost", "lost"),
     life.REVERT: ("1.0.0", "offered", "reverted"),
     life.DEFER: ("1.1.0", "confirmed", "confirmed"),
@@ -129,7 +129,7 @@ def test_an_outage_costs_no_device_and_no_token(world):
         return away
 
     trace = Trace(world.app, answer)
-    fleet = world.settle(trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2}, download="none")
+    fleet = world.settle(trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2}, strangers=0.5, download="none")
     world.publish("1.1.0")
     for hour in range(12):
         until[0] = world.clock.now_s + HOUR_S / 4

@@ -50,7 +50,7 @@ class Ledger:
         if scope["path"] == "/tok/provision/update":
             self.checked_in(said, json.loads(b"".join(answer)))
         elif scope["path"] == "/tok/provision/updateReport" and said["update"] == self.update:
-            self.end(said["id"], said["state"])
+            self.end(said["id"], rollout.event_of(said["state"], said["reason"]))
 
     def checked_in(self, said, answer):
         if said["id"] in self.offers and said["version"] == self.version:

@@ -36,7 +36,7 @@ for command in (migrate, backup, restore):
 @click.option("--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of its private key.")
 @click.option("--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds.")
 @click.option("--register-again", default="3 days", show_default=True, type=Duration(), help="Silence after which a known device may register again.")
-@click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Silence after which a device that is offered an update is lost.")
+@click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Least silence after which a device that is offered an update is lost; more where it checks in seldom.")
 @click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
 @click.option("--new-devices", default=600, show_default=True, type=click.IntRange(0), help="Devices of a product that may register for the first time in an hour; 0: no limit.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes that serve: one for each processor core.")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from ioto.errors import UpdateError
 
-from ioto_tools.cloud import fleet, terms
+from ioto_tools.cloud import doubts, fleet, terms
 from ioto_tools.cloud import publish as publishing
 from ioto_tools.cloud.selection import WHY
 from ioto_tools.image import release
@@ -55,10 +55,12 @@ def publish(image, product, version, key, signed, description, disabled, approve
             asked.update(enabled=not disabled, by_hand=approve_by_hand)
             made, new = publishing.publish(site, path, product, version, progress=advance, **asked)
         found = fleet.update(site, made["id"])
+        warnings = doubts.of_update(site, found)
     if json:
         printed(dict(found, new=new))
     else:
         _told(found, new)
+        doubtful(warnings)
 
 
 def _told(found, new):
@@ -67,7 +69,6 @@ def _told(found, new):
     for command, waits in (("enable", not found["enabled"]), ("approve", found["state"] == "awaiting")):
         if waits:
             click.echo("not offered yet: `ioto updates %s %s@%s`" % (command, found["product"], found["version"]))
-    doubtful(found["terms"]["policy"])
 
 
 def _tried(found, json):

@@ -37,7 +37,7 @@ def said(site, options):
     return options
 
 
-def doubtful(policy):
+def doubtful(doubts):
     """Warn of what is allowed and hardly meant."""
-    for doubt in terms.doubts(policy):
-        click.echo("Warning: policy: " + doubt, err=True)
+    for doubt in doubts:
+        click.echo("Warning: " + doubt, err=True)

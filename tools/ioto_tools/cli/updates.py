@@ -1,11 +1,13 @@
 """`ioto updates`: thin, over ioto_tools.cloud."""
 
 import json as json_module
+import sys
 
 import click
 
-from ioto_tools.cloud import control, fleet
+from ioto_tools.cloud import control, doubts, fleet, rollout
 
+from . import withdrawal
 from .site import ago, data_option, json_option, opened, printed, product_option, shown
 from .terms import doubtful, said, taken, terms_options
 
@@ -35,9 +37,9 @@ def updates(context, product, data, json):
 
 
 def _offered(update):
-    if not update["enabled"]:
+    if update["status"] == "disabled":
         return "no"
-    return "yes" if update["state"] == "active" else update["state"]
+    return "yes" if update["status"] == "active" else update["status"]
 
 
 def _given(context, name):
@@ -55,14 +57,17 @@ def _counts(states):
 def show(update, data, json):
     """Show UPDATE (PRODUCT@VERSION or its id): its terms, where the devices stand, and who did what to it."""
     with opened(data) as site:
-        found = fleet.update(site, update)
+        found, now_s = fleet.update(site, update), site.now_s()
+        warnings = doubts.of_update(site, found)
     if json:
         printed(found)
         return
     signed = "signed" if found["signed"] else "not signed"
     click.echo("%s %s, %s, %d bytes, update %s" % (found["product"], found["version"], signed, found["size"], found["update"]))
-    state = found["state"] if found["enabled"] else "disabled"
-    click.echo("%s, published %s, offered to %d devices so far" % (state, ago(found["created_s"]), found["granted"]))
+    click.echo("%s, published %s, offered to %d devices so far" % (found["status"], ago(found["created_s"]), found["granted"]))
+    for line in withdrawal.lines(found, now_s):
+        click.echo(line)
+    doubtful(warnings)
     if found["stops"]:
         click.echo("its stop rule holds: resumed, it is paused again when the next device ends, unless --stop is set to another")
     shown("Terms", ("term", "is"), [(name, "none" if value is None else value) for name, value in found["terms"].items()])
@@ -86,12 +91,38 @@ def set_terms(update, data, json, **more):
         raise click.UsageError("nothing to set: say what, such as --limit 100")
     with opened(data) as site:
         found = control.set_terms(site, update, said(site, options))
+        warnings = doubts.of_update(site, found)
     if json:
         printed(found)
         return
-    doubtful(found["terms"]["policy"])
+    doubtful(warnings)
     words = ", ".join("%s %s" % (name, value) for name, value in found["terms"].items() if value is not None)
     click.echo("%s %s: %s" % (found["product"], found["version"], words))
+
+
+@updates.command("retry")
+@click.argument("update")
+@click.option("--device", "ids", multiple=True, metavar="ID", help="Only this device; may be repeated.")
+@click.option("--state", "states", multiple=True, type=click.Choice(sorted(rollout.RETRIED)), help="Only devices in this state; may be repeated.")
+@data_option
+@json_option
+def retry(update, ids, states, data, json):
+    """Let devices try UPDATE (PRODUCT@VERSION or its id) again on which it came to a bad end or that refused it.
+
+    Each is offered it at its next check-in, with all its attempts, and its agent forgets that the update has failed there. How it
+    ended so far no longer counts for the stop rule. Devices that refused it give their rollout slots back first.
+    """
+    with opened(data) as site:
+        n = control.retry(site, update, ids, states)
+        found = fleet.update(site, update)
+    if json:
+        printed({**found, "retried": n})
+    else:
+        click.echo("%s %s: %s" % (found["product"], found["version"], _counted(n, "is offered it again", "are offered it again")))
+
+
+def _counted(n, one, more):
+    return "1 device %s" % one if n == 1 else "%d devices %s" % (n, more)
 
 
 def _change(name, change, word, text):
@@ -104,10 +135,36 @@ def _change(name, change, word, text):
     def command(update, data, json):
         with opened(data) as site:
             found = change(site, update)
-        if json:
-            printed(found)
-        else:
-            click.echo("%s %s %s" % (found["product"], found["version"], word))
+        _changed(found, word, json)
+
+
+def _withdrawal(name, change, word, text):
+    """One command after which an update is offered to no device; it waits until all have heard so that can."""
+
+    @updates.command(name, help=text + _WITHDRAWN)
+    @click.argument("update")
+    @click.option("--no-wait", is_flag=True, help="Do not wait until the devices have dropped it. Without a terminal it never waits.")
+    @data_option
+    @json_option
+    def command(update, no_wait, data, json):
+        with opened(data) as site:
+            found = change(site, update)
+            _changed(found, word, json)
+            if not json:
+                withdrawal.tell(site, found, wait=not no_wait and sys.stdout.isatty())
+
+
+_WITHDRAWN = """
+
+    Devices that have staged it or are downloading it drop it at their next check-in: their agents ask before they apply. Those of
+    other makers do not ask. Ctrl-C ends the waiting and nothing else."""
+
+
+def _changed(found, word, json):
+    if json:
+        printed(found)
+    else:
+        click.echo("%s %s %s" % (found["product"], found["version"], word))
 
 
 _change(
@@ -116,11 +173,11 @@ _change(
     "is switched on",
     "Offer UPDATE (PRODUCT@VERSION or its id) to the devices that it is for.",
 )
-_change(
+_withdrawal(
     "disable",
     lambda site, update: control.enable(site, update, False),
     "is offered to no more devices",
-    "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices. One that is downloading or has staged it may still apply it.",
+    "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices.",
 )
 _change(
     "approve",
@@ -128,19 +185,19 @@ _change(
     "is approved",
     "Approve UPDATE (PRODUCT@VERSION or its id), published with --approve-by-hand: it is offered from now on.",
 )
-_change(
+_withdrawal(
     "pause",
     lambda site, update: control.move(site, update, "paused"),
     "is paused",
-    "Pause UPDATE (PRODUCT@VERSION or its id): no device is offered it, those in the middle of it may go on.",
+    "Pause UPDATE (PRODUCT@VERSION or its id): no device is offered it before `ioto updates resume`.",
 )
 _change(
     "resume",
     lambda site, update: control.move(site, update, "resumed"),
-    "goes on",
+    "is resumed",
     "Resume UPDATE (PRODUCT@VERSION or its id) where it was paused, by hand or by its stop rule.",
 )
-_change(
+_withdrawal(
     "cancel",
     lambda site, update: control.move(site, update, "cancelled"),
     "is cancelled",

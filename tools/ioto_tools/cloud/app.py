@@ -48,7 +48,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
     `link_lifetime_s`: how long a link to an image holds at the least.
     `quiet_s`: a device that was silent for so long may register again with its product's id.
-    `lost_after_s`: a device that is silent for so long while it is offered an update is lost.
+    `lost_after_s`: a device that is silent for so long while it is offered an update is lost, or for longer by its rhythm (lost.py).
     `rate`: requests a minute that a device may make, and a tenth of the registrations from one address; 0: as many as it likes.
     `new_per_hour`: devices of a product that may register for the first time; 0: as many as like.
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.

@@ -3,18 +3,19 @@
 Made anew whenever an operator has changed anything of them; what has not changed is not compiled again.
 """
 
+import json
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from ioto import semver
 
-from . import policy
-from .selection import Release
+from . import policy, selection
+from .selection import ACTIVE, Release
 from .tables import products, releases
 
 _KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s", "age_s")
 _FACTS = ("version", "product", "description", "size")  # what a policy sees as `update`
-_COLUMNS = ("product", "policy", "description", "limit", "rate", *_KEPT)
+_COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "chip", *_KEPT)
 
 
 KEPT = 10_000  # answers of policies that are remembered for a product
@@ -75,5 +76,27 @@ def release(row):
     """A release's row as selection.py decides about it."""
     facts = {name: row[name] for name in _FACTS}
     kept = {name: row[name] for name in _KEPT}
-    limited = row["limit"] is not None or row["rate"] is not None
-    return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, limited=limited, **kept)
+    kept["limited"] = row["limit"] is not None or row["rate"] is not None
+    signed = manifest(row)
+    if signed:
+        kept.update(minimum=signed.get("minimum") and semver.parse(signed["minimum"]), expires_s=signed.get("expires"))
+    kept.update(image_bytes=signed.get("size", row["size"]), chip=signed.get("chip", row["chip"]))
+    return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, **kept)
+
+
+def status(row, now_s):
+    """In one word whether a release (its row) is offered to any device now: its state, or why not."""
+    if not row["enabled"]:
+        return "disabled"
+    if row["state"] != ACTIVE:
+        return row["state"]
+    expires_s = manifest(row).get("expires")
+    if expires_s is not None and now_s > expires_s:
+        return "expired"
+    why = selection.out_of_schedule(row["start_s"], row["end_s"], now_s)
+    return {"early": "scheduled", "late": "ended"}.get(why, ACTIVE)
+
+
+def manifest(row):
+    """What a release's row says in its signed manifest; {} where it is not signed."""
+    return json.loads(json.loads(row["manifest"])["manifest"]) if row["manifest"] else {}

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 
 from ioto import semver
 
-from . import changes, database, grants, identity, known, leases, links, selection, tokens, wire
+from . import changes, database, grants, identity, known, leases, links, rollout, selection, tokens, wire
 from .refusal import Refusal, Unavailable, authentication_failed, cannot_find_device
 from .rollout import OPEN
 from .selection import Asker
@@ -31,7 +31,7 @@ async def check_in(site, memory, run, token, fields, base_url):
     if said.product not in (None, product.id, product.name):
         raise Refusal(403, "product: device %s is of product %s" % (said.id, product.name))
     booted_s = identity.booted_s(fields, now_s)
-    row = {"key": said.id, "version": said.version, "properties": wire.dumped(fields), "seen_s": now_s, "booted_s": booted_s}
+    row = {"key": said.id, "version": said.version, "properties": wire.dumped(fields), "at_s": now_s, "next_s": said.next_s, "booted_s": booted_s}
     site.database.soft(database.checked_in, said.id, row)
     try:
         order = parsed(said.version)
@@ -45,9 +45,30 @@ async def check_in(site, memory, run, token, fields, base_url):
         return more
     if event:
         device.hold(await run(site.database.write, grants.happened, device.id, device.last[0], event, now_s))
+    if _news(device, said):
+        device.hold(await run(site.database.write, grants.holds, device.id, said.staged, said.attempt, now_s))
     asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
     release = await _offer(site, memory, run, device, asker, said.version, now_s)
-    return {**selection.reply(release, release and await run(image_url, site, base_url(), release)), **more}
+    if release is None:
+        await _withdraw(site, run, device, said, now_s)
+        return more
+    retry = device.grants[release.id].retry
+    return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
+
+
+def _news(device, said):
+    """Does the check-in tell that an update waits staged on the device, of which the cloud does not know that?"""
+    grant = device.grants.get(said.staged)
+    return grant is not None and rollout.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
+
+
+async def _withdraw(site, run, device, said, now_s):
+    """Nothing is offered. What the device may still apply, but does not hold staged, is withdrawn; what it does hold it drops by
+    this answer, and reports so. Of a stranger nobody knows what it holds.
+    """
+    release = device.unapplied()
+    if release is not None and release != said.staged and said.next_s is not None:
+        device.hold(await run(site.database.write, grants.happened, device.id, release, "withdrawn", now_s))
 
 
 async def _device(site, memory, run, token, said, now_s):
@@ -112,7 +133,10 @@ async def _offer(site, memory, run, device, asker, version, now_s):
         try:
             device.hold(await _granted(site, memory, run, device, release, version, now_s))
         except leases.Full as e:
-            memory.full(release.id, e.why, e.until_s, seq)
+            if e.ahead:
+                await run(site.database.write, leases.set_back, release.id, now_s)
+            else:
+                memory.full(release.id, e.why, now_s, e.until_s, seq)
         except leases.Stale:
             memory.outdated()
             await memory.refresh(partial(run, site.database.read))

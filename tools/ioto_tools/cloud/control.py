@@ -1,8 +1,9 @@
 """What an operator changes of releases and devices: each in one transaction with its audit row, and the workers are told."""
 
-from . import audit, changes, fleet, leases, lifecycle, selection, terms, tokens
-from .refusal import CloudError
+from . import audit, changes, database, fleet, grants, leases, lifecycle, rollout, selection, terms, tokens
+from .refusal import CloudError, Conflict
 from .tables import devices, reports
+from .tables import grants as grant_rows
 
 # ---- releases: `word` is an update's id, or PRODUCT@VERSION
 
@@ -37,7 +38,7 @@ def set_terms(site, word, said):
 
 def _set(conn, word, said, now_s, who):
     row = _locked(conn, word)
-    values = terms.read(said, row)
+    values = terms.read(said, row, now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}
     if changed:
         lifecycle.change(conn, row, changed, "set", now_s, who, set=changed)
@@ -46,6 +47,54 @@ def _set(conn, word, said, now_s, who):
 
 def _locked(conn, word):
     return leases.locked(conn, fleet.release(conn, word)["id"])
+
+
+def retry(site, word, ids=(), states=()):
+    """The devices `ids`, or else all that stand at one of `states` (all of rollout.RETRIED if empty), may try the update again; how
+    many. CloudError for a device that has nothing to try again; then nothing has changed.
+    """
+    for state in states:
+        if state not in rollout.RETRIED:
+            raise CloudError("state %s: wanted: one of %s" % (state, ", ".join(sorted(rollout.RETRIED))))
+    if ids:
+        return site.database.write(_retry_some, word, ids, states, site.now_s(), site.who)
+    n = 0
+    while more := site.database.write(_retry_all, word, states or sorted(rollout.RETRIED), site.now_s(), site.who):
+        n += more
+    return n
+
+
+def _retry_some(conn, word, ids, states, now_s, who):
+    release = _open(conn, word)
+    found = {row["device"]: row for row in grants.rows(conn, release["id"], grant_rows.c.device.in_(ids))}
+    for id in ids:
+        state = found[id]["state"] if id in found else None
+        if state is None:
+            raise CloudError("device %s: it was never offered %s %s" % (fleet.known(conn, id)["id"], release["product_name"], release["version"]))
+        if state not in (states or rollout.RETRIED):
+            raise Conflict("device %s: the update is %s there: there is nothing to try again" % (id, state))
+    return _retry(conn, release, list(found.values()), now_s, who)
+
+
+def _retry_all(conn, word, states, now_s, who):
+    release = _open(conn, word)
+    which = grant_rows.c.state.in_(states), grant_rows.c.tries > 0
+    return _retry(conn, release, grants.rows(conn, release["id"], *which), now_s, who)
+
+
+def _open(conn, word):
+    release = fleet.release(conn, word)
+    if release["state"] == "cancelled":
+        raise Conflict("update %s %s is cancelled: publish a higher version instead" % (release["id"], release["version"]))
+    return {**release, "product_name": database.product_by_id(conn, release["product"])["name"]}
+
+
+def _retry(conn, release, rows, now_s, who):
+    if rows:
+        grants.retry(conn, release["id"], rows, now_s)
+        some = {"device": rows[0]["device"]} if len(rows) == 1 else {"devices": len(rows)}
+        audit.note(conn, now_s, who, "release.retried", release["id"], product=release["product"], version=release["version"], **some)
+    return len(rows)
 
 
 # ---- devices

@@ -64,6 +64,15 @@ def one(conn, name):
     return conn.execute(sa.select(counters.c.value).where(counters.c.name == name)).scalar() or 0
 
 
+def begin_with(conn, text):
+    """{name: value} of those whose names begin with `text`."""
+    return {row.name: row.value for row in conn.execute(sa.select(counters).where(counters.c.name.startswith(text, autoescape=True)))}
+
+
+def remove(conn, name):
+    conn.execute(counters.delete().where(counters.c.name == name))
+
+
 def put(conn, name, value):
     new = upsert(conn, counters).values(name=name, value=value)
     conn.execute(new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": value}))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from .rollout import REPORTS
-from .tables import devices, products, releases, reports
+from .tables import LONG, devices, products, releases, reports
 
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -108,20 +108,29 @@ def register(conn, asking, claimed, now_s, new):
 
 
 def checked_in(conn, rows):
-    """Devices were seen: [{key (its id), version, properties, seen_s, booted_s}]."""
-    values = {name: sa.bindparam(name) for name in ("version", "properties", "seen_s", "booted_s")}
+    """Devices were seen: [{key (its id), version, properties, at_s, next_s, booted_s}]."""
+    values = {name: sa.bindparam(name) for name in ("version", "properties", "next_s", "booted_s")}
     seen = devices.update().where(devices.c.id == sa.bindparam("key"))
-    conn.execute(seen.values(checkins=devices.c.checkins + 1, **values), rows)
+    conn.execute(seen.values(checkins=devices.c.checkins + 1, seen_s=_AT, interval_s=_INTERVAL, **values), rows)
+
+
+INTERVAL_S = 25 * 3600  # of a device that was seen once: the agent's own settings are a day, and up to an hour later
+_AT = sa.bindparam("at_s", type_=LONG)
+# The longest of late: a few restarts, or a check-in out of turn, do not make a device seem to come more often than it does.
+_GAP, _BEFORE = _AT - devices.c.seen_s, sa.func.coalesce(devices.c.interval_s, INTERVAL_S)
+_INTERVAL = sa.case(
+    (devices.c.seen_s.is_(None), None), (_GAP * 4 > _BEFORE * 3, _GAP), (_GAP * 100 < _BEFORE, _BEFORE * 31 // 32), else_=_BEFORE * 3 // 4
+)  # fmt: skip
 
 
 # ---- reports
 
 
-def add_report(conn, device, release, attempt, state, row):
-    """Keep a report, True; the same (device, release, attempt, state) again only counts, False."""
+def add_report(conn, device, release, attempt, state, row, news):
+    """Keep a report; the same (device, release, attempt, state) again only counts, unless it is `news`: of another offer."""
     new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
-    kept = new.on_conflict_do_update(index_elements=list(reports.primary_key), set_={"times": reports.c.times + 1})
-    return conn.execute(kept.returning(reports.c.times)).scalar() == 1
+    again = {"times": reports.c.times + 1, **(row if news else {})}
+    conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_=again))
 
 
 def unknown_report(conn, device):

@@ -7,7 +7,7 @@ import json
 
 import sqlalchemy as sa
 
-from . import audit, database, grants, identity, leases, rollout, selection, terms, tokens
+from . import audit, catalogue, database, grants, identity, leases, rollout, selection, terms, tokens
 from .refusal import Missing
 from .tables import devices as device_rows
 from .tables import grants as grant_rows
@@ -25,15 +25,15 @@ def products(site):
 
 
 def updates(site, product=None):
-    """[{update, product, version, size, checksum, signed, enabled, state, description, created_s, terms, granted, states, ended}],
-    products by name, newest first.
+    """[{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted, states,
+    ended}], products by name, newest first.
 
-    `terms` as terms.shown() has them; `granted`: devices that it was ever offered to; `states`: {state: devices that stand
+    `status`: as catalogue.status() has it; `terms` as terms.shown() has them; `granted`: devices that it was ever offered to; `states`: {state: devices that stand
     there}; `ended`: {state: devices that ended so last}, which the stop rule counts.
     """
-    found, granted = site.database.read(_updates, product)
+    (found, slots), now_s = site.database.read(_updates, product), site.now_s()
     found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
-    return [_update(release, granted[release["id"]]) for release in found]
+    return [_update(release, slots[release["id"]], now_s) for release in found]
 
 
 def _updates(conn, product):
@@ -42,31 +42,33 @@ def _updates(conn, product):
 
 
 def update(site, word):
-    """One update (its id, or PRODUCT@VERSION) as updates() gives it, with `stops`: its stop rule would pause it, and the `audit`
-    rows about it, the newest first.
+    """One update (its id, or PRODUCT@VERSION) as updates() gives it, with `stops`: its stop rule would pause it, `unapplied`: devices
+    that may still apply it (grants.unapplied()), and the `audit` rows about it, the newest first.
     """
-    found, granted, rows = site.database.read(_one, word)
-    shown = _update(found, granted[found["id"]])
+    found, slots, unapplied, rows = site.database.read(_one, word)
+    shown = _update(found, slots[found["id"]], site.now_s())
     stops = rollout.stops(shown["ended"], found["stop_after"], found["stop_percent"])
-    return {**shown, "stops": stops, "audit": rows}
+    return {**shown, "stops": stops, "unapplied": unapplied, "audit": rows}
 
 
 def _one(conn, word):
     id = release(conn, word)["id"]
     found = next(each for each in database.all_releases(conn) if each["id"] == id)
-    return found, leases.granted(conn, id), audit.last(conn, subject=id)
+    return found, leases.granted(conn, id), grants.unapplied(conn, id), audit.last(conn, subject=id)
 
 
-def _update(release, granted):
+def _update(release, slots, now_s):
+    states = grants.counts(release, slots)
     kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s")
     return {
         "update": release["id"],
         "product": release["product_name"],
         **{name: release[name] for name in kept},
+        "status": catalogue.status(release, now_s),
         "signed": release["manifest"] is not None,
         "terms": terms.shown(release),
-        "granted": granted,
-        "states": grants.counts(release, granted),
+        "granted": sum(states.values()),
+        "states": states,
         "ended": json.loads(release["counts"]).get("ended", {}),
     }
 
@@ -133,9 +135,10 @@ def last_offered(conn, ids):
 
 def _offered(conn, which):
     """What devices were offered, in the order of the last offers, each with the `reason` of the last report about it."""
+    refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported so, with a reason
     about = sa.and_(
         reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
-        reports.c.attempt == grant_rows.c.attempt, reports.c.state == grant_rows.c.state,
+        reports.c.attempt == grant_rows.c.attempt, reports.c.state == sa.case((refused, "refused"), else_=grant_rows.c.state),
     )  # fmt: skip
     found = sa.select(grant_rows, releases.c.version.label("update_version"), reports.c.reason)
     found = found.join(releases, releases.c.id == grant_rows.c.release).outerjoin(reports, about)

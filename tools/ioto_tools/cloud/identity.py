@@ -14,7 +14,7 @@ import json
 
 import sqlalchemy as sa
 
-from . import audit, changes
+from . import audit, changes, rollout
 from .tables import devices, grants, releases
 
 SIGNS = 2
@@ -74,7 +74,7 @@ def counts(conn, device, age_s, now_s):
     """Does what becomes of updates on the device count for the stop rule of a release with this `age_s`?"""
     found = sa.select(devices.c.first_s, devices.c.vouched, devices.c.shared_s).where(devices.c.id == device)
     row = conn.execute(found).one()
-    return row.shared_s is None and (row.vouched or now_s - row.first_s >= age_s)
+    return row.shared_s is None and (row.vouched or not rollout.is_new(row.first_s, age_s, now_s))
 
 
 def doubts(device, held):

@@ -46,6 +46,7 @@ class Inspection:
         self.version = version
         self.any_file = any_file
         self.manifest = None
+        self.chip = None  # that the image is for, once all chunks are read; None where it is no ESP application
 
     def chunks(self, progress):
         """The file in chunks. CloudError, after the last of them at the latest, if it will not do."""
@@ -67,6 +68,7 @@ class Inspection:
                 raise CloudError("%s: it changed while it was read: wait for the build to end" % self.path)
             for look in looks:
                 look.end()
+                self.chip = getattr(look, "chip", None)
         except UpdateError as e:
             remedy = _REMEDY.get(e.reason, "see docs/cloud.md")
             raise CloudError("%s: no application image (%s): %s" % (self.path, e, remedy)) from e
@@ -124,6 +126,7 @@ class _Look:
     def feed(self, offset, chunk):
         if offset == 0:
             image.check(chunk[: image.CHECK_BYTES], self.size, self.size)
+            self.chip = chunk[12] | chunk[13] << 8  # esp_image_header_t.chip_id
             said = chunk[48:80].split(b"\0")[0].decode(errors="replace")  # esp_app_desc_t.version
             if not terms.same_version(said, self.version):
                 raise UpdateError("image_version", "it says %s" % said)

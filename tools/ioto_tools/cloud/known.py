@@ -10,7 +10,7 @@ from ioto import semver
 
 from . import grants
 from .identity import SLACK_S
-from .rollout import after
+from .rollout import UNAPPLIED, after
 from .tables import devices, tokens
 from .tokens import settled
 
@@ -35,6 +35,10 @@ class Known:
     shared: bool = False  # several boards speak under its id
     grants: dict = field(default_factory=dict)
     last: tuple | None = None  # (release, its version, the version it was to replace) of the last offer, parsed
+
+    def unapplied(self):
+        """The release that the device was offered and may still apply, or None: there is one at the most."""
+        return next((release for release, grant in self.grants.items() if grant.state in UNAPPLIED), None)
 
     def hold(self, held):
         """`held` is what the device has: {release: Grant}."""

@@ -15,6 +15,7 @@ must take new places, and sees the release as it is now.
 import sqlalchemy as sa
 
 from . import database
+from .rollout import AHEAD_S
 from .selection import ACTIVE
 from .tables import grants, leases, releases
 
@@ -24,12 +25,15 @@ PART = 8  # of what is left, to one worker at once: the others want some too
 
 
 class Full(Exception):
-    """No place now: `why` is "limit" or "rate"; `until_s`: ask again then, None: not before the release is changed."""
+    """No place now: `why` is "limit" or "rate"; `until_s`: ask again then, None: not before the release is changed. `ahead`: slots
+    are noted as taken in the future, by a clock that was wrong: set_back() first.
+    """
 
-    def __init__(self, why, until_s):
+    def __init__(self, why, until_s, ahead=False):
         super().__init__(why)
         self.why = why
         self.until_s = until_s
+        self.ahead = ahead
 
 
 class Stale(Exception):
@@ -83,7 +87,9 @@ def room(conn, row, taken, now_s):
         if left <= 0:  # unless another worker gives some back
             raise Full("limit", now_s + 1 if _leased(conn, row["id"]) else None)
     if row["rate"] is not None:
-        here, leased, oldest = _in_period(conn, row["id"], now_s - row["period_s"])
+        here, leased, oldest, newest = _in_period(conn, row["id"], now_s - row["period_s"])
+        if newest is not None and newest > now_s + AHEAD_S:
+            raise Full("rate", now_s + 1, ahead=True)
         free = row["rate"] - here - leased
         if free <= 0:
             raise Full("rate", now_s + 1 if leased or oldest is None else oldest + row["period_s"])
@@ -101,15 +107,21 @@ def _sum(release):
 
 
 def _in_period(conn, release, since_s):
-    """(granted after `since_s`, places in leases, when the first of those was granted), of one moment: a grant that is
-    committed between two statements would be in neither."""
+    """(granted after `since_s`, places in leases, when the first and the last of those were granted), of one moment: a grant that
+    is committed between two statements would be in neither."""
     since = sa.and_(grants.c.release == release, grants.c.granted_s > since_s)
-    found = sa.select(sa.func.count(), _sum(release), sa.func.min(grants.c.granted_s)).where(since)
+    found = sa.select(sa.func.count(), _sum(release), sa.func.min(grants.c.granted_s), sa.func.max(grants.c.granted_s)).where(since)
     return conn.execute(found).one()
 
 
+def set_back(conn, release, now_s):
+    """Slots of the release that were taken in the future are as if taken now: the rate holds, and does not wait for that day."""
+    ahead = sa.and_(grants.c.release == release, grants.c.granted_s > now_s + AHEAD_S)
+    conn.execute(grants.update().where(ahead).values(granted_s=now_s))
+
+
 def granted(conn, release=None):
-    """{release: number of devices it was granted to}."""
+    """{release: number of its slots in use}."""
     left = sa.select(leases.c.release, sa.func.sum(leases.c.places).label("places")).group_by(leases.c.release).subquery()
     count = releases.c.taken - sa.func.coalesce(left.c.places, 0)
     found = sa.select(releases.c.id, count).outerjoin(left, left.c.release == releases.c.id)

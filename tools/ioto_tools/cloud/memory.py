@@ -12,6 +12,7 @@ from .known import Devices
 from .refusal import Unavailable
 
 LOOK_S = 1
+_NOT_FULL = None, 0, 0
 
 
 class Memory:
@@ -21,7 +22,7 @@ class Memory:
         self.worker = os.urandom(8).hex()  # whose leases they are
         self.products = {}
         self.devices = Devices()
-        self._full = {}  # release -> (why, until when)
+        self._full = {}  # release -> (why, since when, until when)
         self._look_s = look_s
         self._clock = clock
         self._looked = None
@@ -72,18 +73,19 @@ class Memory:
         """Is there a product with this id or name?"""
         return word in self.products or any(word == product.name for product in self.products.values())
 
-    def full(self, release, why, until_s, seq):
-        """The release, as it was after the change `seq`, has no place left, until then or (None) until it is changed."""
+    def full(self, release, why, now_s, until_s, seq):
+        """The release, as it was after the change `seq`, has no slot left, until then or (None) until it is changed."""
         if seq == self.seq:  # else it may have been changed meanwhile
-            self._full[release] = why, until_s
+            self._full[release] = why, now_s, until_s
 
     def room(self, now_s):
         """The function that selection.py asks whether a release has a place for one more device."""
         full = self._full
 
         def room(release):
-            found = full.get(release.id)
-            return None if found is None or found[1] is not None and now_s >= found[1] else found[0]
+            why, since_s, until_s = full.get(release.id, _NOT_FULL)
+            # Before `since_s`: the clock was ahead then, and nothing is known of what is to come.
+            return why if until_s is None or since_s <= now_s < until_s else None
 
         return room
 

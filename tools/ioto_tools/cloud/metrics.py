@@ -5,14 +5,16 @@ import resource
 import shutil
 import time
 
-from . import counters, fleet, webhooks
+from . import counters, fleet, rollout, webhooks
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STARTED_S = time.time()
 # Name -> (meaning, the states that count).
 _OUTCOMES = {
     "success": ("devices that run it for good", ("confirmed",)),
-    "failed": ("devices on which it failed, was rolled back or was refused", ("failed", "rolled_back", "refused")),
+    "failed": ("devices on which it ended badly: what the stop rule counts, without those that are lost", rollout.BAD - {"lost"}),
+    "refused": ("devices that refused it for reasons of their own", ("refused",)),
+    "withdrawn": ("devices that were kept from applying it", ("withdrawn",)),
     "deferred": ("devices that put it off", ("deferred",)),
     "lost": ("devices that were not heard of again", ("lost",)),
 }

@@ -147,9 +147,8 @@ def _report(conn, token, said, now_s):
     # Strangers do not count their attempts: theirs is the one that the cloud is at.
     attempt = said.attempt or (grant.tries if grant else 1)
     row = {"success": said.success, "reason": said.reason, "version": said.version, "received_s": now_s}
-    new = database.add_report(conn, said.id, said.update, attempt, said.state, row)
-    if new and grant:
-        grants.reported(conn, said.id, said.update, said.state, attempt, now_s)
+    news = grant is not None and grants.reported(conn, said.id, said.update, said.state, attempt, now_s, said.reason)
+    database.add_report(conn, said.id, said.update, attempt, said.state, row, news)
 
 
 def mqtt(site, token, fields):

@@ -5,7 +5,7 @@ import hashlib
 import re
 
 import sqlalchemy as sa
-from . import audit, changes, database, selection, terms, why
+from . import audit, changes, database, forecast, selection, terms
 from .inspection import Inspection, application
 from .refusal import CloudError, Conflict, Missing
 
@@ -35,11 +35,11 @@ def publish_file(site, file, name, product, version, description="", any_file=Fa
     inspection = Inspection(application(file, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
-        return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest}, owner)
+        return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip}, owner)
 
 
 def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
-    """Who would be offered the file, were it published so: why.dry_run() has the shape. Nothing changes."""
+    """Who would be offered the file, were it published so: forecast.dry_run() has the shape. Nothing changes."""
     try:
         with open(path, "rb") as file:
             return dry_run_file(site, file, path, product, version, description, any_file, progress, said)
@@ -51,18 +51,24 @@ def dry_run_file(site, file, name, product, version, description="", any_file=Fa
     """dry_run() of the open file `file`, which messages call `name`."""
     owner, rollout = _asked(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
-    for chunk in Inspection(application(file, any_file), name, owner["id"], version, any_file).chunks(progress):
+    inspection = Inspection(application(file, any_file), name, owner["id"], version, any_file)
+    for chunk in inspection.chunks(progress):
         sha256.update(chunk)
         size += len(chunk)
     row = _row(site, owner, version, sha256.hexdigest(), size)
-    return why.dry_run(site, {**row, "description": description, "enabled": True, "state": selection.ACTIVE, **rollout})
+    site.database.read(_there, row, owner)
+    row.update(description=description, enabled=True, state=selection.ACTIVE, manifest=inspection.manifest, chip=inspection.chip)
+    return forecast.dry_run(site, {**row, **rollout})
 
 
 def dry_run_slice(site, product, version, said, so_far, most):
-    """why.dry_run_slice() of a release without its image, after `so_far` (None: from the first device)."""
+    """forecast.dry_run_slice() of a release without its image, after `so_far` (None: from the first device)."""
     owner, rollout = _asked(site, product, version, said)
     row = _row(site, owner, version, "", 0)
-    return why.dry_run_slice(site, {**row, "description": "", "enabled": True, "state": selection.ACTIVE, **rollout}, so_far, most)
+    if there := site.database.read(database.release_by_version, owner["id"], row["precedence"]):
+        raise Conflict("%s %s is published already: choose another version" % (owner["name"], there["version"]))
+    row.update(description="", enabled=True, state=selection.ACTIVE, manifest=None, chip=None)
+    return forecast.dry_run_slice(site, {**row, **rollout}, so_far, most)
 
 
 def _asked(site, product, version, said):
@@ -70,7 +76,7 @@ def _asked(site, product, version, said):
     owner = product_of(site, product)
     if not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
-    return owner, terms.read(said or {})
+    return owner, terms.read(said or {}, now_s=site.now_s())
 
 
 def product_of(site, word):

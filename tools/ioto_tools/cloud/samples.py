@@ -29,9 +29,9 @@ async def run(site, ask):
 
 def take(conn, now_s):
     """Rows for the releases that moved."""
-    granted, last = leases.granted(conn), _last(conn)
+    slots, last = leases.granted(conn), _last(conn)
     for row in conn.execute(sa.select(releases.c.id, releases.c.counts)).mappings().all():
-        counts = json.dumps(grants.counts(row, granted[row["id"]]), sort_keys=True)
+        counts = json.dumps(grants.counts(row, slots[row["id"]]), sort_keys=True)
         if counts != last.get(row["id"], "{}"):
             new = database.upsert(conn, samples).values(release=row["id"], at_s=now_s, counts=counts)
             conn.execute(new.on_conflict_do_nothing())

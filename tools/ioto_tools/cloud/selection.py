@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from ioto import semver
 
-from .rollout import OPEN, next_try, share
+from .rollout import OPEN, WITHDRAWN, is_new, next_try, share, waits
 
 ACTIVE = "active"
 RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
 
 # Why a release is not offered, in the order in which it is asked.
 WHY = {
+    "unclaimed": "the device is not claimed: `ioto device claim`",
     "version": "the device's version is no SemVer 2.0 version",
     "below": "a higher release is offered, or runs already",
     "pinned": "the device is pinned to another version",
@@ -23,6 +24,10 @@ WHY = {
     "paused": "it is paused: `ioto updates resume`",
     "cancelled": "it is cancelled",
     "runs": "the device runs this version",
+    "chip": "its image is for another chip",
+    "too_large": "its image is larger than the device's slot",
+    "minimum": "it is signed for devices with a higher version than this one",
+    "expired": "it is signed for use until a date that has passed",
     "early": "its schedule has not begun",
     "late": "its schedule has ended",
     "policy": "its policy does not hold for the device",
@@ -53,6 +58,10 @@ class Release:
     end_s: int | None = None
     limited: bool = False  # has a limit or a rate
     age_s: int = 0  # the device must be known for so long to get one of its limited slots
+    image_bytes: int = 0  # without its envelope
+    chip: int | None = None  # None: of no ESP chip, or not known
+    minimum: tuple | None = None  # as `order`, of the signed manifest like the next
+    expires_s: int | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +76,7 @@ class Grant:
     ended: str | None  # the state in which it ended last
     offered_s: int  # the last time
     changed_s: int
+    retry: int = 0  # how often an operator asked that it be tried again
 
 
 @dataclass(slots=True)
@@ -80,6 +90,7 @@ class Asker:
     grants: dict = field(default_factory=dict)  # {release's id: Grant}
     verdicts: dict = field(default_factory=dict)  # {release's id: does its policy hold?}, as far as it is known
     since_s: int = 0  # known since; 0: an operator vouches for it
+    claimed: bool = True
 
 
 VERSION_LENGTH = 128
@@ -128,9 +139,11 @@ def explain(releases, asker, now_s, room):
 def against(release, asker, now_s, room):
     """What speaks against offering the release to the device, a key of WHY, or None.
 
-    A pin stands for policy, schedule and percentage. A device that has the release already has its place: it is not asked
-    for percentage, limit and rate again.
+    A pin takes the place of policy, schedule and percentage. A device that has a rollout slot is not asked for percentage, limit and
+    rate again.
     """
+    if not asker.claimed:
+        return "unclaimed"
     if asker.order is None:
         return "version"
     if asker.pin is not None and asker.pin != release.order:
@@ -141,27 +154,46 @@ def against(release, asker, now_s, room):
         return release.state
     if release.order == asker.order:
         return "runs"
+    if why := _unfit(release, asker, now_s):
+        return why
     if asker.pin is None and (why := _not_meant(release, asker, now_s)):
         return why
     grant = asker.grants.get(release.id)
-    if grant is not None:
+    if grant is not None and grant.state != WITHDRAWN:
         return _not_again(grant, now_s)
     if asker.pin is None and release.percentage < 100 and share(release.id, asker.id) >= release.percentage:
         return "percentage"
-    if asker.pin is None and release.limited and now_s - asker.since_s < release.age_s:
+    if asker.pin is None and release.limited and is_new(asker.since_s, release.age_s, now_s):
         return "new"
     return room(release)
 
 
+def _unfit(release, asker, now_s):
+    """Why the device could only refuse it. What a device does not say, and texts of strangers, speak against nothing."""
+    chip, slot_bytes = asker.properties.get("chip"), asker.properties.get("slotSize")
+    if release.chip is not None and type(chip) is int and chip != release.chip:
+        return "chip"
+    if type(slot_bytes) is int and slot_bytes < release.image_bytes:
+        return "too_large"
+    if release.minimum is not None and asker.order < release.minimum:
+        return "minimum"
+    return "expired" if release.expires_s is not None and now_s > release.expires_s else None
+
+
 def _not_meant(release, asker, now_s):
-    if release.start_s is not None and now_s < release.start_s:
-        return "early"
-    if release.end_s is not None and now_s >= release.end_s:
-        return "late"
+    if why := out_of_schedule(release.start_s, release.end_s, now_s):
+        return why
     holds = asker.verdicts.get(release.id)
     if holds is None:
         holds = asker.verdicts[release.id] = release.policy(asker.properties, release.facts)
     return None if holds else "policy"
+
+
+def out_of_schedule(start_s, end_s, now_s):
+    """"early", "late", or None: it is offered at this time."""
+    if start_s is not None and now_s < start_s:
+        return "early"
+    return "late" if end_s is not None and now_s >= end_s else None
 
 
 def _not_again(grant, now_s):
@@ -170,11 +202,11 @@ def _not_again(grant, now_s):
     found = next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
     if found is None:
         return "tried"
-    return "waits" if now_s < found[1] else None
+    return "waits" if waits(found[1], grant.changed_s, now_s) else None
 
 
-def reply(release, url):
-    """The body of the answer to a check-in: the four fields of the protocol and `size`; {} for no release.
+def reply(release, url, retry=0):
+    """The body of the answer to a check-in: the four fields of the protocol, `size`, and `retry` if there was any; {} for no release.
 
     Strangers search the text for `"key":`, so the caller writes it compactly and no key stands inside another's value.
     """
@@ -186,4 +218,5 @@ def reply(release, url):
         "update": release.id,
         "version": release.version,
         "size": release.size,
+        **({"retry": retry} if retry else {}),
     }

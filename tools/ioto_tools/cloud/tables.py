@@ -45,6 +45,7 @@ releases = Table(
     Column("taken", Integer, nullable=False),  # places given away, those in `leases` among them
     Column("counts", Text, nullable=False),  # JSON, see grants.py
     Column("age_s", Integer, nullable=False, default=0),  # a device known for less gets none of its limited slots, and its outcome does not count
+    Column("chip", Integer),  # chip id of the image; null: of no ESP chip, or published before this was kept
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
@@ -58,6 +59,8 @@ devices = Table(
     Column("registered_s", LONG, nullable=False),  # the last time
     Column("registrations", Integer, nullable=False),
     Column("seen_s", LONG),  # last check-in
+    Column("next_s", Integer),  # seconds after it in which the device means to check in again; null: its agent does not say so
+    Column("interval_s", LONG),  # between its last check-ins, as far as the cloud has seen
     Column("checkins", Integer, nullable=False),
     Column("unknown_reports", Integer, nullable=False),  # about updates that are not here
     Column("removed_s", LONG),
@@ -123,10 +126,12 @@ grants = Table(
     Column("state", String(16), nullable=False),  # rollout.TABLE
     Column("ended", String(16)),  # the state in which it ended last: what counts while it is tried again
     Column("counted", Boolean, nullable=False, default=False),  # `ended` is among the release's counts
-    Column("granted_s", LONG, nullable=False),  # the first offer: the place was taken
+    Column("granted_s", LONG, nullable=False),  # the slot was taken; 0: the device has none (rollout.WITHDRAWN)
     Column("offered_s", LONG, nullable=False),  # the last offer; no two of a device are of the same second
     Column("changed_s", LONG, nullable=False),
+    Column("retry", Integer, nullable=False, server_default="0"),  # how often an operator asked that it be tried again
     Index("ix_grants_release", "release", "granted_s"),
+    Index("ix_grants_stands", "release", "state"),
     Index("ix_grants_state", "state", "changed_s"),
 )
 

@@ -30,10 +30,10 @@ _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
 
-def read(said, before=None):
+def read(said, before=None, now_s=0):
     """{column of `releases`: value} of `said`, {term: text or None (not said)}, all terms of a release that had `before`.
 
-    CloudError names the term that will not do.
+    CloudError names the term that is invalid; an `end` that is said must be after `now_s`.
     """
     found = {name: (before or FIRST).get(name) for name in COLUMNS}
     for name, text in said.items():
@@ -44,7 +44,9 @@ def read(said, before=None):
     elif found["period_s"] is None:
         raise CloudError("rate %d: devices in what time? Add a period, such as `1 hour`" % found["rate"])
     if found["start_s"] is not None and found["end_s"] is not None and found["start_s"] >= found["end_s"]:
-        raise CloudError("end: it lies before the start: nobody would be offered the update")
+        raise CloudError("end: it is before the start: no device would be offered the update")
+    if said.get("end") is not None and found["end_s"] is not None and found["end_s"] <= now_s:
+        raise CloudError("end %s: it is in the past: no device would be offered the update; pause it to stop it now" % said["end"])
     return found
 
 

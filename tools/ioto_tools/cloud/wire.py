@@ -19,6 +19,7 @@ DEPTH = 16
 # From the first sign of an update to its end; rollout.py says what follows.
 STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
 ATTEMPTS = 99
+NEXT_S = 366 * 24 * 3600
 ID_LENGTH = 128
 REASON_LENGTH = 256
 
@@ -39,6 +40,9 @@ class CheckIn:
     product: str | None
     version: str
     properties: dict  # the whole body
+    next_s: int | None  # it means to check in again after so long; None: not an agent of this project
+    staged: str | None  # the update that waits staged on the device
+    attempt: int  # of the device's own count
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,9 @@ def check_in(fields):
         _text(fields, "product", ID_LENGTH, None),
         _text(fields, "version", VERSION_LENGTH),
         fields,
+        _whole(fields, "next", NEXT_S),
+        fields.get("staged") if isinstance(fields.get("staged"), str) else None,
+        _whole(fields, "attempt", ATTEMPTS) or 0,
     )
 
 
@@ -191,6 +198,12 @@ def _boolean(fields, name):
     if not isinstance(value, bool):
         raise Refusal(400, "%s: %s, wanted: true or false" % (name, _show(fields.get(name))))
     return value
+
+
+def _whole(fields, name, most):
+    """A whole number of a check-in, at most `most`; None where it is none: a device's own property may have this name."""
+    value = fields.get(name)
+    return min(value, most) if type(value) is int and value >= 0 else None
 
 
 def _count(fields, name, most):

@@ -4,6 +4,7 @@ from array import array
 
 from . import life
 
+NONE = 0xFFFF  # no offer
 
 class Devices:
     """`count` devices, none of them registered. `versions` and `offers` are what the numbers in the arrays stand for."""
@@ -15,7 +16,9 @@ class Devices:
         self.before = array("H", bytes(2 * count))  # what ran before that
         self.update = array("H", bytes(2 * count))  # the offer in work
         self.pending = array("H", bytes(2 * count))  # the offer that comes after DROPPED
-        self.failed = array("H", [0xFFFF]) * count  # the offer that is not taken again
+        self.failed = array("H", [NONE]) * count  # the offer that is not taken again
+        self.end = bytearray(count)  # the phase in which that one ended; life.NEW: it does not say
+        self.retry = bytearray(count)  # of the offer in work, or of the one that failed
         self.attempt = bytearray(count)
         self.deferrals = bytearray(count)
         self.failures = bytearray(count)  # of the cloud, in a row

@@ -11,7 +11,7 @@ import zlib
 
 from . import life
 from .chance import draw
-from .devices import Devices
+from .devices import NONE, Devices
 from .tally import Tally
 
 _REPEATED = 3  # what draws are for
@@ -81,7 +81,7 @@ class Fleet:
     def _act(self, n, due_ms):
         devices, phase = self.devices, self.devices.phase[n]
         if due_ms >= devices.resume_ms[n]:
-            if phase == life.WAITING:
+            if phase == life.WAITING and not self.settings.asks(n):
                 devices.phase[n] = phase = life.APPLIED
             elif phase == life.PROBATION:
                 self._relapse(n)
@@ -120,6 +120,10 @@ class Fleet:
         devices, settings = self.devices, self.settings
         fields = {"id": settings.id(n), "product": settings.product, "version": self._runs(n), "iotoVersion": "0.1.0", "accepts": ["raw"]}
         fields.update(settings.facts(n), attempt=devices.attempt[n], uptime=due_ms // 1000)
+        if settings.asks(n):
+            fields["next"] = int(settings.period_s + settings.jitter_s)
+            if devices.phase[n] == life.WAITING:
+                fields["staged"] = devices.offers[devices.update[n]]["update"]
         self._ask(n, due_ms, "check_in", "/tok/provision/update", devices.token[n], fields, self._checked_in)
 
     def _report(self, n, due_ms):
@@ -177,6 +181,9 @@ class Fleet:
         offer = _object(reply)
         if offer.get("url"):
             self._offered(n, offer)
+        elif devices.phase[n] == life.WAITING and self.settings.asks(n):
+            devices.pending[n] = NONE
+            self._go(n, life.DROPPED)
         else:
             self._rest(n)
 
@@ -184,10 +191,14 @@ class Fleet:
         devices = self.devices
         number = devices.offer_number(offer)
         devices.offers[number]["devices"][n] = 1
-        waits = devices.phase[n] == life.WAITING
-        if number == devices.failed[n] or waits and number == devices.update[n]:
-            return self._rest(n)
-        devices.urls[n] = offer["url"]
+        waits, retry = devices.phase[n] == life.WAITING, offer.get("retry", 0)
+        if waits and number == devices.update[n]:
+            may = self.settings.asks(n) and devices.resume_ms[n] <= self.clock() * 1000 + 1  # seconds are rounded
+            return self._go(n, life.APPLIED) if may else self._rest(n)
+        if number == devices.failed[n] and retry <= devices.retry[n]:
+            devices.update[n] = number
+            return self._go(n, devices.end[n]) if devices.end[n] else self._rest(n)
+        devices.urls[n], devices.retry[n] = offer["url"], retry
         if waits:
             devices.pending[n] = number
             return self._go(n, life.DROPPED)
@@ -209,13 +220,13 @@ class Fleet:
         devices, phase, fate = self.devices, self.devices.phase[n], self._fate(n)
         devices.failures[n] = 0
         if phase == life.DROPPED:
-            return self._take(n, devices.pending[n])
+            return self._take(n, devices.pending[n]) if devices.pending[n] != NONE else self._go(n, life.IDLE)
         if phase == life.DEFERRED:
             devices.deferrals[n] += 1
         elif phase == life.CONFIRMED:
             devices.before[n], devices.version[n] = devices.version[n], devices.version_number(self._runs(n))
         elif phase in (life.FAILED, life.REFUSED):
-            devices.failed[n] = devices.update[n]
+            devices.failed[n], devices.end[n] = devices.update[n], phase
         to, wait = life.after(phase, fate, devices.attempt[n], devices.deferrals[n])
         if phase == life.ROLLED_BACK and to == life.WAITING:
             devices.attempt[n] += 1
@@ -234,6 +245,7 @@ class Fleet:
         """Somebody has put the old software back; it stays."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
+        devices.end[n] = life.NEW
 
     def _forget(self, n):
         self.devices.phase[n] = life.NEW

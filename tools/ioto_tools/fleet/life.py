@@ -19,9 +19,9 @@ REPORTS = {
     ROLLED_BACK: "rolled_back",
     FAILED: "failed",
     REFUSED: "refused",
-    DROPPED: "refused",  # a higher update was offered while this one waited
+    DROPPED: "refused",  # no update, or a higher one, was offered while this one waited
 }
-REASONS = {ROLLED_BACK: "rolled_back", REFUSED: "chip_mismatch", DROPPED: "superseded"}
+REASONS = {ROLLED_BACK: "rolled_back", REFUSED: "image_chip", DROPPED: "withdrawn"}
 FAILURES = (ROLLED_BACK, FAILED, REFUSED, DROPPED)
 
 # What becomes of an update on a device.

@@ -7,6 +7,7 @@ from .chance import draw
 
 _PROPERTY = 1000  # what draws are for
 _FATE = 2
+_STRANGER = 6
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Settings:
     put_off_s: float = 3600
     relapse_s: float = 3 * 86400
     repeats: float = 0.0  # share of reports that are sent twice
+    strangers: float = 0.0  # share of devices that do not say `next`, and do not ask before they apply
     shares: dict = field(default_factory=dict)
     properties: dict = field(default_factory=dict)
 
@@ -50,6 +52,10 @@ class Settings:
             if left < 0:
                 return fate
         return life.GOOD
+
+    def asks(self, n):
+        """Does device `n` ask the cloud before it applies what is staged?"""
+        return draw(self.seed, _STRANGER, n) >= self.strangers
 
     def facts(self, n):
         """The properties of device `n`."""

@@ -7,7 +7,7 @@ in one dict, None where something was left out.
 from dataclasses import dataclass, field
 from typing import Callable
 
-from .. import audit, control, fleet, groups, operators, provision
+from .. import audit, control, doubts, fleet, groups, operators, provision, rollout
 from .. import publish as publishing
 from .. import webhooks as hooks
 from .fields import NAME, TEXT, VERSION, YES, choice, number, optional
@@ -59,7 +59,7 @@ def publish(site, asked):
     made, new = publishing.publish_file(
         site, *_upload(asked), enabled=asked["enabled"] is not False, said=_terms(site, asked), by_hand=bool(asked["by_hand"])
     )
-    return {**fleet.update(site, made["id"]), "new": new}
+    return {**_with_doubts(site, made["id"]), "new": new}
 
 
 def dry_run(site, asked):
@@ -80,7 +80,12 @@ def change_release(site, asked):
         control.set_terms(site, word, said)
     if asked["enabled"] is not None:
         control.enable(site, word, asked["enabled"])
-    return fleet.update(site, word)
+    return _with_doubts(site, word)
+
+
+def _with_doubts(site, word):
+    found = fleet.update(site, word)
+    return {**found, "doubts": doubts.of_update(site, found)}
 
 
 _MOVES = {"approve": "approved", "pause": "paused", "resume": "resumed", "cancel": "cancelled"}
@@ -88,6 +93,12 @@ _MOVES = {"approve": "approved", "pause": "paused", "resume": "resumed", "cancel
 
 def move_release(site, asked):
     return control.move(site, asked["release"], _MOVES[asked["move"]])
+
+
+def retry_release(site, asked):
+    devices, states = ([asked[name]] if asked[name] else [] for name in ("device", "state"))
+    n = control.retry(site, asked["release"], devices, states)
+    return {**fleet.update(site, asked["release"]), "retried": n}
 
 
 # ---- devices
@@ -202,6 +213,8 @@ OPERATIONS = (
     Operation("PATCH", "/releases/{release}", "publish", change_release, "Change the terms of its roll-out, or whether it is offered.",
               body={"enabled": optional(YES), **_TERMS}),
     Operation("POST", "/releases/{release}/move", "publish", move_release, "Approve, pause, resume or cancel it.", body={"move": choice(*_MOVES)}),
+    Operation("POST", "/releases/{release}/retry", "publish", retry_release, "Let a device, or all in a state, or all that ended badly or refused it, try it again.",
+              body={"device": optional(NAME), "state": optional(choice(*sorted(rollout.RETRIED)))}),
     Operation("GET", "/devices", "read", devices, "Devices by id, those behind `after`.", query=_DEVICES),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.", body={"id": NAME, "product": NAME}),
     Operation("GET", "/devices/{device}", "read", device, "One device with its history, and why it is offered what."),

@@ -7,7 +7,7 @@ from .values import version
 
 _STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
 VERSIONS = ("device.version", "version", "update.version", "newVersion")  # those that the cloud makes sure are SemVer
-_PARTS = {"major": 0, "minor": 1, "patch": 2}
+PARTS = {"major": 0, "minor": 1, "patch": 2}
 
 
 def keys(token):
@@ -26,7 +26,7 @@ def getter(token):
         return _device([first, *rest])
     if first == "newVersion":
         return _update(["version"])
-    return _part(first) if first in _PARTS else _device([first])
+    return _part(first) if first in PARTS else _device([first])
 
 
 def properties(token):
@@ -36,7 +36,7 @@ def properties(token):
         return rest[:1] or None
     if first == "update" or first == "newVersion" and not rest:
         return []
-    return [first, "version"] if first in _PARTS and not rest else [first]
+    return [first, "version"] if first in PARTS and not rest else [first]
 
 
 def _device(path):
@@ -63,7 +63,7 @@ def _inside(value, path):
 
 def _part(name):
     """The device's own property of this name, else that number of its version."""
-    at = _PARTS[name]
+    at = PARTS[name]
 
     def get(device, update):
         own = device.get(name)

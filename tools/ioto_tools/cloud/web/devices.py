@@ -1,6 +1,6 @@
 """Devices: a page of them at a time, and everything about one."""
 
-from .. import control, database, fleet, policy, search, selection
+from .. import control, database, fleet, policy, rollout, search, selection
 from ..refusal import CloudError
 from .answers import Moved, Page, to
 
@@ -40,7 +40,7 @@ def _rows(site, asked):
 
 def show(site, asked):
     found = fleet.device(site, asked.query.get("id", ""))
-    return Page("device.html", {"device": found, "words": WORDS, "actions": _actions(found)})
+    return Page("device.html", {"device": found, "words": WORDS, "actions": _actions(found), "retried": rollout.RETRIED})
 
 
 def _actions(device):

@@ -2,7 +2,7 @@
 
 import json
 
-from .. import database, groups, policy, selection, terms
+from .. import database, doubts, fleet, groups, policy, selection, terms
 from .. import publish as publishing
 from ..api.operations import IMAGE_BYTES
 from ..refusal import CloudError
@@ -44,11 +44,18 @@ def check(site, asked):
     """What is to be said of a policy that somebody is writing."""
     text = asked.form.get("policy", "")
     try:
-        doubts = terms.doubts(text) if text.strip() else []
+        found = doubts.of(site, _product(site, asked.form), text) if text.strip() else []
     except policy.PolicyError as e:
         line = text.splitlines()[e.line - 1 : e.line] or [""]
         return Page("policy-check.html", {"error": str(e), "line": line[0], "caret": " " * (e.column - 1) + "^"})
-    return Page("policy-check.html", {"error": None, "doubts": doubts})
+    return Page("policy-check.html", {"error": None, "doubts": found})
+
+
+def _product(site, form):
+    """The id of the product that the form is about, or None: it says it itself, or its release does."""
+    if form.get("id"):
+        return fleet.update(site, form["id"])["product"]
+    return form.get("product") or None
 
 
 def dry_run(site, asked):
@@ -68,7 +75,8 @@ def _so_far(form):
     try:
         said = json.loads(form["so_far"])
         found = {why: _reason(each) for why, each in said["found"].items() if why in (*selection.WHY, "offered")}
-        return {"devices": int(said["devices"]), "after": text(str(said["after"])), "found": found}
+        slots = {text(str(id)): int(n) for id, n in said["slots"].items()}
+        return {"devices": int(said["devices"]), "after": text(str(said["after"])), "found": found, "slots": slots}
     except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as e:
         raise CloudError("dry run: it has lost its place: begin again") from e
 

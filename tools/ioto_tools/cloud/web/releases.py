@@ -1,6 +1,6 @@
 """One release: where it stands on the devices, and what an operator may do with it."""
 
-from .. import control, fleet, rollout, samples
+from .. import control, doubts, fleet, rollout, samples
 from ..lifecycle import MOVES
 from ..refusal import CloudError
 from ..terms import TERMS
@@ -11,8 +11,8 @@ GROUPS = {
     "confirmed": ("confirmed",),
     "under_way": ("offered", "downloading", "staged", "applied"),
     "deferred": ("deferred",),
-    "bad": ("failed", "lost", "reverted", "rolled_back", "refused"),
-    "past": ("superseded",),
+    "bad": tuple(sorted(rollout.BAD)),
+    "past": ("refused", "superseded", "withdrawn"),
 }
 _MOVES = (
     ("approved", "Approve", None),
@@ -24,7 +24,8 @@ _MOVES = (
 
 def show(site, asked):
     found = fleet.update(site, asked.query.get("id", ""))
-    return Page("release.html", {"release": found, "terms": found["terms"], "moves": _moves(found), **_progress(found, site.now_s())})
+    values = {"terms": found["terms"], "moves": _moves(found), "doubts": doubts.of_update(site, found)}
+    return Page("release.html", {"release": found, **values, **_progress(found, site.now_s())})
 
 
 def _moves(release):
@@ -50,8 +51,9 @@ def _progress(release, now_s):
         share = round(100 * n / of, 3) if of else 0
         bar.append({"name": name, "before": before, "share": share})
         before = round(before + share, 3)
+    retried = {state: n for state, n in _ordered(release["states"]).items() if state in rollout.RETRIED and release["state"] != "cancelled"}
     seen = str(next((row["id"] for row in release["audit"]), ""))  # the last change
-    return {"bar": bar, "now": {"at_s": now_s, **counts}, "states": _ordered(release["states"]), "seen": seen, "changed": False}
+    return {"bar": bar, "now": {"at_s": now_s, **counts}, "states": _ordered(release["states"]), "seen": seen, "changed": False, "retried": retried}
 
 
 def grouped(states):
@@ -77,6 +79,9 @@ def act(site, asked):
         control.enable(site, id, action == "enable")
     elif action in [move[0] for move in _MOVES]:
         control.move(site, id, action)
+    elif action == "retry":
+        devices, states = ([asked.form[name]] if asked.form.get(name) else [] for name in ("device", "state"))
+        control.retry(site, id, devices, states)
     else:
         raise CloudError("action %s: there is none" % action)
     return Moved(to("release", id=id))

@@ -1,0 +1,76 @@
+"""What is allowed and hardly meant is said where it is asked for: by the command line, the API and the page."""
+
+import pytest
+from asking import ask
+from cloud_under_test import PRODUCT, call, esp_image
+from ioto_tools.cloud import control, doubts, fleet, operators
+from ioto_tools.cloud.refusal import CloudError
+from web_session import Session, text
+
+NEWER = "version < newVersion && "
+
+
+def test_a_property_that_no_known_device_has_sent(cloud):
+    assert doubts.of(cloud.site, "thermo", NEWER + "anything == 1") == []  # nothing is known of any device
+    ask(cloud, "D1", region="north", tags={"beta": 1}, memory=128)
+    ask(cloud, "D2", rack=7)
+    cloud.device("NEVER")
+    for good in ("region == 'x'", "rack == 1 || memory > 2", "device.tags.beta == 1", "major < 2", "device['region'] == 'y'", "id == 'D1'", "update.size > 3"):
+        assert doubts.of(cloud.site, "thermo", NEWER + good) == [], good
+    for wrong, said in (("regoin == 'x'", ["regoin: is region meant?"]), ("device.zone == 'x'", ["zone"]), ("mem == 1 && raack == 2", ["mem: is memory meant?", "raack: is rack meant?"])):
+        found = doubts.of(cloud.site, PRODUCT, NEWER + wrong)
+        assert [each.partition("the property ")[2] for each in found] == said, found
+    control.remove(cloud.site, "D2")
+    assert len(doubts.of(cloud.site, "thermo", NEWER + "rack == 1")) == 1
+
+
+def test_an_end_in_the_past_is_refused_and_a_percentage_of_nothing_is_said(cloud):
+    update = cloud.publish("2.0.0", end="2027-01-15T08:00:01Z")
+    for end in ("2027-01-15T08:00:00Z", "2020-01-01"):
+        with pytest.raises(CloudError, match="end %s.*in the past" % end):
+            cloud.publish("2.1.0", end=end)
+        with pytest.raises(CloudError, match="in the past"):
+            control.set_terms(cloud.site, "thermo@2.0.0", {"end": end})
+    cloud.now_s += 5
+    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})  # it has ended, which is no reason against that
+    assert fleet.update(cloud.site, update["id"])["status"] == "ended"
+    control.set_terms(cloud.site, "thermo@2.0.0", {"percentage": "0"})
+    assert any("percentage 0" in doubt for doubt in doubts.of_update(cloud.site, fleet.update(cloud.site, update["id"])))
+
+
+def test_what_the_decision_knows_is_the_status(cloud, ioto):
+    """Command line, API and page say the same of a release that no device is offered."""
+    ask(cloud, "D1")
+    jo, token = Session(cloud), operators.new(cloud.site, "ci", "read")["token"]
+    made = {"active": {}, "scheduled": {"start": "2027-02-01"}, "ended": {"end": "2027-01-15T08:00:01Z"}, "awaiting": {"by_hand": True},
+            "paused": {}, "cancelled": {}, "disabled": {"enabled": False}}  # fmt: skip
+    updates = {status: cloud.publish("2.0.%d" % n, **said)["id"] for n, (status, said) in enumerate(made.items())}
+    control.move(cloud.site, updates["paused"], "paused")
+    control.move(cloud.site, updates["cancelled"], "cancelled")
+    cloud.now_s += 2
+    found = {each["update"]: each["status"] for each in fleet.updates(cloud.site)}
+    assert found == {update: status for status, update in updates.items()}
+    said = {each["update"]: each["why"] for each in fleet.device(cloud.site, "D1")["offers"]}
+    assert {status for status, update in updates.items() if said[update] not in (None, "below")} == set(made) - {"active"}
+    for status, update in updates.items():
+        shown = call(cloud.app, "GET", "/api/v1/releases/" + update, {"Authorization": "Bearer " + token}).json()
+        assert shown["status"] == status
+        assert 'class="state %s"' % status in jo.get("release?id=" + update).body.decode()
+
+
+def test_the_command_line_the_api_and_the_page_say_it(cloud, ioto, tmp_path):
+    ask(cloud, "D1", region="north")
+    (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
+    wrong = NEWER + "regoin == 'north'"
+    done = ioto("publish", "image.bin", "--product", "thermo", "--version", "2.0.0", "--policy", wrong, "--percentage", "0", "--data", "site")
+    assert "Warning: no known device has sent the property regoin: is region meant?" in done.stderr and "Warning: percentage 0" in done.stderr
+    assert "is region meant?" in ioto("updates", "set", "thermo@2.0.0", "--limit", "5", "--data", "site").stderr
+    assert "is region meant?" in ioto("updates", "show", "thermo@2.0.0", "--data", "site").stderr
+    token = operators.new(cloud.site, "ci", "publish")["token"]
+    reply = call(cloud.app, "PATCH", "/api/v1/releases/thermo@2.0.0", {"Authorization": "Bearer " + token}, b'{"limit": "6"}').json()
+    assert [doubt.partition(" ")[0] for doubt in reply["doubts"]] == ["no", "percentage"]
+    jo, update = Session(cloud), fleet.updates(cloud.site)[0]["update"]
+    assert "is region meant?" in text(jo.get("release?id=" + update))
+    assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "product": PRODUCT}))
+    assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "id": update}))
+    assert "Valid policy." in text(jo.post("policy-check", {"policy": NEWER + "region == 'x'", "product": PRODUCT}))

@@ -1,0 +1,116 @@
+"""What a dry run says is what then happens: the same catalogue, devices and terms, told before and lived through after."""
+
+import itertools
+import random
+
+import pytest
+from asking import ask, why
+from cloud_under_test import PRODUCT, esp_image
+from ioto_tools.cloud import control, fleet, forecast
+from ioto_tools.cloud.publish import dry_run, dry_run_slice, publish
+from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.image import esp
+
+
+def told(cloud, version, image=None, **said):
+    """{why: count} of a dry run."""
+    path = cloud.folder / "image.bin"
+    path.write_bytes(esp_image(version.encode()) if image is None else image)
+    found = dry_run(cloud.site, path, "thermo", version, said={"age": "none", **{name: str(value) for name, value in said.items()}})
+    assert found["devices"] == sum(each["count"] for each in found["found"].values())
+    return {why: each["count"] for why, each in found["found"].items()}
+
+
+def test_below_a_higher_release(cloud):
+    cloud.publish("2.0.0")
+    for n in range(4):
+        ask(cloud, "D%d" % n)
+    assert told(cloud, "1.5.0") == {"below": 4} and told(cloud, "2.1.0") == {"offered": 4}
+    assert told(cloud, "2.1.0", limit=1) == {"offered": 1, "limit": 3}
+    assert told(cloud, "2.1.0", rate=3, period="1 hour") == {"offered": 3, "rate": 1}
+    assert told(cloud, "2.1.0", rate=3, period="1 hour", limit=2) == {"offered": 2, "limit": 2}
+    control.move(cloud.site, "thermo@2.0.0", "paused")
+    assert told(cloud, "1.5.0") == {"offered": 4}
+
+
+def test_a_higher_release_that_has_few_slots_leaves_devices_to_this_one(cloud):
+    for n in range(6):
+        ask(cloud, "D%d" % n)
+    cloud.publish("2.0.0", limit=3)
+    assert ask(cloud, "D5") == "2.0.0"
+    assert told(cloud, "1.5.0") == {"below": 3, "offered": 3} and told(cloud, "1.5.0", limit=1) == {"below": 3, "offered": 1, "limit": 2}
+
+
+def test_chip_and_slot_of_each_device_as_at_the_real_check_in(cloud):
+    boards = {"SMALL": {"slotSize": 4096}, "LARGE": {"slotSize": 8192, "chip": 0}, "S3": {"chip": 9, "slotSize": 8192}, "SAYS": {"chip": "S3", "slotSize": "1"}}
+    for id, said in boards.items():
+        ask(cloud, id, **said)
+    cloud.device("NEW")
+    image = esp.make(8192, "x")
+    assert told(cloud, "2.0.0", image) == {"too_large": 1, "offered": 2, "chip": 1, "version": 1}
+    publish(cloud.site, cloud.folder / "image.bin", "thermo", "2.0.0")
+    assert [ask(cloud, id, **said) for id, said in boards.items()] == [None, "2.0.0", None, "2.0.0"]
+    assert why(cloud, "SMALL") == {"2.0.0": "too_large"} and why(cloud, "S3") == {"2.0.0": "chip"}
+    other = esp_image(b"s3", 1024)
+    other = other[:12] + b"\x09\x00" + other[14:]
+    with pytest.raises(CloudError):  # its own SHA-256
+        told(cloud, "3.0.0", other)
+
+
+def test_a_version_that_there_is(cloud):
+    cloud.publish("2.0.0")
+    ask(cloud, "D1")
+    assert told(cloud, "2.0.0") == {"offered": 1}
+    with pytest.raises(CloudError, match="other content"):
+        told(cloud, "2.0.0", esp_image(b"other"))
+    with pytest.raises(CloudError, match="thermo 2.0.0 is published already"):
+        dry_run_slice(cloud.site, PRODUCT, "2.0.0", {}, None, 10)
+
+
+def test_who_is_not_claimed_or_is_removed_is_offered_nothing(cloud):
+    for id in ("D1", "D2", "D3"):
+        ask(cloud, id)
+    control.release(cloud.site, "D2")
+    control.remove(cloud.site, "D3")
+    assert told(cloud, "2.0.0") == {"offered": 1, "unclaimed": 1}
+
+
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(2, 20))])
+def test_random_catalogues_and_devices_come_as_told(cloud, seed, monkeypatch):
+    """Told in pages and slices, and then each device checks in in the order of the ids."""
+    draw = random.Random(seed)
+    monkeypatch.setattr(fleet, "PAGE", 7)
+    runs = ("1.0.0", "1.1.0", "1.5.0", "2.0.0", "nonsense")
+    devices = {"D%02d" % n: (draw.choice(runs), {"region": draw.choice("ab"), "chip": draw.choice((0, 0, 0, 9)), "slotSize": draw.choice((512, 4096))})
+               for n in range(25)}  # fmt: skip
+    versions = draw.sample(("1.1.0", "1.2.0", "1.3.0", "2.0.0", "2.5.0", "3.0.0-rc.1"), 4)
+    mine = versions.pop()
+
+    def terms():
+        found = {"policy": draw.choice(("none", "none", "region == 'a'", "region == 'b' && version < newVersion"))}
+        found.update(draw.choice(({}, {}, {"limit": draw.randrange(1, 9)}, {"rate": draw.randrange(1, 9), "period": "1 hour"}, {"percentage": 50})))
+        return found
+
+    for version in versions[:2]:
+        cloud.publish(version, **terms())
+    for id, (version, said) in devices.items():
+        if draw.random() < 0.6:
+            ask(cloud, id, version, **said)
+    for id in list(devices):
+        if id not in cloud.__dict__.get("tokens", {}):
+            del devices[id]
+    cloud.publish(versions[2], **terms())
+    for id in draw.sample(sorted(devices), 3):
+        control.pin(cloud.site, id, draw.choice((mine, *versions)))
+    said = terms()
+    expected = told(cloud, mine, **said)
+    row = cloud.publish(mine, **said)
+    so_far = None
+    row = dict(row, taken=0)
+    for _ in itertools.count():
+        so_far = forecast.dry_run_slice(cloud.site, row, so_far, 1)
+        if so_far["after"] is None:
+            break
+    assert {why: each["count"] for why, each in so_far["found"].items()} == expected
+    got = sum(ask(cloud, id, version, **more) == mine for id, (version, more) in sorted(devices.items()))
+    assert got == expected.get("offered", 0), (expected, versions, mine, said)

@@ -1,0 +1,242 @@
+"""What an operator stops is not applied by a device that asks: it is offered again as long as it may apply it, and not once it may not."""
+
+import subprocess
+import time
+
+import pytest
+from asking import ask, second_worker, state, tell, why
+from cloud_under_test import COMMAND, ENV
+from ioto_tools.cloud import audit, control, fleet, leases
+from ioto_tools.cloud.tables import grants, releases
+
+HOUR = 3600
+
+
+def staged(cloud, id, next=HOUR, **said):
+    """The device has taken what it is offered, and it waits staged."""
+    update = fleet.device(cloud.site, id)["update"]["update"] if ask(cloud, id, next=next, **said) else None
+    tell(cloud, id, "staged")
+    return update
+
+
+def again(cloud, id, update, **said):
+    """The check-in before it applies: may it? If not it drops what it has staged, and reports so."""
+    offered = cloud.check_in(id, cloud.tokens[id], "1.0.0", next=HOUR, staged=update, attempt=1, **said).json()
+    if offered.get("update") == update:
+        return True
+    tell(cloud, id, "refused", reason="withdrawn", update=update)
+    return False
+
+
+def stop(cloud):
+    for n in range(2):
+        ask(cloud, "BAD%d" % n)
+        tell(cloud, "BAD%d" % n, "failed")
+
+
+# What a person or the cloud does, and what undoes it if anything does.
+STOPS = {
+    "cancel": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "cancelled"), None),
+    "pause": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "paused"), lambda cloud: control.move(cloud.site, "thermo@2.0.0", "resumed")),
+    "disable": (lambda cloud: control.enable(cloud.site, "thermo@2.0.0", False), lambda cloud: control.enable(cloud.site, "thermo@2.0.0", True)),
+    "stop rule": (stop, lambda cloud: control.move(cloud.site, "thermo@2.0.0", "resumed")),
+    "pin": (lambda cloud: control.pin(cloud.site, "D1", "1.0.0"), lambda cloud: control.pin(cloud.site, "D1", None)),
+    "policy": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "false"}), lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "none"})),
+    "end": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "2027-01-15T08:00:01Z"}), lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "none"})),
+    "expires": (lambda cloud: cloud.site.database.write(expired), None),
+}  # fmt: skip
+
+
+def expired(conn):
+    """The release is signed for use until a second ago."""
+    from ioto_tools.cloud import changes
+
+    manifest = '{"manifest": "{\\"size\\": 1024, \\"expires\\": 1799999999}", "signature": ""}'
+    conn.execute(releases.update().values(manifest=manifest))
+    changes.note(conn, 0)
+
+
+@pytest.mark.parametrize("way", STOPS)
+def test_what_is_staged_is_offered_until_it_is_stopped_and_again_afterwards(cloud, way):
+    does, undoes = STOPS[way]
+    cloud.publish("2.0.0", limit=3, stop="50% after 2")
+    update = staged(cloud, "D1")
+    assert all(again(cloud, "D1", update) for _ in range(3)) and state(cloud, "D1") == "staged"
+    does(cloud)
+    cloud.now_s += 2
+    before = fleet.update(cloud.site, update)
+    assert before["unapplied"] == {"told": 1, "due_s": cloud.now_s - 2 + HOUR, "strangers": 0}
+    assert not again(cloud, "D1", update) and state(cloud, "D1") == "withdrawn"
+    after = fleet.update(cloud.site, update)
+    assert after["unapplied"]["told"] == 0 and after["granted"] == before["granted"] and after["states"]["withdrawn"] == 1
+    assert after["ended"] == before["ended"]  # it says nothing about the release
+    assert cloud.site.database.read(leases.granted)[update] == before["granted"] - 1  # the slot is free
+    assert ask(cloud, "D1", next=HOUR) is None and state(cloud, "D1") == "withdrawn"
+    if undoes:
+        undoes(cloud)
+        assert ask(cloud, "D1", next=HOUR) == "2.0.0" and state(cloud, "D1") == "offered"
+        assert cloud.site.database.read(leases.granted)[update] == before["granted"]
+        tell(cloud, "D1", "staged")
+        assert again(cloud, "D1", update) and fleet.device(cloud.site, "D1")["update"]["tries"] == 1  # it cost no try
+
+
+def test_a_higher_release_takes_the_place_of_what_is_staged(cloud):
+    cloud.publish("1.5.0")
+    lower = staged(cloud, "D1")
+    cloud.publish("2.0.0")
+    offered = cloud.check_in("D1", cloud.tokens["D1"], "1.0.0", next=HOUR, staged=lower, attempt=1).json()
+    assert offered["version"] == "2.0.0"
+    tell(cloud, "D1", "refused", reason="withdrawn", update=lower)
+    assert {each["version"]: each["state"] for each in fleet.device(cloud.site, "D1")["updates"]} == {"1.5.0": "superseded", "2.0.0": "offered"}
+
+
+def test_what_was_only_offered_is_withdrawn_by_the_next_check_in(cloud):
+    """A device that holds nothing of it has nothing to report. A stranger may hold anything."""
+    cloud.publish("2.0.0")
+    for id in ("OURS", "LOADS", "HOLDS"):
+        ask(cloud, id, next=HOUR)
+    ask(cloud, "STRANGER")
+    tell(cloud, "LOADS", "downloading")
+    control.move(cloud.site, "thermo@2.0.0", "paused")
+    assert fleet.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 3, "due_s": cloud.now_s + HOUR, "strangers": 1}
+    update = fleet.update(cloud.site, "thermo@2.0.0")["update"]
+    assert ask(cloud, "OURS", next=HOUR) is ask(cloud, "LOADS", next=HOUR) is ask(cloud, "STRANGER") is None
+    assert ask(cloud, "HOLDS", next=HOUR, staged=update, attempt=1) is None
+    assert [state(cloud, id) for id in ("OURS", "LOADS", "HOLDS", "STRANGER")] == ["withdrawn", "withdrawn", "staged", "offered"]
+    assert fleet.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 1, "due_s": cloud.now_s + HOUR, "strangers": 1}
+    ask(cloud, "STRANGER", "2.0.0")  # and has applied it
+    assert state(cloud, "STRANGER") == "confirmed"
+
+
+def test_a_slot_that_was_given_back_goes_to_another_and_is_had_again_when_there_is_one(cloud):
+    cloud.publish("2.0.0", limit=2)
+    other = second_worker(cloud)
+    updates = [staged(cloud, id) for id in ("D1", "D2")]
+    assert ask(cloud, "D3", next=HOUR) is ask(other, "D4", next=HOUR) is None and why(cloud, "D3") == {"2.0.0": "limit"}
+    control.pin(cloud.site, "D1", "1.0.0")
+    assert not again(cloud, "D1", updates[0])
+    other.moments[0] += 1
+    assert ask(other, "D4", next=HOUR) == "2.0.0" and ask(cloud, "D3", next=HOUR) is None
+    control.pin(cloud.site, "D1", None)
+    assert ask(cloud, "D1", next=HOUR) is None and why(cloud, "D1") == {"2.0.0": "limit"}
+    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "3"})
+    assert ask(cloud, "D1", next=HOUR) == "2.0.0" and ask(cloud, "D3", next=HOUR) is None
+    assert fleet.update(cloud.site, "thermo@2.0.0")["granted"] == 3
+    other.close()
+
+
+def test_a_rate_counts_a_slot_that_was_given_back_no_more(cloud):
+    cloud.publish("2.0.0", rate=1, period="1 hour")
+    update = staged(cloud, "D1")
+    assert ask(cloud, "D2", next=HOUR) is None
+    control.move(cloud.site, "thermo@2.0.0", "paused")
+    assert not again(cloud, "D1", update)
+    control.move(cloud.site, "thermo@2.0.0", "resumed")
+    assert ask(cloud, "D1", next=HOUR) == "2.0.0" and ask(cloud, "D2", next=HOUR) is None
+    cloud.now_s += HOUR
+    assert ask(cloud, "D2", next=HOUR) == "2.0.0"
+
+
+@pytest.mark.parametrize("report, ends", [("applied", "applied"), ("confirmed", "confirmed"), ("rolled_back", "rolled_back"), ("staged", "withdrawn")])
+def test_a_device_that_has_it_all_the_same_has_a_slot(cloud, report, ends):
+    """A report from before that comes late changes nothing; what the device did counts, and takes a slot whatever the limit."""
+    cloud.publish("2.0.0", limit=1)
+    update = staged(cloud, "D1")
+    control.move(cloud.site, update, "paused")
+    assert not again(cloud, "D1", update)
+    tell(cloud, "D1", report)
+    assert state(cloud, "D1") == ends and cloud.site.database.read(leases.granted)[update] == (ends != "withdrawn")
+    control.move(cloud.site, update, "resumed")
+    assert ask(cloud, "D2", next=HOUR) == ("2.0.0" if ends == "withdrawn" else None)
+
+
+def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
+    """So a device that was taken for lost, or that tries again by itself after a rollback, is not told to drop what it holds."""
+    from ioto_tools.cloud import lost
+
+    cloud.publish("2.0.0")
+    for id in ("SILENT", "BACK", "UNHEARD"):
+        ask(cloud, id, next=HOUR)
+    update = staged(cloud, "BACK")
+    lost.sweep(cloud.site)
+    cloud.now_s += 25 * HOUR
+    cloud.site.database.write(lambda conn: conn.execute(grants.update().where(grants.c.device == "SILENT").values(state="lost", attempt=1)))
+    assert again(cloud, "SILENT", update) and state(cloud, "SILENT") == "staged"
+    assert again(cloud, "UNHEARD", update) and state(cloud, "UNHEARD") == "staged"
+    tell(cloud, "BACK", "applied")
+    tell(cloud, "BACK", "rolled_back")
+    assert why(cloud, "BACK") == {"2.0.0": "waits"}
+    offered = cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged=update, attempt=2).json()
+    assert offered["update"] == update and fleet.device(cloud.site, "BACK")["update"]["attempt"] == 2 and state(cloud, "BACK") == "staged"
+    assert cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged="NOTHING", attempt=2).json()["update"] == update
+
+
+def test_nonsense_in_the_new_fields_is_a_stranger_s_property(cloud):
+    cloud.publish("2.0.0")
+    for n, said in enumerate(({"next": "3600"}, {"next": -1}, {"next": 1.5}, {"next": True}, {"next": None}, {"staged": 7}, {"staged": ["x"]}, {"next": {}})):
+        assert ask(cloud, "D%d" % n, **said) == "2.0.0", said
+    assert ask(cloud, "LONG", next=10**12) == "2.0.0"
+    assert fleet.update(cloud.site, "thermo@2.0.0")["unapplied"]["told"] == 1
+
+
+# ---- the command line
+
+
+def test_cancel_says_how_many_have_it_and_does_not_wait_without_a_terminal(cloud, ioto):
+    cloud.publish("2.0.0")
+    updates = {staged(cloud, "D%d" % n) for n in range(3)}
+    ask(cloud, "STRANGER")
+    done = ioto("updates", "cancel", "thermo@2.0.0", "--data", "site").stdout
+    assert "thermo 2.0.0 is cancelled\n3 devices have it staged or in download: each drops it at its next check-in" in done
+    assert "1 device was offered it and can't be made to drop it" in done
+    for n in range(3):
+        assert not again(cloud, "D%d" % n, *updates)
+    shown = ioto("updates", "show", "thermo@2.0.0", "--data", "site").stdout
+    assert "in download" not in shown and "1 device was offered it and can't" in shown
+
+
+def test_cancel_watches_the_number_go_down_at_a_terminal(cloud, tmp_path):
+    import os
+    import pty
+
+    cloud.publish("2.0.0")
+    updates = {staged(cloud, "D%d" % n) for n in range(2)}
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([*COMMAND, "updates", "cancel", "thermo@2.0.0", "--data", "site"], cwd=tmp_path, env=ENV, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+
+    def read(until):
+        nonlocal seen
+        while until not in seen:
+            seen += os.read(ours, 4096)
+
+    read(b"waiting for them")
+    assert not again(cloud, "D0", *updates)
+    read(b"1 device left")
+    assert not again(cloud, "D1", *updates)
+    read(b"0 devices left")
+    assert process.wait(30) == 0
+    os.close(ours)
+
+
+def test_ctrl_c_ends_the_waiting_and_nothing_else(cloud, tmp_path):
+    import os
+    import pty
+    import signal
+
+    cloud.publish("2.0.0")
+    staged(cloud, "D1")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([*COMMAND, "updates", "pause", "thermo@2.0.0", "--data", "site"], cwd=tmp_path, env=ENV, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while b"waiting for them" not in seen:
+        seen += os.read(ours, 4096)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    while b"1 device left; `ioto updates show thermo@2.0.0`" not in seen:
+        seen += os.read(ours, 4096)
+    assert process.wait(30) == 0 and fleet.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
+    os.close(ours)
+    assert [row["action"] for row in cloud.site.database.read(audit.last)][0] == "release.paused"

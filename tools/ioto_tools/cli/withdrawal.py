@@ -1,0 +1,49 @@
+"""What follows for devices when an update is no longer offered: how many may still apply it, and that number as it goes down."""
+
+import time
+
+import click
+
+from ioto_tools.cloud import fleet
+
+EVERY_S = 2
+
+
+def tell(site, found, wait):
+    """Say how many devices may still apply the update (as fleet.update() gives it), and with `wait` whenever that changes."""
+    for line in lines(found, site.now_s()):
+        click.echo(line)
+    left = found["unapplied"]["told"]
+    if not wait or not left:
+        return
+    click.echo("waiting for them (Ctrl-C stops the waiting, not the withdrawal)")
+    try:
+        while left:
+            time.sleep(EVERY_S)
+            now = fleet.update(site, found["update"])["unapplied"]["told"]
+            if now != left:
+                click.echo("%s left" % _devices(now))
+            left = now
+    except KeyboardInterrupt:
+        click.echo("\n%s left; `ioto updates show %s@%s` counts them" % (_devices(left), found["product"], found["version"]))
+
+
+def lines(found, now_s):
+    """What is to be said of devices that may still apply the update."""
+    told, strangers, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
+    if told:
+        drops = "" if found["status"] == "active" else ": each drops it at its next check-in, the last one %s" % _due(due_s - now_s)
+        yield "%s it staged or in download%s" % (_devices(told, "has", "have"), drops)
+    if strangers:
+        yield "%s offered it and can't be made to drop it: the agent does not ask before it applies" % _devices(strangers, "was", "were")
+
+
+def _devices(n, one="", more=""):
+    return ("1 device %s" % one if n == 1 else "%d devices %s" % (n, more)).rstrip()
+
+
+def _due(seconds):
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return "within %d %s" % (-(-seconds // unit), name)
+    return "within 2 minutes" if seconds >= 0 else "is overdue"
