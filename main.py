@@ -3,7 +3,7 @@
 import asyncio
 
 from ioto import rWatch
-from ioto.start import agent
+from ioto.start import agent, run
 
 
 def say(level, message):
@@ -35,4 +35,4 @@ async def main():
     await task
 
 
-asyncio.run(main())
+run(main())

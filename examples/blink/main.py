@@ -3,7 +3,7 @@
 import asyncio
 
 from ioto import rWatch
-from ioto.start import agent
+from ioto.start import agent, run
 from machine import Pin
 
 lamp = Pin(2, Pin.OUT)
@@ -45,4 +45,4 @@ async def main():
     await agent().run()
 
 
-asyncio.run(main())
+run(main())

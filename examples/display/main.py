@@ -3,7 +3,7 @@
 import asyncio
 
 from ioto import rWatch
-from ioto.start import agent
+from ioto.start import agent, run
 from machine import Pin
 
 left = Pin(0, Pin.IN, Pin.PULL_UP)  # the BOOT button of most boards
@@ -38,4 +38,4 @@ def update(data, staged):
 rWatch("device:update", update)
 rWatch("device:confirmed", lambda data, version: show("This is version " + version))
 rWatch("device:rollback", lambda data, why: show("The new version did not work", "This is the old one"))
-asyncio.run(agent().run())
+run(agent().run())

@@ -3,15 +3,14 @@
     micropython main.py    under a supervisor that starts it again when it ends
 """
 
-import asyncio
 import sys
 
 sys.path.insert(0, "lib")
 
 from ioto import rWatch  # noqa: E402
-from ioto.start import agent  # noqa: E402
+from ioto.start import agent, run  # noqa: E402
 
 rWatch("device:update", lambda data, staged: staged.apply())
 rWatch("device:update:failed", lambda data, why: print("not updated:", why))
 rWatch("device:confirmed", lambda data, version: print("confirmed", version))
-asyncio.run(agent(listener=lambda level, message: print(level, message)).run())
+run(agent(listener=lambda level, message: print(level, message)).run())

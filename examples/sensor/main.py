@@ -3,11 +3,9 @@
 ioto.json opens the window for updates on Sunday from 2 to 6. Outside of it not even the radio is switched on.
 """
 
-import asyncio
-
 import machine
 from ioto import rWatch
-from ioto.start import agent
+from ioto.start import agent, run
 
 HOUR_S = 3600
 
@@ -20,5 +18,5 @@ def measure():
 rWatch("device:update", lambda data, staged: staged.apply())
 rWatch("device:confirmed", lambda data, version: print("confirmed", version))
 measure()
-wait_s = asyncio.run(agent().run_once(20))  # an image that takes longer is taken up at the next wake
+wait_s = run(agent().run_once(20))  # an image that takes longer is taken up at the next wake
 machine.deepsleep(min(wait_s, HOUR_S) * 1000)

@@ -18,11 +18,12 @@ from .staged import Staged
 from .update import Update
 from .uptime import uptime_s
 from .watch import rSignal
+from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
 _LONG_S = 86400  # nothing to do in sight
 _RENEW_EVERY = 24  # saves of the record: littlefs compacts after 58, and Pair.keep() may pass one over, see folder.py
-_SETTLED_S = 10  # a start that lasted so long counts as one that went well
+_PAUSE_S = 10  # after a fault of ours
 
 
 def link_changed(connected, why):
@@ -61,10 +62,13 @@ class Agent:
         self.report_s = 0  # uptime before which no delivery is tried
         self._tried_s = None  # uptime at which the last check-in began
         self._begun = False
+        self._guarded = False
         self._wake = asyncio.Event()
 
     async def run(self):
-        """For ever."""
+        """For ever. From the first moment on the watchdog is fed by this loop: what blocks or ends it ends in a reset."""
+        if 0 < self.config["watchdog"] < _LONG_S:
+            self.guard()
         while True:
             try:
                 await self.turn()
@@ -100,15 +104,16 @@ class Agent:
             await asyncio.sleep(1)
         self._wake.clear()
 
-    async def _settle(self):
-        await asyncio.sleep(_SETTLED_S)
-        self.board.settled()
+    def guard(self):
+        """Arm the watchdog, once."""
+        if not self._guarded:
+            self._guarded = True
+            guard(self, self.config["watchdog"])
 
     async def begin(self):
         """What this boot means, before anything else is done."""
         await self.do("begin")
         self._begun = True
-        asyncio.create_task(self._settle())
 
     async def turn(self):
         """One round of whatever is due. What goes wrong is logged, reported and tried again."""
@@ -129,7 +134,7 @@ class Agent:
             await self._deliver()
         except Exception as e:  # whatever it is: a loop that ends is a board that is lost
             log("error", "%r" % e)
-            await asyncio.sleep(_SETTLED_S)
+            await asyncio.sleep(_PAUSE_S)
 
     async def do(self, part, step="run"):
         """Load a part, let its `step(agent)` do its work, release what was loaded for it; returns what that returns."""

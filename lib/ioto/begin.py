@@ -1,7 +1,5 @@
 """What this boot means, and what follows from it before anything else is done."""
 
-import asyncio
-
 from . import plan
 from .errors import UpdateError, refusal
 from .log import log
@@ -23,12 +21,12 @@ async def run(agent):
     log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, life.version(), state))
     if what == "trial":
         agent.trial = state or "none"
-        _guard(agent)
+        agent.guard()
     elif what in ("again", "give_up"):
         reason = record["why"] or "rolled_back"
         if state == "pending" and board.boot() == board.running:  # see trial.py: we have gone back ourselves
             board.confirm()
-            _guard(agent)
+            agent.guard()
         life.again(reason)
         rSignal("device:rollback", UpdateError(reason))
         await agent.save()
@@ -41,12 +39,6 @@ async def run(agent):
     if 0 < wait_s < 86400:  # power came back: a board on a desk would seem to hang
         log("info", "next check-in in %d s" % wait_s)
     rSignal("app:ready")
-
-
-def _guard(agent):
-    from .watchdog import guard  # here, since most starts are no first boots
-
-    asyncio.create_task(guard(agent))
 
 
 async def _restage(agent, wait_s):

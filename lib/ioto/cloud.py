@@ -5,12 +5,12 @@ then and registers again; UpdateError: an answer that will not do.
 """
 
 import json
-import os
 
 from .errors import UpdateError
 from .http import read_body
 from .http_parse import http_date, retry_after
 from .log import log
+from .space import put
 from .update import body
 
 _REPLY_BYTES = 4096  # more than any reply has
@@ -29,18 +29,11 @@ class Cloud:
 
     def keep(self, provision):
         """Returns False where it can't be written: it is known until the next reset then, and the next check-in tries again."""
-        # Written beside and renamed, so that a cut leaves the old file or the new one.
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
         self.agent.kept = False
         try:
-            with open(path + ".new", "w") as f:
-                json.dump(provision, f)
-            try:
-                os.rename(path + ".new", path)
-            except OSError:  # FAT does not rename over a file
-                os.remove(path)
-                os.rename(path + ".new", path)
+            put(path, json.dumps(provision).encode())
         except OSError as e:
             log("error", "%s: %r" % (path, e))
             return False

@@ -17,7 +17,7 @@ DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "token": ["", "text"],  # the device's own; "" = as registration says
     "state": ["state", "name"],  # folder of the record and provision.json
     "timezone": ["UTC", "zone"],  # UTC, +01:00, or POSIX TZ; windows are in this time
-    "watchdog": ["2 mins", "duration"],  # armed in the first boot of an image; never or 0 = not at all
+    "watchdog": ["2 mins", "watchdog"],  # fed by the loop of run(), and in each trial; never or 0 = not at all
     "log.level": ["error", "error warn info debug"],  # how much is said
     "network.timeout": ["30 secs", "limit"],  # longest wait for anything of the network, and for 4 KiB
     "network.dns": ["", "texts"],  # name servers; "" = as the Wi-Fi says
@@ -172,9 +172,9 @@ def _convert(value, kind, folder):
         return parse_window(value)
     if kind == "zone":
         return parse_zone(value)
-    if kind in ("duration", "limit"):
+    if kind in ("duration", "limit", "watchdog"):
         seconds = duration.parse(value)
-        if kind == "limit" and not 0 < seconds <= 86400:
+        if kind == "limit" and not 0 < seconds <= 86400 or kind == "watchdog" and 0 < seconds < 30:
             raise ValueError(kind)
         return seconds
     if kind == "ms":

@@ -17,8 +17,10 @@ def to(listener, level="error"):
 
 
 def log(level, message):
+    """Returns True where somebody listens to that level."""
     if _listener and LEVELS.index(level) <= _most:
         try:
             _listener(level, message)
+            return True
         except Exception:  # a full file system, say: nobody is left to tell, and nothing stops for it
             pass

@@ -91,8 +91,17 @@ class Pair:
     def save_now(self, data):
         """Write without yielding; OSError if the file system refuses (the older record still counts)."""
         self._finish()
-        for _ in self._steps(data):
-            pass
+
+        def write():
+            for _ in self._steps(data):
+                pass
+
+        try:
+            write()
+        except OSError:
+            from .space import insist
+
+            insist(self.paths[0][: self.paths[0].rindex("/")], write)
 
     def keep(self, data):
         """save_now() where life goes on without it, until the next reset; False then."""
@@ -107,15 +116,20 @@ class Pair:
         """As save_now(), with a turn of the loop between the flash operations."""
         self._finish()
         self._going = steps = self._steps(data)
-        for _ in steps:
-            await asyncio.sleep_ms(0)
+        try:
+            for _ in steps:
+                await asyncio.sleep_ms(0)
+        except OSError:  # no room: at once then, before somebody else takes what is reserved
+            self.save_now(data)
 
     def _finish(self):
         # A save that was begun is ended before the other file is touched: never two unfinished ones.
         going, self._going = self._going, None
-        if going:
-            for _ in going:
+        try:
+            for _ in going or ():
                 pass
+        except OSError:  # whoever began it is told
+            pass
 
     def _steps(self, data):
         if not self.seq:  # never loaded: what stands there must not be newer than this

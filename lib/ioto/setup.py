@@ -7,6 +7,7 @@ import os
 from .agent import Agent, link_changed
 from .log import log, to
 from .record import Pair
+from .space import reserve
 
 gc.collect()
 from . import config
@@ -36,6 +37,10 @@ def setup(folder, listener):
         os.mkdir(found["state"])
     except OSError:  # it is there, or the first save will say why not
         pass
+    try:
+        reserve(found["state"])
+    except OSError as e:
+        log("warn", "%s: no room for spare files: %r" % (found["state"], e))
     _check_servers(folder, found)
     board = _board(folder, found)
     if not board.raw:

@@ -1,14 +1,15 @@
 """Where an application gets its agent from.
 
-    from ioto.start import agent
+    from ioto.start import agent, run
 
-    asyncio.run(agent().run())
+    run(agent().run())
 """
 
 import gc
 
 _SAFE_S = 3600
 _ALONE_S = 1800
+_state = "state"  # folder of the agent's files
 
 
 def agent(folder="", listener=None):
@@ -16,6 +17,7 @@ def agent(folder="", listener=None):
 
     `listener(level, message)` receives what is logged, up to log.level. ConfigError says what is wrong in which file.
     """
+    global _state
     gc.collect()
     _radio(folder)
     from .reserve import hold
@@ -28,7 +30,9 @@ def agent(folder="", listener=None):
     try:
         from .setup import setup
 
-        return setup(folder, listener)
+        made = setup(folder, listener)
+        _state = made.config["state"]
+        return made
     finally:
         release(kept)
 
@@ -46,6 +50,28 @@ def _radio(folder):
         pass
 
 
+def run(main):
+    """asyncio.run() for main.py: an exception that ends it is logged, kept in the file `traceback` of the state folder, and the
+    board reset, so that it starts again, or comes to its safe mode. Ctrl-C leads to the prompt, where nothing resets it for a day.
+    """
+    import asyncio
+
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        try:
+            from .board import at_prompt
+
+            at_prompt()
+        except ImportError:  # Linux
+            pass
+        raise
+    except Exception as e:
+        from .failure import ended
+
+        ended(e, _state)
+
+
 def safe_mode():
     """From boot.py: the agent without the application, for an hour, and then a reset: perhaps it was the power that failed so
     often. What is staged is applied.
@@ -57,8 +83,12 @@ def safe_mode():
     rWatch("device:update", lambda data, staged: staged.apply())
     made = agent()
     made.error = "safe_mode"
+    run(_for_an_hour(asyncio, made))
+
+
+async def _for_an_hour(asyncio, made):
     try:
-        asyncio.run(asyncio.wait_for(made.run(), _SAFE_S))
+        await asyncio.wait_for(made.run(), _SAFE_S)
     except asyncio.TimeoutError:
         made.board.reset()
 

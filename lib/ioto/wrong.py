@@ -12,6 +12,7 @@ TEXTS = {  # what config.py, cron.py and start.py call it, with what they add
     "bool": "true or false",
     "number": "a whole number from %d to %d",
     "limit": "from 1 second to 1 day",
+    "watchdog": "30 seconds or more, since one step of TLS or of the file system may take seconds; or never",
     "ms": "milliseconds from 0 to 60000, or with a unit such as '20 ms'",
     "text": "a text in quotes",
     "texts": "a text or a list of texts",

@@ -60,6 +60,7 @@ BAD = {
     "zone": ((None, 1, True, "", "Europe/Berlin", "CET-1CEST", "+25:00", "UTC+1"), "use UTC, +01:00"),
     "duration": ((None, True, -1, 1.5, [], {}, "", "1 fortnight", "-1 day", "1.5 hrs"), "NN secs|mins|hrs"),
     "limit": ((0, "0 secs", "never", "2 days", 86401), "from 1 second to 1 day"),
+    "watchdog": (("1 sec", 29), "30 seconds or more"),
     "ms": ((None, True, -1, 1.5, [], {}, "", "ms", "-1 ms", "1.5 ms", 60001, "60001 ms", "61 secs", "never", "fast"), "milliseconds from 0 to 60000"),
     "window": ((None, True, 1, [], "", "sometimes", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8"), "use "),
     "bool": ((None, 0, 1, "true", "yes", [], {}), "true or false"),
@@ -138,7 +139,7 @@ def kinds(kind):
     """The names in BAD that hold for a kind of DEFAULTS."""
     if kind in ("name", "version", "url", "file"):
         return ("text", kind)
-    return ("duration", kind) if kind == "limit" else (kind,)
+    return ("duration", kind) if kind in ("limit", "watchdog") else (kind,)
 
 
 def test_every_key_takes_what_it_should():

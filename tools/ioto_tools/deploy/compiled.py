@@ -15,7 +15,7 @@ from .linked import link
 FILES = {
     "__init__": ("__init__", "log", "watch"),
     "start": ("start",),
-    "agent": ("agent", "ascii", "board", "deadline", "errors", "parts", "record", "reserve", "schedule", "staged", "timezone", "update", "uptime", "wifi", "window"),
+    "agent": ("agent", "ascii", "board", "deadline", "errors", "parts", "record", "reserve", "schedule", "staged", "timezone", "update", "uptime", "watchdog", "wifi", "window"),
     "setup": ("setup", "config", "cron", "duration"),
     "begin": ("begin", "plan"),
     "connect": ("connect", "dns", "http", "http_parse", "net"),
@@ -26,7 +26,7 @@ FILES = {
     "fetch": ("fetch", "download", "image", "release", "slot"),
     **{
         name: (name,)
-        for name in "trial watchdog alone registration revision folder costs blocking foreign json5 posix_tz wrong".split()
+        for name in "trial failure space alone registration revision folder costs blocking foreign json5 posix_tz wrong".split()
     },
 }
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.

@@ -20,6 +20,8 @@ _LOOK_S = 0.4  # between two looks whether it is back
 _HEARD_S = 3  # for the last word before the reset; some ports lose it
 # Ctrl-C in search of the prompt is not to end what resets the board.
 _UNDISTURBED = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
+# The agent's watchdog would reset a board whose application was interrupted: it can't be disarmed, a day is as good.
+_AT_PROMPT = "import sys\nif 'ioto.agent' in sys.modules:\n import machine\n machine.WDT(timeout=86400000)\n"
 _KNOCK_S = 0.02  # between two Ctrl-C, of which one has to meet boot.py
 _KNOCKS = 10
 _GONE = (*ports.GONE, TransportError, struct.error)  # the latter where half an answer came
@@ -47,10 +49,11 @@ class Prompt:
                 self._reset()
             if self.reset or self.wait_s:
                 self._keep_trying(self.wait_s or _BACK_S)
-                return self
-            self._open()
-            with redirect_stdout(io.StringIO()):  # mpremote prints what it did not expect
-                self.line.enter_raw_repl(soft_reset=False, timeout_overall=_ANSWER_S)
+            else:
+                self._open()
+                with redirect_stdout(io.StringIO()):  # mpremote prints what it did not expect
+                    self.line.enter_raw_repl(soft_reset=False, timeout_overall=_ANSWER_S)
+            self.run(_AT_PROMPT)
         except _GONE:
             self._close()
             raise PromptError(_NO_PROMPT % self.port) from None

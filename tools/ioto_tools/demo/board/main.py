@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from ioto import rWatch
-from ioto.start import agent
+from ioto.start import agent, run
 
 longest_ms = 0
 
@@ -46,4 +46,4 @@ async def main():
     await made.run()
 
 
-asyncio.run(main())
+run(main())

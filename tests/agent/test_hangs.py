@@ -1,0 +1,96 @@
+"""A confirmed application that hangs, or ends: the watchdog and the start counter let the next release in, without a cable."""
+
+import pytest
+from ioto_tools.cloud import fleet
+from rig import MAIN, ROOT, Rig
+
+HOUR = 3600
+# The application of every image but the first is well.
+SICK = """
+import asyncio, time
+from esp32 import Partition
+
+def is_sick():
+    head = bytearray(4096)
+    Partition(Partition.RUNNING).readblocks(0, head)
+    return b"image 0" in head
+
+async def fail(after_s):
+    await asyncio.sleep(after_s)
+    print("SICK")
+    %s
+
+async def main(made):
+    task = asyncio.create_task(made.run())
+    if is_sick():
+        await fail(%d)
+    await task
+"""
+RUN = MAIN.replace("import agent\n", "import agent, run\n").replace("asyncio.run(agent(", "run(main(agent(").replace(".run())", "))")
+BARE = MAIN.replace("asyncio.run(agent(", "asyncio.run(main(agent(").replace(".run())", "))")
+WAYS = {"hangs": "time.sleep(1000000)", "raises": "raise ValueError('no sensor')", "returns": "return"}
+
+
+def sick(folder, main, how, after_s, **changes):
+    text = SICK % (WAYS[how], after_s)
+    if how == "returns":
+        text = text.replace("    await task\n", "    else:\n        await task\n")
+    return Rig(folder, main=text + main, **changes)
+
+
+def healed(rig, days=2):
+    """A release that is published hours later arrives."""
+    assert "SICK" in rig.run(until_s=5 * HOUR).console
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=days * 24 * HOUR, stop=lambda line: "CONFIRMED" in line)
+    assert run.ended == "stopped" and run.slots[-1] == "ota_1", run.console[-2000:]
+    rig.run(until_s=HOUR, cause=2)
+    assert rig.board.otadata() == "1/VALID 2/VALID"
+    assert fleet.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("after_s", [0, 3, 12, 60])
+def test_with_run(tmp_path, how, after_s):
+    healed(sick(tmp_path, RUN, how, after_s))
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_with_asyncio_run(tmp_path, how):
+    """Where it ends, the watchdog is not fed any more: it makes no difference how."""
+    healed(sick(tmp_path, BARE, how, 60))
+
+
+CTRL_C = SICK % ("raise KeyboardInterrupt", 30)
+
+
+def test_nothing_resets_a_board_at_its_prompt(tmp_path):
+    """Ctrl-C, 30 seconds after the start; a day later whoever pressed it has forgotten the board."""
+    rig = Rig(tmp_path, main=CTRL_C + RUN)
+    run = rig.run(until_s=25 * HOUR)
+    assert run.console.count("KeyboardInterrupt") == 2 and 24 * HOUR < run.boots[1].at_s < 24.1 * HOUR, run.boots
+    rig.publish(rig.image(1), "1.0.1")
+    assert "CONFIRMED" in rig.run(until_s=25 * HOUR).console
+
+
+def test_the_traceback_is_kept_and_bounded(tmp_path):
+    rig = sick(tmp_path, RUN, "raises", 3)
+    rig.run(until_s=30)
+    kept = rig.board.files()["state/traceback"].decode()
+    assert "ValueError: no sensor" in kept and "in fail" in kept
+    rig.board.put_files({"main.py": b"from ioto.start import run\nasync def f(n):\n    await f(n + 1) if n < 90 else open('no-such-file')\nrun(f(0))\n"})
+    run = rig.run(until_s=30)
+    long = rig.board.files()["state/traceback"].decode()
+    assert len(long) <= 1024 and long.startswith("Traceback") and long.endswith("OSError: [Errno 2] ENOENT\n"), long
+    assert len([op for op in run.trace.ops if op[0] == "erase"]) < 20  # the same is not written again
+
+
+def test_a_listener_hears_it_in_its_place(tmp_path):
+    rig = sick(tmp_path, RUN, "raises", 3)
+    run = rig.run(until_s=10)
+    assert run.console.count("error Traceback") == run.console.count("Traceback"), run.console
+
+
+def test_no_watchdog_where_the_configuration_says_so(tmp_path):
+    rig = sick(tmp_path, RUN, "hangs", 3, watchdog="never")
+    assert rig.run(until_s=5 * HOUR).slots == ["ota_0"]

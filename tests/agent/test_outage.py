@@ -1,0 +1,160 @@
+"""The cloud is away: what is staged waits for its word, and a trial without its answer is judged by the old image."""
+
+import pytest
+from ioto_tools.cloud import control, fleet
+from rig import MAIN, NOW, Rig
+from signing import installed, trusting
+
+HOUR = 3600
+LATER = MAIN.replace("    staged.apply()", "    asyncio.create_task(later(staged))").replace("def update", """
+async def later(staged):
+    await asyncio.sleep(%d)
+    print("APPLY")
+    staged.apply()
+
+def update""")
+# The new image alone can't reach the cloud.
+LOST = MAIN.replace("asyncio.run(agent(", """
+from esp32 import Partition
+head = bytearray(4096)
+Partition(Partition.RUNNING).readblocks(0, head)
+made = agent(listener=lambda level, message: print(level, message))
+if b"image 1" in head:
+    made.config["api"] = "https://nowhere.test"
+asyncio.run(made.run())
+#""")
+
+
+def away(rig, host="cloud.test"):
+    """The cloud does not answer any more; returns what brings it back."""
+    key = (rig.air.names[host], 443)
+    peer = rig.air.peers.pop(key)
+    return lambda: rig.air.peers.update({key: peer})
+
+
+def states(rig, version="1.0.1"):
+    return [(r["state"], r["reason"], r["attempt"]) for r in fleet.device(rig.site, "DEVICE0001")["reports"] if r["version"] == version]
+
+
+def swapped(rig):
+    """Up to the first start of the new image."""
+    run = rig.run(until_s=2 * HOUR, max_boots=1)
+    assert run.ended == "boots" and "2/NEW" in rig.board.otadata(), run.console
+
+
+@pytest.mark.parametrize("minutes", [4, 50, 24 * 60])
+def test_an_outage_in_the_trial_costs_no_attempt(tmp_path, minutes):
+    rig = Rig(tmp_path, update__attempts=1)
+    rig.publish(rig.image(1), "1.0.1")
+    swapped(rig)
+    back = away(rig)
+    run = rig.run(until_s=minutes * 60, cause=2)
+    assert run.slots == ["ota_1", "ota_0"] and rig.record()["phase"] == "staged" and not rig.record()["failed"], run.console[-2000:]
+    back()
+    run = rig.run(until_s=4 * HOUR, cause=2)
+    installed(rig, run)
+    assert [state for state, _, _ in states(rig)][-1] == "confirmed" and {n for _, _, n in states(rig)} == {1}
+
+
+def test_an_image_that_alone_does_not_reach_the_cloud_costs_them(tmp_path):
+    rig = Rig(tmp_path, main=LOST, update__attempts=3)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=6 * HOUR)
+    assert run.slots == ["ota_0", "ota_1"] * 3 + ["ota_0"], run.slots
+    assert states(rig)[-1] == ("failed", "trial_timeout", 3) and ("rolled_back", "trial_timeout", 1) in states(rig)
+    rig.publish(rig.image(2), "1.0.2")
+    installed(rig, rig.run(until_s=4 * HOUR), "1.0.2")
+
+
+def test_a_link_that_fails_in_each_trial_wears_nothing_out(tmp_path):
+    """However often it happens, the pauses between two trials grow."""
+    rig = Rig(tmp_path, main=LOST)
+    rig.publish(rig.image(1), "1.0.1")
+    trials = 0
+    for _ in range(40):
+        run = rig.run(until_s=12 * HOUR, max_boots=1)
+        if "2/NEW" not in rig.board.otadata() and "NEW" not in rig.board.otadata():
+            continue
+        trials += 1
+        back = away(rig)
+        rig.run(until_s=200, cause=2)
+        back()
+    assert 3 <= trials <= 25 and not rig.record()["failed"], (trials, rig.record())
+
+
+@pytest.mark.parametrize("hours", [1, 30])
+def test_a_cloud_that_does_not_answer_postpones_the_swap(tmp_path, hours):
+    rig = Rig(tmp_path, update__apply="* 11 * * *")  # it is 8 o'clock
+    rig.publish(rig.image(1), "1.0.1")
+    assert rig.run(until_s=HOUR).slots == ["ota_0"] and rig.record()["phase"] == "staged"
+    back = away(rig)
+    run = rig.run(until_s=hours * HOUR + 2.3 * HOUR, cause=2)
+    assert run.slots == ["ota_0"] and "DEVICE:UPDATE" not in run.console
+    back()
+    run = rig.run(until_s=25 * HOUR, cause=2)
+    installed(rig, run)
+    assert 11 * HOUR <= (NOW + run.boots[1].at_s) % 86400 < 12 * HOUR
+
+
+def test_asking_is_bounded_while_the_cloud_is_away(tmp_path):
+    rig = Rig(tmp_path, update__apply="* 11-23 * * *")
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=HOUR)
+    away(rig)
+    run = rig.run(until_s=24 * HOUR, cause=2)
+    assert 20 < run.console.count("check-in:") < 70, run.console.count("check-in:")
+
+
+def test_a_stranger_s_cloud_is_not_asked(tmp_path):
+    rig, cloud = trusting(tmp_path / "rig", trusted=(), update__apply="* 11 * * *")
+    cloud.release("1.0.1", rig.image(1))
+    assert rig.run(until_s=HOUR).slots == ["ota_0"] and rig.record()["phase"] == "staged"
+    away(rig, "api.test")
+    assert rig.run(until_s=4 * HOUR, cause=2).slots[:2] == ["ota_0", "ota_1"]
+
+
+def stop(rig, release):
+    control.change(rig.site, release, enabled=False)
+
+
+@pytest.mark.parametrize("wait_s", [0, 60, 1800])
+def test_a_button_pressed_after_the_signal(tmp_path, wait_s):
+    """apply() asks the cloud first where its last word is old."""
+    rig = Rig(tmp_path, main=LATER % wait_s)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=wait_s + 120)
+    installed(rig, run)
+    assert run.console.count("APPLY") == 1 and run.console.count("DEVICE:UPDATE") == 1
+
+
+def test_a_button_pressed_for_a_release_that_is_stopped(tmp_path):
+    rig = Rig(tmp_path, main=LATER % 1800)
+    release = rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=300, stop=lambda line: "DEVICE:UPDATE" in line)
+    stop(rig, release)
+    run = rig.run(until_s=3 * HOUR, cause=2)
+    assert run.slots == ["ota_0"] and "FAILED withdrawn" in run.console, run.console
+    assert states(rig)[-1] == ("refused", "withdrawn", 1)
+
+
+def test_what_is_stopped_is_not_applied_and_may_come_back(tmp_path):
+    rig = Rig(tmp_path, update__apply="* 11 * * *")
+    release = rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=HOUR)
+    stop(rig, release)
+    run = rig.run(until_s=4 * HOUR, cause=2)
+    assert run.slots == ["ota_0"] and rig.record()["phase"] == "idle" and "DEVICE:UPDATE" not in run.console
+    assert states(rig)[-1] == ("refused", "withdrawn", 1)
+    control.change(rig.site, release, enabled=True)
+    installed(rig, rig.run(until_s=26 * HOUR, cause=2))
+
+
+def test_another_offer_withdraws_what_is_staged_too(tmp_path):
+    """An older one, which this device refuses."""
+    rig = Rig(tmp_path, main=MAIN.replace("    staged.apply()", "    pass"))
+    release = rig.publish(rig.image(2), "1.0.2")
+    rig.run(until_s=HOUR)
+    stop(rig, release)
+    older = rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=3 * HOUR, cause=2)
+    assert states(rig, "1.0.2")[-1][0] == "refused" and rig.record()["update"]["update"] == older, run.console
