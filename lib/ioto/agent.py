@@ -56,6 +56,7 @@ class Agent:
         self.addresses = {}  # of hosts, see net.Resolver
         self.clock_due_s = 0  # uptime at which the clock is to be set again
         self.ntp_set = not config["ntp.server"]  # has somebody else than the cloud set the clock?
+        self.offered_s = None  # uptime of the last check-in whose answer offered what is in work
         self.hold_s = 0  # how long the cloud asked us to stay away in its last answer
         self.date_s = 0  # Unix seconds of its last answer, where TLS has verified who says so
         self.until_s = None  # uptime at which a download is to pause, see run_once()
@@ -123,12 +124,12 @@ class Agent:
             if self.board.time_s() is None:
                 await self._keep_time()  # windows wait for it
             if self.trial:
-                if not await self.do("trial") and not self.board.raw:  # the reset is on its way
+                if not await self.do("trial"):  # the reset is on its way
                     return
                 self.trial = None
             elif self.due_s() == 0:
                 await self._check()
-            if self.staged and self.staged.waiting and not self.alone and self.staged.due_s() == 0:
+            if self._is_decision_due():
                 self.staged.signal()
                 await asyncio.sleep_ms(0)  # who applies it at once resets here, not in the middle of a handshake
             await self._deliver()
@@ -173,9 +174,18 @@ class Agent:
         wait = self.due_s()
         if self.record["reports"] and self.registered():
             wait = min(wait, max(0, self.report_s - uptime_s()))
-        if self.staged and self.staged.waiting and not self.alone:
+        if self.staged and self.staged.waiting and not self.alone and self.staged.is_confirmed():
             wait = min(wait, self.staged.due_s())
         return wait
+
+    def _is_decision_due(self):
+        staged = self.staged
+        return staged and staged.waiting and not self.alone and staged.is_confirmed() and staged.due_s() == 0
+
+    def pause_s(self):
+        """Before the next trial of what is staged: longer with each that ended for lack of a cloud."""
+        retry_s = self.config["update.retry"]
+        return max(retry_s, min(retry_s << min(self.record["outages"], 20), _LONG_S))
 
     def due_s(self):
         """Seconds until the next check-in; 0 when it is due."""
@@ -183,12 +193,23 @@ class Agent:
             return _LONG_S  # the script is not to find another image in its file
         if self.alone and self._tried_s is None:
             return 0  # what this boot is for
+        record = self.record
+        if self._tried_s is None and self.life.is_suspect():
+            return 0
         wait = schedule.due_s(
             self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
-            self.config["update.period"], self.config["update.jitter"] if self.registered() else 0, self.record["tried"], self.record["failures"],
-            self.record["hold"], self.device["id"], self.board.cold,
+            self.config["update.period"], self.config["update.jitter"] if self.registered() else 0, record["tried"], record["failures"],
+            record["hold"], self.device["id"], self.board.cold,
         )  # fmt: skip
-        return _LONG_S if wait is None else wait
+        wait = _LONG_S if wait is None else wait
+        staged = self.staged
+        if staged and staged.waiting and not staged.is_confirmed():  # the cloud is asked before the swap, whatever the schedule says
+            pause_s = 0
+            if self._tried_s is not None and (record["failures"] or record["hold"]):
+                period_s = self.config["update.period"] if record["failures"] else 0
+                pause_s = self._tried_s - uptime_s() + schedule.rest_s(period_s, 0, record["failures"], record["hold"], self.device["id"])
+            wait = min(wait, max(staged.due_s(), pause_s))
+        return wait
 
     async def save(self):
         """Save the record, where that is possible."""
@@ -276,6 +297,10 @@ class Agent:
     def _failed(self, reason):
         self.error = reason
         self.record["failures"] += 1
+        if self.life.is_suspect():
+            self.life.judge(False)
+            if self.staged:
+                self.staged.postpone(self.pause_s())
         self._tried(uptime_s(), self.board.time_s())
         if self.connected and not reason:
             self.connected = False
@@ -304,5 +329,14 @@ class Agent:
         self.report_s = uptime_s() + max(wait_s, self.hold_s)
 
     def wait_for_decision(self, wait_s=0):
-        """An image is staged: `device:update` asks about it."""
-        self.staged = Staged(self.life, self.pair, self.board, self.config, self._wake.set, wait_s)
+        """An image is staged: `device:update` asks about it. What the cloud has said before a reset holds as long as after it."""
+        now, before = self.board.time_s(), self.record["offered"]
+        if self.offered_s is None and now and before and before <= now:
+            self.offered_s = uptime_s() - (now - before)
+        self.staged = Staged(self.life, self.pair, self.board, self.config, self._wake.set, wait_s, self.offered_s)
+
+    def withdraw(self):
+        """Nobody is asked about what was staged any more."""
+        if self.staged:
+            self.staged.waiting = False
+            self.staged = None

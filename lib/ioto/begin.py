@@ -17,24 +17,33 @@ async def run(agent):
         agent.error = "record_damaged"
         record.update(phase="idle", update=None)
     state = board.state()
-    what = plan.boot(record, board.running, board.boot(), state, life.attempts)
+    what = plan.boot(record, board.running, board.boot(), state, life.attempts(), board.is_aborted())
     log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, life.version(), state))
     if what == "trial":
         agent.trial = state or "none"
         agent.guard()
+    elif what == "unswapped":
+        life.not_swapped()
+        await agent.save()
     elif what in ("again", "give_up"):
         reason = record["why"] or "rolled_back"
         if state == "pending" and board.boot() == board.running:  # see trial.py: we have gone back ourselves
             board.confirm()
             agent.guard()
-        life.again(reason)
+        if reason == "trial_timeout":
+            life.suspend()
+        else:
+            life.again(reason)
         rSignal("device:rollback", UpdateError(reason))
         await agent.save()
     elif what == "confirmed":
         life.confirmed()
         await agent.save()
+    installed = record["slots"].get(board.running)
+    if record["phase"] != "trial" and installed and installed["version"] != life.version():
+        log("warn", "version %s as ioto.json says, in the place of %s" % (life.version(), installed["version"]))
     if record["phase"] == "staged":
-        await _restage(agent, 0 if what == "staged" else agent.config["update.retry"])
+        await _restage(agent, agent.pause_s() if record["outages"] or what in ("again", "give_up") else 0)
     wait_s = agent.due_s()
     if 0 < wait_s < 86400:  # power came back: a board on a desk would seem to hang
         log("info", "next check-in in %d s" % wait_s)

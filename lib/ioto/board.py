@@ -91,28 +91,44 @@ class Board:
             pass
         raise UpdateError("no_slots", "two ota partitions and otadata are needed")
 
+    def _records(self):
+        """[(sequence number, state, is it whole, what erases it)] of otadata."""
+        found = []
+        for p in Partition.find(Partition.TYPE_DATA, 0):
+            for n in (0, 1):
+                record = bytearray(32)
+                p.readblocks(n, record, 0)
+                seq, state, crc = struct.unpack("<I20xII", record)
+                # The CRC, the ROM's crc32_le, covers the sequence number only.
+                found.append((seq, state, crc == crc32(record[:4], 0xFFFFFFFF), lambda p=p, n=n: p.ioctl(6, n)))
+        return found
+
     def state(self):
         """State of the active otadata record: new, pending, valid, undefined (nothing rolls back); None without one."""
         best = (0, None)
-        record = bytearray(32)
-        for p in Partition.find(Partition.TYPE_DATA, 0):
-            for n in (0, 1):
-                p.readblocks(n, record, 0)
-                seq, state, crc = struct.unpack("<I20xII", record)
-                # The CRC, the ROM's crc32_le, covers the sequence number only. An equal number in sector 1 does not win.
-                if seq != 0xFFFFFFFF and state not in (3, 4) and crc == crc32(record[:4], 0xFFFFFFFF) and seq > best[0]:
-                    best = (seq, _STATES[state] if state < 3 else "undefined")
+        for seq, state, is_whole, _ in self._records():
+            # An equal number in sector 1 does not win.
+            if seq != 0xFFFFFFFF and state not in (3, 4) and is_whole and seq > best[0]:
+                best = (seq, _STATES[state] if state < 3 else "undefined")
         return best[1]
+
+    def is_aborted(self):
+        """Has the bootloader gone back since stay()?"""
+        return any(state == 4 for _, state, _, _ in self._records())
 
     def stay(self):
         """Before a slot becomes startable: the running one boots next. OSError if it can't be chosen.
 
         It always does, but when the bootloader has fallen back. Then the other slot's own record is the active one, and
         VALID: the new image would start unasked, and set_boot() would not change that; it would never be on trial.
+        What an earlier trial has left is erased, so that the next one's trace can be told from it.
         """
         if self.boot() != self.running:
             self._here.set_boot()
             self.confirm()
+        for _, state, _, erase in self._records():
+            if state == 4:
+                erase()
 
     def install(self, slot, staged):
         """Swap: the slot boots next. Then reset. OSError if its image does not verify."""

@@ -36,7 +36,33 @@ async def _answer(agent, reply):
         if isinstance(reply, dict) and isinstance(reply.get("update"), str):
             agent.life.refuse(reply["update"][:128], e.reason)
         raise
-    return bool(offer) and await _take(agent, offer)
+    life, record = agent.life, agent.record
+    if life.is_suspect():
+        life.judge(True)
+        if record["phase"] != "staged":
+            agent.withdraw()
+    is_same = bool(offer) and same(offer, record["update"])
+    _offered(agent, is_same)
+    if agent.staged:
+        agent.staged.offered_s = agent.offered_s
+    if offer and await _take(agent, offer):
+        return True
+    if not is_same:
+        _withdraw(agent)
+    return False
+
+
+def _offered(agent, is_same):
+    agent.offered_s = uptime_s() if is_same else None
+    agent.record["offered"] = is_same and agent.board.time_s() or 0
+
+
+def _withdraw(agent):
+    """What is staged is not offered any more: this project's cloud has stopped it."""
+    if agent.record["phase"] == "staged" and agent.record["update"]["ours"] and not (agent.staged and agent.staged.installing):
+        agent.life.drop("withdrawn")
+        agent.withdraw()
+        rSignal("device:update:failed", UpdateError("withdrawn"))
 
 
 def _connected(agent):
@@ -107,9 +133,8 @@ async def _take(agent, offer):
         record.update(before)
         life.refuse(offer["update"], "record_failed")
         raise UpdateError("record_failed", repr(e))
-    if agent.staged:
-        agent.staged.waiting = False
-        agent.staged = None
+    agent.withdraw()
+    _offered(agent, True)
     rSignal("device:update:available", offer)
     return True
 

@@ -10,7 +10,7 @@ from .timezone import parse as parse_zone
 
 DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "product": ["", "text"],  # product id; registers the device
-    "version": ["0.0.0", "version"],  # SemVer of the software, until the first update says otherwise
+    "version": ["0.0.0", "version"],  # SemVer of the software; an update says otherwise, until this is changed
     "builder": ["", "url"],  # where to register; "" = `api` and `token` stand here
     "api": ["", "url"],  # the device cloud; "" = as registration says
     "registration.hosts": [[], "texts"],  # hosts that it may name in `api`, .example.com for all below; "" = the builder's own only

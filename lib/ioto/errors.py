@@ -54,6 +54,7 @@ REASONS = (
     # life of an update
     "failed_before",
     "superseded",
+    "withdrawn",  # the cloud does not offer any more what is staged
     "selftest_failed",
     "selftest_timeout",
     "trial_timeout",

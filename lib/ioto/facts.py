@@ -2,7 +2,17 @@
 
 from . import __version__
 from .errors import UpdateError
+from .schedule import due_s
 from .uptime import uptime_s
+
+
+def _next_s(agent):
+    """Seconds until the next check-in, where this one succeeds; None where its window never opens."""
+    config, now_s, up_s = agent.config, agent.board.time_s(), uptime_s()
+    return due_s(
+        now_s, up_s, up_s, config["update.schedule"], config["timezone"], config["update.period"], config["update.jitter"], now_s or 0, 0, 0,
+        agent.device["id"], False,
+    )  # fmt: skip
 
 
 def of(agent):
@@ -32,6 +42,11 @@ def of(agent):
         found["revision"] = board.revision()
     if life.image():
         found["image"] = life.image()
+    if agent.record["phase"] == "staged":
+        found["staged"] = agent.record["update"]["update"]
+    wait_s = _next_s(agent)
+    if wait_s is not None:
+        found["next"] = wait_s
     if agent.trial:
         found["rollback"] = agent.trial == "pending"
     return found

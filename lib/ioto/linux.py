@@ -69,6 +69,9 @@ class Board:
     def state(self):
         return None
 
+    def is_aborted(self):
+        return True
+
     def confirm(self):
         pass
 
@@ -129,7 +132,9 @@ class Board:
             goes_on = await self._run(path)
         except (UpdateError, OSError) as e:
             staged.installing = None
-            return staged.lost(refusal(e, "script_failed"))
+            from .swap import lost
+
+            return lost(staged, refusal(e, "script_failed"))
         record = staged.life.record
         record["update"].pop("script", None)
         if goes_on:

@@ -12,7 +12,7 @@ from .update import same
 
 
 def offered(reply):
-    """The cloud's reply -> {update, version, url, checksum, size (None if unsaid), ours}, or None: nothing to do.
+    """The cloud's reply -> {update, version, url, checksum, size (None if unsaid), ours, retry}, or None: nothing to do.
 
     `ours` tells this project's cloud, which wants every state reported, from a stranger that wants the outcome only.
     """
@@ -23,7 +23,8 @@ def offered(reply):
         return None
     parse_url(url)
     size = reply.get("size")
-    found = {"url": url, "size": size, "ours": size is not None}
+    retry = reply.get("retry")
+    found = {"url": url, "size": size, "ours": size is not None, "retry": retry if type(retry) is int else 0}
     for key, most in (("update", 128), ("checksum", 64), ("version", 256)):
         text = reply.get(key)
         if isinstance(text, str) and key == "checksum":
@@ -45,8 +46,8 @@ def judge(offer, record, version, slot_bytes, floor="", signed=False):
     whether it may step down. An envelope may come on top of what the slot holds.
     """
     for failed in record["failed"]:
-        if failed[:2] == [offer["update"], offer["checksum"]]:
-            raise UpdateError("failed_before", failed[-1])
+        if failed[:2] == [offer["update"], offer["checksum"]] and offer["retry"] <= (failed[3] if len(failed) > 3 else 0):
+            raise UpdateError("failed_before", failed[2])
     if not signed or compare(offer["version"], version) == 0:
         not_below(offer["version"], version, floor)
     if offer["size"] is not None:

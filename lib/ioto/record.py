@@ -18,10 +18,12 @@ def empty():
         "update": None,  # the offer in work, and slot; skip (bytes in front of the image), image (its SHA-256) and by (key) once known
         "attempt": 0,  # of that update; counts swaps and failed downloads
         "head": "",  # hex of the first 16 bytes of the image, kept out of the slot until the swap
+        "offered": 0,  # Unix seconds of the last check-in whose reply offered what is in work, 0 if another did
         "why": "",  # reason with which the trial boot gave up, for the boot after it
+        "outages": 0,  # trials in a row that ended for lack of a cloud
         "floor": "",  # highest version ever confirmed
-        "slots": {},  # label -> {version, image (SHA-256), build} installed there
-        "failed": [],  # [update, checksum, how it ended] never to be tried again
+        "slots": {},  # label -> {version, image (SHA-256), build, stated (ioto.json's version then)} installed there
+        "failed": [],  # [update, checksum, how it ended, retry, attempt] not to be tried again, but with a higher `retry` (-1: it was dropped)
         "reports": [],  # not yet delivered
         "defer": None,  # Unix seconds before which a staged update is not offered
         "tried": None,  # Unix seconds of the last check-in (schedule.due_s), 0 if there was no clock

@@ -77,12 +77,3 @@ class Writer:
         if self.walk:
             self.walk.end()
         return self.sha.digest().hex()
-
-
-def seal(slot, head):
-    """Program the first 16 bytes, which make the image startable, and see that they are there."""
-    slot.write(0, head, 0)
-    found = bytearray(HEAD_BYTES)
-    slot.read(0, found, 0)
-    if found != head:
-        raise UpdateError("flash_failed", "the head")

@@ -4,15 +4,13 @@ It is the argument of `device:update`; apply() and defer() are the answers.
 """
 
 from . import window
-from .errors import UpdateError, refusal
 from .log import log
-from .record import copied
 from .uptime import uptime_s
-from .watch import rSignal, rSignalSync, watchers
+from .watch import rSignal, watchers
 
-_ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
+ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
+_CONFIRMED_S = 300  # so long an offer holds
 _LONG_S = 86400  # nothing to do in sight
-_VALIDATE_FAILED = "-5379"  # ESP_ERR_OTA_VALIDATE_FAILED
 _DEFER_MOST_S = 366 * 86400
 
 
@@ -21,7 +19,7 @@ class Staged:
     `wake` is called when an answer has changed what is due.
     """
 
-    def __init__(self, life, pair, board, config, wake, wait_s=0):
+    def __init__(self, life, pair, board, config, wake, wait_s=0, offered_s=None):
         self.life = life
         self.pair = pair
         self.board = board
@@ -32,11 +30,18 @@ class Staged:
         self.attempt = life.record["attempt"]
         self.waiting = True
         self.asked = False  # the signal was given, and not answered yet
+        self.agreed = False  # apply() was called; the cloud is asked first
+        self.offered_s = offered_s  # uptime of the last check-in whose answer offered this
         self.installing = None  # Linux: the task that runs the script
-        self._not_before(wait_s)
+        self.postpone(wait_s)
 
-    def _not_before(self, seconds):
+    def postpone(self, seconds):
         self._next_s = uptime_s() + seconds
+
+    def is_confirmed(self):
+        """May it be applied now? This project's cloud has said so a short time ago; a stranger's is not asked."""
+        is_ours = self.life.record["update"].get("ours")
+        return not is_ours or self.offered_s is not None and uptime_s() - self.offered_s < _CONFIRMED_S
 
     def due_s(self):
         """Seconds until the signal: 0 for now; the apply window, a deferral and the pause between two signals count."""
@@ -53,8 +58,10 @@ class Staged:
 
     def signal(self):
         """Ask: whoever watches `device:update` decides. On a host without a watcher scripts/update is run, as Ioto does."""
-        self._not_before(_ASK_AGAIN_S)
-        if watchers("device:update"):
+        self.postpone(ASK_AGAIN_S)
+        if self.agreed:
+            self.apply()
+        elif watchers("device:update"):
             self.asked = True
             rSignal("device:update", self)
         elif self.board.raw and self.board.has_script():
@@ -66,9 +73,9 @@ class Staged:
         """Not now: ask again when `seconds` have passed, also over resets."""
         if not self.waiting:
             return
-        self.asked = False
+        self.asked = self.agreed = False
         seconds = min(seconds, _DEFER_MOST_S)
-        self._not_before(seconds)
+        self.postpone(seconds)
         now = self.board.time_s()
         self.life.defer(now + seconds if now else None)
         self.pair.keep(self.life.record)
@@ -78,46 +85,15 @@ class Staged:
     def apply(self):
         """Swap the boot partition and reset: on a board this does not return.
 
-        On Linux `scripts/update` runs as a task, which is returned. What goes wrong is reported, not raised. A second
-        call does nothing.
+        Where the cloud's last word is older than 5 minutes it is asked first: this returns None, and the swap follows by itself. On
+        Linux `scripts/update` runs as a task, which is returned. What goes wrong is reported, not raised. A second call does nothing.
         """
-        if not self.waiting:
-            return None
-        record = self.life.record
-        before = copied(record)
-        raw = self.board.raw
-        if not raw:
-            from .slot import seal  # while nothing has changed: there may be no memory for it
-        self.life.swap()
-        if not self.pair.keep(record):  # the intent, before the act
-            record.update(before)
-            self._not_before(_ASK_AGAIN_S)
-            rSignal("device:update:failed", UpdateError("record_failed", "not applied"))
-            return None
-        self.waiting = False
-        try:
-            slot = self.board.slot()
-            if not raw:
-                self.board.stay()
-                seal(slot, bytes.fromhex(record["head"]))
-            self.installing = self.board.install(slot, self)
-        except (UpdateError, OSError) as e:
-            self.lost(refusal(e, "boot_refused"))
-        except MemoryError:  # as if it had not been asked for
-            record.update(before)
-            self.pair.keep(record)
-            self.waiting = True
-            raise
-        return self.installing
+        if self.waiting and self.is_confirmed():
+            from .swap import swap
 
-    def lost(self, e):
-        """The swap, or the script, has failed."""
-        log("error", "swap: %s" % e)
-        if self.life.record["phase"] == "trial":
-            if _VALIDATE_FAILED in e.detail:  # by set_boot(), of what was verified: the release is to blame
-                self.life.fail(e.reason)
-            else:
-                self.life.again(e.reason, "download")
-        rSignalSync("device:update:failed", e)
-        self.pair.keep(self.life.record)
-        self.wake()
+            return swap(self)
+        if self.waiting:
+            log("info", "the cloud is asked before the swap")
+            self.agreed = True
+            self.postpone(0)
+            self.wake()

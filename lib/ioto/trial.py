@@ -8,11 +8,12 @@ import asyncio
 from .errors import UpdateError, refusal
 from .log import log
 from .semver import compare
+from .uptime import uptime_s
 from .watch import rSignal, rSignalSync, watchers
 
 
 async def run(agent):
-    """True when the image is confirmed. Else the board is reset (and this returns False where that takes a while)."""
+    """True when the trial is over. Else the board is reset, or (False) it goes on: nothing to go back to, no answer on Linux."""
     limit_s = agent.config["trial.limit"]
     record = agent.life.record
     if _no_rollback(agent):
@@ -20,17 +21,19 @@ async def run(agent):
             _give_back(agent, UpdateError(record["why"]))
         record["why"] = "rolled_back"
         await agent.save()
+    end_s = uptime_s() + limit_s
     try:
-        await asyncio.wait_for(_tests(agent), limit_s)
+        await _within(limit_s, _tests(agent), "selftest_timeout")
+        await _within(max(1, end_s - uptime_s()), _check_in(agent), "trial_timeout")
         _raise_floor(agent)
         await asyncio.sleep_ms(0)
         _confirm(agent.board)
-    except asyncio.TimeoutError:
-        _give_back(agent, UpdateError("trial_timeout", "%d s" % limit_s))
-        return False
     except UpdateError as e:
+        if e.reason == "trial_timeout" and agent.board.raw:
+            log("warn", "trial: no answer from the cloud yet")
+            return False
         _give_back(agent, e)
-        return False
+        return agent.board.raw
     # The outcome, after the act: if this is cut off, the next boot finds the board confirmed and records it.
     life = agent.life
     if life.record["phase"] == "trial":
@@ -40,8 +43,15 @@ async def run(agent):
     return True
 
 
+async def _within(limit_s, work, reason):
+    try:
+        await asyncio.wait_for(work, limit_s)
+    except asyncio.TimeoutError:
+        raise UpdateError(reason, "%d s" % limit_s)
+
+
 async def _tests(agent):
-    """The application's, then one whole check-in, without carrying out what it offers: the other slot is the only proven one."""
+    """The application's."""
     for proc, data in () if agent.record["tested"] else watchers("device:selftest"):
         try:
             result = proc(data, None)
@@ -51,6 +61,10 @@ async def _tests(agent):
                 raise ValueError("it said no")
         except Exception as e:
             raise UpdateError("selftest_timeout" if isinstance(e, asyncio.TimeoutError) else "selftest_failed", repr(e))
+
+
+async def _check_in(agent):
+    """One whole check-in, without carrying out what it offers: the other slot is the only proven one."""
     wait_s = 1
     while True:
         try:

@@ -65,15 +65,20 @@ class Update:
         self.record = record
         self.running = running
         self.build = build
-        self._first_version = version
-        self.attempts = attempts
+        self.stated = version
+        self._attempts = attempts
 
     def version(self):
-        """Of the running software: what is on trial in this slot, what was installed in it, or ioto.json's."""
+        """Of the running software: what is on trial in this slot, what was installed in it, or ioto.json's where that has changed since."""
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
             return update["version"]
-        return self._installed().get("version", self._first_version)
+        found = self._installed()
+        return found["version"] if found and found.get("stated", self.stated) == self.stated else self.stated
+
+    def attempts(self):
+        """Of the update in work, before it is remembered as failed; an operator's `retry` counts on from those before."""
+        return (self.record["update"] or {}).get("most", self._attempts)
 
     def image(self):
         """SHA-256 of the running image where it is known, else None."""
@@ -117,18 +122,39 @@ class Update:
             if record["phase"] != "idle":
                 self.drop("superseded")
             self._to("download")
-            record["attempt"] = 1
+            used, given_up = self._tries(offer)
+            record["attempt"] = used + 1
+            record["outages"] = 0
             if slot != self.running:
                 record["slots"].pop(slot, None)
-            record["update"] = dict(offer)
+            record["update"] = dict(offer, most=max(used + 1, given_up + self._attempts))
             self.report("downloading")
         elif record["phase"] != "download":  # staged in a slot that has changed since
             self._to("download")
         record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])  # a link holds for a while, each check-in gives one
 
+    def _tries(self, offer):
+        """(attempts at the update so far, those of them that ended with its failure)."""
+        used = given_up = 0
+        for update, checksum, _, retry, attempt in [failed for failed in self.record["failed"] if len(failed) > 4]:
+            if [update, checksum] == [offer["update"], offer["checksum"]]:
+                used = max(used, attempt)
+                if retry >= 0:
+                    given_up = max(given_up, attempt)
+        return used, given_up
+
+    def _remember(self, state, retry, attempt):
+        """For the next offer of the update in work, see offer.judge()."""
+        update = self.record["update"]
+        entry = [update["update"], update["checksum"], state, retry, attempt]
+        failed = [other for other in self.record["failed"] if other[:4] != entry[:4]]
+        self.record["failed"] = failed[1 - _FAILED_MOST :] + [entry]
+
     def drop(self, reason):
-        """What is in work is given up without a fault of its own."""
+        """What is in work is given up without a fault of its own; its attempts count where it is offered again."""
         self.report("refused", reason)
+        if self.record["attempt"] > 1:
+            self._remember("dropped", -1, self.record["attempt"] - 1)
         self._to("report")
         self.done()
 
@@ -151,7 +177,30 @@ class Update:
         self.record["defer"] = None
         self.record["why"] = ""
         self.record["tested"] = False
+        self.record["offered"] = 0  # asked again before the next one
         self.report("applied")
+
+    def not_swapped(self):
+        """The power went between the intent and the act."""
+        self._to("staged")
+        if self.record["reports"] and self.record["reports"][-1]["state"] == "applied":
+            self.record["reports"].pop()
+
+    def suspend(self):
+        """The trial ended only for lack of the cloud's answer: the old image's next check-in judges it, see is_suspect()."""
+        self._to("staged")
+
+    def is_suspect(self):
+        """Does what is staged come from a trial that nobody has judged yet?"""
+        return self.record["phase"] == "staged" and self.record["why"] == "trial_timeout"
+
+    def judge(self, answered):
+        """The old image has asked the cloud: if it `answered`, the new image was to blame, else it was an outage and costs nothing."""
+        reason, self.record["why"] = self.record["why"], ""
+        if answered:
+            self.again(reason)
+        else:
+            self.record["outages"] += 1
 
     def again(self, reason, to="staged"):
         """This attempt is lost; another one begins at `to` (`staged` after a trial that was rolled back, `download` when
@@ -159,18 +208,20 @@ class Update:
         """
         if to == "staged":
             self.report("rolled_back", reason)
-        if self.record["attempt"] >= self.attempts:
+        self.record["outages"] = 0
+        if self.record["attempt"] >= self.attempts():
             self.fail(reason)
         else:
             if self.record["phase"] != to:
                 self._to(to)
             self.record["attempt"] += 1
+            if to == "staged":  # the cloud goes on offering it
+                self.report(to)
 
     def fail(self, reason, state="failed"):
         """Never again until another update is offered; `refused` where the slot was not touched."""
-        record = self.record
         self.report(state, reason)
-        record["failed"] = record["failed"][1 - _FAILED_MOST :] + [[record["update"]["update"], record["update"]["checksum"], state]]
+        self._remember(state, self.record["update"].get("retry", 0), self.record["attempt"])
         self._to("report")
 
     def confirmed(self):
@@ -183,6 +234,7 @@ class Update:
             "version": update["version"],
             "image": update.get("image"),
             "build": self.build,
+            "stated": self.stated,
         }
 
     def done(self):
@@ -190,4 +242,4 @@ class Update:
         self._to("idle")
         self.record["update"] = None
         self.record["attempt"] = 0
-        self.record["head"] = ""
+        self.record["head"] = self.record["why"] = ""

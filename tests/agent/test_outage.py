@@ -59,7 +59,7 @@ def test_an_outage_in_the_trial_costs_no_attempt(tmp_path, minutes):
 def test_an_image_that_alone_does_not_reach_the_cloud_costs_them(tmp_path):
     rig = Rig(tmp_path, main=LOST, update__attempts=3)
     rig.publish(rig.image(1), "1.0.1")
-    run = rig.run(until_s=6 * HOUR)
+    run = rig.run(until_s=72 * HOUR)
     assert run.slots == ["ota_0", "ota_1"] * 3 + ["ota_0"], run.slots
     assert states(rig)[-1] == ("failed", "trial_timeout", 3) and ("rolled_back", "trial_timeout", 1) in states(rig)
     rig.publish(rig.image(2), "1.0.2")
@@ -114,7 +114,7 @@ def test_a_stranger_s_cloud_is_not_asked(tmp_path):
 
 
 def stop(rig, release):
-    control.change(rig.site, release, enabled=False)
+    control.enable(rig.site, release, False)
 
 
 @pytest.mark.parametrize("wait_s", [0, 60, 1800])
@@ -129,7 +129,7 @@ def test_a_button_pressed_after_the_signal(tmp_path, wait_s):
 
 def test_a_button_pressed_for_a_release_that_is_stopped(tmp_path):
     rig = Rig(tmp_path, main=LATER % 1800)
-    release = rig.publish(rig.image(1), "1.0.1")
+    release = rig.publish(rig.image(1), "1.0.1")["id"]
     rig.run(until_s=300, stop=lambda line: "DEVICE:UPDATE" in line)
     stop(rig, release)
     run = rig.run(until_s=3 * HOUR, cause=2)
@@ -139,22 +139,22 @@ def test_a_button_pressed_for_a_release_that_is_stopped(tmp_path):
 
 def test_what_is_stopped_is_not_applied_and_may_come_back(tmp_path):
     rig = Rig(tmp_path, update__apply="* 11 * * *")
-    release = rig.publish(rig.image(1), "1.0.1")
+    release = rig.publish(rig.image(1), "1.0.1")["id"]
     rig.run(until_s=HOUR)
     stop(rig, release)
     run = rig.run(until_s=4 * HOUR, cause=2)
     assert run.slots == ["ota_0"] and rig.record()["phase"] == "idle" and "DEVICE:UPDATE" not in run.console
     assert states(rig)[-1] == ("refused", "withdrawn", 1)
-    control.change(rig.site, release, enabled=True)
+    control.enable(rig.site, release, True)
     installed(rig, rig.run(until_s=26 * HOUR, cause=2))
 
 
 def test_another_offer_withdraws_what_is_staged_too(tmp_path):
     """An older one, which this device refuses."""
     rig = Rig(tmp_path, main=MAIN.replace("    staged.apply()", "    pass"))
-    release = rig.publish(rig.image(2), "1.0.2")
+    release = rig.publish(rig.image(2), "1.0.2")["id"]
     rig.run(until_s=HOUR)
     stop(rig, release)
-    older = rig.publish(rig.image(1), "1.0.1")
+    older = rig.publish(rig.image(1), "1.0.1")["id"]
     run = rig.run(until_s=3 * HOUR, cause=2)
     assert states(rig, "1.0.2")[-1][0] == "refused" and rig.record()["update"]["update"] == older, run.console

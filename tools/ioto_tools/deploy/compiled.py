@@ -26,7 +26,7 @@ FILES = {
     "fetch": ("fetch", "download", "image", "release", "slot"),
     **{
         name: (name,)
-        for name in "trial failure space alone registration revision folder costs blocking foreign json5 posix_tz wrong".split()
+        for name in "swap trial failure space alone registration revision folder costs blocking foreign json5 posix_tz wrong".split()
     },
 }
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.

@@ -1,0 +1,95 @@
+"""What counts as an attempt and what the device's version is: power cuts before the swap, an operator's retry, a version by hand."""
+
+import hashlib
+
+import pytest
+from ioto_tools.board import Cut
+from ioto_tools.board.peers import reply
+from ioto_tools.cloud import fleet
+from rig import Rig, config
+from signing import installed
+from test_servers import Sick, board, offer
+
+HOUR = 3600
+
+
+def cut_before_the_swap(folder, cuts):
+    """A rig whose power went just before otadata changed, as often as there are `cuts`; and where the next such cut is."""
+    rig = Rig(folder)
+    rig.publish(rig.image(1), "1.0.1")
+    for cut in cuts:
+        assert rig.run(until_s=3 * HOUR, cut=cut).ended == "cut"
+    return rig
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_power_cut_before_the_swap_costs_no_attempt(tmp_path, when):
+    cuts = []
+    for n in range(3):
+        twin = cut_before_the_swap(tmp_path / str(n), cuts)
+        otadata = twin.board.partition("otadata").address
+        ops = twin.run(until_s=3 * HOUR).trace.ops
+        cuts.append(Cut(next(i for i, op in enumerate(ops) if otadata <= op[1] < otadata + 0x2000), when))
+    rig = cut_before_the_swap(tmp_path / "rig", cuts)
+    assert rig.board.otadata() == "1/VALID -" and rig.record()["phase"] == "trial"
+    installed(rig, rig.run(until_s=4 * HOUR))
+    told = [(r["state"], r["attempt"]) for r in fleet.device(rig.site, "DEVICE0001")["reports"]]
+    assert told == [("downloading", 1), ("staged", 1), ("applied", 1), ("confirmed", 1)], told
+
+
+def test_a_version_written_by_hand_is_the_device_s_version(tmp_path):
+    rig = Rig(tmp_path)
+    rig.publish(rig.image(1), "1.0.1")
+    installed(rig, rig.run(until_s=HOUR))
+    assert fleet.devices(rig.site)[0]["version"] == "1.0.1"
+    rig.board.put_files({"ioto.json": config(version="2.0.0")})
+    run = rig.run(until_s=3 * HOUR)
+    assert "version 2.0.0 as ioto.json says, in the place of 1.0.1" in run.console
+    assert fleet.devices(rig.site)[0]["version"] == "2.0.0"
+    rig.publish(rig.image(2), "1.5.0")
+    assert rig.run(until_s=3 * HOUR).slots == ["ota_1"]
+    rig.publish(rig.image(3), "2.0.1")
+    assert "CONFIRMED 2.0.1" in rig.run(until_s=3 * HOUR).console
+    run = rig.run(until_s=3 * HOUR)
+    assert fleet.devices(rig.site)[0]["version"] == "2.0.1" and "as ioto.json says" not in run.console
+
+
+def test_an_operator_s_retry(tmp_path):
+    """What has failed is refused until an offer's `retry` is higher, and again after that; its attempts go on counting."""
+    image = Rig(tmp_path / "other").image(1)
+    sick = Sick(offer(image), [reply(image)])
+    rig = board(tmp_path, sick, update__attempts=2)
+    key = hashlib.sha256(image).hexdigest()
+    rig.board.faults[key] = "selftest"
+    assert rig.run(until_s=4 * HOUR).slots == ["ota_0", "ota_1"] * 2 + ["ota_0"]
+    sick.check = offer(image, retry=0)
+    assert rig.run(until_s=4 * HOUR).slots == ["ota_0"]
+    sick.check = offer(image, retry=1)
+    assert rig.run(until_s=4 * HOUR).slots == ["ota_0", "ota_1"] * 2 + ["ota_0"]
+    assert max(r["attempt"] for r in sick.reports if r["state"] == "failed") == 4
+    assert rig.run(until_s=4 * HOUR).slots == ["ota_0"]
+    del rig.board.faults[key]
+    sick.check = offer(image, retry=2)
+    run = rig.run(until_s=4 * HOUR)
+    assert run.slots == ["ota_0", "ota_1"] and "CONFIRMED 1.0.1" in run.console
+    assert [r["attempt"] for r in sick.reports if r["state"] == "confirmed"] == [5]
+
+
+def test_what_a_check_in_says_of_the_device_s_plans(tmp_path):
+    sick = Sick({})
+    rig = board(tmp_path, sick, update__period="2 hours", update__apply="0 0 1 1 *")
+    rig.run(until_s=60)
+    assert sick.last["next"] == 7200 and "staged" not in sick.last
+    image = rig.image(1)
+    sick.check, sick.image = offer(image), [reply(image)]
+    rig.run(until_s=3 * HOUR, cause=2)
+    sick.checks = 0
+    rig.run(until_s=3 * HOUR, cause=2)
+    assert sick.last["staged"] == sick.check["update"] and 1 <= sick.checks <= 2
+
+
+def test_a_window_that_opens_tomorrow(tmp_path):
+    sick = Sick({})
+    rig = board(tmp_path, sick, update__schedule="0-9 8 * * *", update__period="1 hour")
+    rig.run(until_s=60)
+    assert 23 * HOUR <= sick.last["next"] <= 24 * HOUR, sick.last
