@@ -53,8 +53,8 @@ def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
     name = "thermo@1.0.0-alpha11"
     shown = json.loads(run("updates", "show", name, "--json").output)
     assert shown["terms"] == {
-        "policy": "(try_beta == true) && (version < newVersion)", "limit": 9, "percentage": 50, "rate": 3, "period": "3600 sec",
-        "start": "2026-01-01T00:00:00Z", "end": "2037-01-01T00:00:00Z", "stop": "5% after 20", "age": "86400 sec",
+        "policy": "(try_beta == true) && (version < newVersion)", "limit": 9, "percentage": 50, "rate": 3, "period": "1 hour",
+        "start": "2026-01-01T00:00:00Z", "end": "2037-01-01T00:00:00Z", "stop": "5% after 20", "age": "1 day",
     } and shown["state"] == "awaiting" and shown["audit"][0]["action"] == "release.published"  # fmt: skip
     assert "(try_beta == true)" in run("updates", "show", name).output
     for command, state in (("approve", "active"), ("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):

@@ -48,7 +48,7 @@ def test_empty_states(cloud, jo):
     cloud.device("D1")
     assert "Nothing is published for its product." in text(jo.get("device?id=D1"))
     assert "It was offered nothing yet." in text(jo.get("device?id=D1"))
-    assert "Nothing was done yet." in text(jo.get("audit?subject=nothing"))
+    assert "No entries." in text(jo.get("audit?subject=nothing"))
 
 
 # ---- a release
@@ -146,7 +146,7 @@ def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):
     assert jo.post("terms", {"id": release["id"], **form}).status == 303
     found = fleet.update(cloud.site, release["id"])["terms"]
     moments = {"start": "2027-03-01T08:00:00Z", "end": "2027-04-01T08:00:00Z"}
-    assert found == {**form, **moments, "limit": 500, "percentage": 25.0, "rate": 10, "period": "3600 sec"}
+    assert found == {**form, **moments, "limit": 500, "percentage": 25.0, "rate": 10, "period": "1 hour"}
     fields = dict(re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', jo.get("release?id=" + release["id"]).body.decode()))
     assert jo.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
     assert fleet.update(cloud.site, release["id"])["terms"] == found  # as the form comes it changes nothing

@@ -59,7 +59,7 @@ def device_show(id, data, json):
     marks = [word for word, holds in (("removed", found["removed"]), ("not claimed", not found["claimed"])) if holds]
     marks += ["pinned to %s" % found["pin"]] if found["pin"] else []
     click.echo(", ".join(["%s, product %s" % (found["id"], found["product"]), *marks]))
-    click.echo("registered %s (%d times), last check-in %s (%d in all)" % (
+    click.echo("registered %s, %d registrations, last check-in %s (%d in all)" % (
         ago(found["registered_s"]), found["registrations"], ago(found["seen_s"]), found["checkins"]))  # fmt: skip
     if found["unknown_reports"]:
         click.echo("%d reports about updates that are not here" % found["unknown_reports"])

@@ -13,7 +13,7 @@ _OPTIONS = (
     click.option("--period", metavar="DURATION", help="Of --rate: 10 mins, 1 hour."),
     click.option("--start", metavar="DATE", help="Not before 2026-03-01T08:00+01:00 (UTC without a zone), or none."),
     click.option("--end", metavar="DATE", help="Not from then on."),
-    click.option("--stop", metavar="RULE", help='"5% after 20": pause it once 20 devices have ended and 5 % of them badly; none: never.'),
+    click.option("--stop", metavar="RULE", help='"5% after 20": pause it once 20 devices have finished and 5 % of them or more failed; none: never.'),
     click.option("--age", metavar="DURATION", help="Devices known for less time wait where there is a limit or rate, and do not count for --stop; by default 1 day."),
 )
 

@@ -69,7 +69,7 @@ def show(update, data, json):
         click.echo(line)
     doubtful(warnings)
     if found["stops"]:
-        click.echo("its stop rule holds: resumed, it is paused again when the next device ends, unless --stop is set to another")
+        click.echo("its stop rule still applies: it is paused again as soon as another device finishes, unless --stop is changed")
     shown("Terms", ("term", "is"), [(name, "none" if value is None else value) for name, value in found["terms"].items()])
     shown("Devices", ("state", "devices"), sorted(found["states"].items()))
     rows = [(ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]]

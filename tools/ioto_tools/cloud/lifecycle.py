@@ -24,7 +24,8 @@ def move(conn, release, action, now_s, who, **detail):
     row = leases.locked(conn, release)
     state = MOVES[action].get(row["state"])
     if state is None:
-        raise Conflict("update %s %s is %s: it cannot be %s" % (row["id"], row["version"], row["state"], action))
+        allowed = " or ".join(MOVES[action])
+        raise Conflict("update %s %s is %s: only one that is %s can be %s" % (row["id"], row["version"], row["state"], allowed, action))
     change(conn, row, {"state": state}, action, now_s, who, **detail)
 
 

@@ -8,7 +8,7 @@ As operators write them, texts or numbers; "none" takes a limit away.
     rate        devices in any `period`
     period      1 hour
     start, end  2026-03-01T08:00+01:00; UTC without a zone
-    stop        5% after 20: pause once 20 devices have ended and 5 % of them badly
+    stop        5% after 20: pause once 20 devices have finished and 5 % of them or more failed
     age         1 day: devices that are known for less time get none of the limited slots, and their outcome does not count
 """
 
@@ -83,12 +83,18 @@ def shown(release):
         "limit": release["limit"],
         "percentage": release["percentage"],
         "rate": release["rate"],
-        "period": release["period_s"] and "%d sec" % release["period_s"],
+        "period": release["period_s"] and _duration(release["period_s"]),
         "start": _shown_time(release["start_s"]),
         "end": _shown_time(release["end_s"]),
         "stop": None if stop is None else "%g%% after %d" % (stop, release["stop_after"]),
-        "age": "%d sec" % release["age_s"] if release["age_s"] else NONE,
+        "age": _duration(release["age_s"]) if release["age_s"] else NONE,
     }
+
+
+def _duration(seconds):
+    """As duration.parse() reads it, in the largest unit that is exact."""
+    size, unit = next(each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0)
+    return "%d %s%s" % (seconds // size, unit, "s" if seconds > size else "")
 
 
 def _shown_time(seconds):

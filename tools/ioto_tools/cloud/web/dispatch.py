@@ -113,7 +113,7 @@ async def read_form(request, most, secret=None):
     length = request.headers.get("content-length", "")
     # A body in chunks is as long as it likes, whatever its Content-Length says beside that.
     if not length.isdigit() or int(length) > most or "transfer-encoding" in request.headers:
-        raise Refusal(413, "the form is longer than %d bytes" % most)
+        raise Refusal(413, "the form or the file in it is larger than %s" % ("%d MiB" % (most >> 20) if most >> 20 else "%d KiB" % (most >> 10)))
     fields = dict(await request.form(max_fields=100, max_files=1))
     if secret:
         session.check_form(secret, str(fields.pop("form", "")))
