@@ -65,7 +65,7 @@ def test_wakes_with_nothing_to_do_touch_neither_network_nor_flash(tmp_path):
     rig.run(until_s=3600)
     run = rig.run(until_s=20 * 3600, cause=4)
     assert len(awake(run)) >= 4 and not run.trace.ops, run.trace.ops
-    assert max(awake(run)) == 0 and "check-in" not in run.console
+    assert max(awake(run)) == 0 and "warn check-in" not in run.console
 
 
 def test_a_decision_is_waited_for_and_a_deferral_slept_over(tmp_path):
