@@ -77,7 +77,7 @@ def test_every_operation_with_every_kind_of_token(cloud):
 
 
 def test_it_says_what_the_command_line_says(cloud):
-    token = admin(cloud, "read")
+    token = admin(cloud, "publish")
     cloud.publish("2.0.0")
     cloud.check_in("a/b c", cloud.device("a/b c"), "1.0.0")
     for path, found in (

@@ -2,12 +2,14 @@
 
 import sys
 from functools import partial
+from pathlib import Path
 
 import click
 
 from ioto_tools.cloud import fleet
 from ioto_tools.cloud import publish as publishing
 from ioto_tools.cloud.refusal import CloudError, Unavailable
+from ioto_tools.cloud.site import exposed
 
 from .moving import backup, migrate, restore
 from .nginx import link_key, nginx
@@ -56,6 +58,9 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
 
     if bool(certificate) != bool(key):
         raise click.UsageError("--certificate and --key go together")
+
+    for each in exposed(Path(data)):
+        click.echo("Warning: " + each, err=True)
 
     def ready(port):
         address = "http%s://%s:%d" % ("s" if key else "", "[%s]" % host if ":" in host else host, port)

@@ -22,7 +22,7 @@ def read(folder):
 
 def write(folder, **said):
     path = folder / (FILE + ".new")
-    with open(path, "w") as file:
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump(said, file)
         file.flush()
         os.fsync(file.fileno())

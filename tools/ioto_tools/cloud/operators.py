@@ -58,7 +58,7 @@ def _revoke(conn, name, now_s, who):
 
 
 def allowed(conn, token, scope, now_s):
-    """The name of the operator whose token it is, if it may do what `scope` may. Refusal 401 or 403."""
+    """(name, scope) of the operator whose token it is, if it may do what `scope` may. Refusal 401 or 403."""
     found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
     if found is None:
         raise Refusal(401, "token: it is no operator's: see `ioto token new`")
@@ -66,4 +66,4 @@ def allowed(conn, token, scope, now_s):
         raise Refusal(401, "token: the one of %s has expired: see `ioto token new`" % found["name"])
     if SCOPES.index(found["scope"]) < SCOPES.index(scope):
         raise Refusal(403, "token: the one of %s is for %s, this wants %s" % (found["name"], found["scope"], scope))
-    return found["name"]
+    return found["name"], found["scope"]

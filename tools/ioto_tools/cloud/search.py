@@ -4,7 +4,7 @@ import json
 
 import sqlalchemy as sa
 
-from . import database, fleet
+from . import database, fleet, secrets
 from .tables import devices, releases
 from .tables import products as products_
 
@@ -18,6 +18,12 @@ def page(site, product=None, begins="", which=None, after="", most=PAGE):
     """{"devices": as fleet.devices() gives them, at most `most`, by id, "looked": at how many, "after": go on behind this id, or
     None: that was the last}. `which`(properties, {}): a policy that chooses among them.
     """
+    if which is not None and (names := secrets.names(site)):  # a policy must not tell what is not shown
+        asked = which
+
+        def which(properties, facts):
+            return asked(secrets.hidden(properties, names), facts)
+
     return site.database.read(_page, product, begins, which, after, most)
 
 

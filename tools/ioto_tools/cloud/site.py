@@ -23,6 +23,19 @@ from .transactions import Database
 DATABASE = "cloud.db"
 
 
+def exposed(folder):
+    """What in a site's folder others on this machine may read or write: a sentence each, with what to do.
+
+    The images are no secret of the machine, and nginx must be able to reach them.
+    """
+    found = []
+    secret = [DATABASE, DATABASE + "-wal", DATABASE + "-shm", settings.FILE, mark.FILE]
+    for path, bits, wanted in [(folder, 0o066, "700, or 711 where nginx sends the images"), *((folder / name, 0o077, "600") for name in secret)]:
+        if path.exists() and path.stat().st_mode & bits:
+            found.append("%s can be read by others on this machine: chmod %s" % (path, wanted))
+    return found
+
+
 class Site:
     """The site in the folder `data`. CloudError if there is none, unless it is to be made with `make`.
 
@@ -35,6 +48,7 @@ class Site:
         self.clock = clock
         self.random_bytes = random_bytes
         self.who = audit.CLOUD  # in whose name deeds are written down
+        self.scope = None  # of the operator's token; None: whoever has the folder
         self.links = Links(self)
         self.quiet_s = tokens.QUIET_S  # see tokens.refusal()
         self.new_per_hour = 0  # see provision.py; 0: no limit
@@ -64,7 +78,7 @@ class Site:
         if found:
             raise CloudError("%s holds other files and no site: choose an empty or new folder with --data" % self.data)
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as e:
             raise CloudError("%s cannot be made: %s" % (self.data, e.strerror)) from e
 
@@ -93,10 +107,10 @@ class Site:
         """Now, rounded up: what happens now is no earlier than that."""
         return math.ceil(self.clock())
 
-    def acting(self, who):
-        """The same site, in somebody's name."""
+    def acting(self, who, scope):
+        """The same site, in the name of an operator whose token has this scope."""
         found = copy.copy(self)
-        found.who = who
+        found.who, found.scope = who, scope
         return found
 
     def close(self):

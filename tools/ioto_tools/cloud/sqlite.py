@@ -2,6 +2,8 @@
 a write is on the disk before it is answered (`synchronous=FULL`).
 """
 
+import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -21,6 +23,8 @@ class Sqlite:
 
     def __init__(self, path):
         self.path = path
+        with contextlib.suppress(OSError):  # what is wrong is said when it is opened
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # the files beside it get the same mode
         self.reading = self._engine("BEGIN", "PRAGMA query_only=ON")
         self.writing = self._engine("BEGIN IMMEDIATE", "PRAGMA synchronous=FULL")
         self._turn = threading.Lock()  # fairer than SQLite's own polling

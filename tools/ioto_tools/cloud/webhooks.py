@@ -39,7 +39,7 @@ def new(site, url, wanted=()):
 
 
 def _new(conn, row, who):
-    audit.note(conn, row["created_s"], who, "webhook.new", row["id"], url=row["url"])
+    audit.note(conn, row["created_s"], who, "webhook.new", row["id"])
     conn.execute(webhooks.insert().values(row))
 
 
@@ -64,10 +64,10 @@ def remove(site, id):
 
 
 def _remove(conn, id, now_s, who):
-    found = known(conn, id)
+    known(conn, id)
     conn.execute(deliveries.delete().where(deliveries.c.webhook == id))
     conn.execute(webhooks.delete().where(webhooks.c.id == id))
-    audit.note(conn, now_s, who, "webhook.removed", id, url=found["url"])
+    audit.note(conn, now_s, who, "webhook.removed", id)
 
 
 def known(conn, id):

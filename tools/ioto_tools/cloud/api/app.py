@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from .. import metrics, operators, tokens, wire
+from .. import metrics, operators, secrets, tokens, wire
 from ..refusal import CloudError, Refusal
 from ..store import INCOMING
 from . import fields, openapi
@@ -40,7 +40,8 @@ def _endpoint(by_method):
     async def endpoint(request):
         operation = by_method["GET" if request.method == "HEAD" else request.method]
         run, site = request.app.state.run, request.app.state.site
-        site = site.acting("operator %s" % await _operator(request, operation.scope))
+        name, scope = await _operator(request, operation.scope)
+        site = site.acting("operator %s" % name, scope)
         asked = {**_path(request), **fields.from_query(request.query_params, operation.query)}
         async with _body(request, operation) as body:
             asked.update(body)
@@ -51,13 +52,13 @@ def _endpoint(by_method):
 
 def _done(function, site, asked):
     try:
-        return function(site, asked)
+        return secrets.hidden(function(site, asked), secrets.names(site))
     except CloudError as e:
         raise Refusal(e.status, str(e)) from e
 
 
 async def _operator(request, scope):
-    """The name of who asks. Refusal 401, 403 or 429."""
+    """(name, scope) of who asks. Refusal 401, 403 or 429."""
     token = wire.token(request.headers.get("authorization"))
     request.app.state.operators.check(tokens.hashed(token))
     site = request.app.state.site

@@ -207,7 +207,7 @@ OPERATIONS = (
     Operation("GET", "/products", "read", products, "Every product."),
     Operation("POST", "/products", "admin", new_product, "Make a product.", body={"name": NAME, "id": optional(NAME), "by_hand": optional(YES)}),
     Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.", query=_PUBLISH, upload=True),
-    Operation("POST", "/products/{product}/dry-run", "read", dry_run, "Who would be offered the image in the body.", query=_PUBLISHED, upload=True),
+    Operation("POST", "/products/{product}/dry-run", "publish", dry_run, "Who would be offered the image in the body.", query=_PUBLISHED, upload=True),
     Operation("GET", "/releases", "read", releases, "Every release.", query=_PRODUCT),
     Operation("GET", "/releases/{release}", "read", release, "One release, named by its id or PRODUCT@VERSION."),
     Operation("PATCH", "/releases/{release}", "publish", change_release, "Change the terms of its roll-out, or whether it is offered.",

@@ -1,9 +1,11 @@
 """From a request to a page's function and back: who asks, may they, is the form ours; and the headers of every answer."""
 
+from dataclasses import replace
+
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from .. import request_log
+from .. import request_log, secrets
 from ..refusal import CloudError, Refusal, Unavailable
 from . import session
 from .answers import Asked, Data, Moved, Page, render, text, to
@@ -57,9 +59,18 @@ async def _answer(request, function, scope, most, operator, secret):
     try:
         form = await read_form(request, most, secret) if most else {}
         asked = Asked(_texts(dict(request.query_params)), _texts(form))
-        return await request.app.state.run(function, request.app.state.site.acting("operator %s" % operator.name), asked)
+        site = request.app.state.site.acting("operator %s" % operator.name, operator.scope)
+        return await request.app.state.run(_shown_to, site, function, asked)
     finally:
         await request.close()
+
+
+def _shown_to(site, function, asked):
+    """The answer of a page's function, without what the operator's scope is not shown."""
+    answer, names = function(site, asked), secrets.names(site)
+    if names and not isinstance(answer, Moved):
+        answer = replace(answer, values=secrets.hidden(answer.values, names))
+    return answer
 
 
 def _texts(fields):

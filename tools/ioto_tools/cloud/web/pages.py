@@ -22,7 +22,7 @@ PAGES = (
     shown("/publish", publishing.form, "publish"),
     changed("/publish", publishing.publish, "publish", publishing.UPLOAD_BYTES),
     changed("/policy-check", publishing.check, "read"),
-    changed("/dry-run", publishing.dry_run, "read"),
+    changed("/dry-run", publishing.dry_run, "publish"),
     shown("/devices", devices.index),
     shown("/device-rows", devices.more),
     shown("/device", devices.show),

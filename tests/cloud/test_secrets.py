@@ -1,0 +1,91 @@
+"""What the scope `read` is not shown: ids of products and addresses of webhooks; and who may read a site's files."""
+
+import json
+import os
+
+from cloud_under_test import PRODUCT, call
+from ioto_tools.cloud import operators, secrets, webhooks
+from ioto_tools.cloud.api.operations import OPERATIONS
+from ioto_tools.cloud.site import Site, exposed
+from web_session import Session
+
+HOOK = "https://hooks.test/services/T0123456"
+
+
+def filled(cloud):
+    """A site in which the id of the product and the address of a webhook are wherever they can be."""
+    hook = webhooks.new(cloud.site, HOOK)
+    webhooks.remove(cloud.site, webhooks.new(cloud.site, HOOK)["id"])
+    cloud.check_in("D1", cloud.device("D1"), "1.0.0")
+    release = cloud.publish("2.0.0", policy="device.product == '%s' && version < newVersion" % PRODUCT)
+    cloud.check_in("D1", cloud.device("D1"), "1.0.0")
+    return hook, release["id"]
+
+
+def test_the_api_shows_them_to_nobody_who_may_only_read(cloud):
+    _, release = filled(cloud)
+    token = operators.new(cloud.site, "reader", "read")["token"]
+    admin = operators.new(cloud.site, "boss", "admin")["token"]
+    seen = {}
+    for operation in OPERATIONS:
+        if operation.method == "GET" and operation.scope == "read":
+            path = "/api/v1" + operation.path.replace("{release}", release).replace("{device}", "D1")
+            reply = call(cloud.app, "GET", path, {"Authorization": "Bearer " + token})
+            assert reply.status == 200, path
+            assert PRODUCT.encode() not in reply.body and b"hooks.test" not in reply.body, (path, reply.body)
+            seen[operation.path] = reply.json()
+            assert b"hooks.test" not in call(cloud.app, "GET", path, {"Authorization": "Bearer " + admin}).body
+    assert seen["/products"][0]["id"] == "thermo" and seen["/devices/{device}"]["properties"]["product"] == "thermo"
+    found = call(cloud.app, "GET", "/api/v1/products", {"Authorization": "Bearer " + admin})
+    assert found.json()[0]["id"] == PRODUCT
+    for word in (PRODUCT, "thermo"):  # and a name serves where an id does
+        reply = call(cloud.app, "GET", "/api/v1/releases?product=" + word, {"Authorization": "Bearer " + token})
+        assert [each["update"] for each in reply.json()] == [release]
+
+
+def test_the_page_shows_them_to_nobody_who_may_only_read(cloud):
+    _, release = filled(cloud)
+    reader = Session(cloud, "reader", "read")
+    for page in ("", "product?id=thermo", "release?id=" + release, "devices", "devices?product=thermo", "device?id=D1", "audit"):
+        body = reader.get(page).body
+        assert PRODUCT.encode() not in body and b"hooks.test" not in body, page
+    policy = "devices?policy=device.product+%3D%3D+'{}'"
+    assert b"device?id=D1" not in reader.get(policy.format(PRODUCT)).body  # nor can it be guessed at
+    assert b"device?id=D1" in reader.get(policy.format("thermo")).body
+    assert PRODUCT.encode() in Session(cloud, "boss", "admin").get("product?id=thermo").body
+
+
+def test_an_id_is_hidden_in_texts_and_a_short_one_only_where_it_stands_alone():
+    names = {"LONGENOUGH": "one", "P7": "two"}
+    value = {"P7": ["P7", "P77", "x == 'LONGENOUGH'"], "n": 7, "none": None, "deep": ({"id": "LONGENOUGH"},)}
+    assert secrets.hidden(value, names) == {"two": ["two", "P77", "x == 'one'"], "n": 7, "none": None, "deep": ({"id": "one"},)}
+    assert secrets.hidden(value, {}) is value
+
+
+def test_a_site_is_its_owners_alone(tmp_path):
+    before = os.umask(0o022)
+    try:
+        site = Site(tmp_path / "site", make=True)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in [tmp_path / "site", *(tmp_path / "site").iterdir()]}
+    assert modes == {"site": 0o700, "cloud.db": 0o600, "cloud.db-wal": 0o600, "cloud.db-shm": 0o600}
+    assert exposed(tmp_path / "site") == [] == exposed(tmp_path / "nothing")
+    site.close()
+    (tmp_path / "site").chmod(0o711)
+    (tmp_path / "site" / "site.toml").write_text("")
+    (tmp_path / "site" / "site.toml").chmod(0o640)
+    (tmp_path / "site" / "cloud.db").chmod(0o644)
+    assert [each.partition(" can")[0] for each in exposed(tmp_path / "site")] == [str(tmp_path / "site" / name) for name in ("cloud.db", "site.toml")]
+    (tmp_path / "site").chmod(0o755)
+    assert "chmod 700" in exposed(tmp_path / "site")[0]
+
+
+def test_a_server_warns_of_files_that_others_may_read(tmp_path, ioto):
+    ioto("product", "new", "thermo", "--data", "site")
+    (tmp_path / "site" / "cloud.db").chmod(0o644)
+    done = ioto("cloud", "serve", "--data", "site", "--host", "nowhere.invalid", ok=False)
+    assert "Warning: site/cloud.db can be read by others on this machine: chmod 600" in done.stderr, done.stderr
+    backup = tmp_path / "backup"
+    ioto("cloud", "backup", "backup", "--data", "site")
+    assert backup.stat().st_mode & 0o777 == 0o700 and json.loads((backup / "copy.json").read_text())["whole"] and exposed(backup) == []
