@@ -200,16 +200,33 @@ def test_a_soft_write_that_cannot_be_is_told_and_harms_no_other(make_site, tmp_p
 
 def test_soft_writes_wait_for_a_database_that_is_away_but_not_without_end():
     waiting = soft.Soft()
+    old, newer = {"name": "old"}, {"name": "newer"}
     for number in range(soft.ROWS):
-        waiting.add(rename, number, "old")
+        waiting.add(rename, number, old)
     with pytest.raises(Unavailable, match="%d" % soft.ROWS):
-        waiting.add(rename, -1, "new")
-    waiting.add(rename, 0, "newer")
+        waiting.add(rename, -1, newer)
+    waiting.add(rename, 0, newer)
     taken = waiting.take()
-    assert len(waiting) == 0 and len(taken[rename]) == soft.ROWS and taken[rename][0] == "newer"
-    waiting.add(rename, 1, "newer")
+    assert len(waiting) == 0 and len(taken[rename]) == soft.ROWS and taken[rename][0] == newer
+    waiting.add(rename, 1, newer)
     waiting.failed(rename, taken[rename], Unavailable("away"))
-    assert len(waiting) == soft.ROWS and waiting.take()[rename][1] == "newer"
+    assert len(waiting) == soft.ROWS and waiting.take()[rename][1] == newer
+
+
+def test_soft_writes_take_no_more_memory_than_they_may(monkeypatch):
+    monkeypatch.setattr(soft, "CHARACTERS", 100)
+    waiting = soft.Soft()
+    waiting.add(rename, 1, {"name": "x" * 60})
+    waiting.add(rename, 1, {"name": "y" * 90})  # in the place of the other
+    with pytest.raises(Unavailable, match="90 characters"):
+        waiting.add(rename, 2, {"name": "z" * 11})
+    waiting.add(rename, 2, {"name": "z" * 10})
+    taken = waiting.take()
+    waiting.add(rename, 3, {"name": "w" * 100})
+    waiting.failed(rename, taken[rename], Unavailable("away"))  # nothing that was accepted is lost
+    assert len(waiting) == 3
+    with pytest.raises(Unavailable):
+        waiting.add(rename, 4, {"name": "w"})
 
 
 def test_a_closed_site_says_so(make_site, tmp_path):
