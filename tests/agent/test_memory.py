@@ -104,9 +104,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("checks", [60, pytest.param(1000, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("checks", [60, pytest.param(300, marks=pytest.mark.sweep)])
 def test_parts_that_are_loaded_and_released_leave_nothing(tmp_path, checks):
-    """Each check-in loads its part; what is in use between two of them is the same to the byte."""
+    """Each check-in loads its part; what is in use between two of them is the same to the byte. Growth after 300 is not looked for."""
     rig = rig_with(tmp_path, 0, main=GROWTH, publishes=False, update__period="1 min")
     run = rig.run(until_s=checks * 60)
     assert run.ended == "time" and fleet.devices(rig.site)

@@ -1,5 +1,5 @@
-"""Room for the application: whole signed updates over TLS beside applications of several sizes, on the chip's two heaps; and every
-allocation of the agent that fails once.
+"""Room for the application: whole signed updates over TLS beside applications of several sizes, on the chip's two heaps; and
+allocations of the agent that fail once.
 """
 
 import pytest
@@ -46,11 +46,16 @@ def board(folder, main, chain=SMALL_CHAIN):
     return rig
 
 
+def through(line):
+    """The update is confirmed: the application hears it, or starts after a boot without it in which it was."""
+    return line.startswith("CONFIRMED 1.0.1") or "boot is idle: ota_1 1.0.1, otadata valid" in line
+
+
 @pytest.mark.parametrize("kb, beside", [(10, True), (20, True), (40, False)])
 def test_an_application(tmp_path, kb, beside, chain=SMALL_CHAIN):
     """Beside the agent, or while it is away: in a boot without main.py."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
-    run = rig.run(until_s=90000, stop=lambda line: line.startswith("CONFIRMED") or "boot is idle: ota_1 1.0.1" in line)
+    run = rig.run(until_s=90000, stop=through)
     assert rig.board.otadata() == "1/VALID 2/VALID", run.console
     assert ("without the application" not in run.console) == beside, run.console
 
@@ -63,10 +68,11 @@ def allocations(folder, start):
 
 
 def without_memory(folder, start, n):
-    """One moment without memory: the loop goes on, and the update gets through."""
-    run = board(folder, WITHOUT_MEMORY % (start, "_faults.fail(%d)" % n)).run(until_s=40000, stop=lambda line: "CONFIRMED" in line)
+    """One moment without memory: the loop goes on, and the update gets through, on trial perhaps in a boot without main.py."""
+    rig = board(folder, WITHOUT_MEMORY % (start, "_faults.fail(%d)" % n))
+    run = rig.run(until_s=40000, stop=through)
     assert 'File "main.py"' not in run.console and "ENDED" not in run.console, "%d: %s" % (n, run.console)
-    assert "CONFIRMED 1.0.1" in run.console, "%d: %s" % (n, run.console)
+    assert rig.board.otadata() == "1/VALID 2/VALID", "%d: %s" % (n, run.console)
     return "emory" in run.console
 
 
@@ -80,10 +86,11 @@ def test_an_allocation_that_fails(tmp_path, start):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("part", range(16))
+@pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("start", [PWRON, HARD])
-def test_every_allocation_that_fails(tmp_path, start, part):
-    for n in allocations(tmp_path / "all", start)[part::16]:
+def test_many_an_allocation_that_fails(tmp_path, start, part):
+    """Every eighth of them, some 150: all of them would take half an hour. What a run between two of these meets is not known."""
+    for n in allocations(tmp_path / "all", start)[8 * part + 4 :: 64]:
         without_memory(tmp_path / str(n), start, n)
 
 
