@@ -34,9 +34,9 @@ def test_an_update_after_2038_and_tokens_that_hold_for_ever(cloud):
     update = cloud.check_in("D1", token, "1.0.0").json()["update"]
     assert cloud.report("D1", token, update).status == 200 and cloud.check_in("D1", token, "2.0.0").json() == {}
     control.pin(cloud.site, "D1", "2.0.0")
+    assert fleet.device(cloud.site, "D1")["reports"][0]["received_s"] == cloud.now_s
     control.remove(cloud.site, "D1")
     assert fleet.update(cloud.site, update)["states"] == {"confirmed": 1}
-    assert fleet.device(cloud.site, "D1")["reports"][0]["received_s"] == cloud.now_s
 
 
 def test_an_image_of_more_than_two_gigabytes(cloud):

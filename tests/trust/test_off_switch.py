@@ -74,7 +74,7 @@ SWITCHES = {
     "optional": (("certs", "tls.CERT_REQUIRED", "tls.CERT_OPTIONAL"),),
     "the-default": (("config", '"tls.verify": [True,', '"tls.verify": [False,'),),
     "the-composition": (("certs", 'if config["tls.cert"]:', 'made.verify_mode = 0\n    if config["tls.cert"]:'),),
-    "after-a-redirect": (("http", "head = request_head", 'self.context.verify_mode = 2 * ("Authorization" in headers)\n        head = request_head'),),
+    "after-a-redirect": (("http", "sent = request_head", 'self.context.verify_mode = 2 * ("Authorization" in headers)\n        sent = request_head'),),
 }  # fmt: skip
 
 

@@ -21,7 +21,8 @@ async def _run(given):
             told = await fetch(asks, "https://%s:%d/bytes/100" % (given["host"], given[name]))
         except UpdateError as e:
             found[name] = e.reason
-            expect("%s: %s: a reason about TLS" % (name, e), e.reason[:4], "tls_")
+            if e.reason != "no_memory":  # refused as well: with little memory Mbed TLS can't say what is wrong
+                expect("%s: %s: a reason about TLS" % (name, e), e.reason[:4], "tls_")
             continue
         raise Wrong("%s: the certificate was taken: %s" % (name, told))
     return found
