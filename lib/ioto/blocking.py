@@ -4,12 +4,15 @@ It blocks the loop from the name look-up to the last line of the head; the body 
 server, so https is refused unless it is told `unverified`. docs/network.md lists what it cannot do.
 """
 
+from asyncio import sleep_ms
+
 import requests
 
 from .errors import UpdateError
 from .http import Response, redirected
 from .http_parse import header, host_header
 from .net import Connection
+from .reserve import free, no_memory
 
 _HEAD_BYTES = 16384
 
@@ -42,6 +45,9 @@ class Client:
         head = Head()
         sent = dict(headers, Host=host_header(secure, host, port), Connection="close")
         url = "http%s://%s:%d%s" % ("s" if secure else "", host, port, target)
+        if secure:
+            free()
+            await sleep_ms(20)  # the thread that kept the memory ends
         try:
             reply = requests.request(
                 method, url, body, headers=sent, timeout=self.limit_ms / 1000, parse_headers=head.line
@@ -52,7 +58,9 @@ class Client:
             if method != "GET":
                 raise UpdateError("http_redirect", "urequests redirects GET only")
             return head
-        except (ValueError, IndexError, NotImplementedError, MemoryError) as e:
+        except MemoryError as e:
+            raise no_memory(e)
+        except (ValueError, IndexError, NotImplementedError) as e:
             raise UpdateError("http_malformed", "urequests: %s" % e)
         if "content-length" not in head.headers and reply.status_code not in (204, 304):
             reply.close()  # the end of its head, and of its body, would look the same as a connection lost
