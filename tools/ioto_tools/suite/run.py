@@ -49,6 +49,13 @@ def rm(p):
     except OSError:
         pass
 rm("suite")
+try:
+    from esp32 import NVS
+    nvs = NVS("ioto")
+    nvs.erase_key("progress")  # of the suite's own download; an application's begins again
+    nvs.commit()
+except (ImportError, OSError):
+    pass
 """
 # boot.py counts starts in a row: those of the suite are not the application's.
 _COUNT_AGAIN = """
