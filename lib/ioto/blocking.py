@@ -12,7 +12,7 @@ from .errors import UpdateError
 from .http import Response, redirected
 from .http_parse import header, host_header
 from .net import Connection
-from .reserve import free, no_memory
+from .reserve import END_MS, free, no_memory
 
 _HEAD_BYTES = 16384
 
@@ -47,7 +47,7 @@ class Client:
         url = "http%s://%s:%d%s" % ("s" if secure else "", host, port, target)
         if secure:
             free()
-            await sleep_ms(20)  # the thread that kept the memory ends
+            await sleep_ms(END_MS)
         try:
             reply = requests.request(
                 method, url, body, headers=sent, timeout=self.limit_ms / 1000, parse_headers=head.line

@@ -11,7 +11,7 @@ from .http_parse import (
     body_length, chunk_size, follow, header, host_header, malformed, parse_url, same_origin, status,
 )  # fmt: skip
 from .net import connect
-from .reserve import ENOUGH, free, idf_heap, no_memory
+from .reserve import END_MS, ENOUGH, free, idf_heap, no_memory
 
 _REDIRECTS = 5
 _LINE_BYTES = 2304  # of a header that is kept: a url of 2048 and its name
@@ -22,7 +22,6 @@ _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 _FAULTS = (
     ("trusted CA", "tls_untrusted"), ("(CN)", "tls_name"), ("future", "tls_not_yet"), ("expired", "tls_expired"), ("", "tls_unverified"),
 )  # fmt: skip
-_END_MS = 20  # until the memory of a thread is free
 # MBEDTLS_ERR_..._ALLOC_FAILED of SSL, X509, PK, ECP, MD and MPI.
 _ALLOCATIONS = (-32512, -10368, -16256, -19840, -20864, -16)
 # Its numbers, the same on every port: CA_CHAIN_REQUIRED, BAD_PROTOCOL_VERSION, FATAL_ALERT_MESSAGE.
@@ -68,7 +67,7 @@ class Client:
             await connection.wait(True)
             if secure:
                 free()
-                await sleep_ms(_END_MS)
+                await sleep_ms(END_MS)
                 before = idf_heap()
                 connection.secure(self.context, host)
             response = await self._exchange(connection, sent)

@@ -9,6 +9,7 @@ from .errors import UpdateError
 
 _KB = (46, 38)  # every public chain tried passes with 42 KB free before the handshake, a chain of P-256 with 36
 ENOUGH = 42 * 1024
+END_MS = 20  # after free(), until the memory of the thread is free
 parked = None  # which the thread waits for
 
 
