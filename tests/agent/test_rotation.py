@@ -25,7 +25,7 @@ def token(rig):
 def of_cloud(rig):
     from ioto_tools.cloud import tokens
 
-    return [each["hash"] for each in rig.site.database.read(tokens.of_device, DEVICE)]
+    return [each["hash"] for each in rig.site.database.read(tokens.of_device, rig.site.database.read(fleet.known, DEVICE)["key"])]
 
 
 def test_a_new_token_is_kept_and_used(tmp_path):

@@ -44,19 +44,21 @@ def fill(site, like, first, count, told=lambda n: None):
 
 
 def _devices(words, like):
-    values = {"id": words["id"], "properties": "replace(properties, '%s', %s)" % (like, words["id"])}
-    return _copies(devices, values, "id", like)
+    values = {"key": words["id"], "id": words["id"], "properties": "replace(properties, '%s', %s)" % (like, words["id"])}
+    return _copies(devices, values, like)
 
 
 def _tokens(words, like):
-    return _copies(tokens, {"hash": words["hash"], "device": words["id"]}, "device", like)
+    return _copies(tokens, {"hash": words["hash"], "device": words["id"]}, like)
 
 
-def _copies(table, values, key, like):
+def _copies(table, values, like):
     columns = [column.name for column in table.columns]
     copied = ", ".join(values.get(name, '"%s"' % name) for name in columns)
     names = ", ".join('"%s"' % name for name in columns)
-    return " INSERT INTO %s (%s) SELECT %s FROM series, (SELECT * FROM %s WHERE %s = '%s') AS one" % (table.name, names, copied, table.name, key, like)
+    key = "key" if table is devices else "device"
+    one = "SELECT * FROM %s WHERE %s = (SELECT key FROM devices WHERE id = '%s')" % (table.name, key, like)
+    return " INSERT INTO %s (%s) SELECT %s FROM series, (%s) AS one" % (table.name, names, copied, one)
 
 
 def _execute(conn, statements):

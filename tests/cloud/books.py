@@ -9,9 +9,9 @@ from cloud_under_test import call, esp_image
 from ioto_tools.cloud import database, grants, leases, provision, rollout, tokens
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.tables import devices, releases, reports
 from ioto_tools.cloud.tables import grants as grant_rows
 from ioto_tools.cloud.tables import leases as lease_rows
-from ioto_tools.cloud.tables import releases, reports
 
 PERIOD_S = 2
 
@@ -31,22 +31,28 @@ class Rollouts:
 
     def _register(self, conn, now_s):
         for id, token in self.tokens.items():
-            database.register(conn, provision.Registration("P7", id, {}, ""), True, now_s, True)
-            tokens.give(conn, token, id, now_s)
+            database.register(conn, "key of " + id, provision.Registration("P7", id, {}, ""), True, now_s, True)
+            tokens.give(conn, token, "key of " + id, now_s)
 
 
 def rows(site, *columns):
     return site.database.read(lambda conn: [tuple(row) for row in conn.execute(sa.select(*columns))])
 
 
+def rows_of_devices(site, table, *columns):
+    """Rows of a table about devices: (id of the device, *columns)."""
+    found = sa.select(devices.c.id, *columns).join(devices, devices.c.key == table.c.device)
+    return site.database.read(lambda conn: [tuple(row) for row in conn.execute(found.select_from(table))])
+
+
 def check(site, told, storm):
     """What the database says is what devices were told, and nothing of it is too much."""
     update = {version: id for id, version in rows(site, releases.c.id, releases.c.version)}
     limited, slow, some = (update["%d.0.0" % n] for n in (4, 3, 2))
-    granted = rows(site, grant_rows.c.device, grant_rows.c.release, grant_rows.c.granted_s, grant_rows.c.state)
+    granted = rows_of_devices(site, grant_rows, grant_rows.c.release, grant_rows.c.granted_s, grant_rows.c.state)
     held = {(device, release) for device, release, _, _ in granted}
     assert set(storm.got) <= held and storm.reports == set(
-        rows(site, reports.c.device, reports.c.release, reports.c.attempt, reports.c.state)
+        rows_of_devices(site, reports, reports.c.release, reports.c.attempt, reports.c.state)
     )
     count = Counter(release for _, release, _, _ in granted)
     taken = dict(rows(site, releases.c.id, releases.c.taken))
@@ -86,6 +92,6 @@ def the_rest(folder, storm):
 def standing(site, storm):
     """{device: update} of the offers that stand, to devices that do not run something higher already."""
     runs = {device.id: device.version for device in storm.devices}
-    found = sa.select(grant_rows.c.device, grant_rows.c.release, releases.c.version).join(releases)
-    found = found.where(grant_rows.c.state.in_(rollout.OPEN))
+    found = sa.select(devices.c.id, grant_rows.c.release, releases.c.version).select_from(grant_rows).join(releases)
+    found = found.join(devices, devices.c.key == grant_rows.c.device).where(grant_rows.c.state.in_(rollout.OPEN))
     return {device: update for device, update, version in site.database.read(lambda conn: conn.execute(found).all()) if version > runs[device]}

@@ -79,7 +79,7 @@ def test_boards_that_say_nothing_of_their_start_are_told_by_what_the_update_came
             board.check_in()
     assert told(cloud, "device.shared") == ["D1"] and fleet.update(cloud.site, "thermo@2.0.0")["ended"] == {"confirmed": 5}
     rows = [row["detail"] for row in cloud.site.database.read(audit.last) if row["action"] == "device.shared"]
-    assert rows == [{"sign": "version"}]
+    assert rows == [{"product": "thermo", "sign": "version"}]
 
 
 def test_one_board_is_never_taken_for_two(cloud):

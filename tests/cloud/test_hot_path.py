@@ -6,10 +6,11 @@ import random
 import threading
 
 import pytest
-from cloud_under_test import Cloud
+from cloud_under_test import PRODUCT, Cloud
 from ioto_tools.cloud import control, fleet
 from ioto_tools.cloud.known import Devices, Known
 from ioto_tools.cloud.memory import LOOK_S, Memory
+from ioto_tools.cloud.publish import new_product
 from ioto_tools.cloud.refusal import Unavailable
 from ioto_tools.cloud.selection import Release
 from ioto_tools.cloud.site import Site
@@ -102,6 +103,25 @@ def test_what_was_seen_of_a_device_is_written_soon(served):
     again = Site(served.site.data)
     found = fleet.device(again, "D1")
     assert (found["version"], found["seen_s"], found["properties"]["room"]) == ("1.4.0", served.now_s, "kitchen 4")
+    again.close()
+
+
+def test_two_products_devices_with_one_id_are_both_known_and_both_written(served):
+    new_product(served.site, "gate", "GATE")
+    held = {product: served.device(product=product) for product in (PRODUCT, "GATE")}
+
+    def ask(product):
+        before, fields = served.asked, {"id": "D1", "product": product, "version": "1.0.0", "room": product}
+        assert served.post("/tok/provision/update", fields, "bearer " + held[product]).body == b"{}"
+        return served.asked - before
+
+    for product in (PRODUCT, "GATE") * 2:
+        ask(product)
+    assert [ask(product) for product in (PRODUCT, "GATE") * 3] == [0] * 6
+    served.close()
+    again = Site(served.site.data)
+    rooms = {device["product"]: fleet.device(again, "D1", device["product"])["properties"]["room"] for device in fleet.devices(again)}
+    assert rooms == {"thermo": PRODUCT, "gate": "GATE"}
     again.close()
 
 
@@ -216,10 +236,10 @@ def test_devices_in_memory_are_bounded_and_the_last_ones_asked_for():
             devices.forget(id)
             model = [each for each in model if each[1] != id]
         elif any(each[0] == hash for each in model):
-            assert devices.get(hash).id == id
+            assert devices.get(hash).key == id
             model = [each for each in model if each[0] != hash] + [(hash, id)]
         else:
             assert devices.get(hash) is None
-            devices.keep(hash, Known(id, "P", False, True, True, None))
+            devices.keep(hash, Known(id, "D%d" % id, "P", False, True, True, None))
             model = ([each for each in model if each[1] != id] + [(hash, id)])[-5:]  # one token of each device
         assert len(devices) == len(model) and {each[0] for each in model} == set(devices._by_hash), model

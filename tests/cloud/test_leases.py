@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 from cloud_under_test import esp_image
-from ioto_tools.cloud import control, grants, leases, provision
+from ioto_tools.cloud import control, fleet, grants, leases, provision
 from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.cloud.tables import grants as grant_rows
 from ioto_tools.cloud.tables import leases as lease_rows
@@ -35,6 +35,7 @@ class World:
             self.count += 1
             device = "D%d" % self.count
             provision.register_by_hand(self.site, "P7", device)
+        device = self.site.database.read(fleet.known, device)["key"]
         known = self.site.database.read(grants.of, device)
         arguments = device, self.update, "1.0.0", worker, int(self.now_s), self.site.moment_s, known
         try:

@@ -51,19 +51,6 @@ def test_a_removed_device_is_told_so_and_can_come_back(cloud):
     assert fleet.device(cloud.site, "D1")["updates"][0]["state"] == "confirmed"
 
 
-def test_another_product_takes_a_device_only_after_its_removal(cloud):
-    from ioto_tools.cloud.publish import new_product
-
-    new_product(cloud.site, "other", "OTHER")
-    token = cloud.device()
-    refused = cloud.register("D1", "OTHER")
-    assert refused.status == 409 and "D1" in refused.json()["error"]
-    assert cloud.check_in("D1", token, "1.0.0").status == 200
-    control.remove(cloud.site, "D1")
-    assert cloud.register("D1", "OTHER").status == 200
-    assert fleet.device(cloud.site, "D1")["product"] == "other"
-
-
 def test_ids_with_anything_printable_in_them(cloud):
     ids = ("aa:bb:cc:dd:ee:ff", "küche 3", "'; DROP TABLE devices; --", "[red]x[/red]", "%s%n", "..", "/etc/passwd", "日本", "\\", '"', "x" * 128)
     for id in ids:

@@ -14,8 +14,8 @@ ENDS = {"failed": ("failed",), "rolled_back": ("rolled_back",), "refused": ("ref
 def end(cloud, id, how):
     assert ask(cloud, id) == "2.0.0"
     if how == "lost":
-        held = cloud.site.database.read(grants.of, id)
-        cloud.site.database.write(grants.happened, id, *held, "silent", cloud.now_s)
+        key = cloud.site.database.read(fleet.known, id)["key"]
+        cloud.site.database.write(grants.happened, key, *cloud.site.database.read(grants.of, key), "silent", cloud.now_s)
     elif how == "reverted":
         assert ask(cloud, id, "2.0.0") is ask(cloud, id) is ask(cloud, id) is None  # a board that does not say when it started
     else:

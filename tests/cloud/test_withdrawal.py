@@ -160,7 +160,8 @@ def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
     update = staged(cloud, "BACK")
     lost.sweep(cloud.site)
     cloud.now_s += 25 * HOUR
-    cloud.site.database.write(lambda conn: conn.execute(grants.update().where(grants.c.device == "SILENT").values(state="lost", attempt=1)))
+    silent = cloud.site.database.read(fleet.known, "SILENT")["key"]
+    cloud.site.database.write(lambda conn: conn.execute(grants.update().where(grants.c.device == silent).values(state="lost", attempt=1)))
     assert again(cloud, "SILENT", update) and state(cloud, "SILENT") == "staged"
     assert again(cloud, "UNHEARD", update) and state(cloud, "UNHEARD") == "staged"
     tell(cloud, "BACK", "applied")

@@ -12,6 +12,8 @@ from .site import ago, data_option, json_option, opened, printed, product_option
 
 # ---- ioto devices, ioto device
 
+whose_option = click.option("--product", metavar="PRODUCT", help="Product of the device (name or id), needed where several have one with this id.")
+
 
 @click.command()
 @product_option
@@ -47,12 +49,13 @@ def device():
 
 @device.command("show")
 @click.argument("id")
+@whose_option
 @data_option
 @json_option
-def device_show(id, data, json):
+def device_show(id, product, data, json):
     """Show what is known of device ID: its last check-in, and every report."""
     with opened(data) as site:
-        found = fleet.device(site, id)
+        found = fleet.device(site, id, product)
     if json:
         printed(found)
         return
@@ -108,42 +111,44 @@ def device_new(id, product, data, json):
 
 @device.command("remove")
 @click.argument("id")
+@whose_option
 @data_option
-def device_remove(id, data):
-    """Remove device ID: its token ends, and its id is free for another product.
+def device_remove(id, product, data):
+    """Remove device ID: its token ends.
 
     The device is told so at its next call and registers again, as any board can that knows its product's id. Its history
     stays.
     """
     with opened(data) as site:
-        control.remove(site, id)
+        control.remove(site, id, product)
     click.echo("device %s removed" % id)
 
 
 @device.command("revoke")
 @click.argument("id")
+@whose_option
 @data_option
-def device_revoke(id, data):
+def device_revoke(id, product, data):
     """End the tokens of device ID. It is told so at its next call, and gets no other before `ioto device claim`.
 
     For a device whose token may be in somebody else's hands: who registers first could be either of them.
     """
     with opened(data) as site:
-        control.revoke(site, id)
+        control.revoke(site, id, product)
     click.echo("device %s: its tokens are ended; `ioto device claim %s` lets it register again" % (id, id))
 
 
 @device.command("rotate")
-@click.argument("ids", nargs=-1, metavar="ID...")
-@product_option
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--product", metavar="PRODUCT", help="All devices of this product (name or id), or with ID... the devices of it.")
 @data_option
 def device_rotate(ids, product, data):
     """Exchange the tokens of the devices ID..., or of all devices of a --product, at their next check-in.
 
     The old token is good until the device has used the new one. EmbedThis' updaters take no new one: they keep theirs.
     """
-    if bool(ids) == bool(product):
-        raise click.UsageError("name devices, or a --product")
+    if not ids and not product:
+        raise click.UsageError("name devices, or a --product for all of its devices")
     with opened(data) as site:
         n = control.rotate(site, ids, product)
     click.echo("%d %s given another token at the next check-in" % (n, "device is" if n == 1 else "devices are"))
@@ -151,47 +156,51 @@ def device_rotate(ids, product, data):
 
 @device.command("claim")
 @click.argument("id")
+@whose_option
 @data_option
-def device_claim(id, data):
+def device_claim(id, product, data):
     """Let device ID register: the next one that does so with this id gets its token, and with its first use all others end.
 
     For a device of a product made with --claim-by-hand, for one that was released or whose tokens were revoked, and for a board
     whose flash was erased.
     """
     with opened(data) as site:
-        control.claim(site, id)
+        control.claim(site, id, product)
     click.echo("device %s is claimed: it gets its token when it registers the next time" % id)
 
 
 @device.command("release")
 @click.argument("id")
+@whose_option
 @data_option
-def device_release(id, data):
+def device_release(id, product, data):
     """Release device ID on purpose: it is told so at its next call, forgets its token, and gets none before it is claimed."""
     with opened(data) as site:
-        control.release(site, id)
+        control.release(site, id, product)
     click.echo("device %s released" % id)
 
 
 @device.command("pin")
 @click.argument("id")
 @click.argument("version")
+@whose_option
 @data_option
-def device_pin(id, version, data):
+def device_pin(id, version, product, data):
     """Pin device ID to VERSION: it is offered that one, whatever its policy, also where it is lower, and no other.
 
     A board takes a lower version only if the release was signed with --allow-downgrade or --downgrade-from.
     """
     with opened(data) as site:
-        control.pin(site, id, version)
+        control.pin(site, id, version, product)
     click.echo("device %s is pinned to %s" % (id, version))
 
 
 @device.command("unpin")
 @click.argument("id")
+@whose_option
 @data_option
-def device_unpin(id, data):
+def device_unpin(id, product, data):
     """Unpin device ID: it is offered what the others are."""
     with opened(data) as site:
-        control.pin(site, id, None)
+        control.pin(site, id, None, product)
     click.echo("device %s is not pinned" % id)

@@ -7,7 +7,7 @@ import json
 
 import sqlalchemy as sa
 
-from .tables import audit, deliveries, webhooks
+from .tables import audit, deliveries, devices, products, webhooks
 
 CLOUD = "cloud"  # what the cloud did by itself, such as a stop rule
 COMMAND = "command line"
@@ -31,6 +31,13 @@ def note(conn, now_s, who, action, subject, **detail):
     for each in conn.execute(sa.select(webhooks.c.id, webhooks.c.wanted)).all():
         if _wants(each, action, subject):
             conn.execute(deliveries.insert().values(webhook=each.id, event=id, tries=0, due_s=now_s))
+
+
+def note_device(conn, now_s, who, action, device, **detail):
+    """note() about a device (its key): the subject is its id, and the detail says of which `product` (the name)."""
+    found = sa.select(devices.c.id, products.c.name).join(products).where(devices.c.key == device)
+    id, product = conn.execute(found).one()
+    note(conn, now_s, who, action, id, product=product, **detail)
 
 
 def _wants(webhook, action, subject):

@@ -12,7 +12,7 @@ KEPT_S = 3600  # older rows go; a worker that has not looked for so long forgets
 
 
 def note(conn, now_s, device=None):
-    """The device (its id) is not what it was, or without one: the products and releases are not."""
+    """The device (its key) is not what it was, or without one: the products and releases are not."""
     conn.execute(changes.insert().values(device=device, at_s=now_s))
 
 
@@ -22,7 +22,7 @@ def last(conn):
 
 
 def since(conn, seq):
-    """[(seq, device or None)] above `seq`, in order."""
+    """[(seq, key of a device or None)] above `seq`, in order."""
     found = sa.select(changes.c.seq, changes.c.device).where(changes.c.seq > seq)
     return [tuple(row) for row in conn.execute(found.order_by(changes.c.seq))]
 

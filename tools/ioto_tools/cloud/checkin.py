@@ -31,8 +31,8 @@ async def check_in(site, memory, run, token, fields, base_url):
     if said.product not in (None, product.id, product.name):
         raise Refusal(403, "product: device %s is of product %s" % (said.id, product.name))
     booted_s = identity.booted_s(fields, now_s)
-    row = {"key": said.id, "version": said.version, "properties": wire.dumped(fields), "at_s": now_s, "next_s": said.next_s, "booted_s": booted_s}
-    site.database.soft(database.checked_in, said.id, row)
+    row = {"device": device.key, "version": said.version, "properties": wire.dumped(fields), "at_s": now_s, "next_s": said.next_s, "booted_s": booted_s}
+    site.database.soft(database.checked_in, device.key, row)
     try:
         order = parsed(said.version)
     except ValueError:
@@ -40,13 +40,13 @@ async def check_in(site, memory, run, token, fields, base_url):
         return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version, **more}
     event, sign = known.noticed(device, order, booted_s)
     if sign:
-        await run(site.database.write, identity.sign, device.id, sign, now_s)
+        await run(site.database.write, identity.sign, device.key, sign, now_s)
     if event == "doubt":
         return more
     if event:
-        device.hold(await run(site.database.write, grants.happened, device.id, device.last[0], event, now_s))
+        device.hold(await run(site.database.write, grants.happened, device.key, device.last[0], event, now_s))
     if _news(device, said):
-        device.hold(await run(site.database.write, grants.holds, device.id, said.staged, said.attempt, now_s))
+        device.hold(await run(site.database.write, grants.holds, device.key, said.staged, said.attempt, now_s))
     asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
     release = await _offer(site, memory, run, device, asker, said.version, now_s)
     if release is None:
@@ -68,7 +68,7 @@ async def _withdraw(site, run, device, said, now_s):
     """
     release = device.unapplied()
     if release is not None and release != said.staged and said.next_s is not None:
-        device.hold(await run(site.database.write, grants.happened, device.id, release, "withdrawn", now_s))
+        device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
 
 
 async def _device(site, memory, run, token, said, now_s):
@@ -150,8 +150,8 @@ async def _granted(site, memory, run, device, release, version, now_s):
     """{release: Grant} of the device, after it was offered the release."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
-        return await run(site.database.read, _if_new, memory.seq, grants.of, device.id)
-    arguments = device.id, release.id, version, memory.worker, now_s, site.moment_s, device.grants
+        return await run(site.database.read, _if_new, memory.seq, grants.of, device.key)
+    arguments = device.key, release.id, version, memory.worker, now_s, site.moment_s, device.grants
     return await run(site.database.write, _if_new, memory.seq, grants.offer, *arguments)
 
 

@@ -66,11 +66,12 @@ def retry(site, word, ids=(), states=()):
 
 def _retry_some(conn, word, ids, states, now_s, who):
     release = _open(conn, word)
-    found = {row["device"]: row for row in grants.rows(conn, release["id"], grant_rows.c.device.in_(ids))}
-    for id in ids:
-        state = found[id]["state"] if id in found else None
+    keys = {fleet.known(conn, id, release["product"])["key"]: id for id in ids}
+    found = {row["device"]: row for row in grants.rows(conn, release["id"], grant_rows.c.device.in_(keys))}
+    for key, id in keys.items():
+        state = found[key]["state"] if key in found else None
         if state is None:
-            raise CloudError("device %s: it was never offered %s %s" % (fleet.known(conn, id)["id"], release["product_name"], release["version"]))
+            raise CloudError("device %s: it was never offered %s %s" % (id, release["product_name"], release["version"]))
         if state not in (states or rollout.RETRIED):
             raise Conflict("device %s: the update is %s there: there is nothing to try again" % (id, state))
     return _retry(conn, release, list(found.values()), now_s, who)
@@ -92,72 +93,80 @@ def _open(conn, word):
 def _retry(conn, release, rows, now_s, who):
     if rows:
         grants.retry(conn, release["id"], rows, now_s)
-        some = {"device": rows[0]["device"]} if len(rows) == 1 else {"devices": len(rows)}
+        some = {"device": database.device(conn, rows[0]["device"])["id"]} if len(rows) == 1 else {"devices": len(rows)}
         audit.note(conn, now_s, who, "release.retried", release["id"], product=release["product"], version=release["version"], **some)
     return len(rows)
 
 
-# ---- devices
+# ---- devices: `id` with `product` as fleet.known() takes them
 
 
-def remove(site, id):
+def remove(site, id, product=None):
     """The device is told at its next call that it is not known; it must register again. Its properties and reports are deleted."""
-    site.database.write(_remove, id, site.now_s(), site.who)
+    site.database.write(_remove, id, product, site.now_s(), site.who)
 
 
-def _remove(conn, id, now_s, who):
-    _device(conn, id, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
-    conn.execute(reports.delete().where(reports.c.device == id))
+def _remove(conn, id, product, now_s, who):
+    key = _device(conn, id, product, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
+    conn.execute(reports.delete().where(reports.c.device == key))
 
 
-def release(site, id):
+def release(site, id, product=None):
     """The device is nobody's: it is told at its next call that it is not known, and gets no token before it is claimed."""
     values = {"claimed": False, "awaited": False, "vouched": False}
-    site.database.write(_device, id, values, "released", site.now_s(), site.who)
+    site.database.write(_device, id, product, values, "released", site.now_s(), site.who)
 
 
-def claim(site, id):
+def claim(site, id, product=None):
     """The device gets a token when it registers the next time, whatever was before; its first use ends the other tokens."""
     values = {"claimed": True, "awaited": True, "vouched": True}
-    site.database.write(_device, id, values, "claimed", site.now_s(), site.who)
+    site.database.write(_device, id, product, values, "claimed", site.now_s(), site.who)
 
 
-def pin(site, id, version):
+def pin(site, id, version, product=None):
     """The device is offered this version and no other, lower ones too; None: whatever there is."""
     if version is not None and not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
     action = "unpinned" if version is None else "pinned"
-    site.database.write(_device, id, {"pin": version and selection.precedence(version)}, action, site.now_s(), site.who)
+    values = {"pin": version and selection.precedence(version)}
+    site.database.write(_device, id, product, values, action, site.now_s(), site.who)
 
 
-def _device(conn, id, values, action, now_s, who):
-    before = fleet.known(conn, id)
-    conn.execute(devices.update().where(devices.c.id == id).values(values))
-    changes.note(conn, now_s, id)
+def _device(conn, id, product, values, action, now_s, who):
+    """The device has `values` from now on; its key."""
+    key = fleet.known(conn, id, product)["key"]
+    conn.execute(devices.update().where(devices.c.key == key).values(values))
+    changes.note(conn, now_s, key)
     detail = {"version": values["pin"]} if values.get("pin") else {}
-    audit.note(conn, now_s, who, "device." + action, id, product=before["product_name"], **detail)
+    audit.note_device(conn, now_s, who, "device." + action, key, **detail)
+    return key
 
 
-def revoke(site, id):
+def revoke(site, id, product=None):
     """End the device's tokens: it is told so at its next call, and gets no other before it is claimed."""
-    site.database.write(_revoke, id, site.now_s(), site.who)
+    site.database.write(_revoke, id, product, site.now_s(), site.who)
 
 
-def _revoke(conn, id, now_s, who):
-    fleet.known(conn, id)
-    tokens.revoke(conn, id, now_s, who)
+def _revoke(conn, id, product, now_s, who):
+    tokens.revoke(conn, fleet.known(conn, id, product)["key"], now_s, who)
 
 
 def rotate(site, ids=(), product=None):
-    """Exchange the tokens of the devices `ids`, or of all of a product: each gets another at its next check-in. How many."""
-    n = site.database.write(_rotate, ids, site.now_s(), site.who) if ids else 0
-    for page in fleet.rows(site, product) if product else ():
-        n += site.database.write(_rotate, [row["id"] for row in page], site.now_s(), site.who)
+    """Exchange the tokens of the devices `ids` (of `product`, where it is given), or without ids of all of a product: each gets another
+    at its next check-in. How many.
+    """
+    if ids:
+        return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)
+    n = 0
+    for page in fleet.rows(site, product):
+        n += site.database.write(_rotate, [row["key"] for row in page], site.now_s(), site.who)
     return n
 
 
-def _rotate(conn, ids, now_s, who):
-    for id in ids:
-        fleet.known(conn, id)
-    tokens.rotate(conn, ids, now_s, who)
-    return len(ids)
+def _rotate_named(conn, ids, product, now_s, who):
+    return _rotate(conn, [fleet.known(conn, id, product)["key"] for id in ids], now_s, who)
+
+
+def _rotate(conn, keys, now_s, who):
+    tokens.rotate(conn, keys, now_s, who)
+    return len(keys)

@@ -91,26 +91,56 @@ def all_releases(conn, product=None):
 # ---- devices
 
 
-def device(conn, id):
+# A device is one id of one product. What it has in other tables goes by its `key`, which is never shown.
+
+
+def device(conn, key):
     """The device with its `product_name`, removed or not, or None."""
-    found = sa.select(devices, products.c.name.label("product_name")).join(products)
-    return _row(conn.execute(found.where(devices.c.id == id)))
+    return _row(conn.execute(_DEVICES.where(devices.c.key == key)))
 
 
-def register(conn, asking, claimed, now_s, new):
-    """The device is `new` (for the first time, or after its removal), or registers once more. `asking`: provision.Registration."""
+def device_of(conn, product, id):
+    """As device(): the one with this id among those of the product (its id)."""
+    return _row(conn.execute(_DEVICES.where(devices.c.id == id, devices.c.product == product)))
+
+
+def devices_with(conn, id):
+    """Every device with this id, as device(), by the names of their products."""
+    return _rows(conn.execute(_DEVICES.where(devices.c.id == id).order_by(products.c.name)))
+
+
+_DEVICES = sa.select(devices, products.c.name.label("product_name")).join(products)
+
+
+def devices_by_id(conn, columns, which, most):
+    """The `columns`, `key` and `id` among them, of devices that are not removed and of which all of `which` is true, by id.
+
+    `most` rows, or a few more: devices of several products that have the same id are never divided, so whoever goes on behind an id
+    misses none.
+    """
+    found = sa.select(*columns).where(devices.c.removed_s.is_(None), *which).order_by(devices.c.id, devices.c.product)
+    rows = conn.execute(found.limit(most)).mappings().all()
+    if len(rows) == most:
+        last = rows[-1]["id"]
+        have = [row["key"] for row in rows if row["id"] == last]
+        rows += conn.execute(found.where(devices.c.id == last, devices.c.key.not_in(have))).mappings().all()
+    return rows
+
+
+def register(conn, key, asking, claimed, now_s, new):
+    """The device `key` is `new` (for the first time, or after its removal), or registers once more. `asking`: provision.Registration."""
     row = {"product": asking.product, "properties": json.dumps(asking.properties), "registered_s": now_s, "removed_s": None, "claimed": claimed, "address": asking.address}
     unknown = {column.name: column.default.arg for column in devices.c if column.default is not None} | {"first_s": now_s}
     unknown |= dict.fromkeys(("reported_s", "refused_s", "booted_s", "mixed_s", "shared_s"))
-    first = upsert(conn, devices).values(id=asking.id, registrations=1, checkins=0, unknown_reports=0, **unknown | row)
+    first = upsert(conn, devices).values(key=key, id=asking.id, registrations=1, checkins=0, unknown_reports=0, **unknown | row)
     again = dict(unknown | row if new else row, registrations=devices.c.registrations + 1)
-    conn.execute(first.on_conflict_do_update(index_elements=[devices.c.id], set_=again))
+    conn.execute(first.on_conflict_do_update(index_elements=[devices.c.key], set_=again))
 
 
 def checked_in(conn, rows):
-    """Devices were seen: [{key (its id), version, properties, at_s, next_s, booted_s}]."""
+    """Devices were seen: [{device (its key), version, properties, at_s, next_s, booted_s}]."""
     values = {name: sa.bindparam(name) for name in ("version", "properties", "next_s", "booted_s")}
-    seen = devices.update().where(devices.c.id == sa.bindparam("key"))
+    seen = devices.update().where(devices.c.key == sa.bindparam("device"))
     conn.execute(seen.values(checkins=devices.c.checkins + 1, seen_s=_AT, interval_s=_INTERVAL, **values), rows)
 
 
@@ -134,7 +164,7 @@ def add_report(conn, device, release, attempt, state, row, news):
 
 
 def unknown_report(conn, device):
-    conn.execute(devices.update().where(devices.c.id == device).values(unknown_reports=devices.c.unknown_reports + 1))
+    conn.execute(devices.update().where(devices.c.key == device).values(unknown_reports=devices.c.unknown_reports + 1))
 
 
 _STEP = sa.case({state: step for step, state in enumerate(REPORTS)}, value=reports.c.state)

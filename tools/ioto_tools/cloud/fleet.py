@@ -8,7 +8,7 @@ import json
 import sqlalchemy as sa
 
 from . import audit, catalogue, database, grants, identity, leases, rollout, selection, terms, tokens
-from .refusal import Missing
+from .refusal import Conflict, Missing
 from .tables import devices as device_rows
 from .tables import grants as grant_rows
 from .tables import products as product_rows
@@ -96,21 +96,21 @@ def devices(site, product=None, which=None):
     found = []
     for page in rows(site, product):
         page = [row for row in page if which is None or which(json.loads(row["properties"]), {})]
-        offered = site.database.read(last_offered, [row["id"] for row in page])
-        found += [device_shown(row, offered.get(row["id"])) for row in page]
+        offered = site.database.read(last_offered, [row["key"] for row in page])
+        found += [device_shown(row, offered.get(row["key"])) for row in page]
     return found
 
 
 def page(site, product=None, after="", most=PAGE):
-    """As devices(), the first `most` of those whose id is behind `after`."""
+    """As devices(), the first `most` of those whose id is behind `after`, or a few more (database.devices_by_id())."""
     found = site.database.read(_page, product, after, most)
-    offered = site.database.read(last_offered, [row["id"] for row in found])
-    return [device_shown(row, offered.get(row["id"])) for row in found]
+    offered = site.database.read(last_offered, [row["key"] for row in found])
+    return [device_shown(row, offered.get(row["key"])) for row in found]
 
 
 def rows(site, product=None, last=""):
-    """The rows of devices that are not removed, by id from behind `last` on, with their `product_name`, in lists of PAGE: there may be
-    millions.
+    """The rows of devices that are not removed, by id from behind `last` on, with their `product_name`, in lists of PAGE or a few more:
+    there may be millions.
     """
     while True:
         found = site.database.read(_page, product, last, PAGE)
@@ -121,16 +121,15 @@ def rows(site, product=None, last=""):
 
 
 def _page(conn, product, last, most):
-    found = sa.select(device_rows, product_rows.c.name.label("product_name")).join(product_rows)
-    found = found.where(device_rows.c.removed_s.is_(None), device_rows.c.id > last).order_by(device_rows.c.id).limit(most)
+    which = [device_rows.c.id > last, device_rows.c.product == product_rows.c.id]
     if product:
-        found = found.where(device_rows.c.product == product_of(conn, product)["id"])
-    return [dict(row) for row in conn.execute(found).mappings()]
+        which.append(device_rows.c.product == product_of(conn, product)["id"])
+    return [dict(row) for row in database.devices_by_id(conn, (device_rows, product_rows.c.name.label("product_name")), which, most)]
 
 
-def last_offered(conn, ids):
-    """{device: what it was offered last}."""
-    return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(ids))}
+def last_offered(conn, keys):
+    """{key of a device: what it was offered last}."""
+    return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(keys))}
 
 
 def _offered(conn, which):
@@ -166,13 +165,13 @@ def _state(offered):
     }
 
 
-def device(site, id):
-    """One device as devices() gives it, with `properties` of its last check-in, `updates` it was offered, all `reports`, `doubts`
+def device(site, id, product=None):
+    """One device (as known() finds it) as devices() gives it, with `properties` of its last check-in, `updates` it was offered, all `reports`, `doubts`
     ([{says, at_s}] whether one board alone speaks under its id, identity.py), and
     `offers`: [{update, version, why}] of its product's releases, highest first, as its last check-in would be answered now:
     `why` not, a key of selection.WHY, or None for the one that it would be offered.
     """
-    found, held, offered, told, judged = site.database.read(_history, id, site.now_s())
+    found, held, offered, told, judged = site.database.read(_history, id, product, site.now_s())
     return {
         **device_shown(found, offered[-1] if offered else None),
         "properties": json.loads(found["properties"]),
@@ -188,20 +187,37 @@ def _report(row):
     return {"update": row["release"], "version": row["update_version"], "runs": row["version"], **{name: row[name] for name in kept}}
 
 
-def _history(conn, id, now_s):
+def _history(conn, id, product, now_s):
     from . import why  # compiles policies: only this needs it
 
-    found = known(conn, id)
-    offered = _offered(conn, grant_rows.c.device == id)
-    return found, tokens.all_of(conn, id), offered, database.reports_of(conn, id), why.offers(conn, found, now_s)
+    found = known(conn, id, product)
+    key = found["key"]
+    offered = _offered(conn, grant_rows.c.device == key)
+    return found, tokens.all_of(conn, key), offered, database.reports_of(conn, key), why.offers(conn, found, now_s)
 
 
-def known(conn, id):
-    """The device's row with its `product_name`. Missing if there is none."""
-    found = database.device(conn, id)
-    if found is None:
-        raise Missing("device %s: there is none; `ioto devices` lists them" % id)
-    return found
+def known(conn, id, product=None):
+    """The row, with its `product_name`, of the device with this id: of `product` (name or id), or of whichever product has it.
+
+    Of several the one that is not removed. Missing if there is none, Ambiguous if it is not clear which is meant.
+    """
+    if product:
+        owner = product_of(conn, product)
+        found = [each for each in [database.device_of(conn, owner["id"], id)] if each]
+    else:
+        found = database.devices_with(conn, id)
+    if not found:
+        where = "product %s has no device" % owner["name"] if product else "there is no device"
+        raise Missing("device %s: %s with this id; `ioto devices` lists the devices" % (id, where))
+    there = [each for each in found if each["removed_s"] is None] or found
+    if len(there) > 1:
+        names = ", ".join(each["product_name"] for each in there)
+        raise Ambiguous("device %s: several products have a device with this id (%s): add `--product NAME` (in the API: `product=NAME`)" % (id, names))
+    return there[0]
+
+
+class Ambiguous(Conflict):
+    """Devices of several products have the id."""
 
 
 def product_of(conn, word):

@@ -30,9 +30,9 @@ def dry_run_slice(site, row, so_far=None, most=None):
     examples = {why: list(each["examples"]) for why, each in before["found"].items()}
     after = before["after"]
     for page in fleet.rows(site, row["product"], after):
-        held = site.database.read(grants.of_each, [device["id"] for device in page])
+        held = site.database.read(grants.of_each, [device["key"] for device in page])
         for device in page:
-            why = _judge(releases, row["id"], asker(device, held.get(device["id"], {})), now_s, slots) or "offered"
+            why = _judge(releases, row["id"], asker(device, held.get(device["key"], {})), now_s, slots) or "offered"
             counts[why] += 1
             if counts[why] <= EXAMPLES:
                 examples.setdefault(why, []).append(device["id"])

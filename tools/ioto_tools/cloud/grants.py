@@ -1,4 +1,5 @@
-"""What devices have of a release: who is offered it, and how far it has come there. Functions of a connection.
+"""What devices have of a release: who is offered it, and how far it has come there. Functions of a connection; a `device` is its
+key.
 
 `releases.counts` is kept in the same transaction, as JSON:
 
@@ -33,9 +34,9 @@ def of(conn, device):
     return {release: Grant(*values) for release, *values in conn.execute(found)}
 
 
-def of_each(conn, ids):
+def of_each(conn, keys):
     """{device: {release: Grant}} of devices that have any."""
-    found = sa.select(grants.c.device, *_COLUMNS).join(releases, releases.c.id == grants.c.release).where(grants.c.device.in_(ids))
+    found = sa.select(grants.c.device, *_COLUMNS).join(releases, releases.c.id == grants.c.release).where(grants.c.device.in_(keys))
     held = {}
     for device, release, *values in conn.execute(found):
         held.setdefault(device, {})[release] = Grant(*values)
@@ -195,7 +196,7 @@ def unapplied(conn, release):
     means to check in, "strangers": those that can't be kept from it}. No more than MOST_COUNTED are counted.
     """
     here = sa.and_(grants.c.release == release, grants.c.state.in_(sorted(UNAPPLIED)), devices.c.removed_s.is_(None))
-    some = sa.select(devices.c.seen_s, devices.c.next_s).join(grants, grants.c.device == devices.c.id).where(here).limit(MOST_COUNTED).subquery()
+    some = sa.select(devices.c.seen_s, devices.c.next_s).join(grants, grants.c.device == devices.c.key).where(here).limit(MOST_COUNTED).subquery()
     found = sa.select(sa.func.count(), sa.func.count(some.c.next_s), sa.func.max(some.c.seen_s + some.c.next_s))
     n, told, due_s = conn.execute(found.select_from(some)).one()
     return {"told": told, "due_s": due_s, "strangers": n - told}

@@ -73,10 +73,10 @@ def forget(conn, now_s):
 
 def _removed(conn, before_s):
     """Delete _AT_ONCE devices at most that were removed before `before_s`; were there any?"""
-    old = sa.and_(devices.c.removed_s < before_s, devices.c.id.not_in(sa.select(grants.c.device)), devices.c.id.not_in(sa.select(reports.c.device)))
-    found = [row.id for row in conn.execute(sa.select(devices.c.id).where(old).limit(_AT_ONCE))]
+    old = sa.and_(devices.c.removed_s < before_s, devices.c.key.not_in(sa.select(grants.c.device)), devices.c.key.not_in(sa.select(reports.c.device)))
+    found = [row.key for row in conn.execute(sa.select(devices.c.key).where(old).limit(_AT_ONCE))]
     conn.execute(tokens.delete().where(tokens.c.device.in_(found)))
-    conn.execute(devices.delete().where(devices.c.id.in_(found)))
+    conn.execute(devices.delete().where(devices.c.key.in_(found)))
     return bool(found)
 
 

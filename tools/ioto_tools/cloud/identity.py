@@ -1,4 +1,5 @@
-"""Who speaks under a device's id: registrations that were refused, and signs that several boards share it. Functions of a connection.
+"""Who speaks under a device's id: registrations that were refused, and signs that several boards share it. Functions of a connection;
+a `device` is its key, or its row.
 
 One board can't do this, two with the same id do it all the time:
 
@@ -26,9 +27,9 @@ TRACE_S = 24 * 3600  # refused registrations of a device are counted always, and
 def refused(conn, device, address, now_s):
     """A registration with the id of the device (a row) was refused: counted, and told of where it is new."""
     row = {"refused": devices.c.refused + 1, "refused_s": now_s, "refused_from": address}
-    conn.execute(devices.update().where(devices.c.id == device["id"]).values(row))
+    conn.execute(devices.update().where(devices.c.key == device["key"]).values(row))
     if device["refused_s"] is None or now_s - device["refused_s"] >= TRACE_S:
-        audit.note(conn, now_s, audit.CLOUD, "device.refused", device["id"], address=address)
+        audit.note_device(conn, now_s, audit.CLOUD, "device.refused", device["key"], address=address)
 
 
 def booted_s(properties, now_s):
@@ -38,17 +39,17 @@ def booted_s(properties, now_s):
 
 
 def sign(conn, device, what, now_s):
-    """One of the signs above, of the device (its id). The second makes it shared."""
-    row = conn.execute(sa.select(devices.c.mixed, devices.c.mixed_s, devices.c.shared_s).where(devices.c.id == device)).one()
+    """One of the signs above, of the device. The second makes it shared."""
+    row = conn.execute(sa.select(devices.c.mixed, devices.c.mixed_s, devices.c.shared_s).where(devices.c.key == device)).one()
     recent = row.mixed_s is not None and abs(now_s - row.mixed_s) < WITHIN_S
     mixed = row.mixed + 1 if recent else 1
     values = {"mixed": mixed, "mixed_s": now_s}
     if mixed >= SIGNS and row.shared_s is None:
         values["shared_s"] = now_s
         _count_out(conn, device)
-        audit.note(conn, now_s, audit.CLOUD, "device.shared", device, sign=what)
+        audit.note_device(conn, now_s, audit.CLOUD, "device.shared", device, sign=what)
         changes.note(conn, now_s, device)
-    conn.execute(devices.update().where(devices.c.id == device).values(values))
+    conn.execute(devices.update().where(devices.c.key == device).values(values))
 
 
 def _count_out(conn, device):
@@ -67,12 +68,12 @@ def _count_out(conn, device):
 def one_again(conn, device):
     """An operator has said which board is the device, and it has spoken: nothing speaks against it any more."""
     row = {"awaited": False, "mixed": 0, "mixed_s": None, "shared_s": None, "booted_s": None}
-    conn.execute(devices.update().where(devices.c.id == device).values(row))
+    conn.execute(devices.update().where(devices.c.key == device).values(row))
 
 
 def counts(conn, device, age_s, now_s):
     """Does what becomes of updates on the device count for the stop rule of a release with this `age_s`?"""
-    found = sa.select(devices.c.first_s, devices.c.vouched, devices.c.shared_s).where(devices.c.id == device)
+    found = sa.select(devices.c.first_s, devices.c.vouched, devices.c.shared_s).where(devices.c.key == device)
     row = conn.execute(found).one()
     return row.shared_s is None and (row.vouched or not rollout.is_new(row.first_s, age_s, now_s))
 

@@ -16,14 +16,15 @@ from .tokens import settled
 
 MOST = 100_000
 _SECONDS_OFF = 10  # of a board's start
-_COLUMNS = ("id", "product", "removed_s", "claimed", "pin", "vouched", "first_s", "version", "booted_s", "shared_s")
+_COLUMNS = ("key", "id", "product", "removed_s", "claimed", "pin", "vouched", "first_s", "version", "booted_s", "shared_s")
 
 
 @dataclass(slots=True)
 class Known:
     """A device by one of its tokens."""
 
-    id: str
+    key: str  # what the database calls it
+    id: str  # what it calls itself
     product: str
     removed: bool
     claimed: bool
@@ -51,15 +52,15 @@ class Known:
 def load(conn, hash):
     """The device whose token has this hash, or None."""
     columns = [devices.c[name] for name in _COLUMNS]
-    found = sa.select(*columns).join(tokens, tokens.c.device == devices.c.id).where(tokens.c.hash == hash, tokens.c.ended_s.is_(None))
+    found = sa.select(*columns).join(tokens, tokens.c.device == devices.c.key).where(tokens.c.hash == hash, tokens.c.ended_s.is_(None))
     row = conn.execute(found).first()
     if row is None:
         return None
     pin = row.pin and semver.parse(row.pin)
     since_s = 0 if row.vouched else row.first_s
     ran = semver.parse(row.version) if row.version and semver.is_valid(row.version) else None
-    known = Known(row.id, row.product, row.removed_s is not None, row.claimed, settled(conn, hash), pin, since_s, ran, row.booted_s, row.shared_s is not None)
-    known.hold(grants.of(conn, row.id))
+    known = Known(row.key, row.id, row.product, row.removed_s is not None, row.claimed, settled(conn, hash), pin, since_s, ran, row.booted_s, row.shared_s is not None)
+    known.hold(grants.of(conn, row.key))
     return known
 
 
@@ -99,7 +100,7 @@ class Devices:
     def __init__(self, most=MOST):
         self.most = most
         self._by_hash = OrderedDict()
-        self._hashes = {}  # device -> hash; of an older token of it nothing is held
+        self._hashes = {}  # key of a device -> hash; of an older token of it nothing is held
 
     def __len__(self):
         return len(self._by_hash)
@@ -111,12 +112,12 @@ class Devices:
         return known
 
     def keep(self, hash, known):
-        self.forget(known.id)
+        self.forget(known.key)
         self._by_hash[hash] = known
-        self._hashes[known.id] = hash
+        self._hashes[known.key] = hash
         if len(self._by_hash) > self.most:
             _, oldest = self._by_hash.popitem(last=False)
-            del self._hashes[oldest.id]
+            del self._hashes[oldest.key]
 
     def forget(self, device):
         if hash := self._hashes.pop(device, None):

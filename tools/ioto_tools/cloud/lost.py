@@ -73,7 +73,7 @@ def silent(conn, now_s, after_s, gaps, device=None):
         return sum(away, heard_s + more_s) <= now_s - after_s
 
     # A device that an operator has removed or released is silent because it was told to be.
-    there = sa.and_(devices.c.id == grant_rows.c.device, devices.c.removed_s.is_(None), devices.c.claimed)
+    there = sa.and_(devices.c.key == grant_rows.c.device, devices.c.removed_s.is_(None), devices.c.claimed)
     found = sa.select(grant_rows.c.device, grant_rows.c.release).join(devices, there)
     found = found.where(grant_rows.c.state.in_(sorted(OPEN)), grant_rows.c.changed_s <= now_s - after_s)  # what the index knows
     found = found.where(before(sa.func.coalesce(devices.c.seen_s, 0)), before(grant_rows.c.changed_s))

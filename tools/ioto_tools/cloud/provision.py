@@ -52,8 +52,8 @@ def register(site, product, fields, base_url, address=""):
     A device that nobody has claimed gets neither, and asks again.
     """
     asking = Registration(product, wire.registration(fields).id, fields, address)
-    token = tokens.drawn(site.random_bytes)
-    claimed, refusal = site.database.write(_register, asking, token, site.now_s(), site.quiet_s, site.new_per_hour)
+    token, key = tokens.drawn(site.random_bytes), _key(site)
+    claimed, refusal = site.database.write(_register, key, asking, token, site.now_s(), site.quiet_s, site.new_per_hour)
     if refusal:
         raise refusal
     if not claimed:
@@ -61,30 +61,34 @@ def register(site, product, fields, base_url, address=""):
     return {"api": base_url, "token": token, "registered": True}
 
 
-def _register(conn, asking, token, now_s, quiet_s, new_per_hour):
+def _key(site):
+    """A key for a device that is new (tables.py)."""
+    return site.random_bytes(13).hex()
+
+
+def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
     """(is the device claimed, so that the token is its own? a Refusal or None): what a refusal leaves behind is to stay."""
     found = database.product_by_id(conn, asking.product)
     if found is None:
         raise Refusal(401, "Authorization: no product has this id: see `ioto product list`")
-    known = database.device(conn, asking.id)
+    known = database.device_of(conn, asking.product, asking.id)
+    key = known["key"] if known else key
     new = known is None or known["removed_s"] is not None
     if new and (wait_s := _crowded(conn, found["id"], now_s, new_per_hour)):
         return False, Refusal(429, "product %s: %d new devices in an hour are as many as may register" % (found["name"], new_per_hour), retry_s=wait_s)
-    if not new:
-        _own(known, found)
-        if known["claimed"] and (refusal := tokens.refusal(conn, known, asking, now_s, quiet_s)):
-            identity.refused(conn, known, asking.address, now_s)
-            return False, refusal
+    if not new and known["claimed"] and (refusal := tokens.refusal(conn, known, asking, now_s, quiet_s)):
+        identity.refused(conn, known, asking.address, now_s)
+        return False, refusal
     if new or not known["claimed"]:
-        tokens.end(conn, asking.id)  # they stayed so that it was told so
+        tokens.end(conn, key)  # they stayed so that it was told so
     claimed = not found["by_hand"] if new else known["claimed"]
-    database.register(conn, asking, claimed, now_s, new)
+    database.register(conn, key, asking, claimed, now_s, new)
     if claimed:
         awaited = not new and known["awaited"]
         restarted = not new and not awaited and tokens.restarted(conn, known, asking.asked)
         origin = tokens.RESTARTED if restarted else tokens.REGISTERED
-        tokens.give(conn, token, asking.id, now_s, origin, asking.asked, replaces=awaited)
-    changes.note(conn, now_s, asking.id)
+        tokens.give(conn, token, key, now_s, origin, asking.asked, replaces=awaited)
+    changes.note(conn, now_s, key)
     return claimed, None
 
 
@@ -102,26 +106,24 @@ def _crowded(conn, product, now_s, most):
 
 
 def register_by_hand(site, product, id):
-    """The operator wants a token for device `id`; its first use ends those before it. The token."""
+    """The operator wants a token for device `id` of `product` (an id); its first use ends those before it. The token."""
     asking = Registration(product, wire.registration({"id": id}).id, {"id": id}, "")
-    token = tokens.drawn(site.random_bytes)
-    site.database.write(_register_by_hand, asking, token, site.now_s(), site.who)
+    token, key = tokens.drawn(site.random_bytes), _key(site)
+    site.database.write(_register_by_hand, key, asking, token, site.now_s(), site.who)
     return token
 
 
-def _register_by_hand(conn, asking, token, now_s, who):
-    found = database.product_by_id(conn, asking.product)
-    known = database.device(conn, asking.id)
+def _register_by_hand(conn, key, asking, token, now_s, who):
+    known = database.device_of(conn, asking.product, asking.id)
+    key = known["key"] if known else key
     new = known is None or known["removed_s"] is not None
     if new:
-        tokens.end(conn, asking.id)
-    else:
-        _own(known, found)
-    database.register(conn, asking, True, now_s, new)
-    conn.execute(devices.update().where(devices.c.id == asking.id).values(vouched=True))
-    tokens.give(conn, token, asking.id, now_s, tokens.BY_HAND, replaces=True)
-    changes.note(conn, now_s, asking.id)
-    audit.note(conn, now_s, who, "device.new", asking.id, product=found["name"])
+        tokens.end(conn, key)
+    database.register(conn, key, asking, True, now_s, new)
+    conn.execute(devices.update().where(devices.c.key == key).values(vouched=True))
+    tokens.give(conn, token, key, now_s, tokens.BY_HAND, replaces=True)
+    changes.note(conn, now_s, key)
+    audit.note_device(conn, now_s, who, "device.new", key)
 
 
 def report(site, token, fields):
@@ -136,19 +138,18 @@ def report(site, token, fields):
 
 
 def _report(conn, token, said, now_s):
-    tokens.authenticate(conn, token, said.id, now_s)
-    conn.execute(devices.update().where(devices.c.id == said.id).values(reported_s=now_s))
-    device = database.device(conn, said.id)
+    device = tokens.authenticate(conn, token, said.id, now_s)["device"]
+    product = conn.execute(devices.update().where(devices.c.key == device).values(reported_s=now_s).returning(devices.c.product)).scalar()
     release = database.release(conn, said.update)
-    if release is None or release["product"] != device["product"]:
-        database.unknown_report(conn, said.id)
+    if release is None or release["product"] != product:
+        database.unknown_report(conn, device)
         return
-    grant = grants.of(conn, said.id).get(said.update)
+    grant = grants.of(conn, device).get(said.update)
     # Strangers do not count their attempts: theirs is the one that the cloud is at.
     attempt = said.attempt or (grant.tries if grant else 1)
     row = {"success": said.success, "reason": said.reason, "version": said.version, "received_s": now_s}
-    news = grant is not None and grants.reported(conn, said.id, said.update, said.state, attempt, now_s, said.reason)
-    database.add_report(conn, said.id, said.update, attempt, said.state, row, news)
+    news = grant is not None and grants.reported(conn, device, said.update, said.state, attempt, now_s, said.reason)
+    database.add_report(conn, device, said.update, attempt, said.state, row, news)
 
 
 def mqtt(site, token, fields):
@@ -167,9 +168,3 @@ def image(site, update, expires, signature):
     if release is None:
         raise Refusal(404, "no update has this id")
     return site.images.open(release["checksum"]), release
-
-
-def _own(device, product):
-    """An id belongs to the product it first registered with, until the operator removes the device."""
-    if device["product"] != product["id"]:
-        raise Refusal(409, "id: device %s is of another product: `ioto device remove` it there first" % device["id"])

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 
-import sqlalchemy as sa
 from . import audit, changes, database, forecast, selection, terms
 from .inspection import Inspection, application
 from .refusal import CloudError, Conflict, Missing
@@ -150,13 +149,12 @@ def new_product(site, name, id=None, by_hand=False):
         if text is not None and not re.fullmatch("[!-~]{1,64}", text):
             raise CloudError("product %s %r: wanted: 1 to 64 ASCII characters without a space" % (what, text))
     id = id or base64.b32encode(site.random_bytes(16)).decode()[:26]
-    try:
-        return site.database.write(_add_product, id, name, by_hand, site.now_s(), site.who)
-    except sa.exc.IntegrityError as e:
-        raise Conflict("product %s: there is one with this name or id: see `ioto product list`" % name) from e
+    return site.database.write(_add_product, id, name, by_hand, site.now_s(), site.who)
 
 
 def _add_product(conn, id, name, by_hand, now_s, who):
+    if database.product(conn, name) or database.product(conn, id):  # a word that is the name of one and the id of another names neither
+        raise Conflict("product %s: there is one with this name or id: see `ioto product list`" % name)
     found = database.add_product(conn, id, name, now_s, by_hand)
     changes.note(conn, now_s)
     audit.note(conn, now_s, who, "product.new", id, name=name)

@@ -16,7 +16,7 @@ async def register(request):
     state = request.app.state
     if address := provision.place(request.client.host if request.client else ""):
         state.addresses.check(address)
-    state.devices.check(("id", wire.registration(fields).id))  # by id: all devices of a product share its id
+    state.devices.check((product, wire.registration(fields).id))  # all devices of a product share its id
     return await _answer(request, provision.register, product, fields, _base_url(request), address)
 
 

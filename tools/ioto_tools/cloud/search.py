@@ -28,36 +28,42 @@ def page(site, product=None, begins="", which=None, after="", most=PAGE):
 
 
 def _page(conn, product, begins, which, after, most):
-    ids, looked, after = _plain(conn, product, begins, after, most) if which is None else _chosen(conn, product, begins, which, after, most)
-    found = sa.select(devices, products_.c.name.label("product_name")).join(products_).where(devices.c.id.in_(ids)).order_by(devices.c.id)
-    offered = fleet.last_offered(conn, ids)
-    rows = [fleet.device_shown(row, offered.get(row["id"])) for row in conn.execute(found).mappings()]
+    keys, looked, after = _plain(conn, product, begins, after, most) if which is None else _chosen(conn, product, begins, which, after, most)
+    found = sa.select(devices, products_.c.name.label("product_name")).join(products_).where(devices.c.key.in_(keys))
+    found = found.order_by(devices.c.id, devices.c.product)
+    offered = fleet.last_offered(conn, keys)
+    rows = [fleet.device_shown(row, offered.get(row["key"])) for row in conn.execute(found).mappings()]
     return {"devices": rows, "looked": looked, "after": after}
 
 
 def _plain(conn, product, begins, after, most):
-    ids = [row.id for row in conn.execute(_rows(product, begins, after, most + 1, devices.c.id))]
-    return ids[:most], len(ids[:most]), ids[most - 1] if len(ids) > most else None
+    rows = database.devices_by_id(conn, _NAMES, _which(product, begins, after), most)
+    last = rows[-1]["id"] if len(rows) >= most else None
+    more = last is not None and database.devices_by_id(conn, _NAMES, _which(product, begins, last), 1)
+    return [row["key"] for row in rows], len(rows), last if more else None
 
 
 def _chosen(conn, product, begins, which, after, most):
-    ids, looked = [], 0
-    for id, properties in conn.execute(_rows(product, begins, after, LOOKS, devices.c.id, devices.c.properties)):
-        looked, after = looked + 1, id
-        if which(json.loads(properties), {}):
-            ids.append(id)
-            if len(ids) == most:
-                return ids, looked, after
-    return ids, looked, after if looked == LOOKS else None
+    keys, looked = [], 0
+    for row in database.devices_by_id(conn, (*_NAMES, devices.c.properties), _which(product, begins, after), LOOKS):
+        if len(keys) >= most and row["id"] != after:
+            return keys, looked, after
+        looked, after = looked + 1, row["id"]
+        if which(json.loads(row["properties"]), {}):
+            keys.append(row["key"])
+    return keys, looked, after if looked >= LOOKS else None
 
 
-def _rows(product, begins, after, most, *columns):
-    found = sa.select(*columns).where(devices.c.removed_s.is_(None)).order_by(devices.c.id).limit(most)
+_NAMES = devices.c.key, devices.c.id
+
+
+def _which(product, begins, after):
     # One lower bound: SQLite takes the first one it sees for its index.
-    found = found.where(devices.c.id >= begins if begins > after else devices.c.id > after)
+    yield devices.c.id >= begins if begins > after else devices.c.id > after
     if begins:
-        found = found.where(devices.c.id < begins + LAST)
-    return found.where(devices.c.product == product) if product else found
+        yield devices.c.id < begins + LAST
+    if product:
+        yield devices.c.product == product
 
 
 def products(site):
@@ -74,5 +80,5 @@ def _products(conn, now_s):
 
 
 def _counted(conn, product, *which):
-    some = sa.select(devices.c.id).where(devices.c.product == product, devices.c.removed_s.is_(None), *which).limit(COUNTED)
+    some = sa.select(devices.c.product).where(devices.c.product == product, devices.c.removed_s.is_(None), *which).limit(COUNTED)
     return conn.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar()

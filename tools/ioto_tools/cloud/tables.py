@@ -52,7 +52,9 @@ releases = Table(
 devices = Table(
     "devices",
     metadata,
-    Column("id", DEVICE, primary_key=True),
+    # What other tables call the device. It means nothing: drawn at random, or the id where the device was there before revision 0010.
+    Column("key", DEVICE, primary_key=True),
+    Column("id", DEVICE, nullable=False),  # what the device calls itself: no two of one product have the same
     Column("product", String(64), ForeignKey("products.id"), nullable=False),
     Column("version", String(128)),  # of the last check-in; null before the first
     Column("properties", Text, nullable=False),  # JSON, the whole last check-in
@@ -79,6 +81,7 @@ devices = Table(
     Column("mixed", Integer, nullable=False, default=0),  # signs that several boards share its id, see identity.py
     Column("mixed_s", LONG),  # the last of them
     Column("shared_s", LONG),  # since then it counts as shared
+    Index("ix_devices_id", "id", "product", unique=True),
     Index("ix_devices_product", "product", "removed_s", "id"),
     Index("ix_devices_first", "product", "first_s"),
 )
@@ -87,7 +90,7 @@ tokens = Table(
     "tokens",
     metadata,
     Column("hash", String(64), primary_key=True),  # SHA-256; the token itself is not kept
-    Column("device", String(128), ForeignKey("devices.id"), nullable=False),
+    Column("device", String(128), ForeignKey("devices.key"), nullable=False),
     Column("created_s", LONG, nullable=False),
     Column("used_s", LONG),  # first use; null: given out, not seen yet
     Column("replaces", Boolean, nullable=False),  # its first use ends the others
@@ -102,7 +105,7 @@ tokens = Table(
 reports = Table(
     "reports",
     metadata,
-    Column("device", String(128), ForeignKey("devices.id"), primary_key=True),
+    Column("device", String(128), ForeignKey("devices.key"), primary_key=True),
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("state", String(16), primary_key=True),
@@ -118,7 +121,7 @@ reports = Table(
 grants = Table(
     "grants",
     metadata,
-    Column("device", String(128), ForeignKey("devices.id"), primary_key=True),
+    Column("device", String(128), ForeignKey("devices.key"), primary_key=True),
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
     Column("version", String(128), nullable=False),  # that ran when it was offered
     Column("tries", Integer, nullable=False),  # how often it was offered
@@ -158,7 +161,7 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-# What workers hold in memory and must read again: a device, or with null the releases and products.
+# What workers hold in memory and must read again: a device (its key), or with null the releases and products.
 changes = Table(
     "changes",
     metadata,

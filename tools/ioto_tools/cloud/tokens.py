@@ -1,4 +1,5 @@
-"""Tokens of devices: given at registration, kept as SHA-256, exchanged on request, ended on purpose. Functions of a connection.
+"""Tokens of devices: given at registration, kept as SHA-256, exchanged on request, ended on purpose. Functions of a connection;
+a `device` is its key.
 
 Registration needs only the product's id, and that is in every board. So it gives no right over a device that is known:
 
@@ -82,7 +83,7 @@ def give(conn, token, device, now_s, origin=REGISTERED, asked="", replaces=False
 
 def refusal(conn, device, asking, now_s, quiet_s):
     """Refusal 409 if the device (a claimed row) may not register as it asks to (provision.Registration); else None."""
-    good = of_device(conn, device["id"])
+    good = of_device(conn, device["key"])
     used = [each["used_s"] for each in good if each["used_s"] is not None]
     if device["awaited"] or not used and not any(each["origin"] == BY_HAND for each in good):
         return None
@@ -99,7 +100,7 @@ def refusal(conn, device, asking, now_s, quiet_s):
             "%d s of silence as well" % (device["id"], silent_s, quiet_s),
         )
     if not any(now_s - each["created_s"] < identity.TRACE_S for each in good[1:]):  # else it was told of already
-        audit.note(conn, now_s, audit.CLOUD, "device.again", device["id"], silent_s=silent_s, address=asking.address, restored=restored)
+        audit.note_device(conn, now_s, audit.CLOUD, "device.again", device["key"], silent_s=silent_s, address=asking.address, restored=restored)
     return None
 
 
@@ -111,7 +112,7 @@ def restarted(conn, device, asked):
     """
     if device["keeps"] or "accepts" in json.loads(device["properties"]):
         return False
-    return bool(asked) and any(each["asked"] == asked for each in of_device(conn, device["id"]))
+    return bool(asked) and any(each["asked"] == asked for each in of_device(conn, device["key"]))
 
 
 def _unheard_since_restored(conn, device):
@@ -120,15 +121,15 @@ def _unheard_since_restored(conn, device):
     return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
-def authenticate(conn, token, device, now_s):
-    """The token's row if it opens `device` (an id); what follows from its use is done. Refusal for every other."""
-    found = conn.execute(sa.select(tokens).where(tokens.c.hash == hashed(token))).mappings().first()
-    if found is None or found["device"] != device:
+def authenticate(conn, token, id, now_s):
+    """The token's row if it opens a device with this id; what follows from its use is done. Refusal for every other."""
+    rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(devices, devices.c.key == tokens.c.device)
+    found = conn.execute(rows.where(tokens.c.hash == hashed(token))).mappings().first()
+    if found is None or found["id"] != id:
         raise authentication_failed()
     if found["ended_s"] is not None:
         raise Late(found["hash"])
-    removed_s, claimed = conn.execute(sa.select(devices.c.removed_s, devices.c.claimed).where(devices.c.id == device)).one()
-    if removed_s is not None or not claimed:
+    if found["removed_s"] is not None or not found["claimed"]:
         raise cannot_find_device()
     if found["used_s"] is None:
         _first_use(conn, found, now_s)
@@ -163,7 +164,7 @@ def used_late(conn, hash, now_s):
     first = tokens.update().where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
     row = conn.execute(first.values(late_s=now_s).returning(tokens.c.device, tokens.c.ended_s)).first()
     if row is not None:
-        audit.note(conn, now_s, audit.CLOUD, "device.two_hold", row.device, ended_s=row.ended_s)
+        audit.note_device(conn, now_s, audit.CLOUD, "device.two_hold", row.device, ended_s=row.ended_s)
 
 
 def _later(conn, found):
@@ -182,8 +183,8 @@ def _older_counts(conn, found, now_s):
     later = _later(conn, found)
     if later:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
-        conn.execute(devices.update().where(devices.c.id == found["device"]).values(keeps=True))
-        audit.note(conn, now_s, audit.CLOUD, "device.taken_over", found["device"], ended=len(later))
+        conn.execute(devices.update().where(devices.c.key == found["device"]).values(keeps=True))
+        audit.note_device(conn, now_s, audit.CLOUD, "device.taken_over", found["device"], ended=len(later))
         identity.sign(conn, found["device"], "token", now_s)
         changes.note(conn, now_s, found["device"])
 
@@ -199,13 +200,13 @@ def renewed(conn, found, token, now_s):
     return True
 
 
-def rotate(conn, devices_, now_s, who):
-    """Ask for another token of each of the devices (ids): given at its next check-in, the old one is good until it is used."""
-    for id in devices_:
-        mine = sa.and_(tokens.c.device == id, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
+def rotate(conn, keys, now_s, who):
+    """Ask for another token of each of the devices (their keys): given at its next check-in, the old one is good until it is used."""
+    for key in keys:
+        mine = sa.and_(tokens.c.device == key, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
         conn.execute(tokens.update().where(mine).values(rotate=True))
-        audit.note(conn, now_s, who, "device.rotated", id)
-        changes.note(conn, now_s, id)
+        audit.note_device(conn, now_s, who, "device.rotated", key)
+        changes.note(conn, now_s, key)
 
 
 def end(conn, device):
@@ -213,8 +214,8 @@ def end(conn, device):
 
 
 def revoke(conn, device, now_s, who):
-    """End all tokens of the device (an id): it hears `Authentication failed`, and gets no other before it is claimed."""
+    """End all tokens of the device: it hears `Authentication failed`, and gets no other before it is claimed."""
     end(conn, device)
-    conn.execute(devices.update().where(devices.c.id == device).values(claimed=False, awaited=False))
-    audit.note(conn, now_s, who, "device.revoked", device)
+    conn.execute(devices.update().where(devices.c.key == device).values(claimed=False, awaited=False))
+    audit.note_device(conn, now_s, who, "device.revoked", device)
     changes.note(conn, now_s, device)

@@ -12,7 +12,7 @@ def offers(conn, device, now_s):
     """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too: fleet.device() has the words."""
     rows = database.releases_of(conn, device["product"])
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
-    asks = asker(device, grants.of(conn, device["id"]))
+    asks = asker(device, grants.of(conn, device["key"]))
     judged = selection.explain(releases, asks, now_s, _room(conn, now_s))
     return [
         {"update": release.id, "version": release.version, "why": why, "terms": _terms(release, asks) if why == "policy" else []}

@@ -109,7 +109,7 @@ def devices(site, asked):
 
 
 def device(site, asked):
-    return fleet.device(site, asked["device"])
+    return fleet.device(site, asked["device"], asked["product"])
 
 
 def new_device(site, asked):
@@ -118,21 +118,22 @@ def new_device(site, asked):
 
 
 def change_device(site, asked):
-    id = asked["device"]
+    id, product = asked["device"], asked["product"]
     if asked["pin"] is not None:
-        control.pin(site, id, asked["pin"] or None)
+        control.pin(site, id, asked["pin"] or None, product)
     if asked["claimed"] is not None:
-        (control.claim if asked["claimed"] else control.release)(site, id)
+        (control.claim if asked["claimed"] else control.release)(site, id, product)
     if asked["tokens"] == "revoke":
-        control.revoke(site, id)
+        control.revoke(site, id, product)
     elif asked["tokens"] == "rotate":
-        control.rotate(site, [id])
-    return fleet.device(site, id)
+        control.rotate(site, [id], product)
+    return fleet.device(site, id, product)
 
 
 def remove_device(site, asked):
-    control.remove(site, asked["device"])
-    return fleet.device(site, asked["device"])
+    before = fleet.device(site, asked["device"], asked["product"])
+    control.remove(site, before["id"], before["product"])
+    return fleet.device(site, before["id"], before["product"])
 
 
 # ---- groups
@@ -217,9 +218,10 @@ OPERATIONS = (
               body={"device": optional(NAME), "state": optional(choice(*sorted(rollout.RETRIED)))}),
     Operation("GET", "/devices", "read", devices, "Devices by id, those behind `after`.", query=_DEVICES),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.", body={"id": NAME, "product": NAME}),
-    Operation("GET", "/devices/{device}", "read", device, "One device with its history, and why it is offered what."),
-    Operation("PATCH", "/devices/{device}", "admin", change_device, "Pin it to a version (empty: free it), claim it, exchange or end its tokens.", body=_DEVICE),
-    Operation("DELETE", "/devices/{device}", "admin", remove_device, "Remove a device."),
+    Operation("GET", "/devices/{device}", "read", device, "One device with its history, and why it is offered what.", query=_PRODUCT),
+    Operation("PATCH", "/devices/{device}", "admin", change_device, "Pin it to a version (empty: free it), claim it, exchange or end its tokens.",
+              query=_PRODUCT, body=_DEVICE),
+    Operation("DELETE", "/devices/{device}", "admin", remove_device, "Remove a device.", query=_PRODUCT),
     Operation("GET", "/groups", "read", list_groups, "Policies with a name."),
     Operation("PUT", "/groups/{group}", "publish", keep_group, "Make or change a group.", body={"policy": TEXT}),
     Operation("DELETE", "/groups/{group}", "publish", remove_group, "Remove a group."),

@@ -39,7 +39,11 @@ def _rows(site, asked):
 
 
 def show(site, asked):
-    found = fleet.device(site, asked.query.get("id", ""))
+    id = asked.query.get("id", "")
+    try:
+        found = fleet.device(site, id, asked.query.get("product"))
+    except fleet.Ambiguous:
+        return Moved(to("devices", id=id))
     return Page("device.html", {"device": found, "words": WORDS, "actions": _actions(found), "retried": rollout.RETRIED})
 
 
@@ -56,20 +60,20 @@ def _actions(device):
 
 
 def act(site, asked):
-    id, action = asked.form.get("id", ""), asked.form.get("action", "")
+    id, product, action = (asked.form.get(name, "") for name in ("id", "product", "action"))
     if action == "pin":
-        control.pin(site, id, asked.form.get("version", "").strip())
+        control.pin(site, id, asked.form.get("version", "").strip(), product)
     elif action == "unpin":
-        control.pin(site, id, None)
+        control.pin(site, id, None, product)
     elif action in _CHANGES:
-        _CHANGES[action](site, id)
+        _CHANGES[action](site, id, product)
     else:
         raise CloudError("action %s: there is none" % action)
-    return Moved(to("device", id=id))
+    return Moved(to("device", id=id, product=product))
 
 
 _CHANGES = {
-    "rotate": lambda site, id: control.rotate(site, [id]),
+    "rotate": lambda site, id, product: control.rotate(site, [id], product),
     "revoke": control.revoke,
     "release": control.release,
     "claim": control.claim,
