@@ -132,6 +132,7 @@ def typed_text_stays(jo, site, release):
 
 
 def an_empty_chart_has_an_axis_of_time(jo):
+    jo.page.wait_for_function("chart")  # it is made once the page has its fragment
     labels = jo.page.evaluate("chart.axes[0]._values")
     assert len(set(labels)) == len(labels) and not any("1970" in label or "Jan" in label for label in labels), labels
 

@@ -135,6 +135,20 @@ def test_over_the_network(port, protocol):
         assert suite(url, "nvs")["nvs"].result == "passed"
 
 
+def test_an_interrupt_at_any_moment(flash):
+    """Ctrl-C to a program that computes and uses the hardware by turns: it is interrupted, and everything goes on as before."""
+    quick = "from ioto_tools.board import hardware; hardware._BREAK_REAL_S = 0.0002"
+    with running(sys.executable, "-c", BOARD % quick, flash) as port, Prompt(port) as board:
+        board.run("from esp32 import NVS\nx = NVS('a')\nx.set_blob('k', bytes(90))\nb = bytearray(90)")
+        for n in range(30):
+            board.line.exec_raw_no_follow("while True:\n for i in range(2000): pass\n if x.get_blob('k', b) != 90: print('wrong')")
+            time.sleep(0.02 + n % 10 * 0.0037)
+            board.line.serial.write(b"\x03")
+            said, failed = board.line.follow(10)
+            assert (said, failed.split()[-1]) == (b"", b"KeyboardInterrupt:"), (n, said, failed)
+            assert board.run("print(x.get_blob('k', b))") == "90\r\n"
+
+
 # A chip with USB of its own: at each reset its port is gone, and comes back a little later under the same name.
 USB = """
 import os, sys, threading

@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+from .spawner import BREAK
+
 
 class _Spawner:
     """The one of this process (spawner.py)."""
@@ -63,7 +65,7 @@ class Cpu:
 
     def interrupt(self):
         """Ctrl-C to a program that computes: KeyboardInterrupt in it."""
-        os.kill(self.pid, signal.SIGINT)
+        os.kill(self.pid, BREAK)
 
     def kill(self):
         """The power is gone: nothing more is done. Returns the last of what was printed."""

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
+BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two of its steps
 _FIRST = 3  # descriptor of a CPU: the link, the flash, what is frozen; then the shims
 # The shims are read through descriptors: a CPU opens no file. A module is read once.
 _START = """
@@ -42,8 +43,8 @@ import _start
 
 def serve(line):
     """Answer requests until the other end is gone: {"start": {...}} with two descriptors is a fork, {"end": pid} waits for its end."""
+    import micropython_run
     import sandbox
-    from micropython_run import run_main
 
     here = os.getpid()
     shims = sorted((Path(__file__).parent / "shims").glob("*.py"))
@@ -56,7 +57,7 @@ def serve(line):
         asked = json.loads(raw)
         pid = asked.get("end") or os.fork()
         if not pid:
-            _become(run_main, sandbox, here, asked["start"], files, shims)
+            _become(micropython_run, sandbox, here, asked["start"], files, shims)
         if "end" in asked:
             os.waitpid(pid, 0)
         for fd in files:
@@ -64,7 +65,7 @@ def serve(line):
         line.sendall(b"%d\n" % pid)
 
 
-def _become(run, sandbox, parent, start, files, shims):
+def _become(micropython_run, sandbox, parent, start, files, shims):
     """This fork is the CPU: it never returns."""
     status = 1
     try:
@@ -79,6 +80,8 @@ def _become(run, sandbox, parent, start, files, shims):
         os.closerange(_FIRST + len(found), 65536)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # it dies with its hardware
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the hardware's business
+        # MicroPython's own handler of SIGINT leaves whatever its C code is doing; this one is as on the chip.
+        ctypes.CDLL(None).signal(BREAK, ctypes.cast(ctypes.CDLL(micropython_run.__file__).mp_sched_keyboard_interrupt, ctypes.c_void_p))
         if sys.platform == "linux":  # even if it computes, and asks for nothing
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
@@ -88,7 +91,7 @@ def _become(run, sandbox, parent, start, files, shims):
         argv = ["micropython", "-X", "heapsize=%d" % start["heap_bytes"], "-c", _START % (names, words)]
         if sandbox.available():
             sandbox.close_off()
-        status = run(argv)
+        status = micropython_run.run_main(argv)
     finally:
         os._exit(status or 0)
 

@@ -44,15 +44,11 @@ class Prompt:
 
     def __enter__(self):
         try:
+            if self.reset or not self.wait_s:
+                self._open()
             if self.reset:
-                self._open()
                 self._reset()
-            if self.reset or self.wait_s:
-                self._keep_trying(self.wait_s or _BACK_S)
-            else:
-                self._open()
-                with redirect_stdout(io.StringIO()):  # mpremote prints what it did not expect
-                    self.line.enter_raw_repl(soft_reset=False, timeout_overall=_ANSWER_S)
+            self._keep_trying(self.wait_s or (_BACK_S if self.reset else _ANSWER_S))
             self.run(_AT_PROMPT)
         except _GONE:
             self._close()
@@ -86,7 +82,8 @@ class Prompt:
         while not self._back():
             if time.monotonic() > end:
                 why = "" if self.line else ports.fault(self.port)
-                raise PromptError(why or _NO_PROMPT_IN_TIME % (self.port, limit_s))
+                words = _NO_PROMPT_IN_TIME % (self.port, limit_s) if self.wait_s or self.reset else _NO_PROMPT % self.port
+                raise PromptError(why or words)
             self._knock()
 
     def _knock(self):

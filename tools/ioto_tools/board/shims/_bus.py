@@ -11,7 +11,8 @@ _head = bytearray(struct.calcsize(_REPLY))
 simulated = sys.argv[2] == "simulated"
 now_us = 0  # of the hardware's clock, as of the last reply
 holding = True  # an interrupt waits until there is a program to interrupt
-_held = False
+held = False
+_broken_into = False  # in the middle of an exchange
 cpu_us = 0  # simulated time that the CPU itself has used since then
 look = None  # what is done before each use of the hardware, see _heap.py
 used = None  # and after it
@@ -23,51 +24,71 @@ def call(op, a=0, b=0, data=b"", into=None):
     global now_us, cpu_us
     if look and op != 34:
         look()
-    _file.write(struct.pack(_REQUEST, op, a, b, cpu_us, len(data)))
-    if data:
-        _file.write(data)
-    _fill(_head)
-    status, now_us, n = struct.unpack(_REPLY, _head)
+    request = struct.pack(_REQUEST, op, a, b, cpu_us, len(data))
+    status, now_us, interrupt, reply = _exchange(request, data, into)
     cpu_us = 0
-    interrupt = n & _INTERRUPT
-    n &= ~_INTERRUPT
-    reply = bytearray(n) if into is None or status < 0 else memoryview(into)[:n]
-    if n:
-        _fill(reply)
-    if interrupt:
+    if interrupt or _broken_into:
         interrupted()
-    found = status, bytes(reply) if into is None or status < 0 else n
+    found = status, bytes(reply) if into is None or status < 0 else len(reply)
     if used and op not in (34, 71):
         used()
     return found
 
 
 def interrupted():
-    global _held
+    global held, _broken_into
+    _broken_into = False
     if not holding:
         raise KeyboardInterrupt
-    _held = True
+    held = True
 
 
 def release():
     """From now on interrupts are the program's; one that came before is raised."""
-    global holding, _held
+    global holding, held
     holding = False
     if not simulated:
         call(0, 1)  # the hardware may break in from now on
-    if _held:
-        _held = False
+    if held:
+        held = False
         raise KeyboardInterrupt
 
 
-def _fill(buf):
-    have = 0
-    view = memoryview(buf)
-    while have < len(buf):
-        n = _file.readinto(view[have:])
-        if not n:  # the hardware is gone: so is the CPU, by this write's signal
-            _file.write(b"gone")
-        have += n
+def hold():
+    """The program has ended: an interrupt that comes too late for it changes nothing."""
+    global holding
+    holding = True
+    if not simulated:
+        call(0, 2)
+
+
+def _exchange(request, data, into):
+    """(status, time, was Ctrl-C typed?, data) of the reply. The hardware may break in: what is left of half an exchange would be
+    taken for the next one's, so this goes on to its end.
+    """
+    global _broken_into
+    buf, have, head = _head, 0, None
+    while True:
+        try:
+            if request:
+                _file.write(request)
+                _file.write(data)
+                request = b""
+            while True:
+                while have < len(buf):
+                    n = _file.readinto(memoryview(buf)[have:])
+                    have += n
+                    if not n:  # the hardware is gone: so is the CPU, by this write's signal
+                        _file.write(b"gone")
+                if head:
+                    return head + (buf,)
+                status, now, n = struct.unpack(_REPLY, _head)
+                interrupt = n & _INTERRUPT
+                n &= ~_INTERRUPT
+                reply = bytearray(n) if into is None or status < 0 else memoryview(into)[:n]
+                buf, have, head = reply, 0, (status, now, interrupt)
+        except KeyboardInterrupt:  # between two steps of this loop
+            _broken_into = True
 
 
 timers = []  # machine.Timer objects that run; each has `at_us` and `fire()`

@@ -42,9 +42,14 @@ def _say(text):
 def _execute(source, scope, kind, name):
     """Compile and run; what goes wrong is printed, after a \\x04 in raw mode."""
     try:
-        exec(compile(source, name, kind), scope)
-    except SystemExit:
-        machine.soft_reset()
+        try:
+            _bus.held = False  # an interrupt that came at the prompt
+            _bus.release()
+            exec(compile(source, name, kind), scope)
+        except SystemExit:
+            machine.soft_reset()
+        finally:
+            _bus.hold()
     except BaseException as e:
         return e
     return None
