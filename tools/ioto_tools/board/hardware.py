@@ -59,7 +59,7 @@ class Hardware:
     def begin(self, running, cause):
         """A program starts from partition `running`."""
         self.cause = cause
-        self.released = self._broken_into = False
+        self.released = False
         self.interruptible = True  # is Ctrl-C more than a character?
         if cause != SOFT:  # the watchdog outlives a soft reset
             self.raw_mode = False
@@ -85,8 +85,8 @@ class Hardware:
             if self.serial in ready:
                 self._listen()
                 continue
-            if self._breaks_in() and not ready:
-                self._interrupt, self._broken_into = False, True
+            if self._interrupt and self.released and not ready:
+                self._interrupt = False
                 interrupt()
                 continue
             if ready:
@@ -106,20 +106,15 @@ class Hardware:
                     raise Reset(WDT, "watchdog: the program hangs")
                 raise Ended("hung")
 
-    def _breaks_in(self):
-        """Once: a second signal before the first has arrived would end the CPU."""
-        return self._interrupt and self.released and not self._broken_into
-
     def _patience_s(self):
         """How long a CPU may compute without asking for anything: in real time the watchdog is not waited for any longer."""
-        if self._breaks_in():
+        if self._interrupt and self.released:
             return _BREAK_REAL_S
         if self.clock.real and self.watchdog_ms:
             return min(_HANG_REAL_S, max(0, self._bite_us() - self.clock.now_us) / 1e6)
         return _HANG_REAL_S
 
     def _one(self, link):
-        self._broken_into = False
         op, a, b, used_us, n = bus.REQUEST.unpack(bus.receive(link, bus.REQUEST.size))
         data = bus.receive(link, n) if n else b""
         if not self.clock.real:
