@@ -58,8 +58,7 @@ class Hardware:
 
     def begin(self, running, cause):
         """A program starts from partition `running`."""
-        self.cause = cause
-        self.released = False
+        self.cause, self.released = cause, False
         self.interruptible = True  # is Ctrl-C more than a character?
         if cause != SOFT:  # the watchdog outlives a soft reset
             self.raw_mode = False
@@ -286,10 +285,10 @@ class Hardware:
 
     def _idle(self, a, b, data):
         """For `a` microseconds; 0 or less: for ever."""
-        while True:
-            self.wait(_FOREVER if a <= 0 else a)
-            if a > 0:
-                return 0, b""
+        while a <= 0:
+            self.wait(_FOREVER)
+        self.wait(a)
+        return 0, b""
 
     def _console_read(self, a, b, data):
         """What was typed, 1 byte or more; the next program can be interrupted again."""
