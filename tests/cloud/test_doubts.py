@@ -74,3 +74,21 @@ def test_the_command_line_the_api_and_the_page_say_it(cloud, ioto, tmp_path):
     assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "product": PRODUCT}))
     assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "id": update}))
     assert "Valid policy." in text(jo.post("policy-check", {"policy": NEWER + "region == 'x'", "product": PRODUCT}))
+
+
+def test_an_image_that_updater_programs_refuse(cloud, ioto):
+    """More than 100 MiB, where a device has another client than this project's agent."""
+    image = bytes(doubts.UPDATER_BYTES + 1)
+    (cloud.folder / "big.bin").write_bytes(image)
+    said = "big.bin", "--product", "thermo", "--version", "2.0.0", "--any-file", "--data", "site"
+    ask(cloud, "OURS", accepts=["raw"])
+    cloud.device("NEVER")
+    assert "MiB" not in ioto("publish", *said).stderr
+    ask(cloud, "UPDATER", pro="true")
+    wanted = "image: it has 100.0 MiB, and EmbedThis' updater programs refuse more than 100 MiB: 1 device of the product uses another client than this project's agent, such as UPDATER"
+    assert wanted in " ".join(ioto("publish", *said).stderr.split())
+    head = {"Authorization": "bearer " + operators.new(cloud.site, "boss", "admin")["token"]}
+    reply = call(cloud.app, "POST", "/api/v1/products/thermo/releases?version=2.0.0&any_file=true", head, image)
+    assert [each.startswith(wanted) for each in reply.json()["doubts"]] == [True]
+    assert wanted in text(Session(cloud).get("release?id=thermo@2.0.0"))
+    assert doubts.of_update(cloud.site, {**fleet.update(cloud.site, "thermo@2.0.0"), "size": doubts.UPDATER_BYTES}) == []

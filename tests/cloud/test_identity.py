@@ -85,6 +85,22 @@ def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
     assert ok(cloud, cloud.device()) and doubts(cloud) == []
 
 
+def test_a_client_that_takes_no_other_token_is_named(cloud, ioto):
+    held = {id: cloud.device(id) for id in ("OURS", "UPDATER", "NEVER")}
+    for id, said in (("OURS", {"accepts": ["raw"]}), ("UPDATER", {"pro": "true"})):
+        assert cloud.check_in(id, held[id], "1.0.0", **said).status == 200
+    assert [control.rotate(cloud.site, [id]) for id in held] == [(1, []), (1, [("UPDATER", "thermo")]), (1, [])]
+    done = ioto("device", "rotate", "--product", "thermo", "--data", "site")
+    assert done.stdout == "2 devices are given another token at the next check-in\n"
+    assert "Warning: device UPDATER: the client is not this project's agent and keeps its old token" in done.stderr
+    assert "`ioto device new UPDATER --product thermo` makes one" in done.stderr
+    assert ioto("device", "rotate", "UPDATER", "--data", "site").stdout == ""
+    assert [len(doubts(cloud, id)) for id in held] == [0, 1, 0] and "keeps its old one" in doubts(cloud, "UPDATER")[0]
+    token = json.loads(ioto("device", "new", "UPDATER", "--product", "thermo", "--json", "--data", "site").stdout)["token"]  # as it says
+    assert ok(cloud, held["UPDATER"], "UPDATER") and ok(cloud, token, "UPDATER") and not ok(cloud, held["UPDATER"], "UPDATER")
+    assert not any("keeps its old one" in each for each in doubts(cloud, "UPDATER"))
+
+
 def test_a_rotation_that_waits_is_not_voided_by_a_registration(cloud):
     owner = cloud.device()
     ok(cloud, owner)

@@ -8,6 +8,7 @@ from ioto_tools.cloud import control, fleet, groups, policy, provision, terms
 from ioto_tools.cloud.refusal import CloudError, Refusal
 from ioto_tools.cloud.selection import WHY
 
+from .printable import printable
 from .site import ago, data_option, json_option, opened, printed, product_option, shown
 
 # ---- ioto devices, ioto device
@@ -145,13 +146,21 @@ def device_revoke(id, product, data):
 def device_rotate(ids, product, data):
     """Exchange the tokens of the devices ID..., or of all devices of a --product, at their next check-in.
 
-    The old token is good until the device has used the new one. EmbedThis' updaters take no new one: they keep theirs.
+    The old token is good until the device has used the new one. Clients other than this project's agent, such as EmbedThis'
+    updaters, take no new one and keep theirs: the command names them. Give them one of `ioto device new`.
     """
     if not ids and not product:
         raise click.UsageError("name devices, or a --product for all of its devices")
     with opened(data) as site:
-        n = control.rotate(site, ids, product)
-    click.echo("%d %s given another token at the next check-in" % (n, "device is" if n == 1 else "devices are"))
+        n, keep = control.rotate(site, ids, product)
+    n -= len(keep)
+    if n or not keep:
+        click.echo("%d %s given another token at the next check-in" % (n, "device is" if n == 1 else "devices are"))
+    if keep:
+        id, product = keep[0]
+        named = "device %s" % id if len(keep) == 1 else "%d devices, such as %s" % (len(keep), id)
+        click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: `ioto device new %s --product %s` makes "
+                             "one to give to it by hand, and its first use ends the old one" % (named, id, product)), err=True)  # fmt: skip
 
 
 @device.command("claim")

@@ -1,6 +1,6 @@
 """What an operator changes of releases and devices: each in one transaction with its audit row, and the workers are told."""
 
-from . import audit, changes, database, fleet, grants, leases, lifecycle, rollout, selection, terms, tokens
+from . import audit, changes, database, fleet, grants, identity, leases, lifecycle, rollout, selection, terms, tokens
 from .refusal import CloudError, Conflict
 from .tables import devices, reports
 from .tables import grants as grant_rows
@@ -153,20 +153,21 @@ def _revoke(conn, id, product, now_s, who):
 
 def rotate(site, ids=(), product=None):
     """Exchange the tokens of the devices `ids` (of `product`, where it is given), or without ids of all of a product: each gets another
-    at its next check-in. How many.
+    at its next check-in. (how many, [(id, product's name)] of those among them whose clients take no other).
     """
     if ids:
         return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)
-    n = 0
+    n, keep = 0, []
     for page in fleet.rows(site, product):
-        n += site.database.write(_rotate, [row["key"] for row in page], site.now_s(), site.who)
-    return n
+        more, kept = site.database.write(_rotate, page, site.now_s(), site.who)
+        n, keep = n + more, keep + kept
+    return n, keep
 
 
 def _rotate_named(conn, ids, product, now_s, who):
-    return _rotate(conn, [fleet.known(conn, id, product)["key"] for id in ids], now_s, who)
+    return _rotate(conn, [fleet.known(conn, id, product) for id in ids], now_s, who)
 
 
-def _rotate(conn, keys, now_s, who):
-    tokens.rotate(conn, keys, now_s, who)
-    return len(keys)
+def _rotate(conn, rows, now_s, who):
+    tokens.rotate(conn, [row["key"] for row in rows], now_s, who)
+    return len(rows), [(row["id"], row["product_name"]) for row in rows if identity.keeps_its_token(row)]

@@ -5,17 +5,21 @@ import json
 
 import sqlalchemy as sa
 
-from . import fleet, policy, terms
+from . import fleet, identity, policy, terms
 from .policy.names import PARTS
 from .tables import devices
 
 LOOKS = 5000  # devices whose properties are looked at
+UPDATER_BYTES = 100 * 1024 * 1024  # EmbedThis' updater programs refuse larger images
 _ALWAYS = {"id", "product", "version", *PARTS}
 
 
 def of_update(site, update):
     """Of one as fleet.update() gives it."""
-    return of(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
+    found = of(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
+    if update["size"] > UPDATER_BYTES:
+        found = found + site.database.read(_too_large, update)
+    return found
 
 
 def of(site, product, text, percentage=None):
@@ -29,13 +33,29 @@ def of(site, product, text, percentage=None):
     return found
 
 
+def _too_large(conn, update):
+    """A sentence if devices of the product have other clients than this project's agent, as far as LOOKS devices tell."""
+    found = _seen().where(devices.c.product == fleet.product_of(conn, update["product"])["id"]).order_by(devices.c.id)
+    others = [row["id"] for row in conn.execute(found).mappings() if not identity.is_ours(row)]
+    if not others:
+        return []
+    asked = update["size"] / (1 << 20), len(others), "s of the product use" if len(others) > 1 else " of the product uses", others[0]
+    return ["image: it has %.1f MiB, and EmbedThis' updater programs refuse more than 100 MiB: %d device%s another client than this "
+            "project's agent, such as %s: publish a smaller image for them" % asked]  # fmt: skip
+
+
+def _seen():
+    """The devices that are looked at."""
+    return sa.select(devices.c.id, devices.c.properties).where(devices.c.removed_s.is_(None), devices.c.seen_s.is_not(None)).limit(LOOKS)
+
+
 def _unsent(conn, product, names):
     """A sentence for each of `names` that no known device has ever sent, as far as LOOKS devices tell."""
     sent = set()
-    found = sa.select(devices.c.properties).where(devices.c.removed_s.is_(None), devices.c.seen_s.is_not(None)).limit(LOOKS)
+    found = _seen()
     if product:
         found = found.where(devices.c.product == fleet.product_of(conn, product)["id"])
-    for (properties,) in conn.execute(found):
+    for _, properties in conn.execute(found):
         sent.update(json.loads(properties))
         if sent.issuperset(names):
             return []

@@ -24,6 +24,16 @@ SLACK_S = 300  # clocks of boards are not exact, and a request takes its time
 TRACE_S = 24 * 3600  # refused registrations of a device are counted always, and told of again after a rest of so long
 
 
+def is_ours(device):
+    """Is its client this project's agent, by the last check-in of the device's row? It alone says which formats it accepts."""
+    return "accepts" in json.loads(device["properties"])
+
+
+def keeps_its_token(device):
+    """Does the client of a device's row never take another token? As far as is known: it may not have checked in yet."""
+    return device["seen_s"] is not None and not is_ours(device)
+
+
 def refused(conn, device, address, now_s):
     """A registration with the id of the device (a row) was refused: counted, and told of where it is new."""
     row = {"refused": devices.c.refused + 1, "refused_s": now_s, "refused_from": address}
@@ -89,6 +99,10 @@ def doubts(device, held):
         found.append(("it registered again after silence: a board whose flash was erased, or another one that took its id", again[-1]))
     found += [("a token was used after another had replaced it: two boards hold this device's tokens", each["late_s"])
               for each in held if each["late_s"] is not None]  # fmt: skip
+    if any(each["rotate"] for each in good) and keeps_its_token(device):
+        text = ("another token was asked for, but the client is not this project's agent and keeps its old one: `ioto device new` "
+                "makes one to give to it by hand")  # fmt: skip
+        found.append((text, device["seen_s"]))
     if device["refused"]:
         text = "%d registrations with this id were refused, the last one from %s" % (device["refused"], device["refused_from"] or "an unknown address")
         found.append((text, device["refused_s"]))
