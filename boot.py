@@ -6,6 +6,7 @@ memory is short it does a check-in without main.py.
 """
 
 SAFE_RESETS = 5  # the safe mode after so many starts in a row that did not go well; 0 = not at all
+SAFE_SOFT_RESETS = 100  # or after so many soft resets in a row, none of which lasted; somebody at the prompt makes a few
 SAFE_PIN = None  # or while this GPIO is held low at the start
 TRIAL_STARTS = 3  # of an image on trial, soft resets and wakes from deep sleep included; then the bootloader goes back
 
@@ -22,6 +23,7 @@ def lasting(machine, nvs, n):
 
     def after_10_s(timer):
         nvs.set_i32("resets", -n)
+        nvs.set_i32("soft", 0)
         timer.init(mode=machine.Timer.ONE_SHOT, period=590000, callback=after_10_min)
 
     def after_10_min(timer):
@@ -35,18 +37,24 @@ def lasting(machine, nvs, n):
 
 
 def safe(nvs, goes_on):
-    """Is this a start of the safe mode? Soft resets and wakes (`goes_on`) are no starts of their own."""
+    """Is this a start of the safe mode? Wakes (`goes_on`) are no starts of their own; soft resets have a count of their own."""
     if SAFE_PIN is not None and not machine.Pin(SAFE_PIN, machine.Pin.IN, machine.Pin.PULL_UP).value():
         return True
-    n = kept(nvs, "resets")
+    n, soft, before = kept(nvs, "resets"), 0, kept(nvs, "soft")
     if not goes_on:
         n = 1 + (n if n > 0 else -n if machine.reset_cause() == machine.WDT_RESET else 0)
-        is_safe = 0 < SAFE_RESETS < n
-        nvs.set_i32("resets", 0 if is_safe else n)  # after it main.py gets all its chances again
-        if is_safe:
-            return True
-    if n:
+    elif machine.reset_cause() == machine.SOFT_RESET:
+        soft = before + 1
+    is_safe = SAFE_RESETS > 0 and (n > SAFE_RESETS or soft > SAFE_SOFT_RESETS)
+    if is_safe:  # after it main.py gets all its chances again
+        n = soft = 0
+    if is_safe or not goes_on:
+        nvs.set_i32("resets", n)
+    if soft != before:
+        nvs.set_i32("soft", soft)
+    if n or soft:
         lasting(machine, nvs, abs(n))
+    return is_safe
 
 
 try:

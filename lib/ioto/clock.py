@@ -90,6 +90,9 @@ async def run(agent):
         if now < past:
             raise OSError("nobody knows")
     board.set_time(now)
+    record = agent.record
+    if was and record["alone"]:  # as long ago as before the step
+        record["alone"] += now - was
     agent.ntp_set = now == ntp
     agent.clock_due_s = uptime_s() + agent.config["ntp.period"]
 

@@ -85,6 +85,17 @@ def test_at_most_once_a_period(tmp_path):
     assert 2 <= resets(run) <= 4 and run.slots == ["ota_0"] * len(run.slots)
 
 
+def test_a_step_of_the_clock_shortens_no_period(tmp_path):
+    """The board's clock was behind when it went without the application, and is set meanwhile."""
+    rig = rig_with(tmp_path, 80, (400 * 1024, 1024), update__period="12 hours", ntp__period="20 mins")
+    rig.air.ntp_ahead_s = -13 * 3600
+    first = rig.run(until_s=900)
+    assert resets(first) == 1
+    rig.air.ntp_ahead_s = 0
+    later = rig.run(until_s=3600, cause=2)
+    assert rig.record()["time"] == 0 and resets(later) == 0 and later.console.count("FAILED no_memory") > 1, later.console[-1500:]
+
+
 GROWTH = """
 import asyncio, gc
 from ioto.start import agent

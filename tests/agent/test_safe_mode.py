@@ -31,6 +31,15 @@ def test_an_application_that_dies_is_replaced_over_the_air(tmp_path):
     assert fleet.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
 
 
+@pytest.mark.parametrize("ends", ["machine.soft_reset()", "raise SystemExit"])
+def test_an_application_that_soft_resets_over_and_over_is_replaced_over_the_air(tmp_path, ends):
+    rig = Rig(tmp_path, main=REPLACED.replace("machine.reset()", ends) + MAIN)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=400)
+    assert run.slots == ["ota_0", "ota_1"] and starts(run) == 101, (run.slots, starts(run))
+    assert "CONFIRMED 1.0.1" in run.console
+
+
 def test_the_safe_mode_confirms_nothing(tmp_path):
     """Where the new image's application dies too, the bootloader goes back, and the update has failed in the end."""
     rig = Rig(tmp_path, main=DIES, update__attempts=2)
