@@ -45,7 +45,7 @@ def config(**changes):
     found = {
         "product": PRODUCT, "version": "1.0.0", "builder": "https://cloud.test", "tls.ca": "ca.pem", "network.dns": "10.0.0.1", "log.level": "debug",
         "update.jitter": 0, "update.period": "1 hour", "update.throttle": 0, "update.retry": 5, "ntp.server": "time.test",
-        "network.timeout": 20, "registration.hosts": ["api.test"], "watchdog": 60, "trial.limit": 120,
+        "network.timeout": 20, "registration.hosts": ["api.test"], "watchdog": 600, "trial.limit": 120,
     }  # fmt: skip
     found.update({k.replace("__", "."): v for k, v in changes.items()})
     nested = {}

@@ -66,7 +66,7 @@ SWAP = range(11)  # flash operations: erase and program of five otadata records,
 
 def staged_after_a_fallback(folder, crashing):
     """The bootloader has fallen back to ota_0; an image is staged in ota_1, and the power goes off."""
-    rig = Rig(folder, update__period=20, update__retry=1)
+    rig = Rig(folder, update__period=300, update__retry=1)
     rig.board.set_otadata("2/VALID -")
     image = rig.image(1)
     if crashing:

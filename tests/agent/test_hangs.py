@@ -35,7 +35,7 @@ def sick(folder, main, how, after_s, **changes):
     text = SICK % (WAYS[how], after_s)
     if how == "returns":
         text = text.replace("    await task\n", "    else:\n        await task\n")
-    return Rig(folder, main=text + main, **changes)
+    return Rig(folder, main=text + main, **{"watchdog": 60, **changes})
 
 
 def healed(rig, days=2):

@@ -40,8 +40,12 @@ class S3(Store):
             self._reading, self._writing = _store(settings, _READ_S), _store(settings, _WRITE_S)
 
     def open(self, checksum):
+        name = self.name(checksum)
         with self._answering():
-            return _Image(self, obstore.open_reader(self._reading, self.name(checksum), buffer_size=_AHEAD_BYTES))
+            try:
+                return _Image(self, obstore.open_reader(self._reading, name, buffer_size=_AHEAD_BYTES))
+            except FileNotFoundError as e:
+                raise FileNotFoundError("images in %s: there is no object %s" % (self.where, name)) from e
 
     def link(self, checksum, seconds):
         if not self._links:
