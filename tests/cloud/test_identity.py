@@ -34,7 +34,7 @@ def test_whoever_registers_again_and_again_while_the_owner_is_silent_does_not_pu
             if reply.status == 200:
                 thief = reply.json()["token"]
                 assert cloud.report("D1", thief, update, state="downloading").status == 200
-    assert "it registered again after silence: a board whose flash was erased, or another one that took its id" in doubts(cloud)
+    assert "it registered again after silence: its flash was erased, or another board took its id: then `ioto device revoke`" in doubts(cloud)
     assert ok(cloud, owner) and cloud.check_in("D1", thief, "1.0.0").body == FORGET
     assert told(cloud, "device.again") == ["D1"] * 30 and told(cloud, "device.taken_over") == ["D1"]
     assert cloud.register("D1", address=ELSEWHERE).status == 409 and ok(cloud, owner)
@@ -78,7 +78,7 @@ def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
         for _ in range(3):
             assert cloud.check_in("D1", late, "1.0.0").body == cloud.report("D1", late, "U").body == FORGET
         assert told(cloud, "device.two_hold") == ["D1"] * number
-    assert doubts(cloud) == ["a token was used after another had replaced it: two boards hold this device's tokens"] * 2
+    assert doubts(cloud) == ["a token was used after another had replaced it: two boards hold this device's tokens: `ioto device revoke`, then `ioto device claim`"] * 2
     assert ok(cloud, second)
     control.revoke(cloud.site, "D1")
     control.claim(cloud.site, "D1")

@@ -66,7 +66,7 @@ def test_by_device_by_state_and_all(cloud):
     end(cloud, "F3", "failed")
     before = fleet.updates(cloud.site), cloud.site.database.read(audit.last)
     for ids, states, word in (
-        (["F3", "GOOD"], [], "GOOD.*confirmed"), (["OPEN"], [], "OPEN.*offered"), (["NOBODY"], [], "NOBODY"), ([], ["staged"], "staged.*wanted.*failed"),
+        (["F3", "GOOD"], [], "GOOD.*confirmed"), (["OPEN"], [], "OPEN.*offered"), (["NOBODY"], [], "NOBODY"), ([], ["staged"], "staged.*expected.*failed"),
         (["F3"], ["lost"], "F3.*failed"),
     ):  # fmt: skip
         with pytest.raises(CloudError, match=word):

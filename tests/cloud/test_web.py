@@ -137,7 +137,7 @@ def test_whoever_may_read_changes_nothing(cloud):
     for path in routes("POST"):
         if path not in LOOKS | {"/sign-in", "/sign-out"}:
             reply = reader.post(path[1:], {"name": "x", "id": "D1"})
-            assert reply.status == 403 and b"yours is of scope read" in reply.body, path
+            assert reply.status == 403 and b"yours has the scope read" in reply.body, path
 
 
 # ---- what every answer says

@@ -104,7 +104,7 @@ def publish(jo, image, version):
     jo.says("Valid policy.")
     page.get_by_label("Limit, devices in all").fill("x")
     page.get_by_role("button", name="Publish", exact=True).click()
-    jo.says("limit x: wanted: a number of devices")
+    jo.says("limit x: expected: a number of devices")
     assert page.get_by_label("Version").input_value() == version  # nothing that was typed is lost
     page.get_by_label("Limit, devices in all").fill("8")
     page.get_by_label("Stop rule").fill("50% after 20")

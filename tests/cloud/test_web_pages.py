@@ -241,8 +241,8 @@ def test_what_will_not_do_is_not_published(cloud, jo):
         ({"image": None}, "image: choose a file"),
         ({"image": image, "name": ""}, "image: choose a file"),
         ({"image": b""}, "the file is empty"),
-        ({"image": b"x" * 5000, "name": "<b>.bin"}, "<b>.bin: no application image"),
-        ({"image": image[:-1]}, "no application image"),
+        ({"image": b"x" * 5000, "name": "<b>.bin"}, "<b>.bin: not an application image"),
+        ({"image": image[:-1]}, "not an application image"),
         ({"image": image, "version": "1.x"}, "version 1.x"),
         ({"image": image, "product": "nothing"}, "product nothing"),
         ({"image": image, "policy": "major <"}, "policy: line 1, column 8"),
@@ -311,7 +311,7 @@ def test_a_dry_run_that_is_told_nonsense(jo):
         '{"devices": 1, "after": "", "found": {"offered": 1}}',
     ):  # fmt: skip
         reply = jo.post("dry-run", {"product": PRODUCT, "version": "1.1.0", "so_far": so_far})
-        assert reply.status in REFUSED and problem(reply) == "dry run: it has lost its place: begin again"
+        assert reply.status in REFUSED and problem(reply) == "dry run: its progress was lost: start it again"
     for form, said in (({"product": PRODUCT, "version": ""}, "version"), ({"version": "1.0.0"}, "product"),
                        ({"product": PRODUCT, "version": "1.0.0", "policy": "("}, "policy: line 1")):  # fmt: skip
         reply = jo.post("dry-run", form)
@@ -328,7 +328,7 @@ def test_a_token_is_shown_once_and_revoked(cloud, jo):
     assert token not in text(jo.get("tokens")) and "ci publish" in text(jo.get("tokens"))
     ci = Session(cloud, "x", "read")
     assert ci.sign_in(token).status == 303 and ci.get("").status == 200
-    assert ci.get("tokens").status == 403 and "yours is of scope publish" in text(ci.get("tokens"))
+    assert ci.get("tokens").status == 403 and "yours has the scope publish" in text(ci.get("tokens"))
     assert jo.post("tokens", {"revoke": "ci"}).status == 200
     assert ci.get("").status == 303 and [each["name"] for each in operators.listed(cloud.site)] == ["jo", "x"]
     for form in (

@@ -25,7 +25,7 @@ def test_for_programs():
             {"term": "region == 'eu'", "holds": True, "values": {"region": "eu"}},
             {"term": "newVersion > '2'", "holds": False, "values": {"newVersion": "1.1.0"}},
         ],
-        "doubts": ["line 2, column 15: '2' is no SemVer version (like 2.0.0): no version compares with it"],
+        "doubts": ["line 2, column 15: '2' is not a SemVer version (like 2.0.0): no version compares with it"],
     }
 
 
@@ -44,10 +44,10 @@ def test_a_device_in_json5():
 @pytest.mark.parametrize("arguments, device, says", [
     (["a ="], DEVICE, "line 1, column 3"),
     (["a &&\n\tb ? c"], DEVICE, "    b ? c".replace("    ", "   ") + "\n     ^"),
-    (["a"], "[1]", "wanted: an object"),
-    (["a"], "{", "no JSON: line 1 column 2"),
-    (["a"], "", "no JSON"),
-    (["a", "--update", "1.0"], DEVICE, "--update 1.0: wanted: SemVer 2.0"),
+    (["a"], "[1]", "expected: an object"),
+    (["a"], "{", "not JSON: line 1 column 2"),
+    (["a"], "", "not JSON"),
+    (["a", "--update", "1.0"], DEVICE, "--update 1.0: expected: SemVer 2.0"),
 ])  # fmt: skip
 def test_errors(arguments, device, says):
     code, out, err = run(*arguments, device=device)

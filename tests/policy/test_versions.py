@@ -74,7 +74,7 @@ def test_literals():
 ])  # fmt: skip
 def test_what_is_no_version_is_doubted(text, line, column):
     (doubt,) = policy.compile(text).doubts
-    assert doubt.startswith("line %d, column %d: " % (line, column)) and "is no SemVer version" in doubt
+    assert doubt.startswith("line %d, column %d: " % (line, column)) and "is not a SemVer version" in doubt
 
 
 def test_a_number_in_quotes_is_doubted():

@@ -178,7 +178,7 @@ def test_what_is_not_published(key, image, tmp_path):
     ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "1.1.0")
     file = tmp_path / "micropython.bin.signed"
     good = file.read_bytes()
-    refused(ioto("publish", image, "--signed", "--product", "thermo", "--version", "1.0.0", *site), "it is not signed")
+    refused(ioto("publish", image, "--signed", "--product", "thermo", "--version", "1.0.0", *site), "not signed")
     refused(ioto("publish", image, *site), "--product is missing")
     refused(ioto("publish", image, "--expires", "9d", "--product", "thermo", "--version", "1.0.0", *site), "give --key")
     refused(ioto("publish", file, "--version", "1.1.1", *site), "its manifest says version 1.1.0, not 1.1.1")

@@ -32,19 +32,19 @@ for command in (migrate, backup, restore):
 @cloud.command()
 @data_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for boards on your network.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
-@click.option("--public-url", metavar="URL", help="How devices reach this cloud, if not as they ask: behind a proxy, https://...")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free port.")
+@click.option("--public-url", metavar="URL", help="Address of this cloud for devices, such as https://updates.example.com; needed behind a proxy.")
 @click.option("--certificate", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file: serve TLS; see `ioto cloud certificate`.")
 @click.option("--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of its private key.")
 @click.option("--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds.")
 @click.option("--register-again", default="3 days", show_default=True, type=Duration(), help="Silence after which a known device may register again.")
-@click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Least silence after which a device that is offered an update is lost; more where it checks in seldom.")
+@click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Silence after which a device with an offered update counts as lost; longer for devices that check in rarely.")
 @click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
 @click.option("--new-devices", default=600, show_default=True, type=click.IntRange(0), help="Devices of a product that may register for the first time in an hour; 0: no limit.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes that serve: one for each processor core.")
 @click.option("--connections", default=4000, show_default=True, type=click.IntRange(1), help="Connections of one worker; idle ones make room.")
-@click.option("--per-address", default=200, show_default=True, type=click.IntRange(1), help="Of them from one address; a proxy on this machine has no limit.")
-@click.option("--access-log", is_flag=True, help="A line on standard error for each answer.")
+@click.option("--per-address", default=200, show_default=True, type=click.IntRange(1), help="Connections from one address; a proxy on this machine has no limit.")
+@click.option("--access-log", is_flag=True, help="Log each answer to standard error.")
 @json_option
 def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, lost_after, rate, new_devices, workers, connections,
           per_address, access_log, json):  # fmt: skip
@@ -93,7 +93,7 @@ def certificate(names, out):
         certificates.make(out, names)
     except CloudError as e:
         raise click.ClickException(str(e)) from e
-    click.echo("%s/ca.pem      onto the boards: \"tls\": {\"ca\": \"ca.pem\"} in ioto.json" % out)
+    click.echo("%s/ca.pem      copy it to the boards: \"tls\": {\"ca\": \"ca.pem\"} in ioto.json" % out)
     click.echo("%s/server.pem  and server.key: ioto cloud serve --certificate %s/server.pem --key %s/server.key" % (out, out, out))
     click.echo("%s/ca.key      makes the next certificate: keep it where nobody else reads" % out)
 

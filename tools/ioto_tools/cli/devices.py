@@ -63,10 +63,11 @@ def device_show(id, product, data, json):
     marks = [word for word, holds in (("removed", found["removed"]), ("not claimed", not found["claimed"])) if holds]
     marks += ["pinned to %s" % found["pin"]] if found["pin"] else []
     click.echo(", ".join(["%s, product %s" % (found["id"], found["product"]), *marks]))
-    click.echo("registered %s, %d registrations, last check-in %s (%d in all)" % (
-        ago(found["registered_s"]), found["registrations"], ago(found["seen_s"]), found["checkins"]))  # fmt: skip
+    times = "%d registration%s" % (found["registrations"], "" if found["registrations"] == 1 else "s")
+    click.echo("registered %s, %s, last check-in %s (%d in all)" % (
+        ago(found["registered_s"]), times, ago(found["seen_s"]), found["checkins"]))  # fmt: skip
     if found["unknown_reports"]:
-        click.echo("%d reports about updates that are not here" % found["unknown_reports"])
+        click.echo("%d reports about updates that this cloud does not have" % found["unknown_reports"])
     for each in found["doubts"]:
         click.echo("%s: %s" % (ago(each["at_s"]), each["says"]))
     shown("Properties", ("name", "value"), [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()])
@@ -81,13 +82,13 @@ def device_show(id, product, data, json):
 def _offer(judged, updates):
     """A row: is it offered now, and why not; how far it came if it was."""
     had = [_state(each).partition(" ")[2] for each in updates if each["update"] == judged["update"]]
-    words = ([WHY[judged["why"]]] if judged["why"] else []) + ["it is %s there" % each for each in had]
+    words = ([WHY[judged["why"]]] if judged["why"] else []) + ["state on the device: %s" % each for each in had]
     return judged["version"], "no" if judged["why"] else "yes", "; ".join(words) or "-"
 
 
 @device.command("new")
 @click.argument("id")
-@click.option("--product", required=True, metavar="PRODUCT", help="Its name or id.")
+@click.option("--product", required=True, metavar="PRODUCT", help="Name or id of its product.")
 @data_option
 @json_option
 def device_new(id, product, data, json):
@@ -99,7 +100,7 @@ def device_new(id, product, data, json):
     with opened(data) as site:
         found = next((each for each in fleet.products(site) if product in (each["id"], each["name"])), None)
         if found is None:
-            raise CloudError("product %s: there is none; `ioto product list` lists them" % product)
+            raise CloudError("product %s: not found; `ioto product list` lists them" % product)
         try:
             token = provision.register_by_hand(site, found["id"], id)
         except Refusal as e:
@@ -136,7 +137,7 @@ def device_revoke(id, product, data):
     """
     with opened(data) as site:
         control.revoke(site, id, product)
-    click.echo("device %s: its tokens are ended; `ioto device claim %s` lets it register again" % (id, id))
+    click.echo("device %s: its tokens are revoked; `ioto device claim %s` lets it register again" % (id, id))
 
 
 @device.command("rotate")
@@ -186,7 +187,7 @@ def device_release(id, product, data):
     """Release device ID on purpose: it is told so at its next call, forgets its token, and gets none before it is claimed."""
     with opened(data) as site:
         control.release(site, id, product)
-    click.echo("device %s released" % id)
+    click.echo("device %s is released: it gets no token before `ioto device claim %s`" % (id, id))
 
 
 @device.command("pin")

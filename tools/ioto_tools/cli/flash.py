@@ -36,7 +36,7 @@ def number(context, parameter, text):
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FIRMWARE = click.argument("firmware", type=FILE)
 FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-SLOT_SIZE = click.option("--slot-size", callback=number, metavar="BYTES", help="Of each update slot, a multiple of 0x10000. Else as large as the flash has room for.")
+SLOT_SIZE = click.option("--slot-size", callback=number, metavar="BYTES", help="Size of each update slot, a multiple of 0x10000; by default as large as fits into the flash.")
 SOURCE = click.option("--source", is_flag=True, help="The agent as .py files, to read and change on the board; they take twice the room and more RAM.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 
@@ -48,7 +48,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.
 @click.option("--ca", "authorities", multiple=True, type=FILE, help="Certificate of the authority that vouches for the cloud, as `ioto cloud certificate` makes it.")
 @click.option("--key", "keys", multiple=True, type=FILE, help="Public release key, as `ioto keys new` makes it: the board then installs nothing that is not signed with it.")
 @click.option("--ssid", default="", help="Wi-Fi network.")
-@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Of that network; or in IOTO_WIFI_PASSWORD.")
+@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.")
 @click.option("--version", default="1.0.0", show_default=True, help="SemVer of the software that the board starts with.")
 def init(folder, product, builder, authorities, keys, ssid, password, version):
     """Make FOLDER: boot.py, main.py, ioto.json and device.json, as a board wants them, and the files it trusts.
@@ -118,7 +118,7 @@ def freeze(folder):
 @FIRMWARE
 @FOLDER
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write: the whole flash, from address 0.")
-@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Of the board's flash.")
+@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Size of the board's flash.")
 @SLOT_SIZE
 @SOURCE
 @click.option("--force", is_flag=True, help="Overwrite OUTPUT if it is there.")
@@ -160,7 +160,7 @@ def image(firmware, folder, output, flash_size, slot_size, source, force, as_jso
 @FOLDER
 @click.option("-p", "--port", required=True, help="Serial port of the board: /dev/ttyUSB0, COM3, socket://HOST:PORT, rfc2217://HOST:PORT.")
 @click.option("-b", "--baud", type=int, default=460800, show_default=True, help="Bits a second on the line.")
-@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), help="Use only so much of the flash. Else what the chip says it has.")
+@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), help="Use only so much of the flash; by default all that the chip reports.")
 @SLOT_SIZE
 @SOURCE
 @click.option("--erase", is_flag=True, help="Erase the whole chip first: NVS, files and provisioning are lost.")

@@ -28,7 +28,7 @@ class Property(click.ParamType):
     def convert(self, value, param, ctx):
         name, equals, values = value.partition("=")
         if not name or not values:
-            self.fail("%s: wanted: NAME=VALUE or NAME=VALUE,VALUE" % value, param, ctx)
+            self.fail("%s: expected: NAME=VALUE or NAME=VALUE,VALUE" % value, param, ctx)
         return name, [_value(each) for each in values.split(",")]
 
 

@@ -74,12 +74,12 @@ def new(file, no_passphrase):
             raise key_files.KeyFileError("%s is there already and is not overwritten: choose another name" % public_file)
         passphrase = b"" if no_passphrase else ask("Passphrase for %s (not empty)" % file, twice=True)
         if not passphrase and not no_passphrase:
-            raise click.ClickException("no passphrase: give one, or say --no-passphrase")
-        click.echo("drawing an RSA key of %d bits" % key_files.BITS, err=True)
+            raise click.ClickException("the passphrase is empty: give one, or use --no-passphrase")
+        click.echo("generating an RSA key of %d bits" % key_files.BITS, err=True)
         made = key_files.make(file, passphrase).public_key()
         key_files.write_new(public_file, key_files.public_bytes(made), 0o644)
     click.echo("private key %s: keep it, and a copy, where nobody else reads" % file)
-    click.echo('public key  %s: onto the boards, "update": {"keys": "%s"} in ioto.json' % (public_file, Path(public_file).name))
+    click.echo('public key  %s: copy it to the boards, "update": {"keys": "%s"} in ioto.json' % (public_file, Path(public_file).name))
     click.echo("fingerprint %s" % key_files.fingerprint(made))
 
 
@@ -125,7 +125,7 @@ def until(context, parameter, text):
     try:
         return int(time.mktime(time.strptime(text, "%Y-%m-%d")))
     except (ValueError, OverflowError):
-        raise click.BadParameter("%s: wanted: 12h, 90d, 8w, 2y from now on, or a day such as 2027-12-31" % text) from None
+        raise click.BadParameter("%s: expected: 12h, 90d, 8w, 2y from now on, or a day such as 2027-12-31" % text) from None
 
 
 def manifest_options(command):

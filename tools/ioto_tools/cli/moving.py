@@ -62,7 +62,7 @@ def _said(copied, json, words):
         printed(copied)
         return
     rows = sum(table["rows"] for table in copied["tables"].values())
-    click.echo("%d rows of %d tables, %d images of %d bytes: all the same" % (rows, len(copied["tables"]), copied["images"], copied["bytes"]))
+    click.echo("%d rows of %d tables, %d images of %d bytes: all verified" % (rows, len(copied["tables"]), copied["images"], copied["bytes"]))
     click.echo(words)
 
 

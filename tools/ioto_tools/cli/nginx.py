@@ -37,4 +37,4 @@ def link_key(revoke, data):
     """
     with opened(data) as site:
         site.links.rotate(site.who, revoke)
-    click.echo("links are signed with a new key%s" % (", those given out before end" if revoke else ""))
+    click.echo("links are signed with a new key%s" % ("; earlier links no longer work" if revoke else ""))

@@ -67,11 +67,11 @@ def token_revoke(name, data):
 
     with opened(data) as site:
         operators.revoke(site, name)
-    click.echo("token of %s is ended" % name)
+    click.echo("token of %s is revoked" % name)
 
 
 @click.command()
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100000), help="How many, the newest.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100000), help="Number of entries, the newest first.")
 @click.option("--subject", metavar="ID", help="Only what was done to this device, product, update or token (its id or name).")
 @data_option
 @json_option

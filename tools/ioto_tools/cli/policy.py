@@ -59,15 +59,15 @@ def _device(file):
     try:
         found = json5.loads(raw.decode())
     except ValueError as e:
-        raise click.ClickException("%s: no JSON: %s" % (file, e)) from e
+        raise click.ClickException("%s: not JSON: %s" % (file, e)) from e
     if not isinstance(found, dict):
-        raise click.ClickException('%s: wanted: an object, such as {"id": "K1", "version": "1.0.0"}' % file)
+        raise click.ClickException('%s: expected: an object, such as {"id": "K1", "version": "1.0.0"}' % file)
     return found
 
 
 def _update(version):
     if version is not None and not semver.is_valid(version):
-        raise click.ClickException("--update %s: wanted: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
+        raise click.ClickException("--update %s: expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
     return {} if version is None else {"version": version}
 
 

@@ -18,14 +18,14 @@ from .terms import doubtful, said, taken, terms_options
 
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False))
-@click.option("--product", metavar="PRODUCT", help="Its name or id; `ioto product new` makes one. A signed IMAGE says it itself.")
-@click.option("--version", metavar="SEMVER", help="Such as 1.4.0; devices take what is higher than theirs. A signed IMAGE says it itself.")
+@click.option("--product", metavar="PRODUCT", help="Name or id of the product; `ioto product new` makes one. Not needed for a signed IMAGE.")
+@click.option("--version", metavar="SEMVER", help="Such as 1.4.0; devices take only a higher version than theirs. Not needed for a signed IMAGE.")
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Sign IMAGE with the private key in this file.")
 @click.option("--signed", is_flag=True, help="Refuse IMAGE unless it is signed.")
 @click.option("--description", default="", metavar="TEXT", help="What is new, for the people who read `ioto updates`.")
-@click.option("--disabled", is_flag=True, help="Publish, but offer it to nobody before `ioto updates enable`.")
-@click.option("--approve-by-hand", is_flag=True, help="Publish, but offer it to nobody before `ioto updates approve`.")
-@click.option("--dry-run", is_flag=True, help="Publish nothing: say who of the devices that are known would be offered it.")
+@click.option("--disabled", is_flag=True, help="Publish, but offer it to no device before `ioto updates enable`.")
+@click.option("--approve-by-hand", is_flag=True, help="Publish, but offer it to no device before `ioto updates approve`.")
+@click.option("--dry-run", is_flag=True, help="Publish nothing: show which known devices would be offered it.")
 @terms_options
 @manifest_options
 @data_option
@@ -42,7 +42,7 @@ def publish(image, product, version, key, signed, description, disabled, approve
     rollout = taken(more)
     product, version, is_signed = _said(image, product, version)
     if signed and not (is_signed or key):
-        raise click.ClickException("%s: it is not signed: `ioto sign` it, or give --key" % image)
+        raise click.ClickException("%s: not signed: sign it with `ioto sign`, or give --key" % image)
     if not key and any(more[name] for name in more if name != "any_file"):
         raise click.UsageError("--minimum, --expires, --allow-downgrade, --downgrade-from are signed: give --key, or give them to `ioto sign`")
     for doubt in terms.version_doubts(version):
@@ -90,7 +90,7 @@ def _said(image, product, version):
     product, version = product or said.get("product"), version or said.get("version")
     for name, value in (("--product", product), ("--version", version)):
         if not value:
-            raise click.UsageError("%s is missing: only a signed image says it itself" % name)
+            raise click.UsageError("%s is missing: only a signed image contains it" % name)
     return product, version, bool(found)
 
 

@@ -14,7 +14,7 @@ from .printable import printable
 @click.command("test")
 @PORT
 @click.option("--ssid", default="", help="Wi-Fi network; else that of the board's ioto.json, if it has one.")
-@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Of that network; or in IOTO_WIFI_PASSWORD.")
+@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.")
 @click.option("--host", metavar="ADDRESS", help="IP address at which the board reaches this machine; else the one this machine uses itself.")
 @click.option("--only", "only", multiple=True, type=click.Choice((*CHECKS, UPDATE)), help="This check; may be repeated.")
 @click.option("--update", is_flag=True, help="Then a whole update to a second image, a rollback, the update confirmed, and back.")

@@ -22,7 +22,7 @@ def updates(context, product, data, json):
     if context.invoked_subcommand:
         for name, value in (("--product", product), ("--json", json), ("--data", _given(context, "data"))):
             if value:
-                raise click.UsageError("%s goes behind the command: ioto updates %s ..." % (name, context.invoked_subcommand))
+                raise click.UsageError("put %s after the command: ioto updates %s ..." % (name, context.invoked_subcommand))
         return
     with opened(data) as site:
         found = fleet.updates(site, product)
@@ -88,7 +88,7 @@ def set_terms(update, data, json, **more):
     """
     options = taken(more)
     if all(value is None for value in options.values()):
-        raise click.UsageError("nothing to set: say what, such as --limit 100")
+        raise click.UsageError("nothing to change: give an option, such as --limit 100")
     with opened(data) as site:
         found = control.set_terms(site, update, said(site, options))
         warnings = doubts.of_update(site, found)

@@ -16,7 +16,7 @@ def tell(site, found, wait):
     left = found["unapplied"]["told"]
     if not wait or not left:
         return
-    click.echo("waiting for them (Ctrl-C stops the waiting, not the withdrawal)")
+    click.echo("waiting until they have dropped it (Ctrl-C ends the waiting, the update stays as it is)")
     try:
         while left:
             time.sleep(EVERY_S)

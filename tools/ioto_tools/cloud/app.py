@@ -67,7 +67,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     )
     app.state.public_url = _public_url(public_url)
     if not 0 < link_lifetime_s <= links.LONGEST_S:
-        raise CloudError("link lifetime %s s: wanted: 1 second to %d days" % (link_lifetime_s, links.LONGEST_S // 86400))
+        raise CloudError("link lifetime %s s: expected: 1 second to %d days" % (link_lifetime_s, links.LONGEST_S // 86400))
     app.state.run = run_in_threadpool if threads else _run_here
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes, threads=threads)
     app.state.site.links.lifetime_s = link_lifetime_s
@@ -108,7 +108,7 @@ async def _beside(app):
 
 def _public_url(text):
     if text is not None and (not text.startswith(("http://", "https://")) or "?" in text or "#" in text):
-        raise CloudError("public URL %s: wanted: http:// or https://, a host, perhaps a path" % text)
+        raise CloudError("public URL %s: expected: http:// or https://, a host, perhaps a path" % text)
     return text.rstrip("/") if text else None
 
 

@@ -85,4 +85,4 @@ def _name(text):
             raise ValueError
         return x509.DNSName(text)
     except ValueError:
-        raise CloudError("%s: wanted: a host name or an IP address, such as updates.example.com or 192.168.1.10" % text) from None
+        raise CloudError("%s: expected: a host name or an IP address, such as updates.example.com or 192.168.1.10" % text) from None

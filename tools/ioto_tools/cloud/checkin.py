@@ -29,7 +29,7 @@ async def check_in(site, memory, run, token, fields, base_url):
     device, more = await _device(site, memory, run, token, said, now_s)
     product = await _product(memory, read, device.product)
     if said.product not in (None, product.id, product.name):
-        raise Refusal(403, "product: device %s is of product %s" % (said.id, product.name))
+        raise Refusal(403, "product: device %s belongs to product %s: send its id, or leave `product` out" % (said.id, product.name))
     booted_s = identity.booted_s(fields, now_s)
     row = {"device": device.key, "version": said.version, "properties": wire.dumped(fields), "at_s": now_s, "next_s": said.next_s, "booted_s": booted_s}
     site.database.soft(database.checked_in, device.key, row)
@@ -37,7 +37,7 @@ async def check_in(site, memory, run, token, fields, base_url):
         order = parsed(said.version)
     except ValueError:
         # The device is none the worse for it: no update, and its developer and the operator can see why.
-        return {"warning": "version: %s is no SemVer 2.0 version, nothing can be newer" % said.version, **more}
+        return {"warning": "version: %s is not a SemVer 2.0 version: no update can be offered before the device sends one, such as 1.0.0" % said.version, **more}
     event, sign = known.noticed(device, order, booted_s)
     if sign:
         await run(site.database.write, identity.sign, device.key, sign, now_s)
@@ -106,7 +106,7 @@ async def _nobody(memory, read, said):
         await memory.refresh(read)
         if not memory.has(said.product):
             # A database of other devices, perhaps an empty one by mistake: nobody is to forget himself.
-            return Refusal(403, "product: %s is not here" % said.product)
+            return Refusal(403, "product: this cloud has no product %s: is it the right cloud? `ioto product list` lists its products" % said.product)
     return authentication_failed()
 
 

@@ -55,7 +55,7 @@ def retry(site, word, ids=(), states=()):
     """
     for state in states:
         if state not in rollout.RETRIED:
-            raise CloudError("state %s: wanted: one of %s" % (state, ", ".join(sorted(rollout.RETRIED))))
+            raise CloudError("state %s: expected: one of %s" % (state, ", ".join(sorted(rollout.RETRIED))))
     if ids:
         return site.database.write(_retry_some, word, ids, states, site.now_s(), site.who)
     n = 0
@@ -73,7 +73,7 @@ def _retry_some(conn, word, ids, states, now_s, who):
         if state is None:
             raise CloudError("device %s: it was never offered %s %s" % (id, release["product_name"], release["version"]))
         if state not in (states or rollout.RETRIED):
-            raise Conflict("device %s: the update is %s there: there is nothing to try again" % (id, state))
+            raise Conflict("device %s: the update is %s on it: only one that is %s can be tried again" % (id, state, " or ".join(states or sorted(rollout.RETRIED))))
     return _retry(conn, release, list(found.values()), now_s, who)
 
 

@@ -50,7 +50,7 @@ def unchanged(source, copied):
     """CloudError if `source` is not what copy() has copied any more."""
     now = {name: each.as_dict() for name, each in source.database.read(summed).items()}
     if now != copied["tables"]:
-        raise CloudError("%s has changed meanwhile: stop its servers, then run the same command again: it goes on from here" % source.data)
+        raise CloudError("%s changed during the copy: stop its servers, then run the same command again: it resumes here" % source.data)
 
 
 def summed(conn):
@@ -73,7 +73,7 @@ def _pages(conn, table):
 def _same(wanted, found, where):
     wrong = [name for name in wanted if wanted[name] != found[name]]
     if wrong:
-        raise CloudError("%s: tables %s are not what they were copied from: does something write there? Run it again" % (where, ", ".join(wrong)))
+        raise CloudError("%s: tables %s differ from their source: stop whatever writes there, then run the same command again" % (where, ", ".join(wrong)))
 
 
 # ---- tables
@@ -160,7 +160,7 @@ def _images(source, target, progress):
         progress("images", done, total)
     if lost:
         raise CloudError(
-            "%s: images are lost or damaged: SHA-256 %s: publish their files again under the same versions, then run this again"
+            "%s: images are lost or damaged: SHA-256 %s: publish their files again under the same versions, then run the same command again"
             % (source.data, ", ".join(lost))
         )
     return {"images": len(wanted), "bytes": total}
@@ -174,7 +174,7 @@ def _copy_image(source, target, checksum):
     with source.images.open(checksum) as file, target.images.receive(_chunks(file)) as incoming:
         incoming.keep()
     if not _whole(target.images, checksum, incoming.size):
-        raise CloudError("%s: image %s was not written as it was read: run this again" % (target.data, checksum))
+        raise CloudError("%s: image %s differs after it was copied: run the same command again, and check the disk if it happens again" % (target.data, checksum))
 
 
 def _chunks(file):

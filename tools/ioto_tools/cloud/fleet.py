@@ -80,7 +80,7 @@ def release(conn, word):
     if found is None and at:
         found = database.release_by_version(conn, product_of(conn, name)["id"], selection.precedence(version))
     if found is None:
-        raise Missing("update %s: there is none; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
+        raise Missing("update %s: not found; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
     return found
 
 
@@ -224,5 +224,5 @@ def product_of(conn, word):
     """The product's row by id or name. Missing if there is none."""
     found = database.product(conn, word)
     if found is None:
-        raise Missing("product %s: there is none; `ioto product list` lists them" % word)
+        raise Missing("product %s: not found; `ioto product list` lists them" % word)
     return found

@@ -24,7 +24,7 @@ def policy(site, name):
 def _policy(conn, name):
     found = conn.execute(sa.select(groups.c.policy).where(groups.c.name == name)).scalar()
     if found is None:
-        raise Missing("group %s: there is none; `ioto groups` lists them" % name)
+        raise Missing("group %s: not found; `ioto groups` lists them" % name)
     return found
 
 
@@ -36,7 +36,7 @@ def both(one, other):
 def keep(site, name, text):
     """Make `text` the policy of the group `name`. What was published with an older one stays as it was."""
     if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
-        raise CloudError("group %r: wanted: a name of 1 to 64 printable characters" % name)
+        raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)
     site.database.write(_keep, name, terms.read({"policy": text})["policy"], site.now_s(), site.who)
 
 

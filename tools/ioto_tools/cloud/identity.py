@@ -94,10 +94,10 @@ def doubts(device, held):
     good = [each for each in held if each["ended_s"] is None]
     again = [each["used_s"] for each in good[1:] if each["origin"] == "registered" and each["used_s"] is not None]
     if device["shared_s"] is not None:
-        found.append(("several boards share this id: what becomes of updates on it does not count for stop rules", device["shared_s"]))
+        found.append(("several boards share this id, so its updates do not count for stop rules: give each board an id of its own, then `ioto device claim` this one", device["shared_s"]))
     if again:
-        found.append(("it registered again after silence: a board whose flash was erased, or another one that took its id", again[-1]))
-    found += [("a token was used after another had replaced it: two boards hold this device's tokens", each["late_s"])
+        found.append(("it registered again after silence: its flash was erased, or another board took its id: then `ioto device revoke`", again[-1]))
+    found += [("a token was used after another had replaced it: two boards hold this device's tokens: `ioto device revoke`, then `ioto device claim`", each["late_s"])
               for each in held if each["late_s"] is not None]  # fmt: skip
     if any(each["rotate"] for each in good) and keeps_its_token(device):
         text = ("another token was asked for, but the client is not this project's agent and keeps its old one: `ioto device new` "

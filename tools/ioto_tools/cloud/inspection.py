@@ -53,7 +53,7 @@ class Inspection:
         size = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
         if size == 0:
-            raise CloudError("%s: the file is empty" % self.path)
+            raise CloudError("%s: the file is empty: build or download it again" % self.path)
         try:
             front, looks = self._begin(size)
             done = 0
@@ -65,13 +65,13 @@ class Inspection:
                 progress(len(chunk))
                 yield chunk
             if done + len(front) != size:
-                raise CloudError("%s: it changed while it was read: wait for the build to end" % self.path)
+                raise CloudError("%s: it changed while it was read: wait until the build has finished, then publish it again" % self.path)
             for look in looks:
                 look.end()
                 self.chip = getattr(look, "chip", None)
         except UpdateError as e:
             remedy = _REMEDY.get(e.reason, "see docs/cloud.md")
-            raise CloudError("%s: no application image (%s): %s" % (self.path, e, remedy)) from e
+            raise CloudError("%s: not an application image (%s): %s" % (self.path, e, remedy)) from e
 
     def _begin(self, size):
         """(the envelope or nothing, what looks at the rest)."""

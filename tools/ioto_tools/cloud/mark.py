@@ -40,7 +40,7 @@ def check(folder):
         return
     if said["whole"]:
         raise CloudError("%s is a backup: make a site of it with `ioto cloud restore %s --data DIR`" % (folder, folder))
-    raise CloudError("%s is a copy of %s that has not ended: run the command that makes it again" % (folder, said["of"]))
+    raise CloudError("%s is an incomplete copy of %s: run the command that makes it again" % (folder, said["of"]))
 
 
 @contextmanager
@@ -51,6 +51,6 @@ def held(folder):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as e:
-        raise CloudError("%s: another command copies into it: wait until it has ended" % folder) from e
+        raise CloudError("%s: another command is copying into it: wait until that has finished" % folder) from e
     finally:
         os.close(handle)

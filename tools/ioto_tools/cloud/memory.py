@@ -40,7 +40,7 @@ class Memory:
             vain = self._vain
             async with self._looking:
                 if self._vain != vain:
-                    raise Unavailable("the database was looked at in vain")
+                    raise Unavailable("the database did not answer")
                 if not self._fresh():
                     await self._look(read)
 

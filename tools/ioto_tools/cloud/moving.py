@@ -35,7 +35,7 @@ def restore(backup, data, progress):
     """The backup in folder `backup` into folder `data`."""
     said = mark.read(Path(backup))
     if said is None or not said["whole"]:
-        raise CloudError("%s is no whole backup: `ioto cloud backup` makes one" % backup)
+        raise CloudError("%s is not a complete backup: make one with `ioto cloud backup`; after an interruption the same command finishes it" % backup)
     with closing(Site(backup, copied=True)) as source, _target(source, data) as target:
         copied = copying.copy(source, target, progress)
         target.database.write(_restored, said["at_s"], target.now_s())

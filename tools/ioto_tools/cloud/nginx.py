@@ -19,5 +19,5 @@ def config(server_name, certificate, key, data, listen="443", upstream="127.0.0.
     }
     for name, value in values.items():
         if not re.fullmatch(r"[^\s;{}\"'$\\#]+", str(value)):
-            raise CloudError("%s %s: wanted: no blank and none of ; { } \" ' $ \\ #" % (name.lower().replace("_", " "), value))
+            raise CloudError("%s %s: expected: no blank and none of ; { } \" ' $ \\ #" % (name.lower().replace("_", " "), value))
     return re.sub("@([A-Z_]+)@", lambda found: str(values[found[1]]), files(__package__).joinpath("nginx.conf").read_text())

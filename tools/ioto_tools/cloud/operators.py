@@ -19,9 +19,9 @@ NAME = "[A-Za-z0-9._-]{1,64}"
 def new(site, name, scope, lifetime_s=None):
     """Make a token; {name, scope, created_s, expires_s, token}. CloudError for a name that will not do or is taken."""
     if not re.fullmatch(NAME, name):
-        raise CloudError("token %s: wanted: a name of 1 to 64 letters, digits, . _ -" % name)
+        raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
     if scope not in SCOPES:
-        raise CloudError("scope %s: wanted: %s" % (scope, ", ".join(SCOPES)))
+        raise CloudError("scope %s: expected: %s" % (scope, ", ".join(SCOPES)))
     token = PREFIX + tokens.drawn(site.random_bytes)
     now_s = site.now_s()
     row = {"name": name, "scope": scope, "created_s": now_s, "expires_s": lifetime_s and now_s + lifetime_s}
@@ -31,7 +31,7 @@ def new(site, name, scope, lifetime_s=None):
 
 def _new(conn, row, who):
     if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
-        raise Conflict("token %s: there is one: `ioto token revoke` it, or take another name" % row["name"])
+        raise Conflict("token %s: there is one with this name: `ioto token revoke` it, or choose another name" % row["name"])
     conn.execute(operators.insert().values(row))
     audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
 
@@ -53,7 +53,7 @@ def revoke(site, name):
 
 def _revoke(conn, name, now_s, who):
     if not conn.execute(operators.delete().where(operators.c.name == name)).rowcount:
-        raise Missing("token %s: there is none; `ioto token list` lists them" % name)
+        raise Missing("token %s: not found; `ioto token list` lists them" % name)
     audit.note(conn, now_s, who, "token.revoked", name)
 
 
@@ -61,9 +61,9 @@ def allowed(conn, token, scope, now_s):
     """(name, scope) of the operator whose token it is, if it may do what `scope` may. Refusal 401 or 403."""
     found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
     if found is None:
-        raise Refusal(401, "token: it is no operator's: see `ioto token new`")
+        raise Refusal(401, "token: not the token of an operator, or a revoked one: `ioto token new` makes one")
     if found["expires_s"] is not None and found["expires_s"] <= now_s:
-        raise Refusal(401, "token: the one of %s has expired: see `ioto token new`" % found["name"])
+        raise Refusal(401, "token: the token of %s has expired: `ioto token new` makes another" % found["name"])
     if SCOPES.index(found["scope"]) < SCOPES.index(scope):
-        raise Refusal(403, "token: the one of %s is for %s, this wants %s" % (found["name"], found["scope"], scope))
+        raise Refusal(403, "token: the token of %s has the scope %s, this needs the scope %s" % (found["name"], found["scope"], scope))
     return found["name"], found["scope"]

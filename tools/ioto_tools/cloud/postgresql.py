@@ -118,5 +118,5 @@ def _url(text):
     except sa.exc.ArgumentError:
         url = None
     if url is None or url.drivername not in ("postgresql", "postgres") or not url.database:
-        raise CloudError("database %s: wanted: postgresql://USER@HOST/NAME" % re.sub("//.*@", "//***@", text))
+        raise CloudError("database %s: expected: postgresql://USER@HOST/NAME" % re.sub("//.*@", "//***@", text))
     return url

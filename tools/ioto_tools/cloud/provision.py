@@ -70,12 +70,12 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
     """(is the device claimed, so that the token is its own? a Refusal or None): what a refusal leaves behind is to stay."""
     found = database.product_by_id(conn, asking.product)
     if found is None:
-        raise Refusal(401, "Authorization: no product has this id: see `ioto product list`")
+        raise Refusal(401, "Authorization: no product has this id: `ioto product list` shows the ids of the products")
     known = database.device_of(conn, asking.product, asking.id)
     key = known["key"] if known else key
     new = known is None or known["removed_s"] is not None
     if new and (wait_s := _crowded(conn, found["id"], now_s, new_per_hour)):
-        return False, Refusal(429, "product %s: %d new devices in an hour are as many as may register" % (found["name"], new_per_hour), retry_s=wait_s)
+        return False, Refusal(429, "product %s: the limit of %d new devices in an hour is reached: try again later" % (found["name"], new_per_hour), retry_s=wait_s)
     if not new and known["claimed"] and (refusal := tokens.refusal(conn, known, asking, now_s, quiet_s)):
         identity.refused(conn, known, asking.address, now_s)
         return False, refusal
@@ -166,5 +166,5 @@ def image(site, update, expires, signature):
     site.links.check(update, expires, signature)
     release = site.database.read(database.release, update)
     if release is None:
-        raise Refusal(404, "no update has this id")
+        raise Refusal(404, "update: no update has this id")
     return site.images.open(release["checksum"]), release

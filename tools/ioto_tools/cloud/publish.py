@@ -87,8 +87,8 @@ def _product_of(conn, word):
     found = database.product(conn, word)
     if found is None:
         names = [each["name"] for each in database.all_products(conn)]
-        known = "known: %s" % ", ".join(names) if names else "there is none yet"
-        raise Missing("product %s: %s; make it with `ioto product new %s`" % (word, known, word))
+        known = "known products: %s" % ", ".join(names) if names else "there are no products yet"
+        raise Missing("product %s: not found, %s; make it with `ioto product new %s`" % (word, known, word))
     return found
 
 
@@ -147,7 +147,7 @@ def new_product(site, name, id=None, by_hand=False):
     """
     for what, text in (("name", name), ("id", id)):
         if text is not None and not re.fullmatch("[!-~]{1,64}", text):
-            raise CloudError("product %s %r: wanted: 1 to 64 ASCII characters without a space" % (what, text))
+            raise CloudError("product %s %r: expected: 1 to 64 ASCII characters without a space" % (what, text))
     id = id or base64.b32encode(site.random_bytes(16)).decode()[:26]
     return site.database.write(_add_product, id, name, by_hand, site.now_s(), site.who)
 

@@ -16,7 +16,7 @@ RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
 # Why a release is not offered, in the order in which it is asked.
 WHY = {
     "unclaimed": "the device is not claimed: `ioto device claim`",
-    "version": "the device's version is no SemVer 2.0 version",
+    "version": "the device's version is not a SemVer 2.0 version",
     "below": "a higher release is offered, or runs already",
     "pinned": "the device is pinned to another version",
     "disabled": "it is switched off: `ioto updates enable`",
@@ -31,12 +31,12 @@ WHY = {
     "early": "its schedule has not begun",
     "late": "its schedule has ended",
     "policy": "its policy does not hold for the device",
-    "tried": "its attempts on the device are used up",
+    "tried": "its attempts on the device are used up: `ioto updates retry`",
     "waits": "the next attempt on the device is not due yet",
     "percentage": "the device is not among its percentage",
-    "new": "the device is known for a shorter time than a limit or rate wants: `ioto device claim`, or the term age",
-    "limit": "as many devices have it as its limit allows",
-    "rate": "as many devices got it in this period as its rate allows",
+    "new": "the device is too new for a release with a limit or rate: `ioto device claim`, or the term age",
+    "limit": "its limit is reached",
+    "rate": "its rate is reached in this period",
 }
 
 
@@ -94,7 +94,7 @@ class Asker:
 
 
 VERSION_LENGTH = 128
-VERSION_WANTED = "wanted: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1, of %d characters at most" % VERSION_LENGTH
+VERSION_WANTED = "expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1, of %d characters at most" % VERSION_LENGTH
 
 
 def is_version(text):

@@ -97,7 +97,7 @@ def _look(certificate, key):
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")  # no prompt in a service
     except (OSError, ValueError) as e:  # ssl.SSLError too
-        raise CloudError("%s, %s: no certificate with its key in PEM: %s" % (certificate, key, e)) from e
+        raise CloudError("%s, %s: not a certificate with its private key, both in PEM: %s: `ioto cloud certificate` makes both" % (certificate, key, e)) from e
 
 
 def _listen(host, port):
@@ -131,7 +131,7 @@ def _limited(app):
             try:
                 message = await waits.wait(receive(), max(0, min(BODY_S, left_s)))
             except TimeoutError:
-                raise Refusal(408, "body: it comes too slowly") from None
+                raise Refusal(408, "body: it arrived too slowly: send it again") from None
             size += len(message.get("body", b""))
             return message
 

@@ -28,13 +28,13 @@ def checked(path, table, said, defaults):
     """`said` with what is missing taken from defaults {key: (value, kind)}; None: it must not be missing."""
     for key, value in said.items():
         if key not in defaults:
-            raise CloudError("%s: %s%s: no such key; known: %s" % (path, table, key, ", ".join(defaults)))
+            raise CloudError("%s: %s%s: unknown key; known: %s" % (path, table, key, ", ".join(defaults)))
         if not isinstance(value, defaults[key][1]):
-            raise CloudError("%s: %s%s: wanted: %s" % (path, table, key, _KINDS[defaults[key][1]]))
+            raise CloudError("%s: %s%s: expected: %s" % (path, table, key, _KINDS[defaults[key][1]]))
     found = {**{key: value for key, (value, _) in defaults.items()}, **said}
     for key, value in found.items():
         if value is None:
-            raise CloudError("%s: %s%s is missing: wanted: %s" % (path, table, key, _KINDS[defaults[key][1]]))
+            raise CloudError("%s: %s%s is missing: expected: %s" % (path, table, key, _KINDS[defaults[key][1]]))
     return found
 
 

@@ -30,7 +30,7 @@ class Soft:
             rows = self._rows.setdefault(function, {})
             more = _characters(row) - _characters(rows.get(key, {}))
             if key not in rows and len(self) >= ROWS or more > 0 and self._characters + more > CHARACTERS:
-                raise Unavailable("%d rows of %d characters wait for the database already" % (len(self), self._characters))
+                raise Unavailable("%d rows with %d characters are already waiting for the database" % (len(self), self._characters))
             rows[key] = row
             self._characters += more
 

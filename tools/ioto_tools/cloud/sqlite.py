@@ -69,7 +69,7 @@ class Sqlite:
         # Is it not the fault of the statement, but of the disk or of another program?
         name = getattr(context.original_exception, "sqlite_errorname", "")
         if name.removeprefix("SQLITE_").partition("_")[0] in _AWAY:
-            return Unavailable("%s: %s: is the disk full, or another program at work?" % (self.path, context.original_exception))
+            return Unavailable("%s: %s: is the disk full, or does another program use the file?" % (self.path, context.original_exception))
         return None
 
 

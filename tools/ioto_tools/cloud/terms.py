@@ -42,7 +42,7 @@ def read(said, before=None, now_s=0):
     if found["rate"] is None:
         found["period_s"] = None
     elif found["period_s"] is None:
-        raise CloudError("rate %d: devices in what time? Add a period, such as `1 hour`" % found["rate"])
+        raise CloudError("rate %d: the period is missing: add one, such as `1 hour`" % found["rate"])
     if found["start_s"] is not None and found["end_s"] is not None and found["start_s"] >= found["end_s"]:
         raise CloudError("end: it is before the start: no device would be offered the update")
     if said.get("end") is not None and found["end_s"] is not None and found["end_s"] <= now_s:
@@ -114,14 +114,14 @@ def _count(name, text):
     if text == NONE:
         return {name: None}
     if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) <= MOST:
-        raise CloudError("%s %s: wanted: a number of devices from 1 to %d, or none" % (name, text, MOST))
+        raise CloudError("%s %s: expected: a number of devices from 1 to %d, or none" % (name, text, MOST))
     return {name: int(text)}
 
 
 def _percentage(name, text):
     found = _PERCENTAGE.fullmatch("100" if text == NONE else text)
     if not found or float(found[1]) > 100:
-        raise CloudError("percentage %s: wanted: 0 to 100" % text)
+        raise CloudError("percentage %s: expected: 0 to 100" % text)
     return {"percentage": float(found[1])}
 
 
@@ -131,7 +131,7 @@ def _period(name, text):
     except ValueError as e:
         raise CloudError("%s %s: %s" % (name, text, e)) from e
     if not 0 < seconds <= LONGEST_S:
-        raise CloudError("%s %s: wanted: 1 second to a year" % (name, text))
+        raise CloudError("%s %s: expected: 1 second to a year" % (name, text))
     return {"period_s": seconds}
 
 
@@ -146,10 +146,10 @@ def _moment(name, text):
     try:
         found = datetime.fromisoformat(text)
     except ValueError as e:
-        raise CloudError("%s %s: wanted: a date such as 2026-03-01T08:00+01:00, or none" % (name, text)) from e
+        raise CloudError("%s %s: expected: a date such as 2026-03-01T08:00+01:00, or none" % (name, text)) from e
     seconds = found.replace(tzinfo=found.tzinfo or timezone.utc).timestamp()
     if not 0 <= seconds <= LAST_S:
-        raise CloudError("%s %s: wanted: a date from 1970 to 9999" % (name, text))
+        raise CloudError("%s %s: expected: a date from 1970 to 9999" % (name, text))
     return {column: int(seconds)}
 
 
@@ -158,7 +158,7 @@ def _stop(name, text):
         return {"stop_percent": None, "stop_after": None}
     found = _STOP.fullmatch(text)
     if not found or not 0 < float(found[1]) <= 100 or not 0 < int(found[2]):
-        raise CloudError('stop %s: wanted: such as "5%% after 20", or none' % text)
+        raise CloudError('stop %s: expected: such as "5%% after 20", or none' % text)
     return {"stop_percent": float(found[1]), "stop_after": int(found[2])}
 
 

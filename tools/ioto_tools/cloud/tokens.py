@@ -87,7 +87,7 @@ def refusal(conn, device, asking, now_s, quiet_s):
     if device["awaited"] or not used and not any(each["origin"] == BY_HAND for each in good):
         return None
     if not used:
-        return Refusal(409, "id: device %s has a token that an operator made: give it that one, or `ioto device claim` it" % device["id"])
+        return Refusal(409, "id: an operator made a token for device %s: give the device that token, or let it register with `ioto device claim`" % device["id"])
     if restarted(conn, device, asking.asked):
         return None
     silent_s = now_s - max(device["seen_s"] or 0, device["reported_s"] or 0, *used)
@@ -95,8 +95,8 @@ def refusal(conn, device, asking, now_s, quiet_s):
     if silent_s < quiet_s and not restored:
         return Refusal(
             409,
-            "id: device %s has a token and was heard %d s ago: `ioto device claim` lets it register again at once, "
-            "%d s of silence as well" % (device["id"], silent_s, quiet_s),
+            "id: device %s has a token and was heard %d s ago: if this is the same device, `ioto device claim` lets it register again at once; else it can after "
+            "%d s of silence" % (device["id"], silent_s, quiet_s),
         )
     if not any(now_s - each["created_s"] < identity.TRACE_S for each in good[1:]):  # else it was told of already
         audit.note_device(conn, now_s, audit.CLOUD, "device.again", device["key"], silent_s=silent_s, address=asking.address, restored=restored)

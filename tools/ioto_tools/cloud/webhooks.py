@@ -28,10 +28,10 @@ def new(site, url, wanted=()):
     """Make a webhook for the actions `wanted` (of audit.ACTIONS; none: all): its row with the `secret`, shown this once."""
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or not url.isprintable() or " " in url:
-        raise CloudError("%s: wanted: the https:// address of a webhook, without a password in it" % url[:80])
+        raise CloudError("%s: expected: the https:// address of a webhook, without a password in it" % url[:80])
     for action in wanted:
         if action not in audit.ACTIONS:
-            raise CloudError("event %s: there is none; known: %s" % (action, ", ".join(audit.ACTIONS)))
+            raise CloudError("event %s: unknown; known: %s" % (action, ", ".join(audit.ACTIONS)))
     id, secret = site.random_bytes(4).hex(), site.random_bytes(32).hex()
     row = {"id": id, "url": url, "secret": secret, "wanted": " ".join(wanted), "created_s": site.now_s(), "delivered_s": None, "error": ""}
     site.database.write(_new, row, site.who)
@@ -74,7 +74,7 @@ def known(conn, id):
     """The webhook's row. CloudError if there is none."""
     found = conn.execute(sa.select(webhooks).where(webhooks.c.id == id)).mappings().first()
     if found is None:
-        raise Missing("webhook %s: there is none; `ioto webhook list` lists them" % id)
+        raise Missing("webhook %s: not found; `ioto webhook list` lists them" % id)
     return dict(found)
 
 

@@ -74,7 +74,7 @@ def parse(body):
     except ValueError:
         found = _judged(body)
     if not isinstance(found, dict):
-        raise Refusal(400, "body: a JSON object is wanted")
+        raise Refusal(400, "body: expected a JSON object")
     if body.count(b"{") + body.count(b"[") > DEPTH and not _shallow(found):
         raise Refusal(400, "body: nested deeper than %d" % DEPTH)
     return found
@@ -112,13 +112,13 @@ def _loads(text):
 
 
 def _no_number(name):
-    raise ValueError("%s is no JSON" % name)
+    raise ValueError("%s is not JSON" % name)
 
 
 def _finite(text):
     number = float(text)
     if math.isinf(number):
-        raise ValueError("%s is no number that fits" % text[:20])
+        raise ValueError("the number %s is out of range" % text[:20])
     return number
 
 
@@ -179,7 +179,7 @@ def _text(fields, name, length, default=_WANTED):
         return default
     # isprintable() leaves out control characters and half surrogates: neither a terminal nor a database likes them.
     if not isinstance(value, str) or not 0 < len(value) <= length or not value.isprintable() or value != value.strip():
-        raise Refusal(400, "%s: %s, wanted: a printable string of 1 to %d characters" % (name, _show(value), length))
+        raise Refusal(400, "%s: %s, expected: a printable string of 1 to %d characters" % (name, _show(value), length))
     return value
 
 
@@ -187,7 +187,7 @@ def _reason(fields):
     # Cut rather than refused: a device gives up a report that is refused, and the outcome counts more than the words.
     value = fields.get("reason") or ""
     if not isinstance(value, str):
-        raise Refusal(400, "reason: %s, wanted: a string" % _show(value))
+        raise Refusal(400, "reason: %s, expected: a string" % _show(value))
     return "".join(c if c.isprintable() else "?" for c in value[:REASON_LENGTH])
 
 
@@ -196,7 +196,7 @@ def _boolean(fields, name):
     if isinstance(value, str):  # the shell updater quotes it
         value = {"true": True, "false": False}.get(value.lower())
     if not isinstance(value, bool):
-        raise Refusal(400, "%s: %s, wanted: true or false" % (name, _show(fields.get(name))))
+        raise Refusal(400, "%s: %s, expected: true or false" % (name, _show(fields.get(name))))
     return value
 
 
@@ -211,7 +211,7 @@ def _count(fields, name, most):
     if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise Refusal(400, "%s: %s, wanted: a whole number from 0 to %d" % (name, _show(fields.get(name)), most))
+        raise Refusal(400, "%s: %s, expected: a whole number from 0 to %d" % (name, _show(fields.get(name)), most))
     return value
 
 

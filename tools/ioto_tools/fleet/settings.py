@@ -35,11 +35,11 @@ class Settings:
     def __post_init__(self):
         for fate, share in self.shares.items():
             if fate not in life.FATES or not 0 <= share <= 1:
-                raise ValueError("%s %s: wanted: one of %s and a share from 0 to 1" % (fate, share, ", ".join(life.FATES)))
+                raise ValueError("%s %s: expected: one of %s and a share from 0 to 1" % (fate, share, ", ".join(life.FATES)))
         if sum(self.shares.values()) > 1:
             raise ValueError("the shares of %s together are more than all devices" % ", ".join(self.shares))
         if not 0 < self.devices < 1 << 20:
-            raise ValueError("%d devices: wanted: 1 to %d" % (self.devices, (1 << 20) - 1))
+            raise ValueError("%d devices: expected: 1 to %d" % (self.devices, (1 << 20) - 1))
 
     def id(self, n):
         return "%s%07d" % (self.prefix, n)

@@ -45,7 +45,7 @@ def load(path, passphrase=b""):
     except (ValueError, UnsupportedAlgorithm):
         raise KeyFileError("%s: %s" % (path, "not with this passphrase" if is_encrypted(raw) else "no private key in PEM")) from None
     if not isinstance(found, rsa.RSAPrivateKey) or not _fits(found.public_key()):
-        raise KeyFileError("%s: an RSA key of 2048 to 4096 bits with the exponent 65537 is wanted: `ioto keys new` makes one" % path)
+        raise KeyFileError("%s: not an RSA key of 2048 to 4096 bits with the exponent 65537: `ioto keys new` makes one" % path)
     return found
 
 

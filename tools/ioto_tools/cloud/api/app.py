@@ -68,7 +68,7 @@ async def _operator(request, scope):
 def _path(request):
     for name, value in request.path_params.items():
         if not 0 < len(value) <= 128 or not value.isprintable():
-            raise Refusal(400, "%s: wanted: 1 to 128 printable characters" % name)
+            raise Refusal(400, "%s: expected: 1 to 128 printable characters" % name)
     return request.path_params
 
 
@@ -93,7 +93,7 @@ async def _received(request, file):
     async for chunk in _chunks(request, IMAGE_BYTES):
         await run(file.write, chunk)
     if not file.tell():
-        raise Refusal(400, "body: it is empty, wanted: the image")
+        raise Refusal(400, "body: empty: send the image as the body")
     await run(file.seek, 0)
 
 

@@ -57,18 +57,18 @@ _TYPES = {"string": str, "integer": int, "boolean": bool}
 def _check(name, value, schema):
     kind = schema["type"]
     if not isinstance(value, _TYPES[kind]) or kind == "integer" and isinstance(value, bool):
-        raise Refusal(400, "%s: wanted: %s" % (name, kind))
+        raise Refusal(400, "%s: expected: %s" % (name, kind))
     if kind == "string":
         _check_text(name, value, schema)
     elif kind == "integer" and not schema["minimum"] <= value <= schema["maximum"]:
-        raise Refusal(400, "%s: wanted: from %d to %d" % (name, schema["minimum"], schema["maximum"]))
+        raise Refusal(400, "%s: expected: from %d to %d" % (name, schema["minimum"], schema["maximum"]))
 
 
 def _check_text(name, value, schema):
     if "enum" in schema and value not in schema["enum"]:
-        raise Refusal(400, "%s: wanted: one of %s" % (name, ", ".join(schema["enum"])))
+        raise Refusal(400, "%s: expected: one of %s" % (name, ", ".join(schema["enum"])))
     if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 128):
-        raise Refusal(400, "%s: wanted: %d to %d characters" % (name, schema.get("minLength", 0), schema["maxLength"]))
+        raise Refusal(400, "%s: expected: %d to %d characters" % (name, schema.get("minLength", 0), schema["maxLength"]))
     printable = value.replace("\n", "").isprintable()  # no control characters, no half surrogates
     if not printable or "pattern" in schema and not all("!" <= c <= "~" for c in value):
-        raise Refusal(400, "%s: wanted: printable characters%s" % (name, " of ASCII, no blank" if "pattern" in schema else ""))
+        raise Refusal(400, "%s: expected: printable characters%s" % (name, " of ASCII without a space" if "pattern" in schema else ""))

@@ -71,7 +71,7 @@ def compile(text):
     try:
         text.encode()
     except UnicodeEncodeError as e:
-        raise PolicyError("half a character (a surrogate without the other)", *place(text, e.start)) from e
+        raise PolicyError("an incomplete character (a surrogate without the other)", *place(text, e.start)) from e
     try:
         node = _parser().parse(text)
     except UnexpectedInput as e:

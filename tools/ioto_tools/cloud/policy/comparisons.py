@@ -66,7 +66,7 @@ def doubt(token, left, right):
 def doubt_of_version(node):
     """Where only a version compares: a literal that is none."""
     if node.kind == "literal" and node.value is not None and values.version(node.value) is None:
-        return "line %d, column %d: %s is no SemVer version (like 2.0.0): no version compares with it" % (
+        return "line %d, column %d: %s is not a SemVer version (like 2.0.0): no version compares with it" % (
             node.token.line, node.token.column, node.token)  # fmt: skip
 
 

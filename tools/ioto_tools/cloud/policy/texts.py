@@ -31,7 +31,7 @@ def unquoted(token, text=None):
     try:  # a pair of surrogates becomes the character that it means
         return _ESCAPE.sub(character, inner).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError as e:
-        raise at(token, "half a character: \\uD800 to \\uDFFF come in pairs") from e
+        raise at(token, "an incomplete character: \\uD800 to \\uDFFF come in pairs") from e
 
 
 def number(token):
@@ -54,7 +54,7 @@ def compiled(text, token, case_sensitive=True):
         return re2.compile(text, options)
     except re2.error as e:
         said = e.args[0].decode() if isinstance(e.args[0], bytes) else e.args[0]
-        raise at(token, "no regular expression: %s (RE2 has no look-around and no back references)" % said) from e
+        raise at(token, "invalid regular expression: %s (RE2 has no look-around and no back references)" % said) from e
 
 
 def found(pattern, value):

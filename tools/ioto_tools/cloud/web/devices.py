@@ -68,7 +68,7 @@ def act(site, asked):
     elif action in _CHANGES:
         _CHANGES[action](site, id, product)
     else:
-        raise CloudError("action %s: there is none" % action)
+        raise CloudError("action %s: unknown" % action)
     return Moved(to("device", id=id, product=product))
 
 

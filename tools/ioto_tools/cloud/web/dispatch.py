@@ -55,7 +55,7 @@ def _endpoint(function, scope, most):
 
 async def _answer(request, function, scope, most, operator, secret):
     if not operator.may(scope):
-        raise Refusal(403, "this needs a token of scope %s, yours is of scope %s" % (scope, operator.scope))
+        raise Refusal(403, "this needs a token of the scope %s, yours has the scope %s" % (scope, operator.scope))
     try:
         form = await read_form(request, most, secret) if most else {}
         asked = Asked(_texts(dict(request.query_params)), _texts(form))
@@ -78,7 +78,7 @@ def _texts(fields):
         try:
             text(value if isinstance(value, str) else "")  # else it is a file
         except ValueError as e:
-            raise Refusal(400, "%s: wanted: a text without control characters" % name[:40]) from e
+            raise Refusal(400, "%s: expected: a text without control characters" % name[:40]) from e
     return fields
 
 

@@ -78,7 +78,7 @@ def _so_far(form):
         slots = {text(str(id)): int(n) for id, n in said["slots"].items()}
         return {"devices": int(said["devices"]), "after": text(str(said["after"])), "found": found, "slots": slots}
     except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as e:
-        raise CloudError("dry run: it has lost its place: begin again") from e
+        raise CloudError("dry run: its progress was lost: start it again") from e
 
 
 def _reason(said):

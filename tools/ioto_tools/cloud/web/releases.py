@@ -83,7 +83,7 @@ def act(site, asked):
         devices, states = ([asked.form[name]] if asked.form.get(name) else [] for name in ("device", "state"))
         control.retry(site, id, devices, states)
     else:
-        raise CloudError("action %s: there is none" % action)
+        raise CloudError("action %s: unknown" % action)
     return Moved(to("release", id=id))
 
 

@@ -84,13 +84,13 @@ def check_origin(headers, public_url=None):
         ours = {headers.get("host"), urlsplit(public_url or "").netloc}
         site = "same-origin" if origin.netloc and origin.netloc in ours else "unknown"
     if site != "same-origin":
-        raise Refusal(403, "this change was not asked for by a page of this cloud: open the page again and repeat it there")
+        raise Refusal(403, "this request did not come from a page of this cloud: open the page again and repeat the change there")
 
 
 def check_form(secret, token):
     """Refusal 403 unless the form is one of this session."""
     if not hmac.compare_digest(form_token(secret).encode(), token.encode()):
-        raise Refusal(403, "this form is of an earlier session: load the page again and repeat the change")
+        raise Refusal(403, "this form is from an earlier session: load the page again and repeat the change")
 
 
 def _hash(secret):
