@@ -93,7 +93,7 @@ def test_a_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
     assert run.ended == "cut"
     console = run.console
     for _ in range(2):
-        run = rig.run(until_s=2 * 3600)  # a cut while it is confirmed looks to the cloud like a rollback: it waits before it offers it again
+        run = rig.run(until_s=2 * 3600)
         console += run.console
     assert run.slots[-1] == ("ota_0" if crashing else "ota_1"), console
     assert crashing or "boot is trial" in console, console
@@ -162,3 +162,32 @@ def test_provisioning_of_garbage_registers_again(tmp_path):
     run = rig.run(until_s=2 * 3600)
     assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
     assert fleet.devices(rig.site)[0]["registrations"] == 2
+
+
+def swapped(folder):
+    """A board that has chosen the new image, and has not started it yet."""
+    rig = Rig(folder, update__period=20, update__retry=1)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=600, max_boots=1)
+    assert rig.board.otadata() == "1/VALID 2/NEW"
+    return rig
+
+
+@functools.cache
+def confirmation():
+    """Numbers of the operations that confirm it: erase and program of an otadata record."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = swapped(folder).run(until_s=60, cause=HARD).trace
+    return [n for n, (_, address, _, _) in enumerate(trace.ops) if 0xD000 <= address < 0xF000][-2:]
+
+
+@pytest.mark.parametrize("nth, when", [(0, "during"), (0, "after"), (1, "during")])
+def test_a_cut_in_the_confirmation_costs_neither_an_attempt_nor_a_wait(tmp_path, nth, when):
+    """The old image is back, with the update still staged: the cloud, which has seen the new version run, goes on offering it."""
+    rig = swapped(tmp_path)
+    assert rig.run(until_s=60, cut=Cut(confirmation()[nth], when), cause=HARD).ended == "cut"
+    assert "VALID" not in rig.board.otadata().split()[1] and fleet.device(rig.site, "DEVICE0001")["update"]["state"] == "confirmed"
+    run = rig.run(until_s=300)
+    assert "CONFIRMED 1.0.1" in run.console and run.slots == ["ota_0", "ota_1"], run.console
+    update = fleet.device(rig.site, "DEVICE0001")["update"]
+    assert rig.record()["failed"] == [] and (update["state"], update["ended"], update["tries"]) == ("confirmed", "confirmed", 1)

@@ -64,10 +64,11 @@ def load(conn, hash):
     return known
 
 
-def noticed(known, order, booted_s):
+def noticed(known, order, booted_s, staged=None):
     """What a check-in with the version `order` (parsed) tells of a board that started at `booted_s` (None: it does not say).
 
-    (event, sign): of the last offer "runs", "returns", "doubt" (it may have gone back to the old version: the next check-in tells) or
+    (event, sign): of the last offer "runs", "returns", "again" (it is back at the old version and still holds the update `staged`: its
+    trial was cut off, and it tries again by itself), "doubt" (it may have gone back to the old version: the next check-in tells) or
     None; a sign of another board (identity.py) or None. The version and start of the check-in before are replaced by these.
     """
     ran, known.ran = known.ran, order
@@ -86,7 +87,7 @@ def noticed(known, order, booted_s):
         return None, _of(known, sign)
     # Two boards with one id tell one version and the other in turn. One that went back, and does not say when it started, tells it twice.
     if started or booted_s is None and ran == order:
-        return "returns", sign
+        return "again" if staged == release else "returns", sign
     return "doubt", sign or (None if booted_s is None else "start")
 
 
