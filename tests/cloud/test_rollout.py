@@ -15,7 +15,7 @@ def meant(state, event):
     if event == "retry":
         return {"refused": "withdrawn", "unfit": "withdrawn"}.get(state, state if state in BAD else None)
     if event == "withdrawn":  # what may still be applied, or be tried once more by the device itself
-        return "withdrawn" if state in OPEN | {"rolled_back", "lost"} else None
+        return "withdrawn" if state in OPEN | {"rolled_back", "lost", "superseded"} else None
     if state == "withdrawn" and event in REPORTS:  # it should have dropped it: what it did all the same counts
         return event if ORDER[event] >= ORDER["applied"] else None
     if event == "unfit":

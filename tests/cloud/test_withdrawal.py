@@ -85,9 +85,31 @@ def test_a_higher_release_takes_the_place_of_what_is_staged(cloud):
     lower = staged(cloud, "D1")
     cloud.publish("2.0.0")
     offered = cloud.check_in("D1", cloud.tokens["D1"], "1.0.0", next=HOUR, staged=lower, attempt=1).json()
-    assert offered["version"] == "2.0.0"
+    assert offered["version"] == "2.0.0" and states(cloud, "D1") == {"1.5.0": "superseded", "2.0.0": "offered"}
     tell(cloud, "D1", "refused", reason="withdrawn", update=lower)
-    assert {each["version"]: each["state"] for each in fleet.device(cloud.site, "D1")["updates"]} == {"1.5.0": "superseded", "2.0.0": "offered"}
+    assert states(cloud, "D1") == {"1.5.0": "withdrawn", "2.0.0": "offered"} and slots(cloud, lower) == 0
+
+
+def states(cloud, id):
+    return {each["version"]: each["state"] for each in fleet.device(cloud.site, id)["updates"]}
+
+
+def slots(cloud, update):
+    return cloud.site.database.read(leases.granted)[update]
+
+
+def test_a_device_that_moved_on_to_a_higher_release_gives_its_slot_back(cloud):
+    """Of a limit of two: who holds nothing of it staged can't apply it any more. A stranger could, and keeps its slot."""
+    lower = cloud.publish("1.5.0", limit=2)["id"]
+    assert ask(cloud, "OURS", next=HOUR) == ask(cloud, "STRANGER") == "1.5.0" and ask(cloud, "WAITS", next=HOUR) is None
+    higher = cloud.publish("2.0.0", policy="device.region == 'north'")["id"]
+    for _ in range(3):
+        assert ask(cloud, "OURS", next=HOUR, region="north") == ask(cloud, "STRANGER", region="north") == "2.0.0"
+    assert states(cloud, "OURS") == {"1.5.0": "withdrawn", "2.0.0": "offered"} and slots(cloud, lower) == 1
+    assert states(cloud, "STRANGER") == {"1.5.0": "superseded", "2.0.0": "offered"} and slots(cloud, higher) == 2
+    assert ask(cloud, "WAITS", next=HOUR) == "1.5.0" and slots(cloud, lower) == 2 and ask(cloud, "LATE", next=HOUR) is None
+    control.move(cloud.site, higher, "cancelled")
+    assert ask(cloud, "OURS", next=HOUR, region="north") is None and ask(cloud, "STRANGER", region="north") == "1.5.0"
 
 
 def test_what_was_only_offered_is_withdrawn_by_the_next_check_in(cloud):

@@ -57,8 +57,8 @@ def test_a_higher_release_takes_the_place_of_one_that_waits(world):
     world.simulation.run(20 * HOUR_S)
     assert fleet.devices.counts() == ({"1.2.0": 30}, {"idle": 30})
     states = {each["version"]: each["states"] for each in known.updates(world.site)}
-    assert states["1.2.0"] == {"confirmed": 30} and states["1.1.0"]["superseded"] > 5 and states["1.1.0"]["confirmed"] > 1
-    assert fleet.tally.reports["refused"] == states["1.1.0"]["superseded"]
+    assert states["1.2.0"] == {"confirmed": 30} and states["1.1.0"]["withdrawn"] > 5 and states["1.1.0"]["confirmed"] > 1
+    assert fleet.tally.reports["refused"] == states["1.1.0"]["withdrawn"]
 
 
 class Trace:

@@ -49,8 +49,8 @@ async def check_in(site, memory, run, token, fields, base_url):
         device.hold(await run(site.database.write, grants.holds, device.key, said.staged, said.attempt, now_s))
     asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
     release = await _offer(site, memory, run, device, asker, said.version, now_s)
+    await _withdraw(site, run, device, said, release, now_s)
     if release is None:
-        await _withdraw(site, run, device, said, now_s)
         return more
     retry = device.grants[release.id].retry
     return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
@@ -62,13 +62,15 @@ def _news(device, said):
     return grant is not None and rollout.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
 
 
-async def _withdraw(site, run, device, said, now_s):
-    """Nothing is offered. What the device may still apply, but does not hold staged, is withdrawn; what it does hold it drops by
-    this answer, and reports so. Of a stranger nobody knows what it holds.
+async def _withdraw(site, run, device, said, offered, now_s):
+    """What is not `offered` (a release or None), and what the device does not hold staged, it can't apply any more: it is withdrawn. What
+    it does hold it drops by this answer, and reports so. Of a stranger nobody knows what it holds.
     """
-    release = device.unapplied()
-    if release is not None and release != said.staged and said.next_s is not None:
-        device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
+    if said.next_s is None:
+        return
+    for release in device.passed_over() + ([device.unapplied()] if offered is None else []):
+        if release not in (None, said.staged):
+            device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
 
 
 async def _device(site, memory, run, token, said, now_s):

@@ -10,7 +10,7 @@ from ioto import semver
 
 from . import grants
 from .identity import SLACK_S
-from .rollout import UNAPPLIED, after
+from .rollout import SUPERSEDED, UNAPPLIED, after
 from .tables import devices, tokens
 from .tokens import settled
 
@@ -40,6 +40,10 @@ class Known:
     def unapplied(self):
         """The release that the device was offered and may still apply, or None: there is one at the most."""
         return next((release for release, grant in self.grants.items() if grant.state in UNAPPLIED), None)
+
+    def passed_over(self):
+        """The releases that the device was offered before a higher one, and whose slots it still has."""
+        return [release for release, grant in self.grants.items() if grant.state == SUPERSEDED]
 
     def hold(self, held):
         """`held` is what the device has: {release: Grant}."""

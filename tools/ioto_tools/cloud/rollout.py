@@ -44,7 +44,7 @@ TABLE = {
     "failed": _row("", **_ENDED, retry="failed"),
     "lost": _row("downloading staged deferred applied confirmed rolled_back refused failed", **_ENDED, **_JUDGED, retry="lost"),
     "reverted": _row("rolled_back refused failed", **_ENDED, unfit="unfit", retry="reverted"),
-    "superseded": _row("", offer="offered"),
+    "superseded": _row("", offer="offered", withdrawn="withdrawn"),
     "withdrawn": _row("applied confirmed rolled_back refused failed", runs="confirmed", offer="offered", unfit="unfit"),
 }
 
@@ -52,6 +52,7 @@ STATES = tuple(TABLE)
 EVENTS = REPORTS + ("runs", "returns", "silent", "newer", "again", "offer", "unfit", "withdrawn", "retry")
 OPEN = frozenset(("offered", "downloading", "staged", "deferred", "applied"))  # the offer is valid
 UNAPPLIED = OPEN - {"applied"}  # the device may still apply it, and can still be kept from it
+SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"  # the one state without a rollout slot
 BAD = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # what the stop rule counts against a release
 COUNTED = BAD | {"confirmed"}  # what it counts at all; a refusal for other reasons tells nothing about the release
