@@ -18,6 +18,7 @@ from ioto_tools.suite.run import CHECKS, UPDATE, Result
 from ioto_tools.suite.table import markdown, words
 
 PAGE = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
+COUNTS = ("resets", "soft", "trial")  # of starts, by boot.py
 WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
 
 
@@ -34,7 +35,7 @@ def content(flash):
     """What the suite is not to change: files, the running slot, otadata, and the other settings in the NVS."""
     board = Board(flash)
     kept = Nvs(board.flash, board.partition("nvs")).items
-    nvs = {key: value[3] for key, value in kept.items() if key[1] != 1 and key[2] != "resets"}
+    nvs = {key: value[3] for key, value in kept.items() if key[1] != 1 and key[2] not in COUNTS}
     files = {name: raw for name, raw in board.files().items() if not name.startswith("state/")}
     found = files, board.read_slot("ota_0"), nvs
     board.close()

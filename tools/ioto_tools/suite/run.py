@@ -61,7 +61,8 @@ except (ImportError, OSError):
 _COUNT_AGAIN = """
 try:
     from esp32 import NVS
-    NVS("ioto").set_i32("resets", 0)
+    for name in ("resets", "soft"):
+        NVS("ioto").set_i32(name, 0)
 except (ImportError, OSError):
     pass
 """

@@ -2,29 +2,43 @@
 
 import asyncio
 
-from . import Watch, Wrong, agent, expect
+from . import Skip, Watch, Wrong, agent, expect
 from .link import Ticker, client, fetch, up
 
 _WRONG = ("other_authority", "other_name", "expired")
 
 
+async def _refusal(asks, name, url):
+    """The reason with which a wrong certificate is refused; no_memory where three tries end with it."""
+    UpdateError = agent("errors", "UpdateError")
+    for _ in range(3):
+        try:
+            told = await fetch(asks, url)
+        except UpdateError as e:
+            reason = e.reason
+            if reason != "no_memory":
+                break
+            continue
+        raise Wrong("%s: the certificate was taken: %s" % (name, told))
+    return reason
+
+
 async def _run(given):
     asks = client(given)
-    UpdateError = agent("errors", "UpdateError")
     watch = Watch()
     async with Ticker() as ticker:
         told = await fetch(asks, "https://%s:%d/bytes/100" % (given["host"], given["right"]))
         found = {"right_ms": watch.ms(), "pause_ms": ticker.pause_ms}
     expect("the right certificate", told, (200, 100))
+    unsaid = 0
     for name in _WRONG:
-        try:
-            told = await fetch(asks, "https://%s:%d/bytes/100" % (given["host"], given[name]))
-        except UpdateError as e:
-            found[name] = e.reason
-            if e.reason != "no_memory":  # refused as well: with little memory Mbed TLS can't say what is wrong
-                expect("%s: %s: a reason about TLS" % (name, e), e.reason[:4], "tls_")
-            continue
-        raise Wrong("%s: the certificate was taken: %s" % (name, told))
+        found[name] = reason = await _refusal(asks, name, "https://%s:%d/bytes/100" % (given["host"], given[name]))
+        if reason != "no_memory":
+            expect("%s: a reason about TLS, and not %s" % (name, reason), reason[:4], "tls_")
+        else:
+            unsaid += 1
+        if unsaid > 1:  # not taken either, but this could be for any reason
+            raise Skip("%s: not enough memory for Mbed TLS to say why it refuses certificates" % name)
     return found
 
 
