@@ -11,11 +11,8 @@ import gc
 from . import schedule
 from .errors import Paused, refusal
 from .log import log
-from .parts import loaded, release
-from .record import empty
+from .parts import Part
 from .reserve import hold
-from .staged import Staged
-from .update import Update
 from .uptime import uptime_s
 from .watch import rSignal
 from .watchdog import guard
@@ -24,6 +21,7 @@ _LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
 _LONG_S = 86400  # nothing to do in sight
 _RENEW_EVERY = 24  # saves of the record: littlefs compacts after 58, and Pair.keep() may pass one over, see folder.py
 _PAUSE_S = 10  # after a fault of ours
+_BEFORE = {"begin": "recall update ", "clock": "timezone connect ", "checkin": "connect ", "fetch": "connect bounds "}  # see load()
 
 
 def link_changed(connected, why):
@@ -37,6 +35,8 @@ class Agent:
     """
 
     def __init__(self, config, device, provision, board, pair, link=None):
+        from .recall import empty
+
         self.config = config
         self.device = device
         self.provision = provision
@@ -44,8 +44,7 @@ class Agent:
         self.board = board
         self.pair = pair
         self.link = link
-        self.record = record = empty()
-        self.life = Update(record, board.running, board.build, config["version"], config["update.attempts"])
+        self.record = empty()
         self.trial = None  # during the first boot of an image: its otadata state
         self.staged = None  # Staged, while an image waits for the decision
         self.error = ""  # reason of the last failed check-in, told with the next
@@ -65,6 +64,7 @@ class Agent:
         self._begun = False
         self._guarded = False
         self._wake = asyncio.Event()
+        self.wake = self._wake.set
 
     async def run(self):
         """For ever. From the first moment on the watchdog is fed by this loop: what blocks or ends it ends in a reset."""
@@ -139,15 +139,34 @@ class Agent:
 
     async def do(self, part, step="run"):
         """Load a part, let its `step(agent)` do its work, release what was loaded for it; returns what that returns."""
-        kept = loaded()
         gc.collect()
         try:
-            return await getattr(__import__("ioto." + part, None, None, (step,)), step)(self)
+            with Part():
+                try:
+                    await self.load(_BEFORE.get(part, "") + part)
+                    return await getattr(__import__("ioto." + part, None, None, (step,)), step)(self)
+                finally:
+                    await asyncio.sleep_ms(0)  # what it has cancelled ends
         finally:
-            await asyncio.sleep_ms(0)  # what it has cancelled ends
-            release(kept)
             if self.config["tls.ca"]:
                 hold()
+
+    async def load(self, parts):
+        """Before they are needed, one in each turn of the loop: an import holds it up."""
+        for name in parts.split():
+            __import__("ioto." + name)
+            await asyncio.sleep_ms(0)
+
+    @property
+    def life(self):
+        """The steps of an update's life, for whoever is loaded."""
+        from .update import Update
+
+        return Update(self.record, self.board.running, self.board.build, self.config["version"], self.config["update.attempts"])
+
+    def is_suspect(self):
+        """Does what is staged come from a trial that nobody has judged yet?"""
+        return self.record["phase"] == "staged" and self.record["why"] == "trial_timeout"
 
     def client(self, seen=None):
         """The transport, for one check-in or one download; see connect.client()."""
@@ -194,7 +213,7 @@ class Agent:
         if self.alone and self._tried_s is None:
             return 0  # what this boot is for
         record = self.record
-        if self._tried_s is None and self.life.is_suspect():
+        if self._tried_s is None and self.is_suspect():
             return 0
         wait = schedule.due_s(
             self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
@@ -297,8 +316,9 @@ class Agent:
     def _failed(self, reason):
         self.error = reason
         self.record["failures"] += 1
-        if self.life.is_suspect():
-            self.life.judge(False)
+        if self.is_suspect():  # nobody has answered the old image either: it was an outage, which costs nothing
+            self.record["why"] = ""
+            self.record["outages"] += 1
             if self.staged:
                 self.staged.postpone(self.pause_s())
         self._tried(uptime_s(), self.board.time_s())
@@ -319,7 +339,8 @@ class Agent:
         elif record["phase"] != "report":
             return
         if record["phase"] == "report":
-            self.life.done()
+            with Part():
+                self.life.done()
             await self.save()
 
     def not_delivered(self, e):
@@ -333,7 +354,9 @@ class Agent:
         now, before = self.board.time_s(), self.record["offered"]
         if self.offered_s is None and now and before and before <= now:
             self.offered_s = uptime_s() - (now - before)
-        self.staged = Staged(self.life, self.pair, self.board, self.config, self._wake.set, wait_s, self.offered_s)
+        from .staged import Staged
+
+        self.staged = Staged(self, wait_s)
 
     def withdraw(self):
         """Nobody is asked about what was staged any more."""

@@ -67,13 +67,12 @@ async def _restage(agent, wait_s):
 
 async def _reread(agent):
     """UpdateError unless the slot still holds what was staged, and its key is still one of update.keys."""
-    from .pss import public_keys
-    from .release import trusted
+    from .examine import is_trusted
     from .slot import BLOCK, Writer
 
     record, board = agent.record, agent.board
     update = record["update"]
-    if not trusted(update, public_keys(agent.config["update.keys"])):
+    if not is_trusted(agent):
         raise UpdateError("unsigned", "other keys")
     slot = board.slot()
     size = update.get("bytes", 0)

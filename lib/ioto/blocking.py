@@ -9,7 +9,7 @@ from asyncio import sleep_ms
 import requests
 
 from .errors import UpdateError
-from .http import Response, redirected
+from .http import Response, follow_redirects
 from .http_parse import header, host_header
 from .net import Connection
 from .reserve import END_MS, free, no_memory
@@ -31,7 +31,7 @@ class Client:
 
     def request(self, method, url, headers=None, body=None):  # async
         """As http.Client.request."""
-        return redirected(self._once, self.plain, method, url, headers, body)
+        return follow_redirects(self._once, self.plain, method, url, headers, body)
 
     def close(self):
         """As http.Client.close(): nothing is kept here."""

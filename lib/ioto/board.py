@@ -1,11 +1,10 @@
-"""The only module that touches `esp32` and `machine`: slots, boot choice, clock, reset, watchdog.
+"""The hardware, which only this module and otadata.py touch: slots, boot choice, clock, reset, watchdog.
 
 Sources: MicroPython ports/esp32/esp32_partition.c, ESP-IDF v5.5 esp_ota_ops.c and bootloader_common_loader.c.
 """
 
 import struct
 import time
-from binascii import crc32
 from os import urandom
 
 import machine
@@ -15,22 +14,6 @@ from .errors import UpdateError
 
 _EPOCH_2000_S = 946684800  # the ESP32 port counts from 2000-01-01
 _CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set (it starts at 2000)
-_STATES = ("new", "pending", "valid")  # 3 is invalid, 4 aborted
-
-
-def at_prompt():
-    """Somebody works there. The watchdog can't be disarmed: a day is as good."""
-    machine.WDT(timeout=86400000)
-
-
-def start_failed():
-    """main.py has ended by an exception: this start went wrong for boot.py's count. Reset."""
-    try:
-        nvs = NVS("ioto")
-        nvs.set_i32("resets", abs(nvs.get_i32("resets")))
-    except OSError:  # never counted
-        pass
-    machine.reset()
 
 
 class Slot:
@@ -91,44 +74,23 @@ class Board:
             pass
         raise UpdateError("no_slots", "two ota partitions and otadata are needed")
 
-    def _records(self):
-        """[(sequence number, state, is it whole, what erases it)] of otadata."""
-        found = []
-        for p in Partition.find(Partition.TYPE_DATA, 0):
-            for n in (0, 1):
-                record = bytearray(32)
-                p.readblocks(n, record, 0)
-                seq, state, crc = struct.unpack("<I20xII", record)
-                # The CRC, the ROM's crc32_le, covers the sequence number only.
-                found.append((seq, state, crc == crc32(record[:4], 0xFFFFFFFF), lambda p=p, n=n: p.ioctl(6, n)))
-        return found
-
     def state(self):
         """State of the active otadata record: new, pending, valid, undefined (nothing rolls back); None without one."""
-        best = (0, None)
-        for seq, state, is_whole, _ in self._records():
-            # An equal number in sector 1 does not win.
-            if seq != 0xFFFFFFFF and state not in (3, 4) and is_whole and seq > best[0]:
-                best = (seq, _STATES[state] if state < 3 else "undefined")
-        return best[1]
+        from .otadata import state
+
+        return state()
 
     def is_aborted(self):
         """Has the bootloader gone back since stay()?"""
-        return any(state == 4 for _, state, _, _ in self._records())
+        from .otadata import is_aborted
+
+        return is_aborted()
 
     def stay(self):
-        """Before a slot becomes startable: the running one boots next. OSError if it can't be chosen.
+        """Before a slot becomes startable: the running one boots next. OSError if it can't be chosen."""
+        from .otadata import stay
 
-        It always does, but when the bootloader has fallen back. Then the other slot's own record is the active one, and
-        VALID: the new image would start unasked, and set_boot() would not change that; it would never be on trial.
-        What an earlier trial has left is erased, so that the next one's trace can be told from it.
-        """
-        if self.boot() != self.running:
-            self._here.set_boot()
-            self.confirm()
-        for _, state, _, erase in self._records():
-            if state == 4:
-                erase()
+        stay(self)
 
     def install(self, slot, staged):
         """Swap: the slot boots next. Then reset. OSError if its image does not verify."""

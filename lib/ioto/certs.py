@@ -6,8 +6,6 @@ not used. PEM is turned into DER here because not every port reads PEM.
 
 from binascii import a2b_base64
 
-from .pss import der
-
 
 def certificates(raw):
     """DER bytes of each certificate in what a file holds, PEM or DER; ValueError with the number of the one that is spoilt, or
@@ -74,5 +72,7 @@ def configured(config, seen=None):
 
 
 def _der(path):
+    from .pss import der
+
     with open(path, "rb") as f:
         return der(f.read())

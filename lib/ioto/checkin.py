@@ -2,12 +2,10 @@
 record then.
 """
 
-from . import facts
+from asyncio import sleep_ms
+
 from .errors import UpdateError
-from .log import log
-from .offer import judge, offered
-from .record import copied
-from .update import same
+from .parts import Part
 from .uptime import uptime_s
 from .watch import rSignal
 
@@ -21,48 +19,16 @@ async def run(agent):
         reply = await _ask(agent, cloud)
         hold_s = agent.hold_s
         try:
-            return await _answer(agent, reply)
+            with Part():
+                await agent.load("bounds semver update")
+                from .answer import run as answer
+
+                return await answer(agent, reply)
         finally:
             await _send(agent, cloud)
             agent.hold_s = max(hold_s, agent.hold_s)  # what is said to a report takes nothing back
     finally:
         cloud.client.close()
-
-
-async def _answer(agent, reply):
-    try:
-        offer = offered(reply)
-    except UpdateError as e:
-        if isinstance(reply, dict) and isinstance(reply.get("update"), str):
-            agent.life.refuse(reply["update"][:128], e.reason)
-        raise
-    life, record = agent.life, agent.record
-    if life.is_suspect():
-        life.judge(True)
-        if record["phase"] != "staged":
-            agent.withdraw()
-    is_same = bool(offer) and same(offer, record["update"])
-    _offered(agent, is_same)
-    if agent.staged:
-        agent.staged.offered_s = agent.offered_s
-    if offer and await _take(agent, offer):
-        return True
-    if not is_same:
-        _withdraw(agent)
-    return False
-
-
-def _offered(agent, is_same):
-    agent.offered_s = uptime_s() if is_same else None
-    agent.record["offered"] = is_same and agent.board.time_s() or 0
-
-
-def _withdraw(agent):
-    """What is staged is not offered any more: this project's cloud has stopped it."""
-    if agent.record["phase"] == "staged" and agent.record["update"]["ours"] and not (agent.staged and agent.staged.installing):
-        agent.life.drop("withdrawn")
-        agent.withdraw()
-        rSignal("device:update:failed", UpdateError("withdrawn"))
 
 
 def _connected(agent):
@@ -93,7 +59,10 @@ async def _ask(agent, cloud):
         from .registration import renew
 
         await renew(cloud)
-    reply = await cloud.check_in(facts.of(agent))
+    await sleep_ms(0)  # between two imports
+    facts = _facts(agent)
+    await sleep_ms(0)
+    reply = await cloud.check_in(facts)
     if agent.ntp_set:  # else the cloud alone says so
         agent.record["time"] = max(agent.record["time"], min(agent.board.time_s() or 0, agent.date_s))
     if not agent.connected:
@@ -102,41 +71,11 @@ async def _ask(agent, cloud):
     return reply
 
 
-async def _take(agent, offer):
-    """Refuse, or begin: the record says so before the flash is touched."""
-    life, record = agent.life, agent.record
-    if agent.staged and agent.staged.installing:  # begun while we asked
-        return False
-    try:
-        slot = agent.board.slot()
-        floor = life.floor(agent.board.floor())
-        if judge(offer, record, life.version(), slot.size, floor, bool(agent.config["update.keys"])) == "keep" and agent.staged:
-            return False
-        if same(offer, record["update"]) and record["update"].get("after"):
-            from .costs import waits
+def _facts(agent):
+    with Part():
+        from .facts import of
 
-            if waits(record["update"], agent.board.time_s()):
-                return False
-    except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
-        log("warn", str(e))
-        if e.reason != "failed_before":
-            life.refuse(offer["update"], e.reason, offer["ours"] and e.reason != "no_slots")
-            rSignal("device:update:failed", e)
-        elif offer["ours"]:
-            life.refuse(offer["update"], e.reason, True, e.detail)  # as it ended then
-        return False
-    before = copied(record)
-    life.take(offer, slot.label)
-    try:
-        await agent.pair.save(record)
-    except OSError as e:
-        record.update(before)
-        life.refuse(offer["update"], "record_failed")
-        raise UpdateError("record_failed", repr(e))
-    agent.withdraw()
-    _offered(agent, True)
-    rSignal("device:update:available", offer)
-    return True
+        return of(agent)
 
 
 async def deliver(agent):

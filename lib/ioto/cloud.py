@@ -8,10 +8,8 @@ import json
 
 from .errors import UpdateError
 from .http import read_body
-from .http_parse import http_date, retry_after
 from .log import log
-from .space import put
-from .update import body
+from .parts import Part
 
 _REPLY_BYTES = 4096  # more than any reply has
 _TOKEN_LENGTH = 206
@@ -32,6 +30,8 @@ class Cloud:
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
         self.agent.kept = False
+        from .space import put
+
         try:
             put(path, json.dumps(provision).encode())
         except OSError as e:
@@ -45,7 +45,7 @@ class Cloud:
         agent = self.agent
         reply = await self.client.request("HEAD", (agent.api() or agent.config["builder"]) + "/tok/provision/update")
         await reply.close()
-        return _date(reply)
+        return self._times(reply)[0]
 
     async def check_in(self, facts):
         """Send device.json's properties and `facts`; returns the reply, an object or whatever JSON it was.
@@ -66,7 +66,11 @@ class Cloud:
     async def report(self, entry):
         """Deliver one entry of the report queue: the cloud has taken it, or never will."""
         agent = self.agent
-        await self.post(agent.api() + "/tok/provision/updateReport", agent.token(), body(entry, agent.device["id"]), True)
+        with Part():
+            from .update import body
+
+            entry = body(entry, agent.device["id"])
+        await self.post(agent.api() + "/tok/provision/updateReport", agent.token(), entry, True)
 
     async def post(self, url, token, data, is_report=False):
         """Send the dict `data` as JSON; returns what JSON came back. A token in the configuration outlives whatever is said about it."""
@@ -79,9 +83,9 @@ class Cloud:
             raw = await read_body(reply, _REPLY_BYTES)
         finally:
             await reply.close()
+        date_s, hold_s = self._times(reply)
         if url[4] == "s" and agent.config["tls.verify"]:
-            agent.date_s = _date(reply)
-        hold_s = retry_after(reply.headers.get("retry-after", ""), agent.board.time_s()) or 0
+            agent.date_s = date_s
         try:
             found = json.loads(raw) if raw else {}
         except ValueError:
@@ -96,6 +100,14 @@ class Cloud:
             raise UpdateError("reply_malformed", raw[:40])
         return found
 
+    def _times(self, reply):
+        """(Unix seconds by the cloud's clock, seconds to stay away); 0 where the head of the reply does not say."""
+        with Part():
+            from .http_date import http_date, retry_after
+
+            headers = reply.headers
+            return http_date(headers.get("date", "")) or 0, retry_after(headers.get("retry-after", ""), self.agent.board.time_s()) or 0
+
     def _refused(self, status, text, is_report):
         for each in _FORGET:
             if text.startswith(each):
@@ -107,10 +119,6 @@ class Cloud:
         if not is_report or status not in _ANSWERED:
             raise UpdateError("http_status", text)
         log("warn", "report refused: " + text)
-
-
-def _date(reply):
-    return http_date(reply.headers.get("date", "")) or 0
 
 
 def is_token(token):

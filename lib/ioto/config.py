@@ -1,12 +1,13 @@
 """ioto.json and device.json. DEFAULTS is the reference: key, default, kind, unit and meaning. Pure but for reading files."""
 
+import gc
 import json
 import os
 
 from . import duration
 from .cron import parse as parse_window
 from .semver import parse as parse_version
-from .timezone import parse as parse_zone
+from .zone import parse as parse_zone
 
 DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "product": ["", "text"],  # product id; registers the device
@@ -67,6 +68,7 @@ def load(folder, notes=None):
     Durations are seconds (duration.FOREVER for `never`), windows cron.parse()'s, the zone timezone.parse()'s.
     """
     path, found = _read(folder, "ioto")
+    gc.collect()
     flat = {}
     if not _flatten("", found, flat):
         from .foreign import flatten
@@ -80,6 +82,8 @@ def load(folder, notes=None):
             from .wrong import of_value
 
             raise of_value(path, flat.get("names", {}).get(key, key), flat[key], kind, e)
+        if kind == "window":
+            gc.collect()
     if result["tls.cert"] and not result["tls.key"]:
         raise wrong(path, "tls.key", "tls.key")
     if result["services.update"] and not result["builder"] and not (result["api"] and result["token"]):

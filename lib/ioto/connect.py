@@ -1,8 +1,8 @@
 """The transport, made for one check-in or one download and dropped after it."""
 
-from .certs import configured
 from .http import Client
-from .net import Resolver
+from .parts import Part
+from .resolver import Resolver
 
 
 def resolver(agent):
@@ -20,4 +20,11 @@ def client(agent, seen=None):
         from .blocking import Client as Blocking
 
         return Blocking(limit_ms, not config["tls.verify"], config["tls.plain"])
-    return Client(resolver(agent), configured(config, seen), limit_ms, config["tls.plain"])
+    return Client(resolver(agent), _context(config, seen), limit_ms, config["tls.plain"])
+
+
+def _context(config, seen):
+    with Part():
+        from .certs import configured
+
+        return configured(config, seen)

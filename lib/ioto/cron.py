@@ -5,8 +5,8 @@ that both day fields are something else than `*`, and then one of them suffices.
 change of the clock skips never comes, one that it repeats comes twice.
 """
 
-from .timezone import number
-from .window import DAYS, WEEKDAYS
+from .ascii import number
+from .schedule import DAYS, WEEKDAYS
 
 ALIASES = {
     "anytime": "* * * * *",

@@ -1,6 +1,10 @@
-"""One DNS question and its answer, as bytes (RFC 1035): A records only. Pure."""
+"""DNS (RFC 1035): A records only. look_up() asks over UDP; query() and answer(), one question and its answer as bytes, are pure."""
 
 import struct
+from errno import EHOSTUNREACH
+from os import urandom
+
+ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
 
 
 def query(number, host):
@@ -44,3 +48,22 @@ def answer(reply, asked):
     except IndexError:
         pass
     return (found, holds_s) if is_whole or found and is_cut else None
+
+
+async def look_up(host, servers, port=53):
+    """(addresses, seconds they hold) of `host` by the name servers at `servers`; OSError when there is none or nobody answers."""
+    from .net import ask
+
+    failure = OSError(EHOSTUNREACH, "no link")
+    for limit_ms in ASK_MS:
+        for server in servers:
+            asked = query(urandom(2), host)
+            try:
+                found = await ask(server, port, asked, lambda reply: answer(reply, asked), limit_ms)
+            except OSError as e:
+                failure = e
+                continue
+            if not found[0]:
+                raise OSError(EHOSTUNREACH, "no address for " + host)
+            return found
+    raise failure

@@ -11,10 +11,7 @@ from struct import calcsize, pack, unpack
 
 from .bounds import ENVELOPE_BYTES, fits
 from .errors import Paused, UpdateError
-from .http_parse import content_range
-from .image import is_image
 from .log import log
-from .release import unwrap
 from .slot import BLOCK, Writer
 
 RETRIES = 6  # connections in a row that bring nothing
@@ -25,8 +22,7 @@ _PROGRESS = "<8sII16s"  # SHA-256 of the name, blocks, size, the image's head
 class Download:
     """One image on its way into `slot`.
 
-    `update` is the record's. `examine(pair)` is asked, before the first erase, about what unwrap() found in front of the
-    image: it enters `skip` (bytes in front), `image` (SHA-256 that the slot is to hold) and `by` (whose signature, if any), and
+    `update` is the record's. `examine(block)` is asked, before the first erase, about the first block: it enters `skip` (bytes in front), `image` (SHA-256 that the slot is to hold) and `by` (whose signature, if any), and
     returns the manifest or None.
     `board` keeps how far it got, under `name`; `go()` says every 32 KiB whether to go on; `progress(done, size)`.
     """
@@ -110,6 +106,8 @@ class Download:
     def _accept(self, reply):
         """Status and lengths. True: the whole file comes once more, and the slot holds a part of it."""
         if self.n and reply.status in (206, 416):
+            from .ranges import content_range
+
             at = self.update["skip"]
             size = at + self.size
             at += self.n * BLOCK
@@ -152,10 +150,7 @@ class Download:
                     raise OSError("the range ends")
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
-                found = unwrap(block)
-                if not found and not self.board.raw:
-                    is_image(block)  # else it is nobody's release
-                said = await self._examine(found)
+                said = await self._examine(block)
                 if said:  # the file's first bytes were an envelope
                     self._begin(self.size - ENVELOPE_BYTES)
                     if not self.update.get("by"):  # the cloud's checksum, over the whole file, is all there is

@@ -42,7 +42,7 @@ def ended(e, state):
     except (OSError, MemoryError) as error:
         log("error", "traceback: %r" % error)
     try:
-        from .board import start_failed
+        from .otadata import start_failed
     except ImportError:
         raise e
     start_failed()

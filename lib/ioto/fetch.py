@@ -1,28 +1,27 @@
 """The update in the record: download it into the other slot, verify it, stage it."""
 
-import asyncio
+from asyncio import sleep_ms
 
-from . import release
-from .bounds import ENVELOPE_BYTES
 from .download import Download
 from .errors import Paused, refusal
 from .log import log
-from .pss import public_keys
+from .parts import Part
+from .schedule import is_always
 from .slot import BLOCK
 from .uptime import uptime_s
 from .watch import rSignal, watchers
-from .window import is_open
 
 
 async def run(agent):
     """OSError, Paused: it is resumed later; UpdateError: this attempt is lost, and the record says so."""
     buf = memoryview(bytearray(BLOCK))
-    life, config, board = agent.life, agent.config, agent.board
+    config, board = agent.config, agent.board
     update = agent.record["update"]
     slot = board.slot()
-    keys = public_keys(config["update.keys"])
-    if not release.trusted(update, keys):
-        update.update(skip=None, by=None)  # begun when there were other keys
+    with Part():
+        if not _is_trusted(agent):
+            update.update(skip=None, by=None)  # begun when there were other keys
+    await sleep_ms(0)  # between two imports
     # Another attempt at the same update does not begin where the last one was lost.
     name = "%s %s %s %d %d" % (slot.label, update["checksum"][:16], update["update"], agent.record["attempt"], update.get("lost", 0))
 
@@ -30,14 +29,21 @@ async def run(agent):
         now = board.time_s()
         if agent.until_s is not None and uptime_s() >= agent.until_s:
             return False
-        return now is None or is_open(config["update.schedule"], now, config["timezone"])
+        if now is None or is_always(config["update.schedule"]):
+            return True
+        from .window import is_open
+
+        return is_open(config["update.schedule"], now, config["timezone"])
 
     def progress(done, size):
         if watchers("device:update:progress"):
             rSignal("device:update:progress", (done, size))
 
-    async def examine(found):
-        return await _examine(agent, keys, found)
+    async def examine(block):
+        with Part():
+            from .examine import run as examined
+
+            return await examined(agent, block)
 
     download = Download(agent.client(), update, slot, board, name, buf, config["update.throttle"], examine, go, progress)
     try:
@@ -48,30 +54,16 @@ async def run(agent):
         from .costs import charge
 
         e = refusal(e, "unforeseen")
-        wait_s = charge(life, e.reason, board.time_s(), config["update.period"], config["update.retry"])
+        wait_s = charge(agent.life, e.reason, board.time_s(), config["update.period"], config["update.retry"])
         agent.hold_s = max(agent.hold_s, wait_s)
         raise e
-    life.staged(writer.head, writer.build, writer.size)
+    agent.life.staged(writer.head, writer.build, writer.size)
     await agent.save()
     agent.wait_for_decision()
     log("info", "staged %s" % update["version"])
 
 
-async def _examine(agent, keys, found):
-    """What stands in front of the image; keys decide whether it has to be there."""
-    life, board, update = agent.life, agent.board, agent.record["update"]
-    by = None
-    for by in release.verify(found, keys):
-        await asyncio.sleep_ms(0)
-    said = None
-    skip = 0
-    image = update["checksum"]
-    if found:
-        said = release.parse(found[0])
-        floor = life.floor(board.floor())
-        release.check(said, agent.config["product"], update["version"], life.version(), board.chip, life.image(), board.time_s(), floor)
-        skip = ENVELOPE_BYTES
-        image = said["sha256"]
-    update.update(skip=skip, image=image, by=by)
-    await agent.save()
-    return said
+def _is_trusted(agent):
+    from .examine import is_trusted
+
+    return is_trusted(agent)

@@ -4,28 +4,18 @@ OSError: no connection, no answer in time, an answer cut short. UpdateError: an 
 """
 
 from asyncio import sleep_ms
-from errno import ECONNRESET, ENOMEM, ETIMEDOUT
+from errno import ECONNRESET, ETIMEDOUT
 
 from .errors import UpdateError
-from .http_parse import (
-    body_length, chunk_size, follow, header, host_header, malformed, parse_url, same_origin, status,
-)  # fmt: skip
+from .http_parse import body_length, header, host_header, parse_url, status
 from .net import connect
-from .reserve import END_MS, ENOUGH, free, idf_heap, no_memory
+from .parts import Part
+from .reserve import END_MS, free, idf_heap
 
 _REDIRECTS = 5
 _LINE_BYTES = 2304  # of a header that is kept: a url of 2048 and its name
-_HEAD_BYTES = 16384  # all lines of a head, those before it (1xx) and the trailers of a body
-_CHUNK_LINE_BYTES = 256
+HEAD_BYTES = 16384  # all lines of a head, those before it (1xx) and the trailers of a body
 _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
-# Mbed TLS's words about a certificate: of several faults the first here, so a date is named only where nothing else is wrong.
-_FAULTS = (
-    ("trusted CA", "tls_untrusted"), ("(CN)", "tls_name"), ("future", "tls_not_yet"), ("expired", "tls_expired"), ("", "tls_unverified"),
-)  # fmt: skip
-# MBEDTLS_ERR_..._ALLOC_FAILED of SSL, X509, PK, ECP, MD and MPI.
-_ALLOCATIONS = (-32512, -10368, -16256, -19840, -20864, -16)
-# Its numbers, the same on every port: CA_CHAIN_REQUIRED, BAD_PROTOCOL_VERSION, FATAL_ALERT_MESSAGE.
-_NUMBERS = {-30336: "tls_unverified", -28288: "tls_version", -30592: "tls_refused"}
 
 
 class Client:
@@ -44,12 +34,8 @@ class Client:
         self.kept = None  # a Connection, its last reply read to the end
 
     def request(self, method, url, headers=None, body=None):  # async
-        """The Response, after up to five redirects; `headers` are sent as they are, `body` is bytes or None.
-
-        303 asks again with GET, every other redirect with the same method and body. Authorization stays with the host
-        that it was meant for.
-        """
-        return redirected(self._once, self.plain, method, url, headers, body)
+        """The Response, after up to five redirects; `headers` are sent as they are, `body` is bytes or None."""
+        return follow_redirects(self._once, self.plain, method, url, headers, body)
 
     async def _once(self, method, url, headers, body):
         secure, host, port, _ = url
@@ -60,7 +46,7 @@ class Client:
         if response:
             return response
         address = await self._resolver.address(host)
-        connection = None
+        connection = before = None
         try:
             connection = connect(address, port, self.limit_ms)
             connection.origin = url[:3]
@@ -71,19 +57,14 @@ class Client:
                 before = idf_heap()
                 connection.secure(self.context, host)
             response = await self._exchange(connection, sent)
-        except ValueError as e:
-            text = " ".join(str(e).split())  # a fault a line
-            for words, reason in _FAULTS:  # the last is in every text
-                if words in text:
-                    # Without the memory to verify a chain Mbed TLS says that nobody has signed it.
-                    raise no_memory(e) if reason == "tls_untrusted" and before and before[0] < ENOUGH else UpdateError(reason, text)
-        except OSError as e:
-            self._resolver.forget(host)
-            if e.errno == ENOMEM or secure and e.errno in _ALLOCATIONS:
-                raise no_memory(e)
-            if e.errno in _NUMBERS:
-                raise UpdateError(_NUMBERS[e.errno], str(e))
-            raise
+        except (ValueError, OSError) as e:
+            if not isinstance(e, ValueError):
+                self._resolver.forget(host)
+            with Part():
+                from .faults import refusal
+
+                e = refusal(e, secure, before)
+            raise e
         finally:
             if connection and not response:
                 connection.close()
@@ -123,7 +104,7 @@ class Client:
             self.kept = None
 
 
-async def redirected(once, plain, method, url, headers, body):
+async def follow_redirects(once, plain, method, url, headers, body):
     """`once(method, parsed url, headers, body)` until its reply is no redirect. Over http, if `plain` allows it at all,
     goes no Authorization: who reads it is the device.
     """
@@ -138,13 +119,10 @@ async def redirected(once, plain, method, url, headers, body):
         if reply.status not in (301, 302, 303, 307, 308):
             return reply
         await reply.close()
-        there = follow(here, reply.headers.get("location", ""))
-        if not same_origin(here, there):
-            headers.pop("Authorization", None)
-        if reply.status == 303:
-            method = "GET"
-            body = None
-        here = there
+        with Part():
+            from .redirect import redirected
+
+            method, here, body = redirected(reply, here, method, headers, body)
     raise UpdateError("http_redirect", "more than %d" % _REDIRECTS)
 
 
@@ -165,24 +143,24 @@ def request_head(method, url, headers, body, keep=False):
 
 async def read_head(connection):
     """The Response whose head comes next; what is said before it (1xx) is read over."""
-    left = _HEAD_BYTES
+    left = HEAD_BYTES
     found = 100
     while found < 200:
         line = await connection.readline(_LINE_BYTES)
         found = status(line)
         headers = {"connection": "close"} if line[7] == 48 else {}  # HTTP/1.0
-        left = await _headers(connection, headers, left - len(line))
+        left = await read_headers(connection, headers, left - len(line))
     return Response(connection, found, headers)
 
 
-async def _headers(connection, headers, left):
+async def read_headers(connection, headers, left):
     """Read lines into `headers` up to the empty one; returns how many of `left` bytes were not needed."""
     begins = True
     while True:
         line = await connection.readline(_LINE_BYTES)
         left -= len(line)
         if left < 0:
-            raise UpdateError("http_malformed", "head longer than %d bytes" % _HEAD_BYTES)
+            raise UpdateError("http_malformed", "head longer than %d bytes" % HEAD_BYTES)
         if begins:
             if line in (b"\r\n", b"\n"):
                 return left
@@ -206,7 +184,7 @@ class Response:
         self.length = None if self.chunked else length
         self.left = 0 if self.chunked else length  # of the body, or of this chunk
         self._had = -1  # what ready() has read of the buffer that readinto() gets next; None: nothing yet
-        self._begun = False  # a chunk came before, its line break is still there
+        self.begun = False  # a chunk came before, its line break is still there
 
     def ready(self, buf):
         """Fill `buf` now, which costs no task and no memory, if all of it has come; else readinto() goes on from there."""
@@ -223,7 +201,9 @@ class Response:
     def readinto(self, buf):  # async
         """Fill `buf` (a memoryview) within the limit; less than its length only at the end of the body, 0 after it."""
         if self.chunked:
-            return (yield from self._chunks(buf))
+            from .chunked import readinto
+
+            return (yield from readinto(self, buf))
         left = self.left
         if left is not None and left <= len(buf):
             if not left:
@@ -241,34 +221,6 @@ class Response:
             if n < len(buf):
                 raise OSError(ECONNRESET, "%d bytes are missing" % self.left)
         return n
-
-    async def _chunks(self, buf):
-        connection = self.connection
-        connection.begin()
-        have = 0
-        while self.chunked and have < len(buf):
-            if not self.left:
-                await sleep_ms(0)  # a peer that sends a byte a chunk must not hold up the others
-                await self._next_chunk(connection.readline)
-                continue
-            piece = buf[have : have + self.left]
-            n = await connection.fill(piece, connection.s.readinto(piece))
-            have += n
-            self.left -= n
-            if n < len(piece):
-                raise OSError(ECONNRESET, "%d bytes are missing" % self.left)
-        return have
-
-    async def _next_chunk(self, readline):
-        if self._begun:
-            line = await readline(2)
-            if line != b"\r\n":
-                raise malformed(line)
-        self._begun = True
-        self.left = chunk_size(await readline(_CHUNK_LINE_BYTES))
-        if not self.left:
-            await _headers(self.connection, {}, _HEAD_BYTES)  # trailers
-            self.chunked = False
 
     async def close(self):
         if self.client and self.left == 0 and not self.chunked and "close" not in self.headers.get("connection", "").lower():

@@ -6,7 +6,6 @@ how much it takes. Lines are bytes and end with their line feed.
 
 from .ascii import DIGITS, LOWER
 from .errors import UpdateError
-from .timezone import days
 
 URL_BYTES = 2048
 # These frame the message or lead elsewhere: one value, and a good one, or the reply is refused.
@@ -14,7 +13,7 @@ _STRICT = " content-length content-range location transfer-encoding "
 # Of these the first value that can be read counts. All others are skipped.
 _LENIENT = " connection content-encoding date etag retry-after "
 _COMPRESSED = "br compress deflate gzip zstd"
-_HEX = "0123456789abcdef"
+HEX = "0123456789abcdef"
 _HOST = DIGITS + LOWER + "-._"
 _TOKEN = (_HOST + "!#$%&'*+^`|~").encode()
 
@@ -58,7 +57,7 @@ def _host(text):
     if text[:1] == "[":
         host, end, tail = text[1:].partition("]")
         before, _, port = tail.partition(":")
-        good = end and not before and ":" in host and not host.strip(_HEX + ":.")
+        good = end and not before and ":" in host and not host.strip(HEX + ":.")
     else:
         host, _, port = text.partition(":")
         good = len(host) < 254 and not host.strip(_HOST)
@@ -71,43 +70,6 @@ def host_header(secure, host, port):
     if ":" in host:
         host = "[%s]" % host
     return host if port == (443 if secure else 80) else "%s:%d" % (host, port)
-
-
-def follow(url, location):
-    """Where a redirect from `url` (as of parse_url) leads; UpdateError http_redirect where we do not go."""
-    there = location.partition("#")[0]
-    found = None
-    if there:
-        here = "http%s://%s" % ("s" if url[0] else "", host_header(*url[:3]))
-        if there[:2] == "//":
-            there = here.partition("/")[0] + there
-        elif ":" not in there.partition("/")[0].partition("?")[0]:
-            if there[0] != "/":
-                path = url[3].partition("?")[0]
-                there = (path if there[0] == "?" else path[: path.rfind("/") + 1]) + there
-            there = here + _undotted(there)
-        found = parse_url(there)
-    if not found or url[0] > found[0]:  # nowhere, or from https to http
-        raise UpdateError("http_redirect", location[:60])
-    return found
-
-
-def _undotted(target):
-    """The path without its `.` and `..` (RFC 3986, 5.2.4)."""
-    path, mark, query = target.partition("?")
-    out = []
-    for part in path[1:].split("/"):
-        dots = part in (".", "..")
-        if part == "..":
-            out = out[:-1]
-        elif not dots:
-            out.append(part)
-    return "/" + "/".join(out) + ("/" if dots and out else "") + mark + query
-
-
-def same_origin(url, other):
-    """May `other` have the Authorization that was meant for `url`? Same scheme, host and port, or the step up to https."""
-    return url[:3] == other[:3] or url[2] == 80 and other[:3] == (True, url[1], 443)
 
 
 # ---- the head of a reply
@@ -160,45 +122,3 @@ def body_length(status, headers):
         if each in headers.get("content-encoding", "") and not 300 < status < 400:
             raise UpdateError("http_malformed", "Content-Encoding: " + each)
     return -1 if coding else found
-
-
-def chunk_size(line):
-    """Bytes of the chunk that a size line announces; its extensions are skipped."""
-    digits = line.partition(b";")[0].strip().lower()
-    if not 0 < len(digits) <= 8 or digits.strip(_HEX.encode()) or line[-1] != 10:
-        raise malformed(line)
-    return int(digits, 16)
-
-
-def content_range(text):
-    """(first, last, total) of `bytes F-L/T`, total None of `bytes F-L/*`; None for anything else (unsatisfied, contradictory)."""
-    unit, _, rest = text.strip().partition(" ")
-    span, _, total = rest.partition("/")
-    first, _, last = span.partition("-")
-    first, last, size = number(first), number(last), number(total)
-    if unit.lower() != "bytes" or None in (first, last) or total != "*" and size is None or not first <= last < (last + 1 if size is None else size):
-        return None
-    return first, last, size
-
-
-def http_date(text):
-    """Unix seconds of an IMF-fixdate (`Sun, 06 Nov 1994 08:49:37 GMT`), else None."""
-    parts = text.replace(":", " ").split()
-    if len(parts) == 8 and parts[7] == "GMT" and len(parts[2]) == 3:
-        month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(parts[2])
-        numbers = [number(part, 4) for part in parts[3:7] + parts[1:2]]
-        if month % 3 == 0 and None not in numbers:
-            year, h, m, s, day = numbers
-            if 0 < day < 32 and year > 1969 and h < 24 and m < 60 and s < 61:
-                return ((days(year, month // 3 + 1, day) * 24 + h) * 60 + m) * 60 + s
-    return None
-
-
-def retry_after(text, now_s):
-    """Seconds to stay away: a number, or a date seen from `now_s` (None: no clock); None where it says neither."""
-    found = number(text)
-    if found is None and now_s is not None:
-        found = http_date(text)
-        if found is not None:
-            found = max(0, found - now_s)
-    return found

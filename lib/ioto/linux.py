@@ -135,16 +135,16 @@ class Board:
             from .swap import lost
 
             return lost(staged, refusal(e, "script_failed"))
-        record = staged.life.record
-        record["update"].pop("script", None)
+        agent = staged.agent
+        agent.record["update"].pop("script", None)
         if goes_on:
-            staged.life.confirmed()
-        staged.pair.keep(record)
+            agent.life.confirmed()
+        agent.pair.keep(agent.record)
         if not goes_on:
             self.reset()
         staged.installing = None
         rSignal("device:confirmed", staged.version)
-        staged.wake()
+        agent.wake()
 
     async def _run(self, path):
         """Run the script; should the agent go on (True) or end? UpdateError script_failed."""

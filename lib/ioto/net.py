@@ -1,4 +1,4 @@
-"""The only module that touches sockets: connections that never block and never wait longer than they may, and names.
+"""The only module that touches sockets: connections that never block and never wait longer than they may.
 
 OSError for everything that the world does, with the port's own error numbers; ENOBUFS and ENFILE (too many sockets
 half closed) are passed on as they are: whoever asked waits 20 s or more.
@@ -6,18 +6,13 @@ half closed) are passed on as they are: whoever asked waits 20 s or more.
 
 import socket
 from asyncio import core, create_task
-from errno import EAGAIN, ECONNRESET, EHOSTUNREACH, EINPROGRESS, ETIMEDOUT
-from os import urandom
+from errno import EAGAIN, ECONNRESET, EINPROGRESS, ETIMEDOUT
 from time import ticks_add, ticks_diff, ticks_ms
 
-from . import dns
 from .deadline import watch
 
 _PIECE = 128  # most lines are shorter: what one readline of the socket may allocate
-ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
 _DATAGRAM_BYTES = 1232  # a DNS reply is not to be longer than 512, some are
-_HOSTS_MOST = 4
-_HOLD_MOST_S = 3600
 
 
 class Connection:
@@ -143,55 +138,3 @@ async def ask(address, port, data, accept, limit_ms):
                 return found
     finally:
         connection.close()
-
-
-class Resolver:
-    """Addresses of host names, kept as long as they hold.
-
-    `servers()` returns the addresses of name servers; an empty list: there is no link; None: the port's own
-    getaddrinfo, which blocks the loop, has to do. So it has for names in .local, which no name server knows (mDNS).
-    `kept` outlives this: {host: [addresses, ticks when they end]}.
-    """
-
-    def __init__(self, servers=lambda: None, kept=None, port=53):
-        self.servers = servers
-        self.port = port
-        self.kept = {} if kept is None else kept
-
-    async def address(self, host):
-        """A literal address for `host`; OSError when there is none or nobody answers."""
-        if host == "localhost":
-            return "127.0.0.1"
-        if ":" in host or not host.strip("0123456789."):
-            return host
-        kept = self.kept.get(host)
-        # Ticks come round after days: what is kept longer by that is dropped when connecting fails.
-        if not kept or not kept[0] or ticks_diff(kept[1], ticks_ms()) <= 0:
-            servers = self.servers()
-            if servers is None or host.endswith(".local"):
-                return host
-            found, holds_s = await self._ask(host, servers)
-            if len(self.kept) >= _HOSTS_MOST:
-                self.kept.clear()
-            kept = self.kept[host] = [found, ticks_add(ticks_ms(), min(holds_s, _HOLD_MOST_S) * 1000)]
-        return kept[0][0]
-
-    def forget(self, host):
-        """The address did not answer: the next one, or ask again."""
-        if self.kept.get(host, [[]])[0]:
-            self.kept[host][0].pop(0)
-
-    async def _ask(self, host, servers):
-        failure = OSError(EHOSTUNREACH, "no link")
-        for limit_ms in ASK_MS:
-            for server in servers:
-                asked = dns.query(urandom(2), host)
-                try:
-                    found = await ask(server, self.port, asked, lambda reply: dns.answer(reply, asked), limit_ms)
-                except OSError as e:
-                    failure = e
-                    continue
-                if not found[0]:
-                    raise OSError(EHOSTUNREACH, "no address for " + host)
-                return found
-        raise failure

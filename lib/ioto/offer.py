@@ -4,10 +4,10 @@ offered(): the reply -> the offer, None, or a refusal
 judge(): offer + record -> download | keep, or a refusal
 """
 
-from .bounds import ENVELOPE_BYTES, fits, not_below
+from .bounds import ENVELOPE_BYTES, fits
 from .errors import UpdateError
 from .http_parse import parse_url
-from .semver import compare, is_valid
+from .semver import compare, is_valid, not_below
 from .update import same
 
 

@@ -20,3 +20,13 @@ def release(kept):
             if getattr(sys.modules["ioto"], name[5:], None) is module:
                 delattr(sys.modules["ioto"], name[5:])
     gc.collect()
+
+
+class Part:
+    """`with Part():` releases at its end what is imported in it."""
+
+    def __enter__(self):
+        self._kept = loaded()
+
+    def __exit__(self, *error):
+        release(self._kept)

@@ -5,7 +5,7 @@ UTC, and two rules (kind, numbers, seconds after midnight).
 """
 
 from .ascii import DIGITS, LETTERS
-from .timezone import EVER, date, days, number
+from .timezone import EVER, date, days
 
 
 def parse(text):
@@ -46,6 +46,8 @@ def _time(text, most):
     parts = text[text[:1] in ("+", "-") : len(text) - len(rest)].split(":")
     if len(parts) > 3:
         raise ValueError(text)
+    from .ascii import number
+
     seconds = 0
     unit = 3600
     for part in parts:
@@ -68,6 +70,8 @@ def _rule(text):
     limits = ((1, 12), (1, 5), (0, 6)) if kind == "M" else ((len(kind), 365),)
     if len(numbers) != len(limits):
         raise ValueError(text)
+    from .ascii import number
+
     return kind, [number(n, low, high) for n, (low, high) in zip(numbers, limits)], seconds
 
 

@@ -12,22 +12,24 @@ _SALT_BYTES = 32
 def public_key(raw):
     """(n, its bits) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if it is none."""
     try:
-        inside, rest = _split(der(raw), 0x30)
-        if inside[:1] == b"\x30":
+        inside, rest = _split(memoryview(der(raw)), 0x30)
+        more = b""
+        if inside[0] == 0x30:
             inside, more = _split(_split(inside, 0x30)[1], 3)
             inside = _split(inside[1:], 0x30)[0]
-            rest += more
         n, inside = _split(inside, 2)
         e, inside = _split(inside, 2)
+        n = bytes(n).lstrip(b"\0")
         bits = 8 * len(n)
-        n = int.from_bytes(n, "big")
-        if rest or inside or e != b"\1\0\1" or n >> 4096 or not n >> 2047 or not n & 1:
+        first = n[0]
+        while first < 128:
+            first <<= 1
+            bits -= 1
+        if len(rest) or len(more) or len(inside) or e != b"\1\0\1" or not 2048 <= bits <= 4096 or not n[-1] & 1:
             raise ValueError
     except (ValueError, IndexError):
         raise ValueError("no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537")
-    while not n >> bits - 1:
-        bits -= 1
-    return n, bits
+    return int.from_bytes(n, "big"), bits
 
 
 def public_keys(paths):
@@ -46,7 +48,7 @@ def public_keys(paths):
 def der(raw):
     """DER of the one thing that a file holds in PEM or DER: not every port of MicroPython reads PEM."""
     if raw[:5] == b"-----":
-        raw = a2b_base64(b"".join([line for line in raw.split(b"\n") if line[:5] != b"-----"]))
+        raw = a2b_base64(memoryview(raw)[raw.find(b"\n") : raw.rfind(b"-----END")])
     return raw
 
 
@@ -57,7 +59,7 @@ def _split(raw, tag):
     size, at = raw[1], 2
     if size & 128:
         at += size & 127
-        size = int.from_bytes(raw[2:at], "big")
+        size = int.from_bytes(bytes(raw[2:at]), "big")
     if at + size > len(raw):
         raise ValueError
     return raw[at : at + size], raw[at + size :]

@@ -9,11 +9,8 @@ the file, so it gets through any server. The manifest is JSON; the very bytes th
 import json
 from hashlib import sha256
 
-from .bounds import ENVELOPE_BYTES, not_below
+from .bounds import ENVELOPE_BYTES
 from .errors import UpdateError
-from .pss import verify as verify_pss
-from .semver import compare
-from .semver import parse as parse_version
 
 MAGIC = b"IOTO-REL"
 _HEAD = 12
@@ -55,6 +52,8 @@ def verify(found, keys):
         return
     if not found:
         raise UpdateError("unsigned")
+    from .pss import verify as verify_pss
+
     digest = sha256(found[0]).digest()
     for key in keys:
         for good in verify_pss(key, digest, found[1]):
@@ -77,6 +76,8 @@ def trusted(update, keys):
 
 def parse(raw):
     """The manifest as a dict of known fields with known types; UpdateError manifest_malformed. Nothing unknown is let through."""
+    from .semver import parse as parse_version
+
     try:
         found = json.loads(raw)
         for key, (kind, needed) in FIELDS.items():
@@ -101,6 +102,8 @@ def check(manifest, product, offered, version, chip, image, now, floor):
     """Everything the manifest says, against the board: its product, the version that was offered, the one that runs, chip (None
     on Linux), image (SHA-256 that runs, or None), now (Unix seconds, or None without a clock) and floor (version or "").
     """
+    from .semver import compare, not_below
+
     for key, mine in (("product", product), ("version", offered), ("chip", chip)):
         if manifest.get(key) != mine:
             raise UpdateError("manifest_mismatch", "%s %s, wanted %s" % (key, manifest.get(key), mine))

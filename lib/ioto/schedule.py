@@ -14,12 +14,19 @@
 
 from hashlib import sha256
 
-from .window import closes_s, is_always, next_open, opened_s
-
+MINUTES = 0xFFFFFFFFFFFFFFF
+HOURS = 0xFFFFFF
+DAYS = 0xFFFFFFFE
+WEEKDAYS = 127
 _FIRST_S = 30
 _HOLD_MOST_S = 7 * 86400
 _POWER_S = 300  # longest wait after a power failure without a clock, where check-ins failed before
 _DAY_S = 86400
+
+
+def is_always(window):
+    """True for a window that never closes, which needs no clock."""
+    return window[1:6] == (MINUTES, HOURS, DAYS, 0x1FFE, WEEKDAYS)
 
 
 def spread(text, most):
@@ -75,26 +82,6 @@ def due_s(
     if now_s is None:
         return None
     slack = 0 if failures or hold_s else min(60, period_s >> 8)
-    return _in_window(now_s, now_s + wait, slack, window, zone, jitter_s, device, pause, now_s - up_s)
+    from .window import place_s
 
-
-def _in_window(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
-    """Seconds until the first moment inside the window not before `start`, nor before the device's place.
-
-    A place up to `slack` before `start` will do: else a daily check in a narrow window, always some seconds late, would
-    sooner or later find it closed. With a `pause`, who boots after its place gets another between `boot` and closing.
-    """
-    at = max(now_s, start - slack)
-    while True:  # at most three rounds: an opening lasts a minute, `slack` not longer
-        opens = next_open(window, at, zone)
-        if opens is None:
-            return None
-        begin = opened_s(window, opens, zone, 2 * jitter_s)  # if earlier, its place is past whatever matters here
-        end = opens + closes_s(window, opens, zone)
-        place = begin + spread(device + window[0], min(jitter_s, end - begin))
-        if pause and place < boot < end:
-            place = boot + spread(device, min(pause, end - boot))
-        at = max(opens, place if place >= start - slack else start)
-        if at < end:
-            return at - now_s
-        at = end
+    return place_s(now_s, now_s + wait, slack, window, zone, jitter_s, device, pause, now_s - up_s)

@@ -1,6 +1,7 @@
 """SemVer 2.0.0 (semver.org): which strings are versions, and which comes first. Pure."""
 
 from .ascii import DIGITS, LETTERS
+from .errors import UpdateError
 
 _IDENT = DIGITS + LETTERS + "-"
 
@@ -36,3 +37,11 @@ def compare(a, b):
     """-1, 0 or 1; ValueError if either is no version."""
     a, b = parse(a), parse(b)
     return (a > b) - (a < b)
+
+
+def not_below(version, running, floor):
+    """UpdateError unless `version` is above the running one, and not below the highest ever confirmed."""
+    if compare(version, running) <= 0:
+        raise UpdateError("version_not_newer", "%s, running %s" % (version, running))
+    if floor and compare(version, floor) < 0:
+        raise UpdateError("version_floor", "%s, once confirmed %s" % (version, floor))

@@ -4,22 +4,17 @@ import gc
 import json
 import os
 
+from . import config
 from .agent import Agent, link_changed
 from .log import log, to
+from .parts import Part
 from .record import Pair
-from .space import reserve
-
-gc.collect()
-from . import config
-
-gc.collect()
 
 
 def setup(folder, listener):
     """As start.agent()."""
     notes = []
     found = config.load(folder, notes)
-    gc.collect()
     device = config.load_device(folder)
     to(listener, found["log.level"])
     for note in notes:
@@ -37,23 +32,30 @@ def setup(folder, listener):
         os.mkdir(found["state"])
     except OSError:  # it is there, or the first save will say why not
         pass
-    try:
-        reserve(found["state"])
-    except OSError as e:
-        log("warn", "%s: no room for spare files: %r" % (found["state"], e))
+    with Part():
+        _reserve(found["state"])
     _check_servers(folder, found)
     board = _board(folder, found)
     if not board.raw:
-        from .folder import prepare
+        with Part():
+            from .folder import prepare
 
-        prepare(found["state"], board.woke)
-        board.revision()  # read here, where there is room for what reads it
-        gc.collect()
+            prepare(found["state"], board.woke)
+            board.revision()  # read here, where there is room for what reads it
     pair = Pair(found["state"] + "/record")
     made = Agent(found, device, _provision(found), board, pair, _link(found, board))
     if device["id"] == "auto":
         device["id"] = made.provision.get("id") or _kept_id(pair)
     return made
+
+
+def _reserve(state):
+    from .space import reserve
+
+    try:
+        reserve(state)
+    except OSError as e:
+        log("warn", "%s: no room for spare files: %r" % (state, e))
 
 
 def _built(found):
@@ -119,14 +121,24 @@ def _check_servers(folder, found):
         log("warn", "tls.verify is false: anybody can be the cloud")
     if not found["update.keys"]:
         log("warn", "no update.keys: unsigned images are installed")
+    for check in (_authorities, _keys):
+        try:
+            with Part():
+                check(found)
+        except ValueError as e:
+            raise _wrong(folder, *e.args)
+
+
+def _authorities(found):
     from .certs import configured
+
+    configured(found)
+
+
+def _keys(found):
     from .pss import public_keys
 
-    try:
-        configured(found)
-        public_keys(found["update.keys"])
-    except ValueError as e:
-        raise _wrong(folder, *e.args)
+    public_keys(found["update.keys"])
 
 
 def _wrong(folder, *what):

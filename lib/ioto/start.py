@@ -6,9 +6,10 @@
 """
 
 import gc
+import sys
 
-_SAFE_S = 3600
-_ALONE_S = 1800
+# For those each import would look in the file system first: some 60 reads, in every part anew.
+_BUILT_IN = "binascii errno esp32 gc hashlib io json machine network os socket struct sys time tls"
 _state = "state"  # folder of the agent's files
 
 
@@ -19,6 +20,11 @@ def agent(folder="", listener=None):
     """
     global _state
     gc.collect()
+    for name in _BUILT_IN.split():
+        try:
+            sys.modules[name] = __import__(name)
+        except ImportError:  # the port has none
+            pass
     _radio(folder)
     from .reserve import hold
 
@@ -30,6 +36,7 @@ def agent(folder="", listener=None):
     try:
         from .setup import setup
 
+        gc.collect()
         made = setup(folder, listener)
         _state = made.config["state"]
         return made
@@ -60,7 +67,7 @@ def run(main):
         return asyncio.run(main)
     except KeyboardInterrupt:
         try:
-            from .board import at_prompt
+            from .otadata import at_prompt
 
             at_prompt()
         except ImportError:  # Linux
@@ -73,42 +80,14 @@ def run(main):
 
 
 def safe_mode():
-    """From boot.py: the agent without the application, for an hour, and then a reset: perhaps it was the power that failed so
-    often. What is staged is applied.
-    """
-    import asyncio
+    """From boot.py, see without_main.py."""
+    from .without_main import for_an_hour
 
-    from .watch import rWatch
-
-    rWatch("device:update", lambda data, staged: staged.apply())
-    made = agent()
-    made.error = "safe_mode"
-    run(_for_an_hour(asyncio, made))
-
-
-async def _for_an_hour(asyncio, made):
-    try:
-        await asyncio.wait_for(made.run(), _SAFE_S)
-    except asyncio.TimeoutError:
-        made.board.reset()
+    for_an_hour()
 
 
 def alone():
-    """From boot.py: one check-in, and what it brings, without the application; then a reset. What takes longer than half an hour is
-    continued in the next one.
-    """
-    import asyncio
+    """From boot.py, see without_main.py."""
+    from .without_main import once
 
-    made = None
-    try:
-        made = agent()
-        made.alone = True
-        made.board.watchdog(2000 * _ALONE_S)  # not fed, but by a trial: nothing keeps the application away for longer
-        asyncio.run(made.run_once(_ALONE_S))
-        made.keep_away()
-    finally:
-        if made:
-            made.board.reset()
-        import machine
-
-        machine.reset()
+    once()

@@ -3,8 +3,8 @@
 from .errors import UpdateError, refusal
 from .image import HEAD_BYTES
 from .log import log
-from .record import copied
 from .staged import ASK_AGAIN_S
+from .update import copied
 from .watch import rSignal, rSignalSync
 
 _VALIDATE_FAILED = "-5379"  # ESP_ERR_OTA_VALIDATE_FAILED
@@ -12,16 +12,16 @@ _VALIDATE_FAILED = "-5379"  # ESP_ERR_OTA_VALIDATE_FAILED
 
 def swap(staged):
     """Apply `staged`, which the cloud has confirmed, see Staged.apply()."""
-    board, record = staged.board, staged.life.record
+    board, pair, record = staged.agent.board, staged.agent.pair, staged.record
     before = copied(record)
-    staged.life.swap()
+    staged.agent.life.swap()
     try:
         if not board.raw:
             board.stay()
     except OSError as e:
         lost(staged, refusal(e, "boot_refused"))
         return None
-    if not staged.pair.keep(record):  # the intent, before the act
+    if not pair.keep(record):  # the intent, before the act
         record.update(before)
         staged.agreed = False
         staged.postpone(ASK_AGAIN_S)
@@ -37,7 +37,7 @@ def swap(staged):
         lost(staged, refusal(e, "boot_refused"))
     except MemoryError:  # as if it had not been asked for
         record.update(before)
-        staged.pair.keep(record)
+        pair.keep(record)
         staged.waiting = True
         raise
     return staged.installing
@@ -47,14 +47,16 @@ def lost(staged, e):
     """The swap, or the script, has failed."""
     log("error", "swap: %s" % e)
     staged.waiting = False
-    if staged.life.record["phase"] == "trial":
+    agent = staged.agent
+    if agent.record["phase"] == "trial":
         if _VALIDATE_FAILED in e.detail:  # by set_boot(), of what was verified: the release is to blame
-            staged.life.fail(e.reason)
+            agent.life.fail(e.reason)
         else:
-            staged.life.again(e.reason, "download")
+            agent.life.again(e.reason, "download")
     rSignalSync("device:update:failed", e)
-    staged.pair.keep(staged.life.record)
-    staged.wake()
+    agent.pair.keep(agent.record)
+    agent.wake()
+
 
 def seal(slot, head):
     """Program the first 16 bytes, which make the image startable, and see that they are there."""

@@ -1,13 +1,6 @@
-"""Local time from Unix seconds by our own arithmetic: fixed offsets, and POSIX TZ rules (posix_tz.py). Pure.
-
-Two conventions for the sign, as the two forms have always had them: `+01:00` (ISO 8601) is how far the place is ahead
-of UTC, east is plus; `CET-1` (POSIX.1-2017 chapter 8.3) is what must be added to local time to get UTC, east is minus.
-`UTC+1` would be read either way, so it is refused.
-
-A zone is (offset_s,), seconds ahead of UTC, or as of posix_tz.py where there is daylight saving time.
+"""Local time from Unix seconds by our own arithmetic. A zone is (offset_s,), seconds ahead of UTC, or as of posix_tz.py where there
+is daylight saving time. Pure.
 """
-
-from .ascii import DIGITS
 
 EVER = 0x4000000000000  # later than any time we are asked about
 with_rules = None  # posix_tz.stretch, once it was needed
@@ -32,30 +25,6 @@ def date(day):
     m = (5 * d + 456) // 153
     d -= (153 * m - 457) // 5
     return (y + 1, m - 12, d) if m > 12 else (y, m, d)
-
-
-def number(text, low, high):
-    """The int that up to four digits name. ValueError(text) if it is none or not from `low` to `high`."""
-    if 0 < len(text) < 5 and not text.strip(DIGITS) and low <= int(text) <= high:
-        return int(text)
-    raise ValueError(text)
-
-
-def parse(text):
-    """The zone that `text` names. ValueError of what is left of it from where on it is none."""
-    if not isinstance(text, str):
-        raise ValueError("")
-    if text in ("UTC", "GMT", "Z"):
-        return (0,)
-    if text[:1] in ("+", "-"):
-        size = len(text)
-        if size not in (3, 5, 6) or (":" in text) != (size == 6):
-            raise ValueError(text)
-        seconds = number(text[1:3], 0, 15) * 3600 + (number(text[-2:], 0, 59) * 60 if size > 3 else 0)
-        return (-seconds if text[0] == "-" else seconds,)
-    from .posix_tz import parse as posix
-
-    return posix(text)
 
 
 def stretch(zone, unix_s):

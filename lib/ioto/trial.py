@@ -15,7 +15,7 @@ from .watch import rSignal, rSignalSync, watchers
 async def run(agent):
     """True when the trial is over. Else the board is reset, or (False) it goes on: nothing to go back to, no answer on Linux."""
     limit_s = agent.config["trial.limit"]
-    record = agent.life.record
+    record = agent.record
     if _no_rollback(agent):
         if record["why"]:  # a start before this one came to no end
             _give_back(agent, UpdateError(record["why"]))
@@ -36,7 +36,7 @@ async def run(agent):
         return agent.board.raw
     # The outcome, after the act: if this is cut off, the next boot finds the board confirmed and records it.
     life = agent.life
-    if life.record["phase"] == "trial":
+    if agent.record["phase"] == "trial":
         life.confirmed()
     await agent.save()
     rSignal("device:confirmed", life.version())
@@ -113,8 +113,8 @@ def _give_back(agent, e):
     if board.raw:  # Linux: nothing to go back to, the script has replaced the software
         life.fail(e.reason)
     else:
-        life.record["why"] = e.reason
-    agent.pair.keep(life.record)
+        agent.record["why"] = e.reason
+    agent.pair.keep(agent.record)
     try:
         if _no_rollback(agent):
             board.go_back()

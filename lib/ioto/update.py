@@ -28,6 +28,11 @@ def same(offer, update):
     return True
 
 
+def copied(record):
+    """What to go back to when a change of the record can't be saved."""
+    return {key: value.copy() if hasattr(value, "copy") else value for key, value in record.items()}
+
+
 def move(phase, to):
     """Returns `to` if the table allows it from `phase`; ValueError otherwise."""
     if to not in PHASES.get(phase, ()) and to not in RETRY.get(phase, ()):
@@ -187,20 +192,13 @@ class Update:
             self.record["reports"].pop()
 
     def suspend(self):
-        """The trial ended only for lack of the cloud's answer: the old image's next check-in judges it, see is_suspect()."""
+        """The trial ended only for lack of the cloud's answer: the old image's next check-in judges it, see Agent.is_suspect()."""
         self._to("staged")
 
-    def is_suspect(self):
-        """Does what is staged come from a trial that nobody has judged yet?"""
-        return self.record["phase"] == "staged" and self.record["why"] == "trial_timeout"
-
-    def judge(self, answered):
-        """The old image has asked the cloud: if it `answered`, the new image was to blame, else it was an outage and costs nothing."""
+    def judge(self):
+        """The cloud has answered the old image: the new one was to blame for the trial that ended without an answer."""
         reason, self.record["why"] = self.record["why"], ""
-        if answered:
-            self.again(reason)
-        else:
-            self.record["outages"] += 1
+        self.again(reason)
 
     def again(self, reason, to="staged"):
         """This attempt is lost; another one begins at `to` (`staged` after a trial that was rolled back, `download` when

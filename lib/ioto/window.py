@@ -4,19 +4,11 @@ A search steps over what is known to be alike (a month, a day, an hour, a run of
 years: some 400 steps a year at most.
 """
 
+from .schedule import HOURS, MINUTES, is_always, spread
 from .timezone import date, days, offset_s, stretch
 
-_MINUTES = 0xFFFFFFFFFFFFFFF
-_HOURS = 0xFFFFFF
-DAYS = 0xFFFFFFFE
-WEEKDAYS = 127
 # Twelve years, the longest that a window can stay closed: February 29 over 1900 or 2100 and once more because its hour was skipped.
 _LONGEST_S = 378691200
-
-
-def is_always(window):
-    """True for a window that never closes, which needs no clock."""
-    return window[1:6] == (_MINUTES, _HOURS, DAYS, 0x1FFE, WEEKDAYS)
 
 
 def _span(window, minute):
@@ -31,13 +23,13 @@ def _span(window, minute):
     b = wdays >> (day + 4) % 7 & 1
     if not (a | b if either else a & b):
         return False, first, first + 1440
-    if minutes == _MINUTES and hours == _HOURS:
+    if minutes == MINUTES and hours == HOURS:
         return True, first, first + 1440
     hour = (minute - first) // 60
     first += hour * 60
     if not hours >> hour & 1:
         return False, first, first + 60
-    if minutes == _MINUTES:
+    if minutes == MINUTES:
         return True, first, first + 60
     at = minute - first
     bit = minutes >> at & 1
@@ -91,3 +83,25 @@ def opened_s(window, unix_s, zone, most_s):
             return unix_s
         unix_s = max(since, first * 60 - offset)
     return limit
+
+
+def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
+    """Seconds until the first moment inside the window not before `start`, nor before the device's place.
+
+    A place up to `slack` before `start` will do: else a daily check in a narrow window, always some seconds late, would
+    sooner or later find it closed. With a `pause`, who boots after its place gets another between `boot` and closing.
+    """
+    at = max(now_s, start - slack)
+    while True:  # at most three rounds: an opening lasts a minute, `slack` not longer
+        opens = next_open(window, at, zone)
+        if opens is None:
+            return None
+        begin = opened_s(window, opens, zone, 2 * jitter_s)  # if earlier, its place is past whatever matters here
+        end = opens + closes_s(window, opens, zone)
+        place = begin + spread(device + window[0], min(jitter_s, end - begin))
+        if pause and place < boot < end:
+            place = boot + spread(device, min(pause, end - boot))
+        at = max(opens, place if place >= start - slack else start)
+        if at < end:
+            return at - now_s
+        at = end

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import uvicorn
-from ioto.record import decode
+from ioto.recall import decode
 from ioto_tools.cloud import fleet
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.publish import new_product, publish

@@ -135,7 +135,7 @@ class Rig:
 
     def record(self):
         """The agent's record, the newer whole one of the two files."""
-        from ioto.record import decode
+        from ioto.recall import decode
 
         files = self.board.files()
         found = [decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)]

@@ -12,7 +12,7 @@ from rig import MAIN, Rig
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-# What an import takes is a stage of its own: it is no part of the pause that it falls into.
+# What imports take between two ticks is a stage of its own.
 TICKER = """
 import asyncio, builtins, time
 stage = "start"
@@ -35,6 +35,7 @@ builtins.__import__ = counted
 
 async def ticker():
     global imported_ms
+    imported_ms = 0  # before there was a loop
     last = time.ticks_ms()
     while True:
         await asyncio.sleep_ms(1)
@@ -94,8 +95,7 @@ def test_nothing_but_the_swap_holds_up_another_task(tmp_path):
         assert run.slots[-1] == slot, run.console
         found = gaps(run)
         print("longest pauses in ms:", found)
-        found.pop("import")
-        assert len(found) > 1 and max(found.values()) <= 60, found
+        assert len(found) > 2 and max(found.values()) <= 60, found
 
 
 def test_flash_operations_of_a_block(tmp_path):
@@ -110,7 +110,7 @@ def test_flash_operations_of_a_block(tmp_path):
 
 
 def test_what_every_start_loads():
-    names = ("__init__", "start", "agent", "setup", "begin", "certs", "bounds")
+    names = "__init__ start agent setup semver space certs pss folder recall begin update otadata".split()
     assert sum(len(agent_files()["lib/ioto/%s.mpy" % name]) for name in names) < 28 * 1024
 
 

@@ -1,7 +1,7 @@
 """The agent's folder is made anew before littlefs compacts it; the power may go at any moment of that."""
 
 import pytest
-from ioto.record import decode
+from ioto.recall import decode
 from ioto_tools.board import Cut
 from ioto_tools.cloud import fleet
 from rig import Rig

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from ioto.record import encode, empty
+from ioto.recall import empty
+from ioto.record import encode
 from ioto_tools.board.peers import reply
 from rig import MAIN, Rig
 from test_servers import SICK_S, Sick, board, heal, show

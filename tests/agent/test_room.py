@@ -3,7 +3,7 @@ allocations of the agent that fail once.
 """
 
 import pytest
-from ioto_tools.board.memory import SMALL_CHAIN
+from ioto_tools.board.memory import LARGE_CHAIN, SMALL_CHAIN
 from ioto_tools.cloud import certificates
 from ioto_tools.cloud.publish import publish
 from rig import MAIN, PRODUCT, Rig
@@ -51,8 +51,12 @@ def through(line):
     return line.startswith("CONFIRMED 1.0.1") or "boot is idle: ota_1 1.0.1, otadata valid" in line
 
 
-@pytest.mark.parametrize("kb, beside", [(10, True), (20, True), (40, False)])
-def test_an_application(tmp_path, kb, beside, chain=SMALL_CHAIN):
+SIZES = [(40, True, SMALL_CHAIN), (20, True, LARGE_CHAIN), (80, False, LARGE_CHAIN)]  # docs/network.md, "Certificates that fit"
+MORE = [(10, True, LARGE_CHAIN), (20, True, SMALL_CHAIN), (60, False, SMALL_CHAIN), (80, False, SMALL_CHAIN), (40, False, LARGE_CHAIN), (60, False, LARGE_CHAIN)]
+
+
+@pytest.mark.parametrize("kb, beside, chain", SIZES + [pytest.param(*each, marks=pytest.mark.sweep) for each in MORE])
+def test_an_application(tmp_path, kb, beside, chain):
     """Beside the agent, or while it is away: in a boot without main.py."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
     run = rig.run(until_s=90000, stop=through)

@@ -1,7 +1,8 @@
 """A staged image waits: for the apply window, for an answer, over resets; and gives way to a newer one."""
 
 import pytest
-from ioto.record import decode, encode
+from ioto.recall import decode
+from ioto.record import encode
 from ioto_tools.cloud import fleet
 from rig import MAIN, NOW, Rig
 

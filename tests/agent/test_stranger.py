@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ioto.record import decode, encode
+from ioto.recall import decode
+from ioto.record import encode
 from ioto_tools.board.peers import Asgi, Script, reply
 from rig import PRODUCT, Rig, secure
 

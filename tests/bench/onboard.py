@@ -83,7 +83,7 @@ async def agent():
 
     update = {"update": "u", "version": "1.0.1", "url": "http%s://127.0.0.1:%d/%d" % ("s" if secure else "", port, blocks), "checksum": "", "size": None}
     buf = memoryview(bytearray(BLOCK))
-    async def examine(found):
+    async def examine(block):
         update.update(skip=0, image="")
 
     download = Download(Client(Resolver(), context(), plain=True), update, slot, Board(), "bench", buf, 0, examine, lambda: True, lambda done, size: None)

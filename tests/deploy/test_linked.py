@@ -10,7 +10,7 @@ from ioto_tools.deploy.compiled import joined
 from ioto_tools.deploy.linked import LinkError, link
 
 # setup.py tries the one, and takes the other where it is missing.
-EITHER = {("linux", "board"), ("linux", "wifi"), ("esp32", "linux")}
+EITHER = {("linux", "board"), ("linux", "otadata"), ("linux", "wifi"), ("esp32", "linux")}
 
 
 def asked(table):
@@ -22,7 +22,7 @@ def asked(table):
 @pytest.mark.parametrize("on", ["esp32", "linux"])
 def test_every_name_is_there(on):
     files = joined(on)
-    assert set(files) == set(compiled.FILES) | ({"linux"} if on == "linux" else set())
+    assert set(files) == set(compiled.FILES) ^ ({"linux", "otadata"} if on == "linux" else set())
     there = {}
     for name, (text, _) in files.items():
         table = symtable.symtable(text, name, "exec")
@@ -106,6 +106,7 @@ def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
     ("zone", "def parse(text):\n    try:\n        pass\n    except ValueError as parse:\n        pass\n", "zone: line 4: parse"),
     ("zone", "def parse(text):\n    pass\nclass Zone:\n    parse = 1\n", "zone: line 4: parse"),
     ("start", "parse_cron = ()\n", "start: parse_cron"),
+    ("start", "def away():\n    from .far import away\n    return away()\n", "start: line 2: away is defined in it"),
     ("start", "from os import json\nfrom .far import json\n", "far: json is not defined"),
     ("start", "import json\nfrom os import json\n", "start: json"),
     ("start", "from .cron import log\n", "cron: log is not defined"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from ioto_tools.cloud import certificates
-from ioto_tools.deploy.compiled import agent_files, compiled, sources
+from ioto_tools.deploy.compiled import agent_files, compiled, joined, sources
 from ioto_tools.image import esp, keys, release
 
 from .mpy import functions
@@ -81,6 +81,28 @@ def parts():
     }  # fmt: skip
 
 
+@functools.cache
+def _alone():
+    """{module: live bytes} of each file, beside those that it imports."""
+    texts = {name: text for name, (text, _) in joined().items()}
+    done = []
+
+    def add(name):
+        if name in texts and name not in done:
+            done.append(name)
+            for node in ast.parse(texts[name]).body:
+                if isinstance(node, ast.ImportFrom) and node.level:
+                    for each in [node.module] if node.module else [alias.name for alias in node.names]:
+                        add(each)
+            done.remove(name)
+            done.append(name)
+
+    for name in ("__init__", *texts):
+        add(name)
+    found = run({}, keep=True, parts=["ioto" if name == "__init__" else "ioto." + name for name in done])["parts"]
+    return {module: live for module, live, _, _ in found}
+
+
 def modules():
     """{module: (bytes of its file, live, of bytecode)}: each compiled alone, imported when those that it imports are there."""
     agent = {name: compiled(text, name + ".py") for name, text in sources().items() if name != "linux"}
@@ -136,7 +158,7 @@ def _flash():
 @functools.cache
 def life():
     """From the start to a staged release."""
-    found = run(_flash(), parts=[], run=START, seconds=100)
+    found = run(_flash(), parts=[], alone=_alone(), run=START, seconds=100)
     turns = found["turns"]
     asked = [what for what, *_ in turns]
     silent = next((i for i, what in enumerate(asked) if what >= 0), len(asked))

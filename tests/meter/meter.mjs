@@ -1,6 +1,6 @@
 // Runs the agent in MicroPython's WebAssembly port, whose pointers have four bytes as the chip's, and says what it takes of the GC heap.
 //
-// node meter.mjs PORT < case: {"files": {path: base64}, "parts": [module], "keep": true not to release them, "run": [statement], "seconds": simulated}.
+// node meter.mjs PORT < case: {"files": {path: base64}, "parts": [module], "alone": {module: bytes that it takes}, "keep": true not to release them, "run": [statement], "seconds": simulated}.
 // Prints {"parts": [[module, bytes live, bytes garbage, bytes that stay]], "imports": [[statement, live, garbage]], "turns": [[what
 // was asked, bytes before the turn, at its end, after a collection]], "console"}. The port collects only between two calls from here.
 
@@ -29,6 +29,7 @@ Date.now = () => now;
 
 mp.runPython("import sys; sys.path[:] = ['', '/chip', '.frozen', '/lib']; import turns");
 const turns = mp.pyimport("turns");
+turns.set_alone(JSON.stringify(asked.alone || {}));
 const { collect, turn, doing, release } = turns;
 
 // Bytes in use, but for names that are not there yet: the pool that holds them grows by several KB at once, at some name or other.

@@ -18,8 +18,9 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from ioto import clock, http, net  # noqa: E402
+from ioto import clock, dns, http, net  # noqa: E402
 from ioto.errors import UpdateError  # noqa: E402
+from ioto.resolver import Resolver  # noqa: E402
 
 held_ms = 0
 
@@ -68,8 +69,8 @@ class Socket:
 def resolver(case):
     net.socket = Socket(case["mdns"]) if "mdns" in case else socket
     if "names" in case:
-        return net.Resolver(lambda: case["names"], None, case["names_port"])
-    return net.Resolver()
+        return Resolver(lambda: case["names"], None, case["names_port"])
+    return Resolver()
 
 
 async def ask_time(case, result):
@@ -148,7 +149,7 @@ async def run(case):
 
 async def main():
     watch = asyncio.create_task(ticker())
-    net.ASK_MS = (200, 200)
+    dns.ASK_MS = (200, 200)
     for case in json.loads(sys.stdin.read()):
         print(json.dumps(await run(case)))
     watch.cancel()

@@ -3,7 +3,7 @@
 import json
 import os
 
-from ioto import config, cron, timezone
+from ioto import config, cron, zone
 from ioto.config import DEFAULTS, ConfigError
 from ioto.duration import FOREVER
 
@@ -17,7 +17,7 @@ GOOD = {
     "registration.hosts": [("", []), ("api.example", ["api.example"]), ([".example", "a.test"], [".example", "a.test"])],
     "token": [("t0k", "t0k")],
     "state": [("data", "data")],
-    "timezone": [("UTC", (0,)), ("+01:00", (3600,)), ("CET-1CEST,M3.5.0,M10.5.0/3", timezone.parse("CET-1CEST,M3.5.0,M10.5.0/3"))],
+    "timezone": [("UTC", (0,)), ("+01:00", (3600,)), ("CET-1CEST,M3.5.0,M10.5.0/3", zone.parse("CET-1CEST,M3.5.0,M10.5.0/3"))],
     "watchdog": [("never", FOREVER), (0, 0), ("30 secs", 30)],
     "log.level": [("error", "error"), ("debug", "debug")],
     "network.timeout": [(1, 1), ("1 day", 86400), ("20sec", 20)],

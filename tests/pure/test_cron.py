@@ -5,8 +5,9 @@ import gc
 from ioto import window as evaluated
 from ioto.cron import ALIASES, parse
 from ioto.timezone import days, local
-from ioto.timezone import parse as zone_of
-from ioto.window import closes_s, is_always, is_open, next_open, opened_s
+from ioto.zone import parse as zone_of
+from ioto.schedule import is_always
+from ioto.window import closes_s, is_open, next_open, opened_s
 from ioto.wrong import say
 
 if hasattr(gc, "threshold"):

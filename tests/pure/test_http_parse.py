@@ -2,6 +2,7 @@
 
 import hashlib
 
+from ioto import chunked, http_date, ranges, redirect
 from ioto import http_parse as http
 from ioto.errors import UpdateError
 
@@ -115,29 +116,29 @@ def test_against_urljoin():
             continue  # nothing but a fragment, or an empty host: refused
         if "//" in step[1:].partition("?")[0]:
             continue  # urljoin drops empty segments, RFC 3986 keeps them
-        assert outcome(http.follow, http.parse_url(base), step) == expected, (base, step)
+        assert outcome(redirect.follow, http.parse_url(base), step) == expected, (base, step)
         count += 1
     assert count > 300
 
 
 def digest_redirects():
-    return digest([outcome(http.follow, http.parse_url("http://h.example:81" + path), step) for path, step in joins()])
+    return digest([outcome(redirect.follow, http.parse_url("http://h.example:81" + path), step) for path, step in joins()])
 
 
 def test_where_a_redirect_may_lead():
     plain, secure = http.parse_url("http://a/x"), http.parse_url("https://a/x")
-    assert http.follow(plain, "https://b/y") == (True, "b", 443, "/y")
-    assert http.follow(secure, "//b:8/y") == (True, "b", 8, "/y")
-    assert refused(http.follow, secure, "http://a/y") == "http_redirect"
+    assert redirect.follow(plain, "https://b/y") == (True, "b", 443, "/y")
+    assert redirect.follow(secure, "//b:8/y") == (True, "b", 8, "/y")
+    assert refused(redirect.follow, secure, "http://a/y") == "http_redirect"
     for location in ("", "#x"):
-        assert refused(http.follow, plain, location) == "http_redirect", location
+        assert refused(redirect.follow, plain, location) == "http_redirect", location
     for location in ("ftp://a/", "mailto:x", "javascript:1", "http://u@a/", "/x y", "/\xe9", "http:x", "file:///etc/x"):
-        assert refused(http.follow, plain, location) == "url_invalid", location
+        assert refused(redirect.follow, plain, location) == "url_invalid", location
 
 
 def test_where_the_token_may_go():
     urls = ["http://a/", "http://a:81/", "https://a/", "https://a:81/", "http://b/", "https://b/"]
-    stays = [(x, y) for x in urls for y in urls if http.same_origin(http.parse_url(x), http.parse_url(y + "other"))]
+    stays = [(x, y) for x in urls for y in urls if redirect.same_origin(http.parse_url(x), http.parse_url(y + "other"))]
     assert stays == sorted([(x, x) for x in urls] + [("http://a/", "https://a/"), ("http://b/", "https://b/")], key=urls_order(urls))
 
 
@@ -225,7 +226,7 @@ def test_strict_headers_agree_and_lenient_ones_need_not():
 def test_what_is_too_long_says_so():
     for function, args, limit in (
         (parsed, (b"Location: /" + b"x" * 2293,), "2304"), (http.status, (b"HTTP/1.1 200 " + b"x" * 100,), "113"),
-        (http.chunk_size, (b"5;" + b"x" * 254,), "256"), (http.parse_url, ("http://a/" + "x" * 2040,), "2048"),
+        (chunked.chunk_size, (b"5;" + b"x" * 254,), "256"), (http.parse_url, ("http://a/" + "x" * 2040,), "2048"),
     ):  # fmt: skip
         try:
             function(*args)
@@ -237,14 +238,14 @@ def test_what_is_too_long_says_so():
 
 def test_body_lengths():
     length = {"content-length": "5"}
-    chunked = {"transfer-encoding": "Chunked"}
+    in_chunks = {"transfer-encoding": "Chunked"}
     assert http.body_length(200, length) == 5
     assert http.body_length(200, {"content-length": "0"}) == 0
     assert http.body_length(200, {"content-length": "0" * 9 + "7", "content-encoding": "identity"}) == 7
-    assert http.body_length(200, chunked) == -1
+    assert http.body_length(200, in_chunks) == -1
     assert http.body_length(200, {}) is None
     for status in (204, 304):
-        for headers in (length, chunked, {}):
+        for headers in (length, in_chunks, {}):
             assert http.body_length(status, headers) == 0
     for value in ("", "-1", "+1", "1.0", "0x5", "5, 5", "5 5", "1e3", "12345678901", "five", "_5", "5_0"):
         assert refused(http.body_length, 200, {"content-length": value}) == "http_malformed", value
@@ -264,11 +265,11 @@ def test_body_lengths():
 
 def test_chunk_sizes():
     for n in list(range(5000)) + [0xFFFFFFFF]:
-        assert http.chunk_size(b"%x\r\n" % n) == n == http.chunk_size(b"00%X ; a=\"b;c\"\r\n" % n if n < 65536 else b"%X\n" % n), n
+        assert chunked.chunk_size(b"%x\r\n" % n) == n == chunked.chunk_size(b"00%X ; a=\"b;c\"\r\n" % n if n < 65536 else b"%X\n" % n), n
     for line in (
         b"\r\n", b"\n", b";x\r\n", b"g\r\n", b"-1\r\n", b"+1\r\n", b"0x1\r\n", b"1 1\r\n", b"123456789\r\n", b"1", b"1_0\r\n", b"\xff\n",
     ):  # fmt: skip
-        assert refused(http.chunk_size, line) == "http_malformed", line
+        assert refused(chunked.chunk_size, line) == "http_malformed", line
 
 
 # ---- header values
@@ -279,22 +280,22 @@ def test_content_range():
     for first in range(size + 2):
         for last in range(size + 2):
             for total in range(size + 2):
-                found = http.content_range("bytes %d-%d/%d" % (first, last, total))
+                found = ranges.content_range("bytes %d-%d/%d" % (first, last, total))
                 assert found == ((first, last, total) if first <= last < total else None), (first, last, total)
-            assert http.content_range("bytes %d-%d/*" % (first, last)) == ((first, last, None) if first <= last else None)
-    assert http.content_range(" Bytes 0-0/1 ") == (0, 0, 1)
+            assert ranges.content_range("bytes %d-%d/*" % (first, last)) == ((first, last, None) if first <= last else None)
+    assert ranges.content_range(" Bytes 0-0/1 ") == (0, 0, 1)
     for text in (
         "", "bytes", "bytes */5", "bytes 0-1/**", "bytes */*", "bytes=0-1/5", "bytes 0-1", "0-1/5", "items 0-1/5", "bytes -1/5", "bytes 0-/5",
         "bytes 0-1/5/6", "bytes 0-1-2/5", "bytes  0-1/5x", "bytes 0 -1/5", "bytes 0-1/-5", "bytes 0-1/12345678901", "bytes +0-1/5",
     ):  # fmt: skip
-        assert http.content_range(text) is None, text
+        assert ranges.content_range(text) is None, text
 
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
 def test_dates():
-    assert http.http_date(DATE) == 784111777
+    assert http_date.http_date(DATE) == 784111777
     for text in (
         "", "x", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49 GMT",
         "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 06 Nov 1994 08:49:37 GMT x", "Sun, 6x Nov 1994 08:49:37 GMT",
@@ -302,7 +303,7 @@ def test_dates():
         "Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1969 08:49:37 GMT",
         "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT", "Sun, 06 Nov 1994 -8:49:37 GMT",
     ):  # fmt: skip
-        assert http.http_date(text) is None, text
+        assert http_date.http_date(text) is None, text
 
 
 def test_against_email_dates():
@@ -310,17 +311,17 @@ def test_against_email_dates():
 
     for day in range(0, 200 * 366, 1):
         unix_s = day * 86400 + day * 9973 % 86400
-        assert http.http_date(formatdate(unix_s, usegmt=True)) == unix_s, unix_s
+        assert http_date.http_date(formatdate(unix_s, usegmt=True)) == unix_s, unix_s
 
 
 def digest_cut_dates():
-    return digest([repr(http.http_date(DATE[:i] + DATE[j:])) for i in range(len(DATE)) for j in range(i, len(DATE) + 1)])
+    return digest([repr(http_date.http_date(DATE[:i] + DATE[j:])) for i in range(len(DATE)) for j in range(i, len(DATE) + 1)])
 
 
 def test_retry_after():
-    assert http.retry_after("120", None) == 120
-    assert http.retry_after("0", 5) == 0
-    assert http.retry_after(DATE, 784111777 - 60) == 60
-    assert http.retry_after(DATE, 784111777 + 60) == 0
+    assert http_date.retry_after("120", None) == 120
+    assert http_date.retry_after("0", 5) == 0
+    assert http_date.retry_after(DATE, 784111777 - 60) == 60
+    assert http_date.retry_after(DATE, 784111777 + 60) == 0
     for text, now_s in ((DATE, None), ("", 5), ("soon", 5), ("-5", 5), ("1.5", 5), ("12345678901", 5)):
-        assert http.retry_after(text, now_s) is None, text
+        assert http_date.retry_after(text, now_s) is None, text

@@ -2,7 +2,8 @@
 
 import os
 
-from ioto.record import Pair, decode, empty, encode
+from ioto.recall import decode, empty
+from ioto.record import Pair, encode
 
 FOLDER = "/tmp/ioto-record-test-%s" % ("mp" if "micropython" in str(type(os)) or not hasattr(os, "getpid") else os.getpid())
 

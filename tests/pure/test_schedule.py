@@ -2,12 +2,12 @@
 
 import gc
 
-from ioto import schedule
+from ioto import window as windows
 from ioto.cron import parse
-from ioto.schedule import backoff_s, due_s, rest_s, spread
+from ioto.schedule import backoff_s, due_s, is_always, rest_s, spread
 from ioto.timezone import days
-from ioto.timezone import parse as zone_of
-from ioto.window import closes_s, is_always, is_open, next_open
+from ioto.zone import parse as zone_of
+from ioto.window import closes_s, is_open, next_open
 
 if hasattr(gc, "threshold"):
     gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
@@ -222,13 +222,13 @@ def test_a_place_a_little_before_its_time_will_do():
 
 def test_a_question_is_bounded():
     asked = [0]
-    first = schedule.next_open
+    first = windows.next_open
 
-    def counted(window, unix_s, zone):
+    def counted(opens, unix_s, zone):
         asked[0] += 1
-        return first(window, unix_s, zone)
+        return first(opens, unix_s, zone)
 
-    schedule.next_open = counted
+    windows.next_open = counted
     try:
         for text in ("*/2 * * * *", "0 2 * * *", "* 2 * 3,10 0"):
             for tried in range(NOON - 3 * MINUTE, NOON):
@@ -237,7 +237,7 @@ def test_a_question_is_bounded():
                     assert due(parse(text), BERLIN, NOON, "ID", tried, up=0, period=period) is not None
                     assert asked[0] <= 3, (text, tried, period, asked)
     finally:
-        schedule.next_open = first
+        windows.next_open = first
 
 
 def test_a_daily_window_with_a_daily_period_is_used_daily():

@@ -2,7 +2,9 @@
 
 import gc
 
-from ioto.timezone import date, days, local, number, offset_s, parse, stretch
+from ioto.ascii import number
+from ioto.timezone import date, days, local, offset_s, stretch
+from ioto.zone import parse
 
 if hasattr(gc, "threshold"):
     gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched

@@ -4,7 +4,7 @@ import json
 
 from ioto.errors import REASONS
 from ioto.plan import boot
-from ioto.record import empty
+from ioto.recall import empty
 from ioto.update import PHASES, RETRY, STATES, Update, add_report, body, move
 
 

@@ -5,6 +5,7 @@ anything is measured.
 import asyncio
 import asyncio.core as core
 import binascii  # noqa: F401
+import builtins
 import gc
 import hashlib  # noqa: F401
 import json  # noqa: F401
@@ -27,7 +28,10 @@ due_ms = -1  # until the next turn; -1: nothing is waiting
 _first = True  # task of this turn: only one is run in each
 resident = []
 top = 0  # bytes at the end of what was called, before the collection that follows it
-between = 0  # most that was allocated between two collections of the agent, or to the end
+between = 0  # most garbage between two collections of the agent, or to the end
+alone = {}  # bytes that each of its modules takes: what an import leaves is no garbage
+counted = {}  # module: is it, since it was loaded?
+_imported = 0
 main = {"turns": sys.modules["turns"]}
 
 
@@ -83,16 +87,31 @@ def most():
 
 
 def _began():
-    global _last, between
+    global _last, _imported, between
     _last = gc.mem_alloc()
-    between = 0
+    _imported = between = 0
 
 
 def _collected():
-    global _last, between
+    global _last, _imported, between
     now = gc.mem_alloc()
-    between = max(between, now - _last)
+    between = max(between, now - _last - _imported)
     _last = now
+    _imported = 0
+
+
+def _import(*arguments):
+    """What an import leaves is counted, and nothing allocated for it."""
+    global _imported
+    for name in alone:
+        if name not in sys.modules:
+            counted[name] = False
+    found = _imports(*arguments)
+    for name in alone:
+        if name in sys.modules and not counted[name]:
+            counted[name] = True
+            _imported += alone[name]
+    return found
 
 
 class Gc:
@@ -112,6 +131,8 @@ def doing():
 
 
 _unix_s = time.time
+_imports = builtins.__import__
+builtins.__import__ = _import
 os.urandom = lambda n: bytes(range(n))
 time.time = lambda: int(_unix_s())
 sys.modules["gc"] = Gc()
@@ -133,6 +154,11 @@ def release(name):
         del sys.modules[each]
         if hasattr(sys.modules["ioto"], each[5:]):
             delattr(sys.modules["ioto"], each[5:])
+
+
+def set_alone(text):
+    alone.update(json.loads(text))
+    counted.update(alone)
 
 
 def begin(made):

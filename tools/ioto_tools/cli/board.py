@@ -174,7 +174,7 @@ def cut(flash, op, when, peer, seconds, simulated, fault):
 
 def facts(it):
     """What `show` knows, as one object."""
-    from ioto.record import decode
+    from ioto.recall import decode
 
     from ..board import layout
     from ..image.esp import describe

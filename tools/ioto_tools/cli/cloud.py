@@ -86,6 +86,11 @@ def certificate(names, out):
     """Make a certificate for a server that boards reach as NAME (host names, IP addresses), and an authority of your own.
 
     For a site without a public name. An authority that is in the folder already is kept: boards that trust it go on.
+
+    Its chain is the shortest there is: a stock ESP32 without PSRAM verifies it beside an application with 40 KB of data. The chain of a
+    public authority (an RSA-4096 root, one intermediate, as Let's Encrypt's) fits beside 20 KB. With a larger application the agent
+    restarts the board without it to check in and update, see update.alone. Put the root of a public authority into tls.ca, never the
+    server's own certificate or an intermediate. What each chain needs: docs/network.md, "Certificates that fit".
     """
     from ioto_tools.cloud import certificates
 
@@ -96,6 +101,7 @@ def certificate(names, out):
     click.echo("%s/ca.pem      copy it to the boards: \"tls\": {\"ca\": \"ca.pem\"} in ioto.json" % out)
     click.echo("%s/server.pem  and server.key: ioto cloud serve --certificate %s/server.pem --key %s/server.key" % (out, out, out))
     click.echo("%s/ca.key      makes the next certificate: keep it where nobody else reads" % out)
+    click.echo("A stock ESP32 without PSRAM verifies this chain beside an application with 40 KB of data, a public authority's beside 20 KB.")
 
 
 # ---- ioto product

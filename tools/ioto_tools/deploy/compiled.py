@@ -15,23 +15,22 @@ from .linked import link
 FILES = {
     "__init__": ("__init__", "log", "watch"),
     "start": ("start",),
-    "agent": ("agent", "ascii", "board", "deadline", "errors", "parts", "record", "reserve", "schedule", "staged", "timezone", "update", "uptime", "watchdog", "wifi", "window"),
-    "setup": ("setup", "config", "cron", "duration"),
+    "agent": ("agent", "board", "deadline", "errors", "parts", "record", "reserve", "schedule", "uptime", "watchdog", "wifi"),
+    "setup": ("setup", "ascii", "config", "cron", "duration", "revision", "zone"),
     "begin": ("begin", "plan"),
-    "connect": ("connect", "dns", "http", "http_parse", "net"),
-    "certs": ("certs", "pss"),
-    "clock": ("clock",),
-    "checkin": ("checkin", "cloud", "facts", "offer"),
-    "bounds": ("bounds", "semver"),
-    "fetch": ("fetch", "download", "image", "release", "slot"),
+    "connect": ("connect", "http", "http_parse", "net", "resolver"),
+    "checkin": ("checkin", "cloud"),
+    "answer": ("answer", "offer"),
+    "fetch": ("fetch", "download", "image", "slot"),
+    "examine": ("examine", "release"),
     **{
         name: (name,)
-        for name in "swap trial failure space alone registration revision folder costs blocking foreign json5 posix_tz wrong".split()
+        for name in "swap trial failure space alone registration folder costs blocking foreign json5 posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone window staged update recall otadata without_main certs pss".split()
     },
 }
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
-_ONLY_ON = {"esp32": ("board", "wifi"), "linux": ("linux",)}
+_ONLY_ON = {"esp32": ("board", "otadata", "wifi"), "linux": ("linux",)}
 
 
 def sources():

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ioto import config, json5, window
-from ioto.record import decode
+from ioto.recall import decode
 
 from ..board import otadata
 from ..image.esp import CHIPS, describe

@@ -141,6 +141,8 @@ class _Renamed(ast.NodeTransformer):
                 home, new = whole.find(node.module or "__init__", alias.name)
                 if home == file or isinstance(new, ast.Constant):
                     self.names[bound] = new
+                elif bound in self.names:
+                    raise LinkError("%s: line %d: %s is defined in it, and imported" % (module, node.lineno, bound))
             elif whole.home[alias.name] == file:
                 self.modules[bound] = alias.name
         taken = {name for names in self.names.items() if names[0] != names[1] for name in names} | set(self.modules)

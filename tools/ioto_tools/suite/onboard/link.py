@@ -33,11 +33,11 @@ def up(given):
 
 
 def resolver(servers=None, port=53):
-    """net.Resolver that asks the name server of the link, or `servers`."""
+    """resolver.Resolver that asks the name server of the link, or `servers`."""
     import network
 
     known = network.WLAN(network.STA_IF).ifconfig()[3]
-    return agent("net", "Resolver")(lambda: servers or [known], port=port)
+    return agent("resolver", "Resolver")(lambda: servers or [known], port=port)
 
 
 def client(given):

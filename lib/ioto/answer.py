@@ -1,0 +1,82 @@
+"""What the reply to a check-in means for this board. What is to be downloaded is in the record then."""
+
+from .errors import UpdateError
+from .log import log
+from .offer import judge, offered
+from .update import copied, same
+from .uptime import uptime_s
+from .watch import rSignal
+
+
+async def run(agent, reply):
+    """True when the record says that there is something to download."""
+    try:
+        offer = offered(reply)
+    except UpdateError as e:
+        if isinstance(reply, dict) and isinstance(reply.get("update"), str):
+            agent.life.refuse(reply["update"][:128], e.reason)
+        raise
+    life, record = agent.life, agent.record
+    if agent.is_suspect():
+        life.judge()
+        if record["phase"] != "staged":
+            agent.withdraw()
+    is_same = bool(offer) and same(offer, record["update"])
+    _offered(agent, is_same)
+    if agent.staged:
+        agent.staged.offered_s = agent.offered_s
+    if offer and await _take(agent, offer):
+        return True
+    if not is_same:
+        _withdraw(agent)
+    return False
+
+
+def _offered(agent, is_same):
+    agent.offered_s = uptime_s() if is_same else None
+    agent.record["offered"] = is_same and agent.board.time_s() or 0
+
+
+def _withdraw(agent):
+    """What is staged is not offered any more: this project's cloud has stopped it."""
+    if agent.record["phase"] == "staged" and agent.record["update"]["ours"] and not (agent.staged and agent.staged.installing):
+        agent.life.drop("withdrawn")
+        agent.withdraw()
+        rSignal("device:update:failed", UpdateError("withdrawn"))
+
+
+async def _take(agent, offer):
+    """Refuse, or begin: the record says so before the flash is touched."""
+    life, record = agent.life, agent.record
+    if agent.staged and agent.staged.installing:  # begun while we asked
+        return False
+    try:
+        slot = agent.board.slot()
+        floor = life.floor(agent.board.floor())
+        if judge(offer, record, life.version(), slot.size, floor, bool(agent.config["update.keys"])) == "keep" and agent.staged:
+            return False
+        if same(offer, record["update"]) and record["update"].get("after"):
+            from .costs import waits
+
+            if waits(record["update"], agent.board.time_s()):
+                return False
+    except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
+        log("warn", str(e))
+        if e.reason != "failed_before":
+            life.refuse(offer["update"], e.reason, offer["ours"] and e.reason != "no_slots")
+            rSignal("device:update:failed", e)
+        elif offer["ours"]:
+            life.refuse(offer["update"], e.reason, True, e.detail)  # as it ended then
+        return False
+    before = copied(record)
+    life.take(offer, slot.label)
+    try:
+        await agent.pair.save(record)
+    except OSError as e:
+        record.update(before)
+        life.refuse(offer["update"], "record_failed")
+        raise UpdateError("record_failed", repr(e))
+    agent.withdraw()
+    _offered(agent, True)
+    rSignal("device:update:available", offer)
+    return True

@@ -1,0 +1,49 @@
+"""The body of a reply in chunks (RFC 9112, 7.1): what few servers send."""
+
+import asyncio
+from errno import ECONNRESET
+
+from .http_parse import HEX, malformed
+
+_CHUNK_LINE_BYTES = 256
+
+
+def readinto(response, buf):  # async
+    """Response.readinto() of such a body."""
+    connection = response.connection
+    connection.begin()
+    have = 0
+    while response.chunked and have < len(buf):
+        if not response.left:
+            yield from asyncio.sleep_ms(0)  # a peer that sends a byte a chunk must not hold up the others
+            yield from _next_chunk(response, connection)
+            continue
+        piece = buf[have : have + response.left]
+        n = yield from connection.fill(piece, connection.s.readinto(piece))
+        have += n
+        response.left -= n
+        if n < len(piece):
+            raise OSError(ECONNRESET, "%d bytes are missing" % response.left)
+    return have
+
+
+def _next_chunk(response, connection):
+    if response.begun:
+        line = yield from connection.readline(2)
+        if line != b"\r\n":
+            raise malformed(line)
+    response.begun = True
+    response.left = chunk_size((yield from connection.readline(_CHUNK_LINE_BYTES)))
+    if not response.left:
+        from .http import HEAD_BYTES, read_headers
+
+        yield from read_headers(connection, {}, HEAD_BYTES)  # trailers
+        response.chunked = False
+
+
+def chunk_size(line):
+    """Bytes of the chunk that a size line announces; its extensions are skipped."""
+    digits = line.partition(b";")[0].strip().lower()
+    if not 0 < len(digits) <= 8 or digits.strip(HEX.encode()) or line[-1] != 10:
+        raise malformed(line)
+    return int(digits, 16)

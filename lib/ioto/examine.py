@@ -1,0 +1,54 @@
+"""The first block of a file: may what comes behind it be installed here?"""
+
+from asyncio import sleep_ms
+
+from .bounds import ENVELOPE_BYTES
+from .parts import Part
+from .release import check, parse, trusted, unwrap, verify
+
+
+def is_trusted(agent):
+    """Is the key that has signed the record's update still one of update.keys?"""
+    return trusted(agent.record["update"], _keys(agent))
+
+
+def _keys(agent):
+    from .pss import public_keys
+
+    return public_keys(agent.config["update.keys"])
+
+
+def _here(agent):
+    """(version, image, version floor) of this board."""
+    life = agent.life
+    return life.version(), life.image(), life.floor(agent.board.floor())
+
+
+async def run(agent, block):
+    """Enter in the record's update what stands in front of the image; returns the manifest, None where there is none. Keys decide
+    whether there has to be one.
+    """
+    board, update = agent.board, agent.record["update"]
+    found = unwrap(block)
+    if not found and not board.raw:
+        from .image import is_image
+
+        is_image(block)  # else it is nobody's release
+    by = None
+    with Part():
+        for by in verify(found, _keys(agent)):
+            await sleep_ms(0)
+    said = None
+    skip = 0
+    image = update["checksum"]
+    if found:
+        skip = ENVELOPE_BYTES
+        with Part():
+            version, runs, floor = _here(agent)
+        with Part():
+            said = parse(found[0])
+            check(said, agent.config["product"], update["version"], version, board.chip, runs, board.time_s(), floor)
+        image = said["sha256"]
+    update.update(skip=skip, image=image, by=by)
+    await agent.save()
+    return said

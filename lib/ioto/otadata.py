@@ -1,0 +1,70 @@
+"""What the bootloader goes by and has noted: the records of otadata, and boot.py's count of starts.
+
+Sources: ESP-IDF v5.5 esp_ota_ops.c and bootloader_common_loader.c.
+"""
+
+import struct
+from binascii import crc32
+
+import machine
+from esp32 import NVS, Partition
+
+_STATES = ("new", "pending", "valid")  # 3 is invalid, 4 aborted
+
+
+def _records():
+    """[(sequence number, state, is it whole, partition, its block)] of otadata."""
+    found = []
+    for p in Partition.find(Partition.TYPE_DATA, 0):
+        for n in (0, 1):
+            record = bytearray(32)
+            p.readblocks(n, record, 0)
+            seq, state, crc = struct.unpack("<I20xII", record)
+            # The CRC, the ROM's crc32_le, covers the sequence number only.
+            found.append((seq, state, crc == crc32(record[:4], 0xFFFFFFFF), p, n))
+    return found
+
+
+def state():
+    """As Board.state()."""
+    best = (0, None)
+    for seq, state, is_whole, _, _ in _records():
+        # An equal number in sector 1 does not win.
+        if seq != 0xFFFFFFFF and state not in (3, 4) and is_whole and seq > best[0]:
+            best = (seq, _STATES[state] if state < 3 else "undefined")
+    return best[1]
+
+
+def is_aborted():
+    """As Board.is_aborted()."""
+    return any(record[1] == 4 for record in _records())
+
+
+def stay(board):
+    """As Board.stay().
+
+    The running slot boots next anyway, but when the bootloader has fallen back. Then the other slot's own record is the active one,
+    and VALID: the new image would start unasked, and set_boot() would not change that; it would never be on trial.
+    What an earlier trial has left is erased, so that the next one's trace can be told from it.
+    """
+    if board.boot() != board.running:
+        Partition(Partition.RUNNING).set_boot()
+        board.confirm()
+    for _, state, _, p, n in _records():
+        if state == 4:
+            p.ioctl(6, n)
+
+
+def at_prompt():
+    """Somebody works there. The watchdog can't be disarmed: a day is as good."""
+    machine.WDT(timeout=86400000)
+
+
+def start_failed():
+    """main.py has ended by an exception: this start went wrong for boot.py's count. Reset."""
+    try:
+        nvs = NVS("ioto")
+        nvs.set_i32("resets", abs(nvs.get_i32("resets")))
+    except OSError:  # never counted
+        pass
+    machine.reset()
