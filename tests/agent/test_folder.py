@@ -70,3 +70,22 @@ def test_no_room_for_another_folder(tmp_path):
     run = rig.run(until_s=60)
     assert saves(rig) > 25 and "warn folder" in run.console, run.console
     assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
+
+
+def saves(rig):
+    """Of the record since the board is new."""
+    from ioto.record import decode
+
+    return max(decode(raw)[0] for name, raw in rig.board.files().items() if "/record." in name)
+
+
+def test_how_often_the_record_is_saved_in_an_update(tmp_path):
+    """docs/figures.md says so: with the check-ins that belong to it; littlefs compacts after 58."""
+    rig = Rig(tmp_path, blocks=12)
+    rig.run(until_s=60)
+    before = saves(rig)
+    rig.publish(rig.image(1), "1.0.1")
+    run = rig.run(until_s=4000, stop=lambda line: line.startswith("CONFIRMED"))
+    assert run.ended == "stopped"
+    rig.run(until_s=60)
+    assert saves(rig) - before <= 9
