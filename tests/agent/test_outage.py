@@ -73,14 +73,13 @@ def test_a_link_that_fails_in_each_trial_wears_nothing_out(tmp_path):
     trials = []
     for _ in range(10):
         run = rig.run(until_s=12 * HOUR, max_boots=1)
-        if "2/NEW" not in rig.board.otadata() and "NEW" not in rig.board.otadata():
-            continue
+        assert "2/NEW" in rig.board.otadata() or "NEW" in rig.board.otadata()
         trials.append(rig.now())
         back = away(rig)
         rig.run(until_s=200, cause=2)
         back()
-    pauses = [b - a for a, b in zip(trials, trials[1:])]
-    assert len(trials) == 10 and pauses == sorted(pauses) and pauses[-1] > HOUR, pauses
+    pauses = [b - a - 200 for a, b in zip(trials, trials[1:])]
+    assert len(pauses) == 9 and all(b > 1.5 * a for a, b in zip(pauses, pauses[1:])), pauses
     assert not rig.record()["failed"]
 
 
