@@ -10,24 +10,6 @@ import os
 from .log import log
 
 
-def prepare(path, woke):
-    """At a start, before other tasks run: finish what a reset has left half done, and let littlefs look for free blocks, which takes
-    25 ms and more with the first file that it writes. Not after a wake from deep sleep, where nobody else waits.
-    """
-    try:
-        os.stat(path + ".new")
-        for _ in steps(path):
-            pass
-    except OSError:  # there is none, as a rule
-        pass
-    if not woke:
-        try:
-            with open(path + "/room", "wb") as f:
-                f.write(bytes(200))  # more than fits into the folder itself
-        except OSError:  # the first save says why not
-            pass
-
-
 async def run(agent):
     try:
         for _ in steps(agent.config["state"]):

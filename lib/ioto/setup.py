@@ -9,6 +9,7 @@ from .agent import Agent, link_changed
 from .log import log, to
 from .parts import Part
 from .record import Pair
+from .space import SPARE_BYTES, SPARES
 
 
 def setup(folder, listener):
@@ -32,21 +33,52 @@ def setup(folder, listener):
         os.mkdir(found["state"])
     except OSError:  # it is there, or the first save will say why not
         pass
-    with Part():
-        _reserve(found["state"])
+    if not _is_reserved(found["state"]):
+        with Part():
+            _reserve(found["state"])
     _check_servers(folder, found)
     board = _board(folder, found)
     if not board.raw:
-        with Part():
-            from .folder import prepare
-
-            prepare(found["state"], board.woke)
-            board.revision()  # read here, where there is room for what reads it
+        _prepare(found["state"], board.woke)
+        board.revision()  # read here, where there is room for what reads it
     pair = Pair(found["state"] + "/record")
     made = Agent(found, device, _provision(found), board, pair, _link(found, board))
     if device["id"] == "auto":
         device["id"] = made.provision.get("id") or _kept_id(pair)
     return made
+
+
+def _prepare(path, woke):
+    """Before other tasks run: finish what a reset has left half done in folder.py, and let littlefs look for free blocks, which takes
+    25 ms and more with the first file that it writes. Not after a wake from deep sleep, where nobody else waits.
+    """
+    try:
+        os.stat(path + ".new")
+        with Part():
+            _finish(path)
+    except OSError:  # there is none, as a rule
+        pass
+    if not woke:
+        try:
+            with open(path + "/room", "wb") as f:
+                f.write(bytes(200))  # more than fits into the folder itself
+        except OSError:  # the first save says why not
+            pass
+
+
+def _finish(path):
+    from .folder import steps
+
+    for _ in steps(path):
+        pass
+
+
+def _is_reserved(state):
+    """Are all spare files there, and whole? In one look at the folder."""
+    try:
+        return sum([each[0][:6] == "spare." and each[-1] == SPARE_BYTES for each in os.ilistdir(state)]) == SPARES
+    except OSError:
+        return False
 
 
 def _reserve(state):

@@ -6,21 +6,21 @@ made again once what had to be written is there.
 
 import os
 
-_SPARES = 4  # blocks: the longest record, and what the file system itself may need
+SPARES = 4  # blocks: the longest record, and what the file system itself may need
 _PIECE = b"\xff" * 512
-_PIECES = 8  # 4096 bytes: one block
+SPARE_BYTES = 4096  # one block
 
 
 def reserve(folder):
     """Make the spare files that are missing; OSError where there is no room."""
     for path in _paths(folder):
         try:
-            if os.stat(path)[6] == len(_PIECE) * _PIECES:
+            if os.stat(path)[6] == SPARE_BYTES:
                 continue
         except OSError:
             pass
         with open(path, "wb") as f:
-            for _ in range(_PIECES):
+            for _ in range(SPARE_BYTES // len(_PIECE)):
                 f.write(_PIECE)
 
 
@@ -61,4 +61,4 @@ def put(path, raw):
 
 
 def _paths(folder):
-    return ["%s/spare.%d" % (folder, n) for n in range(_SPARES)]
+    return ["%s/spare.%d" % (folder, n) for n in range(SPARES)]

@@ -110,8 +110,45 @@ def test_flash_operations_of_a_block(tmp_path):
 
 
 def test_what_every_start_loads():
-    names = "__init__ start agent setup semver space certs pss folder recall begin update otadata".split()
+    names = "__init__ start agent setup semver certs pss recall begin update otadata".split()
     assert sum(len(agent_files()["lib/ioto/%s.mpy" % name]) for name in names) < 28 * 1024
+
+
+READS = """
+import esp32
+reads = [0, 0]
+read = esp32._short
+
+def counted(at, buf):
+    reads[0] += 1
+    reads[1] += len(buf)
+    return read(at, buf)
+
+esp32._short = counted
+"""
+TURN = """
+import asyncio
+from ioto.start import agent
+
+made = agent()
+
+async def first():
+    print("READS", *reads)
+    await asyncio.sleep(1)
+
+asyncio.run(first())
+"""
+
+
+def test_reads_of_the_file_system_from_reset_to_the_first_turn(tmp_path):
+    """How large the agent's folder is counts most: each import looks into it four times."""
+    rig = Rig(tmp_path, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns="", update__period="1 day")
+    rig.run(until_s=60)
+    rig.board.put_files({"boot.py": READS.encode() + (ROOT / "boot.py").read_bytes(), "main.py": TURN.encode()})
+    run = rig.run(until_s=60, stop=lambda line: "READS" in line)
+    reads, size = map(int, re.search(r"READS (\d+) (\d+)", run.console).groups())
+    print("reads and bytes:", reads, size)
+    assert 1000 < reads <= 6800 and 100_000 < size <= 395_000, (reads, size)
 
 
 def test_heap_and_allocation_of_a_whole_image():
