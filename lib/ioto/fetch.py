@@ -57,6 +57,7 @@ async def run(agent):
         wait_s = charge(agent.life, e.reason, board.time_s(), config["update.period"], config["update.retry"])
         agent.hold_s = max(agent.hold_s, wait_s)
         raise e
+    await agent.load("staged update")  # while nothing depends on it
     agent.life.staged(writer.head, writer.build, writer.size)
     await agent.save()
     agent.wait_for_decision()

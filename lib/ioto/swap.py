@@ -21,6 +21,9 @@ def swap(staged):
     except OSError as e:
         lost(staged, refusal(e, "boot_refused"))
         return None
+    except MemoryError:  # as if it had not been asked for
+        record.update(before)
+        raise
     if not pair.keep(record):  # the intent, before the act
         record.update(before)
         staged.agreed = False

@@ -25,6 +25,7 @@ async def run(agent):
     try:
         await _within(limit_s, _tests(agent), "selftest_timeout")
         await _within(max(1, end_s - uptime_s()), _check_in(agent), "trial_timeout")
+        await agent.load("update")  # while nothing depends on it
         _raise_floor(agent)
         await asyncio.sleep_ms(0)
         _confirm(agent.board)
