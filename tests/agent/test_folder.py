@@ -72,13 +72,6 @@ def test_no_room_for_another_folder(tmp_path):
     assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 
-def saves(rig):
-    """Of the record since the board is new."""
-    from ioto.record import decode
-
-    return max(decode(raw)[0] for name, raw in rig.board.files().items() if "/record." in name)
-
-
 def test_how_often_the_record_is_saved_in_an_update(tmp_path):
     """docs/figures.md says so: with the check-ins that belong to it; littlefs compacts after 58."""
     rig = Rig(tmp_path, blocks=12)
