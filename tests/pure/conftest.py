@@ -5,6 +5,7 @@
 
 import ast
 import functools
+import gc
 import importlib.util
 import os
 import shutil
@@ -30,7 +31,7 @@ def micropython(path, function):
     """Run one function of a test file under the unix port and return what it printed."""
     command = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
     run = subprocess.run(
-        [command, "-X", "heapsize=64m", str(RUNNER), str(LIB), str(path), function],
+        [command, "-X", "heapsize=8m", str(RUNNER), str(LIB), str(path), function],
         capture_output=True, text=True, timeout=300)
     if run.returncode:
         raise AssertionError("on MicroPython:\n" + run.stdout[-6000:] + run.stderr[-6000:])
@@ -75,6 +76,10 @@ class MicroPythonFile(pytest.File):
 def pytest_collect_file(file_path, parent):
     if file_path.name.startswith("test_") and file_path.suffix == ".py":
         return MicroPythonFile.from_parent(parent, path=file_path)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # the agent collects often: what the tests are made of need not be looked at each time
 
 
 def pytest_collection_modifyitems(items):
