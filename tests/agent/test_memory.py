@@ -122,4 +122,4 @@ def test_parts_that_are_loaded_and_released_leave_nothing(tmp_path, checks):
     run = rig.run(until_s=checks * 60)
     assert run.ended == "time" and fleet.devices(rig.site)
     used = [int(line.split()[1]) for line in run.console.splitlines() if line.startswith("HEAP")]
-    assert len(used) > 4 and set(used[1:]) == {used[1]}, used
+    assert len(used) > 4 and set(used[2:]) == {used[2]}, used  # in the first minutes lists come to their size
