@@ -98,10 +98,10 @@ def test_an_image_for_a_newer_chip_is_refused_before_the_first_erase(tmp_path, s
 
 def test_the_bootloader_does_not_start_it_nor_does_set_boot_choose_it(tmp_path):
     """On a chip whose revision the agent can't read."""
-    main = "import ioto.revision\nioto.revision.read = lambda chip, memory: None\n"
     from rig import MAIN
 
-    rig = Rig(tmp_path / "rig", main=main + MAIN)
+    main = MAIN.replace("asyncio.run(", "made = ").replace(".run())", "\nmade.board.revision = lambda: None\nasyncio.run(made.run())")
+    rig = Rig(tmp_path / "rig", main=main)
     content = make(4096 * 3 - 2048, "new chips", revisions=(300, 0))
     rig.publish(content, "1.0.1")
     run = rig.run(until_s=4 * 3600)

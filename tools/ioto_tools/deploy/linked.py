@@ -95,14 +95,14 @@ class _Whole:
         ]
         new = self.short.shorten(body, {name for node in body for name in _defines(node)} - self.wanted[file])
         text = ast.unparse(ast.fix_missing_locations(ast.Module(_most_used(made + body) + made + body, []))) + "\n"
-        return text, self._stands_for(new)
+        return text, self._stands_for(file, new)
 
-    def _stands_for(self, new):
+    def _stands_for(self, file, new):
         found = {}
         for name, short in self.short.attributes.items():
             found.setdefault(short, []).append(name)
         for (module, name), joined in self.new.items():
-            if joined in new:
+            if joined in new and self.home.get(module) == file:
                 found.setdefault(new[joined], []).append("%s.%s" % (module, name))
         return found
 
