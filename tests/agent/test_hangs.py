@@ -50,7 +50,7 @@ def healed(rig, days=2):
 
 
 @pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("after_s", [0, 3, 12, 60])
+@pytest.mark.parametrize("after_s", [pytest.param(0, marks=pytest.mark.sweep), 3, pytest.param(12, marks=pytest.mark.sweep), 60])
 def test_with_run(tmp_path, how, after_s):
     healed(sick(tmp_path, RUN, how, after_s))
 

@@ -114,7 +114,7 @@ def cut_once(folder, crashing, op, when):
 
 SHARDS = 8
 MOMENTS = ("before", "during", "after")
-QUICK = 6  # each that many operations are cut in `make test`, all of them in `make sweep`
+QUICK = 12  # each that many operations are cut in `make test`, all of them in `make sweep`
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
