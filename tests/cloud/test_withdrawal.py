@@ -234,7 +234,7 @@ def test_cancel_watches_the_number_go_down_at_a_terminal(cloud, tmp_path):
         while until not in seen:
             seen += os.read(ours, 4096)
 
-    read(b"waiting for them")
+    read(b"waiting until they have dropped it")
     assert not again(cloud, "D0", *updates)
     read(b"1 device left")
     assert not again(cloud, "D1", *updates)
@@ -254,7 +254,7 @@ def test_ctrl_c_ends_the_waiting_and_nothing_else(cloud, tmp_path):
     process = subprocess.Popen([*COMMAND, "updates", "pause", "thermo@2.0.0", "--data", "site"], cwd=tmp_path, env=ENV, stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen = b""
-    while b"waiting for them" not in seen:
+    while b"waiting until they have dropped it" not in seen:
         seen += os.read(ours, 4096)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

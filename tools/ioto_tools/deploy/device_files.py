@@ -1,7 +1,8 @@
 """What a board's file system is to hold: the user's folder, and the agent beside it."""
 
+import ast
 import json
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 
 from ioto import config
@@ -9,7 +10,7 @@ from ioto import config
 from .. import private_file
 from ..board.files import listed
 from . import trust
-from .compiled import agent_files
+from .compiled import agent_files, sources
 from .copy import LIST, hashes
 
 TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is filled in
@@ -86,9 +87,13 @@ def device_files(folder, source=False):
 
 
 def _sources():
-    found = {}
-    for module in files("ioto").iterdir():
-        if module.name.endswith(".py"):
-            with as_file(module) as path:
-                found["lib/ioto/" + module.name] = path.read_bytes()
-    return found
+    """The agent's modules as source, without comments and docstrings: with them the file system of a board with 4 MB would be full."""
+    return {"lib/ioto/%s.py" % name: _bare(text).encode() for name, text in sources().items()}
+
+
+def _bare(text):
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree) + "\n"
