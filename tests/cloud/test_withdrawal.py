@@ -1,5 +1,7 @@
 """What an operator stops is not applied by a device that asks: it is offered again as long as it may apply it, and not once it may not."""
 
+import os
+import select
 import subprocess
 import time
 
@@ -218,8 +220,15 @@ def test_cancel_says_how_many_have_it_and_does_not_wait_without_a_terminal(cloud
     assert "in download" not in shown and "1 device was offered it and can't" in shown
 
 
+def heard(terminal, words, limit_s=60):
+    """Read the terminal until it has shown `words`."""
+    seen = b""
+    while words not in seen:
+        assert select.select([terminal], [], [], limit_s)[0], seen
+        seen += os.read(terminal, 4096)
+
+
 def test_cancel_watches_the_number_go_down_at_a_terminal(cloud, tmp_path):
-    import os
     import pty
 
     cloud.publish("2.0.0")
@@ -227,24 +236,16 @@ def test_cancel_watches_the_number_go_down_at_a_terminal(cloud, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen([*COMMAND, "updates", "cancel", "thermo@2.0.0", "--data", "site"], cwd=tmp_path, env=ENV, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    seen = b""
-
-    def read(until):
-        nonlocal seen
-        while until not in seen:
-            seen += os.read(ours, 4096)
-
-    read(b"waiting until they have dropped it")
+    heard(ours, b"waiting until they have dropped it")
     assert not again(cloud, "D0", *updates)
-    read(b"1 device left")
+    heard(ours, b"1 device left")
     assert not again(cloud, "D1", *updates)
-    read(b"0 devices left")
+    heard(ours, b"0 devices left")
     assert process.wait(30) == 0
     os.close(ours)
 
 
 def test_ctrl_c_ends_the_waiting_and_nothing_else(cloud, tmp_path):
-    import os
     import pty
     import signal
 
@@ -253,13 +254,10 @@ def test_ctrl_c_ends_the_waiting_and_nothing_else(cloud, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen([*COMMAND, "updates", "pause", "thermo@2.0.0", "--data", "site"], cwd=tmp_path, env=ENV, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    seen = b""
-    while b"waiting until they have dropped it" not in seen:
-        seen += os.read(ours, 4096)
+    heard(ours, b"waiting until they have dropped it")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    while b"1 device left; `ioto updates show thermo@2.0.0`" not in seen:
-        seen += os.read(ours, 4096)
+    heard(ours, b"1 device left; `ioto updates show thermo@2.0.0`")
     assert process.wait(30) == 0 and fleet.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
     os.close(ours)
     assert [row["action"] for row in cloud.site.database.read(audit.last)][0] == "release.paused"
