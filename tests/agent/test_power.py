@@ -130,9 +130,9 @@ def test_a_cut_at_operations_of_all_stages(tmp_path, moment):
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("crashing", [False, True], ids=["good", "crashing"])
-@pytest.mark.parametrize("when", MOMENTS)
+@pytest.mark.parametrize("when", MOMENTS[1:])  # before an operation is after the one before it
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_a_cut_before_during_and_after_every_operation(tmp_path, crashing, when, shard):
+def test_a_cut_during_and_after_every_operation(tmp_path, crashing, when, shard):
     n = operations(crashing)
     for op in range(shard, n, SHARDS):
         folder = tmp_path / str(op)
