@@ -159,7 +159,7 @@ class Agent:
 
     @property
     def life(self):
-        """The steps of an update's life, for whoever is loaded."""
+        """The steps of an update's life. Made for each use, since an object of it would keep update.py loaded."""
         from .update import Update
 
         return Update(self.record, self.board.running, self.board.build, self.config["version"], self.config["update.attempts"])

@@ -25,8 +25,9 @@ def _here(agent):
 
 
 async def run(agent, block):
-    """Enter in the record's update what stands in front of the image; returns the manifest, None where there is none. Keys decide
-    whether there has to be one.
+    """Check the first block, and note in the record's update where the image begins, its hash and the key that signed it.
+
+    Returns the manifest, None for an unsigned image. UpdateError where update.keys asks for a signature and there is none.
     """
     board, update = agent.board, agent.record["update"]
     found = unwrap(block)

@@ -72,8 +72,8 @@ def test_a_link_that_fails_in_each_trial_wears_nothing_out(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     trials = []
     for _ in range(10):
-        run = rig.run(until_s=12 * HOUR, max_boots=1)
-        assert "2/NEW" in rig.board.otadata() or "NEW" in rig.board.otadata()
+        rig.run(until_s=12 * HOUR, max_boots=1)
+        assert "NEW" in rig.board.otadata()
         trials.append(rig.now())
         back = away(rig)
         rig.run(until_s=200, cause=2)

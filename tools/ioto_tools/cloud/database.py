@@ -115,8 +115,8 @@ _DEVICES = sa.select(devices, products.c.name.label("product_name")).join(produc
 def devices_by_id(conn, columns, which, most):
     """The `columns`, `key` and `id` among them, of devices that are not removed and of which all of `which` is true, by id.
 
-    `most` rows, or a few more: devices of several products that have the same id are never divided, so whoever goes on behind an id
-    misses none.
+    At most `most` rows, and those of the last id in full: devices of several products may share an id, and the next page begins
+    after it.
     """
     found = sa.select(*columns).where(devices.c.removed_s.is_(None), *which).order_by(devices.c.id, devices.c.product)
     rows = conn.execute(found.limit(most)).mappings().all()
