@@ -12,7 +12,7 @@ from . import schedule
 from .errors import Paused, refusal
 from .log import log
 from .parts import Part
-from .reserve import hold
+from .reserve import free, hold
 from .uptime import uptime_s
 from .watch import rSignal
 from .watchdog import guard
@@ -140,6 +140,7 @@ class Agent:
     async def do(self, part, step="run"):
         """Load a part, let its `step(agent)` do its work, release what was loaded for it; returns what that returns."""
         gc.collect()
+        keep = hold if self.config["tls.ca"] else gc.collect
         try:
             with Part():
                 try:
@@ -147,9 +148,11 @@ class Agent:
                     return await getattr(__import__("ioto." + part, None, None, (step,)), step)(self)
                 finally:
                     await asyncio.sleep_ms(0)  # what it has cancelled ends
+        except MemoryError:
+            keep = free  # the next try needs it more than a handshake
+            raise
         finally:
-            if self.config["tls.ca"]:
-                hold()
+            keep()
 
     async def load(self, parts):
         """Before they are needed, one in each turn of the loop: an import holds it up."""

@@ -3,6 +3,7 @@
 from . import plan
 from .errors import UpdateError, refusal
 from .log import log
+from .reserve import free
 from .update import PHASES
 from .watch import rSignal
 
@@ -55,6 +56,8 @@ async def _restage(agent, wait_s):
         await _reread(agent)
         agent.wait_for_decision(wait_s)
     except Exception as e:  # the flash; or a record that another version has written
+        if isinstance(e, MemoryError) and free():
+            raise  # with what is free now the next turn begins again
         log("error", "staged: %r" % e)
         e = refusal(e, "flash_failed")
         if e.reason == "unsigned":

@@ -51,9 +51,10 @@ def hold():
 
 
 def free():
-    """Give it to the handshake that follows; the thread takes a few milliseconds to end."""
+    """Give it to the handshake that follows; the thread takes a few milliseconds to end. Was there anything to give?"""
     global parked
-    if parked:
-        parked.release()
-        parked = None
+    was, parked = parked, None
+    if was:
+        was.release()
     gc.collect()  # areas of the GC heap that are empty go back to the IDF heap
+    return was

@@ -51,8 +51,9 @@ def through(line):
     return line.startswith("CONFIRMED 1.0.1") or "boot is idle: ota_1 1.0.1, otadata valid" in line
 
 
-SIZES = [(40, True, SMALL_CHAIN), (20, True, LARGE_CHAIN), (80, False, LARGE_CHAIN)]  # docs/network.md, "Certificates that fit"
-MORE = [(10, True, LARGE_CHAIN), (20, True, SMALL_CHAIN), (60, False, SMALL_CHAIN), (80, False, SMALL_CHAIN), (40, False, LARGE_CHAIN), (60, False, LARGE_CHAIN)]
+# docs/network.md, "Certificates that fit". With 60 KB the memory kept for TLS is what a boot lacks to look at the staged image.
+SIZES = [(40, True, SMALL_CHAIN), (20, True, LARGE_CHAIN), (60, False, SMALL_CHAIN), (80, False, LARGE_CHAIN)]
+MORE = [(10, True, LARGE_CHAIN), (20, True, SMALL_CHAIN), (80, False, SMALL_CHAIN), (40, False, LARGE_CHAIN), (60, False, LARGE_CHAIN)]
 
 
 @pytest.mark.parametrize("kb, beside, chain", SIZES + [pytest.param(*each, marks=pytest.mark.sweep) for each in MORE])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -126,8 +127,14 @@ def post(port, path, token, fields):
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    """For a server that is started afterwards. Below those that the system hands out by itself: none of these is taken in between."""
+    for port in random.sample(range(15000, 32000), 100):
+        try:
+            socket.create_server(("", port)).close()
+            return port
+        except OSError:
+            pass
+    raise RuntimeError("100 ports from 15000 to 31999 were tried, and none was free")
 
 
 def wait_for(port, path="/"):

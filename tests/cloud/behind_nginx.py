@@ -13,6 +13,8 @@ import pytest
 from ioto_tools.cloud import certificates
 from ioto_tools.cloud.nginx import config
 
+from tests.bench.servers import free_port
+
 NAME = "updates.test"
 PROGRAM = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 needed = pytest.mark.skipif(not PROGRAM, reason="nginx is not here: apt-get install nginx-light")
@@ -32,8 +34,7 @@ class Nginx:
         folder.mkdir()
         certificates.make(folder / "tls", [NAME])
         self.context = ssl.create_default_context(cafile=folder / "tls" / "ca.pem")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         tls = folder / "tls"
         text = config(NAME, tls / "server.pem", tls / "server.key", data, "127.0.0.1:%d" % self.port, urlsplit(upstream).netloc)
         (folder / "ioto.conf").write_text(text.replace("/var/lib/nginx", str(folder)))

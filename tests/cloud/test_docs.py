@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 
 import click
@@ -11,6 +10,8 @@ import pytest
 from cloud_under_test import COMMAND, ENV, ROOT, esp_image
 from ioto_tools.cli import main
 from ioto_tools.cloud import app, rollout, s3, selection, settings, wire
+
+from tests.bench.servers import free_port
 
 GUIDE = (ROOT / "docs" / "cloud.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -50,8 +51,7 @@ def shell(tmp_path):
 @pytest.mark.own_links
 def test_the_guide_runs(shell, make_site, tmp_path):
     make_site.settings(tmp_path / "ioto-cloud")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     server = None
     variables = ""
     try:
