@@ -8,7 +8,7 @@ import _bus
 import gc
 
 _GC = 34
-_EVERY = 16  # looks at the clock, the flash or anything else of the hardware from one count to the next: counting takes time
+_EVERY = 48  # looks at the clock, the flash or anything else of the hardware from one count to the next: counting takes time
 _PIECE = 2048
 _WIDE, _NARROW = 29, 20  # as memory.WIDE
 

@@ -107,8 +107,11 @@ class Partition:
         if len(buf) <= _SHORT_BYTES and at + len(buf) <= self._row[3]:
             _short(self._row[2] + at, buf)
         else:
-            _entered()
-            _check(_bus.call(1, self._index, at, struct.pack("<I", len(buf)), buf)[0])
+            self._long(at, buf)
+
+    def _long(self, at, buf):  # apart: MicroPython takes heap for each call of a function with more than 11 values on its stack
+        _entered()
+        _check(_bus.call(1, self._index, at, struct.pack("<I", len(buf)), buf)[0])
 
     def writeblocks(self, n, buf, offset=None):
         _entered()
