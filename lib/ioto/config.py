@@ -114,11 +114,11 @@ def wrong(*what):
 
 def _read(folder, stem):
     path = folder + stem + ".json"
-    there = _exists(path)
-    if there == _exists(path + "5"):
-        raise wrong(path, "", "both", stem) if there else wrong(path, "", stem)
-    path += "" if there else "5"
-    size = os.stat(path)[6]
+    size, size5 = _size(path), _size(path + "5")
+    if (size is None) == (size5 is None):
+        raise wrong(path, "", stem) if size is None else wrong(path, "", "both", stem)
+    if size is None:
+        path, size = path + "5", size5
     if size > MOST_BYTES:
         raise wrong(path, "", "bytes")
     with open(path, "rb") as f:
@@ -150,12 +150,12 @@ def _parse(raw, is_json5):
     return found
 
 
-def _exists(path):
+def _size(path):
+    """Bytes of a file; None where there is none."""
     try:
-        os.stat(path)
-        return True
+        return os.stat(path)[6]
     except OSError:
-        return False
+        return None
 
 
 def _flatten(prefix, found, flat):
@@ -220,7 +220,7 @@ def _text(value, kind, folder):
     elif kind == "file":
         if value[:1] == "@":  # Ioto's sign for one of its own directories
             value = value[1:]
-        if value and not _exists(folder + value):
+        if value and _size(folder + value) is None:
             raise ValueError(kind)
     elif kind == "name":
         if not value:

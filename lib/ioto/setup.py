@@ -153,23 +153,19 @@ def _check_servers(folder, found):
         log("warn", "tls.verify is false: anybody can be the cloud")
     if not found["update.keys"]:
         log("warn", "no update.keys: unsigned images are installed")
-    for check in (_authorities, _keys):
-        try:
-            with Part():
-                check(found)
-        except ValueError as e:
-            raise _wrong(folder, *e.args)
+    try:
+        with Part():
+            _read(found)
+    except ValueError as e:
+        raise _wrong(folder, *e.args)
 
 
-def _authorities(found):
+def _read(found):
     from .certs import configured
-
-    configured(found)
-
-
-def _keys(found):
     from .pss import public_keys
 
+    configured(found)
+    gc.collect()
     public_keys(found["update.keys"])
 
 

@@ -23,9 +23,10 @@ FILES = {
     "answer": ("answer", "offer"),
     "fetch": ("fetch", "download", "image", "slot"),
     "examine": ("examine", "release"),
+    "certs": ("certs", "pss"),
     **{
         name: (name,)
-        for name in "swap trial failure space alone registration folder costs blocking foreign json5 posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone window staged update recall otadata without_main certs pss".split()
+        for name in "swap trial failure space alone registration folder costs blocking foreign json5 posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone window staged update recall otadata without_main".split()
     },
 }
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.
