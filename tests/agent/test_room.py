@@ -6,6 +6,8 @@ import pytest
 from ioto_tools.board.memory import LARGE_CHAIN, SMALL_CHAIN
 from ioto_tools.cloud import certificates
 from ioto_tools.cloud.publish import publish
+from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.deploy.device_files import agent_sources
 from rig import MAIN, PRODUCT, Rig
 from signing import pem, sealed
 
@@ -60,6 +62,16 @@ MORE = [(10, True, LARGE_CHAIN), (20, True, SMALL_CHAIN), (80, False, SMALL_CHAI
 def test_an_application(tmp_path, kb, beside, chain):
     """Beside the agent, or while it is away: in a boot without main.py."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
+    run = rig.run(until_s=90000, stop=through)
+    assert rig.board.otadata() == "1/VALID 2/VALID", run.console
+    assert ("without the application" not in run.console) == beside, run.console
+
+
+@pytest.mark.parametrize("kb, beside, chain", [(0, True, LARGE_CHAIN), pytest.param(20, False, SMALL_CHAIN, marks=pytest.mark.sweep)])
+def test_the_agent_as_source(tmp_path, kb, beside, chain):
+    """`--source`: each part is compiled on the board, each time."""
+    rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
+    rig.board.put_files({**{path: None for path in agent_files()}, **agent_sources()})
     run = rig.run(until_s=90000, stop=through)
     assert rig.board.otadata() == "1/VALID 2/VALID", run.console
     assert ("without the application" not in run.console) == beside, run.console

@@ -82,11 +82,11 @@ def device_files(folder, source=False):
     for name in found:
         if name.startswith("lib/ioto/"):
             raise ValueError("%s: lib/ioto is put there from this program's own copy; remove it" % (folder / name))
-    found.update(_sources() if source else agent_files())
+    found.update(agent_sources() if source else agent_files())
     return {**found, LIST: hashes(found)}
 
 
-def _sources():
+def agent_sources():
     """The agent's modules as source, without comments and docstrings: with them the file system of a board with 4 MB would be full."""
     return {"lib/ioto/%s.py" % name: _bare(text).encode() for name, text in sources().items()}
 
