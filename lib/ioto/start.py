@@ -90,4 +90,4 @@ def alone():
     """From boot.py, see without_main.py."""
     from .without_main import once
 
-    once()
+    run(once())

@@ -26,20 +26,13 @@ async def _run(made):
         made.board.reset()
 
 
-def once():
+async def once():
     """One check-in, and what it brings, without the application; then a reset. What takes longer than half an hour is
     continued in the next one.
     """
-    made = None
-    try:
-        made = agent()
-        made.alone = True
-        made.board.watchdog(2000 * _ALONE_S)  # not fed, but by a trial: nothing keeps the application away for longer
-        asyncio.run(made.run_once(_ALONE_S))
-        made.keep_away()
-    finally:
-        if made:
-            made.board.reset()
-        import machine
-
-        machine.reset()
+    made = agent()
+    made.alone = True
+    made.board.watchdog(2000 * _ALONE_S)  # not fed, but by a trial: nothing keeps the application away for longer
+    await made.run_once(_ALONE_S)
+    made.keep_away()
+    made.board.reset()

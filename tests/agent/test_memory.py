@@ -5,6 +5,7 @@ from ioto_tools.board.memory import LARGE_CHAIN
 from ioto_tools.cloud import fleet
 from rig import MAIN, Rig
 
+HOUR = 3600
 DATA = """
 # The application's own, in bytes of the chip's width.
 kept = [bytearray(1024 * 29 // 20) for _ in range(%d)]
@@ -69,6 +70,30 @@ def test_always(tmp_path):
     rig = rig_with(tmp_path, 0, update__alone="always")
     run = rig.run(until_s=900)
     assert resets(run) == 1 and "no_memory" not in run.console and rig.board.otadata() == "1/VALID 2/VALID"
+
+
+CTRL_C = """
+from esp32 import NVS
+from ioto import rWatch
+
+def press(data, arg):
+    raise KeyboardInterrupt
+
+try:
+    if NVS("ioto").get_i32("alone"):
+        rWatch("%s", press)
+except OSError:  # never asked for
+    pass
+"""
+
+
+@pytest.mark.parametrize("moment", ["app:ready", "device:update:available"])
+def test_ctrl_c_leads_to_the_prompt(tmp_path, moment):
+    """In a boot without the application too nothing resets a board at whose prompt somebody works, for a day."""
+    rig = rig_with(tmp_path, 0, update__alone="always")
+    rig.board.put_files({"boot.py": (CTRL_C % moment).encode() + rig.board.files()["boot.py"]})
+    run = rig.run(until_s=25 * HOUR)
+    assert "KeyboardInterrupt" in run.console and 24 * HOUR < run.boots[2].at_s - run.boots[1].at_s < 24.1 * HOUR, run.console[-2000:]
 
 
 def test_the_application_is_asked(tmp_path):
