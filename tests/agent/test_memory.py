@@ -119,32 +119,3 @@ def test_a_step_of_the_clock_shortens_no_period(tmp_path):
     rig.air.ntp_ahead_s = 0
     later = rig.run(until_s=3600, cause=2)
     assert rig.record()["time"] == 0 and resets(later) == 0 and later.console.count("FAILED no_memory") > 1, later.console[-1500:]
-
-
-GROWTH = """
-import asyncio, gc
-from ioto.start import agent
-
-async def count():
-    while True:
-        await asyncio.sleep(600)
-        gc.collect()
-        print("HEAP", gc.mem_alloc())
-
-async def main():
-    made = agent()
-    asyncio.create_task(count())
-    await made.run()
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("checks", [60, pytest.param(300, marks=pytest.mark.sweep)])
-def test_parts_that_are_loaded_and_released_leave_nothing(tmp_path, checks):
-    """Each check-in loads its part; what is in use between two of them is the same to the byte. Growth after 300 is not looked for."""
-    rig = rig_with(tmp_path, 0, main=GROWTH, publishes=False, update__period="1 min")
-    run = rig.run(until_s=checks * 60)
-    assert run.ended == "time" and fleet.devices(rig.site)
-    used = [int(line.split()[1]) for line in run.console.splitlines() if line.startswith("HEAP")]
-    assert len(used) > 4 and set(used[2:]) == {used[2]}, used  # in the first minutes lists come to their size

@@ -111,6 +111,25 @@ def test_many_an_allocation_that_fails(tmp_path, start, part):
         without_memory(tmp_path / str(n), start, n)
 
 
+def staged(folder, what):
+    """Power comes back on a board with a staged image; `what` is done about allocations in that start."""
+    rig = board(folder, MAIN.replace("staged.apply()", "staged.defer(30)"))
+    rig.run(stop=lambda line: line.startswith("DEVICE:UPDATE"))
+    rig.board.put_files({"main.py": (WITHOUT_MEMORY % (PWRON, what)).encode()})
+    return rig
+
+
+@pytest.mark.parametrize("pieces", [2, pytest.param(30, marks=pytest.mark.sweep)])
+def test_an_allocation_that_fails_costs_no_staged_image(tmp_path, pieces):
+    """In the start that finds it: it is not downloaded again."""
+    run = staged(tmp_path / "all", "_faults.note()").run(stop=lambda line: line.startswith("USES ["))
+    found = [int(n) for n in run.console.split("USES [")[1].split("]")[0].split(",")]
+    for n in found[1 : 150 : 150 // pieces]:  # what begin.py does; the check-in after it has a sweep of its own
+        rig = staged(tmp_path / str(n), "_faults.fail(%d)" % n)
+        run = rig.run(until_s=40000, stop=through)
+        assert rig.board.otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (n, run.console)
+
+
 def test_handshakes_that_fail_leave_nothing_open(tmp_path):
     """A dozen in a row: a chip has ten sockets, and memory for one connection."""
     rig = board(tmp_path, MAIN)
