@@ -1,7 +1,10 @@
 """What is allowed and hardly meant is said where it is asked for: by the command line, the API and the page."""
 
+import json
+from urllib.parse import quote
+
 import pytest
-from asking import ask
+from asking import ask, tell
 from cloud_under_test import PRODUCT, call, esp_image
 from ioto_tools.cloud import control, doubts, fleet, operators
 from ioto_tools.cloud.refusal import CloudError
@@ -74,6 +77,52 @@ def test_the_command_line_the_api_and_the_page_say_it(cloud, ioto, tmp_path):
     assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "product": PRODUCT}))
     assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "id": update}))
     assert "Valid policy." in text(jo.post("policy-check", {"policy": NEWER + "region == 'x'", "product": PRODUCT}))
+
+
+def test_a_dry_run_says_it_before_anything_is_published(cloud, ioto, tmp_path):
+    """For the same terms as the publishing would: by the command line, the API and the page, there in every slice."""
+    ask(cloud, "D1", region="north")
+    (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
+    wrong = NEWER + "regoin == 'north'"
+    asked = ("publish", "image.bin", "--product", "thermo", "--version", "2.0.0", "--policy", wrong, "--percentage", "0", "--dry-run", "--data", "site")
+    done = ioto(*asked)
+    assert "is region meant?" in done.stderr and "Warning: percentage 0" in done.stderr and "0 would be offered it" in done.stdout
+    assert len(json.loads(ioto(*asked, "--json").stdout)["doubts"]) == 2
+    token = operators.new(cloud.site, "ci", "publish")["token"]
+    path = "/api/v1/products/thermo/dry-run?version=2.0.0&policy=" + quote(wrong)
+    assert "is region meant?" in call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, esp_image(b"x")).json()["doubts"][0]
+    jo, form = Session(cloud), {"product": PRODUCT, "version": "2.0.0", "policy": wrong}
+    assert "is region meant?" in text(jo.post("dry-run", form))
+    so_far = json.dumps({"devices": 1, "after": "D1", "found": {}, "slots": {}})
+    assert "is region meant?" in text(jo.post("dry-run", {**form, "so_far": so_far}))
+    assert fleet.updates(cloud.site) == []
+
+
+def test_of_a_policy_that_only_chooses_devices(cloud, ioto):
+    """A group, a search: a name that no device has sent is told, that it says nothing of the version is not."""
+    ask(cloud, "D1", region="north")
+    done = ioto("groups", "set", "north", "regoin == 'north'", "--data", "site")
+    assert done.stderr == "Warning: no known device has sent the property regoin: is region meant?\n"
+    assert ioto("groups", "set", "north", "region == 'north'", "--data", "site").stderr == ""
+    token = operators.new(cloud.site, "ci", "publish")["token"]
+    reply = call(cloud.app, "PUT", "/api/v1/groups/north", {"Authorization": "Bearer " + token}, b'{"policy": "regoin == 1"}').json()
+    assert reply["policy"] == "regoin == 1" and "is region meant?" in reply["doubts"][0]
+    assert "is region meant?" in ioto("devices", "--where", "regoin == 'north'", "--data", "site").stderr
+    assert ioto("devices", "--where", "region == 'south'", "--data", "site").stderr == ""
+
+
+def test_a_pin_and_a_further_try_that_come_to_nothing_yet(cloud, ioto):
+    ask(cloud, "D1")
+    cloud.publish("2.0.0")
+    assert ask(cloud, "D1") == "2.0.0"
+    tell(cloud, "D1", "failed", attempt=3)
+    for version, said in (("2.0.1", "thermo has no such release yet"), ("2.0.0", "its attempts on the device are used up: `ioto updates retry`")):
+        assert ioto("device", "pin", "D1", version, "--data", "site").stderr == "Warning: %s is not offered to the device now: %s\n" % (version, said)
+    assert ioto("updates", "retry", "thermo@2.0.0", "--data", "site").stderr == ""
+    assert ioto("device", "pin", "D1", "2.0.0", "--data", "site").stderr == ""
+    tell(cloud, "D1", "failed", attempt=3)
+    control.move(cloud.site, "thermo@2.0.0", "paused")
+    assert "no device is offered it now: it is paused" in ioto("updates", "retry", "thermo@2.0.0", "--data", "site").stderr
 
 
 def test_an_image_that_updater_programs_refuse(cloud, ioto):

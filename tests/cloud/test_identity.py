@@ -256,6 +256,33 @@ def test_new_devices_of_a_product_are_limited_and_told_of(tmp_path, kind):
     cloud.close()
 
 
+def test_devices_that_were_new_while_the_clock_was_ahead_keep_no_other_out(tmp_path, kind):
+    """A year ahead and back: the limit of an hour holds neither for that year, nor is it told of less."""
+    cloud = Cloud(tmp_path, kind, new_per_hour=3)
+    cloud.now_s += 365 * DAY
+    assert [cloud.register("A%d" % n).status for n in range(4)] == [200] * 3 + [429]
+    cloud.now_s -= 365 * DAY
+    assert [cloud.register("B%d" % n).status for n in range(4)] == [200] * 3 + [429]
+    assert len(told(cloud, "product.many_new")) == 2
+    cloud.now_s += HOUR
+    assert cloud.register("C").status == 200
+    cloud.close()
+
+
+def test_a_refusal_and_a_rotation_of_a_clock_that_was_ahead(cloud):
+    """Told of, and given, again at once when the clock is right, not in a year."""
+    token = cloud.device()
+    assert ok(cloud, token)
+    cloud.now_s += 365 * DAY
+    assert ok(cloud, token) and cloud.register("D1", address=ELSEWHERE).status == 409
+    control.rotate(cloud.site, ["D1"])
+    assert cloud.check_in("D1", token, "1.0.0").json()["token"]  # and the answer is lost
+    cloud.now_s -= 365 * DAY
+    assert cloud.check_in("D1", token, "1.0.0").json()["token"] and cloud.check_in("D1", token, "1.0.0").json() == {}
+    assert cloud.register("D1", address=ELSEWHERE).status == 409
+    assert told(cloud, "device.refused") == ["D1", "D1"]
+
+
 def test_registrations_from_one_address_are_limited(tmp_path):
     cloud = Cloud(tmp_path, rate=5)
     assert [cloud.register("F%d" % n, address=ELSEWHERE).status for n in range(60)] == [200] * 50 + [429] * 10

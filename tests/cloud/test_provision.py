@@ -3,7 +3,7 @@
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud, call
-from ioto_tools.cloud import control, fleet
+from ioto_tools.cloud import control, fleet, provision
 from ioto_tools.cloud.refusal import CloudError
 
 FORGET = b"Authentication failed"
@@ -49,6 +49,24 @@ def test_a_removed_device_is_told_so_and_can_come_back(cloud):
     assert cloud.check_in("D1", again, "2.0.0").status == 200
     assert cloud.check_in("D1", token, "2.0.0").body == FORGET
     assert fleet.device(cloud.site, "D1")["updates"][0]["state"] == "confirmed"
+
+
+def test_what_an_operator_wants_of_a_removed_device_is_refused(cloud):
+    """Its next registration would undo it: nothing is said to be done that is not."""
+    cloud.check_in("D1", cloud.device(), "1.0.0")
+    control.remove(cloud.site, "D1")
+    changes = {
+        "pin": lambda: control.pin(cloud.site, "D1", "2.0.0"), "claim": lambda: control.claim(cloud.site, "D1"), "release": lambda: control.release(cloud.site, "D1"),
+        "revoke": lambda: control.revoke(cloud.site, "D1"), "rotate": lambda: control.rotate(cloud.site, ["D1"]), "remove": lambda: control.remove(cloud.site, "D1"),
+    }  # fmt: skip
+    for name, change in changes.items():
+        with pytest.raises(CloudError, match="device D1 is removed: it can be changed once it has registered again, or with `ioto device new`"):
+            change()
+    assert cloud.check_in("D1", cloud.device(), "1.0.0").status == 200
+    for name in ("pin", "claim", "rotate", "release", "remove"):
+        changes[name]()
+    provision.register_by_hand(cloud.site, PRODUCT, "D1")  # the other remedy
+    changes["pin"]()
 
 
 def test_ids_with_anything_printable_in_them(cloud):

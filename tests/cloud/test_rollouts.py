@@ -74,7 +74,7 @@ def test_by_hand_approved_paused_resumed_cancelled(cloud):
         assert ask(cloud, "D1") == ask(cloud, "NEW%d" % number) == wanted, action
     assert why(cloud, "D1") == {"2.0.0": "cancelled"}
     for action in ("approved", "paused", "resumed", "cancelled"):
-        with pytest.raises(CloudError, match="is cancelled: only one that is .* can be " + action):
+        with pytest.raises(CloudError, match="is cancelled: only a release that is .* can be " + action):
             control.move(cloud.site, "thermo@2.0.0", action)
     assert [action for action, _ in deeds(cloud)] == [
         "product.new", "release.published", "release.approved", "release.paused", "release.resumed", "release.cancelled"
@@ -96,7 +96,7 @@ def test_every_move_of_a_release_and_no_other(cloud):
         if after:
             assert control.move(cloud.site, "thermo@" + version, action)["state"] == after
         else:
-            with pytest.raises(CloudError, match="%s: only one that is .* can be %s" % (before, action)):
+            with pytest.raises(CloudError, match="%s: only a release that is .* can be %s" % (before, action)):
                 control.move(cloud.site, "thermo@" + version, action)
             assert fleet.update(cloud.site, "thermo@" + version)["state"] == before
 

@@ -109,6 +109,24 @@ def test_what_is_not_taken_is_told_again_later_and_later(cloud, listener, status
     assert len({body for _, body in listener.heard}) == 1 and not any("elsewhere" in str(headers) for headers, _ in listener.heard)
 
 
+def test_what_was_to_be_told_by_a_clock_that_was_ahead_is_told_when_it_is_right(cloud, listener):
+    """Two days ahead and back; one event failed there for as long as any waits, another was not tried."""
+    webhooks.new(cloud.site, listener.url)
+    cloud.now_s += 2 * 24 * 3600
+    operators.new(cloud.site, "ci", "read")
+    listener.answers = [500]
+    while cloud.now_s < 1_800_000_000 + 2 * 24 * 3600 + 9000:
+        tell(cloud)
+        cloud.now_s += 60
+    operators.new(cloud.site, "more", "read")
+    listener.answers = [204]
+    cloud.now_s = 1_800_000_100
+    assert tell(cloud) == 2 and webhooks.listed(cloud.site)[0]["waiting"] == 0
+    operators.new(cloud.site, "last", "read")
+    listener.answers = [500]
+    assert tell(cloud) == 1 and tell(cloud) == 0  # it waits as ever
+
+
 def test_after_a_day_it_is_given_up_and_written_down_and_the_next_event_is_told(cloud, listener):
     hook = webhooks.new(cloud.site, listener.url)
     operators.new(cloud.site, "ci", "read")

@@ -4,12 +4,13 @@ import json as json_module
 
 import click
 
-from ioto_tools.cloud import control, fleet, groups, policy, provision, terms
+from ioto_tools.cloud import control, doubts, fleet, groups, policy, provision, terms
 from ioto_tools.cloud.refusal import CloudError, Refusal
-from ioto_tools.cloud.selection import WHY
+from ioto_tools.cloud.selection import WHY, precedence
 
 from .printable import printable
 from .site import ago, data_option, json_option, opened, printed, product_option, shown
+from .terms import doubtful
 
 # ---- ioto devices, ioto device
 
@@ -27,6 +28,8 @@ def devices(product, where, group, data, json):
     with opened(data) as site:
         text = groups.both(group and groups.policy(site, group), where)
         found = fleet.devices(site, product, text and policy.compile(terms.read({"policy": text})["policy"]))
+        warnings = doubts.of_choice(site, product, text) if text and not found else []
+    doubtful(warnings)
     if json:
         printed(found)
         return
@@ -202,7 +205,12 @@ def device_pin(id, version, product, data):
     """
     with opened(data) as site:
         control.pin(site, id, version, product)
+        found = fleet.device(site, id, product)
     click.echo("device %s is pinned to %s" % (id, version))
+    why = next((each["why"] for each in found["offers"] if precedence(each["version"]) == found["pin"]), "unpublished")
+    if why not in (None, "runs"):
+        because = WHY.get(why, "%s has no such release yet" % found["product"])
+        click.echo("Warning: %s is not offered to the device now: %s" % (version, because), err=True)
 
 
 @device.command("unpin")

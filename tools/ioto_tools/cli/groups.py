@@ -2,9 +2,11 @@
 
 import click
 
+from ioto_tools.cloud import doubts
 from ioto_tools.cloud import groups as policies
 
 from .site import data_option, json_option, opened, printed, shown
+from .terms import doubtful
 
 
 @click.group()
@@ -34,9 +36,11 @@ def keep(name, policy, data, json):
     """Keep POLICY as the group NAME. What was published for the group before stays as it was."""
     with opened(data) as site:
         policies.keep(site, name, policy)
+        warnings = doubts.of_choice(site, None, policies.policy(site, name))
     if json:
-        printed({"name": name, "policy": policy})
+        printed({"name": name, "policy": policy, "doubts": warnings})
     else:
+        doubtful(warnings)
         click.echo("group %s: %s" % (name, policy))
 
 

@@ -78,6 +78,7 @@ def _tried(found, json):
     click.echo("nothing is published; of %d devices %d would be offered it" % (found["devices"], offered))
     rows = [(each["count"], WHY.get(why, why), ", ".join(each["examples"])) for why, each in found["found"].items()]
     shown("Devices", ("devices", "because", "such as"), rows)
+    doubtful(found["doubts"])
 
 
 def _said(image, product, version):

@@ -119,6 +119,8 @@ def retry(update, ids, states, data, json):
         printed({**found, "retried": n})
     else:
         click.echo("%s %s: %s" % (found["product"], found["version"], _counted(n, "is offered it again", "are offered it again")))
+        if found["status"] != "active":
+            click.echo("Warning: no device is offered it now: it is %s" % found["status"], err=True)
 
 
 def _counted(n, one, more):

@@ -85,9 +85,10 @@ def _retry_all(conn, word, states, now_s, who):
 
 def _open(conn, word):
     release = fleet.release(conn, word)
+    name = database.product_by_id(conn, release["product"])["name"]
     if release["state"] == "cancelled":
-        raise Conflict("update %s %s is cancelled: publish a higher version instead" % (release["id"], release["version"]))
-    return {**release, "product_name": database.product_by_id(conn, release["product"])["name"]}
+        raise Conflict("%s %s is cancelled: publish a higher version instead" % (name, release["version"]))
+    return {**release, "product_name": name}
 
 
 def _retry(conn, release, rows, now_s, who):
@@ -134,12 +135,20 @@ def pin(site, id, version, product=None):
 
 def _device(conn, id, product, values, action, now_s, who):
     """The device has `values` from now on; its key."""
-    key = fleet.known(conn, id, product)["key"]
+    key = _there(conn, id, product)["key"]
     conn.execute(devices.update().where(devices.c.key == key).values(values))
     changes.note(conn, now_s, key)
     detail = {"version": values["pin"]} if values.get("pin") else {}
     audit.note_device(conn, now_s, who, "device." + action, key, **detail)
     return key
+
+
+def _there(conn, id, product):
+    """The device's row. Conflict if it is removed: its next registration begins anew, whatever would be said of it now."""
+    found = fleet.known(conn, id, product)
+    if found["removed_s"] is not None:
+        raise Conflict("device %s is removed: it can be changed once it has registered again, or with `ioto device new`" % id)
+    return found
 
 
 def revoke(site, id, product=None):
@@ -148,7 +157,7 @@ def revoke(site, id, product=None):
 
 
 def _revoke(conn, id, product, now_s, who):
-    tokens.revoke(conn, fleet.known(conn, id, product)["key"], now_s, who)
+    tokens.revoke(conn, _there(conn, id, product)["key"], now_s, who)
 
 
 def rotate(site, ids=(), product=None):
@@ -165,7 +174,7 @@ def rotate(site, ids=(), product=None):
 
 
 def _rotate_named(conn, ids, product, now_s, who):
-    return _rotate(conn, [fleet.known(conn, id, product) for id in ids], now_s, who)
+    return _rotate(conn, [_there(conn, id, product) for id in ids], now_s, who)
 
 
 def _rotate(conn, rows, now_s, who):

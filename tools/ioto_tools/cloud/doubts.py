@@ -24,13 +24,20 @@ def of_update(site, update):
 
 def of(site, product, text, percentage=None):
     """Of a policy for the devices of `product` (name or id; None: of any), and of a percentage."""
-    found = terms.doubts(text)
-    reads = policy.compile(text).properties or set()
-    if names := sorted(reads - _ALWAYS):
-        found = found + site.database.read(_unsent, product, names)
+    found = terms.doubts(text) + _of_names(site, product, text)
     if percentage == 0:
         found = found + ["percentage 0: no device is offered the update before it is raised"]
     return found
+
+
+def of_choice(site, product, text):
+    """Of a policy that chooses among the devices of `product` (name or id; None: of any), whatever they run."""
+    return policy.compile(text).doubts + _of_names(site, product, text)
+
+
+def _of_names(site, product, text):
+    names = sorted((policy.compile(text).properties or set()) - _ALWAYS)
+    return site.database.read(_unsent, product, names) if names else []
 
 
 def _too_large(conn, update):

@@ -38,7 +38,7 @@ def refused(conn, device, address, now_s):
     """A registration with the id of the device (a row) was refused: counted, and told of where it is new."""
     row = {"refused": devices.c.refused + 1, "refused_s": now_s, "refused_from": address}
     conn.execute(devices.update().where(devices.c.key == device["key"]).values(row))
-    if device["refused_s"] is None or now_s - device["refused_s"] >= TRACE_S:
+    if device["refused_s"] is None or abs(now_s - device["refused_s"]) >= TRACE_S:
         audit.note_device(conn, now_s, audit.CLOUD, "device.refused", device["key"], address=address)
 
 

@@ -5,7 +5,7 @@ A change is one transaction: the row, the leases that end with it, the audit row
 
 import sqlalchemy as sa
 
-from . import audit, changes, leases
+from . import audit, changes, database, leases
 from .refusal import Conflict
 from .tables import releases
 
@@ -25,7 +25,8 @@ def move(conn, release, action, now_s, who, **detail):
     state = MOVES[action].get(row["state"])
     if state is None:
         allowed = " or ".join(MOVES[action])
-        raise Conflict("update %s %s is %s: only one that is %s can be %s" % (row["id"], row["version"], row["state"], allowed, action))
+        name = database.product_by_id(conn, row["product"])["name"]
+        raise Conflict("%s %s is %s: only a release that is %s can be %s" % (name, row["version"], row["state"], allowed, action))
     change(conn, row, {"state": state}, action, now_s, who, **detail)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from . import audit, changes, counters, database, grants, identity, tokens, wire
+from . import audit, changes, counters, database, grants, identity, rollout, tokens, wire
 from .refusal import Refusal
 from .tables import devices
 
@@ -94,12 +94,13 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
 
 def _crowded(conn, product, now_s, most):
     """How many seconds a new device of the product has to wait, None where there is room. Told of once an hour."""
-    recent = sa.select(devices.c.first_s).where(devices.c.product == product, devices.c.first_s > now_s - _HOUR_S)
+    within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + rollout.AHEAD_S)  # later ones are by a clock that was wrong
+    recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
     if not oldest_s:
         return None
     told = "crowded " + product
-    if now_s - counters.one(conn, told) >= _HOUR_S:
+    if abs(now_s - counters.one(conn, told)) >= _HOUR_S:
         counters.put(conn, told, now_s)
         audit.note(conn, now_s, audit.CLOUD, "product.many_new", product, devices=most, within_s=_HOUR_S)
     return min(_HOUR_S, oldest_s + _HOUR_S - now_s + 1)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 
-from . import audit, changes, database, forecast, selection, terms
+from . import audit, changes, database, doubts, forecast, selection, terms
 from .inspection import Inspection, application
 from .refusal import CloudError, Conflict, Missing
 
@@ -38,7 +38,7 @@ def publish_file(site, file, name, product, version, description="", any_file=Fa
 
 
 def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
-    """Who would be offered the file, were it published so: forecast.dry_run() has the shape. Nothing changes."""
+    """Who would be offered the file, were it published so: forecast.dry_run() has the shape, with `doubts` (doubts.py). Nothing changes."""
     try:
         with open(path, "rb") as file:
             return dry_run_file(site, file, path, product, version, description, any_file, progress, said)
@@ -57,17 +57,22 @@ def dry_run_file(site, file, name, product, version, description="", any_file=Fa
     row = _row(site, owner, version, sha256.hexdigest(), size)
     site.database.read(_there, row, owner)
     row.update(description=description, enabled=True, state=selection.ACTIVE, manifest=inspection.manifest, chip=inspection.chip)
-    return forecast.dry_run(site, {**row, **rollout})
+    row.update(rollout)
+    return {**forecast.dry_run(site, row), "doubts": _doubts(site, row)}
 
 
 def dry_run_slice(site, product, version, said, so_far, most):
-    """forecast.dry_run_slice() of a release without its image, after `so_far` (None: from the first device)."""
+    """forecast.dry_run_slice() of a release without its image, after `so_far` (None: from the first device), with `doubts`."""
     owner, rollout = _asked(site, product, version, said)
     row = _row(site, owner, version, "", 0)
     if there := site.database.read(database.release_by_version, owner["id"], row["precedence"]):
         raise Conflict("%s %s is published already: choose another version" % (owner["name"], there["version"]))
-    row.update(description="", enabled=True, state=selection.ACTIVE, manifest=None, chip=None)
-    return forecast.dry_run_slice(site, {**row, **rollout}, so_far, most)
+    row.update(description="", enabled=True, state=selection.ACTIVE, manifest=None, chip=None, **rollout)
+    return {**forecast.dry_run_slice(site, row, so_far, most), "doubts": _doubts(site, row)}
+
+
+def _doubts(site, row):
+    return doubts.of_update(site, {"product": row["product"], "size": row["size"], "terms": terms.shown(row)})
 
 
 def _asked(site, product, version, said):

@@ -16,7 +16,7 @@ RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
 # Why a release is not offered, in the order in which it is asked.
 WHY = {
     "unclaimed": "the device is not claimed: `ioto device claim`",
-    "version": "the device's version is not a SemVer 2.0 version",
+    "version": "the device has sent no SemVer 2.0 version",
     "below": "a higher release is offered, or runs already",
     "pinned": "the device is pinned to another version",
     "disabled": "it is switched off: `ioto updates enable`",

@@ -98,7 +98,7 @@ def refusal(conn, device, asking, now_s, quiet_s):
             "id: device %s has a token and was heard %d s ago: if this is the same device, `ioto device claim` lets it register again at once; else it can after "
             "%d s of silence" % (device["id"], silent_s, quiet_s),
         )
-    if not any(now_s - each["created_s"] < identity.TRACE_S for each in good[1:]):  # else it was told of already
+    if not any(abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]):  # else it was told of already
         audit.note_device(conn, now_s, audit.CLOUD, "device.again", device["key"], silent_s=silent_s, address=asking.address, restored=restored)
     return None
 
@@ -192,8 +192,8 @@ def renewed(conn, found, token, now_s):
     """Give `token` in exchange for the row `found` if its rotation was asked for: True, then the device is to be told."""
     if not found["rotate"]:
         return False
-    waiting = [each for each in of_device(conn, found["device"]) if each["used_s"] is None and each["origin"] == ROTATED]
-    if waiting and waiting[-1]["created_s"] > now_s - _SECONDS_AGAIN:
+    waiting = [each["created_s"] for each in of_device(conn, found["device"]) if each["used_s"] is None and each["origin"] == ROTATED]
+    if any(abs(now_s - created_s) < _SECONDS_AGAIN for created_s in waiting):
         return False
     give(conn, token, found["device"], now_s, ROTATED, replaces=True)
     return True

@@ -145,7 +145,8 @@ def list_groups(site, asked):
 
 def keep_group(site, asked):
     groups.keep(site, asked["group"], asked["policy"])
-    return {"name": asked["group"], "policy": groups.policy(site, asked["group"])}
+    text = groups.policy(site, asked["group"])
+    return {"name": asked["group"], "policy": text, "doubts": doubts.of_choice(site, None, text)}
 
 
 def remove_group(site, asked):

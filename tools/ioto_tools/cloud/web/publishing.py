@@ -65,7 +65,7 @@ def dry_run(site, asked):
     found = publishing.dry_run_slice(site, form.get("product", ""), version, _terms(site, form), _so_far(form), SLICE)
     again = {name: form[name] for name in ("product", "version", "group", *terms.TERMS) if name in form}
     again["so_far"] = json.dumps(found)
-    return Page("dry-run.html", {"found": found, "again": again, "words": WORDS, "doubts": terms.version_doubts(version)})
+    return Page("dry-run.html", {"found": found, "again": again, "words": WORDS, "doubts": terms.version_doubts(version) + found["doubts"]})
 
 
 def _so_far(form):
