@@ -107,6 +107,25 @@ def test_one_board_is_never_taken_for_two(cloud):
     assert told(cloud, "device.shared") == [] and fleet.device(cloud.site, "D1")["doubts"] == []
 
 
+def test_a_board_that_went_back_after_the_clock_was_ahead_is_one_board(cloud):
+    """It confirmed while the clock was two days ahead, and goes back when it is right: reverted, no clone, and the next release is for it."""
+    ask(cloud, "D1")
+    cloud.publish("2.0.0")
+    board = Board(cloud, True)
+    cloud.now_s += 2 * DAY
+    board.booted_s += 2 * DAY
+    assert board.check_in() == "2.0.0"
+    board.apply("2.0.0")
+    board.check_in()
+    assert state(cloud, "D1") == "confirmed"
+    cloud.now_s -= 2 * DAY
+    board.apply("1.0.0")
+    board.check_in()
+    assert state(cloud, "D1") == "reverted"
+    cloud.publish("2.0.1")
+    assert board.check_in() == "2.0.1" and not told(cloud, "device.shared")
+
+
 def test_an_operator_who_claims_the_right_board_ends_the_doubt(cloud, told_by):
     one, two = told_by(True)
     for _ in range(3):

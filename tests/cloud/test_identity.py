@@ -80,6 +80,10 @@ def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
         assert told(cloud, "device.two_hold") == ["D1"] * number
     assert doubts(cloud) == ["a token was used after another had replaced it: two boards hold this device's tokens: `ioto device revoke`, then `ioto device claim`"] * 2
     assert ok(cloud, second)
+    control.rotate(cloud.site, ["D1"])
+    assert ok(cloud, cloud.check_in("D1", second, "1.0.0").json()["token"])
+    assert cloud.post("/tok/device/provision", {"id": "D1"}, second).body == FORGET  # whatever call it is used for
+    assert told(cloud, "device.two_hold") == ["D1"] * 3
     control.revoke(cloud.site, "D1")
     control.claim(cloud.site, "D1")
     assert ok(cloud, cloud.device()) and doubts(cloud) == []

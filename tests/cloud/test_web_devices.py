@@ -16,6 +16,14 @@ def jo(cloud):
     return Session(cloud)
 
 
+def test_half_a_surrogate_pair_in_what_a_device_says(jo, cloud):
+    """JSON can say it and no page can: the rest of the page is there, and the device can be removed."""
+    body = b'{"id":"D1","version":"1.0.0","\\ud800":"\\udfff","list":["\\ud800"],"good":"yes"}'
+    assert cloud.post("/tok/provision/update", body, cloud.device()).status == 200
+    page = jo.get("device?id=D1")
+    assert page.status == 200 and "good" in text(page) and "Remove" in text(page)
+
+
 IDS = [
     "a", "a/b", "a/c?d=1&e#f", "aa", "a%2f", "A", "ab\u00e9", "ab\U0001f600", "b", "B1", "b'\"<>", "b b", "..", "z" * 128, "\u00e9", "0",
     "_", "a_b", "a%",

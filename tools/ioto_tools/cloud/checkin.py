@@ -38,7 +38,7 @@ async def check_in(site, memory, run, token, fields, base_url):
     except ValueError:
         # The device is none the worse for it: no update, and its developer and the operator can see why.
         return {"warning": "version: %s is not a SemVer 2.0 version: no update can be offered before the device sends one, such as 1.0.0" % said.version, **more}
-    event, sign = known.noticed(device, order, booted_s, said.staged)
+    event, sign = known.noticed(device, order, booted_s, now_s, said.staged)
     if sign:
         await run(site.database.write, identity.sign, device.key, sign, now_s)
     if event == "doubt":

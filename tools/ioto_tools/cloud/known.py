@@ -10,7 +10,7 @@ from ioto import semver
 
 from . import grants
 from .identity import SLACK_S
-from .rollout import SUPERSEDED, UNAPPLIED, after
+from .rollout import AHEAD_S, SUPERSEDED, UNAPPLIED, after
 from .tables import devices, tokens
 from .tokens import settled
 
@@ -68,7 +68,7 @@ def load(conn, hash):
     return known
 
 
-def noticed(known, order, booted_s, staged=None):
+def noticed(known, order, booted_s, now_s, staged=None):
     """What a check-in with the version `order` (parsed) tells of a board that started at `booted_s` (None: it does not say).
 
     (event, sign): of the last offer "runs", "returns", "again" (it is back at the old version and still holds the update `staged`: its
@@ -83,7 +83,8 @@ def noticed(known, order, booted_s, staged=None):
     release, offered, before = known.last
     grant = known.grants[release]
     # It takes a start to run another version: a board that has run since before is another one.
-    started = booted_s is not None and booted_s >= grant.changed_s - _SECONDS_OFF
+    # A change that is still to come was noted by a clock that was ahead.
+    started = booted_s is not None and (booted_s >= grant.changed_s - _SECONDS_OFF or grant.changed_s > now_s + AHEAD_S)
     if order == offered:
         another = grant.state == "reverted" and not started
         return "runs" if after(grant.state, "runs") else None, _of(known, "version" if another else sign)

@@ -130,12 +130,17 @@ def _register_by_hand(conn, key, asking, token, now_s, who):
 def report(site, token, fields):
     """A device tells what became of an update. Repeated, late and unknown ones are counted and change nothing else."""
     now_s = site.now_s()
+    _authenticated(site, now_s, _report, token, wire.report(fields), now_s)
+    return {}
+
+
+def _authenticated(site, now_s, function, *arguments):
+    """function(conn, *arguments), which takes a token; of one that another has replaced the operator is told."""
     try:
-        site.database.write(_report, token, wire.report(fields), now_s)
+        site.database.write(function, *arguments)
     except tokens.Late as e:
         site.database.write(tokens.used_late, e.hash, now_s)
         raise
-    return {}
 
 
 def _report(conn, token, said, now_s):
@@ -158,7 +163,8 @@ def mqtt(site, token, fields):
 
     There is no MQTT broker: with an empty certificate and no `endpoint` it goes on to its updates and connects to none.
     """
-    site.database.write(tokens.authenticate, token, wire.registration(fields).id, site.now_s())
+    now_s = site.now_s()
+    _authenticated(site, now_s, tokens.authenticate, token, wire.registration(fields).id, now_s)
     return {"certificate": "", "key": ""}
 
 

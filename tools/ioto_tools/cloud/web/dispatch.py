@@ -93,7 +93,8 @@ def respond(request, answer, operator=None, secret=None):
         "now_s": request.app.state.site.now_s(),
         "here": request.url.path.rpartition("/")[2],
     }
-    return HTMLResponse(render(answer, **common), answer.status, {**HEADERS, **answer.headers})
+    html = render(answer, **common).encode("utf-8", "replace")  # devices may send half of a surrogate pair
+    return HTMLResponse(html, answer.status, {**HEADERS, **answer.headers})
 
 
 def _sign_in_first(request):
