@@ -35,7 +35,11 @@ def update(data, staged):
     asking = asyncio.create_task(ask(staged))
 
 
+async def main():
+    await agent().run()
+
+
 rWatch("device:update", update)
 rWatch("device:confirmed", lambda data, version: show("This is version " + version))
 rWatch("device:rollback", lambda data, why: show("The new version did not work", "This is the old one"))
-run(agent().run())
+run(main())

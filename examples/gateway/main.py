@@ -10,7 +10,12 @@ sys.path.insert(0, "lib")
 from ioto import rWatch  # noqa: E402
 from ioto.start import agent, run  # noqa: E402
 
+
+async def main():
+    await agent(listener=lambda level, message: print(level, message)).run()
+
+
 rWatch("device:update", lambda data, staged: staged.apply())
 rWatch("device:update:failed", lambda data, why: print("not updated:", why))
 rWatch("device:confirmed", lambda data, version: print("confirmed", version))
-run(agent(listener=lambda level, message: print(level, message)).run())
+run(main())

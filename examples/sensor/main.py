@@ -15,8 +15,11 @@ def measure():
     print("measured")
 
 
+async def main():
+    measure()
+    return await agent().run_once(20)  # an image that takes longer is taken up at the next wake
+
+
 rWatch("device:update", lambda data, staged: staged.apply())
 rWatch("device:confirmed", lambda data, version: print("confirmed", version))
-measure()
-wait_s = run(agent().run_once(20))  # an image that takes longer is taken up at the next wake
-machine.deepsleep(min(wait_s, HOUR_S) * 1000)
+machine.deepsleep(min(run(main()), HOUR_S) * 1000)

@@ -2,7 +2,10 @@
 
     from ioto.start import agent, run
 
-    run(agent().run())
+    async def main():
+        await agent().run()
+
+    run(main())  # what ends main() resets the board; what ends main.py outside of it leaves the board at its prompt
 """
 
 import gc

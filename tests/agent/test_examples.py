@@ -38,6 +38,17 @@ def test_the_page_names_them_all():
         assert path.read_text().count("\n") <= 60, path
 
 
+README = re.search("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+
+
+@pytest.mark.parametrize("main", [source("blink"), source("sensor"), source("display"), README], ids=["blink", "sensor", "display", "README"])
+def test_what_ends_it_before_the_agent_is_made_resets_the_board(tmp_path, main):
+    rig = Rig(tmp_path, main=main)
+    rig.board.put_files({"ioto.json": b"{}"})
+    run = rig.run(until_s=120, max_boots=3)
+    assert run.ended == "boots" and run.console.count("ConfigError") == 3, run.console
+
+
 def test_blink(tmp_path):
     rig = Rig(tmp_path, main=source("blink"))
     levels = []
