@@ -198,3 +198,24 @@ def test_tokens_are_shown_once_and_kept_nowhere(cloud):
     assert made["token"].encode() not in kept and b"ci" in kept
     with pytest.raises(CloudError, match="there is one"):
         operators.new(cloud.site, "ci", "read")
+
+
+@pytest.mark.parametrize("call_", ("releases?version=3.0.0&any_file=true", "dry-run?version=3.0.0&any_file=true"))
+def test_a_form_around_a_file_is_not_published_with_it(cloud, call_):
+    """`curl -F image=@FILE`: a file for Linux devices could be anything, so the form is seen by its type, and the remedy works."""
+    form = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n#!/bin/sh\r\n--x--\r\n'
+    headers = {"Authorization": "bearer " + admin(cloud), "Content-Type": "multipart/form-data; boundary=x"}
+    reply = call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, form)
+    assert reply.status == 415 and "send the image alone as the body, as `curl --data-binary @FILE` does" in reply.json()["error"]
+    headers["Content-Type"] = "application/x-www-form-urlencoded"  # what curl says by itself then
+    assert fleet.updates(cloud.site) == []
+    assert call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, b"#!/bin/sh").status == 200
+
+
+def test_a_number_where_a_text_is_meant_is_refused_with_the_text(cloud):
+    cloud.publish("2.0.0")
+    token = admin(cloud)
+    for number in (5, 0.5):
+        error = ask(cloud, "PATCH", "/releases/thermo@2.0.0", token, {"percentage": number}).json()["error"]
+        assert error == 'percentage: expected: string, such as "%s"' % number
+        assert ask(cloud, "PATCH", "/releases/thermo@2.0.0", token, {"percentage": error.split('"')[1]}).status == 200

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from cloud_under_test import Cloud, call, esp_image
-from ioto_tools.cloud import control, fleet, provision
+from ioto_tools.cloud import control, fleet, operators, provision
 from ioto_tools.cloud.publish import new_product, publish
 from ioto_tools.cloud.refusal import CloudError
 from ioto_tools.cloud.site import Site
@@ -62,6 +62,26 @@ def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name
     ioto("sign", "whole.bin", "--product", "P", "--version", "1.0.2", "--key", "k.pem")
     ioto("publish", "whole.bin.signed", "--data", "other")
     assert (cloud.folder / "whole.bin.signed").read_bytes()[4096:] == alone
+
+
+def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
+    """Not to be no whole firmware file: published, signed and sent to the API."""
+    whole = samples.merged("generic")
+    token = operators.new(cloud.site, "ci", "publish")["token"]
+    ioto("keys", "new", "k.pem", "--no-passphrase")
+    for what, damaged in (("cut", whole[:-5000]), ("bit", whole[:0x30000] + bytes([whole[0x30000] ^ 1]) + whole[0x30001:]), ("short", whole[:0x8000])):
+        said = "image.bin: the table says factory at 0x10000, and no application is there: is the file cut short?: build or download it again"
+        if what != "short":
+            said = "image.bin: the application at 0x10000 is damaged or cut short: .*: build or download it again"
+        with pytest.raises(CloudError, match=said.replace("short?", "short[?]")):
+            cloud.publish("1.0.0", damaged)
+        for command in (("publish", "--data", "site"), ("sign", "--key", "k.pem")):
+            done = ioto(command[0], "image.bin", "--product", "thermo", "--version", "1.0.0", *command[1:], ok=False)
+            assert "Error: image.bin: the" in done.stderr and "build or download it again" in done.stderr
+        path = "/api/v1/products/thermo/releases?version=1.0.0"
+        reply = call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, damaged)
+        assert reply.status == 400 and "build or download it again" in reply.json()["error"]
+    assert fleet.updates(cloud.site) == []
 
 
 def test_the_remedies_that_refusals_propose(cloud):

@@ -145,7 +145,10 @@ def manifest_options(command):
 def application_of(image, any_file):
     """The path `image`, or for a whole firmware file that of a temporary one with its application alone, which is said."""
     with open(image, "rb") as file:
-        found = None if any_file else firmware.inside(file)
+        try:
+            found = None if any_file else firmware.inside(file)
+        except firmware.DamagedFirmware as e:
+            raise click.ClickException("%s: %s: build or download it again" % (image, e)) from e
         if found is None:
             yield image
             return

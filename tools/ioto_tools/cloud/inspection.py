@@ -24,9 +24,14 @@ _REMEDY = {
 }
 
 
-def application(file, any_file=False):
-    """`file`, or of a whole firmware file (bootloader, partition table, application) the application alone, as an open file."""
-    found = None if any_file else firmware.inside(file)
+def application(file, path, any_file=False):
+    """`file` (at `path` for messages), or of a whole firmware file (bootloader, partition table, application) the application alone, as
+    an open file. CloudError for a damaged one.
+    """
+    try:
+        found = None if any_file else firmware.inside(file)
+    except firmware.DamagedFirmware as e:
+        raise CloudError("%s: %s: build or download it again" % (path, e)) from e
     if found is None:
         return file
     file.seek(found[0])

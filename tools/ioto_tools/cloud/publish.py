@@ -31,7 +31,7 @@ def publish_file(site, file, name, product, version, description="", any_file=Fa
     """
     owner, rollout = _asked(site, product, version, said)
     more = {"description": description, "enabled": enabled, "state": "awaiting" if by_hand else selection.ACTIVE, **rollout}
-    inspection = Inspection(application(file, any_file), name, owner["id"], version, any_file)
+    inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
         return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip}, owner)
@@ -50,7 +50,7 @@ def dry_run_file(site, file, name, product, version, description="", any_file=Fa
     """dry_run() of the open file `file`, which messages call `name`."""
     owner, rollout = _asked(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
-    inspection = Inspection(application(file, any_file), name, owner["id"], version, any_file)
+    inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
     for chunk in inspection.chunks(progress):
         sha256.update(chunk)
         size += len(chunk)

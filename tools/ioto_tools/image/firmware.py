@@ -15,6 +15,10 @@ class FirmwareError(ValueError):
     """The file is no firmware that can be used; the text says why, and what would do."""
 
 
+class DamagedFirmware(FirmwareError):
+    """It would be one if it were whole."""
+
+
 @dataclass(frozen=True)
 class Firmware:
     """`chip` is ESP-IDF's number; `bootloader` is None and `rows` empty for an application alone."""
@@ -57,7 +61,9 @@ def parse(data):
 
 
 def inside(file):
-    """(offset, size) of the application in `file`, an open whole firmware file; None for any other file. `file` is at its begin then."""
+    """(offset, size) of the application in `file`, an open whole firmware file; None for any other file, DamagedFirmware for a damaged
+    one. `file` is at its begin then.
+    """
     file.seek(0)
     data = file.read(_WHOLE_BYTES + 1)
     file.seek(0)
@@ -65,6 +71,8 @@ def inside(file):
         return None
     try:
         found = parse(data)
+    except DamagedFirmware:
+        raise
     except FirmwareError:
         return None
     return data.index(found.application), len(found.application)
@@ -89,7 +97,7 @@ def _table(data, start):
 def _whole(data, start, rows, first):
     application = data[first.address - start :]
     if not describe(application):
-        raise FirmwareError("the table says %s at 0x%x, and no application is there: is the file cut short?" % (first.label, first.address))
+        raise DamagedFirmware("the table says %s at 0x%x, and no application is there: is the file cut short?" % (first.label, first.address))
     application = _image(application, "the application at 0x%x" % first.address)
     chip = struct.unpack_from("<H", application, 12)[0]
     _check_supported(chip)
@@ -104,7 +112,7 @@ def _image(data, what):
     try:
         return data[: verify(lambda a, n: (data[a : a + n] + b"\xff" * n)[:n], 0, len(data), chip)]
     except ImageError as e:
-        raise FirmwareError("%s is damaged or cut short: %s" % (what, e))
+        raise DamagedFirmware("%s is damaged or cut short: %s" % (what, e))
 
 
 def sized(bootloader, flash_bytes):

@@ -90,6 +90,8 @@ async def _body(request, operation):
 
 async def _received(request, file):
     run = request.app.state.run
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):  # what is around the file would be published with it
+        raise Refusal(415, "body: a form: send the image alone as the body, as `curl --data-binary @FILE` does")
     async for chunk in _chunks(request, IMAGE_BYTES):
         await run(file.write, chunk)
     if not file.tell():

@@ -57,7 +57,8 @@ _TYPES = {"string": str, "integer": int, "boolean": bool}
 def _check(name, value, schema):
     kind = schema["type"]
     if not isinstance(value, _TYPES[kind]) or kind == "integer" and isinstance(value, bool):
-        raise Refusal(400, "%s: expected: %s" % (name, kind))
+        such = ', such as "%s"' % str(value)[:20] if kind == "string" and type(value) in (int, float) else ""
+        raise Refusal(400, "%s: expected: %s%s" % (name, kind, such))
     if kind == "string":
         _check_text(name, value, schema)
     elif kind == "integer" and not schema["minimum"] <= value <= schema["maximum"]:
