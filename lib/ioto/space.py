@@ -30,6 +30,9 @@ def insist(folder, write):
     for path in _paths(folder):
         try:
             os.remove(path)
+        except OSError:  # not there any more
+            continue
+        try:
             write()
             break
         except OSError as e:

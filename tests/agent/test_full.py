@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from rig import MAIN, Rig
+from rig import MAIN, Rig, config
 from signing import trusting
 
 HOUR = 3600
@@ -56,6 +56,24 @@ def test_two_updates(tmp_path, after_s, hours):
     run = rig.run(until_s=hours * HOUR)
     assert run.slots == ["ota_1", "ota_0"] and "CONFIRMED 1.0.2" in run.console, run.console[-3000:]
     assert [name for name in rig.board.files() if "spare" in name]
+
+
+GREEDY = FULL % 100
+GREEDY = GREEDY.replace("    fill()\n    print", """    for name in os.listdir("state"):
+        if "spare" in name:
+            os.remove("state/" + name)
+    fill()
+    print""")
+
+
+def test_an_application_that_takes_what_is_reserved_too(tmp_path):
+    """The log says what is missing: space."""
+    rig = Rig(tmp_path, main=GREEDY, files={"ballast": bytes(BALLAST)})
+    rig.publish(rig.image(1), "1.0.1")
+    rig.board.put_files({"ioto.json": config(update__schedule="10 * * * *")})
+    run = rig.run(until_s=0.5 * HOUR)
+    filled(rig, run)
+    assert "error record_failed: OSError(28,)" in run.console and "error record: OSError(28,)" in run.console and "error record: OSError(2,)" not in run.console, run.console[-3000:]
 
 
 def test_a_device_that_has_to_register_again(tmp_path):

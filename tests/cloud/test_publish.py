@@ -61,6 +61,8 @@ def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name
     ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.1", "--key", "k.pem", "--data", "other")
     ioto("sign", "whole.bin", "--product", "P", "--version", "1.0.2", "--key", "k.pem")
     ioto("publish", "whole.bin.signed", "--data", "other")
+    for options in (["--version", "2"], ["--version", "2.0.0", "--allow-downgrade"]):  # not the temporary file's name
+        assert "Error: whole.bin: " in ioto("sign", "whole.bin", "--product", "P", "--key", "k.pem", *options, ok=False).stderr
     assert (cloud.folder / "whole.bin.signed").read_bytes()[4096:] == alone
 
 

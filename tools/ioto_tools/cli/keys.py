@@ -171,7 +171,7 @@ def signed(image, key, folder, product, version, minimum, expires, allow_downgra
     handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
     try:
         with told(), os.fdopen(handle, "wb") as out, application_of(image, any_file) as alone:
-            release.sign(alone, out, private, product, version, any_file, minimum=minimum, expires=expires, down=down)
+            release.sign(alone, out, private, product, version, any_file, image, minimum=minimum, expires=expires, down=down)
         yield path
     finally:
         Path(path).unlink(missing_ok=True)

@@ -37,22 +37,24 @@ def seal(manifest, signature):
     return raw + bytes(release.ENVELOPE_BYTES - len(raw))
 
 
-def sign(path, out, private, product, version, any_file=False, **more):
+def sign(path, out, private, product, version, any_file=False, name=None, **more):
     """Write the file `path` to the file object `out` with its manifest and signature in front; the manifest as a dict.
+    Errors call the file `name`, where its content was taken out of that one.
 
     `more`: minimum, expires, down, base, created of release.FIELDS; None is left out. ReleaseError if it can't be signed.
     """
+    name = name or path
     if read(path):
-        raise ReleaseError("%s: it is signed already: sign the image it was made from" % path)
+        raise ReleaseError("%s: it is signed already: sign the image it was made from" % name)
     manifest = {
         "product": product, "version": version, "format": "raw", "size": os.path.getsize(path), "sha256": _sha256(path),
         "created": int(time.time()),
     }  # fmt: skip
     if not any_file:
-        manifest["chip"] = _chip(path, manifest["size"])
+        manifest["chip"] = _chip(path, manifest["size"], name)
     manifest.update({key: value for key, value in more.items() if value is not None})
     if manifest.get("down") is True and not 0 <= manifest.get("expires", 0) - manifest["created"] <= release.DOWN_MOST_S:
-        raise ReleaseError("%s: a release for every higher version must expire, 30 days from now at the latest: --expires 30d, or --downgrade-from VERSION" % path)
+        raise ReleaseError("%s: a downgrade from every higher version must expire, 30 days from now at the latest: --expires 30d, or --downgrade-from VERSION" % name)
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     try:
         for each in (version, manifest.get("down")):
@@ -61,7 +63,7 @@ def sign(path, out, private, product, version, any_file=False, **more):
         release.parse(text)
         envelope = seal(text, keys.sign(private, text))
     except (ValueError, UpdateError) as e:
-        raise ReleaseError("%s: %s" % (path, e)) from e
+        raise ReleaseError("%s: %s" % (name, e)) from e
     out.write(envelope)
     with open(path, "rb") as f:
         while chunk := f.read(_CHUNK_BYTES):
@@ -74,11 +76,11 @@ def _sha256(path):
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def _chip(path, size):
+def _chip(path, size, name):
     with open(path, "rb") as f:
         head = f.read(esp_image.CHECK_BYTES)
     try:
         esp_image.check(head, size, size)
     except UpdateError as e:
-        raise ReleaseError("%s: no application image (%s); a file for Linux devices goes with --any-file" % (path, e)) from e
+        raise ReleaseError("%s: no application image (%s); a file for Linux devices goes with --any-file" % (name, e)) from e
     return int.from_bytes(head[12:14], "little")  # esp_image_header_t.chip_id
