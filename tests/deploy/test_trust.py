@@ -83,6 +83,7 @@ WRONG = [
     ("--key", "ca.pem", "no RSA public key in PEM or DER"),
     ("--key", "text.pem", "no RSA public key in PEM or DER"),
     ("--builder", "http://cloud.test", "boards speak https"),
+    ("--version", "1/2", "no SemVer version"),
 ]
 
 
@@ -96,8 +97,8 @@ def test_what_is_none_is_refused_and_nothing_made(tmp_path, made, option, value,
 
 def test_what_is_missing_is_said(tmp_path, made):
     there = tmp_path / "device"
-    told = command("ioto", "init", there)
-    assert told.returncode == 0 and "no --ca" in told.stderr and "no update.keys: whoever owns the cloud owns the board" in told.stderr
+    told = command("ioto", "init", there, "--ssid", "net")
+    assert told.returncode == 0 and "no --password: net is taken for an open network" in told.stderr and "no --ca" in told.stderr and "no update.keys: whoever owns the cloud owns the board" in told.stderr
     image = command("ioto", "image", sample(tmp_path), there, "-o", tmp_path / "x")
     assert image.returncode == 1 and "https: tls.ca names the authorities to trust" in image.stderr
     begin(tmp_path / "two", HTTPS, [made / "ca.pem"])

@@ -68,6 +68,8 @@ def init(folder, product, builder, authorities, keys, ssid, password, version):
     except (OSError, ValueError) as e:
         refuse("init", e)
     click.echo("%s: %s" % (folder, ", ".join(made)))
+    if ssid and not password:
+        click.echo("note: no --password: %s is taken for an open network; wifi.password in %s is the place for one" % (ssid, folder / "ioto.json"), err=True)
     if not config["tls.ca"]:
         click.echo("note: no --ca: copy the certificate of the cloud's authority there, and name it in tls.ca", err=True)
     warn(folder)

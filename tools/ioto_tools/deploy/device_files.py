@@ -43,12 +43,21 @@ def begin(folder, settings, authorities=(), keys=()):
     for name in found:
         if (folder / name).exists():
             raise FileExistsError("%s is there already; nothing was written" % (folder / name))
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     for name, raw in found.items():
         if name == "ioto.json":  # with the Wi-Fi password
             private_file.write(folder / name, raw)
         else:
             (folder / name).write_bytes(raw)
+    try:
+        config.load(str(folder) + "/")
+    except config.ConfigError:  # as if nothing had been written
+        for name in found:
+            (folder / name).unlink()
+        if is_new:
+            folder.rmdir()
+        raise
     return sorted(found)
 
 
