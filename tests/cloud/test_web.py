@@ -112,6 +112,7 @@ def test_a_change_comes_from_a_page_of_ours(cloud, jo, path):
         ({"sec_fetch_site": "none"}, {"form": form}),
         ({"sec_fetch_site": None, "origin": "http://evil.test"}, {"form": form}),
         ({"sec_fetch_site": None, "origin": "null"}, {"form": form}),
+        ({"sec_fetch_site": None, "origin": "http://[::1"}, {"form": form}),
         ({"sec_fetch_site": None, "origin": None}, {"form": form}),
         ({}, {}),
         ({}, {"form": ""}),

@@ -181,7 +181,8 @@ def test_a_removed_webhook_hears_nothing_more(cloud, listener):
 
 
 def test_urls_and_events_that_will_not_do(cloud):
-    for url in ("", "hooks.test", "ftp://hooks.test/", "https://", "https://user:secret@hooks.test/", "https://hooks.test/a b", "https://hooks.test/\n"):
+    for url in ("", "hooks.test", "ftp://hooks.test/", "https://", "https://user:secret@hooks.test/", "https://hooks.test/a b", "https://hooks.test/\n",
+                "https://[::1", "https://hooks.test:99999/", "https://hooks.test:abc/", "https://hooks.test:0/", "https://hooks.test/\u00e9", "https://k\u00fcche.test/"):  # fmt: skip
         with pytest.raises(CloudError, match="expected"):
             webhooks.new(cloud.site, url)
     with pytest.raises(CloudError, match="release.published"):

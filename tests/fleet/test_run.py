@@ -82,6 +82,8 @@ def properties(data):
 def test_a_cloud_that_is_not_there_is_told(tmp_path):
     said = ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--devices", 3, "--duration", "1 sec", "--period", "1 sec")
     assert re.search(r"register +[0-9]+ +0 .* connect: ", said) and "new 3" in said
+    for url in ("127.0.0.1:8080", "http://[::1"):
+        assert "expected: the address of the cloud, such as http://127.0.0.1:8080" in ioto("fleet", "run", url, "--product", "P", ok=False)
     assert "together are more" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--crash", 0.6, "--lose", 0.6, ok=False)
     assert "--property" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--property", "x", ok=False)
     assert "no duration" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--period", "soon", ok=False)

@@ -7,6 +7,8 @@ import ssl
 import click
 from ioto import duration
 
+from ioto_tools.cloud.address import is_address
+
 from .site import json_option, printed, shown
 
 
@@ -79,6 +81,8 @@ def run(url, product, seconds, properties, connections, fresh, ca, json, **optio
     """
     from ioto_tools.fleet import live
 
+    if not is_address(url):
+        raise click.UsageError("URL %s: expected: the address of the cloud, such as http://127.0.0.1:8080" % url)
     settings = _settings(product, dict(properties), options)
     tls = ssl.create_default_context(cafile=ca)
     found = asyncio.run(live.run(settings, url, seconds, tls=tls, connections=connections, keep_alive=not fresh))

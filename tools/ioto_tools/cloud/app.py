@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from . import housekeeping, links, lost, postman, provision, request_log, routes, samples, tokens
+from .address import is_address
 from .api import app as api
 from .counters import Counted, Counters
 from .limits import PER_MINUTE, Limits
@@ -107,7 +108,7 @@ async def _beside(app):
 
 
 def _public_url(text):
-    if text is not None and (not text.startswith(("http://", "https://")) or "?" in text or "#" in text):
+    if text is not None and (not is_address(text) or "?" in text or "#" in text):
         raise CloudError("public URL %s: expected: http:// or https://, a host, perhaps a path" % text)
     return text.rstrip("/") if text else None
 

@@ -8,11 +8,11 @@ dies, another takes it after that. So an event may come twice, and out of order:
 import hashlib
 import hmac
 import json
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from . import audit
+from .address import is_address
 from .refusal import CloudError, Missing
 from .rollout import AHEAD_S
 from .tables import audit as events
@@ -27,9 +27,8 @@ AT_ONCE = 20
 
 def new(site, url, wanted=()):
     """Make a webhook for the actions `wanted` (of audit.ACTIONS; none: all): its row with the `secret`, shown this once."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or not url.isprintable() or " " in url:
-        raise CloudError("%s: expected: the https:// address of a webhook, without a password in it" % url[:80])
+    if not is_address(url):
+        raise CloudError("%s: expected: the https:// address of a webhook, in ASCII, without a password in it" % url[:80])
     for action in wanted:
         if action not in audit.ACTIONS:
             raise CloudError("event %s: unknown; known: %s" % (action, ", ".join(audit.ACTIONS)))

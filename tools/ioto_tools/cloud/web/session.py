@@ -80,11 +80,17 @@ def check_origin(headers, public_url=None):
     """
     site = headers.get("sec-fetch-site")
     if site is None:  # over plain HTTP browsers do not tell
-        origin = urlsplit(headers.get("origin", ""))
-        ours = {headers.get("host"), urlsplit(public_url or "").netloc}
-        site = "same-origin" if origin.netloc and origin.netloc in ours else "unknown"
+        origin = _host(headers.get("origin", ""))
+        site = "same-origin" if origin and origin in (headers.get("host"), _host(public_url or "")) else "unknown"
     if site != "same-origin":
         raise Refusal(403, "this request did not come from a page of this cloud: open the page again and repeat the change there")
+
+
+def _host(url):
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # such as http://[::1
+        return ""
 
 
 def check_form(secret, token):
