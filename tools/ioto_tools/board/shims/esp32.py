@@ -13,6 +13,7 @@ _NAMES = {
 }  # fmt: skip
 _MASK = 0xFFFFFFFF
 _SHORT_BYTES = 512
+_MISSING = object()
 _chip = open(int(sys.argv[4]), "rb")  # before the board's own file system is mounted
 
 
@@ -140,11 +141,10 @@ class Partition:
             _check(_bus.call(2, self._index, sector, cache)[0])
             done += part
 
-    def ioctl(self, op, *args):
+    def ioctl(self, op, arg=_MISSING):  # no `*args`: the tuple for them is memory, and a failure of it would jump out of littlefs
         _entered()
-        if len(args) != 1:
-            raise TypeError("function takes 3 positional arguments but %d were given" % (2 + len(args)))
-        arg = args[0]
+        if arg is _MISSING:
+            raise TypeError("function takes 3 positional arguments but 2 were given")
         if op in (1, 2, 3):
             return 0
         if op == 4:
