@@ -18,6 +18,7 @@ LIST = "deployed.json"
 AGENT = "lib/ioto/"
 _BLOCK = 4096
 
+# littlefs counts some blocks twice: where it is nearly full, MicroPython's count of the free ones falls below 0 and wraps.
 _FILES = """
 import os, json, hashlib
 def h(p):
@@ -39,8 +40,8 @@ def walk(d, out):
         else:
             out[p] = h(p)
     return out
-v = os.statvfs("/")
-print(json.dumps({"files": walk(%r, {}), "free": v[0] * v[3]}))
+s, _, all, free = os.statvfs("/")[:4]
+print(json.dumps({"files": walk(%r, {}), "free": s * free if free <= all else 0}))
 """
 _REMOVE = """
 import os
