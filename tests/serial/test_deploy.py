@@ -195,7 +195,9 @@ def test_another_kind_of_compiled_files(port, folder, flash, monkeypatch, versio
 def test_info(port, flash):
     told = command("ioto", "board", "info", port)
     assert told.returncode == 0 and "otadata    1/VALID -" in told.stdout and "version    1.0.0 of product P1, phase idle" in told.stdout, told
-    found = json.loads(command("ioto", "board", "info", port, "--json").stdout)
+    told = command("ioto", "board", "info", port, "--json")
+    assert told.returncode == 0, told
+    found = json.loads(told.stdout)
     assert found["running"] == "ota_0" and found["slots"][1]["image"] is None and found["windows"]["update.schedule"]["open"] in (True, False)
 
 

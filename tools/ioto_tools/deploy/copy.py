@@ -40,8 +40,8 @@ def walk(d, out):
         else:
             out[p] = h(p)
     return out
-s, _, all, free = os.statvfs("/")[:4]
-print(json.dumps({"files": walk(%r, {}), "free": s * free if free <= all else 0}))
+s, _, n, free = os.statvfs("/")[:4]
+print(json.dumps({"files": walk(%r, {}), "free": s * free if free <= n else 0}))
 """
 _REMOVE = """
 import os

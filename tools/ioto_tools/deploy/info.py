@@ -50,8 +50,8 @@ except (ImportError, AttributeError):
 out["now"] = time.time() + (946684800 if time.gmtime(0)[0] == 2000 else 0)
 gc.collect()
 out["heap"] = [gc.mem_alloc(), gc.mem_free()]
-s, _, all, free = os.statvfs("/")[:4]
-out["disk"] = [s * free if free <= all else 0, s * all]  # see copy.py
+s, _, n, free = os.statvfs("/")[:4]
+out["disk"] = [s * free if free <= n else 0, s * n]  # see copy.py
 print(json.dumps(out))
 """
 _SETTINGS = ("ioto.json", "ioto.json5", "device.json", "device.json5")
