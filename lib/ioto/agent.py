@@ -140,7 +140,7 @@ class Agent:
     async def do(self, part, step="run"):
         """Load a part, let its `step(agent)` do its work, release what was loaded for it; returns what that returns."""
         gc.collect()
-        keep = hold if self.config["tls.ca"] else gc.collect
+        keep = hold
         try:
             with Part():
                 try:
@@ -152,7 +152,8 @@ class Agent:
             keep = free  # the next try needs it more than a handshake
             raise
         finally:
-            keep()
+            if self.config["tls.ca"]:
+                keep()
 
     async def load(self, parts):
         """Before they are needed, one in each turn of the loop: an import holds it up."""

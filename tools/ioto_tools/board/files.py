@@ -54,8 +54,9 @@ def build(files, size):
 
 
 def _compact(fs, flash, name):
-    """Leave one entry for each file in the folder of the file `name`, where there is a log of all that was written: whoever looks for a
-    file reads the whole log, and an import looks four times. littlefs compacts a full log, so this adds to it what means nothing.
+    """Compact the metadata log of the folder that the file `name` is in. A lookup reads the whole log, and an import does four lookups.
+
+    littlefs compacts a log when it is full, so this fills it by removing an attribute that does not exist.
     """
     before = flash.erases
     for _ in range(4096 // 32):

@@ -97,7 +97,7 @@ def waits(conn, now_s, but=()):
 
 
 def _due(now_s, but):
-    # What is due later than any try can be was entered by a clock that was ahead.
+    # No retry is due this late: such a row was written while the clock was ahead.
     due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + AHEAD_S)
     return sa.and_(due, deliveries.c.webhook.not_in(but))
 
