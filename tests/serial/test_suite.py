@@ -150,6 +150,48 @@ def test_an_interrupt_at_any_moment(flash):
             assert board.run("print(x.get_blob('k', b))") == "90\r\n"
 
 
+# Ctrl-C in the middle of the flash's driver, at every third of its calls by littlefs.
+BREAK_IN = """
+import binascii, esp32, os, time
+def whole():
+    return [binascii.crc32(open('lib/ioto/' + name, 'rb').read()) for name in os.listdir('lib/ioto')]
+before, entered, left = whole(), esp32._entered, 0
+def broken_into():
+    global left
+    left -= 1
+    if left == 0:
+        raise KeyboardInterrupt
+esp32._entered = broken_into
+came = wrong = 0
+for n in range(1, 41, 3):
+    try:
+        left = n
+        os.mkdir('d')
+        with open('d/f', 'wb') as f:
+            f.write(bytes(700))
+        time.sleep(5)
+    except KeyboardInterrupt:
+        came += 1
+    left = 0
+    try:
+        for name in ('d/f', 'd'):
+            try:
+                os.remove(name)
+            except OSError:  # not made yet
+                pass
+        wrong += whole() != before
+    except OSError:
+        wrong += 1
+print(came, wrong)
+"""
+
+
+def test_an_interrupt_leaves_the_file_system_whole(port):
+    """The driver is C on a chip: Ctrl-C never ends it halfway, or littlefs would take for read what was not."""
+    with Prompt(port) as board:
+        assert board.run(BREAK_IN).split() == ["14", "0"]
+
+
 # A chip with USB of its own: at each reset its port is gone, and comes back a little later under the same name.
 USB = """
 import os, sys, threading

@@ -2,7 +2,7 @@
 
 Request: op, two integers, microseconds of CPU time since the last one, length of data ("<HqqqI"). Reply: status, time in
 microseconds, length ("<qqI"), whose highest bit says that Ctrl-C was typed at the serial port.
-A negative status is an error; the shims on the CPU's side turn it into the port's exception. shims/_bus.py has the
+"again" has no reply. A negative status is an error; the shims on the CPU's side turn it into the port's exception. shims/_bus.py has the
 same two formats and the same numbers.
 """
 
@@ -23,6 +23,7 @@ OPS = {
     "socket": 64, "connect": 65, "send": 66, "recv": 67, "sendto": 68, "recvfrom": 69, "close": 70, "poll": 71, "resolve": 72,
     "wifi": 73, "tls": 74,
 }  # fmt: skip
+AGAIN = 38  # interrupt the program once more: the one request without a reply
 
 
 class Gone(Exception):

@@ -39,14 +39,11 @@ class Ended(Exception):
 class Hardware:
     def __init__(self, flash, rows, clock, air, seed=0, chip=0, idf_bytes=IDF_BYTES, revision=0):
         self.flash, self.rows, self.clock, self.air = flash, rows, clock, air
-        self.chip = chip
-        self.revision = revision
-        self.idf_bytes = idf_bytes
+        self.chip, self.revision, self.idf_bytes = chip, revision, idf_bytes
         self.random = random.Random(seed)
         self.unique_id = hashlib.sha256(b"board %d" % seed).digest()[:6]
-        self.rtc_memory = b""
+        self.rtc_memory, self.pins = b"", {}
         self.until_us = _FOREVER
-        self.pins = {}
         self.serial = None  # serial.Serial, where there is one
         self.raw_mode = False  # of the prompt, over soft resets
         self._interrupt = False  # Ctrl-C was typed, the CPU does not know yet
@@ -96,7 +93,7 @@ class Hardware:
                     raise Ended("exit")
             if link in ready:
                 try:
-                    self._one(link)
+                    self._one(link, interrupt)
                 except (bus.Gone, ConnectionResetError):
                     raise Ended("exit")
             elif not ready:
@@ -113,9 +110,12 @@ class Hardware:
             return min(_HANG_REAL_S, max(0, self._bite_us() - self.clock.now_us) / 1e6)
         return _HANG_REAL_S
 
-    def _one(self, link):
+    def _one(self, link, interrupt):
         op, a, b, used_us, n = bus.REQUEST.unpack(bus.receive(link, bus.REQUEST.size))
         data = bus.receive(link, n) if n else b""
+        if op == bus.AGAIN:  # Ctrl-C met what is not to be left half done
+            self._interrupt = not self.released
+            return self._interrupt or interrupt()
         if not self.clock.real:
             self.clock.advance(used_us)
         self._alive()

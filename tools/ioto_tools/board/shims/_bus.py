@@ -5,6 +5,7 @@ import sys
 
 _REQUEST = "<HqqqI"
 _REPLY = "<qqI"
+_AGAIN = struct.pack(_REQUEST, 38, 0, 0, 0, 0)  # the one request without a reply
 _INTERRUPT = 1 << 31  # in the length of a reply: Ctrl-C was typed
 _head = bytearray(struct.calcsize(_REPLY))
 
@@ -13,6 +14,9 @@ now_us = 0  # of the hardware's clock, as of the last reply
 holding = True  # an interrupt waits until there is a program to interrupt
 held = False
 _broken_into = False  # in the middle of an exchange
+_in_c = False  # in a function that is C on the chip, see whole()
+_deferred = False  # an interrupt came meanwhile
+_asked = False  # for it to come again
 cpu_us = 0  # simulated time that the CPU itself has used since then
 look = None  # what is done before each use of the hardware, see _heap.py
 used = None  # and after it
@@ -21,7 +25,10 @@ _file = open(int(sys.argv[1]), "r+b")
 
 def call(op, a=0, b=0, data=b"", into=None):
     """(status, data): data of the reply is read into `into` where that is given (it must fit), else returned as bytes."""
-    global now_us, cpu_us
+    global now_us, cpu_us, _asked
+    if _asked and not _in_c:
+        _asked = False
+        call(0)  # it has come by the end of this, here or before
     if look and op != 34:
         look()
     request = struct.pack(_REQUEST, op, a, b, cpu_us, len(data))
@@ -36,8 +43,11 @@ def call(op, a=0, b=0, data=b"", into=None):
 
 
 def interrupted():
-    global held, _broken_into
+    global held, _broken_into, _deferred
     _broken_into = False
+    if _in_c:
+        _deferred = True
+        return
     if not holding:
         raise KeyboardInterrupt
     held = True
@@ -60,6 +70,32 @@ def hold():
     holding = True
     if not simulated:
         call(0, 2)
+
+
+def whole(method):
+    """`method`, which an interrupt does not leave half done: littlefs, which calls the flash's driver, would take what was never read
+    for read. The interrupt comes again afterwards.
+    """
+
+    def called(*args):
+        global _in_c, _deferred, _asked
+        while True:
+            try:
+                _in_c = True
+                found = method(*args)
+                _in_c = False
+                if _deferred:
+                    _file.write(_AGAIN)
+                    _deferred, _asked = False, True
+                    sum(range(20000))  # it comes while C computes, and is raised where Python goes on
+                return found
+            except KeyboardInterrupt:  # the hardware broke in
+                _deferred = True
+            except BaseException:
+                _in_c = False
+                raise
+
+    return called
 
 
 def _exchange(request, data, into):

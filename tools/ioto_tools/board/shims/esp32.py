@@ -170,6 +170,11 @@ class Partition:
         _check(_bus.call(5)[0])
 
 
+if not _bus.simulated:  # where there is a serial port there is Ctrl-C
+    for _name in ("readblocks", "writeblocks", "ioctl"):
+        setattr(Partition, _name, _bus.whole(getattr(Partition, _name)))
+
+
 class NVS:
     def __init__(self, namespace):
         self._space = _check(_bus.call(9, 0, 0, namespace.encode())[0])
