@@ -2,13 +2,17 @@
 
 import http.client
 import json
+import os
 import signal
+import socket
+import subprocess
 import threading
 import time
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from cloud_under_test import COMMAND, ENV
 from processes import until, workers
 
 COUNT = 3
@@ -80,6 +84,45 @@ def test_a_killed_worker_takes_nothing_along_and_is_replaced(served, ioto):
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     assert psutil.wait_procs(left, 30)[1] == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_ctrl_c_twice_ends_it_and_says_nothing(tmp_path, count):
+    """The second one comes while the first one waits for a request that never ends. A terminal sends each to all processes."""
+    with started(tmp_path, count) as process:
+        netloc = urlsplit(process.stdout.readline().split()[3].rstrip(",")).netloc
+        host, _, port = netloc.partition(":")
+        with socket.create_connection((host, int(port))) as open_request:
+            open_request.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+            os.killpg(process.pid, signal.SIGINT)
+            until(lambda: not accepts(host, int(port)), "it goes on accepting connections")
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_ctrl_c_while_workers_start(tmp_path):
+    with started(tmp_path, 2) as process:
+        until(lambda: len(workers(process)) == 2, "no workers")
+        for pid in workers(process):
+            os.kill(pid, signal.SIGINT)
+        assert process.stdout.readline().startswith("device cloud at ")  # none of them ends before it is told to
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0 and process.stderr.read() == ""
+
+
+def started(folder, count):
+    """`ioto cloud serve` as the leader of a group of processes, as in a terminal."""
+    command = [*COMMAND, "cloud", "serve", "--data", "site", "--port", "0", "--workers", str(count)]
+    return subprocess.Popen(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def accepts(host, port):
+    try:
+        socket.create_connection((host, port), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_all_end_with_the_one_that_watches(served):

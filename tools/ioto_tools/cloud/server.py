@@ -92,6 +92,11 @@ class _Server(uvicorn.Server):
         if self.started:
             self._ready()
 
+    async def shutdown(self, sockets=None):
+        await super().shutdown(sockets)
+        if self.force_exit:  # a second Ctrl-C: uvicorn then leaves out this end, and the loop's would break in with a traceback
+            await self.lifespan.shutdown()
+
 
 def _look(certificate, key):
     try:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import resource_tracker
 
 from .refusal import CloudError
 
@@ -20,6 +21,7 @@ def run(count, work, *arguments, ready, said):
 
     ready() is called once all of them have called theirs; said(text) when one has ended.
     """
+    resource_tracker.ensure_running()  # its start would unblock Ctrl-C in start()
     places = [_Place(work, arguments) for _ in range(count)]
     try:
         for place in places:
@@ -39,6 +41,7 @@ def run(count, work, *arguments, ready, said):
     except KeyboardInterrupt:
         pass
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # they end already, within a limit: a second Ctrl-C is for nothing else
         for place in places:
             place.stop()
         for place in places:
@@ -60,7 +63,12 @@ class _Place:
         self.started_at = time.monotonic()
         self.pipe, theirs = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_worker, args=(theirs, self.work, self.arguments))
-        self.process.start()
+        # A terminal sends Ctrl-C to the workers too, in the middle of their start: they inherit that it is blocked, and end by stop().
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
     def heard(self):
