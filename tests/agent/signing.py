@@ -48,6 +48,15 @@ def trusting(folder, trusted=("ours",), air=None, ranges=True, **changes):
     return rig, cloud
 
 
+def erases(folder, **options):
+    """Numbers of the flash operations that erase the blocks of the other slot, in a signed download that is not cut; `options` of trusting()."""
+    rig, cloud = trusting(folder, **options)
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by=(options.get("trusted") or ("ours",))[0]))
+    trace = rig.run(until_s=7200, stop=lambda line: line.startswith("DEVICE:UPDATE")).trace
+    slot = rig.board.partition("ota_1")
+    return [n for n, op in enumerate(trace.ops) if op[0] == "erase" and slot.address <= op[1] < slot.address + slot.size]
+
+
 def slots(rig):
     """What must not change: both slots and otadata, byte for byte, as one hash."""
     found = hashlib.sha256()

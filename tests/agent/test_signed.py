@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from ioto_tools.board import Cut
 from rig import NOW, Rig, config
-from signing import installed, key, nvs_floor, pem, sealed, slots, trusting
+from signing import erases, installed, key, nvs_floor, pem, sealed, slots, trusting
 
 HOUR = 3600
 
@@ -130,7 +130,8 @@ def test_a_key_that_went_takes_what_is_staged_with_it(tmp_path, trusted, goes):
 def test_a_key_that_went_is_asked_for_again_in_a_download_half_done(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", blocks=14, trusted=("old",))
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by="old"))
-    assert rig.run(until_s=2 * HOUR, cut=Cut(58, "before")).ended == "cut"
+    tenth = erases(tmp_path / "twin", blocks=14, trusted=("old",))[9]
+    assert rig.run(until_s=2 * HOUR, cut=Cut(tenth, "before")).ended == "cut"
     with_keys(rig, ["ours"])
     run = rig.run(until_s=2 * HOUR)
     assert "resumed" not in run.console and "TypeError" not in run.console
@@ -143,11 +144,12 @@ def test_a_key_that_went_is_asked_for_again_in_a_download_half_done(tmp_path):
 
 def test_a_signed_download_is_taken_up_after_a_power_cut(tmp_path):
     """Cut in every part of it: the examination is not repeated, the positions in the file are those of the image and 4096."""
-    for op in (8, 20, 40, 60, 90, 120):
+    blocks = erases(tmp_path / "twin", blocks=12)
+    for op in (*blocks[::3], blocks[8] + 1, blocks[-1] + 1):
         rig, cloud = trusting(tmp_path / str(op), blocks=12)
         image = rig.image(1)
         cloud.release("1.0.1", sealed(image, "1.0.1"))
-        rig.run(until_s=2 * HOUR, cut=Cut(op, "during"))
+        assert rig.run(until_s=2 * HOUR, cut=Cut(op, "during")).ended == "cut"
         run = rig.run(until_s=3 * HOUR)
         assert run.slots[-1] == "ota_1" and rig.board.read_slot("ota_1") == image, (op, run.console[-1500:])
         assert cloud.objections == [] and nvs_floor(rig) == "1.0.1"
@@ -157,8 +159,7 @@ def test_a_file_that_is_exchanged_between_two_connections_is_examined_again(tmp_
     rig, cloud = trusting(tmp_path / "rig", blocks=14)
     good, forged = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.1", by="thief")
     update = cloud.release("1.0.1", good)
-    first = rig.run(until_s=2 * HOUR, cut=Cut(45, "before"))
-    assert first.ended == "cut"
+    assert rig.run(until_s=2 * HOUR, cut=Cut(erases(tmp_path / "twin", blocks=14)[9], "before")).ended == "cut"
     cloud.releases[update] = ("1.0.1", forged)
     cloud.ranges = False
     run = rig.run(until_s=6 * HOUR)
