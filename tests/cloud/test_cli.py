@@ -106,10 +106,6 @@ def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
         (("groups", "remove", "g", *data), ("g", "ioto groups")),
         (("updates", *data, "enable", "thermo@9.9.9"), ("--data", "after the command")),
         (("updates", "--json", "enable", "thermo@9.9.9"), ("--json", "after the command")),
-        (("cloud", "serve", "--public-url", "updates.test", *data), ("updates.test", "https://")),
-        (("cloud", "serve", "--public-url", "https://[::1", *data), ("https://[::1", "a host")),
-        (("cloud", "serve", "--public-url", "https://updates.test:port", *data), ("updates.test:port", "a host")),
-        (("cloud", "serve", "--public-url", "https://updates test", *data), ("updates test", "a host")),
         (("cloud", "serve", "--host", "256.1.1.1", *data), ("256.1.1.1", "--host")),
     ):
         done = run(*arguments)

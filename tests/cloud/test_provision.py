@@ -105,8 +105,8 @@ def test_urls_are_right_with_and_without_a_public_url(tmp_path, kind):
         offer = cloud.check_in("D1", reply["token"], "1.0.0").json()
         assert offer["url"] == wanted + cloud.link(release["id"])
         cloud.close()
-    for bad in ("updates.test", "ftp://x", "https://x?y=1", "https://x#y"):
-        with pytest.raises(CloudError):
+    for bad in ("updates.test", "ftp://x", "https://x?y=1", "https://x#y", "https://[::1", "https://updates.test:port", "https://updates test"):
+        with pytest.raises(CloudError, match="expected: http:// or https://, a host"):
             Cloud(tmp_path / "bad", public_url=bad)
 
 

@@ -73,6 +73,12 @@ def test_the_command_tells_what_it_saw(address, tmp_path):
     assert {each["memory"] for each in properties(tmp_path / "site")} <= {128, 256}
 
 
+def test_a_refusal_is_shown_with_its_text(address, tmp_path):
+    options = ("--devices", 2, "--duration", "1 sec", "--period", "1 sec", "--ca", tmp_path / "ca.pem")
+    said = ioto("fleet", "run", address, "--product", "SIMPRODUKT", *options)
+    assert said.count("Warning: register, answer 401: Authorization: no product has this id: `ioto product list` shows the ids of the products\n") == 1
+
+
 def properties(data):
     """What the devices of a site said last."""
     ids = [each["id"] for each in json.loads(ioto("devices", "--data", data, "--json"))]

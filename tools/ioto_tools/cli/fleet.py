@@ -88,6 +88,8 @@ def run(url, product, seconds, properties, connections, fresh, ca, json, **optio
     found = asyncio.run(live.run(settings, url, seconds, tls=tls, connections=connections, keep_alive=not fresh))
     versions, phases = found.devices.counts()
     tally = found.tally
+    for (kind, status), text in tally.refusals.items():
+        click.echo("Warning: %s, answer %d: %s" % (kind, status, text), err=True)
     if json:
         answers = tally.rows()
         return printed({"answers": answers, "reports": tally.reports, "versions": versions, "devices": phases, "faults": tally.faults, "bytes": tally.bytes})

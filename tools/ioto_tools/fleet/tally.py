@@ -1,5 +1,7 @@
 """What a fleet has seen: answers by kind of request, their times, reports by state, and what should never be."""
 
+import json
+
 from .latency import Latency
 
 KINDS = ("register", "check_in", "download", "report")
@@ -8,6 +10,7 @@ KINDS = ("register", "check_in", "download", "report")
 class Tally:
     def __init__(self):
         self.answers = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
+        self.refusals = {}  # (kind, status) -> the text of the first such answer
         self.latency = {kind: Latency() for kind in KINDS}
         self.reports = {}  # state -> taken by the cloud
         self.bytes = 0  # of images
@@ -17,6 +20,8 @@ class Tally:
         said = reply.status or reply.error
         self.answers[kind][said] = self.answers[kind].get(said, 0) + 1
         self.latency[kind].add(seconds)
+        if reply.status >= 400 and (kind, reply.status) not in self.refusals:
+            self.refusals[kind, reply.status] = _text(reply.body)
 
     def report(self, state):
         self.reports[state] = self.reports.get(state, 0) + 1
@@ -34,3 +39,11 @@ class Tally:
         others = {str(status): count for status, count in said.items() if status not in (200, 206)}
         p50, p99 = (round(latency.quantile(q) * 1000, 1) for q in (0.5, 0.99))
         return {"kind": kind, "answers": sum(said.values()), "good": good, "p50_ms": p50, "p99_ms": p99, "others": others}
+
+
+def _text(body):
+    """What a refusal says: its `error`, else the body as text."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace")
