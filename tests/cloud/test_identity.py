@@ -165,10 +165,11 @@ def over(cloud, address="device.test"):
 @pytest.mark.own_links
 def test_iotos_c_agent_with_a_fixed_id_registers_at_each_start(cloud):
     """It never saves its token: after an update with `restart`, and each morning."""
-    device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256}
+    device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256, "version": "1.0.0", "iotoVersion": "2.7.0"}
     agent = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device, keeps=False)
     cloud.publish("2.0.0")
     assert agent.update("1.0.0")
+    device.update(version="2.0.0", iotoVersion="2.8.0")  # what `restart` starts is another version
     for minute in range(100):
         agent.restart()
         assert agent.update("2.0.0") is None

@@ -17,6 +17,7 @@ from .tables import devices
 
 NEW_PER_HOUR = 600  # devices of a product that register for the first time
 _HOUR_S = 3600
+_CHANGING = "created", "version", "iotoVersion"  # between two starts of one program: an update may lie between them
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Registration:
     @property
     def asked(self):
         """The same whenever the same program starts on the same device in the same place; "" where the place is not known."""
-        said = {name: value for name, value in self.properties.items() if name != "created"}
+        said = {name: value for name, value in self.properties.items() if name not in _CHANGING}
         return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
 
 
