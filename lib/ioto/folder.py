@@ -25,9 +25,9 @@ def steps(path):
     """
     new = path + ".new"
     try:
-        os.mkdir(new)
+        os.stat(new)  # begun before?
     except OSError:
-        os.listdir(new)  # there already?
+        os.mkdir(new)
     yield
     while True:
         names = os.listdir(path)

@@ -73,6 +73,19 @@ def test_no_room_for_another_folder(tmp_path):
     assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 
+def test_a_full_file_system(tmp_path):
+    """The log names what is the matter."""
+    rig, _ = almost(tmp_path)
+    for n, size in enumerate((65536, 4096)):
+        for i in range(1000):
+            try:
+                rig.board.put_files({"full.%d.%d" % (n, i): bytes(size)})
+            except ValueError:
+                break
+    run = rig.run(until_s=60)
+    assert saves(rig) > 25 and "warn folder: OSError(28,)" in run.console, run.console
+
+
 def test_how_often_the_record_is_saved_in_an_update(tmp_path):
     """docs/figures.md says so: with the check-ins that belong to it; littlefs compacts after 58."""
     rig = Rig(tmp_path, blocks=12)
