@@ -21,6 +21,11 @@ def selftest(data, arg):
     return True
 
 
+def confirmed(data, version):
+    """The new image has checked in, so it stays."""
+    print("confirmed %s" % version)
+
+
 async def application():
     """Yours. It shares the loop with the agent, so it never blocks either."""
     while True:
@@ -30,6 +35,7 @@ async def application():
 async def main():
     rWatch("device:update", update)
     rWatch("device:selftest", selftest)
+    rWatch("device:confirmed", confirmed)
     task = asyncio.create_task(application())
     await agent(listener=say).run()
     await task

@@ -147,11 +147,16 @@ class Board:
     # ---- running
 
     def run(self, until_s=None, max_boots=None, cut=None, console=None, stop=None, cause=PWRON, serial=None):
-        """Power on and let it run: until a time (on its clock), a number of boots, a power cut, or `stop(line)` true.
+        """Power on and let it run: until a time (on its clock), a number of boots, a power cut, or `stop(line)` true. ValueError where
+        another process runs a board on the same file.
 
         `console(line)` gets each printed line. The next run() begins with the power coming back (`cause` PWRON), or
         with a reset pin (HARD). `serial` is a serial.Serial, for a board in real time.
         """
+        with self.flash.powered():
+            return self._run(until_s, max_boots, cut, console, stop, cause, serial)
+
+    def _run(self, until_s, max_boots, cut, console, stop, cause, serial):
         self.flash.trace = Trace()
         self.flash.cut = cut
         run = Run(trace=self.flash.trace)

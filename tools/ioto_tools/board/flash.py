@@ -3,7 +3,9 @@
 Times are a real chip's: 45 ms for a sector, 0.5 ms for 256 bytes programmed, 1 ms for 4 KiB read and 30 us for each call that reads.
 """
 
+import fcntl
 import mmap
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +68,18 @@ class Flash:
         self.data.flush()
         self.data.close()
         self._file.close()
+
+    @contextmanager
+    def powered(self):
+        """While a board runs on it, no other one does; ValueError if one runs already."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError("%s: a virtual board runs on this flash file already: end that one first" % self.path) from None
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def peek(self, address, n):
         """Bytes as a debugger sees them: no time, no trace."""
