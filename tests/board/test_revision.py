@@ -10,6 +10,7 @@ import pytest
 from ioto import image
 from ioto.revision import ROW, TABLE, read
 from ioto_tools.board.efuses import registers
+from ioto_tools.cloud import fleet
 from ioto_tools.image.esp import ImageError, check_bytes, make, verify
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "agent"))
@@ -94,6 +95,18 @@ def test_an_image_for_a_newer_chip_is_refused_before_the_first_erase(tmp_path, s
     assert cloud.devices["DEVICE0001"]["properties"]["revision"] == 101
     cloud.release("1.0.2", sealed(rig.image(2), "1.0.2"))
     assert "CONFIRMED 1.0.2" in rig.run(until_s=3 * 3600).console
+
+
+def test_the_cloud_of_this_project_does_not_offer_it(tmp_path):
+    """By what the check-in says: nothing is refused, and the release is not blamed for old boards."""
+    rig = Rig(tmp_path / "rig")
+    rig.board = type(rig.board)(rig.board.flash.path, air=rig.air, revision=101)
+    rig.publish(make(4096 * 3 - 2048, "new chips", revisions=(300, 399)), "1.0.1")
+    run = rig.run(until_s=2 * 3600)
+    known = fleet.device(rig.site, "DEVICE0001")
+    assert run.slots == ["ota_0"] and "FAILED" not in run.console and known["checkins"] >= 2 and known["reports"] == [], run.console
+    rig.publish(make(4096 * 3 - 2048, "both", revisions=(100, 399)), "1.0.2")
+    assert "CONFIRMED 1.0.2" in rig.run(until_s=2 * 3600).console
 
 
 def test_the_bootloader_does_not_start_it_nor_does_set_boot_choose_it(tmp_path):

@@ -13,7 +13,7 @@ POLICIES = ("a === 1", "a === true", "a == 1", "a", "!a", "a.x == 1", "a >< 1", 
 def row(number, policy):
     return {
         "id": "U%d" % number, "product": "P", "version": "1.%d.0" % number, "policy": policy, "description": "", "checksum": "c", "size": 7,
-        "enabled": True, "state": "active", "percentage": 100, "start_s": None, "end_s": None, "limit": None, "rate": None, "age_s": 0, "manifest": None, "chip": None,
+        "enabled": True, "state": "active", "percentage": 100, "start_s": None, "end_s": None, "limit": None, "rate": None, "age_s": 0, "manifest": None, "chip": None, "head": None,
     }  # fmt: skip
 
 

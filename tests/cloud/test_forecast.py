@@ -42,15 +42,16 @@ def test_a_higher_release_that_has_few_slots_leaves_devices_to_this_one(cloud):
 
 
 def test_chip_and_slot_of_each_device_as_at_the_real_check_in(cloud):
-    boards = {"SMALL": {"slotSize": 4096}, "LARGE": {"slotSize": 8192, "chip": 0}, "S3": {"chip": 9, "slotSize": 8192}, "SAYS": {"chip": "S3", "slotSize": "1"}}
+    boards = {"SMALL": {"slotSize": 4096}, "LARGE": {"slotSize": 8192, "chip": 0}, "S3": {"chip": 9, "slotSize": 8192}, "SAYS": {"chip": "S3", "slotSize": "1"},
+              "OLD": {"chip": 0, "revision": 100, "slotSize": 8192}}
     for id, said in boards.items():
         ask(cloud, id, **said)
     cloud.device("NEW")
-    image = esp.make(8192, "x")
-    assert told(cloud, "2.0.0", image) == {"too_large": 1, "offered": 2, "chip": 1, "version": 1}
+    image = esp.make(8192, "x", revisions=(300, 399))
+    assert told(cloud, "2.0.0", image) == {"too_large": 1, "offered": 2, "chip": 1, "revision": 1, "version": 1}
     publish(cloud.site, cloud.folder / "image.bin", "thermo", "2.0.0")
-    assert [ask(cloud, id, **said) for id, said in boards.items()] == [None, "2.0.0", None, "2.0.0"]
-    assert why(cloud, "SMALL") == {"2.0.0": "too_large"} and why(cloud, "S3") == {"2.0.0": "chip"}
+    assert [ask(cloud, id, **said) for id, said in boards.items()] == [None, "2.0.0", None, "2.0.0", None]
+    assert why(cloud, "SMALL") == {"2.0.0": "too_large"} and why(cloud, "S3") == {"2.0.0": "chip"} and why(cloud, "OLD") == {"2.0.0": "revision"}
     other = esp_image(b"s3", 1024)
     other = other[:12] + b"\x09\x00" + other[14:]
     with pytest.raises(CloudError):  # its own SHA-256

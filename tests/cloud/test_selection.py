@@ -10,6 +10,7 @@ from ioto import semver as ours
 from ioto_tools.cloud import control, fleet, selection
 from ioto_tools.cloud.rollout import OPEN, STATES, next_try, share
 from ioto_tools.cloud.selection import Asker, Grant, Release
+from ioto_tools.image import esp
 
 VERSIONS = ("0.9.0", "1.0.0-alpha", "1.0.0-alpha.2", "1.0.0-alpha.10", "1.0.0", "1.0.1+build.7")
 RUNNING = VERSIONS + ("0.0.1", "1.0.0+other", "1.0.1", "10.0.0", "9.99.0-rc.1")
@@ -64,13 +65,14 @@ def test_no_version_is_offered_nothing():
 
 
 # What may speak against a release: (key of WHY, what to change of a release that nothing speaks against).
+HERE, NEWER = (esp.make(384, revisions=revisions)[:24] for revisions in ((101, 101), (102, 199)))
 AGAINST = (
     ("disabled", {"enabled": False}), ("paused", {"state": "paused"}), ("awaiting", {"state": "awaiting"}), ("cancelled", {"state": "cancelled"}),
-    ("chip", {"chip": 9}), ("too_large", {"image_bytes": 1001}), ("minimum", {"minimum": ours.parse("1.0.1")}), ("expired", {"expires_s": NOW - 1}),
+    ("chip", {"chip": 9}), ("revision", {"head": NEWER}), ("too_large", {"image_bytes": 1001}), ("minimum", {"minimum": ours.parse("1.0.1")}), ("expired", {"expires_s": NOW - 1}),
     ("early", {"start_s": NOW + 1}), ("late", {"end_s": NOW}), ("policy", {"policy": lambda device, facts: False}), ("percentage", {"percentage": 0}),
 )  # fmt: skip
-EDGES = {"start_s": NOW, "end_s": NOW + 1, "percentage": 100, "chip": 0, "image_bytes": 1000, "minimum": ours.parse("1.0.0"), "expires_s": NOW}
-BOARD = {"chip": 0, "slotSize": 1000}  # for which they still speak for it
+EDGES = {"start_s": NOW, "end_s": NOW + 1, "percentage": 100, "chip": 0, "head": HERE, "image_bytes": 1000, "minimum": ours.parse("1.0.0"), "expires_s": NOW}
+BOARD = {"chip": 0, "revision": 101, "slotSize": 1000}  # for which they still speak for it
 
 
 def test_everything_that_speaks_against_a_release_alone_and_together():
@@ -95,11 +97,12 @@ def test_everything_that_speaks_against_a_release_alone_and_together():
 
 def test_what_a_device_does_not_say_speaks_against_nothing():
     """Nor what only looks like a chip or a size: strangers have properties of these names. A pin lets nothing of it pass."""
-    board = release("2.0.0", chip=9, image_bytes=1000)
-    for said in ({}, {"chip": "0"}, {"chip": None}, {"slotSize": "10"}, {"slotSize": True}, {"chip": 9, "slotSize": 1000}, {"chip": 9.0}):
+    board = release("2.0.0", chip=9, head=NEWER, image_bytes=1000)
+    for said in ({}, {"chip": "0"}, {"chip": None}, {"slotSize": "10"}, {"slotSize": True}, {"chip": 9, "slotSize": 1000}, {"chip": 9.0},
+                 {"revision": 0}, {"chip": 9, "revision": "0"}, {"chip": 9, "revision": True}, {"chip": 9, "revision": 150}):
         assert selection.against(board, asker("1.0.0", **said), NOW, everywhere) is None, said
         assert selection.against(release("2.0.0"), asker("1.0.0", **said), NOW, everywhere) is None, said
-    for said, why in (({"chip": 0}, "chip"), ({"slotSize": 999}, "too_large")):
+    for said, why in (({"chip": 0}, "chip"), ({"chip": 9, "revision": 101}, "revision"), ({"slotSize": 999}, "too_large")):
         assert selection.against(board, asker("1.0.0", pin="2.0.0", **said), NOW, everywhere) == why
     device = asker("1.0.0")
     device.claimed = False

@@ -15,7 +15,7 @@ from .tables import products, releases
 
 _KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s", "age_s")
 _FACTS = ("version", "product", "description", "size")  # what a policy sees as `update`
-_COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "chip", *_KEPT)
+_COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "chip", "head", *_KEPT)
 
 
 KEPT = 10_000  # answers of policies that are remembered for a product
@@ -81,6 +81,7 @@ def release(row):
     if signed:
         kept.update(minimum=signed.get("minimum") and semver.parse(signed["minimum"]), expires_s=signed.get("expires"))
     kept.update(image_bytes=signed.get("size", row["size"]), chip=signed.get("chip", row["chip"]))
+    kept["head"] = row["head"] and bytes.fromhex(row["head"])
     return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, **kept)
 
 

@@ -52,6 +52,7 @@ class Inspection:
         self.any_file = any_file
         self.manifest = None
         self.chip = None  # that the image is for, once all chunks are read; None where it is no ESP application
+        self.head = None  # hex of its header, likewise
 
     def chunks(self, progress):
         """The file in chunks. CloudError, after the last of them at the latest, if it will not do."""
@@ -73,7 +74,7 @@ class Inspection:
                 raise CloudError("%s: it changed while it was read: wait until the build has finished, then publish it again" % self.path)
             for look in looks:
                 look.end()
-                self.chip = getattr(look, "chip", None)
+                self.chip, self.head = getattr(look, "chip", None), getattr(look, "head", None)
         except UpdateError as e:
             remedy = _REMEDY.get(e.reason, "see docs/cloud.md")
             raise CloudError("%s: not an application image (%s): %s" % (self.path, e, remedy)) from e
@@ -132,6 +133,7 @@ class _Look:
         if offset == 0:
             image.check(chunk[: image.CHECK_BYTES], self.size, self.size)
             self.chip = chunk[12] | chunk[13] << 8  # esp_image_header_t.chip_id
+            self.head = chunk[:24].hex()
             said = chunk[48:80].split(b"\0")[0].decode(errors="replace")  # esp_app_desc_t.version
             if not terms.same_version(said, self.version):
                 raise UpdateError("image_version", "it says %s" % said)

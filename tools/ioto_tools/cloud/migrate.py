@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from .refusal import CloudError
 
-LATEST = "0010"  # the newest file of migrations/versions; tests/cloud/test_migrations.py holds them together
+LATEST = "0011"  # the newest file of migrations/versions; tests/cloud/test_migrations.py holds them together
 
 
 def revision(conn):

@@ -34,7 +34,7 @@ def publish_file(site, file, name, product, version, description="", any_file=Fa
     inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
-        return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip}, owner)
+        return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip, "head": inspection.head}, owner)
 
 
 def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
@@ -57,7 +57,7 @@ def dry_run_file(site, file, name, product, version, description="", any_file=Fa
     row = _row(site, owner, version, sha256.hexdigest(), size)
     site.database.read(_there, row, owner)
     row.update(description=description, enabled=True, state=selection.ACTIVE, manifest=inspection.manifest, chip=inspection.chip)
-    row.update(rollout)
+    row.update(head=inspection.head, **rollout)
     return {**forecast.dry_run(site, row), "doubts": _doubts(site, row)}
 
 
@@ -67,7 +67,7 @@ def dry_run_slice(site, product, version, said, so_far, most):
     row = _row(site, owner, version, "", 0)
     if there := site.database.read(database.release_by_version, owner["id"], row["precedence"]):
         raise Conflict("%s %s is published already: choose another version" % (owner["name"], there["version"]))
-    row.update(description="", enabled=True, state=selection.ACTIVE, manifest=None, chip=None, **rollout)
+    row.update(description="", enabled=True, state=selection.ACTIVE, manifest=None, chip=None, head=None, **rollout)
     return {**forecast.dry_run_slice(site, row, so_far, most), "doubts": _doubts(site, row)}
 
 

@@ -6,7 +6,7 @@ runs before that.
 
 from dataclasses import dataclass, field
 
-from ioto import semver
+from ioto import image, semver
 
 from .rollout import OPEN, WITHDRAWN, is_new, next_try, share, waits
 
@@ -25,6 +25,7 @@ WHY = {
     "cancelled": "it is cancelled",
     "runs": "the device runs this version",
     "chip": "its image is for another chip",
+    "revision": "its image is for other revisions of the chip",
     "too_large": "its image is larger than the device's slot",
     "minimum": "it is signed for devices with a higher version than this one",
     "expired": "it is signed for use until a date that has passed",
@@ -60,6 +61,7 @@ class Release:
     age_s: int = 0  # the device must be known for so long to get one of its limited slots
     image_bytes: int = 0  # without its envelope
     chip: int | None = None  # None: of no ESP chip, or not known
+    head: bytes | None = None  # the first 24 bytes of the image, likewise
     minimum: tuple | None = None  # as `order`, of the signed manifest like the next
     expires_s: int | None = None
 
@@ -170,9 +172,12 @@ def against(release, asker, now_s, room):
 
 def _unfit(release, asker, now_s):
     """Why the device could only refuse it. What a device does not say, and texts of strangers, speak against nothing."""
-    chip, slot_bytes = asker.properties.get("chip"), asker.properties.get("slotSize")
+    said = asker.properties
+    chip, revision, slot_bytes = said.get("chip"), said.get("revision"), said.get("slotSize")
     if release.chip is not None and type(chip) is int and chip != release.chip:
         return "chip"
+    if release.head is not None and type(chip) is int and type(revision) is int and not image.runs_on(release.head, revision):
+        return "revision"
     if type(slot_bytes) is int and slot_bytes < release.image_bytes:
         return "too_large"
     if release.minimum is not None and asker.order < release.minimum:

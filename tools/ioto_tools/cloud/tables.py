@@ -46,6 +46,7 @@ releases = Table(
     Column("counts", Text, nullable=False),  # JSON, see grants.py
     Column("age_s", Integer, nullable=False, default=0),  # a device known for less gets none of its limited slots, and its outcome does not count
     Column("chip", Integer),  # chip id of the image; null: of no ESP chip, or published before this was kept
+    Column("head", String(48)),  # hex of its first 24 bytes, which say for what revisions of the chip it is; null as above
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
