@@ -28,7 +28,7 @@ def serving(limits, app=None):
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         config = uvicorn.Config(app or hello, http=protocol(limits), lifespan="off", log_level="warning", timeout_keep_alive=1)
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         opened = []
 
@@ -38,11 +38,13 @@ def serving(limits, app=None):
             client.sendall(data)
             return client
 
-        yield connect
-        server.should_exit = True
-        for client in opened:
-            client.close()
-        thread.join()
+        try:
+            yield connect
+        finally:  # a test that fails must not leave the server, and pytest waiting for it
+            server.should_exit = True
+            for client in opened:
+                client.close()
+            thread.join(30)
 
 
 def answered(client):
@@ -121,7 +123,7 @@ def test_a_request_under_way_is_never_closed_for_another():
     async def slow(scope, receive, send):
         import asyncio
 
-        await asyncio.to_thread(go_on.wait)
+        await asyncio.to_thread(go_on.wait, 30)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"done"})
 

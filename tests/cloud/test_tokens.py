@@ -35,6 +35,16 @@ def test_a_known_id_is_not_registered_again_while_its_device_lives(cloud):
     assert cloud.register("D1", address="elsewhere").status == 200 and told(cloud, "device.again") == ["D1"]
 
 
+def test_reports_alone_are_signs_of_life_too(cloud):
+    """A slow download: it checks in once and reports for days."""
+    update, token = cloud.publish("2.0.0")["id"], cloud.device()
+    assert ok(cloud, token)
+    for _ in range(10):
+        cloud.now_s += DAY
+        assert cloud.report("D1", token, update, state="downloading").status == 200
+        assert cloud.register("D1", address="elsewhere").status == 409
+
+
 def test_answers_that_were_lost_do_no_harm(cloud):
     """A token that was never used protects nothing: the later one counts."""
     first, second = cloud.device(), cloud.device()
