@@ -288,6 +288,16 @@ def test_a_refusal_and_a_rotation_of_a_clock_that_was_ahead(cloud):
     assert told(cloud, "device.refused") == ["D1", "D1"]
 
 
+def test_little_is_kept_of_a_device_that_is_not_claimed(cloud):
+    new_product(cloud.site, "hand", "HAND", by_hand=True)
+    said = {"junk": "x" * 15000, "model": "thermo", "list": [1] * 5000, "note": "y" * 1500, "more": "z" * 1500}
+    assert cloud.register("D1", "HAND", **said).json() == {"registered": True, "id": "D1"}
+    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "model": "thermo", "note": "y" * 1500}
+    control.claim(cloud.site, "D1")
+    assert cloud.register("D1", "HAND", **said).json()["token"]
+    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", **said}
+
+
 def test_registrations_from_one_address_are_limited(tmp_path):
     cloud = Cloud(tmp_path, rate=5)
     assert [cloud.register("F%d" % n, address=ELSEWHERE).status for n in range(60)] == [200] * 50 + [429] * 10

@@ -7,7 +7,7 @@ time it is, is settled before the transaction begins.
 import hashlib
 import ipaddress
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from .refusal import Refusal
 from .tables import devices
 
 NEW_PER_HOUR = 600  # devices of a product that register for the first time
+UNCLAIMED_BYTES = 2048  # of the properties of a device that is not claimed
 _HOUR_S = 3600
 _CHANGING = "created", "version", "iotoVersion"  # between two starts of one program: an update may lie between them
 
@@ -83,7 +84,8 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
     if new or not known["claimed"]:
         tokens.end(conn, key)  # they stayed so that it was told so
     claimed = not found["by_hand"] if new else known["claimed"]
-    database.register(conn, key, asking, claimed, now_s, new)
+    kept = asking if claimed else replace(asking, properties=_that_fit(asking.properties))
+    database.register(conn, key, kept, claimed, now_s, new)
     if claimed:
         awaited = not new and known["awaited"]
         restarted = not new and not awaited and tokens.restarted(conn, known, asking.asked)
@@ -91,6 +93,17 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
         tokens.give(conn, token, key, now_s, origin, asking.asked, replaces=awaited)
     changes.note(conn, now_s, key)
     return claimed, None
+
+
+def _that_fit(properties):
+    """Those of `properties` that there is room for in UNCLAIMED_BYTES."""
+    kept, left = {}, UNCLAIMED_BYTES
+    for name, value in properties.items():
+        size = len(wire.dumped({name: value}))
+        if size <= left:
+            kept[name] = value
+            left -= size
+    return kept
 
 
 def _crowded(conn, product, now_s, most):
