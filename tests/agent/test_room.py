@@ -130,6 +130,25 @@ def test_an_allocation_that_fails_costs_no_staged_image(tmp_path, pieces):
         assert rig.board.otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (n, run.console)
 
 
+# One allocation fails while the staged image is looked at; those before and after it do not.
+NONE_FOR_THE_IMAGE = """from esp32 import Partition
+        read, first = Partition.readblocks, [True]
+        def readblocks(self, n, buf, offset=0):
+            if self.info()[4] == "ota_1" and len(buf) > 512 and first:
+                first.pop()
+                raise MemoryError
+            read(self, n, buf, offset)
+        Partition.readblocks = readblocks"""
+
+
+def test_no_memory_to_look_at_a_staged_image(tmp_path):
+    """The memory that is kept for TLS is given back, and the start begins again: the image is not downloaded once more."""
+    rig = staged(tmp_path / "rig", NONE_FOR_THE_IMAGE)
+    run = rig.run(until_s=40000, stop=through)
+    assert run.console.count("error MemoryError") == 1 and "staged 1.0.1" not in run.console, run.console
+    assert rig.board.otadata() == "1/VALID 2/VALID"
+
+
 def test_handshakes_that_fail_leave_nothing_open(tmp_path):
     """A dozen in a row: a chip has ten sockets, and memory for one connection."""
     rig = board(tmp_path, MAIN)
