@@ -290,12 +290,13 @@ def test_a_refusal_and_a_rotation_of_a_clock_that_was_ahead(cloud):
 
 def test_little_is_kept_of_a_device_that_is_not_claimed(cloud):
     new_product(cloud.site, "hand", "HAND", by_hand=True)
-    said = {"junk": "x" * 15000, "model": "thermo", "list": [1] * 5000, "note": "y" * 1500, "more": "z" * 1500}
+    created = "2026-01-01T00:00:00Z"
+    said = {"junk": "x" * 9000, "model": "thermo", "list": [1] * 1100, "note": "y" * 1500, "more": "z" * 1500}
     assert cloud.register("D1", "HAND", **said).json() == {"registered": True, "id": "D1"}
-    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "model": "thermo", "note": "y" * 1500}
+    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, "model": "thermo", "note": "y" * 1500}
     control.claim(cloud.site, "D1")
     assert cloud.register("D1", "HAND", **said).json()["token"]
-    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", **said}
+    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, **said}
 
 
 def test_registrations_from_one_address_are_limited(tmp_path):
