@@ -105,6 +105,7 @@ def test_the_log_waits_for_a_port_that_goes_with_a_reset(tmp_path):
             pass
         port.unlink()
     read_until(log.stdout, b"the port is gone")
+    time.sleep(0.5)  # it is tried more than once
     with terminal() as (master, path):
         port.symlink_to(path)
         read_until(log.stdout, b"the port is back")
