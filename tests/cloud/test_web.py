@@ -126,6 +126,10 @@ def test_a_change_comes_from_a_page_of_ours(cloud, jo, path):
 
 def test_over_plain_http_the_origin_counts(jo):
     assert jo.post("products", {"name": "x"}, sec_fetch_site=None).status == 303
+    # Behind a proxy that sends a Host of its own: the browser's origin is the public URL.
+    public = {"sec_fetch_site": None, "origin": "https://updates.test"}
+    assert jo.send("sign-in", {"token": "token-of-jo"}, **public).status == 303
+    assert jo.post("products", {"name": "y"}, **public).status == 303
 
 
 def test_a_form_that_is_too_long_or_says_no_length(jo):
