@@ -47,7 +47,7 @@ def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
     publish = ("publish", tmp_path / "a.bin", "--product", "thermo", "--version", "1.0.0-alpha11", *terms)
     tried = json.loads(run(*publish, "--dry-run", "--json").output.partition("\n")[2])
     assert tried == {"devices": 1, "found": {"version": {"count": 1, "examples": ["D1"]}}, "doubts": []}
-    assert "of 1 devices 0 would be offered it" in run(*publish, "--dry-run").output and json.loads(run("updates", "--json").output) == []
+    assert "of 1 device 0 would be offered it" in run(*publish, "--dry-run").output and json.loads(run("updates", "--json").output) == []
     done = run(*publish, "--approve-by-hand")
     assert done.exit_code == 0 and "alpha.11" in done.output and "ioto updates approve thermo@1.0.0-alpha11" in done.output
     name = "thermo@1.0.0-alpha11"

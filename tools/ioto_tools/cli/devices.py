@@ -70,7 +70,8 @@ def device_show(id, product, data, json):
     click.echo("registered %s, %s, last check-in %s (%d in all)" % (
         ago(found["registered_s"]), times, ago(found["seen_s"]), found["checkins"]))  # fmt: skip
     if found["unknown_reports"]:
-        click.echo("%d reports about updates that this cloud does not have" % found["unknown_reports"])
+        one = found["unknown_reports"] == 1
+        click.echo("%d report%s about updates that this cloud does not have" % (found["unknown_reports"], "" if one else "s"))
     for each in found["doubts"]:
         click.echo("%s: %s" % (ago(each["at_s"]), each["says"]))
     shown("Properties", ("name", "value"), [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()])

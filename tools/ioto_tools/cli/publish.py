@@ -75,7 +75,7 @@ def _tried(found, json):
     if json:
         return printed(found)
     offered = found["found"].get("offered", {"count": 0})["count"]
-    click.echo("nothing is published; of %d devices %d would be offered it" % (found["devices"], offered))
+    click.echo("nothing is published; of %d device%s %d would be offered it" % (found["devices"], "" if found["devices"] == 1 else "s", offered))
     rows = [(each["count"], WHY.get(why, why), ", ".join(each["examples"])) for why, each in found["found"].items()]
     shown("Devices", ("devices", "because", "such as"), rows)
     doubtful(found["doubts"])

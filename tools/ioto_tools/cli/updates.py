@@ -64,7 +64,7 @@ def show(update, data, json):
         return
     signed = "signed" if found["signed"] else "not signed"
     click.echo("%s %s, %s, %d bytes, update %s" % (found["product"], found["version"], signed, found["size"], found["update"]))
-    click.echo("%s, published %s, offered to %d devices so far" % (found["status"], ago(found["created_s"]), found["granted"]))
+    click.echo("%s, published %s, offered to %s so far" % (found["status"], ago(found["created_s"]), withdrawal.counted_devices(found["granted"])))
     for line in withdrawal.lines(found, now_s):
         click.echo(line)
     doubtful(warnings)
@@ -118,13 +118,9 @@ def retry(update, ids, states, data, json):
     if json:
         printed({**found, "retried": n})
     else:
-        click.echo("%s %s: %s" % (found["product"], found["version"], _counted(n, "is offered it again", "are offered it again")))
+        click.echo("%s %s: %s" % (found["product"], found["version"], withdrawal.counted_devices(n, "is offered it again", "are offered it again")))
         if found["status"] != "active":
             click.echo("Warning: no device is offered it now: it is %s" % found["status"], err=True)
-
-
-def _counted(n, one, more):
-    return "1 device %s" % one if n == 1 else "%d devices %s" % (n, more)
 
 
 def _change(name, change, word, text):

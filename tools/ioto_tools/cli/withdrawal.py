@@ -22,10 +22,10 @@ def tell(site, found, wait):
             time.sleep(EVERY_S)
             now = fleet.update(site, found["update"])["unapplied"]["told"]
             if now != left:
-                click.echo("%s left" % _devices(now))
+                click.echo("%s left" % counted_devices(now))
             left = now
     except KeyboardInterrupt:
-        click.echo("\n%s left; `ioto updates show %s@%s` counts them" % (_devices(left), found["product"], found["version"]))
+        click.echo("\n%s left; `ioto updates show %s@%s` counts them" % (counted_devices(left), found["product"], found["version"]))
 
 
 def lines(found, now_s):
@@ -33,12 +33,13 @@ def lines(found, now_s):
     told, strangers, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
     if told:
         drops = "" if found["status"] == "active" else ": each drops it at its next check-in, the last one %s" % _due(due_s - now_s)
-        yield "%s it staged or in download%s" % (_devices(told, "has", "have"), drops)
+        yield "%s it staged or in download%s" % (counted_devices(told, "has", "have"), drops)
     if strangers:
-        yield "%s offered it and can't be made to drop it: the agent does not ask before it applies" % _devices(strangers, "was", "were")
+        yield "%s offered it and can't be made to drop it: the agent does not ask before it applies" % counted_devices(strangers, "was", "were")
 
 
-def _devices(n, one="", more=""):
+def counted_devices(n, one="", more=""):
+    """As `1 device has`, `2 devices have`: `one` or `more` stands behind the number."""
     return ("1 device %s" % one if n == 1 else "%d devices %s" % (n, more)).rstrip()
 
 

@@ -104,6 +104,7 @@ def doubts(device, held):
                 "makes one to give to it by hand")  # fmt: skip
         found.append((text, device["seen_s"]))
     if device["refused"]:
-        text = "%d registrations with this id were refused, the last one from %s" % (device["refused"], device["refused_from"] or "an unknown address")
+        n, last = device["refused"], device["refused_from"] or "an unknown address"
+        text = "a registration with this id was refused, from " + last if n == 1 else "%d registrations with this id were refused, the last one from %s" % (n, last)
         found.append((text, device["refused_s"]))
     return sorted(found, key=lambda each: each[1], reverse=True)
