@@ -145,6 +145,7 @@ def test_no_command_hands_escapes_of_a_board_on(flash, folder):
         told += [command("ioto", "deploy", port, "--folder", folder), command("ioto", "board", "info", port)]
     for each in told:
         assert each.returncode == 0 and "\x1b]" not in each.stdout + each.stderr and "\x1b[2J" not in each.stdout + each.stderr, each
+    assert told[2].stdout.startswith("virtual board with ESP32, MicroPython ")
     assert "\\x1b]0;title\\x07 from the board" in told[0].stdout and "\\x1b[3J" in told[0].stdout and "\\x1b[2J" in told[1].stderr
 
 

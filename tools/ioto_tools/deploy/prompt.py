@@ -207,5 +207,6 @@ _NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s, over any wake o
 _IDENTIFY = """
 import sys, os, json
 i = sys.implementation
-print(json.dumps({"version": list(i.version), "machine": getattr(i, "_machine", ""), "platform": sys.platform, "mpy": getattr(i, "_mpy", 0) & 255}))
+platform, _, _, _, machine = os.uname()
+print(json.dumps({"version": list(i.version), "machine": machine, "platform": platform, "mpy": getattr(i, "_mpy", 0) & 255}))
 """

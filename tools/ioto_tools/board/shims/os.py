@@ -4,12 +4,20 @@ Nothing else of the unix port's `os` is here: a board has no shell and no enviro
 """
 
 import _bus
+import sys
+from collections import namedtuple
 from uos import chdir, getcwd, ilistdir, listdir, mkdir, remove, rename, rmdir, sep, stat, statvfs, unlink  # noqa: F401
 from vfs import VfsFat, VfsLfs2, mount, umount  # noqa: F401
 
 
 def urandom(n):
     return _bus.call(26, n)[1]
+
+
+def uname():
+    release = "%d.%d.%d" % sys.implementation.version[:3]
+    kind = namedtuple("uname", ("sysname", "nodename", "release", "version", "machine"))
+    return kind("esp32", "esp32", release, "v" + release, "virtual board with ESP32")
 
 
 def sync():
