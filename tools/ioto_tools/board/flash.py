@@ -74,7 +74,7 @@ class Flash:
         """While a board runs on it, no other one does; ValueError if one runs already."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise ValueError("%s: a virtual board runs on this flash file already: end that one first" % self.path) from None
         try:
             yield
