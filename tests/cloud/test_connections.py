@@ -14,6 +14,7 @@ from ioto_tools.cloud.api.openapi import PREFIX
 from ioto_tools.cloud.connections import Connections, allowed, protocol
 
 HALF_A_HEAD = b"POST /tok/provision/update HTTP/1.1\r\nHost: cloud.test\r\nX-Slow: "
+HALF_A_BODY = b"POST / HTTP/1.1\r\nHost: cloud.test\r\nContent-Length: 2\r\n\r\nx"
 WHOLE = b"GET / HTTP/1.1\r\nHost: cloud.test\r\n\r\n"
 
 
@@ -134,6 +135,55 @@ def test_a_request_under_way_is_never_closed_for_another():
         assert is_closed(connect("127.0.0.5"))
         go_on.set()
         assert all(each.recv(100).startswith(b"HTTP/1.1 200") for each in busy)
+
+
+async def reads_the_body(scope, receive, send):
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"hi"})
+
+
+def test_bodies_that_do_not_come_make_room_for_requests():
+    limits = Connections(most=20, per_address=10)
+    with serving(limits, reads_the_body) as connect:
+        slow = [connect("127.0.0.%d" % (2 + i % 4), HALF_A_BODY) for i in range(60)]
+        until(lambda: len(limits) == 20 and all(each.cycle for each in list(limits._addresses)))  # their heads were read
+        assert all(answered(connect("127.0.1.%d" % i)) for i in range(1, 101))
+        assert len(limits) <= 20
+        assert is_closed(slow[0])
+
+
+def test_a_body_that_comes_stays_before_one_that_does_not():
+    limits = Connections(most=3, per_address=3)
+    made = [Client("192.0.2.%d" % n) for n in range(6)]
+    for each in made[:3]:
+        limits.add(each)
+    limits.receiving(made[0])
+    limits.busy(made[1])
+    for each in made[3:5]:
+        assert limits.add(each)
+        limits.receiving(made[0])
+    assert [each.closed for each in made] == [False, False, True, True, False, False]
+
+
+def test_the_clients_of_one_ipv6_network_share_its_connections():
+    limits = Connections(most=1000, per_address=3)
+    made = [Client("2001:db8::%x" % n) for n in range(10)] + [Client("2001:db8:0:1::1"), Client("::ffff:192.0.2.1")]
+    assert all(limits.add(each) for each in made)
+    assert [each.closed for each in made] == [True] * 7 + [False] * 5
+
+
+class Client:
+    """A connection as far as Connections knows it."""
+
+    def __init__(self, address):
+        self.client = address, 5000
+        self.transport = self
+        self.closed = False
+
+    def abort(self):
+        self.closed = True
 
 
 def test_the_limit_fits_the_open_files():

@@ -6,6 +6,7 @@ import pytest
 from asking import ask
 from cloud_under_test import PRODUCT, Cloud, call
 from ioto_tools.cloud import audit, control, fleet, provision, tokens
+from ioto_tools.cloud.address import place
 from ioto_tools.cloud.publish import new_product
 from ioto_tools.cloud.refusal import Refusal
 from strangers import Complaint, IotoAgent
@@ -307,8 +308,8 @@ def test_registrations_from_one_address_are_limited(tmp_path):
     assert cloud.register("D1", address="192.0.2.1").status == 200
     assert cloud.register("D2", address="2001:db8::1").status == 200
     cloud.close()
-    assert provision.place("2001:db8::1") == provision.place("2001:db8::ffff") != provision.place("2001:db8:0:1::1")
-    assert provision.place("::ffff:192.0.2.1") == "192.0.2.1" and provision.place("nothing") == "nothing"
+    assert place("2001:db8::1") == place("2001:db8::ffff") != place("2001:db8:0:1::1")
+    assert place("::ffff:192.0.2.1") == "192.0.2.1" and place("nothing") == "nothing"
 
 
 def test_fakes_neither_stop_a_release_nor_hide_its_failures(cloud):

@@ -1,5 +1,6 @@
-"""Addresses that people give: of the cloud, of a webhook. Pure."""
+"""Addresses that people give, of the cloud, of a webhook; and addresses of clients. Pure."""
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -13,3 +14,14 @@ def is_address(text):
         return False
     host = parts.scheme in ("https", "http") and parts.hostname and parts.username is None
     return bool(host) and port != 0 and re.fullmatch("[!-~]+", text) is not None
+
+
+def place(address):
+    """Where a client is, as far as one can be told from another: its IPv4 address, the /64 of an IPv6 address; else the text."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if found.version == 6:
+        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    return str(found)

@@ -1,7 +1,7 @@
 """Limits on a worker's connections: how many in all, how many from one address, and how long a request's head may take.
 
-At a limit the connection that has waited longest without a request makes room: a client that has sent its request is never closed
-for one that has not. Only where every connection has a request under way is the new one closed.
+At a limit the connection makes room from which nothing has come for longest: a client that has sent its whole request is never closed
+for one that has not. Only where every connection has a whole request under way is the new one closed.
 """
 
 import logging
@@ -9,10 +9,13 @@ import resource
 import time
 from collections import Counter
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .address import place
+
 MOST = 4000  # connections of one worker
-PER_ADDRESS = 200  # of one address; fleets behind one router share theirs
+PER_ADDRESS = 200  # of one address, an IPv6 client's /64; fleets behind one router share theirs
 PROXIES = ("127.0.0.1", "::1")  # whose X-Forwarded-For uvicorn believes: they speak for many clients
 HEAD_S = 10  # from the first byte of a request, or from the connection, to the end of its head
 IDLE_S = 5  # between two requests
@@ -41,7 +44,7 @@ class Connections:
         self.per_address = per_address
         self._addresses = {}  # protocol -> address
         self._count = Counter()  # address -> connections
-        self._waiting = {}  # protocols without a request, the one that waits longest first
+        self._waiting = {}  # protocols without a whole request, the one that waits longest first
         self._closed = 0
         self._logged_at = None
 
@@ -50,7 +53,7 @@ class Connections:
 
     def add(self, protocol):
         """A new connection. False, and it is to be closed: there is no room for it."""
-        address = protocol.client[0] if protocol.client else ""
+        address = place(protocol.client[0]) if protocol.client else ""
         if address not in PROXIES and self._count[address] >= self.per_address and not self._make_room(address):
             return self._refuse("%d connections from %s", self.per_address, address)
         if len(self) >= self.most and not self._make_room():
@@ -70,8 +73,14 @@ class Connections:
             del self._count[address]
 
     def busy(self, protocol):
-        """A request of it is under way."""
+        """It has sent a whole request."""
         self._waiting.pop(protocol, None)
+
+    def receiving(self, protocol):
+        """Part of the body of its request has come."""
+        if protocol in self._addresses:
+            self._waiting.pop(protocol, None)
+            self._waiting[protocol] = True
 
     def idle(self, protocol):
         """It waits for a request, or for the rest of a head."""
@@ -85,7 +94,7 @@ class Connections:
             return False
         self.remove(protocol)
         protocol.transport.abort()
-        self._note("%d connections: the idle ones that waited longest are closed", len(self) + 1)
+        self._note("%d connections: those that sent nothing for longest are closed", len(self) + 1)
         return True
 
     def _refuse(self, *what):
@@ -141,7 +150,10 @@ class Limited(H11Protocol):
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-            self.limits.busy(self)
+            if self.conn.their_state is h11.SEND_BODY:  # it may take its time for it, as long as there is room
+                self.limits.receiving(self)
+            else:
+                self.limits.busy(self)
             return
         self.limits.idle(self)
         if self.timeout_keep_alive_task is None:  # part of a head has come

@@ -5,7 +5,6 @@ time it is, is settled before the transaction begins.
 """
 
 import hashlib
-import ipaddress
 import json
 from dataclasses import dataclass, replace
 
@@ -35,17 +34,6 @@ class Registration:
         """The same whenever the same program starts on the same device in the same place; "" where the place is not known."""
         said = {name: value for name, value in self.properties.items() if name not in _CHANGING}
         return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
-
-
-def place(address):
-    """Where a client is, as far as one can be told from another: its IPv4 address, the /64 of an IPv6 address; else the text."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if found.version == 6:
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
 
 
 def register(site, product, fields, base_url, address=""):

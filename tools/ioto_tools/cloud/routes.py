@@ -3,6 +3,7 @@
 from starlette.responses import JSONResponse, Response
 
 from . import checkin, provision, wire
+from .address import place
 from .ranges import resolve
 from .refusal import Refusal
 from .store import CHUNK_BYTES
@@ -14,7 +15,7 @@ async def register(request):
     product = wire.token(request.headers.get("authorization"))
     fields = await _body(request)
     state = request.app.state
-    if address := provision.place(request.client.host if request.client else ""):
+    if address := place(request.client.host if request.client else ""):
         state.addresses.check(address)
     state.devices.check((product, wire.registration(fields).id))  # all devices of a product share its id
     return await _answer(request, provision.register, product, fields, _base_url(request), address)
