@@ -207,6 +207,6 @@ _NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s, over any wake o
 _IDENTIFY = """
 import sys, os, json
 i = sys.implementation
-platform, _, _, _, machine = os.uname()
-print(json.dumps({"version": list(i.version), "machine": machine, "platform": platform, "mpy": getattr(i, "_mpy", 0) & 255}))
+u = os.uname() if hasattr(os, "uname") else (sys.platform, getattr(i, "_machine", ""))
+print(json.dumps({"version": list(i.version), "machine": u[-1], "platform": u[0], "mpy": getattr(i, "_mpy", 0) & 255}))
 """
