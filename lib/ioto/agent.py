@@ -159,6 +159,7 @@ class Agent:
         """Before they are needed, one in each turn of the loop: an import holds it up."""
         for name in parts.split():
             __import__("ioto." + name)
+            gc.collect()  # some KB that an import leaves
             await asyncio.sleep_ms(0)
 
     @property

@@ -6,7 +6,6 @@ import os
 
 from . import duration
 from .cron import parse as parse_window
-from .semver import parse as parse_version
 from .zone import parse as parse_zone
 
 DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
@@ -212,7 +211,9 @@ def _convert(value, kind, folder):
 
 def _text(value, kind, folder):
     if kind == "version":
-        parse_version(value)
+        from .semver import parse  # after the collection, not with the import of this module
+
+        parse(value)
     elif kind == "url":
         # Not a tuple: startswith() of MicroPython 1.24 takes none.
         if value and not (value.startswith("http://") or value.startswith("https://")):

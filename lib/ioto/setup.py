@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import sys
 
 from . import config
 from .agent import Agent, link_changed
@@ -92,12 +93,10 @@ def _reserve(state):
 
 def _built(found):
     """A firmware that has the agent frozen says itself what it is (firmware/manifest.py)."""
-    try:
-        from ioto_build import PRODUCT, VERSION
-    except ImportError:
-        return
-    found["product"] = PRODUCT
-    found["version"] = VERSION
+    build = sys.modules.get("ioto_build")  # prepare.py has looked for it
+    if build:
+        found["product"] = build.PRODUCT
+        found["version"] = build.VERSION
 
 
 def _kept_id(pair):

@@ -9,10 +9,9 @@
 """
 
 import gc
-import sys
 
-# For those each import would look in the file system first: some 60 reads, in every part anew.
-_BUILT_IN = "binascii errno esp32 gc hashlib io json machine network os socket struct sys time tls"
+from .parts import Part, loaded, release
+
 _state = "state"  # folder of the agent's files
 
 
@@ -23,18 +22,16 @@ def agent(folder="", listener=None):
     """
     global _state
     gc.collect()
-    for name in _BUILT_IN.split():
-        try:
-            sys.modules[name] = __import__(name)
-        except ImportError:  # the port has none
-            pass
-    _radio(folder)
+    with Part():
+        from .prepare import prepare
+
+        prepare(folder)
     from .reserve import hold
 
     hold()
     from .agent import Agent  # noqa: F401  what stays
-    from .parts import loaded, release
 
+    gc.collect()
     kept = loaded()
     try:
         from .setup import setup
@@ -45,19 +42,6 @@ def agent(folder="", listener=None):
         return made
     finally:
         release(kept)
-
-
-def _radio(folder):
-    """Where ioto.json names a Wi-Fi, its driver gets its 35 KB before the agent takes any; wifi.py tries again."""
-    try:
-        with open(folder + "ioto.json") as f:
-            if '"ssid"' not in f.read():
-                return
-        from network import STA_IF, WLAN
-
-        WLAN(STA_IF)
-    except (ImportError, OSError, RuntimeError, MemoryError):
-        pass
 
 
 def run(main):

@@ -37,7 +37,7 @@ def almost(folder):
 def cut_at(rig, flash, op, when):
     rig.board.flash.data[:] = flash
     rig.run(until_s=40, cut=Cut(op, when))
-    run = rig.run(until_s=16)
+    run = rig.run(until_s=30)
     files = rig.board.files()
     assert "Traceback" not in run.console and "damaged" not in run.console, (op, run.console)
     assert saves(rig) > 22 and "state/provision.json" in files and not [name for name in files if "state.new" in name], (op, sorted(files))

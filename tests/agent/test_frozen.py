@@ -6,7 +6,7 @@ import pytest
 from ioto_tools.board import Board, Cut
 from ioto_tools.cloud import fleet
 from ioto_tools.deploy import frozen
-from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.deploy.compiled import parts
 from rig import MAIN, PRODUCT, ROOT, Rig, ca, config
 
 BROKEN = b"\x00broken\xff" * 8
@@ -26,7 +26,7 @@ def made(tmp_path):
     text = (folder / frozen.NAME).read_text()
     assert runpy.run_path(folder / frozen.NAME)["PRODUCT"] == "ANOTHER"
     text = text.replace('PRODUCT = "ANOTHER"', 'PRODUCT = "%s"' % PRODUCT).replace('VERSION = "1.0.0-rc.1"', 'VERSION = "1.0.0"')
-    found = {name.removeprefix("lib/"): raw for name, raw in agent_files().items()}
+    found = {"ioto/" + name: raw for name, raw in parts().items()}
     found.update({"boot.py": (folder / "boot.py").read_bytes(), "main.py": MAIN.encode(), "ioto_build.py": text.encode()})
     return {**found, "_boot.py": (ROOT / "firmware" / "_boot.py").read_bytes()}
 

@@ -1,6 +1,6 @@
 """What the agent takes of the heap, in bytes of the chip's width (tests/meter)."""
 
-from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.deploy.compiled import parts
 
 from tests.meter import measure
 from tests.meter.mpy import functions
@@ -12,7 +12,7 @@ def main():
         return
     print("%-18s %7s %10s %9s %10s %8s %8s %8s" % ("file", "bytes", "functions", "bytecode", "heap", "besides", "garbage", "stays"))
     for file, part in measure.parts().items():
-        code = functions(agent_files()["lib/ioto/" + file])
+        code = functions(parts()[file])
         print("%-18s %7d %10d %9d %10d %8d %8d %8d" % (file, part.file_bytes, len(code), sum(code), part.live, part.live - sum(code), part.garbage, part.stays))
     print("  heap: live after the import; besides: of it what is no bytecode; stays: when the part is released (names, above all)")
     for name, figure in measure.figures().items():

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from ioto_tools.cloud import certificates
-from ioto_tools.deploy.compiled import agent_files, compiled, sources
+from ioto_tools.deploy.compiled import agent_files, compiled, parts, sources
 from ioto_tools.image import esp
 
 HERE = Path(__file__).parent
@@ -87,5 +87,5 @@ def instructions(mode, port, few=40, many=140):
 
 def sizes():
     """({file: bytes} as an ESP32 gets them, {module: bytes} each compiled alone)."""
-    shipped = {Path(name).name: len(raw) for name, raw in agent_files().items()}
+    shipped = {name: len(raw) for name, raw in parts().items()}
     return shipped, {name: len(compiled(text, name + ".py")) for name, text in sources().items()}

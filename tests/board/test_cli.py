@@ -38,7 +38,7 @@ def test_new_show_run(there):
     printed = ioto("run", "b.flash", "--simulated", "--seconds", "10")
     assert "blink 0\nblink 1\nblink 2\n" in printed and "-- time after 1 boot(s): ota_0; otadata 1/VALID -" in printed
     found = json.loads(ioto("show", "b.flash", "--json"))
-    assert found["slots"]["ota_0"]["version"] == "v9" and found["record"] is None and "lib/ioto/start.mpy" in found["files"]
+    assert found["slots"]["ota_0"]["version"] == "v9" and found["record"] is None and "lib/ioto/parts.bin" in found["files"]
 
 
 def test_a_whole_flash_file_will_do(there):

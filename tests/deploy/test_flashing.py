@@ -278,4 +278,4 @@ def test_a_port_where_nobody_is(tmp_path, folder):
 
 
 def test_device_files_are_the_agents(folder):
-    assert "lib/ioto/start.mpy" in device_files(folder) and "lib/ioto/agent.py" in device_files(folder, source=True)
+    assert "lib/ioto/parts.bin" in device_files(folder) and "lib/ioto/agent.py" in device_files(folder, source=True)

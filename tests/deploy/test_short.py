@@ -134,6 +134,6 @@ def test_a_traceback_can_be_read(tmp_path):
 def test_the_command_that_reads_it():
     """Every name, of functions and methods; what is no name of ours is as it was."""
     for short, long in joined()["agent"][1].items():
-        text = '  File "agent.py", line 1, in %s\n'
+        text = '  File "agent", line 1, in %s\n'
         read = CliRunner().invoke(main, ["board", "traceback"], input=text % short + text % "run" + "ValueError: in %s\n" % short).output
         assert read == text % " or ".join(long) + text % "run" + "ValueError: in %s\n" % short

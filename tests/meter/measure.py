@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from ioto_tools.cloud import certificates
-from ioto_tools.deploy.compiled import agent_files, compiled, joined, sources
+from ioto_tools.deploy.compiled import agent_files, compiled, joined, parts as shipped, sources
 from ioto_tools.image import esp, keys, release
 
 from .mpy import functions
@@ -22,7 +22,7 @@ from .mpy import functions
 HERE = Path(__file__).parent
 PORT = HERE.parent.parent / ".build/meter/node_modules/@micropython/micropython-webassembly-pyscript/micropython.mjs"
 MISSING = "" if shutil.which("node") and PORT.is_file() else "Node.js or its MicroPython is not here: apt-get install nodejs npm, then make meter"
-START = ["from ioto.start import agent; import ioto.agent", "made = agent()", "turns.begin(made)"]
+START = ["from ioto.start import agent", "import ioto.agent", "made = agent()", "turns.begin(made)"]
 RESIDENT = ("__init__.mpy", "start.mpy", "agent.mpy")  # loaded once; all others are released
 _POST, _GET = 1, 2  # as in chip/socket.py
 _BLOCKS = 12
@@ -71,7 +71,7 @@ def run(files, agent=None, **case):
 @functools.cache
 def parts():
     """{file: Part} of all that a board has; the ones that main.py's import loads come first, the others are measured beside these."""
-    names = {path.rpartition("/")[2]: len(content) for path, content in agent_files().items()}
+    names = {name: len(raw) for name, raw in shipped().items()}
     modules = ["ioto", "ioto.start", "ioto.agent"] + ["ioto." + name[:-4] for name in names if name not in RESIDENT]
     found = run({}, parts=modules)["parts"]
     return {
@@ -172,7 +172,7 @@ def life():
     imports = found["imports"]
     garbage = [each[-1] for each in imports + turns[:silent]]
     return Life(
-        found["base"], imports[0][1], max(garbage), turns[-1][3],
+        found["base"], imports[0][1] + imports[1][1], max(garbage), turns[-1][3],
         span(turns[:first]), span(turns[first : last + 1]), found["console"],
     )  # fmt: skip
 

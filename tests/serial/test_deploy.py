@@ -60,7 +60,7 @@ def test_what_the_user_changed_on_the_board_is_kept(port, folder, flash):
 
 
 SPOIL = """
-for name in "lib/ioto/plan.py", "lib/ioto/start.mpy":
+for name in "lib/ioto/plan.py", "lib/ioto/parts.bin":
     with open(name, "w") as f:
         f.write("broken")
 """
@@ -69,7 +69,7 @@ for name in "lib/ioto/plan.py", "lib/ioto/start.mpy":
 def test_the_agent_is_ours_and_its_leftovers_go(port, folder, flash):
     command("mpremote", "connect", port, "exec", SPOIL)
     told = deploy(port, folder)
-    assert "remove lib/ioto/plan.py" in told.stdout and "bring  lib/ioto/start.mpy" in told.stdout, told.stderr
+    assert "remove lib/ioto/plan.py" in told.stdout and "bring  lib/ioto/parts.bin" in told.stdout, told.stderr
     assert "lib/ioto/plan.py" not in files_of(flash)
     assert command("mpremote", "connect", port, "exec", "import ioto.start").returncode == 0
 
@@ -143,7 +143,7 @@ def test_a_file_system_that_is_full_in_the_middle(folder, flash):
 def test_a_file_system_that_counts_less_than_nothing_free(folder, flash):
     """littlefs counts some blocks twice, and MicroPython's number of free ones wraps."""
     it = Board(flash)
-    it.put_files({"ballast.bin": bytes(600_000), "more.bin": bytes(6000)})
+    it.put_files({"ballast.bin": bytes(714_000), "more.bin": bytes(6000)})
     it.close()
     with board(flash) as port, prompt.Prompt(port) as it:
         assert int(it.run("import os; print(os.statvfs('/')[3])", 20)) > 208

@@ -17,7 +17,7 @@ MODULES = {path.relative_to(ROOT / "lib").as_posix(): path.read_bytes() for path
 WANTED = {"urls": [[name, "lib/" + name] for name in MODULES], "deps": [], "version": ioto.__version__}
 
 
-FEW = ("ioto/__init__.py", "ioto/log.py", "ioto/semver.py", "ioto/watch.py")
+FEW = ("ioto/__init__.py", "ioto/archive.py", "ioto/log.py", "ioto/semver.py", "ioto/watch.py")
 
 
 class Sources(SimpleHTTPRequestHandler):

@@ -13,9 +13,9 @@ from .linked import link
 
 # {file: its modules}: what is loaded together and, but for the first three, released together. docs/internals.md has the table.
 FILES = {
-    "__init__": ("__init__", "log", "watch"),
-    "start": ("start",),
-    "agent": ("agent", "board", "deadline", "errors", "parts", "record", "reserve", "schedule", "uptime", "watchdog", "wifi"),
+    "__init__": ("__init__", "archive", "log", "watch"),
+    "start": ("start", "parts"),
+    "agent": ("agent", "board", "deadline", "errors", "record", "reserve", "schedule", "uptime", "watchdog", "wifi"),
     "setup": ("setup", "ascii", "config", "cron", "duration", "revision", "zone"),
     "begin": ("begin", "plan"),
     "connect": ("connect", "http", "http_parse", "net", "resolver"),
@@ -26,7 +26,7 @@ FILES = {
     "certs": ("certs", "pss"),
     **{
         name: (name,)
-        for name in "swap trial failure space alone registration folder costs blocking foreign json5 posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone window staged update recall otadata without_main".split()
+        for name in "prepare swap trial failure space alone registration folder costs blocking foreign json5 posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone window staged update recall otadata without_main".split()
     },
 }
 # Of the rest, what the checks of `ioto board test` take, and docs/network.md.
@@ -60,9 +60,26 @@ def joined(on="esp32"):
 
 
 @functools.cache
+def parts(on="esp32"):
+    """{file: bytes} of the .mpy files of lib/ioto for an `esp32`, or for `linux`."""
+    return {name + ".mpy": compiled(text, name) for name, (text, _) in joined(on).items()}
+
+
+@functools.cache
 def agent_files(on="esp32"):
-    """{path on the board: bytes} of lib/ioto for an `esp32`, or for `linux`."""
-    return {"lib/ioto/%s.mpy" % name: compiled(text, name + ".py") for name, (text, _) in joined(on).items()}
+    """{path on the board: bytes} of lib/ioto: the package itself, and the archive of all its parts (lib/ioto/archive.py)."""
+    found = dict(parts(on))
+    return {"lib/ioto/__init__.mpy": found.pop("__init__.mpy"), "lib/ioto/parts.bin": _archive(found)}
+
+
+def _archive(parts):
+    """The file that lib/ioto/archive.py describes."""
+    width = sum(len("/%s 000000" % name) - 4 for name in parts)
+    index, at = "", 2 + width
+    for name, raw in parts.items():
+        index += "/%s %06d" % (name[:-4], at)
+        at += len(raw)
+    return width.to_bytes(2, "little") + index.encode() + b"".join(parts.values())
 
 
 def readable(text, on="esp32"):
@@ -72,4 +89,4 @@ def readable(text, on="esp32"):
     def frame(found):
         return found[0][: -len(found[2])] + " or ".join(names.get(found[1], {}).get(found[2], [found[2]]))
 
-    return re.sub(r'File "(?:[^"]*/)?(\w+)\.py", line \d+, in (\w+)', frame, text)
+    return re.sub(r'File "(\w+)", line \d+, in (\w+)', frame, text)

@@ -7,7 +7,7 @@ from ..board import layout, otadata
 from ..image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, check_micropython, sized
 
 _ALIGN = 0x10000  # of an application slot
-_LEAST_FILES = 0x20000  # the agent has some 100 KiB on a file system
+_LEAST_FILES = 0x20000  # the agent takes 76 KiB of a file system
 _ENOUGH_FILES = 0x40000  # `ioto deploy` has a new agent there beside the old one: slots don't grow into this by themselves
 _SLOTS = {4 << 20: 0x1A0000}  # at least, however small the application; larger flashes:
 _LARGE = 0x270000  # as MicroPython's own tables have it

@@ -1,0 +1,107 @@
+"""What MicroPython imports, and where from: the archive of the agent's compiled modules, and modules that are built in."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ioto import archive
+from ioto_tools.deploy.compiled import agent_files, compiled, parts, sources
+
+MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
+BESIDE = "import sys; sys.path.insert(0, 'lib')\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """What a program says whose lib/ioto has {path: bytes} `files`."""
+
+    def said(program, files):
+        for name, raw in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(raw)
+        done = subprocess.run([MICROPYTHON, "-c", BESIDE + program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return done.stdout + done.stderr
+
+    return said
+
+
+@pytest.mark.parametrize("on", ["esp32", "linux"])
+def test_each_module_is_found_where_it_begins(tmp_path, on):
+    (tmp_path / "parts.bin").write_bytes(agent_files(on)["lib/ioto/parts.bin"])
+    found = archive._Archive(str(tmp_path / "parts.bin"))
+    modules = {name: raw for name, raw in parts(on).items() if name != "__init__.mpy"}
+    assert len(modules) > 40
+    for name, raw in modules.items():
+        assert found.stat("/" + name)[0] == 0x8000
+        with found.open("/" + name, "rb") as f:
+            assert f.read(len(raw)) == raw, name
+    for name in ("/zone.mpy", "/gent.mpy", "/agen.mpy", "/.mpy"):
+        with pytest.raises(ImportError):
+            found.open(name, "rb")
+    for name in ("/agent", "/agent.py", "/", ""):
+        with pytest.raises(OSError):
+            found.stat(name)
+
+
+def test_every_module_can_be_imported(run):
+    names = [name[:-4] for name in parts("linux") if name != "__init__.mpy"]
+    absent = {"wifi", "board", "otadata", "revision"}
+    program = "for n in %r:\n    __import__('ioto.' + n)\n    assert sys.modules['ioto.' + n].__file__ == '/.ioto/' + n + '.mpy'\nprint('ALL')" % sorted(set(names) - absent)
+    assert run(program, agent_files("linux")) == "ALL\n"
+    assert "ImportError: /nothing.mpy" in run("import ioto.nothing", {})
+
+
+def test_too_little_memory_is_no_missing_module(run):
+    """An import that finds no memory for the archive raises MemoryError, which the agent tries again; ImportError would be a fault."""
+    program = """
+import builtins, ioto
+opened = open
+
+def fails(*arguments):
+    raise MemoryError
+builtins.open = fails
+try:
+    import ioto.semver
+except MemoryError:
+    print("MEMORY")
+builtins.open = opened
+import ioto.semver
+print("FOUND")
+"""
+    assert run(program, agent_files("linux")) == "MEMORY\nFOUND\n"
+
+
+def test_whoever_walks_through_all_folders_passes_it(run):
+    program = """
+import ioto, os, vfs
+print(list(os.ilistdir("/.ioto")), len(os.statvfs("/.ioto")))
+del sys.modules["ioto"], ioto
+import ioto, ioto.semver
+vfs.umount("/.ioto")
+print("UNMOUNTED")
+"""
+    assert run(program, agent_files("linux")) == "[] 10\nUNMOUNTED\n"
+
+
+@pytest.mark.parametrize("kind", ["source", "single"])
+def test_other_modules_need_no_archive_and_take_none(run, kind):
+    """Sources beside an archive that was left there, and modules that somebody compiled one by one."""
+    files = {"lib/ioto/%s.py" % name: text.encode() for name, text in sources().items()}
+    left = {"lib/ioto/parts.bin": b"left there"} if kind == "source" else {}
+    if kind == "single":
+        files = {"lib/ioto/" + name: raw for name, raw in parts("linux").items()}
+    said = run("import ioto.semver; print(ioto.semver.__file__)", {**files, **left})
+    assert said == "lib/ioto/semver.%s\n" % ("py" if kind == "source" else "mpy")
+
+
+@pytest.mark.parametrize("own", [None, "json.py", "lib/json.mpy", "lib/json/__init__.py"])
+def test_an_application_may_have_modules_of_the_names_of_built_in_ones(run, own):
+    """prepare.py looks for built-in modules in no file, except where there is one of that name."""
+    files = agent_files("linux")
+    if own:
+        text = "OURS = True\n"
+        files = {**files, own: compiled(text, "json") if own.endswith(".mpy") else text.encode()}
+    program = "sys.path.append('lib')\nfrom ioto.prepare import prepare\nbefore = sys.path[:]\nprepare('')\nimport json\nprint(hasattr(json, 'OURS'), before == sys.path)"
+    assert run(program, files) == "%s True\n" % bool(own)
