@@ -27,7 +27,7 @@ class Download:
     `board` keeps how far it got, under `name`; `go()` says every 32 KiB whether to go on; `progress(done, size)`.
     """
 
-    def __init__(self, client, update, slot, board, name, buf, throttle_ms, examine, go, progress):
+    def __init__(self, client, update, slot, board, name, throttle_ms, examine, go, progress):
         self.client = client
         self.update = update
         self._examine = examine
@@ -37,7 +37,7 @@ class Download:
         self._throttle_ms = throttle_ms
         self._go = go
         self._progress = progress
-        self.buf = buf
+        self.buf = None  # only while it is in use: a handshake needs the memory
         self.n = 0  # next block
         self.size = update["size"]
         self._etag = None
@@ -81,7 +81,7 @@ class Download:
         if name == self._name and n * BLOCK < size:
             self._begin(size)
             try:
-                await self.writer.reread(n, head, self.buf)
+                await self.writer.reread(n, head, memoryview(bytearray(BLOCK)))
                 self.n = n
                 log("info", "download resumed at block %d" % n)
             except (UpdateError, OSError) as e:
@@ -95,8 +95,10 @@ class Download:
             headers["Range"] = "bytes=%d-" % (self.update["skip"] + self.n * BLOCK)
             if self._etag:
                 headers["If-Range"] = self._etag
+        self.buf = None
         reply = await self.client.request("GET", self.update["url"], headers)
         try:
+            self.buf = memoryview(bytearray(BLOCK))
             if self._accept(reply):
                 await self._compare(reply)
             await self._blocks(reply)

@@ -7,14 +7,12 @@ from .errors import Paused, refusal
 from .log import log
 from .parts import Part
 from .schedule import is_always
-from .slot import BLOCK
 from .uptime import uptime_s
 from .watch import rSignal, watchers
 
 
 async def run(agent):
     """OSError, Paused: it is resumed later; UpdateError: this attempt is lost, and the record says so."""
-    buf = memoryview(bytearray(BLOCK))
     config, board = agent.config, agent.board
     update = agent.record["update"]
     slot = board.slot()
@@ -45,7 +43,7 @@ async def run(agent):
 
             return await examined(agent, block)
 
-    download = Download(agent.client(), update, slot, board, name, buf, config["update.throttle"], examine, go, progress)
+    download = Download(agent.client(), update, slot, board, name, config["update.throttle"], examine, go, progress)
     try:
         writer = await download.run()
     except (OSError, Paused):

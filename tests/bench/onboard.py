@@ -82,11 +82,11 @@ async def agent():
     from ioto.fetch import Download
 
     update = {"update": "u", "version": "1.0.1", "url": "http%s://127.0.0.1:%d/%d" % ("s" if secure else "", port, blocks), "checksum": "", "size": None}
-    buf = memoryview(bytearray(BLOCK))
+
     async def examine(block):
         update.update(skip=0, image="")
 
-    download = Download(Client(Resolver(), context(), plain=True), update, slot, Board(), "bench", buf, 0, examine, lambda: True, lambda done, size: None)
+    download = Download(Client(Resolver(), context(), plain=True), update, slot, Board(), "bench", 0, examine, lambda: True, lambda done, size: None)
     gc.collect()
     if mode == "alloc":
         gc.disable()
