@@ -92,12 +92,13 @@ def test_ctrl_c_twice_ends_it_and_says_nothing(tmp_path, count):
     with started(tmp_path, count) as process:
         netloc = urlsplit(process.stdout.readline().split()[3].rstrip(",")).netloc
         host, _, port = netloc.partition(":")
-        with socket.create_connection((host, int(port))) as open_request:
-            open_request.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        with socket.create_connection((host, int(port)), 30) as open_request:
+            open_request.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+            assert open_request.recv(12) == b"HTTP/1.1 100"
             os.killpg(process.pid, signal.SIGINT)
-            until(lambda: not accepts(host, int(port)), "it goes on accepting connections")
+            until(lambda: not listens(process), "it goes on accepting connections")
             os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(30) == 0
+        assert process.wait(30) == 0
         assert process.stderr.read() == ""
 
 
@@ -117,12 +118,15 @@ def started(folder, count):
     return subprocess.Popen(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def accepts(host, port):
-    try:
-        socket.create_connection((host, port), 5).close()
-    except OSError:
-        return False
-    return True
+def listens(process):
+    """Does one of those that serve accept connections?"""
+    for pid in workers(process) or {process.pid}:
+        try:
+            if any(each.status == psutil.CONN_LISTEN for each in psutil.Process(pid).net_connections("tcp")):
+                return True
+        except psutil.NoSuchProcess:
+            pass
+    return False
 
 
 def test_all_end_with_the_one_that_watches(served):
