@@ -1,5 +1,6 @@
 """`ioto cloud serve --workers`: processes at one socket; kill -9 of one, of all, of the one that watches over them."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -93,7 +94,7 @@ def test_ctrl_c_twice_ends_it_and_says_nothing(tmp_path, count):
         netloc = urlsplit(process.stdout.readline().split()[3].rstrip(",")).netloc
         host, _, port = netloc.partition(":")
         with socket.create_connection((host, int(port)), 30) as open_request:
-            open_request.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+            open_request.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nAuthorization: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
             assert open_request.recv(12) == b"HTTP/1.1 100"
             os.killpg(process.pid, signal.SIGINT)
             until(lambda: not listens(process), "it goes on accepting connections")
@@ -112,10 +113,16 @@ def test_ctrl_c_while_workers_start(tmp_path):
         assert process.wait(30) == 0 and process.stderr.read() == ""
 
 
+@contextlib.contextmanager
 def started(folder, count):
     """`ioto cloud serve` as the leader of a group of processes, as in a terminal."""
     command = [*COMMAND, "cloud", "serve", "--data", "site", "--port", "0", "--workers", str(count)]
-    return subprocess.Popen(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, env=ENV, start_new_session=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # where a test has failed; its workers end with it
 
 
 def listens(process):
