@@ -82,3 +82,20 @@ def test_every_requirement_is_locked_by_hash():
         locked = {entry.split()[0].lower().replace("_", "-") for entry in entries}
         assert wanted <= locked, "run `make lock`: %s" % sorted(wanted - locked)
         assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_the_rooms_of_the_cloud_import_one_way():
+    """Each folder of the device cloud imports those before it only; docs/internals.md says what is in which."""
+    cloud = "tools/ioto_tools/cloud/"
+    rooms = re.findall(r"^\| `(.*)` \|", (ROOT / "docs" / "internals.md").read_text().split("| `cloud/` |")[1].split("\n\n")[0], re.M)
+    rooms = [room for names in rooms for room in names.split("`, `")]
+    assert {path.parent.name for path in (ROOT / cloud).glob("*/__init__.py")} == set(rooms)
+    up = []
+    for name, tree in trees(cloud):
+        *folders, _ = name.removeprefix(cloud).split("/")
+        for node in ast.walk(tree):
+            if folders and isinstance(node, ast.ImportFrom) and node.level == len(folders) + 1:
+                for other in [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]:
+                    if other not in rooms or rooms.index(other) > rooms.index(folders[0]):
+                        up.append("%s: %s" % (name, other))
+    assert not up

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import uvicorn
 from ioto.recall import decode
-from ioto_tools.cloud import fleet
 from ioto_tools.cloud.app import create_app
-from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.deploy.compiled import agent_files
 from rig import authority, ca
 
@@ -81,7 +81,7 @@ class Served:
 
     def reports(self, version="1.0.1"):
         """[(state, reason, attempt)] of the one device, if there is one yet."""
-        found = [r for device in fleet.devices(self.site) for r in fleet.device(self.site, device["id"])["reports"]]
+        found = [r for device in overview.devices(self.site) for r in overview.device(self.site, device["id"])["reports"]]
         return [(r["state"], r["reason"], r["attempt"]) for r in found if r["version"] == version]
 
     def downloads(self):

@@ -10,9 +10,9 @@ from pathlib import Path
 from ioto_tools.board import Board
 from ioto_tools.board.air import Air
 from ioto_tools.board.peers import Asgi, Tls
-from ioto_tools.cloud import certificates
 from ioto_tools.cloud.app import create_app
-from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.image import esp
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from ioto_tools.board import Cut
 from ioto_tools.board.peers import reply
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import Rig, config
 from signing import installed
 from test_servers import Sick, board, offer
@@ -33,7 +33,7 @@ def test_a_power_cut_before_the_swap_costs_no_attempt(tmp_path, when):
     rig = cut_before_the_swap(tmp_path / "rig", cuts)
     assert rig.board.otadata() == "1/VALID -" and rig.record()["phase"] == "trial"
     installed(rig, rig.run(until_s=4 * HOUR))
-    told = [(r["state"], r["attempt"]) for r in fleet.device(rig.site, "DEVICE0001")["reports"]]
+    told = [(r["state"], r["attempt"]) for r in overview.device(rig.site, "DEVICE0001")["reports"]]
     assert told == [("downloading", 1), ("staged", 1), ("applied", 1), ("confirmed", 1)], told
 
 
@@ -41,17 +41,17 @@ def test_a_version_written_by_hand_is_the_device_s_version(tmp_path):
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     installed(rig, rig.run(until_s=HOUR))
-    assert fleet.devices(rig.site)[0]["version"] == "1.0.1"
+    assert overview.devices(rig.site)[0]["version"] == "1.0.1"
     rig.board.put_files({"ioto.json": config(version="2.0.0")})
     run = rig.run(until_s=3 * HOUR)
     assert "version 2.0.0 as ioto.json says, in the place of 1.0.1" in run.console
-    assert fleet.devices(rig.site)[0]["version"] == "2.0.0"
+    assert overview.devices(rig.site)[0]["version"] == "2.0.0"
     rig.publish(rig.image(2), "1.5.0")
     assert rig.run(until_s=3 * HOUR).slots == ["ota_1"]
     rig.publish(rig.image(3), "2.0.1")
     assert "CONFIRMED 2.0.1" in rig.run(until_s=3 * HOUR).console
     run = rig.run(until_s=3 * HOUR)
-    assert fleet.devices(rig.site)[0]["version"] == "2.0.1" and "as ioto.json says" not in run.console
+    assert overview.devices(rig.site)[0]["version"] == "2.0.1" and "as ioto.json says" not in run.console
 
 
 def test_an_operator_s_retry(tmp_path):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ioto import release as device
 from ioto_tools.board import Cut
 from ioto_tools.board.peers import Asgi, Script, Tls, reply
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.image.release import seal
 from rig import MAIN, NOW, PRODUCT, authority, secure
 from signing import erases, installed, key, nvs_floor, sealed, slots, trusting

@@ -1,7 +1,8 @@
 """A board whose flash was erased, with a fixed id: refused while the cloud takes it for alive, never lost, and back without anybody."""
 
 import pytest
-from ioto_tools.cloud import control, fleet, tokens
+from ioto_tools.cloud.devices import tokens
+from ioto_tools.cloud.operators import control, overview
 from rig import Rig
 
 DEVICE = "DEVICE0001"
@@ -21,11 +22,11 @@ def test_it_comes_back(tmp_path, helped):
     rig = erased(tmp_path)
     run = rig.run(until_s=2 * 3600)
     assert "409" in run.console and run.slots == ["ota_0"] and "Traceback" not in run.console, run.console[-800:]
-    assert fleet.device(rig.site, DEVICE)["registrations"] == 1
+    assert overview.device(rig.site, DEVICE)["registrations"] == 1
     if helped:
         control.claim(rig.site, DEVICE)
     else:
         rig.board.clock.advance(tokens.QUIET_S * 1e6)
     run = rig.run(until_s=4 * 3600)
-    assert run.slots[-1] == "ota_1" and fleet.device(rig.site, DEVICE)["version"] == "1.0.1", run.console[-800:]
-    assert fleet.device(rig.site, DEVICE)["registrations"] == 2
+    assert run.slots[-1] == "ota_1" and overview.device(rig.site, DEVICE)["version"] == "1.0.1", run.console[-800:]
+    assert overview.device(rig.site, DEVICE)["registrations"] == 2

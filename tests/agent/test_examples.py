@@ -9,7 +9,7 @@ import time
 
 import pytest
 from host import RESTART, Host, Served
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import NOW, ROOT, Rig
 
 EXAMPLES = ROOT / "examples"
@@ -27,7 +27,7 @@ def settings(name):
 
 
 def confirmed(rig):
-    return fleet.devices(rig.site)[0]["version"] == "1.0.1" and rig.board.otadata() == "1/VALID 2/VALID"
+    return overview.devices(rig.site)[0]["version"] == "1.0.1" and rig.board.otadata() == "1/VALID 2/VALID"
 
 
 def test_the_page_names_them_all():
@@ -66,7 +66,7 @@ def test_blink_goes_back_where_the_lamp_is_broken(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=60)
     assert run.slots == ["ota_0", "ota_1", "ota_0"] and "confirmed" not in run.console
-    assert fleet.device(rig.site, "DEVICE0001")["reports"][-1]["reason"] == "selftest_failed"
+    assert overview.device(rig.site, "DEVICE0001")["reports"][-1]["reason"] == "selftest_failed"
 
 
 def test_sensor(tmp_path):
@@ -80,7 +80,7 @@ def test_sensor(tmp_path):
     assert 23 <= wakes <= 28, wakes
     images = [each for each in rig.air.log if each.received > 8192]
     assert len(images) >= 2 and images[0].received < 50_000, "the image came in one wake"
-    assert 2 <= time.gmtime(fleet.device(rig.site, "DEVICE0001")["seen_s"] + LATER_S).tm_hour < 6
+    assert 2 <= time.gmtime(overview.device(rig.site, "DEVICE0001")["seen_s"] + LATER_S).tm_hour < 6
 
 
 @pytest.mark.parametrize("presses, asked", [([0], 1), ([14, 0], 2)], ids=["now", "in-an-hour"])

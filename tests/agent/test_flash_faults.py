@@ -7,7 +7,7 @@ import tempfile
 import pytest
 from ioto_tools.board import Cut, layout
 from ioto_tools.board.board import HARD, Board
-from ioto_tools.cloud import control, fleet
+from ioto_tools.cloud.operators import control, overview
 from rig import Rig
 
 
@@ -39,7 +39,7 @@ def test_a_board_that_cannot_update_says_so_and_lives_on(tmp_path, case):
     run = rig.run(until_s=3 * 3600)
     assert len(run.boots) == 1 and "Traceback" not in run.console, run.console[-1500:]
     assert before == [bytes(rig.board.flash.peek(p.address, p.size)) for p in rig.board.rows if p.type == layout.APP]
-    device = fleet.device(rig.site, "DEVICE0001")
+    device = overview.device(rig.site, "DEVICE0001")
     assert device["properties"]["error"] == "no_slots", device["properties"]
     assert [(r["state"], r["reason"]) for r in device["reports"]] == [("refused", "no_slots")]
     assert device["checkins"] >= 2
@@ -58,7 +58,7 @@ def test_whatever_otadata_holds_an_update_goes_the_whole_way(tmp_path, words):
     assert run.slots == ["ota_0", "ota_1"] and "Traceback" not in run.console, run.console[-1500:]
     assert "boot is trial" in run.console, (run.console[-1500:], rig.board.otadata())
     assert rig.board.read_slot("ota_1") == rig.image(1) and rig.board.read_slot("ota_0") == rig.first
-    assert fleet.devices(rig.site)[0]["version"] == "1.0.1"
+    assert overview.devices(rig.site)[0]["version"] == "1.0.1"
 
 
 SWAP = range(11)  # flash operations: erase and program of five otadata records, and the image's first bytes
@@ -97,7 +97,7 @@ def test_a_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
         console += run.console
     assert run.slots[-1] == ("ota_0" if crashing else "ota_1"), console
     assert crashing or "boot is trial" in console, console
-    assert rig.board.read_slot("ota_0") == rig.first and fleet.devices(rig.site)[0]["version"] == ("1.0.0" if crashing else "1.0.1")
+    assert rig.board.read_slot("ota_0") == rig.first and overview.devices(rig.site)[0]["version"] == ("1.0.0" if crashing else "1.0.1")
 
 
 def fill(rig):
@@ -124,7 +124,7 @@ def test_a_full_file_system_stops_no_update(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * 3600)
     assert run.slots[-1] == "ota_1" and "CONFIRMED 1.0.1" in run.console and "Traceback" not in run.console, run.console[-1500:]
-    assert fleet.devices(rig.site)[0]["version"] == "1.0.1"
+    assert overview.devices(rig.site)[0]["version"] == "1.0.1"
 
 
 @pytest.mark.sweep  # filling it takes its time
@@ -134,12 +134,12 @@ def test_a_full_file_system_in_a_trial(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
     fill(rig)
-    before = fleet.device(rig.site, "DEVICE0001")["checkins"]
+    before = overview.device(rig.site, "DEVICE0001")["checkins"]
     run = rig.run(until_s=600)
     assert run.slots == ["ota_1"] and rig.board.otadata() == "1/VALID 2/VALID" and run.console.count("CONFIRMED") == 1, run.console
-    assert fleet.device(rig.site, "DEVICE0001")["checkins"] - before <= 3
+    assert overview.device(rig.site, "DEVICE0001")["checkins"] - before <= 3
     run = rig.run(until_s=600, cause=HARD)
-    assert run.slots == ["ota_1"] and fleet.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
+    assert run.slots == ["ota_1"] and overview.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff" * 300, b"{}", b"[1, 2]\n00000000\n", b"\0" * 5000, "ä".encode("latin-1") * 50])
@@ -161,7 +161,7 @@ def test_provisioning_of_garbage_registers_again(tmp_path):
     control.claim(rig.site, "DEVICE0001")  # its token still counts as in use; tests/agent/test_erased.py has the way without help
     run = rig.run(until_s=2 * 3600)
     assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
-    assert fleet.devices(rig.site)[0]["registrations"] == 2
+    assert overview.devices(rig.site)[0]["registrations"] == 2
 
 
 def swapped(folder):
@@ -186,8 +186,8 @@ def test_a_cut_in_the_confirmation_costs_neither_an_attempt_nor_a_wait(tmp_path,
     """The old image is back, with the update still staged: the cloud, which has seen the new version run, goes on offering it."""
     rig = swapped(tmp_path)
     assert rig.run(until_s=60, cut=Cut(confirmation()[nth], when), cause=HARD).ended == "cut"
-    assert "VALID" not in rig.board.otadata().split()[1] and fleet.device(rig.site, "DEVICE0001")["update"]["state"] == "confirmed"
+    assert "VALID" not in rig.board.otadata().split()[1] and overview.device(rig.site, "DEVICE0001")["update"]["state"] == "confirmed"
     run = rig.run(until_s=300)
     assert "CONFIRMED 1.0.1" in run.console and run.slots == ["ota_0", "ota_1"], run.console
-    update = fleet.device(rig.site, "DEVICE0001")["update"]
+    update = overview.device(rig.site, "DEVICE0001")["update"]
     assert rig.record()["failed"] == [] and (update["state"], update["ended"], update["tries"]) == ("confirmed", "confirmed", 1)

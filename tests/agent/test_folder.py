@@ -3,7 +3,7 @@
 import pytest
 from ioto.recall import decode
 from ioto_tools.board import Cut
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import Rig
 
 
@@ -22,7 +22,7 @@ def test_the_record_survives_many_saves(tmp_path):
     files = rig.board.files()
     assert saves(rig) > 58 and files["state/other"] == b"of somebody else"
     assert not [name for name in files if "state.new" in name]
-    assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
+    assert overview.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 
 def almost(folder):
@@ -41,7 +41,7 @@ def cut_at(rig, flash, op, when):
     files = rig.board.files()
     assert "Traceback" not in run.console and "damaged" not in run.console, (op, run.console)
     assert saves(rig) > 22 and "state/provision.json" in files and not [name for name in files if "state.new" in name], (op, sorted(files))
-    assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
+    assert overview.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 
 def operations(rig):
@@ -70,7 +70,7 @@ def test_no_room_for_another_folder(tmp_path):
     rig.board.put_files({"state.new": b"a file in the way"})
     run = rig.run(until_s=60)
     assert saves(rig) > 25 and "warn folder" in run.console, run.console
-    assert fleet.device(rig.site, "DEVICE0001")["registrations"] == 1
+    assert overview.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 
 def test_a_full_file_system(tmp_path):

@@ -4,7 +4,7 @@ import runpy
 
 import pytest
 from ioto_tools.board import Board, Cut
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from ioto_tools.deploy import frozen
 from ioto_tools.deploy.compiled import parts
 from rig import MAIN, PRODUCT, ROOT, Rig, ca, config
@@ -45,7 +45,7 @@ def rig(tmp_path, made):
 
 def updated(rig, run):
     assert "CONFIRMED 1.0.1" in run.console and rig.board.otadata() == "1/VALID 2/VALID", run.console
-    assert [each["version"] for each in fleet.devices(rig.site)] == ["1.0.1"]
+    assert [each["version"] for each in overview.devices(rig.site)] == ["1.0.1"]
 
 
 def scribble(rig, raw):

@@ -1,7 +1,7 @@
 """A confirmed application that hangs, or ends: the watchdog and the start counter let the next release in, without a cable."""
 
 import pytest
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import MAIN, ROOT, Rig
 
 HOUR = 3600
@@ -51,7 +51,7 @@ def healed(rig, days=2):
     assert run.ended == "stopped" and run.slots[-1] == "ota_1", run.console[-2000:]
     rig.run(until_s=HOUR, cause=2)
     assert rig.board.otadata() == "1/VALID 2/VALID"
-    assert fleet.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
+    assert overview.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
 
 
 @pytest.mark.parametrize("how", WAYS)

@@ -2,7 +2,7 @@
 
 import pytest
 from ioto_tools.board.memory import LARGE_CHAIN
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import MAIN, Rig
 
 HOUR = 3600
@@ -43,7 +43,7 @@ def resets(run):
 
 
 def device(rig):
-    return fleet.devices(rig.site)[0]
+    return overview.devices(rig.site)[0]
 
 
 @pytest.mark.parametrize("kb, alone", [(10, False), (80, True)])

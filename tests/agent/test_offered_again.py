@@ -5,8 +5,8 @@ board says so each time.
 import hashlib
 
 import pytest
-from ioto_tools.cloud import fleet
-from ioto_tools.cloud.rollout import ATTEMPTS, RETRY_S
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.rules.update_states import ATTEMPTS, RETRY_S
 from rig import Rig
 from signing import pem
 
@@ -28,11 +28,11 @@ def test_it_ends_as_it_ended(tmp_path, case):
     state = {"refused": "unfit"}.get(case, case)  # of a release: an unsigned one speaks against itself
     boots = len(rig.run(until_s=900).boots)
     for wait_s in (*RETRY_S, RETRY_S[-1]):
-        assert fleet.updates(rig.site)[0]["states"] == {state: 1}
+        assert overview.updates(rig.site)[0]["states"] == {state: 1}
         rig.board.clock.advance(wait_s * 1e6)
         run = rig.run(until_s=7200)
         assert case == "refused" or "failed_before" in run.console or wait_s == RETRY_S[-1], run.console
         assert run.slots == ["ota_0"]
-    assert fleet.updates(rig.site)[0]["states"] == {state: 1} and boots <= 3
-    told = [r["reason"] for r in fleet.device(rig.site, "DEVICE0001")["reports"] if r["state"] == case]
+    assert overview.updates(rig.site)[0]["states"] == {state: 1} and boots <= 3
+    told = [r["reason"] for r in overview.device(rig.site, "DEVICE0001")["reports"] if r["state"] == case]
     assert told[1:] == [{"refused": "unsigned", "failed": "failed_before"}[case]] * (ATTEMPTS - 1), told

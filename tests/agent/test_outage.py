@@ -1,7 +1,7 @@
 """The cloud is away: what is staged waits for its word, and a trial without its answer is judged by the old image."""
 
 import pytest
-from ioto_tools.cloud import control, fleet
+from ioto_tools.cloud.operators import control, overview
 from rig import MAIN, NOW, Rig
 from signing import installed, trusting
 
@@ -33,7 +33,7 @@ def away(rig, host="cloud.test"):
 
 
 def states(rig, version="1.0.1"):
-    return [(r["state"], r["reason"], r["attempt"]) for r in fleet.device(rig.site, "DEVICE0001")["reports"] if r["version"] == version]
+    return [(r["state"], r["reason"], r["attempt"]) for r in overview.device(rig.site, "DEVICE0001")["reports"] if r["version"] == version]
 
 
 def swapped(rig):

@@ -45,10 +45,10 @@ def the_proven_slot_is_never_written(rig):
 
 
 def the_running_image_is_the_reported_one(rig, label):
-    from ioto_tools.cloud import fleet
+    from ioto_tools.cloud.operators import overview
 
     runs = hashlib.sha256(rig.board.read_slot(label)).hexdigest()
-    device = fleet.devices(rig.site)[0]
+    device = overview.devices(rig.site)[0]
     assert rig.versions[runs] == device["version"], "%s runs, the cloud believes %s" % (rig.versions[runs], device["version"])
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from ioto_tools.board.peers import Asgi, Script, reply
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import Rig, secure
 from signing import installed, sealed, trusting
 
@@ -63,7 +63,7 @@ def test_a_token_that_a_thief_gave_is_followed_by_the_old_one(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * HOUR)
     assert run.slots == ["ota_0", "ota_1"] and "CONFIRMED 1.0.1" in run.console, run.console[-1500:]
-    assert fleet.devices(rig.site)[0]["registrations"] == 1
+    assert overview.devices(rig.site)[0]["registrations"] == 1
 
 
 @pytest.mark.parametrize("hosts, goes", [([".test"], True), (["images.test"], True), (["ages.test"], False), ([".images.test"], False), ([], False)])

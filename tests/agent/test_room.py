@@ -4,8 +4,8 @@ allocations of the agent that fail once.
 
 import pytest
 from ioto_tools.board.memory import LARGE_CHAIN, SMALL_CHAIN
-from ioto_tools.cloud import certificates
-from ioto_tools.cloud.publish import publish
+from ioto_tools.cloud.releases.publish import publish
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.deploy.device_files import agent_sources
 from rig import MAIN, PRODUCT, Rig

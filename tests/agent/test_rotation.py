@@ -4,7 +4,7 @@ import json
 
 import pytest
 from ioto_tools.board import Cut
-from ioto_tools.cloud import control, fleet
+from ioto_tools.cloud.operators import control, overview
 from rig import Rig
 
 DEVICE = "DEVICE0001"
@@ -23,13 +23,13 @@ def token(rig):
 
 
 def of_cloud(rig):
-    from ioto_tools.cloud import tokens
+    from ioto_tools.cloud.devices import tokens
 
-    return [each["hash"] for each in rig.site.database.read(tokens.of_device, rig.site.database.read(fleet.known, DEVICE)["key"])]
+    return [each["hash"] for each in rig.site.database.read(tokens.of_device, rig.site.database.read(overview.known, DEVICE)["key"])]
 
 
 def test_a_new_token_is_kept_and_used(tmp_path):
-    from ioto_tools.cloud.tokens import hashed
+    from ioto_tools.cloud.devices.tokens import hashed
 
     rig = rotating(tmp_path)
     old = token(rig)
@@ -38,7 +38,7 @@ def test_a_new_token_is_kept_and_used(tmp_path):
     assert new != old and of_cloud(rig) in ([hashed(old), hashed(new)], [hashed(new)])
     rig.run(until_s=60)
     assert token(rig) == new and of_cloud(rig) == [hashed(new)]
-    device = fleet.device(rig.site, DEVICE)
+    device = overview.device(rig.site, DEVICE)
     assert device["registrations"] == 1 and device["checkins"] > 2
     assert new not in run.console and old not in run.console
 
@@ -52,7 +52,7 @@ def cut_once(folder, op, when):
     rig.board.clock.advance(3600e6)  # a token that was not taken up is followed by another
     control.rotate(rig.site, [DEVICE])
     rig.run(until_s=50)
-    assert token(rig) != old and fleet.device(rig.site, DEVICE)["registrations"] == 1, (op, when)
+    assert token(rig) != old and overview.device(rig.site, DEVICE)["registrations"] == 1, (op, when)
     rig.board.close()
     rig.site.close()
     return kept
@@ -83,11 +83,11 @@ def test_a_token_that_cannot_be_kept_is_not_used(tmp_path):
     old = token(rig)
     rig.board.put_files({"state/provision.json.new/in-the-way": b"x"})
     run = rig.run(until_s=200)
-    assert "provision.json" in run.console and token(rig) == old and fleet.device(rig.site, DEVICE)["checkins"] > 3
+    assert "provision.json" in run.console and token(rig) == old and overview.device(rig.site, DEVICE)["checkins"] > 3
     rig.board.put_files({"state/provision.json.new/in-the-way": None, "state/provision.json.new": None})
     rig.board.clock.advance(3600e6)
     rig.run(until_s=100)
-    assert token(rig) != old and fleet.device(rig.site, DEVICE)["registrations"] == 1
+    assert token(rig) != old and overview.device(rig.site, DEVICE)["registrations"] == 1
 
 
 BAD = ("", "x" * 207, "a b", "a\r\nX-Evil: 1", "a\x00", "käse", 5, None, ["t"], {"t": 1}, True)
@@ -112,16 +112,16 @@ def test_a_token_that_is_none_is_left_alone(tmp_path):
 
 
 def test_a_token_that_stands_in_the_configuration_stays(tmp_path):
-    from ioto_tools.cloud import provision
-    from ioto_tools.cloud.publish import product_of
+    from ioto_tools.cloud.devices import registration
+    from ioto_tools.cloud.releases.publish import product_of
 
     rig = Rig(tmp_path / "a", update__period=20)
-    made = provision.register_by_hand(rig.site, product_of(rig.site, "product")["id"], DEVICE)
+    made = registration.register_by_hand(rig.site, product_of(rig.site, "product")["id"], DEVICE)
     rig.board.put_files({"ioto.json": config_with(rig, made)})
     rig.run(until_s=5)
     control.rotate(rig.site, [DEVICE])
     rig.run(until_s=100)
-    assert fleet.device(rig.site, DEVICE)["checkins"] > 3 and fleet.device(rig.site, DEVICE)["registrations"] == 1
+    assert overview.device(rig.site, DEVICE)["checkins"] > 3 and overview.device(rig.site, DEVICE)["registrations"] == 1
 
 
 def config_with(rig, made):

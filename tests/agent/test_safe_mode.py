@@ -1,7 +1,7 @@
 """boot.py's safe mode: an application that dies at once is replaced without a cable; nobody gets there by accident."""
 
 import pytest
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import MAIN, ROOT, Rig
 
 DIES = "import machine\nprint('APPLICATION')\nmachine.reset()\n"
@@ -28,7 +28,7 @@ def test_an_application_that_dies_is_replaced_over_the_air(tmp_path):
     run = rig.run(until_s=400)
     assert run.slots == ["ota_0"] * 6 + ["ota_1"] and starts(run) == 5, run.slots
     assert "CONFIRMED 1.0.1" in run.console and rig.board.otadata() == "1/VALID 2/VALID"
-    assert fleet.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
+    assert overview.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
 
 
 @pytest.mark.parametrize("ends", ["machine.soft_reset()", "raise SystemExit"])
@@ -46,7 +46,7 @@ def test_the_safe_mode_confirms_nothing(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3000)
     assert rig.board.read_slot("ota_0") == rig.first and "ABORTED" in rig.board.otadata() and run.slots.count("ota_1") == 2
-    device = fleet.device(rig.site, "DEVICE0001")
+    device = overview.device(rig.site, "DEVICE0001")
     assert device["version"] == "1.0.0" and [r["state"] for r in device["reports"]][-1] == "failed"
 
 
@@ -94,7 +94,7 @@ def test_the_pin(tmp_path):
     assert starts(rig.run(until_s=20)) == 1
     rig.board.hardware.pins[4] = 0
     run = rig.run(until_s=60)
-    assert not starts(run) and fleet.devices(rig.site), run.console
+    assert not starts(run) and overview.devices(rig.site), run.console
 
 
 def test_power_that_fails_5_seconds_after_each_start(tmp_path):

@@ -1,7 +1,7 @@
 """A board on a battery: it wakes, calls run_once(), and sleeps. Updates come through in as many wakes as they need."""
 
 import pytest
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import NOW, Rig
 
 MAIN = """
@@ -32,7 +32,7 @@ def awake(run):
 
 
 def version(rig):
-    return fleet.devices(rig.site)[0]["version"]
+    return overview.devices(rig.site)[0]["version"]
 
 
 def weekly(rig, days):

@@ -3,7 +3,7 @@
 import pytest
 from ioto.recall import decode
 from ioto.record import encode
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import MAIN, NOW, Rig
 
 DEFER = MAIN.replace('rWatch("device:update", update)', 'rWatch(name="device:update", proc=update)')
@@ -22,8 +22,8 @@ SILENT = MAIN.replace("    staged.apply()", "    pass")
 
 
 def states(rig, version):
-    device = fleet.devices(rig.site)[0]["id"]
-    return [r["state"] for r in fleet.device(rig.site, device)["reports"] if r["version"] == version]
+    device = overview.devices(rig.site)[0]["id"]
+    return [r["state"] for r in overview.device(rig.site, device)["reports"] if r["version"] == version]
 
 
 def signals(run):
@@ -48,7 +48,7 @@ def test_the_schedule_window_is_waited_for(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * 3600)
     assert run.slots == ["ota_0", "ota_1"]
-    first = min(r["received_s"] for r in fleet.device(rig.site, "DEVICE0001")["reports"])
+    first = min(r["received_s"] for r in overview.device(rig.site, "DEVICE0001")["reports"])
     assert 10 * 3600 <= first % 86400 < 10 * 3600 + 600
 
 
@@ -121,9 +121,9 @@ def test_a_clock_that_jumps_does_no_harm(tmp_path, jump):
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600)
-    before = fleet.devices(rig.site)[0]["checkins"]
+    before = overview.devices(rig.site)[0]["checkins"]
     rig.air.unix_s += jump
     rig.publish(rig.image(2), "1.0.2")
     run = rig.run(until_s=3 * 3600, cause=2)
     assert run.slots[-1] == "ota_0" and states(rig, "1.0.2")[-1] == "confirmed", run.console
-    assert fleet.devices(rig.site)[0]["checkins"] - before <= 8
+    assert overview.devices(rig.site)[0]["checkins"] - before <= 8

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from rig import MAIN, Rig
 
 SELFTEST = """
@@ -23,8 +23,8 @@ BAD_TESTS = {
 
 
 def reports(rig, version="1.0.1"):
-    device = fleet.devices(rig.site)[0]["id"]
-    return [(r["state"], r["reason"], r["attempt"]) for r in fleet.device(rig.site, device)["reports"] if r["version"] == version]
+    device = overview.devices(rig.site)[0]["id"]
+    return [(r["state"], r["reason"], r["attempt"]) for r in overview.device(rig.site, device)["reports"] if r["version"] == version]
 
 
 @pytest.mark.parametrize("case", BAD_TESTS)

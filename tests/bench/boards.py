@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ioto_tools.board import Board
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.image import esp, samples
 

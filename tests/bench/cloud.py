@@ -10,8 +10,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.site.site import Site
 from ioto_tools.fleet.http import request
 from ioto_tools.image import esp
 

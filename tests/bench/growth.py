@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.site.site import Site
 
 from . import cloud as checkins
 from . import page, population, servers

@@ -11,7 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.compiled import agent_files, compiled, parts, sources
 from ioto_tools.image import esp
 

@@ -7,8 +7,8 @@ import hashlib
 import sqlite3
 
 import sqlalchemy as sa
-from ioto_tools.cloud.site import DATABASE
-from ioto_tools.cloud.tables import devices, tokens
+from ioto_tools.cloud.site.site import DATABASE
+from ioto_tools.cloud.storage.tables import devices, tokens
 
 PREFIX = "BENCH"
 BLOCK = 500_000  # rows in a transaction

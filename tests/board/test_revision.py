@@ -10,7 +10,7 @@ import pytest
 from ioto import image
 from ioto.revision import ROW, TABLE, read
 from ioto_tools.board.efuses import registers
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 from ioto_tools.image.esp import ImageError, check_bytes, make, verify
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "agent"))
@@ -103,7 +103,7 @@ def test_the_cloud_of_this_project_does_not_offer_it(tmp_path):
     rig.board = type(rig.board)(rig.board.flash.path, air=rig.air, revision=101)
     rig.publish(make(4096 * 3 - 2048, "new chips", revisions=(300, 399)), "1.0.1")
     run = rig.run(until_s=2 * 3600)
-    known = fleet.device(rig.site, "DEVICE0001")
+    known = overview.device(rig.site, "DEVICE0001")
     assert run.slots == ["ota_0"] and "FAILED" not in run.console and known["checkins"] >= 2 and known["reports"] == [], run.console
     rig.publish(make(4096 * 3 - 2048, "both", revisions=(100, 399)), "1.0.2")
     assert "CONFIRMED 1.0.2" in rig.run(until_s=2 * 3600).console

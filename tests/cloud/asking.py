@@ -1,8 +1,9 @@
 """Devices of a Cloud that ask and tell, what the operator sees of them, and a second worker at the same site."""
 
 from cloud_under_test import Cloud
-from ioto_tools.cloud import fleet, rollout
 from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.rules import update_states
 
 
 def ask(cloud, id, version="1.0.0", **properties):
@@ -17,18 +18,18 @@ def ask(cloud, id, version="1.0.0", **properties):
 
 def tell(cloud, id, state, attempt=1, reason="", update=None):
     """A report about the last update that the device was offered."""
-    update = update or fleet.device(cloud.site, id)["update"]["update"]
-    success = state not in rollout.BAD
+    update = update or overview.device(cloud.site, id)["update"]["update"]
+    success = state not in update_states.BAD
     assert cloud.report(id, cloud.tokens[id], update, success, state=state, attempt=attempt, reason=reason).body == b"{}"
 
 
 def state(cloud, id):
-    return fleet.device(cloud.site, id)["update"]["state"]
+    return overview.device(cloud.site, id)["update"]["state"]
 
 
 def why(cloud, id):
     """{version: why it is not offered, or None}."""
-    return {each["version"]: each["why"] for each in fleet.device(cloud.site, id)["offers"]}
+    return {each["version"]: each["why"] for each in overview.device(cloud.site, id)["offers"]}
 
 
 def second_worker(cloud):

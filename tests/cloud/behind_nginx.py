@@ -10,9 +10,8 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from ioto_tools.cloud import certificates
-from ioto_tools.cloud.nginx import config
-
+from ioto_tools.cloud.http.nginx import config
+from ioto_tools.cloud.site import certificates
 from tests.bench.servers import free_port
 
 NAME = "updates.test"

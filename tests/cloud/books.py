@@ -6,12 +6,15 @@ from collections import Counter
 
 import sqlalchemy as sa
 from cloud_under_test import call, esp_image
-from ioto_tools.cloud import database, grants, leases, provision, rollout, tokens
 from ioto_tools.cloud.app import create_app
-from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.cloud.tables import devices, releases, reports
-from ioto_tools.cloud.tables import grants as grant_rows
-from ioto_tools.cloud.tables import leases as lease_rows
+from ioto_tools.cloud.devices import registration, tokens
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.rollout import grants, leases
+from ioto_tools.cloud.rules import update_states
+from ioto_tools.cloud.storage import queries
+from ioto_tools.cloud.storage.tables import devices, releases, reports
+from ioto_tools.cloud.storage.tables import grants as grant_rows
+from ioto_tools.cloud.storage.tables import leases as lease_rows
 
 PERIOD_S = 2
 
@@ -31,7 +34,7 @@ class Rollouts:
 
     def _register(self, conn, now_s):
         for id, token in self.tokens.items():
-            database.register(conn, "key of " + id, provision.Registration("P7", id, {}, ""), True, now_s, True)
+            queries.register(conn, "key of " + id, registration.Registration("P7", id, {}, ""), True, now_s, True)
             tokens.give(conn, token, "key of " + id, now_s)
 
 
@@ -60,10 +63,10 @@ def check(site, told, storm):
     for release, n in rows(site, lease_rows.c.release, lease_rows.c.places):
         places[release] += n
     assert taken == {release: count[release] + places[release] for release in taken} and count[limited] <= taken[limited] <= told.limit
-    assert all(rollout.share(some, device) < told.percentage for device, release in held if release == some)
+    assert all(update_states.share(some, device) < told.percentage for device, release in held if release == some)
     _slow_enough(told.rate, sorted((at, at) for _, release, at, _ in granted if release == slow))
     _slow_enough(told.rate, sorted(when for (_, release), when in storm.got.items() if release == slow))
-    for row in site.database.read(database.all_releases):
+    for row in site.database.read(queries.all_releases):
         assert grants.counts(row, count[row["id"]]) == Counter(state for _, release, _, state in granted if release == row["id"])
     return count[limited]
 
@@ -93,5 +96,5 @@ def standing(site, storm):
     """{device: update} of the offers that stand, to devices that do not run something higher already."""
     runs = {device.id: device.version for device in storm.devices}
     found = sa.select(devices.c.id, grant_rows.c.release, releases.c.version).select_from(grant_rows).join(releases)
-    found = found.join(devices, devices.c.key == grant_rows.c.device).where(grant_rows.c.state.in_(rollout.OPEN))
+    found = found.join(devices, devices.c.key == grant_rows.c.device).where(grant_rows.c.state.in_(update_states.OPEN))
     return {device: update for device, update, version in site.database.read(lambda conn: conn.execute(found).all()) if version > runs[device]}

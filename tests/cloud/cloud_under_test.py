@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ioto_tools.cloud.app import create_app
-from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.image import esp
 from kinds import InFolder
 

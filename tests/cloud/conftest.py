@@ -13,7 +13,7 @@ for folder in (ROOT / "lib", ROOT / "tools", Path(__file__).parent):
         sys.path.insert(0, str(folder))
 
 from cloud_under_test import COMMAND, ENV, Cloud  # noqa: E402
-from ioto_tools.cloud.site import Site  # noqa: E402
+from ioto_tools.cloud.site.site import Site  # noqa: E402
 from kinds import InFolder, OnServers  # noqa: E402
 from postgresql_server import PostgresqlServer  # noqa: E402
 from s3_server import S3Server  # noqa: E402

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import obstore
 import sqlalchemy as sa
-from ioto_tools.cloud.tables import metadata
+from ioto_tools.cloud.storage.tables import metadata
 
 
 class InFolder:

@@ -4,10 +4,11 @@ import json
 
 import pytest
 from cloud_under_test import PRODUCT, call, esp_image
-from ioto_tools.cloud import audit, fleet, operators, webhooks
 from ioto_tools.cloud.api import openapi
 from ioto_tools.cloud.api.operations import OPERATIONS
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import operator_tokens, overview, webhooks
+from ioto_tools.cloud.storage import audit
 
 API = openapi.PREFIX
 SPECIAL = (b"Authentication failed", b"Cannot find device")
@@ -19,7 +20,7 @@ def ask(cloud, method, path, token, body=None, raw=None):
 
 
 def admin(cloud, scope="admin", name="boss"):
-    return operators.new(cloud.site, name, scope)["token"]
+    return operator_tokens.new(cloud.site, name, scope)["token"]
 
 
 GOOD = {  # an operation's path and body, as it is to succeed
@@ -51,11 +52,11 @@ def test_every_operation_with_every_kind_of_token(cloud):
     device = cloud.device()
     cloud.check_in("D1", device, "1.0.0")
     webhooks.new(cloud.site, "https://hooks.test/b")
-    given = {scope: admin(cloud, scope, scope) for scope in operators.SCOPES}
+    given = {scope: admin(cloud, scope, scope) for scope in operator_tokens.SCOPES}
     spare = admin(cloud, "admin", "spare")
     ended = admin(cloud, "admin", "ended")
-    operators.revoke(cloud.site, "ended")
-    expired = operators.new(cloud.site, "expired", "admin", 60)["token"]
+    operator_tokens.revoke(cloud.site, "ended")
+    expired = operator_tokens.new(cloud.site, "expired", "admin", 60)["token"]
     cloud.now_s += 60
     assert set(GOOD) == {operation.run.__name__ for operation in OPERATIONS}
     for operation in OPERATIONS:
@@ -65,7 +66,7 @@ def test_every_operation_with_every_kind_of_token(cloud):
             reply = asked(cloud, operation, token)
             assert reply.status == 401 and reply.json()["error"] and not any(text in reply.body for text in SPECIAL), (name, reply.body)
         for scope, token in given.items():
-            if operators.SCOPES.index(scope) < operators.SCOPES.index(operation.scope):
+            if operator_tokens.SCOPES.index(scope) < operator_tokens.SCOPES.index(operation.scope):
                 reply = asked(cloud, operation, token)
                 assert reply.status == 403 and scope in reply.json()["error"] and operation.scope in reply.json()["error"], (name, scope)
         assert cloud.site.database.read(audit.last) == before, name
@@ -81,9 +82,9 @@ def test_it_says_what_the_command_line_says(cloud):
     cloud.publish("2.0.0")
     cloud.check_in("a/b c", cloud.device("a/b c"), "1.0.0")
     for path, found in (
-        ("/products", fleet.products(cloud.site)), ("/releases", fleet.updates(cloud.site)), ("/devices", fleet.devices(cloud.site)),
-        ("/releases?product=" + PRODUCT, fleet.updates(cloud.site)), ("/audit", cloud.site.database.read(audit.last)),
-        ("/devices/a/b c", fleet.device(cloud.site, "a/b c")),
+        ("/products", overview.products(cloud.site)), ("/releases", overview.updates(cloud.site)), ("/devices", overview.devices(cloud.site)),
+        ("/releases?product=" + PRODUCT, overview.updates(cloud.site)), ("/audit", cloud.site.database.read(audit.last)),
+        ("/devices/a/b c", overview.device(cloud.site, "a/b c")),
     ):  # fmt: skip
         assert ask(cloud, "GET", path, token).json() == json.loads(json.dumps(found)), path
     assert ask(cloud, "GET", "/openapi.json", None).json()["openapi"].startswith("3.1")
@@ -123,11 +124,11 @@ BAD = (
 def test_bad_requests_name_what_is_wrong_and_change_nothing(cloud):
     token = admin(cloud)
     cloud.publish("2.0.0")
-    before = [fleet.products(cloud.site), fleet.updates(cloud.site), cloud.site.database.read(audit.last)]
+    before = [overview.products(cloud.site), overview.updates(cloud.site), cloud.site.database.read(audit.last)]
     for method, path, body, status in BAD:
         reply = ask(cloud, method, path, token, raw=body)
         assert reply.status == status and reply.json()["error"], (method, path, body[:40], reply.status, reply.body)
-    assert before == [fleet.products(cloud.site), fleet.updates(cloud.site), cloud.site.database.read(audit.last)]
+    assert before == [overview.products(cloud.site), overview.updates(cloud.site), cloud.site.database.read(audit.last)]
 
 
 def test_a_rollout_by_the_api_alone(cloud):
@@ -144,7 +145,7 @@ def test_a_rollout_by_the_api_alone(cloud):
     image = esp_image(b"new", 5000)
     ask(cloud, "PUT", "/groups/beta", token, {"policy": "device.beta == true"})
     dry = ask(cloud, "POST", "/products/thermo/dry-run?version=2.0.0&group=beta&limit=1&age=none", token, raw=image).json()
-    assert dry["devices"] == 3 and dry["found"]["offered"] == {"count": 1, "examples": ["D1"]} and fleet.updates(cloud.site) == []
+    assert dry["devices"] == 3 and dry["found"]["offered"] == {"count": 1, "examples": ["D1"]} and overview.updates(cloud.site) == []
     made = ask(cloud, "POST", "/products/thermo/releases?version=2.0.0&group=beta&limit=1&age=none&by_hand=true", token, raw=image).json()
     assert made["state"] == "awaiting" and made["terms"]["limit"] == 1 and offered() == set()
     where = "/releases/" + made["update"]
@@ -186,18 +187,18 @@ def test_an_endless_upload_is_read_no_further_than_its_limit(cloud, monkeypatch)
 
     headers = {"Authorization": "bearer " + admin(cloud)}
     reply = call(cloud.app, "POST", API + "/products/thermo/releases?version=1.0.0", headers, pieces=endless())
-    assert reply.status == 413 and len(read) == 101 and fleet.updates(cloud.site) == []
+    assert reply.status == 413 and len(read) == 101 and overview.updates(cloud.site) == []
 
 
 def test_tokens_are_shown_once_and_kept_nowhere(cloud):
     token = admin(cloud)
     made = ask(cloud, "POST", "/tokens", token, {"name": "ci", "scope": "read", "lifetime_s": 3600}).json()
-    assert made["token"].startswith(operators.PREFIX) and made["expires_s"] == cloud.now_s + 3600
+    assert made["token"].startswith(operator_tokens.PREFIX) and made["expires_s"] == cloud.now_s + 3600
     assert all("token" not in row and "hash" not in row for row in ask(cloud, "GET", "/tokens", token).json())
     kept = cloud.kind.kept(cloud.site)
     assert made["token"].encode() not in kept and b"ci" in kept
     with pytest.raises(CloudError, match="there is one"):
-        operators.new(cloud.site, "ci", "read")
+        operator_tokens.new(cloud.site, "ci", "read")
 
 
 @pytest.mark.parametrize("call_", ("releases?version=3.0.0&any_file=true", "dry-run?version=3.0.0&any_file=true"))
@@ -208,7 +209,7 @@ def test_a_form_around_a_file_is_not_published_with_it(cloud, call_):
     reply = call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, form)
     assert reply.status == 415 and "send the image alone as the body, as `curl --data-binary @FILE` does" in reply.json()["error"]
     headers["Content-Type"] = "application/x-www-form-urlencoded"  # what curl says by itself then
-    assert fleet.updates(cloud.site) == []
+    assert overview.updates(cloud.site) == []
     assert call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, b"#!/bin/sh").status == 200
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from books import Rollouts, check
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.site.site import Site
 from processes import until
 from storm import Storm
 

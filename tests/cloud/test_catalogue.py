@@ -2,9 +2,9 @@
 
 import itertools
 
-from ioto_tools.cloud import catalogue
-from ioto_tools.cloud.catalogue import Product
-from ioto_tools.cloud.selection import Asker, offer
+from ioto_tools.cloud.rollout import catalogue
+from ioto_tools.cloud.rollout.catalogue import Product
+from ioto_tools.cloud.rules.selection import Asker, offer
 
 VALUES = (True, 1, 1.0, "1", "true", False, 0, 0.0, "0", None, "", [1], {"x": 1}, [], "1.0.0")
 POLICIES = ("a === 1", "a === true", "a == 1", "a", "!a", "a.x == 1", "a >< 1", "major == 1 && a != null", "device.b == device.a", "update.size == 7", "newVersion > '1.0.0'")

@@ -2,7 +2,8 @@
 
 import pytest
 from asking import ask, state, tell
-from ioto_tools.cloud import audit, control, fleet
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.storage import audit
 from test_tokens import DAY, ok, told
 
 HOUR = 3600
@@ -56,13 +57,13 @@ def test_two_boards_with_one_flash_image_stop_no_release(cloud, told_by, says):
         for board in (one, two):
             cloud.now_s += HOUR
             board.check_in()
-            counted.append((bool(told(cloud, "device.shared")), fleet.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"]))
+            counted.append((bool(told(cloud, "device.shared")), overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"]))
     assert set(counted) == ({(False, 6), (True, 5)} if says else {(False, 6)})  # from the sign on
-    update = fleet.update(cloud.site, "thermo@2.0.0")
+    update = overview.update(cloud.site, "thermo@2.0.0")
     assert update["state"] == "active" and not any(each in update["ended"] for each in ("reverted", "failed"))
     if says:
         assert told(cloud, "device.shared") == ["D1"]
-        assert any("share this id" in each["says"] for each in fleet.device(cloud.site, "D1")["doubts"])
+        assert any("share this id" in each["says"] for each in overview.device(cloud.site, "D1")["doubts"])
         assert update["ended"] == {"confirmed": 5}  # D1 does not count
         assert two.check_in() == "2.0.0"  # and both are served
 
@@ -77,7 +78,7 @@ def test_boards_that_say_nothing_of_their_start_are_told_by_what_the_update_came
         for board in (one, one, two, two):
             cloud.now_s += 60
             board.check_in()
-    assert told(cloud, "device.shared") == ["D1"] and fleet.update(cloud.site, "thermo@2.0.0")["ended"] == {"confirmed": 5}
+    assert told(cloud, "device.shared") == ["D1"] and overview.update(cloud.site, "thermo@2.0.0")["ended"] == {"confirmed": 5}
     rows = [row["detail"] for row in cloud.site.database.read(audit.last) if row["action"] == "device.shared"]
     assert rows == [{"product": "thermo", "sign": "version"}]
 
@@ -104,7 +105,7 @@ def test_one_board_is_never_taken_for_two(cloud):
     for _ in range(100):
         cloud.now_s += HOUR
         board.check_in()
-    assert told(cloud, "device.shared") == [] and fleet.device(cloud.site, "D1")["doubts"] == []
+    assert told(cloud, "device.shared") == [] and overview.device(cloud.site, "D1")["doubts"] == []
 
 
 def test_a_board_that_went_back_after_the_clock_was_ahead_is_one_board(cloud):
@@ -137,7 +138,7 @@ def test_an_operator_who_claims_the_right_board_ends_the_doubt(cloud, told_by):
     old, cloud.tokens["D1"] = cloud.tokens["D1"], cloud.device("D1")
     one.check_in()
     assert not ok(cloud, old)
-    device = fleet.device(cloud.site, "D1")
+    device = overview.device(cloud.site, "D1")
     assert device["shared_s"] is None and [each["says"] for each in device["doubts"]] == [
         "a token was used after another had replaced it: two boards hold this device's tokens: `ioto device revoke`, then `ioto device claim`"
     ]

@@ -14,9 +14,9 @@ from cloud_under_test import ENV, esp_image
 # Publishes its arguments one after the other in one process: starting one for each takes longer than the work.
 PUBLISHER = """
 import sys
-from ioto_tools.cloud.publish import publish
-from ioto_tools.cloud.refusal import CloudError
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.releases.publish import publish
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.site.site import Site
 site = Site("site")
 for pair in sys.argv[1:]:
     path, version = pair.split("@")

@@ -9,9 +9,9 @@ import urllib.request
 
 import pytest
 import uvicorn
-from ioto_tools.cloud import connections
 from ioto_tools.cloud.api.openapi import PREFIX
-from ioto_tools.cloud.connections import Connections, allowed, protocol
+from ioto_tools.cloud.http import connection_limits
+from ioto_tools.cloud.http.connection_limits import Connections, allowed, protocol
 
 HALF_A_HEAD = b"POST /tok/provision/update HTTP/1.1\r\nHost: cloud.test\r\nX-Slow: "
 HALF_A_BODY = b"POST / HTTP/1.1\r\nHost: cloud.test\r\nContent-Length: 2\r\n\r\nx"
@@ -74,7 +74,7 @@ def until(condition):
 
 @pytest.mark.parametrize("beginning", [b"", HALF_A_HEAD])
 def test_a_client_that_does_not_send_its_head_is_closed(monkeypatch, beginning):
-    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    monkeypatch.setattr(connection_limits, "HEAD_S", 0.2)
     limits = Connections()
     with serving(limits) as connect:
         assert is_closed(connect("127.0.0.2", beginning))
@@ -86,7 +86,7 @@ def test_a_client_that_does_not_send_its_head_is_closed(monkeypatch, beginning):
 
 
 def test_a_trickled_head_is_not_longer_than_a_slow_one(monkeypatch):
-    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    monkeypatch.setattr(connection_limits, "HEAD_S", 0.3)
     with serving(Connections()) as connect:
         client = connect("127.0.0.2", HALF_A_HEAD)
         client.settimeout(0.02)

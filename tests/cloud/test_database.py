@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
-from ioto_tools.cloud import database, soft
-from ioto_tools.cloud.refusal import CloudError, Unavailable
-from ioto_tools.cloud.tables import products
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.storage import deferred_writes, queries
+from ioto_tools.cloud.storage.tables import products
 
 BOTH = True
 CALLERS = 24
@@ -19,7 +19,7 @@ def names(conn):
 
 
 def add(conn, name):
-    return database.add_product(conn, name, name, 1)["name"]
+    return queries.add_product(conn, name, name, 1)["name"]
 
 
 def rename(conn, rows):
@@ -86,9 +86,9 @@ def test_what_a_function_did_is_there_when_it_returns_and_gone_when_it_raises(si
 
 
 def test_a_fault_does_not_tell_what_was_to_be_written(site):
-    site.database.write(database.add_product, "hidden", "hidden", 1)
+    site.database.write(queries.add_product, "hidden", "hidden", 1)
     with pytest.raises(sa.exc.IntegrityError) as told:
-        site.database.write(database.add_product, "hidden", "secret-of-a-row", 1)
+        site.database.write(queries.add_product, "hidden", "secret-of-a-row", 1)
     assert "secret-of-a-row" not in str(told.value)
 
 
@@ -199,23 +199,23 @@ def test_a_soft_write_that_cannot_be_is_told_and_harms_no_other(make_site, tmp_p
 
 
 def test_soft_writes_wait_for_a_database_that_is_away_but_not_without_end():
-    waiting = soft.Soft()
+    waiting = deferred_writes.Soft()
     old, newer = {"name": "old"}, {"name": "newer"}
-    for number in range(soft.ROWS):
+    for number in range(deferred_writes.ROWS):
         waiting.add(rename, number, old)
-    with pytest.raises(Unavailable, match="%d" % soft.ROWS):
+    with pytest.raises(Unavailable, match="%d" % deferred_writes.ROWS):
         waiting.add(rename, -1, newer)
     waiting.add(rename, 0, newer)
     taken = waiting.take()
-    assert len(waiting) == 0 and len(taken[rename]) == soft.ROWS and taken[rename][0] == newer
+    assert len(waiting) == 0 and len(taken[rename]) == deferred_writes.ROWS and taken[rename][0] == newer
     waiting.add(rename, 1, newer)
     waiting.failed(rename, taken[rename], Unavailable("away"))
-    assert len(waiting) == soft.ROWS and waiting.take()[rename][1] == newer
+    assert len(waiting) == deferred_writes.ROWS and waiting.take()[rename][1] == newer
 
 
 def test_soft_writes_take_no_more_memory_than_they_may(monkeypatch):
-    monkeypatch.setattr(soft, "CHARACTERS", 100)
-    waiting = soft.Soft()
+    monkeypatch.setattr(deferred_writes, "CHARACTERS", 100)
+    waiting = deferred_writes.Soft()
     waiting.add(rename, 1, {"name": "x" * 60})
     waiting.add(rename, 1, {"name": "y" * 90})  # in the place of the other
     with pytest.raises(Unavailable, match="90 characters"):

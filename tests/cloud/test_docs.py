@@ -9,8 +9,11 @@ import click
 import pytest
 from cloud_under_test import COMMAND, ENV, ROOT, esp_image
 from ioto_tools.cli import main
-from ioto_tools.cloud import app, rollout, s3, selection, settings, wire
-
+from ioto_tools.cloud import app
+from ioto_tools.cloud.devices import messages
+from ioto_tools.cloud.images import s3
+from ioto_tools.cloud.rules import selection, update_states
+from ioto_tools.cloud.site import settings
 from tests.bench.servers import free_port
 
 GUIDE = (ROOT / "docs" / "cloud.md").read_text()
@@ -97,13 +100,13 @@ def test_the_guide_names_every_command_and_option():
 
 def test_the_protocol_names_every_field_state_and_limit():
     release = selection.Release("", "", (), "", 1, True, "active", None, {})
-    for field in (*selection.reply(release, "u"), *wire.Report.__annotations__, "product", "properties", "api", "token", "registered", "warning"):
+    for field in (*selection.reply(release, "u"), *messages.Report.__annotations__, "product", "properties", "api", "token", "registered", "warning"):
         assert "`%s`" % field in PROTOCOL or '"%s"' % field in PROTOCOL or field == "properties", field
-    for state in wire.STATES:
+    for state in messages.STATES:
         assert "`%s`" % state in PROTOCOL, state
-    ranked = ", ".join("`%s`" % state for state in rollout.REPORTS)
+    ranked = ", ".join("`%s`" % state for state in update_states.REPORTS)
     assert ranked in " ".join(PROTOCOL.split())
-    for number in (wire.BODY_BYTES, wire.DEPTH, wire.ATTEMPTS, wire.REASON_LENGTH, wire.ID_LENGTH):
+    for number in (messages.BODY_BYTES, messages.DEPTH, messages.ATTEMPTS, messages.REASON_LENGTH, messages.ID_LENGTH):
         assert re.search(r"\b%d\b" % number, PROTOCOL), number
     assert "Retry-After: %d" % app.RETRY_AFTER_S in GUIDE
     for route in app.ROUTES:
@@ -111,11 +114,11 @@ def test_the_protocol_names_every_field_state_and_limit():
 
 
 def test_the_guide_has_the_table_of_states_and_every_reason():
-    others = [event for event in rollout.EVENTS if event not in rollout.REPORTS]
+    others = [event for event in update_states.EVENTS if event not in update_states.REPORTS]
     assert "| state | reports that lead on | %s |" % " | ".join("`%s`" % event for event in others) in GUIDE
-    for state, row in rollout.TABLE.items():
-        reports = ", ".join(report for report in rollout.REPORTS if report in row) or "-"
-        assert all(row[report] == report for report in rollout.REPORTS if report in row)
+    for state, row in update_states.TABLE.items():
+        reports = ", ".join(report for report in update_states.REPORTS if report in row) or "-"
+        assert all(row[report] == report for report in update_states.REPORTS if report in row)
         line = "| `%s` | %s | %s |" % (state, reports, " | ".join(row.get(event, "-") for event in others))
         assert line in GUIDE, line
     for key, words in selection.WHY.items():

@@ -6,8 +6,9 @@ from urllib.parse import quote
 import pytest
 from asking import ask, tell
 from cloud_under_test import PRODUCT, call, esp_image
-from ioto_tools.cloud import control, doubts, fleet, operators
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, operator_tokens, overview
+from ioto_tools.cloud.releases import doubts
 from web_session import Session, text
 
 NEWER = "version < newVersion && "
@@ -36,24 +37,24 @@ def test_an_end_in_the_past_is_refused_and_a_percentage_of_nothing_is_said(cloud
             control.set_terms(cloud.site, "thermo@2.0.0", {"end": end})
     cloud.now_s += 5
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})  # it has ended, which is no reason against that
-    assert fleet.update(cloud.site, update["id"])["status"] == "ended"
+    assert overview.update(cloud.site, update["id"])["status"] == "ended"
     control.set_terms(cloud.site, "thermo@2.0.0", {"percentage": "0"})
-    assert any("percentage 0" in doubt for doubt in doubts.of_update(cloud.site, fleet.update(cloud.site, update["id"])))
+    assert any("percentage 0" in doubt for doubt in doubts.of_update(cloud.site, overview.update(cloud.site, update["id"])))
 
 
 def test_what_the_decision_knows_is_the_status(cloud, ioto):
     """Command line, API and page say the same of a release that no device is offered."""
     ask(cloud, "D1")
-    jo, token = Session(cloud), operators.new(cloud.site, "ci", "read")["token"]
+    jo, token = Session(cloud), operator_tokens.new(cloud.site, "ci", "read")["token"]
     made = {"active": {}, "scheduled": {"start": "2027-02-01"}, "ended": {"end": "2027-01-15T08:00:01Z"}, "awaiting": {"by_hand": True},
             "paused": {}, "cancelled": {}, "disabled": {"enabled": False}}  # fmt: skip
     updates = {status: cloud.publish("2.0.%d" % n, **said)["id"] for n, (status, said) in enumerate(made.items())}
     control.move(cloud.site, updates["paused"], "paused")
     control.move(cloud.site, updates["cancelled"], "cancelled")
     cloud.now_s += 2
-    found = {each["update"]: each["status"] for each in fleet.updates(cloud.site)}
+    found = {each["update"]: each["status"] for each in overview.updates(cloud.site)}
     assert found == {update: status for status, update in updates.items()}
-    said = {each["update"]: each["why"] for each in fleet.device(cloud.site, "D1")["offers"]}
+    said = {each["update"]: each["why"] for each in overview.device(cloud.site, "D1")["offers"]}
     assert {status for status, update in updates.items() if said[update] not in (None, "below")} == set(made) - {"active"}
     for status, update in updates.items():
         shown = call(cloud.app, "GET", "/api/v1/releases/" + update, {"Authorization": "Bearer " + token}).json()
@@ -69,10 +70,10 @@ def test_the_command_line_the_api_and_the_page_say_it(cloud, ioto, tmp_path):
     assert "Warning: no known device has sent the property regoin: is region meant?" in done.stderr and "Warning: percentage 0" in done.stderr
     assert "is region meant?" in ioto("updates", "set", "thermo@2.0.0", "--limit", "5", "--data", "site").stderr
     assert "is region meant?" in ioto("updates", "show", "thermo@2.0.0", "--data", "site").stderr
-    token = operators.new(cloud.site, "ci", "publish")["token"]
+    token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     reply = call(cloud.app, "PATCH", "/api/v1/releases/thermo@2.0.0", {"Authorization": "Bearer " + token}, b'{"limit": "6"}').json()
     assert [doubt.partition(" ")[0] for doubt in reply["doubts"]] == ["no", "percentage"]
-    jo, update = Session(cloud), fleet.updates(cloud.site)[0]["update"]
+    jo, update = Session(cloud), overview.updates(cloud.site)[0]["update"]
     assert "is region meant?" in text(jo.get("release?id=" + update))
     assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "product": PRODUCT}))
     assert "is region meant?" in text(jo.post("policy-check", {"policy": wrong, "id": update}))
@@ -88,14 +89,14 @@ def test_a_dry_run_says_it_before_anything_is_published(cloud, ioto, tmp_path):
     done = ioto(*asked)
     assert "is region meant?" in done.stderr and "Warning: percentage 0" in done.stderr and "0 would be offered it" in done.stdout
     assert len(json.loads(ioto(*asked, "--json").stdout)["doubts"]) == 2
-    token = operators.new(cloud.site, "ci", "publish")["token"]
+    token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     path = "/api/v1/products/thermo/dry-run?version=2.0.0&policy=" + quote(wrong)
     assert "is region meant?" in call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, esp_image(b"x")).json()["doubts"][0]
     jo, form = Session(cloud), {"product": PRODUCT, "version": "2.0.0", "policy": wrong}
     assert "is region meant?" in text(jo.post("dry-run", form))
     so_far = json.dumps({"devices": 1, "after": "D1", "found": {}, "slots": {}})
     assert "is region meant?" in text(jo.post("dry-run", {**form, "so_far": so_far}))
-    assert fleet.updates(cloud.site) == []
+    assert overview.updates(cloud.site) == []
 
 
 def test_of_a_policy_that_only_chooses_devices(cloud, ioto):
@@ -104,7 +105,7 @@ def test_of_a_policy_that_only_chooses_devices(cloud, ioto):
     done = ioto("groups", "set", "north", "regoin == 'north'", "--data", "site")
     assert done.stderr == "Warning: no known device has sent the property regoin: is region meant?\n"
     assert ioto("groups", "set", "north", "region == 'north'", "--data", "site").stderr == ""
-    token = operators.new(cloud.site, "ci", "publish")["token"]
+    token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     reply = call(cloud.app, "PUT", "/api/v1/groups/north", {"Authorization": "Bearer " + token}, b'{"policy": "regoin == 1"}').json()
     assert reply["policy"] == "regoin == 1" and "is region meant?" in reply["doubts"][0]
     assert "is region meant?" in ioto("devices", "--where", "regoin == 'north'", "--data", "site").stderr
@@ -136,8 +137,8 @@ def test_an_image_that_updater_programs_refuse(cloud, ioto):
     ask(cloud, "UPDATER", pro="true")
     wanted = "image: it has 100.0 MiB, and EmbedThis' updater programs refuse more than 100 MiB: 1 device of the product uses another client than this project's agent, such as UPDATER"
     assert wanted in " ".join(ioto("publish", *said).stderr.split())
-    head = {"Authorization": "bearer " + operators.new(cloud.site, "boss", "admin")["token"]}
+    head = {"Authorization": "bearer " + operator_tokens.new(cloud.site, "boss", "admin")["token"]}
     reply = call(cloud.app, "POST", "/api/v1/products/thermo/releases?version=2.0.0&any_file=true", head, image)
     assert [each.startswith(wanted) for each in reply.json()["doubts"]] == [True]
     assert wanted in text(Session(cloud).get("release?id=thermo@2.0.0"))
-    assert doubts.of_update(cloud.site, {**fleet.update(cloud.site, "thermo@2.0.0"), "size": doubts.UPDATER_BYTES}) == []
+    assert doubts.of_update(cloud.site, {**overview.update(cloud.site, "thermo@2.0.0"), "size": doubts.UPDATER_BYTES}) == []

@@ -10,7 +10,9 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from cloud_under_test import PRODUCT, call, esp_image
-from ioto_tools.cloud import control, housekeeping, sqlite
+from ioto_tools.cloud.operators import control
+from ioto_tools.cloud.site import housekeeping
+from ioto_tools.cloud.storage import sqlite
 from web_session import Session, multipart
 
 
@@ -52,7 +54,7 @@ def test_a_fault_of_the_cloud_itself(cloud, caplog, monkeypatch):
 
 
 def test_a_path_does_not_reach_the_terminal(cloud, caplog, monkeypatch):
-    from ioto_tools.cloud import request_log
+    from ioto_tools.cloud.http import request_log
     from starlette.requests import Request
 
     request_log.fault(Request({"type": "http", "method": "GET", "path": "/\x1b[31m" + "x" * 999, "headers": []}), OSError("x"))
@@ -162,8 +164,8 @@ def test_uploads_wait_on_the_disk_of_the_images(serve, ioto, tmp_path):
 
 def test_a_long_reader_leaves_no_long_log(tmp_path):
     """A reader keeps SQLite from writing its log back: once it has gone, housekeeping cuts it off."""
-    from ioto_tools.cloud.publish import new_product
-    from ioto_tools.cloud.site import Site
+    from ioto_tools.cloud.releases.publish import new_product
+    from ioto_tools.cloud.site.site import Site
 
     site = Site(tmp_path / "site", make=True)
     reader = sqlite3.connect(tmp_path / "site" / "cloud.db", isolation_level=None)

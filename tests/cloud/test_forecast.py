@@ -6,9 +6,10 @@ import random
 import pytest
 from asking import ask, why
 from cloud_under_test import PRODUCT, esp_image
-from ioto_tools.cloud import control, fleet, forecast
-from ioto_tools.cloud.publish import dry_run, dry_run_slice, publish
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.releases import forecast
+from ioto_tools.cloud.releases.publish import dry_run, dry_run_slice, publish
 from ioto_tools.image import esp
 
 
@@ -80,7 +81,7 @@ def test_who_is_not_claimed_or_is_removed_is_offered_nothing(cloud):
 def test_random_catalogues_and_devices_come_as_told(cloud, seed, monkeypatch):
     """Told in pages and slices, and then each device checks in in the order of the ids."""
     draw = random.Random(seed)
-    monkeypatch.setattr(fleet, "PAGE", 7)
+    monkeypatch.setattr(overview, "PAGE", 7)
     runs = ("1.0.0", "1.1.0", "1.5.0", "2.0.0", "nonsense")
     devices = {"D%02d" % n: (draw.choice(runs), {"region": draw.choice("ab"), "chip": draw.choice((0, 0, 0, 9)), "slotSize": draw.choice((512, 4096))})
                for n in range(25)}  # fmt: skip

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from cloud_under_test import esp_image
-from ioto_tools.cloud import fleet
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.site.site import Site
 from processes import until
 
 FORGET = (b"Authentication failed", b"Cannot find device")
@@ -132,10 +132,10 @@ def test_a_full_disk(disk, ioto, serve, tmp_path):
     assert cloud.register("AFTER")["registered"]
     assert cloud.post("/api/v1/products/thermo/releases?version=3.0.0", operator, esp_image(b"b", 200_000))["version"] == "3.0.0"
     site = Site(folder)
-    until(lambda: fleet.device(site, "QUIET")["version"] == "9.0.1", "what was seen is not written")
-    assert {each["id"] for each in fleet.devices(site)} == {*tokens, "AFTER", *("R%d" % n for n in registered)}
-    assert [each["state"] for each in fleet.device(site, "OFFERED")["reports"]] == list(states)
-    assert [each["version"] for each in fleet.updates(site)] == ["3.0.0", "2.0.0"] and process.poll() is None
+    until(lambda: overview.device(site, "QUIET")["version"] == "9.0.1", "what was seen is not written")
+    assert {each["id"] for each in overview.devices(site)} == {*tokens, "AFTER", *("R%d" % n for n in registered)}
+    assert [each["state"] for each in overview.device(site, "OFFERED")["reports"]] == list(states)
+    assert [each["version"] for each in overview.updates(site)] == ["3.0.0", "2.0.0"] and process.poll() is None
     kept = {path.name for path in (folder / "images").rglob("*") if path.is_file()}
-    assert kept == {each["checksum"] for each in fleet.updates(site)}
+    assert kept == {each["checksum"] for each in overview.updates(site)}
     site.close()

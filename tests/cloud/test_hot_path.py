@@ -7,13 +7,13 @@ import threading
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud
-from ioto_tools.cloud import control, fleet
-from ioto_tools.cloud.known import Devices, Known
-from ioto_tools.cloud.memory import LOOK_S, Memory
-from ioto_tools.cloud.publish import new_product
-from ioto_tools.cloud.refusal import Unavailable
-from ioto_tools.cloud.selection import Release
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.devices.device_cache import Devices, Known
+from ioto_tools.cloud.devices.worker_cache import LOOK_S, Memory
+from ioto_tools.cloud.http.errors import Unavailable
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.releases.publish import new_product
+from ioto_tools.cloud.rules.selection import Release
+from ioto_tools.cloud.site.site import Site
 from processes import until
 from starlette.concurrency import run_in_threadpool
 
@@ -101,7 +101,7 @@ def test_what_was_seen_of_a_device_is_written_soon(served):
         served.ask("D1", "1.%d.0" % n, room="kitchen %d" % n)
     served.close()  # and then it is
     again = Site(served.site.data)
-    found = fleet.device(again, "D1")
+    found = overview.device(again, "D1")
     assert (found["version"], found["seen_s"], found["properties"]["room"]) == ("1.4.0", served.now_s, "kitchen 4")
     again.close()
 
@@ -120,7 +120,7 @@ def test_two_products_devices_with_one_id_are_both_known_and_both_written(served
     assert [ask(product) for product in (PRODUCT, "GATE") * 3] == [0] * 6
     served.close()
     again = Site(served.site.data)
-    rooms = {device["product"]: fleet.device(again, "D1", device["product"])["properties"]["room"] for device in fleet.devices(again)}
+    rooms = {device["product"]: overview.device(again, "D1", device["product"])["properties"]["room"] for device in overview.devices(again)}
     assert rooms == {"thermo": PRODUCT, "gate": "GATE"}
     again.close()
 
@@ -134,7 +134,7 @@ def test_a_device_with_an_offer_asks_once_and_a_served_one_not_at_all(served):
     assert [served.ask("D1", "2.0.0") for _ in range(3)] == [(None, 0)] * 3
     assert served.ask("D1") == (None, 0) and served.ask("D1") == (None, 1)  # it says so twice: reverted is written,
     assert served.ask("D1") == (None, 0)  # and then it waits
-    assert fleet.device(served.site, "D1")["update"]["state"] == "reverted"
+    assert overview.device(served.site, "D1")["update"]["state"] == "reverted"
 
 
 def test_a_place_is_taken_when_it_is_given_not_when_it_was_asked_for(served):

@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
-from ioto_tools.cloud import audit, control, fleet, housekeeping, operators, webhooks
-from ioto_tools.cloud.refusal import Missing
+from ioto_tools.cloud.http.errors import Missing
+from ioto_tools.cloud.operators import control, operator_tokens, overview, webhooks
+from ioto_tools.cloud.site import housekeeping
+from ioto_tools.cloud.storage import audit
 
 DAY = 86400
 
@@ -24,10 +26,10 @@ def test_reports_and_audit_go_when_they_are_too_old_and_no_sooner(cloud):
     began = cloud.now_s
     for attempt in range(1, 60):  # a report and a deed each ten days
         cloud.report("D1", token, update, state="staged", attempt=attempt)
-        operators.new(cloud.site, "t%d" % attempt, "read")
+        operator_tokens.new(cloud.site, "t%d" % attempt, "read")
         cloud.now_s += 10 * DAY
         assert keep_house(cloud) <= 2
-        reports = [each["received_s"] for each in fleet.device(cloud.site, "D1")["reports"]]
+        reports = [each["received_s"] for each in overview.device(cloud.site, "D1")["reports"]]
         wanted = [began + n * 10 * DAY for n in range(attempt) if began + n * 10 * DAY >= cloud.now_s - 400 * DAY]
         assert sorted(reports) == wanted, attempt
     cloud.now_s = began + housekeeping.AUDIT_S
@@ -36,12 +38,12 @@ def test_reports_and_audit_go_when_they_are_too_old_and_no_sooner(cloud):
     cloud.now_s += 1
     keep_house(cloud)
     assert min(row["at_s"] for row in cloud.site.database.read(audit.last, 1000)) > began
-    assert len(operators.listed(cloud.site)) == 59 and fleet.devices(cloud.site)  # deeds go, not what was done
+    assert len(operator_tokens.listed(cloud.site)) == 59 and overview.devices(cloud.site)  # deeds go, not what was done
 
 
 def test_what_a_webhook_waits_for_stays(cloud):
     webhooks.new(cloud.site, "https://hooks.test/")
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     cloud.now_s += housekeeping.AUDIT_S + 1
     keep_house(cloud)
     assert [row["action"] for row in cloud.site.database.read(audit.last)] == ["token.new"]
@@ -49,14 +51,14 @@ def test_what_a_webhook_waits_for_stays(cloud):
 
 def test_years_of_it_go_an_hour_at_a_time(cloud):
     for number in range(10):
-        operators.new(cloud.site, "t%d" % number, "read")
+        operator_tokens.new(cloud.site, "t%d" % number, "read")
         cloud.now_s += 3600
     cloud.now_s += housekeeping.AUDIT_S
     assert keep_house(cloud) == 10 and cloud.site.database.read(audit.last) == []
 
 
 def test_a_worker_does_it_while_it_serves_and_outlives_a_database_that_is_away(cloud, monkeypatch):
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     cloud.now_s += housekeeping.AUDIT_S + 1
     failures = [OSError("disk"), None, None, None]
 
@@ -90,15 +92,15 @@ def test_what_was_stored_of_a_removed_device_is_deleted(cloud):
     removed = "OFFERED", "FAKE0", "FAKE1"
     for id in removed:
         control.remove(cloud.site, id)
-        found = fleet.device(cloud.site, id)
+        found = overview.device(cloud.site, id)
         assert found["properties"] == {} and found["reports"] == []
-    assert fleet.update(cloud.site, update)["states"] == {"confirmed": 1}
+    assert overview.update(cloud.site, update)["states"] == {"confirmed": 1}
     cloud.now_s += housekeeping.REMOVED_S
     assert keep_house(cloud) == 0
     cloud.now_s += 1
     assert keep_house(cloud) == 1
-    assert fleet.device(cloud.site, "OFFERED")["removed"] and fleet.device(cloud.site, "FAKE2")["properties"]
+    assert overview.device(cloud.site, "OFFERED")["removed"] and overview.device(cloud.site, "FAKE2")["properties"]
     for id in removed[1:]:
         with pytest.raises(Missing):
-            fleet.device(cloud.site, id)
-    assert fleet.update(cloud.site, update)["states"] == {"confirmed": 1}
+            overview.device(cloud.site, id)
+    assert overview.update(cloud.site, update)["states"] == {"confirmed": 1}

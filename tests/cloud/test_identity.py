@@ -5,10 +5,12 @@ import json
 import pytest
 from asking import ask
 from cloud_under_test import PRODUCT, Cloud, call
-from ioto_tools.cloud import audit, control, fleet, provision, tokens
-from ioto_tools.cloud.address import place
-from ioto_tools.cloud.publish import new_product
-from ioto_tools.cloud.refusal import Refusal
+from ioto_tools.cloud.devices import registration, tokens
+from ioto_tools.cloud.http.addresses import place
+from ioto_tools.cloud.http.errors import Refusal
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.releases.publish import new_product
+from ioto_tools.cloud.storage import audit
 from strangers import Complaint, IotoAgent
 from test_tokens import DAY, FORGET, ok, told
 
@@ -17,7 +19,7 @@ ELSEWHERE = "198.51.100.7"
 
 
 def doubts(cloud, id="D1"):
-    return [each["says"] for each in fleet.device(cloud.site, id)["doubts"]]
+    return [each["says"] for each in overview.device(cloud.site, id)["doubts"]]
 
 
 # ---- an id that is taken over in silence
@@ -122,13 +124,13 @@ def test_a_rotation_that_waits_is_not_voided_by_a_registration(cloud):
 def test_a_prepared_id_is_the_operators(cloud):
     new_product(cloud.site, "hand", "HAND", by_hand=True)
     for id, product in (("D1", PRODUCT), ("D2", "HAND")):
-        token = provision.register_by_hand(cloud.site, product, id)
+        token = registration.register_by_hand(cloud.site, product, id)
         for _ in range(3):
             refused = cloud.register(id, product, address=ELSEWHERE)
             assert refused.status == 409 and "ioto device claim" in refused.json()["error"]
         fields = {"id": id, "version": "1.0.0"}
         assert cloud.post("/tok/provision/update", fields, "bearer " + token).status == 200
-    other = provision.register_by_hand(cloud.site, PRODUCT, "D3")
+    other = registration.register_by_hand(cloud.site, PRODUCT, "D3")
     control.claim(cloud.site, "D3")  # the board registers by itself after all
     assert ok(cloud, cloud.device("D3"), "D3") and not ok(cloud, other, "D3")
 
@@ -144,7 +146,7 @@ def test_registrations_that_are_refused_leave_a_trace_that_does_not_grow(cloud):
         cloud.now_s += HOUR
     assert len(told(cloud, "device.refused")) == 1  # as long as it goes on
     assert doubts(cloud) == ["361 registrations with this id were refused, the last one from 192.0.2.4"]
-    assert fleet.device(cloud.site, "D1")["registrations"] == 1
+    assert overview.device(cloud.site, "D1")["registrations"] == 1
     assert cloud.site.database.read(audit.last, 1, "D1")[0]["detail"] == {"product": "thermo", "address": "192.0.2.0"}
     cloud.now_s += DAY
     assert ok(cloud, owner) and cloud.register("D1", address=ELSEWHERE).status == 409
@@ -177,8 +179,8 @@ def test_iotos_c_agent_with_a_fixed_id_registers_at_each_start(cloud):
         agent.restart()
         assert agent.update("2.0.0") is None
         cloud.now_s += 60
-    assert len(cloud.site.database.read(tokens.all_of, cloud.site.database.read(fleet.known, "IOTO1")["key"])) <= 9
-    assert fleet.device(cloud.site, "IOTO1")["registrations"] == 101 and doubts(cloud, "IOTO1") == []
+    assert len(cloud.site.database.read(tokens.all_of, cloud.site.database.read(overview.known, "IOTO1")["key"])) <= 9
+    assert overview.device(cloud.site, "IOTO1")["registrations"] == 101 and doubts(cloud, "IOTO1") == []
     assert told(cloud, "device.again") == told(cloud, "device.refused") == []
 
 
@@ -208,7 +210,7 @@ def test_what_is_no_restart_is_refused(cloud):
 
 
 def test_devices_of_a_restored_site_register_again_at_once(tmp_path, kind):
-    from ioto_tools.cloud import moving
+    from ioto_tools.cloud.site import moving
 
     cloud = Cloud(tmp_path, kind)
     kept, exchanged, quiet = (cloud.device(id) for id in ("KEPT", "EXCHANGED", "QUIET"))
@@ -296,10 +298,10 @@ def test_little_is_kept_of_a_device_that_is_not_claimed(cloud):
     created = "2026-01-01T00:00:00Z"
     said = {"junk": "x" * 9000, "model": "thermo", "list": [1] * 1100, "note": "y" * 1500, "more": "z" * 1500}
     assert cloud.register("D1", "HAND", **said).json() == {"registered": True, "id": "D1"}
-    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, "model": "thermo", "note": "y" * 1500}
+    assert overview.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, "model": "thermo", "note": "y" * 1500}
     control.claim(cloud.site, "D1")
     assert cloud.register("D1", "HAND", **said).json()["token"]
-    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, **said}
+    assert overview.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, **said}
 
 
 def test_registrations_from_one_address_are_limited(tmp_path):
@@ -319,9 +321,9 @@ def test_fakes_neither_stop_a_release_nor_hide_its_failures(cloud):
         cloud.publish(version, stop="10% after 20", age=age)
         for n, (id, end) in enumerate([*((fake, state) for fake in fakes), *(("REAL%d" % n, "failed" if state == "confirmed" else "confirmed") for n in range(22))]):
             if ask(cloud, id) == version:
-                update = fleet.device(cloud.site, id)["update"]["update"]
+                update = overview.device(cloud.site, id)["update"]["update"]
                 cloud.report(id, cloud.tokens[id], update, end == "confirmed", state=end)
-        return fleet.update(cloud.site, "thermo@" + version)["state"]
+        return overview.update(cloud.site, "thermo@" + version)["state"]
 
     for n in range(22):
         ask(cloud, "REAL%d" % n)
@@ -342,7 +344,7 @@ def test_fakes_take_no_slots_of_a_limit_or_rate(cloud):
     cloud.publish("2.0.0", limit=3, age="1 day")
     assert [ask(cloud, "FAKE%d" % n) for n in range(20)] == [None] * 20
     assert [ask(cloud, "REAL%d" % n) for n in range(5)] == ["2.0.0"] * 3 + [None] * 2
-    assert {each["version"]: each["why"] for each in fleet.device(cloud.site, "FAKE0")["offers"]} == {"2.0.0": "new"}
+    assert {each["version"]: each["why"] for each in overview.device(cloud.site, "FAKE0")["offers"]} == {"2.0.0": "new"}
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "none", "rate": "1", "period": "1 hour"})
     cloud.now_s += 2 * HOUR
     assert ask(cloud, "FAKE0") is None
@@ -354,7 +356,7 @@ def test_fakes_take_no_slots_of_a_limit_or_rate(cloud):
 
 def test_a_registration_without_a_product_is_refused(cloud):
     try:
-        provision.register(cloud.site, "NOPE", {"id": "D1"}, "")
+        registration.register(cloud.site, "NOPE", {"id": "D1"}, "")
     except Refusal as e:
         assert e.status == 401
     else:

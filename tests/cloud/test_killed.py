@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from books import Rollouts, check, standing, the_rest
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.site.site import Site
 from processes import workers
 from storm import Storm
 

@@ -6,11 +6,13 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 from cloud_under_test import esp_image
-from ioto_tools.cloud import control, fleet, grants, leases, provision
-from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.cloud.tables import grants as grant_rows
-from ioto_tools.cloud.tables import leases as lease_rows
-from ioto_tools.cloud.tables import releases as release_rows
+from ioto_tools.cloud.devices import registration
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.rollout import grants, leases
+from ioto_tools.cloud.storage.tables import grants as grant_rows
+from ioto_tools.cloud.storage.tables import leases as lease_rows
+from ioto_tools.cloud.storage.tables import releases as release_rows
 
 BOTH = True
 START = 1_800_000_000
@@ -34,8 +36,8 @@ class World:
         if device is None:
             self.count += 1
             device = "D%d" % self.count
-            provision.register_by_hand(self.site, "P7", device)
-        device = self.site.database.read(fleet.known, device)["key"]
+            registration.register_by_hand(self.site, "P7", device)
+        device = self.site.database.read(overview.known, device)["key"]
         known = self.site.database.read(grants.of, device)
         arguments = device, self.update, "1.0.0", worker, int(self.now_s), self.site.moment_s, known
         try:

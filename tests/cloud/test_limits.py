@@ -5,8 +5,8 @@ import random
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud
-from ioto_tools.cloud import limits
-from ioto_tools.cloud.refusal import Refusal
+from ioto_tools.cloud.http import rate_limits
+from ioto_tools.cloud.http.errors import Refusal
 
 SPECIAL = (b"Authentication failed", b"Cannot find device")
 
@@ -16,7 +16,7 @@ def test_no_more_than_the_rate_and_a_burst_in_any_stretch_of_time():
         chance = random.Random(seed)
         per_minute = chance.choice((1, 2, 7, 60, 600))
         now = [0.0]
-        bucket = limits.Limits(per_minute, lambda: now[0])
+        bucket = rate_limits.Limits(per_minute, lambda: now[0])
         passed = []
         for _ in range(400):
             now[0] += chance.choice((0, 0, 0.1, 1, 5, 30))
@@ -34,7 +34,7 @@ def test_no_more_than_the_rate_and_a_burst_in_any_stretch_of_time():
 def test_who_waits_as_long_as_he_is_told_passes():
     now = [0.0]
     for per_minute in range(1, 130):
-        bucket = limits.Limits(per_minute, lambda: now[0])
+        bucket = rate_limits.Limits(per_minute, lambda: now[0])
         for _ in range(3):
             try:
                 while True:
@@ -46,7 +46,7 @@ def test_who_waits_as_long_as_he_is_told_passes():
 
 def test_a_clock_that_goes_back_locks_nobody_out():
     now = [1000.0]
-    bucket = limits.Limits(2, lambda: now[0])
+    bucket = rate_limits.Limits(2, lambda: now[0])
     bucket.check("one")
     now[0] = 0
     bucket.check("one")
@@ -57,8 +57,8 @@ def test_a_clock_that_goes_back_locks_nobody_out():
 
 
 def test_the_memory_for_it_is_bounded(monkeypatch):
-    monkeypatch.setattr(limits, "KEYS", 100)
-    bucket = limits.Limits(5, lambda: 0.0)
+    monkeypatch.setattr(rate_limits, "KEYS", 100)
+    bucket = rate_limits.Limits(5, lambda: 0.0)
     for n in range(1000):
         bucket.check(n)
         bucket.check("busy") if n < 5 else None
@@ -66,7 +66,7 @@ def test_the_memory_for_it_is_bounded(monkeypatch):
 
 
 def test_a_long_key_takes_no_more_memory_than_a_short_one(tmp_path):
-    bucket = limits.Limits(5, lambda: 0.0)
+    bucket = rate_limits.Limits(5, lambda: 0.0)
     for n in range(100):
         bucket.check(("id", "%d" % n + "x" * 16000))
     assert len(pickle.dumps(bucket._buckets)) < 100 * 64  # with what the keys are made of

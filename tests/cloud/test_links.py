@@ -4,8 +4,9 @@ import re
 
 import pytest
 from cloud_under_test import Cloud, call
-from ioto_tools.cloud import audit, links
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.images import links
+from ioto_tools.cloud.storage import audit
 
 HOUR = 3600
 DAY = 24 * HOUR

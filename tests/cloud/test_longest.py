@@ -4,16 +4,18 @@ import json
 
 import pytest
 from cloud_under_test import Cloud, call
-from ioto_tools.cloud import audit, control, database, fleet, migrate, operators, selection
 from ioto_tools.cloud.api import openapi
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, operator_tokens, overview
+from ioto_tools.cloud.rules import selection
+from ioto_tools.cloud.storage import audit, migrate, queries
 
 BOTH = True
 NAME = "n" * 64
 
 
 def test_the_longest_name_of_an_operator_is_written_down_whole(cloud):
-    token = operators.new(cloud.site, NAME, "admin")["token"]
+    token = operator_tokens.new(cloud.site, NAME, "admin")["token"]
     body = json.dumps({"name": "other"}).encode()
     assert call(cloud.app, "POST", openapi.PREFIX + "/products", {"Authorization": "bearer " + token}, body).status in (200, 201)
     [row] = cloud.site.database.read(audit.last, 1)
@@ -26,7 +28,7 @@ def test_the_longest_name_of_an_operator_is_written_down_whole(cloud):
 
 def test_an_update_after_2038_and_tokens_that_hold_for_ever(cloud):
     cloud.now_s = 2**31 + 5
-    operators.new(cloud.site, "forever", "read", 1 << 40)
+    operator_tokens.new(cloud.site, "forever", "read", 1 << 40)
     token = cloud.device()
     cloud.publish("2.0.0", start="2038-02-01", end="2100-01-01", rate="1", period="1 hour")
     assert cloud.check_in("D1", token, "1.0.0").json() == {}
@@ -34,16 +36,16 @@ def test_an_update_after_2038_and_tokens_that_hold_for_ever(cloud):
     update = cloud.check_in("D1", token, "1.0.0").json()["update"]
     assert cloud.report("D1", token, update).status == 200 and cloud.check_in("D1", token, "2.0.0").json() == {}
     control.pin(cloud.site, "D1", "2.0.0")
-    assert fleet.device(cloud.site, "D1")["reports"][0]["received_s"] == cloud.now_s
+    assert overview.device(cloud.site, "D1")["reports"][0]["received_s"] == cloud.now_s
     control.remove(cloud.site, "D1")
-    assert fleet.update(cloud.site, update)["states"] == {"confirmed": 1}
+    assert overview.update(cloud.site, update)["states"] == {"confirmed": 1}
 
 
 def test_an_image_of_more_than_two_gigabytes(cloud):
-    row = cloud.site.database.read(database.release, cloud.publish("2.0.0")["id"])
+    row = cloud.site.database.read(queries.release, cloud.publish("2.0.0")["id"])
     large = {**row, "id": "x" * 26, "version": "3.0.0", "precedence": "3.0.0", "size": 3 << 30}
-    cloud.site.database.write(database.add_release, large)
-    assert fleet.update(cloud.site, "thermo@3.0.0")["size"] == 3 << 30
+    cloud.site.database.write(queries.add_release, large)
+    assert overview.update(cloud.site, "thermo@3.0.0")["size"] == 3 << 30
 
 
 def test_the_longest_version_and_one_more(cloud):

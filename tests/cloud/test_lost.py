@@ -6,7 +6,7 @@ import random
 
 import pytest
 from asking import ask, state
-from ioto_tools.cloud import lost
+from ioto_tools.cloud.rollout import lost_devices
 
 HOUR, DAY = 3600, 86400
 
@@ -15,8 +15,8 @@ def serve(cloud, seconds):
     """So much time goes by while somebody serves; how many were lost."""
     found, ends_s = 0, cloud.now_s + seconds
     while cloud.now_s < ends_s:
-        cloud.now_s = min(ends_s, cloud.now_s + lost.EVERY_S)
-        found += lost.sweep(cloud.site)
+        cloud.now_s = min(ends_s, cloud.now_s + lost_devices.EVERY_S)
+        found += lost_devices.sweep(cloud.site)
     return found
 
 
@@ -27,11 +27,11 @@ def away(cloud, seconds):
 
 def test_a_fleet_is_not_lost_because_its_cloud_was_away(cloud):
     cloud.publish("2.0.0", stop="50% after 1")
-    lost.sweep(cloud.site)
+    lost_devices.sweep(cloud.site)
     assert ask(cloud, "D1", next=HOUR) == ask(cloud, "D2", next=HOUR) == "2.0.0"
     assert serve(cloud, 20 * HOUR) == 0
     away(cloud, 3 * DAY)
-    assert lost.sweep(cloud.site) == 0 and serve(cloud, HOUR) == 0
+    assert lost_devices.sweep(cloud.site) == 0 and serve(cloud, HOUR) == 0
     assert ask(cloud, "D2", next=HOUR) == "2.0.0"
     assert serve(cloud, 2 * HOUR) == 0 and serve(cloud, HOUR) == 1
     assert state(cloud, "D1") == "lost" and state(cloud, "D2") == "offered"
@@ -41,7 +41,7 @@ def test_a_fleet_is_not_lost_because_its_cloud_was_away(cloud):
 def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
     draw = random.Random(seed)
     cloud.publish("2.0.0")
-    lost.sweep(cloud.site)
+    lost_devices.sweep(cloud.site)
     grace = {"D%d" % n: draw.choice((DAY, 2 * DAY, 9 * DAY)) for n in range(4)}
     served = {}  # device -> seconds since it was heard in which somebody served
     for n in range(4):
@@ -54,7 +54,7 @@ def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
             served = {id: seconds + spent for id, seconds in served.items()}
             for id, seconds in served.items():
                 assert state(cloud, id) == "offered" or seconds >= grace[id], (id, seconds)
-    lost.sweep(cloud.site)
+    lost_devices.sweep(cloud.site)
     serve(cloud, max(grace.values()))
     assert {id: state(cloud, id) for id in served} == dict.fromkeys(served, "lost")
 
@@ -63,9 +63,9 @@ def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
 def test_a_device_is_expected_when_it_said_and_may_miss_one_check_in(cloud, next, allowed):
     cloud.publish("2.0.0")
     ask(cloud, "D1", next=next)
-    lost.sweep(cloud.site)
-    assert serve(cloud, allowed - lost.EVERY_S) == 0
-    assert serve(cloud, lost.EVERY_S) == 1 and state(cloud, "D1") == "lost"
+    lost_devices.sweep(cloud.site)
+    assert serve(cloud, allowed - lost_devices.EVERY_S) == 0
+    assert serve(cloud, lost_devices.EVERY_S) == 1 and state(cloud, "D1") == "lost"
 
 
 @pytest.mark.parametrize("intervals, allowed", [
@@ -83,31 +83,31 @@ def test_a_stranger_is_expected_after_the_time_that_lay_between_its_check_ins(cl
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     allowed = max(DAY, allowed * 31 // 32)  # one more restart
-    lost.sweep(cloud.site)
-    assert serve(cloud, allowed // lost.EVERY_S * lost.EVERY_S - lost.EVERY_S) == 0
-    assert serve(cloud, 2 * lost.EVERY_S) == 1
+    lost_devices.sweep(cloud.site)
+    assert serve(cloud, allowed // lost_devices.EVERY_S * lost_devices.EVERY_S - lost_devices.EVERY_S) == 0
+    assert serve(cloud, 2 * lost_devices.EVERY_S) == 1
 
 
 def test_a_clock_that_was_ahead_delays_nobody_s_loss(cloud):
     """Two days ahead and back again: neither the gap nor the moment of the last look counts once the clock is right."""
     cloud.publish("2.0.0")
-    lost.sweep(cloud.site)
+    lost_devices.sweep(cloud.site)
     ask(cloud, "D1", next=HOUR)
     cloud.now_s += 2 * DAY
-    lost.sweep(cloud.site)
+    lost_devices.sweep(cloud.site)
     cloud.now_s -= 2 * DAY
-    assert serve(cloud, DAY - lost.EVERY_S) == 0 and serve(cloud, lost.EVERY_S) == 1
+    assert serve(cloud, DAY - lost_devices.EVERY_S) == 0 and serve(cloud, lost_devices.EVERY_S) == 1
 
 
 def test_however_many_outages_there_were(cloud):
     """Nightly restarts that take an hour each, for a quarter of a year: the query stays short, and a weekly device is not lost."""
     cloud.publish("2.0.0")
     for n in range(90):
-        lost.sweep(cloud.site)
+        lost_devices.sweep(cloud.site)
         if n % 7 == 0:
             ask(cloud, "D1", next=7 * DAY)
         cloud.now_s += DAY - HOUR
-        lost.sweep(cloud.site)
+        lost_devices.sweep(cloud.site)
         cloud.now_s += HOUR
-        assert lost.sweep(cloud.site) == 0
+        assert lost_devices.sweep(cloud.site) == 0
     assert state(cloud, "D1") == "offered"

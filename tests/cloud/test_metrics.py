@@ -2,8 +2,9 @@
 
 import pytest
 from cloud_under_test import Cloud, call
-from ioto_tools.cloud import audit, counters, operators, webhooks
 from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.operators import operator_tokens, webhooks
+from ioto_tools.cloud.storage import audit, counters
 from prometheus_client.parser import text_string_to_metric_families
 
 # What a device reports last -> in which figure it stands beside `offered` and `started`.
@@ -40,7 +41,7 @@ def release(found, update):
 
 
 def test_the_figures_of_a_known_fleet(cloud):
-    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
     silent = cloud.publish("1.0.0-rc.1")["id"]  # nobody is old enough for it
     wanted = {"requests_total": 0, "offered": 0, "started": 0, "success": 0, "failed": 0, "refused": 0, "withdrawn": 0, "deferred": 0, "lost": 0}
@@ -60,7 +61,7 @@ def test_the_figures_of_a_known_fleet(cloud):
 
 
 def test_two_workers_say_the_same_and_a_restart_forgets_nothing(cloud):
-    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
     device = cloud.device()
     other = create_app(cloud.site.data, "https://updates.test", clock=lambda: cloud.now_s, rate=0, threads=False)
@@ -82,7 +83,7 @@ def test_two_workers_say_the_same_and_a_restart_forgets_nothing(cloud):
 
 
 def test_requests_by_call_and_status(cloud):
-    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     device = cloud.device()
     cloud.check_in("D1", device, "1.0.0")
     cloud.check_in("D1", "wrong", "1.0.0")
@@ -96,9 +97,9 @@ def test_requests_by_call_and_status(cloud):
 
 
 def test_names_that_would_break_the_format(cloud):
-    from ioto_tools.cloud.publish import new_product
+    from ioto_tools.cloud.releases.publish import new_product
 
-    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     for number, name in enumerate(('a"b', "a\\b", "a\\\\n", "}{", 'a",b="c')):
         new_product(cloud.site, name)
         cloud.publish("1.0.%d" % number, product=name)
@@ -109,10 +110,10 @@ def test_who_may_read_it_and_what_else_is_there(cloud):
     device = cloud.device()
     for token in (None, device, "PRODUCT7"):
         assert b"error" in page(cloud.app, token, 401).body
-    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     hook = webhooks.new(cloud.site, "https://hooks.test/")["id"]
-    operators.revoke(cloud.site, "prometheus")
-    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    operator_tokens.revoke(cloud.site, "prometheus")
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     found = samples(cloud.app, token)
     assert found["ioto_webhook_waiting", (("webhook", hook),)] == 2
     assert found["process_resident_memory_bytes", ()] > 1e6 and found["process_open_fds", ()] > 2
@@ -139,7 +140,7 @@ def test_the_guide_names_every_metric(cloud):
     from cloud_under_test import ROOT
 
     guide = (ROOT / "docs" / "cloud.md").read_text()
-    token = operators.new(cloud.site, "prometheus", "read")["token"]
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     cloud.publish("1.0.0")
     webhooks.new(cloud.site, "https://hooks.test/")
     cloud.device()

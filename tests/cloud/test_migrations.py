@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from filling import ROWS, fill, rows
-from ioto_tools.cloud import fleet, migrate
-from ioto_tools.cloud.publish import new_product
-from ioto_tools.cloud.refusal import CloudError, Unavailable
-from ioto_tools.cloud.tables import metadata
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.releases.publish import new_product
+from ioto_tools.cloud.storage import migrate
+from ioto_tools.cloud.storage.tables import metadata
 
 BOTH = True
 
@@ -100,5 +101,5 @@ def test_many_processes_make_the_same_site_at_once(make_site, tmp_path):
             process.join(30)
         assert [process.exitcode for process in processes] == [0] * 6
         site = make_site(folder)
-        assert len(fleet.products(site)) == 6
+        assert len(overview.products(site)) == 6
         site.close()

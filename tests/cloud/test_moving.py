@@ -12,11 +12,14 @@ import pytest
 import sqlalchemy as sa
 from cloud_under_test import ENV, esp_image
 from filling import fill, rows
-from ioto_tools.cloud import audit, copying, fleet, mark, moving, tokens
-from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.cloud.refusal import CloudError
-from ioto_tools.cloud.site import Site
-from ioto_tools.cloud.tables import metadata, products, releases
+from ioto_tools.cloud.devices import tokens
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.site import copying, mark, moving
+from ioto_tools.cloud.site.site import Site
+from ioto_tools.cloud.storage import audit
+from ioto_tools.cloud.storage.tables import metadata, products, releases
 from kinds import InFolder, OnServers
 
 WAYS = tuple(itertools.product(("folder", "servers"), repeat=2))
@@ -102,7 +105,7 @@ def test_a_site_moves_and_lives_on(way, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from ioto_tools.cloud import moving
+from ioto_tools.cloud.site import moving
 command, old, new, left = sys.argv[1:]
 left = int(left)
 def progress(what, done, total):
@@ -284,7 +287,7 @@ def test_the_commands(old, ioto, tmp_path):
     new_product(site, "thermo")
     (tmp_path / "image.bin").write_bytes(esp_image(b"a"))
     publish(site, tmp_path / "image.bin", "thermo", "1.0.0")
-    wanted = fleet.updates(site), site.database.read(audit.last)
+    wanted = overview.updates(site), site.database.read(audit.last)
     site.close()
     assert "backed up to kept" in ioto("cloud", "backup", "kept", "--data", "old").stdout
     assert "restored to again" in ioto("cloud", "restore", "kept", "--data", "again").stdout
@@ -292,6 +295,6 @@ def test_the_commands(old, ioto, tmp_path):
     assert moved["images"] == 1 and moved["tables"]["releases"]["rows"] == 1
     again = Site(tmp_path / "new")
     restored, *before = again.database.read(audit.last)
-    assert restored["action"] == "site.restored" and (fleet.updates(again), before) == wanted
+    assert restored["action"] == "site.restored" and (overview.updates(again), before) == wanted
     again.close()
     assert "holds a site already" in ioto("cloud", "migrate", "--data", "old", "--to", "new", ok=False).stderr

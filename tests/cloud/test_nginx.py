@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 import pytest
 from behind_nginx import NAME, Nginx, needed
 from cloud_under_test import call, esp_image
-from ioto_tools.cloud import operators
 from ioto_tools.cloud.app import create_app
-from ioto_tools.cloud.nginx import config
-from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.cloud.refusal import CloudError
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.http.nginx import config
+from ioto_tools.cloud.operators import operator_tokens
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.site.site import Site
 from web_session import multipart
 
 URL = "https://" + NAME
@@ -114,7 +114,7 @@ def bodies_that_are_too_long_are_refused(nginx):
 
 
 def an_operator_publishes(nginx, site):
-    token = operators.new(site, "ci", "publish")["token"]
+    token = operator_tokens.new(site, "ci", "publish")["token"]
     image = esp_image(b"newer", 1_000_000)
     status, _, body = nginx.request("POST", URL + "/api/v1/products/thermo/releases?version=3.0.0", {"Authorization": "Bearer " + token}, image)
     assert status == 200, body
@@ -123,7 +123,7 @@ def an_operator_publishes(nginx, site):
 
 def the_page_takes_an_image(nginx, site):
     origin = {"Origin": URL, "Sec-Fetch-Site": "same-origin"}
-    token = operators.new(site, "jo", "publish")["token"]
+    token = operator_tokens.new(site, "jo", "publish")["token"]
     body = urlencode({"token": token}).encode()
     status, headers, _ = nginx.request("POST", URL + "/web/sign-in", {**origin, "Content-Type": "application/x-www-form-urlencoded"}, body)
     cookie = dict(headers)["Set-Cookie"]

@@ -7,13 +7,17 @@ import pytest
 import schemathesis
 from cloud_under_test import ROOT, Cloud, esp_image
 from hypothesis import HealthCheck, Phase, given, settings
-from ioto_tools.cloud import operators
 from ioto_tools.cloud.api import openapi
 from ioto_tools.cloud.api.operations import OPERATIONS
+from ioto_tools.cloud.operators import operator_tokens
 from kinds import InFolder
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import (
-    content_type_conformance, negative_data_rejection, response_headers_conformance, response_schema_conformance, status_code_conformance,
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
 )  # fmt: skip
 
 CHECKS = [
@@ -27,7 +31,7 @@ def peopled(tmp_path, kind):
     cloud = Cloud(tmp_path, kind)
     cloud.publish("2.0.0", esp_image(b"2"))
     cloud.check_in("D1", cloud.device(), "1.0.0")
-    yield cloud, operators.new(cloud.site, "fuzz", "admin")["token"]
+    yield cloud, operator_tokens.new(cloud.site, "fuzz", "admin")["token"]
     cloud.close()
 
 

@@ -5,9 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ioto_tools.cloud import batch
-from ioto_tools.cloud.postgresql import CONNECTIONS, LOCK, Postgresql
-from ioto_tools.cloud.refusal import CloudError, Unavailable
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.storage import group_commit
+from ioto_tools.cloud.storage.postgresql import CONNECTIONS, LOCK, Postgresql
 
 
 def one(conn):
@@ -71,15 +71,15 @@ def test_a_connection_that_is_cut_among_others_in_one_transaction_is_the_databas
     def cut(conn):
         conn.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    jobs = [batch.Job(function) for function in (one, cut, one)]
-    batch.commit(database.write, jobs)
+    jobs = [group_commit.Job(function) for function in (one, cut, one)]
+    group_commit.commit(database.write, jobs)
     assert [type(job.done.exception()) for job in jobs] == [Unavailable] * 3
     assert database.write(one) == 1
 
 
 def test_a_server_that_stands_still_is_not_waited_for_without_end(opened, postgresql, monkeypatch):
     """Not even once by those who ask soon after: and when it goes on, so do they."""
-    from ioto_tools.cloud import postgresql as module
+    from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setattr(module, "ANSWER_S", 0.5)
     monkeypatch.setattr(module, "QUIET_S", 60)
@@ -114,7 +114,7 @@ def test_more_than_there_are_connections_wait_for_their_turn(opened, postgresql)
 
 def test_a_writer_that_vanishes_does_not_keep_the_others_waiting(opened, postgresql, monkeypatch):
     """A host that loses its power says no goodbye: the server ends its transaction by itself."""
-    from ioto_tools.cloud import postgresql as module
+    from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setitem(module._SESSION, "idle_in_transaction_session_timeout", "500ms")
     url = postgresql.database()
@@ -144,7 +144,7 @@ def test_a_writer_that_vanishes_does_not_keep_the_others_waiting(opened, postgre
 
 
 def test_who_waits_too_long_to_write_hears_so(opened, postgresql, monkeypatch):
-    from ioto_tools.cloud import postgresql as module
+    from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setitem(module._SESSION, "lock_timeout", "200ms")
     url = postgresql.database()

@@ -3,8 +3,9 @@
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud, call
-from ioto_tools.cloud import control, fleet, provision
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.devices import registration
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, overview
 
 FORGET = b"Authentication failed"
 GONE = b"Cannot find device"
@@ -16,7 +17,7 @@ def test_registration_gives_api_and_token(cloud):
     assert reply.status == 200 and found["registered"] is True and found["api"] == "https://updates.test"
     assert len(found) >= 2 and len(found["token"]) == 40
     assert cloud.check_in("D1", found["token"], "1.0.0").json() == {}
-    assert fleet.device(cloud.site, "D1")["properties"] == {"id": "D1", "product": PRODUCT, "version": "1.0.0"}
+    assert overview.device(cloud.site, "D1")["properties"] == {"id": "D1", "product": PRODUCT, "version": "1.0.0"}
 
 
 def test_the_token_is_nowhere(cloud):
@@ -33,7 +34,7 @@ def test_a_token_is_for_one_device_only(cloud):
         for reply in (cloud.check_in(id, token, "1.0.0"), cloud.report(id, token, update)):
             assert reply.status == 401 and reply.body == FORGET, id
             assert reply.headers["content-type"].startswith("text/plain")
-    assert all(device["checkins"] == 0 and device["update"] is None for device in fleet.devices(cloud.site))
+    assert all(device["checkins"] == 0 and device["update"] is None for device in overview.devices(cloud.site))
 
 
 def test_a_removed_device_is_told_so_and_can_come_back(cloud):
@@ -44,11 +45,11 @@ def test_a_removed_device_is_told_so_and_can_come_back(cloud):
     control.remove(cloud.site, "D1")
     for reply in (cloud.check_in("D1", token, "1.0.0"), cloud.report("D1", token, update)):
         assert reply.status == 404 and reply.body == GONE
-    assert fleet.devices(cloud.site) == [] and fleet.device(cloud.site, "D1")["removed"]
+    assert overview.devices(cloud.site) == [] and overview.device(cloud.site, "D1")["removed"]
     again = cloud.device()
     assert cloud.check_in("D1", again, "2.0.0").status == 200
     assert cloud.check_in("D1", token, "2.0.0").body == FORGET
-    assert fleet.device(cloud.site, "D1")["updates"][0]["state"] == "confirmed"
+    assert overview.device(cloud.site, "D1")["updates"][0]["state"] == "confirmed"
 
 
 def test_what_an_operator_wants_of_a_removed_device_is_refused(cloud):
@@ -65,7 +66,7 @@ def test_what_an_operator_wants_of_a_removed_device_is_refused(cloud):
     assert cloud.check_in("D1", cloud.device(), "1.0.0").status == 200
     for name in ("pin", "claim", "rotate", "release", "remove"):
         changes[name]()
-    provision.register_by_hand(cloud.site, PRODUCT, "D1")  # the other remedy
+    registration.register_by_hand(cloud.site, PRODUCT, "D1")  # the other remedy
     changes["pin"]()
 
 
@@ -73,7 +74,7 @@ def test_ids_with_anything_printable_in_them(cloud):
     ids = ("aa:bb:cc:dd:ee:ff", "küche 3", "'; DROP TABLE devices; --", "[red]x[/red]", "%s%n", "..", "/etc/passwd", "日本", "\\", '"', "x" * 128)
     for id in ids:
         assert cloud.check_in(id, cloud.device(id), "1.0.0").status == 200, id
-    assert {device["id"] for device in fleet.devices(cloud.site)} == set(ids)
+    assert {device["id"] for device in overview.devices(cloud.site)} == set(ids)
 
 
 def test_a_version_that_is_none_is_kept_and_told(cloud):
@@ -82,7 +83,7 @@ def test_a_version_that_is_none_is_kept_and_told(cloud):
     for version in ("1.0", "latest", "v1.0.0", "1.0.0.0"):
         reply = cloud.check_in("D1", token, version)
         assert reply.status == 200 and "url" not in reply.json() and version in reply.json()["warning"]
-        assert fleet.device(cloud.site, "D1")["version"] == version
+        assert overview.device(cloud.site, "D1")["version"] == version
 
 
 @pytest.mark.own_links
@@ -131,9 +132,9 @@ def test_a_database_that_cannot_be_written_is_503_and_nobody_forgets(cloud):
             assert reply.status == 503 and reply.headers["retry-after"] == "30", reply.body
             assert FORGET not in reply.body and GONE not in reply.body
     assert cloud.check_in("D1", token, "1.0.0").status == 200
-    assert fleet.devices(cloud.site)[0]["checkins"] == 1
+    assert overview.devices(cloud.site)[0]["checkins"] == 1
 
 
 def test_a_client_that_hangs_up_in_its_body_changes_nothing(cloud):
     reply = call(cloud.app, "POST", "/device/register", {"Authorization": PRODUCT}, pieces=[b'{"id": "D1"', None])
-    assert reply.status == 400 and fleet.devices(cloud.site) == []
+    assert reply.status == 400 and overview.devices(cloud.site) == []

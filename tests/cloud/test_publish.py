@@ -11,11 +11,12 @@ from urllib.parse import parse_qs
 
 import pytest
 from cloud_under_test import Cloud, call, esp_image
-from ioto_tools.cloud import control, fleet, operators, provision
-from ioto_tools.cloud.publish import new_product, publish
-from ioto_tools.cloud.refusal import CloudError
-from ioto_tools.cloud.site import Site
-from ioto_tools.cloud.store import CHUNK_BYTES
+from ioto_tools.cloud.devices import registration
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.images.folder_store import CHUNK_BYTES
+from ioto_tools.cloud.operators import control, operator_tokens, overview
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.site.site import Site
 from ioto_tools.image import esp, samples
 
 
@@ -41,7 +42,7 @@ def test_spoilt_images_are_refused_and_leave_nothing(cloud, what, image, word):
     with pytest.raises(CloudError) as refused:
         cloud.publish("1.0.0", image)
     assert word in str(refused.value) and "image.bin" in str(refused.value)
-    assert cloud.kind.images(cloud.site) == [] and fleet.updates(cloud.site) == []
+    assert cloud.kind.images(cloud.site) == [] and overview.updates(cloud.site) == []
 
 
 @pytest.mark.parametrize("name", samples.SAMPLES)
@@ -69,7 +70,7 @@ def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name
 def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
     """Not to be no whole firmware file: published, signed and sent to the API."""
     whole = samples.merged("generic")
-    token = operators.new(cloud.site, "ci", "publish")["token"]
+    token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     ioto("keys", "new", "k.pem", "--no-passphrase")
     for what, damaged in (("cut", whole[:-5000]), ("bit", whole[:0x30000] + bytes([whole[0x30000] ^ 1]) + whole[0x30001:]), ("short", whole[:0x8000])):
         said = "image.bin: the table says factory at 0x10000, and no application is there: is the file cut short?: build or download it again"
@@ -83,7 +84,7 @@ def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
         path = "/api/v1/products/thermo/releases?version=1.0.0"
         reply = call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, damaged)
         assert reply.status == 400 and "build or download it again" in reply.json()["error"]
-    assert fleet.updates(cloud.site) == []
+    assert overview.updates(cloud.site) == []
 
 
 def test_the_remedies_that_refusals_propose(cloud):
@@ -142,7 +143,7 @@ def test_a_version_never_changes(cloud):
             continue
         with pytest.raises(CloudError, match="never changes"):
             cloud.publish(version, image)
-    assert [update["version"] for update in fleet.updates(cloud.site)] == ["1.0.0"]
+    assert [update["version"] for update in overview.updates(cloud.site)] == ["1.0.0"]
     assert len(cloud.kind.images(cloud.site)) == 1
     cloud.publish("1.0.1", first)  # the same content under two versions is one file
     assert len(cloud.kind.images(cloud.site)) == 1
@@ -152,7 +153,7 @@ def test_products_are_refused_twice_and_misspelt(cloud):
     for name, id in (("thermo", None), ("other", "PRODUCT7"), ("", None), ("a b", None), ("ü", None), ("x", "y z"), ("x" * 65, None)):
         with pytest.raises(CloudError, match="product"):
             new_product(cloud.site, name, id)
-    assert [product["name"] for product in fleet.products(cloud.site)] == ["thermo"]
+    assert [product["name"] for product in overview.products(cloud.site)] == ["thermo"]
 
 
 def in_child(work, lines, kind=signal.SIGKILL):
@@ -215,17 +216,17 @@ def test_kill_at_every_line_of_a_publish(tmp_path, step):
 
 def whole_or_nothing(site, image, old, when):
     """After the kill: the update is there and whole, or not at all; and publishing it works."""
-    found = fleet.updates(site)
+    found = overview.updates(site)
     assert found[-1]["update"] == old["id"], when
     if len(found) == 1:
         assert publish(site, image, "thermo", "2.0.0")[1], when
-    assert content(site, fleet.updates(site)[0]["update"]) == image.read_bytes(), when
+    assert content(site, overview.updates(site)[0]["update"]) == image.read_bytes(), when
     return len(found) == 2
 
 
 def content(site, update):
     query = parse_qs(site.links.path(update).partition("?")[2])
-    file, _ = provision.image(site, update, query["expires"][0], query["signature"][0])
+    file, _ = registration.image(site, update, query["expires"][0], query["signature"][0])
     with file:
         return file.read()
 
@@ -246,9 +247,9 @@ def test_a_site_is_not_half_made(make_site, tmp_path, end):
             break
         ended += 1
         site = make_site(tmp_path / "site")
-        if not fleet.products(site):
+        if not overview.products(site):
             new_product(site, "thermo", "P")
-        assert [product["id"] for product in fleet.products(site)] == ["P"], lines
+        assert [product["id"] for product in overview.products(site)] == ["P"], lines
         site.close()
     assert ended > 5
 

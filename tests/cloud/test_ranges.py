@@ -3,8 +3,8 @@
 import itertools
 
 from cloud_under_test import call, esp_image
-from ioto_tools.cloud.ranges import resolve
-from ioto_tools.cloud.store import CHUNK_BYTES
+from ioto_tools.cloud.http.range_requests import resolve
+from ioto_tools.cloud.images.folder_store import CHUNK_BYTES
 
 ETAG = '"abc"'
 

@@ -2,8 +2,8 @@
 
 import itertools
 
-from ioto_tools.cloud import control, fleet
-from ioto_tools.cloud.wire import STATES
+from ioto_tools.cloud.devices.messages import STATES
+from ioto_tools.cloud.operators import control, overview
 
 # (attempt, state) of a whole life with one failed attempt, and the state it ends in.
 LIVES = (
@@ -32,12 +32,12 @@ def test_every_order_and_every_repetition(cloud):
             token, update = offered(cloud, device)
             for attempt, state in order + order[::-1]:
                 assert cloud.report(device, token, update, attempt=attempt, state=state).body == b"{}"
-            known = fleet.device(cloud.site, device)
+            known = overview.device(cloud.site, device)
             assert [known["update"]["state"]] == [u["state"] for u in known["updates"]] == [ends], order
             assert len(known["reports"]) == len(life) and all(r["times"] == 2 for r in known["reports"]), order
             ends_in[ends] = ends_in.get(ends, 0) + 1
     assert count == 24 + 24 + 24 + 6 + 1
-    [update] = fleet.updates(cloud.site)
+    [update] = overview.updates(cloud.site)
     assert update["states"] == ends_in and update["granted"] == count
 
 
@@ -48,12 +48,12 @@ def test_what_is_kept_of_a_report(cloud):
     cloud.report("D1", token, update, False, state="rolled_back", attempt=2, reason="selftest_failed", version="1.0.0", extra=[1])
     cloud.now_s += 60
     cloud.report("D1", token, update, False, state="rolled_back", attempt=2, reason="other words", version="9.9.9")
-    [report] = fleet.device(cloud.site, "D1")["reports"]
+    [report] = overview.device(cloud.site, "D1")["reports"]
     assert report == {
         "update": update, "version": "2.0.0", "state": "rolled_back", "attempt": 2, "reason": "selftest_failed",
         "received_s": 1_800_000_060, "success": False, "runs": "1.0.0", "times": 2,
     }  # fmt: skip
-    [listed] = fleet.updates(cloud.site)
+    [listed] = overview.updates(cloud.site)
     assert listed["states"] == {"rolled_back": 1}
 
 
@@ -65,13 +65,13 @@ def test_late_and_unknown_reports_are_200_and_counted(cloud):
     control.enable(cloud.site, old, False)
     cloud.report("D1", token, new, state="confirmed", attempt=1)
     assert cloud.report("D1", token, old, state="failed", success=False).status == 200  # late, of a withdrawn update
-    from ioto_tools.cloud.publish import new_product
+    from ioto_tools.cloud.releases.publish import new_product
 
     new_product(cloud.site, "other")
     foreign = cloud.publish("2.0.0", product="other")["id"]
     for update in ("NOBODY", foreign, new.lower(), "'"):
         assert cloud.report("D1", token, update).body == b"{}"
-    known = fleet.device(cloud.site, "D1")
+    known = overview.device(cloud.site, "D1")
     assert known["unknown_reports"] == 4 and len(known["reports"]) == 2
     assert {u["version"]: u["state"] for u in known["updates"]} == {"3.0.0": "confirmed", "2.0.0": "superseded"}
 
@@ -80,9 +80,9 @@ def test_a_report_about_what_was_never_offered_is_kept_and_counts_nothing(cloud)
     update, token = cloud.publish("2.0.0")["id"], cloud.device()
     for state in ("downloading", "failed"):
         assert cloud.report("D1", token, update, state=state, attempt=1).body == b"{}"
-    known = fleet.device(cloud.site, "D1")
+    known = overview.device(cloud.site, "D1")
     assert [each["state"] for each in known["reports"]] == ["downloading", "failed"] and known["updates"] == []
-    [told] = fleet.updates(cloud.site)
+    [told] = overview.updates(cloud.site)
     assert told["states"] == told["ended"] == {} and told["granted"] == 0
 
 
@@ -96,7 +96,7 @@ def test_counts_of_a_fleet(cloud):
         token, update = offered(cloud, id)
         cloud.report(id, token, update, state=state, attempt=1)
         wanted[state] = wanted.get(state, 0) + 1
-    [told] = fleet.updates(cloud.site)
+    [told] = overview.updates(cloud.site)
     assert told["states"] == wanted and told["granted"] == sum(wanted.values())
     assert told["ended"] == {state: 3 for state in ("confirmed", "failed", "rolled_back", "refused")}
 
@@ -108,11 +108,11 @@ def test_a_stranger_without_attempts_is_counted_by_the_cloud(cloud):
     for tries, wait_s in ((1, 3600), (2, 86400), (3, 10**7)):
         for _ in range(2):
             cloud.report("D1", token, update, False)
-        known = fleet.device(cloud.site, "D1")
+        known = overview.device(cloud.site, "D1")
         assert [(r["attempt"], r["state"], r["times"]) for r in known["reports"]] == [(n, "failed", 2) for n in range(1, tries + 1)]
         assert known["update"]["tries"] == tries and known["update"]["state"] == "failed"
         cloud.now_s += wait_s - 1
         assert cloud.check_in("D1", token, "1.0.0").json() == {}
         cloud.now_s += 1
         assert ("url" in cloud.check_in("D1", token, "1.0.0").json()) == (tries < 3), tries
-    assert fleet.updates(cloud.site)[0]["ended"] == {"failed": 1}
+    assert overview.updates(cloud.site)[0]["ended"] == {"failed": 1}

@@ -3,8 +3,11 @@
 import pytest
 from asking import ask, second_worker, state, tell, why
 from cloud_under_test import call
-from ioto_tools.cloud import audit, control, fleet, grants, leases, operators, rollout
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, operator_tokens, overview
+from ioto_tools.cloud.rollout import grants, leases
+from ioto_tools.cloud.rules import update_states
+from ioto_tools.cloud.storage import audit
 from web_session import Session
 
 HOUR, DAY = 3600, 86400
@@ -14,7 +17,7 @@ ENDS = {"failed": ("failed",), "rolled_back": ("rolled_back",), "refused": ("ref
 def end(cloud, id, how):
     assert ask(cloud, id) == "2.0.0"
     if how == "lost":
-        key = cloud.site.database.read(fleet.known, id)["key"]
+        key = cloud.site.database.read(overview.known, id)["key"]
         cloud.site.database.write(grants.happened, key, *cloud.site.database.read(grants.of, key), "silent", cloud.now_s)
     elif how == "reverted":
         assert ask(cloud, id, "2.0.0") is ask(cloud, id) is ask(cloud, id) is None  # a board that does not say when it started
@@ -28,7 +31,7 @@ def offered(cloud, id):
     return cloud.check_in(id, cloud.tokens[id], "1.0.0").json()
 
 
-@pytest.mark.parametrize("how", sorted(rollout.RETRIED))
+@pytest.mark.parametrize("how", sorted(update_states.RETRIED))
 def test_used_up_attempts_are_given_back_as_often_as_somebody_asks(cloud, how):
     cloud.publish("2.0.0", stop="none")
     other = second_worker(cloud)
@@ -41,10 +44,10 @@ def test_used_up_attempts_are_given_back_as_often_as_somebody_asks(cloud, how):
     assert why(cloud, "D1") == {"2.0.0": "tried"}
     for times in (1, 2):
         assert control.retry(cloud.site, "thermo@2.0.0") == 1
-        assert fleet.update(cloud.site, "thermo@2.0.0")["ended"] == {}
+        assert overview.update(cloud.site, "thermo@2.0.0")["ended"] == {}
         other.moments[0] += 1
         assert ask(other, "D1") == "2.0.0"  # at once, and by every worker
-        assert offered(cloud, "D1")["retry"] == times and fleet.device(cloud.site, "D1")["update"]["tries"] == 1
+        assert offered(cloud, "D1")["retry"] == times and overview.device(cloud.site, "D1")["update"]["tries"] == 1
         for n in range(3):
             end(cloud, "D1", how)  # the same reports as before, and they count again
             cloud.now_s += 2 * DAY
@@ -64,7 +67,7 @@ def test_by_device_by_state_and_all(cloud):
     assert control.retry(cloud.site, "thermo@2.0.0") == 2 and ask(cloud, "R1") == ask(cloud, "U1") == "2.0.0"
     assert control.retry(cloud.site, "thermo@2.0.0") == 0
     end(cloud, "F3", "failed")
-    before = fleet.updates(cloud.site), cloud.site.database.read(audit.last)
+    before = overview.updates(cloud.site), cloud.site.database.read(audit.last)
     for ids, states, word in (
         (["F3", "GOOD"], [], "GOOD.*confirmed"), (["OPEN"], [], "OPEN.*offered"), (["NOBODY"], [], "NOBODY"), ([], ["staged"], "staged.*expected.*failed"),
         (["F3"], ["lost"], "F3.*failed"),
@@ -74,7 +77,7 @@ def test_by_device_by_state_and_all(cloud):
     cloud.device("NEW")
     with pytest.raises(CloudError, match="NEW.*never offered thermo 2.0.0"):
         control.retry(cloud.site, "thermo@2.0.0", ["NEW"])
-    assert (fleet.updates(cloud.site), cloud.site.database.read(audit.last)) == before
+    assert (overview.updates(cloud.site), cloud.site.database.read(audit.last)) == before
     control.move(cloud.site, "thermo@2.0.0", "cancelled")
     with pytest.raises(CloudError, match="cancelled: publish a higher version"):
         control.retry(cloud.site, "thermo@2.0.0")
@@ -87,9 +90,9 @@ def test_who_refused_it_gives_its_slot_back_first(cloud, how, keeps):
     assert ask(cloud, "D3") is None
     assert control.retry(cloud.site, "thermo@2.0.0", states=[how]) == 2
     [slots] = cloud.site.database.read(leases.granted).values()
-    assert slots == (2 if keeps else 0) and fleet.update(cloud.site, "thermo@2.0.0")["granted"] == 2
+    assert slots == (2 if keeps else 0) and overview.update(cloud.site, "thermo@2.0.0")["granted"] == 2
     assert [ask(cloud, id) for id in ("D3", "D1", "D2")] == ([None, "2.0.0", "2.0.0"] if keeps else ["2.0.0", "2.0.0", None])
-    assert fleet.update(cloud.site, "thermo@2.0.0")["granted"] == (2 if keeps else 3)
+    assert overview.update(cloud.site, "thermo@2.0.0")["granted"] == (2 if keeps else 3)
 
 
 def test_more_devices_than_go_into_one_transaction(cloud, monkeypatch):
@@ -108,11 +111,11 @@ def test_dismissed_ends_stop_nothing(cloud):
         end(cloud, "D%d" % n, "failed")
     control.retry(cloud.site, "thermo@2.0.0")
     end(cloud, "D0", "failed")
-    assert fleet.update(cloud.site, "thermo@2.0.0")["state"] == "active"
+    assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "active"
     for n in (1, 2, 3):
-        assert fleet.update(cloud.site, "thermo@2.0.0")["state"] == "active"
+        assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "active"
         end(cloud, "D%d" % n, "failed")
-    assert fleet.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
+    assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
 
 
 def test_an_offer_after_a_failure_is_answered_by_the_agent_s_memory(cloud):
@@ -127,10 +130,10 @@ def test_an_offer_after_a_failure_is_answered_by_the_agent_s_memory(cloud):
             cloud.now_s += wait
             assert ask(cloud, id) == "2.0.0"
             tell(cloud, id, how, reason="failed_before")
-            assert state(cloud, id) == ended and fleet.device(cloud.site, id)["update"]["reason"] == "failed_before"
+            assert state(cloud, id) == ended and overview.device(cloud.site, id)["update"]["reason"] == "failed_before"
         cloud.now_s += 9 * DAY
         assert ask(cloud, id) is None and why(cloud, id) == {"2.0.0": "tried"}
-    assert fleet.update(cloud.site, "thermo@2.0.0")["ended"] == {"failed": 1, "unfit": 1}
+    assert overview.update(cloud.site, "thermo@2.0.0")["ended"] == {"failed": 1, "unfit": 1}
 
 
 def test_command_api_and_page(cloud, ioto):
@@ -140,14 +143,14 @@ def test_command_api_and_page(cloud, ioto):
     assert "thermo 2.0.0: 1 device is offered it again" in ioto("updates", "retry", "thermo@2.0.0", "--device", "D0", "--data", "site").stdout
     refused = ioto("updates", "retry", "thermo@2.0.0", "--device", "D9", "--data", "site", ok=False)
     assert refused.returncode == 1 and "D9" in refused.stderr
-    token = operators.new(cloud.site, "ci", "publish")["token"]
+    token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     path = "/api/v1/releases/thermo@2.0.0/retry"
 
     def post(body):
         return call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, body)
 
     assert post(b'{"device": "D1"}').json()["retried"] == 1 and post(b'{"device": "D9"}').status == 404 and post(b'{"state": "x"}').status == 400
-    jo, update = Session(cloud), fleet.updates(cloud.site)[0]["update"]
+    jo, update = Session(cloud), overview.updates(cloud.site)[0]["update"]
     assert b"Try again: failed" in jo.get("release?id=" + update).body and b"Try again" in jo.get("device?id=D2").body
     assert jo.post("release", {"id": update, "action": "retry", "device": "D2"}).status == 303
     assert [ask(cloud, "D%d" % n) for n in range(4)] == ["2.0.0", "2.0.0", "2.0.0", None]

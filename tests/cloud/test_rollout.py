@@ -4,8 +4,9 @@ import itertools
 from fractions import Fraction
 
 from ioto import errors
-from ioto_tools.cloud import rollout, wire
-from ioto_tools.cloud.rollout import ATTEMPTS, BAD, ENDED, EVENTS, OPEN, REPORTS, RETRY_S, STATES, TABLE
+from ioto_tools.cloud.devices import messages
+from ioto_tools.cloud.rules import update_states
+from ioto_tools.cloud.rules.update_states import ATTEMPTS, BAD, ENDED, EVENTS, OPEN, REPORTS, RETRY_S, STATES, TABLE
 
 ORDER = {state: place for place, state in enumerate(REPORTS)}
 
@@ -44,7 +45,7 @@ def meant(state, event):
 
 def test_every_state_and_event():
     for state, event in itertools.product(STATES, EVENTS):
-        assert rollout.after(state, event) == meant(state, event), (state, event)
+        assert update_states.after(state, event) == meant(state, event), (state, event)
 
 
 def test_the_table_is_whole():
@@ -53,23 +54,23 @@ def test_the_table_is_whole():
     assert {to for row in TABLE.values() for to in row.values()} == set(STATES)
     assert OPEN | ENDED | {"superseded", "withdrawn"} == set(STATES) and not OPEN & ENDED
     assert BAD == {"failed", "lost", "reverted", "rolled_back", "unfit"} and "deferred" in OPEN
-    assert rollout.COUNTED == BAD | {"confirmed"} and ENDED - rollout.COUNTED == {"refused"}
-    assert rollout.RETRIED == BAD | {"refused"} and rollout.UNAPPLIED == OPEN - {"applied"}
-    assert set(REPORTS) == set(wire.STATES)
+    assert update_states.COUNTED == BAD | {"confirmed"} and ENDED - update_states.COUNTED == {"refused"}
+    assert update_states.RETRIED == BAD | {"refused"} and update_states.UNAPPLIED == OPEN - {"applied"}
+    assert set(REPORTS) == set(messages.STATES)
 
 
 def test_which_refusals_speak_against_the_release():
     """Its signature, manifest, image, chip and size do; the device's own trouble, its owner's wish and the operator's do not."""
-    assert rollout.UNFIT <= set(errors.REASONS)
+    assert update_states.UNFIT <= set(errors.REASONS)
     against = {reason for reason in errors.REASONS if reason.split("_")[0] in ("image", "manifest", "signature", "unsigned", "size", "checksum")}
-    assert rollout.UNFIT == against - {"checksum_invalid"}  # that one is the cloud's answer
+    assert update_states.UNFIT == against - {"checksum_invalid"}  # that one is the cloud's answer
     for reason in errors.REASONS + ("withdrawn", "no_memory", "not on a Sunday", ""):
         for report, ended in itertools.product(REPORTS, (None, *ENDED)):
             wanted = report
             if report == "refused":
                 wanted = "unfit" if reason in against - {"checksum_invalid"} or reason == "failed_before" and ended == "unfit" else report
                 wanted = "withdrawn" if reason == "withdrawn" else wanted
-            assert rollout.event_of(report, reason, ended) == wanted, (report, reason, ended)
+            assert update_states.event_of(report, reason, ended) == wanted, (report, reason, ended)
 
 
 def test_reports_in_every_order_end_alike():
@@ -79,7 +80,7 @@ def test_reports_in_every_order_end_alike():
         for told in itertools.product(reports, repeat=length):
             state, attempt = "offered", 0
             for number, report in told:
-                state, attempt = rollout.after_report(state, attempt, report, number) or (state, attempt)
+                state, attempt = update_states.after_report(state, attempt, report, number) or (state, attempt)
             furthest = max(told, key=lambda each: (each[0], ORDER[each[1]]), default=(0, "offered"))
             assert (attempt, state) == furthest, told
 
@@ -87,7 +88,7 @@ def test_reports_in_every_order_end_alike():
 def test_reports_after_anything():
     """From every state, known attempt and report: an earlier attempt is late, the same one goes by the table, a further one anew."""
     for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
-        found = rollout.after_report(state, attempt, report, number)
+        found = update_states.after_report(state, attempt, report, number)
         if number < attempt:
             wanted = None
         elif number > attempt > 0:
@@ -112,14 +113,14 @@ def test_an_end_can_be_left_for_every_other_but_supersession():
 def test_tries_end_after_three_and_grow_apart():
     assert len(RETRY_S) == ATTEMPTS - 1 and list(RETRY_S) == sorted(RETRY_S)
     for state, tries, attempt in itertools.product((BAD | {"refused"}), range(1, 6), range(6)):
-        found = rollout.next_try(state, tries, attempt, 1000)
+        found = update_states.next_try(state, tries, attempt, 1000)
         used = max(tries, attempt)
         assert found == (None if used >= 3 else (used + 1, 1000 + RETRY_S[used - 1])), (state, tries, attempt)
     for tries, attempt in itertools.product(range(1, 6), range(6)):
-        assert rollout.next_try("confirmed", tries, attempt, 1000) == (1, 1000)
-        assert rollout.next_try("superseded", tries, attempt, 1000) == rollout.next_try("withdrawn", tries, attempt, 1000) == (tries, 1000)
-    for state, attempt in itertools.product(rollout.RETRIED | {"withdrawn"}, range(6)):
-        assert rollout.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator wants it
+        assert update_states.next_try("confirmed", tries, attempt, 1000) == (1, 1000)
+        assert update_states.next_try("superseded", tries, attempt, 1000) == update_states.next_try("withdrawn", tries, attempt, 1000) == (tries, 1000)
+    for state, attempt in itertools.product(update_states.RETRIED | {"withdrawn"}, range(6)):
+        assert update_states.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator wants it
 
 
 def test_a_device_that_always_fails_is_offered_three_times():
@@ -129,14 +130,14 @@ def test_a_device_that_always_fails_is_offered_three_times():
         offers = [0]
         while True:
             if end == "silent":
-                state = rollout.after(state, end)
+                state = update_states.after(state, end)
             else:
-                state, attempt = rollout.after_report(state, attempt, end, 1 if own else tries)
-            found = rollout.next_try(state, tries, attempt, at)
+                state, attempt = update_states.after_report(state, attempt, end, 1 if own else tries)
+            found = update_states.next_try(state, tries, attempt, at)
             if found is None:
                 break
             tries, at = found
-            state, attempt = rollout.after(state, "offer"), 0
+            state, attempt = update_states.after(state, "offer"), 0
             offers.append(at)
         assert offers == [0, 3600, 3600 + 86400], (end, own)
 
@@ -148,13 +149,13 @@ def test_stop_rule_for_every_small_fleet():
         of, bad = sum(numbers), sum(numbers[1:])
         for least, percent in itertools.product((1, 3, 7), (0.5, 5, 33.4, 50, 100)):
             wanted = bad > 0 and of >= least and Fraction(bad, of) >= Fraction(percent) / 100
-            assert rollout.stops(ended, least, percent) == wanted, (ended, least, percent)
-        assert not rollout.stops(ended, 1, None)
+            assert update_states.stops(ended, least, percent) == wanted, (ended, least, percent)
+        assert not update_states.stops(ended, 1, None)
 
 
 def test_shares_are_even_and_another_update_shuffles():
     devices = ["D%d" % n for n in range(20_000)]
-    one, other = ([rollout.share(update, device) for device in devices] for update in ("A", "B"))
+    one, other = ([update_states.share(update, device) for device in devices] for update in ("A", "B"))
     assert all(0 <= each < 100 for each in one)
     for percentage in (0, 1, 5, 25, 50, 75, 99, 100):
         inside = sum(each < percentage for each in one)
@@ -162,4 +163,4 @@ def test_shares_are_even_and_another_update_shuffles():
         assert abs(inside - 200 * percentage) <= 5 * spread, percentage
     both = sum(a < 50 and b < 50 for a, b in zip(one, other))
     assert abs(both - 5000) < 5 * (20_000 * 0.25 * 0.75) ** 0.5
-    assert one == [rollout.share("A", device) for device in devices]
+    assert one == [update_states.share("A", device) for device in devices]

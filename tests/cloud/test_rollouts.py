@@ -6,9 +6,12 @@ from fractions import Fraction
 import pytest
 from asking import ask, second_worker, state, tell, why
 from cloud_under_test import PRODUCT
-from ioto_tools.cloud import audit, control, fleet, lost, rollout
-from ioto_tools.cloud.publish import dry_run, new_product
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.releases.publish import dry_run, new_product
+from ioto_tools.cloud.rollout import lost_devices
+from ioto_tools.cloud.rules import update_states
+from ioto_tools.cloud.storage import audit
 
 HOUR, DAY = 3600, 86400
 
@@ -31,8 +34,8 @@ def test_a_policy_chooses_by_what_devices_send_now(cloud):
 def test_limit_and_percentage_let_those_in_who_are_in_and_nobody_else(cloud):
     cloud.publish("2.0.0", limit=7, percentage=40)
     devices = ["D%d" % n for n in range(60)]
-    update = fleet.updates(cloud.site)[0]["update"]
-    inside = [id for id in devices if rollout.share(update, id) < 40]
+    update = overview.updates(cloud.site)[0]["update"]
+    inside = [id for id in devices if update_states.share(update, id) < 40]
     got = [id for id in devices if ask(cloud, id)]
     assert got == inside[:7] and len(inside) > 14
     assert [id for id in devices if ask(cloud, id)] == got  # their offer stands
@@ -43,7 +46,7 @@ def test_limit_and_percentage_let_those_in_who_are_in_and_nobody_else(cloud):
     assert [id for id in devices if ask(cloud, id)] == inside[:9]
     control.set_terms(cloud.site, "thermo@2.0.0", {"percentage": "40"})
     assert [id for id in devices if ask(cloud, id)] == inside
-    assert fleet.updates(cloud.site)[0]["granted"] == len(inside)
+    assert overview.updates(cloud.site)[0]["granted"] == len(inside)
 
 
 def test_a_lower_release_takes_those_that_a_higher_one_has_no_place_for(cloud):
@@ -82,8 +85,8 @@ def test_by_hand_approved_paused_resumed_cancelled(cloud):
 
 
 def test_every_move_of_a_release_and_no_other(cloud):
-    from ioto_tools.cloud.lifecycle import MOVES
-    from ioto_tools.cloud.selection import RELEASE_STATES
+    from ioto_tools.cloud.rollout.lifecycle import MOVES
+    from ioto_tools.cloud.rules.selection import RELEASE_STATES
 
     ways = {"awaiting": (), "active": ("approved",), "paused": ("approved", "paused"), "cancelled": ("cancelled",)}
     assert set(ways) == set(RELEASE_STATES)
@@ -98,7 +101,7 @@ def test_every_move_of_a_release_and_no_other(cloud):
         else:
             with pytest.raises(CloudError, match="%s: only a release that is .* can be %s" % (before, action)):
                 control.move(cloud.site, "thermo@" + version, action)
-            assert fleet.update(cloud.site, "thermo@" + version)["state"] == before
+            assert overview.update(cloud.site, "thermo@" + version)["state"] == before
 
 
 def test_pinned_to_a_version(cloud):
@@ -128,7 +131,7 @@ def test_success_is_what_runs(cloud):
     assert ask(cloud, "D1", "2.0.0+b2") is None and state(cloud, "D1") == "confirmed"
     cloud.now_s += HOUR
     assert ask(cloud, "D1", "2.0.0") is None
-    assert fleet.updates(cloud.site)[0]["states"] == fleet.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
+    assert overview.updates(cloud.site)[0]["states"] == overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
 def test_back_on_the_old_version_after_success_is_reverted_and_tried_again_in_an_hour(cloud):
@@ -137,13 +140,13 @@ def test_back_on_the_old_version_after_success_is_reverted_and_tried_again_in_an
     ask(cloud, "D1", "2.0.0")
     assert ask(cloud, "D1") is None and state(cloud, "D1") == "confirmed"  # another board with its id would say so as well: once
     assert ask(cloud, "D1") is None and state(cloud, "D1") == "reverted" and why(cloud, "D1") == {"2.0.0": "waits"}
-    assert fleet.updates(cloud.site)[0]["ended"] == {"reverted": 1}
+    assert overview.updates(cloud.site)[0]["ended"] == {"reverted": 1}
     cloud.now_s += HOUR
-    assert ask(cloud, "D1") == "2.0.0" and fleet.device(cloud.site, "D1")["update"]["tries"] == 2
-    [update] = fleet.updates(cloud.site)
+    assert ask(cloud, "D1") == "2.0.0" and overview.device(cloud.site, "D1")["update"]["tries"] == 2
+    [update] = overview.updates(cloud.site)
     assert update["states"] == {"offered": 1} and update["ended"] == {"reverted": 1}  # until it ends otherwise
     ask(cloud, "D1", "2.0.0")
-    assert fleet.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
+    assert overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
 def test_a_board_on_trial_checks_in_before_it_confirms(cloud):
@@ -161,7 +164,7 @@ def test_a_board_on_trial_checks_in_before_it_confirms(cloud):
         assert state(cloud, "D1") == "applied"
     ask(cloud, "D1", "2.0.0")
     tell(cloud, "D1", "confirmed", 3)
-    assert fleet.updates(cloud.site)[0]["states"] == fleet.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
+    assert overview.updates(cloud.site)[0]["states"] == overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
 def test_a_newer_offer_supersedes_one_that_stands_and_no_other(cloud):
@@ -171,7 +174,7 @@ def test_a_newer_offer_supersedes_one_that_stands_and_no_other(cloud):
     tell(cloud, "D2", "failed")
     cloud.publish("1.2.0")
     assert ask(cloud, "D1") == ask(cloud, "D2") == "1.2.0"
-    found = {each["version"]: each for each in fleet.updates(cloud.site)}
+    found = {each["version"]: each for each in overview.updates(cloud.site)}
     assert found["1.1.0"]["states"] == {"superseded": 1, "failed": 1} and found["1.1.0"]["ended"] == {"failed": 1}
     # Paused, the older one is offered again: to D1 at once, to the one that failed in its time.
     control.move(cloud.site, "thermo@1.2.0", "paused")
@@ -181,7 +184,7 @@ def test_a_newer_offer_supersedes_one_that_stands_and_no_other(cloud):
 
 
 def test_silent_for_a_day_is_lost_and_comes_back(cloud, monkeypatch):
-    monkeypatch.setattr(lost, "EVERY_S", DAY)  # somebody looked all the time
+    monkeypatch.setattr(lost_devices, "EVERY_S", DAY)  # somebody looked all the time
     cloud.publish("2.0.0")
     for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED"):
         ask(cloud, id, next=HOUR)
@@ -190,32 +193,32 @@ def test_silent_for_a_day_is_lost_and_comes_back(cloud, monkeypatch):
     assert ask(cloud, "AWAKE", next=HOUR) == "2.0.0"
     tell(cloud, "REPORTS", "deferred")
     cloud.now_s += DAY - HOUR - 1
-    assert lost.sweep(cloud.site) == 0
+    assert lost_devices.sweep(cloud.site) == 0
     cloud.now_s += 1
-    assert lost.sweep(cloud.site) == 2 and lost.sweep(cloud.site) == 0
+    assert lost_devices.sweep(cloud.site) == 2 and lost_devices.sweep(cloud.site) == 0
     assert {id: state(cloud, id) for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED")} == {
         "GONE": "lost", "BACK": "lost", "AWAKE": "offered", "REPORTS": "deferred", "REMOVED": "offered"
     }  # fmt: skip
     tell(cloud, "BACK", "staged")  # a report that comes late
     assert state(cloud, "BACK") == "staged"
     cloud.now_s += HOUR
-    assert lost.sweep(cloud.site) == 2 and state(cloud, "AWAKE") == state(cloud, "REPORTS") == "lost"
-    assert ask(cloud, "GONE", next=30) == "2.0.0" and fleet.device(cloud.site, "GONE")["update"]["tries"] == 2
+    assert lost_devices.sweep(cloud.site) == 2 and state(cloud, "AWAKE") == state(cloud, "REPORTS") == "lost"
+    assert ask(cloud, "GONE", next=30) == "2.0.0" and overview.device(cloud.site, "GONE")["update"]["tries"] == 2
     assert ask(cloud, "AWAKE") is None and ask(cloud, "AWAKE", "2.0.0") is None and state(cloud, "AWAKE") == "confirmed"
     assert ask(cloud, "BACK", next=30) == "2.0.0"
     cloud.site.lost_after_s = 60
     cloud.now_s += 60
-    assert lost.sweep(cloud.site) == 2 and state(cloud, "GONE") == state(cloud, "BACK") == "lost"
+    assert lost_devices.sweep(cloud.site) == 2 and state(cloud, "GONE") == state(cloud, "BACK") == "lost"
 
 
 def test_more_lost_devices_than_go_into_one_transaction(cloud, monkeypatch):
-    monkeypatch.setattr(lost, "AT_ONCE", 3)
+    monkeypatch.setattr(lost_devices, "AT_ONCE", 3)
     cloud.publish("2.0.0", stop="50% after 5")
     for n in range(8):
         ask(cloud, "D%d" % n, next=HOUR)
     cloud.now_s += DAY
-    assert [lost.sweep(cloud.site) for _ in range(4)] == [3, 3, 2, 0]
-    assert fleet.updates(cloud.site)[0]["state"] == "paused" and deeds(cloud)[-1] == ("release.stopped", "cloud")
+    assert [lost_devices.sweep(cloud.site) for _ in range(4)] == [3, 3, 2, 0]
+    assert overview.updates(cloud.site)[0]["state"] == "paused" and deeds(cloud)[-1] == ("release.stopped", "cloud")
 
 
 def test_a_clock_that_was_ahead_holds_up_no_rate_and_no_further_try(cloud):
@@ -245,7 +248,7 @@ def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, per
     other = second_worker(cloud)
     assert ask(other, "FIRST") == "2.0.0"  # and it holds places for more
     ended = []
-    for n, bad in zip(range(24), itertools.cycle(sorted(rollout.BAD - {"lost"}))):
+    for n, bad in zip(range(24), itertools.cycle(sorted(update_states.BAD - {"lost"}))):
         id, end = "D%d" % n, bad if n % 2 else "confirmed"
         if ask(cloud, id) is None:
             break
@@ -258,8 +261,8 @@ def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, per
             tell(cloud, id, "deferred")
             tell(cloud, id, *(("refused", 1, "signature_invalid") if end == "unfit" else (end,)))
         ended.append(end)
-        holds = len(ended) >= least and 0 < sum(e in rollout.BAD for e in ended) and Fraction(sum(e in rollout.BAD for e in ended), len(ended)) >= Fraction(percent, 100)
-        update = fleet.update(cloud.site, "thermo@2.0.0")
+        holds = len(ended) >= least and 0 < sum(e in update_states.BAD for e in ended) and Fraction(sum(e in update_states.BAD for e in ended), len(ended)) >= Fraction(percent, 100)
+        update = overview.update(cloud.site, "thermo@2.0.0")
         assert (update["state"] == "paused") == holds == update["stops"], ended
         if holds:
             # The other worker has not looked since, and has places in hand; nobody gets any of them.
@@ -269,17 +272,17 @@ def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, per
         raise AssertionError("never stopped: %s" % ended)
     [row] = [row for row in cloud.site.database.read(audit.last) if row["action"] == "release.stopped"]
     assert row["who"] == "cloud" and sum(row["detail"]["ended"].values()) == 2 * len(ended) and row["detail"]["version"] == "2.0.0"
-    granted = fleet.update(cloud.site, "thermo@2.0.0")["granted"]
+    granted = overview.update(cloud.site, "thermo@2.0.0")["granted"]
     assert granted == 2 * len(ended) + 1
     # Resumed, it is stopped again by the next end, unless it has another rule.
     control.move(cloud.site, "thermo@2.0.0", "resumed")
     tell(cloud, "FIRST", "failed")
-    assert fleet.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
+    assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
     control.set_terms(cloud.site, "thermo@2.0.0", {"stop": "none"})
     control.move(cloud.site, "thermo@2.0.0", "resumed")
     assert ask(cloud, "LATER") == "2.0.0"
     tell(cloud, "LATER", "failed")
-    assert fleet.update(cloud.site, "thermo@2.0.0")["state"] == "active"
+    assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "active"
     other.close()
 
 
@@ -288,11 +291,11 @@ def test_repeated_and_foreign_reports_never_stop_anything(cloud):
     ask(cloud, "D1")
     for _ in range(5):
         tell(cloud, "D1", "failed")
-    update = fleet.device(cloud.site, "D1")["update"]["update"]
+    update = overview.device(cloud.site, "D1")["update"]["update"]
     ask(cloud, "NEVER", "2.0.0")  # it was not offered it
     cloud.report("NEVER", cloud.tokens["NEVER"], update, False)
     assert cloud.report("D1", cloud.tokens["NEVER"], update, False).status == 401
-    found = fleet.update(cloud.site, update)
+    found = overview.update(cloud.site, update)
     assert found["state"] == "active" and found["ended"] == {"failed": 1}
 
 
@@ -338,7 +341,7 @@ def test_a_dry_run_says_who_and_why_and_changes_nothing(cloud):
         "policy": {"count": 5, "examples": ["D02", "D05", "D08", "D09", "D11"]},
         "version": {"count": 1, "examples": ["D99"]},
     }
-    assert [each["version"] for each in fleet.updates(cloud.site)] == ["1.0.0"] and cloud.site.database.read(audit.last) == before
+    assert [each["version"] for each in overview.updates(cloud.site)] == ["1.0.0"] and cloud.site.database.read(audit.last) == before
     cloud.publish("1.1.0", policy="version < newVersion && region == 'west'")
     assert [n for n in range(12) if ask(cloud, "D%02d" % n, "1.%d.0" % (n % 3), region="west" if n < 8 else "east")] == [0, 3, 6]
 
@@ -349,5 +352,5 @@ def test_devices_are_found_by_a_policy(cloud):
     for n in range(5):
         ask(cloud, "D%d" % n, "1.%d.0" % n, memory=n * 100, tags={"beta": n == 2})
     for text, wanted in (("memory >= 300", "34"), ("version < '1.2.0'", "01"), ("tags.beta == true", "2"), ("nothing == 1", ""), ("", "01234")):
-        assert [each["id"] for each in fleet.devices(cloud.site, None, policy.compile(text))] == ["D" + n for n in wanted], text
-    assert PRODUCT and fleet.devices(cloud.site, "thermo", policy.compile("memory == 0"))[0]["id"] == "D0"
+        assert [each["id"] for each in overview.devices(cloud.site, None, policy.compile(text))] == ["D" + n for n in wanted], text
+    assert PRODUCT and overview.devices(cloud.site, "thermo", policy.compile("memory == 0"))[0]["id"] == "D0"

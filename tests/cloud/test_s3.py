@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from cloud_under_test import Cloud, esp_image
-from ioto_tools.cloud import s3 as module
-from ioto_tools.cloud.refusal import CloudError, Unavailable
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.images import s3 as module
+from ioto_tools.cloud.site.site import Site
 
 MEGABYTE = 1 << 20
 

@@ -7,12 +7,17 @@ import pytest
 import sqlalchemy as sa
 from asking import second_worker
 from cloud_under_test import PRODUCT, Cloud, call, esp_image
-from ioto_tools.cloud import audit, control, fleet, forecast, identity, migrate, moving, operators, provision, search, tokens
-from ioto_tools.cloud.publish import dry_run, new_product
-from ioto_tools.cloud.refusal import Conflict, Missing
-from ioto_tools.cloud.site import Site
-from ioto_tools.cloud.tables import devices, grants, reports
-from ioto_tools.cloud.tables import tokens as token_rows
+from ioto_tools.cloud.devices import registration, tokens
+from ioto_tools.cloud.http.errors import Conflict, Missing
+from ioto_tools.cloud.operators import control, operator_tokens, overview, search
+from ioto_tools.cloud.releases import forecast
+from ioto_tools.cloud.releases.publish import dry_run, new_product
+from ioto_tools.cloud.rollout import identity
+from ioto_tools.cloud.site import moving
+from ioto_tools.cloud.site.site import Site
+from ioto_tools.cloud.storage import audit, migrate
+from ioto_tools.cloud.storage.tables import devices, grants, reports
+from ioto_tools.cloud.storage.tables import tokens as token_rows
 from test_tokens import DAY, told
 from web_session import Session, problem, text
 
@@ -47,11 +52,11 @@ def kept(cloud, product=PRODUCT):
 
 
 def test_what_a_device_does_never_touches_the_other(two):
-    update = fleet.update(two.site, "gate@3.0.0")["update"]
+    update = overview.update(two.site, "gate@3.0.0")["update"]
     before = kept(two)
     tell = lambda **said: two.report("D1", two.theirs, update, **said).status  # noqa: E731
     assert [tell(state=state, success=False) for state in ("staged", "applied", "rolled_back", "failed")] == [200] * 4
-    assert two.report("D1", two.theirs, fleet.update(two.site, "thermo@2.0.0")["update"]).status == 200  # one of the other product
+    assert two.report("D1", two.theirs, overview.update(two.site, "thermo@2.0.0")["update"]).status == 200  # one of the other product
     for up in (100, 5000, 100, 5000, 100):  # several boards share the id, of this product
         assert check_in(two, two.theirs, OTHER, up=up).status == 200
     assert told(two, "device.shared") == ["D1"] and two.register("D1", OTHER, address="192.0.2.1").status == 409
@@ -60,7 +65,7 @@ def test_what_a_device_does_never_touches_the_other(two):
     thief = two.device(product=OTHER, address="192.0.2.1")
     assert check_in(two, thief, OTHER).status == check_in(two, two.theirs, OTHER).status == 200
     assert told(two, "device.taken_over") == ["D1"]
-    assert kept(two) == before and fleet.device(two.site, "D1", "thermo")["doubts"] == []
+    assert kept(two) == before and overview.device(two.site, "D1", "thermo")["doubts"] == []
     assert check_in(two, two.mine).json()["version"] == "2.0.0"
     rows = [row for row in two.site.database.read(audit.last) if row["action"].startswith("device.")]
     assert len(rows) == 4 and {row["detail"]["product"] for row in rows} == {"gate"}
@@ -74,7 +79,7 @@ CHANGES = {
     "release": lambda site, product: control.release(site, "D1", product),
     "claim": lambda site, product: control.claim(site, "D1", product),
     "remove": lambda site, product: control.remove(site, "D1", product),
-    "new": lambda site, product: provision.register_by_hand(site, OTHER, "D1"),
+    "new": lambda site, product: registration.register_by_hand(site, OTHER, "D1"),
     "retry": lambda site, product: control.retry(site, "gate@3.0.0", ["D1"]),
 }
 
@@ -82,7 +87,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("product", ["gate", OTHER])
 def test_what_an_operator_does_never_touches_the_other(two, change, product):
-    two.report("D1", two.theirs, fleet.update(two.site, "gate@3.0.0")["update"], False)
+    two.report("D1", two.theirs, overview.update(two.site, "gate@3.0.0")["update"], False)
     other = second_worker(two)  # whose caches know both
     for token, owner in ((two.mine, PRODUCT), (two.theirs, OTHER)):
         assert [check_in(other, token, owner).status for _ in range(3)] == [200] * 3
@@ -117,7 +122,7 @@ WANTED = "device D1: several products have a device with this id (gate, thermo):
 def test_an_id_that_is_not_clear_is_an_error_that_changes_nothing(two):
     before = kept(two), kept(two, OTHER)
     for change in ("pin", "rotate", "revoke", "release", "claim", "remove"):
-        with pytest.raises(fleet.Ambiguous, match=re.escape(WANTED)):
+        with pytest.raises(overview.Ambiguous, match=re.escape(WANTED)):
             CHANGES[change](two.site, None)
     assert (kept(two), kept(two, OTHER)) == before
     with pytest.raises(Missing, match="device D2: product gate has no device with this id"):
@@ -125,11 +130,11 @@ def test_an_id_that_is_not_clear_is_an_error_that_changes_nothing(two):
     with pytest.raises(Missing, match="product nothing"):
         control.remove(two.site, "D1", "nothing")
     control.remove(two.site, "D1", "gate")
-    assert fleet.device(two.site, "D1")["product"] == "thermo"  # the one that is not removed is meant
+    assert overview.device(two.site, "D1")["product"] == "thermo"  # the one that is not removed is meant
     control.remove(two.site, "D1")
-    with pytest.raises(fleet.Ambiguous):
-        fleet.device(two.site, "D1")
-    assert fleet.device(two.site, "D1", "gate")["removed"] and fleet.device(two.site, "D1", PRODUCT)["product"] == "thermo"
+    with pytest.raises(overview.Ambiguous):
+        overview.device(two.site, "D1")
+    assert overview.device(two.site, "D1", "gate")["removed"] and overview.device(two.site, "D1", PRODUCT)["product"] == "thermo"
 
 
 def test_a_name_that_is_another_products_id_is_refused(two):
@@ -139,13 +144,13 @@ def test_a_name_that_is_another_products_id_is_refused(two):
 
 
 def test_the_api_takes_a_product(two):
-    head = {"Authorization": "bearer " + operators.new(two.site, "boss", "admin")["token"]}
+    head = {"Authorization": "bearer " + operator_tokens.new(two.site, "boss", "admin")["token"]}
     for method, body in (("GET", b""), ("PATCH", b'{"pin": "3.0.0"}'), ("DELETE", b"")):
         reply = call(two.app, method, API + "/devices/D1", head, body)
         assert reply.status == 409 and WANTED in reply.json()["error"]
         reply = call(two.app, method, API + "/devices/D1?product=gate", head, body)
         assert reply.status == 200 and reply.json()["product"] == "gate"
-    assert fleet.device(two.site, "D1", "gate")["removed"] and fleet.device(two.site, "D1", "gate")["pin"] == "3.0.0"
+    assert overview.device(two.site, "D1", "gate")["removed"] and overview.device(two.site, "D1", "gate")["pin"] == "3.0.0"
     assert call(two.app, "GET", API + "/devices/D1", head).json()["product"] == "thermo"
 
 
@@ -154,7 +159,7 @@ def test_the_command_takes_a_product(two, ioto):
     refused = ioto(*said, ok=False)
     assert refused.returncode == 1 and WANTED in refused.stderr.replace("\n", " ")
     ioto(*said, "--product", "gate")
-    assert fleet.device(two.site, "D1", "gate")["pin"] == "2.0.0" and fleet.device(two.site, "D1", "thermo")["pin"] is None
+    assert overview.device(two.site, "D1", "gate")["pin"] == "2.0.0" and overview.device(two.site, "D1", "thermo")["pin"] is None
     ioto("device", "rotate", "D1", "--product", "gate", "--data", "site")
     assert json.loads(ioto("device", "show", "D1", "--json", "--product", OTHER, "--data", "site").stdout)["product"] == "gate"
     assert told(two, "device.rotated") == ["D1"]
@@ -187,15 +192,15 @@ def test_lists_in_pages_of_any_size_miss_none(cloud, monkeypatch):
     there.remove(("p0", "D2"))
     pair = lambda rows: [(row["product"], row["id"]) for row in rows]  # noqa: E731
     for most in range(1, 16):
-        monkeypatch.setattr(fleet, "PAGE", most)
+        monkeypatch.setattr(overview, "PAGE", most)
         monkeypatch.setattr(search, "LOOKS", most)
-        assert sorted(pair(fleet.devices(cloud.site))) == sorted(there)
+        assert sorted(pair(overview.devices(cloud.site))) == sorted(there)
         for which in (None, lambda properties, facts: properties["id"] != "D1"):
             wanted = sorted(each for each in there if which is None or each[1] != "D1")
-            for read in (fleet.page, search.page):
+            for read in (overview.page, search.page):
                 found, after = [], ""
                 while after is not None:
-                    if read is fleet.page:
+                    if read is overview.page:
                         rows = read(cloud.site, None, after, most)
                         rows, after = [row for row in rows if which is None or row["id"] != "D1"], rows[-1]["id"] if rows else None
                     else:
@@ -203,7 +208,7 @@ def test_lists_in_pages_of_any_size_miss_none(cloud, monkeypatch):
                         rows, after = page["devices"], page["after"]
                     found += pair(rows)
                 assert sorted(found) == wanted and len(found) == len(set(found)), (most, read, which)
-    assert pair(fleet.devices(cloud.site, "p1")) == [("p1", "D%d" % n) for n in range(5) if (1 + n) % 3]
+    assert pair(overview.devices(cloud.site, "p1")) == [("p1", "D%d" % n) for n in range(5) if (1 + n) % 3]
 
 
 def test_a_dry_run_judges_the_products_own(two):
@@ -235,12 +240,12 @@ def test_devices_of_before_keep_what_they_have(two, monkeypatch):
     two.site.database.write(migrate.to, "0009")
     assert two.site.database.read(lambda conn: conn.exec_driver_sql("SELECT count(*) FROM grants, tokens WHERE grants.device = 'D1' AND tokens.device = 'D1'").scalar()) == 1
     two.site.database.write(migrate.up)
-    row = two.site.database.read(fleet.known, "D1")
+    row = two.site.database.read(overview.known, "D1")
     assert (row["key"], row["id"]) == ("D1", "D1") and check_in(two, two.mine).json()["version"] == "2.0.0"
     before = kept(two)
     theirs = two.device(product=OTHER)
     assert check_in(two, theirs, OTHER).json()["version"] == "3.0.0" and kept(two) == before
-    assert two.site.database.read(fleet.known, "D1", "gate")["key"] != "D1"
+    assert two.site.database.read(overview.known, "D1", "gate")["key"] != "D1"
     with pytest.raises(ValueError, match="D1"):
         two.site.database.write(migrate.to, "0009")
     assert check_in(two, theirs, OTHER).status == 200

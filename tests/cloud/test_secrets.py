@@ -4,9 +4,9 @@ import json
 import os
 
 from cloud_under_test import PRODUCT, call
-from ioto_tools.cloud import operators, secrets, webhooks
 from ioto_tools.cloud.api.operations import OPERATIONS
-from ioto_tools.cloud.site import Site, exposed
+from ioto_tools.cloud.operators import hidden_fields, operator_tokens, webhooks
+from ioto_tools.cloud.site.site import Site, exposed
 from web_session import Session
 
 HOOK = "https://hooks.test/services/T0123456"
@@ -24,8 +24,8 @@ def filled(cloud):
 
 def test_the_api_shows_them_to_nobody_who_may_only_read(cloud):
     _, release = filled(cloud)
-    token = operators.new(cloud.site, "reader", "read")["token"]
-    admin = operators.new(cloud.site, "boss", "admin")["token"]
+    token = operator_tokens.new(cloud.site, "reader", "read")["token"]
+    admin = operator_tokens.new(cloud.site, "boss", "admin")["token"]
     seen = {}
     for operation in OPERATIONS:
         if operation.method == "GET" and operation.scope == "read":
@@ -58,8 +58,8 @@ def test_the_page_shows_them_to_nobody_who_may_only_read(cloud):
 def test_an_id_is_hidden_in_texts_and_a_short_one_only_where_it_stands_alone():
     names = {"LONGENOUGH": "one", "P7": "two"}
     value = {"P7": ["P7", "P77", "x == 'LONGENOUGH'"], "n": 7, "none": None, "deep": ({"id": "LONGENOUGH"},)}
-    assert secrets.hidden(value, names) == {"two": ["two", "P77", "x == 'one'"], "n": 7, "none": None, "deep": ({"id": "one"},)}
-    assert secrets.hidden(value, {}) is value
+    assert hidden_fields.hidden(value, names) == {"two": ["two", "P77", "x == 'one'"], "n": 7, "none": None, "deep": ({"id": "one"},)}
+    assert hidden_fields.hidden(value, {}) is value
 
 
 def test_a_site_is_its_owners_alone(tmp_path):

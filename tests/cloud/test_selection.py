@@ -7,9 +7,10 @@ import random
 import semver
 from cloud_under_test import esp_image
 from ioto import semver as ours
-from ioto_tools.cloud import control, fleet, selection
-from ioto_tools.cloud.rollout import OPEN, STATES, next_try, share
-from ioto_tools.cloud.selection import Asker, Grant, Release
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.rules import selection
+from ioto_tools.cloud.rules.selection import Asker, Grant, Release
+from ioto_tools.cloud.rules.update_states import OPEN, STATES, next_try, share
 from ioto_tools.image import esp
 
 VERSIONS = ("0.9.0", "1.0.0-alpha", "1.0.0-alpha.2", "1.0.0-alpha.10", "1.0.0", "1.0.1+build.7")
@@ -211,13 +212,13 @@ def test_the_same_through_the_whole_cloud(cloud):
             else:
                 assert reply.json()["version"] == fits[-1] and reply.json()["update"] == updates[fits[-1]]
             # What device show says is what the device was told.
-            told = fleet.device(cloud.site, id)["offers"]
+            told = overview.device(cloud.site, id)["offers"]
             assert [each["version"] for each in told if each["why"] is None] == fits[-1:], (switches, running, told)
 
 
 def test_two_products_never_meet(cloud):
     from cloud_under_test import PRODUCT
-    from ioto_tools.cloud.publish import new_product
+    from ioto_tools.cloud.releases.publish import new_product
 
     new_product(cloud.site, "other", "OTHER")
     cloud.publish("5.0.0", product="other")

@@ -4,8 +4,8 @@ import asyncio
 import socket
 
 import pytest
-from ioto_tools.cloud import server, waits
-from ioto_tools.cloud.refusal import Refusal
+from ioto_tools.cloud.http import server, timeouts
+from ioto_tools.cloud.http.errors import Refusal
 
 AWAY_S = 0.3
 
@@ -13,7 +13,7 @@ AWAY_S = 0.3
 def wait_in(kind, monkeypatch):
     """An application that waits AWAY_S for its next message, where a client is given a tenth of that."""
     monkeypatch.setattr(server, "BODY_S", AWAY_S / 10)
-    monkeypatch.setattr(waits, "LOOK_S", AWAY_S / 30)
+    monkeypatch.setattr(timeouts, "LOOK_S", AWAY_S / 30)
     heard = []
 
     async def app(scope, receive, send):

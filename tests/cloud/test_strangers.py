@@ -10,8 +10,10 @@ import pytest
 import strangers
 from behind_nginx import Nginx, needed
 from cloud_under_test import esp_image
-from ioto_tools.cloud import certificates, control, fleet, provision
-from ioto_tools.cloud.publish import new_product, publish
+from ioto_tools.cloud.devices import registration
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.cloud.site import certificates
 from strangers import Complaint, IotoAgent
 
 PUBLIC = "https://updates.test"
@@ -95,18 +97,18 @@ def soon(holds):
 
 
 def an_updater(updater, cloud, site, device, image):
-    token = provision.register(site, "P7", {"id": device}, "")["token"]
+    token = registration.register(site, "P7", {"id": device}, "")["token"]
     properties = {"pro": "true", "memory": "256"}
     assert updater(cloud, PUBLIC, "P7", token, device, "1.0.0", properties) == image, updater
     assert updater(cloud, PUBLIC, "P7", token, device, "2.0.0", properties) is None, updater
-    assert soon(lambda: fleet.device(site, device)["properties"].get("pro") == "true")
+    assert soon(lambda: overview.device(site, device)["properties"].get("pro") == "true")
     assert updater(cloud, PUBLIC, "P7", token, device, "not-semver") is None, updater
     with pytest.raises(Complaint, match="401"):
         updater(cloud, PUBLIC, "P7", "wrong", device, "1.0.0")
-    known = fleet.device(site, device)
+    known = overview.device(site, device)
     assert [(r["state"], r["attempt"], r["times"]) for r in known["reports"]] == [("confirmed", 1, 1)], updater
     if updater is strangers.c_updater:
-        token = provision.register(site, "P7", {"id": "COMMA"}, "")["token"]
+        token = registration.register(site, "P7", {"id": "COMMA"}, "")["token"]
         assert updater(cloud, PUBLIC, "P7", token, "COMMA", "1.0.0", comma=True) == image
 
 
@@ -120,7 +122,7 @@ def an_ioto_agent(cloud, site, image):
     control.claim(site, "IOTO1")
     assert soon(lambda: agent.update("2.0.0") is None and agent.provision == {})
     assert agent.update("2.0.0") is None and agent.provision["token"]
-    assert fleet.device(site, "IOTO1")["update"]["state"] == "confirmed"  # it never reported
+    assert overview.device(site, "IOTO1")["update"]["state"] == "confirmed"  # it never reported
     with pytest.raises(Complaint, match="409|has a token"):  # somebody who has read the product's id out of a board
         IotoAgent(cloud, PUBLIC, "P7", {"id": "IOTO1"}).update("1.0.0")
     assert agent.update("2.0.0") is None

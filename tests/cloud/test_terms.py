@@ -4,9 +4,11 @@ import itertools
 
 import pytest
 from cloud_under_test import esp_image
-from ioto_tools.cloud import control, fleet, groups, policy, terms
-from ioto_tools.cloud.publish import publish
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud import policy
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, groups, overview
+from ioto_tools.cloud.releases.publish import publish
+from ioto_tools.cloud.rules import terms
 from ioto_tools.image import esp
 
 GOOD = {
@@ -73,14 +75,14 @@ def test_a_term_that_will_not_do_changes_nothing(cloud):
     for name, texts in BAD.items():
         with pytest.raises(CloudError, match=name):
             publish(cloud.site, path, "thermo", "1.0.0", said={name: texts[0]})
-    assert fleet.updates(cloud.site) == []
+    assert overview.updates(cloud.site) == []
     cloud.publish("1.0.0", limit="5")
-    before = fleet.update(cloud.site, "thermo@1.0.0")
+    before = overview.update(cloud.site, "thermo@1.0.0")
     for name, texts in BAD.items():
         with pytest.raises(CloudError, match=name):
             control.set_terms(cloud.site, "thermo@1.0.0", {"percentage": "5", name: texts[0]})
     control.set_terms(cloud.site, "thermo@1.0.0", {"limit": "5"})  # no change: nothing is written
-    assert fleet.update(cloud.site, "thermo@1.0.0") == before
+    assert overview.update(cloud.site, "thermo@1.0.0") == before
 
 
 def test_policies_that_are_hardly_meant():
@@ -105,7 +107,7 @@ def test_an_image_that_says_another_version_is_refused(cloud):
         else:
             with pytest.raises(CloudError, match="image_version.*%s" % said):
                 publish(cloud.site, path, "thermo", version)
-    assert len(fleet.updates(cloud.site)) == 4
+    assert len(overview.updates(cloud.site)) == 4
 
 
 def test_groups(cloud):

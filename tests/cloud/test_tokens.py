@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 from cloud_under_test import PRODUCT
-from ioto_tools.cloud import audit, control, fleet, tokens
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.devices import tokens
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.storage import audit
 
 FORGET = b"Authentication failed"
 DAY = 86400
@@ -73,7 +75,7 @@ def test_an_erased_board_comes_back_by_itself_and_at_once_when_the_operator_says
     for _ in range(12):  # erased each week: no more than a few tokens are kept
         cloud.now_s += tokens.QUIET_S
         assert ok(cloud, cloud.device())
-        assert len(cloud.site.database.read(tokens.of_device, cloud.site.database.read(fleet.known, "D1")["key"])) <= tokens._USED_MOST + 1
+        assert len(cloud.site.database.read(tokens.of_device, cloud.site.database.read(overview.known, "D1")["key"])) <= tokens._USED_MOST + 1
 
 
 def test_every_order_of_a_rotation(cloud):
@@ -137,11 +139,11 @@ def test_a_database_of_other_devices_makes_nobody_forget_itself(cloud):
 
 
 def test_a_token_made_by_hand_ends_the_one_before_with_its_first_use(cloud):
-    from ioto_tools.cloud import provision
+    from ioto_tools.cloud.devices import registration
 
     old = cloud.device()
     ok(cloud, old)
-    new = provision.register_by_hand(cloud.site, PRODUCT, "D1")
+    new = registration.register_by_hand(cloud.site, PRODUCT, "D1")
     assert ok(cloud, old) and ok(cloud, new) and not ok(cloud, old)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from asking import ask, second_worker, tell, why
-from ioto_tools.cloud import control, fleet
+from ioto_tools.cloud.operators import control, overview
 
 
 def test_a_change_is_heard_by_another_worker_within_its_second(cloud):
@@ -32,7 +32,7 @@ def test_what_a_worker_holds_is_a_hint_only(cloud):
     control.enable(cloud.site, "thermo@2.0.0", True)
     other.moments[0] += 1
     assert ask(cloud, "D4") == "2.0.0" and ask(other, "D4") == "2.0.0" and ask(other, "D5") is None
-    assert fleet.updates(cloud.site)[0]["granted"] == 3
+    assert overview.updates(cloud.site)[0]["granted"] == 3
     other.close()
 
 
@@ -55,7 +55,7 @@ def test_nobody_is_led_from_a_higher_offer_to_a_lower_one(cloud):
     assert ask(other, "D1", "9.0.0") is ask(other, "D1", "9.0.0") is None  # now it holds the device in memory
     assert ask(cloud, "D1") == "3.0.0" and ask(other, "D2") == "2.0.0"
     assert ask(other, "D1") == "3.0.0"
-    assert {each["version"]: each["states"] for each in fleet.updates(cloud.site)} == {"3.0.0": {"offered": 1}, "2.0.0": {"offered": 1}}
+    assert {each["version"]: each["states"] for each in overview.updates(cloud.site)} == {"3.0.0": {"offered": 1}, "2.0.0": {"offered": 1}}
     other.close()
 
 

@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from ioto_tools.cloud import waits
+from ioto_tools.cloud.http import timeouts
 
 
 @pytest.fixture
 def all_waits(monkeypatch):
-    monkeypatch.setattr(waits, "LOOK_S", 0.01)
-    made = waits.Waits()
+    monkeypatch.setattr(timeouts, "LOOK_S", 0.01)
+    made = timeouts.Waits()
     yield made
     assert not made._until and not made._late
 

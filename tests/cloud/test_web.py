@@ -6,7 +6,7 @@ import re
 
 import pytest
 from cloud_under_test import ROOT, call
-from ioto_tools.cloud.refusal import Unavailable
+from ioto_tools.cloud.http.errors import Unavailable
 from ioto_tools.cloud.web import assets, pages, session
 from starlette.routing import Mount
 from web_session import Session, add_operator

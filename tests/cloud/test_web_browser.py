@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 from browser import DESKTOP, PHONE, Visitor, browser, needed
 from cloud_under_test import PRODUCT, ROOT, esp_image
-from ioto_tools.cloud import control, operators
-from ioto_tools.cloud.publish import new_product
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.operators import control, operator_tokens
+from ioto_tools.cloud.releases.publish import new_product
+from ioto_tools.cloud.site.site import Site
 
 SHOTS = ROOT / ".build" / "screenshots"
 WEIGHT = 60_000
@@ -64,7 +64,7 @@ def started(tmp_path, serve):
     """(process, address of a cloud with one product, an operator's token)."""
     site = Site(tmp_path / "ioto-cloud", make=True)
     new_product(site, "thermo", PRODUCT)
-    token = operators.new(site, "jo", "admin")["token"]
+    token = operator_tokens.new(site, "jo", "admin")["token"]
     site.close()
     (tmp_path / "micropython.bin").write_bytes(esp_image(b"new", 200_000))
     return *serve(), token

@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 
 import pytest
 from cloud_under_test import PRODUCT
-from ioto_tools.cloud import audit, control, fleet, search
-from ioto_tools.cloud import publish as publishing
+from ioto_tools.cloud.operators import control, overview, search
+from ioto_tools.cloud.releases import publish as publishing
+from ioto_tools.cloud.storage import audit
 from web_session import REFUSED, Session, problem, text
 
 
@@ -86,7 +87,7 @@ def test_a_device_whatever_its_id(cloud, jo, id):
     assert html.unescape(re.search("<h1>(.*?)</h1>", reply.body.decode())[1]) == id and b"<>" not in reply.body
     assert b"<script>" not in reply.body
     assert jo.post("device", {"id": id, "action": "pin", "version": "1.0.0"}).status == 303
-    assert fleet.device(cloud.site, id)["pin"] == "1.0.0"
+    assert overview.device(cloud.site, id)["pin"] == "1.0.0"
 
 
 def test_why_each_release_is_not_offered(cloud, jo):
@@ -122,7 +123,7 @@ def test_a_device_is_pinned_released_claimed_removed(cloud, jo):
         offered = re.findall(r'name="action" value="(\w+)"', jo.get("device?id=D1").body.decode())
         assert action in offered
         assert jo.post("device", form).headers["location"] == "device?id=D1"
-        assert fleet.device(cloud.site, "D1")[field] == value
+        assert overview.device(cloud.site, "D1")[field] == value
         deeds.append(action)
     told = [each["action"] for each in cloud.site.database.read(audit.last, 100, "D1")]
     told = [each.removeprefix("device.") for each in reversed(told) if each != "device.new"]

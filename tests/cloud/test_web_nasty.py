@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 import pytest
 from cloud_under_test import call
-from ioto_tools.cloud import operators
 from ioto_tools.cloud.api import openapi
+from ioto_tools.cloud.operators import operator_tokens
 from ioto_tools.cloud.web import pages
 from starlette.routing import Mount
 from web_session import Session
@@ -77,7 +77,7 @@ def test_a_dry_run_that_is_told_it_was_elsewhere(cloud, jo, said):
 
 
 def test_every_number_of_the_api(cloud):
-    token = operators.new(cloud.site, "jo", "admin")["token"]
+    token = operator_tokens.new(cloud.site, "jo", "admin")["token"]
     for (path, names), nasty in itertools.product({"/audit": ("limit", "subject"), "/devices": ("limit", "after", "product")}.items(), NASTY):
         for name in names:
             reply = call(cloud.app, "GET", openapi.PREFIX + path + "?" + encoded({name: nasty}), {"authorization": "bearer " + token})

@@ -8,10 +8,13 @@ from collections import Counter
 
 import pytest
 from cloud_under_test import PRODUCT, Reply, esp_image
-from ioto_tools.cloud import control, fleet, operators, policy, rollout, samples, selection
-from ioto_tools.cloud import publish as publishing
-from ioto_tools.cloud.lifecycle import MOVES
-from ioto_tools.cloud.tables import audit, releases
+from ioto_tools.cloud import policy
+from ioto_tools.cloud.operators import control, operator_tokens, overview
+from ioto_tools.cloud.releases import publish as publishing
+from ioto_tools.cloud.rollout import samples
+from ioto_tools.cloud.rollout.lifecycle import MOVES
+from ioto_tools.cloud.rules import selection, update_states
+from ioto_tools.cloud.storage.tables import audit, releases
 from ioto_tools.cloud.web import releases as release_pages
 from web_session import REFUSED, Session, multipart, problem, text
 
@@ -30,7 +33,7 @@ def set_row(conn, table, id, **values):
 
 def test_products_are_listed_and_made(cloud, jo):
     assert jo.post("products", {"name": "gate", "id": "G8"}).headers["location"] == "product?id=G8"
-    assert [each["name"] for each in fleet.products(cloud.site)] == ["gate", "thermo"]
+    assert [each["name"] for each in overview.products(cloud.site)] == ["gate", "thermo"]
     assert "gate G8 0 0 thermo PRODUCT7 0 0" in text(jo.get(""))
     for name in ("gate", "", "a b", "ä", "x" * 65, "<script>"):
         reply = jo.post("products", {"name": name}, hx_request="true")
@@ -57,7 +60,7 @@ def test_empty_states(cloud, jo):
 def test_a_release_shows_where_its_devices_stand(cloud, jo):
     release = cloud.publish("1.1.0")
     wanted = Counter()
-    for n, state in enumerate([*rollout.REPORTS, None, None]):
+    for n, state in enumerate([*update_states.REPORTS, None, None]):
         token = cloud.device("D%d" % n)
         assert cloud.check_in("D%d" % n, token, "1.0.0").json()["update"] == release["id"]
         if state:
@@ -76,14 +79,14 @@ def test_a_release_shows_where_its_devices_stand(cloud, jo):
 
 def test_every_state_of_a_device_has_its_group_and_its_colour():
     grouped = [state for of in release_pages.GROUPS.values() for state in of]
-    assert sorted(grouped) == sorted(rollout.STATES)
-    assert set(release_pages.GROUPS["bad"]) == rollout.BAD
+    assert sorted(grouped) == sorted(update_states.STATES)
+    assert set(release_pages.GROUPS["bad"]) == update_states.BAD
     styles = (release_pages.__file__.rpartition("/")[0] + "/static/page.css", release_pages.__file__.rpartition("/")[0] + "/static/page.js")
     css, script = (open(path).read() for path in styles)
-    for name in (*rollout.STATES, *selection.RELEASE_STATES):
+    for name in (*update_states.STATES, *selection.RELEASE_STATES):
         assert "." + name + "::before" in css or name in release_pages.GROUPS["past"], name
     red = re.search(r"^(.*) { background: var\(--bad\)", css, re.M)[1]
-    assert all(("." + name + "::before" in red) == (name in rollout.BAD) for name in rollout.STATES)
+    assert all(("." + name + "::before" in red) == (name in update_states.BAD) for name in update_states.STATES)
     assert re.findall(r'^  \["(\w+)", "', script, re.M) == list(release_pages.GROUPS)
 
 
@@ -99,7 +102,7 @@ def test_exactly_the_moves_that_its_state_allows(cloud, jo):
             for action in [*MOVES, "enable", "disable", "nonsense"]:
                 cloud.site.database.write(lambda conn: set_row(conn, releases, release["id"], **values))
                 reply = jo.post("release", {"id": release["id"], "action": action})
-                found = fleet.update(cloud.site, release["id"])
+                found = overview.update(cloud.site, release["id"])
                 if action in ("enable", "disable"):
                     assert reply.status == 303 and found["enabled"] == (action == "enable")
                 elif action in allowed:
@@ -135,7 +138,7 @@ def test_the_form_keeps_the_seconds_of_start_and_end(cloud, jo):
     fields = dict(re.findall(r'name="(start|end)" type="datetime-local" step="1" value="([^"]*)"', body))
     assert fields == {"start": "2027-03-01T08:00:05", "end": "2027-03-02T09:10:11"}
     assert jo.post("terms", {"id": release["id"], "limit": "5", **fields}).status == 303
-    found = fleet.update(cloud.site, release["id"])["terms"]
+    found = overview.update(cloud.site, release["id"])["terms"]
     assert (found["start"][:19], found["end"][:19], found["limit"]) == (*fields.values(), 5)
 
 
@@ -144,19 +147,19 @@ def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):
     form = {"policy": "major < 2", "limit": "500", "percentage": "25%", "rate": "10", "period": "1 hour", "start": "2027-03-01T08:00",
             "end": "2027-04-01T08:00", "stop": "5% after 20", "age": "90 secs"}  # fmt: skip
     assert jo.post("terms", {"id": release["id"], **form}).status == 303
-    found = fleet.update(cloud.site, release["id"])["terms"]
+    found = overview.update(cloud.site, release["id"])["terms"]
     moments = {"start": "2027-03-01T08:00:00Z", "end": "2027-04-01T08:00:00Z"}
     assert found == {**form, **moments, "limit": 500, "percentage": 25.0, "rate": 10, "period": "1 hour"}
     fields = dict(re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', jo.get("release?id=" + release["id"]).body.decode()))
     assert jo.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
-    assert fleet.update(cloud.site, release["id"])["terms"] == found  # as the form comes it changes nothing
+    assert overview.update(cloud.site, release["id"])["terms"] == found  # as the form comes it changes nothing
     for name, wrong in (("limit", "0"), ("percentage", "101"), ("rate", "x"), ("period", "soon"), ("start", "x"), ("end", "2020-01-01"),
                         ("stop", "x"), ("policy", "major <")):  # fmt: skip
         reply = jo.post("terms", {"id": release["id"], **form, name: wrong}, hx_request="true")
         assert reply.status in REFUSED and problem(reply).startswith(name), problem(reply)
-        assert fleet.update(cloud.site, release["id"])["terms"] == found
+        assert overview.update(cloud.site, release["id"])["terms"] == found
     assert jo.post("terms", {"id": release["id"]}).status == 303
-    found = fleet.update(cloud.site, release["id"])["terms"]
+    found = overview.update(cloud.site, release["id"])["terms"]
     assert found == {**dict.fromkeys(found), "policy": policy.NEWER, "percentage": 100.0, "age": "none"}
 
 
@@ -226,13 +229,13 @@ async def _uploaded(app, headers, pieces):
 
 def test_a_release_is_published(cloud, jo):
     reply = upload(jo, esp_image(b"new", 40_000), description="quieter", policy="major < 2", limit="5", by_hand="on")
-    found = fleet.updates(cloud.site)[0]
+    found = overview.updates(cloud.site)[0]
     assert (reply.status, reply.headers["hx-redirect"]) == (200, "release?id=" + found["update"])
     assert (found["version"], found["size"], found["description"], found["state"]) == ("1.1.0", 40_000, "quieter", "awaiting")
     assert (found["terms"]["policy"], found["terms"]["limit"]) == ("major < 2", 5)
     assert cloud.site.images.open(found["checksum"]).read(50_000) == esp_image(b"new", 40_000)
     assert upload(jo, esp_image(b"new", 40_000)).headers["hx-redirect"] == reply.headers["hx-redirect"]  # again: the same
-    assert len(fleet.updates(cloud.site)) == 1
+    assert len(overview.updates(cloud.site)) == 1
 
 
 def test_what_will_not_do_is_not_published(cloud, jo):
@@ -251,7 +254,7 @@ def test_what_will_not_do_is_not_published(cloud, jo):
     ):
         reply = upload(jo, **wrong)
         assert reply.status in REFUSED and said in problem(reply), (wrong, problem(reply))
-        assert b"<b>" not in reply.body and fleet.updates(cloud.site) == []
+        assert b"<b>" not in reply.body and overview.updates(cloud.site) == []
     assert upload(jo, b"x" * 5000, any_file="on").headers["hx-redirect"].startswith("release?id=")
 
 
@@ -287,7 +290,7 @@ def test_a_dry_run_tells_in_slices_what_it_tells_at_once(cloud, jo, monkeypatch,
     said = {"policy": "device.version < update.version && n < 40"}
     whole = publishing.dry_run(cloud.site, tmp_path / "i.bin", "thermo", "1.1.0", said=said)
     monkeypatch.setattr("ioto_tools.cloud.web.publishing.SLICE", 20)
-    monkeypatch.setattr(fleet, "PAGE", 10)
+    monkeypatch.setattr(overview, "PAGE", 10)
     form, slices = {"product": PRODUCT, "version": "1.1.0", **said}, 0
     while slices < 10:
         reply = jo.post("dry-run", form)
@@ -330,7 +333,7 @@ def test_a_token_is_shown_once_and_revoked(cloud, jo):
     assert ci.sign_in(token).status == 303 and ci.get("").status == 200
     assert ci.get("tokens").status == 403 and "yours has the scope publish" in text(ci.get("tokens"))
     assert jo.post("tokens", {"revoke": "ci"}).status == 200
-    assert ci.get("").status == 303 and [each["name"] for each in operators.listed(cloud.site)] == ["jo", "x"]
+    assert ci.get("").status == 303 and [each["name"] for each in operator_tokens.listed(cloud.site)] == ["jo", "x"]
     for form in (
         {"name": "jo", "scope": "read"},
         {"name": "a b", "scope": "read"},
@@ -340,7 +343,7 @@ def test_a_token_is_shown_once_and_revoked(cloud, jo):
     ):
         reply = jo.post("tokens", form, hx_request="true")
         assert reply.status in REFUSED and problem(reply)
-    assert len(operators.listed(cloud.site)) == 2
+    assert len(operator_tokens.listed(cloud.site)) == 2
 
 
 def test_the_audit_is_paged_and_tells_who(cloud, jo):

@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cloud_under_test import esp_image
-from ioto_tools.cloud import audit, control, operators, postman, webhooks
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.operators import control, operator_tokens, webhook_delivery, webhooks
+from ioto_tools.cloud.storage import audit
 
 
 class Listener(ThreadingHTTPServer):
@@ -57,7 +58,7 @@ def tell(cloud):
     async def here(function, *arguments):
         return function(*arguments)
 
-    return asyncio.run(postman.once(cloud.site, here))
+    return asyncio.run(webhook_delivery.once(cloud.site, here))
 
 
 def told(listener):
@@ -66,7 +67,7 @@ def told(listener):
 
 def test_events_are_told_signed_and_once(cloud, listener):
     made = webhooks.new(cloud.site, listener.url)
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     assert tell(cloud) == 1 and tell(cloud) == 0
     [(headers, body)] = listener.heard
     [row] = cloud.site.database.read(audit.last, 1)
@@ -80,8 +81,8 @@ def test_events_are_told_signed_and_once(cloud, listener):
 
 def test_each_hears_what_it_wants(cloud, listener):
     webhooks.new(cloud.site, listener.url, ["token.revoked", "links.rotated"])
-    operators.new(cloud.site, "ci", "read")
-    operators.revoke(cloud.site, "ci")
+    operator_tokens.new(cloud.site, "ci", "read")
+    operator_tokens.revoke(cloud.site, "ci")
     cloud.site.links.refresh()
     cloud.site.links.rotate("boss")
     while tell(cloud):
@@ -95,7 +96,7 @@ def test_each_hears_what_it_wants(cloud, listener):
 @pytest.mark.parametrize("status", [300, 302, 400, 404, 410, 429, 500, 503])
 def test_what_is_not_taken_is_told_again_later_and_later(cloud, listener, status):
     webhooks.new(cloud.site, listener.url)
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     listener.answers = [status] * 6 + [204]
     began = last = cloud.now_s
     waits = []
@@ -113,23 +114,23 @@ def test_what_was_to_be_told_by_a_clock_that_was_ahead_is_told_when_it_is_right(
     """Two days ahead and back; one event failed there for as long as any waits, another was not tried."""
     webhooks.new(cloud.site, listener.url)
     cloud.now_s += 2 * 24 * 3600
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     listener.answers = [500]
     while cloud.now_s < 1_800_000_000 + 2 * 24 * 3600 + 9000:
         tell(cloud)
         cloud.now_s += 60
-    operators.new(cloud.site, "more", "read")
+    operator_tokens.new(cloud.site, "more", "read")
     listener.answers = [204]
     cloud.now_s = 1_800_000_100
     assert tell(cloud) == 2 and webhooks.listed(cloud.site)[0]["waiting"] == 0
-    operators.new(cloud.site, "last", "read")
+    operator_tokens.new(cloud.site, "last", "read")
     listener.answers = [500]
     assert tell(cloud) == 1 and tell(cloud) == 0  # it waits as ever
 
 
 def test_after_a_day_it_is_given_up_and_written_down_and_the_next_event_is_told(cloud, listener):
     hook = webhooks.new(cloud.site, listener.url)
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     listener.answers = [500]
     times = 0
     while webhooks.listed(cloud.site)[0]["waiting"]:
@@ -139,14 +140,14 @@ def test_after_a_day_it_is_given_up_and_written_down_and_the_next_event_is_told(
     [row] = cloud.site.database.read(audit.last, 1)
     assert (row["action"], row["subject"], row["detail"]["error"]) == ("webhook.gave_up", hook["id"], "status 500")
     listener.answers = [200]
-    operators.revoke(cloud.site, "ci")
+    operator_tokens.revoke(cloud.site, "ci")
     assert tell(cloud) == 1 and told(listener)[-1] == "token.revoked"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/closed", "https://127.0.0.1:1/", "http://nowhere.invalid/"])
 def test_nobody_there(cloud, url):
     webhooks.new(cloud.site, url)
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     assert tell(cloud) == 1
     [shown] = webhooks.listed(cloud.site)
     assert shown["waiting"] == 1 and shown["error"] and shown["delivered_s"] is None
@@ -154,7 +155,7 @@ def test_nobody_there(cloud, url):
 
 def test_a_worker_that_dies_with_an_event_in_hand_loses_none(cloud, listener):
     webhooks.new(cloud.site, listener.url)
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     taken = cloud.site.database.write(webhooks.take, cloud.now_s)  # and then the power goes
     assert len(taken) == 1 and cloud.site.database.write(webhooks.take, cloud.now_s) == []
     for _ in range(webhooks.LEASE_S // 10):
@@ -165,7 +166,7 @@ def test_a_worker_that_dies_with_an_event_in_hand_loses_none(cloud, listener):
 
 def test_an_event_is_there_or_not_with_the_deed(cloud, listener):
     webhooks.new(cloud.site, listener.url)
-    for wrong in (lambda: operators.new(cloud.site, "a b", "read"), lambda: operators.revoke(cloud.site, "nobody"), lambda: control.revoke(cloud.site, "D9")):
+    for wrong in (lambda: operator_tokens.new(cloud.site, "a b", "read"), lambda: operator_tokens.revoke(cloud.site, "nobody"), lambda: control.revoke(cloud.site, "D9")):
         with pytest.raises(CloudError):
             wrong()
     assert tell(cloud) == 0
@@ -173,7 +174,7 @@ def test_an_event_is_there_or_not_with_the_deed(cloud, listener):
 
 def test_a_removed_webhook_hears_nothing_more(cloud, listener):
     hook = webhooks.new(cloud.site, listener.url)
-    operators.new(cloud.site, "ci", "read")
+    operator_tokens.new(cloud.site, "ci", "read")
     webhooks.remove(cloud.site, hook["id"])
     assert tell(cloud) == 0 and webhooks.listed(cloud.site) == []
     with pytest.raises(CloudError, match="webhook list"):
@@ -191,11 +192,11 @@ def test_urls_and_events_that_will_not_do(cloud):
 
 def test_a_webhook_that_trickles_delays_no_other(cloud, listener, monkeypatch):
     """It sends its answer a byte at a time: it is given up after WAIT_S, and another one hears everything meanwhile."""
-    monkeypatch.setattr(postman, "WAIT_S", 6)  # longer than a loaded machine takes for the others
-    monkeypatch.setattr(postman, "LOOK_S", 0.01)
+    monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than a loaded machine takes for the others
+    monkeypatch.setattr(webhook_delivery, "LOOK_S", 0.01)
     with trickling() as url:
         made, quick = webhooks.new(cloud.site, url), webhooks.new(cloud.site, listener.url)
-        operators.new(cloud.site, "first", "read")
+        operator_tokens.new(cloud.site, "first", "read")
 
         def shown(webhook):
             return next(each for each in webhooks.listed(cloud.site) if each["id"] == webhook["id"])
@@ -204,9 +205,9 @@ def test_a_webhook_that_trickles_delays_no_other(cloud, listener, monkeypatch):
             async def here(function, *arguments):
                 return function(*arguments)
 
-            telling = asyncio.create_task(postman.run(cloud.site, here))
+            telling = asyncio.create_task(webhook_delivery.run(cloud.site, here))
             for n in range(5):
-                operators.new(cloud.site, "more%d" % n, "read")
+                operator_tokens.new(cloud.site, "more%d" % n, "read")
                 while len(listener.heard) < n + 2:
                     await asyncio.sleep(0.01)
             slow = shown(made)

@@ -4,8 +4,8 @@ import itertools
 import json
 
 from cloud_under_test import PRODUCT, call
-from ioto_tools.cloud import wire
-from ioto_tools.cloud.refusal import Refusal
+from ioto_tools.cloud.devices import messages
+from ioto_tools.cloud.http.errors import Refusal
 
 SPECIAL = (b"Authentication failed", b"Cannot find device")
 PATHS = ("/device/register", "/tok/provision/update", "/tok/provision/updateReport")
@@ -57,42 +57,42 @@ def test_every_field_with_every_wrong_value(cloud):
 
 def test_attempts_and_states():
     fields = {"id": "D1", "update": "U", "success": True}
-    for attempt in range(-3, wire.ATTEMPTS + 5):
+    for attempt in range(-3, messages.ATTEMPTS + 5):
         for shown in (attempt, str(attempt)):
             try:
-                assert wire.report({**fields, "attempt": shown}).attempt == attempt
-                assert 0 <= attempt <= wire.ATTEMPTS
+                assert messages.report({**fields, "attempt": shown}).attempt == attempt
+                assert 0 <= attempt <= messages.ATTEMPTS
             except Refusal as e:
-                assert e.status == 400 and not 0 <= attempt <= wire.ATTEMPTS, shown
-    for state in wire.STATES:
-        assert wire.report({**fields, "state": state}).state == state
+                assert e.status == 400 and not 0 <= attempt <= messages.ATTEMPTS, shown
+    for state in messages.STATES:
+        assert messages.report({**fields, "state": state}).state == state
         for spoilt in (state.upper(), state + "x", state[:-1]):
             try:
-                wire.report({**fields, "state": spoilt})
+                messages.report({**fields, "state": spoilt})
                 raise AssertionError(spoilt)
             except Refusal as e:
-                assert all(known in e.error for known in wire.STATES)
+                assert all(known in e.error for known in messages.STATES)
 
 
 def test_success_without_state_is_an_outcome():
     for value, success in ((True, True), (False, False), ("true", True), ("false", False), ("True", True), ("FALSE", False)):
-        report = wire.report({"id": "D1", "update": "U", "success": value})
+        report = messages.report({"id": "D1", "update": "U", "success": value})
         assert (report.success, report.state, report.attempt) == (success, "confirmed" if success else "failed", 0)
 
 
 def test_a_long_or_ugly_reason_is_kept_in_part():
     fields = {"id": "D1", "update": "U", "success": False}
-    assert wire.report({**fields, "reason": "x" * 999}).reason == "x" * wire.REASON_LENGTH
-    assert wire.report({**fields, "reason": "a\x1b[2Jb\nc"}).reason == "a?[2Jb?c"
-    assert wire.report({**fields, "reason": None}).reason == ""
+    assert messages.report({**fields, "reason": "x" * 999}).reason == "x" * messages.REASON_LENGTH
+    assert messages.report({**fields, "reason": "a\x1b[2Jb\nc"}).reason == "a?[2Jb?c"
+    assert messages.report({**fields, "reason": None}).reason == ""
 
 
 def test_body_limit_to_the_byte(cloud):
     token = cloud.device()
     for over in (-1, 0, 1):
         body = b'{"id": "D1", "version": "1.0.0", "fill": ""}'
-        body = body.replace(b'""', b'"%s"' % (b"x" * (wire.BODY_BYTES + over - len(body))))
-        assert len(body) == wire.BODY_BYTES + over
+        body = body.replace(b'""', b'"%s"' % (b"x" * (messages.BODY_BYTES + over - len(body))))
+        assert len(body) == messages.BODY_BYTES + over
         reply = cloud.post(PATHS[1], body, token)
         assert reply.status == (413 if over > 0 else 200), over
 
@@ -105,7 +105,7 @@ def test_an_endless_body_is_read_no_further_than_the_limit(cloud):
 
     read = []
     reply = call(cloud.app, "POST", PATHS[0], {"Authorization": PRODUCT}, pieces=endless())
-    assert reply.status == 413 and len(read) == wire.BODY_BYTES // 1024 + 1
+    assert reply.status == 413 and len(read) == messages.BODY_BYTES // 1024 + 1
 
 
 def test_body_in_pieces(cloud):
@@ -121,18 +121,18 @@ def test_depth_limit():
             inner = depth - 1
             text = '{"x":' + opening * inner + "1" + closing * inner + "}"
             try:
-                wire.parse(text.encode())
-                assert depth <= wire.DEPTH, depth
+                messages.parse(text.encode())
+                assert depth <= messages.DEPTH, depth
             except Refusal as e:
-                assert depth > wire.DEPTH and e.status == 400, depth
+                assert depth > messages.DEPTH and e.status == 400, depth
 
 
 def test_last_comma_of_older_updaters():
     for text in ('{"id":"D1",}', '{"id":"D1",\n}\n', '{ "id" : "D1" , }  '):
-        assert wire.parse(text.encode()) == {"id": "D1"}
+        assert messages.parse(text.encode()) == {"id": "D1"}
     for text in ('{,}', '{"id":"D1",,}', '{"a":[1,],"id":"D1"}'):
         try:
-            raise AssertionError(wire.parse(text.encode()))
+            raise AssertionError(messages.parse(text.encode()))
         except Refusal:
             pass
 
@@ -140,12 +140,12 @@ def test_last_comma_of_older_updaters():
 def test_authorization_headers():
     for spelling in ("".join(s) for s in itertools.product(*((c, c.upper()) for c in "bearer"))):
         for space in (" ", "  ", "\t"):
-            assert wire.token(spelling + space + "TOKEN-_=1") == "TOKEN-_=1"
+            assert messages.token(spelling + space + "TOKEN-_=1") == "TOKEN-_=1"
     for bare in ("TOKEN", "  TOKEN ", "bearerTOKEN", "Bearer-", "a" * 512):
-        assert wire.token(bare) == bare.strip()
+        assert messages.token(bare) == bare.strip()
     for header in (None, "", " ", "bearer", "BEARER ", "Basic dXNlcg== x", "bearer A B", "a" * 513, "bearer bearer TOKEN"):
         try:
-            raise AssertionError((header, wire.token(header)))
+            raise AssertionError((header, messages.token(header)))
         except Refusal as e:
             assert e.status == 401 and e.error.encode() not in SPECIAL
 

@@ -8,15 +8,17 @@ import time
 import pytest
 from asking import ask, second_worker, state, tell, why
 from cloud_under_test import COMMAND, ENV
-from ioto_tools.cloud import audit, control, fleet, leases
-from ioto_tools.cloud.tables import grants, releases
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.rollout import leases
+from ioto_tools.cloud.storage import audit
+from ioto_tools.cloud.storage.tables import grants, releases
 
 HOUR = 3600
 
 
 def staged(cloud, id, next=HOUR, **said):
     """The device has taken what it is offered, and it waits staged."""
-    update = fleet.device(cloud.site, id)["update"]["update"] if ask(cloud, id, next=next, **said) else None
+    update = overview.device(cloud.site, id)["update"]["update"] if ask(cloud, id, next=next, **said) else None
     tell(cloud, id, "staged")
     return update
 
@@ -51,7 +53,7 @@ STOPS = {
 
 def expired(conn):
     """The release is signed for use until a second ago."""
-    from ioto_tools.cloud import changes
+    from ioto_tools.cloud.storage import changes
 
     manifest = '{"manifest": "{\\"size\\": 1024, \\"expires\\": 1799999999}", "signature": ""}'
     conn.execute(releases.update().values(manifest=manifest))
@@ -66,10 +68,10 @@ def test_what_is_staged_is_offered_until_it_is_stopped_and_again_afterwards(clou
     assert all(again(cloud, "D1", update) for _ in range(3)) and state(cloud, "D1") == "staged"
     does(cloud)
     cloud.now_s += 2
-    before = fleet.update(cloud.site, update)
+    before = overview.update(cloud.site, update)
     assert before["unapplied"] == {"told": 1, "due_s": cloud.now_s - 2 + HOUR, "strangers": 0}
     assert not again(cloud, "D1", update) and state(cloud, "D1") == "withdrawn"
-    after = fleet.update(cloud.site, update)
+    after = overview.update(cloud.site, update)
     assert after["unapplied"]["told"] == 0 and after["granted"] == before["granted"] and after["states"]["withdrawn"] == 1
     assert after["ended"] == before["ended"]  # it says nothing about the release
     assert cloud.site.database.read(leases.granted)[update] == before["granted"] - 1  # the slot is free
@@ -79,7 +81,7 @@ def test_what_is_staged_is_offered_until_it_is_stopped_and_again_afterwards(clou
         assert ask(cloud, "D1", next=HOUR) == "2.0.0" and state(cloud, "D1") == "offered"
         assert cloud.site.database.read(leases.granted)[update] == before["granted"]
         tell(cloud, "D1", "staged")
-        assert again(cloud, "D1", update) and fleet.device(cloud.site, "D1")["update"]["tries"] == 1  # it cost no try
+        assert again(cloud, "D1", update) and overview.device(cloud.site, "D1")["update"]["tries"] == 1  # it cost no try
 
 
 def test_a_higher_release_takes_the_place_of_what_is_staged(cloud):
@@ -93,7 +95,7 @@ def test_a_higher_release_takes_the_place_of_what_is_staged(cloud):
 
 
 def states(cloud, id):
-    return {each["version"]: each["state"] for each in fleet.device(cloud.site, id)["updates"]}
+    return {each["version"]: each["state"] for each in overview.device(cloud.site, id)["updates"]}
 
 
 def slots(cloud, update):
@@ -122,12 +124,12 @@ def test_what_was_only_offered_is_withdrawn_by_the_next_check_in(cloud):
     ask(cloud, "STRANGER")
     tell(cloud, "LOADS", "downloading")
     control.move(cloud.site, "thermo@2.0.0", "paused")
-    assert fleet.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 3, "due_s": cloud.now_s + HOUR, "strangers": 1}
-    update = fleet.update(cloud.site, "thermo@2.0.0")["update"]
+    assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 3, "due_s": cloud.now_s + HOUR, "strangers": 1}
+    update = overview.update(cloud.site, "thermo@2.0.0")["update"]
     assert ask(cloud, "OURS", next=HOUR) is ask(cloud, "LOADS", next=HOUR) is ask(cloud, "STRANGER") is None
     assert ask(cloud, "HOLDS", next=HOUR, staged=update, attempt=1) is None
     assert [state(cloud, id) for id in ("OURS", "LOADS", "HOLDS", "STRANGER")] == ["withdrawn", "withdrawn", "staged", "offered"]
-    assert fleet.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 1, "due_s": cloud.now_s + HOUR, "strangers": 1}
+    assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 1, "due_s": cloud.now_s + HOUR, "strangers": 1}
     ask(cloud, "STRANGER", "2.0.0")  # and has applied it
     assert state(cloud, "STRANGER") == "confirmed"
 
@@ -145,7 +147,7 @@ def test_a_slot_that_was_given_back_goes_to_another_and_is_had_again_when_there_
     assert ask(cloud, "D1", next=HOUR) is None and why(cloud, "D1") == {"2.0.0": "limit"}
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "3"})
     assert ask(cloud, "D1", next=HOUR) == "2.0.0" and ask(cloud, "D3", next=HOUR) is None
-    assert fleet.update(cloud.site, "thermo@2.0.0")["granted"] == 3
+    assert overview.update(cloud.site, "thermo@2.0.0")["granted"] == 3
     other.close()
 
 
@@ -176,15 +178,15 @@ def test_a_device_that_has_it_all_the_same_has_a_slot(cloud, report, ends):
 
 def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
     """So a device that was taken for lost, or that tries again by itself after a rollback, is not told to drop what it holds."""
-    from ioto_tools.cloud import lost
+    from ioto_tools.cloud.rollout import lost_devices
 
     cloud.publish("2.0.0")
     for id in ("SILENT", "BACK", "UNHEARD"):
         ask(cloud, id, next=HOUR)
     update = staged(cloud, "BACK")
-    lost.sweep(cloud.site)
+    lost_devices.sweep(cloud.site)
     cloud.now_s += 25 * HOUR
-    silent = cloud.site.database.read(fleet.known, "SILENT")["key"]
+    silent = cloud.site.database.read(overview.known, "SILENT")["key"]
     cloud.site.database.write(lambda conn: conn.execute(grants.update().where(grants.c.device == silent).values(state="lost", attempt=1)))
     assert again(cloud, "SILENT", update) and state(cloud, "SILENT") == "staged"
     assert again(cloud, "UNHEARD", update) and state(cloud, "UNHEARD") == "staged"
@@ -192,7 +194,7 @@ def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
     tell(cloud, "BACK", "rolled_back")
     assert why(cloud, "BACK") == {"2.0.0": "waits"}
     offered = cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged=update, attempt=2).json()
-    assert offered["update"] == update and fleet.device(cloud.site, "BACK")["update"]["attempt"] == 2 and state(cloud, "BACK") == "staged"
+    assert offered["update"] == update and overview.device(cloud.site, "BACK")["update"]["attempt"] == 2 and state(cloud, "BACK") == "staged"
     assert cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged="NOTHING", attempt=2).json()["update"] == update
 
 
@@ -201,7 +203,7 @@ def test_nonsense_in_the_new_fields_is_a_stranger_s_property(cloud):
     for n, said in enumerate(({"next": "3600"}, {"next": -1}, {"next": 1.5}, {"next": True}, {"next": None}, {"staged": 7}, {"staged": ["x"]}, {"next": {}})):
         assert ask(cloud, "D%d" % n, **said) == "2.0.0", said
     assert ask(cloud, "LONG", next=10**12) == "2.0.0"
-    assert fleet.update(cloud.site, "thermo@2.0.0")["unapplied"]["told"] == 1
+    assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"]["told"] == 1
 
 
 # ---- the command line
@@ -258,6 +260,6 @@ def test_ctrl_c_ends_the_waiting_and_nothing_else(cloud, tmp_path):
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     heard(ours, b"1 device left; `ioto updates show thermo@2.0.0`")
-    assert process.wait(30) == 0 and fleet.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
+    assert process.wait(30) == 0 and overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
     os.close(ours)
     assert [row["action"] for row in cloud.site.database.read(audit.last)][0] == "release.paused"

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlencode
 
 from cloud_under_test import call
-from ioto_tools.cloud.tables import operators
+from ioto_tools.cloud.storage.tables import operators
 
 TOKEN = "token-of-%s"
 REFUSED = (400, 404, 409)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ioto_tools.board import layout
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.compiled import compiled
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import rows_for

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import littlefs
 import pytest
+from esptool.targets import CHIP_DEFS
 from ioto_tools.board import Board, layout
 from ioto_tools.board.memory import IDF_BYTES
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import FlashImage, build, rows_for
 from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
-from esptool.targets import CHIP_DEFS
 from mp_image_tool_esp32.firmware import Firmware as TheirFirmware
 from stock import CHIPS, NEW, changed_application, for_chip, merged
 

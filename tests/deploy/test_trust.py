@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 from ioto import config
 from ioto_tools.board import Board
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy import trust
 from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.deploy.device_files import begin, device_files

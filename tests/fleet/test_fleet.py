@@ -3,8 +3,9 @@
 import json
 import zlib
 
-from ioto_tools.cloud import control, lost
-from ioto_tools.cloud import fleet as known
+from ioto_tools.cloud.operators import control
+from ioto_tools.cloud.operators import overview as known
+from ioto_tools.cloud.rollout import lost_devices
 from ioto_tools.fleet import life
 
 HOUR_S = 3600
@@ -33,7 +34,7 @@ def test_every_device_ends_as_its_fate_has_it(world):
     world.publish("1.1.0")
     world.simulation.run(2 * DAY_S)
     drawn = fates(world, "1.1.0")
-    assert set(drawn) == set(ENDS) and lost.sweep(world.site) == drawn.count(life.LOSE)
+    assert set(drawn) == set(ENDS) and lost_devices.sweep(world.site) == drawn.count(life.LOSE)
     devices = {each["id"]: each for each in known.devices(world.site)}
     for n, fate in enumerate(drawn):
         told = devices[world.settings.id(n)]

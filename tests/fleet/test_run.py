@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from ioto_tools.cli import main
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.fleet import live
 from ioto_tools.fleet.settings import Settings
 from ioto_tools.image import esp

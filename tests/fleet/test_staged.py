@@ -5,9 +5,10 @@ import json
 import population
 import pytest
 import sqlalchemy as sa
-from ioto_tools.cloud import control, rollout
-from ioto_tools.cloud import fleet as known
-from ioto_tools.cloud.tables import audit
+from ioto_tools.cloud.operators import control
+from ioto_tools.cloud.operators import overview as known
+from ioto_tools.cloud.rules import update_states
+from ioto_tools.cloud.storage.tables import audit
 from ioto_tools.fleet import life
 from ioto_tools.fleet.inprocess import Stepped
 
@@ -50,7 +51,7 @@ class Ledger:
         if scope["path"] == "/tok/provision/update":
             self.checked_in(said, json.loads(b"".join(answer)))
         elif scope["path"] == "/tok/provision/updateReport" and said["update"] == self.update:
-            self.end(said["id"], rollout.event_of(said["state"], said["reason"]))
+            self.end(said["id"], update_states.event_of(said["state"], said["reason"]))
 
     def checked_in(self, said, answer):
         if said["id"] in self.offers and said["version"] == self.version:
@@ -59,8 +60,8 @@ class Ledger:
             self.offers.setdefault(said["id"], self.world.clock.now_s)
 
     def end(self, device, state):
-        if state in rollout.ENDED:
-            self.bad += (state in rollout.BAD) - (self.ended.get(device) in rollout.BAD)
+        if state in update_states.ENDED:
+            self.bad += (state in update_states.BAD) - (self.ended.get(device) in update_states.BAD)
             self.ended[device] = state
         if self.rule and self.fired is None and len(self.ended) >= self.rule[1] and self.bad * 100 >= self.rule[0] * len(self.ended):
             self.fired, self.fired_s = set(self.offers), int(self.world.clock.now_s)
@@ -98,7 +99,7 @@ def in_steps(world, devices, windows):
     shares = {life.MUTE: 0.9, life.CRASH: 0.02, life.REFUSE: 0.02, life.DEFER: 0.02}
     fleet = Rollout(world, devices, 5 * MINUTE_S, apply_s=MINUTE_S, retry_s=MINUTE_S, put_off_s=MINUTE_S, shares=shares)
     update = fleet.ledger.watch(world.publish("1.1.0", said={"percentage": "5"}))
-    share = {id: rollout.share(update, id) for id in fleet.ids}
+    share = {id: update_states.share(update, id) for id in fleet.ids}
 
     def among(percentage):
         return {id for id in fleet.ids if share[id] < percentage}

@@ -1,8 +1,8 @@
 """A release is stopped while a fleet waits for its windows, and devices that failed are tried again: simulated fleets."""
 
 import pytest
-from ioto_tools.cloud import control
-from ioto_tools.cloud import fleet as known
+from ioto_tools.cloud.operators import control
+from ioto_tools.cloud.operators import overview as known
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S

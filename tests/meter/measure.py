@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from ioto_tools.cloud import certificates
-from ioto_tools.deploy.compiled import agent_files, compiled, joined, parts as shipped, sources
+from ioto_tools.cloud.site import certificates
+from ioto_tools.deploy.compiled import agent_files, compiled, joined, sources
+from ioto_tools.deploy.compiled import parts as shipped
 from ioto_tools.image import esp, keys, release
 
 from .mpy import functions

@@ -30,7 +30,7 @@ def serve():
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory):
     """A folder with ca.pem and a certificate server.pem for this machine."""
-    from ioto_tools.cloud import certificates
+    from ioto_tools.cloud.site import certificates
 
     folder = tmp_path_factory.mktemp("authority")
     certificates.make(folder, ["localhost", "127.0.0.1"])

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from commands import BIN, board, command, running
 from ioto_tools.board import Board
 from ioto_tools.cli import main as cli
-from ioto_tools.cloud import certificates
+from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy import copy, info, prompt
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.image import keys

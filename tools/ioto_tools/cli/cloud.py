@@ -5,11 +5,10 @@ from functools import partial
 from pathlib import Path
 
 import click
-
-from ioto_tools.cloud import fleet
-from ioto_tools.cloud import publish as publishing
-from ioto_tools.cloud.refusal import CloudError, Unavailable
-from ioto_tools.cloud.site import exposed
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.releases import publish as publishing
+from ioto_tools.cloud.site.site import exposed
 
 from .moving import backup, migrate, restore
 from .nginx import link_key, nginx
@@ -53,8 +52,8 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
     """
     from ioto_tools.cloud.app import create_app  # only this command needs a web server
-    from ioto_tools.cloud.server import Options
-    from ioto_tools.cloud.server import serve as run
+    from ioto_tools.cloud.http.server import Options
+    from ioto_tools.cloud.http.server import serve as run
 
     if bool(certificate) != bool(key):
         raise click.UsageError("--certificate and --key go together")
@@ -92,7 +91,7 @@ def certificate(names, out):
     restarts the board without it to check in and update, see update.alone. Put the root of a public authority into tls.ca, never the
     server's own certificate or an intermediate. What each chain needs: docs/network.md, "Certificates that fit".
     """
-    from ioto_tools.cloud import certificates
+    from ioto_tools.cloud.site import certificates
 
     try:
         certificates.make(out, names)
@@ -138,7 +137,7 @@ def product_new(name, id, claim_by_hand, data, json):
 def product_list(data, json):
     """List the products with their ids and how many devices and updates they have."""
     with opened(data) as site:
-        found = fleet.products(site)
+        found = overview.products(site)
     if json:
         printed(found)
     else:

@@ -3,10 +3,13 @@
 import json as json_module
 
 import click
-
-from ioto_tools.cloud import control, doubts, fleet, groups, policy, provision, terms
-from ioto_tools.cloud.refusal import CloudError, Refusal
-from ioto_tools.cloud.selection import WHY, precedence
+from ioto_tools.cloud import policy
+from ioto_tools.cloud.devices import registration
+from ioto_tools.cloud.http.errors import CloudError, Refusal
+from ioto_tools.cloud.operators import control, groups, overview
+from ioto_tools.cloud.releases import doubts
+from ioto_tools.cloud.rules import terms
+from ioto_tools.cloud.rules.selection import WHY, precedence
 
 from .printable import printable
 from .site import ago, data_option, json_option, opened, printed, product_option, shown
@@ -27,7 +30,7 @@ def devices(product, where, group, data, json):
     """List the devices: version, last check-in, and how far the last update came."""
     with opened(data) as site:
         text = groups.both(group and groups.policy(site, group), where)
-        found = fleet.devices(site, product, text and policy.compile(terms.read({"policy": text})["policy"]))
+        found = overview.devices(site, product, text and policy.compile(terms.read({"policy": text})["policy"]))
         warnings = doubts.of_choice(site, product, text) if text and not found else []
     doubtful(warnings)
     if json:
@@ -59,7 +62,7 @@ def device():
 def device_show(id, product, data, json):
     """Show what is known of device ID: its last check-in, and every report."""
     with opened(data) as site:
-        found = fleet.device(site, id, product)
+        found = overview.device(site, id, product)
     if json:
         printed(found)
         return
@@ -102,11 +105,11 @@ def device_new(id, product, data, json):
     need none of this.
     """
     with opened(data) as site:
-        found = next((each for each in fleet.products(site) if product in (each["id"], each["name"])), None)
+        found = next((each for each in overview.products(site) if product in (each["id"], each["name"])), None)
         if found is None:
             raise CloudError("product %s: not found; `ioto product list` lists them" % product)
         try:
-            token = provision.register_by_hand(site, found["id"], id)
+            token = registration.register_by_hand(site, found["id"], id)
         except Refusal as e:
             raise CloudError(e.error) from e
     if json:
@@ -206,7 +209,7 @@ def device_pin(id, version, product, data):
     """
     with opened(data) as site:
         control.pin(site, id, version, product)
-        found = fleet.device(site, id, product)
+        found = overview.device(site, id, product)
     click.echo("device %s is pinned to %s" % (id, version))
     why = next((each["why"] for each in found["offers"] if precedence(each["version"]) == found["pin"]), "unpublished")
     if why not in (None, "runs"):

@@ -6,8 +6,7 @@ import ssl
 
 import click
 from ioto import duration
-
-from ioto_tools.cloud.address import is_address
+from ioto_tools.cloud.http.addresses import is_address
 
 from .site import json_option, printed, shown
 

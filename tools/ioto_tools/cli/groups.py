@@ -1,9 +1,8 @@
 """`ioto groups`: thin, over ioto_tools.cloud."""
 
 import click
-
-from ioto_tools.cloud import doubts
-from ioto_tools.cloud import groups as policies
+from ioto_tools.cloud.operators import groups as policies
+from ioto_tools.cloud.releases import doubts
 
 from .site import data_option, json_option, opened, printed, shown
 from .terms import doubtful

@@ -3,8 +3,7 @@
 from contextlib import contextmanager
 
 import click
-
-from ioto_tools.cloud.refusal import CloudError, Unavailable
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
 
 from .site import data_option, json_option, printed
 
@@ -21,7 +20,7 @@ def migrate(data, to, json):
     End the servers of the site first. Every table and image is compared afterwards. Interrupted, the same command goes on
     where it was. The old site stays as it is.
     """
-    from ioto_tools.cloud import moving
+    from ioto_tools.cloud.site import moving
 
     with _shown(json) as progress:
         copied = moving.migrate(data, to, progress)
@@ -37,7 +36,7 @@ def backup(folder, data, json):
 
     Keep it where nobody else reads: it has the keys that sign links and webhooks.
     """
-    from ioto_tools.cloud import moving
+    from ioto_tools.cloud.site import moving
 
     with _shown(json) as progress:
         copied = moving.backup(data, folder, progress)
@@ -50,7 +49,7 @@ def backup(folder, data, json):
 @json_option
 def restore(folder, data, json):
     """Make a site of the backup in DIR, in the new folder --data or where its site.toml says."""
-    from ioto_tools.cloud import moving
+    from ioto_tools.cloud.site import moving
 
     with _shown(json) as progress:
         copied = moving.restore(folder, data, progress)

@@ -1,9 +1,8 @@
 """`ioto cloud nginx`, `ioto cloud link-key`: thin, over ioto_tools.cloud."""
 
 import click
-
-from ioto_tools.cloud.nginx import config
-from ioto_tools.cloud.refusal import CloudError
+from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.http.nginx import config
 
 from .site import data_option, opened
 

@@ -25,10 +25,10 @@ def token_new(name, scope, expires, data, json):
 
     read sees everything but secrets; publish also publishes, enables and pauses releases; admin does everything.
     """
-    from ioto_tools.cloud import operators
+    from ioto_tools.cloud.operators import operator_tokens
 
     with opened(data) as site:
-        made = operators.new(site, name, scope, expires)
+        made = operator_tokens.new(site, name, scope, expires)
     if json:
         printed(made)
     else:
@@ -40,10 +40,10 @@ def token_new(name, scope, expires, data, json):
 @json_option
 def token_list(data, json):
     """List the tokens: whose, for what, until when. The tokens themselves are not kept."""
-    from ioto_tools.cloud import operators
+    from ioto_tools.cloud.operators import operator_tokens
 
     with opened(data) as site:
-        found = operators.listed(site)
+        found = operator_tokens.listed(site)
         now_s = site.now_s()
     if json:
         printed(found)
@@ -63,10 +63,10 @@ def _until(expires_s, now_s):
 @data_option
 def token_revoke(name, data):
     """End the token of NAME at once."""
-    from ioto_tools.cloud import operators
+    from ioto_tools.cloud.operators import operator_tokens
 
     with opened(data) as site:
-        operators.revoke(site, name)
+        operator_tokens.revoke(site, name)
     click.echo("token of %s is revoked" % name)
 
 
@@ -77,7 +77,7 @@ def token_revoke(name, data):
 @json_option
 def audit(limit, subject, data, json):
     """Show who did what, and when: operators, and the cloud by itself."""
-    from ioto_tools.cloud import audit as audits
+    from ioto_tools.cloud.storage import audit as audits
 
     with opened(data) as site:
         found = site.database.read(audits.last, limit, subject)

@@ -5,16 +5,18 @@ from contextlib import contextmanager
 
 import click
 from ioto.errors import UpdateError
-
-from ioto_tools.cloud import doubts, fleet, terms
-from ioto_tools.cloud import publish as publishing
-from ioto_tools.cloud.selection import WHY
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.releases import doubts
+from ioto_tools.cloud.releases import publish as publishing
+from ioto_tools.cloud.rules import terms
+from ioto_tools.cloud.rules.selection import WHY
 from ioto_tools.image import release
 
 from .keys import application_of, manifest_options
 from .keys import signed as signed_file
 from .site import data_option, json_option, opened, printed, shown
 from .terms import doubtful, said, taken, terms_options
+
 
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False))
@@ -54,7 +56,7 @@ def publish(image, product, version, key, signed, description, disabled, approve
                 return _tried(publishing.dry_run(site, path, product, version, progress=advance, **asked), json)
             asked.update(enabled=not disabled, by_hand=approve_by_hand)
             made, new = publishing.publish(site, path, product, version, progress=advance, **asked)
-        found = fleet.update(site, made["id"])
+        found = overview.update(site, made["id"])
         warnings = doubts.of_update(site, found)
     if json:
         printed(dict(found, new=new))

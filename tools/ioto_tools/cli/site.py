@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import click
 from ioto import duration
-
-from ioto_tools.cloud.refusal import CloudError, Unavailable
-from ioto_tools.cloud.site import Site
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.site.site import Site
 
 from .printable import printable
 

@@ -1,8 +1,8 @@
 """The options that say who is offered an update, how many, when: of `ioto publish` and `ioto updates set`."""
 
 import click
-
-from ioto_tools.cloud import groups, terms
+from ioto_tools.cloud.operators import groups
+from ioto_tools.cloud.rules import terms
 
 _OPTIONS = (
     click.option("--policy", metavar="EXPR", help="Which devices it is for (docs/policy.md); none: those with a lower version."),

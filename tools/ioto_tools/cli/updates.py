@@ -4,8 +4,9 @@ import json as json_module
 import sys
 
 import click
-
-from ioto_tools.cloud import control, doubts, fleet, rollout
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.releases import doubts
+from ioto_tools.cloud.rules import update_states
 
 from . import withdrawal
 from .site import ago, data_option, json_option, opened, printed, product_option, shown
@@ -25,7 +26,7 @@ def updates(context, product, data, json):
                 raise click.UsageError("put %s after the command: ioto updates %s ..." % (name, context.invoked_subcommand))
         return
     with opened(data) as site:
-        found = fleet.updates(site, product)
+        found = overview.updates(site, product)
     if json:
         printed(found)
         return
@@ -57,7 +58,7 @@ def _counts(states):
 def show(update, data, json):
     """Show UPDATE (PRODUCT@VERSION or its id): its terms, where the devices stand, and who did what to it."""
     with opened(data) as site:
-        found, now_s = fleet.update(site, update), site.now_s()
+        found, now_s = overview.update(site, update), site.now_s()
         warnings = doubts.of_update(site, found)
     if json:
         printed(found)
@@ -103,7 +104,7 @@ def set_terms(update, data, json, **more):
 @updates.command("retry")
 @click.argument("update")
 @click.option("--device", "ids", multiple=True, metavar="ID", help="Only this device; may be repeated.")
-@click.option("--state", "states", multiple=True, type=click.Choice(sorted(rollout.RETRIED)), help="Only devices in this state; may be repeated.")
+@click.option("--state", "states", multiple=True, type=click.Choice(sorted(update_states.RETRIED)), help="Only devices in this state; may be repeated.")
 @data_option
 @json_option
 def retry(update, ids, states, data, json):
@@ -114,7 +115,7 @@ def retry(update, ids, states, data, json):
     """
     with opened(data) as site:
         n = control.retry(site, update, ids, states)
-        found = fleet.update(site, update)
+        found = overview.update(site, update)
     if json:
         printed({**found, "retried": n})
     else:

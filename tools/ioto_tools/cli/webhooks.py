@@ -21,7 +21,7 @@ def webhook():
 @json_option
 def webhook_new(url, events, data, json):
     """Post every event to URL from now on, and print the secret that signs them, once."""
-    from ioto_tools.cloud import webhooks
+    from ioto_tools.cloud.operators import webhooks
 
     with opened(data) as site:
         made = webhooks.new(site, url, events)
@@ -36,7 +36,7 @@ def webhook_new(url, events, data, json):
 @json_option
 def webhook_list(data, json):
     """List the webhooks: where to, what, what waits, and what went wrong last."""
-    from ioto_tools.cloud import webhooks
+    from ioto_tools.cloud.operators import webhooks
 
     with opened(data) as site:
         found = webhooks.listed(site)
@@ -52,7 +52,7 @@ def webhook_list(data, json):
 @data_option
 def webhook_remove(id, data):
     """Remove webhook ID, and what it has not been told yet."""
-    from ioto_tools.cloud import webhooks
+    from ioto_tools.cloud.operators import webhooks
 
     with opened(data) as site:
         webhooks.remove(site, id)
@@ -64,12 +64,12 @@ def webhook_remove(id, data):
 @data_option
 def webhook_test(id, data):
     """Post an event webhook.test to webhook ID, here and now, and say what it answered."""
-    from ioto_tools.cloud import postman, webhooks
+    from ioto_tools.cloud.operators import webhook_delivery, webhooks
 
     with opened(data) as site:
         found = site.database.read(webhooks.known, id)
         event = {"id": 0, "at_s": site.now_s(), "who": site.who, "action": "webhook.test", "subject": id, "detail": json_module.dumps({})}
-        error = asyncio.run(postman.post({**found, **event}, site.now_s()))
+        error = asyncio.run(webhook_delivery.post({**found, **event}, site.now_s()))
     if error:
         raise click.ClickException(printable("webhook %s: %s: %s" % (id, found["url"], error)))
     click.echo("webhook %s: %s has taken it" % (id, found["url"]))

@@ -3,8 +3,7 @@
 import time
 
 import click
-
-from ioto_tools.cloud import fleet
+from ioto_tools.cloud.operators import overview
 
 EVERY_S = 2
 
@@ -20,7 +19,7 @@ def tell(site, found, wait):
     try:
         while left:
             time.sleep(EVERY_S)
-            now = fleet.update(site, found["update"])["unapplied"]["told"]
+            now = overview.update(site, found["update"])["unapplied"]["told"]
             if now != left:
                 click.echo("%s left" % counted_devices(now))
             left = now

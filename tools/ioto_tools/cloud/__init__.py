@@ -1,4 +1,5 @@
-"""The device cloud: registration, check-ins, reports and images over HTTP, on SQLite and a folder.
+"""The device cloud: registration, check-ins, reports and images over HTTP, and what operators see and change.
 
-routes -> checkin, provision (what is answered) -> wire, rollout, selection (pure) and memory, grants, database, store (what is kept).
+A folder is a room; each imports those before it only (tests/test_style.py): http, policy, rules, storage, images, rollout, devices,
+operators, releases, site, api, web. `app.py` puts them together.
 """

@@ -16,14 +16,19 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from . import housekeeping, links, lost, postman, provision, request_log, routes, samples, tokens
-from .address import is_address
 from .api import app as api
-from .counters import Counted, Counters
-from .limits import PER_MINUTE, Limits
-from .memory import LOOK_S, Memory
-from .refusal import CloudError, Refusal, Unavailable
-from .site import Site
+from .devices import registration, routes, tokens
+from .devices.worker_cache import LOOK_S, Memory
+from .http import request_log
+from .http.addresses import is_address
+from .http.errors import CloudError, Refusal, Unavailable
+from .http.rate_limits import PER_MINUTE, Limits
+from .images import links
+from .operators import webhook_delivery
+from .rollout import lost_devices, samples
+from .site import housekeeping
+from .site.site import Site
+from .storage.counters import Counted, Counters
 from .web import pages
 
 RETRY_AFTER_S = 30
@@ -43,13 +48,13 @@ ROUTES = (
 
 
 def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S,
-               lost_after_s=lost.AFTER_S, rate=PER_MINUTE, new_per_hour=provision.NEW_PER_HOUR, clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
+               lost_after_s=lost_devices.AFTER_S, rate=PER_MINUTE, new_per_hour=registration.NEW_PER_HOUR, clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
     """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
 
     `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
     `link_lifetime_s`: how long a link to an image holds at the least.
     `quiet_s`: a device that was silent for so long may register again with its product's id.
-    `lost_after_s`: a device that is silent for so long while it is offered an update is lost, or for longer by its rhythm (lost.py).
+    `lost_after_s`: a device that is silent for so long while it is offered an update is lost, or for longer by its rhythm (lost_devices.py).
     `rate`: requests a minute that a device may make, and a tenth of the registrations from one address; 0: as many as it likes.
     `new_per_hour`: devices of a product that may register for the first time; 0: as many as like.
     `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
@@ -101,7 +106,7 @@ class _Slashes:
 @asynccontextmanager
 async def _beside(app):
     """What a worker does while it serves."""
-    tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (postman, housekeeping, lost, samples)]
+    tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (webhook_delivery, housekeeping, lost_devices, samples)]
     yield
     for task in tasks:
         task.cancel()

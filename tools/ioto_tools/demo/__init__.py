@@ -24,10 +24,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from ..board import Board, Cut
 from ..board.air import Air
 from ..board.peers import Asgi, Tcp, Tls
-from ..cloud import certificates, fleet
 from ..cloud.app import create_app
-from ..cloud.publish import new_product, publish
-from ..cloud.site import Site
+from ..cloud.operators import overview
+from ..cloud.releases.publish import new_product, publish
+from ..cloud.site import certificates
+from ..cloud.site.site import Site
 from ..deploy.compiled import agent_files
 from ..image import keys, release, samples
 from ..image.spoilt import with_version
@@ -204,8 +205,8 @@ class Demonstration:
 
     def _expect(self, version, state):
         """What the cloud now knows of the device."""
-        device = fleet.devices(self.site)[0]
-        told = fleet.device(self.site, device["id"])
+        device = overview.devices(self.site)[0]
+        told = overview.device(self.site, device["id"])
         self.console.print("   [bold]the cloud knows:[/] device %s runs %s" % (device["id"], device["version"]))
         states = {}
         for report in told["reports"]:

@@ -4,7 +4,7 @@ import json
 from urllib.parse import urlsplit
 
 from ioto_tools.cloud.app import create_app
-from ioto_tools.cloud.memory import LOOK_S, Memory
+from ioto_tools.cloud.devices.worker_cache import LOOK_S, Memory
 
 from .fleet import Fleet
 from .http import Reply

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from ..cloud import certificates
+from ..cloud.site import certificates
 from ..image import esp
 
 _PIECE = bytes(range(256)) * 64

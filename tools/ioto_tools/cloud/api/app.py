@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from .. import metrics, operators, secrets, tokens, wire
-from ..refusal import CloudError, Refusal
-from ..store import INCOMING
+from ..devices import messages, tokens
+from ..http.errors import CloudError, Refusal
+from ..images.folder_store import INCOMING
+from ..operators import hidden_fields, metrics, operator_tokens
 from . import fields, openapi
 from .operations import IMAGE_BYTES, OPERATIONS
 
@@ -52,17 +53,17 @@ def _endpoint(by_method):
 
 def _done(function, site, asked):
     try:
-        return secrets.hidden(function(site, asked), secrets.names(site))
+        return hidden_fields.hidden(function(site, asked), hidden_fields.names(site))
     except CloudError as e:
         raise Refusal(e.status, str(e)) from e
 
 
 async def _operator(request, scope):
     """(name, scope) of who asks. Refusal 401, 403 or 429."""
-    token = wire.token(request.headers.get("authorization"))
+    token = messages.token(request.headers.get("authorization"))
     request.app.state.operators.check(tokens.hashed(token))
     site = request.app.state.site
-    return await request.app.state.run(site.database.read, operators.allowed, token, scope, site.now_s())
+    return await request.app.state.run(site.database.read, operator_tokens.allowed, token, scope, site.now_s())
 
 
 def _path(request):
@@ -83,7 +84,7 @@ async def _body(request, operation):
         raw = bytearray()
         async for chunk in _chunks(request, BODY_BYTES):
             raw += chunk
-        yield fields.checked(wire.parse(bytes(raw)), operation.body)
+        yield fields.checked(messages.parse(bytes(raw)), operation.body)
     else:
         yield {}
 

@@ -1,6 +1,6 @@
 """What a field of a request may be: the schema that the OpenAPI document shows is the one that is checked. Pure."""
 
-from ..refusal import Refusal
+from ..http.errors import Refusal
 
 NAME = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x21-\x7e]+$"}
 TEXT = {"type": "string", "maxLength": 2000}

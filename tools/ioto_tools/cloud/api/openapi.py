@@ -2,7 +2,7 @@
 
 import re
 
-from ..operators import SCOPES
+from ..operators.operator_tokens import SCOPES
 from .operations import OPERATIONS
 
 PREFIX = "/api/v1"

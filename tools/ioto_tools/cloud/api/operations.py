@@ -7,9 +7,13 @@ in one dict, None where something was left out.
 from dataclasses import dataclass, field
 from typing import Callable
 
-from .. import audit, control, doubts, fleet, groups, operators, provision, rollout
-from .. import publish as publishing
-from .. import webhooks as hooks
+from ..devices import registration
+from ..operators import control, groups, operator_tokens, overview
+from ..operators import webhooks as hooks
+from ..releases import doubts
+from ..releases import publish as publishing
+from ..rules import update_states
+from ..storage import audit
 from .fields import NAME, TEXT, VERSION, YES, choice, number, optional
 
 IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs take
@@ -31,7 +35,7 @@ class Operation:
 
 
 def products(site, asked):
-    return fleet.products(site)
+    return overview.products(site)
 
 
 def new_product(site, asked):
@@ -52,7 +56,7 @@ def _terms(site, asked):
 
 
 def releases(site, asked):
-    return fleet.updates(site, asked["product"])
+    return overview.updates(site, asked["product"])
 
 
 def publish(site, asked):
@@ -71,7 +75,7 @@ def _upload(asked):
 
 
 def release(site, asked):
-    return fleet.update(site, asked["release"])
+    return overview.update(site, asked["release"])
 
 
 def change_release(site, asked):
@@ -84,7 +88,7 @@ def change_release(site, asked):
 
 
 def _with_doubts(site, word):
-    found = fleet.update(site, word)
+    found = overview.update(site, word)
     return {**found, "doubts": doubts.of_update(site, found)}
 
 
@@ -98,23 +102,23 @@ def move_release(site, asked):
 def retry_release(site, asked):
     devices, states = ([asked[name]] if asked[name] else [] for name in ("device", "state"))
     n = control.retry(site, asked["release"], devices, states)
-    return {**fleet.update(site, asked["release"]), "retried": n}
+    return {**overview.update(site, asked["release"]), "retried": n}
 
 
 # ---- devices
 
 
 def devices(site, asked):
-    return fleet.page(site, asked["product"], asked["after"] or "", asked["limit"] or 100)
+    return overview.page(site, asked["product"], asked["after"] or "", asked["limit"] or 100)
 
 
 def device(site, asked):
-    return fleet.device(site, asked["device"], asked["product"])
+    return overview.device(site, asked["device"], asked["product"])
 
 
 def new_device(site, asked):
     product = publishing.product_of(site, asked["product"])
-    return {"id": asked["id"], "product": product["name"], "token": provision.register_by_hand(site, product["id"], asked["id"])}
+    return {"id": asked["id"], "product": product["name"], "token": registration.register_by_hand(site, product["id"], asked["id"])}
 
 
 def change_device(site, asked):
@@ -127,13 +131,13 @@ def change_device(site, asked):
         control.revoke(site, id, product)
     elif asked["tokens"] == "rotate":
         control.rotate(site, [id], product)
-    return fleet.device(site, id, product)
+    return overview.device(site, id, product)
 
 
 def remove_device(site, asked):
-    before = fleet.device(site, asked["device"], asked["product"])
+    before = overview.device(site, asked["device"], asked["product"])
     control.remove(site, before["id"], before["product"])
-    return fleet.device(site, before["id"], before["product"])
+    return overview.device(site, before["id"], before["product"])
 
 
 # ---- groups
@@ -162,15 +166,15 @@ def audited(site, asked):
 
 
 def tokens(site, asked):
-    return operators.listed(site)
+    return operator_tokens.listed(site)
 
 
 def new_token(site, asked):
-    return operators.new(site, asked["name"], asked["scope"], asked["lifetime_s"])
+    return operator_tokens.new(site, asked["name"], asked["scope"], asked["lifetime_s"])
 
 
 def revoke_token(site, asked):
-    operators.revoke(site, asked["token"])
+    operator_tokens.revoke(site, asked["token"])
     return {}
 
 
@@ -203,7 +207,7 @@ _PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": opt
 _PUBLISH = {**_PUBLISHED, "enabled": optional(YES), "by_hand": optional(YES)}
 _DEVICES = {"product": optional(NAME), "after": optional({**TEXT, "maxLength": 128}), "limit": optional(number(1, 1000))}
 _DEVICE = {"tokens": optional(choice("rotate", "revoke")), "pin": optional({**VERSION, "minLength": 0}), "claimed": optional(YES)}
-_TOKEN = {"name": {**NAME, "maxLength": 64}, "scope": choice(*operators.SCOPES), "lifetime_s": optional(number(1, 10**9))}
+_TOKEN = {"name": {**NAME, "maxLength": 64}, "scope": choice(*operator_tokens.SCOPES), "lifetime_s": optional(number(1, 10**9))}
 
 OPERATIONS = (
     Operation("GET", "/products", "read", products, "Every product."),
@@ -216,7 +220,7 @@ OPERATIONS = (
               body={"enabled": optional(YES), **_TERMS}),
     Operation("POST", "/releases/{release}/move", "publish", move_release, "Approve, pause, resume or cancel it.", body={"move": choice(*_MOVES)}),
     Operation("POST", "/releases/{release}/retry", "publish", retry_release, "Let a device, or all in a state, or all that ended badly or refused it, try it again.",
-              body={"device": optional(NAME), "state": optional(choice(*sorted(rollout.RETRIED)))}),
+              body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRIED)))}),
     Operation("GET", "/devices", "read", devices, "Devices by id, those behind `after`.", query=_DEVICES),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.", body={"id": NAME, "product": NAME}),
     Operation("GET", "/devices/{device}", "read", device, "One device with its history, and why it is offered what.", query=_PRODUCT),

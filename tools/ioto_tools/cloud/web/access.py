@@ -2,27 +2,27 @@
 
 from ioto import duration
 
-from .. import audit as audit_rows
-from .. import operators
-from ..refusal import CloudError
+from ..http.errors import CloudError
+from ..operators import operator_tokens
+from ..storage import audit as audit_rows
 from .answers import Page
 
 ROWS = 50
 
 
 def tokens(site, asked):
-    return Page("tokens.html", {"tokens": operators.listed(site), "made": None})
+    return Page("tokens.html", {"tokens": operator_tokens.listed(site), "made": None})
 
 
 def change_tokens(site, asked):
     """A token is made and shown this once, or revoked."""
     form = asked.form
     if name := form.get("revoke"):
-        operators.revoke(site, name)
+        operator_tokens.revoke(site, name)
         made = None
     else:
-        made = operators.new(site, form.get("name", "").strip(), form.get("scope", ""), _lifetime(form.get("lifetime", "").strip()))
-    return Page("tokens.html", {"tokens": operators.listed(site), "made": made})
+        made = operator_tokens.new(site, form.get("name", "").strip(), form.get("scope", ""), _lifetime(form.get("lifetime", "").strip()))
+    return Page("tokens.html", {"tokens": operator_tokens.listed(site), "made": made})
 
 
 def _lifetime(text):

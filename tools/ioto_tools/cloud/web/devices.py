@@ -1,7 +1,10 @@
 """Devices: a page of them at a time, and everything about one."""
 
-from .. import control, database, fleet, policy, rollout, search, selection
-from ..refusal import CloudError
+from .. import policy
+from ..http.errors import CloudError
+from ..operators import control, overview, search
+from ..rules import selection, update_states
+from ..storage import queries
 from .answers import Moved, Page, to
 
 # Why a release is not offered; the command that would change it is left to the command line.
@@ -9,7 +12,7 @@ WORDS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
 
 
 def index(site, asked):
-    values = {"products": site.database.read(database.product_names), "search": _search(asked), "problem": None}
+    values = {"products": site.database.read(queries.product_names), "search": _search(asked), "problem": None}
     try:
         return Page("devices.html", {**values, **_rows(site, asked)})
     except policy.PolicyError as e:
@@ -41,10 +44,10 @@ def _rows(site, asked):
 def show(site, asked):
     id = asked.query.get("id", "")
     try:
-        found = fleet.device(site, id, asked.query.get("product"))
-    except fleet.Ambiguous:
+        found = overview.device(site, id, asked.query.get("product"))
+    except overview.Ambiguous:
         return Moved(to("devices", id=id))
-    return Page("device.html", {"device": found, "words": WORDS, "actions": _actions(found), "retried": rollout.RETRIED})
+    return Page("device.html", {"device": found, "words": WORDS, "actions": _actions(found), "retried": update_states.RETRIED})
 
 
 def _actions(device):

@@ -5,8 +5,9 @@ from dataclasses import replace
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from .. import request_log, secrets
-from ..refusal import CloudError, Refusal, Unavailable
+from ..http import request_log
+from ..http.errors import CloudError, Refusal, Unavailable
+from ..operators import hidden_fields
 from . import session
 from .answers import Asked, Data, Moved, Page, render, text, to
 
@@ -67,9 +68,9 @@ async def _answer(request, function, scope, most, operator, secret):
 
 def _shown_to(site, function, asked):
     """The answer of a page's function, without what the operator's scope is not shown."""
-    answer, names = function(site, asked), secrets.names(site)
+    answer, names = function(site, asked), hidden_fields.names(site)
     if names and not isinstance(answer, Moved):
-        answer = replace(answer, values=secrets.hidden(answer.values, names))
+        answer = replace(answer, values=hidden_fields.hidden(answer.values, names))
     return answer
 
 

@@ -1,7 +1,7 @@
 """Products, and the releases of one."""
 
-from .. import fleet, search
-from .. import publish as publishing
+from ..operators import overview, search
+from ..releases import publish as publishing
 from .answers import Moved, Page, to
 
 
@@ -16,4 +16,4 @@ def new(site, asked):
 
 def show(site, asked):
     product = publishing.product_of(site, asked.query.get("id", ""))
-    return Page("product.html", {"product": product, "releases": fleet.updates(site, product["id"])})
+    return Page("product.html", {"product": product, "releases": overview.updates(site, product["id"])})

@@ -2,10 +2,14 @@
 
 import json
 
-from .. import database, doubts, fleet, groups, policy, selection, terms
-from .. import publish as publishing
+from .. import policy
 from ..api.operations import IMAGE_BYTES
-from ..refusal import CloudError
+from ..http.errors import CloudError
+from ..operators import groups, overview
+from ..releases import doubts
+from ..releases import publish as publishing
+from ..rules import selection, terms
+from ..storage import queries
 from .answers import Moved, Page, text, to
 from .devices import WORDS
 from .dispatch import FORM_BYTES
@@ -18,7 +22,7 @@ SLICE = 10_000  # devices looked at before a dry run shows how far it is
 def form(site, asked):
     blank = dict.fromkeys(terms.TERMS)
     product = asked.query.get("product", "")
-    values = {"products": site.database.read(database.product_names), "product": product, "groups": groups.listed(site), "terms": blank}
+    values = {"products": site.database.read(queries.product_names), "product": product, "groups": groups.listed(site), "terms": blank}
     return Page("publish.html", values)
 
 
@@ -54,7 +58,7 @@ def check(site, asked):
 def _product(site, form):
     """The id of the product that the form is about, or None: it says it itself, or its release does."""
     if form.get("id"):
-        return fleet.update(site, form["id"])["product"]
+        return overview.update(site, form["id"])["product"]
     return form.get("product") or None
 
 

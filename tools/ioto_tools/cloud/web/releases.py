@@ -1,9 +1,12 @@
 """One release: where it stands on the devices, and what an operator may do with it."""
 
-from .. import control, doubts, fleet, rollout, samples
-from ..lifecycle import MOVES
-from ..refusal import CloudError
-from ..terms import TERMS
+from ..http.errors import CloudError
+from ..operators import control, overview
+from ..releases import doubts
+from ..rollout import samples
+from ..rollout.lifecycle import MOVES
+from ..rules import update_states
+from ..rules.terms import TERMS
 from .answers import Data, Moved, Page, to
 
 # On the page states stand in groups; page.js draws them in this order, from below.
@@ -11,7 +14,7 @@ GROUPS = {
     "confirmed": ("confirmed",),
     "under_way": ("offered", "downloading", "staged", "applied"),
     "deferred": ("deferred",),
-    "bad": tuple(sorted(rollout.BAD)),
+    "bad": tuple(sorted(update_states.BAD)),
     "past": ("refused", "superseded", "withdrawn"),
 }
 _MOVES = (
@@ -23,7 +26,7 @@ _MOVES = (
 
 
 def show(site, asked):
-    found = fleet.update(site, asked.query.get("id", ""))
+    found = overview.update(site, asked.query.get("id", ""))
     values = {"terms": found["terms"], "moves": _moves(found), "doubts": doubts.of_update(site, found)}
     return Page("release.html", {"release": found, **values, **_progress(found, site.now_s())})
 
@@ -38,7 +41,7 @@ def _moves(release):
 
 def progress(site, asked):
     """The part of the page that is renewed. It says so where the release itself was changed since the page was loaded."""
-    found = fleet.update(site, asked.query.get("id", ""))
+    found = overview.update(site, asked.query.get("id", ""))
     values = _progress(found, site.now_s())
     seen = asked.query.get("seen", "")
     return Page("progress.html", {"release": found, **values, "seen": seen, "changed": seen != values["seen"]})
@@ -51,7 +54,7 @@ def _progress(release, now_s):
         share = round(100 * n / of, 3) if of else 0
         bar.append({"name": name, "before": before, "share": share})
         before = round(before + share, 3)
-    retried = {state: n for state, n in _ordered(release["states"]).items() if state in rollout.RETRIED and release["state"] != "cancelled"}
+    retried = {state: n for state, n in _ordered(release["states"]).items() if state in update_states.RETRIED and release["state"] != "cancelled"}
     seen = str(next((row["id"] for row in release["audit"]), ""))  # the last change
     return {"bar": bar, "now": {"at_s": now_s, **counts}, "states": _ordered(release["states"]), "seen": seen, "changed": False, "retried": retried}
 
@@ -62,12 +65,12 @@ def grouped(states):
 
 
 def _ordered(states):
-    return {state: states[state] for state in rollout.STATES if state in states}
+    return {state: states[state] for state in update_states.STATES if state in states}
 
 
 def history(site, asked):
     """{"at_s": [..], group: [..]} from the first device until now, for the chart."""
-    found = fleet.update(site, asked.query.get("id", ""))
+    found = overview.update(site, asked.query.get("id", ""))
     rows = site.database.read(samples.of, found["update"])
     rows = [(at_s, grouped(states)) for at_s, states in rows] + [(site.now_s(), grouped(found["states"]))]
     return Data({"at_s": [at_s for at_s, _ in rows], **{name: [counts[name] for _, counts in rows] for name in GROUPS}})

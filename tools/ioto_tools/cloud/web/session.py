@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from ..refusal import Refusal
-from ..tables import operators, sessions
+from ..http.errors import Refusal
+from ..storage.tables import operators, sessions
 
 COOKIE = "ioto_session"
 SESSION_S = 12 * 3600

@@ -2,8 +2,8 @@
 
 from starlette.routing import Route
 
-from ..refusal import Refusal, Unavailable
-from ..request_log import ID, fault
+from ..http.errors import Refusal, Unavailable
+from ..http.request_log import ID, fault
 from . import session
 from .answers import Moved, Page
 from .dispatch import AWAY, FORM_BYTES, read_form, respond

@@ -1,0 +1,174 @@
+"""A check-in: what the cloud answers a device, from memory where nothing is new.
+
+For a known device that there is nothing new about, nobody is asked and nothing is waited for: its token, its releases and
+their policies are in memory (worker_cache.py), and when it was seen is written soon. What is offered for the first time, or what
+the check-in tells about the last offer, is in the database before the device hears of it.
+"""
+
+from functools import lru_cache, partial
+
+from ioto import semver
+
+from ..http.errors import Refusal, Unavailable, authentication_failed, cannot_find_device
+from ..images import links
+from ..rollout import grants, identity, leases
+from ..rules import selection, update_states
+from ..rules.selection import Asker
+from ..rules.update_states import OPEN
+from ..storage import changes, queries
+from . import device_cache, messages, tokens
+
+parsed = lru_cache(1000)(semver.parse)  # a fleet runs few versions
+
+
+async def check_in(site, memory, run, token, fields, base_url):
+    """A device tells what it is; body of the answer, {} or the update it is offered.
+
+    run(function, ...) waits for the database; base_url() is how the device reaches this cloud.
+    """
+    said = messages.check_in(fields)
+    read = partial(run, site.database.read)
+    await memory.refresh(read)
+    now_s = site.now_s()
+    device, more = await _device(site, memory, run, token, said, now_s)
+    product = await _product(memory, read, device.product)
+    if said.product not in (None, product.id, product.name):
+        raise Refusal(403, "product: device %s belongs to product %s: send its id, or leave `product` out" % (said.id, product.name))
+    booted_s = identity.booted_s(fields, now_s)
+    row = {"device": device.key, "version": said.version, "properties": messages.dumped(fields), "at_s": now_s, "next_s": said.next_s, "booted_s": booted_s}
+    site.database.soft(queries.checked_in, device.key, row)
+    try:
+        order = parsed(said.version)
+    except ValueError:
+        # The device is none the worse for it: no update, and its developer and the operator can see why.
+        return {"warning": "version: %s is not a SemVer 2.0 version: no update can be offered before the device sends one, such as 1.0.0" % said.version, **more}
+    event, sign = device_cache.noticed(device, order, booted_s, now_s, said.staged)
+    if sign:
+        await run(site.database.write, identity.sign, device.key, sign, now_s)
+    if event == "doubt":
+        return more
+    if event:
+        device.hold(await run(site.database.write, grants.happened, device.key, device.last[0], event, now_s))
+    if _news(device, said):
+        device.hold(await run(site.database.write, grants.holds, device.key, said.staged, said.attempt, now_s))
+    asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
+    release = await _offer(site, memory, run, device, asker, said.version, now_s)
+    await _withdraw(site, run, device, said, release, now_s)
+    if release is None:
+        return more
+    retry = device.grants[release.id].retry
+    return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
+
+
+def _news(device, said):
+    """Does the check-in tell that an update waits staged on the device, of which the cloud does not know that?"""
+    grant = device.grants.get(said.staged)
+    return grant is not None and update_states.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
+
+
+async def _withdraw(site, run, device, said, offered, now_s):
+    """What is not `offered` (a release or None), and what the device does not hold staged, it can't apply any more: it is withdrawn. What
+    it does hold it drops by this answer, and reports so. Of a stranger nobody knows what it holds.
+    """
+    if said.next_s is None:
+        return
+    for release in device.passed_over() + ([device.unapplied()] if offered is None else []):
+        if release not in (None, said.staged):
+            device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
+
+
+async def _device(site, memory, run, token, said, now_s):
+    """(the device whose token it is, what the answer says beside: another token if one is due)."""
+    hash = tokens.hashed(token)
+    found, more = memory.devices.get(hash), {}
+    if found is None:
+        found = await run(site.database.read, device_cache.load, hash)
+        if found is None:
+            if await run(site.database.read, tokens.is_ended, hash):
+                await run(site.database.write, tokens.used_late, hash, now_s)
+            raise await _nobody(memory, partial(run, site.database.read), said)
+        if found.settled:
+            memory.devices.keep(hash, found)
+    if found.id != said.id:
+        raise authentication_failed()
+    if found.removed or not found.claimed:
+        raise cannot_find_device()
+    if not found.settled:
+        drawn = tokens.drawn(site.random_bytes)
+        if await run(site.database.write, _used, token, drawn, said.id, now_s):
+            more = {"token": drawn}
+    return found, more
+
+
+def _used(conn, token, drawn, id, now_s):
+    """What follows from the use of a token is done. Is `drawn` given in exchange for it?"""
+    return tokens.renewed(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
+
+
+async def _nobody(memory, read, said):
+    """The refusal for a token that nobody has."""
+    if said.product is not None and not memory.has(said.product):
+        memory.outdated()
+        await memory.refresh(read)
+        if not memory.has(said.product):
+            # A database of other devices, perhaps an empty one by mistake: nobody is to forget himself.
+            return Refusal(403, "product: this cloud has no product %s: is it the right cloud? `ioto product list` lists its products" % said.product)
+    return authentication_failed()
+
+
+async def _product(memory, read, id):
+    if id not in memory.products:  # made since it looked
+        memory.outdated()
+        await memory.refresh(read)
+    return memory.products[id]
+
+
+async def _offer(site, memory, run, device, asker, version, now_s):
+    """The release that the device is offered from now on, or None.
+
+    The database has the last word. Where it is against what memory tells, that is put right and decided again: a release
+    without a place is then full, one that is not offered any more is gone, a grant is what it is.
+    """
+    for _ in range(len(memory.products[device.product].releases) + 3):
+        product = memory.products[device.product]  # another one after each look
+        asker.grants, asker.verdicts = device.grants, product.verdicts(asker.properties)
+        release = selection.offer(product.releases, asker, now_s, memory.room(now_s))
+        if release is None:
+            return None
+        seq = memory.seq
+        try:
+            device.hold(await _granted(site, memory, run, device, release, version, now_s))
+        except leases.Full as e:
+            if e.ahead:
+                await run(site.database.write, leases.set_back, release.id, now_s)
+            else:
+                memory.full(release.id, e.why, now_s, e.until_s, seq)
+        except leases.Stale:
+            memory.outdated()
+            await memory.refresh(partial(run, site.database.read))
+        else:
+            if (grant := device.grants.get(release.id)) and grant.state in OPEN:
+                return release
+    raise Unavailable("device %s: its releases change faster than they can be offered" % device.id)
+
+
+async def _granted(site, memory, run, device, release, version, now_s):
+    """{release: Grant} of the device, after it was offered the release."""
+    grant = device.grants.get(release.id)
+    if grant is not None and grant.state in OPEN:
+        return await run(site.database.read, _if_new, memory.seq, grants.of, device.key)
+    arguments = device.key, release.id, version, memory.worker, now_s, site.moment_s, device.grants
+    return await run(site.database.write, _if_new, memory.seq, grants.offer, *arguments)
+
+
+def _if_new(conn, seq, function, *arguments):
+    """function(conn, *arguments), if what it was decided by is the newest that there is of the releases. leases.Stale."""
+    if changes.of_releases(conn, seq):
+        raise leases.Stale(seq)
+    return function(conn, *arguments)
+
+
+def image_url(site, base_url, release):
+    """Where a device gets the image: from the store itself if it has links of its own, else from this cloud."""
+    site.links.refresh(links.READ_S)
+    return site.links.url(base_url, release.id, release.checksum)

@@ -1,0 +1,219 @@
+"""What devices send, taken apart and checked. Pure: bytes and strings in, values out, Refusal when they will not do.
+
+Every text names the field and says what is allowed. Fields that are not known are kept, never an error.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+
+import orjson
+
+from ..http.errors import Refusal
+from ..rules.selection import VERSION_LENGTH
+
+BODY_BYTES = 16 * 1024  # more than any device.json
+DEPTH = 16
+
+# From the first sign of an update to its end; update_states.py says what follows.
+STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
+ATTEMPTS = 99
+NEXT_S = 366 * 24 * 3600
+ID_LENGTH = 128
+REASON_LENGTH = 256
+
+_BEARER = re.compile(r"(?:bearer\s+)?(\S{1,512})", re.IGNORECASE)
+# Older updater programs (C, shell) end the object with a comma where no property was given to them.
+_LAST_COMMA = re.compile(r"([^{,\s])\s*,\s*\}\s*\Z")
+
+
+@dataclass(frozen=True)
+class Registration:
+    id: str
+    properties: dict
+
+
+@dataclass(frozen=True)
+class CheckIn:
+    id: str
+    product: str | None
+    version: str
+    properties: dict  # the whole body
+    next_s: int | None  # it means to check in again after so long; None: not an agent of this project
+    staged: str | None  # the update that waits staged on the device
+    attempt: int  # of the device's own count
+
+
+@dataclass(frozen=True)
+class Report:
+    id: str
+    update: str
+    attempt: int
+    state: str
+    success: bool
+    reason: str
+    version: str | None
+
+
+def token(header):
+    """The token of an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN. Refusal 401 if there is none.
+
+    Not one of the texts that make a device forget itself: a proxy that swallows the header must not cost a fleet its tokens.
+    """
+    found = _BEARER.fullmatch((header or "").strip())
+    if not found or found[1].lower() == "bearer":
+        raise Refusal(401, "Authorization: send `bearer TOKEN`")
+    return found[1]
+
+
+def parse(body):
+    """The JSON object in `body` (bytes). Refusal 400 if it is none."""
+    try:
+        found = orjson.loads(body)
+    except ValueError:
+        found = _judged(body)
+    if not isinstance(found, dict):
+        raise Refusal(400, "body: expected a JSON object")
+    if body.count(b"{") + body.count(b"[") > DEPTH and not _shallow(found):
+        raise Refusal(400, "body: nested deeper than %d" % DEPTH)
+    return found
+
+
+def _judged(body):
+    """What is no JSON to orjson: some of it is meant, and to the rest there is something to say."""
+    try:
+        text = body.decode()
+        return _loads(text)
+    except UnicodeDecodeError as e:
+        raise Refusal(400, "body: not UTF-8 at byte %d" % e.start) from None
+    except RecursionError:
+        raise Refusal(400, "body: nested deeper than %d" % DEPTH) from None
+    except ValueError as e:
+        raise Refusal(400, "body: not JSON: %s" % e) from None
+
+
+def dumped(fields):
+    """An object of parse() as text again."""
+    try:
+        return orjson.dumps(fields).decode()
+    except TypeError:  # what only the standard library has let through: half a surrogate pair
+        return json.dumps(fields)
+
+
+def _loads(text):
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    except ValueError:
+        mended = _LAST_COMMA.sub(r"\1}", text)
+        if mended == text:
+            raise
+        return json.loads(mended, parse_constant=_no_number, parse_float=_finite)
+
+
+def _no_number(name):
+    raise ValueError("%s is not JSON" % name)
+
+
+def _finite(text):
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("the number %s is out of range" % text[:20])
+    return number
+
+
+def _shallow(found):
+    level = [found]
+    for _ in range(DEPTH):
+        level = [inner for each in level if isinstance(each, (dict, list)) for inner in _members(each)]
+        if not level:
+            return True
+    return not any(isinstance(each, (dict, list)) for each in level)
+
+
+def _members(container):
+    return container.values() if isinstance(container, dict) else container
+
+
+def registration(fields):
+    return Registration(_text(fields, "id", ID_LENGTH), fields)
+
+
+def check_in(fields):
+    return CheckIn(
+        _text(fields, "id", ID_LENGTH),
+        _text(fields, "product", ID_LENGTH, None),
+        _text(fields, "version", VERSION_LENGTH),
+        fields,
+        _whole(fields, "next", NEXT_S),
+        fields.get("staged") if isinstance(fields.get("staged"), str) else None,
+        _whole(fields, "attempt", ATTEMPTS) or 0,
+    )
+
+
+def report(fields):
+    """Strangers send `success` only: it counts as confirmed or failed, attempt 0."""
+    success = _boolean(fields, "success")
+    state = _text(fields, "state", 16, "confirmed" if success else "failed")
+    if state not in STATES:
+        raise Refusal(400, "state: %s, allowed: %s" % (_show(state), ", ".join(STATES)))
+    return Report(
+        _text(fields, "id", ID_LENGTH),
+        _text(fields, "update", ID_LENGTH),
+        _count(fields, "attempt", ATTEMPTS),
+        state,
+        success,
+        _reason(fields),
+        _text(fields, "version", VERSION_LENGTH, None),
+    )
+
+
+_WANTED = object()
+
+
+def _text(fields, name, length, default=_WANTED):
+    value = fields.get(name)
+    if value is None or value == "" and default is not _WANTED:
+        if default is _WANTED:
+            raise Refusal(400, "%s: missing" % name)
+        return default
+    # isprintable() leaves out control characters and half surrogates: neither a terminal nor a database likes them.
+    if not isinstance(value, str) or not 0 < len(value) <= length or not value.isprintable() or value != value.strip():
+        raise Refusal(400, "%s: %s, expected: a printable string of 1 to %d characters" % (name, _show(value), length))
+    return value
+
+
+def _reason(fields):
+    # Cut rather than refused: a device gives up a report that is refused, and the outcome counts more than the words.
+    value = fields.get("reason") or ""
+    if not isinstance(value, str):
+        raise Refusal(400, "reason: %s, expected: a string" % _show(value))
+    return "".join(c if c.isprintable() else "?" for c in value[:REASON_LENGTH])
+
+
+def _boolean(fields, name):
+    value = fields.get(name)
+    if isinstance(value, str):  # the shell updater quotes it
+        value = {"true": True, "false": False}.get(value.lower())
+    if not isinstance(value, bool):
+        raise Refusal(400, "%s: %s, expected: true or false" % (name, _show(fields.get(name))))
+    return value
+
+
+def _whole(fields, name, most):
+    """A whole number of a check-in, at most `most`; None where it is none: a device's own property may have this name."""
+    value = fields.get(name)
+    return min(value, most) if type(value) is int and value >= 0 else None
+
+
+def _count(fields, name, most):
+    value = fields.get(name, 0)
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise Refusal(400, "%s: %s, expected: a whole number from 0 to %d" % (name, _show(fields.get(name)), most))
+    return value
+
+
+def _show(value):
+    return json.dumps(value)[:60]

@@ -1,0 +1,132 @@
+"""One function a route: read the request, ask registration.py, write the answer."""
+
+from starlette.responses import JSONResponse, Response
+
+from ..http.addresses import place
+from ..http.errors import Refusal
+from ..http.range_requests import resolve
+from ..images.folder_store import CHUNK_BYTES
+from . import checkin, messages, registration
+
+NOTHING = JSONResponse({})  # for most check-ins
+
+
+async def register(request):
+    product = messages.token(request.headers.get("authorization"))
+    fields = await _body(request)
+    state = request.app.state
+    if address := place(request.client.host if request.client else ""):
+        state.addresses.check(address)
+    state.devices.check((product, messages.registration(fields).id))  # all devices of a product share its id
+    return await _answer(request, registration.register, product, fields, _base_url(request), address)
+
+
+async def check_in(request):
+    token = _token(request)
+    state = request.app.state
+    fields = await _body(request)
+    answer = await checkin.check_in(state.site, state.memory, state.run, token, fields, lambda: _base_url(request))
+    if not answer:
+        return NOTHING
+    if "update" in answer:
+        state.counters.add("release " + answer["update"])
+    return JSONResponse(answer)
+
+
+async def report(request):
+    token = _token(request)
+    return await _answer(request, registration.report, token, await _body(request))
+
+
+async def mqtt(request):
+    token = _token(request)
+    return await _answer(request, registration.mqtt, token, await _body(request))
+
+
+async def image(request):
+    """The image of an update, or the part of it that was asked for."""
+    run = request.app.state.run
+    query = request.query_params
+    link = request.path_params["update"], query.get("expires"), query.get("signature")
+    file, release = await run(registration.image, request.app.state.site, *link)
+    try:
+        return _image(request, run, file, release)
+    except OSError:
+        file.close()
+        raise
+
+
+def _image(request, run, file, release):
+    size = release["size"]
+    if file.size != size:
+        raise OSError("%s: not the %d bytes that were published" % (file.name, size))
+    etag = '"%s"' % release["checksum"]
+    # EmbedThis' C updater reads an image to the end of the connection.
+    headers = {"connection": "close", "etag": etag, "accept-ranges": "bytes", "cache-control": "private"}
+    if request.headers.get("if-none-match", "").strip() in (etag, "*"):
+        file.close()
+        return Response(status_code=304, headers=headers)
+    asked = request.headers.get("range") if request.method == "GET" else None
+    status, start, length = resolve(size, etag, asked, request.headers.get("if-range"))
+    if status == 416:
+        file.close()
+        headers["content-range"] = "bytes */%d" % size
+        return JSONResponse({"error": "Range: the image has %d bytes" % size}, 416, headers)
+    if status == 206:
+        headers["content-range"] = "bytes %d-%d/%d" % (start, start + length - 1, size)
+    headers["content-length"] = str(length)
+    headers["content-type"] = "application/octet-stream"
+    return _Part(run, file, start, 0 if request.method == "HEAD" else length, status, headers)
+
+
+class _Part:
+    """Sends `length` bytes of `file` from `start`, a chunk in memory at a time, and closes it."""
+
+    def __init__(self, run, file, start, length, status, headers):
+        self.run = run
+        self.file = file
+        self.start = start
+        self.length = length
+        self.status = status
+        self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope, receive, send):
+        with self.file:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            self.file.seek(self.start)
+            left = self.length
+            while left:
+                chunk = await self.run(self.file.read, min(CHUNK_BYTES, left))
+                if not chunk:
+                    raise OSError("%s became shorter while it was sent" % self.file.name)
+                left -= len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
+            if not self.length:
+                await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer(request, function, *arguments):
+    return JSONResponse(await request.app.state.run(function, request.app.state.site, *arguments))
+
+
+async def _body(request):
+    """The JSON object of the request's body, read no further than it may be long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > messages.BODY_BYTES:
+            raise Refusal(413, "body: longer than %d bytes" % messages.BODY_BYTES)
+    return messages.parse(bytes(body))
+
+
+def _token(request):
+    """Whose request this is, if he has not sent too many."""
+    token = messages.token(request.headers.get("authorization"))
+    request.app.state.devices.check(token)
+    return token
+
+
+def _base_url(request):
+    """How the device reaches this cloud, without a slash at the end."""
+    url = request.url
+    return request.app.state.public_url or "%s://%s" % (url.scheme, url.netloc)

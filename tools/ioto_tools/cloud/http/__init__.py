@@ -1,0 +1,1 @@
+"""What comes in: the server and its worker processes, limits on connections, requests and waits, ranges, errors."""

@@ -1,0 +1,173 @@
+"""Limits on a worker's connections: how many in all, how many from one address, and how long a request's head may take.
+
+At a limit the connection makes room from which nothing has come for longest: a client that has sent its whole request is never closed
+for one that has not. Only where every connection has a whole request under way is the new one closed.
+"""
+
+import logging
+import resource
+import time
+from collections import Counter
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .addresses import place
+
+MOST = 4000  # connections of one worker
+PER_ADDRESS = 200  # of one address, an IPv6 client's /64; fleets behind one router share theirs
+PROXIES = ("127.0.0.1", "::1")  # whose X-Forwarded-For uvicorn believes: they speak for many clients
+HEAD_S = 10  # from the first byte of a request, or from the connection, to the end of its head
+IDLE_S = 5  # between two requests
+FLUSH_S = 900  # for a client to read the end of an answer after its connection was closed
+_SPARE_FILES = 100  # descriptors for the database, images and logs
+_LOG_EVERY_S = 60
+_log = logging.getLogger("ioto.cloud")
+
+
+def allowed(most):
+    """`most`, or what the process's limit of open files leaves; the soft limit is raised to the hard one first."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # not ours to raise
+        pass
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if files == resource.RLIM_INFINITY else max(1, min(most, files - _SPARE_FILES))
+
+
+class Connections:
+    """The open connections of one worker: `most` in all, `per_address` from each address."""
+
+    def __init__(self, most=MOST, per_address=PER_ADDRESS):
+        self.most = most
+        self.per_address = per_address
+        self._addresses = {}  # protocol -> address
+        self._count = Counter()  # address -> connections
+        self._waiting = {}  # protocols without a whole request, the one that waits longest first
+        self._closed = 0
+        self._logged_at = None
+
+    def __len__(self):
+        return len(self._addresses)
+
+    def add(self, protocol):
+        """A new connection. False, and it is to be closed: there is no room for it."""
+        address = place(protocol.client[0]) if protocol.client else ""
+        if address not in PROXIES and self._count[address] >= self.per_address and not self._make_room(address):
+            return self._refuse("%d connections from %s", self.per_address, address)
+        if len(self) >= self.most and not self._make_room():
+            return self._refuse("%d connections", self.most)
+        self._addresses[protocol] = address
+        self._count[address] += 1
+        self._waiting[protocol] = True
+        return True
+
+    def remove(self, protocol):
+        address = self._addresses.pop(protocol, None)
+        if address is None:
+            return
+        self._waiting.pop(protocol, None)
+        self._count[address] -= 1
+        if not self._count[address]:
+            del self._count[address]
+
+    def busy(self, protocol):
+        """It has sent a whole request."""
+        self._waiting.pop(protocol, None)
+
+    def receiving(self, protocol):
+        """Part of the body of its request has come."""
+        if protocol in self._addresses:
+            self._waiting.pop(protocol, None)
+            self._waiting[protocol] = True
+
+    def idle(self, protocol):
+        """It waits for a request, or for the rest of a head."""
+        if protocol in self._addresses:
+            self._waiting.setdefault(protocol, True)
+
+    def _make_room(self, address=None):
+        found = (protocol for protocol in self._waiting if address is None or self._addresses[protocol] == address)
+        protocol = next(found, None)
+        if protocol is None:
+            return False
+        self.remove(protocol)
+        protocol.transport.abort()
+        self._note("%d connections: those that sent nothing for longest are closed", len(self) + 1)
+        return True
+
+    def _refuse(self, *what):
+        self._note(*what)
+        return False
+
+    def _note(self, text, *values):
+        """Log it, at most once in a while: an attack must not fill the log."""
+        self._closed += 1
+        now = time.monotonic()
+        if self._logged_at is None or now - self._logged_at >= _LOG_EVERY_S:
+            _log.warning("connection limit reached: " + text + " (%d connections closed since the last such line)", *values, self._closed)
+            self._logged_at, self._closed = now, 0
+
+
+def protocol(connections):
+    """The protocol class for uvicorn, within the limits of `connections`."""
+    return type("Limited", (Limited,), {"limits": connections})
+
+
+class Limited(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol within the limits of `limits`, a Connections."""
+
+    limits = None
+    _head_timer = None
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        if self.limits.add(self):
+            self._wait_for_head()
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc):
+        self.limits.remove(self)
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data):
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self):
+        super().on_response_complete()  # it takes the next request at once where that has come already
+        self._look()
+
+    def timeout_keep_alive_handler(self):
+        super().timeout_keep_alive_handler()  # it closes once the client has read everything
+        self.loop.call_later(FLUSH_S, self.transport.abort)
+
+    def _look(self):
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+            if self.conn.their_state is h11.SEND_BODY:  # it may take its time for it, as long as there is room
+                self.limits.receiving(self)
+            else:
+                self.limits.busy(self)
+            return
+        self.limits.idle(self)
+        if self.timeout_keep_alive_task is None:  # part of a head has come
+            self._wait_for_head()
+
+    def _wait_for_head(self):
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self._too_slow)
+
+    def _stop_waiting(self):
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self):
+        self._head_timer = None
+        self.transport.abort()

@@ -1,0 +1,23 @@
+"""The nginx configuration of this cloud: nginx.conf beside this file with its blanks filled in. Pure."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from .errors import CloudError
+
+
+def config(server_name, certificate, key, data, listen="443", upstream="127.0.0.1:8080"):
+    """Text of the configuration. `data` is the site's folder. CloudError for a value that would mean something to nginx."""
+    values = {
+        "SERVER_NAME": server_name,
+        "CERTIFICATE": Path(certificate).absolute(),
+        "KEY": Path(key).absolute(),
+        "IMAGES": Path(data).absolute() / "images",
+        "LISTEN": listen,
+        "UPSTREAM": upstream,
+    }
+    for name, value in values.items():
+        if not re.fullmatch(r"[^\s;{}\"'$\\#]+", str(value)):
+            raise CloudError("%s %s: expected: no blank and none of ; { } \" ' $ \\ #" % (name.lower().replace("_", " "), value))
+    return re.sub("@([A-Z_]+)@", lambda found: str(values[found[1]]), files(__package__).joinpath("nginx.conf").read_text())

@@ -1,0 +1,151 @@
+"""Runs the application under uvicorn, with a limit on every wait for a client."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import tempfile
+from dataclasses import dataclass
+
+import uvicorn
+
+from . import workers
+from .connection_limits import IDLE_S, MOST, PER_ADDRESS, Connections, allowed, protocol
+from .errors import CloudError, Refusal
+from .request_log import AccessLog
+from .timeouts import Waits
+
+BODY_S = 30  # for the next part of a request's body, and for the whole body beyond what BODY_BYTES_S allows
+BODY_BYTES_S = 1024  # a body has to come at this rate on the average
+SEND_S = 900  # for a client to take the next part of an image; a throttled board is slow, a dead one must not stay
+STOP_S = 5  # for downloads under way when the server is asked to stop; devices resume them
+
+
+@dataclass(frozen=True)
+class Options:
+    """`certificate` and `key` are PEM files: then it is TLS. `connections` in all and `per_address` are limits of each worker."""
+
+    certificate: str | None = None
+    key: str | None = None
+    connections: int = MOST
+    per_address: int = PER_ADDRESS
+    access_log: bool = False
+
+
+def serve(make_app, host, port, ready, options=Options(), count=1, said=print):
+    """Serve the application that make_app() returns until SIGINT or SIGTERM; ready(port) is called when connections are accepted.
+
+    `port` 0: any free one. With a `count` that many processes serve; then make_app has to be picklable, and said(text) is called when
+    one is replaced. CloudError where an option is wrong.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is under way is ended, the site closed
+    if options.certificate:
+        _look(options.certificate, options.key)
+    with _listen(host, port) as listening:
+        port = listening.getsockname()[1]
+        if count == 1:
+            _serve(lambda: ready(port), make_app, listening, options)
+            return
+        make_app().state.site.close()  # what is wrong with it is told once
+        workers.run(count, _serve, make_app, listening, options, ready=lambda: ready(port), said=said)
+
+
+def _serve(ready, make_app, listening, options):
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
+    app = make_app()
+    tempfile.tempdir = app.state.site.images.spool()  # uploads wait on the disk that they are for, not in a small /tmp
+    limited = _limited(app)
+    most = allowed(options.connections)
+    config = uvicorn.Config(
+        AccessLog(limited) if options.access_log else limited,
+        http=protocol(Connections(most, options.per_address)),
+        backlog=min(2048, most // 4 + 1),  # accepted at a time: a request that has come is read before its connection is the oldest
+        timeout_keep_alive=IDLE_S,
+        loop="asyncio",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips="127.0.0.1,::1",
+        timeout_graceful_shutdown=STOP_S,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
+    )
+    try:
+        _Server(config, ready).run(sockets=[listening])
+    except KeyboardInterrupt:  # uvicorn raises the signal again after it has stopped
+        pass
+    finally:
+        app.state.site.close()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config, ready):
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets=None):
+        await super().shutdown(sockets)
+        if self.force_exit:  # a second Ctrl-C: uvicorn then leaves out this end, and the loop's would break in with a traceback
+            await self.lifespan.shutdown()
+
+
+def _look(certificate, key):
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")  # no prompt in a service
+    except (OSError, ValueError) as e:  # ssl.SSLError too
+        raise CloudError("%s, %s: not a certificate with its private key, both in PEM: %s: `ioto cloud certificate` makes both" % (certificate, key, e)) from e
+
+
+def _listen(host, port):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as e:
+        raise CloudError("%s port %d: %s: choose another with --host and --port" % (host, port, e.strerror or e)) from e
+    # asyncio sets it for sockets that it makes itself. Without it the body of an answer waits 40 ms for the other side's ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+def _limited(app):
+    """`app` with a limit on each wait, and heads as EmbedThis' C updater reads them: it searches for `Content-Length`, spelt so, and for
+    the end of that line before the empty one, so that header must not be the last.
+    """
+
+    waits = Waits()
+
+    async def limited(scope, receive, send):
+        if scope["type"] != "http":  # the lifespan: it waits for the end of the server
+            return await app(scope, receive, send)
+
+        loop = asyncio.get_running_loop()
+        began_at, size = loop.time(), 0
+
+        async def receive_soon():
+            nonlocal size
+            left_s = BODY_S + size / BODY_BYTES_S - (loop.time() - began_at)
+            try:
+                message = await waits.wait(receive(), max(0, min(BODY_S, left_s)))
+            except TimeoutError:
+                raise Refusal(408, "body: it arrived too slowly: send it again") from None
+            size += len(message.get("body", b""))
+            return message
+
+        def send_soon(message):
+            if message["type"] == "http.response.start":
+                headers = [(name.title(), value) for name, value in message["headers"]]
+                message["headers"] = sorted(headers, key=lambda header: header[0] != b"Content-Length")
+            return waits.wait(send(message), SEND_S)
+
+        return await app(scope, receive_soon, send_soon)
+
+    return limited

@@ -1,0 +1,112 @@
+"""Images in an S3-compatible store, through obstore, each named after its SHA-256.
+
+What is received lies in the site's folder until it has been looked at and its name is known: nothing that is half or was
+refused is ever in the store.
+"""
+
+from contextlib import contextmanager
+from datetime import timedelta
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from ..http.errors import Unavailable
+from .folder_store import Store
+
+SETTINGS = {
+    "bucket": (None, str),
+    "prefix": ("", str),  # of the images' names in it
+    "endpoint": ("", str),  # http(s)://HOST[:PORT]; "" = Amazon's
+    "region": ("us-east-1", str),
+    "access_key_id": ("", str),  # "" = the variable AWS_ACCESS_KEY_ID, or as the machine's role says
+    "secret_access_key": ("", str),  # "" = the variable AWS_SECRET_ACCESS_KEY
+    "virtual_hosted": (False, bool),  # the bucket is part of the host name
+    "links": (True, bool),  # devices get the image from the store; false: through the cloud
+}
+_PART_BYTES = 5 * 1024 * 1024  # of an upload: the least that S3 takes
+_AHEAD_BYTES = 256 * 1024  # read at a time
+_READ_S, _WRITE_S = 10, 60  # for a part, all tries included
+_LINK_S = 7 * 24 * 3600  # the longest that S3 signs for
+_CLOCKS_S = 900  # by so much the store's clock may be ahead of ours, as S3 has it for requests
+
+
+class S3(Store):
+    def __init__(self, folder, settings):
+        super().__init__(folder)
+        self.where = "%s/%s" % (settings["endpoint"] or "s3:/", settings["bucket"])
+        self._links = settings["links"]
+        with self._answering():
+            self._reading, self._writing = _store(settings, _READ_S), _store(settings, _WRITE_S)
+
+    def open(self, checksum):
+        name = self.name(checksum)
+        with self._answering():
+            try:
+                return _Image(self, obstore.open_reader(self._reading, name, buffer_size=_AHEAD_BYTES))
+            except FileNotFoundError as e:
+                raise FileNotFoundError("images in %s: there is no object %s" % (self.where, name)) from e
+
+    def link(self, checksum, seconds):
+        if not self._links:
+            return None
+        with self._answering():
+            return obstore.sign(self._reading, "GET", self.name(checksum), timedelta(seconds=min(seconds + _CLOCKS_S, _LINK_S)))
+
+    def keep(self, incoming):
+        name = self.name(incoming.checksum)
+        with self._answering(), open(incoming.path, "rb") as file:
+            try:
+                obstore.put(self._writing, name, file, chunk_size=_PART_BYTES, max_concurrency=2)
+                size = obstore.head(self._writing, name)["size"]
+            except FileNotFoundError as e:
+                text = "images in %s: there is no such bucket: make it, or correct images.bucket in site.toml"
+                raise Unavailable(text % self.where) from e
+        if size != incoming.size:
+            raise Unavailable("images in %s: of %d bytes it has %d" % (self.where, incoming.size, size))
+
+    @contextmanager
+    def _answering(self):
+        try:
+            yield
+        except BaseError as e:
+            raise Unavailable("images in %s: %s" % (self.where, str(e).partition("\n")[0])) from e
+
+
+class _Image:
+    """What a folder's image can, of an object in the store."""
+
+    def __init__(self, store, reader):
+        self.name = store.where
+        self.size = reader.size
+        self._store = store
+        self._reader = reader
+
+    def seek(self, offset):
+        self._reader.seek(offset)
+
+    def read(self, n):
+        with self._store._answering():
+            return bytes(self._reader.read(n))
+
+    def close(self):
+        self._reader.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def _store(settings, seconds):
+    config = {key: settings[key] for key in ("endpoint", "access_key_id", "secret_access_key") if settings[key]}
+    return S3Store(
+        settings["bucket"],
+        prefix=settings["prefix"] or None,
+        region=settings["region"],
+        virtual_hosted_style_request=settings["virtual_hosted"],
+        client_options={"allow_http": True, "connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=seconds)},
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=seconds)},
+        **config,
+    )

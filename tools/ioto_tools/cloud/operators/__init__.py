@@ -1,0 +1,1 @@
+"""What operators see and change: releases, devices, groups, webhooks, metrics; their tokens."""

@@ -1,0 +1,55 @@
+"""Why a device is offered what it is. Reads only."""
+
+import json
+
+from ioto import semver
+
+from ..rollout import catalogue, grants, leases
+from ..rules import selection
+from ..rules.selection import Asker
+from ..storage import queries
+
+
+def offers(conn, device, now_s):
+    """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too: fleet.device() has the words."""
+    rows = queries.releases_of(conn, device["product"])
+    releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
+    asks = asker(device, grants.of(conn, device["key"]))
+    judged = selection.explain(releases, asks, now_s, _room(conn, now_s))
+    return [
+        {"update": release.id, "version": release.version, "why": why, "terms": _terms(release, asks) if why == "policy" else []}
+        for release, why in judged
+    ]
+
+
+def _terms(release, asker):
+    """The terms of the release's policy, and which of them hold for the device."""
+    return release.policy.explain(asker.properties, release.facts)
+
+
+def asker(device, held):
+    """A device's row as selection.py decides about it: as of its last check-in."""
+    version = _runs(device, held) or ""
+    order = semver.parse(version) if semver.is_valid(version) else None
+    pin = device["pin"] and semver.parse(device["pin"])
+    since_s = 0 if device["vouched"] else device["first_s"]
+    return Asker(device["id"], order, json.loads(device["properties"]), pin, held, claimed=device["claimed"], since_s=since_s)
+
+
+def _runs(device, held):
+    """The version that runs as far as is known: what was confirmed since the last check-in, else what that said."""
+    last = max(held.values(), key=lambda grant: grant.offered_s, default=None)
+    if last and last.state == "confirmed" and last.changed_s >= (device["seen_s"] or 0):
+        return last.version
+    return device["version"]
+
+
+def _room(conn, now_s):
+    def room(release):
+        try:
+            row = queries.release(conn, release.id)
+            leases.room(conn, row, row["taken"], now_s)
+        except leases.Full as e:
+            return e.why
+
+    return room

@@ -1,0 +1,57 @@
+"""Policies with a name, for those that are used again and again: the beta testers, a customer, a region."""
+
+import sqlalchemy as sa
+
+from ..http.errors import CloudError, Missing
+from ..rules import terms
+from ..storage import audit, queries
+from ..storage.tables import groups
+
+
+def listed(site):
+    """[{name, policy}] by name."""
+    return site.database.read(_listed)
+
+
+def _listed(conn):
+    return [dict(row) for row in conn.execute(sa.select(groups).order_by(groups.c.name)).mappings()]
+
+
+def policy(site, name):
+    """The policy of the group. CloudError if there is none."""
+    return site.database.read(_policy, name)
+
+
+def _policy(conn, name):
+    found = conn.execute(sa.select(groups.c.policy).where(groups.c.name == name)).scalar()
+    if found is None:
+        raise Missing("group %s: not found; `ioto groups` lists them" % name)
+    return found
+
+
+def both(one, other):
+    """The policy that holds where both do; None is no policy."""
+    return "(%s) && (%s)" % (one, other) if one and other else one or other
+
+
+def keep(site, name, text):
+    """Make `text` the policy of the group `name`. What was published with an older one stays as it was."""
+    if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
+        raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)
+    site.database.write(_keep, name, terms.read({"policy": text})["policy"], site.now_s(), site.who)
+
+
+def _keep(conn, name, text, now_s, who):
+    new = queries.upsert(conn, groups).values(name=name, policy=text)
+    conn.execute(new.on_conflict_do_update(index_elements=[groups.c.name], set_={"policy": text}))
+    audit.note(conn, now_s, who, "group.set", name, policy=text)
+
+
+def remove(site, name):
+    site.database.write(_remove, name, site.now_s(), site.who)
+
+
+def _remove(conn, name, now_s, who):
+    _policy(conn, name)
+    conn.execute(groups.delete().where(groups.c.name == name))
+    audit.note(conn, now_s, who, "group.removed", name)

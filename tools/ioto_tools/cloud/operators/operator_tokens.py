@@ -1,0 +1,70 @@
+"""Tokens of operators and their programs: shown once, kept as SHA-256, each with one scope and perhaps an end.
+
+They open the API for operators and nothing that is a device's; the command line needs none, it has the folder.
+"""
+
+import re
+
+import sqlalchemy as sa
+
+from ..devices import tokens
+from ..http.errors import CloudError, Conflict, Missing, Refusal
+from ..storage import audit
+from ..storage.tables import operators
+
+SCOPES = ("read", "publish", "admin")  # each may do what those before it may
+PREFIX = "ioto_"  # so that a token that was published by mistake is found
+NAME = "[A-Za-z0-9._-]{1,64}"
+
+
+def new(site, name, scope, lifetime_s=None):
+    """Make a token; {name, scope, created_s, expires_s, token}. CloudError for a name that will not do or is taken."""
+    if not re.fullmatch(NAME, name):
+        raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
+    if scope not in SCOPES:
+        raise CloudError("scope %s: expected: %s" % (scope, ", ".join(SCOPES)))
+    token = PREFIX + tokens.drawn(site.random_bytes)
+    now_s = site.now_s()
+    row = {"name": name, "scope": scope, "created_s": now_s, "expires_s": lifetime_s and now_s + lifetime_s}
+    site.database.write(_new, {**row, "hash": tokens.hashed(token)}, site.who)
+    return {**row, "token": token}
+
+
+def _new(conn, row, who):
+    if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
+        raise Conflict("token %s: there is one with this name: `ioto token revoke` it, or choose another name" % row["name"])
+    conn.execute(operators.insert().values(row))
+    audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
+
+
+def listed(site):
+    """[{name, scope, created_s, expires_s}] by name."""
+    return site.database.read(_listed)
+
+
+def _listed(conn):
+    columns = operators.c.name, operators.c.scope, operators.c.created_s, operators.c.expires_s
+    return [dict(row) for row in conn.execute(sa.select(*columns).order_by(operators.c.name)).mappings()]
+
+
+def revoke(site, name):
+    """End the token at once. CloudError if there is none."""
+    site.database.write(_revoke, name, site.now_s(), site.who)
+
+
+def _revoke(conn, name, now_s, who):
+    if not conn.execute(operators.delete().where(operators.c.name == name)).rowcount:
+        raise Missing("token %s: not found; `ioto token list` lists them" % name)
+    audit.note(conn, now_s, who, "token.revoked", name)
+
+
+def allowed(conn, token, scope, now_s):
+    """(name, scope) of the operator whose token it is, if it may do what `scope` may. Refusal 401 or 403."""
+    found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
+    if found is None:
+        raise Refusal(401, "token: not the token of an operator, or a revoked one: `ioto token new` makes one")
+    if found["expires_s"] is not None and found["expires_s"] <= now_s:
+        raise Refusal(401, "token: the token of %s has expired: `ioto token new` makes another" % found["name"])
+    if SCOPES.index(found["scope"]) < SCOPES.index(scope):
+        raise Refusal(403, "token: the token of %s has the scope %s, this needs the scope %s" % (found["name"], found["scope"], scope))
+    return found["name"], found["scope"]

@@ -1,0 +1,231 @@
+"""What the cloud knows, put together for an operator: products, updates with their counts, devices with their history.
+
+Plain dicts and lists, the same for tables and --json. Times are Unix seconds. control.py changes what is shown here.
+"""
+
+import json
+
+import sqlalchemy as sa
+
+from ..devices import tokens
+from ..http.errors import Conflict, Missing
+from ..rollout import catalogue, grants, identity, leases
+from ..rules import selection, terms, update_states
+from ..storage import audit, queries
+from ..storage.tables import devices as device_rows
+from ..storage.tables import grants as grant_rows
+from ..storage.tables import products as product_rows
+from ..storage.tables import releases, reports
+
+PAGE = 1000  # devices read at a time
+
+
+def products(site):
+    return site.database.read(queries.all_products, site.now_s())
+
+
+# ---- updates
+
+
+def updates(site, product=None):
+    """[{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted, states,
+    ended}], products by name, newest first.
+
+    `status`: as catalogue.status() has it; `terms` as terms.shown() has them; `granted`: devices that it was ever offered to; `states`: {state: devices that stand
+    there}; `ended`: {state: devices that ended so last}, which the stop rule counts.
+    """
+    (found, slots), now_s = site.database.read(_updates, product), site.now_s()
+    found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
+    return [_update(release, slots[release["id"]], now_s) for release in found]
+
+
+def _updates(conn, product):
+    found = queries.all_releases(conn, product and product_of(conn, product)["id"])
+    return found, leases.granted(conn)
+
+
+def update(site, word):
+    """One update (its id, or PRODUCT@VERSION) as updates() gives it, with `stops`: its stop rule would pause it, `unapplied`: devices
+    that may still apply it (grants.unapplied()), and the `audit` rows about it, the newest first.
+    """
+    found, slots, unapplied, rows = site.database.read(_one, word)
+    shown = _update(found, slots[found["id"]], site.now_s())
+    stops = update_states.stops(shown["ended"], found["stop_after"], found["stop_percent"])
+    return {**shown, "stops": stops, "unapplied": unapplied, "audit": rows}
+
+
+def _one(conn, word):
+    id = release(conn, word)["id"]
+    found = next(each for each in queries.all_releases(conn) if each["id"] == id)
+    return found, leases.granted(conn, id), grants.unapplied(conn, id), audit.last(conn, subject=id)
+
+
+def _update(release, slots, now_s):
+    states = grants.counts(release, slots)
+    kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s")
+    return {
+        "update": release["id"],
+        "product": release["product_name"],
+        **{name: release[name] for name in kept},
+        "status": catalogue.status(release, now_s),
+        "signed": release["manifest"] is not None,
+        "terms": terms.shown(release),
+        "granted": sum(states.values()),
+        "states": states,
+        "ended": json.loads(release["counts"]).get("ended", {}),
+    }
+
+
+def release(conn, word):
+    """The row of the update `word`. Missing if there is none."""
+    found = queries.release(conn, word)
+    name, at, version = word.rpartition("@")
+    if found is None and at:
+        found = queries.release_by_version(conn, product_of(conn, name)["id"], selection.precedence(version))
+    if found is None:
+        raise Missing("update %s: not found; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
+    return found
+
+
+# ---- devices
+
+
+def devices(site, product=None, which=None):
+    """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched, pin, shared_s, update}] by id.
+
+    `which`(properties, {}): a policy that chooses among them. `update`: what it was offered last, {update, version, state,
+    ended, attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which it ended last, if it ever did.
+    """
+    found = []
+    for page in rows(site, product):
+        page = [row for row in page if which is None or which(json.loads(row["properties"]), {})]
+        offered = site.database.read(last_offered, [row["key"] for row in page])
+        found += [device_shown(row, offered.get(row["key"])) for row in page]
+    return found
+
+
+def page(site, product=None, after="", most=PAGE):
+    """As devices(), the first `most` of those whose id is behind `after`, or a few more (database.devices_by_id())."""
+    found = site.database.read(_page, product, after, most)
+    offered = site.database.read(last_offered, [row["key"] for row in found])
+    return [device_shown(row, offered.get(row["key"])) for row in found]
+
+
+def rows(site, product=None, last=""):
+    """The rows of devices that are not removed, by id from behind `last` on, with their `product_name`, in lists of PAGE or a few more:
+    there may be millions.
+    """
+    while True:
+        found = site.database.read(_page, product, last, PAGE)
+        yield found
+        if len(found) < PAGE:
+            return
+        last = found[-1]["id"]
+
+
+def _page(conn, product, last, most):
+    which = [device_rows.c.id > last, device_rows.c.product == product_rows.c.id]
+    if product:
+        which.append(device_rows.c.product == product_of(conn, product)["id"])
+    return [dict(row) for row in queries.devices_by_id(conn, (device_rows, product_rows.c.name.label("product_name")), which, most)]
+
+
+def last_offered(conn, keys):
+    """{key of a device: what it was offered last}."""
+    return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(keys))}
+
+
+def _offered(conn, which):
+    """What devices were offered, in the order of the last offers, each with the `reason` of the last report about it."""
+    refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported so, with a reason
+    about = sa.and_(
+        reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
+        reports.c.attempt == grant_rows.c.attempt, reports.c.state == sa.case((refused, "refused"), else_=grant_rows.c.state),
+    )  # fmt: skip
+    found = sa.select(grant_rows, releases.c.version.label("update_version"), reports.c.reason)
+    found = found.join(releases, releases.c.id == grant_rows.c.release).outerjoin(reports, about)
+    return conn.execute(found.where(which).order_by(grant_rows.c.offered_s)).mappings().all()
+
+
+def device_shown(device, offered):
+    """A device's row, and what it was offered last or None, as devices() gives it."""
+    kept = ("id", "version", "seen_s", "first_s", "registered_s", "registrations", "checkins", "unknown_reports", "claimed", "vouched", "pin", "shared_s")
+    return {
+        **{name: device[name] for name in kept},
+        "product": device["product_name"],
+        "removed": device["removed_s"] is not None,
+        "update": offered and _state(offered),
+    }
+
+
+def _state(offered):
+    kept = ("state", "ended", "attempt", "tries", "offered_s", "changed_s")
+    return {
+        "update": offered["release"],
+        "version": offered["update_version"],
+        "reason": offered["reason"] or "",
+        **{name: offered[name] for name in kept},
+    }
+
+
+def device(site, id, product=None):
+    """One device (as known() finds it) as devices() gives it, with `properties` of its last check-in, `updates` it was offered, all `reports`, `doubts`
+    ([{says, at_s}] whether one board alone speaks under its id, identity.py), and
+    `offers`: [{update, version, why}] of its product's releases, highest first, as its last check-in would be answered now:
+    `why` not, a key of selection.WHY, or None for the one that it would be offered.
+    """
+    found, held, offered, told, judged = site.database.read(_history, id, product, site.now_s())
+    return {
+        **device_shown(found, offered[-1] if offered else None),
+        "properties": json.loads(found["properties"]),
+        "doubts": [{"says": says, "at_s": at_s} for says, at_s in identity.doubts(found, held)],
+        "updates": [_state(each) for each in offered],
+        "reports": [_report(each) for each in told],
+        "offers": judged,
+    }
+
+
+def _report(row):
+    kept = ("state", "attempt", "reason", "received_s", "success", "times")
+    return {"update": row["release"], "version": row["update_version"], "runs": row["version"], **{name: row[name] for name in kept}}
+
+
+def _history(conn, id, product, now_s):
+    from . import explain  # compiles policies: only this needs it
+
+    found = known(conn, id, product)
+    key = found["key"]
+    offered = _offered(conn, grant_rows.c.device == key)
+    return found, tokens.all_of(conn, key), offered, queries.reports_of(conn, key), explain.offers(conn, found, now_s)
+
+
+def known(conn, id, product=None):
+    """The row, with its `product_name`, of the device with this id: of `product` (name or id), or of whichever product has it.
+
+    Of several the one that is not removed. Missing if there is none, Ambiguous if it is not clear which is meant.
+    """
+    if product:
+        owner = product_of(conn, product)
+        found = [each for each in [queries.device_of(conn, owner["id"], id)] if each]
+    else:
+        found = queries.devices_with(conn, id)
+    if not found:
+        where = "product %s has no device" % owner["name"] if product else "there is no device"
+        raise Missing("device %s: %s with this id; `ioto devices` lists the devices" % (id, where))
+    there = [each for each in found if each["removed_s"] is None] or found
+    if len(there) > 1:
+        names = ", ".join(each["product_name"] for each in there)
+        raise Ambiguous("device %s: several products have a device with this id (%s): add `--product NAME` (in the API: `product=NAME`)" % (id, names))
+    return there[0]
+
+
+class Ambiguous(Conflict):
+    """Devices of several products have the id."""
+
+
+def product_of(conn, word):
+    """The product's row by id or name. Missing if there is none."""
+    found = queries.product(conn, word)
+    if found is None:
+        raise Missing("product %s: not found; `ioto product list` lists them" % word)
+    return found

@@ -1,0 +1,85 @@
+"""Devices a page at a time, by the beginning of their ids and by a policy; products. What it costs does not grow with the fleet."""
+
+import json
+
+import sqlalchemy as sa
+
+from ..storage import queries
+from ..storage.tables import devices, releases
+from ..storage.tables import products as products_
+from . import hidden_fields, overview
+
+PAGE = 50  # devices on a page
+LOOKS = 5000  # devices that a policy is asked about before the page is shown as far as it is
+LAST = chr(0x10FFFF)
+COUNTED = 100_000  # devices at most
+
+
+def page(site, product=None, begins="", which=None, after="", most=PAGE):
+    """{"devices": as fleet.devices() gives them, at most `most`, by id, "looked": at how many, "after": go on behind this id, or
+    None: that was the last}. `which`(properties, {}): a policy that chooses among them.
+    """
+    if which is not None and (names := hidden_fields.names(site)):  # a policy must not tell what is not shown
+        asked = which
+
+        def which(properties, facts):
+            return asked(hidden_fields.hidden(properties, names), facts)
+
+    return site.database.read(_page, product, begins, which, after, most)
+
+
+def _page(conn, product, begins, which, after, most):
+    keys, looked, after = _plain(conn, product, begins, after, most) if which is None else _chosen(conn, product, begins, which, after, most)
+    found = sa.select(devices, products_.c.name.label("product_name")).join(products_).where(devices.c.key.in_(keys))
+    found = found.order_by(devices.c.id, devices.c.product)
+    offered = overview.last_offered(conn, keys)
+    rows = [overview.device_shown(row, offered.get(row["key"])) for row in conn.execute(found).mappings()]
+    return {"devices": rows, "looked": looked, "after": after}
+
+
+def _plain(conn, product, begins, after, most):
+    rows = queries.devices_by_id(conn, _NAMES, _which(product, begins, after), most)
+    last = rows[-1]["id"] if len(rows) >= most else None
+    more = last is not None and queries.devices_by_id(conn, _NAMES, _which(product, begins, last), 1)
+    return [row["key"] for row in rows], len(rows), last if more else None
+
+
+def _chosen(conn, product, begins, which, after, most):
+    keys, looked = [], 0
+    for row in queries.devices_by_id(conn, (*_NAMES, devices.c.properties), _which(product, begins, after), LOOKS):
+        if len(keys) >= most and row["id"] != after:
+            return keys, looked, after
+        looked, after = looked + 1, row["id"]
+        if which(json.loads(row["properties"]), {}):
+            keys.append(row["key"])
+    return keys, looked, after if looked >= LOOKS else None
+
+
+_NAMES = devices.c.key, devices.c.id
+
+
+def _which(product, begins, after):
+    # One lower bound: SQLite takes the first one it sees for its index.
+    yield devices.c.id >= begins if begins > after else devices.c.id > after
+    if begins:
+        yield devices.c.id < begins + LAST
+    if product:
+        yield devices.c.product == product
+
+
+def products(site):
+    """[{id, name, devices, new, updates}] by name; of `devices`, and of those that are new, no more than COUNTED are counted."""
+    return site.database.read(_products, site.now_s())
+
+
+def _products(conn, now_s):
+    published = sa.select(sa.func.count()).where(releases.c.product == products_.c.id).scalar_subquery()
+    found = sa.select(products_.c.id, products_.c.name, published.label("updates")).order_by(products_.c.name)
+    new = devices.c.first_s > now_s - queries.NEW_S
+    rows = conn.execute(found).mappings().all()
+    return [dict(row, devices=_counted(conn, row["id"]), new=_counted(conn, row["id"], new)) for row in rows]
+
+
+def _counted(conn, product, *which):
+    some = sa.select(devices.c.product).where(devices.c.product == product, devices.c.removed_s.is_(None), *which).limit(COUNTED)
+    return conn.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar()

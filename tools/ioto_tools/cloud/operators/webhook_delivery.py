@@ -1,0 +1,116 @@
+"""Posts the events of webhooks.py: one task of each worker, beside its answers to devices, and a task for each webhook at work.
+
+A webhook that is slow, or away, delays itself and no other.
+"""
+
+import asyncio
+import functools
+import logging
+import ssl
+from urllib.parse import urlsplit
+
+import h11
+
+from ..http.errors import Unavailable
+from . import webhooks
+
+LOOK_S = 1
+WAIT_S = 20  # for one post, from the name's address to the status
+_READ_BYTES = 4096
+_log = logging.getLogger("ioto.cloud")
+
+
+async def run(site, database):
+    """For ever. `database(function, *arguments)` waits for the site's database."""
+    working = {}  # webhook -> task
+    try:
+        while True:
+            try:
+                taken = await _taken(site, database, tuple(working))
+            except (OSError, Unavailable) as e:  # the events wait in the database
+                _log.error("webhooks: %s", e)
+                taken = {}
+            for webhook, rows in taken.items():
+                working[webhook] = asyncio.create_task(_posted(site, database, rows))
+                working[webhook].add_done_callback(functools.partial(_ended, working, webhook))
+            if not taken:
+                await asyncio.sleep(LOOK_S)
+    finally:
+        for task in working.values():
+            task.cancel()
+
+
+def _ended(working, webhook, task):
+    del working[webhook]
+    if not task.cancelled() and task.exception():  # its events are posted again after their lease
+        _log.error("webhook %s: %s: %s", webhook, type(task.exception()).__name__, task.exception())
+
+
+async def once(site, database):
+    """Post everything that is due now, once; how many events that was."""
+    taken = await _taken(site, database)
+    for error in await asyncio.gather(*(_posted(site, database, rows) for rows in taken.values()), return_exceptions=True):
+        if error:
+            raise error
+    return sum(map(len, taken.values()))
+
+
+async def _taken(site, database, but=()):
+    """{webhook: [row, ...]} of what is due and was taken, without the webhooks `but`."""
+    if not await database(site.database.read, webhooks.waits, site.now_s(), but):
+        return {}
+    taken = {}
+    for row in await database(site.database.write, webhooks.take, site.now_s(), but):
+        taken.setdefault(row["webhook"], []).append(row)
+    return taken
+
+
+async def _posted(site, database, rows):
+    """Post the rows of one webhook in turn. After a failure the rest is not tried: it waits as long as the one that failed."""
+    until = asyncio.get_running_loop().time() + webhooks.LEASE_S - WAIT_S
+    error = ""
+    for row in rows:
+        if asyncio.get_running_loop().time() > until:
+            break  # their lease ends: they are taken again
+        error = error or await post(row, site.now_s())
+        await database(site.database.write, webhooks.settle, row, error, site.now_s())
+
+
+async def post(row, now_s):
+    """Post one row; "" or in words why it was not taken. Redirects are not followed: the secret's owner is at this URL."""
+    headers, body = webhooks.message(row, now_s)
+    try:
+        async with asyncio.timeout(WAIT_S):
+            status = await _status(urlsplit(row["url"]), headers, body)
+    except TimeoutError:
+        return "no answer within %d s" % WAIT_S
+    except (OSError, h11.ProtocolError, ValueError) as e:
+        return "%s: %s" % (type(e).__name__, e)
+    return "" if 200 <= status < 300 else "status %d" % status
+
+
+async def _status(parts, headers, body):
+    secure = parts.scheme == "https"
+    reader, writer = await asyncio.open_connection(
+        parts.hostname, parts.port or (443 if secure else 80), ssl=_context() if secure else None
+    )
+    try:
+        target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+        headers = {"Host": parts.netloc, "Connection": "close", "Content-Length": str(len(body)), **headers}
+        http = h11.Connection(h11.CLIENT)
+        request = h11.Request(method="POST", target=target, headers=list(headers.items()))
+        writer.write(b"".join(map(http.send, (request, h11.Data(data=body), h11.EndOfMessage()))))
+        await writer.drain()
+        while True:
+            event = http.next_event()
+            if isinstance(event, h11.Response):
+                return event.status_code
+            if event is h11.NEED_DATA:
+                http.receive_data(await reader.read(_READ_BYTES))
+    finally:
+        writer.transport.abort()
+
+
+@functools.cache
+def _context():
+    return ssl.create_default_context()

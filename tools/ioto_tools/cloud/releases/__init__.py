@@ -1,0 +1,1 @@
+"""Publishing: the file is inspected, its roll-out forecast, the release entered."""

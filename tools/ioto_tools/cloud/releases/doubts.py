@@ -1,0 +1,77 @@
+"""What of a release's roll-out is allowed and hardly meant: a sentence each, for the operator who asks for it. Reads only."""
+
+import difflib
+import json
+
+import sqlalchemy as sa
+
+from .. import policy
+from ..operators import overview
+from ..policy.names import PARTS
+from ..rollout import identity
+from ..rules import terms
+from ..storage.tables import devices
+
+LOOKS = 5000  # devices whose properties are looked at
+UPDATER_BYTES = 100 * 1024 * 1024  # EmbedThis' updater programs refuse larger images
+_ALWAYS = {"id", "product", "version", *PARTS}
+
+
+def of_update(site, update):
+    """Of one as fleet.update() gives it."""
+    found = of(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
+    if update["size"] > UPDATER_BYTES:
+        found = found + site.database.read(_too_large, update)
+    return found
+
+
+def of(site, product, text, percentage=None):
+    """Of a policy for the devices of `product` (name or id; None: of any), and of a percentage."""
+    found = terms.doubts(text) + _of_names(site, product, text)
+    if percentage == 0:
+        found = found + ["percentage 0: no device is offered the update before it is raised"]
+    return found
+
+
+def of_choice(site, product, text):
+    """Of a policy that chooses among the devices of `product` (name or id; None: of any), whatever they run."""
+    return policy.compile(text).doubts + _of_names(site, product, text)
+
+
+def _of_names(site, product, text):
+    names = sorted((policy.compile(text).properties or set()) - _ALWAYS)
+    return site.database.read(_unsent, product, names) if names else []
+
+
+def _too_large(conn, update):
+    """A sentence if devices of the product have other clients than this project's agent, as far as LOOKS devices tell."""
+    found = _seen().where(devices.c.product == overview.product_of(conn, update["product"])["id"]).order_by(devices.c.id)
+    others = [row["id"] for row in conn.execute(found).mappings() if not identity.is_ours(row)]
+    if not others:
+        return []
+    asked = update["size"] / (1 << 20), len(others), "s of the product use" if len(others) > 1 else " of the product uses", others[0]
+    return ["image: it has %.1f MiB, and EmbedThis' updater programs refuse more than 100 MiB: %d device%s another client than this "
+            "project's agent, such as %s: publish a smaller image for them" % asked]  # fmt: skip
+
+
+def _seen():
+    """The devices that are looked at."""
+    return sa.select(devices.c.id, devices.c.properties).where(devices.c.removed_s.is_(None), devices.c.seen_s.is_not(None)).limit(LOOKS)
+
+
+def _unsent(conn, product, names):
+    """A sentence for each of `names` that no known device has ever sent, as far as LOOKS devices tell."""
+    sent = set()
+    found = _seen()
+    if product:
+        found = found.where(devices.c.product == overview.product_of(conn, product)["id"])
+    for _, properties in conn.execute(found):
+        sent.update(json.loads(properties))
+        if sent.issuperset(names):
+            return []
+    return [_sentence(name, sent) for name in names if name not in sent] if sent else []
+
+
+def _sentence(name, sent):
+    like = difflib.get_close_matches(name, sent, 1)
+    return "no known device has sent the property %s%s" % (name, ": is %s meant?" % like[0] if like else "")

@@ -1,0 +1,168 @@
+"""An image becomes a release: looked at, copied into the store, entered in the database. All of it or nothing."""
+
+import base64
+import hashlib
+import re
+
+from ..http.errors import CloudError, Conflict, Missing
+from ..rules import selection, terms
+from ..storage import audit, changes, queries
+from . import doubts, forecast
+from .inspection import Inspection, application
+
+
+def publish(site, path, product, version, description="", any_file=False, enabled=True, progress=lambda n: None, said=None, by_hand=False):
+    """Publish the file `path` as `version` of `product` (id or name); (release as a dict, True if it is new).
+
+    A signed file's manifest has to say the same; its signature is for the devices to verify. `said`: {term: text} of its
+    roll-out (terms.py); `by_hand`: nobody is offered it before it is approved. The same file again under the same version
+    changes nothing. `progress(n)`: n more bytes are done. CloudError for everything that will not do; then nothing has changed.
+    """
+    try:
+        with open(path, "rb") as file:
+            return publish_file(site, file, path, product, version, description, any_file, enabled, progress, said, by_hand)
+    except OSError as e:
+        raise CloudError("%s: %s" % (e.filename or path, e.strerror or e)) from e
+
+
+def publish_file(site, file, name, product, version, description="", any_file=False, enabled=True, progress=lambda n: None,
+                 said=None, by_hand=False):  # fmt: skip
+    """publish() of the open file `file`, which messages call `name`; OSError if it can't be read or the site can't be written.
+
+    Of a whole firmware file the application is published.
+    """
+    owner, rollout = _asked(site, product, version, said)
+    more = {"description": description, "enabled": enabled, "state": "awaiting" if by_hand else selection.ACTIVE, **rollout}
+    inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
+    with site.images.receive(inspection.chunks(progress)) as incoming:
+        row = _row(site, owner, version, incoming.checksum, incoming.size)
+        return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip, "head": inspection.head}, owner)
+
+
+def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
+    """Who would be offered the file, were it published so: forecast.dry_run() has the shape, with `doubts` (doubts.py). Nothing changes."""
+    try:
+        with open(path, "rb") as file:
+            return dry_run_file(site, file, path, product, version, description, any_file, progress, said)
+    except OSError as e:
+        raise CloudError("%s: %s" % (e.filename or path, e.strerror or e)) from e
+
+
+def dry_run_file(site, file, name, product, version, description="", any_file=False, progress=lambda n: None, said=None):
+    """dry_run() of the open file `file`, which messages call `name`."""
+    owner, rollout = _asked(site, product, version, said)
+    sha256, size = hashlib.sha256(), 0
+    inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
+    for chunk in inspection.chunks(progress):
+        sha256.update(chunk)
+        size += len(chunk)
+    row = _row(site, owner, version, sha256.hexdigest(), size)
+    site.database.read(_there, row, owner)
+    row.update(description=description, enabled=True, state=selection.ACTIVE, manifest=inspection.manifest, chip=inspection.chip)
+    row.update(head=inspection.head, **rollout)
+    return {**forecast.dry_run(site, row), "doubts": _doubts(site, row)}
+
+
+def dry_run_slice(site, product, version, said, so_far, most):
+    """forecast.dry_run_slice() of a release without its image, after `so_far` (None: from the first device), with `doubts`."""
+    owner, rollout = _asked(site, product, version, said)
+    row = _row(site, owner, version, "", 0)
+    if there := site.database.read(queries.release_by_version, owner["id"], row["precedence"]):
+        raise Conflict("%s %s is published already: choose another version" % (owner["name"], there["version"]))
+    row.update(description="", enabled=True, state=selection.ACTIVE, manifest=None, chip=None, head=None, **rollout)
+    return {**forecast.dry_run_slice(site, row, so_far, most), "doubts": _doubts(site, row)}
+
+
+def _doubts(site, row):
+    return doubts.of_update(site, {"product": row["product"], "size": row["size"], "terms": terms.shown(row)})
+
+
+def _asked(site, product, version, said):
+    """(the product's row, the terms of the roll-out). CloudError."""
+    owner = product_of(site, product)
+    if not selection.is_version(version):
+        raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
+    return owner, terms.read(said or {}, now_s=site.now_s())
+
+
+def product_of(site, word):
+    """The product's row by name or id; CloudError."""
+    return site.database.read(_product_of, word)
+
+
+def _product_of(conn, word):
+    found = queries.product(conn, word)
+    if found is None:
+        names = [each["name"] for each in queries.all_products(conn)]
+        known = "known products: %s" % ", ".join(names) if names else "there are no products yet"
+        raise Missing("product %s: not found, %s; make it with `ioto product new %s`" % (word, known, word))
+    return found
+
+
+def _row(site, product, version, checksum, size):
+    """What follows from the file and what it is called."""
+    return {
+        "id": _update_id(product["id"], version, checksum),
+        "product": product["id"],
+        "version": version,
+        "precedence": selection.precedence(version),
+        "checksum": checksum,
+        "size": size,
+        "created_s": site.now_s(),
+        "taken": 0,
+        "counts": "{}",
+    }
+
+
+def _enter(site, incoming, release, product):
+    site.database.read(_there, release, product)
+    incoming.keep()  # also where the release is there: this mends a file that was lost
+    there = site.database.write(_add, release, product, site.who)
+    return there or release, not there
+
+
+def _add(conn, release, product, who):
+    there = _there(conn, release, product)  # another publisher may have been faster
+    if not there:
+        queries.add_release(conn, release)
+        changes.note(conn, release["created_s"])
+        detail = {"product": product["id"], "version": release["version"]}
+        audit.note(conn, release["created_s"], who, "release.published", release["id"], **detail)
+    return there
+
+
+def _there(conn, release, product):
+    """The release of this version, or None. CloudError if it has other content."""
+    there = queries.release_by_version(conn, product["id"], release["precedence"])
+    if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
+        raise Conflict(
+            "%s %s: version %s is published with other content (SHA-256 %s...): a version never changes, choose a higher one"
+            % (product["name"], release["version"], there["version"], there["checksum"][:12])
+        )
+    return there
+
+
+def _update_id(product, version, checksum):
+    """26 characters that follow from what the update is: the same update has the same id wherever it is published."""
+    digest = hashlib.sha256("\n".join((product, version, checksum)).encode()).digest()
+    return base64.b32encode(digest).decode()[:26]
+
+
+def new_product(site, name, id=None, by_hand=False):
+    """Make a product; its row as a dict. `id` stands in ioto.json of every board: a random one unless given. `by_hand`: its
+    devices get no token before somebody has claimed them.
+    """
+    for what, text in (("name", name), ("id", id)):
+        if text is not None and not re.fullmatch("[!-~]{1,64}", text):
+            raise CloudError("product %s %r: expected: 1 to 64 ASCII characters without a space" % (what, text))
+    id = id or base64.b32encode(site.random_bytes(16)).decode()[:26]
+    return site.database.write(_add_product, id, name, by_hand, site.now_s(), site.who)
+
+
+def _add_product(conn, id, name, by_hand, now_s, who):
+    if queries.product(conn, name) or queries.product(conn, id):  # a word that is the name of one and the id of another names neither
+        raise Conflict("product %s: there is one with this name or id: see `ioto product list`" % name)
+    found = queries.add_product(conn, id, name, now_s, by_hand)
+    changes.note(conn, now_s)
+    audit.note(conn, now_s, who, "product.new", id, name=name)
+    return found

@@ -1,0 +1,47 @@
+"""The states of a release, as one table, and every change of it by an operator or its stop rule.
+
+A change is one transaction: the row, the leases that end with it, the audit row, and the number that tells the workers.
+"""
+
+import sqlalchemy as sa
+
+from ..http.errors import Conflict
+from ..storage import audit, changes, queries
+from ..storage.tables import releases
+from . import leases
+
+# action -> {state: next state}
+MOVES = {
+    "approved": {"awaiting": "active"},
+    "paused": {"active": "paused"},
+    "resumed": {"paused": "active"},
+    "stopped": {"active": "paused"},  # by its stop rule
+    "cancelled": {"active": "cancelled", "awaiting": "cancelled", "paused": "cancelled"},
+}
+
+
+def move(conn, release, action, now_s, who, **detail):
+    """The release (its id) is paused, say. Conflict where the table does not allow it; then nothing has changed."""
+    row = leases.locked(conn, release)
+    state = MOVES[action].get(row["state"])
+    if state is None:
+        allowed = " or ".join(MOVES[action])
+        name = queries.product_by_id(conn, row["product"])["name"]
+        raise Conflict("%s %s is %s: only a release that is %s can be %s" % (name, row["version"], row["state"], allowed, action))
+    change(conn, row, {"state": state}, action, now_s, who, **detail)
+
+
+def change(conn, row, values, action, now_s, who, **detail):
+    """The release of `row`, which is locked, has `values` from now on: no place of it is given away by what was before."""
+    leases.revoke(conn, row)
+    conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))
+    changes.note(conn, now_s)
+    detail = {"product": row["product"], "version": row["version"], **detail}
+    audit.note(conn, now_s, who, "release." + action, row["id"], **detail)
+
+
+def state(conn, release):
+    """(enabled, state) of the release, or None if there is none."""
+    found = sa.select(releases.c.enabled, releases.c.state).where(releases.c.id == release)
+    row = conn.execute(found).first()
+    return row and tuple(row)

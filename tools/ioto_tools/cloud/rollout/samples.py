@@ -1,0 +1,59 @@
+"""How a release went over time: where its devices stood, now and then. Functions of a connection.
+
+A row is taken when something has changed since the last one, and there are never more than MOST of a release: then every other
+one goes. So a chart costs the same after a year.
+"""
+
+import asyncio
+import json
+
+import sqlalchemy as sa
+
+from ..http.errors import Unavailable
+from ..storage import queries
+from ..storage.tables import releases, samples
+from . import grants, leases
+
+EVERY_S = 60
+MOST = 512
+
+
+async def run(site, ask):
+    """For ever. `ask(function, *arguments)` waits for the site's database."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            await ask(site.database.write, take, site.now_s())
+        except (OSError, Unavailable):  # the next minute tells as much
+            continue
+
+
+def take(conn, now_s):
+    """Rows for the releases that moved."""
+    slots, last = leases.granted(conn), _last(conn)
+    for row in conn.execute(sa.select(releases.c.id, releases.c.counts)).mappings().all():
+        counts = json.dumps(grants.counts(row, slots[row["id"]]), sort_keys=True)
+        if counts != last.get(row["id"], "{}"):
+            new = queries.upsert(conn, samples).values(release=row["id"], at_s=now_s, counts=counts)
+            conn.execute(new.on_conflict_do_nothing())
+            _thin(conn, row["id"])
+
+
+def _last(conn):
+    newest = sa.select(samples.c.release, sa.func.max(samples.c.at_s).label("at_s")).group_by(samples.c.release).subquery()
+    same = sa.and_(samples.c.release == newest.c.release, samples.c.at_s == newest.c.at_s)
+    return dict(tuple(row) for row in conn.execute(sa.select(samples.c.release, samples.c.counts).join(newest, same)))
+
+
+def _thin(conn, release):
+    found = sa.select(samples.c.at_s).where(samples.c.release == release).order_by(samples.c.at_s)
+    times = conn.execute(found).scalars().all()
+    if len(times) > MOST:
+        gone = times[1:-1:2]  # the first and the last stay
+        conn.execute(samples.delete().where(samples.c.release == release, samples.c.at_s.in_(gone)))
+
+
+def of(conn, release):
+    """[(at_s, {state: devices})], the oldest first."""
+    found = sa.select(samples.c.at_s, samples.c.counts).where(samples.c.release == release).order_by(samples.c.at_s)
+    return [(at_s, json.loads(counts)) for at_s, counts in conn.execute(found)]

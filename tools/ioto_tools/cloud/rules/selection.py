@@ -1,0 +1,227 @@
+"""Which release a device is offered, and why each of the others is not. Pure.
+
+Of its product's releases, highest first, the first that nothing speaks against; none if the device comes to the one that it
+runs before that.
+"""
+
+from dataclasses import dataclass, field
+
+from ioto import image, semver
+
+from .update_states import OPEN, WITHDRAWN, is_new, next_try, share, waits
+
+ACTIVE = "active"
+RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
+
+# Why a release is not offered, in the order in which it is asked.
+WHY = {
+    "unclaimed": "the device is not claimed: `ioto device claim`",
+    "version": "the device has sent no SemVer 2.0 version",
+    "below": "a higher release is offered, or runs already",
+    "pinned": "the device is pinned to another version",
+    "disabled": "it is switched off: `ioto updates enable`",
+    "awaiting": "it awaits approval: `ioto updates approve`",
+    "paused": "it is paused: `ioto updates resume`",
+    "cancelled": "it is cancelled",
+    "runs": "the device runs this version",
+    "chip": "its image is for another chip",
+    "revision": "its image is for other revisions of the chip",
+    "too_large": "its image is larger than the device's slot",
+    "minimum": "it is signed for devices with a higher version than this one",
+    "expired": "it is signed for use until a date that has passed",
+    "early": "its schedule has not begun",
+    "late": "its schedule has ended",
+    "policy": "its policy does not hold for the device",
+    "tried": "its attempts on the device are used up: `ioto updates retry`",
+    "waits": "the next attempt on the device is not due yet",
+    "percentage": "the device is not among its percentage",
+    "new": "the device is too new for a release with a limit or rate: `ioto device claim`, or the term age",
+    "limit": "its limit is reached",
+    "rate": "its rate is reached in this period",
+}
+
+
+@dataclass(slots=True)
+class Release:
+    """A release ready to be decided about. `order`: its version as semver.parse() gives it; `policy`(device, facts)."""
+
+    id: str
+    version: str
+    order: tuple
+    checksum: str
+    size: int
+    enabled: bool
+    state: str
+    policy: object
+    facts: dict  # what a policy sees as `update`
+    percentage: float = 100
+    start_s: int | None = None
+    end_s: int | None = None
+    limited: bool = False  # has a limit or a rate
+    age_s: int = 0  # the device must be known for so long to get one of its limited slots
+    image_bytes: int = 0  # without its envelope
+    chip: int | None = None  # None: of no ESP chip, or not known
+    head: bytes | None = None  # the first 24 bytes of the image, likewise
+    minimum: tuple | None = None  # as `order`, of the signed manifest like the next
+    expires_s: int | None = None
+
+
+@dataclass(slots=True)
+class Grant:
+    """What a device has of a release: how often it was offered, the device's own attempt, state (update_states.py), since when."""
+
+    version: str  # the release's
+    before: str  # that ran when it was offered
+    tries: int
+    attempt: int
+    state: str
+    ended: str | None  # the state in which it ended last
+    offered_s: int  # the last time
+    changed_s: int
+    retry: int = 0  # how often an operator asked that it be tried again
+
+
+@dataclass(slots=True)
+class Asker:
+    """A device that checks in. `order`: its version as semver.parse() gives it, None if it is no version; `pin` likewise."""
+
+    id: str
+    order: tuple | None
+    properties: dict  # the body of the check-in: what a policy sees as `device`
+    pin: tuple | None = None
+    grants: dict = field(default_factory=dict)  # {release's id: Grant}
+    verdicts: dict = field(default_factory=dict)  # {release's id: does its policy hold?}, as far as it is known
+    since_s: int = 0  # known since; 0: an operator vouches for it
+    claimed: bool = True
+
+
+VERSION_LENGTH = 128
+VERSION_WANTED = "expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1, of %d characters at most" % VERSION_LENGTH
+
+
+def is_version(text):
+    """May a release be called so? SemVer 2.0, and no longer than a device may say it. Else VERSION_WANTED."""
+    return len(text) <= VERSION_LENGTH and semver.is_valid(text)
+
+
+def precedence(version):
+    """What of a valid version SemVer compares: all but the build metadata. Equal texts are equal versions."""
+    return version.split("+")[0]
+
+
+def newest_first(releases):
+    """`releases` (mappings with `version`) by falling precedence."""
+    return sorted(releases, key=lambda release: semver.parse(release["version"]), reverse=True)
+
+
+def offer(releases, asker, now_s, room):
+    """The one of `releases` (by falling version) that the device is offered, or None.
+
+    room(release) -> None, or "limit" or "rate" where another device may not have it now.
+    """
+    for release in releases:
+        why = against(release, asker, now_s, room)
+        if why is None:
+            return release
+        if why == "runs":
+            return None
+    return None
+
+
+def explain(releases, asker, now_s, room):
+    """[(release, None if it is offered, else its key of WHY)], in the order of `releases`."""
+    found, open_yet = [], True
+    for release in releases:
+        why = against(release, asker, now_s, room) if open_yet else "below"
+        open_yet = open_yet and why not in (None, "runs")
+        found.append((release, why))
+    return found
+
+
+def against(release, asker, now_s, room):
+    """What speaks against offering the release to the device, a key of WHY, or None.
+
+    A pin takes the place of policy, schedule and percentage. A device that has a rollout slot is not asked for percentage, limit and
+    rate again.
+    """
+    if not asker.claimed:
+        return "unclaimed"
+    if asker.order is None:
+        return "version"
+    if asker.pin is not None and asker.pin != release.order:
+        return "pinned"
+    if not release.enabled:
+        return "disabled"
+    if release.state != ACTIVE:
+        return release.state
+    if release.order == asker.order:
+        return "runs"
+    if why := _unfit(release, asker, now_s):
+        return why
+    if asker.pin is None and (why := _not_meant(release, asker, now_s)):
+        return why
+    grant = asker.grants.get(release.id)
+    if grant is not None and grant.state != WITHDRAWN:
+        return _not_again(grant, now_s)
+    if asker.pin is None and release.percentage < 100 and share(release.id, asker.id) >= release.percentage:
+        return "percentage"
+    if asker.pin is None and release.limited and is_new(asker.since_s, release.age_s, now_s):
+        return "new"
+    return room(release)
+
+
+def _unfit(release, asker, now_s):
+    """Why the device could only refuse it. What a device does not say, and texts of strangers, speak against nothing."""
+    said = asker.properties
+    chip, revision, slot_bytes = said.get("chip"), said.get("revision"), said.get("slotSize")
+    if release.chip is not None and type(chip) is int and chip != release.chip:
+        return "chip"
+    if release.head is not None and type(chip) is int and type(revision) is int and not image.runs_on(release.head, revision):
+        return "revision"
+    if type(slot_bytes) is int and slot_bytes < release.image_bytes:
+        return "too_large"
+    if release.minimum is not None and asker.order < release.minimum:
+        return "minimum"
+    return "expired" if release.expires_s is not None and now_s > release.expires_s else None
+
+
+def _not_meant(release, asker, now_s):
+    if why := out_of_schedule(release.start_s, release.end_s, now_s):
+        return why
+    holds = asker.verdicts.get(release.id)
+    if holds is None:
+        holds = asker.verdicts[release.id] = release.policy(asker.properties, release.facts)
+    return None if holds else "policy"
+
+
+def out_of_schedule(start_s, end_s, now_s):
+    """"early", "late", or None: it is offered at this time."""
+    if start_s is not None and now_s < start_s:
+        return "early"
+    return "late" if end_s is not None and now_s >= end_s else None
+
+
+def _not_again(grant, now_s):
+    if grant.state in OPEN:
+        return None
+    found = next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
+    if found is None:
+        return "tried"
+    return "waits" if waits(found[1], grant.changed_s, now_s) else None
+
+
+def reply(release, url, retry=0):
+    """The body of the answer to a check-in: the four fields of the protocol, `size`, and `retry` if there was any; {} for no release.
+
+    Strangers search the text for `"key":`, so the caller writes it compactly and no key stands inside another's value.
+    """
+    if release is None:
+        return {}
+    return {
+        "url": url,
+        "checksum": release.checksum,
+        "update": release.id,
+        "version": release.version,
+        "size": release.size,
+        **({"retry": retry} if retry else {}),
+    }

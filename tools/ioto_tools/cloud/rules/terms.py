@@ -1,0 +1,169 @@
+"""The terms of a release's roll-out: who may have it, how many, how fast, when, and what stops it. Pure.
+
+As operators write them, texts or numbers; "none" takes a limit away.
+
+    policy      an expression (docs/policy.md)
+    limit       devices in all
+    percentage  of the devices that the policy is for: 25, 25% or 0.5
+    rate        devices in any `period`
+    period      1 hour
+    start, end  2026-03-01T08:00+01:00; UTC without a zone
+    stop        5% after 20: pause once 20 devices have finished and 5 % of them or more failed
+    age         1 day: devices that are known for less time get none of the limited slots, and their outcome does not count
+"""
+
+import re
+from datetime import datetime, timezone
+
+from ioto import duration, semver
+
+from .. import policy
+from ..http.errors import CloudError
+
+NONE = "none"
+MOST = 2**31 - 1
+LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the last that datetime knows
+LONGEST_S = 366 * 86400  # of a period
+FIRST = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # of a release that nothing was said about; all else is none
+COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s")
+_STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
+
+
+def read(said, before=None, now_s=0):
+    """{column of `releases`: value} of `said`, {term: text or None (not said)}, all terms of a release that had `before`.
+
+    CloudError names the term that is invalid; an `end` that is said must be after `now_s`.
+    """
+    found = {name: (before or FIRST).get(name) for name in COLUMNS}
+    for name, text in said.items():
+        if text is not None:
+            found.update(_READ[name](name, str(text).strip()))
+    if found["rate"] is None:
+        found["period_s"] = None
+    elif found["period_s"] is None:
+        raise CloudError("rate %d: the period is missing: add one, such as `1 hour`" % found["rate"])
+    if found["start_s"] is not None and found["end_s"] is not None and found["start_s"] >= found["end_s"]:
+        raise CloudError("end: it is before the start: no device would be offered the update")
+    if said.get("end") is not None and found["end_s"] is not None and found["end_s"] <= now_s:
+        raise CloudError("end %s: it is in the past: no device would be offered the update; pause it to stop it now" % said["end"])
+    return found
+
+
+def doubts(text):
+    """What of a policy's text is hardly meant: a sentence each."""
+    found = policy.compile(text)
+    names = {name for term in found.terms for name, _ in term.names}
+    if names & {"device.version", "version", "major"}:
+        return found.doubts
+    return found.doubts + ["it says nothing of device.version: devices that run a higher version are offered the update as well"]
+
+
+def version_doubts(version):
+    """alpha11 is one word to SemVer, and lower than alpha2: people mean alpha.11."""
+    found = []
+    for word in version.partition("+")[0].partition("-")[2].split("."):
+        if parts := re.fullmatch(r"([A-Za-z-]+)([0-9]+)", word):
+            what = version, word, parts[1], parts[1], *parts.groups()
+            found.append("version %s: SemVer compares %s letter by letter, so %s10 is lower than %s9: write %s.%s" % what)
+    return found
+
+
+def same_version(embedded, version):
+    """Is the text that an image carries as its version this one? MicroPython leaves it empty; what is no version says nothing."""
+    found = embedded.removeprefix("v")
+    return not semver.is_valid(found) or semver.compare(found, version) == 0
+
+
+def shown(release):
+    """{term: as read() takes it, or None} of a release's row."""
+    stop = release["stop_percent"]
+    return {
+        "policy": release["policy"],
+        "limit": release["limit"],
+        "percentage": release["percentage"],
+        "rate": release["rate"],
+        "period": release["period_s"] and _duration(release["period_s"]),
+        "start": _shown_time(release["start_s"]),
+        "end": _shown_time(release["end_s"]),
+        "stop": None if stop is None else "%g%% after %d" % (stop, release["stop_after"]),
+        "age": _duration(release["age_s"]) if release["age_s"] else NONE,
+    }
+
+
+def _duration(seconds):
+    """As duration.parse() reads it, in the largest unit that is exact."""
+    size, unit = next(each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0)
+    return "%d %s%s" % (seconds // size, unit, "s" if seconds > size else "")
+
+
+def _shown_time(seconds):
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def _policy(name, text):
+    text = policy.NEWER if text in ("", NONE) else text
+    try:
+        policy.compile(text)
+    except policy.PolicyError as e:
+        raise CloudError("policy: %s" % e) from e
+    return {"policy": text}
+
+
+def _count(name, text):
+    if text == NONE:
+        return {name: None}
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) <= MOST:
+        raise CloudError("%s %s: expected: a number of devices from 1 to %d, or none" % (name, text, MOST))
+    return {name: int(text)}
+
+
+def _percentage(name, text):
+    found = _PERCENTAGE.fullmatch("100" if text == NONE else text)
+    if not found or float(found[1]) > 100:
+        raise CloudError("percentage %s: expected: 0 to 100" % text)
+    return {"percentage": float(found[1])}
+
+
+def _period(name, text):
+    try:
+        seconds = duration.parse(text)
+    except ValueError as e:
+        raise CloudError("%s %s: %s" % (name, text, e)) from e
+    if not 0 < seconds <= LONGEST_S:
+        raise CloudError("%s %s: expected: 1 second to a year" % (name, text))
+    return {"period_s": seconds}
+
+
+def _age(name, text):
+    return {"age_s": 0} if text in (NONE, "0") else {"age_s": _period(name, text)["period_s"]}
+
+
+def _moment(name, text):
+    column = name + "_s"
+    if text == NONE:
+        return {column: None}
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise CloudError("%s %s: expected: a date such as 2026-03-01T08:00+01:00, or none" % (name, text)) from e
+    seconds = found.replace(tzinfo=found.tzinfo or timezone.utc).timestamp()
+    if not 0 <= seconds <= LAST_S:
+        raise CloudError("%s %s: expected: a date from 1970 to 9999" % (name, text))
+    return {column: int(seconds)}
+
+
+def _stop(name, text):
+    if text == NONE:
+        return {"stop_percent": None, "stop_after": None}
+    found = _STOP.fullmatch(text)
+    if not found or not 0 < float(found[1]) <= 100 or not 0 < int(found[2]):
+        raise CloudError('stop %s: expected: such as "5%% after 20", or none' % text)
+    return {"stop_percent": float(found[1]), "stop_after": int(found[2])}
+
+
+_READ = {
+    "policy": _policy, "limit": _count, "percentage": _percentage, "rate": _count, "period": _period,
+    "start": _moment, "end": _moment, "stop": _stop, "age": _age,
+}  # fmt: skip
+TERMS = tuple(_READ)

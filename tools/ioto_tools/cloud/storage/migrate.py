@@ -1,0 +1,45 @@
+"""Brings a database to the tables this program knows, in one transaction, whoever opens it first.
+
+Alembic is loaded only when there is something to do: a command line that lists devices need not wait for it.
+"""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ..http.errors import CloudError
+
+LATEST = "0011"  # the newest file of migrations/versions; tests/cloud/test_migrations.py holds them together
+
+
+def revision(conn):
+    """The database's revision; None: it has no tables yet."""
+    if not sa.inspect(conn).has_table("alembic_version"):
+        return None
+    return conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def up(conn):
+    """Bring the database of `conn`, in a write transaction, to LATEST. CloudError if it is from a newer program."""
+    found = revision(conn)
+    if found == LATEST:
+        return
+    if found is not None and found > LATEST:
+        raise CloudError(
+            "the database is at revision %s, this ioto-tools knows %s: install the newer ioto-tools again" % (found, LATEST)
+        )
+    to(conn, LATEST)
+
+
+def to(conn, target):
+    """Migrate up or down to `target`, a revision or "base"."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = conn
+    if target == "base" or (revision(conn) or "") > target:
+        command.downgrade(config, target)
+    else:
+        command.upgrade(config, target)

@@ -1,0 +1,122 @@
+"""PostgreSQL through asyncpg. Who holds a lock writes, one at a time as with SQLite, so that a function of a connection means
+the same on both.
+
+The connections live on an event loop in a thread of their own, where functions run in greenlets (SQLAlchemy's `run_sync`).
+"""
+
+import asyncio
+import re
+import threading
+import time
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from ..http.errors import CloudError, Unavailable
+
+CONNECTIONS = 10  # of one process at most
+CONNECT_S = 5
+ANSWER_S = 20  # for a transaction of a server: longer than the others let one wait
+QUIET_S = 2  # after a database that stood still, and said nothing: nobody else waits for it
+LOCK = 0x696F746F  # "ioto"
+_FAULTS = ("22", "23", "25006", "42")  # SQLSTATE of statements that will never do; all else may do in a minute
+_SESSION = {
+    "application_name": "ioto",
+    "synchronous_commit": "on",
+    "lock_timeout": "10s",  # how long a writer waits for the others
+    # A host that vanishes in the middle of a write does not keep the others waiting for longer.
+    "idle_in_transaction_session_timeout": "15s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+
+class Postgresql:
+    """Transactions in the database at `url`, postgresql://USER@HOST/NAME. Any thread may use it."""
+
+    def __init__(self, url):
+        self.url = _url(url)
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=lambda: self._connect(url),
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=CONNECT_S,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+        sa.event.listen(self._engine.sync_engine, "handle_error", self._failed)
+        self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
+        self._thread.start()
+        self._answer_s = None  # a command can wait, and may have much to do
+        self._quiet_until = 0
+
+    async def _connect(self, url):
+        try:
+            return await asyncpg.connect(url, timeout=CONNECT_S, server_settings=_SESSION)
+        except (ValueError, asyncpg.ClientConfigurationError) as e:  # of the part behind `?`
+            raise CloudError("database %s: %s" % (self.url, e)) from e
+
+    def read(self, function, *arguments):
+        return self._wait(self._transaction, self._snapshot, function, *arguments)
+
+    def write(self, function, *arguments):
+        return self._wait(self._transaction, self._engine, _alone, function, *arguments)
+
+    def served(self):
+        """From now on devices wait for the answers: there is a limit on each."""
+        self._answer_s = ANSWER_S
+
+    def tidy(self):
+        """Nothing to do: PostgreSQL's autovacuum does it."""
+
+    def close(self):
+        if self._thread.is_alive():
+            self._wait(self._engine.dispose)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _wait(self, work, *arguments):
+        assert threading.current_thread() is not self._thread, "a transaction inside another would wait for ever"
+        if not self._thread.is_alive():
+            raise Unavailable("%s: closed" % (self.url,))  # a URL is a tuple too
+        try:
+            return asyncio.run_coroutine_threadsafe(work(*arguments), self._loop).result()
+        except (OSError, sa.exc.TimeoutError) as e:  # refused, too slow, all connections in use
+            if isinstance(e, TimeoutError):
+                self._quiet_until = time.monotonic() + QUIET_S
+            raise Unavailable("%s: %s" % (self.url, str(e) or type(e).__name__)) from e
+
+    async def _transaction(self, engine, function, *arguments):
+        if time.monotonic() < self._quiet_until:
+            raise Unavailable("%s: it did not answer a moment ago" % (self.url,))
+        async with asyncio.timeout(self._answer_s), engine.begin() as conn:
+            return await conn.run_sync(function, *arguments)
+
+    def _failed(self, context):
+        if context.is_pre_ping:  # a connection of before the server was away: the pool makes another
+            return None
+        state = getattr(context.original_exception, "sqlstate", None) or ""
+        if not state.startswith(_FAULTS):
+            return Unavailable("%s: %s" % (self.url, context.original_exception))
+        return None
+
+
+def _alone(conn, function, *arguments):
+    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+    return function(conn, *arguments)
+
+
+def _url(text):
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError:
+        url = None
+    if url is None or url.drivername not in ("postgresql", "postgres") or not url.database:
+        raise CloudError("database %s: expected: postgresql://USER@HOST/NAME" % re.sub("//.*@", "//***@", text))
+    return url

@@ -1,0 +1,64 @@
+"""The one thread that writes: what is asked for while a transaction is under way shares the next one."""
+
+import queue
+import threading
+
+from ..http.errors import Unavailable
+from . import group_commit
+from .deferred_writes import WAIT_S, Soft
+
+
+class Writer(threading.Thread):
+    """Writes through transaction(function, *arguments), until close()."""
+
+    def __init__(self, transaction):
+        super().__init__(name="writer", daemon=True)
+        self.soft = Soft()
+        self._transaction = transaction
+        self._queue = queue.SimpleQueue()
+        self._open = True
+        self._putting = threading.Lock()
+        self.start()
+
+    def write(self, function, *arguments):
+        job = group_commit.Job(function, *arguments)
+        with self._putting:
+            if not self._open:
+                raise Unavailable("the site is closed")
+            self._queue.put(job)
+        return job.done.result()
+
+    def close(self):
+        """What was asked for before is done first."""
+        with self._putting:
+            self._open = False
+            self._queue.put(None)
+        self.join()
+
+    def run(self):
+        jobs = []
+        while self._open or jobs:
+            jobs = self._waiting()
+            group_commit.commit(self._transaction, jobs)
+            if self.soft.due():
+                self._write_soft()
+        self._write_soft()
+
+    def _waiting(self):
+        """The jobs that wait, batch.SIZE at most; none if none came within the time that soft writes may wait."""
+        jobs = []
+        try:
+            jobs.append(self._queue.get(timeout=WAIT_S if self._open else 0))
+            while len(jobs) < group_commit.SIZE:
+                jobs.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return [job for job in jobs if job]
+
+    def _write_soft(self):
+        taken = self.soft.take()
+        jobs = [group_commit.Job(function, list(rows.values())) for function, rows in taken.items()]
+        group_commit.commit(self._transaction, jobs)
+        for job in jobs:
+            if error := job.done.exception():
+                self.soft.failed(job.function, taken[job.function], error)
