@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import ioto_tools.cloud
 import pytest
 from cloud_under_test import Cloud, call, esp_image
 from ioto_tools.cloud.devices import registration
@@ -166,7 +167,7 @@ def in_child(work, lines, kind=signal.SIGKILL):
         return os.waitpid(pid, 0)[1] != 0
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     left = [lines]
-    folder = str(Path(sys.modules[Site.__module__].__file__).parent)
+    folder = str(Path(ioto_tools.cloud.__file__).parent)
 
     def trace(frame, event, arg):
         if not frame.f_code.co_filename.startswith(folder):
