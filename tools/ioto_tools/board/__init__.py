@@ -1,4 +1,4 @@
-"""The virtual board: the hardware is this process, the CPU is MicroPython's unix port as a child of it."""
+"""A virtual board: this process is the hardware; its CPU is MicroPython's unix port in a child process."""
 
 from .board import Board, Cut, Run
 

@@ -1,8 +1,8 @@
-"""What the board's radio reaches: Wi-Fi, names, time, and peers that listen at addresses.
+"""The simulated radio and network: Wi-Fi, DNS, NTP, and the peers that the board can connect to.
 
-Time is the hardware's clock, simulated or real. What an ESP32 does worse than Linux is done here too (the numbers are
-measured, see docs/virtual-board.md): a refused connection seems to succeed, a host that never answers fails after
-18.5 s, asking for a name while the link is gone blocks 7 s, twelve half-closed connections use up the sockets.
+All times are of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are simulated too (the figures
+are measured, see docs/virtual-board.md): a refused connection appears to succeed, a connection to a host that never answers fails
+after 18.5 s, resolving a name without a link blocks for 7 s, and twelve half-closed connections use up the sockets.
 """
 
 import select
@@ -25,7 +25,7 @@ _FOREVER = float("inf")
 
 @dataclass
 class Fault:
-    """Spoil one connection: after `bytes` of the reply the peer is gone: `close`, `reset` or `silent` (nothing more)."""
+    """A connection that breaks after `bytes` of the reply. `how`: `close`, `reset` or `silent` (no more data)."""
 
     bytes: int
     how: str = "reset"
@@ -33,7 +33,7 @@ class Fault:
 
 @dataclass
 class Log:
-    """One TCP connection: where to, bytes sent by the board and received by it."""
+    """One TCP connection: its address, the bytes sent and received by the board, and the start of the request."""
 
     address: tuple
     sent: int = 0
@@ -46,10 +46,10 @@ class Sock:
     kind: int
     address: tuple = None
     peer: object = None
-    real: object = None  # a socket of the host's, for peers outside this process
-    ready_us: float = _FOREVER  # when connecting is over
+    real: object = None  # a socket of the host, for peers outside this process
+    ready_us: float = _FOREVER  # when the connection attempt completes
     error: int = 0
-    inbox: list = field(default_factory=list)  # [time, data] in order; data None: the end; an int: an error
+    inbox: list = field(default_factory=list)  # [time, data] in order; data is bytes, None for end of stream, or an int for an error
     log: Log = None
     fault: Fault = None
     arrived: int = 0
@@ -57,13 +57,13 @@ class Sock:
 
 
 class Air:
-    """`names` host name -> address; `peers` (host name or address, port) -> peer (peers.py), and what is not there refuses.
+    """`names` {host name: address}; `peers` {(host name or address, port): peer (peers.py)}, other addresses refuse connections.
 
-    `wifi` {ssid: password}; `dns` False: name servers do not answer; `ntp` False likewise; `silent` addresses that never
-    answer; `faults` {number of the TCP connection from 0: Fault}; `down` [(from s, to s)]: the link is gone meanwhile;
-    `dead_s`: from then on nothing goes over the link, which looks well, until the board leaves and joins anew;
-    `outside`: where there is no peer, this machine's own network is (in real time); `radio` {call of WLAN, or "WLAN": [exception
-    that the driver raises, or None, for each call in turn]}.
+    `wifi` {ssid: password}; `dns` or `ntp` False: those servers do not answer; `silent`: addresses that never answer;
+    `faults` {number of the TCP connection, from 0: Fault}; `down` [(from s, to s)]: the link is down in these periods;
+    `dead_s`: from this time on, no data passes although the link appears to be up, until the board disconnects and reconnects;
+    `outside`: addresses without a peer are reached through this machine's network (in real time); `radio` {method of WLAN, or "WLAN":
+    [exception that the driver raises, or None, for each call in turn]}.
     """
 
     def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000, dead_s=None, outside=False, radio=None):  # fmt: skip
@@ -75,8 +75,8 @@ class Air:
             self.peers[(self.names.get(host, host), port)] = peer
         self.wifi = wifi
         self.dns, self.ntp = dns, ntp
-        self.ntp_ahead_s = 0  # by which NTP is wrong
-        self.unix_s = unix_s  # true time at power-on of the run
+        self.ntp_ahead_s = 0  # error of the NTP servers
+        self.unix_s = unix_s  # true time at power-on
         self.silent = set(silent)
         self.faults = dict(faults or {})
         self.down = list(down)
@@ -90,13 +90,13 @@ class Air:
     def power_on(self, clock):
         self.clock = clock
         self.socks = {}
-        self.lingering = []  # times at which half-closed connections are forgotten
+        self.lingering = []  # times at which half-closed connections are freed
         self.next_id = 0
         self.active = False
         self.status = 1000
         self.joined_us = _FOREVER
         self.was_up = False
-        self.told_us = 0  # until then next_us() has told of everything
+        self.told_us = 0  # next_us() has reported all events up to this time
 
     # ---- link
 
@@ -118,7 +118,7 @@ class Air:
         return self.active and self.status == 1010
 
     def station(self, what, *args):
-        """One call of network.WLAN, or the making of one; what the driver raises."""
+        """Simulate a call of network.WLAN or of one of its methods; raises the exceptions of the driver."""
         raised = self.radio.get(what)
         if raised and (e := raised.pop(0)):
             raise e
@@ -157,7 +157,7 @@ class Air:
         return ("10.0.0.2", "255.255.255.0", "10.0.0.1", _DNS_IP) if up or self.was_up else ("0.0.0.0",) * 4
 
     def resolve(self, name):
-        """getaddrinfo: (status, address). It blocks everything, whatever anybody thinks of time limits."""
+        """getaddrinfo: (status, address). Like on the chip, it blocks the whole program, without regard to timeouts."""
         if not self.linked():
             self.clock.advance(7000000 if self.was_up else 20000)
             return -202, b""
@@ -205,8 +205,8 @@ class Air:
             if peer is None:
                 raise ConnectionRefusedError
             sock.peer = peer.connection(self, sock)
-        except OSError:  # of a real network
-            sock.error = ECONNRESET  # refused: it shows in the first read or write
+        except OSError:  # from the real network
+            sock.error = ECONNRESET  # refused: reported by the first read or write
         return -EINPROGRESS
 
     def send(self, n, data):
@@ -220,7 +220,7 @@ class Air:
         if sock.error:
             return -sock.error
         if not self.linked():
-            return len(data)  # the driver takes it and says nothing
+            return len(data)  # the driver accepts the data without an error
         data = data[:1460]
         sock.log.sent += len(data)
         if len(sock.log.request) < 4096:
@@ -229,7 +229,7 @@ class Air:
         return len(data)
 
     def arrive(self, sock, data, after_s=0.0):
-        """A peer sends `data` (bytes, None to close, an int to fail with that errno), `after_s` after its last piece."""
+        """Queue `data` from a peer (bytes, None to close, an int to fail with that errno), `after_s` after its previous data."""
         at = max(self.clock.now_us + self.latency_us, sock.inbox[-1][0] if sock.inbox else 0) + after_s * 1e6
         if isinstance(data, bytes):
             fault = sock.fault
@@ -257,7 +257,7 @@ class Air:
             sock.inbox.append([at, piece])
 
     def recv(self, n, most, line=False):
-        """(status, data) of at most `most` bytes; with `line`, up to and with a line feed."""
+        """(status, data): at most `most` bytes; with `line`, up to and including a line feed."""
         sock = self.socks.get(n)
         if sock is None:
             return -EBADF, b""
@@ -303,13 +303,13 @@ class Air:
         if sock and sock.real is not None:
             sock.real.close()
         if sock and sock.kind == _TCP and sock.peer and not sock.peer_closed:
-            # Our side is closed, the peer's is not: the chip keeps the connection a while.
+            # Only the board's side is closed: the chip keeps the connection for a while.
             if getattr(sock.peer, "stays_open", False):
                 self.lingering.append(self.clock.now_us + _NEVER_ANSWERS_US)
         return 0
 
     def flags(self, n, wanted):
-        """Which of the poll flags hold."""
+        """The poll flags that are set."""
         sock = self.socks.get(n)
         if sock is None:
             return ERR
@@ -328,9 +328,9 @@ class Air:
     # ---- time
 
     def next_us(self):
-        """When something next happens to any socket, or has happened since the last time; infinity if nothing is on its way.
+        """Time of the next event of any socket, or of one since the last call; infinity if none is pending.
 
-        A program looks first and waits then: what comes between the two must not be missed.
+        A program polls first and then waits: events between the two must not be missed.
         """
         times = [t for s in self.socks.values() for t in [s.ready_us] + [i[0] for i in s.inbox[:1]]]
         times += [self.joined_us] if self.status == 1001 else []
@@ -341,9 +341,9 @@ class Air:
         return found
 
     def wait_real(self, seconds, lines=()):
-        """Really wait: for the host's sockets that stand behind the board's, for `lines`, or for the time to pass.
+        """Wait in real time for the host's sockets behind the board's sockets, for `lines`, or for `seconds`.
 
-        Returns those of `lines` (files to read from) on which something has come.
+        Returns those of `lines` (readable files) that have data.
         """
         real = [s.real for s in self.socks.values() if s.real is not None and not s.peer_closed]
         for_write = [s.real for s in self.socks.values() if s.real is not None and s.peer.pending]
@@ -393,7 +393,7 @@ class Air:
         return query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + question + answer
 
     def now_s(self):
-        """Unix seconds of whoever knows them: NTP, servers."""
+        """True Unix time in seconds, as NTP and the servers know it."""
         return self.unix_s + self.clock.now_us // 1000000
 
     def true_rtc_s(self):

@@ -1,4 +1,4 @@
-"""A virtual board: a flash file, its bootloader, and boots of what it holds.
+"""A virtual board: a flash file, the bootloader, and runs of the images in it.
 
     board = Board.create("my.flash", firmware=image, files={"main.py": b"print('hello')"})
     run = board.run(until_s=10)
@@ -22,8 +22,8 @@ from .hardware import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Ended, Hardware, Reset
 from .memory import GC_BYTES, IDF_BYTES, heap_bytes
 
 FAULTS = ("crash", "hang", "selftest", "exception")
-_BOOT_LOOP = 5  # resets in a row in which nothing starts
-_RTC_WATCHDOG_US = 9_000_000  # the bootloader's own, over an image that never gets going
+_BOOT_LOOP = 5  # consecutive resets without a bootable image
+_RTC_WATCHDOG_US = 9_000_000  # the bootloader's watchdog, for an image that hangs at start
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Boot:
 
 @dataclass
 class Run:
-    """What one run of the board did, from power-on to its end."""
+    """The result of one run of the board: boots, flash operations, console output, and why it ended."""
 
     boots: list = field(default_factory=list)
     trace: Trace = None
@@ -49,10 +49,10 @@ class Run:
 
 
 class Board:
-    """`air` is the world around it (default: no one to talk to), `faults` {SHA-256 of an image: crash, hang (both
-    before Python starts), selftest or exception}, `real_time` for demonstrations; `seed` makes it another board; `revision` is
-    its chip's, major * 100 + minor.
-    `idf_bytes` is the memory beside the first area of the GC heap (memory.py). `frozen` {path: bytes} are the modules in its firmware, whichever image runs.
+    """`air` is the simulated network (default: without peers); `faults` {SHA-256 of an image: crash, hang (both before Python starts),
+    selftest or exception}; `real_time` for demonstrations; a different `seed` gives a different board; `revision` is the chip's revision,
+    major * 100 + minor. `idf_bytes` is the memory beside the first area of the GC heap (memory.py). `frozen` {path: bytes} are the
+    firmware's frozen modules, the same for every image.
     """
 
     def __init__(self, path, air=None, faults=None, real_time=False, seed=0, idf_bytes=IDF_BYTES, watchdogs=True, frozen=None, revision=0):
@@ -75,9 +75,9 @@ class Board:
 
     @classmethod
     def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes=0x1A0000, rows=None, **options):
-        """A new flash file: `firmware` (an application image, or {label: image}) in its first slot, `files` in littlefs.
+        """Create a flash file with `firmware` (an application image, or {label: image}) in the first slot and `files` in littlefs.
 
-        `files` is {path: bytes} or a folder. ValueError where something does not fit.
+        `files` is {path: bytes} or a folder. ValueError if something does not fit.
         """
         rows = rows or layout.ota(flash_bytes, slot_bytes)
         images = firmware if isinstance(firmware, dict) else {next(p.label for p in rows if p.type == layout.APP): firmware}
@@ -92,7 +92,7 @@ class Board:
         return cls(path, **options)
 
     def _freeze(self, files):
-        """As a file system of their own, in a file beside the flash's."""
+        """Write the frozen modules as a file system into a file beside the flash file; returns its path."""
         path = Path(str(self.flash.path) + ".frozen")
         private_file.write(path, littlefs.build(files, 1 << 20))
         return path.resolve()
@@ -106,7 +106,7 @@ class Board:
         raise ValueError("no partition %r; there are %s" % (label, ", ".join(p.label for p in self.rows)))
 
     def otadata(self):
-        """The two records in words, as `1/VALID 2/NEW`."""
+        """The two records as text, for example `1/VALID 2/NEW`."""
         return " ".join(str(r) for r in Bootloader(self.flash, self.rows, self.chip, self.revision).records())
 
     def set_otadata(self, words):
@@ -115,7 +115,7 @@ class Board:
             self.flash.data[at + i * 4096 : at + i * 4096 + 4096] = record.raw().ljust(4096, b"\xff")
 
     def read_slot(self, label):
-        """The image in a slot, b"" if the bootloader would not start what is there."""
+        """The image in a slot; b"" if the bootloader would reject it."""
         p = self.partition(label)
         try:
             return self.flash.peek(p.address, verify(self.flash.peek, p.address, p.size, self.chip, self.revision))
@@ -123,17 +123,17 @@ class Board:
             return b""
 
     def write_slot(self, label, raw):
-        """Lay bytes into a slot, as a flashing tool would."""
+        """Write bytes to a slot, as a flashing tool would."""
         p = self.partition(label)
         self.flash.data[p.address : p.address + p.size] = raw.ljust(p.size, b"\xff")
 
     def files(self):
-        """{path: bytes} of its file system; ValueError if it has none that can be read."""
+        """{path: bytes} of the board's file system; ValueError if there is no readable one."""
         p = self._file_system()
         return littlefs.read(self.flash.peek(p.address, p.size))
 
     def put_files(self, changes):
-        """Write or (None) remove files, as a user with a cable would."""
+        """Write files, or remove those whose value is None, as a user would over USB."""
         p = self._file_system()
         raw = littlefs.change(self.flash.peek(p.address, p.size), changes)
         self.flash.data[p.address : p.address + p.size] = raw
@@ -147,11 +147,11 @@ class Board:
     # ---- running
 
     def run(self, until_s=None, max_boots=None, cut=None, console=None, stop=None, cause=PWRON, serial=None):
-        """Power on and let it run: until a time (on its clock), a number of boots, a power cut, or `stop(line)` true. ValueError where
+        """Power on and run until a time (of the board's clock), a number of boots, a power cut, or `stop(line)` is true. ValueError if
         another process runs a board on the same file.
 
-        `console(line)` gets each printed line. The next run() begins with the power coming back (`cause` PWRON), or
-        with a reset pin (HARD). `serial` is a serial.Serial, for a board in real time.
+        `console(line)` is called with each printed line. The run begins with a power-on (`cause` PWRON) or with a reset by the
+        reset pin (HARD). `serial` is a serial.Serial, for a board in real time.
         """
         with self.flash.powered():
             return self._run(until_s, max_boots, cut, console, stop, cause, serial)
@@ -195,7 +195,7 @@ class Board:
             return None, loader.messages
 
     def _program(self, running, cause, lines):
-        """Run the image in a partition until a reset; returns the cause that the next start will see."""
+        """Run the image in a partition until a reset; returns the reset cause for the next start."""
         hardware = self.hardware
         hardware.begin(running, cause)
         fault = self.faults.get(hashlib.sha256(self.read_slot(running.label)).hexdigest(), "")
@@ -220,7 +220,7 @@ class Board:
 
 
 def _chip(flash):
-    """The chip's number, as the bootloader that lies where its ROM looks for it has it; an ESP32 without one."""
+    """The chip id in the header of the bootloader, at any of the chips' bootloader addresses; 0 (ESP32) without a bootloader."""
     for address in sorted(set(BOOTLOADER.values())):
         head = flash.peek(address, 16)
         if head[0] == MAGIC:
@@ -229,7 +229,7 @@ def _chip(flash):
 
 
 class _Lines:
-    """Console output, cut into lines."""
+    """Splits the console output into lines."""
 
     def __init__(self, run, console, stop, serial=None):
         self.run, self.console, self.stop, self.serial = run, console, stop, serial

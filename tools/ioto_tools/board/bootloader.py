@@ -1,11 +1,11 @@
-"""The second-stage bootloader's choice, in its order (ESP-IDF v5.5 bootloader_utility.c, rollback on)."""
+"""The second-stage bootloader: which image it starts, in ESP-IDF's order (v5.5 bootloader_utility.c, rollback enabled)."""
 
 from ..image.esp import ImageError, verify
 from . import layout, otadata
 
 
 class NoBootableApp(Exception):
-    """Nothing starts: the chip resets, for ever. Carries the messages printed."""
+    """No image is bootable: the chip resets forever. The argument is the list of printed messages."""
 
 
 class Bootloader:
@@ -29,7 +29,7 @@ class Bootloader:
         self.flash.program(at, record.raw())
 
     def start(self):
-        """The partition whose image runs; otadata is rewritten on the way. NoBootableApp if none does."""
+        """Choose the partition to run and update otadata. NoBootableApp if there is none."""
         self.messages = []
         index, initial = self._choose()
         order = list(range(index, -2, -1)) + list(range(index + 1, len(self.slots)))
@@ -53,7 +53,7 @@ class Bootloader:
             return False
 
     def _choose(self):
-        """(index of the slot to try first, -1 for factory; whether otadata has to be begun)."""
+        """(index of the slot to try first, -1 for factory; whether otadata must be initialized)."""
         if not self.data or not self.slots:
             return -1, False
         records = self.records()

@@ -1,15 +1,15 @@
-"""The board's clocks, simulated or real: microseconds since power-on, and the time of day of the RTC."""
+"""The board's clocks, simulated or real: microseconds since power-on and the RTC's time of day."""
 
 import calendar
 import time
 
 EPOCH_2000_S = 946684800
-# The C task queue of asyncio stamps tasks with the host's own milliseconds: ours must always be later.
+# asyncio's task queue in C takes the host's milliseconds: the board's time must always be later.
 _AHEAD_US = 10**15
 
 
 class Clock:
-    """`now_us` moves by advance() only when simulated, by itself when real. Seconds of the RTC count from 2000."""
+    """`now_us` advances only by advance() if simulated, by itself if real. The RTC counts seconds since 2000-01-01."""
 
     def __init__(self, real=False):
         self.real = real
@@ -23,7 +23,7 @@ class Clock:
 
     @property
     def ticks_us(self):
-        """What the CPU sees: ahead of the host's own counter."""
+        """The time as the CPU sees it: always ahead of the host's counter."""
         return self.now_us + _AHEAD_US
 
     def advance(self, us):
@@ -45,7 +45,7 @@ class Clock:
         return self.rtc_s() + EPOCH_2000_S
 
     def power_cut(self):
-        """The RTC forgets the time of day: it starts at 2000-01-01 again."""
+        """Reset the RTC to 2000-01-01."""
         self.rtc_offset_us = -self.now_us
 
     def words(self):

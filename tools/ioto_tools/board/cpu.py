@@ -1,4 +1,4 @@
-"""The CPU: MicroPython's unix port as a process of its own beside the hardware, killed like a chip that loses its power."""
+"""The CPU: MicroPython's unix port in a separate process, which is killed when the chip would lose power or reset."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from .spawner import BREAK
 
 
 class _Spawner:
-    """The one of this process (spawner.py)."""
+    """Client of the spawner process (spawner.py); one for each process that runs boards."""
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._of = None  # process that started it: a fork of that one starts its own
+        self._of = None  # PID of the process that started the spawner: a fork starts another one
 
     def _started(self):
         if self._of == os.getpid() and self._process.poll() is None:
@@ -46,7 +46,7 @@ _spawner = _Spawner()
 
 
 class Cpu:
-    """One program run. `link` is the bus, `out` what it prints (non-blocking); both are to be watched by the hardware."""
+    """One run of a program. `link` is the bus, `out` the program's output (non-blocking); the hardware must watch both."""
 
     def __init__(self, flash, simulated, fault, heap_bytes, chip_bytes, frozen=""):
         self.link, theirs = socket.socketpair()
@@ -64,11 +64,11 @@ class Cpu:
             os.close(write)
 
     def interrupt(self):
-        """Ctrl-C to a program that computes: KeyboardInterrupt in it."""
+        """Raise KeyboardInterrupt in a program that is computing (Ctrl-C)."""
         os.kill(self.pid, BREAK)
 
     def kill(self):
-        """The power is gone: nothing more is done. Returns the last of what was printed."""
+        """Kill the process at once, as a loss of power would. Returns the rest of its output."""
         os.kill(self.pid, signal.SIGKILL)
         _spawner.ask({"end": self.pid})
         last = self.out.read() or b""

@@ -1,4 +1,4 @@
-"""The registers in which a chip says what revision it is: lib/ioto/revision.py, the other way round."""
+"""The eFuse registers that contain the chip's revision: the inverse of lib/ioto/revision.py."""
 
 import struct
 
@@ -6,7 +6,7 @@ from ioto.revision import ROW, SYSCON_DATE, TABLE
 
 
 def registers(chip, revision):
-    """{address: word}; {} for a chip whose registers are not known."""
+    """{address: word}; {} for an unknown chip."""
     row = next((TABLE[at : at + ROW] for at in range(0, len(TABLE), ROW) if TABLE[at] == chip), None)
     if row is None:
         return {}
