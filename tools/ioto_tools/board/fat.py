@@ -1,7 +1,7 @@
-"""Files of a FAT file system, as boards with TinyUF2 (label `ffat`) and with MicroPython before 1.12 have it.
+"""Reads the files of a FAT file system, as used by boards with TinyUF2 (label `ffat`) and by MicroPython before 1.12.
 
-Read with MicroPython's own driver, which wrote it: the unix port mounts the bytes and prints what it finds, in a process that can do
-nothing else, since the bytes may be anybody's. That process is this file as a program: python fat.py SECTOR_BYTES PATH, the image as its input.
+MicroPython's own driver reads it: the unix port mounts the image and prints the files, in a sandboxed process, since the image may be
+untrusted. That process runs this file as a program: python fat.py SECTOR_BYTES PATH, with the image as standard input.
 """
 
 import json
@@ -48,7 +48,7 @@ walk("")
 
 
 def is_fat(raw):
-    """A boot sector: a jump, 512 to 4096 bytes a sector, the signature at its end."""
+    """True if `raw` starts with a boot sector: a jump, 512 to 4096 bytes per sector, the signature at the end."""
     return len(raw) >= 512 and raw[510:512] == b"\x55\xaa" and raw[0] in (0xEB, 0xE9) and _sector_bytes(raw) in (512, 1024, 2048, 4096)
 
 
@@ -57,7 +57,7 @@ def _sector_bytes(raw):
 
 
 def read(raw):
-    """{path: bytes} of all files; ValueError where it can't be read whole."""
+    """{path: bytes} of all files; ValueError if the image can't be read completely."""
     words = [sys.executable, "-E", "-s", "-S", __file__, str(_sector_bytes(raw)), json.dumps(sys.path)]
     with tempfile.TemporaryFile() as image:
         image.write(raw)
@@ -73,7 +73,7 @@ def read(raw):
 
 
 def _found(raw):
-    """(path, bytes) of each file in what the driver's process has printed."""
+    """Parse the output of the driver's process: (path, bytes) of each file."""
     at = 0
     while at < len(raw):
         n, size = struct.unpack_from("<II", raw, at)

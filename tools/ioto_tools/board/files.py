@@ -1,4 +1,4 @@
-"""The file system of a flash: littlefs with littlefs-python, in the geometry of MicroPython's VfsLfs2; FAT is read only."""
+"""The file system in a flash file: littlefs (littlefs-python, with the geometry of MicroPython's VfsLfs2); FAT can only be read."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import littlefs
 from . import fat
 
 _GEOMETRY = {"block_size": 4096, "read_size": 32, "prog_size": 32, "lookahead_size": 32, "cache_size": 128}
-_VERSION = 0x00020000  # of the disk format: what every MicroPython since 1.12 reads
+_VERSION = 0x00020000  # of the disk format: readable by every MicroPython since 1.12
 
 
 def _open(raw):
@@ -18,7 +18,7 @@ def _open(raw):
 
 
 def listed(files):
-    """{path: bytes} of a dictionary or of a folder; caches and version control are left out."""
+    """{path: bytes} from a dictionary or a folder, without `__pycache__` and hidden files."""
     if isinstance(files, dict):
         return {str(k): v if isinstance(v, bytes) else Path(v).read_bytes() for k, v in files.items()}
     folder = Path(files)
@@ -41,12 +41,12 @@ class _Counting(littlefs.UserContext):
 
 
 def build(files, size):
-    """The bytes of a littlefs of `size` bytes that holds `files`; ValueError if they do not fit."""
+    """A littlefs image of `size` bytes with `files` in it; ValueError if they do not fit."""
     flash = _Counting(size)
     fs = littlefs.LittleFS(context=flash, block_count=size // 4096, mount=False, disk_version=_VERSION, **_GEOMETRY)
     fs.format()
     fs.mount()
-    found = dict(sorted(listed(files).items()))  # the same files are the same bytes
+    found = dict(sorted(listed(files).items()))  # reproducible: equal files give equal bytes
     _write(fs, found, size)
     for name in {name.rpartition("/")[0]: name for name in found}.values():
         _compact(fs, flash, name)
@@ -54,9 +54,9 @@ def build(files, size):
 
 
 def _compact(fs, flash, name):
-    """Compact the metadata log of the folder that the file `name` is in. A lookup reads the whole log, and an import does four lookups.
+    """Compact the metadata log of the folder of file `name`. A lookup reads the whole log, and an import does four lookups.
 
-    littlefs compacts a log when it is full, so this fills it by removing an attribute that does not exist.
+    littlefs compacts a log when it is full, so this fills the log by removing an attribute that does not exist.
     """
     before = flash.erases
     for _ in range(4096 // 32):
@@ -78,7 +78,7 @@ def _write(fs, files, size):
 
 
 def read(raw):
-    """{path: bytes} of all files; ValueError if it is neither littlefs nor FAT."""
+    """{path: bytes} of all files; ValueError if the image is neither littlefs nor FAT."""
     if fat.is_fat(raw):
         return fat.read(raw)
     try:
@@ -95,7 +95,7 @@ def read(raw):
 
 
 def change(raw, changes):
-    """The file system with files written, or removed where the value is None."""
+    """The image with the files of `changes` {path: bytes} written, or removed if the value is None."""
     fs = _open(raw)
     for name, value in changes.items():
         if value is None:

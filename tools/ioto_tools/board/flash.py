@@ -1,6 +1,6 @@
-"""A NOR flash chip in a file: erasing sets bits, programming clears them, and the power can go at any operation.
+"""A NOR flash chip in a file: erasing sets bits, programming clears them, and power can be cut at any operation.
 
-Times are a real chip's: 45 ms for a sector, 0.5 ms for 256 bytes programmed, 1 ms for 4 KiB read and 30 us for each call that reads.
+Times are those of a real chip: 45 ms to erase a sector, 0.5 ms to program 256 bytes, 1 ms to read 4 KiB plus 30 us per read call.
 """
 
 import fcntl
@@ -13,13 +13,13 @@ from .. import private_file
 
 SECTOR = 4096
 _ERASE_US = 45000
-_PROGRAM_US = 500  # each begun 256 bytes
-_READ_US = 1000  # each 4 KiB
-_CALL_US = 30  # of the driver
+_PROGRAM_US = 500  # per 256 bytes, rounded up
+_READ_US = 1000  # per 4 KiB
+_CALL_US = 30  # per read call of the driver
 
 
 class PowerCut(Exception):
-    """The power went, at the operation and the moment that were asked for."""
+    """Power was cut at the requested operation."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Cut:
 
 @dataclass
 class Trace:
-    """What happened to the chip: (kind, address, length, data when it is short), and how often it was read."""
+    """The operations on the chip: (kind, address, length, data if short, else None), and the number of reads."""
 
     ops: list = field(default_factory=list)
     reads: int = 0
@@ -55,9 +55,9 @@ class Flash:
 
     @staticmethod
     def create(path, size, parts=()):
-        """A chip of `size` bytes in a new file: erased, with `parts` (address, bytes) in it. There when whole only.
+        """Create the file of a chip of `size` bytes: erased, with `parts` [(address, bytes)] written. The file is created atomically.
 
-        Like what `ioto init` makes it is its owner's alone: a board's settings and token are in it.
+        Only its owner can read it, like the files of `ioto init`: it contains a board's settings and token.
         """
         chip = bytearray(b"\xff" * size)
         for address, raw in parts:
@@ -71,7 +71,7 @@ class Flash:
 
     @contextmanager
     def powered(self):
-        """While a board runs on it, no other one does; ValueError if one runs already."""
+        """Lock the flash file for one running board; ValueError if another one is running."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,7 +82,7 @@ class Flash:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def peek(self, address, n):
-        """Bytes as a debugger sees them: no time, no trace."""
+        """Read as a debugger would: takes no time and is not traced."""
         return self.data[address : address + n]
 
     def read(self, address, n):
@@ -92,7 +92,7 @@ class Flash:
         return self.data[address : address + n]
 
     def erase(self, address, n):
-        """`n` bytes from `address`, both multiples of 4096."""
+        """Erase `n` bytes from `address`, both multiples of 4096."""
         for at in range(address, address + n, SECTOR):
             self._operate("erase", at, SECTOR, _ERASE_US, None)
 

@@ -1,6 +1,6 @@
-"""Everything of a board but its CPU: serves the bus while one program runs, until a reset, a cut or a limit.
+"""The board's hardware except the CPU: serves the bus while one program runs, until a reset, a power cut or a limit.
 
-How a session ends is an exception of this module; board.py decides what comes next.
+A session ends with an exception of this module; board.py decides what happens next.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from .partitions import EspError, Panic, Partitions
 from .serial import INTERRUPT
 
 PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
-_BREAK_REAL_S = 0.2  # a CPU that has not asked for anything for so long is broken into from outside
-_HANG_REAL_S = 20  # a CPU that computes that long without asking for anything hangs
+_BREAK_REAL_S = 0.2  # a CPU that makes no request for this long is interrupted by a signal
+_HANG_REAL_S = 20  # a CPU that makes no request for this long hangs
 _FOREVER = float("inf")
 
 
 class Reset(Exception):
-    """The CPU starts again: with the bootloader (`cause` HARD, WDT, DEEPSLEEP) or without it (SOFT)."""
+    """The CPU restarts: with the bootloader (`cause` HARD, WDT, DEEPSLEEP) or without it (SOFT)."""
 
     def __init__(self, cause, why):
         super().__init__(why)
@@ -33,7 +33,7 @@ class Reset(Exception):
 
 
 class Ended(Exception):
-    """The run is over: `time`, `idle` (nothing will ever happen), `hung`, `stopped`, `exit`."""
+    """The run is over: `time`, `idle` (no event is pending), `hung`, `stopped`, `exit`."""
 
 
 class Hardware:
@@ -44,20 +44,20 @@ class Hardware:
         self.unique_id = hashlib.sha256(b"board %d" % seed).digest()[:6]
         self.rtc_memory, self.pins = b"", {}
         self.until_us = _FOREVER
-        self.serial = None  # serial.Serial, where there is one
-        self.raw_mode = False  # of the prompt, over soft resets
-        self._interrupt = False  # Ctrl-C was typed, the CPU does not know yet
+        self.serial = None  # serial.Serial, if the board has one
+        self.raw_mode = False  # of the prompt, kept across soft resets
+        self._interrupt = False  # Ctrl-C was typed, but the CPU is not notified yet
 
     def power_on(self):
-        """After a power cut: RTC time and memory are gone."""
+        """Power on: RTC time and RTC memory are lost."""
         self.rtc_memory = b""
         self.clock.power_cut()
 
     def begin(self, running, cause):
-        """A program starts from partition `running`."""
+        """Prepare for a program that starts from partition `running`."""
         self.cause, self.released = cause, False
-        self.interruptible = True  # is Ctrl-C more than a character?
-        if cause != SOFT:  # the watchdog outlives a soft reset
+        self.interruptible = True  # Ctrl-C interrupts, instead of being an ordinary character
+        if cause != SOFT:  # the watchdog keeps running over a soft reset
             self.raw_mode = False
             self.watchdog_ms = self.fed_us = None
         self.partitions = Partitions(self.flash, self.rows, running, self.chip, self.revision, alive=self._alive)
@@ -70,9 +70,9 @@ class Hardware:
     # ---- serving
 
     def serve(self, connection, console, interrupt):
-        """Answer the CPU until something ends the session; `console(bytes)` gets what it prints (connection[1]).
+        """Answer the CPU until the session ends; `console(bytes)` gets the program's output (connection[1]).
 
-        `interrupt()` breaks into a program that computes and asks for nothing.
+        `interrupt()` interrupts a program that computes without making requests.
         """
         link, out = connection
         while True:
@@ -86,7 +86,7 @@ class Hardware:
                 interrupt()
                 continue
             if ready:
-                data = out.read()  # first: what was printed before the request, though select() may have missed it
+                data = out.read()  # first, since output precedes the request even if select() missed it
                 if data:
                     console(data)
                 elif link not in ready:
@@ -103,7 +103,7 @@ class Hardware:
                 raise Ended("hung")
 
     def _patience_s(self):
-        """How long a CPU may compute without asking for anything: in real time the watchdog is not waited for any longer."""
+        """How long the CPU may compute without a request; in real time not longer than until the watchdog bites."""
         if self._interrupt and self.released:
             return _BREAK_REAL_S
         if self.clock.real and self.watchdog_ms:
@@ -113,7 +113,7 @@ class Hardware:
     def _one(self, link, interrupt):
         op, a, b, used_us, n = bus.REQUEST.unpack(bus.receive(link, bus.REQUEST.size))
         data = bus.receive(link, n) if n else b""
-        if op == bus.AGAIN:  # Ctrl-C met what is not to be left half done
+        if op == bus.AGAIN:  # Ctrl-C arrived in a section that must not be interrupted
             self._interrupt = not self.released
             return self._interrupt or interrupt()
         if not self.clock.real:
@@ -136,7 +136,7 @@ class Hardware:
         return [self.serial] if self.serial and self.serial.plugged else []
 
     def _listen(self, at_prompt=False):
-        """Take what was typed; Ctrl-C interrupts a program, and is a character like any other at the prompt."""
+        """Read the typed input; Ctrl-C interrupts a program, but is an ordinary character at the prompt."""
         if self.serial.receive() and self.interruptible and not at_prompt:
             self.serial.interrupted()
             self._interrupt = True
@@ -152,7 +152,7 @@ class Hardware:
             raise Ended("time")
 
     def wait(self, us, ready=lambda: False):
-        """Let `us` pass, or less when the air brings something; the watchdog and the end of the run come in between."""
+        """Wait for `us`, or less on a network event or Ctrl-C; the watchdog and the end of the run may come first."""
         end = self.clock.now_us + us
         first = True
         while True:
@@ -178,7 +178,7 @@ class Hardware:
     # ---- operations: (a, b, data) -> (status, data)
 
     def _nop(self, a, b, data):
-        """`a`: 1, there is a program now that can be broken into; 2, there is none any more."""
+        """`a` 1: from now on the program can be interrupted from outside; 2: no longer."""
         if a:
             self.released = a == 1
         return 0, b""
@@ -271,7 +271,7 @@ class Hardware:
         return 0, b""
 
     def _register(self, a, b, data):
-        """The word at address `a`: the eFuses that hold the chip's revision."""
+        """The word at address `a`: the eFuses with the chip's revision, 0 elsewhere."""
         return registers(self.chip, self.revision).get(a, 0), b""
 
     def _reset_cause(self, a, b, data):
@@ -284,16 +284,16 @@ class Hardware:
         return 0, self.random.randbytes(a)
 
     def _idle(self, a, b, data):
-        """For `a` microseconds; 0 or less: for ever."""
+        """Wait for `a` microseconds; forever if 0 or less."""
         while a <= 0:
             self.wait(_FOREVER)
         self.wait(a)
         return 0, b""
 
     def _console_read(self, a, b, data):
-        """What was typed, 1 byte or more; the next program can be interrupted again."""
+        """The typed input, at least 1 byte; the next program can be interrupted again."""
         self.interruptible = True
-        if self._interrupt:  # it came too late for the program, here it is a character
+        if self._interrupt:  # too late for the program, so it is a character
             self._interrupt = False
             self.serial.typed = INTERRUPT + self.serial.typed
         while not self.serial.typed:
@@ -307,7 +307,7 @@ class Hardware:
         return 0, typed
 
     def _console_mode(self, a, b, data):
-        """1 raw, 0 friendly, -1 without a serial port; `a` sets it."""
+        """1 raw mode, 0 friendly mode, -1 without a serial port; `a` >= 0 sets the mode."""
         if not self.serial:
             return -1, b""
         if a >= 0:
@@ -315,7 +315,7 @@ class Hardware:
         return int(self.raw_mode), b""
 
     def _interrupt_char(self, a, b, data):
-        """`a` is Ctrl-C's code, or -1: it is a character like any other then."""
+        """`a` is the code of Ctrl-C, or -1 to make Ctrl-C an ordinary character."""
         self.interruptible = a >= 0
         return 0, b""
 
@@ -366,7 +366,7 @@ class Hardware:
         return self.air.resolve(data.decode())
 
     def _wifi(self, a, b, data):
-        """The driver's answer; of "WLAN" the memory that it has taken."""
+        """The driver's answer; for "WLAN", the bytes of memory that it allocated."""
         asked = json.loads(data)
         try:
             answer = self.air.station(*asked)
@@ -389,7 +389,7 @@ class Hardware:
         return 0, json.dumps(self.memory.info()).encode()
 
     def _thread(self, a, b, data):
-        """`b`: bytes of its stack; -1, it has ended."""
+        """Thread `a` starts with a stack of `b` bytes; `b` -1: it has ended."""
         who = "thread %d" % a
         if b < 0:
             self.memory.give(who)

@@ -1,4 +1,4 @@
-"""Partition tables: 32-byte rows at 0x8000, an MD5 row behind them (ESP-IDF esp_flash_partitions.h)."""
+"""Partition tables: 32-byte rows at 0x8000, followed by an MD5 row (ESP-IDF esp_flash_partitions.h)."""
 
 import struct
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Partition:
 
 
 def ota(flash_bytes=4 << 20, slot_bytes=0x1A0000, slots=2, otadata=True):
-    """nvs, otadata, phy_init, `slots` application slots, and littlefs in what is left."""
+    """A layout for updates: nvs, otadata, phy_init, `slots` application slots, and littlefs in the rest of the flash."""
     if slot_bytes % 65536:
         raise ValueError("a slot of 0x%x bytes: application slots are multiples of 0x10000" % slot_bytes)
     rows = [Partition(DATA, NVS, 0x9000, 0x4000, "nvs")]
@@ -34,7 +34,7 @@ def ota(flash_bytes=4 << 20, slot_bytes=0x1A0000, slots=2, otadata=True):
 
 
 def stock(flash_bytes=4 << 20):
-    """The layout of a firmware without update slots: one factory application."""
+    """A layout without update slots: one factory application."""
     return [
         Partition(DATA, NVS, 0x9000, 0x6000, "nvs"),
         Partition(DATA, PHY, 0xF000, 0x1000, "phy_init"),
@@ -50,10 +50,10 @@ def _rest(at, flash_bytes):
 
 
 def with_files(rows, flash_bytes):
-    """`rows`, with the partition `vfs` that MicroPython adds at its start where a table names no file system.
+    """`rows`, plus the partition `vfs` that MicroPython adds at startup if the table has no file system.
 
-    Since 1.27 its own tables name none: the files are in what is left behind the last partition (ports/esp32/main.c,
-    boardctrl_startup(); `flash_bytes` is what the chip has, whatever the bootloader's header says).
+    The tables of MicroPython 1.27 and later have none: the file system is in the space after the last partition (ports/esp32/main.c,
+    boardctrl_startup()). `flash_bytes` is the size of the chip, not the size in the bootloader's header.
     """
     end = max((p.address + p.size for p in rows), default=flash_bytes)
     if file_system(rows) or end >= flash_bytes:
@@ -67,7 +67,7 @@ def file_system(rows):
 
 
 def build(rows):
-    """The table's bytes, 0xC00 of them, MD5 row included."""
+    """The partition table as 0xC00 bytes, including the MD5 row."""
     raw = b""
     for p in rows:
         raw += struct.pack("<HBBII16sI", 0x50AA, p.type, p.subtype, p.address, p.size, p.label.encode(), 0)
@@ -75,7 +75,7 @@ def build(rows):
 
 
 def parse(raw):
-    """Rows of a table; ValueError if it is none, or its MD5 does not fit."""
+    """The rows of a table; ValueError if it is not a table or its MD5 is wrong."""
     rows = []
     for at in range(0, len(raw) - 31, 32):
         row = raw[at : at + 32]

@@ -1,28 +1,28 @@
-"""The chip's memory: the IDF heap, out of which Wi-Fi, TLS, threads and MicroPython's GC heap draw. In bytes of the chip.
+"""The chip's memory: the IDF heap, shared by Wi-Fi, TLS, threads and MicroPython's GC heap. All sizes are bytes on the chip.
 
-The figures are those of a stock ESP32 without PSRAM (docs/virtual-board.md, "Memory"). One free block is assumed.
+The figures are those of a standard ESP32 without PSRAM (docs/virtual-board.md, "Memory"). The free memory is assumed to be one block.
 """
 
 KB = 1024
-GC_BYTES = 56 * KB  # the first area of the GC heap, which is not of the IDF heap
+GC_BYTES = 56 * KB  # the first area of the GC heap, which is not part of the IDF heap
 IDF_BYTES = 131 * KB  # free when a program starts: 96 KB once Wi-Fi is up
 WIFI_BYTES = 35 * KB
-# What TLS takes: (free before the handshake, held while connected)
+# Memory for TLS: (required free before the handshake, allocated while connected)
 SMALL_CHAIN = (32 * KB, 25 * KB)  # P-256 root and leaf
-LARGE_CHAIN = (41 * KB, 29 * KB)  # RSA-4096 root trusted, an intermediate sent: both shapes of Let's Encrypt
-_BUFFERS_BYTES = 20 * KB  # without these a connection fails before any certificate is looked at
-_THREAD_BYTES = 512  # beside its stack
-FULL = 7, 8  # of the GC heap; beyond it what is free lies in pieces too small, and it grows
-WIDE = 29, 20  # bytes of a 64-bit port for those of the chip, as the agent's own objects have it; 2 for pointers, 1 for bytes
+LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root, an intermediate sent: both forms of Let's Encrypt
+_BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
+_THREAD_BYTES = 512  # in addition to its stack
+FULL = 7, 8  # usable share of the GC heap: above it the free memory is too fragmented, and the heap grows
+WIDE = 29, 20  # bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes
 
 
 class Memory:
-    """`idf_bytes` are free at first."""
+    """The IDF heap with `idf_bytes` free at the start."""
 
     def __init__(self, idf_bytes=IDF_BYTES):
         self.total = idf_bytes
-        self.areas = []  # that the GC heap has grown by
-        self.taken = {}  # who: bytes
+        self.areas = []  # sizes of the areas added to the GC heap
+        self.taken = {}  # owner: bytes
         self.least = idf_bytes
 
     @property
@@ -34,7 +34,7 @@ class Memory:
         return GC_BYTES + sum(self.areas)
 
     def take(self, who, held, before=0):
-        """False where `before` bytes, or those that are `held`, are not free."""
+        """Allocate `held` bytes for `who`; False if fewer than `before` or `held` bytes are free."""
         if who not in self.taken:
             if self.free < max(held, before):
                 return False
@@ -46,9 +46,9 @@ class Memory:
         self.taken.pop(who, None)
 
     def fit(self, live):
-        """The GC heap after a collection that has left `live` bytes: empty areas go back; it grows by as much as it has.
+        """Resize the GC heap after a collection that left `live` bytes: free empty areas, or grow by the current size.
 
-        If that is not free, by all that is. Returns how many live bytes fit.
+        If less memory is free, it grows by all free memory. Returns how many live bytes fit.
         """
         need = live * FULL[1] // FULL[0]
         while self.areas and need <= self.gc_bytes - self.areas[-1]:
@@ -62,7 +62,7 @@ class Memory:
         self.least = min(self.least, self.free - max(0, more))
 
     def connect(self, who, chain):
-        """TLS for connection `who`: bytes that it holds, -1 too little for its buffers, -2 too little to verify `chain`."""
+        """Allocate TLS for connection `who`: the bytes allocated, -1 if its buffers do not fit, -2 if `chain` can't be verified."""
         before, held = chain
         if self.take(who, held, before):
             return held
@@ -72,11 +72,11 @@ class Memory:
         return self.take(who, stack_bytes + _THREAD_BYTES)
 
     def info(self):
-        """As esp32.idf_heap_info(esp32.HEAP_DATA): [(total, free, largest block, least free so far)]."""
+        """Like esp32.idf_heap_info(esp32.HEAP_DATA): [(total, free, largest block, minimum free so far)]."""
         return [(self.total + GC_BYTES, self.free, self.free, self.least)]
 
 
 def heap_bytes(idf_bytes):
-    """What the CPU's heap is made with: everything could become the GC heap's. The shims trim it when they have begun."""
+    """The heap size to start the CPU's process with: all memory could become GC heap. The shims trim it after they start."""
     wide, narrow = WIDE
     return (GC_BYTES + idf_bytes) * wide // narrow + 192 * KB

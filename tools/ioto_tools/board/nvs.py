@@ -1,7 +1,7 @@
-"""Non-volatile storage: key and value in pages of 4096 bytes, appended, never changed in place (ESP-IDF nvs_page.cpp).
+"""Non-volatile storage: keys and values in pages of 4096 bytes, appended, never changed in place (ESP-IDF nvs_page.cpp).
 
 A page: 32 bytes of header (state, sequence number), 32 bytes of entry states (two bits each: 11 free, 10 written,
-00 erased), 126 entries of 32 bytes. A blob is one entry of its size and as many after it as hold the bytes.
+00 erased), 126 entries of 32 bytes. A blob is one entry with its size, followed by as many entries as its bytes need.
 """
 
 import struct
@@ -66,7 +66,7 @@ class Nvs:
         return self.flash.peek(self.base + page * 4096 + 32 + n // 4, 1)[0] >> n % 4 * 2 & 3
 
     def _mark(self, page, first, span, state):
-        """Set the two-bit states of entries, a 32-bit word at a time as the chip does."""
+        """Set the two-bit states of entries, one 32-bit word at a time as on the chip."""
         for word in range(first // 16, (first + span - 1) // 16 + 1):
             address = self.base + page * 4096 + 32 + word * 4
             value = struct.unpack("<I", self.flash.peek(address, 4))[0]
@@ -80,7 +80,7 @@ class Nvs:
         if len(blank) > 1 or (blank and self.page is None):
             self._begin(blank[0])
             return
-        # One page is kept free: what still counts of the oldest goes there, then the oldest is erased.
+        # One page is kept free: the valid entries of the oldest page are copied to it, then the oldest is erased.
         oldest = min((p for p in used if p not in blank), key=lambda p: used[p][1])
         self._begin(blank[0])
         for name, (page, _, span, value) in sorted(self.items.items()):

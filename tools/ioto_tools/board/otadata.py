@@ -1,4 +1,4 @@
-"""The two records that say which slot boots (ESP-IDF v5.5 bootloader_common_loader.c, esp_ota_ops.c)."""
+"""The two otadata records, which select the slot to boot (ESP-IDF v5.5 bootloader_common_loader.c, esp_ota_ops.c)."""
 
 import struct
 import zlib
@@ -50,7 +50,7 @@ class Record:
 
 
 def from_words(text):
-    """Two records as `1/VALID -` writes them."""
+    """Parse two records from text such as `1/VALID -`."""
     records = []
     for word in text.split():
         if word == "-":
@@ -67,13 +67,13 @@ def from_words(text):
 
 
 def active(records):
-    """Index of the record that counts; None if there is none. Equal numbers: the first."""
+    """Index of the active record, None if there is none. With equal sequence numbers, the first."""
     good = [i for i, r in enumerate(records) if r.good]
     return max(good, key=lambda i: (records[i].seq, -i)) if good else None
 
 
 def next_seq(records, slot, count):
-    """(sector, sequence number) with which set_boot() selects `slot` of `count` (esp_ota_ops.c 552-597)."""
+    """(sector, sequence number) that set_boot() writes to select `slot` of `count` (esp_ota_ops.c 552-597)."""
     now = active(records)
     if now is None:
         return 0, slot + 1

@@ -1,5 +1,5 @@
-"""What `esp32.Partition` does to the flash, and its errors (MicroPython ports/esp32/esp32_partition.c, ESP-IDF
-partition_target.c, esp_ota_ops.c). A refusal is EspError(code); the CPU's shim turns it into the port's OSError.
+"""The flash operations and errors of `esp32.Partition` (MicroPython ports/esp32/esp32_partition.c, ESP-IDF
+partition_target.c, esp_ota_ops.c). Errors are EspError(code); the CPU's shim turns them into the port's OSError.
 """
 
 from ..image.esp import ImageError, verify
@@ -17,11 +17,11 @@ class EspError(Exception):
 
 
 class Panic(Exception):
-    """The firmware aborts: the running slot or the first 0x9000 bytes were to be written."""
+    """The firmware aborts: a write to the running slot or to the first 0x9000 bytes."""
 
 
 class Partitions:
-    """`running` is the partition that the bootloader started; `alive()` raises when the watchdog has bitten meanwhile."""
+    """`running` is the partition that the bootloader started; `alive()` raises if the watchdog has expired."""
 
     def __init__(self, flash, rows, running, chip=0, revision=0, rollback=True, alive=lambda: None):
         self.flash = flash
@@ -40,7 +40,7 @@ class Partitions:
         return self.rows.index(p)
 
     def by_label(self, label):
-        """Application first, then data."""
+        """The partition with this label: applications first, then data."""
         for kind in (layout.APP, layout.DATA):
             for p in self.rows:
                 if p.type == kind and p.label == label:
@@ -82,7 +82,7 @@ class Partitions:
             length = verify(self.flash.peek, p.address, p.size, self.chip, self.revision)
         except ImageError:
             raise EspError(VALIDATE_FAILED)
-        self.flash.clock.advance(length // 4096 * 1000)  # the whole image is read, in one blocking call
+        self.flash.clock.advance(length // 4096 * 1000)  # one blocking call reads the whole image
         self.alive()
         if not self.data:
             raise EspError(NOT_FOUND)
@@ -106,7 +106,7 @@ class Partitions:
             self._rewrite(now, otadata.Record(records[now].seq, otadata.VALID, records[now].crc))
 
     def _range(self, p, offset, n):
-        """Absolute address of a range inside the partition, or the port's error."""
+        """Absolute address of a range in the partition; raises the port's error if it is outside."""
         if offset > p.size:
             raise EspError(INVALID_ARG)
         if offset + n > p.size:

@@ -1,4 +1,4 @@
-"""Who listens in the air: an ASGI application in this process, a script, or a real server behind a real socket."""
+"""Peers that the board can connect to: an ASGI application in this process, a script, or a real server over a real socket."""
 
 import asyncio
 import errno
@@ -12,7 +12,7 @@ from .memory import SMALL_CHAIN
 
 
 class _Http:
-    """Collects requests of one connection; `answer(request, body)` is called for each whole one."""
+    """Parses the requests of one connection; calls `answer(self)` for each complete request."""
 
     stays_open = False
 
@@ -46,8 +46,8 @@ class _Http:
 
 
 class Asgi:
-    """An ASGI application, called in this process: what it answers arrives by the board's clock. As a server of the field does,
-    it says the date.
+    """An ASGI application, called in this process; its response arrives by the board's clock. Like a real server, it sends a
+    `Date` header.
     """
 
     def __init__(self, app, scheme="http", date=True):
@@ -97,9 +97,8 @@ class Asgi:
 
 
 class Script:
-    """`answer(method, path, headers, body)` returns a list of steps: bytes to send, None to close, an int to fail with
-    that errno, or (seconds, step) for a step that comes later. After the last step the peer says no more until the next
-    request.
+    """A scripted server: `answer(method, path, headers, body)` returns a list of steps: bytes to send, None to close, an int to
+    fail with that errno, or (seconds, step) to delay a step. After the last step the peer is silent until the next request.
     """
 
     def __init__(self, answer):
@@ -116,17 +115,17 @@ class Script:
         for step in self.answer(method, path, headers, http.body):
             after, step = step if isinstance(step, tuple) else (0, step)
             http.air.arrive(http.sock, step, after)
-        http.machine = h11.Connection(h11.SERVER)  # for the next one
+        http.machine = h11.Connection(h11.SERVER)  # for the next request
 
 
 def reply(body=b"", status=200, headers=()):
-    """Bytes of a plain HTTP reply with Content-Length, for Script."""
+    """The bytes of a simple HTTP response with Content-Length, for Script."""
     lines = ["HTTP/1.1 %d x" % status, "Content-Length: %d" % len(body)] + ["%s: %s" % h for h in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
 class Tls:
-    """TLS in front of another peer; `context` is an ssl.SSLContext of a server, `chain` what its certificates cost the board (memory.py)."""
+    """TLS in front of another peer; `context` is a server's ssl.SSLContext, `chain` the memory for its certificates (memory.py)."""
 
     def __init__(self, peer, context, chain=SMALL_CHAIN):
         self.peer, self.context, self.chain = peer, context, chain
@@ -136,7 +135,7 @@ class Tls:
 
 
 class _Encrypted:
-    """What comes is decrypted for the peer inside; what that one lets arrive is encrypted."""
+    """Decrypts the board's data for the inner peer, and encrypts the data of that peer."""
 
     def __init__(self, air, sock, server):
         self.air, self.sock, self.chain = air, sock, server.chain
@@ -172,7 +171,7 @@ class _Encrypted:
 
 
 class Tcp:
-    """A real server: the board's connection goes on to it. For real time."""
+    """A real server to which the board's connection is forwarded. For boards in real time."""
 
     def __init__(self, host, port):
         self.address = (host, port)

@@ -1,8 +1,7 @@
-"""Shut a process off from the machine it runs on: from then on it computes, and uses what it has open.
+"""Sandbox a process with Linux's seccomp: it can only compute and use the descriptors that are already open.
 
-Linux's seccomp: the kernel refuses every system call that is not in a short list, whatever code makes it. The program of a
-board can import every module of MicroPython's unix port, read and write all of its process' memory, and run machine code of
-its own; so nothing but the kernel holds it.
+The kernel refuses every system call that is not in a short list. A board's program can import every module of MicroPython's unix
+port, read and write all memory of its process, and run its own machine code; so only the kernel can confine it.
 """
 
 import ctypes
@@ -11,8 +10,8 @@ import os
 import platform
 import struct
 
-# (x86-64, AArch64) of what a computing process needs. Not in the list: whatever names a file, a process or an address (open, stat,
-# exec, socket, kill, ptrace), and what changes a descriptor's owner (fcntl, ioctl).
+# (x86-64, AArch64) numbers of the calls that a computing process needs. Not in the list: calls that name a file, a process or an
+# address (open, stat, exec, socket, kill, ptrace), and calls that change a descriptor's owner (fcntl, ioctl).
 _CALLS = {
     "read": (0, 63), "write": (1, 64), "clock_gettime": (228, 113), "lseek": (8, 62), "readv": (19, 65), "writev": (20, 66),
     "pread64": (17, 67), "close": (3, 57), "fstat": (5, 80), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
@@ -25,21 +24,21 @@ _CALLS = {
 _CLONE, _CLONE3 = (56, 220), (435, 435)  # for threads only
 _ARCH = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH of linux/audit.h
 _CLONE_THREAD = 0x10000
-_X32 = 0x40000000  # of the other calls of x86-64
+_X32 = 0x40000000  # set in the call numbers of the x32 ABI
 
-_NUMBER, _MACHINE, _FIRST = 0, 4, 16  # in struct seccomp_data: of the call, of the machine, its first argument
+_NUMBER, _MACHINE, _FIRST = 0, 4, 16  # offsets in struct seccomp_data: call number, machine, first argument
 _LOAD, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
 
 
 def available():
-    """Can this machine do it?"""
+    """True if this machine supports the sandbox."""
     return platform.system() == "Linux" and platform.machine() in _ARCH
 
 
 def close_off():
-    """From here on this process, and its threads, do nothing but compute. OSError where the kernel won't."""
+    """Restrict this process and its threads from now on. OSError if the kernel refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     program = _program(*_ARCH[platform.machine()])
     raw = ctypes.create_string_buffer(program)
@@ -51,7 +50,7 @@ def close_off():
 
 
 def _program(column, machine):
-    """The filter, as struct sock_filter: code, instructions to skip if true, if false, value."""
+    """The filter: an array of struct sock_filter (code, instructions to skip if true, if false, value)."""
 
     def op(code, value, true=0, false=0):
         return struct.pack("=HBBI", code, true, false, value)
@@ -61,7 +60,7 @@ def _program(column, machine):
     for numbers in _CALLS.values():
         if numbers[column] is not None:
             lines += [op(_EQUAL, numbers[column], 0, 1), allow]
-    # The C library takes clone() where there is no clone3(), and clone()'s flags can be looked at.
+    # Without clone3() the C library uses clone(), whose flags the filter can check.
     lines += [op(_EQUAL, _CLONE3[column], 0, 1), op(_RETURN, _ERRNO | errno.ENOSYS)]
     lines += [op(_EQUAL, _CLONE[column], 0, 3), op(_LOAD, _FIRST), op(_HAS, _CLONE_THREAD, 0, 1), allow, refuse]
     return b"".join(lines)

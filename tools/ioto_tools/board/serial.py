@@ -1,4 +1,4 @@
-"""The board's serial port: a pseudo terminal, whose other end mpremote, Thonny or `ioto deploy` opens like a cable's."""
+"""The board's serial port: a pseudo terminal that mpremote, Thonny or `ioto deploy` opens like a real port."""
 
 import fcntl
 import os
@@ -6,18 +6,18 @@ import termios
 import tty
 
 INTERRUPT = b"\x03"
-_MOST_UNREAD = 65536  # then the oldest is lost, as on a wire nobody listens to
+_MOST_UNREAD = 65536  # beyond this, the oldest output is lost, as on a serial line without a reader
 
 
 class Serial:
-    """`path` is what a program opens. Bytes, without blocking, each way."""
+    """`path` is the device to open. Bytes in both directions, without blocking."""
 
     def __init__(self):
-        self._master, self._slave = os.openpty()  # the far end stays open, or a client that leaves would end the line
+        self._master, self._slave = os.openpty()  # the slave stays open, or the line would end when a client closes it
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
-        self.typed = b""  # received, and not read by the program yet
+        self.typed = b""  # received, but not yet read by the program
         self._unread = b""
         self._last = b""
 
@@ -29,8 +29,8 @@ class Serial:
         return self._master is not None
 
     def receive(self):
-        """Take what has arrived into `typed`; True if an interrupt is in it, which ends what was typed before."""
-        fcntl.ioctl(self._slave, termios.TIOCNXCL)  # or the next client is refused, since our end stays open
+        """Read the received bytes into `typed`; True if they contain an interrupt (see interrupted())."""
+        fcntl.ioctl(self._slave, termios.TIOCNXCL)  # otherwise the next client is refused, since our end stays open
         try:
             data = os.read(self._master, 4096)
         except (BlockingIOError, OSError):
@@ -39,11 +39,11 @@ class Serial:
         return INTERRUPT in data
 
     def interrupted(self):
-        """Forget what was typed up to the last interrupt."""
+        """Discard the input up to the last interrupt."""
         self.typed = self.typed.rpartition(INTERRUPT)[2]
 
     def send(self, raw):
-        """What the program prints; a line feed alone becomes CR LF, as in MicroPython's console."""
+        """Send output of the program; a single line feed becomes CR LF, as in MicroPython's console."""
         cooked = bytearray()
         for byte in raw:
             if byte == 10 and self._last != 13:
@@ -62,7 +62,7 @@ class Serial:
             self._unread = self._unread[n:]
 
     def unplug(self):
-        """Pull the cable: whoever has the port open gets an error."""
+        """Unplug the cable: a client that has the port open gets an error."""
         if self.plugged:
             os.close(self._master)
             os.close(self._slave)

@@ -1,9 +1,9 @@
-"""The process that starts the CPUs of a board: they are its forks, and have of this machine what it has, next to nothing.
+"""The process that starts a board's CPUs by fork(), so that they inherit almost nothing from this machine.
 
-A fork is a start within a millisecond, where the command `micropython` takes thirty. A fork of the process that runs the board
-would have a copy of its memory, with passwords and keys in it; so this one stands between, started with an empty environment.
+A fork starts within a millisecond; the command `micropython` takes thirty. A fork of the process that runs the board would have a
+copy of its memory, including passwords and keys; so the CPUs are forks of this process, which has an empty environment.
 
-Runs as a program of its own: python spawner.py FD, with requests and answers as lines of JSON over the socket FD.
+Runs as a separate program: python spawner.py FD, with requests and answers as lines of JSON over the socket FD.
 """
 
 import ctypes
@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
-BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two of its steps
-_FIRST = 3  # descriptor of a CPU: the link, the flash, what is frozen; then the shims
-# The shims are read through descriptors: a CPU opens no file. A module is read once.
+BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two bytecodes
+_FIRST = 3  # first descriptor of a CPU: the link, the flash, the frozen modules; then the shims
+# The shims are read through open descriptors, since a CPU can't open files. Each module is read once.
 _START = """
 import sys, vfs
 class Shims:
@@ -42,7 +42,7 @@ import _start
 
 
 def serve(line):
-    """Answer requests until the other end is gone: {"start": {...}} with two descriptors is a fork, {"end": pid} waits for its end."""
+    """Answer requests until the other end closes: {"start": {...}} with two descriptors forks a CPU, {"end": pid} waits for its exit."""
     import micropython_run
     import sandbox
 
@@ -53,7 +53,7 @@ def serve(line):
         while raw and not raw.endswith(b"\n"):
             raw += line.recv(65536)
         if not raw:
-            os._exit(0)  # and with this process its forks
+            os._exit(0)  # its forks end with it
         asked = json.loads(raw)
         pid = asked.get("end") or os.fork()
         if not pid:
@@ -66,7 +66,7 @@ def serve(line):
 
 
 def _become(micropython_run, sandbox, parent, start, files, shims):
-    """This fork is the CPU: it never returns."""
+    """Become the CPU in this fork; never returns."""
     status = 1
     try:
         link, out = files
@@ -78,11 +78,11 @@ def _become(micropython_run, sandbox, parent, start, files, shims):
         for n, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in found]):
             os.dup2(fd, _FIRST + n)
         os.closerange(_FIRST + len(found), 65536)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # it dies with its hardware
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the hardware's business
-        # MicroPython's own handler of SIGINT leaves whatever its C code is doing; this one is as on the chip.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends with the hardware
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the hardware handles Ctrl-C
+        # MicroPython's own SIGINT handler aborts the C code that is running; this one behaves as on the chip.
         ctypes.CDLL(None).signal(BREAK, ctypes.cast(ctypes.CDLL(micropython_run.__file__).mp_sched_keyboard_interrupt, ctypes.c_void_p))
-        if sys.platform == "linux":  # even if it computes, and asks for nothing
+        if sys.platform == "linux":  # also if it computes without making requests
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
