@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
-BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two bytecodes
+BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two of its steps
 _FIRST = 3  # first descriptor of a CPU: the link, the flash, the frozen modules; then the shims
 # The shims are read through open descriptors, since a CPU can't open files. Each module is read once.
 _START = """

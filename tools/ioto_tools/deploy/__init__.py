@@ -1,1 +1,1 @@
-"""What a board gets: the agent compiled, and how it gets there."""
+"""Compiles the agent and deploys firmware, agent and files to a board."""

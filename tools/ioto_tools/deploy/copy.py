@@ -1,7 +1,7 @@
-"""Bring the files of a folder, and the agent, onto a board at its prompt: only what changed, and never half.
+"""Copy the files of a folder and the agent to a board through its prompt: only changed files, each replaced as a whole.
 
-Everything new is written beside (`deploy.new/`), read back by hash, and only then renamed into place. `deployed.json` on
-the board holds the hashes of what was brought the last time: what differs from it was changed on the board, and is kept.
+New files are written to `deploy.new/`, verified by their hashes, and only then renamed into place. `deployed.json` on the board
+contains the hashes of the last deploy: a file that differs from it was changed on the board, and is kept.
 """
 
 import ast
@@ -18,7 +18,7 @@ LIST = "deployed.json"
 AGENT = "lib/ioto/"
 _BLOCK = 4096
 
-# littlefs counts some blocks twice: where it is nearly full, MicroPython's count of the free ones falls below 0 and wraps.
+# littlefs counts some blocks twice: when it is nearly full, MicroPython's number of free blocks falls below 0 and wraps.
 _FILES = """
 import os, json, hashlib
 def h(p):
@@ -70,18 +70,18 @@ def place(a, b):
 
 
 class CopyError(ValueError):
-    """Nothing on the board was changed; the text says why."""
+    """Nothing on the board was changed; the text gives the reason."""
 
 
 @dataclass
 class Plan:
-    """`write`: {path: bytes}; `remove`: paths; `kept`: {path: diff} that the user changed on the board; `same`: a count."""
+    """`write` {path: bytes}; `remove` paths; `kept` {path: diff} of files that the user changed on the board; `same`: how many are equal."""
 
     write: dict = field(default_factory=dict)
     remove: list = field(default_factory=list)
     kept: dict = field(default_factory=dict)
     same: int = 0
-    brought: dict = field(default_factory=dict)  # what LIST is to say
+    brought: dict = field(default_factory=dict)  # the new content of LIST
 
 
 def digest(raw):
@@ -89,19 +89,19 @@ def digest(raw):
 
 
 def hashes(files):
-    """The bytes of LIST for {path: bytes}."""
+    """The content of LIST for {path: bytes}."""
     return json.dumps({name: digest(raw) for name, raw in sorted(files.items())}).encode()
 
 
 def check_compiled(files, version):
-    """CopyError unless a board that loads .mpy files of `version` (0: none at all) loads these."""
+    """CopyError if a board cannot load these files; `version` is the .mpy version that it loads, 0 if it loads none."""
     for name, raw in files.items():
         if name.endswith(".mpy") and raw[1] != version:
             raise CopyError("%s is a .mpy of version %d, this MicroPython loads %s: --source brings .py" % (name, raw[1], version or "none"))
 
 
 def plan(board, files, force=False):
-    """What is to be done so that the board (a Prompt) has {path: bytes} `files`; CopyError where they don't fit."""
+    """The Plan to copy `files` {path: bytes} to the board (a Prompt); CopyError if they don't fit."""
     found = board.ask(_FILES % ((STAGING, "state"), ""))
     there = found["files"]
     before = _before(board, there)
@@ -117,10 +117,10 @@ def plan(board, files, force=False):
             made.write[name] = raw
         made.brought[name] = new
     agents = {name.rsplit(".", 1)[0] for name in files if name.startswith(AGENT)}
-    # A .py is imported before the .mpy beside it; what the new agent no longer has goes too.
+    # MicroPython prefers a .py to the .mpy beside it; files that the new agent no longer has are removed too.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
     blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
-    need = (blocks + 2 * (1 + len(_folders(made.write) - _folders(there)))) * _BLOCK  # a folder takes two, STAGING too
+    need = (blocks + 2 * (1 + len(_folders(made.write) - _folders(there)))) * _BLOCK  # a folder takes two blocks, and so does STAGING
     if need > found["free"]:
         raise CopyError("the board's file system has %d bytes free, %d files need %d: remove something first" % (found["free"], len(made.write), need))
     return made
@@ -131,13 +131,13 @@ def _folders(names):
 
 
 def carry_out(board, made, progress=lambda name, n: None):
-    """Write beside, look, rename. A line that breaks leaves the board as it was, or with whole files only."""
+    """Write to STAGING, verify, rename. If the connection breaks, the board is unchanged, or has complete files only."""
     board.run(_REMOVE + "rm(%r)\nos.mkdir(%r)\n" % (STAGING, STAGING))
     names = sorted(made.write)
     try:
         _stage(board, made, names, progress)
     except (CopyError, PromptError):
-        with suppress(PromptError):  # gone already; the next deploy removes it
+        with suppress(PromptError):  # the connection is gone; the next deploy removes STAGING
             board.run("rm(%r)\n" % STAGING)
         raise
     board.run(_PLACE)
@@ -168,7 +168,7 @@ def _before(board, there):
 
 
 def _is_users(name, there, before):
-    """Was it changed on the board since it was brought? The agent is never the user's."""
+    """True if the file was changed on the board since the last deploy. The agent's files never count as changed."""
     return name in there and not name.startswith(AGENT) and there[name] != before.get(name)
 
 

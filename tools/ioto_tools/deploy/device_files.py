@@ -1,4 +1,4 @@
-"""What a board's file system is to hold: the user's folder, and the agent beside it."""
+"""The files for a board: those of the user's folder, and the agent."""
 
 import ast
 import json
@@ -14,24 +14,24 @@ from .compiled import agent_files, sources
 from .copy import LIST, hashes
 
 TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is filled in
-# What no folder brings onto a board: a device makes this itself, and it is its own.
-OWN = ("state/", "ioto_build.py")  # and what `ioto freeze` has made
+# Never copied to a board: the state that a device writes itself, and the output of `ioto freeze`.
+OWN = ("state/", "ioto_build.py")
 
 
 def example(name):
-    """Bytes of a file of the example device: the one at the root of the sources."""
+    """The bytes of a file of the example device, which is at the root of the sources."""
     try:
         folder = files("ioto_tools.device")
-    except ModuleNotFoundError:  # installed from the sources in place
+    except ModuleNotFoundError:  # an editable installation
         folder = Path(__file__).parents[3]
     return folder.joinpath(name).read_bytes()
 
 
 def begin(folder, settings, authorities=(), keys=()):
-    """Make `folder` with boot.py, main.py, ioto.json and device.json in it; `settings` are {dotted key: value} of ioto.json.
+    """Create boot.py, main.py, ioto.json and device.json in `folder`; `settings` is {dotted key: value} for ioto.json.
 
-    `authorities` and `keys` are files to copy into it, for tls.ca and update.keys. FileExistsError if one of the files is
-    there, ValueError if one is not what it should be; nothing is written then. Returns the names of what was made.
+    `authorities` and `keys` are files to copy there, for tls.ca and update.keys. FileExistsError if one of the files exists,
+    ValueError if one is invalid; nothing is written then. Returns the names of the created files.
     """
     folder = Path(folder)
     found = {name: example(name) for name in TEMPLATE if not name.startswith("scripts")}
@@ -46,13 +46,13 @@ def begin(folder, settings, authorities=(), keys=()):
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     for name, raw in found.items():
-        if name == "ioto.json":  # with the Wi-Fi password
+        if name == "ioto.json":  # contains the Wi-Fi password
             private_file.write(folder / name, raw)
         else:
             (folder / name).write_bytes(raw)
     try:
         config.load(str(folder) + "/")
-    except config.ConfigError:  # as if nothing had been written
+    except config.ConfigError:  # remove what was written
         for name in found:
             (folder / name).unlink()
         if is_new:
@@ -76,10 +76,10 @@ def _configured(nested, settings):
 
 
 def device_files(folder, source=False):
-    """{path on the board: bytes} of a folder and the agent; `source` puts the agent's .py files there, not .mpy.
+    """{path on the board: bytes} of a folder and the agent; with `source`, the agent's .py files instead of .mpy.
 
-    ValueError names the file that is missing or wrong: the agent itself reads the configuration here first. What a
-    device makes for itself (state/) stays out.
+    The agent's own modules check the configuration here; ValueError names a missing or invalid file. The device's state
+    (state/) is left out.
     """
     folder = Path(folder)
     found = {k: v for k, v in listed(folder).items() if not k.startswith(OWN)}
@@ -96,7 +96,7 @@ def device_files(folder, source=False):
 
 
 def agent_sources():
-    """The agent's modules as source, without comments and docstrings: with them the file system of a board with 4 MB would be full."""
+    """The agent's modules as source without comments and docstrings, which would fill the file system of a board with 4 MB."""
     return {"lib/ioto/%s.py" % name: _bare(text).encode() for name, text in sources().items()}
 
 

@@ -1,4 +1,4 @@
-"""What a board's flash is to hold: bootloader, table, otadata, application in the first slot, and a file system."""
+"""The content of a board's flash: bootloader, partition table, otadata, application in the first slot, and file system."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from ..image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, check_micro
 
 _ALIGN = 0x10000  # of an application slot
 _LEAST_FILES = 0x20000  # the agent takes 76 KiB of a file system
-_ENOUGH_FILES = 0x40000  # `ioto deploy` has a new agent there beside the old one: slots don't grow into this by themselves
-_SLOTS = {4 << 20: 0x1A0000}  # at least, however small the application; larger flashes:
-_LARGE = 0x270000  # as MicroPython's own tables have it
-SPARE = 10  # percent of the application that a slot should have for the releases to come
+_ENOUGH_FILES = 0x40000  # room for `ioto deploy`, which keeps the old agent beside the new one: default slots leave this much
+_SLOTS = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
+_LARGE = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
+SPARE = 10  # percent of the application's size that a slot should have free for future releases
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Part:
 
 @dataclass(frozen=True)
 class FlashImage:
-    """`parts` in the order of their addresses; everything between them is erased flash. `files_bytes` are those of all files."""
+    """`parts` are in the order of their addresses, with erased flash between them. `files_bytes` is the total size of the files."""
 
     flash_bytes: int
     rows: list
@@ -42,7 +42,7 @@ class FlashImage:
         return next(p for p in self.rows if p.label == label)
 
     def room(self):
-        """Lines about what is left: for the next releases in a slot, for files; a warning where that is little."""
+        """Lines about the free space in a slot (for later releases) and in the file system, with a warning if a slot has little."""
         slot, size = self.partition("ota_0").size, self.application_bytes
         spare = slot - size
         yield "slots of 0x%x bytes: the application takes %d of %d, so a release may grow by %d (%.1f %%)" % (
@@ -66,9 +66,9 @@ def _rounded_up(n):
 
 
 def rows_for(flash_bytes, image_bytes, slot_bytes=None):
-    """The partition table: two slots that hold `image_bytes`, and files in what is left; FirmwareError where they don't fit.
+    """The partition table: two slots for `image_bytes`, and files in the rest; FirmwareError if they don't fit.
 
-    Without `slot_bytes` the slots have room for an application that is SPARE percent larger, if that leaves _ENOUGH_FILES.
+    Without `slot_bytes`, the slots have room for an application that is SPARE percent larger, if that leaves _ENOUGH_FILES.
     """
     name = next(k for k, v in FLASH_SIZES.items() if v == flash_bytes)
     least = _rounded_up(image_bytes)
@@ -91,7 +91,7 @@ def rows_for(flash_bytes, image_bytes, slot_bytes=None):
 
 
 def build(firmware, files, flash_bytes, slot_bytes=None):
-    """The FlashImage of a whole firmware file and {path: bytes} of files. FirmwareError says what does not fit, and what would."""
+    """The FlashImage of a complete firmware file and `files` {path: bytes}. FirmwareError names what does not fit, and a remedy."""
     if firmware.bootloader is None:
         raise FirmwareError("an application alone: it takes the whole .bin, with bootloader and partition table")
     check_micropython(firmware)

@@ -1,6 +1,6 @@
-"""Lay a firmware, the agent and its files onto a board: first look what is there, say what will change, then write.
+"""Flash a firmware, the agent and its files onto a board: read the current content, list the changes, then write.
 
-A board that is in use keeps its NVS and its files; what the new files replace is said by name.
+A board that is in use keeps its NVS and its files; files that are replaced are listed by name.
 """
 
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ _BLANK = b"\xff"
 
 
 class Refused(ValueError):
-    """This board is not written to; the text says why and what would help."""
+    """The board is not written to; the text gives the reason and a remedy."""
 
 
 @dataclass
 class Plan:
-    """`image` is the flash_image.FlashImage to write; `kept` and `replaced` are names of files that the board has."""
+    """`image` is the flash_image.FlashImage to write; `kept` and `replaced` are names of files on the board."""
 
     image: object
     erase: bool
@@ -31,7 +31,7 @@ class Plan:
     notes: list = field(default_factory=list)
 
     def lines(self):
-        """What will change, in words."""
+        """The changes, as lines of text."""
         for part in self.image.parts:
             yield "write 0x%06x  %8d bytes  %s" % (part.address, len(part.raw), part.what)
         nvs = self.image.partition("nvs")
@@ -49,9 +49,9 @@ class Plan:
 
 
 def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False):
-    """The Plan for the chip that `loader` reaches; Refused or FirmwareError, and nothing was written.
+    """The Plan for the chip at `loader`. Writes nothing; raises Refused or FirmwareError.
 
-    `files` are {path: bytes}; `flash_bytes` None takes the size that the chip says.
+    `files` is {path: bytes}; `flash_bytes` None is the size that the chip reports.
     """
     chip, there = loader.identify()
     if chip != firmware.chip:
@@ -76,7 +76,7 @@ def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False
 
 
 def carry_out(loader, made):
-    """Write; each part is read back by the chip and its hash compared. Then the board starts."""
+    """Write the Plan; the chip reads each part back and compares its hash. Then the board starts."""
     if made.erase:
         loader.erase()
     loader.write([(part.address, part.raw) for part in made.image.parts])
@@ -93,7 +93,7 @@ def _rows(loader):
 
 
 def _files(loader, rows):
-    """{path: bytes} of what the board has."""
+    """{path: bytes} of the files on the board."""
     found = layout.file_system(rows)
     if found is None:
         return {}
@@ -109,12 +109,12 @@ def _files(loader, rows):
 
 
 def _lost(loader, rows):
-    """[(partition, seems empty?)] of what the new table has no place for: a romfs, a second file system, NVS keys, a second bootloader."""
+    """[(partition, whether it seems empty)] that the new table drops: a romfs, a second file system, NVS keys, a second bootloader."""
     known = (layout.file_system(rows), next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None))
     has_slots = any(p.type == layout.APP and p.subtype >= layout.OTA_0 for p in rows)
 
     def is_known(p):
-        if p.type == layout.APP:  # `factory` alone is the firmware, beside update slots something else
+        if p.type == layout.APP:  # `factory` is the firmware if there are no update slots, otherwise something else
             return p.subtype in range(layout.OTA_0, layout.OTA_0 + 16) or not has_slots
         return p in known or p.type == layout.DATA and p.subtype in (layout.OTADATA, layout.PHY)
 
@@ -122,7 +122,7 @@ def _lost(loader, rows):
 
 
 def _keep_nvs(loader, rows, image):
-    """The new table's NVS is where the old one was; Refused if the old one is larger and uses that."""
+    """Check that the new table keeps the NVS; Refused if it has another address, or uses space that the new one lacks."""
     old = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None)
     new = image.partition("nvs")
     if old is None or (old.address, old.size) == (new.address, new.size):

@@ -1,4 +1,4 @@
-"""What a board prints, for as long as somebody wants to see it, over its resets."""
+"""Follow the output of a board on its serial port, across resets."""
 
 import codecs
 import time
@@ -7,14 +7,14 @@ from contextlib import suppress
 from .port import GONE, PortError, opened
 
 _READ_S = 0.2
-_AGAIN_S = 0.2  # between two tries to open a port that has gone
-_PATIENCE_S = 0.5  # for the rest of a line
+_AGAIN_S = 0.2  # between two attempts to open a port that is gone
+_PATIENCE_S = 0.5  # wait for the rest of a line
 
 
 def lines(port, say):
-    """Texts as they come, whole lines where they come in time; for ever. PortError if `port` can't be opened in the first place.
+    """Yield the output as it arrives, forever: complete lines, or parts of slow ones. PortError if `port` can't be opened at first.
 
-    `say(text)` is told when the port goes and when it is back.
+    `say(text)` is called when the port disappears and when it is back.
     """
     line = opened(port, _READ_S)
     while True:
@@ -37,7 +37,7 @@ def _back(port):
 
 
 def _texts(line):
-    """Until the line is gone. A line end that is cut in two by reading stays whole, and so does a character."""
+    """Yield texts until the port is gone. Characters and line ends that a read splits are joined."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, since = "", time.monotonic()
     while True:

@@ -1,4 +1,4 @@
-"""What a firmware of one's own knows of its device without a file system: ioto_build.py, made from the device's folder."""
+"""Writes ioto_build.py, the device's settings and files to freeze into a custom firmware, from the device's folder."""
 
 import json
 from pathlib import Path
@@ -18,11 +18,11 @@ VERSION = %s
 FILES = {
 %s}
 '''
-_RUN = (".py", ".mpy")  # frozen as modules, or not at all
+_RUN = (".py", ".mpy")  # code: frozen as modules, if at all
 
 
 def build(folder):
-    """Write `folder`/ioto_build.py; returns the names of the files in it. ValueError where the agent would not start with them."""
+    """Write `folder`/ioto_build.py; returns the names of the files in it. ValueError if the agent would not start with them."""
     folder = Path(folder)
     found = {name: raw for name, raw in listed(folder).items() if not name.startswith(OWN)}
     settings = config.load(str(folder) + "/")

@@ -1,4 +1,4 @@
-"""What a board at its prompt is and holds: asked of the board in one go, put into words here with the agent's own modules."""
+"""Information about a board at its prompt: queried from the board in one request, and interpreted here with the agent's own modules."""
 
 import base64
 import json
@@ -65,11 +65,11 @@ def there(p):
         return False
 print(json.dumps({"there": [p for p in %r if there(p)]}))
 """
-_CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set
+_CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock was never set
 
 
 def facts(board):
-    """One object with everything `ioto board info` shows; `board` is a Prompt."""
+    """All facts that `ioto board info` shows, as one dict; `board` is a Prompt."""
     who = board.identify()
     told = board.ask(_FACTS % (_SETTINGS + _STATE,))
     files = {name: base64.b64decode(raw) for name, raw in told["files"].items() if raw is not None}
@@ -106,7 +106,7 @@ def _slot(row, record):
 
 
 def _rollback(told):
-    """Will the bootloader go back by itself? Seen at a trial only, so said with that care."""
+    """Text about whether the bootloader rolls back by itself. Only a trial shows it for certain."""
     if len(told["slots"]) < 2 or not told["otadata"]:
         return "no: there are no two update slots; `ioto flash` lays them out"
     states = [otadata.Record.parse(base64.b64decode(raw)).state for raw in told["otadata"]]
@@ -118,7 +118,7 @@ def _rollback(told):
 
 
 def _named(files):
-    """Texts of the settings that may be names of files on the board: authorities, keys, the device's certificate."""
+    """The settings that may be names of files on the board: authorities, keys, the device's certificate."""
     found = set()
 
     def walk(value):
@@ -131,13 +131,13 @@ def _named(files):
     for name in ("ioto.json", "ioto.json5"):
         try:
             walk(json5.loads(files.get(name, b"").decode()))
-        except ValueError:  # config.load() says what is wrong
+        except ValueError:  # config.load() reports the error
             pass
     return sorted(found)
 
 
 def _configured(files, there, record, told):
-    """What the agent makes of the board's settings. Of the files `there` that they name, only their being there is looked at."""
+    """The board's settings as the agent reads them. Of the files `there` that the settings name, only the existence is checked."""
     with TemporaryDirectory() as folder:
         for name in (*_SETTINGS, *there):
             path = Path(folder) / name
@@ -166,7 +166,7 @@ def _configured(files, there, record, told):
 
 
 def lines(found):
-    """`facts()` in words."""
+    """`facts()` as lines of text."""
     yield "%s, MicroPython %s, agent %s" % (found["machine"] or "board", found["micropython"], found["agent"] or "none: `ioto deploy` brings it")
     for slot in found["slots"]:
         image = slot["image"]

@@ -1,8 +1,8 @@
-"""The agent's modules joined into few files: what they share (names, texts, imports) is there once then.
+"""Joins the agent's modules into a few files, so that shared names, strings and imports are stored once.
 
-In a file a name that two of its modules define becomes name_module, `module.name` becomes that name, and a name in capitals
-for a constant becomes the constant. What nothing refers to stays out; what is private has a short name (short.py).
-Scopes are not looked at: a local with the name of what is renamed is an error.
+In a file, a name that two of its modules define becomes name_module, `module.name` becomes that name, and an upper-case name of a
+constant becomes the constant. Unreferenced definitions are dropped; private names are shortened (short.py).
+Scopes are not analysed: a local variable with the name of a renamed definition is an error.
 """
 
 import ast
@@ -17,13 +17,13 @@ _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
 
 
 class LinkError(ValueError):
-    """The sources can't be joined; the text says what to change in which module."""
+    """The sources can't be joined; the text names the module and what to change."""
 
 
 def link(sources, files, kept=()):
-    """{file: (text, {short name: [what it stands for]})} from {module: text} and {file: its modules, one of them of that name}.
+    """{file: (text, {short name: [original names]})} from {module: text} and {file: its modules, one of which has the file's name}.
 
-    `kept` are the (module, name) that somebody else uses.
+    `kept` are definitions (module, name) with other users.
     """
     whole = _Whole({name: ast.parse(text) for name, text in sources.items()}, files, kept)
     return {file: whole.text(file) for file in files}
@@ -35,14 +35,14 @@ class _Whole:
         self.files = files
         self.short = Short(trees.values())
         self.home = {module: file for file, modules in files.items() for module in modules}
-        self.new = {}  # (module, name) of a definition: the name, or the ast.Constant, that stands for it
+        self.new = {}  # {(module, name) of a definition: its new name, or the ast.Constant that replaces it}
         for file, modules in files.items():
             count = Counter(name for module in modules for name in _defined(trees[module]))
             for module in modules:
                 for name, constant in _defined(trees[module]).items():
                     alone = count[name] == 1 or module == file
                     self.new[module, name] = constant or (name if alone else "%s_%s" % (name, module))
-        # Names of a file that are for others: the public ones of the module it is named after, and what other files import.
+        # Names that a file exports: the public names of the module it is named after, and the names that other files import.
         self.wanted = {file: {name for name in _defined(trees[file]) if name[0] != "_" or name[:2] == "__"} for file in files}
         for module, tree in trees.items():
             for node, alias in _relative(ast.walk(tree)):
@@ -54,13 +54,13 @@ class _Whole:
             self.wanted[self.home[defined[0]]].add(self.new[defined])
 
     def find(self, module, name):
-        """(file, what stands there for a name of a module)."""
+        """(file, new name or ast.Constant there) of a name of a module."""
         if (module, name) not in self.new:
             raise LinkError("%s: %s is not defined in it: import it from where it is" % (module, name))
         return self.home[module], self.new[module, name]
 
     def ordered(self, file):
-        """The file's modules, each behind those that it imports."""
+        """The file's modules, each after those that it imports."""
         done = []
 
         def add(module):
@@ -108,8 +108,8 @@ class _Whole:
 
 
 def _most_used(body):
-    """A statement that names what is named most, and does nothing: behind `break` nothing is compiled, but the compiler numbers
-    the names, and texts that could be names, as they come, and the first 128 take one byte wherever they stand.
+    """A statement without effect that mentions the most used names. Nothing after `break` is compiled, but the compiler numbers the
+    names, and the strings that could be names, in order of appearance, and each use of the first 128 takes one byte.
     """
     known = {name for node in body for name in [*_defines(node), *(alias.asname or alias.name for alias in getattr(node, "names", ()))]}
     known.update(dir(builtins))
@@ -127,14 +127,14 @@ def _most_used(body):
 
 
 class _Renamed(ast.NodeTransformer):
-    """One module in the names of its file."""
+    """Renames the names in one module to those of its file."""
 
     def __init__(self, whole, file, module):
         self.whole = whole
         self.file = file
         tree = whole.trees[module]
         self.names = {name: whole.new[module, name] for name in _defined(tree)}
-        self.modules = {}  # names of modules that are in this file
+        self.modules = {}  # {name: module} of the imported modules in this file
         for node, alias in _relative(ast.walk(tree)):
             bound = alias.asname or alias.name
             if node.module or alias.name not in whole.trees:
@@ -169,7 +169,7 @@ class _Renamed(ast.NodeTransformer):
         return _named(self.names.get(node.id, node.id), node)
 
     def _module(self, node):
-        """Is it `module.name` of a module in this file?"""
+        """True if the node is `module.name` for a module in this file."""
         return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.modules
 
     def visit_Attribute(self, node):
@@ -181,7 +181,7 @@ class _Renamed(ast.NodeTransformer):
         return None if isinstance(self.names.get(getattr(node.targets[0], "id", "")), ast.Constant) else self.generic_visit(node)
 
     def visit_ImportFrom(self, node):
-        """What is in this file needs no import; from another file comes what stands for the name there."""
+        """Drop imports of names in this file; import names from other files by their new names."""
         if not node.level:
             return node
         kept = [a for a in node.names if (a.asname or a.name) not in self.names and (a.asname or a.name) not in self.modules]
@@ -203,7 +203,7 @@ def _relative(nodes):
 
 
 def _defines(node):
-    """{name: ast.Constant or None} of what a statement at the module's level defines."""
+    """{name: ast.Constant or None} of the definitions in a statement at module level."""
     if isinstance(node, _DEFINITIONS):
         return {node.name: None}
     if not isinstance(node, ast.Assign):
@@ -222,7 +222,7 @@ def _loaded(body):
 
 
 def _needed(body, wanted):
-    """The statements without the definitions that nothing refers to, as it may be with what only the host or a test uses."""
+    """The statements without unreferenced definitions, such as helpers for the host or for tests."""
     while True:
         used = wanted.union(_loaded(body))
         kept = [node for node in body if not _defines(node) or used.intersection(_defines(node))]
@@ -232,7 +232,7 @@ def _needed(body, wanted):
 
 
 def _constant(node):
-    """What stands there, if it is a number, text, bytes or tuple of such in so many words; else None."""
+    """The ast.Constant of a literal int, str, bytes or tuple; else None."""
     try:
         value = ast.literal_eval(node)
     except ValueError:
@@ -241,7 +241,7 @@ def _constant(node):
 
 
 def _locals(tree):
-    """(name, line) of what is bound inside of definitions; names of methods are no names there."""
+    """(name, line) of the names bound inside definitions; names of methods don't count."""
     for top in tree.body:
         if isinstance(top, _DEFINITIONS):
             no_names = [top] + [each for node in ast.walk(top) if isinstance(node, ast.ClassDef) for each in node.body]

@@ -1,4 +1,4 @@
-"""A chip in its ROM's serial loader, through the commands `esptool` and `espefuse`: programs of their own, run as such."""
+"""Access to a chip in its ROM bootloader, by running the programs `esptool` and `espefuse`."""
 
 import json
 import re
@@ -11,24 +11,24 @@ from ..image.esp import CHIPS
 from ..image.firmware import FLASH_SIZES
 from . import port as ports
 
-_PROTECTED = {  # names in espefuse's summary -> what it means when they are set
+_PROTECTED = {  # name in espefuse's summary -> the protection that it turns on
     "FLASH_CRYPT_CNT": "flash encryption", "SPI_BOOT_CRYPT_CNT": "flash encryption", "ABS_DONE_0": "secure boot",
     "ABS_DONE_1": "secure boot", "SECURE_BOOT_EN": "secure boot",
 }  # fmt: skip
 
 
 class LoaderError(Exception):
-    """No chip answers, or it does not do what it was asked; the text is esptool's, with what to do next."""
+    """No chip answers, or a command failed; the text is esptool's, or says what to do next."""
 
 
 class Loader:
-    """`stub` loads esptool's own, faster, flasher into the chip first; `before` says how the chip gets into its loader."""
+    """`stub`: load esptool's faster flasher stub into the chip first; `before`: how the chip enters its bootloader."""
 
     def __init__(self, port, baud=460800, stub=True, before="default-reset"):
         self.port, self.baud, self.stub, self.before = port, baud, stub, before
 
     def identify(self):
-        """(chip number, bytes of flash) of the chip at the port."""
+        """(chip id, bytes of flash) of the chip at the port."""
         told = self._esptool("flash-id")
         chip = re.search(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)", told)
         size = re.search(r"Detected flash size: (\d+M)B", told)
@@ -39,7 +39,7 @@ class Loader:
         return numbers[name], FLASH_SIZES.get(size.group(1), int(size.group(1)[:-1]) << 20)
 
     def protections(self):
-        """Names of what forbids to write this chip as any other: flash encryption, secure boot."""
+        """Names of the protections that prevent ordinary flashing: flash encryption, secure boot."""
         return protected(self._run("espefuse", "--port", self.port, "--before", self.before, "summary", "--format", "json"))
 
     def read(self, address, n):
@@ -49,7 +49,7 @@ class Loader:
             return path.read_bytes()
 
     def write(self, parts):
-        """Write [(address, bytes)], each verified by the chip's own hash; progress goes to the terminal. Then start it."""
+        """Write [(address, bytes)], each verified by a hash that the chip computes, then start it. Progress goes to the terminal."""
         with tempfile.TemporaryDirectory() as folder:
             words = []
             for n, (address, raw) in enumerate(parts):
@@ -79,13 +79,13 @@ class Loader:
 
 
 def protected(summary):
-    """Names of what is on in an `espefuse summary --format json`."""
+    """Names of the enabled protections in the output of `espefuse summary --format json`."""
     fuses = json.loads(summary[summary.index("{\n") :])
     return sorted({what for name, what in _PROTECTED.items() if name in fuses and _is_set(fuses[name])})
 
 
 def _is_set(fuse):
-    """A flag is one bit; flash encryption is on where an odd number of its counter's bits is set."""
+    """True if a flag (one bit) is set. Flash encryption is on if an odd number of bits of its counter is set."""
     return bin(int(fuse["raw_value"], 16)).count("1") % 2 == 1
 
 

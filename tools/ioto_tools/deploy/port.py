@@ -1,4 +1,4 @@
-"""Serial ports: opening one, and why one can't be opened, in words that say what to do."""
+"""Serial ports: open one, or explain why it can't be opened and what to do."""
 
 import errno
 import getpass
@@ -9,16 +9,16 @@ from contextlib import suppress
 import serial
 from serial.tools.list_ports import comports
 
-# What a line that is gone raises: TypeError and AttributeError are pyserial's.
+# Raised when the connection is gone; TypeError and AttributeError come from pyserial.
 GONE = (OSError, serial.SerialException, TypeError, AttributeError)
 
 
 class PortError(Exception):
-    """A port that can't be opened; the text names it, says why and what to do."""
+    """A port can't be opened; the text names it, the reason and what to do."""
 
 
 def opened(port, timeout_s):
-    """An open serial.Serial, which no other program reads from meanwhile; PortError."""
+    """Open a port exclusively; returns a serial.Serial. PortError if that fails."""
     try:
         return serial.serial_for_url(port, baudrate=115200, timeout=timeout_s, exclusive=True)
     except (OSError, ValueError) as e:
@@ -26,7 +26,7 @@ def opened(port, timeout_s):
 
 
 def fault(port):
-    """Why it can't be opened; "" if it can."""
+    """Why the port can't be opened; "" if it can."""
     try:
         opened(port, 0).close()
     except PortError as e:
@@ -35,7 +35,7 @@ def fault(port):
 
 
 def why(port, error):
-    """What the OSError or ValueError of opening `port` means."""
+    """Explain an OSError or ValueError from opening `port`."""
     if "://" in port:
         return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT, of a server that runs" % (port, _cause(error))
     code = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
@@ -68,8 +68,8 @@ def _is_file(port):
 
 
 def _permission(port):
-    """Whom to ask: the port's group, as distributions set it up (dialout, uucp, plugdev)."""
-    import grp  # only where there are groups
+    """How to get permission: by the port's group, as distributions set it up (dialout, uucp, plugdev)."""
+    import grp  # not on every system
 
     found = os.stat(port)
     try:

@@ -1,4 +1,4 @@
-"""A board at its MicroPython prompt, through mpremote's own transport: run a piece of Python there, write a file there."""
+"""A board at its MicroPython prompt, through mpremote's transport: run Python code and write files on the board."""
 
 import errno
 import io
@@ -13,29 +13,29 @@ from mpremote.transport_serial import SerialTransport
 from . import port as ports
 
 LEAST = (1, 24)  # MicroPython
-_ANSWER_S = 10  # a board that says nothing for so long is gone
-_PIECE_BYTES = 1024  # of a file; as text it may be four times as long
-_BACK_S = 30  # after a reset
-_LOOK_S = 0.4  # between two looks whether it is back
-_HEARD_S = 3  # for the last word before the reset; some ports lose it
-# Ctrl-C in search of the prompt is not to end what resets the board.
+_ANSWER_S = 10  # a board that is silent for this long is gone
+_PIECE_BYTES = 1024  # of a file; up to four times as long as text
+_BACK_S = 30  # limit for a reset
+_LOOK_S = 0.4  # between two checks whether the board is back
+_HEARD_S = 3  # wait for the last output before the reset; some ports lose it
+# The Ctrl-C that searches for the prompt must not interrupt the code that resets the board.
 _UNDISTURBED = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
-# The agent's watchdog would reset a board whose application was interrupted: it can't be disarmed, a day is as good.
+# The agent's watchdog would reset a board whose application was interrupted. It can't be disabled, so it gets a day.
 _AT_PROMPT = "import sys\nif 'ioto.agent' in sys.modules:\n import machine\n machine.WDT(timeout=86400000)\n"
-_KNOCK_S = 0.02  # between two Ctrl-C, of which one has to meet boot.py
+_KNOCK_S = 0.02  # between two Ctrl-C, one of which must arrive during boot.py
 _KNOCKS = 10
-_GONE = (*ports.GONE, TransportError, struct.error)  # the latter where half an answer came
+_GONE = (*ports.GONE, TransportError, struct.error)  # struct.error: an incomplete answer
 
 
 class PromptError(Exception):
-    """The board does not answer, or says no; the text names the port and what to do."""
+    """The board does not answer or reports an error; the text names the port and what to do."""
 
 
 class Prompt:
-    """`with Prompt(port) as board:` interrupts what runs, and starts the application again at the end.
+    """`with Prompt(port) as board:` interrupts the running program, and restarts the application at the end.
 
-    `port` is a serial device, a pseudo terminal, socket://HOST:PORT or rfc2217://HOST:PORT. `wait_s`: keep trying for so
-    long, for a board that sleeps or whose application ignores Ctrl-C. `reset`: reset it first, by the lines of its port.
+    `port` is a serial device, a pseudo terminal, socket://HOST:PORT or rfc2217://HOST:PORT. `wait_s`: keep trying this long,
+    for a board that sleeps or whose application ignores Ctrl-C. `reset`: reset the board first, with the port's RTS and DTR.
     """
 
     def __init__(self, port, wait_s=0, reset=False):
@@ -61,23 +61,23 @@ class Prompt:
     def _open(self):
         try:
             self.line = SerialTransport(self.port, baudrate=115200, timeout=_ANSWER_S)
-        except (TransportError, ValueError) as e:  # the reason is lost in mpremote
+        except (TransportError, ValueError) as e:  # mpremote loses the reason
             raise PromptError(ports.fault(self.port) or "%s: %s" % (self.port, e)) from None
 
     def _reset(self):
-        """As esptool does it: RTS holds the chip's reset, DTR off lets it start its program."""
+        """Reset the board as esptool does: RTS asserts the chip's reset, DTR off makes it start its program."""
         try:
             self.line.serial.dtr = False
             self.line.serial.rts = True
             time.sleep(0.1)
             self.line.serial.rts = False
         except OSError as e:
-            if e.errno not in (errno.ENOTTY, errno.EINVAL):  # gone with its chip: it comes back
+            if e.errno not in (errno.ENOTTY, errno.EINVAL):  # a port that disappears with its chip, and comes back
                 return
             raise PromptError("%s: this port has no lines to reset the board with: press its reset button while `--wait 60` tries" % self.port) from None
 
     def _keep_trying(self, limit_s):
-        """Get to the prompt in `limit_s`: the next wake or reset gives boot.py the Ctrl-C that main.py would swallow."""
+        """Get to the prompt within `limit_s`: after a wake-up or reset, Ctrl-C arrives in boot.py, before main.py can ignore it."""
         end = time.monotonic() + limit_s
         while not self._back():
             if time.monotonic() > end:
@@ -95,10 +95,10 @@ class Prompt:
     def __exit__(self, kind, value, trace):
         try:
             if kind:
-                self.line.serial.write(b"\r\x03\x03")  # whatever was under way
+                self.line.serial.write(b"\r\x03\x03")  # interrupt what is running
             self.line.exit_raw_repl()
-            self.line.serial.write(b"\x04")  # soft: a hard reset would roll back an image on trial
-        except _GONE:  # already
+            self.line.serial.write(b"\x04")  # soft reset: a hard reset would roll back an image on trial
+        except _GONE:  # already closed
             pass
         finally:
             self._close()
@@ -110,9 +110,9 @@ class Prompt:
         self.line = None
 
     def run(self, source, limit_s=_ANSWER_S):
-        """Run `source`; returns what it printed, as text. PromptError carries the board's exception.
+        """Run `source`; returns its output as text. An exception on the board raises PromptError with its last line.
 
-        `limit_s` is how long it may say nothing.
+        `limit_s` is the maximum time without output.
         """
         try:
             told, failed = self.line.exec_raw(source, limit_s)
@@ -124,7 +124,7 @@ class Prompt:
         return told.decode("utf-8", "replace")
 
     def ask(self, source):
-        """The JSON that `source` prints, decoded."""
+        """Run `source`, and decode the JSON that it prints."""
         told = self.run(source)
         try:
             return json.loads(told[told.index("{") :])
@@ -132,7 +132,7 @@ class Prompt:
             raise PromptError("%s: the board's answer makes no sense: %r" % (self.port, told[:80]))
 
     def fresh(self):
-        """A soft reset: nothing imported, and main.py does not run."""
+        """Soft reset to a prompt with no modules imported; main.py does not run."""
         try:
             with redirect_stdout(io.StringIO()):
                 self.line.enter_raw_repl(soft_reset=True)
@@ -140,15 +140,15 @@ class Prompt:
             raise PromptError("%s: no prompt after a soft reset: %s" % (self.port, e))
 
     def restart(self, source):
-        """Run `source`, which resets the board, and come back to its prompt before its application gets far.
+        """Run `source`, which resets the board, and return to the prompt soon after its application starts.
 
-        A USB port that the reset takes away is opened again. PromptError if the board does not come back, or was never reset.
+        A USB port that disappears with the reset is reopened. PromptError if the board does not come back, or was not reset.
         """
         self.run("before_the_reset = 1")
         try:
             self.line.exec_raw_no_follow(_UNDISTURBED + source)
             self.line.read_until(1, b"going\r\n", timeout_overall=_HEARD_S)
-        except _GONE:  # with the board
+        except _GONE:  # the port disappeared with the reset
             pass
         end = time.monotonic() + _BACK_S
         while not self._back():
@@ -158,13 +158,13 @@ class Prompt:
             raise PromptError("%s: the board was not reset" % self.port)
 
     def _back(self):
-        """Try to get to the prompt: is it there?"""
+        """Try once to get to the prompt; True if the board is there."""
         try:
             if not self.line:
                 self._open()
             with redirect_stdout(io.StringIO()):
                 self.line.enter_raw_repl(soft_reset=False, timeout_overall=_LOOK_S)
-            # Answers to earlier tries may still be on their way: what comes after a word of our own is new.
+            # Answers to earlier attempts may still arrive: only the output after a unique word is new.
             word = "back %d" % time.monotonic_ns()
             self.line.serial.write(b"print('%s')\x04" % word.encode())
             if not self.line.read_until(1, word.encode() + b"\r\n\x04\x04>", _ANSWER_S).endswith(b">"):
@@ -180,7 +180,7 @@ class Prompt:
             return False
 
     def write(self, path, raw, progress=lambda n: None):
-        """Write a file; `progress(n)` is told of each piece of n bytes."""
+        """Write a file; `progress(n)` is called after each piece of n bytes."""
         self.run("f = open(%r, 'wb')\nw = f.write\n" % path)
         for at in range(0, len(raw), _PIECE_BYTES):
             piece = raw[at : at + _PIECE_BYTES]
@@ -189,7 +189,7 @@ class Prompt:
         self.run("f.close()\n")
 
     def identify(self):
-        """{version, machine, platform, mpy} of the board; PromptError where its MicroPython is too old for the agent."""
+        """{version, machine, platform, mpy} of the board; PromptError if its MicroPython is too old for the agent."""
         told = self.ask(_IDENTIFY)
         if tuple(told["version"][:2]) < LEAST:
             words = ".".join(str(n) for n in told["version"][:3])

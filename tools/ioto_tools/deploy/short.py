@@ -1,8 +1,8 @@
-"""Short names for what is private to the joined files: names were a seventh of what is compiled.
+"""Shortens the private names in the joined files: names were a seventh of the compiled code.
 
-Private is: an argument without a default that no call names; what a module defines, but classes, that neither another file nor
-anybody outside asks for; an attribute with an underscore in front that a class of these has. What a scope would make two things
-of keeps its name.
+Private are: an argument without a default that no call passes by name; a definition of a module, except a class, that is used
+neither by another file nor from outside; an attribute of the agent's classes that starts with an underscore. A name that scopes
+would make ambiguous is not changed.
 """
 
 import ast
@@ -17,7 +17,7 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Short:
-    """`trees` are those of all modules: an attribute has one name in all files. `attributes` is {name: short name}."""
+    """`trees` are the syntax trees of all modules: an attribute has the same name in all files. `attributes` is {name: short name}."""
 
     def __init__(self, trees):
         nodes = _nodes(trees)
@@ -32,7 +32,7 @@ class Short:
         self.attributes = dict(zip(private, _names({*count, *own})))
 
     def shorten(self, body, names):
-        """In the statements `body` of a file, of which `names` are private; returns {name: short name} for those that have got one."""
+        """Shorten names in a file's statements `body`; `names` are its private definitions. Returns {name: short name}."""
         for node in _nodes(body):
             if isinstance(node, ast.Attribute):
                 node.attr = self.attributes.get(node.attr, node.attr)
@@ -63,7 +63,7 @@ def _nodes(trees):
 
 
 def _bound(node):
-    """The names that are bound inside of a statement, but those of methods, which are none."""
+    """The names bound inside a statement, except the names of methods."""
     for each in ast.iter_child_nodes(node):
         if isinstance(each, _FUNCTIONS):
             yield from () if isinstance(node, ast.ClassDef) else (each.name,)
@@ -86,7 +86,7 @@ def _rename(nodes, new):
 
 
 def _names(taken):
-    """Names as short as can be, without those in `taken`."""
+    """Yield the shortest possible names that are not in `taken`."""
     for letters in chain(ascii_letters, product(ascii_letters, repeat=2)):
         name = "".join(letters)
         if name not in taken and not keyword.iskeyword(name) and not hasattr(builtins, name):

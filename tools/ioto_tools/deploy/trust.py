@@ -1,6 +1,6 @@
-"""What a board trusts: authorities for TLS and release keys, taken from files; and what its settings lack of it.
+"""Checks a board's trust settings: the TLS authorities and the release keys, which are files.
 
-The agent's own modules read the files, so that what passes here passes there. No private key gets onto a board.
+The agent's own modules read the files, so that the board accepts what passes here. No private key except `tls.key` is deployed.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ _PRIVATE = b"PRIVATE KEY-----"
 
 
 def authority(path):
-    """Bytes of a file of certificates, DER or PEM; ValueError where it is none, or holds a private key."""
+    """The bytes of a certificate file, DER or PEM; ValueError if it is invalid or contains a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
         raise ValueError("%s: a private key: boards get the certificate (`ioto cloud certificate` makes it as ca.pem)" % path)
@@ -25,7 +25,7 @@ def authority(path):
 
 
 def release_key(path):
-    """Bytes of a file with a public release key, DER or PEM; ValueError where it is none, or the private one."""
+    """The bytes of a public release key file, DER or PEM; ValueError if it is invalid or a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
         raise ValueError("%s: a private key: boards get the public one (`ioto keys new` made it beside, `ioto keys export` makes it)" % path)
@@ -44,9 +44,9 @@ def _read(path):
 
 
 def look(folder, config, files):
-    """ValueError where the agent would not start with these settings, or a file does not belong on a board.
+    """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
-    `config` of config.load(), `files` {path: bytes}. What lib/ioto/setup.py refuses at the start is refused here before.
+    `config` is from config.load(), `files` is {path: bytes}. Settings that lib/ioto/setup.py rejects at startup are rejected here.
     """
     folder = Path(folder)
     for key in ("builder", "api"):
@@ -64,7 +64,7 @@ def look(folder, config, files):
 
 
 def warnings(config):
-    """Sentences about what these settings leave open."""
+    """Warnings about settings that leave the board unprotected."""
     if not config["update.keys"]:
         yield "no update.keys: whoever owns the cloud owns the board (`ioto keys new` makes a key, `ioto init --key` puts it there)"
     if not config["tls.verify"]:
