@@ -1,1 +1,1 @@
-"""The host side: image formats, virtual board, device cloud, command line."""
+"""The host tools: image formats, virtual board, device cloud, and command line."""

@@ -1,4 +1,4 @@
-"""The state of every device in arrays: some 150 bytes each with its token, so 100,000 of them in 15 MB."""
+"""The state of all devices in arrays: about 150 bytes per device with its token, so 15 MB for 100,000 devices."""
 
 from array import array
 
@@ -7,23 +7,23 @@ from . import life
 NONE = 0xFFFF  # no offer
 
 class Devices:
-    """`count` devices, none of them registered. `versions` and `offers` are what the numbers in the arrays stand for."""
+    """`count` devices, none registered yet. The numbers in the arrays are indexes of `versions` and `offers`."""
 
     def __init__(self, count, version):
         self.phase = bytearray(count)  # life.NEW
         self.token = [""] * count
-        self.version = array("H", bytes(2 * count))  # what runs
-        self.before = array("H", bytes(2 * count))  # what ran before that
-        self.update = array("H", bytes(2 * count))  # the offer in work
-        self.pending = array("H", bytes(2 * count))  # the offer that comes after DROPPED
-        self.failed = array("H", [NONE]) * count  # the offer that is not taken again
-        self.end = bytearray(count)  # the phase in which that one ended; life.NEW: it does not say
-        self.retry = bytearray(count)  # of the offer in work, or of the one that failed
+        self.version = array("H", bytes(2 * count))  # the running version
+        self.before = array("H", bytes(2 * count))  # the version before it
+        self.update = array("H", bytes(2 * count))  # the current offer
+        self.pending = array("H", bytes(2 * count))  # the offer to take after DROPPED
+        self.failed = array("H", [NONE]) * count  # the offer that failed and is not taken again
+        self.end = bytearray(count)  # the final phase of that offer; life.NEW: it is not reported
+        self.retry = bytearray(count)  # of the current offer, or of the one that failed
         self.attempt = bytearray(count)
         self.deferrals = bytearray(count)
-        self.failures = bytearray(count)  # of the cloud, in a row
-        self.checkin_ms = array("Q", bytes(8 * count))  # the next place in the schedule, without jitter
-        self.resume_ms = array("Q", bytes(8 * count))  # when the phase goes on
+        self.failures = bytearray(count)  # consecutive failures of the cloud
+        self.checkin_ms = array("Q", bytes(8 * count))  # the next scheduled check-in, without jitter
+        self.resume_ms = array("Q", bytes(8 * count))  # when the phase continues
         self.urls = {}  # device -> url, from the offer to its download
         self.versions = [version]
         self.offers = []  # {update, version, checksum, size}
@@ -35,7 +35,7 @@ class Devices:
         return self.versions.index(version)
 
     def offer_number(self, offer):
-        """The number of an offer (a reply of the cloud) among all that were seen."""
+        """The index in `offers` of an offer (a reply of the cloud); new offers are added."""
         number = self._numbers.get(offer["update"])
         if number is None:
             number = self._numbers[offer["update"]] = len(self.offers)
@@ -44,7 +44,7 @@ class Devices:
         return number
 
     def counts(self):
-        """({version: devices that run it}, {phase name: devices})."""
+        """({version: number of devices}, {phase name: number of devices})."""
         by_version, by_phase = {}, {}
         for number, phase in zip(self.version, self.phase, strict=True):
             version, name = self.versions[number], life.PHASES[phase]

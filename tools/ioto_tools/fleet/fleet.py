@@ -1,7 +1,7 @@
-"""The fleet at work: what is due is asked of the cloud, and its answer decides what is due next.
+"""The fleet's event loop: sends the requests that are due; their answers decide what each device does next.
 
-Open loop: a device checks in at its place in the schedule, however long the cloud takes with others. Knows no network and
-no clock: `ask(method, url, token, body, done, more, sink)` sends, `clock()` gives seconds since any moment.
+Open loop: a device checks in on its schedule, however long the cloud takes to answer others. Independent of network and clock:
+`ask(method, url, token, body, done, more, sink)` sends a request, `clock()` returns seconds since any fixed time.
 """
 
 import hashlib
@@ -14,23 +14,23 @@ from .chance import draw
 from .devices import NONE, Devices
 from .tally import Tally
 
-_REPEATED = 3  # what draws are for
+_REPEATED = 3  # purposes of draws (chance.py)
 _JITTER = 4
 _BACKOFF = 5
 _BACKOFF_MOST_S = 600
-_ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not worth repeating
+_ANSWERED = (400, 404, 410, 413, 422)  # a report rejected with these is not repeated
 _FORGET = (b"Authentication failed", b"Cannot find device")
 _HEAD_BYTES = 1024
 
 
 class Fleet:
-    """A fleet after `settings` whose devices reach the cloud at `url` through `ask`."""
+    """A fleet with `settings`, whose devices send requests to the cloud at `url` with `ask`."""
 
     def __init__(self, settings, url, ask, clock):
         self.settings, self.url, self.ask, self.clock = settings, url, ask, clock
         self.devices = Devices(settings.devices, settings.version)
         self.tally = Tally()
-        self.asking = 0  # requests that wait for their answer
+        self.asking = 0  # number of requests without an answer yet
         self._due = []  # a heap of milliseconds << 20 | device
         now_ms = int(clock() * 1000)
         for n in range(settings.devices):
@@ -40,11 +40,11 @@ class Fleet:
     # ---- the schedule
 
     def due_s(self):
-        """When the next device has something to do; None: no device ever."""
+        """When the next device is due, in seconds; None if no device is."""
         return (self._due[0] >> 20) / 1000 if self._due else None
 
     def step(self, limit=None):
-        """What is due by now is asked, at most `limit` requests of it at a time: answers want to be heard between them."""
+        """Handle the devices that are due now, at most `limit` of them, so that answers can be processed in between."""
         now_ms = int(self.clock() * 1000)
         while self._due and self._due[0] >> 20 <= now_ms and limit != 0:
             due = heapq.heappop(self._due)
@@ -58,7 +58,7 @@ class Fleet:
         self._push(n, int((self.clock() + seconds) * 1000))
 
     def _rest(self, n):
-        """Until the next check-in, or until the phase goes on where that is earlier."""
+        """Wait until the next check-in, or until the phase continues if that is earlier."""
         devices, settings = self.devices, self.settings
         period_ms, now_ms = int(settings.period_s * 1000), int(self.clock() * 1000)
         if devices.checkin_ms[n] <= now_ms:
@@ -69,14 +69,14 @@ class Fleet:
         self._push(n, at)
 
     def _again(self, n, reply):
-        """No answer that counts: later, as long as the cloud asks for and more each time."""
+        """Retry after a failed request, with exponential backoff and at least the `Retry-After` of the cloud."""
         devices = self.devices
         devices.failures[n] = min(devices.failures[n] + 1, 10)
         wait_s = min(2.0 ** devices.failures[n], _BACKOFF_MOST_S) * (0.5 + draw(self.settings.seed, _BACKOFF, n, devices.failures[n]))
         hold = reply.header("retry-after")
         self._later(n, max(wait_s, int(hold) if hold.isdigit() else 0))
 
-    # ---- what is asked
+    # ---- requests
 
     def _act(self, n, due_ms):
         devices, phase = self.devices, self.devices.phase[n]
@@ -95,7 +95,7 @@ class Fleet:
             self._check_in(n, due_ms)
 
     def _ask(self, n, due_ms, kind, path, token, fields, answered):
-        """POST `fields`; answered(n, reply), or nothing if it is None."""
+        """POST `fields`; calls answered(n, reply) unless it is None."""
 
         def done(reply):
             self._told(kind, due_ms, reply)
@@ -135,7 +135,7 @@ class Fleet:
         fields.update(state=life.REPORTS[phase], attempt=attempt, reason=life.REASONS.get(phase, ""), version=self._runs(n))
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
         if draw(self.settings.seed, _REPEATED, n, update, phase, attempt) < self.settings.repeats:
-            self._ask(n, due_ms, *ask, None)  # as if its answer had been lost
+            self._ask(n, due_ms, *ask, None)  # as if the answer had been lost
         self._ask(n, due_ms, *ask, self._reported)
 
     def _fetch(self, n, due_ms):
@@ -162,7 +162,7 @@ class Fleet:
         more = "" if how == "whole" else "Range: bytes=0-%d\r\n" % (_HEAD_BYTES - 1)
         self.ask("GET", url, "", b"", done, more, taken)
 
-    # ---- what is answered
+    # ---- answers
 
     def _registered(self, n, reply):
         token = _object(reply).get("token")
@@ -216,7 +216,7 @@ class Fleet:
         self._carried_out(n)
 
     def _carried_out(self, n):
-        """The phase is over: on to the next."""
+        """Finish the phase and enter the next one."""
         devices, phase, fate = self.devices, self.devices.phase[n], self._fate(n)
         devices.failures[n] = 0
         if phase == life.DROPPED:
@@ -233,7 +233,7 @@ class Fleet:
         self._go(n, to, self.settings.seconds(wait, n, devices.update[n]))
 
     def _go(self, n, phase, seconds=0.0):
-        """Into `phase`, which begins in `seconds`; meanwhile a device that only waits checks in."""
+        """Enter `phase`, which begins in `seconds`; in the phases of life.RESTS the device keeps checking in."""
         self.devices.phase[n] = phase
         if phase in life.RESTS:
             self.devices.resume_ms[n] = int((self.clock() + seconds) * 1000)
@@ -242,7 +242,7 @@ class Fleet:
             self._later(n, seconds)
 
     def _relapse(self, n):
-        """Somebody has put the old software back; it stays."""
+        """The old version was installed again, and stays."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
         devices.end[n] = life.NEW
@@ -263,7 +263,7 @@ class Fleet:
 
 
 def _object(reply):
-    """The JSON object of an answer, {} if it is none."""
+    """The JSON object in an answer; {} if there is none."""
     try:
         found = json.loads(reply.body) if reply.status == 200 else {}
     except ValueError:

@@ -1,6 +1,6 @@
-"""HTTP/1.1 for very many devices in one process. Callbacks, no coroutines: a request costs some 30 microseconds.
+"""An HTTP/1.1 client for many devices in one process. Callbacks instead of coroutines: a request costs about 30 microseconds.
 
-A request goes out as soon as a connection is free; how long it waited for one is the caller's to measure.
+A request is sent as soon as a connection is free; measuring how long it waited is left to the caller.
 """
 
 import asyncio
@@ -8,12 +8,12 @@ import re
 import time
 from collections import deque
 
-BODY_BYTES = 64 * 1024  # more than any answer but an image; what is longer needs a sink
+BODY_BYTES = 64 * 1024  # larger than any answer except an image; a longer body needs a sink
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 
 
 class Reply:
-    """`status`, `head` (bytes up to the empty line), `body` (empty when a sink took it). Status 0: there was none, `error` says why."""
+    """`status`, `head` (bytes up to the empty line), `body` (empty if a sink received it). Status 0: no answer, `error` is the reason."""
 
     __slots__ = ("status", "head", "body", "error")
 
@@ -21,16 +21,16 @@ class Reply:
         self.status, self.head, self.body, self.error = status, head, body, error
 
     def header(self, name):
-        """The value of a header as text, "" if it is not there."""
+        """The value of a header as text; "" if it is missing."""
         found = re.search(rb"\r\n%s:[ \t]*([^\r]*)" % re.escape(name.encode()), self.head, re.IGNORECASE)
         return found[1].decode("latin-1") if found else ""
 
 
 class Client:
-    """Requests to one server, at most `connections` at a time; the others wait in line.
+    """Requests to one server, at most `connections` at a time; further requests are queued.
 
-    Without `keep_alive` each request has a connection of its own. `tls`: an ssl.SSLContext. No answer within `timeout_s`:
-    the connection is closed and the reply has status 0.
+    Without `keep_alive` each request has its own connection. `tls`: an ssl.SSLContext. Without an answer within `timeout_s`, the
+    connection is closed and the reply has status 0.
     """
 
     def __init__(self, host, port, *, tls=None, connections=100, keep_alive=True, timeout_s=30):
@@ -44,7 +44,7 @@ class Client:
         self._watch = self._loop.call_later(1, self._look)
 
     def ask(self, request, done, sink=None):
-        """Send `request` (bytes, whole); done(Reply) later. `sink(piece)` takes the body of a 2xx answer instead of the reply."""
+        """Send `request` (complete, as bytes); done(Reply) is called later. `sink(piece)` receives the body of a 2xx answer, if given."""
         if self._idle:
             self._idle.pop().send(request, done, sink)
         elif len(self.open) + len(self._opening) < self.connections:
@@ -69,7 +69,7 @@ class Client:
             connection.send(*job)
 
     def free(self, connection):
-        """The connection has its answer and may be used again."""
+        """Reuse a connection that has received its answer."""
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
@@ -89,7 +89,7 @@ class Client:
         self._connect(*job)
 
     def _look(self):
-        # One look a second at all of them costs less than a timer for each request.
+        # Checking all connections once a second costs less than a timer for each request.
         before = time.monotonic() - self.timeout_s
         for connection in [each for each in self.open if each.job and each.since < before]:
             connection.fail("timeout")
@@ -105,7 +105,7 @@ class Client:
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time. `job` is (request, done, sink) while an answer is due."""
+    """One connection, one request at a time. `job` is (request, done, sink) while an answer is pending."""
 
     def __init__(self, client):
         self.client = client
@@ -126,7 +126,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data):
         if self.job is None:
-            self.transport.abort()  # nobody asked
+            self.transport.abort()  # data without a request
             return
         if self.left is None:
             self.buffer += data
@@ -187,12 +187,12 @@ class _Connection(asyncio.Protocol):
             return
         if fresh:
             job[1](Reply(0, error="connection lost"))
-        else:  # the server ended a connection that was idle, and our request crossed its goodbye: RFC 9112, 9.3.1
+        else:  # the server closed an idle connection while the request was on its way: RFC 9112, 9.3.1
             self.client.retry(job)
 
 
 def request(method, target, host, token="", body=b"", more="", keep_alive=True):
-    """The bytes of a request. `more`: further header lines, each with its CRLF."""
+    """The bytes of a request. `more`: additional header lines, each with its CRLF."""
     head = "%s %s HTTP/1.1\r\nHost: %s\r\n" % (method, target, host)
     if token:
         head += "Authorization: bearer %s\r\n" % token

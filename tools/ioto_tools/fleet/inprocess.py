@@ -1,4 +1,4 @@
-"""A cloud in this process and in simulated time: days of a large fleet in minutes, and the same from one run to the next."""
+"""A cloud in this process and in simulated time: days of a large fleet take minutes, and runs are reproducible."""
 
 import json
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from .http import Reply
 
 
 class Stepped:
-    """Asks an ASGI application that waits for nothing (create_app with threads=False): the answer is there at once."""
+    """Sends requests to an ASGI application that waits only for its client (create_app with threads=False): answers are immediate."""
 
     def __init__(self, app):
         self.app = app
@@ -58,9 +58,9 @@ class Stepped:
 
 
 def cloud(folder, clock, **options):
-    """The cloud of the site in `folder`, in the time of `clock`; `options` of create_app().
+    """The cloud of the site in `folder`, in the time of `clock`; `options` are those of create_app().
 
-    As a server does, it looks for changes once a second and gathers soft writes for a second, of its own time.
+    Like a server, it checks for changes once a second and collects deferred writes for a second, but in simulated time.
     """
     app = create_app(folder, clock=clock, threads=False, **options)
     app.state.memory = Memory(LOOK_S, clock)
@@ -69,7 +69,7 @@ def cloud(folder, clock, **options):
 
 
 class Gathered:
-    """A site's database whose soft writes wait for a second."""
+    """A site's database that collects deferred writes for a second."""
 
     def __init__(self, database, clock):
         self.read, self.write = database.read, database.write
@@ -92,14 +92,14 @@ class Gathered:
 
 
 class Simulation:
-    """A fleet at the application `app` and the time both live in. `settled()` is called at the end of each run()."""
+    """A fleet, the application `app` and their common clock. `settled()` is called at the end of each run()."""
 
     def __init__(self, app, clock, settings, settled=lambda: None):
         self.clock, self.settled = clock, settled
         self.fleet = Fleet(settings, "http://cloud.test", Stepped(app).ask, clock)
 
     def run(self, seconds):
-        """`seconds` of simulated time go by."""
+        """Run for `seconds` of simulated time."""
         ends_s = self.clock.now_s + seconds
         while (due_s := self.fleet.due_s()) is not None and due_s <= ends_s:
             self.clock.now_s = max(self.clock.now_s, due_s)
@@ -109,7 +109,7 @@ class Simulation:
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A clock that only advances when `now_s` is set."""
 
     def __init__(self, now_s=1_800_000_000.0):
         self.now_s = now_s

@@ -1,25 +1,25 @@
-"""Times of very many requests in one small array: buckets that are 1/32 of their value wide, so 3 % exact. Pure."""
+"""The times of many requests in a small array: a bucket is 1/32 of its value wide, so values are exact to 3 %. Pure."""
 
 from array import array
 
-_STEPS = 32  # buckets between a power of two and the next
+_STEPS = 32  # buckets between two powers of two
 
 
 class Latency:
-    """Counts of times in microseconds, up to an hour."""
+    """A histogram of times in microseconds, up to an hour."""
 
     def __init__(self):
         self.counts = array("Q", bytes(8 * _STEPS * 32))
         self.n = 0
 
     def add(self, seconds):
-        us = max(0, int(seconds * 1e6))  # what was sent a moment before it was due may be answered before it was due
+        us = max(0, int(seconds * 1e6))  # a request that is sent slightly early may be answered before its due time
         power = max(us.bit_length() - 6, 0)
         self.counts[min(power * _STEPS + (us >> power), len(self.counts) - 1)] += 1
         self.n += 1
 
     def quantile(self, q):
-        """The time in seconds that the share `q` (0 to 1) of all is not above; 0.0 of none."""
+        """The quantile `q` (0 to 1) in seconds; 0.0 if there are no times."""
         left = max(1, round(self.n * q))
         for bucket, count in enumerate(self.counts):
             left -= count
@@ -29,6 +29,6 @@ class Latency:
 
 
 def _most(bucket):
-    """The highest time of a bucket, in microseconds: the upper half of each power's range has the steps."""
+    """The highest time of a bucket, in microseconds: the steps are in the upper half of each power's range."""
     power = max(bucket // _STEPS - 1, 0)
     return ((bucket - power * _STEPS + 1) << power) - 1

@@ -1,14 +1,14 @@
-"""An update on a simulated device, step by step, as the agent (lib/ioto) goes through it and reports it. Pure.
+"""The phases of an update on a simulated device, as the agent (lib/ioto) passes through and reports them. Pure.
 
-after(phase, fate, ...) is the whole story; the fate of an update on a device is drawn once.
+after(phase, fate, ...) is the transition table; the fate of an update on a device is drawn once.
 """
 
-# What a device is at. Those of REPORTS are over when the cloud has taken the report.
+# The phases of a device. A phase in REPORTS ends when the cloud has accepted the report.
 PHASES = ("new", "idle", "offered", "download", "staged", "deferred", "waiting", "applied", "trial", "confirmed",
           "rolled_back", "failed", "refused", "dropped", "probation", "gone")  # fmt: skip
 (NEW, IDLE, OFFERED, DOWNLOAD, STAGED, DEFERRED, WAITING, APPLIED, TRIAL, CONFIRMED, ROLLED_BACK, FAILED, REFUSED,
  DROPPED, PROBATION, GONE) = range(len(PHASES))  # fmt: skip
-RESTS = (IDLE, WAITING, PROBATION)  # the schedule of check-ins goes on
+RESTS = (IDLE, WAITING, PROBATION)  # the device keeps checking in on schedule
 
 REPORTS = {
     OFFERED: "downloading",
@@ -19,38 +19,38 @@ REPORTS = {
     ROLLED_BACK: "rolled_back",
     FAILED: "failed",
     REFUSED: "refused",
-    DROPPED: "refused",  # no update, or a higher one, was offered while this one waited
+    DROPPED: "refused",  # while this update waited, no update or a higher one was offered
 }
 REASONS = {ROLLED_BACK: "rolled_back", REFUSED: "image_chip", DROPPED: "withdrawn"}
 FAILURES = (ROLLED_BACK, FAILED, REFUSED, DROPPED)
 
-# What becomes of an update on a device.
+# The fate of an update on a device.
 GOOD = "good"
-CRASH = "crash"  # the new image crashes at start: rolled back, as often as it is tried
-FAIL = "fail"  # downloaded, and then its signature is no good
+CRASH = "crash"  # the new image crashes at start: rolled back at every attempt
+FAIL = "fail"  # downloaded, but its signature is invalid
 REFUSE = "refuse"  # not for this board
-LOSE = "lose"  # applied, and never heard of again
-REVERT = "revert"  # confirmed, and some check-ins later back on the old version
-DEFER = "defer"  # put off DEFERRALS times, then good
-MUTE = "mute"  # good, and no word about it but the next check-in
+LOSE = "lose"  # applied, then the device is never seen again
+REVERT = "revert"  # confirmed, but back on the old version some check-ins later
+DEFER = "defer"  # deferred DEFERRALS times, then good
+MUTE = "mute"  # good, but without reports: only the next check-in shows it
 FATES = (CRASH, FAIL, REFUSE, LOSE, REVERT, DEFER, MUTE)
 
 ATTEMPTS = 3
 DEFERRALS = 2
 
-# How long until the next phase begins; settings.py has the seconds.
+# Delays until the next phase begins; settings.py has the seconds.
 NOW, FETCHED, APPLY, BOOT, RETRY, PUT_OFF, RELAPSE = "now", "fetched", "apply", "boot", "retry", "put_off", "relapse"
 
 
 def begin(fate):
-    """The phase with which a device takes an offer."""
+    """The first phase after a device accepts an offer."""
     return REFUSED if fate == REFUSE else OFFERED
 
 
 def after(phase, fate, attempt, deferrals):
-    """What follows when `phase` has been carried out: (next phase, how long until then).
+    """The transition at the end of `phase`: (next phase, delay until it begins).
 
-    `attempt` counts from 1, `deferrals` those already reported. From ROLLED_BACK to WAITING the attempt goes up by one.
+    `attempt` counts from 1, `deferrals` is the number already reported. From ROLLED_BACK to WAITING the attempt goes up by one.
     """
     if phase == OFFERED:
         return DOWNLOAD, NOW

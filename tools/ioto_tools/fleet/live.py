@@ -1,4 +1,4 @@
-"""A fleet in real time against a running cloud."""
+"""A fleet in real time, with a running cloud."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 from .fleet import Fleet
 from .http import Client, request
 
-_LOOK_S = 0.25  # how often it is looked at whether it is over
-_DRAIN_S = 30  # for the last answers
+_LOOK_S = 0.25  # interval of checking whether the run is over
+_DRAIN_S = 30  # wait for the last answers
 
 
 class Wire:
-    """Sends requests to whichever server their url names. `options` are those of http.Client, `tls` an SSLContext for https."""
+    """Sends each request to the server in its URL. `options` are those of http.Client, `tls` is an SSLContext for https."""
 
     def __init__(self, tls=None, **options):
         self.tls, self.options = tls, options
@@ -35,9 +35,9 @@ class Wire:
 
 
 async def run(settings, url, seconds, told=lambda fleet: None, over=lambda fleet: False, **options):
-    """Live for `seconds`, or until over(fleet); then wait for the answers that are due. Returns the fleet.
+    """Run for `seconds`, or until over(fleet) is true; then wait for the pending answers. Returns the fleet.
 
-    told(fleet) is called four times a second. `options` as for Wire.
+    told(fleet) is called four times a second. `options` are those of Wire.
     """
     loop = asyncio.get_running_loop()
     wire = Wire(**options)

@@ -1,18 +1,18 @@
-"""What a simulated fleet is like: how many, how often, what goes wrong. Times in seconds, shares from 0 to 1."""
+"""The settings of a simulated fleet: size, intervals and failures. Times are in seconds, shares from 0 to 1."""
 
 from dataclasses import dataclass, field
 
 from . import life
 from .chance import draw
 
-_PROPERTY = 1000  # what draws are for
+_PROPERTY = 1000  # purposes of draws (chance.py)
 _FATE = 2
 _STRANGER = 6
 
 
 @dataclass
 class Settings:
-    """`properties`: {name: [values]}, each device has one of the values. `shares`: {fate of life.FATES: share of the devices}."""
+    """`properties` {name: [values]}: each device has one of the values. `shares` {fate of life.FATES: share of the devices}."""
 
     product: str
     devices: int = 100
@@ -22,13 +22,13 @@ class Settings:
     period_s: float = 86400
     jitter_s: float = 0
     download: str = "head"  # none, head (the first KiB), whole (and its SHA-256)
-    apply_s: float = 3600  # the longest wait for an apply window; each device has its own
+    apply_s: float = 3600  # maximum wait for an apply window; each device has its own wait
     boot_s: float = 30
     retry_s: float = 600  # between two attempts
     put_off_s: float = 3600
     relapse_s: float = 3 * 86400
     repeats: float = 0.0  # share of reports that are sent twice
-    strangers: float = 0.0  # share of devices that do not say `next`, and do not ask before they apply
+    strangers: float = 0.0  # share of devices that do not send `next` and do not ask before they apply
     shares: dict = field(default_factory=dict)
     properties: dict = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ class Settings:
         return "%s%07d" % (self.prefix, n)
 
     def fate(self, n, of):
-        """What becomes of the update `of` (a number) on device `n`."""
+        """The fate of the update `of` (a number) on device `n`."""
         left = draw(self.seed, _FATE, n, of)
         for fate in life.FATES:
             left -= self.shares.get(fate, 0)
@@ -54,7 +54,7 @@ class Settings:
         return life.GOOD
 
     def asks(self, n):
-        """Does device `n` ask the cloud before it applies what is staged?"""
+        """True if device `n` asks the cloud before it applies a staged update."""
         return draw(self.seed, _STRANGER, n) >= self.strangers
 
     def facts(self, n):
@@ -63,7 +63,7 @@ class Settings:
         return {name: values[int(share * len(values))] for name, values, share in drawn}
 
     def seconds(self, wait, n, of):
-        """How long `wait` (of life.py) takes on device `n`."""
+        """The duration in seconds of `wait` (a delay of life.py) on device `n`."""
         if wait == life.NOW:
             return 0.0
         if wait == life.APPLY:

@@ -1,4 +1,4 @@
-"""What a fleet has seen: answers by kind of request, their times, reports by state, and what should never be."""
+"""Statistics of a fleet: answers and their times by kind of request, reports by state, and faults."""
 
 import json
 
@@ -12,9 +12,9 @@ class Tally:
         self.answers = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
         self.refusals = {}  # (kind, status) -> the text of the first such answer
         self.latency = {kind: Latency() for kind in KINDS}
-        self.reports = {}  # state -> taken by the cloud
-        self.bytes = 0  # of images
-        self.faults = {}  # what -> count: a checksum that is wrong, an answer that will not do
+        self.reports = {}  # state -> number accepted by the cloud
+        self.bytes = 0  # received of images
+        self.faults = {}  # what -> count: for example a wrong checksum or an invalid answer
 
     def answer(self, kind, reply, seconds):
         said = reply.status or reply.error
@@ -30,7 +30,7 @@ class Tally:
         self.faults[what] = self.faults.get(what, 0) + 1
 
     def rows(self):
-        """[{kind, answers, good, p50_ms, p99_ms, others}] of the kinds that were asked."""
+        """[{kind, answers, good, p50_ms, p99_ms, others}] for each kind of request with an answer."""
         return [self._row(kind) for kind in KINDS if self.answers[kind]]
 
     def _row(self, kind):
@@ -42,7 +42,7 @@ class Tally:
 
 
 def _text(body):
-    """What a refusal says: its `error`, else the body as text."""
+    """The text of an error response: its `error`, else the body."""
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):

@@ -1,1 +1,1 @@
-"""ESP application images as files."""
+"""ESP application images: formats, firmware files, signed releases, and keys."""

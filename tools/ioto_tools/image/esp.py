@@ -1,6 +1,6 @@
-"""ESP application images: what a bootloader checks, how a valid one is made, what one says of itself.
+"""ESP application images: verify one as the bootloader does, describe one, build a valid one.
 
-Layout and order of the checks: ESP-IDF v5.5 esp_app_format.h and esp_image_format.c.
+Format and order of the checks: ESP-IDF v5.5 esp_app_format.h and esp_image_format.c.
 """
 
 import struct
@@ -18,11 +18,11 @@ BOOTLOADER = {0: 0x1000, 2: 0x1000, 5: 0, 9: 0, 12: 0, 13: 0, 16: 0, 18: 0x2000,
 
 
 class ImageError(ValueError):
-    """The image would not be started; the text is what the bootloader prints after `esp_image: `."""
+    """The bootloader would reject the image; the text is what it prints after `esp_image: `."""
 
 
 def xor(data):
-    """XOR of all bytes, by folding one big integer in halves."""
+    """XOR of all bytes, computed by repeatedly folding one big integer in half."""
     n = 1 << max(0, (len(data) - 1).bit_length())
     value = int.from_bytes(data, "little")
     while n > 1:
@@ -32,9 +32,9 @@ def xor(data):
 
 
 def verify(read, address, room, chip=0, revision=None):
-    """Length in bytes of the image at flash `address`, checked as set_boot() and the bootloader do; ImageError else.
+    """Verify the image at flash `address` as set_boot() and the bootloader do; returns its length in bytes. ImageError if it is invalid.
 
-    `read(address, n)` returns bytes of the flash; `room` is the partition's size; `revision` the chip's, major * 100 + minor.
+    `read(address, n)` returns bytes of the flash; `room` is the partition's size; `revision` is the chip's, major * 100 + minor.
     """
     head = read(address, 24)
     if head[0] != MAGIC:
@@ -80,7 +80,7 @@ def check_bytes(image, chip=0):
 
 
 def describe(image):
-    """What the application description says: {chip, version, project, idf, time, date, elf}; {} without one."""
+    """The application description: {chip, version, project, idf, time, date, elf}; {} if there is none."""
     if len(image) < 288 or image[0] != MAGIC or struct.unpack_from("<I", image, 32)[0] != DESC_MAGIC:
         return {}
 
@@ -99,7 +99,7 @@ def describe(image):
 
 
 def is_esp8266(data):
-    """Does an ESP8266 image begin here? Its header has 8 bytes and names no chip; a segment of its code is loaded to 0x401xxxxx."""
+    """True if `data` starts with an ESP8266 image. Its header has 8 bytes and no chip id; its code is loaded to 0x401xxxxx."""
     if len(data) < 16 or data[0] not in (MAGIC, 0xEA) or not 1 <= data[1] <= 16:
         return False
     entry, load = struct.unpack_from("<I", data, 4)[0], struct.unpack_from("<I", data, 8)[0]
@@ -107,7 +107,7 @@ def is_esp8266(data):
 
 
 def seal(image):
-    """Make checksum and SHA-256 of a changed image right again; the bytes of a whole, valid image."""
+    """Recompute the checksum and SHA-256 of a changed image; returns the bytes of a complete, valid image."""
     at, checksum = 24, 0xEF
     for _ in range(image[1]):
         length = struct.unpack_from("<I", image, at + 4)[0]
@@ -119,8 +119,8 @@ def seal(image):
 
 
 def make(size, text="", chip=0, version="", revisions=(0, 0)):
-    """A small valid image of `size` bytes (a multiple of 16, 384 or more) with `text` in its data, for chips of these `revisions`
-    (the lowest, the highest; 0: any).
+    """A small valid image of `size` bytes (a multiple of 16, at least 384) with `text` in its data, for chips of these `revisions`
+    (minimum, maximum; 0: any).
     """
     data = size - 24 - 8 - 32 - 16
     desc = struct.pack("<II8x", DESC_MAGIC, 0) + version.encode()[:31].ljust(32, b"\0") + b"virtual".ljust(32, b"\0")

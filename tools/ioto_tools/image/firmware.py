@@ -1,4 +1,4 @@
-"""MicroPython firmware files for ESP chips: whole ones (bootloader, partition table, application), or an application alone."""
+"""MicroPython firmware files for ESP chips: complete ones (bootloader, partition table, application), or only an application."""
 
 import re
 import struct
@@ -8,20 +8,20 @@ from ..board import layout
 from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, describe, is_esp8266, seal, verify
 
 FLASH_SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
-LEAST = (1, 24)  # MicroPython that the agent needs
+LEAST = (1, 24)  # the oldest MicroPython that the agent supports
 
 
 class FirmwareError(ValueError):
-    """The file is no firmware that can be used; the text says why, and what would do."""
+    """The file is not usable as firmware; the text gives the reason and says what to use."""
 
 
 class DamagedFirmware(FirmwareError):
-    """It would be one if it were whole."""
+    """A firmware file that is damaged or cut short."""
 
 
 @dataclass(frozen=True)
 class Firmware:
-    """`chip` is ESP-IDF's number; `bootloader` is None and `rows` empty for an application alone."""
+    """`chip` is ESP-IDF's chip id; without bootloader and partition table, `bootloader` is None and `rows` is empty."""
 
     chip: int
     application: bytes
@@ -34,13 +34,13 @@ class Firmware:
 
     @property
     def micropython(self):
-        """Its MicroPython's version as it says it, "" if it says none."""
+        """The MicroPython version string in the application; "" if there is none."""
         found = re.search(rb"MicroPython v(\d+\.\d+[\w.+-]*)", self.application)
         return found.group(1).decode() if found else ""
 
 
 def parse(data):
-    """The Firmware in a file's bytes; FirmwareError if there is none."""
+    """Parse a file's bytes as Firmware; FirmwareError if it is not usable."""
     if data[:4] == b"\x7fELF" or data[:4] == b"UF2\n":
         raise FirmwareError("this is an %s file: use the .bin of the same build" % ("ELF" if data[1:4] == b"ELF" else "UF2"))
     if describe(data):
@@ -49,7 +49,7 @@ def parse(data):
         return Firmware(chip, _image(data, "the application"))
     if is_esp8266(data):
         raise FirmwareError("firmware for an ESP8266: it has no update slots and is not supported; %s" % _SUPPORTED)
-    for start in sorted(set(BOOTLOADER.values()), reverse=True):  # a whole file begins with the bootloader, a dump of the flash at 0
+    for start in sorted(set(BOOTLOADER.values()), reverse=True):  # a complete file starts with the bootloader, a flash dump at 0
         rows = _table(data, start)
         first = next((p for p in rows if p.type == layout.APP), None)
         if first:
@@ -61,8 +61,8 @@ def parse(data):
 
 
 def inside(file):
-    """(offset, size) of the application in `file`, an open whole firmware file; None for any other file, DamagedFirmware for a damaged
-    one. `file` is at its begin then.
+    """(offset, size) of the application in `file`, an open complete firmware file; None for any other file, DamagedFirmware for a
+    damaged one. Afterwards the position of `file` is 0.
     """
     file.seek(0)
     data = file.read(_WHOLE_BYTES + 1)
@@ -116,7 +116,7 @@ def _image(data, what):
 
 
 def sized(bootloader, flash_bytes):
-    """The bootloader with that flash size in its header (bits 4 to 7 of byte 3), its checks made right again."""
+    """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), and its checksum and hash recomputed."""
     sizes = list(FLASH_SIZES.values())
     if flash_bytes not in sizes:
         raise FirmwareError("%d bytes of flash: one of %s" % (flash_bytes, ", ".join(FLASH_SIZES)))
@@ -125,7 +125,7 @@ def sized(bootloader, flash_bytes):
 
 
 def check_micropython(firmware):
-    """FirmwareError unless it is a MicroPython that the agent runs on."""
+    """FirmwareError unless the firmware is a MicroPython that the agent supports."""
     version = firmware.micropython
     if not version:
         raise FirmwareError("an application for %s, but not MicroPython" % firmware.chip_name)

@@ -1,6 +1,6 @@
-"""Release keys: RSA in PEM files as openssl and espsecure use them, made, read and used with `cryptography`.
+"""Release keys: creates, reads and uses RSA keys in PEM files, as used by openssl and espsecure, with `cryptography`.
 
-The private key never leaves this module but encrypted into its file; no error and no log has a word of it.
+A private key is written only to its own file, and is never part of an error or a log.
 """
 
 import hashlib
@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat, load_der_public_key, load_pem_private_key, load_pem_public_key,
 )  # fmt: skip
 
-BITS = 3072  # as ESP32 Secure Boot v2
+BITS = 3072  # as in ESP32 Secure Boot v2
 _SALT_BYTES = 32
 
 
 class KeyFileError(Exception):
-    """A key file that can't be made or used; the text names it and says what to do."""
+    """A key file can't be created or used; the text names it and says what to do."""
 
 
 def make(path, passphrase):
-    """A new private key in the file `path` (0600, never over another), encrypted unless `passphrase` (bytes) is empty."""
+    """Create a private key in the new file `path` (mode 0600), encrypted unless `passphrase` (bytes) is empty."""
     private = drawn()
     encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
     write_new(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), 0o600)
@@ -31,7 +31,7 @@ def make(path, passphrase):
 
 
 def drawn():
-    """A new private key, kept nowhere."""
+    """A new private key, not stored in a file."""
     return rsa.generate_private_key(65537, BITS)
 
 
@@ -50,9 +50,9 @@ def load(path, passphrase=b""):
 
 
 def load_public(path, passphrase=None):
-    """The public key in the file `path`: PEM or DER, or the one that belongs to a private key.
+    """The public key in the file `path`, PEM or DER, or the public key of a private key.
 
-    `passphrase()` is asked for one where the private key has one.
+    `passphrase()` is called if the private key is encrypted.
     """
     raw = read(path)
     if b"PRIVATE KEY" in raw:
@@ -67,17 +67,17 @@ def load_public(path, passphrase=None):
 
 
 def _fits(public):
-    """Would a board take it?"""
+    """True if boards accept such a key."""
     return 2048 <= public.key_size <= 4096 and public.public_numbers().e == 65537
 
 
 def public_bytes(public, der=False):
-    """SubjectPublicKeyInfo, as `update.keys` of a board wants it."""
+    """SubjectPublicKeyInfo, the format for `update.keys` of a board."""
     return public.public_bytes(Encoding.DER if der else Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def fingerprint(public):
-    """SHA-256 of the DER form, hex: the same for every file of the same key."""
+    """SHA-256 of the DER form in hex: the same for all files with the same key."""
     return hashlib.sha256(public_bytes(public, der=True)).hexdigest()
 
 
@@ -86,12 +86,12 @@ def is_encrypted(raw):
 
 
 def sign(private, message):
-    """RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes: what lib/ioto/pss.py verifies."""
+    """Sign with RSASSA-PSS, SHA-256, MGF1-SHA-256 and a salt of 32 bytes, as lib/ioto/pss.py verifies it."""
     return private.sign(message, padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES), hashes.SHA256())
 
 
 def write_new(path, raw, mode):
-    """A file that was not there before; all of it or nothing."""
+    """Create a new file, completely or not at all; KeyFileError if it exists."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:

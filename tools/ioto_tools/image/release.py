@@ -1,6 +1,6 @@
-"""Signed releases: an image with its manifest in front (lib/ioto/release.py has the format).
+"""Signed releases: an image preceded by its manifest and signature (format: lib/ioto/release.py).
 
-The text that is signed is the text that travels: sorted keys, no blanks, made once and never again.
+The signed text is exactly the transmitted text: sorted keys, no whitespace, serialized only once.
 """
 
 import hashlib
@@ -19,18 +19,18 @@ _CHUNK_BYTES = 1 << 20
 
 
 class ReleaseError(Exception):
-    """A file that can't be signed, or is not what it says; the text names it."""
+    """A file can't be signed, or is not what it claims to be; the text names it."""
 
 
 def read(path):
-    """(manifest as a dict, signature) of a signed file, or None for any other."""
+    """(manifest as a dict, signature) of a signed file; None for any other file."""
     with open(path, "rb") as f:
         found = release.unwrap(f.read(release.ENVELOPE_BYTES))
     return found and (release.parse(found[0]), found[1])
 
 
 def seal(manifest, signature):
-    """The envelope's bytes, of the format that lib/ioto/release.py describes; ValueError if they don't fit."""
+    """The envelope as bytes (format: lib/ioto/release.py); ValueError if manifest and signature don't fit."""
     raw = release.MAGIC + struct.pack(">HH", len(manifest), len(signature)) + manifest + signature
     if len(raw) > release.ENVELOPE_BYTES:
         raise ValueError("manifest and signature have %d bytes, %d fit" % (len(raw) - 12, release.ENVELOPE_BYTES - 12))
@@ -38,10 +38,10 @@ def seal(manifest, signature):
 
 
 def sign(path, out, private, product, version, any_file=False, name=None, **more):
-    """Write the file `path` to the file object `out` with its manifest and signature in front; the manifest as a dict.
-    Errors call the file `name`, where its content was taken out of that one.
+    """Write manifest, signature and the content of file `path` to the file object `out`; returns the manifest as a dict.
+    Errors name the file `name`, if `path` was extracted from it.
 
-    `more`: minimum, expires, down, base, created of release.FIELDS; None is left out. ReleaseError if it can't be signed.
+    `more`: minimum, expires, down, base, created of release.FIELDS; None is omitted. ReleaseError if the file can't be signed.
     """
     name = name or path
     if read(path):

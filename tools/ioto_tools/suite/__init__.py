@@ -1,5 +1,5 @@
-"""The on-board suite of `ioto board test`: checks on the board itself what the virtual board promises.
+"""The on-board suite of `ioto board test`: checks on a real board that it behaves as the virtual board does.
 
-`onboard/` runs on the board, one module a check; `run` brings it there and collects, `host` is what the board talks to,
-`table` puts what was found into words.
+`onboard/` runs on the board, one module per check; `run` copies it there and collects the results, `host` has the servers for the
+board, `table` formats the results.
 """

@@ -1,4 +1,4 @@
-"""What the board talks to during the suite: servers with a right and three wrong certificates, a plain one, a mute name server."""
+"""The servers for the suite: HTTPS with a valid and with three invalid certificates, HTTP, and a name server that never answers."""
 
 import datetime
 import functools
@@ -22,7 +22,7 @@ _LONG_AGO = datetime.timedelta(days=2000)
 class Host:
     """`with Host(address, image) as host`: servers at `address`, an IP address of this machine, until the end of the block.
 
-    `given` is what the board has to know of them; `authority` the bytes of ca.pem.
+    `given` is the information about them for the board; `authority` is the content of ca.pem.
     """
 
     def __init__(self, address, image):
@@ -59,14 +59,14 @@ class Host:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate / "server.pem", certificate / "server.key")
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        server.handle_error = lambda request, address: None  # a board that refuses our certificate is what is wanted
+        server.handle_error = lambda request, address: None  # boards are expected to reject certificates
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         stack.callback(server.shutdown)
         self.given[name] = server.server_address[1]
 
 
 class _Answer(BaseHTTPRequestHandler):
-    """GET /bytes/N: so many bytes; GET /image: the image."""
+    """GET /bytes/N returns N bytes, GET /image returns the image."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -94,12 +94,12 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 def image_for(chip, blocks):
-    """A valid application image for that chip, which nobody is ever going to start, of a little less than `blocks` times 4 KiB."""
+    """A valid application image for `chip`, never started, of slightly less than `blocks` times 4 KiB."""
     return esp.make(blocks * 4096 - 2048, "the on-board suite's", chip)
 
 
 def address_towards(there="192.0.2.1"):
-    """The IP address of this machine that others see: the one it would use towards `there`. Nothing is sent."""
+    """The IP address that this machine would use to reach `there`. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         try:
             s.connect((there, 9))

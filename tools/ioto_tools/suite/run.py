@@ -1,4 +1,4 @@
-"""Bring the suite onto a board, run it there check by check, and take it off again."""
+"""Copy the suite to a board, run its checks one by one, and remove it again."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from ..image import keys
 CHECKS = ("partition", "nvs", "record", "watchdog", "clock", "stages", "download", "signature", "wifi", "dns", "tls")
 UPDATE = "update"
 _FOLDER = "suite"
-_LIMIT_S = 60  # of one step, in which the board may say nothing
+_LIMIT_S = 60  # maximum time of a step without output from the board
 _BLOCKS = 32
 
 _ABOUT = """
@@ -57,7 +57,7 @@ try:
 except (ImportError, OSError):
     pass
 """
-# boot.py counts starts in a row: those of the suite are not the application's.
+# boot.py counts consecutive starts: the starts by the suite must not count.
 _COUNT_AGAIN = """
 try:
     from esp32 import NVS
@@ -74,7 +74,7 @@ _SETTINGS = {
 
 @dataclass
 class Result:
-    """Of one check: `result` is passed, failed or not run, `why` the reason for the latter two, `found` what was measured."""
+    """The result of a check: `result` is passed, failed or not run; `why` is the reason unless passed; `found` are the measurements."""
 
     name: str
     result: str
@@ -84,17 +84,17 @@ class Result:
 
 
 def about(board):
-    """What has to be known of the board beforehand: chip, slots, the agent's version on it, its Wi-Fi settings."""
+    """Information about the board that the suite needs: chip, slots, the version of its agent, Wi-Fi settings."""
     return {**board.identify(), **board.ask(_ABOUT)}
 
 
 def blocks(told):
-    """How many blocks of 4 KiB the checks write: no more than the slot has."""
+    """The number of 4 KiB blocks that the checks write, limited to the size of the slot."""
     return min(_BLOCKS, told["slot_bytes"] // 4096)
 
 
 def bring(board, told, host, names):
-    """Copy the checks `names` into the suite's folder, and what they need; the agent too where the board has none."""
+    """Copy the checks `names` and the files that they need into the suite's folder; also the agent, if the board has none."""
     private = keys.drawn()
     found = {"onboard/%s.mpy" % name: compiled(text, name + ".py", 2) for name, text in _modules(names).items()}
     if not told["agent"]:
@@ -111,20 +111,20 @@ def bring(board, told, host, names):
 
 
 def _modules(names):
-    """{module: text} of these checks and of what is no check."""
+    """{module: text} of these checks and of the modules that are not checks."""
     found = {path.name[:-3]: path for path in files(__package__).joinpath("onboard").iterdir() if path.name.endswith(".py")}
     return {name: found[name].read_text() for name in sorted(found) if name in names or name not in (*CHECKS, UPDATE)}
 
 
 def run(board, name, given):
-    """The Result of one check. PromptError where the board does not come back."""
+    """Run one check; returns its Result. A PromptError makes it fail."""
     began = time.monotonic()
     result = Result(name, "failed", found={})
     n = 0
     reset = False
     try:
         while True:
-            if not reset:  # another one would hide why the board starts
+            if not reset:  # another reset would hide the reset cause
                 board.fresh()
             told = _step(board, name, n, {**given, **result.found})
             reset = bool(told.get("restart"))
@@ -152,7 +152,7 @@ def _step(board, name, n, given):
 
 
 def remove(board):
-    """Take the suite off the board again and start it anew, so that no watchdog of ours stays."""
+    """Remove the suite from the board and reset it, so that no watchdog of the suite remains."""
     board.fresh()
     board.run(_GONE)
     board.restart(_COUNT_AGAIN + "import machine\nmachine.reset()")

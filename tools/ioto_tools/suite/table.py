@@ -1,27 +1,27 @@
-"""What the suite found, in words: a table for a terminal, one for a page, an object for programs."""
+"""Formats the results of the suite: text for a terminal, a Markdown table, and an object for JSON."""
 
 import re
 
 from ..image.esp import CHIPS
 
 _UNITS = {"ms": "ms", "s": "s", "bytes": "bytes", "kb_s": "KB/s", "dbm": "dBm", "permille": "‰"}
-_HIDDEN = ("home", "other", "offer", "set_s")  # what steps tell each other
+_HIDDEN = ("home", "other", "offer", "set_s")  # passed from step to step
 
 
 def as_object(told, results):
-    """For JSON: the board, and each check."""
+    """The board and all checks, as an object for JSON."""
     board = {"machine": told["machine"], "chip": CHIPS.get(told["chip"], told["chip"]), "agent": told["agent"]}
     board["micropython"] = ".".join(str(n) for n in told["version"][:3])
     return {"board": board, "checks": [{**vars(each), "found": shown(each)} for each in results]}
 
 
 def shown(result):
-    """What a check has to tell, in an order that does not depend on the board's."""
+    """The measurements of a check to show, sorted by name, independent of the board's order."""
     return {key: value for key, value in sorted(result.found.items()) if key not in _HIDDEN}
 
 
 def words(result):
-    """What a check found, or why it did not: `erase 45.1 ms, write 8.2 ms`."""
+    """The measurements of a check as text, for example `erase 45.1 ms, write 8.2 ms`, or why it failed or was not run."""
     if result.result != "passed":
         return result.why
     return ", ".join(_words(key, value) for key, value in shown(result).items()) or "as it should be"
@@ -35,7 +35,7 @@ def _words(key, value):
 
 
 def markdown(results):
-    """Rows for docs/boards.md: what was found, and room for a real board."""
+    """The table for docs/boards.md: the results, and a column for a real board."""
     yield "| check | virtual board | a real board |"
     yield "| --- | --- | --- |"
     for each in results:
