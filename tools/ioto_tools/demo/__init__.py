@@ -1,8 +1,8 @@
-"""The demonstration: one virtual board, one device cloud over TLS, real MicroPython firmware, signed releases, in real time.
+"""The demonstration: a virtual board, a device cloud over TLS, real MicroPython firmware and signed releases, in real time.
 
-1. A good image: checked in for, streamed, staged, swapped, tried, confirmed, reported.
-2. An image that crashes at start: the bootloader rolls back, the agent tries three times, then never again.
-3. The power goes in mid-download: the download is taken up where it was.
+1. A good image: check-in, download, staged, applied, trial, confirmed, reported.
+2. An image that crashes at start: the bootloader rolls back; the agent makes three attempts, then never again.
+3. A power cut during a download: the download is resumed.
 4. A forged release: refused before the first erase.
 """
 
@@ -33,17 +33,17 @@ from ..deploy.compiled import agent_files
 from ..image import keys, release, samples
 from ..image.spoilt import with_version
 
-_LIMIT_S = 180  # of one part
+_LIMIT_S = 180  # for one part
 _HOST = "cloud.example"
 _URL = "https://" + _HOST
 
 
 class Failed(Exception):
-    """The demonstration did not show what it promises."""
+    """A part of the demonstration had another result than expected."""
 
 
 class Demonstration:
-    """`real_time` runs a real server beside the board; without, both run on simulated time in this process."""
+    """With `real_time`, a real server runs beside the board; without, both run in simulated time in this process."""
 
     def __init__(self, folder, firmware=None, console=None, real_time=True):
         self.folder = Path(folder)
@@ -66,7 +66,7 @@ class Demonstration:
         return self
 
     def _clear(self):
-        """An empty folder; only that of an earlier demonstration is removed."""
+        """Create an empty folder; removes an existing one only if it is from an earlier demonstration."""
         if self.folder.exists():
             if any(self.folder.iterdir()) and not (self.folder / "cloud").is_dir():
                 raise Failed("%s: not the folder of an earlier demonstration, and not empty: choose another --folder" % self.folder)
@@ -79,7 +79,7 @@ class Demonstration:
         return Tls(Asgi(create_app(self.folder / "cloud", _URL, threads=False)), context)
 
     def _served(self):
-        """The device cloud as an operator runs it, and the way to it."""
+        """Start the device cloud as an operator would; returns the peer that forwards to it."""
         data = str(self.folder / "cloud")
         command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", data, "--port", "0", "--public-url", _URL]
         command += ["--certificate", self.certificate[0], "--key", self.certificate[1]]
@@ -167,7 +167,7 @@ class Demonstration:
             raise Failed("a slot or the boot choice has changed")
         self.console.print("   both slots and the boot choice are byte for byte as they were")
 
-    # ---- how
+    # ---- helpers
 
     def _title(self, title, text):
         self.console.print("\n[bold]%s[/]\n   %s" % (title, text))
@@ -181,7 +181,7 @@ class Demonstration:
         publish(self.site, signed, self.product, version)
 
     def _run(self, stop, cut=None):
-        """Let the board run until `stop(line)`, showing its lines and one progress bar."""
+        """Run the board until `stop(line)` is true; shows its output and a progress bar."""
         columns = (TextColumn("   {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task("download", total=None, visible=False)
@@ -200,11 +200,11 @@ class Demonstration:
         return run
 
     def _settle(self):
-        """Let it run on until the reports are delivered."""
+        """Run the board until its reports are delivered."""
         self.board.run(until_s=6, console=self.lines.append, cause=2)
 
     def _expect(self, version, state):
-        """What the cloud now knows of the device."""
+        """Show what is stored about the device in the cloud; Failed unless it runs `version` and has reported `state`."""
         device = overview.devices(self.site)[0]
         told = overview.device(self.site, device["id"])
         self.console.print("   [bold]the cloud knows:[/] device %s runs %s" % (device["id"], device["version"]))
@@ -218,7 +218,7 @@ class Demonstration:
             raise Failed("the cloud was to know version %s, %s" % (version, state))
 
     def _flash(self):
-        """Hash of what an update may change: otadata and both slots."""
+        """Hash of everything that an update may change: otadata and both slots."""
         found = hashlib.sha256()
         for label in ("otadata", "ota_0", "ota_1"):
             part = self.board.partition(label)

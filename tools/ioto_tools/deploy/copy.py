@@ -75,7 +75,7 @@ class CopyError(ValueError):
 
 @dataclass
 class Plan:
-    """`write` {path: bytes}; `remove` paths; `kept` {path: diff} of files changed by the user on the board; `same`: number of equal files."""
+    """`write` {path: bytes}; `remove` paths; `kept` {path: diff}, changed by the user on the board; `same`: number of equal files."""
 
     write: dict = field(default_factory=dict)
     remove: list = field(default_factory=list)

@@ -1,8 +1,8 @@
-"""On the board: one module a check, run at the prompt by `ioto board test`.
+"""The part of the suite on the board: one module per check, run at the prompt by `ioto board test`.
 
-A check is a tuple STEPS of (function, restart). `function(given)` returns what it found as a dict; `given` is what the host
-knows, with what the steps before have found. `restart` is None, or source that resets the board. Skip says why a step can't
-run here; whatever else is raised says what is not as it should be.
+A check is a tuple STEPS of (function, restart). `function(given)` returns its measurements as a dict; `given` is the data from the
+host plus the measurements of the previous steps. `restart` is None, or source that resets the board. A step raises Skip with the
+reason if it can't run on this board; any other exception is a failure.
 """
 
 import gc
@@ -15,11 +15,11 @@ RESET = "import machine\nmachine.reset()"
 
 
 class Skip(Exception):
-    """The board, or what the host was told, does not allow this check; the text says why."""
+    """The board or the options of the host do not allow this check; the text gives the reason."""
 
 
 class Wrong(Exception):
-    """The board is not as it should be; the text says in what."""
+    """The board does not behave as expected; the text describes the difference."""
 
 
 def run(check, n, text):
@@ -37,9 +37,9 @@ def run(check, n, text):
 
 
 def agent(module, name):
-    """`name` of the agent's `module`; a joined agent has it in one of its files, perhaps as name_module.
+    """Import `name` from the agent's `module`; in a joined agent it is in one of the files, possibly as name_module.
 
-    A file that does not have it is released: all of them do not fit a board's heap beside a check.
+    Files without it are released: together they do not fit into a board's heap beside a check.
     """
     for file in (".%s" % module, "") + _JOINED:
         known = [each for each in sys.modules]
@@ -62,7 +62,7 @@ def expect(what, found, wanted):
 
 
 def raises(what, number, call, *args):
-    """`call(*args)` has to raise OSError(number)."""
+    """Check that `call(*args)` raises OSError(number)."""
     try:
         call(*args)
     except OSError as e:
@@ -71,7 +71,7 @@ def raises(what, number, call, *args):
 
 
 def inactive():
-    """Partition of the slot that does not run; Skip where there is none, or where it is all there is to go back to."""
+    """The partition of the inactive slot; Skip if there is none, or if it is needed for a rollback."""
     from esp32 import Partition
 
     here = Partition(Partition.RUNNING)
@@ -87,7 +87,7 @@ def inactive():
 
 
 class Watch:
-    """Milliseconds since it was made."""
+    """A stopwatch: milliseconds since its creation."""
 
     def __init__(self):
         self.began = time.ticks_us()

@@ -1,4 +1,4 @@
-"""The clock: set, read, over a reset, against the ticks, and from the network."""
+"""Check of the clock: set and read, drift against the ticks, across a reset, and against NTP."""
 
 import asyncio
 import time

@@ -1,6 +1,6 @@
-"""An agent of the suite's own for the checks that need one: settings and record in /suite, and nobody in the cloud's place.
+"""A separate agent for the checks that need one, with its settings and record in /suite and a stub instead of the cloud.
 
-The device's own record, token and version floor are not touched. Not a check.
+The device's own record, token and version floor are not changed. Not a check.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ _LIMIT_S = 55
 
 
 def offer(image):
-    """What a cloud says about a source.Image."""
+    """The cloud's offer of a source.Image."""
     return {"update": "suite", "version": "0.0.2", "url": "https://on.the.board/", "checksum": image.sha256, "size": image.size}
 
 
 def made(offered, client=None):
-    """The agent, with a cloud that offers `offered` and, where given, another way to the image."""
+    """An agent with a stub cloud that offers `offered`, and with `client`, if given, to download the image."""
     found = agent("start", "agent")("suite/")
 
     async def check_in(facts):
@@ -27,7 +27,7 @@ def made(offered, client=None):
         return True
 
     class Cloud:
-        """In its own place as its client, of which the agent asks only to close the connection."""
+        """Also its own client, on which the agent only calls close()."""
 
         def close(self):
             pass
@@ -44,7 +44,7 @@ def made(offered, client=None):
 
 
 def until(found, event):
-    """Let the agent run until it signals `event`; returns what is signalled. Wrong where it gives up, or for too long."""
+    """Run the agent until it signals `event`; returns the signal's argument. Wrong if the agent gives up or takes too long."""
     told = {}
     names = (event, "device:update:failed", "device:rollback")
     for name in names:
@@ -63,7 +63,7 @@ async def _until(found, told, event):
             break
     task.cancel()
     if event not in told and task.done():
-        await task  # raises what it ended with
+        await task  # raises the task's exception
 
 
 def heap():

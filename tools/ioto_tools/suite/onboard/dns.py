@@ -1,4 +1,4 @@
-"""A name that is none fails; a name server that never answers is given up in time; and the loop turns meanwhile."""
+"""Check of DNS: an unknown name fails, a query to a server that never answers times out, and the event loop keeps running meanwhile."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""A whole download by the agent into the inactive slot: speed, heap before, during and after, longest pause of a 10 ms ticker.
+"""Check of a complete download by the agent into the inactive slot: speed, heap before, during and after, longest pause of a 10 ms ticker.
 
-Over TLS from the host where there is Wi-Fi, else out of the running slot.
+Downloads over TLS from the host if there is Wi-Fi, otherwise copies from the running slot.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from .link import Ticker, up
 
 
 def _source(given):
-    """(offer, client or None, where from)"""
+    """(offer, client or None, description of the source)"""
     try:
         up(given)
     except Skip as e:
@@ -27,7 +27,7 @@ def _source(given):
 
 
 def check(given):
-    before = heap()  # and no agent yet
+    before = heap()  # without an agent
     inactive()
     offered, client, source = _source(given)
     found = {"over": source, "image_bytes": offered["size"], "heap_before_bytes": before}
@@ -44,7 +44,7 @@ def check(given):
     ticker = Ticker()
     device.begun = device.begin
 
-    async def begin():  # the ticker lives in the agent's loop
+    async def begin():  # the ticker must run in the agent's event loop
         asyncio.create_task(ticker._run())
         await device.begun()
 

@@ -1,4 +1,4 @@
-"""The network for the checks that need it; not a check."""
+"""Network helpers for the checks that need them. Not a check."""
 
 import asyncio
 import gc
@@ -8,13 +8,13 @@ from . import Skip, agent
 
 
 def wanted(given):
-    """Skip unless a network's name is known."""
+    """Skip unless the name of a Wi-Fi network is given."""
     if not given["ssid"]:
         raise Skip("no Wi-Fi name: --ssid says it, or the board's ioto.json")
 
 
 def up(given):
-    """The link is up when this returns, and the clock set, since certificates have dates; Skip where it is not to be had."""
+    """Connect to Wi-Fi, and set the clock, since certificates have dates; Skip if Wi-Fi does not come up."""
     import network
 
     wanted(given)
@@ -33,7 +33,7 @@ def up(given):
 
 
 def resolver(servers=None, port=53):
-    """resolver.Resolver that asks the name server of the link, or `servers`."""
+    """A resolver.Resolver that queries the name server of the link, or `servers`."""
     import network
 
     known = network.WLAN(network.STA_IF).ifconfig()[3]
@@ -41,12 +41,12 @@ def resolver(servers=None, port=53):
 
 
 def client(given):
-    """http.Client that trusts the host's authority."""
+    """An http.Client that trusts the host's authority."""
     return agent("http", "Client")(resolver(), agent("certs", "context")(["/suite/ca.pem"]))
 
 
 async def fetch(client, url):
-    """Status and number of bytes of what is there. As the agent does, the heap is given back first: TLS needs room beside it."""
+    """GET `url`; returns status and number of bytes. Collects garbage first, as the agent does: TLS needs memory outside the heap."""
     gc.collect()
     reply = await client.request("GET", url)
     buf = memoryview(bytearray(4096))
@@ -61,7 +61,7 @@ async def fetch(client, url):
 
 
 class Ticker:
-    """`async with Ticker() as t`: a task that sleeps 10 ms at a time; `t.pause_ms` is the longest it was held up."""
+    """`async with Ticker() as t`: a task that sleeps 10 ms at a time; `t.pause_ms` is its longest delay."""
 
     pause_ms = 0
 

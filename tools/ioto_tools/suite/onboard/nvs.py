@@ -1,4 +1,4 @@
-"""NVS: what is set is there after a reset, and what is not says so."""
+"""Check of NVS: values persist across a reset, and missing keys raise the right error."""
 
 from esp32 import NVS
 
@@ -11,7 +11,7 @@ _BLOB = bytes(range(200))
 def write(given):
     nvs = NVS("suite")
     nvs.set_i32("number", -7)
-    nvs.set_i32("number", -2147483647)  # one lower overflows on a 32-bit port
+    nvs.set_i32("number", -2147483647)  # one less overflows on a 32-bit port
     nvs.set_blob("blob", _BLOB)
     nvs.commit()
     raises("a key that is not there", _NOT_FOUND, nvs.get_i32, "nothing")

@@ -1,4 +1,4 @@
-"""esp32.Partition as the agent relies on it (esp32_partition.c), on the inactive slot only."""
+"""Check of the esp32.Partition behavior that the agent relies on (esp32_partition.c); writes only to the inactive slot."""
 
 from esp32 import Partition
 
@@ -17,7 +17,7 @@ def slot(given):
     part.readblocks(0, buf)
     expect("bytes after an erase other than 0xff", 4096 - buf.count(b"\xff"), 0)
     part.writeblocks(0, b"\xf0" * 5, 1001)
-    part.writeblocks(0, b"\x3c", 1003)  # without an erase only bits are cleared
+    part.writeblocks(0, b"\x3c", 1003)  # without an erase, bits are only cleared
     part.readblocks(0, buf)
     expect("written over", bytes(buf[999:1008]), b"\xff\xff\xf0\xf0\x30\xf0\xf0\xff\xff")
     part.writeblocks(0, b"\x55" * 4096)  # this form erases first
@@ -35,7 +35,7 @@ def slot(given):
     expect("the boot choice after it", Partition(Partition.BOOT).info()[4], boots)
     board = agent("board", "Board")()
     if board.state() == "valid" and board.boot() == board.running:
-        board.confirm()  # once more is no error, and no write
+        board.confirm()  # a second time is not an error, and writes nothing
         expect("state after confirming twice", board.state(), "valid")
     return {"slot": label, "slot_bytes": size}
 

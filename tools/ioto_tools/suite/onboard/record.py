@@ -1,11 +1,11 @@
-"""The agent's record over resets in the middle of its writing: the newer whole one counts."""
+"""Check of the agent's record across resets while it is written: the newer complete copy is loaded."""
 
 import asyncio
 
 from . import RESET, agent, expect
 
 _PATH = "/suite/record"
-_KEPT = (1, 1, 2)  # after a reset behind: the file's opening, its writing, its closing
+_KEPT = (1, 1, 2)  # `n` after a reset that follows opening, writing, or closing the file
 
 
 def begin(given):
@@ -23,7 +23,7 @@ def cut(after):
 
 async def _begun(pair, steps):
     global unfinished
-    unfinished = asyncio.create_task(pair.save({"n": 2}))  # collected, it would close its file
+    unfinished = asyncio.create_task(pair.save({"n": 2}))  # if it were collected, its file would be closed
     for _ in range(steps):
         await asyncio.sleep_ms(0)
 

@@ -1,4 +1,4 @@
-"""What verifying a release's signature takes, and that a changed one is none."""
+"""Check of the signature verification: its duration, and that the signature of another text is rejected."""
 
 from hashlib import sha256
 
@@ -11,7 +11,7 @@ def _raw(name):
 
 
 def _verify(key, signed, signature):
-    """(is it good?, ms in all, the longest step in ms, steps)"""
+    """(whether it is valid, total ms, longest step in ms, number of steps)"""
     times = []
     going = agent("pss", "verify")(key, sha256(signed).digest(), signature)
     while True:

@@ -1,4 +1,4 @@
-"""An image to install that needs no network: the running one with another version text; not a check."""
+"""An image to install without a network: the running image with another version string. Not a check."""
 
 import struct
 from hashlib import sha256
@@ -7,11 +7,11 @@ _VERSION_AT, _VERSION_BYTES = 48, 32  # in the application description; inside t
 
 
 class Image:
-    """The image of `partition` with `version` in it, checksum and SHA-256 made right again. `size` in bytes, `sha256` in hex."""
+    """The image of `partition` with `version` in it, and checksum and SHA-256 recomputed. `size` in bytes, `sha256` in hex."""
 
     def __init__(self, partition, version):
         self.partition = partition
-        self.patches = []  # (where, bytes)
+        self.patches = []  # (offset, bytes)
         end, hashed = self._walk()
         text = version.encode() + bytes(_VERSION_BYTES - len(version))
         was = bytearray(_VERSION_BYTES + 1)
@@ -37,7 +37,7 @@ class Image:
         self.sha256 = "".join("%02x" % b for b in whole.digest())
 
     def _walk(self):
-        """(where checksum and padding end, is a SHA-256 behind it?)"""
+        """(end of padding and checksum, whether a SHA-256 follows)"""
         head = bytearray(24)
         self.partition.readblocks(0, head, 0)
         at, segment = 24, bytearray(8)
@@ -47,7 +47,7 @@ class Image:
         return (at | 15) + 1, head[23] & 1
 
     def read(self, at, buf):
-        """Fill the memoryview `buf` from byte `at` on."""
+        """Fill the memoryview `buf` from offset `at`."""
         self.partition.readblocks(at // 4096, buf, at % 4096)
         for where, raw in self.patches:
             first, last = max(at, where), min(at + len(buf), where + len(raw))
@@ -56,7 +56,7 @@ class Image:
 
 
 class Client:
-    """In the place of http.Client: whatever is asked for, it is the image, in memory's time."""
+    """Replaces http.Client: answers every request with the image, read from flash."""
 
     def __init__(self, image):
         self.image = image

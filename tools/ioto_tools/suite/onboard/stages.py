@@ -1,4 +1,4 @@
-"""What each stage of a download takes for 4 KiB: socket, hash, erase, write, read back."""
+"""Check of the stages of a download: time per 4 KiB to erase, write, read back and hash, and the speed of sockets."""
 
 import asyncio
 from hashlib import sha256
@@ -8,7 +8,7 @@ from .link import client, fetch, resolver, up
 
 
 def _each(blocks, call):
-    """(average, longest) in ms of call(n)."""
+    """(average, maximum) duration of call(n) in ms."""
     times = []
     for n in range(blocks):
         watch = Watch()

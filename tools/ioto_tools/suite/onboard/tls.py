@@ -1,4 +1,4 @@
-"""TLS against the host's servers: the right certificate is taken, and each wrong one refused."""
+"""Check of TLS with the host's servers: the valid certificate is accepted, each invalid one is rejected."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ _WRONG = ("other_authority", "other_name", "expired")
 
 
 async def _refusal(asks, name, url):
-    """The reason with which a wrong certificate is refused; no_memory where three tries end with it."""
+    """The reason why an invalid certificate is rejected; no_memory if three attempts fail with it."""
     UpdateError = agent("errors", "UpdateError")
     for _ in range(3):
         try:
@@ -37,7 +37,7 @@ async def _run(given):
             expect("%s: a reason about TLS, and not %s" % (name, reason), reason[:4], "tls_")
         else:
             unsaid += 1
-        if unsaid > 1:  # not taken either, but this could be for any reason
+        if unsaid > 1:  # rejected too, but possibly for any reason
             raise Skip("%s: not enough memory for Mbed TLS to say why it refuses certificates" % name)
     return found
 

@@ -1,6 +1,6 @@
-"""A whole update: into the other slot, a trial that is not confirmed and rolled back, the next attempt confirmed; and back home.
+"""Check of a complete update into the other slot: a trial without confirmation, the rollback, a confirmed attempt, and the way back.
 
-The second image is the running one with another version text. In the end the first slot runs its own image again.
+The second image is the running image with another version string. At the end the first slot runs its own image again.
 """
 
 from esp32 import Partition
@@ -20,7 +20,7 @@ def _stands(running, state):
 
 
 def _apply(device, attempt):
-    """Let it stage and swap; the reset is the host's, so that it knows when to be back before the application."""
+    """Stage and swap; the host does the reset, so that it knows when to get back to the prompt before the application starts."""
     device.board.reset = lambda: None
     staged = until(device, "device:update")
     expect("attempt", staged.attempt, attempt)

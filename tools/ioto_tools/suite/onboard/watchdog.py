@@ -1,10 +1,10 @@
-"""The watchdog bites a program that hangs, and the next start knows it."""
+"""Check of the watchdog: it resets a program that hangs, and the next start sees the reset cause."""
 
 import machine
 
 from . import Wrong, expect
 
-# Not for ever: a board whose watchdog is asleep would be lost to Ctrl-C.
+# Not forever: if the watchdog did not work, Ctrl-C could not interrupt the board.
 _HANG = """
 import machine, time
 machine.WDT(timeout=1000)

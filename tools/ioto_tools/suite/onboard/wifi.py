@@ -1,4 +1,4 @@
-"""Wi-Fi as the agent keeps it: comes up, is lost, and comes back by itself."""
+"""Check of Wi-Fi as the agent manages it: it comes up, is lost, and recovers by itself."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from .link import agent, wanted
 async def _run(given):
     changes = []
     wifi = agent("wifi", "Wifi")(given["ssid"], given["password"], lambda on, why: changes.append(on))
-    network.WLAN(network.STA_IF).active(False)  # whatever was before
+    network.WLAN(network.STA_IF).active(False)  # regardless of the state before
     watch = Watch()
     await wifi.up()
     found = {"up_ms": watch.ms(), "rssi_dbm": wifi.wlan.status("rssi")}
@@ -27,7 +27,7 @@ async def _run(given):
 
 
 async def _told(changes, n):
-    """Wait until there were `n` changes, 20 s at the most."""
+    """Wait for `n` changes, at most 20 s."""
     for _ in range(1000):
         if len(changes) >= n:
             break
