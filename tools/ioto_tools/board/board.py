@@ -97,7 +97,7 @@ class Board:
         private_file.write(path, littlefs.build(files, 1 << 20))
         return path.resolve()
 
-    # ---- looking
+    # ---- inspecting and changing the flash
 
     def partition(self, label):
         for p in self.rows:

@@ -1,4 +1,4 @@
-"""The CPU: MicroPython's unix port in a separate process, which is killed when the chip would lose power or reset."""
+"""The CPU: MicroPython's unix port in a separate process, which is killed as if the chip lost power."""
 
 import json
 import os

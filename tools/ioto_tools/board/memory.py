@@ -13,7 +13,7 @@ LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root, an intermediate sent:
 _BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
 _THREAD_BYTES = 512  # in addition to its stack
 FULL = 7, 8  # usable share of the GC heap: above it the free memory is too fragmented, and the heap grows
-WIDE = 29, 20  # bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes
+WIDE = 29, 20  # ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes
 
 
 class Memory:
@@ -62,7 +62,7 @@ class Memory:
         self.least = min(self.least, self.free - max(0, more))
 
     def connect(self, who, chain):
-        """Allocate TLS for connection `who`: the bytes allocated, -1 if its buffers do not fit, -2 if `chain` can't be verified."""
+        """Allocate TLS for connection `who`: the bytes allocated, -1 if its buffers do not fit, -2 if too little is free to verify `chain`."""
         before, held = chain
         if self.take(who, held, before):
             return held

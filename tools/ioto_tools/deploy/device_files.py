@@ -13,7 +13,7 @@ from . import trust
 from .compiled import agent_files, sources
 from .copy import LIST, hashes
 
-TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is filled in
+TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is generated
 # Never copied to a board: the state that a device writes itself, and the output of `ioto freeze`.
 OWN = ("state/", "ioto_build.py")
 

@@ -8,7 +8,7 @@ from ..image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, check_micro
 
 _ALIGN = 0x10000  # of an application slot
 _LEAST_FILES = 0x20000  # the agent takes 76 KiB of a file system
-_ENOUGH_FILES = 0x40000  # room for `ioto deploy`, which keeps the old agent beside the new one: default slots leave this much
+_ENOUGH_FILES = 0x40000  # room for `ioto deploy` to stage a new agent beside the old one: slots don't grow into this by default
 _SLOTS = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
 _LARGE = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
 SPARE = 10  # percent of the application's size that a slot should have free for future releases

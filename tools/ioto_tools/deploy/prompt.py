@@ -12,7 +12,7 @@ from mpremote.transport_serial import SerialTransport
 
 from . import port as ports
 
-LEAST = (1, 24)  # MicroPython
+LEAST = (1, 24)  # the oldest MicroPython that the agent supports
 _ANSWER_S = 10  # a board that is silent for this long is gone
 _PIECE_BYTES = 1024  # of a file; up to four times as long as text
 _BACK_S = 30  # limit for a reset
@@ -98,7 +98,7 @@ class Prompt:
                 self.line.serial.write(b"\r\x03\x03")  # interrupt what is running
             self.line.exit_raw_repl()
             self.line.serial.write(b"\x04")  # soft reset: a hard reset would roll back an image on trial
-        except _GONE:  # already closed
+        except _GONE:  # nothing left to close
             pass
         finally:
             self._close()

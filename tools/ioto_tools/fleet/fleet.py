@@ -242,7 +242,7 @@ class Fleet:
             self._later(n, seconds)
 
     def _relapse(self, n):
-        """The old version was installed again, and stays."""
+        """The old version was installed again, and is kept."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
         devices.end[n] = life.NEW

@@ -44,7 +44,7 @@ class Client:
         self._watch = self._loop.call_later(1, self._look)
 
     def ask(self, request, done, sink=None):
-        """Send `request` (complete, as bytes); done(Reply) is called later. `sink(piece)` receives the body of a 2xx answer, if given."""
+        """Send `request` (complete, as bytes); done(Reply) is called later. `sink(piece)`, if given, receives the body of a 2xx answer."""
         if self._idle:
             self._idle.pop().send(request, done, sink)
         elif len(self.open) + len(self._opening) < self.connections:

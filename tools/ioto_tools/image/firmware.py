@@ -49,7 +49,7 @@ def parse(data):
         return Firmware(chip, _image(data, "the application"))
     if is_esp8266(data):
         raise FirmwareError("firmware for an ESP8266: it has no update slots and is not supported; %s" % _SUPPORTED)
-    for start in sorted(set(BOOTLOADER.values()), reverse=True):  # a complete file starts with the bootloader, a flash dump at 0
+    for start in sorted(set(BOOTLOADER.values()), reverse=True):  # a complete file starts at the bootloader, a flash dump at 0
         rows = _table(data, start)
         first = next((p for p in rows if p.type == layout.APP), None)
         if first:

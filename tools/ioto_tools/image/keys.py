@@ -100,7 +100,7 @@ def write_new(path, raw, mode):
         raise KeyFileError("%s: %s" % (path, e.strerror)) from None
     try:
         with os.fdopen(handle, "wb") as f:
-            os.fchmod(f.fileno(), mode)  # whatever the umask
+            os.fchmod(f.fileno(), mode)  # regardless of the umask
             f.write(raw)
     except OSError as e:
         Path(path).unlink(missing_ok=True)
