@@ -62,7 +62,7 @@ class Memory:
         self.least = min(self.least, self.free - max(0, more))
 
     def connect(self, who, chain):
-        """Allocate TLS for connection `who`: the bytes allocated, -1 if its buffers do not fit, -2 if too little is free to verify `chain`."""
+        """Allocate TLS for connection `who`: the bytes allocated, -1 too little free for its buffers, -2 too little to verify `chain`."""
         before, held = chain
         if self.take(who, held, before):
             return held

@@ -98,7 +98,7 @@ class Prompt:
                 self.line.serial.write(b"\r\x03\x03")  # interrupt what is running
             self.line.exit_raw_repl()
             self.line.serial.write(b"\x04")  # soft reset: a hard reset would roll back an image on trial
-        except _GONE:  # nothing left to close
+        except _GONE:  # the port is gone already
             pass
         finally:
             self._close()
