@@ -1,8 +1,8 @@
-"""The loop: link, clock, trial, check-in, download, decision, reports; then sleep until there is something to do.
+"""The agent's main loop: link, clock, trial, check-in, download, decision and reports; then sleep until the next step is due.
 
-Everything it needs is handed in (setup.py puts it together). One task does all the work, so no two steps ever meet; watchers
-run beside it. What a step needs beyond this is a part, loaded for it and released afterwards (parts.py): so what is to
-last from one step to the next is kept here, as plain data.
+All dependencies are passed in (setup.py creates the agent). One task does all the work, so two steps never run at the same time;
+watchers run as tasks beside it. Further code for a step is a part, which is loaded for that step and released afterwards (parts.py).
+State that must outlast a step is therefore stored here, as plain data.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from .uptime import uptime_s
 from .watch import rSignal
 from .watchdog import guard
 
-_LOOK_S = 60  # longest sleep: a clock that jumps is noticed within it
-_LONG_S = 86400  # nothing to do in sight
-_RENEW_EVERY = 24  # saves of the record: littlefs compacts after 58, and Pair.keep() may pass one over, see folder.py
-_PAUSE_S = 10  # after a fault of ours
+_LOOK_S = 60  # longest sleep; a clock jump is noticed within this time
+_LONG_S = 86400  # nothing is due
+_RENEW_EVERY = 24  # saves of the record: littlefs compacts after 58, and Pair.keep() may skip one renewal, see folder.py
+_PAUSE_S = 10  # after an error in a round
 _BEFORE = {"begin": "recall update ", "clock": "timezone connect ", "checkin": "connect ", "fetch": "connect bounds "}  # see load()
 
 
 def link_changed(connected, why):
-    """Of the Wi-Fi; here, since a function keeps the module that it is defined in."""
+    """Log a change of the Wi-Fi link. Defined here because a function keeps its module loaded."""
     log("info", "Wi-Fi %s %s" % (connected, why))
 
 
 class Agent:
-    """`config` of config.load(); `device` the properties of device.json; `provision` what registration has brought; `board`
-    (board.py, linux.py); `pair` of record.Pair; `link` with `async up()` (OSError when there is none) or None.
+    """The agent. `config` is from config.load(), `device` has the properties of device.json, and `provision` the result of registration.
+    `board` is a Board (board.py, linux.py), `pair` a record.Pair. `link` is None or has `async up()`, which raises OSError without a link.
     """
 
     def __init__(self, config, device, provision, board, pair, link=None):
@@ -40,26 +40,26 @@ class Agent:
         self.config = config
         self.device = device
         self.provision = provision
-        self.kept = True  # is it on the file system too?
+        self.kept = True  # is `provision` stored in the file system?
         self.board = board
         self.pair = pair
         self.link = link
         self.record = empty()
         self.trial = None  # during the first boot of an image: its otadata state
         self.staged = None  # Staged, while an image waits for the decision
-        self.error = ""  # reason of the last failed check-in, told with the next
-        self.alone = False  # in a boot without the application
-        self.alone_s = 0  # uptime before which no such boot is asked for
-        self.memory = ""  # with no_memory: its numbers
+        self.error = ""  # reason of the last failed check-in, sent with the next one
+        self.alone = False  # this boot runs without the application
+        self.alone_s = 0  # uptime before which no such boot is requested
+        self.memory = ""  # the numbers of a no_memory error
         self.connected = None
-        self.addresses = {}  # of hosts, see net.Resolver
-        self.clock_due_s = 0  # uptime at which the clock is to be set again
-        self.ntp_set = not config["ntp.server"]  # has somebody else than the cloud set the clock?
-        self.offered_s = None  # uptime of the last check-in whose answer offered what is in work
-        self.hold_s = 0  # how long the cloud asked us to stay away in its last answer
-        self.date_s = 0  # Unix seconds of its last answer, where TLS has verified who says so
-        self.until_s = None  # uptime at which a download is to pause, see run_once()
-        self.report_s = 0  # uptime before which no delivery is tried
+        self.addresses = {}  # cached host addresses, see resolver.py
+        self.clock_due_s = 0  # uptime at which the clock is next set
+        self.ntp_set = not config["ntp.server"]  # was the clock set by anything other than the cloud?
+        self.offered_s = None  # uptime of the last check-in whose reply offered the current update
+        self.hold_s = 0  # seconds until the next request, as asked by the cloud in its last reply
+        self.date_s = 0  # date of the last reply in Unix seconds, if TLS verified the server
+        self.until_s = None  # uptime at which a download pauses, see run_once()
+        self.report_s = 0  # uptime before which no report is sent
         self._tried_s = None  # uptime at which the last check-in began
         self._begun = False
         self._guarded = False
@@ -67,22 +67,22 @@ class Agent:
         self.wake = self._wake.set
 
     async def run(self):
-        """For ever. From the first moment on the watchdog is fed by this loop: what blocks or ends it ends in a reset."""
+        """Run forever. This loop feeds the watchdog from the start, so anything that blocks or ends the loop causes a reset."""
         if 0 < self.config["watchdog"] < _LONG_S:
             self.guard()
         while True:
             try:
                 await self.turn()
                 await self._rest(min(self.next_wake_s(), _LOOK_S))
-            except MemoryError:  # while another failure was handled
+            except MemoryError:  # raised while another failure was handled
                 gc.collect()
                 await asyncio.sleep_ms(1000)
 
     async def run_once(self, limit_s=60):
-        """For a board that sleeps: do what is due, and return the seconds (1 or more) until there is something to do.
+        """Do what is due and return the seconds (1 or more) until the next step. For boards that sleep.
 
-        A download that takes longer than `limit_s` is resumed by the next call, also after a deep sleep; so long is also
-        waited for whoever watches `device:update` to decide. A trial is ended here, whatever it takes.
+        A download that takes longer than `limit_s` is resumed by the next call, even after a deep sleep. A `device:update` watcher
+        gets the same time to decide. A trial is always finished, however long it takes.
         """
         self.until_s = uptime_s() + limit_s
         while True:
@@ -112,33 +112,33 @@ class Agent:
             guard(self, self.config["watchdog"])
 
     async def begin(self):
-        """What this boot means, before anything else is done."""
+        """Determine what this boot means, before the first round."""
         await self.do("begin")
         self._begun = True
 
     async def turn(self):
-        """One round of whatever is due. What goes wrong is logged, reported and tried again."""
+        """Run one round of what is due. Failures are logged, reported and retried."""
         try:
             if not self._begun:
                 await self.begin()
             if self.board.time_s() is None:
-                await self._keep_time()  # windows wait for it
+                await self._keep_time()  # windows need the time
             if self.trial:
-                if not await self.do("trial"):  # the reset is on its way
+                if not await self.do("trial"):  # not over: the board resets, or the trial continues in the next round
                     return
                 self.trial = None
             elif self.due_s() == 0:
                 await self._check()
             if self._is_decision_due():
                 self.staged.signal()
-                await asyncio.sleep_ms(0)  # who applies it at once resets here, not in the middle of a handshake
+                await asyncio.sleep_ms(0)  # a watcher that applies it at once resets here, not during a handshake
             await self._deliver()
-        except Exception as e:  # whatever it is: a loop that ends is a board that is lost
+        except Exception as e:  # any exception: if the loop ended, the board would be lost
             log("error", "%r" % e)
             await asyncio.sleep(_PAUSE_S)
 
     async def do(self, part, step="run"):
-        """Load a part, let its `step(agent)` do its work, release what was loaded for it; returns what that returns."""
+        """Load a part, run its `step(agent)`, unload the part, and return the step's result."""
         gc.collect()
         keep = hold
         try:
@@ -147,34 +147,34 @@ class Agent:
                     await self.load(_BEFORE.get(part, "") + part)
                     return await getattr(__import__("ioto." + part, None, None, (step,)), step)(self)
                 finally:
-                    await asyncio.sleep_ms(0)  # what it has cancelled ends
+                    await asyncio.sleep_ms(0)  # let cancelled tasks end
         except MemoryError:
-            keep = free  # the next try needs it more than a handshake
+            keep = free  # the next attempt needs this memory more than a handshake does
             raise
         finally:
             if self.config["tls.ca"]:
                 keep()
 
     async def load(self, parts):
-        """Before they are needed, one in each turn of the loop: an import holds it up."""
+        """Import modules before they are needed, one per turn of the loop, because an import blocks it."""
         for name in parts.split():
             __import__("ioto." + name)
-            gc.collect()  # some KB that an import leaves
+            gc.collect()  # an import leaves some KB of garbage
             await asyncio.sleep_ms(0)
 
     @property
     def life(self):
-        """The steps of an update's life. Made for each use, since an object of it would keep update.py loaded."""
+        """The Update that changes the record. Created for each use, because a stored instance would keep update.py loaded."""
         from .update import Update
 
         return Update(self.record, self.board.running, self.board.build, self.config["version"], self.config["update.attempts"])
 
     def is_suspect(self):
-        """Does what is staged come from a trial that nobody has judged yet?"""
+        """Does the staged image come from a trial that has not been judged yet?"""
         return self.record["phase"] == "staged" and self.record["why"] == "trial_timeout"
 
     def client(self, seen=None):
-        """The transport, for one check-in or one download; see connect.client()."""
+        """Return the transport for one check-in or one download, see connect.client()."""
         from .connect import client
 
         return client(self, seen)
@@ -194,7 +194,7 @@ class Agent:
         return self.api() and self.token()
 
     def next_wake_s(self):
-        """Seconds until there is something to do: a check-in, a decision, a report; 0 for now."""
+        """Seconds until the next check-in, decision or report; 0 if one is due now."""
         wait = self.due_s()
         if self.record["reports"] and self.registered():
             wait = min(wait, max(0, self.report_s - uptime_s()))
@@ -207,16 +207,16 @@ class Agent:
         return staged and staged.waiting and not self.alone and staged.is_confirmed() and staged.due_s() == 0
 
     def pause_s(self):
-        """Before the next trial of what is staged: longer with each that ended for lack of a cloud."""
+        """Seconds before the next trial of the staged image; longer after each trial that ended because of an outage."""
         retry_s = self.config["update.retry"]
         return max(retry_s, min(retry_s << min(self.record["outages"], 20), _LONG_S))
 
     def due_s(self):
         """Seconds until the next check-in; 0 when it is due."""
         if not self.config["services.update"] or self.staged and self.staged.installing:
-            return _LONG_S  # the script is not to find another image in its file
+            return _LONG_S  # the image file must not change while the script runs
         if self.alone and self._tried_s is None:
-            return 0  # what this boot is for
+            return 0  # the check-in is the purpose of this boot
         record = self.record
         if self._tried_s is None and self.is_suspect():
             return 0
@@ -227,7 +227,7 @@ class Agent:
         )  # fmt: skip
         wait = _LONG_S if wait is None else wait
         staged = self.staged
-        if staged and staged.waiting and not staged.is_confirmed():  # the cloud is asked before the swap, whatever the schedule says
+        if staged and staged.waiting and not staged.is_confirmed():  # check in before the swap, regardless of the schedule
             pause_s = 0
             if self._tried_s is not None and (record["failures"] or record["hold"]):
                 period_s = self.config["update.period"] if record["failures"] else 0
@@ -236,7 +236,7 @@ class Agent:
         return wait
 
     async def save(self):
-        """Save the record, where that is possible."""
+        """Save the record; a failure is logged and reported."""
         try:
             await self.pair.save(self.record)
         except (OSError, MemoryError) as e:
@@ -246,13 +246,13 @@ class Agent:
             await self.do("folder")
 
     async def online(self):
-        """Link and clock; OSError while there is no link."""
+        """Bring up the link and set the clock if due; OSError without a link."""
         if self.link:
             await self.link.up()
         await self._keep_time()
 
     def is_clock_doubtful(self):
-        """Did the last answer's certificate contradict the clock?"""
+        """Did the certificate contradict the clock at the last check-in?"""
         return self.error in ("tls_not_yet", "tls_expired")
 
     async def _keep_time(self):
@@ -265,7 +265,7 @@ class Agent:
                 log("warn", "no time: %r" % e)
 
     async def _check(self):
-        """Check in, and carry out what comes of it."""
+        """Check in and carry out the result."""
         record = self.record
         tried_s = uptime_s()
         tried = self.board.time_s()
@@ -278,7 +278,7 @@ class Agent:
             if await self.do("checkin"):
                 await self.do("fetch")
             record["failures"] = 0
-            record["short"] = int(self.alone)  # then the next lack of memory is enough
+            record["short"] = int(self.alone)  # one more no_memory error is enough for the next boot without the application
             self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
@@ -288,7 +288,7 @@ class Agent:
             self._failed("")
             if self.link and isinstance(e.errno, int) and not record["failures"] & 3:
                 self.link.leave()
-        except Exception as e:  # a refusal; no memory; or a fault of ours, which the next image fixes
+        except Exception as e:  # a refusal, no memory, or a bug, which the next image fixes
             e = refusal(e, "unforeseen")
             log("error", str(e))
             rSignal("device:update:failed", e)
@@ -302,18 +302,18 @@ class Agent:
         await self.save()
 
     def goes_alone(self):
-        """update.alone, where there is a choice; "" where there is none."""
+        """The setting update.alone; "" if a boot without the application is not possible or not wanted."""
         way = self.config["update.alone"]
         return "" if way == "never" or self.alone or self.board.raw else way
 
     def keep_away(self):
-        """The end of a boot without the application: how long it took is told with the next one."""
-        if self._begun:  # else the record is not the board's
+        """At the end of a boot without the application, store how long it took; the next such boot reports it."""
+        if self._begun:  # otherwise the record has not been loaded
             self.record["away"] = uptime_s()
             self.pair.keep(self.record)
 
     def _tried(self, up_s, now_s):
-        """What schedule.due_s() counts from: the beginning of what went well, the end of what did not."""
+        """Set the time from which schedule.due_s() counts: the start of a successful check-in, the end of a failed one."""
         self._tried_s = up_s
         self.record["tried"] = now_s or 0
         self.record["hold"] = self.hold_s
@@ -321,7 +321,7 @@ class Agent:
     def _failed(self, reason):
         self.error = reason
         self.record["failures"] += 1
-        if self.is_suspect():  # nobody has answered the old image either: it was an outage, which costs nothing
+        if self.is_suspect():  # the old image got no reply either: an outage, which costs no attempt
             self.record["why"] = ""
             self.record["outages"] += 1
             if self.staged:
@@ -349,13 +349,13 @@ class Agent:
             await self.save()
 
     def not_delivered(self, e):
-        """Reports stay in the queue; with each failure they wait longer."""
+        """Keep the reports in the queue and set the time of the next try, later with each failed check-in."""
         log("warn", "report: %r" % e)
         wait_s = schedule.backoff_s(self.record["failures"] + 1, self.device["id"])
         self.report_s = uptime_s() + max(wait_s, self.hold_s)
 
     def wait_for_decision(self, wait_s=0):
-        """An image is staged: `device:update` asks about it. What the cloud has said before a reset holds as long as after it."""
+        """Create `staged`, which signals `device:update`. An offer made before a reset is valid for as long as without the reset."""
         now, before = self.board.time_s(), self.record["offered"]
         if self.offered_s is None and now and before and before <= now:
             self.offered_s = uptime_s() - (now - before)
@@ -364,7 +364,7 @@ class Agent:
         self.staged = Staged(self, wait_s)
 
     def withdraw(self):
-        """Nobody is asked about what was staged any more."""
+        """Discard `staged`: no more `device:update` signals for it."""
         if self.staged:
             self.staged.waiting = False
             self.staged = None

@@ -1,8 +1,8 @@
-"""From a url into a slot: one buffer, 4 KiB at a time, resumed where it was lost.
+"""Download an image from a URL into a slot: one buffer, 4 KiB at a time, resumed where it was interrupted.
 
-The transport (http.py, blocking.py) and the slot are handed in. OSError: the connection, tried again here a few times
-and by the agent later; UpdateError: not this file, or not from this store. Within one download no block is written twice, so
-the flash wears by one image for each that costs.py lets begin.
+The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a few times, the
+agent retries later. UpdateError: the file or the store is refused. Within one download no block is written twice, so each
+download that costs.py allows wears the flash by one image.
 """
 
 import asyncio
@@ -14,17 +14,18 @@ from .errors import Paused, UpdateError
 from .log import log
 from .slot import BLOCK, Writer
 
-RETRIES = 6  # connections in a row that bring nothing
-_KEEP_EVERY = 8  # blocks: 32 KiB may be fetched twice after a power cut, of the 64 KiB allowed
-_PROGRESS = "<8sII16s"  # SHA-256 of the name, blocks, size, the image's head
+RETRIES = 6  # consecutive connections without progress
+_KEEP_EVERY = 8  # blocks: after a power cut, at most 32 KiB of the allowed 64 KiB are fetched again
+_PROGRESS = "<8sII16s"  # SHA-256 of the name (first 8 bytes), blocks, size, head of the image
 
 
 class Download:
-    """One image on its way into `slot`.
+    """The download of one image into `slot`.
 
-    `update` is the record's. `examine(block)` is asked, before the first erase, about the first block: it enters `skip` (bytes in front), `image` (SHA-256 that the slot is to hold) and `by` (whose signature, if any), and
-    returns the manifest or None.
-    `board` keeps how far it got, under `name`; `go()` says every 32 KiB whether to go on; `progress(done, size)`.
+    `update` is the record's update. `examine(block)` is called with the first block before the first erase. It sets `skip` (bytes in
+    front of the image), `image` (expected SHA-256 of the slot's content) and `by` (the signing key, if any) in `update`, and returns
+    the manifest or None. `board` stores the progress under `name`. Every 32 KiB, `progress(done, size)` is called, and `go()`, which
+    returns whether to continue.
     """
 
     def __init__(self, client, update, slot, board, name, throttle_ms, examine, go, progress):
@@ -37,15 +38,15 @@ class Download:
         self._throttle_ms = throttle_ms
         self._go = go
         self._progress = progress
-        self.buf = None  # only while it is in use: a handshake needs the memory
+        self.buf = None  # allocated only while in use: a handshake needs the memory
         self.n = 0  # next block
         self.size = update["size"]
         self._etag = None
-        self._ranges = True  # until the store answers a range with something else
+        self._ranges = True  # until the store returns something other than the requested range
         self.writer = None
 
     async def run(self):
-        """Fetch, write, verify; returns the Writer, whose `head` seals the slot. May take hours with `throttle`."""
+        """Fetch, write and verify; returns the Writer, whose `head` completes the slot. May take hours with `throttle`."""
         await self._resume()
         failures = 0
         while True:
@@ -72,9 +73,9 @@ class Download:
         self.n = 0
 
     async def _resume(self):
-        """After a reset: hash again what the slot holds of this very update."""
+        """After a reset, hash the part of this update that is already in the slot."""
         raw = self.board.kept("progress")
-        known = self.update.get("by") or self.update.get("skip") == 0  # else the hash begins with what is not in the slot
+        known = self.update.get("by") or self.update.get("skip") == 0  # otherwise the hash starts with bytes that are not in the slot
         if not known or len(raw) != calcsize(_PROGRESS):
             return
         name, n, size, head = unpack(_PROGRESS, raw)
@@ -89,7 +90,7 @@ class Download:
                 self._begin(size)
 
     async def _connection(self):
-        """Everything that one connection brings; returns when the image is whole."""
+        """Fetch as much as one connection delivers; returns when the image is complete."""
         headers = {}
         if self.n and self._ranges:
             headers["Range"] = "bytes=%d-" % (self.update["skip"] + self.n * BLOCK)
@@ -106,7 +107,7 @@ class Download:
             await reply.close()
 
     def _accept(self, reply):
-        """Status and lengths. True: the whole file comes once more, and the slot holds a part of it."""
+        """Check status and lengths. True: the whole file is sent again, although the slot already contains a part of it."""
         if self.n and reply.status in (206, 416):
             from .ranges import content_range
 
@@ -115,7 +116,7 @@ class Download:
             at += self.n * BLOCK
             said = reply.headers.get("content-range", "")
             first, last, total = content_range(said) or (None, 0, 0)
-            # It may be shorter than what was asked for, and need not say how long the file is (RFC 9110, 14.4).
+            # The range may be shorter than requested, and may omit the length of the file (RFC 9110, 14.4).
             if reply.status == 416 or first != at or last >= size or total not in (None, size):
                 self._ranges = False
                 raise OSError("Content-Range " + said)
@@ -135,7 +136,7 @@ class Download:
         return False
 
     async def _compare(self, reply):
-        """Read over what the slot holds: without ranges, and without a second erase. UpdateError if it is another file."""
+        """Skip the blocks already in the slot (no ranges, no second erase). UpdateError if the file differs from them."""
         for n in range(-(self.update["skip"] // BLOCK), self.n):
             if await reply.readinto(self.buf) != BLOCK:
                 raise UpdateError("size_mismatch", "ends in block %d" % n)
@@ -153,9 +154,9 @@ class Download:
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
                 said = await self._examine(block)
-                if said:  # the file's first bytes were an envelope
+                if said:  # the first block was an envelope
                     self._begin(self.size - ENVELOPE_BYTES)
-                    if not self.update.get("by"):  # the cloud's checksum, over the whole file, is all there is
+                    if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
                         self.writer.sha.update(block)
                     if self.size != said["size"]:
                         raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
@@ -163,10 +164,10 @@ class Download:
             self.writer.feed(self.n, block)
             try:
                 self.slot.erase(self.n)
-                await asyncio.sleep_ms(0)  # one erase a turn of the loop
+                await asyncio.sleep_ms(0)  # one erase per turn of the loop
                 self.slot.write(self.n, block, 0)
                 self.writer.look(self.n, block)
-            except OSError as e:  # not the connection: another one would not help
+            except OSError as e:  # a flash error: another connection would not help
                 raise UpdateError("flash_failed", repr(e))
             self.n += 1
             if self.n % _KEEP_EVERY == 0:
@@ -183,5 +184,5 @@ class Download:
     def _keep(self):
         try:
             self.board.keep("progress", pack(_PROGRESS, self._name, self.n, self.size, self.writer.head))
-        except OSError as e:  # it goes on without, until the next reset
+        except OSError as e:  # continues without; only needed after a reset
             log("warn", "progress: %r" % e)

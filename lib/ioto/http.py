@@ -1,6 +1,6 @@
 """HTTP/1.1 client: one request, one reply, with a limit on every length and every wait.
 
-OSError: no connection, no answer in time, an answer cut short. UpdateError: an answer, or a url, that will not do.
+OSError: no connection, no reply in time, or a truncated reply. UpdateError: an invalid reply or URL.
 """
 
 from asyncio import sleep_ms
@@ -13,16 +13,16 @@ from .parts import Part
 from .reserve import END_MS, free, idf_heap
 
 _REDIRECTS = 5
-_LINE_BYTES = 2304  # of a header that is kept: a url of 2048 and its name
-HEAD_BYTES = 16384  # all lines of a head, those before it (1xx) and the trailers of a body
+_LINE_BYTES = 2304  # longest header line that is kept: a URL of 2048 and the header's name
+HEAD_BYTES = 16384  # all lines of a head, including preceding 1xx replies; also for the trailers of a body
 _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 
 
 class Client:
-    """`resolver` of net.Resolver; `context` a tls.SSLContext that verifies (certs.py), None refuses https; `plain` allows http.
+    """HTTP client. `context` is a verifying tls.SSLContext (certs.py), or None to refuse https; `plain` allows http.
 
-    `limit_ms` stands around each of: connecting, handshake and request, head of the reply, every readinto. With `keep` one
-    connection is used again for requests to the same scheme, host and port, as long as its server wants: until close().
+    `limit_ms` applies separately to connecting, handshake and request, head of the reply, and every readinto. With `keep`, one
+    connection is reused for requests to the same scheme, host and port until close() or until the server closes it.
     """
 
     def __init__(self, resolver, context=None, limit_ms=20000, plain=False):
@@ -31,10 +31,10 @@ class Client:
         self.context = context
         self.limit_ms = limit_ms
         self.keep = False
-        self.kept = None  # a Connection, its last reply read to the end
+        self.kept = None  # a Connection whose last reply was read to the end
 
     def request(self, method, url, headers=None, body=None):  # async
-        """The Response, after up to five redirects; `headers` are sent as they are, `body` is bytes or None."""
+        """Return the Response, after up to five redirects. `headers` are sent unchanged; `body` is bytes or None."""
         return follow_redirects(self._once, self.plain, method, url, headers, body)
 
     async def _once(self, method, url, headers, body):
@@ -71,8 +71,8 @@ class Client:
         return response
 
     async def _again(self, origin, sent):
-        """The Response over the connection that is kept; None where there is none to `origin`, or its server has closed it: what
-        was sent is sent once more then. It is closed unless it serves: two TLS connections do not fit into memory.
+        """Return the Response over the kept connection; None if there is none to `origin` or the server has closed it. The caller then
+        sends the request over a new connection. An unusable connection is closed: two TLS connections do not fit into memory.
         """
         kept = self.kept
         self.kept = response = None
@@ -98,15 +98,15 @@ class Client:
         return response
 
     def close(self):
-        """Close the connection that is kept, if there is one."""
+        """Close the kept connection, if any."""
         if self.kept:
             self.kept.close()
             self.kept = None
 
 
 async def follow_redirects(once, plain, method, url, headers, body):
-    """`once(method, parsed url, headers, body)` until its reply is no redirect. Over http, if `plain` allows it at all,
-    goes no Authorization: who reads it is the device.
+    """Call `once(method, parsed url, headers, body)` until the reply is not a redirect. Plain http needs `plain`, and Authorization
+    is never sent over it: whoever reads the token can act as the device.
     """
     here = parse_url(url)
     headers = dict(headers or {})
@@ -127,7 +127,7 @@ async def follow_redirects(once, plain, method, url, headers, body):
 
 
 def request_head(method, url, headers, body, keep=False):
-    """The bytes of a request up to its body; UpdateError for a header that would smuggle in another."""
+    """Return the bytes of a request up to its body; UpdateError for a header that contains a line break."""
     head = "%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (method, url[3], host_header(*url[:3]), _ALWAYS)
     if not keep:
         head += "Connection: close\r\n"
@@ -142,7 +142,7 @@ def request_head(method, url, headers, body, keep=False):
 
 
 async def read_head(connection):
-    """The Response whose head comes next; what is said before it (1xx) is read over."""
+    """Read the next head and return its Response, skipping 1xx replies."""
     left = HEAD_BYTES
     found = 100
     while found < 200:
@@ -154,7 +154,7 @@ async def read_head(connection):
 
 
 async def read_headers(connection, headers, left):
-    """Read lines into `headers` up to the empty one; returns how many of `left` bytes were not needed."""
+    """Read header lines into `headers` up to the empty line; returns how many of the `left` bytes remain."""
     begins = True
     while True:
         line = await connection.readline(_LINE_BYTES)
@@ -165,29 +165,29 @@ async def read_headers(connection, headers, left):
             if line in (b"\r\n", b"\n"):
                 return left
             header(line, headers)
-        begins = line[-1] == 10  # else the rest of a line too long for us, and none that we keep
+        begins = line[-1] == 10  # otherwise the next piece continues an overlong line, which is not kept
 
 
 class Response:
-    """`status`; `headers` we keep, names in lower case; `length` of the body in bytes, None when the head does not say.
+    """A reply: `status`; the `headers` that are kept, with lower-case names; `length` of the body in bytes, None if unknown.
 
-    A loop that does nothing but readinto has to yield by itself: it waits only while there is nothing to read.
+    readinto() waits only while there is nothing to read, so a loop that calls nothing else must yield by itself.
     """
 
     def __init__(self, connection, status, headers):
         self.connection = connection
-        self.client = None  # which keeps the connection, if it can be used again
+        self.client = None  # the Client that keeps the connection for reuse
         self.status = status
         self.headers = headers
         length = body_length(status, headers)
         self.chunked = length == -1
         self.length = None if self.chunked else length
-        self.left = 0 if self.chunked else length  # of the body, or of this chunk
-        self._had = -1  # what ready() has read of the buffer that readinto() gets next; None: nothing yet
-        self.begun = False  # a chunk came before, its line break is still there
+        self.left = 0 if self.chunked else length  # bytes left of the body, or of the current chunk
+        self._had = -1  # bytes that ready() has read into the buffer for the next readinto(); None: no data yet; -1: not called
+        self.begun = False  # a chunk was read, but not yet the line break after it
 
     def ready(self, buf):
-        """Fill `buf` now, which costs no task and no memory, if all of it has come; else readinto() goes on from there."""
+        """Fill `buf` without waiting or allocating if all its data has arrived; otherwise call readinto() with the same buffer."""
         left = self.left
         if self.chunked or left is None or left < len(buf):
             return False
@@ -199,7 +199,7 @@ class Response:
         return True
 
     def readinto(self, buf):  # async
-        """Fill `buf` (a memoryview) within the limit; less than its length only at the end of the body, 0 after it."""
+        """Fill `buf` (a memoryview) within the limit; returns the count, less than its length only at the end of the body, 0 after it."""
         if self.chunked:
             from .chunked import readinto
 
@@ -230,7 +230,7 @@ class Response:
 
 
 async def read_body(response, most):
-    """The whole body as bytes; UpdateError reply_too_large above `most`."""
+    """Return the whole body as bytes; UpdateError reply_too_large above `most` bytes."""
     size = response.length
     buf = memoryview(bytearray(most + 1 if size is None or size > most else size))
     n = await response.readinto(buf)
