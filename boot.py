@@ -1,14 +1,14 @@
-"""What must hold even when everything else is broken.
+"""Boot protection that works even if everything else is broken.
 
-An image on its first boot gets a watchdog before anything of ours is imported: whatever fails then, the board resets and
-the bootloader goes back to the old image. In the safe mode the agent runs without main.py, and applies what it is offered; where
-memory is short it does a check-in without main.py.
+An image on its first boot gets a watchdog before any module of the agent is imported: if anything fails, the board resets and the
+bootloader rolls back to the old image. In safe mode the agent runs without main.py and applies the updates it is offered. If memory
+is short, boot.py runs a check-in without main.py.
 """
 
-SAFE_RESETS = 5  # the safe mode after so many starts in a row that did not go well; 0 = not at all
-SAFE_SOFT_RESETS = 100  # or after so many soft resets in a row, none of which lasted; somebody at the prompt makes a few
-SAFE_PIN = None  # or while this GPIO is held low at the start
-TRIAL_STARTS = 3  # of an image on trial, soft resets and wakes from deep sleep included; then the bootloader goes back
+SAFE_RESETS = 5  # safe mode after more than this number of failed starts in a row; 0 = never
+SAFE_SOFT_RESETS = 100  # or after more than this number of soft resets in a row without a good start; a user at the prompt makes a few
+SAFE_PIN = None  # or while this GPIO is low at the start
+TRIAL_STARTS = 3  # starts of an image on trial, including soft resets and wakes from deep sleep; then the bootloader rolls back
 
 
 def kept(nvs, key):
@@ -29,7 +29,7 @@ def lasting(machine, nvs, n):
     def after_10_min(timer):
         nvs.set_i32("resets", 0)
 
-    for number in (3, 1, 0):  # the highest that this chip has: applications begin with 0
+    for number in (3, 1, 0):  # the highest timer of this chip, since applications start with 0
         try:
             return machine.Timer(number).init(mode=machine.Timer.ONE_SHOT, period=10000, callback=after_10_s)
         except ValueError:
@@ -37,7 +37,7 @@ def lasting(machine, nvs, n):
 
 
 def safe(nvs, goes_on):
-    """Is this a start of the safe mode? Wakes (`goes_on`) are no starts of their own; soft resets have a count of their own."""
+    """Does safe mode start now? Wakes from deep sleep (`goes_on`) do not count as starts; soft resets are counted separately."""
     if SAFE_PIN is not None and not machine.Pin(SAFE_PIN, machine.Pin.IN, machine.Pin.PULL_UP).value():
         return True
     n, soft, before = kept(nvs, "resets"), 0, kept(nvs, "soft")
@@ -46,7 +46,7 @@ def safe(nvs, goes_on):
     elif machine.reset_cause() == machine.SOFT_RESET:
         soft = before + 1
     is_safe = SAFE_RESETS > 0 and (n > SAFE_RESETS or soft > SAFE_SOFT_RESETS)
-    if is_safe:  # after it main.py gets all its chances again
+    if is_safe:  # after safe mode, main.py gets the full number of starts again
         n = soft = 0
     if is_safe or not goes_on:
         nvs.set_i32("resets", n)
@@ -71,21 +71,21 @@ try:
     goes_on = machine.reset_cause() in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET)
     alone = kept(nvs, "alone")
     if alone:
-        nvs.set_i32("alone", 0)  # once: whatever becomes of it, main.py is next
+        nvs.set_i32("alone", 0)  # only once: the next boot runs main.py, whatever happens in this one
     if trial:
         n = kept(nvs, "trial") + 1 if goes_on else 1
         nvs.set_i32("trial", n)
         if n > TRIAL_STARTS:
             machine.reset()
-    elif not alone and safe(nvs, goes_on):  # nobody but the application confirms an image
+    elif not alone and safe(nvs, goes_on):  # not during a trial, where only the application confirms the image
         from ioto.start import safe_mode
 
         safe_mode()
-    if alone:  # the agent has asked for it, see lib/ioto/alone.py
+    if alone:  # requested by the agent, see lib/ioto/alone.py
         import ioto.start
 
         ioto.start.alone()
-except (ImportError, OSError):  # not an ESP32; no room in the NVS
+except (ImportError, OSError):  # not an ESP32, or the NVS is full
     pass
-except Exception as e:  # the safe mode can't do it either: an exception here would keep main.py from its chance
+except Exception as e:  # safe mode fails too: an exception raised here would prevent main.py from running
     print("boot.py: %r" % e)

@@ -1,4 +1,4 @@
-"""The hardware, which only this module and otadata.py touch: slots, boot choice, clock, reset, watchdog.
+"""The board's hardware: slots, boot partition, clock, reset, watchdog. Only this module and otadata.py access it.
 
 Sources: MicroPython ports/esp32/esp32_partition.c, ESP-IDF v5.5 esp_ota_ops.c and bootloader_common_loader.c.
 """
@@ -13,11 +13,11 @@ from esp32 import NVS, Partition
 from .errors import UpdateError
 
 _EPOCH_2000_S = 946684800  # the ESP32 port counts from 2000-01-01
-_CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set (it starts at 2000)
+_CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock was never set (it starts at 2000)
 
 
 class Slot:
-    """A flash slot of blocks of 4096 bytes."""
+    """A flash slot in blocks of 4096 bytes."""
 
     def __init__(self, partition):
         self.partition = partition
@@ -30,7 +30,7 @@ class Slot:
 
 
 class Board:
-    raw = False  # slots take ESP images only
+    raw = False  # slots accept only ESP images
 
     def __init__(self):
         self._here = Partition(Partition.RUNNING)
@@ -38,19 +38,19 @@ class Board:
         head = bytearray(208)
         self._here.readblocks(0, head, 0)
         self.chip = head[12] | head[13] << 8
-        self.build = head[176:208].hex()  # as image.build_id() says, which no start needs
+        self.build = head[176:208].hex()  # as image.build_id(), without importing image.py at each start
         self._revision = -1
         self._epoch_s = _EPOCH_2000_S if time.gmtime(0)[0] == 2000 else 0
         cause = machine.reset_cause()
         self.cold = cause == machine.PWRON_RESET
         self.woke = cause == machine.DEEPSLEEP_RESET
-        self.nvs = NVS("ioto")  # what a new file system must not forget
+        self.nvs = NVS("ioto")  # for data that must survive a new file system
         self.reset = machine.reset
-        # The running image is good. It acts on the record that boots next: the caller has seen boot() == running.
+        # Confirms the running image. It acts on the otadata record that boots next, so the caller first checks boot() == running.
         self.confirm = Partition.mark_app_valid_cancel_rollback
 
     def revision(self):
-        """Of the chip, major * 100 + minor; None where it can't be read. Read once."""
+        """The chip revision, major * 100 + minor; None if it can't be read. Read only once."""
         if self._revision == -1:
             from .revision import read
 
@@ -58,7 +58,7 @@ class Board:
         return self._revision
 
     def boot(self):
-        """Label of the slot that boots next; the running one where the layout has no choice."""
+        """Label of the slot that boots next; the running one if the partition table has no OTA slots."""
         try:
             return Partition(Partition.BOOT).info()[4]
         except OSError:
@@ -75,39 +75,39 @@ class Board:
         raise UpdateError("no_slots", "two ota partitions and otadata are needed")
 
     def state(self):
-        """State of the active otadata record: new, pending, valid, undefined (nothing rolls back); None without one."""
+        """State of the active otadata record: new, pending, valid, undefined (no rollback); None without a record."""
         from .otadata import state
 
         return state()
 
     def is_aborted(self):
-        """Has the bootloader gone back since stay()?"""
+        """Has the bootloader rolled back since stay()?"""
         from .otadata import is_aborted
 
         return is_aborted()
 
     def stay(self):
-        """Before a slot becomes startable: the running one boots next. OSError if it can't be chosen."""
+        """Select the running slot to boot next, before the other slot becomes bootable. OSError if it can't be selected."""
         from .otadata import stay
 
         stay(self)
 
     def install(self, slot, staged):
-        """Swap: the slot boots next. Then reset. OSError if its image does not verify."""
+        """Swap: select the slot to boot next, then reset. OSError if its image does not verify."""
         slot.partition.set_boot()
         self.reset()
 
     def alone(self, soft):
-        """Reset into a boot without the application, see boot.py; a `soft` reset does not end a trial."""
+        """Reset into a boot without the application, see boot.py. A `soft` reset does not end a trial."""
         self.nvs.set_i32("alone", 1)
         (machine.soft_reset if soft else self.reset)()
 
     def go_back(self):
-        """Where the bootloader does not roll back: choose the other slot ourselves. OSError if it can't be started."""
+        """Select the other slot where the bootloader does not roll back. OSError if it can't be started."""
         self._here.get_next_update().set_boot()
 
     def settled(self):
-        """This start went well: boot.py counts again from 0."""
+        """Mark this start as good: boot.py counts from 0 again."""
         try:
             if self.nvs.get_i32("resets"):
                 self.nvs.set_i32("resets", 0)
@@ -116,7 +116,7 @@ class Board:
             pass
 
     def floor(self):
-        """The highest version ever confirmed, "" if none was: in the NVS, which a new file system does not touch."""
+        """The highest version ever confirmed, "" if none. Stored in the NVS, which survives a new file system."""
         try:
             return self.kept("floor").decode()
         except ValueError:
@@ -126,7 +126,7 @@ class Board:
         self.keep("floor", version.encode())
 
     def kept(self, key):
-        """What keep() has kept, b"" if nothing: in the NVS, where it costs a few ms and hardly ever an erase."""
+        """The bytes stored by keep(), b"" if none. Stored in the NVS, where a write takes a few ms and rarely needs an erase."""
         raw = bytearray(256)
         try:
             return raw[: self.nvs.get_blob(key, raw)]
@@ -138,11 +138,11 @@ class Board:
         self.nvs.commit()
 
     def watchdog(self, timeout_ms):
-        """Arm, or give another time to, the watchdog; it can't be taken off again and outlives a soft reset."""
+        """Start the watchdog or change its timeout. It can't be stopped, and it keeps running after a soft reset."""
         self.feed = machine.WDT(timeout=timeout_ms).feed
 
     def time_s(self):
-        """Unix seconds, or None while the clock was never set."""
+        """Unix seconds, or None if the clock was never set."""
         now = time.time() + self._epoch_s
         return now if now >= _CLOCK_SET_S else None
 
@@ -151,5 +151,5 @@ class Board:
         machine.RTC().datetime((y, mo, d, wd, h, mi, s, 0))
 
     def spread_ms(self, most_ms):
-        """Between half of `most_ms` and all of it, at random."""
+        """A random time between half of `most_ms` and `most_ms`."""
         return most_ms // 2 + struct.unpack("<H", urandom(2))[0] * most_ms // 131072

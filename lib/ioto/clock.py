@@ -1,8 +1,8 @@
-"""The time of day: an NTP server's (SNTP, RFC 4330), else the Date of the cloud; never one that is known to be past.
+"""Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header; never to a time known to be past.
 
-Certificates are held against the board's clock, and an ESP32 wakes up in 2000. So while the cloud is asked the clock stands at
-the latest moment known to be past: when the agent was built, when the cloud was last heard, and, where its certificate is
-younger than that, when the certificate begins, for which the authority stands that has signed it.
+Certificates are checked against the board's clock, and an ESP32 starts in the year 2000. During a request for the Date, the clock
+is therefore set to the latest time known to be past: the build of the agent, the last reply of the cloud, or, if later, the
+notBefore of the cloud's certificate, which the authority that signed it vouches for.
 """
 
 import struct
@@ -17,17 +17,17 @@ from .timezone import days
 from .uptime import uptime_s
 
 _TO_1970_S = 2208988800  # NTP counts from 1900
-_ERA_S = 0x100000000  # and begins again in 2036
+_ERA_S = 0x100000000  # and wraps around in 2036
 _LAST_S = 4102444800  # 2100-01-01
-_START_S = 946684800  # 2000-01-01, where an ESP32 begins
-_AGAIN_S = 600  # at most, where nobody knew the time
-_APART_S = 600  # NTP and the cloud, where they agree
+_START_S = 946684800  # 2000-01-01, the initial time of an ESP32
+_AGAIN_S = 600  # longest wait before the next try if no server gave the time
+_APART_S = 600  # NTP and the cloud agree if they differ by less than this
 
 
 def answer(reply, asked):
-    """Unix seconds out of a reply to the datagram `asked`, or None when it is not the reply. Pure.
+    """Return the Unix seconds of a reply to the datagram `asked`, or None if it is not the reply to it. Pure.
 
-    OSError: the server says that it does not know (not synchronised, "kiss of death"), or says nonsense.
+    OSError: the server is not synchronised, refuses ("kiss of death"), or sends an implausible time.
     """
     if len(reply) < 48 or reply[24:32] != asked[40:48] or reply[0] & 7 != 4:
         return None
@@ -43,8 +43,8 @@ def answer(reply, asked):
 
 
 async def ntp_s(names, host, limit_ms=2000, port=123):
-    """Unix seconds of the server `host`; OSError when there are none to be had within the limit."""
-    # Our own transmit time comes back as the originate time: random, so that only who saw it can answer.
+    """Ask the NTP server `host` for the Unix seconds; OSError without a valid reply within the limit."""
+    # The reply returns our transmit time as its originate time. It is random, so only a server that received it can answer.
     asked = b"\x23" + bytes(39) + urandom(8)
     address = await names.address(host)
     try:
@@ -55,10 +55,10 @@ async def ntp_s(names, host, limit_ms=2000, port=123):
 
 
 def begins(der):
-    """Unix seconds of a certificate's notBefore, 1950 to 2049 (RFC 5280, 4.1.2.5); 0 where there is none."""
-    try:  # called by C code in a handshake, which nothing may be raised through
+    """Unix seconds of a certificate's notBefore, 1950 to 2049 (RFC 5280, 4.1.2.5); 0 if it can't be read."""
+    try:  # called by C code during a handshake: no exception may be raised through it
         der = bytes(der[:512])
-        at = der.find(b"\x17\x0d", 36) + 2  # the first UTCTime, of 13 characters, behind the serial number
+        at = der.find(b"\x17\x0d", 36) + 2  # the first UTCTime, of 13 characters, after the serial number
         y, mo, d, h, mi, s = [int(der[i : i + 2]) for i in range(at, at + 12, 2)]
     except (ValueError, MemoryError):
         return 0
@@ -66,7 +66,7 @@ def begins(der):
 
 
 async def run(agent):
-    """Set the clock. Where a certificate contradicts it (agent.is_clock_doubtful()), NTP may be wrong and is not asked."""
+    """Set the clock. If a certificate contradicts the clock (agent.is_clock_doubtful()), NTP may be wrong and is not asked."""
     board = agent.board
     was = board.time_s()
     past = max(BUILT, agent.record["time"])
@@ -76,7 +76,7 @@ async def run(agent):
         if not agent.is_clock_doubtful():
             now = await ntp_s(resolver(agent), agent.config["ntp.server"])
     except OSError:
-        if was:  # it runs on
+        if was:  # the clock keeps running
             raise
     ntp = now
     if now < past:
@@ -91,14 +91,14 @@ async def run(agent):
             raise OSError("nobody knows")
     board.set_time(now)
     record = agent.record
-    if was and record["alone"]:  # as long ago as before the step
+    if was and record["alone"]:  # the same time ago as before the clock was set
         record["alone"] += now - was
     agent.ntp_set = now == ntp
     agent.clock_due_s = uptime_s() + agent.config["ntp.period"]
 
 
 async def _agrees(agent, ntp):
-    """Does the cloud, whose certificate is verified at NTP's time, say the same? Two that agree are believed over the record."""
+    """Does the cloud, with its certificate verified at NTP's time, confirm that time? If both agree, they overrule the record."""
     if agent.api()[:5] != "https" or not agent.config["tls.verify"]:
         return False
     agent.board.set_time(ntp)
@@ -113,13 +113,13 @@ async def _date(agent, past):
     began = past
 
     def seen(der, depth):
-        """One certificate of the server's chain: what is verified by it has begun."""
+        """Called for each certificate of the server's chain: the present is not before its notBefore."""
         nonlocal began
         began = max(began, begins(der))
         return 0
 
     cloud = agent.cloud(seen)
-    for _ in range(2):  # once more where the certificate is younger than that
+    for _ in range(2):  # a second time if the certificate is newer than the first
         agent.board.set_time(began)
         try:
             return await cloud.date()

@@ -1,7 +1,7 @@
-"""The device's side of the wire: check in, report (docs/protocol.md); registration.py is what comes before.
+"""The device's side of the protocol (docs/protocol.md): check-in and reports. registration.py does the registration before it.
 
-The transport is handed in. OSError: no answer, or the cloud does not know this device any more, which has been forgotten
-then and registers again; UpdateError: an answer that will not do.
+The transport is passed in. OSError: no reply, or the cloud does not know the device any more; the registration is then discarded
+and the device registers again. UpdateError: an invalid reply.
 """
 
 import json
@@ -11,7 +11,7 @@ from .http import read_body
 from .log import log
 from .parts import Part
 
-_REPLY_BYTES = 4096  # more than any reply has
+_REPLY_BYTES = 4096  # more than any valid reply
 _TOKEN_LENGTH = 206
 _HOLD_MOST_S = 604800
 _FORGET = ("Authentication failed", "Cannot find device")
@@ -19,14 +19,14 @@ _ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not wort
 
 
 class Cloud:
-    """Made for one check-in; what lasts longer is in `agent`: provision, hold_s, date_s."""
+    """A client of the cloud, created for one check-in. Longer-lived state is in `agent`: provision, hold_s, date_s."""
 
     def __init__(self, agent, client):
         self.agent = agent
         self.client = client
 
     def keep(self, provision):
-        """Returns False where it can't be written: it is known until the next reset then, and the next check-in tries again."""
+        """Store the registration. False if it can't be written: it is then valid until the next reset, and the next check-in tries again."""
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
         self.agent.kept = False
@@ -41,16 +41,16 @@ class Cloud:
         return True
 
     async def date(self):
-        """Unix seconds by the cloud's clock, whatever else it answers; 0 where it does not say."""
+        """Return the Unix seconds of the cloud's clock, whatever the status of its reply; 0 if the reply has no date."""
         agent = self.agent
         reply = await self.client.request("HEAD", (agent.api() or agent.config["builder"]) + "/tok/provision/update")
         await reply.close()
         return self._times(reply)[0]
 
     async def check_in(self, facts):
-        """Send device.json's properties and `facts`; returns the reply, an object or whatever JSON it was.
+        """Send device.json's properties and `facts`; return the reply, an object or any other JSON value.
 
-        A `token` in it takes the place of ours from the next request on, if it could be kept: until then the old one is good.
+        A `token` in the reply replaces the device's from the next request on, if it could be stored. Until then the old one is valid.
         """
         agent = self.agent
         if not agent.kept:
@@ -64,7 +64,7 @@ class Cloud:
         return reply
 
     async def report(self, entry):
-        """Deliver one entry of the report queue: the cloud has taken it, or never will."""
+        """Deliver one entry of the report queue. On return, the cloud has accepted it or refused it for good."""
         agent = self.agent
         with Part():
             from .update import body
@@ -73,9 +73,9 @@ class Cloud:
         await self.post(agent.api() + "/tok/provision/updateReport", agent.token(), entry, True)
 
     async def post(self, url, token, data, is_report=False):
-        """Send the dict `data` as JSON; returns what JSON came back. A token in the configuration outlives whatever is said about it."""
+        """Send the dict `data` as JSON and return the JSON of the reply. A token in the configuration is never discarded."""
         agent = self.agent
-        if not agent.config["update.keys"]:  # who owns the network or the cloud owns this device, and it says so each time
+        if not agent.config["update.keys"]:  # whoever controls the network or the cloud controls this device; each request says so
             data["unsigned"] = True
         headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
         reply = await self.client.request("POST", url, headers, json.dumps(data).encode())
@@ -90,7 +90,7 @@ class Cloud:
             found = json.loads(raw) if raw else {}
         except ValueError:
             found = None
-        said = found if isinstance(found, dict) else {"error": repr(raw)[2:-1]}  # decode() may stumble over it
+        said = found if isinstance(found, dict) else {"error": repr(raw)[2:-1]}  # decode() could fail
         if isinstance(said.get("delay"), int):
             hold_s = max(hold_s, said["delay"])
         agent.hold_s = min(hold_s, _HOLD_MOST_S)
@@ -101,7 +101,7 @@ class Cloud:
         return found
 
     def _times(self, reply):
-        """(Unix seconds by the cloud's clock, seconds to stay away); 0 where the head of the reply does not say."""
+        """(Unix seconds of the cloud's clock, seconds until the next request); each is 0 if not in the head of the reply."""
         with Part():
             from .http_date import http_date, retry_after
 
@@ -113,7 +113,7 @@ class Cloud:
             if text.startswith(each):
                 kept = self.agent.provision
                 was = kept.get("was") or {key: kept[key] for key in ("api", "token") if key in kept}
-                self.keep({"id": self.agent.device["id"], "was": was})  # a token of the configuration stays
+                self.keep({"id": self.agent.device["id"], "was": was})  # a token in the configuration is kept
                 raise OSError(text + ": registering again")
         text = "%d %s" % (status, text)
         if not is_report or status not in _ANSWERED:
@@ -122,5 +122,5 @@ class Cloud:
 
 
 def is_token(token):
-    """Could it be one? It goes into a header."""
+    """Is it a possible token? It is sent in a header."""
     return isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH and min(token) > " " and max(token) < "\x7f"

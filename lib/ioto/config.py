@@ -1,4 +1,4 @@
-"""ioto.json and device.json. DEFAULTS is the reference: key, default, kind, unit and meaning. Pure but for reading files."""
+"""Load ioto.json and device.json. DEFAULTS is the reference: key, default, kind, unit and meaning. Pure except for reading files."""
 
 import gc
 import json
@@ -56,15 +56,15 @@ _ID = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without look-alikes: no I, O, 0, 1
 
 
 class ConfigError(ValueError):
-    """The configuration can't be used; the text names file, key and value, and says what is allowed."""
+    """Invalid configuration; the text names the file, key and value, and says what is allowed."""
 
 
 def load(folder, notes=None):
-    """{dotted key: value} of ioto.json or ioto.json5 in `folder` ("" or ending in /), defaults filled in.
+    """Return {dotted key: value} of ioto.json or ioto.json5 in `folder` ("" or ending in /), with defaults filled in.
 
-    What a file of Ioto's own agent says in vain is appended to the list `notes`, as (level, message) for a log.
+    Ignored settings of Ioto's own agent are appended to the list `notes`, as (level, message) for a log.
 
-    Durations are seconds (duration.FOREVER for `never`), windows cron.parse()'s, the zone timezone.parse()'s.
+    Durations are in seconds (duration.FOREVER for `never`), windows as from cron.parse(), the zone as from zone.parse().
     """
     path, found = _read(folder, "ioto")
     gc.collect()
@@ -91,7 +91,7 @@ def load(folder, notes=None):
 
 
 def load_device(folder):
-    """The properties of device.json or device.json5, as they are; `id` is there, "auto" where it is to be made."""
+    """Return the properties of device.json or device.json5 unchanged, except that a missing `id` is "auto" (to be generated)."""
     path, found = _read(folder, "device")
     id = found.setdefault("id", "auto")
     if not isinstance(id, str) or not 0 < len(id) <= 64:
@@ -100,12 +100,12 @@ def load_device(folder):
 
 
 def make_id(random):
-    """Ten characters out of ten random bytes."""
+    """Return an id of ten characters, made from ten random bytes."""
     return "".join(_ID[b & 31] for b in random[:10])
 
 
 def wrong(*what):
-    """The ConfigError of wrong.error(), whose words few starts need."""
+    """The ConfigError of wrong.error(), imported only when needed: few starts need its texts."""
     from .wrong import error
 
     return error(*what)
@@ -121,7 +121,7 @@ def _read(folder, stem):
     if size > MOST_BYTES:
         raise wrong(path, "", "bytes")
     with open(path, "rb") as f:
-        raw = f.read(size)  # in one piece, of its real size
+        raw = f.read(size)  # in one allocation of the exact size
     try:
         found = _parse(raw[3:] if raw[:3] == b"\xef\xbb\xbf" else raw, path[-1] == "5")
     except ValueError as e:
@@ -139,7 +139,7 @@ def _parse(raw, is_json5):
     if not is_json5:
         try:
             return json.loads(text)
-        except ValueError:  # MicroPython's does not say where; ours does
+        except ValueError:  # MicroPython's parser gives no position; json5.py does
             pass
     from .json5 import loads
 
@@ -150,7 +150,7 @@ def _parse(raw, is_json5):
 
 
 def _size(path):
-    """Bytes of a file; None where there is none."""
+    """Size of a file in bytes; None if it does not exist."""
     try:
         return os.stat(path)[6]
     except OSError:
@@ -158,7 +158,7 @@ def _size(path):
 
 
 def _flatten(prefix, found, flat):
-    """Put {dotted key: value} into `flat`; False if there is a key that DEFAULTS does not have, or nothing in a section."""
+    """Put {dotted key: value} into `flat`; False for a key that is not in DEFAULTS, or for an empty section."""
     for key, value in found.items():
         dotted = prefix + key
         is_section = isinstance(value, dict)
@@ -170,7 +170,7 @@ def _flatten(prefix, found, flat):
 
 
 def _convert(value, kind, folder):
-    """What the agent gets for a value of the file; ValueError of what wrong.say() has words for."""
+    """Convert a value of the file for the agent; ValueError with arguments for wrong.say()."""
     if kind == "window":
         return parse_window(value)
     if kind == "zone":
@@ -215,11 +215,11 @@ def _text(value, kind, folder):
 
         parse(value)
     elif kind == "url":
-        # Not a tuple: startswith() of MicroPython 1.24 takes none.
+        # No tuple: startswith() of MicroPython 1.24 does not accept one.
         if value and not (value.startswith("http://") or value.startswith("https://")):
             raise ValueError(kind)
     elif kind == "file":
-        if value[:1] == "@":  # Ioto's sign for one of its own directories
+        if value[:1] == "@":  # Ioto's prefix for its own directories
             value = value[1:]
         if value and _size(folder + value) is None:
             raise ValueError(kind)

@@ -1,6 +1,6 @@
-"""Files of Ioto's own agent, and keys that config.DEFAULTS does not have. Imported only where a file has such a key.
+"""Read configuration files of Ioto's own agent, with keys that are not in config.DEFAULTS. Imported only for such a file.
 
-Looks only whether a file is there; else pure.
+Pure except for checking whether a file exists.
 """
 
 import os
@@ -8,7 +8,7 @@ import os
 from .config import DEFAULTS, ConfigError
 from .wrong import shown
 
-# What Ioto's own files call by another name,
+# Keys with another name in Ioto's own files: {Ioto's key: key of DEFAULTS}.
 SAME = {
     "api.builder": "builder",
     "scripts.update": "update.script",
@@ -16,19 +16,19 @@ SAME = {
     "tls.certificate": "tls.cert",
     "update.enable": "services.update",
 }
-# and what they say to services that this agent does not have: accepted and ignored.
+# Ioto's keys for services that this agent does not have: accepted and ignored.
 FOREIGN = (
     "account ai app certs cloud database demo directories limits logs mqtt optimize profile profiles shadow timeouts title "
     "trace web webserver api.serialize log.format log.path log.show log.sources log.types scripts.reset services.ai services.cloud "
     "services.database services.demo services.keys services.logs services.mqtt services.provision services.register "
     "services.serialize services.shadow services.sync services.test services.url services.web"
 )
-_LENIENT = "log network state wifi".split()  # nothing of updates, trust or time is there
+_LENIENT = "log network state wifi".split()  # sections without settings for updates, trust or time
 
 
 class File:
-    """`flat` becomes {dotted key of DEFAULTS: value}, and `names` in it {such a key: Ioto's}; `ignored` and `unknown` are the file's
-    other keys.
+    """The settings of a file. `flat` is {dotted key of DEFAULTS: value}; its entry `names` is {dotted key of DEFAULTS: key in the file}.
+    `ignored` and `unknown` list the other keys of the file.
     """
 
     def __init__(self, path):
@@ -61,13 +61,13 @@ class File:
     def set(self, key, value):
         flat = self.flat
         if key == "services.update":
-            value = value if flat.get(key, True) is True else flat[key]  # that and update.enable: either switches it off
+            value = value if flat.get(key, True) is True else flat[key]  # services.update and update.enable: either one switches it off
         elif key in flat:
             raise self.wrong(key + ": there by two names, keep one of them")
         flat[key] = value
 
     def place(self, key):
-        """`@certs/x` is below the folder, or below its folder state, where Ioto has it; returns False if the file is not there."""
+        """Resolve a path like `@certs/x`, relative to the folder or its `state` folder, as in Ioto; False if the file does not exist."""
         value = self.flat.get(key)
         if not value or not isinstance(value, str):
             return True
@@ -84,10 +84,10 @@ class File:
 
 
 def flatten(path, found, notes):
-    """File.flat of an object in the file `path`; ConfigError for an unknown key.
+    """Return File.flat for the object `found` read from the file `path`; ConfigError for an unknown key.
 
-    Where another key shows that the file is Ioto's, an unknown one is an error only if it, or the key it resembles, is about
-    updates, trust or time. What is left out then is appended to `notes`, as (level, message) for a log.
+    If another key shows that the file is Ioto's, an unknown key is an error only if it, or the key it resembles, concerns updates,
+    trust or time. Ignored keys are appended to `notes`, as (level, message) for a log.
     """
     said = {k: v for k, v in found.items() if k != "conditional"}
     _choose(said, found.get("conditional"))
@@ -103,14 +103,14 @@ def flatten(path, found, notes):
         notes.append(("info", "%s: %s: ignored, this agent has no such service" % (path, key)))
     file.place("tls.ca")
     if "certificate" in said.get("tls", ()) and not (file.place("tls.cert") and file.place("tls.key")):
-        # Ioto's are those of its web server, which may have none.
+        # In Ioto's file these are the web server's certificate and key, which may not exist.
         notes.append(("warn", "%s: tls.certificate: ignored, it and tls.key are not there" % path))
         file.flat["tls.cert"] = file.flat["tls.key"] = ""
     return file.flat
 
 
 def _choose(found, conditional):
-    """Blend in what the file says for the profile it names, as Ioto does."""
+    """Merge the conditional settings of the selected profile into `found`, as Ioto does."""
     for name, sets in (conditional if isinstance(conditional, dict) else {}).items():
         chosen = found.get(name, "dev" if name == "profile" else None)
         if isinstance(sets, dict) and isinstance(chosen, str):
@@ -127,13 +127,13 @@ def _blend(found, more):
 
 
 def _beside(key):
-    """The names that could stand in its place."""
+    """The known names at the level of `key`."""
     prefix = key[: key.rfind(".") + 1]
     return [k[len(prefix) :].split(".")[0] for k in list(DEFAULTS) + list(SAME) if k.startswith(prefix)]
 
 
 def _nearest(key):
-    """The known key that differs from it by a few letters, or by its section; None if there is none."""
+    """The known key that differs from `key` by a few letters or only by its section; None if there is none."""
     prefix = key[: key.rfind(".") + 1]
     name = key[len(prefix) :]
     best = None
@@ -150,7 +150,7 @@ def _nearest(key):
 
 
 def _distance(a, b):
-    """Letters to change, leave out or put in between two words."""
+    """Edit distance: the number of letters to change, delete or insert."""
     row = list(range(len(b) + 1))
     for i in range(len(a)):
         above = row

@@ -1,16 +1,15 @@
-"""The text of HTTP/1.1: urls, head lines, chunk sizes and the headers we read (RFC 9110, 9112, 3986). Pure.
+"""Parse HTTP/1.1: URLs, lines of the head and the headers that are used (RFC 9110, 9112, 3986). Pure.
 
-Every function takes one piece and answers with its meaning, or raises UpdateError: whoever reads the socket decides
-how much it takes. Lines are bytes and end with their line feed.
+Each function parses one piece or raises UpdateError; the caller limits its length when reading. Lines are bytes with their line feed.
 """
 
 from .ascii import DIGITS, LOWER
 from .errors import UpdateError
 
 URL_BYTES = 2048
-# These frame the message or lead elsewhere: one value, and a good one, or the reply is refused.
+# These delimit the message or redirect it: unless they have exactly one valid value, the reply is refused.
 _STRICT = " content-length content-range location transfer-encoding "
-# Of these the first value that can be read counts. All others are skipped.
+# For these the first readable value counts. All other headers are skipped.
 _LENIENT = " connection content-encoding date etag retry-after "
 _COMPRESSED = "br compress deflate gzip zstd"
 HEX = "0123456789abcdef"
@@ -24,7 +23,7 @@ def malformed(line):
 
 
 def number(text, most=10):
-    """A non-negative integer of at most `most` ASCII digits, else None; ten are more bytes than any flash holds."""
+    """Parse a non-negative integer of at most `most` ASCII digits; else None. Ten digits exceed the size of any flash."""
     return int(text) if text.isdigit() and len(text) <= most else None
 
 
@@ -32,9 +31,9 @@ def number(text, most=10):
 
 
 def parse_url(url):
-    """(secure, host, port, target) of an absolute http or https url; an IPv6 host comes without its brackets.
+    """Return (secure, host, port, target) of an absolute http or https URL; an IPv6 host without its brackets.
 
-    Refuses whatever could be read in two ways: characters outside printable ASCII, a user name, odd hosts and ports.
+    UpdateError for anything ambiguous: characters outside printable ASCII, a user name, unusual hosts and ports.
     """
     text = repr(url)[:60]
     if isinstance(url, str) and len(url) > URL_BYTES:
@@ -53,7 +52,7 @@ def parse_url(url):
 
 
 def _host(text):
-    """(host, port) of `host`, `host:port`, `[v6]` or `[v6]:port`; no host if it is none. With a user name it has an @."""
+    """(host, port) of `host`, `host:port`, `[v6]` or `[v6]:port`; host is false if invalid, for example with the @ of a user name."""
     if text[:1] == "[":
         host, end, tail = text[1:].partition("]")
         before, _, port = tail.partition(":")
@@ -76,7 +75,7 @@ def host_header(secure, host, port):
 
 
 def status(line):
-    """Status number of `HTTP/1.x NNN ...`."""
+    """Return the status code of `HTTP/1.x NNN ...`."""
     found = number(line[9:12]) or 0
     if line[:9] not in (b"HTTP/1.0 ", b"HTTP/1.1 ") or line[-1] != 10 or not 100 <= found < 600 or line[12] not in b" \r\n":
         raise malformed(line)
@@ -84,10 +83,10 @@ def status(line):
 
 
 def header(line, headers):
-    """Put one head line into `headers` if we keep it; UpdateError for a line that is no header, and for a strict one that is
-    without its end, has odd characters or says something else than the one before.
+    """Put one line of the head into `headers` if its header is used; UpdateError if the line is not a header, or if it is a strict
+    header that is truncated, has invalid characters or contradicts an earlier one.
 
-    An ETag is kept only if it is strong: a weak one may not stand in If-Range (RFC 9110, 13.1.5).
+    Only a strong ETag is kept: a weak one is not allowed in If-Range (RFC 9110, 13.1.5).
     """
     name, colon, value = line.partition(b":")
     name = name.lower()
@@ -108,8 +107,10 @@ def header(line, headers):
 
 
 def body_length(status, headers):
-    """Bytes of the body; None: until the connection closes; -1: chunked. UpdateError where the head contradicts itself, or where
-    the body of anything but a redirect is compressed: other codings (identity, aws-chunked, utf-8) change no byte of it.
+    """Return the length of the body in bytes; None: until the connection closes; -1: chunked.
+
+    UpdateError if the headers contradict each other, or if the body is compressed and the reply is not a redirect. Other codings
+    (identity, aws-chunked, utf-8) do not change its bytes.
     """
     if status in (204, 304):
         return 0

@@ -1,13 +1,13 @@
-"""JSON5 (spec.json5.org) as Ioto's files use it. Imported only where a .json5 file is found. Pure.
+"""Parser for JSON5 (spec.json5.org) as used in Ioto's files. Imported only when needed. Pure.
 
-Comments, unquoted keys, single quotes, trailing commas, hexadecimal, signs and leading or trailing points. Keys may
-have any character beyond ASCII, and none written as an escape.
+Supports comments, unquoted keys, single quotes, trailing commas, hexadecimal numbers, signs, and leading or trailing decimal points.
+Unquoted keys may contain any non-ASCII character, but no escapes.
 
-It works on UTF-8 bytes: MicroPython finds the n-th character of a text by counting from its beginning, which takes
-minutes over a file that bytes take seconds for.
+It works on UTF-8 bytes: MicroPython finds the n-th character of a str by counting from its start, which takes minutes for a file
+that takes seconds as bytes.
 """
 
-_DEPTH = 12  # two calls each, on a stack of 16 KiB
+_DEPTH = 12  # levels of nesting, each of two calls, on a stack of 16 KiB
 _ESCAPES = {98: "\b", 102: "\f", 110: "\n", 114: "\r", 116: "\t", 118: "\v", 48: "\0"}
 _SEPARATORS = (b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _WORDS = {"true": True, "false": False, "null": None, "Infinity": float("inf"), "NaN": float("nan")}
@@ -33,7 +33,7 @@ class _Text:
         return self.at == len(self.raw) - 1
 
     def take(self, allowed):
-        """True, and on, if the next byte is one of those."""
+        """If the next byte is one of `allowed`, skip it and return True."""
         found = self.raw[self.at] in allowed
         self.at += found
         return found
@@ -45,7 +45,7 @@ class _Text:
         return self.raw[start : self.at].decode()
 
     def blank(self):
-        """Length of the blank that is next, 0 if there is none."""
+        """Bytes of the white space character at this position, 0 if there is none."""
         if self.raw[self.at] < 128:
             return int(self.raw[self.at] in b" \t\n\r\v\f")
         if self.is_at(b"\xc2\xa0"):
@@ -53,7 +53,7 @@ class _Text:
         return 3 if self.is_at(b"\xef\xbb\xbf") or self.raw[self.at : self.at + 3] in _SEPARATORS else 0
 
     def skip(self):
-        """Over blanks and comments; the byte that follows, 0 at the end."""
+        """Skip white space and comments; return the next byte, 0 at the end."""
         while True:
             n = self.blank()
             if n:
@@ -145,7 +145,7 @@ class _Text:
         c = self.raw[self.at]
         if self.is_end() or c in b"123456789" or c == 48 and self.raw[self.at + 1] in _DIGITS:
             self.fail("bad escape")
-        if c > 127:  # as it is, or a line that goes on
+        if c > 127:  # unchanged, or a line continuation
             self.at += 3 * (self.raw[self.at : self.at + 3] in _SEPARATORS)
             return ""
         self.at += 1
@@ -203,7 +203,7 @@ class _Text:
 
 
 def loads(text):
-    """The value of a JSON5 text; ValueError with line and column."""
+    """Parse a JSON5 text and return its value; ValueError with line and column."""
     t = _Text(text.encode())
     value = t.value(0)
     t.skip()

@@ -1,7 +1,7 @@
-"""A Linux host in the place of the board: a file is the slot, and `scripts/update PATH` installs it.
+"""Board for a Linux host: the slot is a file, and `scripts/update PATH` installs it.
 
-The script prints one word: `continue` (it is done, the agent goes on), `restart` or `exit` (the agent ends, with status
-85 or 0; whoever supervises it starts it again, and the first check-in confirms). A non-zero status is a failure.
+The script prints one word: `continue` (installed, the agent continues), or `restart` or `exit` (the agent exits with status 85 or 0;
+its supervisor starts it again, and the first check-in confirms the update). A non-zero status of the script is a failure.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from .errors import UpdateError, refusal
 from .watch import rSignal
 
 RESTART_STATUS = 85
-_CLOCK_SET_S = 1704067200  # 2024-01-01: before it the clock was never set
+_CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock was never set
 
 
 class Slot:
-    """A file taken in blocks of 4096 bytes; what lies beyond the image's end is cut off by the writer's first erase."""
+    """A file in blocks of 4096 bytes; erasing block 0 truncates it, so nothing remains after the end of a shorter image."""
 
     label = "file"
 
@@ -43,7 +43,7 @@ class Slot:
 
 
 class Board:
-    """`path` of the file slot, `size` its limit in bytes, `script` the path of scripts/update, `limit_s` its time."""
+    """The host. `path` of the slot's file, its limit `size` in bytes, `script`: path of scripts/update, `limit_s`: its time limit."""
 
     raw = True
     chip = None
@@ -79,13 +79,13 @@ class Board:
         pass
 
     def floor(self):
-        return ""  # the record's is all there is
+        return ""  # only the record stores the floor
 
     def raise_floor(self, version):
         pass
 
     def kept(self, key):
-        """What keep() has kept, b"" if nothing: in a file beside the slot."""
+        """The bytes stored by keep() in a file beside the slot, b"" if none."""
         try:
             with open(self._slot.path + "." + key, "rb") as f:
                 return f.read()
@@ -113,7 +113,7 @@ class Board:
         """The host keeps its own clock."""
 
     def spread_ms(self, most_ms):
-        """Between half of `most_ms` and all of it, at random."""
+        """A random time between half of `most_ms` and `most_ms`."""
         return most_ms // 2 + struct.unpack("<H", os.urandom(2))[0] * most_ms // 131072
 
     def has_script(self):
@@ -124,7 +124,7 @@ class Board:
             return False
 
     def install(self, slot, staged):
-        """A task that runs the script, which has the last word on `staged` (staged.Staged)."""
+        """Start and return the task that runs the script; its result decides about `staged` (staged.Staged)."""
         return asyncio.create_task(self._install(slot.path, staged))
 
     async def _install(self, path, staged):
@@ -147,15 +147,15 @@ class Board:
         agent.wake()
 
     async def _run(self, path):
-        """Run the script; should the agent go on (True) or end? UpdateError script_failed."""
-        # In the background, so that the loop goes on: its output and then its status appear in two files.
+        """Run the script; return True if the agent continues, False if it exits. UpdateError script_failed."""
+        # The script runs in the background, so it does not block the loop. Its output and then its status are written to two files.
         out, status, pid = path + ".out", path + ".status", path + ".pid"
         for each in (out, status):
             try:
                 os.remove(each)
             except OSError:
                 pass
-        script = self.script if "/" in self.script else "./" + self.script  # a bare name is looked for in PATH
+        script = self.script if "/" in self.script else "./" + self.script  # the shell would search PATH for a bare name
         words = (script, path, out, pid, status + ".new", status + ".new", status)
         os.system("(%s %s > %s & echo $! > %s; wait $!; echo $? > %s; mv %s %s) &" % tuple(_quote(each) for each in words))
         for _ in range(self.limit_s * 10):
@@ -164,10 +164,10 @@ class Board:
                 with open(status) as f:
                     ended = int(f.read())
                 break
-            except (OSError, ValueError):  # not yet; or no room for a number, and then there will be none
+            except (OSError, ValueError):  # not yet written; or the disk is full, and the file stays empty
                 pass
         else:
-            os.system("kill -9 $(cat %s)" % _quote(pid))  # or it would meet the next attempt
+            os.system("kill -9 $(cat %s)" % _quote(pid))  # otherwise it could still run during the next attempt
             raise UpdateError("script_failed", "%s did not end in %d s" % (self.script, self.limit_s))
         with open(out, "rb") as f:
             words = f.read(4096).split()

@@ -1,7 +1,7 @@
-"""The only module that touches sockets: connections that never block and never wait longer than they may.
+"""Non-blocking connections with a time limit on every wait. The only module that uses sockets.
 
-OSError for everything that the world does, with the port's own error numbers; ENOBUFS and ENFILE (too many sockets
-half closed) are passed on as they are: whoever asked waits 20 s or more.
+All network failures raise OSError with the port's own error numbers. ENOBUFS and ENFILE (too many half-closed sockets) are
+passed on unchanged: the caller waits 20 s or more before it tries again.
 """
 
 import socket
@@ -11,21 +11,21 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from .deadline import watch
 
-_PIECE = 128  # most lines are shorter: what one readline of the socket may allocate
-_DATAGRAM_BYTES = 1232  # a DNS reply is not to be longer than 512, some are
+_PIECE = 128  # bytes that one readline of the socket may allocate; most lines are shorter
+_DATAGRAM_BYTES = 1232  # DNS replies are limited to 512 bytes, but some are longer
 
 
 class Connection:
     """A connected socket with a limit. One task at a time uses it.
 
-    `begin()` gives what follows `limit_ms`; a wait beyond it raises OSError ETIMEDOUT and leaves a connection that can
-    only be closed. One task watches over all waits, so a wait costs no task and no timer of its own.
+    `begin()` starts a new limit of `limit_ms`. A wait beyond it raises OSError ETIMEDOUT; afterwards the connection can only be
+    closed. One task watches all waits of the connection, so a wait needs no task or timer of its own.
     """
 
     def __init__(self, s, limit_ms):
-        self.s = self._raw = s  # after a handshake that fails, closing the one leaves the other open
+        self.s = self._raw = s  # after a failed handshake, closing the TLS socket leaves the raw socket open
         self.limit_ms = limit_ms
-        self.task = None  # the one that waits
+        self.task = None  # the waiting task
         self.late = False
         self.begin()
         self._watching = create_task(watch(self))
@@ -34,7 +34,7 @@ class Connection:
         self.until_ms = ticks_add(ticks_ms(), self.limit_ms)
 
     def wait(self, to_write):  # async
-        """Until the socket can be read or written, the deadline passes, or the task is cancelled by someone else."""
+        """Wait until the socket is readable or writable. OSError ETIMEDOUT at the deadline; the task may also be cancelled."""
         self.task = core.cur_task
         queue = core._io_queue
         (queue.queue_write if to_write else queue.queue_read)(self.s)
@@ -54,7 +54,7 @@ class Connection:
                 yield from self.wait(True)
 
     def fill(self, buf, n):  # async
-        """Go on where a first read brought `n` (None: nothing yet) into `buf`; the count is short only at the end."""
+        """Fill `buf` after a first read of `n` bytes (None: no data yet) into it; return the count, less than its length only at the end."""
         have = 0
         while n != 0:
             if n:
@@ -66,7 +66,7 @@ class Connection:
         return have
 
     def readline(self, most):  # async
-        """Up to and with the next line feed, or `most` bytes without one; OSError when the connection ends first."""
+        """Read up to and including the next line feed, or `most` bytes without one; OSError if the connection ends first."""
         line = b""
         while len(line) < most:
             piece = self.s.readline(min(_PIECE, most - len(line)))
@@ -81,12 +81,12 @@ class Connection:
         return line
 
     def secure(self, context, host):
-        """TLS over it from now on; the handshake comes with the first write and checks that the peer is `host`."""
+        """Switch to TLS. The handshake happens at the first write and verifies that the peer is `host`."""
         self.s = context.wrap_socket(self.s, server_hostname=host, do_handshake_on_connect=False)
         self.s.setblocking(False)
 
     def is_idle(self):
-        """Still open, and nothing has come that nobody asked for?"""
+        """Is it still open, without unexpected data?"""
         try:
             return self.s.read(1) is None
         except OSError:
@@ -99,7 +99,7 @@ class Connection:
 
 
 def _open(address, port, kind):
-    # For a literal address getaddrinfo asks nobody; it makes the port's own form of an address.
+    # For a literal address getaddrinfo does no look-up; it returns the port's own form of the address.
     found = socket.getaddrinfo(address, port, 0, kind)[0]
     s = socket.socket(found[0], kind)
     try:
@@ -113,14 +113,14 @@ def _open(address, port, kind):
 
 
 def connect(address, port, limit_ms):
-    """A Connection over TCP: it is there when it can be written to. On some ports a refusal shows only in the first write or read."""
+    """Return a TCP Connection; it is established when writable. On some ports a refusal shows only at the first write or read."""
     return Connection(_open(address, port, socket.SOCK_STREAM), limit_ms)
 
 
 async def ask(address, port, data, accept, limit_ms):
-    """Send one datagram and return what `accept(reply)` makes of the first that it does not answer with None.
+    """Send one datagram, pass each reply to `accept(reply)`, and return its first result that is not None.
 
-    The socket is connected: datagrams of other addresses and ports never come through.
+    The socket is connected, so it never receives datagrams from other addresses or ports.
     """
     connection = Connection(_open(address, port, socket.SOCK_DGRAM), limit_ms)
     try:
@@ -128,10 +128,10 @@ async def ask(address, port, data, accept, limit_ms):
         while True:
             await connection.wait(False)
             try:
-                # One datagram; readinto would put several of them one behind the other.
+                # recv reads one datagram; readinto would concatenate several.
                 found = accept(connection.s.recv(_DATAGRAM_BYTES))
             except OSError as e:
-                if e.errno != EAGAIN:  # woken for nothing
+                if e.errno != EAGAIN:  # EAGAIN: woken without data
                     raise
                 continue
             if found is not None:

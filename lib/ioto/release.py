@@ -1,9 +1,9 @@
-"""The release manifest, which is signed, and the envelope it travels in: 4096 bytes in front of the image. Pure.
+"""Check the signed release manifest and its envelope: 4096 bytes in front of the image. Pure.
 
-May this file be installed? unwrap(), verify(), parse(), check(), in this order; an UpdateError says why not.
+Call unwrap(), verify(), parse() and check(), in this order; an UpdateError says why a file must not be installed.
 
 Envelope: the magic, lengths of manifest and signature (2 bytes each, big endian), manifest, signature, zeros. It is part of
-the file, so it gets through any server. The manifest is JSON; the very bytes that travel are signed.
+the file, so any file server can deliver it. The manifest is JSON, and the signature covers exactly the transferred bytes.
 """
 
 import json
@@ -14,7 +14,7 @@ from .errors import UpdateError
 
 MAGIC = b"IOTO-REL"
 _HEAD = 12
-# key -> (type, must it be there?)
+# key -> (type, required?)
 FIELDS = {
     "product": (str, True),  # product id
     "version": (str, True),  # SemVer
@@ -22,19 +22,19 @@ FIELDS = {
     "sha256": (str, True),  # of the image, 64 lower-case hex digits
     "format": (str, True),  # raw
     "created": (int, True),  # Unix seconds
-    "chip": (int, False),  # ESP chip id; not there: any file, for Linux
-    "base": (str, False),  # SHA-256 of the image that must run
-    "minimum": (str, False),  # least version that may step to this one
-    "expires": (int, False),  # Unix seconds after which nobody begins with it
-    # true: also to devices that run, or have run, a higher version; `expires` is needed then, at most 30 days after `created`.
-    # Or the version that it steps down from.
+    "chip": (int, False),  # ESP chip id; absent: any file, for Linux
+    "base": (str, False),  # SHA-256 of the image that must be running
+    "minimum": (str, False),  # lowest version that may update to this one
+    "expires": (int, False),  # Unix seconds after which no device starts this update
+    # true: also for devices that run, or have run, a higher version; requires `expires`, at most 30 days after `created`.
+    # Or a version: the one from which a device may downgrade.
     "down": (None, False),
 }
 DOWN_MOST_S = 30 * 86400
 
 
 def unwrap(block):
-    """(manifest, signature) as bytes, if the file that begins with `block` has an envelope; else None."""
+    """Return (manifest, signature) as bytes if `block`, the first of the file, is an envelope; else None."""
     if bytes(block[:8]) != MAGIC:
         return None
     at = _HEAD + int.from_bytes(bytes(block[8:10]), "big")
@@ -45,8 +45,10 @@ def unwrap(block):
 
 
 def verify(found, keys):
-    """A generator with a turn after each multiplication, and at last key_number() of the one of `keys` (pss.public_key) by which
-    unwrap()'s pair is signed; nothing where there are no keys. Else UpdateError.
+    """Verify the pair returned by unwrap() against `keys` (from pss.public_key); UpdateError if none of them signed it.
+
+    A generator: it yields None after each multiplication, and finally the key_number() of the signing key. Without keys it yields
+    nothing.
     """
     if not keys:
         return
@@ -65,17 +67,17 @@ def verify(found, keys):
 
 
 def key_number(key):
-    """A whole number by which the record knows a key."""
+    """The integer that identifies a key in the record."""
     return key[0] & 0xFFFFFFFF
 
 
 def trusted(update, keys):
-    """Is the key that has signed the record's update still one of `keys`? Without keys everything is."""
+    """Is the key that signed the record's update still one of `keys`? Without keys every update is trusted."""
     return not keys or update.get("by") in [key_number(key) for key in keys]
 
 
 def parse(raw):
-    """The manifest as a dict of known fields with known types; UpdateError manifest_malformed. Nothing unknown is let through."""
+    """Return the manifest as a dict; UpdateError manifest_malformed for unknown or missing fields, wrong types or invalid values."""
     from .semver import parse as parse_version
 
     try:
@@ -99,8 +101,10 @@ def parse(raw):
 
 
 def check(manifest, product, offered, version, chip, image, now, floor):
-    """Everything the manifest says, against the board: its product, the version that was offered, the one that runs, chip (None
-    on Linux), image (SHA-256 that runs, or None), now (Unix seconds, or None without a clock) and floor (version or "").
+    """Compare the manifest with the board; UpdateError if it does not fit.
+
+    `product` of the board; `offered`: the offered version; `version`: the running one; `chip`: None on Linux; `image`: SHA-256 of the
+    running image, or None; `now`: Unix seconds, or None without a clock; `floor`: a version or "".
     """
     from .semver import compare, not_below
 

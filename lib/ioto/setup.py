@@ -1,4 +1,4 @@
-"""Puts an agent together from the files of a folder: the one place where the parts meet. Released when it is done."""
+"""Create an agent from the files of a folder; the only module that connects all others. Unloaded when it is done."""
 
 import gc
 import json
@@ -14,14 +14,14 @@ from .space import SPARE_BYTES, SPARES
 
 
 def setup(folder, listener):
-    """As start.agent()."""
+    """See start.agent()."""
     notes = []
     found = config.load(folder, notes)
     device = config.load_device(folder)
     to(listener, found["log.level"])
     for note in notes:
         log(*note)
-    if not found["product"]:  # where Ioto has it
+    if not found["product"]:  # where Ioto's agent has it
         found["product"] = str(device.get("product", ""))
     _built(found)
     found["state"] = folder + found["state"]
@@ -32,7 +32,7 @@ def setup(folder, listener):
     gc.collect()
     try:
         os.mkdir(found["state"])
-    except OSError:  # it is there, or the first save will say why not
+    except OSError:  # it exists, or the first save reports the error
         pass
     if not _is_reserved(found["state"]):
         with Part():
@@ -41,7 +41,7 @@ def setup(folder, listener):
     board = _board(folder, found)
     if not board.raw:
         _prepare(found["state"], board.woke)
-        board.revision()  # read here, where there is room for what reads it
+        board.revision()  # read here while there is enough memory for revision.py; the result is cached
     pair = Pair(found["state"] + "/record")
     made = Agent(found, device, _provision(found), board, pair, _link(found, board))
     if device["id"] == "auto":
@@ -50,20 +50,20 @@ def setup(folder, listener):
 
 
 def _prepare(path, woke):
-    """Before other tasks run: finish what a reset has left half done in folder.py, and let littlefs look for free blocks, which takes
-    25 ms and more with the first file that it writes. Not after a wake from deep sleep, where nobody else waits.
+    """Before other tasks run, finish a renewal (folder.py) that a reset interrupted, and let littlefs search for free blocks, which takes
+    25 ms or more at its first write. The search is not needed after a wake from deep sleep, when no other task waits.
     """
     try:
         os.stat(path + ".new")
         with Part():
             _finish(path)
-    except OSError:  # there is none, as a rule
+    except OSError:  # normally there is none
         pass
     if not woke:
         try:
             with open(path + "/room", "wb") as f:
-                f.write(bytes(200))  # more than fits into the folder itself
-        except OSError:  # the first save says why not
+                f.write(bytes(200))  # too large to be stored inline in the directory
+        except OSError:  # the first save reports the error
             pass
 
 
@@ -75,7 +75,7 @@ def _finish(path):
 
 
 def _is_reserved(state):
-    """Are all spare files there, and whole? In one look at the folder."""
+    """Do all spare files exist in their full size? Reads the folder once."""
     try:
         return sum([each[0][:6] == "spare." and each[-1] == SPARE_BYTES for each in os.ilistdir(state)]) == SPARES
     except OSError:
@@ -92,15 +92,15 @@ def _reserve(state):
 
 
 def _built(found):
-    """A firmware that has the agent frozen says itself what it is (firmware/manifest.py)."""
-    build = sys.modules.get("ioto_build")  # prepare.py has looked for it
+    """Firmware with the frozen agent defines its own product and version (firmware/manifest.py)."""
+    build = sys.modules.get("ioto_build")  # imported by prepare.py, if it exists
     if build:
         found["product"] = build.PRODUCT
         found["version"] = build.VERSION
 
 
 def _kept_id(pair):
-    """Made once and kept in the record, from its first save on."""
+    """Return the id from the record; generate and save it the first time."""
     record = pair.load() or {}
     if not record.get("id"):
         record["id"] = config.make_id(os.urandom(10))
@@ -109,7 +109,7 @@ def _kept_id(pair):
 
 
 def _provision(found):
-    """What registration has brought: `api`, `token`, `id`."""
+    """The result of registration: `api`, `token`, `id`."""
     try:
         with open(found["state"] + "/provision.json") as f:
             kept = json.load(f)
@@ -138,7 +138,7 @@ def _link(found, board):
 
 
 def _check_servers(folder, found):
-    """ConfigError unless the settings say how each server is to be verified, and the files for it are whole."""
+    """ConfigError unless the settings determine how each server is verified and the files for it are valid."""
     for key in ("builder", "api"):
         if found[key].startswith("http://"):
             if not found["tls.plain"]:

@@ -1,6 +1,6 @@
-"""The first boot of a new image: the application says whether it is well, the cloud answers, then it is confirmed.
+"""The trial: on the first boot of a new image, run the self-tests and a check-in, then confirm the image.
 
-Watchers of `device:selftest` are the application's tests: one fails by raising, or by returning False.
+Watchers of `device:selftest` are the application's self-tests; a test fails if it raises an exception or returns False.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from .watch import rSignal, rSignalSync, watchers
 
 
 async def run(agent):
-    """True when the trial is over. Else the board is reset, or (False) it goes on: nothing to go back to, no answer on Linux."""
+    """True if the trial is over. Otherwise the board is reset, or (False) it continues: no image to roll back to, or no reply on Linux."""
     limit_s = agent.config["trial.limit"]
     record = agent.record
     if _no_rollback(agent):
-        if record["why"]:  # a start before this one came to no end
+        if record["why"]:  # an earlier start did not complete the trial
             _give_back(agent, UpdateError(record["why"]))
         record["why"] = "rolled_back"
         await agent.save()
@@ -25,7 +25,7 @@ async def run(agent):
     try:
         await _within(limit_s, _tests(agent), "selftest_timeout")
         await _within(max(1, end_s - uptime_s()), _check_in(agent), "trial_timeout")
-        await agent.load("update")  # while nothing depends on it
+        await agent.load("update")  # before the image is confirmed, while a failure does no harm
         _raise_floor(agent)
         await asyncio.sleep_ms(0)
         _confirm(agent.board)
@@ -35,7 +35,7 @@ async def run(agent):
             return False
         _give_back(agent, e)
         return agent.board.raw
-    # The outcome, after the act: if this is cut off, the next boot finds the board confirmed and records it.
+    # Record the outcome after the confirmation: after a reset in between, the next boot finds the image confirmed and records it.
     life = agent.life
     if agent.record["phase"] == "trial":
         life.confirmed()
@@ -52,7 +52,7 @@ async def _within(limit_s, work, reason):
 
 
 async def _tests(agent):
-    """The application's."""
+    """Run the application's self-tests."""
     for proc, data in () if agent.record["tested"] else watchers("device:selftest"):
         try:
             result = proc(data, None)
@@ -65,13 +65,13 @@ async def _tests(agent):
 
 
 async def _check_in(agent):
-    """One whole check-in, without carrying out what it offers: the other slot is the only proven one."""
+    """Do one complete check-in, but ignore its offer: only the other slot contains a proven image."""
     wait_s = 1
     while True:
         try:
             await agent.online()
             return await agent.do("checkin", "ask")
-        except Exception as e:  # the limit decides
+        except Exception as e:  # retried until the limit
             log("warn", "trial check-in: %r" % e)
             e = refusal(e, "unforeseen")
             if e.reason == "no_memory" and agent.goes_alone():
@@ -83,8 +83,8 @@ async def _check_in(agent):
 
 
 def _raise_floor(agent):
-    # Before the image is confirmed: a cut in between must not open the way back. An NVS that takes no more must not
-    # close the way forward: the record is the second witness.
+    # Before the image is confirmed: a power cut in between must not allow a downgrade. A full NVS must not prevent the
+    # update: the record also stores the floor.
     version = agent.life.version()
     floor = agent.board.floor()
     try:
@@ -104,14 +104,14 @@ def _confirm(board):
 
 
 def _no_rollback(agent):
-    """Nobody goes back but we ourselves."""
+    """True if the bootloader does not roll back, so the agent must."""
     return agent.trial != "pending" and not agent.board.raw
 
 
 def _give_back(agent, e):
     log("error", "trial: %s" % e)
     life, board = agent.life, agent.board
-    if board.raw:  # Linux: nothing to go back to, the script has replaced the software
+    if board.raw:  # Linux: no rollback, the script has replaced the software
         life.fail(e.reason)
     else:
         agent.record["why"] = e.reason
@@ -119,7 +119,7 @@ def _give_back(agent, e):
     try:
         if _no_rollback(agent):
             board.go_back()
-    except OSError as error:  # there is nothing to go back to: perhaps it does better next time
+    except OSError as error:  # no image to roll back to: the next trial may succeed
         log("error", "going back: %r" % error)
         return
     rSignalSync("device:rollback", e)

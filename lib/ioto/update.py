@@ -1,19 +1,19 @@
-"""The update in work: the phases, the queue of reports, and every step of its life as a change of the record. Pure.
+"""The life cycle of an update: its phases, the queue of reports, and each step as a change of the record. Pure.
 
-Nothing here saves: the caller saves before it acts on a changed record, and puts the old one back if it can't.
+Nothing is saved here: the caller saves the changed record before acting on it, and restores the old one if saving fails.
 """
 
-# phase -> [next when it went well, next when it failed]
+# phase -> [next phase on success, next phase on failure]
 PHASES = {
-    "idle": ["download", "report"],  # an offer is taken, or refused
-    "download": ["staged", "report"],  # verified by what was read back, or given up
-    "staged": ["trial", "report"],  # swapped, or dropped
-    "trial": ["report", "report"],  # confirmed or given up; a further attempt goes back, see RETRY
-    "report": ["idle", "idle"],  # the outcome is in the record, its delivery is the queue's business
+    "idle": ["download", "report"],  # an offer is accepted or refused
+    "download": ["staged", "report"],  # verified by reading back, or failed
+    "staged": ["trial", "report"],  # swapped or dropped
+    "trial": ["report", "report"],  # confirmed or failed; another attempt goes back, see RETRY
+    "report": ["idle", "idle"],  # the outcome is in the record; the queue takes care of its delivery
 }
-# Another attempt of the same update: back to where its image has to come from.
+# Another attempt at the same update: back to the phase that provides its image.
 RETRY = {"trial": ["staged", "download"], "staged": ["download"]}
-# Of reports. At least once: an entry leaves the queue when the cloud has answered it.
+# States of reports. Delivery is at least once: an entry leaves the queue when the cloud has answered it.
 OUTCOMES = ["confirmed", "failed", "refused", "rolled_back"]
 STATES = ["downloading", "staged", "deferred", "applied"] + OUTCOMES
 _REPORTS_MOST = 16
@@ -21,7 +21,7 @@ _FAILED_MOST = 4  # updates remembered as failed
 
 
 def same(offer, update):
-    """Is `offer` the update in work, byte for byte?"""
+    """Is `offer` the current update, byte for byte?"""
     for key in ("update", "checksum", "version"):
         if not update or offer[key] != update[key]:
             return False
@@ -29,21 +29,21 @@ def same(offer, update):
 
 
 def copied(record):
-    """What to go back to when a change of the record can't be saved."""
+    """A copy of the record, to restore if a change can't be saved."""
     return {key: value.copy() if hasattr(value, "copy") else value for key, value in record.items()}
 
 
 def move(phase, to):
-    """Returns `to` if the table allows it from `phase`; ValueError otherwise."""
+    """Return `to` if PHASES or RETRY allows it after `phase`; ValueError otherwise."""
     if to not in PHASES.get(phase, ()) and to not in RETRY.get(phase, ()):
         raise ValueError("phase %s cannot become %s" % (phase, to))
     return to
 
 
 def add_report(record, update, state, version, reason="", attempt=0):
-    """Queue one report; the same (update, attempt, state) is queued once. `version` is what runs now.
+    """Queue one report; the same (update, attempt, state) is queued only once. `version` is the running one.
 
-    When the queue is full the steps on the way go, oldest first; the outcome of an update is never dropped.
+    When the queue is full, the oldest report of an intermediate state is removed; if there is none, the oldest report.
     """
     queue = record["reports"]
     for entry in queue:
@@ -59,7 +59,7 @@ def add_report(record, update, state, version, reason="", attempt=0):
 
 
 def body(entry, device):
-    """The entry as it goes over the wire."""
+    """The entry in the form that is sent to the cloud."""
     return dict(entry, id=device, success=entry["state"] not in OUTCOMES[1:])
 
 
@@ -74,7 +74,7 @@ class Update:
         self._attempts = attempts
 
     def version(self):
-        """Of the running software: what is on trial in this slot, what was installed in it, or ioto.json's where that has changed since."""
+        """The running version: the one on trial in this slot, the one installed in it, or ioto.json's if that changed afterwards."""
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
             return update["version"]
@@ -82,27 +82,27 @@ class Update:
         return found["version"] if found and found.get("stated", self.stated) == self.stated else self.stated
 
     def attempts(self):
-        """Of the update in work, before it is remembered as failed; an operator's `retry` counts on from those before."""
+        """Number of the last attempt allowed for the current update; an operator's `retry` continues the numbering."""
         return (self.record["update"] or {}).get("most", self._attempts)
 
     def image(self):
-        """SHA-256 of the running image where it is known, else None."""
+        """SHA-256 of the running image, or None if unknown."""
         return self._installed().get("image")
 
     def _installed(self):
-        """What was installed in the running slot, if it is this."""
+        """The record's entry for the running slot; empty if another build is running."""
         found = self.record["slots"].get(self.running)
         return found if found and found["build"] == self.build else {}
 
     def floor(self, version):
-        """The higher of `version` ("" for none) and the highest one that the record has seen confirmed."""
+        """The higher of `version` ("" for none) and the record's highest confirmed version."""
         from .semver import compare
 
         kept = self.record["floor"]
         return version if not kept or version and compare(version, kept) > 0 else kept
 
     def report(self, state, reason="", of=None):
-        """Queue a report about `of`, the update in work unless said. A stranger's cloud gets outcomes only."""
+        """Queue a report about `of`, by default the current update. Clouds other than this project's get only outcomes."""
         of = of or self.record["update"]
         if of.get("ours") or state in OUTCOMES[:3]:
             add_report(self.record, of["update"], state, self.version(), reason, self.record["attempt"])
@@ -111,15 +111,16 @@ class Update:
         self.record["phase"] = move(self.record["phase"], phase)
 
     def refuse(self, update, reason, ours=False, state="refused"):
-        """An offer that never becomes work. It is said once, for what somebody may mend, and to a stranger, who offers it at each check;
-        `ours` waits for an answer to each of its offers, and offers it three times.
+        """Refuse an offer and report it. With `ours`, every refusal is reported: this project's cloud makes an offer three times and
+        expects an answer to each. Without (other clouds, which repeat an offer at every check-in, and causes that an operator may fix),
+        the same refusal is reported once.
         """
         if ours or [update, reason] != self.record.get("refused"):
             self.record["refused"] = [update, reason]
             add_report(self.record, update, state, self.version(), reason)
 
     def take(self, offer, slot):
-        """Begin with an offer that plan.judge() lets through; what was in work before and is another is dropped."""
+        """Start an offer that offer.judge() accepts; a different current update is dropped."""
         record = self.record
         if record["phase"] == "report":
             self.done()
@@ -134,12 +135,12 @@ class Update:
                 record["slots"].pop(slot, None)
             record["update"] = dict(offer, most=max(used + 1, given_up + self._attempts))
             self.report("downloading")
-        elif record["phase"] != "download":  # staged in a slot that has changed since
+        elif record["phase"] != "download":  # staged, but the slot has changed
             self._to("download")
-        record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])  # a link holds for a while, each check-in gives one
+        record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])  # a link expires; each check-in returns a new one
 
     def _tries(self, offer):
-        """(attempts at the update so far, those of them that ended with its failure)."""
+        """(attempts at the update so far, attempts when it last failed for good)."""
         used = given_up = 0
         for update, checksum, _, retry, attempt in [failed for failed in self.record["failed"] if len(failed) > 4]:
             if [update, checksum] == [offer["update"], offer["checksum"]]:
@@ -149,14 +150,14 @@ class Update:
         return used, given_up
 
     def _remember(self, state, retry, attempt):
-        """For the next offer of the update in work, see offer.judge()."""
+        """Record the outcome for the next offer of the same update, see offer.judge()."""
         update = self.record["update"]
         entry = [update["update"], update["checksum"], state, retry, attempt]
         failed = [other for other in self.record["failed"] if other[:4] != entry[:4]]
         self.record["failed"] = failed[1 - _FAILED_MOST :] + [entry]
 
     def drop(self, reason):
-        """What is in work is given up without a fault of its own; its attempts count where it is offered again."""
+        """Give up the current update through no fault of its own; its attempts count if it is offered again."""
         self.report("refused", reason)
         if self.record["attempt"] > 1:
             self._remember("dropped", -1, self.record["attempt"] - 1)
@@ -164,7 +165,7 @@ class Update:
         self.done()
 
     def staged(self, head, build, size):
-        """The slot holds it, verified; `head` (bytes) is what is kept out of the slot until the swap."""
+        """The slot contains the verified image; `head` (bytes) is not written to the slot until the swap."""
         self._to("staged")
         self.record["head"] = head.hex()
         self.record["update"].update(build=build, bytes=size)
@@ -175,34 +176,34 @@ class Update:
         self.report("deferred")
 
     def swap(self):
-        """The intent, to be saved before the boot choice is changed."""
+        """Record the intent to swap; the caller saves it before it changes the boot partition."""
         self._to("trial")
-        if self.record["update"]["slot"] == self.running:  # Linux: not ours until the script has ended well
+        if self.record["update"]["slot"] == self.running:  # Linux: not the running software until the script has succeeded
             self.record["update"]["script"] = True
         self.record["defer"] = None
         self.record["why"] = ""
         self.record["tested"] = False
-        self.record["offered"] = 0  # asked again before the next one
+        self.record["offered"] = 0  # the cloud is asked again before the next swap
         self.report("applied")
 
     def not_swapped(self):
-        """The power went between the intent and the act."""
+        """Undo swap(): power failed after the intent was saved and before the swap."""
         self._to("staged")
         if self.record["reports"] and self.record["reports"][-1]["state"] == "applied":
             self.record["reports"].pop()
 
     def suspend(self):
-        """The trial ended only for lack of the cloud's answer: the old image's next check-in judges it, see Agent.is_suspect()."""
+        """The trial ended only because the cloud did not answer; the old image's next check-in judges it, see Agent.is_suspect()."""
         self._to("staged")
 
     def judge(self):
-        """The cloud has answered the old image: the new one was to blame for the trial that ended without an answer."""
+        """The cloud answered the old image, so the new image caused the trial without an answer."""
         reason, self.record["why"] = self.record["why"], ""
         self.again(reason)
 
     def again(self, reason, to="staged"):
-        """This attempt is lost; another one begins at `to` (`staged` after a trial that was rolled back, `download` when
-        the image itself is in doubt), or none is left and the update is remembered as failed.
+        """End this attempt. The next one starts at `to`: `staged` after a rollback, `download` if the image itself is in doubt.
+        Without attempts left, the update is recorded as failed.
         """
         if to == "staged":
             self.report("rolled_back", reason)
@@ -213,17 +214,17 @@ class Update:
             if self.record["phase"] != to:
                 self._to(to)
             self.record["attempt"] += 1
-            if to == "staged":  # the cloud goes on offering it
+            if to == "staged":  # the cloud keeps offering it
                 self.report(to)
 
     def fail(self, reason, state="failed"):
-        """Never again until another update is offered; `refused` where the slot was not touched."""
+        """Record and report the update as failed; `state` is `refused` if the slot was not touched."""
         self.report(state, reason)
         self._remember(state, self.record["update"].get("retry", 0), self.record["attempt"])
         self._to("report")
 
     def confirmed(self):
-        """The running slot is the update's, for good."""
+        """The update in the running slot is now permanent."""
         update = self.record["update"]
         self.report("confirmed")
         self._to("report")
@@ -236,7 +237,7 @@ class Update:
         }
 
     def done(self):
-        """The outcome is in the queue; ready for the next offer."""
+        """The outcome is queued; become ready for the next offer."""
         self._to("idle")
         self.record["update"] = None
         self.record["attempt"] = 0

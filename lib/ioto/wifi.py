@@ -1,7 +1,7 @@
-"""The Wi-Fi link: one task owns it, everyone else asks. What the driver raises is one more failure to join.
+"""The Wi-Fi link, owned by one task. An exception of the driver counts as a failure to join.
 
     wifi = Wifi("name", "password", changed)
-    await wifi.up()  # its task runs from the first time on
+    await wifi.up()  # the first call starts the task
 """
 
 import asyncio
@@ -11,14 +11,16 @@ from errno import ETIMEDOUT
 import network
 
 LOOK_MS = 200
-JOIN_MS = 15000  # joining and an address
+JOIN_MS = 15000  # limit for joining and getting an address
 PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
-FAULTS = 66  # attempts in a row, an hour at least, in which the driver has raised something: then the board is reset
-_RAISED = (OSError, RuntimeError, MemoryError)  # RuntimeError: codes of ESP-IDF without an errno, "Wifi Unknown Error 0x0101" is no memory
+FAULTS = 66  # the board is reset after this many attempts in a row with an exception of the driver, which takes at least an hour
+_RAISED = (OSError, RuntimeError, MemoryError)  # RuntimeError: ESP-IDF codes without an errno; "Wifi Unknown Error 0x0101" is no memory
 
 
 class Wifi:
-    """`changed(connected, why)` is called at each change; `why` is the last failure: words, a status, what the driver raised. `reset()` is the board's."""
+    """The link. `changed(connected, why)` is called at each change; `why` is the last failure: a text, a status or an exception of the
+    driver. `reset()` resets the board.
+    """
 
     def __init__(self, ssid, password, changed, limit_ms=30000, reset=None, hostname=""):
         self._ssid = ssid
@@ -27,7 +29,7 @@ class Wifi:
         self._reset = reset
         self._hostname = hostname
         self.limit_ms = limit_ms
-        self.wlan = None  # the driver takes 35 KB when it is made, and may not get them
+        self.wlan = None  # the driver allocates 35 KB when it is created, which can fail
         self.task = None
         self.why = "not tried yet"
 
@@ -39,7 +41,7 @@ class Wifi:
             return False
 
     def servers(self):
-        """Name servers, as net.Resolver wants them: none while there is no link (ifconfig keeps its old values)."""
+        """Name servers for resolver.Resolver; none without a link, because ifconfig keeps its old values."""
         try:
             server = self.wlan.ifconfig()[3] if self.connected() else "0.0.0.0"
         except _RAISED:
@@ -47,7 +49,7 @@ class Wifi:
         return [] if server == "0.0.0.0" else [server]
 
     async def up(self):
-        """Wait for the link; OSError ETIMEDOUT with the reason in words."""
+        """Wait for the link; OSError ETIMEDOUT with the reason as text."""
         if not self.task or self.task.done():
             self.task = asyncio.create_task(self._run())
         began = time.ticks_ms()
@@ -57,7 +59,7 @@ class Wifi:
             await asyncio.sleep_ms(LOOK_MS)
 
     def leave(self):
-        """Join anew: a link can be dead and look well."""
+        """Disconnect, so that the task joins again: a dead link can look connected."""
         try:
             if self.wlan:
                 self.wlan.disconnect()
@@ -65,7 +67,7 @@ class Wifi:
             self.why = e
 
     async def _run(self):
-        """For ever: join, watch, join again."""
+        """Run forever: join, watch the link, join again."""
         failures = faults = 0
         while True:
             try:
@@ -79,7 +81,7 @@ class Wifi:
                     self._changed(False, "lost")
                     continue
                 faults = 0
-            except Exception as e:  # the driver's, or who listens for changes: the link goes on
+            except Exception as e:  # raised by the driver or by changed(): the task continues
                 self.why = e
                 faults += 1
                 if faults == FAULTS and self._reset:
@@ -88,19 +90,19 @@ class Wifi:
             failures += 1
             if self.wlan and failures % 3 == 0:
                 try:
-                    self.wlan.active(False)  # a radio that was off and on again forgets old trouble
+                    self.wlan.active(False)  # switching the radio off and on clears its faults
                 except _RAISED:
                     pass
 
     async def _join(self):
-        """One attempt; True when connected, else `why` says what was wrong."""
+        """Try once to join; True when connected, else the reason is in `why`."""
         if self._hostname:
             network.hostname(self._hostname)
         if not self.wlan:
             self.wlan = network.WLAN(network.STA_IF)
         wlan = self.wlan
         wlan.active(True)
-        # The driver goes on joining by itself after a loss, and refuses connect() while it does.
+        # After a loss the driver rejoins by itself, and refuses connect() while it does.
         wlan.disconnect()
         wlan.connect(self._ssid, self._password)
         began = time.ticks_ms()
@@ -116,7 +118,7 @@ class Wifi:
 
 
 def _words(why):
-    """A status of the driver by its name."""
+    """Return `why` as text; the driver's status codes by their names."""
     for name in dir(network):
         if name[:5] == "STAT_" and getattr(network, name) == why:
             return name[5:].lower().replace("_", " ")
