@@ -1,7 +1,7 @@
-"""`"transport": "urequests"`: MicroPython's own `requests` behind the interface of http.Client.
+"""The transport `urequests`: MicroPython's own `requests` behind the interface of http.Client.
 
-It blocks the loop from the name look-up to the last line of the head; the body is read as in http.py. It verifies no
-server, so https is refused unless it is told `unverified`. docs/network.md lists what it cannot do.
+It blocks the loop from the name look-up to the last line of the head; the body is read as in http.py. It does not verify servers,
+so https is refused unless `unverified` is true. docs/network.md lists its limitations.
 """
 
 from asyncio import sleep_ms
@@ -18,11 +18,11 @@ _HEAD_BYTES = 16384
 
 
 class _Stop(OSError):
-    """Raised out of `requests` in the head: of OSError, because it closes its socket for nothing else."""
+    """Raised through `requests` while it reads the head. An OSError, the only exception for which `requests` closes its socket."""
 
 
 class Client:
-    """`limit_ms` stands around connecting, each single read up to the end of the head, and every readinto."""
+    """The client. `limit_ms` applies separately to connecting, to each read up to the end of the head, and to every readinto."""
 
     def __init__(self, limit_ms=20000, unverified=False, plain=False):
         self.limit_ms = limit_ms
@@ -30,11 +30,11 @@ class Client:
         self.unverified = unverified
 
     def request(self, method, url, headers=None, body=None):  # async
-        """As http.Client.request."""
+        """See http.Client.request()."""
         return follow_redirects(self._once, self.plain, method, url, headers, body)
 
     def close(self):
-        """As http.Client.close(): nothing is kept here."""
+        """Do nothing: no connection is kept. See http.Client.close()."""
 
     async def _once(self, method, url, headers, body):
         secure, host, port, target = url
@@ -63,13 +63,13 @@ class Client:
         except (ValueError, IndexError, NotImplementedError) as e:
             raise UpdateError("http_malformed", "urequests: %s" % e)
         if "content-length" not in head.headers and reply.status_code not in (204, 304):
-            reply.close()  # the end of its head, and of its body, would look the same as a connection lost
+            reply.close()  # the end of the head or of the body could not be told from a lost connection
             raise UpdateError("http_malformed", "urequests needs a Content-Length")
         return _response(reply, head.headers, self.limit_ms)
 
 
 def _response(reply, headers, limit_ms):
-    """http.Response over the socket of `requests`, from now on without blocking."""
+    """Return an http.Response over the socket of `requests`, made non-blocking."""
     reply.raw.setblocking(False)
     connection = Connection(reply.raw, limit_ms)
     try:
@@ -82,9 +82,9 @@ def _response(reply, headers, limit_ms):
 
 
 class Head:
-    """Takes the lines of a head; it stands for the reply itself when that is a redirect, whose number is not known.
+    """Collects the lines of a head. For a redirect it also serves as the reply, with status 302 because the real status is unknown.
 
-    `requests` would follow with Authorization, to anywhere and without a limit: it is stopped at the Location.
+    `requests` would follow a redirect to any host, with Authorization and without a limit, so it is stopped at the Location header.
     """
 
     status = 302

@@ -1,5 +1,5 @@
-"""A check-in: ask the cloud, answer what it offers, send the reports, all over one connection. What is to be downloaded is in the
-record then.
+"""A check-in: ask the cloud, process its offer and send the reports, all over one connection. The record then contains the update to
+download.
 """
 
 from asyncio import sleep_ms
@@ -13,7 +13,7 @@ _ASK_S = 7 * 86400
 
 
 async def run(agent):
-    """True when the record says that there is something to download."""
+    """Run a check-in; True if the record contains an update to download."""
     cloud = _connected(agent)
     try:
         reply = await _ask(agent, cloud)
@@ -26,20 +26,20 @@ async def run(agent):
                 return await answer(agent, reply)
         finally:
             await _send(agent, cloud)
-            agent.hold_s = max(hold_s, agent.hold_s)  # what is said to a report takes nothing back
+            agent.hold_s = max(hold_s, agent.hold_s)  # the replies to reports must not shorten it
     finally:
         cloud.client.close()
 
 
 def _connected(agent):
-    """A Cloud that keeps its connection until its client is closed."""
+    """Return a Cloud that keeps its connection until its client is closed."""
     cloud = agent.cloud()
     cloud.client.keep = True
     return cloud
 
 
 async def ask(agent):
-    """Register where needed, check in; returns the reply. The rest is left to the next run() or deliver()."""
+    """Register if needed, check in and return the reply. The next run() or deliver() does the rest."""
     cloud = _connected(agent)
     try:
         return await _ask(agent, cloud)
@@ -48,8 +48,8 @@ async def ask(agent):
 
 
 async def _ask(agent, cloud):
-    # After days without an answer the Builder is asked as well: the api may have moved.
-    asked = agent.provision.get("asked")  # when the Builder was, where the api is on another host
+    # After days without a reply, also ask the Builder: the api may have moved.
+    asked = agent.provision.get("asked")  # when the Builder was last asked, if the api is on another host
     if not agent.registered():
         from .registration import register
 
@@ -63,7 +63,7 @@ async def _ask(agent, cloud):
     facts = _facts(agent)
     await sleep_ms(0)
     reply = await cloud.check_in(facts)
-    if agent.ntp_set:  # else the cloud alone says so
+    if agent.ntp_set:  # otherwise only the cloud has given the time
         agent.record["time"] = max(agent.record["time"], min(agent.board.time_s() or 0, agent.date_s))
     if not agent.connected:
         agent.connected = True
@@ -79,7 +79,7 @@ def _facts(agent):
 
 
 async def deliver(agent):
-    """Send what is queued, without a check-in."""
+    """Send the queued reports without a check-in."""
     cloud = _connected(agent)
     try:
         await _send(agent, cloud)
@@ -88,7 +88,7 @@ async def deliver(agent):
 
 
 async def _send(agent, cloud):
-    # What the cloud has answered leaves the queue.
+    # A report leaves the queue when the cloud has answered it.
     reports = agent.record["reports"]
     if not reports or not agent.registered() or agent.report_s > uptime_s():
         return

@@ -26,7 +26,7 @@ class Cloud:
         self.client = client
 
     def keep(self, provision):
-        """Store the registration. False if it can't be written: it is then valid until the next reset, and the next check-in tries again."""
+        """Store the registration. False if it can't be written: it is then valid until the next reset; the next check-in tries again."""
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
         self.agent.kept = False

@@ -1,6 +1,6 @@
-"""The agent's own refusals: one exception, one list of reasons.
+"""The agent's exceptions and the list of reasons.
 
-OSError is the world's fault and is tried again; UpdateError is our decision and is reported.
+OSError is an external failure and is retried; UpdateError is a refusal by the agent and is reported.
 Pure: no clock, no network, no flash.
 """
 
@@ -63,7 +63,7 @@ REASONS = (
 
 
 def refusal(e, reason):
-    """The exception `e` as an UpdateError, with that reason where it is none and memory is not the cause."""
+    """Return the exception `e` as an UpdateError: unchanged if it is one, no_memory for a MemoryError, otherwise with `reason`."""
     if isinstance(e, UpdateError):
         return e
     if isinstance(e, MemoryError):
@@ -74,7 +74,7 @@ def refusal(e, reason):
 
 
 class UpdateError(Exception):
-    """A refusal with a `reason` out of REASONS and a short `detail` text."""
+    """A refusal with a `reason` from REASONS and a short text `detail`."""
 
     def __init__(self, reason, detail=""):
         super().__init__(reason, detail)
@@ -86,4 +86,4 @@ class UpdateError(Exception):
 
 
 class Paused(Exception):
-    """The window closed in mid-download; what was fetched is kept."""
+    """The download was paused, for example because the window closed; the fetched part is kept."""

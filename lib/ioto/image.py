@@ -1,4 +1,4 @@
-"""What can be known of an ESP application image from its bytes as they pass by. Pure.
+"""Check an ESP application image while its blocks are downloaded. Pure.
 
 Layout: ESP-IDF v5.5 esp_app_format.h and esp_image_format.c: 24 bytes of header, then segments of an 8-byte header
 (load address, length) and data, padding to a checksum byte at the end of a 16-byte row, then 32 bytes of SHA-256
@@ -10,7 +10,7 @@ import struct
 from .bounds import fits
 from .errors import UpdateError
 
-HEAD_BYTES = 16  # kept out of the slot until the swap: without the magic nothing starts it
+HEAD_BYTES = 16  # not written to the slot until the swap: without the magic it can't boot
 CHECK_BYTES = 288  # header, first segment header, application description
 
 _MAGIC = 0xE9
@@ -18,7 +18,7 @@ _DESC_MAGIC = 0xABCD5432
 
 
 def is_image(head):
-    """UpdateError unless it begins as an image does."""
+    """UpdateError unless `head` is the start of an image."""
     if head[:16] == b"\xff" * 16:
         raise UpdateError("image_merged", "a whole flash")
     if not head or head[0] != _MAGIC:
@@ -26,17 +26,16 @@ def is_image(head):
 
 
 def check(head, size, slot_bytes, chip=None, revision=None):
-    """Look at the first 288 bytes of an image of `size` bytes before anything is erased.
+    """Check the first 288 bytes of an image of `size` bytes before anything is erased; UpdateError if it can't be used here.
 
-    `chip` is the running image's chip id, `revision` the chip's (major * 100 + minor), None where there is none to compare.
-    UpdateError says why not.
+    `chip` is the chip id of the running image, `revision` the revision of the chip (major * 100 + minor); None: not compared.
     """
     fits(size, slot_bytes)
     is_image(head)
     if len(head) < CHECK_BYTES:
         raise UpdateError("image_malformed", "%d bytes" % len(head))
     if struct.unpack_from("<I", head, 32)[0] != _DESC_MAGIC:
-        # An application's first segment is mapped from where it lies: load address = 32 modulo 64 KiB. A bootloader's is RAM.
+        # The first segment of an application is mapped from flash: load address = 32 modulo 64 KiB. A bootloader's is in RAM.
         if head[24] != 32 or head[25]:
             raise UpdateError("image_merged", "a bootloader")
         raise UpdateError("image_malformed", "no description")
@@ -49,29 +48,29 @@ def check(head, size, slot_bytes, chip=None, revision=None):
 
 
 def runs_on(head, revision):
-    """May a chip of this revision start the image? As ESP-IDF's bootloader_common_check_chip_validity() says."""
+    """Can a chip of this revision start the image? Same rule as ESP-IDF's bootloader_common_check_chip_validity()."""
     least, most = struct.unpack("<HH", bytes(head[15:19]))
-    # An image made before IDF 4.4 has the major number only, in the byte before.
+    # An image built before IDF 4.4 has only the major number, in the preceding byte.
     return (least or head[14] * 100) <= revision and (most in (0, 0xFFFF) or revision <= most)
 
 
 def build_id(head):
-    """Hex of the ELF's SHA-256 in the first 288 bytes: names the build where MicroPython leaves the version empty."""
+    """Hex of the ELF's SHA-256 in the first 288 bytes. It identifies the build, because MicroPython leaves the version empty."""
     return head[176:208].hex()
 
 
 class Walk:
-    """Follows the segment table through blocks in order, so that a cut or padded file is found by its own account."""
+    """Follows the segment headers through consecutive blocks, to detect a truncated or padded file."""
 
     def __init__(self, size):
         self.size = size
         self.at = 24  # offset of the next segment header
-        self.left = None  # segments to come, from the header
+        self.left = None  # remaining segments, initially from the header
         self.hashed = 0
-        self._part = b""  # of a segment header across two blocks
+        self._part = b""  # first bytes of a segment header that crosses two blocks
 
     def feed(self, offset, block):
-        """`block` holds the bytes of the image from `offset` on; UpdateError if they can't be the image announced."""
+        """Process `block`, the image's bytes from `offset` on; UpdateError if they do not match the announced image."""
         if self.left is None:
             self.left = block[1]
             self.hashed = block[23] & 1
@@ -89,7 +88,7 @@ class Walk:
                 raise UpdateError("image_malformed", "segment to %d of %d" % (self.at, self.size))
 
     def end(self):
-        """All blocks have been fed: does the image end where the file does?"""
+        """After the last block: UpdateError unless the image ends where the file does."""
         whole = (self.at | 15) + 1 + 32 * self.hashed
         if self.left or whole != self.size:
             raise UpdateError("image_malformed", "%d bytes, the file has %d" % (whole, self.size))

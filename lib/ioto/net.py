@@ -54,7 +54,7 @@ class Connection:
                 yield from self.wait(True)
 
     def fill(self, buf, n):  # async
-        """Fill `buf` after a first read of `n` bytes (None: no data yet) into it; return the count, less than its length only at the end."""
+        """Fill `buf` after a first read of `n` bytes (None: no data yet) into it. The count is less than its length only at the end."""
         have = 0
         while n != 0:
             if n:

@@ -1,7 +1,7 @@
-"""Time zones as POSIX TZ strings (POSIX.1-2017 chapter 8.3), with the rules of daylight saving time. Pure.
+"""Time zones as POSIX TZ strings (POSIX.1-2017 chapter 8.3), with rules for daylight saving time. Pure.
 
-Imported only where the timezone is one. A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets in seconds ahead of
-UTC, and two rules (kind, numbers, seconds after midnight).
+Imported only if the timezone is such a string. A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets in seconds
+ahead of UTC, and two rules (kind, numbers, seconds after midnight).
 """
 
 from .ascii import DIGITS, LETTERS
@@ -9,7 +9,7 @@ from .timezone import EVER, date, days
 
 
 def parse(text):
-    """The zone; ValueError names the place from where on it is none."""
+    """Return the zone; ValueError with the text from the first error on."""
     parts = text.split(",")
     rest = _after_name(parts[0])
     standard, rest = _time(rest, 24)
@@ -22,13 +22,13 @@ def parse(text):
     if rest:
         daylight, rest = _time(rest, 24)
     if rest or len(parts) != 3:
-        # Without rules the summer time would be somebody's guess.
+        # Without rules, the dates of daylight saving time would be a guess.
         raise ValueError(rest or text)
     return (-standard, -daylight, _rule(parts[1]), _rule(parts[2]))
 
 
 def _after_name(text):
-    """What follows the zone's name: three ASCII letters or more, or three of letters, digits and signs in <>."""
+    """The text after the zone's name: three or more ASCII letters, or three or more letters, digits and signs in <>."""
     if text[:1] == "<":
         name, end, rest = text[1:].partition(">")
         good = end and not name.strip(LETTERS + DIGITS + "+-")
@@ -41,7 +41,7 @@ def _after_name(text):
 
 
 def _time(text, most):
-    """[+-]h[h[h]][:mm[:ss]] at the beginning of `text` -> (seconds, what is left)."""
+    """[+-]h[h[h]][:mm[:ss]] at the start of `text` -> (seconds, rest of the text)."""
     rest = text.lstrip("+-:" + DIGITS)
     parts = text[text[:1] in ("+", "-") : len(text) - len(rest)].split(":")
     if len(parts) > 3:
@@ -58,7 +58,7 @@ def _time(text, most):
 
 
 def _rule(text):
-    """`Mm.w.d`, `Jn` or `n`, with `/time` -> (kind, numbers, seconds after local midnight)."""
+    """`Mm.w.d`, `Jn` or `n`, optionally with `/time` -> (kind, numbers, seconds after local midnight)."""
     day, slash, at = text.partition("/")
     seconds = 7200
     if slash:
@@ -81,7 +81,7 @@ def _at(rule, year):
     if kind == "M":
         day = days(year, n[0], 1)
         day += (n[2] - day - 4) % 7 + n[1] * 7 - 7
-        if day >= days(year + n[0] // 12, n[0] % 12 + 1, 1):  # there is no fifth: the last
+        if day >= days(year + n[0] // 12, n[0] % 12 + 1, 1):  # no fifth such weekday: the last one
             day -= 7
     elif kind and n[0] > 59:  # Jn never counts February 29
         day = days(year, 3, 1) + n[0] - 60
@@ -91,16 +91,16 @@ def _at(rule, year):
 
 
 def stretch(zone, unix_s):
-    """As timezone.stretch()."""
+    """See timezone.stretch()."""
     standard, daylight, begin, end = zone
     day = (unix_s + standard) // 86400
     since, until, offset = -EVER, EVER, standard
-    # A rule's time of +-167 hours and its offsets may carry it ten days into the neighbouring year, the last of that year into this.
+    # With a time of +-167 hours and the offsets, a change can occur up to ten days into an adjacent year.
     year = date(day)[0]
     for year in range(year - 2, year + 3):
         for at, to in ((_at(end, year) - daylight, standard), (_at(begin, year) - standard, daylight)):
             if at > unix_s:
                 until = min(until, at)
-            elif at >= since:  # of two changes at once the begin counts: daylight time all the year is written so
+            elif at >= since:  # of two changes at the same time the begin counts: this is how daylight time all year is written
                 since, offset = at, to
     return offset, since, until

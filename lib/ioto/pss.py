@@ -1,6 +1,6 @@
-"""RSASSA-PSS verification (RFC 8017, 8.1.2 and 9.1.2): SHA-256, MGF1 with SHA-256, a salt of 32 bytes. Pure.
+"""RSASSA-PSS verification (RFC 8017, 8.1.2 and 9.1.2) with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes. Pure.
 
-A modular multiplication at a time, so that a loop can turn in between: 17 of them, with the exponent that everybody has.
+It yields after each modular multiplication, so that the loop can run in between: 17 of them with the usual exponent, 65537.
 """
 
 from binascii import a2b_base64
@@ -10,7 +10,7 @@ _SALT_BYTES = 32
 
 
 def public_key(raw):
-    """(n, its bits) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if it is none."""
+    """(n, its bits) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if invalid."""
     try:
         inside, rest = _split(memoryview(der(raw)), 0x30)
         more = b""
@@ -33,7 +33,7 @@ def public_key(raw):
 
 
 def public_keys(paths):
-    """public_key() of each file; ValueError("update.keys", text) names the one that has none."""
+    """public_key() of each file; ValueError("update.keys", text) names the first file without a valid key."""
     keys = []
     for path in paths:
         with open(path, "rb") as f:
@@ -46,14 +46,14 @@ def public_keys(paths):
 
 
 def der(raw):
-    """DER of the one thing that a file holds in PEM or DER: not every port of MicroPython reads PEM."""
+    """The DER of a file with one object in PEM or DER: not every port of MicroPython reads PEM."""
     if raw[:5] == b"-----":
         raw = a2b_base64(memoryview(raw)[raw.find(b"\n") : raw.rfind(b"-----END")])
     return raw
 
 
 def _split(raw, tag):
-    """(content of the element at the beginning, what follows it)."""
+    """(content of the first DER element, the bytes after it); ValueError if its tag is not `tag` or it is truncated."""
     if raw[0] != tag:
         raise ValueError
     size, at = raw[1], 2
@@ -66,7 +66,7 @@ def _split(raw, tag):
 
 
 def verify(key, digest, signature):
-    """A generator: None after each multiplication, and at last True or False. `digest` is SHA-256 of what was signed."""
+    """A generator that yields None after each multiplication, and finally True or False. `digest` is the SHA-256 of the signed data."""
     n, bits = key
     s = m = int.from_bytes(signature, "big")
     good = s < n and len(signature) == (bits + 7) // 8
@@ -77,7 +77,7 @@ def verify(key, digest, signature):
 
 
 def _encoded(m, bits, digest):
-    """EMSA-PSS-VERIFY: is `m`, of `bits` bits, an encoding of `digest`?"""
+    """EMSA-PSS-VERIFY: is `m`, with `bits` bits, an encoding of `digest`?"""
     size = (bits + 7) // 8
     spare = 8 * size - bits
     if m >> bits:

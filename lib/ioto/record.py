@@ -1,7 +1,7 @@
-"""What must survive a reset, in two files written in turn: the newer whole one counts.
+"""Store the record, which must survive a reset, in two files written alternately; the newer valid one counts.
 
-Each file is one line of JSON `[sequence, data]` and a line with its CRC-32, so a cut at any byte of a write leaves
-the other file, on littlefs and on FAT.
+Each file contains a line of JSON, `[sequence, data]`, and a line with its CRC-32. After a power cut at any byte of a write the other
+file is still valid, on littlefs and on FAT.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ def encode(seq, data):
 
 
 class Pair:
-    """Two files `path.0` and `path.1`. `damaged` is True when there were files and none was whole."""
+    """The two files `path.0` and `path.1`. `damaged` is True if files existed and none was valid."""
 
     def __init__(self, path):
         self.paths = (path + ".0", path + ".1")
@@ -27,14 +27,14 @@ class Pair:
         self._going = None
 
     def load(self):
-        """The newer whole record, or None."""
+        """Return the newer valid record, or None."""
         with Part():
             from .recall import load
 
             return load(self)
 
     def save_now(self, data):
-        """Write without yielding; OSError if the file system refuses (the older record still counts)."""
+        """Write without yielding; OSError if the file system refuses (the older record remains valid)."""
         self._finish()
 
         def write():
@@ -49,7 +49,7 @@ class Pair:
             insist(self.paths[0][: self.paths[0].rindex("/")], write)
 
     def keep(self, data):
-        """save_now() where life goes on without it, until the next reset; False then."""
+        """save_now(), but log a failure and return False: the agent continues, and the data is lost at the next reset."""
         try:
             self.save_now(data)
             return True
@@ -58,26 +58,26 @@ class Pair:
             return False
 
     async def save(self, data):
-        """As save_now(), with a turn of the loop between the flash operations."""
+        """Like save_now(), with a turn of the loop between the flash operations."""
         self._finish()
         self._going = steps = self._steps(data)
         try:
             for _ in steps:
                 await asyncio.sleep_ms(0)
-        except OSError:  # no room: at once then, before somebody else takes what is reserved
+        except OSError:  # no space: save without yielding, before another task uses the reserved space
             self.save_now(data)
 
     def _finish(self):
-        # A save that was begun is ended before the other file is touched: never two unfinished ones.
+        # Finish a started save before the other file is touched, so that there are never two unfinished files.
         going, self._going = self._going, None
         try:
             for _ in going or ():
                 pass
-        except OSError:  # whoever began it is told
+        except OSError:  # the caller that started it gets the error
             pass
 
     def _steps(self, data):
-        if not self.seq:  # never loaded: what stands there must not be newer than this
+        if not self.seq:  # never loaded: the stored records must not be newer than this one
             self.load()
         seq = self.seq + 1
         raw = encode(seq, data)

@@ -1,6 +1,6 @@
-"""An image that lies verified in the inactive slot and waits: for the apply window, for somebody's decision.
+"""The staged image: verified in the inactive slot, waiting for the apply window and for the application's decision.
 
-It is the argument of `device:update`; apply() and defer() are the answers.
+An instance is the argument of `device:update`; the application decides with apply() or defer().
 """
 
 from .log import log
@@ -9,14 +9,14 @@ from .schedule import is_always
 from .uptime import uptime_s
 from .watch import rSignal, watchers
 
-ASK_AGAIN_S = 3600  # a signal that nobody answered is given again
-_CONFIRMED_S = 300  # so long an offer holds
-_LONG_S = 86400  # nothing to do in sight
+ASK_AGAIN_S = 3600  # an unanswered signal is repeated after this time
+_CONFIRMED_S = 300  # an offer is valid for this time
+_LONG_S = 86400  # nothing is due
 _DEFER_MOST_S = 366 * 86400
 
 
 class Staged:
-    """`update`, `version` and `attempt` say what it is. Made by the agent; `wait_s` holds it back after a rollback."""
+    """A staged image, identified by `update`, `version` and `attempt`. Created by the agent; `wait_s` delays it after a rollback."""
 
     def __init__(self, agent, wait_s=0):
         self.agent = agent
@@ -25,8 +25,8 @@ class Staged:
         self.version = record["update"]["version"]
         self.attempt = record["attempt"]
         self.waiting = True
-        self.asked = False  # the signal was given, and not answered yet
-        self.agreed = False  # apply() was called; the cloud is asked first
+        self.asked = False  # the signal was sent and not answered yet
+        self.agreed = False  # apply() was called, but the cloud must be asked first
         self.offered_s = agent.offered_s  # uptime of the last check-in whose answer offered this
         self.installing = None  # Linux: the task that runs the script
         self.postpone(wait_s)
@@ -35,20 +35,20 @@ class Staged:
         self._next_s = uptime_s() + seconds
 
     def is_confirmed(self):
-        """May it be applied now? This project's cloud has said so a short time ago; a stranger's is not asked."""
+        """May it be applied now? This project's cloud must have offered it recently; other clouds are not asked."""
         is_ours = self.record["update"].get("ours")
         return not is_ours or self.offered_s is not None and uptime_s() - self.offered_s < _CONFIRMED_S
 
     def due_s(self):
-        """Seconds until the signal: 0 for now; the apply window, a deferral and the pause between two signals count."""
+        """Seconds until the signal, 0 if due now; respects the apply window, a deferral and the pause between two signals."""
         wait = max(0, self._next_s - uptime_s())
         now = self.agent.board.time_s()
         config = self.agent.config
         apply = config["update.apply"]
-        if now is None:  # a clock that was never set opens no window
+        if now is None:  # without a set clock no window is open
             return wait if is_always(apply) else _LONG_S
         until = self.record["defer"]
-        if until and until - now <= _DEFER_MOST_S:  # else the clock was wrong then
+        if until and until - now <= _DEFER_MOST_S:  # otherwise the clock was wrong at the deferral
             wait = max(wait, until - now)
         if is_always(apply):
             return wait
@@ -58,7 +58,7 @@ class Staged:
         return _LONG_S if opens is None else opens - now
 
     def signal(self):
-        """Ask: whoever watches `device:update` decides. On a host without a watcher scripts/update is run, as Ioto does."""
+        """Signal `device:update`; its watcher decides. Without a watcher, a Linux host runs scripts/update, as Ioto does."""
         self.postpone(ASK_AGAIN_S)
         if self.agreed:
             self.apply()
@@ -71,7 +71,7 @@ class Staged:
             log("warn", 'not applied: main.py needs rWatch("device:update", lambda data, staged: staged.apply())')
 
     def defer(self, seconds):
-        """Not now: ask again when `seconds` have passed, also over resets."""
+        """Ask again after `seconds`; a reset does not change that."""
         if not self.waiting:
             return
         self.asked = self.agreed = False
@@ -85,10 +85,11 @@ class Staged:
         self.agent.wake()
 
     def apply(self):
-        """Swap the boot partition and reset: on a board this does not return.
+        """Swap the boot partition and reset; on a board this does not return.
 
-        Where the cloud's last word is older than 5 minutes it is asked first: this returns None, and the swap follows by itself. On
-        Linux `scripts/update` runs as a task, which is returned. What goes wrong is reported, not raised. A second call does nothing.
+        If the cloud's last offer is older than 5 minutes, the cloud is asked first: apply() returns None, and the swap follows
+        automatically. On Linux `scripts/update` runs as a task, which is returned. Errors are reported, not raised. A second call does
+        nothing.
         """
         if self.waiting and self.is_confirmed():
             with Part():

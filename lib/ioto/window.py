@@ -1,18 +1,18 @@
-"""When a window (cron.parse) is open. Pure.
+"""Calculate when a window (cron.parse) is open. Pure.
 
-A search steps over what is known to be alike (a month, a day, an hour, a run of minutes) and gives up after twelve
-years: some 400 steps a year at most.
+A search steps over spans in which the window does not change (a month, a day, an hour, some minutes) and gives up after twelve
+years, with some 400 steps per year at most.
 """
 
 from .schedule import HOURS, MINUTES, is_always, spread
 from .timezone import date, days, offset_s, stretch
 
-# Twelve years, the longest that a window can stay closed: February 29 over 1900 or 2100 and once more because its hour was skipped.
+# Twelve years, the longest time that a window can stay closed: February 29 across 1900 or 2100, and again because its hour was skipped.
 _LONGEST_S = 378691200
 
 
 def _span(window, minute):
-    """(is it open?, first, end): minutes since 1970, local, around `minute` that are all alike; not all that are."""
+    """(is it open?, first, end): a span of local minutes since 1970 around `minute` without a change; not always the longest."""
     _, minutes, hours, mdays, months, wdays, either = window
     day = minute // 1440
     first = day * 1440
@@ -40,7 +40,7 @@ def _span(window, minute):
 
 
 def _first(window, unix_s, zone, want):
-    """The first second >= `unix_s` that is inside (outside, if not `want`); None if there is none in twelve years."""
+    """The first second >= `unix_s` inside the window (outside if not `want`); None if there is none in twelve years."""
     limit = unix_s + _LONGEST_S
     until = unix_s
     while unix_s < limit:
@@ -54,17 +54,17 @@ def _first(window, unix_s, zone, want):
 
 
 def is_open(window, unix_s, zone):
-    """Is that second inside?"""
+    """Is the window open at `unix_s`?"""
     return _span(window, (unix_s + offset_s(zone, unix_s)) // 60)[0]
 
 
 def next_open(window, unix_s, zone):
-    """The first second >= `unix_s` that is inside; None if there is none."""
+    """The first second >= `unix_s` inside the window; None if there is none."""
     return _first(window, unix_s, zone, True) if window[4] else None
 
 
 def closes_s(window, unix_s, zone):
-    """Seconds until it closes: 0 if it is not open, None if it never closes."""
+    """Seconds until the window closes: 0 if it is not open, None if it never closes."""
     if is_always(window):
         return None
     end = _first(window, unix_s, zone, False)
@@ -72,7 +72,7 @@ def closes_s(window, unix_s, zone):
 
 
 def opened_s(window, unix_s, zone, most_s):
-    """The second at which the opening around `unix_s` began; if that was before `unix_s - most_s`, then that."""
+    """The second at which the window opened for the opening around `unix_s`, but at the earliest `unix_s - most_s`."""
     limit = unix_s - min(most_s, _LONGEST_S)
     since = unix_s
     while unix_s > limit:
@@ -86,17 +86,17 @@ def opened_s(window, unix_s, zone, most_s):
 
 
 def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
-    """Seconds until the first moment inside the window not before `start`, nor before the device's place.
+    """Seconds until the first time inside the window that is before neither `start` nor the device's own time in the window.
 
-    A place up to `slack` before `start` will do: else a daily check in a narrow window, always some seconds late, would
-    sooner or later find it closed. With a `pause`, who boots after its place gets another between `boot` and closing.
+    A device's time up to `slack` before `start` is accepted: otherwise a daily check-in in a narrow window, always some seconds late,
+    would eventually find it closed. With a `pause`, a device that boots after its time gets a new time between `boot` and closing.
     """
     at = max(now_s, start - slack)
-    while True:  # at most three rounds: an opening lasts a minute, `slack` not longer
+    while True:  # at most three rounds: an opening lasts at least a minute, and `slack` is not longer
         opens = next_open(window, at, zone)
         if opens is None:
             return None
-        begin = opened_s(window, opens, zone, 2 * jitter_s)  # if earlier, its place is past whatever matters here
+        begin = opened_s(window, opens, zone, 2 * jitter_s)  # if it opened earlier, the device's time is past in any case
         end = opens + closes_s(window, opens, zone)
         place = begin + spread(device + window[0], min(jitter_s, end - begin))
         if pause and place < boot < end:
