@@ -1,6 +1,6 @@
-"""Where memory does not suffice beside the application: a boot without it, in which the agent checks in and downloads (start.alone()).
+"""Request a boot without the application if memory is short: in it, the agent checks in and downloads (start.alone()).
 
-At most one in each update.period, whoever may be the cause of no_memory.
+At most one such boot per update.period, whatever causes no_memory.
 """
 
 import asyncio
@@ -9,23 +9,23 @@ from .log import log
 from .uptime import uptime_s
 from .watch import rSignalSync
 
-_ANSWER_S = 60  # for watchers to put the application in order
+_ANSWER_S = 60  # time for watchers to shut down the application
 
 
 class Request:
-    """What `device:update:alone` asks for; `reason` says why. Unless a watcher defers it the board is reset."""
+    """The argument of `device:update:alone`, with the `reason`. Unless a watcher defers it, the board is reset."""
 
     def __init__(self, reason):
         self.reason = reason
         self.wait_s = 0
 
     def defer(self, seconds):
-        """Not now: ask again when `seconds` have passed."""
+        """Ask again after `seconds`."""
         self.wait_s = max(1, seconds)
 
 
 async def run(agent):
-    """Ask, and reset; returns where that is not to be, and is to be tried again."""
+    """Signal the request and reset; returns if the boot is not allowed yet, is deferred, or can't be recorded."""
     now, before = agent.board.time_s(), agent.record["alone"]
     period_s = agent.config["update.period"]
     passed_s = now - before if now and before and before <= now else uptime_s()
@@ -43,5 +43,5 @@ async def run(agent):
         return
     log("warn", "resetting into a boot without the application: %s" % (agent.error or "update.alone"))
     agent.record["alone"] = now or 0
-    if agent.pair.keep(agent.record):  # else it could come back at once
+    if agent.pair.keep(agent.record):  # otherwise the boot could be repeated at once
         agent.board.alone(False)

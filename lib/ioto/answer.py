@@ -1,4 +1,4 @@
-"""What the reply to a check-in means for this board. What is to be downloaded is in the record then."""
+"""Process the reply to a check-in. The record then contains the update to download."""
 
 from .errors import UpdateError
 from .log import log
@@ -9,7 +9,7 @@ from .watch import rSignal
 
 
 async def run(agent, reply):
-    """True when the record says that there is something to download."""
+    """True if the record contains an update to download."""
     try:
         offer = offered(reply)
     except UpdateError as e:
@@ -38,7 +38,7 @@ def _offered(agent, is_same):
 
 
 def _withdraw(agent):
-    """What is staged is not offered any more: this project's cloud has stopped it."""
+    """Drop a staged update that this project's cloud no longer offers."""
     if agent.record["phase"] == "staged" and agent.record["update"]["ours"] and not (agent.staged and agent.staged.installing):
         agent.life.drop("withdrawn")
         agent.withdraw()
@@ -46,9 +46,9 @@ def _withdraw(agent):
 
 
 async def _take(agent, offer):
-    """Refuse, or begin: the record says so before the flash is touched."""
+    """Refuse the offer or start it, and save that in the record before the flash is touched; True to download."""
     life, record = agent.life, agent.record
-    if agent.staged and agent.staged.installing:  # begun while we asked
+    if agent.staged and agent.staged.installing:  # started during the check-in
         return False
     try:
         slot = agent.board.slot()
@@ -60,13 +60,13 @@ async def _take(agent, offer):
 
             if waits(record["update"], agent.board.time_s()):
                 return False
-    except UpdateError as e:  # an answer to the cloud, not a failure of the check-in
+    except UpdateError as e:  # a refusal that is reported, not a failure of the check-in
         log("warn", str(e))
         if e.reason != "failed_before":
             life.refuse(offer["update"], e.reason, offer["ours"] and e.reason != "no_slots")
             rSignal("device:update:failed", e)
         elif offer["ours"]:
-            life.refuse(offer["update"], e.reason, True, e.detail)  # as it ended then
+            life.refuse(offer["update"], e.reason, True, e.detail)  # with the earlier outcome
         return False
     before = copied(record)
     life.take(offer, slot.label)

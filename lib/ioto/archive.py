@@ -1,8 +1,8 @@
-"""The compiled modules in one file, mounted as a file system from which only `import` reads.
+"""Mount the archive of compiled modules, `parts.bin`, as a file system that only `import` reads.
 
-Where each is a file of its own, an import looks four times through a folder of some forty entries, and each takes a block of 4 KiB.
-`parts.bin` begins with its index: two bytes, little-endian, for the length of what follows; then `/name 012345` for each module,
-the six digits being where it begins.
+With one file per module, an import would search a folder of some forty entries four times, and each file would use a block of 4 KiB.
+`parts.bin` starts with its index: two bytes, little-endian, with the length of the rest of the index, then `/name 012345` for each
+module, where the six digits are its offset.
 """
 
 _MOUNTED = "/.ioto"
@@ -17,20 +17,20 @@ class _Archive:
 
     umount = mount
 
-    def ilistdir(self, path):  # for whoever walks through all folders
+    def ilistdir(self, path):  # for programs that list all folders
         return iter(())
 
     def statvfs(self, path):
         return (1,) * 10
 
     def stat(self, path):
-        """MicroPython takes any exception here, MemoryError too, for a file that is not there: open() tells one from the other."""
+        """Succeed for any .mpy: MicroPython takes every exception here, even MemoryError, for a missing file. open() looks it up."""
         if path.endswith(".mpy"):
             return (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
         raise OSError(2)
 
     def open(self, path, mode):
-        """The file at the module's first byte: the loader of .mpy files reads no further than to its end."""
+        """Open the archive at the module's first byte; the loader of .mpy files reads only to the end of the module."""
         f = open(self.path, mode)
         index = f.read(int.from_bytes(f.read(2), "little"))
         at = index.find(path[:-4].encode() + b" ")
@@ -43,7 +43,7 @@ class _Archive:
 
 
 def mounted(path, file):
-    """`__path__` of the package whose __init__ is `file`: the archive's where a compiled one has it beside it, else `path`."""
+    """`__path__` of the package with the __init__ `file`: the mounted archive if the package is compiled and has one, else `path`."""
     try:
         if not file.endswith(".mpy"):
             return path
@@ -54,6 +54,6 @@ def mounted(path, file):
         from vfs import mount
 
         mount(_Archive(path + "/parts.bin"), _MOUNTED)
-    except OSError:  # it is, when the package is imported a second time
+    except OSError:  # already mounted, if the package is imported a second time
         pass
     return _MOUNTED

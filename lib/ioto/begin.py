@@ -1,4 +1,4 @@
-"""What this boot means, and what follows from it before anything else is done."""
+"""Determine what this boot means and act on it, before the first round of the loop."""
 
 from . import plan
 from .errors import UpdateError, refusal
@@ -13,7 +13,7 @@ async def run(agent):
     found = pair.load()
     if found:
         record.update(found)
-    if pair.damaged or record["phase"] not in PHASES:  # a step of another version, which ran here before
+    if pair.damaged or record["phase"] not in PHASES:  # an unknown phase was written by another version
         log("error", "record_damaged")
         agent.error = "record_damaged"
         record.update(phase="idle", update=None)
@@ -28,7 +28,7 @@ async def run(agent):
         await agent.save()
     elif what in ("again", "give_up"):
         reason = record["why"] or "rolled_back"
-        if state == "pending" and board.boot() == board.running:  # see trial.py: we have gone back ourselves
+        if state == "pending" and board.boot() == board.running:  # the agent itself rolled back, see trial.py
             board.confirm()
             agent.guard()
         if reason == "trial_timeout":
@@ -46,7 +46,7 @@ async def run(agent):
     if record["phase"] == "staged":
         await _restage(agent, agent.pause_s() if record["outages"] or what in ("again", "give_up") else 0)
     wait_s = agent.due_s()
-    if 0 < wait_s < 86400:  # power came back: a board on a desk would seem to hang
+    if 0 < wait_s < 86400:  # after power-on; without this line the board would seem to hang
         log("info", "next check-in in %d s" % wait_s)
     rSignal("app:ready")
 
@@ -55,9 +55,9 @@ async def _restage(agent, wait_s):
     try:
         await _reread(agent)
         agent.wait_for_decision(wait_s)
-    except Exception as e:  # the flash; or a record that another version has written
+    except Exception as e:  # a flash error, or a record written by another version
         if isinstance(e, MemoryError) and free():
-            raise  # with what is free now the next turn begins again
+            raise  # the next round retries with the memory that is free now
         log("error", "staged: %r" % e)
         e = refusal(e, "flash_failed")
         if e.reason == "unsigned":
@@ -69,7 +69,7 @@ async def _restage(agent, wait_s):
 
 
 async def _reread(agent):
-    """UpdateError unless the slot still holds what was staged, and its key is still one of update.keys."""
+    """UpdateError unless the slot still contains the staged image and its key is still one of update.keys."""
     from .examine import is_trusted
     from .slot import BLOCK, Writer
 

@@ -1,12 +1,12 @@
-"""How large a file may be. Pure."""
+"""Limits for the size of a file. Pure."""
 
 from .errors import UpdateError
 
-ENVELOPE_BYTES = 4096  # of a release manifest in front of an image: one block, which keeps the image's alignment
+ENVELOPE_BYTES = 4096  # of a release manifest in front of an image; one block, so the image stays aligned
 
 
 def fits(size, most):
-    """UpdateError unless there are bytes at all, and not more than `most`."""
+    """UpdateError unless `size` is from 1 to `most` bytes."""
     if size <= 0:
         raise UpdateError("size_zero")
     if size > most:

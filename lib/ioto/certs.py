@@ -1,15 +1,15 @@
-"""Certificates of authorities, and the TLS context that verifies with them.
+"""Load certificates of authorities and create the TLS context that verifies with them.
 
-The class of the C module `tls` starts with verification on; the wrapper in `ssl` switches it off in silence, so it is
-not used. PEM is turned into DER here because not every port reads PEM.
+In the C module `tls`, verification is on by default. The wrapper `ssl` silently switches it off, so it is not used. PEM is
+converted to DER because not every port reads PEM.
 """
 
 from binascii import a2b_base64
 
 
 def certificates(raw):
-    """DER bytes of each certificate in what a file holds, PEM or DER; ValueError with the number of the one that is spoilt, or
-    where there is none.
+    """Yield the DER bytes of each certificate in the content of a file, PEM or DER; ValueError with the number of an invalid
+    certificate, or if there is none.
     """
     if raw[:2] == b"\x30\x82":
         yield raw
@@ -22,7 +22,7 @@ def certificates(raw):
             found = a2b_base64(text)
         except ValueError:
             found = b""
-        # A sequence of the length it says, as every certificate is: a cut one is found here.
+        # A certificate is a sequence with its length in the header, which detects a truncated one.
         if not end or found[:2] != b"\x30\x82" or (found[2] << 8 | found[3]) + 4 != len(found):
             raise ValueError("bad certificate, the %d. in it" % n)
         yield found
@@ -31,10 +31,10 @@ def certificates(raw):
 
 
 def context(paths, seen=None):
-    """A tls.SSLContext that trusts the files at `paths` (DER, or PEM with one certificate or many) and verifies chain, dates
-    and name; ValueError names the file that has none. `seen` is shown each certificate of a server's chain.
+    """Return a tls.SSLContext that trusts the files at `paths` (DER, or PEM with one or more certificates) and verifies chain, dates
+    and name; ValueError names the invalid file. `seen` is called with each certificate of a server's chain.
     """
-    import tls  # only where there is https
+    import tls  # needed only for https
 
     made = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     made.verify_mode = tls.CERT_REQUIRED
@@ -51,8 +51,8 @@ def context(paths, seen=None):
 
 
 def configured(config, seen=None):
-    """The TLS context of config.load()'s settings, None where they allow no https. It verifies, unless `tls.verify` says in so many
-    words that it does not. ValueError(key, text...) as of config.wrong().
+    """Return the TLS context for the settings from config.load(); None if they do not allow https. It verifies the server unless
+    `tls.verify` is false. ValueError(key, text...) with arguments for config.wrong().
     """
     verifies = config["tls.verify"]
     if verifies and not config["tls.ca"]:

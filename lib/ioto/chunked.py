@@ -1,4 +1,4 @@
-"""The body of a reply in chunks (RFC 9112, 7.1): what few servers send."""
+"""Read a chunked body (RFC 9112, 7.1), which few servers send."""
 
 import asyncio
 from errno import ECONNRESET
@@ -9,13 +9,13 @@ _CHUNK_LINE_BYTES = 256
 
 
 def readinto(response, buf):  # async
-    """Response.readinto() of such a body."""
+    """Response.readinto() for a chunked body."""
     connection = response.connection
     connection.begin()
     have = 0
     while response.chunked and have < len(buf):
         if not response.left:
-            yield from asyncio.sleep_ms(0)  # a peer that sends a byte a chunk must not hold up the others
+            yield from asyncio.sleep_ms(0)  # a server that sends one-byte chunks must not block the other tasks
             yield from _next_chunk(response, connection)
             continue
         piece = buf[have : have + response.left]
@@ -42,7 +42,7 @@ def _next_chunk(response, connection):
 
 
 def chunk_size(line):
-    """Bytes of the chunk that a size line announces; its extensions are skipped."""
+    """Parse the size line of a chunk and return the size in bytes; extensions are skipped."""
     digits = line.partition(b";")[0].strip().lower()
     if not 0 < len(digits) <= 8 or digits.strip(HEX.encode()) or line[-1] != 10:
         raise malformed(line)

@@ -1,4 +1,4 @@
-"""The transport, made for one check-in or one download and dropped after it."""
+"""Create the transport for one check-in or one download."""
 
 from .http import Client
 from .parts import Part
@@ -6,14 +6,14 @@ from .resolver import Resolver
 
 
 def resolver(agent):
-    """Names are looked up where the configuration or the link says; addresses are kept in the agent."""
+    """Return a Resolver that uses the name servers of the configuration or of the link; addresses are cached in the agent."""
     given = agent.config["network.dns"]
     link = agent.link
     return Resolver((lambda: given or link.servers()) if link else lambda: given or None, agent.addresses)
 
 
 def client(agent, seen=None):
-    """An http.Client (or blocking.Client) as the configuration says; `seen` is shown each certificate of a server's chain."""
+    """Return the configured http.Client or blocking.Client; `seen` is called with each certificate of a server's chain."""
     config = agent.config
     limit_ms = config["network.timeout"] * 1000
     if config["update.transport"] == "urequests":

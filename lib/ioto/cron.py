@@ -1,8 +1,8 @@
-"""Windows as five cron fields: minute, hour, day of month, month, day of week. A minute that matches is inside. Pure.
+"""Parse windows of five cron fields: minute, hour, day of month, month, day of week. A window is open in each minute that matches. Pure.
 
-A window is (text, minutes, hours, days, months, weekdays, either): bit masks, weekdays from Sunday = 0; `either` says
-that both day fields are something else than `*`, and then one of them suffices. Local time decides: a minute that a
-change of the clock skips never comes, one that it repeats comes twice.
+A window is (text, minutes, hours, days, months, weekdays, either). The numbers are bit masks, with Sunday = 0 for weekdays. `either`
+is true if neither day field is `*`; then one matching day field is enough. Windows are in local time: a minute skipped by a clock
+change never occurs, a repeated one occurs twice.
 """
 
 from .ascii import number
@@ -22,7 +22,7 @@ _LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 def parse(text):
-    """The window of five fields or an alias. ValueError as wrong.say() takes it."""
+    """Return the window of five fields or an alias; ValueError with arguments for wrong.say()."""
     fields = ALIASES.get(text, text).split() if isinstance(text, str) else "?"
     if not fields and text:
         return (text, 0, 0, 0, 0, 0, False)
@@ -32,7 +32,7 @@ def parse(text):
     either = "*" not in (fields[2], fields[4])
     if either and (mdays == DAYS or wdays == WEEKDAYS):
         mdays, wdays = DAYS, WEEKDAYS
-    # A day 30 and more is not in every month.
+    # Not every month has the days 30 and 31.
     if fields[4] == "*" and not months & (0x1FFE if mdays & 0x3FFFFFFE else 0x1FFA if mdays >> 30 & 1 else 0x15AA):
         raise ValueError("never", fields[2], fields[3])
     return (text, minutes, hours, mdays, months, wdays, either)
@@ -53,7 +53,7 @@ def _mask(field, low, high):
                 last = low + size - 1 if slash or span == "*" else first
         except ValueError:
             raise ValueError("field", part, low, high)
-        if last < first:  # as Ioto has it: 22-5 runs over midnight
+        if last < first:  # as in Ioto: 22-5 spans midnight
             last += size
         for n in range(first, last + 1, step):
             mask |= 1 << (n - low) % size + low

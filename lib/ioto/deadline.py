@@ -1,6 +1,7 @@
-"""Ends the waits of a connection that take too long.
+"""End waits of a connection that exceed its limit.
 
-Resident, though connections are not: the queue of asyncio can refer to a task that is done for a while, and would keep the part.
+This module stays loaded, although net.py does not: asyncio's queue can refer to a finished task for some time, and would
+keep its part loaded.
 """
 
 from asyncio import core, sleep_ms
@@ -8,16 +9,16 @@ from time import ticks_diff, ticks_ms
 
 
 async def watch(connection):
-    """A task beside each net.Connection, until it is cancelled."""
+    """Task for each net.Connection; runs until it is cancelled."""
     try:
         while True:
             left_ms = ticks_diff(connection.until_ms, ticks_ms())
             if not connection.task:
-                left_ms = connection.limit_ms  # what begins later ends later
+                left_ms = connection.limit_ms  # a wait that starts later ends later
             elif left_ms <= 0:
-                if connection.task.data is core._io_queue:  # else it has been woken already
+                if connection.task.data is core._io_queue:  # otherwise it was already woken
                     connection.late = True
-                    # Not cancel(): nobody could tell that from somebody else's.
+                    # Not cancel(), which could not be told from a cancellation by other code.
                     core._io_queue.remove(connection.task)
                     core._task_queue.push(connection.task)
                 left_ms = connection.limit_ms

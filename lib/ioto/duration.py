@@ -1,4 +1,4 @@
-"""Durations as Ioto writes them: a number, or a number and a unit, `24 hrs` or `24hrs`. Pure."""
+"""Parse durations in Ioto's format: a number, optionally with a unit, `24 hrs` or `24hrs`. Pure."""
 
 from .ascii import DIGITS
 
@@ -7,11 +7,11 @@ FOREVER = 0x10000000000  # seconds; `never`, `forever`, `unlimited`, `infinite`
 _UNITS = {
     "sec": 1, "second": 1, "min": 60, "minute": 60, "hr": 3600, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000,
 }  # fmt: skip
-_BLANK = " \t"  # strip() of CPython knows more blanks than MicroPython's
+_BLANK = " \t"  # CPython's strip() removes more white space characters than MicroPython's
 
 
 def parse(value, is_ms=False):
-    """Whole seconds from 0 to FOREVER; with `is_ms` milliseconds, also as `20 ms`. ValueError says what is allowed."""
+    """Return whole seconds from 0 to FOREVER; with `is_ms` milliseconds, also from `20 ms`. ValueError says what is allowed."""
     if type(value) is int and value >= 0:
         return min(value, FOREVER)
     if isinstance(value, str):

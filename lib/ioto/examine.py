@@ -1,4 +1,4 @@
-"""The first block of a file: may what comes behind it be installed here?"""
+"""Check the first block of a file: may the file be installed on this board?"""
 
 from asyncio import sleep_ms
 
@@ -8,7 +8,7 @@ from .release import check, parse, trusted, unwrap, verify
 
 
 def is_trusted(agent):
-    """Is the key that has signed the record's update still one of update.keys?"""
+    """Is the key that signed the record's update still one of update.keys?"""
     return trusted(agent.record["update"], _keys(agent))
 
 
@@ -25,16 +25,17 @@ def _here(agent):
 
 
 async def run(agent, block):
-    """Check the first block, and note in the record's update where the image begins, its hash and the key that signed it.
+    """Check the first block; enter the image's offset, its hash and the signing key in the record's update.
 
-    Returns the manifest, None for an unsigned image. UpdateError where update.keys asks for a signature and there is none.
+    Returns the manifest, or None for an unsigned image. UpdateError if it is refused, also if update.keys requires a signature and
+    there is none.
     """
     board, update = agent.board, agent.record["update"]
     found = unwrap(block)
     if not found and not board.raw:
         from .image import is_image
 
-        is_image(block)  # else it is nobody's release
+        is_image(block)  # neither an envelope nor an image: refused
     by = None
     with Part():
         for by in verify(found, _keys(agent)):

@@ -1,4 +1,4 @@
-"""What the agent says in a check-in, beside device.json."""
+"""The facts that the agent sends in a check-in, in addition to device.json."""
 
 from . import __version__
 from .errors import UpdateError
@@ -7,7 +7,7 @@ from .uptime import uptime_s
 
 
 def _next_s(agent):
-    """Seconds until the next check-in, where this one succeeds; None where its window never opens."""
+    """Seconds until the next check-in if this one succeeds; None if its window never opens."""
     config, now_s, up_s = agent.config, agent.board.time_s(), uptime_s()
     return due_s(
         now_s, up_s, up_s, config["update.schedule"], config["timezone"], config["update.period"], config["update.jitter"], now_s or 0, 0, 0,

@@ -1,4 +1,4 @@
-"""What ended the application: it is kept for whoever asks why, and the board starts again. Loaded only then."""
+"""Store the exception that ended the application and reset the board. Loaded only when needed."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ _HEAD_BYTES = 100
 
 
 def text(e):
-    """The traceback of `e`; of a long one the first line and the end."""
+    """The traceback of `e`; a long one is shortened to its beginning and its end."""
     out = io.StringIO()
     sys.print_exception(e, out)
     found = out.getvalue()
@@ -20,7 +20,7 @@ def text(e):
 
 
 def keep(found, path):
-    """In the file `path`; the same one again is not written again."""
+    """Store the traceback in the file `path`, unless the file already contains it."""
     try:
         with open(path) as f:
             if f.read() == found:
@@ -33,7 +33,7 @@ def keep(found, path):
 
 
 def ended(e, state):
-    """Log the exception, keep it in `state`/traceback, reset. Where there is nothing to reset, on Linux, it is raised again."""
+    """Log the exception, store it in `state`/traceback and reset. On Linux, where there is no reset, raise it again."""
     try:
         found = text(e)
         if not log("error", found):

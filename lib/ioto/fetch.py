@@ -1,4 +1,4 @@
-"""The update in the record: download it into the other slot, verify it, stage it."""
+"""Download the record's update into the inactive slot, verify it and stage it."""
 
 from asyncio import sleep_ms
 
@@ -12,15 +12,15 @@ from .watch import rSignal, watchers
 
 
 async def run(agent):
-    """OSError, Paused: it is resumed later; UpdateError: this attempt is lost, and the record says so."""
+    """Run the download. OSError, Paused: it is resumed later; UpdateError: it failed, and the cost is in the record."""
     config, board = agent.config, agent.board
     update = agent.record["update"]
     slot = board.slot()
     with Part():
         if not _is_trusted(agent):
-            update.update(skip=None, by=None)  # begun when there were other keys
+            update.update(skip=None, by=None)  # started with other keys
     await sleep_ms(0)  # between two imports
-    # Another attempt at the same update does not begin where the last one was lost.
+    # Another attempt at the same update must not resume where the previous one failed.
     name = "%s %s %s %d %d" % (slot.label, update["checksum"][:16], update["update"], agent.record["attempt"], update.get("lost", 0))
 
     def go():
@@ -55,7 +55,7 @@ async def run(agent):
         wait_s = charge(agent.life, e.reason, board.time_s(), config["update.period"], config["update.retry"])
         agent.hold_s = max(agent.hold_s, wait_s)
         raise e
-    await agent.load("staged update")  # while nothing depends on it
+    await agent.load("staged update")  # before the state changes, while a failure does no harm
     agent.life.staged(writer.head, writer.build, writer.size)
     await agent.save()
     agent.wait_for_decision()

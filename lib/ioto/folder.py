@@ -1,7 +1,8 @@
-"""The agent's folder, made anew before the file system has to tidy up.
+"""Renew the agent's folder before littlefs has to compact it.
 
-littlefs keeps a log of each folder: a change of a file is an entry. After some 58 saves it is full and is compacted in one go, with
-thousands of small reads, in which nothing else runs for 0.1 s and more. A new folder has an empty log, so the files move into one.
+littlefs keeps a log for each folder, with an entry for each change of a file. After some 58 saves the log is full and is compacted at
+once, with thousands of small reads that block everything else for 0.1 s or more. A new folder has an empty log, so the files are
+moved to a new one.
 """
 
 import asyncio
@@ -14,18 +15,18 @@ async def run(agent):
     try:
         for _ in steps(agent.config["state"]):
             await asyncio.sleep_ms(0)
-    except OSError as e:  # no room: it stays as it is
+    except OSError as e:  # no space: the folder stays as it is
         log("warn", "folder: %r" % e)
 
 
 def steps(path):
-    """A generator with a turn after each move. What a reset leaves half done the next start finishes.
+    """A generator that moves the files and yields after each. The next start finishes a renewal that a reset interrupted.
 
-    Between two turns `path` is there, and a file that is written anew in it replaces the one that has moved.
+    `path` exists at each yield, and a file that is written in it meanwhile replaces the one that was already moved.
     """
     new = path + ".new"
     try:
-        os.stat(new)  # begun before?
+        os.stat(new)  # already started?
     except OSError:
         os.mkdir(new)
     yield

@@ -1,11 +1,11 @@
-"""Dates in the head of a reply (RFC 9110, 5.6.7 and 10.2.3). Pure."""
+"""Parse the Date and Retry-After headers (RFC 9110, 5.6.7 and 10.2.3). Pure."""
 
 from .http_parse import number
 from .timezone import days
 
 
 def http_date(text):
-    """Unix seconds of an IMF-fixdate (`Sun, 06 Nov 1994 08:49:37 GMT`), else None."""
+    """Return the Unix seconds of an IMF-fixdate (`Sun, 06 Nov 1994 08:49:37 GMT`), else None."""
     parts = text.replace(":", " ").split()
     if len(parts) == 8 and parts[7] == "GMT" and len(parts[2]) == 3:
         month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(parts[2])
@@ -18,7 +18,7 @@ def http_date(text):
 
 
 def retry_after(text, now_s):
-    """Seconds to stay away: a number, or a date seen from `now_s` (None: no clock); None where it says neither."""
+    """Return the seconds to wait, given as a number, or as a date relative to `now_s` (None: no clock); None if `text` is neither."""
     found = number(text)
     if found is None and now_s is not None:
         found = http_date(text)

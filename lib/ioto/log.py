@@ -1,6 +1,6 @@
-"""One seam for everything the agent has to say. Quiet until `to()` names a listener.
+"""The agent's log: sends messages to the listener set with `to()`; without one, messages are dropped.
 
-Pure. Levels: error (something is lost or refused), warn (it will be tried again), info (each step), debug.
+Pure. Levels: error (something is lost or refused), warn (will be retried), info (each step), debug.
 """
 
 LEVELS = ("error", "warn", "info", "debug")
@@ -10,17 +10,17 @@ _most = 0
 
 
 def to(listener, level="error"):
-    """Send messages up to `level` to `listener(level, message)`; None is quiet again."""
+    """Send messages up to `level` to `listener(level, message)`; None: drop them."""
     global _listener, _most
     _listener = listener
     _most = LEVELS.index(level)
 
 
 def log(level, message):
-    """Returns True where somebody listens to that level."""
+    """Log `message`; returns True if the listener received it."""
     if _listener and LEVELS.index(level) <= _most:
         try:
             _listener(level, message)
             return True
-        except Exception:  # a full file system, say: nobody is left to tell, and nothing stops for it
+        except Exception:  # for example a full file system; it can't be reported and must not stop the agent
             pass

@@ -1,4 +1,4 @@
-"""What the cloud's reply asks for, and whether this board wants it. Pure.
+"""Parse the offer in the cloud's reply and judge it for this board. Pure.
 
 offered(): the reply -> the offer, None, or a refusal
 judge(): offer + record -> download | keep, or a refusal
@@ -12,9 +12,9 @@ from .update import same
 
 
 def offered(reply):
-    """The cloud's reply -> {update, version, url, checksum, size (None if unsaid), ours, retry}, or None: nothing to do.
+    """The cloud's reply -> {update, version, url, checksum, size (None if not given), ours, retry}, or None if nothing is offered.
 
-    `ours` tells this project's cloud, which wants every state reported, from a stranger that wants the outcome only.
+    `ours` is true for this project's cloud, which expects a report of every state; other clouds expect only the outcome.
     """
     if not isinstance(reply, dict):
         raise UpdateError("reply_malformed", "not an object")
@@ -40,10 +40,10 @@ def offered(reply):
 
 
 def judge(offer, record, version, slot_bytes, floor="", signed=False):
-    """`download`, or `keep` when it is the one in work already; UpdateError if this board does not want it.
+    """Return `download`, or `keep` if the offered update is already staged; UpdateError if this board refuses it.
 
-    `version` is the running software's, `floor` the highest ever confirmed. With `signed` the file's manifest will say
-    whether it may step down. An envelope may come on top of what the slot holds.
+    `version` is the running one, `floor` the highest ever confirmed. With `signed`, the file's manifest decides later whether a
+    downgrade is allowed. The file may be larger than the slot by an envelope.
     """
     for failed in record["failed"]:
         if failed[:2] == [offer["update"], offer["checksum"]] and offer["retry"] <= (failed[3] if len(failed) > 3 else 0):

@@ -1,4 +1,4 @@
-"""What the bootloader goes by and has noted: the records of otadata, and boot.py's count of starts.
+"""Read and change the bootloader's otadata records and boot.py's count of starts.
 
 Sources: ESP-IDF v5.5 esp_ota_ops.c and bootloader_common_loader.c.
 """
@@ -13,20 +13,20 @@ _STATES = ("new", "pending", "valid")  # 3 is invalid, 4 aborted
 
 
 def _records():
-    """[(sequence number, state, is it whole, partition, its block)] of otadata."""
+    """[(sequence number, state, is the CRC correct, partition, block)] of otadata."""
     found = []
     for p in Partition.find(Partition.TYPE_DATA, 0):
         for n in (0, 1):
             record = bytearray(32)
             p.readblocks(n, record, 0)
             seq, state, crc = struct.unpack("<I20xII", record)
-            # The CRC, the ROM's crc32_le, covers the sequence number only.
+            # The CRC (the ROM's crc32_le) covers only the sequence number.
             found.append((seq, state, crc == crc32(record[:4], 0xFFFFFFFF), p, n))
     return found
 
 
 def state():
-    """As Board.state()."""
+    """See Board.state()."""
     best = (0, None)
     for seq, state, is_whole, _, _ in _records():
         # An equal number in sector 1 does not win.
@@ -36,16 +36,16 @@ def state():
 
 
 def is_aborted():
-    """As Board.is_aborted()."""
+    """See Board.is_aborted()."""
     return any(record[1] == 4 for record in _records())
 
 
 def stay(board):
-    """As Board.stay().
+    """See Board.stay().
 
-    The running slot boots next anyway, but when the bootloader has fallen back. Then the other slot's own record is the active one,
-    and VALID: the new image would start unasked, and set_boot() would not change that; it would never be on trial.
-    What an earlier trial has left is erased, so that the next one's trace can be told from it.
+    Normally the running slot already boots next, but not if the bootloader has fallen back. Then the other slot's record is active
+    and VALID: the new image would start without being selected and without a trial, and set_boot() would not change that.
+    The aborted records of earlier trials are erased, so that they are not mistaken for those of the next one.
     """
     if board.boot() != board.running:
         Partition(Partition.RUNNING).set_boot()
@@ -56,12 +56,12 @@ def stay(board):
 
 
 def at_prompt():
-    """Somebody works there. The watchdog can't be disarmed: a day is as good."""
+    """For a user at the prompt: the watchdog can't be stopped, so its timeout is set to a day."""
     machine.WDT(timeout=86400000)
 
 
 def start_failed():
-    """main.py has ended by an exception: this start went wrong for boot.py's count. Reset."""
+    """After an exception ended main.py: count this start as failed for boot.py, then reset."""
     try:
         nvs = NVS("ioto")
         nvs.set_i32("resets", abs(nvs.get_i32("resets")))
