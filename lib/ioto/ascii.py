@@ -1,4 +1,4 @@
-"""What is a digit and what a letter: ASCII only. CPython's isdigit() knows those of other scripts, MicroPython's does not."""
+"""ASCII digits and letters. CPython's isdigit() also accepts digits of other scripts, MicroPython's does not."""
 
 DIGITS = "0123456789"
 LOWER = "abcdefghijklmnopqrstuvwxyz"
@@ -6,7 +6,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def number(text, low, high):
-    """The int that up to four digits name. ValueError(text) if it is none or not from `low` to `high`."""
+    """Return the int of one to four digits; ValueError(text) if `text` is not a number from `low` to `high`."""
     if 0 < len(text) < 5 and not text.strip(DIGITS) and low <= int(text) <= high:
         return int(text)
     raise ValueError(text)

@@ -1,14 +1,14 @@
-"""DNS (RFC 1035): A records only. look_up() asks over UDP; query() and answer(), one question and its answer as bytes, are pure."""
+"""DNS client (RFC 1035) for A records. look_up() asks over UDP; query() and answer(), a query and its reply as bytes, are pure."""
 
 import struct
 from errno import EHOSTUNREACH
 from os import urandom
 
-ASK_MS = (1000, 2000, 4000)  # for one answer, and then again
+ASK_MS = (1000, 2000, 4000)  # limit for one reply, in each round of tries
 
 
 def query(number, host):
-    """The datagram that asks for the addresses of `host` (ASCII, labels of 1 to 63); `number` is two random bytes."""
+    """Return the query for the addresses of `host` (ASCII, labels of 1 to 63 characters); `number` is two random bytes."""
     data = number + b"\1\0\0\1\0\0\0\0\0\0"
     for label in host.rstrip(".").split("."):
         data += chr(len(label)).encode() + label.encode()
@@ -16,11 +16,11 @@ def query(number, host):
 
 
 def answer(reply, asked):
-    """(addresses, seconds they hold) to the datagram `asked`; no addresses when the name has none.
+    """Return (addresses, seconds they are valid) from the reply to the query `asked`; no addresses if the name has none.
 
-    None: not the reply to it, or garbage. OSError: this server can't tell. CNAMEs are read over: a server that was asked to
-    recurse puts the addresses they lead to into the same answer. Of an answer that says it is truncated, or is longer than
-    the 512 bytes it may have and so may have been cut here, the addresses in front of the cut count; None if there is none.
+    None: not the reply to the query, or invalid. OSError: an error code from the server. CNAMEs are skipped: a recursive server puts
+    the addresses they lead to into the same reply. A reply may be marked as truncated, or be longer than the allowed 512 bytes and
+    therefore cut off here; then the addresses before the cut count, and the result is None if there are none.
     """
     at = len(asked)
     found = []
@@ -28,7 +28,7 @@ def answer(reply, asked):
     is_cut = len(reply) >= 512 or len(reply) > 2 and reply[2] & 2
     is_whole = False
     try:
-        # A reply, of a standard query, to this question.
+        # Only a reply to a standard query with this question.
         if reply[2] & 0xF8 != 0x80 or reply[:2] + reply[4:6] != asked[:2] + b"\0\1" or reply[12:at].lower() != asked[12:].lower():
             return None
         if reply[3] & 15 not in (0, 3):
@@ -36,7 +36,7 @@ def answer(reply, asked):
         for _ in range(reply[6] << 8 | reply[7]):
             while 0 < reply[at] < 64:
                 at += 1 + reply[at]
-            at += 2 if reply[at] else 1  # the rest of the owner's name is somewhere else
+            at += 2 if reply[at] else 1  # a pointer to the rest of the owner's name, or its end
             size = reply[at + 8] << 8 | reply[at + 9]
             if at + 10 + size > len(reply):
                 raise IndexError
@@ -51,7 +51,7 @@ def answer(reply, asked):
 
 
 async def look_up(host, servers, port=53):
-    """(addresses, seconds they hold) of `host` by the name servers at `servers`; OSError when there is none or nobody answers."""
+    """Ask the name servers at `servers` for (addresses, seconds they are valid) of `host`; OSError without an address or a reply."""
     from .net import ask
 
     failure = OSError(EHOSTUNREACH, "no link")

@@ -1,6 +1,6 @@
-"""The agent is loaded in parts, each when its phase begins, and released afterwards: the application needs the heap.
+"""Load and unload parts of the agent: each is loaded when its step starts and unloaded afterwards, because the application needs the heap.
 
-A part is whatever modules a phase imports. What refers to them keeps them, so what stays keeps plain data only.
+A part is the set of modules that a step imports. References keep modules in memory, so resident modules store only plain data.
 """
 
 import gc
@@ -8,12 +8,12 @@ import sys
 
 
 def loaded():
-    """Names of the agent's modules that are loaded."""
+    """Names of the agent's loaded modules."""
     return [name for name in sys.modules if name[:5] == "ioto."]
 
 
 def release(kept):
-    """Forget the modules that are not in `kept`, a list of loaded(), and collect what they took."""
+    """Unload the agent's modules that are not in `kept`, a list from loaded(), and collect their memory."""
     for name in loaded():
         if name not in kept:
             module = sys.modules.pop(name)
@@ -23,7 +23,7 @@ def release(kept):
 
 
 class Part:
-    """`with Part():` releases at its end what is imported in it."""
+    """`with Part():` unloads at its end the modules imported in it."""
 
     def __enter__(self):
         self._kept = loaded()

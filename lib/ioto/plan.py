@@ -1,14 +1,14 @@
-"""What a boot means, from what the record says and what the board says. Pure."""
+"""Determine what a boot means from the record and the state of the board. Pure."""
 
 
 def boot(record, running, boot, state, attempts, is_aborted=True):
-    """What this boot means. `running` and `boot` are slot labels, `state` the otadata state of the active record.
+    """Return what this boot means. `running` and `boot` are slot labels, `state` is the otadata state of the active record.
 
-    trial      the image runs for the first time (or the board says so: whoever installed it)
-    unswapped  the power went between the intent and the swap: nothing has gone back, neither the bootloader nor the trial
-    confirmed  it was confirmed, only the record does not know yet
-    again      the swap did not last, another attempt is left;  give_up: none is left
-    stray      the image runs but is not the one that boots next: never confirm it
+    trial      the first boot of the image (or otadata says so, whoever installed it)
+    unswapped  power failed between the intent and the swap: neither the bootloader nor the trial has rolled back
+    confirmed  the image was confirmed, but this is not in the record yet
+    again      the update was rolled back, another attempt is left;  give_up: none is left
+    stray      the image runs, but another one boots next: never confirm it
     """
     phase = record["phase"]
     update = record["update"]

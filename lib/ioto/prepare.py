@@ -1,43 +1,43 @@
-"""What a start does before the agent is imported, while the heap is empty. Released when it is done."""
+"""Prepare a start before the agent is imported, while the heap is empty. Unloaded when it is done."""
 
 import gc
 import os
 import sys
 
-# The port's own modules that the agent uses, and what firmware/manifest.py freezes. An import of one of the first would look for
-# a file of that name in each folder of sys.path: 90 reads, in every part anew.
+# The port's built-in modules that the agent uses, and the module frozen by firmware/manifest.py. An import of a built-in module would
+# search each folder of sys.path for a file of that name: 90 reads, repeated in every part.
 _BUILT_IN = "binascii errno esp32 gc hashlib io json machine network os socket struct sys time tls ioto_build"
 
 
 def prepare(folder):
-    """For start.agent() with the configuration in `folder`."""
+    """Prepare start.agent() with the configuration in `folder`."""
     _import_built_in()
     gc.collect()
     _start_radio(folder)
 
 
 def _import_built_in():
-    """One look into each folder says which of the names an application has files for; all others are not looked for in files."""
+    """Import the built-in modules. Each folder is listed once, and only names with a file there are searched for in files."""
     paths = sys.path[:]
     names = []
     for path in paths:
         try:
             names.extend([each[0].split(".")[0] for each in os.ilistdir(path or ".")])
-        except OSError:  # .frozen, and folders that are not there
+        except OSError:  # .frozen, and folders that do not exist
             pass
     try:
         for name in _BUILT_IN.split():
             sys.path[:] = paths if name in names else [".frozen"]
             try:
                 sys.modules[name] = __import__(name)
-            except ImportError:  # the port has none
+            except ImportError:  # not in this port
                 pass
     finally:
         sys.path[:] = paths
 
 
 def _start_radio(folder):
-    """Where ioto.json names a Wi-Fi, its driver gets its 35 KB before the agent takes any; wifi.py tries again."""
+    """If ioto.json has a Wi-Fi network, allocate the driver's 35 KB before the agent uses memory; wifi.py tries again on failure."""
     try:
         with open(folder + "ioto.json") as f:
             if '"ssid"' not in f.read():

@@ -1,10 +1,10 @@
-"""The part of a file that a reply brings (RFC 9110, 14.4). Pure."""
+"""Parse the Content-Range header (RFC 9110, 14.4). Pure."""
 
 from .http_parse import number
 
 
 def content_range(text):
-    """(first, last, total) of `bytes F-L/T`, total None of `bytes F-L/*`; None for anything else (unsatisfied, contradictory)."""
+    """(first, last, total) of `bytes F-L/T`, with total None for `bytes F-L/*`; None for anything else (unsatisfied, contradictory)."""
     unit, _, rest = text.strip().partition(" ")
     span, _, total = rest.partition("/")
     first, _, last = span.partition("-")

@@ -1,14 +1,14 @@
-"""Where a redirect leads (RFC 9110, 15.4; 3986, 5.2). Pure."""
+"""Resolve redirects (RFC 9110, 15.4; 3986, 5.2). Pure."""
 
 from .errors import UpdateError
 from .http_parse import host_header, parse_url
 
 
 def redirected(reply, here, method, headers, body):
-    """(method, url, body) of the request that follows from `reply` to the one for `here`, a url as of parse_url().
+    """Return (method, url, body) of the next request after the redirect `reply` to a request for `here`, a URL from parse_url().
 
-    303 asks again with GET, every other redirect with the same method and body. Authorization leaves `headers` unless it is meant for
-    that host too.
+    303 changes the method to GET; other redirects keep method and body. Authorization is removed from `headers` if it must not be sent
+    to the new host.
     """
     there = follow(here, reply.headers.get("location", ""))
     if not same_origin(here, there):
@@ -17,7 +17,7 @@ def redirected(reply, here, method, headers, body):
 
 
 def follow(url, location):
-    """Where a redirect from `url` (as of parse_url) leads; UpdateError http_redirect where we do not go."""
+    """Return the target of a redirect from `url` (from parse_url()); UpdateError http_redirect if it is not allowed."""
     there = location.partition("#")[0]
     found = None
     if there:
@@ -30,13 +30,13 @@ def follow(url, location):
                 there = (path if there[0] == "?" else path[: path.rfind("/") + 1]) + there
             there = here + _undotted(there)
         found = parse_url(there)
-    if not found or url[0] > found[0]:  # nowhere, or from https to http
+    if not found or url[0] > found[0]:  # no target, or from https to http
         raise UpdateError("http_redirect", location[:60])
     return found
 
 
 def _undotted(target):
-    """The path without its `.` and `..` (RFC 3986, 5.2.4)."""
+    """Return the path without `.` and `..` (RFC 3986, 5.2.4)."""
     path, mark, query = target.partition("?")
     out = []
     for part in path[1:].split("/"):
@@ -49,5 +49,5 @@ def _undotted(target):
 
 
 def same_origin(url, other):
-    """May `other` have the Authorization that was meant for `url`? Same scheme, host and port, or the step up to https."""
+    """May the Authorization for `url` be sent to `other`? Same scheme, host and port, or an upgrade to https."""
     return url[:3] == other[:3] or url[2] == 80 and other[:3] == (True, url[1], 443)

@@ -1,4 +1,4 @@
-"""How a device gets its token, once, and asks whether its api has moved: imported only then."""
+"""Register the device to get its token, and ask later whether its api has moved. Imported only when needed."""
 
 from .cloud import is_token
 from .errors import UpdateError
@@ -8,10 +8,10 @@ from .timezone import local
 
 
 async def register(cloud):
-    """Ask for `api` and `token` with the product's id, and keep the reply. OSError while nobody has claimed the device.
+    """Request `api` and `token` with the product id and store the reply. OSError until the device is claimed.
 
-    Refused (its id is in use): what it had before the cloud said that it does not know this device is tried again. Perhaps that
-    was not the cloud.
+    If refused because the id is in use, restore the registration from before the reply that the cloud does not know the device:
+    that reply may not have come from the cloud.
     """
     agent = cloud.agent
     was = agent.provision.get("was")
@@ -29,7 +29,7 @@ async def register(cloud):
 
 
 async def renew(cloud):
-    """Ask the Builder once more. What is kept holds if it does not answer, or says no."""
+    """Ask the Builder again. The stored registration remains valid if the Builder does not answer or refuses."""
     agent = cloud.agent
     kept = dict(agent.provision)
     if "asked" in kept:
@@ -64,7 +64,7 @@ async def _ask(cloud):
 
 
 def is_one_of(host, hosts):
-    """.example.com stands for all below it."""
+    """Is `host` one of `hosts`? `.example.com` matches all its subdomains."""
     for each in hosts:
         if host == each or each[0] == "." and host.endswith(each):
             return True

@@ -1,20 +1,20 @@
-"""Memory kept for TLS. The GC heap grows into whatever the IDF heap has, but not into the stack of a thread.
+"""Reserve memory for TLS. The GC heap can grow into all free memory of the IDF heap, but not into the stack of a thread.
 
-So a thread that only waits keeps what a handshake takes; it ends before each handshake, which frees the stack at once.
+A waiting thread therefore reserves the memory for a handshake with its stack. It ends before each handshake, which frees the stack.
 """
 
 import gc
 
 from .errors import UpdateError
 
-_KB = (46, 38)  # every public chain tried passes with 42 KB free before the handshake, a chain of P-256 with 36
+_KB = (46, 38)  # every public chain tested passes with 42 KB free before the handshake, a P-256 chain with 36 KB
 ENOUGH = 42 * 1024
-END_MS = 20  # after free(), until the memory of the thread is free
-parked = None  # which the thread waits for
+END_MS = 20  # time after free() until the thread's memory is free
+parked = None  # the lock that the thread waits for
 
 
 def idf_heap():
-    """(bytes free, largest block of them) of the IDF heap; None where there is none."""
+    """(free bytes, largest free block) of the IDF heap; None on ports without one."""
     try:
         from esp32 import HEAP_DATA, idf_heap_info
     except ImportError:
@@ -24,12 +24,12 @@ def idf_heap():
 
 
 def no_memory(e):
-    """UpdateError no_memory because of the exception `e`, with the numbers."""
+    """Return an UpdateError no_memory for the exception `e`, with the state of both heaps."""
     return UpdateError("no_memory", "GC heap %d bytes used, IDF heap %s free and largest block: %r" % (gc.mem_alloc(), idf_heap(), e))
 
 
 def hold():
-    """Keep the memory, if it can be had and is not kept already."""
+    """Reserve the memory, if available and not reserved already."""
     global parked
     if parked or not idf_heap():
         return
@@ -51,10 +51,10 @@ def hold():
 
 
 def free():
-    """Give it to the handshake that follows; the thread takes a few milliseconds to end. Was there anything to give?"""
+    """Free the memory for the next handshake; the thread takes a few milliseconds to end. True if memory was reserved."""
     global parked
     was, parked = parked, None
     if was:
         was.release()
-    gc.collect()  # areas of the GC heap that are empty go back to the IDF heap
+    gc.collect()  # returns empty areas of the GC heap to the IDF heap
     return was

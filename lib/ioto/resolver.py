@@ -1,4 +1,4 @@
-"""Names: the addresses of hosts, kept as long as they hold."""
+"""Resolve host names and cache the addresses as long as they are valid."""
 
 from asyncio import sleep_ms
 from time import ticks_add, ticks_diff, ticks_ms
@@ -10,11 +10,11 @@ _HOLD_MOST_S = 3600
 
 
 class Resolver:
-    """Addresses of host names, kept as long as they hold.
+    """Resolves host names and caches the addresses as long as they are valid.
 
-    `servers()` returns the addresses of name servers; an empty list: there is no link; None: the port's own
-    getaddrinfo, which blocks the loop, has to do. So it has for names in .local, which no name server knows (mDNS).
-    `kept` outlives this: {host: [addresses, ticks when they end]}.
+    `servers()` returns the addresses of name servers. An empty list: there is no link. None: the port's own getaddrinfo is used,
+    which blocks the loop; also for names in .local, which name servers do not know (mDNS). The cache `kept`, {host: [addresses,
+    ticks when they expire]}, outlives the Resolver.
     """
 
     def __init__(self, servers=lambda: None, kept=None, port=53):
@@ -23,13 +23,13 @@ class Resolver:
         self.kept = {} if kept is None else kept
 
     async def address(self, host):
-        """A literal address for `host`; OSError when there is none or nobody answers."""
+        """Return a literal address for `host`, or `host` itself for getaddrinfo; OSError if there is no address or no reply."""
         if host == "localhost":
             return "127.0.0.1"
         if ":" in host or not host.strip("0123456789."):
             return host
         kept = self.kept.get(host)
-        # Ticks come round after days: what is kept longer by that is dropped when connecting fails.
+        # Ticks wrap around after days: an address that is kept too long because of that is dropped when connecting fails.
         if not kept or not kept[0] or ticks_diff(kept[1], ticks_ms()) <= 0:
             servers = self.servers()
             if servers is None or host.endswith(".local"):
@@ -45,6 +45,6 @@ class Resolver:
         return kept[0][0]
 
     def forget(self, host):
-        """The address did not answer: the next one, or ask again."""
+        """Drop the host's first address, which did not answer: address() returns the next one, or asks again."""
         if self.kept.get(host, [[]])[0]:
             self.kept[host][0].pop(0)

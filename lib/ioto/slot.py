@@ -1,7 +1,7 @@
-"""Filling a slot block by block, and hashing what it holds afterwards.
+"""Check an image block by block while it is written to a slot, and hash the blocks that are read back.
 
-A slot (board.py, linux.py) offers `label`, `size` in bytes, `erase(n)`, `write(n, buf, offset)`, `read(n, buf, offset)`
-over blocks of 4096 bytes. One flash operation a turn of the loop.
+A slot (board.py, linux.py) has `label`, `size` in bytes, `erase(n)`, `write(n, buf, offset)` and `read(n, buf, offset)`, with blocks
+of 4096 bytes. One flash operation per turn of the loop.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ _BLANK = b"\xff" * HEAD_BYTES
 
 
 class Writer:
-    """An image of `size` bytes in `slot`; `raw` is any file at all (Linux), else an ESP image for `chip` of that `revision`.
+    """An image of `size` bytes in `slot`: any file if `raw` (Linux), otherwise an ESP image for `chip` with this `revision`.
 
-    Block by block, a memoryview of 4096 bytes (shorter only at the end): feed() it, erase, write, look() at what is there.
+    For each block, a memoryview of 4096 bytes (shorter only at the end): feed(), then erase and write the slot, then look().
     """
 
     def __init__(self, slot, size, chip, raw=False, revision=None):
@@ -32,7 +32,7 @@ class Writer:
         self.walk = None if raw else Walk(size)
 
     def feed(self, n, block):
-        """What block `n` says of the image, before it is written: UpdateError. The image's head is blanked in it."""
+        """Check block `n` before it is written, and blank the image's head in it; UpdateError if the image is refused."""
         if n == 0:
             self.head = bytes(block[:HEAD_BYTES])
             if not self.walk:
@@ -53,7 +53,7 @@ class Writer:
         self.sha.update(block)
 
     def holds(self, n, block):
-        """Is block `n` of the slot, which was written before, the same as `block`?"""
+        """Is block `n`, which was written before, the same as `block`?"""
         piece = bytearray(256)
         for at in range(0, len(block), 256):
             self.slot.read(n, piece, at)
@@ -64,7 +64,7 @@ class Writer:
         return True
 
     async def reread(self, blocks, head, buf):
-        """Resume a download: the first `blocks` blocks, which the slot holds already."""
+        """Resume a download: read and check the first `blocks` blocks, which are already in the slot."""
         self.head = head
         for n in range(blocks):
             block = memoryview(buf)[: min(BLOCK, self.size - n * BLOCK)]
@@ -73,7 +73,7 @@ class Writer:
             await asyncio.sleep_ms(0)
 
     def digest(self):
-        """Hex SHA-256 of what was read back; UpdateError if the image's own account does not add up."""
+        """Hex SHA-256 of the blocks read back; UpdateError if the image's segments do not match its size."""
         if self.walk:
             self.walk.end()
         return self.sha.digest().hex()

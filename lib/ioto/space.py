@@ -1,18 +1,18 @@
-"""Small files that can be written even when the application has filled the file system.
+"""Write small files even if the application has filled the file system.
 
-From the first start on spare files of one block each lie in the state folder. They are removed where there is no room, and
-made again once what had to be written is there.
+From the first start on, the state folder contains spare files of one block each. They are removed when there is no space, and
+created again after the write.
 """
 
 import os
 
-SPARES = 4  # blocks: the longest record, and what the file system itself may need
+SPARES = 4  # blocks: for the longest record and for the file system itself
 _PIECE = b"\xff" * 512
 SPARE_BYTES = 4096  # one block
 
 
 def reserve(folder):
-    """Make the spare files that are missing; OSError where there is no room."""
+    """Create the missing spare files; OSError without space."""
     for path in _paths(folder):
         try:
             if os.stat(path)[6] == SPARE_BYTES:
@@ -25,12 +25,12 @@ def reserve(folder):
 
 
 def insist(folder, write):
-    """write() once more, in the space that was reserved; OSError as it raises."""
+    """Retry write() in the reserved space; raises the last OSError of write() if it still fails."""
     failed = OSError(28)
     for path in _paths(folder):
         try:
             os.remove(path)
-        except OSError:  # not there any more
+        except OSError:  # already removed
             continue
         try:
             write()
@@ -40,20 +40,20 @@ def insist(folder, write):
     else:
         raise failed
     try:
-        reserve(folder)  # at once: nobody else has taken what the old file has given back
+        reserve(folder)  # immediately, before other tasks use the space freed by the old file
     except OSError:
         pass
 
 
 def put(path, raw):
-    """Write the bytes `raw` beside and rename, so that a cut leaves the old file or the new one. OSError."""
+    """Write the bytes `raw` to a new file and rename it, so that a power cut leaves the old or the new file. OSError."""
 
     def write():
         with open(path + ".new", "wb") as f:
             f.write(raw)
         try:
             os.rename(path + ".new", path)
-        except OSError:  # FAT does not rename over a file
+        except OSError:  # FAT can't rename to an existing file
             os.remove(path)
             os.rename(path + ".new", path)
 

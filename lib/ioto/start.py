@@ -1,11 +1,11 @@
-"""Where an application gets its agent from.
+"""Create and run the agent in an application.
 
     from ioto.start import agent, run
 
     async def main():
         await agent().run()
 
-    run(main())  # what ends main() resets the board; what ends main.py outside of it leaves the board at its prompt
+    run(main())  # an exception in main() resets the board; one outside of it leaves the board at its prompt
 """
 
 import gc
@@ -16,9 +16,9 @@ _state = "state"  # folder of the agent's files
 
 
 def agent(folder="", listener=None):
-    """The Agent for ioto.json and device.json in `folder` ("" or ending in /), on whatever this runs on.
+    """Return the Agent for ioto.json and device.json in `folder` ("" or ending in /).
 
-    `listener(level, message)` receives what is logged, up to log.level. ConfigError says what is wrong in which file.
+    `listener(level, message)` receives log messages up to log.level. ConfigError names the file and the error in it.
     """
     global _state
     gc.collect()
@@ -45,8 +45,8 @@ def agent(folder="", listener=None):
 
 
 def run(main):
-    """asyncio.run() for main.py: an exception that ends it is logged, kept in the file `traceback` of the state folder, and the
-    board reset, so that it starts again, or comes to its safe mode. Ctrl-C leads to the prompt, where nothing resets it for a day.
+    """asyncio.run() for main.py. An exception that ends it is logged and stored in the file `traceback` of the state folder. The board
+    is then reset, so that it starts again or enters safe mode. Ctrl-C leads to the prompt, where nothing resets the board for a day.
     """
     import asyncio
 
@@ -67,14 +67,14 @@ def run(main):
 
 
 def safe_mode():
-    """From boot.py, see without_main.py."""
+    """Called by boot.py, see without_main.py."""
     from .without_main import for_an_hour
 
     for_an_hour()
 
 
 def alone():
-    """From boot.py, see without_main.py."""
+    """Called by boot.py, see without_main.py."""
     from .without_main import once
 
     run(once())

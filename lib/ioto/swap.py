@@ -1,4 +1,4 @@
-"""The swap: the intent, the head of the image, the boot choice, the reset. Loaded only then."""
+"""Swap to a staged image: save the intent, write the image's head, select the boot partition, reset. Loaded only when needed."""
 
 from .errors import UpdateError, refusal
 from .image import HEAD_BYTES
@@ -11,7 +11,7 @@ _VALIDATE_FAILED = "-5379"  # ESP_ERR_OTA_VALIDATE_FAILED
 
 
 def swap(staged):
-    """Apply `staged`, which the cloud has confirmed, see Staged.apply()."""
+    """Apply `staged`, which has been confirmed by the cloud, see Staged.apply()."""
     board, pair, record = staged.agent.board, staged.agent.pair, staged.record
     before = copied(record)
     staged.agent.life.swap()
@@ -24,7 +24,7 @@ def swap(staged):
     except MemoryError:  # as if it had not been asked for
         record.update(before)
         raise
-    if not pair.keep(record):  # the intent, before the act
+    if not pair.keep(record):  # the intent, saved before the swap
         record.update(before)
         staged.agreed = False
         staged.postpone(ASK_AGAIN_S)
@@ -47,12 +47,12 @@ def swap(staged):
 
 
 def lost(staged, e):
-    """The swap, or the script, has failed."""
+    """Handle a failed swap or update script."""
     log("error", "swap: %s" % e)
     staged.waiting = False
     agent = staged.agent
     if agent.record["phase"] == "trial":
-        if _VALIDATE_FAILED in e.detail:  # by set_boot(), of what was verified: the release is to blame
+        if _VALIDATE_FAILED in e.detail:  # set_boot() refused a verified image: the release is faulty
             agent.life.fail(e.reason)
         else:
             agent.life.again(e.reason, "download")
@@ -62,7 +62,7 @@ def lost(staged, e):
 
 
 def seal(slot, head):
-    """Program the first 16 bytes, which make the image startable, and see that they are there."""
+    """Write the first 16 bytes, which make the image bootable, and read them back; UpdateError flash_failed if they differ."""
     slot.write(0, head, 0)
     found = bytearray(HEAD_BYTES)
     slot.read(0, found, 0)

@@ -1,13 +1,13 @@
-"""Local time from Unix seconds by our own arithmetic. A zone is (offset_s,), seconds ahead of UTC, or as of posix_tz.py where there
-is daylight saving time. Pure.
+"""Convert Unix seconds to local time. A zone is (offset_s,), seconds ahead of UTC, or, with daylight saving time, as in posix_tz.py.
+Pure.
 """
 
-EVER = 0x4000000000000  # later than any time we are asked about
-with_rules = None  # posix_tz.stretch, once it was needed
+EVER = 0x4000000000000  # later than any time that is used
+with_rules = None  # posix_tz.stretch, after its first use
 
 
 def days(y, m, d):
-    """Days since 1970-01-01 of a date of the Gregorian calendar. January and February count as the end of the year before."""
+    """Days since 1970-01-01 of a Gregorian date. January and February are counted as the end of the preceding year."""
     if m < 3:
         y -= 1
         m += 12
@@ -15,7 +15,7 @@ def days(y, m, d):
 
 
 def date(day):
-    """(year, month, day of month) of a day number as of days() (after Peter Baum's Date Algorithms)."""
+    """(year, month, day of month) of a day number as returned by days() (after Peter Baum's Date Algorithms)."""
     day += 719469
     hundredths = 100 * day - 25
     a = hundredths // 3652425
@@ -28,7 +28,7 @@ def date(day):
 
 
 def stretch(zone, unix_s):
-    """(seconds ahead of UTC at that time, Unix seconds from which and before which that holds)."""
+    """(seconds ahead of UTC at that time, Unix seconds from which that is valid, Unix seconds before which that is valid)."""
     global with_rules
     if len(zone) == 1:
         return zone[0], -EVER, EVER

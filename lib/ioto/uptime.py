@@ -1,6 +1,6 @@
-"""Seconds since the start, past the point where ticks_ms() begins again (12 days on an ESP32).
+"""Uptime in seconds, correct even after ticks_ms() wraps around (12 days on an ESP32).
 
-Right as long as somebody asks once in six days; the agent's loop does each minute.
+uptime_s() must be called at least once in six days; the agent's loop calls it every minute.
 """
 
 import time

@@ -1,6 +1,6 @@
-"""Watchers, after Ioto's rWatch: who wants to know, by event name. Pure: no clock, no network, no flash.
+"""Watchers of events by name, modelled on Ioto's rWatch. Pure: no clock, no network, no flash.
 
-`proc(data, arg)` may be a function or a coroutine function. One that raises is logged and stops nothing.
+`proc(data, arg)` may be a function or a coroutine function. If it raises, the exception is logged and the other watchers still run.
 """
 
 import asyncio
@@ -11,23 +11,23 @@ _watchers = {}
 
 
 def rWatch(name, proc, data=None):
-    """Call `proc(data, arg)` at each signal of `name`, after those registered before."""
+    """Call `proc(data, arg)` at each signal of `name`, after the watchers registered earlier."""
     _watchers.setdefault(name, []).append((proc, data))
 
 
 def rWatchOff(name, proc, data=None):
-    """Forget the watcher registered with just these; unknown ones are no error."""
+    """Remove the watcher registered with the same arguments; an unknown one is not an error."""
     if (proc, data) in _watchers.get(name, ()):
         _watchers[name].remove((proc, data))
 
 
 def watchers(name):
-    """The (proc, data) pairs of a name, in order; a copy, so that a watcher may take itself off."""
+    """The (proc, data) pairs of a name, in order; a copy, so that a watcher may remove itself."""
     return tuple(_watchers.get(name, ()))
 
 
 def rSignal(name, arg=None):
-    """Start each watcher of `name` as a task of its own; returns at once."""
+    """Start each watcher of `name` as a separate task and return immediately."""
     for proc, data in watchers(name):
         asyncio.create_task(_run(name, proc, data, arg))
 
@@ -35,8 +35,8 @@ def rSignal(name, arg=None):
 def rSignalSync(name, arg=None):
     """Run the watchers of `name` now, in order.
 
-    What a coroutine function starts can't end without the loop: its rest runs as a task, in order with the others',
-    and that task is returned (await it to know that all are done; None when there was nothing to wait for).
+    Coroutines can only finish in the loop. They run in order in one task, which is returned; await it to wait until all are done.
+    Returns None if there are no coroutines.
     """
     rest = []
     for proc, data in watchers(name):

@@ -1,4 +1,4 @@
-"""Starts without main.py, which boot.py chooses."""
+"""Starts without main.py: safe mode and a single check-in, both selected by boot.py."""
 
 import asyncio
 
@@ -10,8 +10,8 @@ _ALONE_S = 1800
 
 
 def for_an_hour():
-    """The safe mode: the agent without the application, for an hour, and then a reset: perhaps it was the power that failed so often.
-    What is staged is applied.
+    """Safe mode: run the agent without the application for an hour and apply a staged update. Then reset, because the failed starts may
+    have been power failures.
     """
     rWatch("device:update", lambda data, staged: staged.apply())
     made = agent()
@@ -27,12 +27,12 @@ async def _run(made):
 
 
 async def once():
-    """One check-in, and what it brings, without the application; then a reset. What takes longer than half an hour is
-    continued in the next one.
+    """Do one check-in without the application, with the download it leads to; then reset. A download that takes longer than half an hour
+    is resumed in the next such boot.
     """
     made = agent()
     made.alone = True
-    made.board.watchdog(2000 * _ALONE_S)  # not fed, but by a trial: nothing keeps the application away for longer
+    made.board.watchdog(2000 * _ALONE_S)  # fed only in a trial, so nothing keeps the application stopped for longer
     await made.run_once(_ALONE_S)
     made.keep_away()
     made.board.reset()

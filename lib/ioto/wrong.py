@@ -1,4 +1,4 @@
-"""What is said about a configuration that can't be used, and what would do. Imported only where one is."""
+"""Error messages for an invalid configuration, which say what is allowed. Imported only when needed."""
 
 import json
 import os
@@ -7,8 +7,8 @@ from .config import MOST_BYTES, SECRET, ConfigError
 from .cron import ALIASES
 
 _ZONE = "no time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
-_FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}  # of a window, by their greatest number
-TEXTS = {  # what config.py, cron.py and start.py call it, with what they add
+_FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}  # fields of a window, by their highest number
+TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details are filled in
     "bool": "true or false",
     "number": "a whole number from %d to %d",
     "limit": "from 1 second to 1 day",
@@ -41,12 +41,12 @@ TEXTS = {  # what config.py, cron.py and start.py call it, with what they add
 
 
 def shown(value):
-    """A value as an error names it."""
+    """A value as shown in an error message."""
     return json.dumps(value)[:60]
 
 
 def say(what, *details):
-    """In words; a `what` that is no key of TEXTS is words already."""
+    """Return the text for `what`; if it is not a key of TEXTS, it is already the text."""
     text = TEXTS.get(what, what)
     if what == "field":
         text = _FIELDS[details[2]] + text
@@ -54,7 +54,7 @@ def say(what, *details):
 
 
 def error(path, key, what, *details):
-    """The ConfigError about the file at `path`, or about a key of it; where only a .json5 is there, it is about that."""
+    """Return the ConfigError for the file at `path`, or for a key in it; it names the .json5 file if only that exists."""
     if key and path[-5:] == ".json":
         try:
             os.stat(path)
@@ -64,6 +64,6 @@ def error(path, key, what, *details):
 
 
 def of_value(path, key, value, kind, e):
-    """The ConfigError for a value of that kind, from the ValueError of whoever was to convert it."""
+    """Return the ConfigError for a value of this kind, from the ValueError `e` of its conversion."""
     text = _ZONE % (e.args[0] or value) if kind == "zone" else say(*e.args)
     return error(path, key, text if key in SECRET else "%s: %s" % (shown(value), text))

@@ -1,15 +1,14 @@
-"""The zones that a text names: fixed offsets, and POSIX TZ rules (posix_tz.py). Pure.
+"""Parse time zones: fixed offsets and POSIX TZ rules (posix_tz.py). Pure.
 
-Two conventions for the sign, as the two forms have always had them: `+01:00` (ISO 8601) is how far the place is ahead
-of UTC, east is plus; `CET-1` (POSIX.1-2017 chapter 8.3) is what must be added to local time to get UTC, east is minus.
-`UTC+1` would be read either way, so it is refused.
+The two forms have opposite signs. `+01:00` (ISO 8601) is the offset ahead of UTC, so east is plus. `CET-1` (POSIX.1-2017
+chapter 8.3) is the offset to add to local time to get UTC, so east is minus. `UTC+1` is ambiguous and refused.
 """
 
 from .ascii import number
 
 
 def parse(text):
-    """The zone that `text` names. ValueError of what is left of it from where on it is none."""
+    """Return the zone for `text`; ValueError with the rest of the text from the first error on."""
     if not isinstance(text, str):
         raise ValueError("")
     if text in ("UTC", "GMT", "Z"):
