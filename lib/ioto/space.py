@@ -25,7 +25,7 @@ def reserve(folder):
 
 
 def insist(folder, write):
-    """Retry write() in the reserved space; raises the last OSError of write() if it still fails."""
+    """Retry write() in the reserved space; OSError if it still fails."""
     failed = OSError(28)
     for path in _paths(folder):
         try:

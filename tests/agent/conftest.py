@@ -1,4 +1,4 @@
-"""The rig of this folder can be imported by its tests."""
+"""Make the helper modules of this folder (rig.py and others) importable by its tests."""
 
 import sys
 from pathlib import Path

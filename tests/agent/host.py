@@ -1,4 +1,4 @@
-"""A Linux host: the agent as a process of the unix port, its folder, whoever supervises it; and a real device cloud on loopback."""
+"""A Linux host for tests: the agent as a process of the unix port, its folder and its supervisor; and a real device cloud on loopback."""
 
 import json
 import queue
@@ -21,10 +21,10 @@ from rig import authority, ca
 
 MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
 PRODUCT = "PRODUCT7"
-LIMIT_S = 30  # real seconds for one thing to happen
+LIMIT_S = 30  # longest wait for one event, in real seconds
 RESTART = 85
 
-# What the watchers hear is printed; FOLDER, BEFORE and AFTER are put in.
+# main.py of the host: prints what the watchers receive. The two placeholders are code to insert and the agent's folder.
 MAIN = """
 import sys
 sys.path.insert(0, "lib")
@@ -51,14 +51,14 @@ asyncio.run(agent(%r, listener=lambda level, message: print(level, message)).run
 
 
 class Served:
-    """The device cloud under uvicorn in a thread. `requests` are (method, path, Range or "")."""
+    """The device cloud, served by uvicorn in a thread. `requests` is a list of (method, path, Range or "")."""
 
     def __init__(self, folder):
         self.folder = folder
         sock = socket.create_server(("127.0.0.1", 0))
         self.url = "https://127.0.0.1:%d" % sock.getsockname()[1]
         self.requests = []
-        self.meanwhile = None  # what happens, once, between a check-in and its answer
+        self.meanwhile = None  # coroutine function that is called once, between a check-in and its reply
         self.app = create_app(folder / "cloud", self.url)
         self.site = self.app.state.site
         new_product(self.site, "product", PRODUCT)
@@ -80,12 +80,12 @@ class Served:
         return publish(self.site, path, PRODUCT, version, any_file=True)[0]
 
     def reports(self, version="1.0.1"):
-        """[(state, reason, attempt)] of the one device, if there is one yet."""
+        """[(state, reason, attempt)] of the device's reports about `version`; empty if there is no device yet."""
         found = [r for device in overview.devices(self.site) for r in overview.device(self.site, device["id"])["reports"]]
         return [(r["state"], r["reason"], r["attempt"]) for r in found if r["version"] == version]
 
     def downloads(self):
-        """The Range of each request for an image."""
+        """The Range header of each request for an image."""
         return [found for method, path, found in self.requests if path.startswith("/image/")]
 
     def close(self):
@@ -95,7 +95,7 @@ class Served:
 
 
 class Host:
-    """The folder of one device, `inside` it the agent's own one ("" or ending in /); `does`: what the script does."""
+    """One device: its folder, with the agent's folder `inside` it ("" or ending in /). `does` is the shell code of the update script."""
 
     def __init__(self, folder, cloud, does="echo continue", inside="", before="", heap=None, **update):
         self.root = Path(folder) / "device"
@@ -134,7 +134,7 @@ class Host:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def start(self):
-        """Begins a process; its output is what `until` and `ended` look through."""
+        """Start a process; until() and ended() read its output."""
         command = [MICROPYTHON] + (["-X", "heapsize=" + self.heap] if self.heap else []) + ["main.py"]
         self.console, self.lines = "", queue.Queue()
         self.process = subprocess.Popen(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
@@ -154,7 +154,7 @@ class Host:
             raise AssertionError("nothing more in %d s:\n%s" % (LIMIT_S, self.console)) from None
 
     def until(self, text):
-        """The next line that has `text` in it."""
+        """Wait for the next line that contains `text` and return it."""
         limit = time.monotonic() + LIMIT_S
         while (line := self._line(limit)) is not None:
             self.console += line + "\n"
@@ -163,20 +163,20 @@ class Host:
         raise AssertionError("%r never came, the process has ended:\n%s" % (text, self.console))
 
     def ended(self):
-        """Exit status of the process, when it has ended by itself."""
+        """Wait until the process ends by itself and return its exit status."""
         limit = time.monotonic() + LIMIT_S
         while (line := self._line(limit)) is not None:
             self.console += line + "\n"
         return self.process.wait(LIMIT_S)
 
     def kill(self):
-        """SIGKILL: the process has no say in it."""
+        """Kill the process with SIGKILL, which it can't handle."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait(LIMIT_S)
 
     def reported(self, state, version="1.0.1"):
-        """Waits until the cloud knows `state`; its reports about `version`."""
+        """Wait until the cloud has a report of `state`, and return its reports about `version`."""
         limit = time.monotonic() + LIMIT_S
         while state not in [s for s, _, _ in self.cloud.reports(version)]:
             assert time.monotonic() < limit and self.process.poll() is None, self.console + str(list(self.lines.queue))
@@ -184,7 +184,7 @@ class Host:
         return self.cloud.reports(version)
 
     def becomes(self, wanted):
-        """Waits until wanted(record) is true."""
+        """Wait until wanted(record) is true."""
         limit = time.monotonic() + LIMIT_S
         while not wanted(self.record()):
             assert time.monotonic() < limit, self.record()

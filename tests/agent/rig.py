@@ -1,4 +1,4 @@
-"""A virtual board with the agent on it, a device cloud in the air, and simulated time: what most agent tests stand on."""
+"""Test rig of most agent tests: a virtual board with the agent, a device cloud on the simulated network, and simulated time."""
 
 import functools
 import json
@@ -41,7 +41,7 @@ asyncio.run(agent(listener=lambda level, message: print(level, message)).run())
 
 
 def config(**changes):
-    """ioto.json's bytes: a device of the test cloud; nested changes by dotted key with __ for the dot."""
+    """The bytes of ioto.json for a device of the test cloud; `changes` are dotted keys with __ for each dot."""
     found = {
         "product": PRODUCT, "version": "1.0.0", "builder": "https://cloud.test", "tls.ca": "ca.pem", "network.dns": "10.0.0.1", "log.level": "debug",
         "update.jitter": 0, "update.period": "1 hour", "update.throttle": 0, "update.retry": 5, "ntp.server": "time.test",
@@ -60,7 +60,7 @@ def config(**changes):
 
 @functools.cache
 def authority():
-    """A folder with the certificates of every host in the air, for as long as the tests run; kept alive by the cache."""
+    """A temporary folder with the certificates of all simulated hosts; the cache keeps it until the tests end."""
     folder = tempfile.TemporaryDirectory()
     names = ["%s.test" % name for name in ("cloud", "builder", "api", "images")] + ["localhost", "127.0.0.1"]
     certificates.make(folder.name, names)
@@ -79,12 +79,12 @@ def server_context():
 
 
 def secure(peer):
-    """The peer with TLS in front of it."""
+    """The peer behind TLS."""
     return Tls(peer, server_context())
 
 
 class Rig:
-    """One board, one cloud. `image(n)` are small valid images; the first is in slot 0."""
+    """One board and one cloud. `image(n)` returns small valid images; image 0 is installed in slot 0."""
 
     def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, date=True, **changes):
         self.folder = Path(folder)
@@ -134,7 +134,7 @@ class Rig:
         return self.board.run(**limits)
 
     def record(self):
-        """The agent's record, the newer whole one of the two files."""
+        """The agent's record: the newer valid one of the two files."""
         from ioto.recall import decode
 
         files = self.board.files()

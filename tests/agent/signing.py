@@ -1,4 +1,4 @@
-"""A release key and a cloud that offers whatever it is told to: signed, forged, or neither."""
+"""Helpers for tests of signed releases: keys, signed files, and a rig with a cloud that offers any file, signed, forged or unsigned."""
 
 import functools
 import hashlib
@@ -19,7 +19,7 @@ from embedthis import EmbedThis  # noqa: E402
 
 @functools.cache
 def key(name):
-    """A private key of this name, the same for the whole run."""
+    """The private key with this name, the same during the whole test run."""
     return rsa.generate_private_key(65537, 3072)
 
 
@@ -28,7 +28,7 @@ def pem(name):
 
 
 def sealed(image, version, by="ours", product=PRODUCT, any_file=False, **more):
-    """Bytes of a signed release file."""
+    """The bytes of a signed release file."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(image)
         file.flush()
@@ -38,7 +38,7 @@ def sealed(image, version, by="ours", product=PRODUCT, any_file=False, **more):
 
 
 def trusting(folder, trusted=("ours",), air=None, ranges=True, **changes):
-    """A rig whose board has these public keys, against a cloud that knows nothing of signatures: (rig, cloud)."""
+    """(rig, cloud): a board that trusts these public keys, and a cloud that does not support signatures."""
     cloud = EmbedThis(PRODUCT, ranges=ranges)
     cloud.builder, cloud.api, cloud.images = "https://builder.test/api", "https://api.test", "https://images.test"
     peers = {(host, 443): secure(Asgi(cloud)) for host in ("builder.test", "api.test", "images.test")}
@@ -49,7 +49,7 @@ def trusting(folder, trusted=("ours",), air=None, ranges=True, **changes):
 
 
 def erases(folder, **options):
-    """Numbers of the flash operations that erase the blocks of the other slot, in a signed download that is not cut; `options` of trusting()."""
+    """Indices of the flash operations that erase the inactive slot in a signed download without a power cut; `options` as for trusting()."""
     rig, cloud = trusting(folder, **options)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by=(options.get("trusted") or ("ours",))[0]))
     trace = rig.run(until_s=7200, stop=lambda line: line.startswith("DEVICE:UPDATE")).trace
@@ -58,7 +58,7 @@ def erases(folder, **options):
 
 
 def slots(rig):
-    """What must not change: both slots and otadata, byte for byte, as one hash."""
+    """One hash of the bytes of both slots and otadata, which must not change."""
     found = hashlib.sha256()
     for label in ("otadata", "ota_0", "ota_1"):
         part = rig.board.partition(label)
@@ -67,7 +67,7 @@ def slots(rig):
 
 
 def nvs_floor(rig):
-    """The version floor in the board's NVS, "" if there is none."""
+    """The version floor in the board's NVS, "" if none."""
     nvs = Nvs(rig.board.flash, rig.board.partition("nvs"))
     found = [value for (space, _, name), (_, _, _, value) in nvs.items.items() if name == "floor"]
     return found[0].decode() if found else ""
