@@ -16,8 +16,8 @@ _SLACK_S = 60
 
 
 def charge(life, reason, now_s, period_s, retry_s):
-    """Record the cost of a download that failed for `reason`. Returns the seconds until the next check-in: `retry_s` after an attempt,
-    and never more than the period between check-ins.
+    """Record the cost of a download that failed for `reason`. Returns the seconds to wait before the next check-in: `retry_s` after an
+    attempt, and never more than the period between check-ins.
     """
     if reason == "no_memory":
         return 0

@@ -9,21 +9,21 @@ REASONS = (
     # reply of the cloud
     "reply_malformed",  # not JSON, or JSON of the wrong shape
     "reply_too_large",
-    "http_status",  # a status that is no success; the detail is the number
+    "http_status",  # not a success status; the detail is the number
     "http_malformed",  # not HTTP/1.x, bad or endless headers, bad chunk
-    "http_redirect",  # too many, or to somewhere we do not go
+    "http_redirect",  # too many, or to a target that is not allowed
     "url_invalid",
     "checksum_invalid",  # not 64 hex digits
     "version_invalid",  # not SemVer
     "version_not_newer",
     "update_invalid",  # no update id
     "tls_unverified",  # no authority configured, http not allowed, or a certificate with a fault of another kind
-    "tls_untrusted",  # signed by none of tls.ca: another authority, or nobody
-    "tls_name",  # for another host name or address
-    "tls_not_yet",  # chain and name are right; the clock is behind, or was never set
-    "tls_expired",  # chain and name are right; too old, or the clock is ahead
-    "tls_version",  # the server has no TLS 1.2
-    "tls_refused",  # the server broke off: TLS 1.3 only, or it wants tls.cert
+    "tls_untrusted",  # not signed by an authority in tls.ca
+    "tls_name",  # certificate for another host name or address
+    "tls_not_yet",  # chain and name are valid; the clock is behind, or was never set
+    "tls_expired",  # chain and name are valid; the certificate has expired, or the clock is ahead
+    "tls_version",  # the server does not support TLS 1.2
+    "tls_refused",  # the server refused the handshake: TLS 1.3 only, or it requires tls.cert
     # image
     "size_zero",
     "size_too_large",  # larger than the slot
@@ -33,9 +33,9 @@ REASONS = (
     "image_revision",  # for a newer, or an older, revision of the chip
     "image_merged",  # a whole-flash .bin with a bootloader in front
     "image_malformed",  # segment table or application description
-    "checksum_mismatch",  # SHA-256 of what was read back
+    "checksum_mismatch",  # SHA-256 of the data read back
     # release manifest
-    "unsigned",  # keys are configured, and the file carries no signature
+    "unsigned",  # keys are configured, but the file has no signature
     "signature_invalid",
     "manifest_malformed",
     "manifest_mismatch",  # for another product, version, chip, size or base than this
@@ -44,21 +44,21 @@ REASONS = (
     # board
     "no_slots",  # not an OTA layout
     "flash_failed",
-    "record_failed",  # the record cannot be written: nothing is begun
-    "record_damaged",  # neither of its two files is whole: what it knew is lost
-    "boot_refused",  # set_boot said no
+    "record_failed",  # the record can't be written; no update is started
+    "record_damaged",  # neither of its two files is valid; its content is lost
+    "boot_refused",  # set_boot failed
     "unforeseen",  # anything else: no memory, a fault of the agent
-    "no_memory",  # beside the application, for TLS or for the agent itself; the detail has the numbers
+    "no_memory",  # not enough memory beside the application, for TLS or for the agent itself; the detail has the numbers
     "safe_mode",  # boot.py runs the agent without the application
     "script_failed",  # scripts/update ended with a non-zero status
     # life of an update
     "failed_before",
     "superseded",
-    "withdrawn",  # the cloud does not offer any more what is staged
+    "withdrawn",  # the cloud no longer offers the staged update
     "selftest_failed",
     "selftest_timeout",
     "trial_timeout",
-    "rolled_back",  # the bootloader went back
+    "rolled_back",  # the bootloader rolled back
 )
 
 

@@ -49,7 +49,7 @@ def trusting(folder, trusted=("ours",), air=None, ranges=True, **changes):
 
 
 def erases(folder, **options):
-    """Indices of the flash operations that erase the inactive slot in a signed download without a power cut; `options` as for trusting()."""
+    """Indices of the flash operations that erase the inactive slot in an uninterrupted signed download; `options` of trusting()."""
     rig, cloud = trusting(folder, **options)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by=(options.get("trusted") or ("ours",))[0]))
     trace = rig.run(until_s=7200, stop=lambda line: line.startswith("DEVICE:UPDATE")).trace
