@@ -1,1 +1,1 @@
-"""What devices ask: registration, check-in, reports, images; their tokens; what a worker keeps of them in memory."""
+"""Device requests: registration, check-in, reports and images; device tokens; the workers' device caches."""

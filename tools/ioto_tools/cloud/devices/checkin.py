@@ -1,8 +1,8 @@
-"""A check-in: what the cloud answers a device, from memory where nothing is new.
+"""Answers a device's check-in, from memory if nothing is new.
 
-For a known device that there is nothing new about, nobody is asked and nothing is waited for: its token, its releases and
-their policies are in memory (worker_cache.py), and when it was seen is written soon. What is offered for the first time, or what
-the check-in tells about the last offer, is in the database before the device hears of it.
+For a cached device without news, the answer needs no database access: its token, its releases and their policies are in memory
+(worker_cache.py), and the time of the check-in is written later (deferred_writes.py). A first offer, and news about the last
+offer, are stored in the database before the device gets its answer.
 """
 
 from functools import lru_cache, partial
@@ -22,9 +22,9 @@ parsed = lru_cache(1000)(semver.parse)  # a fleet runs few versions
 
 
 async def check_in(site, memory, run, token, fields, base_url):
-    """A device tells what it is; body of the answer, {} or the update it is offered.
+    """Answer the check-in `fields`: return the response body, {} or the offered update.
 
-    run(function, ...) waits for the database; base_url() is how the device reaches this cloud.
+    run(function, ...) waits for the database; base_url() returns the URL at which the device reaches this cloud.
     """
     said = messages.check_in(fields)
     read = partial(run, site.database.read)
@@ -40,7 +40,7 @@ async def check_in(site, memory, run, token, fields, base_url):
     try:
         order = parsed(said.version)
     except ValueError:
-        # The device is none the worse for it: no update, and its developer and the operator can see why.
+        # Not an error for the device: it gets no update, and its developer and the operator can see why.
         return {"warning": "version: %s is not a SemVer 2.0 version: no update can be offered before the device sends one, such as 1.0.0" % said.version, **more}
     event, sign = device_cache.noticed(device, order, booted_s, now_s, said.staged)
     if sign:
@@ -61,14 +61,16 @@ async def check_in(site, memory, run, token, fields, base_url):
 
 
 def _news(device, said):
-    """Does the check-in tell that an update waits staged on the device, of which the cloud does not know that?"""
+    """Does the check-in report a staged update that the cloud does not know to be staged?"""
     grant = device.grants.get(said.staged)
     return grant is not None and update_states.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
 
 
 async def _withdraw(site, run, device, said, offered, now_s):
-    """What is not `offered` (a release or None), and what the device does not hold staged, it can't apply any more: it is withdrawn. What
-    it does hold it drops by this answer, and reports so. Of a stranger nobody knows what it holds.
+    """Withdraw earlier releases that are not `offered` (a release or None) and not staged on the device: it can no longer apply them.
+
+    If one is staged, this answer makes the device drop it and report that. Other clients do not say what they have staged, so
+    nothing is withdrawn for them.
     """
     if said.next_s is None:
         return
@@ -78,7 +80,7 @@ async def _withdraw(site, run, device, said, offered, now_s):
 
 
 async def _device(site, memory, run, token, said, now_s):
-    """(the device whose token it is, what the answer says beside: another token if one is due)."""
+    """(the device that owns the token, further fields of the answer: a new token if one is due)."""
     hash = tokens.hashed(token)
     found, more = memory.devices.get(hash), {}
     if found is None:
@@ -101,23 +103,23 @@ async def _device(site, memory, run, token, said, now_s):
 
 
 def _used(conn, token, drawn, id, now_s):
-    """What follows from the use of a token is done. Is `drawn` given in exchange for it?"""
+    """Authenticate the token, with all effects of its use. Return True if `drawn` is issued in exchange for it."""
     return tokens.renewed(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
 
 
 async def _nobody(memory, read, said):
-    """The refusal for a token that nobody has."""
+    """The refusal for an unknown token."""
     if said.product is not None and not memory.has(said.product):
         memory.outdated()
         await memory.refresh(read)
         if not memory.has(said.product):
-            # A database of other devices, perhaps an empty one by mistake: nobody is to forget himself.
+            # The database may be the wrong one, or empty by mistake: no device should delete its registration because of that.
             return Refusal(403, "product: this cloud has no product %s: is it the right cloud? `ioto product list` lists its products" % said.product)
     return authentication_failed()
 
 
 async def _product(memory, read, id):
-    if id not in memory.products:  # made since it looked
+    if id not in memory.products:  # created since the last refresh
         memory.outdated()
         await memory.refresh(read)
     return memory.products[id]
@@ -126,11 +128,11 @@ async def _product(memory, read, id):
 async def _offer(site, memory, run, device, asker, version, now_s):
     """The release that the device is offered from now on, or None.
 
-    The database has the last word. Where it is against what memory tells, that is put right and decided again: a release
-    without a place is then full, one that is not offered any more is gone, a grant is what it is.
+    The database is authoritative. If it contradicts memory, memory is corrected (a release without free slots is marked full, a
+    release that is no longer offered is removed, the grants are updated) and the decision is repeated.
     """
     for _ in range(len(memory.products[device.product].releases) + 3):
-        product = memory.products[device.product]  # another one after each look
+        product = memory.products[device.product]  # a refresh replaces it
         asker.grants, asker.verdicts = device.grants, product.verdicts(asker.properties)
         release = selection.offer(product.releases, asker, now_s, memory.room(now_s))
         if release is None:
@@ -153,7 +155,7 @@ async def _offer(site, memory, run, device, asker, version, now_s):
 
 
 async def _granted(site, memory, run, device, release, version, now_s):
-    """{release: Grant} of the device, after it was offered the release."""
+    """Offer the release to the device; {release: Grant} of the device afterwards."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
         return await run(site.database.read, _if_new, memory.seq, grants.of, device.key)
@@ -162,13 +164,13 @@ async def _granted(site, memory, run, device, release, version, now_s):
 
 
 def _if_new(conn, seq, function, *arguments):
-    """function(conn, *arguments), if what it was decided by is the newest that there is of the releases. leases.Stale."""
+    """function(conn, *arguments), or leases.Stale if a release has changed since `seq`, on which the decision is based."""
     if changes.of_releases(conn, seq):
         raise leases.Stale(seq)
     return function(conn, *arguments)
 
 
 def image_url(site, base_url, release):
-    """Where a device gets the image: from the store itself if it has links of its own, else from this cloud."""
+    """The URL of the image: at the store if the store has its own links, else at this cloud."""
     site.links.refresh(links.READ_S)
     return site.links.url(base_url, release.id, release.checksum)

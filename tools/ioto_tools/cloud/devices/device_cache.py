@@ -1,6 +1,4 @@
-"""Devices as a worker holds them in memory: what their token opens, and what they have. A hint for everything but the token:
-what is granted or changed is decided by the database again.
-"""
+"""Per-worker device cache. Authoritative only for tokens: the database checks everything else again before a grant or change."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -15,38 +13,38 @@ from ..storage.tables import devices, tokens
 from .tokens import settled
 
 MOST = 100_000
-_SECONDS_OFF = 10  # of a board's start
+_SECONDS_OFF = 10  # tolerance for a board's start time
 _COLUMNS = ("key", "id", "product", "removed_s", "claimed", "pin", "vouched", "first_s", "version", "booted_s", "shared_s")
 
 
 @dataclass(slots=True)
 class Known:
-    """A device by one of its tokens."""
+    """A device, found by one of its tokens."""
 
-    key: str  # what the database calls it
-    id: str  # what it calls itself
+    key: str  # its key in the database
+    id: str  # the id that it sends
     product: str
     removed: bool
     claimed: bool
-    settled: bool  # nothing follows from a use of the token (tokens.py)
-    pin: tuple | None  # as semver.parse() gives it
+    settled: bool  # using the token has no side effects (tokens.py)
+    pin: tuple | None  # as returned by semver.parse()
     since_s: int = 0  # its first registration; 0: an operator vouches for it
-    ran: tuple | None = None  # the version of the check-in before, parsed
-    booted_s: int | None = None  # when it had started then
-    shared: bool = False  # several boards speak under its id
+    ran: tuple | None = None  # the version of the previous check-in, parsed
+    booted_s: int | None = None  # its start time, as of the previous check-in
+    shared: bool = False  # several boards use its id
     grants: dict = field(default_factory=dict)
-    last: tuple | None = None  # (release, its version, the version it was to replace) of the last offer, parsed
+    last: tuple | None = None  # the last offer: (release, its version, the version to replace), versions parsed
 
     def unapplied(self):
-        """The release that the device was offered and may still apply, or None: there is one at the most."""
+        """The release that the device was offered and may still apply, or None. There is at most one."""
         return next((release for release, grant in self.grants.items() if grant.state in UNAPPLIED), None)
 
     def passed_over(self):
-        """The releases that the device was offered before a higher one, and whose slots it still has."""
+        """The releases superseded by a newer offer, whose rollout slots the device still has."""
         return [release for release, grant in self.grants.items() if grant.state == SUPERSEDED]
 
     def hold(self, held):
-        """`held` is what the device has: {release: Grant}."""
+        """Set the device's grants to `held`: {release: Grant}."""
         self.grants, self.last = held, None
         if held:
             release = max(held, key=lambda each: held[each].offered_s)
@@ -69,11 +67,12 @@ def load(conn, hash):
 
 
 def noticed(known, order, booted_s, now_s, staged=None):
-    """What a check-in with the version `order` (parsed) tells of a board that started at `booted_s` (None: it does not say).
+    """Interpret a check-in with the version `order` (parsed) of a board that started at `booted_s` (None: not sent).
 
-    (event, sign): of the last offer "runs", "returns", "again" (it is back at the old version and still holds the update `staged`: its
-    trial was cut off, and it tries again by itself), "doubt" (it may have gone back to the old version: the next check-in tells) or
-    None; a sign of another board (identity.py) or None. The version and start of the check-in before are replaced by these.
+    Return (event, sign). `event` is about the last offer: "runs", "returns", "again" (the board is back at the old version, with the
+    update still `staged`: its trial was interrupted, and it tries again by itself), "doubt" (it may be back at the old version: the
+    next check-in decides) or None. `sign` is a sign of another board (identity.py) or None. Stores the version and start time for
+    the next call.
     """
     ran, known.ran = known.ran, order
     started_s, known.booted_s = known.booted_s, booted_s
@@ -82,15 +81,16 @@ def noticed(known, order, booted_s, now_s, staged=None):
         return None, _of(known, sign)
     release, offered, before = known.last
     grant = known.grants[release]
-    # It takes a start to run another version: a board that has run since before is another one.
-    # A change that is still to come was noted by a clock that was ahead.
+    # A board must restart to run another version: if it has been running since before the change, it is another board.
+    # A change in the future was recorded by a clock that was ahead.
     started = booted_s is not None and (booted_s >= grant.changed_s - _SECONDS_OFF or grant.changed_s > now_s + AHEAD_S)
     if order == offered:
         another = grant.state == "reverted" and not started
         return "runs" if after(grant.state, "runs") else None, _of(known, "version" if another else sign)
     if known.shared or order != before and not order < offered or not after(grant.state, "returns"):
         return None, _of(known, sign)
-    # Two boards with one id tell one version and the other in turn. One that went back, and does not say when it started, tells it twice.
+    # Two boards with the same id report the two versions in turn. A single board that went back, and sends no start time, reports the
+    # old version twice.
     if started or booted_s is None and ran == order:
         return "again" if staged == release else "returns", sign
     return "doubt", sign or (None if booted_s is None else "start")
@@ -101,12 +101,12 @@ def _of(known, sign):
 
 
 class Devices:
-    """{hash of a token: Known}, the MOST that were asked for last."""
+    """LRU cache {hash of a token: Known} of at most `most` devices."""
 
     def __init__(self, most=MOST):
         self.most = most
         self._by_hash = OrderedDict()
-        self._hashes = {}  # key of a device -> hash; of an older token of it nothing is held
+        self._hashes = {}  # key of a device -> hash; only one token of a device is cached
 
     def __len__(self):
         return len(self._by_hash)

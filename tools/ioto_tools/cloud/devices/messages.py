@@ -1,6 +1,6 @@
-"""What devices send, taken apart and checked. Pure: bytes and strings in, values out, Refusal when they will not do.
+"""Parses and validates what devices send. Pure: bytes and strings in, values out, Refusal if invalid.
 
-Every text names the field and says what is allowed. Fields that are not known are kept, never an error.
+Every message names the field and says what is allowed. Unknown fields are kept and are never an error.
 """
 
 import json
@@ -16,7 +16,7 @@ from ..rules.selection import VERSION_LENGTH
 BODY_BYTES = 16 * 1024  # more than any device.json
 DEPTH = 16
 
-# From the first sign of an update to its end; update_states.py says what follows.
+# In the order of an update; see update_states.py for the transitions.
 STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
 ATTEMPTS = 99
 NEXT_S = 366 * 24 * 3600
@@ -24,7 +24,7 @@ ID_LENGTH = 128
 REASON_LENGTH = 256
 
 _BEARER = re.compile(r"(?:bearer\s+)?(\S{1,512})", re.IGNORECASE)
-# Older updater programs (C, shell) end the object with a comma where no property was given to them.
+# Older updater programs (C, shell) send a trailing comma if they were given no property.
 _LAST_COMMA = re.compile(r"([^{,\s])\s*,\s*\}\s*\Z")
 
 
@@ -40,9 +40,9 @@ class CheckIn:
     product: str | None
     version: str
     properties: dict  # the whole body
-    next_s: int | None  # it means to check in again after so long; None: not an agent of this project
-    staged: str | None  # the update that waits staged on the device
-    attempt: int  # of the device's own count
+    next_s: int | None  # planned seconds until its next check-in; None: not this project's agent
+    staged: str | None  # the update that is staged on the device
+    attempt: int  # the device's own count
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Report:
 def token(header):
     """The token of an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN. Refusal 401 if there is none.
 
-    Not one of the texts that make a device forget itself: a proxy that swallows the header must not cost a fleet its tokens.
+    The message is not one of those that make a device delete its registration: a proxy that drops the header must not cost a fleet
+    its tokens.
     """
     found = _BEARER.fullmatch((header or "").strip())
     if not found or found[1].lower() == "bearer":
@@ -68,7 +69,7 @@ def token(header):
 
 
 def parse(body):
-    """The JSON object in `body` (bytes). Refusal 400 if it is none."""
+    """The JSON object in `body` (bytes). Refusal 400 if it is not one."""
     try:
         found = orjson.loads(body)
     except ValueError:
@@ -81,7 +82,7 @@ def parse(body):
 
 
 def _judged(body):
-    """What is no JSON to orjson: some of it is meant, and to the rest there is something to say."""
+    """Parse what orjson rejects: accept what the standard library accepts, else raise a Refusal with the cause."""
     try:
         text = body.decode()
         return _loads(text)
@@ -94,10 +95,10 @@ def _judged(body):
 
 
 def dumped(fields):
-    """An object of parse() as text again."""
+    """The JSON text of an object returned by parse()."""
     try:
         return orjson.dumps(fields).decode()
-    except TypeError:  # what only the standard library has let through: half a surrogate pair
+    except TypeError:  # accepted by the standard library only: a lone surrogate
         return json.dumps(fields)
 
 
@@ -152,7 +153,7 @@ def check_in(fields):
 
 
 def report(fields):
-    """Strangers send `success` only: it counts as confirmed or failed, attempt 0."""
+    """Other clients send `success` only: it counts as confirmed or failed, attempt 0."""
     success = _boolean(fields, "success")
     state = _text(fields, "state", 16, "confirmed" if success else "failed")
     if state not in STATES:
@@ -177,14 +178,14 @@ def _text(fields, name, length, default=_WANTED):
         if default is _WANTED:
             raise Refusal(400, "%s: missing" % name)
         return default
-    # isprintable() leaves out control characters and half surrogates: neither a terminal nor a database likes them.
+    # isprintable() excludes control characters and lone surrogates, which cause trouble in terminals and databases.
     if not isinstance(value, str) or not 0 < len(value) <= length or not value.isprintable() or value != value.strip():
         raise Refusal(400, "%s: %s, expected: a printable string of 1 to %d characters" % (name, _show(value), length))
     return value
 
 
 def _reason(fields):
-    # Cut rather than refused: a device gives up a report that is refused, and the outcome counts more than the words.
+    # Truncated rather than refused: a device drops a refused report, and the outcome matters more than the text.
     value = fields.get("reason") or ""
     if not isinstance(value, str):
         raise Refusal(400, "reason: %s, expected: a string" % _show(value))
@@ -201,7 +202,7 @@ def _boolean(fields, name):
 
 
 def _whole(fields, name, most):
-    """A whole number of a check-in, at most `most`; None where it is none: a device's own property may have this name."""
+    """A whole number of a check-in, capped at `most`; None if it is not one: a device's own property may have this name."""
     value = fields.get(name)
     return min(value, most) if type(value) is int and value >= 0 else None
 

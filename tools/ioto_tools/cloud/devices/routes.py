@@ -1,4 +1,4 @@
-"""One function a route: read the request, ask registration.py, write the answer."""
+"""The device routes, one function each: read the request, call registration.py or checkin.py, write the answer."""
 
 from starlette.responses import JSONResponse, Response
 
@@ -44,7 +44,7 @@ async def mqtt(request):
 
 
 async def image(request):
-    """The image of an update, or the part of it that was asked for."""
+    """The image of an update, or the requested range of it."""
     run = request.app.state.run
     query = request.query_params
     link = request.path_params["update"], query.get("expires"), query.get("signature")
@@ -61,7 +61,7 @@ def _image(request, run, file, release):
     if file.size != size:
         raise OSError("%s: not the %d bytes that were published" % (file.name, size))
     etag = '"%s"' % release["checksum"]
-    # EmbedThis' C updater reads an image to the end of the connection.
+    # EmbedThis' C updater reads an image until the connection closes.
     headers = {"connection": "close", "etag": etag, "accept-ranges": "bytes", "cache-control": "private"}
     if request.headers.get("if-none-match", "").strip() in (etag, "*"):
         file.close()
@@ -80,7 +80,7 @@ def _image(request, run, file, release):
 
 
 class _Part:
-    """Sends `length` bytes of `file` from `start`, a chunk in memory at a time, and closes it."""
+    """Sends `length` bytes of `file` from `start`, one chunk in memory at a time, and closes the file."""
 
     def __init__(self, run, file, start, length, status, headers):
         self.run = run
@@ -110,7 +110,7 @@ async def _answer(request, function, *arguments):
 
 
 async def _body(request):
-    """The JSON object of the request's body, read no further than it may be long."""
+    """The JSON object of the request's body. Stops reading at the size limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -120,13 +120,13 @@ async def _body(request):
 
 
 def _token(request):
-    """Whose request this is, if he has not sent too many."""
+    """The token of the request, if the device is within its rate limit."""
     token = messages.token(request.headers.get("authorization"))
     request.app.state.devices.check(token)
     return token
 
 
 def _base_url(request):
-    """How the device reaches this cloud, without a slash at the end."""
+    """The URL at which the device reaches this cloud, without a trailing slash."""
     url = request.url
     return request.app.state.public_url or "%s://%s" % (url.scheme, url.netloc)
