@@ -16,7 +16,7 @@ from ..rules.selection import VERSION_LENGTH
 BODY_BYTES = 16 * 1024  # more than any device.json
 DEPTH = 16
 
-# In the order of an update; see update_states.py for the transitions.
+# The states that a report may contain, from the first sign of an update to its end. update_states.py has the transitions.
 STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
 ATTEMPTS = 99
 NEXT_S = 366 * 24 * 3600

@@ -1,7 +1,7 @@
-"""What the cloud answers a device: registration, report, image; checkin.py has the rest. Functions of a site, a token and a parsed body.
+"""Answers a device's registration, report and image request (check-in: checkin.py). Functions of a site, a token and a parsed body.
 
-Each is one transaction; what it changes is on the disk before the device hears of it. What is drawn at random, and what
-time it is, is settled before the transaction begins.
+Each is one transaction, which is on the disk before the device gets its answer. Random values and the time are determined before
+the transaction begins.
 """
 
 import hashlib
@@ -18,31 +18,31 @@ from ..storage.tables import devices
 from . import messages, tokens
 
 NEW_PER_HOUR = 600  # devices of a product that register for the first time
-UNCLAIMED_BYTES = 2048  # of the properties of a device that is not claimed
+UNCLAIMED_BYTES = 2048  # size limit for the properties of an unclaimed device
 _HOUR_S = 3600
-_CHANGING = "created", "version", "iotoVersion"  # between two starts of one program: an update may lie between them
+_CHANGING = "created", "version", "iotoVersion"  # may differ between two starts of the same program, for example after an update
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What a device sends to register, and from where."""
+    """A registration request: what a device sends, and its address."""
 
     product: str  # its id
     id: str
     properties: dict
-    address: str  # "" where it is not known
+    address: str  # "" if unknown
 
     @property
     def asked(self):
-        """The same whenever the same program starts on the same device in the same place; "" where the place is not known."""
+        """A hash that is the same whenever the same program starts on the same device at the same address; "" if that is unknown."""
         said = {name: value for name, value in self.properties.items() if name not in _CHANGING}
         return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
 
 
 def register(site, product, fields, base_url, address=""):
-    """A device asks for its API and token with its product's id. Body of the answer. tokens.py has what a known id may.
+    """Register a device with its product's id; return the response body with the API's URL and a token.
 
-    A device that nobody has claimed gets neither, and asks again.
+    tokens.py has the rules for an id that is already known. An unclaimed device gets neither URL nor token, and asks again.
     """
     asking = Registration(product, messages.registration(fields).id, fields, address)
     token, key = tokens.drawn(site.random_bytes), _key(site)
@@ -55,12 +55,12 @@ def register(site, product, fields, base_url, address=""):
 
 
 def _key(site):
-    """A key for a device that is new (tables.py)."""
+    """A key for a new device (tables.py)."""
     return site.random_bytes(13).hex()
 
 
 def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
-    """(is the device claimed, so that the token is its own? a Refusal or None): what a refusal leaves behind is to stay."""
+    """(is the device claimed and the token stored?, Refusal or None). A refusal is returned, not raised, so that its rows are committed."""
     found = queries.product_by_id(conn, asking.product)
     if found is None:
         raise Refusal(401, "Authorization: no product has this id: `ioto product list` shows the ids of the products")
@@ -73,7 +73,7 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
         identity.refused(conn, known, asking.address, now_s)
         return False, refusal
     if new or not known["claimed"]:
-        tokens.end(conn, key)  # they stayed so that it was told so
+        tokens.end(conn, key)  # kept until now so that the device was told so
     claimed = not found["by_hand"] if new else known["claimed"]
     kept = asking if claimed else replace(asking, properties=_that_fit(asking.properties))
     queries.register(conn, key, kept, claimed, now_s, new)
@@ -87,7 +87,7 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
 
 
 def _that_fit(properties):
-    """Those of `properties` that there is room for in UNCLAIMED_BYTES."""
+    """The `properties` that fit into UNCLAIMED_BYTES."""
     kept, left = {}, UNCLAIMED_BYTES
     for name, value in properties.items():
         size = len(messages.dumped({name: value}))
@@ -98,8 +98,8 @@ def _that_fit(properties):
 
 
 def _crowded(conn, product, now_s, most):
-    """How many seconds a new device of the product has to wait, None where there is room. Told of once an hour."""
-    within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.AHEAD_S)  # later ones are by a clock that was wrong
+    """Seconds that a new device of the product must wait, None if it need not. Writes an audit entry at most once an hour."""
+    within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.AHEAD_S)  # later ones: the clock was wrong
     recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
     if not oldest_s:
@@ -112,7 +112,7 @@ def _crowded(conn, product, now_s, most):
 
 
 def register_by_hand(site, product, id):
-    """The operator wants a token for device `id` of `product` (an id); its first use ends those before it. The token."""
+    """Make a token for device `id` of `product` (an id) at an operator's request; its first use ends all earlier ones. Return the token."""
     asking = Registration(product, messages.registration({"id": id}).id, {"id": id}, "")
     token, key = tokens.drawn(site.random_bytes), _key(site)
     site.database.write(_register_by_hand, key, asking, token, site.now_s(), site.who)
@@ -133,14 +133,14 @@ def _register_by_hand(conn, key, asking, token, now_s, who):
 
 
 def report(site, token, fields):
-    """A device tells what became of an update. Repeated, late and unknown ones are counted and change nothing else."""
+    """Store a device's report about an update. Repeated, late and unknown reports are counted and change nothing else."""
     now_s = site.now_s()
     _authenticated(site, now_s, _report, token, messages.report(fields), now_s)
     return {}
 
 
 def _authenticated(site, now_s, function, *arguments):
-    """function(conn, *arguments), which takes a token; of one that another has replaced the operator is told."""
+    """function(conn, *arguments), which authenticates a token; the operator is notified if it is a replaced token."""
     try:
         site.database.write(function, *arguments)
     except tokens.Late as e:
@@ -156,7 +156,7 @@ def _report(conn, token, said, now_s):
         queries.unknown_report(conn, device)
         return
     grant = grants.of(conn, device).get(said.update)
-    # Strangers do not count their attempts: theirs is the one that the cloud is at.
+    # Other clients do not count their attempts: use the cloud's count.
     attempt = said.attempt or (grant.tries if grant else 1)
     row = {"success": said.success, "reason": said.reason, "version": said.version, "received_s": now_s}
     news = grant is not None and grants.reported(conn, device, said.update, said.state, attempt, now_s, said.reason)
@@ -164,9 +164,9 @@ def _report(conn, token, said, now_s):
 
 
 def mqtt(site, token, fields):
-    """A device wants a certificate for MQTT, as Ioto's C agent does before its first update check, and waits until it has one.
+    """Answer a request for an MQTT certificate. Ioto's C agent sends it before its first update check, and waits for the answer.
 
-    There is no MQTT broker: with an empty certificate and no `endpoint` it goes on to its updates and connects to none.
+    There is no MQTT broker: after an empty certificate and no `endpoint`, the agent connects to none and checks for updates.
     """
     now_s = site.now_s()
     _authenticated(site, now_s, tokens.authenticate, token, messages.registration(fields).id, now_s)
@@ -174,7 +174,7 @@ def mqtt(site, token, fields):
 
 
 def image(site, update, expires, signature):
-    """(open file, release) behind a link. Refusal 403 if the link does not hold, OSError if the file can't be read."""
+    """(open file, release) of a signed link. Refusal 403 if the link is invalid, OSError if the file can't be read."""
     site.links.check(update, expires, signature)
     release = site.database.read(queries.release, update)
     if release is None:

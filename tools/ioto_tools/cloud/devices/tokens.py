@@ -1,15 +1,15 @@
-"""Tokens of devices: given at registration, kept as SHA-256, exchanged on request, ended on purpose. Functions of a connection;
+"""Device tokens: issued at registration, stored as SHA-256, rotated on request, revoked by operators. Functions of a connection;
 a `device` is its key.
 
-Registration needs only the product's id, and that is in every board. So it gives no right over a device that is known:
+Registering needs only the product id, which every board contains, so it must not grant control of an existing device:
 
-* While a device is heard of, its id can't be registered again: only after `quiet_s` of silence (its flash was erased), when an
-  operator has claimed it, after the site was restored from a backup, or when the same program has started again: restarted().
-* A token that was given so ends no other. If an older token is used again, its device was not erased: the younger ones end.
-* The oldest token that was used is never dropped to make room. A token that an operator made by hand, or that waits in exchange for
-  another, is not voided by a registration.
-* The first use of a token that replaces others (a rotation, one made by hand, the first one after a claim) ends them. Who uses one
-  of them after that holds a copy: it is refused, and the operator is told.
+* While a device sends requests, its id can't be registered again, except after `quiet_s` of silence (its flash was erased), after
+  an operator has claimed it, after the site was restored from a backup, or when the same program starts again: restarted().
+* A token issued in this way ends no other token. If an older token is used again, its device was not erased: the newer tokens end.
+* The oldest used token is never deleted to make room. A registration does not void a token that an operator made by hand, or a
+  rotated token that is not used yet.
+* The first use of a token that replaces others (by rotation, by hand, or the first one after a claim) ends them. A client that uses
+  one of these afterwards has a copy: it is refused, and the operator is notified.
 """
 
 import base64
@@ -26,15 +26,15 @@ TOKEN_BYTES = 30  # 40 characters; the updater programs have room for 206
 QUIET_S = 3 * 24 * 3600
 REGISTERED, RESTARTED, BY_HAND, ROTATED = ORIGINS = ("registered", "restarted", "hand", "rotated")
 _ASKED = REGISTERED, RESTARTED
-BACKUP = "restored backup_s"  # in `counters`: the site was restored from a backup of this moment
-_SECONDS_AGAIN = 3600  # a device that did not take a token up is given the next one after so long
-_USED_MOST = 8  # of one device
-_WAITING_MOST = 3  # given in exchange, and not used yet
-_ENDED_MOST = 4  # kept to recognise whoever still uses them
+BACKUP = "restored backup_s"  # in `counters`: time of the backup from which the site was restored
+_SECONDS_AGAIN = 3600  # a device that did not use a rotated token is given the next one after this time
+_USED_MOST = 8  # per device
+_WAITING_MOST = 3  # rotated tokens that are not used yet
+_ENDED_MOST = 4  # kept to recognise clients that still use them
 
 
 class Late(Refusal):
-    """A token that another one has replaced: `hash`."""
+    """A replaced token was used: `hash`."""
 
     def __init__(self, hash):
         refusal = authentication_failed()
@@ -47,18 +47,18 @@ def drawn(random_bytes):
 
 
 def hashed(token):
-    # A token is 240 random bits: a plain hash can't be turned round, and needs no salt.
+    # A token is 240 random bits: a plain hash can't be inverted, and needs no salt.
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def all_of(conn, device):
-    """Its tokens, the oldest first, those that were ended too: [{hash, device, created_s, used_s, origin, ended_s, late_s ...}]."""
+    """All tokens of the device, oldest first, including ended ones: [{hash, device, created_s, used_s, origin, ended_s, late_s ...}]."""
     found = sa.select(tokens).where(tokens.c.device == device)
     return [dict(row) for row in conn.execute(found.order_by(tokens.c.created_s, tokens.c.used_s)).mappings()]
 
 
 def of_device(conn, device):
-    """As all_of(), those that are good."""
+    """Like all_of(), valid tokens only."""
     return [each for each in all_of(conn, device) if each["ended_s"] is None]
 
 
@@ -67,13 +67,13 @@ def used_of(conn, device):
 
 
 def give(conn, token, device, now_s, origin=REGISTERED, asked="", replaces=False):
-    """One token more for the device. One that came by the same way and was never used is void. `asked`: see restarted()."""
+    """Add a token to the device. Unused tokens of the same origin become void. `asked`: see restarted()."""
     good = of_device(conn, device)
     alike = _ASKED if origin in _ASKED else (origin,)
     waiting = [each["hash"] for each in good if each["used_s"] is None and each["origin"] in alike]
     used = [each["hash"] for each in good if each["used_s"] is not None]
     void = waiting[: 1 - _WAITING_MOST] if origin == ROTATED else waiting
-    if origin == RESTARTED:  # nobody has the tokens of its former starts
+    if origin == RESTARTED:  # the program did not save the tokens of its earlier starts
         void += [each["hash"] for each in good if each["asked"] == asked and each["hash"] in used[1:]]
     void += used[1 : 1 - _USED_MOST]  # never the oldest
     conn.execute(tokens.delete().where(tokens.c.hash.in_(void)))
@@ -82,7 +82,7 @@ def give(conn, token, device, now_s, origin=REGISTERED, asked="", replaces=False
 
 
 def refusal(conn, device, asking, now_s, quiet_s):
-    """Refusal 409 if the device (a claimed row) may not register as it asks to (provision.Registration); else None."""
+    """Refusal 409 if the device (a claimed row) may not register with the request `asking` (registration.Registration); else None."""
     good = of_device(conn, device["key"])
     used = [each["used_s"] for each in good if each["used_s"] is not None]
     if device["awaited"] or not used and not any(each["origin"] == BY_HAND for each in good):
@@ -99,16 +99,16 @@ def refusal(conn, device, asking, now_s, quiet_s):
             "id: device %s has a token and was heard %d s ago: if this is the same device, `ioto device claim` lets it register again at once; else it can after "
             "%d s of silence" % (device["id"], silent_s, quiet_s),
         )
-    if not any(abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]):  # else it was told of already
+    if not any(abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]):  # else it is in the audit log already
         audit.note_device(conn, now_s, audit.CLOUD, "device.again", device["key"], silent_s=silent_s, address=asking.address, restored=restored)
     return None
 
 
 def restarted(conn, device, asked):
-    """Is it a program that keeps no token, such as Ioto's C agent with a fixed id, and has started again?
+    """Is this a restart of a program that saves no token, such as Ioto's C agent with a fixed id?
 
-    It then says the same from the same address as for one of the tokens that it has. Not for a device that keeps its token: one that has shown it, or whose check-ins
-    are those of this project's agent.
+    If so, it sends the same properties from the same address as in the registration of one of its tokens. Always false for a device
+    that saves its token: one that has proved so, or whose check-ins are those of this project's agent.
     """
     if device["keeps"] or identity.is_ours(device):
         return False
@@ -116,13 +116,13 @@ def restarted(conn, device, asked):
 
 
 def _unheard_since_restored(conn, device):
-    """Was the device known to the backup that the site was restored from, and not heard of since?"""
+    """Was the device in the backup from which the site was restored, without a check-in or report since?"""
     backup_s = counters.one(conn, BACKUP)
     return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
 def authenticate(conn, token, id, now_s):
-    """The token's row if it opens a device with this id; what follows from its use is done. Refusal for every other."""
+    """The row of a valid token of a device with this id; applies all effects of its use. Refusal for any other token."""
     rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(devices, devices.c.key == tokens.c.device)
     found = conn.execute(rows.where(tokens.c.hash == hashed(token))).mappings().first()
     if found is None or found["id"] != id:
@@ -143,7 +143,7 @@ def _first_use(conn, found, now_s):
         _end_others(conn, found, now_s)
         identity.one_again(conn, found["device"])
     conn.execute(tokens.update().where(tokens.c.hash == found["hash"]).values(used_s=now_s))
-    changes.note(conn, now_s, found["device"])  # whoever holds another token of it in memory is to look again
+    changes.note(conn, now_s, found["device"])  # workers that cache another token of the device must read it again
 
 
 def _end_others(conn, found, now_s):
@@ -154,13 +154,13 @@ def _end_others(conn, found, now_s):
 
 
 def is_ended(conn, hash):
-    """Has another token replaced this one, which was not used since?"""
+    """Was this token replaced, and not used since?"""
     found = sa.select(tokens.c.hash).where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
     return conn.execute(found).first() is not None
 
 
 def used_late(conn, hash, now_s):
-    """A token is used that another has replaced: the operator is told, once for each."""
+    """Handle the use of a replaced token: notify the operator, once for each token."""
     first = tokens.update().where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
     row = conn.execute(first.values(late_s=now_s).returning(tokens.c.device, tokens.c.ended_s)).first()
     if row is not None:
@@ -168,13 +168,13 @@ def used_late(conn, hash, now_s):
 
 
 def _later(conn, found):
-    """Hashes of the tokens that came after `found` and were used."""
+    """Hashes of the used tokens that are newer than `found`."""
     used = [each["hash"] for each in used_of(conn, found["device"])]
     return used[used.index(found["hash"]) + 1 :]
 
 
 def settled(conn, hash):
-    """Does nothing follow from a use of the token, so that a worker may hold it in memory until a change of its device is noted?"""
+    """Does using the token have no side effects? Then a worker may cache it until a change of its device is recorded."""
     found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().first()
     return found["used_s"] is not None and not found["rotate"] and not _later(conn, found)
 
@@ -190,7 +190,7 @@ def _older_counts(conn, found, now_s):
 
 
 def renewed(conn, found, token, now_s):
-    """Give `token` in exchange for the row `found` if its rotation was asked for: True, then the device is to be told."""
+    """Issue `token` in exchange for the row `found` if a rotation is due. True: the caller must send it to the device."""
     if not found["rotate"]:
         return False
     waiting = [each["created_s"] for each in of_device(conn, found["device"]) if each["used_s"] is None and each["origin"] == ROTATED]
@@ -201,7 +201,7 @@ def renewed(conn, found, token, now_s):
 
 
 def rotate(conn, keys, now_s, who):
-    """Ask for another token of each of the devices (their keys): given at its next check-in, the old one is good until it is used."""
+    """Request a new token for each of the devices (keys): issued at the next check-in; the old one is valid until the new one is used."""
     for key in keys:
         mine = sa.and_(tokens.c.device == key, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
         conn.execute(tokens.update().where(mine).values(rotate=True))
@@ -214,7 +214,7 @@ def end(conn, device):
 
 
 def revoke(conn, device, now_s, who):
-    """End all tokens of the device: it hears `Authentication failed`, and gets no other before it is claimed."""
+    """End all tokens of the device: it receives `Authentication failed`, and gets no other token until it is claimed."""
     end(conn, device)
     conn.execute(devices.update().where(devices.c.key == device).values(claimed=False, awaited=False))
     audit.note_device(conn, now_s, who, "device.revoked", device)

@@ -1,6 +1,6 @@
-"""What a worker knows without asking the database: the catalogue, devices by their tokens, which releases have no place left.
+"""A worker's in-memory cache: the catalogue, devices by token, and releases without free rollout slots.
 
-It belongs to the one thread that answers requests. Once a second it looks for changes (changes.py); nothing in it is older.
+Used only by the thread that answers requests. It is refreshed with the recorded changes (changes.py) if it is older than a second.
 """
 
 import asyncio
@@ -17,25 +17,25 @@ _NOT_FULL = None, 0, 0
 
 
 class Memory:
-    """`look_s`: how old it may be; 0: it looks at every check-in."""
+    """`look_s`: its maximum age; 0: refresh at every check-in."""
 
     def __init__(self, look_s=LOOK_S, clock=time.monotonic):
-        self.worker = os.urandom(8).hex()  # whose leases they are
+        self.worker = os.urandom(8).hex()  # owner of the leases
         self.products = {}
         self.devices = Devices()
-        self._full = {}  # release -> (why, since when, until when)
+        self._full = {}  # release -> (why, since_s, until_s)
         self._look_s = look_s
         self._clock = clock
         self._looked = None
-        self.seq = None  # of the last change that it knows of
+        self.seq = None  # number of the last change that is included
         self._looking = asyncio.Lock()
-        self._vain = 0  # how often it looked in vain
+        self._vain = 0  # number of failed refreshes
 
     async def refresh(self, read):
-        """Be no older than a second; read(function, ...) asks the database.
+        """Refresh if older than `look_s`; read(function, ...) reads from the database. Unavailable.
 
-        Whoever waits while another looks in vain does not look once more: a database that is away would be waited for by all of
-        them, one after the other. Unavailable.
+        A request that waits while the refresh of another one fails does not try again: if the database is down, all of them would
+        wait for it, one after the other.
         """
         if not self._fresh():
             vain = self._vain
@@ -51,7 +51,7 @@ class Memory:
     async def _look(self, read):
         now = self._clock()
         if self._looked is not None and now - self._looked > changes.KEPT_S / 2:
-            self.seq = None  # it may have missed some
+            self.seq = None  # changes may have been deleted before they were read
         try:
             seq, devices, found = await read(news, self.seq)
         except (OSError, Unavailable):
@@ -67,7 +67,7 @@ class Memory:
         self.seq, self._looked = seq, now
 
     def outdated(self):
-        """What it holds was wrong: look before the next use."""
+        """Mark the cache as outdated: it is refreshed before the next use."""
         self._looked = None
 
     def has(self, word):
@@ -75,24 +75,24 @@ class Memory:
         return word in self.products or any(word == product.name for product in self.products.values())
 
     def full(self, release, why, now_s, until_s, seq):
-        """The release, as it was after the change `seq`, has no slot left, until then or (None) until it is changed."""
-        if seq == self.seq:  # else it may have been changed meanwhile
+        """Record that the release, as of the change `seq`, has no slot left, until `until_s` or (None) until it is changed."""
+        if seq == self.seq:  # else the release may have changed meanwhile
             self._full[release] = why, now_s, until_s
 
     def room(self, now_s):
-        """The function that selection.py asks whether a release has a place for one more device."""
+        """The function with which selection.py checks whether a release has a slot for another device."""
         full = self._full
 
         def room(release):
             why, since_s, until_s = full.get(release.id, _NOT_FULL)
-            # Before `since_s`: the clock was ahead then, and nothing is known of what is to come.
+            # Now is before `since_s`: the clock was ahead then, so the entry means nothing.
             return why if until_s is None or since_s <= now_s < until_s else None
 
         return room
 
 
 def news(conn, seq):
-    """(number of the last change, devices that changed after `seq`, catalogue.rows() if that did); seq None: from scratch."""
+    """(number of the last change, devices changed after `seq`, catalogue.rows() or None if unchanged); seq None: read everything."""
     if seq is None:
         return changes.last(conn), (), catalogue.rows(conn)
     found = changes.since(conn, seq)
