@@ -1,1 +1,1 @@
-"""A release on its way to devices: who is offered it, how many at once, how far it has come, what ends it."""
+"""Rollouts: the devices that are offered a release, its quotas, its progress, and what stops it."""

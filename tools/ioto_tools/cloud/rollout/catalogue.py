@@ -1,6 +1,6 @@
-"""The products and their releases as a check-in needs them: policies compiled, versions parsed, highest first.
+"""Products and their releases, prepared for check-ins: policies compiled, versions parsed, highest version first.
 
-Made anew whenever an operator has changed anything of them; what has not changed is not compiled again.
+Rebuilt after every change to products or releases; unchanged policies are not compiled again.
 """
 
 import json
@@ -19,13 +19,13 @@ _FACTS = ("version", "product", "description", "size")  # what a policy sees as 
 _COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "chip", "head", *_KEPT)
 
 
-KEPT = 10_000  # answers of policies that are remembered for a product
-LONGEST = 100  # characters of a property for which they are: none that is made up each time fills the memory
+KEPT = 10_000  # cached policy results per product
+LONGEST = 100  # characters; results for a longer property are not cached, so that ever-changing values do not fill the memory
 
 
 @dataclass(slots=True)
 class Product:
-    """`releases` by falling version; `reads`: the properties of a device that their policies may read, None: any of them."""
+    """`releases` by descending version; `reads`: the device properties that their policies may read, None: any property."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class Product:
     _verdicts: dict = field(default_factory=dict)
 
     def verdicts(self, properties):
-        """{release's id: does its policy hold?}, to be filled in: one for all devices that are alike in all that policies read."""
+        """A dict {release's id: does its policy match?} for the caller to fill in, shared by all devices with equal values of `reads`."""
         if self.reads is None:
             return {}
         key = []
@@ -42,7 +42,7 @@ class Product:
             value = properties.get(name)
             if value.__class__ is str and len(value) > LONGEST:
                 return {}
-            key += value.__class__, value  # true, 1 and 1.0 are equal to Python, and not to every operator
+            key += value.__class__, value  # true, 1 and 1.0 are equal in Python, but not for every operator
         try:
             found = self._verdicts.get(key := tuple(key))
         except TypeError:  # a list or an object
@@ -55,14 +55,14 @@ class Product:
 
 
 def rows(conn):
-    """(products, releases) as the database has them; cancelled ones are offered to nobody any more."""
+    """(products, releases) from the database, without cancelled releases, which are never offered again."""
     found = sa.select(*(releases.c[name] for name in _COLUMNS)).where(releases.c.state != "cancelled")
     named = sa.select(products.c.id, products.c.name)
     return [tuple(row) for row in conn.execute(named)], [dict(row) for row in conn.execute(found).mappings()]
 
 
 def compiled(products, releases):
-    """{id: Product} of rows()."""
+    """{id: Product} from the result of rows()."""
     found = {id: Product(id, name) for id, name in products}
     for row in releases:
         found[row["product"]].releases.append(release(row))
@@ -74,7 +74,7 @@ def compiled(products, releases):
 
 
 def release(row):
-    """A release's row as selection.py decides about it."""
+    """Convert a release's row to the Release that selection.py uses."""
     facts = {name: row[name] for name in _FACTS}
     kept = {name: row[name] for name in _KEPT}
     kept["limited"] = row["limit"] is not None or row["rate"] is not None
@@ -87,7 +87,7 @@ def release(row):
 
 
 def status(row, now_s):
-    """In one word whether a release (its row) is offered to any device now: its state, or why not."""
+    """One word for a release's row: "active" if it is offered to devices now, else why not."""
     if not row["enabled"]:
         return "disabled"
     if row["state"] != ACTIVE:
@@ -100,5 +100,5 @@ def status(row, now_s):
 
 
 def manifest(row):
-    """What a release's row says in its signed manifest; {} where it is not signed."""
+    """The signed manifest in a release's row; {} if it is not signed."""
     return json.loads(json.loads(row["manifest"])["manifest"]) if row["manifest"] else {}

@@ -1,13 +1,13 @@
-"""What devices have of a release: who is offered it, and how far it has come there. Functions of a connection; a `device` is its
-key.
+"""Grants: which devices were offered which release, and the state of the update on each. Functions of a connection; a `device` is
+its key.
 
-`releases.counts` is kept in the same transaction, as JSON:
+`releases.counts` is updated in the same transaction, as JSON:
 
-    now    {state: devices that stand there}, all but `offered`: those are what is left of the slots in use
-    ended  {state: devices that ended so last}, what the stop rule counts: a device that tries again stays in it; without those
-           that do not count (identity.counts)
+    now    {state: number of devices in this state}, without `offered`, which is the rest of the slots in use
+    ended  {state: number of devices whose last attempt ended in it}, for the stop rule. A device that tries again is still counted;
+           devices that do not count (identity.counts) are left out
 
-A device has a slot of the release from its first offer on, until the offer is withdrawn.
+A device occupies a rollout slot of the release from its first offer until the offer is withdrawn.
 """
 
 import json
@@ -21,9 +21,9 @@ from ..storage import audit, changes
 from ..storage.tables import devices, grants, releases
 from . import identity, leases, lifecycle
 
-AT_ONCE = 500  # in one transaction: devices wait for it
+AT_ONCE = 500  # in one transaction, because devices wait for it
 MOST_COUNTED = 100_000
-# As selection.Grant has them, behind the release's id.
+# The release's id, then the fields of selection.Grant in order.
 _COLUMNS = (
     grants.c.release, releases.c.version, grants.c.version, grants.c.tries, grants.c.attempt, grants.c.state, grants.c.ended,
     grants.c.offered_s, grants.c.changed_s, grants.c.retry,
@@ -37,7 +37,7 @@ def of(conn, device):
 
 
 def of_each(conn, keys):
-    """{device: {release: Grant}} of devices that have any."""
+    """{device: {release: Grant}} of those devices that have any."""
     found = sa.select(grants.c.device, *_COLUMNS).join(releases, releases.c.id == grants.c.release).where(grants.c.device.in_(keys))
     held = {}
     for device, release, *values in conn.execute(found):
@@ -46,12 +46,11 @@ def of_each(conn, keys):
 
 
 def offer(conn, device, release, version, worker, now_s, moment_s, known):
-    """The device, which runs `version`, is offered the release, for the first time or again; {release: Grant} afterwards.
+    """Offer the release to the device, which runs `version`, for the first time or again; {release: Grant} afterwards.
 
-    Nothing changes where the offer stands already, or is not due yet, or where the device has not what the worker takes it to
-    have (`known`): it may have been offered a higher release elsewhere. Of an older offer that stands this is the end.
-    `moment_s()`: the time, rounded up, so that no period is shorter than it says; asked now, since the writer may have been waited
-    for. leases.Full, leases.Stale.
+    No-op if the offer is open or not yet due, or if `known`, the grants in the worker's cache, is stale: another worker may have
+    offered a higher release. Supersedes older open offers. `moment_s()` returns the time, rounded up so that no period is too
+    short; it is called here because the transaction may have waited for the writer. leases.Full, leases.Stale.
     """
     if lifecycle.state(conn, release) != (True, ACTIVE):
         raise leases.Stale(release)
@@ -61,7 +60,7 @@ def offer(conn, device, release, version, worker, now_s, moment_s, known):
     grant = held.get(release)
     if grant is None or grant.state == WITHDRAWN:
         row = {"attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
-        leases.spend(conn, release, worker, now_s)  # before the grant is there: it would count itself among those of the period
+        leases.spend(conn, release, worker, now_s)  # before the grant is stored, which would count towards the rate's period
         row["granted_s"] = moment_s()
         if grant is None:
             row.update(tries=1, state="offered", ended=None, changed_s=now_s)
@@ -78,7 +77,7 @@ def offer(conn, device, release, version, worker, now_s, moment_s, known):
 
 
 def _again(conn, device, release, held, version, now_s):
-    """Another try for a device that came to an end with the release; False where it is not due."""
+    """Offer another try to a device whose last attempt has ended; False if it is not due."""
     grant = held[release]
     due = None if grant.state in OPEN else update_states.next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
     if due is None or update_states.waits(due[1], grant.changed_s, now_s):
@@ -93,7 +92,7 @@ def _offered_s(held, now_s):
 
 
 def happened(conn, device, release, event, now_s):
-    """An event that the cloud saw by itself; {release: Grant} afterwards."""
+    """Apply an event that the cloud has detected itself; {release: Grant} afterwards."""
     held = of(conn, device)
     if release in held and (state := update_states.after(held[release].state, event)):
         change(conn, device, release, held[release], state, now_s)
@@ -102,13 +101,13 @@ def happened(conn, device, release, event, now_s):
 
 
 def holds(conn, device, release, attempt, now_s):
-    """A check-in tells that the release waits staged on the device, which counts as the report; {release: Grant} afterwards."""
+    """A check-in shows that the release is staged on the device: treated like the report `staged`. {release: Grant} afterwards."""
     reported(conn, device, release, "staged", attempt, now_s)
     return of(conn, device)
 
 
 def reported(conn, device, release, report, attempt, now_s, reason=""):
-    """The device reports about a release that it was offered. Does that change anything?"""
+    """Apply a device's report about a release that it was offered. Return whether it changed the grant."""
     grant = of(conn, device)[release]
     event = update_states.event_of(report, reason.partition(":")[0], grant.ended)
     found = update_states.after_report(grant.state, grant.attempt, event, attempt)
@@ -118,14 +117,15 @@ def reported(conn, device, release, report, attempt, now_s, reason=""):
 
 
 def rows(conn, release, *which):
-    """Rows of the release's grants, AT_ONCE at the most."""
+    """At most AT_ONCE rows of the release's grants."""
     found = sa.select(grants).where(grants.c.release == release, *which).limit(AT_ONCE)
     return [dict(row) for row in conn.execute(found).mappings()]
 
 
 def retry(conn, release, rows, now_s):
-    """The devices of `rows` (of `grants`, in a state of rollout.RETRIED) may try the release anew, as if they had not tried it yet:
-    their ends no longer count for the stop rule, and those that refused it give their slots back.
+    """Let the devices of `rows` (of `grants`, in a state of update_states.RETRIED) try the release as if for the first time.
+
+    Their earlier outcomes no longer count for the stop rule, and devices that refused the release give back their slots.
     """
     row = leases.locked(conn, release)
     counts, taken = {"ended": {}, **json.loads(row["counts"])}, row["taken"]
@@ -144,10 +144,10 @@ def retry(conn, release, rows, now_s):
 
 
 def change(conn, device, release, grant, state, now_s, **more):
-    """The grant gets another state: written, told to the workers, counted, and the stop rule asked.
+    """Change the state of a grant: write it, record the change for the workers, update the counts and check the stop rule.
 
-    A withdrawn one gives its slot back. It has one again where `more` says when (`granted_s`), or where the device turns out to have
-    the update all the same.
+    A withdrawn grant gives back its slot. It gets one again with a new offer (`granted_s` in `more`), or if the device turns out to
+    have the update after all.
     """
     ended = state if state in ENDED else grant.ended
     mine = sa.and_(grants.c.device == device, grants.c.release == release)
@@ -174,7 +174,7 @@ def _count(conn, row, before, state, ended_before, ended, now_s, slots):
     ends.pop(None, None)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(counts=json.dumps(counts), taken=row["taken"] + slots))
     if slots < 0 and row["state"] == ACTIVE and row["limit"] is not None and row["taken"] >= row["limit"]:
-        changes.note(conn, now_s)  # there was no slot left, and now there is
+        changes.note(conn, now_s)  # the last slot was taken, and one is free now
     if state in update_states.COUNTED and row["state"] == ACTIVE and update_states.stops(ends, row["stop_after"], row["stop_percent"]):
         lifecycle.move(conn, row["id"], "stopped", now_s, audit.CLOUD, ended=ends)
 
@@ -187,15 +187,17 @@ def _shift(counts, before, after):
 
 
 def counts(row, slots):
-    """{state: devices that stand there} of a release's row and the number of its slots in use."""
+    """{state: number of devices} from a release's row and the number of its slots in use."""
     now = json.loads(row["counts"]).get("now", {})
     offered = slots - sum(n for state, n in now.items() if state != WITHDRAWN)
     return {"offered": offered, **now} if offered else now
 
 
 def unapplied(conn, release):
-    """Devices that may still apply the release: {"told": those that ask the cloud before they do, "due_s": when the last of them
-    means to check in, "strangers": those that can't be kept from it}. No more than MOST_COUNTED are counted.
+    """Count the devices that may still apply the release, at most MOST_COUNTED.
+
+    {"told": those that ask the cloud before they apply it, "due_s": when the last of these is due to check in, "strangers": devices
+    with other clients, which can't be kept from it}.
     """
     here = sa.and_(grants.c.release == release, grants.c.state.in_(sorted(UNAPPLIED)), devices.c.removed_s.is_(None))
     some = sa.select(devices.c.seen_s, devices.c.next_s).join(grants, grants.c.device == devices.c.key).where(here).limit(MOST_COUNTED).subquery()

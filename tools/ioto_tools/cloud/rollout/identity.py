@@ -1,14 +1,14 @@
-"""Who speaks under a device's id: registrations that were refused, and signs that several boards share it. Functions of a connection;
-a `device` is its key, or its row.
+"""Detects several clients behind one device id: refused registrations, and signs that boards share the id. Functions of a
+connection; a `device` is its key, or its row.
 
-One board can't do this, two with the same id do it all the time:
+The signs, which one board can't cause, and two boards with the same id cause all the time:
 
-    start     a check-in tells of a start that lies before the one that an earlier check-in told of
-    version   the update was confirmed, then taken back, then it runs again, and it was not offered meanwhile
-    token     an older token is used after a younger one
+    start     a check-in reports an earlier start time than a previous check-in
+    version   the update was confirmed, then reverted, then it runs again without another offer
+    token     an older token is used after a newer one
 
-A server's clock that is set back looks like the first, once. So one sign is written down, and the second within a week makes
-the device `shared`: the operator is told, and what becomes of updates on it does not count for the stop rule.
+If a server's clock is set back, this looks like `start`, once. So the first sign is only recorded; a second one within a week marks
+the device as `shared`: the operator is notified, and its update outcomes do not count for the stop rule.
 """
 
 import json
@@ -22,21 +22,21 @@ from ..storage.tables import devices, grants, releases
 SIGNS = 2
 WITHIN_S = 7 * 24 * 3600
 SLACK_S = 300  # clocks of boards are not exact, and a request takes its time
-TRACE_S = 24 * 3600  # refused registrations of a device are counted always, and told of again after a rest of so long
+TRACE_S = 24 * 3600  # refused registrations are always counted; a new audit entry is written only after this time without one
 
 
 def is_ours(device):
-    """Is its client this project's agent, by the last check-in of the device's row? It alone says which formats it accepts."""
+    """Was the last check-in in the device's row sent by this project's agent? Only this agent sends `accepts`."""
     return "accepts" in json.loads(device["properties"])
 
 
 def keeps_its_token(device):
-    """Does the client of a device's row never take another token? As far as is known: it may not have checked in yet."""
+    """Does the client of the device's row never accept a new token? False also if it has not checked in yet."""
     return device["seen_s"] is not None and not is_ours(device)
 
 
 def refused(conn, device, address, now_s):
-    """A registration with the id of the device (a row) was refused: counted, and told of where it is new."""
+    """Count a refused registration with the id of the device (a row); write an audit entry if it is the first for TRACE_S."""
     row = {"refused": devices.c.refused + 1, "refused_s": now_s, "refused_from": address}
     conn.execute(devices.update().where(devices.c.key == device["key"]).values(row))
     if device["refused_s"] is None or abs(now_s - device["refused_s"]) >= TRACE_S:
@@ -44,13 +44,13 @@ def refused(conn, device, address, now_s):
 
 
 def booted_s(properties, now_s):
-    """When the device of a check-in started, None where it does not say."""
+    """The start time of a device, from the properties of its check-in; None if they do not contain `up`."""
     up_s = properties.get("up")
     return int(now_s - up_s) if up_s.__class__ is int and 0 <= up_s <= now_s else None
 
 
 def sign(conn, device, what, now_s):
-    """One of the signs above, of the device. The second makes it shared."""
+    """Record one of the signs above for the device. The second one marks it as shared."""
     row = conn.execute(sa.select(devices.c.mixed, devices.c.mixed_s, devices.c.shared_s).where(devices.c.key == device)).one()
     recent = row.mixed_s is not None and abs(now_s - row.mixed_s) < WITHIN_S
     mixed = row.mixed + 1 if recent else 1
@@ -64,7 +64,7 @@ def sign(conn, device, what, now_s):
 
 
 def _count_out(conn, device):
-    """What became of updates on the device counts no more."""
+    """Remove the device's update outcomes from the counts of the stop rules."""
     mine = sa.and_(grants.c.device == device, grants.c.counted)
     for release, ended in conn.execute(sa.select(grants.c.release, grants.c.ended).where(mine)).all():
         found = sa.select(releases.c.counts).where(releases.c.id == release)
@@ -77,20 +77,20 @@ def _count_out(conn, device):
 
 
 def one_again(conn, device):
-    """An operator has said which board is the device, and it has spoken: nothing speaks against it any more."""
+    """Clear all signs: the board that an operator chose for this id has used its token."""
     row = {"awaited": False, "mixed": 0, "mixed_s": None, "shared_s": None, "booted_s": None}
     conn.execute(devices.update().where(devices.c.key == device).values(row))
 
 
 def counts(conn, device, age_s, now_s):
-    """Does what becomes of updates on the device count for the stop rule of a release with this `age_s`?"""
+    """Do the device's update outcomes count for the stop rule of a release with this `age_s`?"""
     found = sa.select(devices.c.first_s, devices.c.vouched, devices.c.shared_s).where(devices.c.key == device)
     row = conn.execute(found).one()
     return row.shared_s is None and (row.vouched or not update_states.is_new(row.first_s, age_s, now_s))
 
 
 def doubts(device, held):
-    """What the operator should know of a device's row and its tokens `held` (all of them): [(sentence, moment)], the newest first."""
+    """Warnings for the operator from a device's row and all its tokens `held`: [(sentence, Unix seconds)], newest first."""
     found = []
     good = [each for each in held if each["ended_s"] is None]
     again = [each["used_s"] for each in good[1:] if each["origin"] == "registered" and each["used_s"] is not None]

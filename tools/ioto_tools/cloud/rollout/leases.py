@@ -1,15 +1,15 @@
-"""The places of a release, and which worker may give them away.
+"""Rollout slots of a release, leased to workers in blocks.
 
-A worker takes a block of places and spends one in the transaction that grants the release to a device, so that no two
-workers wait for each other at every grant, and a worker that is killed has spent exactly what its devices have. Unspent
-places are in the worker's row of `leases` and nowhere else: when it has spent none for LEASE_S, anybody may give them back.
+A worker leases a block of slots, and spends one in the transaction that grants the release to a device. So workers do not wait for
+each other at every grant, and a killed worker has spent exactly the slots that its devices have. Unspent slots are stored only in
+the worker's row of `leases`: if it has spent none for LEASE_S, any worker may return them.
 
     releases.taken              <= limit
     granted in (t - period, t]  <= rate, for every t
-    granted so far              =  taken - the places in leases
+    granted so far              =  taken - the slots in leases
 
-Every change of a release by an operator or by its stop rule revokes its leases, in one transaction: what comes after it
-must take new places, and sees the release as it is now.
+Every change of a release, by an operator or by its stop rule, revokes its leases in the same transaction: later grants must lease
+new slots, and see the release as it is then.
 """
 
 import sqlalchemy as sa
@@ -21,12 +21,13 @@ from ..storage.tables import grants, leases, releases
 
 LEASE_S = 10
 BLOCK = 64
-PART = 8  # of what is left, to one worker at once: the others want some too
+PART = 8  # one worker gets at most 1/PART of the slots left, so that the others get some too
 
 
 class Full(Exception):
-    """No place now: `why` is "limit" or "rate"; `until_s`: ask again then, None: not before the release is changed. `ahead`: slots
-    are noted as taken in the future, by a clock that was wrong: set_back() first.
+    """No slot is free. `why`: "limit" or "rate"; `until_s`: when to try again, None: not before the release is changed.
+
+    `ahead`: slots are recorded as taken in the future, by a wrong clock: call set_back() first.
     """
 
     def __init__(self, why, until_s, ahead=False):
@@ -37,17 +38,17 @@ class Full(Exception):
 
 
 class Stale(Exception):
-    """The release is not offered (any more): what the worker holds in memory is old."""
+    """The release is not offered, or no longer: the worker's cache is outdated."""
 
 
 def locked(conn, release):
-    """The release's row, which nobody else changes before the transaction ends; None if there is none."""
+    """The release's row, locked until the transaction ends; None if there is none."""
     found = sa.select(releases).where(releases.c.id == release)
     return conn.execute(found.with_for_update(key_share=True)).mappings().first()
 
 
 def spend(conn, release, worker, now_s):
-    """One place of the release is spent, from those of the worker or from a new block. Full, Stale."""
+    """Spend one slot of the release, from the worker's lease or from a new block. Full, Stale."""
     if not _spent(conn, release, worker, now_s):
         _take(conn, release, worker, now_s)
         _spent(conn, release, worker, now_s)
@@ -63,7 +64,7 @@ def _take(conn, release, worker, now_s):
     row = locked(conn, release)
     if row is None or not row["enabled"] or row["state"] != ACTIVE:
         raise Stale(release)
-    # One that would last for longer than any does is by a clock that was wrong: nobody is to wait for that day.
+    # A lease that lasts longer than any can was written with a wrong clock: treat it as ended.
     ended = sa.or_(leases.c.until_s < now_s, leases.c.until_s > now_s + 2 * LEASE_S)
     taken = row["taken"] - _back(conn, leases.c.release == release, ended)
     left = room(conn, row, taken, now_s)
@@ -75,12 +76,12 @@ def _take(conn, release, worker, now_s):
 
 
 def _back(conn, *which):
-    """Leases end; the sum of their places."""
+    """Delete these leases; return the sum of their slots."""
     return sum(conn.execute(leases.delete().where(*which).returning(leases.c.places)).scalars())
 
 
 def room(conn, row, taken, now_s):
-    """How many places of the release of `row` there are when `taken` are taken, at least 1; None: without limit. Full."""
+    """Number of free slots (at least 1) of the release of `row` if `taken` are taken; None: unlimited. Full."""
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken
@@ -107,21 +108,23 @@ def _sum(release):
 
 
 def _in_period(conn, release, since_s):
-    """(granted after `since_s`, places in leases, when the first and the last of those were granted), of one moment: a grant that
-    is committed between two statements would be in neither."""
+    """(slots granted after `since_s`, slots in leases, times of the first and the last of those grants), in one statement.
+
+    With two statements, a grant that is committed between them would be in neither result.
+    """
     since = sa.and_(grants.c.release == release, grants.c.granted_s > since_s)
     found = sa.select(sa.func.count(), _sum(release), sa.func.min(grants.c.granted_s), sa.func.max(grants.c.granted_s)).where(since)
     return conn.execute(found).one()
 
 
 def set_back(conn, release, now_s):
-    """Slots of the release that were taken in the future are as if taken now: the rate holds, and does not wait for that day."""
+    """Change slots that were taken in the future to taken now: the rate still applies, without a wait until that date."""
     ahead = sa.and_(grants.c.release == release, grants.c.granted_s > now_s + AHEAD_S)
     conn.execute(grants.update().where(ahead).values(granted_s=now_s))
 
 
 def granted(conn, release=None):
-    """{release: number of its slots in use}."""
+    """{release: number of slots in use}."""
     left = sa.select(leases.c.release, sa.func.sum(leases.c.places).label("places")).group_by(leases.c.release).subquery()
     count = releases.c.taken - sa.func.coalesce(left.c.places, 0)
     found = sa.select(releases.c.id, count).outerjoin(left, left.c.release == releases.c.id)
@@ -129,7 +132,7 @@ def granted(conn, release=None):
 
 
 def revoke(conn, row):
-    """Nobody has places of the release of `row` (locked) any more; its `taken`, as it stands in the database then."""
+    """End all leases of the release of `row` (locked); return the new value of `taken` in the database."""
     taken = row["taken"] - _back(conn, leases.c.release == row["id"])
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(taken=taken))
     return taken

@@ -1,6 +1,6 @@
-"""The states of a release, as one table, and every change of it by an operator or its stop rule.
+"""The states of a release, as one table, and the functions through which operators and its stop rule change it.
 
-A change is one transaction: the row, the leases that end with it, the audit row, and the number that tells the workers.
+One transaction changes the row, revokes the leases, writes the audit row and records the change for the workers.
 """
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ MOVES = {
 
 
 def move(conn, release, action, now_s, who, **detail):
-    """The release (its id) is paused, say. Conflict where the table does not allow it; then nothing has changed."""
+    """Apply an action of MOVES, such as `paused`, to the release (its id). Conflict, without any change, if MOVES does not allow it."""
     row = leases.locked(conn, release)
     state = MOVES[action].get(row["state"])
     if state is None:
@@ -32,7 +32,7 @@ def move(conn, release, action, now_s, who, **detail):
 
 
 def change(conn, row, values, action, now_s, who, **detail):
-    """The release of `row`, which is locked, has `values` from now on: no place of it is given away by what was before."""
+    """Set `values` in the release of `row` (locked), and revoke its leases so that no slot is granted under the old values."""
     leases.revoke(conn, row)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))
     changes.note(conn, now_s)

@@ -1,7 +1,7 @@
-"""How a release went over time: where its devices stood, now and then. Functions of a connection.
+"""Samples of a release's progress over time: the number of devices in each state. Functions of a connection.
 
-A row is taken when something has changed since the last one, and there are never more than MOST of a release: then every other
-one goes. So a chart costs the same after a year.
+A row is added if the counts have changed since the last one. If a release has more than MOST rows, every other one is deleted, so
+a chart costs the same after a year.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ MOST = 512
 
 
 async def run(site, ask):
-    """For ever. `ask(function, *arguments)` waits for the site's database."""
+    """Run forever. `ask(function, *arguments)` waits for the site's database."""
     while True:
         await asyncio.sleep(EVERY_S)
         try:
             await ask(site.database.write, take, site.now_s())
-        except (OSError, Unavailable):  # the next minute tells as much
+        except (OSError, Unavailable):  # the next minute's sample is as good
             continue
 
 
 def take(conn, now_s):
-    """Rows for the releases that moved."""
+    """Add a row for each release whose counts have changed."""
     slots, last = leases.granted(conn), _last(conn)
     for row in conn.execute(sa.select(releases.c.id, releases.c.counts)).mappings().all():
         counts = json.dumps(grants.counts(row, slots[row["id"]]), sort_keys=True)
@@ -49,11 +49,11 @@ def _thin(conn, release):
     found = sa.select(samples.c.at_s).where(samples.c.release == release).order_by(samples.c.at_s)
     times = conn.execute(found).scalars().all()
     if len(times) > MOST:
-        gone = times[1:-1:2]  # the first and the last stay
+        gone = times[1:-1:2]  # keeps the first and the last
         conn.execute(samples.delete().where(samples.c.release == release, samples.c.at_s.in_(gone)))
 
 
 def of(conn, release):
-    """[(at_s, {state: devices})], the oldest first."""
+    """[(at_s, {state: number of devices})], oldest first."""
     found = sa.select(samples.c.at_s, samples.c.counts).where(samples.c.release == release).order_by(samples.c.at_s)
     return [(at_s, json.loads(counts)) for at_s, counts in conn.execute(found)]
