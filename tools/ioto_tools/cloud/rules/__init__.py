@@ -1,1 +1,1 @@
-"""What is decided, as pure tables: the states of an update on a device, which release a device is offered, the terms of a roll-out."""
+"""Pure decisions: the states of an update on a device, the release that a device is offered, the terms of a rollout."""

@@ -1,7 +1,6 @@
-"""Which release a device is offered, and why each of the others is not. Pure.
+"""Selects the release that a device is offered, and gives the reason why each other release is not. Pure.
 
-Of its product's releases, highest first, the first that nothing speaks against; none if the device comes to the one that it
-runs before that.
+The device is offered the highest release of its product without a reason against it, unless it already runs a higher one.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from .update_states import OPEN, WITHDRAWN, is_new, next_try, share, waits
 ACTIVE = "active"
 RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
 
-# Why a release is not offered, in the order in which it is asked.
+# Reasons why a release is not offered, in the order in which they are checked.
 WHY = {
     "unclaimed": "the device is not claimed: `ioto device claim`",
     "version": "the device has sent no SemVer 2.0 version",
@@ -43,7 +42,7 @@ WHY = {
 
 @dataclass(slots=True)
 class Release:
-    """A release ready to be decided about. `order`: its version as semver.parse() gives it; `policy`(device, facts)."""
+    """A release, prepared for the decision. `order`: its version as returned by semver.parse(); `policy`: a function(device, facts)."""
 
     id: str
     version: str
@@ -53,44 +52,44 @@ class Release:
     enabled: bool
     state: str
     policy: object
-    facts: dict  # what a policy sees as `update`
+    facts: dict  # `update` in a policy
     percentage: float = 100
     start_s: int | None = None
     end_s: int | None = None
     limited: bool = False  # has a limit or a rate
-    age_s: int = 0  # the device must be known for so long to get one of its limited slots
-    image_bytes: int = 0  # without its envelope
-    chip: int | None = None  # None: of no ESP chip, or not known
-    head: bytes | None = None  # the first 24 bytes of the image, likewise
-    minimum: tuple | None = None  # as `order`, of the signed manifest like the next
-    expires_s: int | None = None
+    age_s: int = 0  # how long the device must be known to get one of its limited slots
+    image_bytes: int = 0  # without the envelope
+    chip: int | None = None  # None: not an ESP chip, or unknown
+    head: bytes | None = None  # the first 24 bytes of the image; None as for `chip`
+    minimum: tuple | None = None  # from the signed manifest, parsed like `order`
+    expires_s: int | None = None  # from the signed manifest
 
 
 @dataclass(slots=True)
 class Grant:
-    """What a device has of a release: how often it was offered, the device's own attempt, state (update_states.py), since when."""
+    """The state of a release on a device that was offered it (update_states.py), with its counts and times."""
 
     version: str  # the release's
-    before: str  # that ran when it was offered
+    before: str  # the version that the device ran at the offer
     tries: int
     attempt: int
     state: str
-    ended: str | None  # the state in which it ended last
-    offered_s: int  # the last time
+    ended: str | None  # the state in which the last attempt ended
+    offered_s: int  # time of the last offer
     changed_s: int
-    retry: int = 0  # how often an operator asked that it be tried again
+    retry: int = 0  # how often an operator requested another try
 
 
 @dataclass(slots=True)
 class Asker:
-    """A device that checks in. `order`: its version as semver.parse() gives it, None if it is no version; `pin` likewise."""
+    """A device that checks in. `order`: its version as returned by semver.parse(), None if it is invalid; `pin`: likewise, or None."""
 
     id: str
     order: tuple | None
-    properties: dict  # the body of the check-in: what a policy sees as `device`
+    properties: dict  # the body of the check-in: `device` in a policy
     pin: tuple | None = None
     grants: dict = field(default_factory=dict)  # {release's id: Grant}
-    verdicts: dict = field(default_factory=dict)  # {release's id: does its policy hold?}, as far as it is known
+    verdicts: dict = field(default_factory=dict)  # {release's id: does its policy match?}, as far as evaluated
     since_s: int = 0  # known since; 0: an operator vouches for it
     claimed: bool = True
 
@@ -100,24 +99,24 @@ VERSION_WANTED = "expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1, of %d chara
 
 
 def is_version(text):
-    """May a release be called so? SemVer 2.0, and no longer than a device may say it. Else VERSION_WANTED."""
+    """Is `text` a valid version of a release: SemVer 2.0, at most VERSION_LENGTH characters? VERSION_WANTED is the error text."""
     return len(text) <= VERSION_LENGTH and semver.is_valid(text)
 
 
 def precedence(version):
-    """What of a valid version SemVer compares: all but the build metadata. Equal texts are equal versions."""
+    """The part of a valid version that SemVer compares: all but the build metadata. Equal texts are equal versions."""
     return version.split("+")[0]
 
 
 def newest_first(releases):
-    """`releases` (mappings with `version`) by falling precedence."""
+    """Sort `releases` (mappings with `version`) by descending precedence."""
     return sorted(releases, key=lambda release: semver.parse(release["version"]), reverse=True)
 
 
 def offer(releases, asker, now_s, room):
-    """The one of `releases` (by falling version) that the device is offered, or None.
+    """The one of `releases` (by descending version) that the device is offered, or None.
 
-    room(release) -> None, or "limit" or "rate" where another device may not have it now.
+    room(release) returns "limit" or "rate" if no other device can be offered it now, else None.
     """
     for release in releases:
         why = against(release, asker, now_s, room)
@@ -129,7 +128,7 @@ def offer(releases, asker, now_s, room):
 
 
 def explain(releases, asker, now_s, room):
-    """[(release, None if it is offered, else its key of WHY)], in the order of `releases`."""
+    """[(release, None if it is offered, else a key of WHY)], in the order of `releases`."""
     found, open_yet = [], True
     for release in releases:
         why = against(release, asker, now_s, room) if open_yet else "below"
@@ -139,10 +138,10 @@ def explain(releases, asker, now_s, room):
 
 
 def against(release, asker, now_s, room):
-    """What speaks against offering the release to the device, a key of WHY, or None.
+    """The reason not to offer the release to the device, a key of WHY, or None.
 
-    A pin takes the place of policy, schedule and percentage. A device that has a rollout slot is not asked for percentage, limit and
-    rate again.
+    A pin replaces policy, schedule and percentage. For a device that has a rollout slot, percentage, limit and rate are not
+    checked again.
     """
     if not asker.claimed:
         return "unclaimed"
@@ -171,7 +170,7 @@ def against(release, asker, now_s, room):
 
 
 def _unfit(release, asker, now_s):
-    """Why the device could only refuse it. What a device does not say, and texts of strangers, speak against nothing."""
+    """The reason for which the device would have to refuse it. Missing properties, and properties of another type, are ignored."""
     said = asker.properties
     chip, revision, slot_bytes = said.get("chip"), said.get("revision"), said.get("slotSize")
     if release.chip is not None and type(chip) is int and chip != release.chip:
@@ -195,7 +194,7 @@ def _not_meant(release, asker, now_s):
 
 
 def out_of_schedule(start_s, end_s, now_s):
-    """"early", "late", or None: it is offered at this time."""
+    """"early", "late", or None: the time is within the schedule."""
     if start_s is not None and now_s < start_s:
         return "early"
     return "late" if end_s is not None and now_s >= end_s else None
@@ -211,9 +210,9 @@ def _not_again(grant, now_s):
 
 
 def reply(release, url, retry=0):
-    """The body of the answer to a check-in: the four fields of the protocol, `size`, and `retry` if there was any; {} for no release.
+    """The response body for a check-in: the four fields of the protocol, `size`, and `retry` if it is not 0; {} if `release` is None.
 
-    Strangers search the text for `"key":`, so the caller writes it compactly and no key stands inside another's value.
+    Some clients search the text for `"key":`, so the caller writes compact JSON, and no key occurs in another key's value.
     """
     if release is None:
         return {}

@@ -1,15 +1,15 @@
-"""The terms of a release's roll-out: who may have it, how many, how fast, when, and what stops it. Pure.
+"""The terms of a release's rollout: which devices, how many, how fast, when, and what stops it. Pure.
 
-As operators write them, texts or numbers; "none" takes a limit away.
+Operators write them as text or numbers; "none" removes a limit.
 
     policy      an expression (docs/policy.md)
-    limit       devices in all
-    percentage  of the devices that the policy is for: 25, 25% or 0.5
+    limit       devices in total
+    percentage  of the devices that the policy selects: 25, 25% or 0.5
     rate        devices in any `period`
     period      1 hour
     start, end  2026-03-01T08:00+01:00; UTC without a zone
     stop        5% after 20: pause once 20 devices have finished and 5 % of them or more failed
-    age         1 day: devices that are known for less time get none of the limited slots, and their outcome does not count
+    age         1 day: devices known for less time get none of the limited slots, and their outcomes do not count
 """
 
 import re
@@ -22,18 +22,18 @@ from ..http.errors import CloudError
 
 NONE = "none"
 MOST = 2**31 - 1
-LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the last that datetime knows
+LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the maximum of datetime
 LONGEST_S = 366 * 86400  # of a period
-FIRST = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # of a release that nothing was said about; all else is none
+FIRST = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # the defaults; all other terms are None
 COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s")
 _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
 
 def read(said, before=None, now_s=0):
-    """{column of `releases`: value} of `said`, {term: text or None (not said)}, all terms of a release that had `before`.
+    """All terms of a release as {column of `releases`: value}: those in `said`, {term: text or None (not given)}, else of `before`.
 
-    CloudError names the term that is invalid; an `end` that is said must be after `now_s`.
+    CloudError names the invalid term; an `end` in `said` must be after `now_s`.
     """
     found = {name: (before or FIRST).get(name) for name in COLUMNS}
     for name, text in said.items():
@@ -51,7 +51,7 @@ def read(said, before=None, now_s=0):
 
 
 def doubts(text):
-    """What of a policy's text is hardly meant: a sentence each."""
+    """Warnings about what is probably a mistake in a policy's text, one sentence each."""
     found = policy.compile(text)
     names = {name for term in found.terms for name, _ in term.names}
     if names & {"device.version", "version", "major"}:
@@ -60,7 +60,7 @@ def doubts(text):
 
 
 def version_doubts(version):
-    """alpha11 is one word to SemVer, and lower than alpha2: people mean alpha.11."""
+    """Warnings about a version such as alpha11, which SemVer sorts as a word below alpha2: alpha.11 is probably meant."""
     found = []
     for word in version.partition("+")[0].partition("-")[2].split("."):
         if parts := re.fullmatch(r"([A-Za-z-]+)([0-9]+)", word):
@@ -70,13 +70,13 @@ def version_doubts(version):
 
 
 def same_version(embedded, version):
-    """Is the text that an image carries as its version this one? MicroPython leaves it empty; what is no version says nothing."""
+    """Does the version text in an image match `version`? True also if it is not a version, such as the empty text of MicroPython."""
     found = embedded.removeprefix("v")
     return not semver.is_valid(found) or semver.compare(found, version) == 0
 
 
 def shown(release):
-    """{term: as read() takes it, or None} of a release's row."""
+    """The terms of a release's row: {term: value that read() accepts, or None}."""
     stop = release["stop_percent"]
     return {
         "policy": release["policy"],
@@ -92,7 +92,7 @@ def shown(release):
 
 
 def _duration(seconds):
-    """As duration.parse() reads it, in the largest unit that is exact."""
+    """A text for duration.parse(), in the largest unit without a remainder."""
     size, unit = next(each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0)
     return "%d %s%s" % (seconds // size, unit, "s" if seconds > size else "")
 

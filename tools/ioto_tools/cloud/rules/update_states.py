@@ -1,29 +1,29 @@
-"""Where an update stands on a device, as one table: event x state -> state. Pure.
+"""The states of an update on a device, as one transition table: event x state -> state. Pure.
 
-Events are what a device reports, and what the cloud sees by itself:
+Events are the device's reports, and what the cloud detects itself:
 
-    runs      a check-in tells the update's version; strangers never report more than that
-    returns   a check-in tells the old version again, after success
-    silent    neither check-in nor report for much longer than the device stays away by itself (lost_devices.py)
+    runs      a check-in contains the update's version; other clients never report more than that
+    returns   a check-in contains the old version again, after success
+    silent    neither check-in nor report for much longer than the device's usual interval (lost_devices.py)
     newer     the device is offered another update
-    again     a report from a further attempt of the device's own: it starts over
-    offer     the cloud offers the update once more
-    unfit     a report `refused` whose reason says that the release is at fault (UNFIT)
-    withdrawn a report `refused` with the reason `withdrawn`, or a check-in that shows that the device does not hold what it may not apply
-    retry     an operator wants it tried again
+    again     a report from a later attempt, which the device started by itself
+    offer     the cloud offers the update again
+    unfit     a report `refused` with a reason that blames the release (UNFIT)
+    withdrawn a report `refused` with the reason `withdrawn`, or a check-in without the staged update that the device may not apply
+    retry     an operator requests another try
 
-What stands in no row (a late, repeated or impossible event) changes nothing. For reports alone the order of their arrival
-does not matter: of one attempt the furthest counts, in the order of REPORTS.
+An event that is not in the state's row (late, repeated or impossible) changes nothing. The order in which reports alone arrive does
+not matter: within an attempt, the last one in the order of REPORTS counts.
 """
 
 import hashlib
 
-# In this order within an attempt. A board on trial checks in with the new version: `runs` is a confirmed that may be taken back.
+# In the order of an attempt. A board on trial checks in with the new version: `runs` leads to `confirmed`, which may be reverted.
 REPORTS = ("downloading", "staged", "deferred", "applied", "confirmed", "rolled_back", "refused", "failed")
 
 
 def _row(reports, **events):
-    """A report leads to the state of its name."""
+    """A table row in which each of `reports` leads to the state of the same name."""
     return {report: report for report in reports.split()} | events
 
 
@@ -51,16 +51,16 @@ TABLE = {
 STATES = tuple(TABLE)
 EVENTS = REPORTS + ("runs", "returns", "silent", "newer", "again", "offer", "unfit", "withdrawn", "retry")
 OPEN = frozenset(("offered", "downloading", "staged", "deferred", "applied"))  # the offer is valid
-UNAPPLIED = OPEN - {"applied"}  # the device may still apply it, and can still be kept from it
+UNAPPLIED = OPEN - {"applied"}  # the device may still apply the update, and can still be kept from it
 SUPERSEDED = "superseded"
-WITHDRAWN = "withdrawn"  # the one state without a rollout slot
-BAD = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # what the stop rule counts against a release
-COUNTED = BAD | {"confirmed"}  # what it counts at all; a refusal for other reasons tells nothing about the release
+WITHDRAWN = "withdrawn"  # the only state without a rollout slot
+BAD = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # failures for the stop rule
+COUNTED = BAD | {"confirmed"}  # all outcomes for the stop rule; a refusal for other reasons says nothing about the release
 ENDED = COUNTED | {"refused"}
 RETRIED = frozenset(state for state, row in TABLE.items() if "retry" in row)
 
-# Reasons of a report `refused` that speak against the release: its image, its manifest, its signature, its chip or size.
-# All others are the device's own affair (`record_failed`, `no_memory`), its owner's, or were caused by an operator.
+# Reasons of a report `refused` that blame the release: its image, manifest, signature, chip or size.
+# All other reasons are due to the device (`record_failed`, `no_memory`), its owner or an operator.
 UNFIT = frozenset((
     "checksum_mismatch", "image_chip", "image_magic", "image_malformed", "image_merged", "image_revision", "manifest_expired", "manifest_malformed",
     "manifest_mismatch", "signature_invalid", "size_mismatch", "size_too_large", "size_zero", "unsigned",
@@ -68,27 +68,25 @@ UNFIT = frozenset((
 
 ATTEMPTS = 3
 RETRY_S = (3600, 86400)  # after the first attempt, after the second
-AHEAD_S = 20  # clocks of servers may differ by so much; a moment further in the future was noted by a clock that was wrong
+AHEAD_S = 20  # tolerated clock difference of servers; a time further in the future was recorded by a wrong clock
 
 
 def after(state, event):
-    """The state that `event` leads to from `state`, or None: it changes nothing."""
+    """The state after `event` in `state`, or None: no change."""
     return TABLE[state].get(event)
 
 
 def event_of(report, reason, ended=None):
-    """The event that a report is, by its reason; `ended`: the state in which the update ended last on the device."""
+    """The event for a report and its reason; `ended`: the state in which the device's last attempt ended."""
     if report != "refused":
         return report
-    if reason == "failed_before" and ended == "unfit":  # the device remembers, and the cloud does too
+    if reason == "failed_before" and ended == "unfit":  # the device repeats its earlier refusal, whose cause is known
         return "unfit"
     return WITHDRAWN if reason == WITHDRAWN else "unfit" if reason in UNFIT else report
 
 
 def after_report(state, attempt, report, reported_attempt):
-    """(state, attempt) after a report (an event), or None: it changes nothing. `attempt` is the device's own count, 0 before its
-    first report.
-    """
+    """(state, attempt) after a report (an event), or None: no change. `attempt`: the device's own count, 0 before its first report."""
     if reported_attempt < attempt:
         return None
     if reported_attempt > attempt and attempt:
@@ -98,11 +96,11 @@ def after_report(state, attempt, report, reported_attempt):
 
 
 def next_try(state, tries, attempt, changed_s):
-    """(number of the next try, the moment from which it may be offered), or None: the attempts are used up.
+    """(number of the next try, time from which it may be offered), or None: the attempts are used up.
 
-    For a device that had the update before and has come to an end with it. `tries`: how often it was offered, 0 since an operator
-    asked for another try; `attempt`: the device's own count, for a board that tries again by itself. A success, a newer offer that
-    came between, and an offer that was withdrawn cost none.
+    For a device whose last attempt has ended. `tries`: how often the update was offered, reset to 0 when an operator requests another
+    try; `attempt`: the device's own count, for a board that tries again by itself. Successes, superseded offers and withdrawn offers
+    do not use up an attempt.
     """
     if state == "confirmed" or not tries:
         return 1, changed_s
@@ -113,19 +111,19 @@ def next_try(state, tries, attempt, changed_s):
 
 
 def waits(due_s, changed_s, now_s):
-    """Is the next try, from `due_s` on, not due yet, the update having ended at `changed_s`?"""
+    """Is the next try not due before `due_s`? `changed_s`: when the last attempt ended; ignored if it is in the future."""
     return now_s < due_s and changed_s <= now_s + AHEAD_S
 
 
 def is_new(since_s, age_s, now_s):
-    """Is a device that is known since `since_s` too new for a release with this `age_s`?"""
+    """Is a device that has been known since `since_s` too new for a release with this `age_s`?"""
     return age_s > 0 and now_s - since_s < age_s and since_s <= now_s + AHEAD_S
 
 
 def stops(ended, least, percent):
-    """Does the stop rule pause the release? `ended`: {state: number of devices that ended so last}.
+    """Does the stop rule pause the release? `ended`: {state: number of devices whose last attempt ended in it}.
 
-    After at least `least` of COUNTED ended, the bad ones being `percent` % of them or more. No rule where `percent` is None.
+    Yes if at least `least` devices ended in a state of COUNTED, and `percent` % of them or more in one of BAD. `percent` None: no rule.
     """
     bad = sum(ended.get(state, 0) for state in BAD)
     of = sum(ended.get(state, 0) for state in COUNTED)
@@ -133,9 +131,9 @@ def stops(ended, least, percent):
 
 
 def share(update, device):
-    """Where the device stands among all, in [0, 100): below the percentage of the update it is in.
+    """The device's position in the rollout, in [0, 100): it is included if this is less than the update's percentage.
 
-    The update's id is the salt, so that it is not the same devices that come first every time.
+    The update's id is the salt, so that different updates start with different devices.
     """
     digest = hashlib.sha256(("%s\n%s" % (update, device)).encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48 * 100
