@@ -1,1 +1,1 @@
-"""What operators see and change: releases, devices, groups, webhooks, metrics; their tokens."""
+"""Operators' views and changes of releases, devices, groups and webhooks; metrics; operator tokens."""

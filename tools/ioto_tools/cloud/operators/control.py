@@ -1,4 +1,4 @@
-"""What an operator changes of releases and devices: each in one transaction with its audit row, and the workers are told."""
+"""Operators' changes of releases and devices: each is one transaction with its audit row and a change record for the workers."""
 
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict
@@ -13,7 +13,7 @@ from . import overview
 
 
 def enable(site, word, enabled):
-    """Switch the update on or off; it as fleet.update() gives it."""
+    """Enable or disable the update; return overview.update()."""
     return overview.update(site, site.database.write(_enable, word, enabled, site.now_s(), site.who))
 
 
@@ -25,7 +25,7 @@ def _enable(conn, word, enabled, now_s, who):
 
 
 def move(site, word, action):
-    """The update is `approved`, `paused`, `resumed` or `cancelled`; it as fleet.update() gives it."""
+    """Apply the action `approved`, `paused`, `resumed` or `cancelled` to the update; return overview.update()."""
     return overview.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
 
 
@@ -36,7 +36,7 @@ def _move(conn, word, action, now_s, who):
 
 
 def set_terms(site, word, said):
-    """Change the terms {term: text} of the update's roll-out; devices that have it keep it. It as fleet.update() gives it."""
+    """Change the terms {term: text} of the update's rollout; devices that have it keep it. Return overview.update()."""
     return overview.update(site, site.database.write(_set, word, said, site.now_s(), site.who))
 
 
@@ -54,8 +54,9 @@ def _locked(conn, word):
 
 
 def retry(site, word, ids=(), states=()):
-    """The devices `ids`, or else all that stand at one of `states` (all of rollout.RETRIED if empty), may try the update again; how
-    many. CloudError for a device that has nothing to try again; then nothing has changed.
+    """Let the devices `ids`, or without ids all in one of `states` (update_states.RETRIED if empty), try the update again.
+
+    Return how many. CloudError, without any change, if one of `ids` has nothing to try again.
     """
     for state in states:
         if state not in update_states.RETRIED:
@@ -103,11 +104,11 @@ def _retry(conn, release, rows, now_s, who):
     return len(rows)
 
 
-# ---- devices: `id` with `product` as fleet.known() takes them
+# ---- devices: `id` and `product` as for overview.known()
 
 
 def remove(site, id, product=None):
-    """The device is told at its next call that it is not known; it must register again. Its properties and reports are deleted."""
+    """Remove the device: its next request is refused as unknown, and it must register again. Its properties and reports are deleted."""
     site.database.write(_remove, id, product, site.now_s(), site.who)
 
 
@@ -117,19 +118,19 @@ def _remove(conn, id, product, now_s, who):
 
 
 def release(site, id, product=None):
-    """The device is nobody's: it is told at its next call that it is not known, and gets no token before it is claimed."""
+    """Make the device unclaimed: its next request is refused as unknown, and it gets no token until it is claimed."""
     values = {"claimed": False, "awaited": False, "vouched": False}
     site.database.write(_device, id, product, values, "released", site.now_s(), site.who)
 
 
 def claim(site, id, product=None):
-    """The device gets a token when it registers the next time, whatever was before; its first use ends the other tokens."""
+    """Claim the device: it gets a token at its next registration, in any case; the token's first use ends its other tokens."""
     values = {"claimed": True, "awaited": True, "vouched": True}
     site.database.write(_device, id, product, values, "claimed", site.now_s(), site.who)
 
 
 def pin(site, id, version, product=None):
-    """The device is offered this version and no other, lower ones too; None: whatever there is."""
+    """Pin the device: it is offered only this version, even if it is lower than its own. None removes the pin."""
     if version is not None and not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
     action = "unpinned" if version is None else "pinned"
@@ -138,7 +139,7 @@ def pin(site, id, version, product=None):
 
 
 def _device(conn, id, product, values, action, now_s, who):
-    """The device has `values` from now on; its key."""
+    """Set `values` in the device's row; return its key."""
     key = _there(conn, id, product)["key"]
     conn.execute(devices.update().where(devices.c.key == key).values(values))
     changes.note(conn, now_s, key)
@@ -148,7 +149,7 @@ def _device(conn, id, product, values, action, now_s, who):
 
 
 def _there(conn, id, product):
-    """The device's row. Conflict if it is removed: its next registration begins anew, whatever would be said of it now."""
+    """The device's row. Conflict if it is removed: its next registration resets the row, so a change would be lost."""
     found = overview.known(conn, id, product)
     if found["removed_s"] is not None:
         raise Conflict("device %s is removed: it can be changed once it has registered again, or with `ioto device new`" % id)
@@ -156,7 +157,7 @@ def _there(conn, id, product):
 
 
 def revoke(site, id, product=None):
-    """End the device's tokens: it is told so at its next call, and gets no other before it is claimed."""
+    """Revoke the device's tokens: its next request is refused, and it gets no other token until it is claimed."""
     site.database.write(_revoke, id, product, site.now_s(), site.who)
 
 
@@ -165,8 +166,9 @@ def _revoke(conn, id, product, now_s, who):
 
 
 def rotate(site, ids=(), product=None):
-    """Exchange the tokens of the devices `ids` (of `product`, where it is given), or without ids of all of a product: each gets another
-    at its next check-in. (how many, [(id, product's name)] of those among them whose clients take no other).
+    """Rotate the tokens of the devices `ids` (of `product` if given), or without ids of all of a product, at their next check-ins.
+
+    (number of devices, [(id, product's name)] of those whose clients never accept a new token).
     """
     if ids:
         return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)

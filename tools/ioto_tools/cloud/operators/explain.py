@@ -1,4 +1,4 @@
-"""Why a device is offered what it is. Reads only."""
+"""Explains which releases a device is offered, and why not the others. Read-only."""
 
 import json
 
@@ -11,7 +11,7 @@ from ..storage import queries
 
 
 def offers(conn, device, now_s):
-    """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too: fleet.device() has the words."""
+    """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too; overview.device() explains `why`."""
     rows = queries.releases_of(conn, device["product"])
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
     asks = asker(device, grants.of(conn, device["key"]))
@@ -23,12 +23,12 @@ def offers(conn, device, now_s):
 
 
 def _terms(release, asker):
-    """The terms of the release's policy, and which of them hold for the device."""
+    """The terms of the release's policy, and which of them are true for the device."""
     return release.policy.explain(asker.properties, release.facts)
 
 
 def asker(device, held):
-    """A device's row as selection.py decides about it: as of its last check-in."""
+    """Convert a device's row, as of its last check-in, to the Asker that selection.py uses."""
     version = _runs(device, held) or ""
     order = semver.parse(version) if semver.is_valid(version) else None
     pin = device["pin"] and semver.parse(device["pin"])
@@ -37,7 +37,7 @@ def asker(device, held):
 
 
 def _runs(device, held):
-    """The version that runs as far as is known: what was confirmed since the last check-in, else what that said."""
+    """The running version, as far as known: the one confirmed since the last check-in, else the one in that check-in."""
     last = max(held.values(), key=lambda grant: grant.offered_s, default=None)
     if last and last.state == "confirmed" and last.changed_s >= (device["seen_s"] or 0):
         return last.version

@@ -1,4 +1,4 @@
-"""Policies with a name, for those that are used again and again: the beta testers, a customer, a region."""
+"""Groups: named policies for repeated use, such as the beta testers, a customer or a region."""
 
 import sqlalchemy as sa
 
@@ -30,12 +30,12 @@ def _policy(conn, name):
 
 
 def both(one, other):
-    """The policy that holds where both do; None is no policy."""
+    """A policy that is true if both are; None: no policy."""
     return "(%s) && (%s)" % (one, other) if one and other else one or other
 
 
 def keep(site, name, text):
-    """Make `text` the policy of the group `name`. What was published with an older one stays as it was."""
+    """Set the policy of the group `name` to `text`. Releases that were published with its earlier policy keep that one."""
     if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
         raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)
     site.database.write(_keep, name, terms.read({"policy": text})["policy"], site.now_s(), site.who)

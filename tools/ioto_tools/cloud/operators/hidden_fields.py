@@ -1,14 +1,14 @@
-"""What an operator of scope `read` is not shown: the ids of products, with which anybody can register devices. Pure but for names()."""
+"""Hides product ids, with which any client can register devices, from operators of scope `read`. Pure except names()."""
 
 import sqlalchemy as sa
 
 from ..storage.tables import products
 
-LONG = 8  # characters of an id that is looked for within other texts, such as policies; a shorter one would be found by chance
+LONG = 8  # minimum length of an id that is replaced within other texts, such as policies; shorter ones would match by chance
 
 
 def names(site):
-    """{id of a product: its name}, of all whose id is a secret to the operator for whom the site acts."""
+    """{id of a product: its name} for all products whose id is hidden from the site's operator."""
     return site.database.read(_names) if site.scope == "read" else {}
 
 
@@ -17,7 +17,7 @@ def _names(conn):
 
 
 def hidden(value, names):
-    """`value` (dicts, lists, texts) with the names of products in place of their ids."""
+    """`value` (dicts, lists, texts) with product ids replaced by product names."""
     if not names:
         return value
     if isinstance(value, str):

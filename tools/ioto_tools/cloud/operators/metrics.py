@@ -1,4 +1,4 @@
-"""What Prometheus reads: roll-outs and requests out of the database, the same from every worker, and the process that answers."""
+"""The metrics page for Prometheus: rollouts and requests from the database (the same from every worker), and the answering process."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ from . import overview, webhooks
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STARTED_S = time.time()
-# Name -> (meaning, the states that count).
+# Name -> (meaning, the states that are counted).
 _OUTCOMES = {
     "success": ("devices that run it for good", ("confirmed",)),
     "failed": ("devices on which it ended badly: what the stop rule counts, without those that are lost", update_states.BAD - {"lost"}),
@@ -30,7 +30,7 @@ def text(site):
 
 
 def _releases(releases, counted):
-    """Families of samples by release; `started`: it has said something about the update, or its end is known."""
+    """Metric families by release; `started`: devices that have reported about the update, or whose outcome is known."""
 
     def family(name, kind, meaning, value):
         samples = [({"product": each["product"], "version": each["version"], "update": each["update"]}, value(each)) for each in releases]

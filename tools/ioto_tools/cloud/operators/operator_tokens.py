@@ -1,6 +1,6 @@
-"""Tokens of operators and their programs: shown once, kept as SHA-256, each with one scope and perhaps an end.
+"""Tokens of operators and their programs: shown once, stored as SHA-256, each with one scope and an optional expiry.
 
-They open the API for operators and nothing that is a device's; the command line needs none, it has the folder.
+They are valid for the operators' API only, not for device requests. The command line needs none: it uses the site's folder.
 """
 
 import re
@@ -13,12 +13,12 @@ from ..storage import audit
 from ..storage.tables import operators
 
 SCOPES = ("read", "publish", "admin")  # each may do what those before it may
-PREFIX = "ioto_"  # so that a token that was published by mistake is found
+PREFIX = "ioto_"  # makes a token that was published by mistake easy to find
 NAME = "[A-Za-z0-9._-]{1,64}"
 
 
 def new(site, name, scope, lifetime_s=None):
-    """Make a token; {name, scope, created_s, expires_s, token}. CloudError for a name that will not do or is taken."""
+    """Create a token; {name, scope, created_s, expires_s, token}. CloudError if the name is invalid or taken, or the scope unknown."""
     if not re.fullmatch(NAME, name):
         raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
     if scope not in SCOPES:
@@ -48,7 +48,7 @@ def _listed(conn):
 
 
 def revoke(site, name):
-    """End the token at once. CloudError if there is none."""
+    """Revoke the token at once. CloudError if there is none."""
     site.database.write(_revoke, name, site.now_s(), site.who)
 
 
@@ -59,7 +59,7 @@ def _revoke(conn, name, now_s, who):
 
 
 def allowed(conn, token, scope, now_s):
-    """(name, scope) of the operator whose token it is, if it may do what `scope` may. Refusal 401 or 403."""
+    """(name, scope) of the token's operator, if its scope includes `scope`. Refusal 401 or 403."""
     found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
     if found is None:
         raise Refusal(401, "token: not the token of an operator, or a revoked one: `ioto token new` makes one")

@@ -1,6 +1,6 @@
-"""What the cloud knows, put together for an operator: products, updates with their counts, devices with their history.
+"""The operators' view of the cloud: products, updates with their counts, devices with their history.
 
-Plain dicts and lists, the same for tables and --json. Times are Unix seconds. control.py changes what is shown here.
+Plain dicts and lists, the same for tables and --json. Times are Unix seconds. Changes: control.py.
 """
 
 import json
@@ -31,8 +31,8 @@ def updates(site, product=None):
     """[{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted, states,
     ended}], products by name, newest first.
 
-    `status`: as catalogue.status() has it; `terms` as terms.shown() has them; `granted`: devices that it was ever offered to; `states`: {state: devices that stand
-    there}; `ended`: {state: devices that ended so last}, which the stop rule counts.
+    `status`: from catalogue.status(); `terms`: from terms.shown(); `granted`: number of devices that were ever offered it;
+    `states`: {state: number of devices}; `ended`: {state: number of devices whose last attempt ended in it}, for the stop rule.
     """
     (found, slots), now_s = site.database.read(_updates, product), site.now_s()
     found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
@@ -45,8 +45,10 @@ def _updates(conn, product):
 
 
 def update(site, word):
-    """One update (its id, or PRODUCT@VERSION) as updates() gives it, with `stops`: its stop rule would pause it, `unapplied`: devices
-    that may still apply it (grants.unapplied()), and the `audit` rows about it, the newest first.
+    """One update (its id, or PRODUCT@VERSION) as in updates(), with further fields.
+
+    `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.unapplied()); `audit`: its audit
+    rows, newest first.
     """
     found, slots, unapplied, rows = site.database.read(_one, word)
     shown = _update(found, slots[found["id"]], site.now_s())
@@ -93,8 +95,8 @@ def release(conn, word):
 def devices(site, product=None, which=None):
     """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched, pin, shared_s, update}] by id.
 
-    `which`(properties, {}): a policy that chooses among them. `update`: what it was offered last, {update, version, state,
-    ended, attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which it ended last, if it ever did.
+    `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update, version, state, ended, attempt, tries,
+    reason, offered_s, changed_s}, or None; `ended`: the state in which its last attempt ended, or None.
     """
     found = []
     for page in rows(site, product):
@@ -105,15 +107,16 @@ def devices(site, product=None, which=None):
 
 
 def page(site, product=None, after="", most=PAGE):
-    """As devices(), the first `most` of those whose id is behind `after`, or a few more (database.devices_by_id())."""
+    """Like devices(), the first `most` with an id after `after`, or a few more (queries.devices_by_id())."""
     found = site.database.read(_page, product, after, most)
     offered = site.database.read(last_offered, [row["key"] for row in found])
     return [device_shown(row, offered.get(row["key"])) for row in found]
 
 
 def rows(site, product=None, last=""):
-    """The rows of devices that are not removed, by id from behind `last` on, with their `product_name`, in lists of PAGE or a few more:
-    there may be millions.
+    """Yield the rows of devices that are not removed, with their `product_name`, by id after `last`, in lists of PAGE or a few more.
+
+    There may be millions.
     """
     while True:
         found = site.database.read(_page, product, last, PAGE)
@@ -131,13 +134,13 @@ def _page(conn, product, last, most):
 
 
 def last_offered(conn, keys):
-    """{key of a device: what it was offered last}."""
+    """{key of a device: its last offer}."""
     return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(keys))}
 
 
 def _offered(conn, which):
-    """What devices were offered, in the order of the last offers, each with the `reason` of the last report about it."""
-    refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported so, with a reason
+    """The devices' grants by time of the offer, each with the `reason` of the last report about it."""
+    refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported as `refused`, with a reason
     about = sa.and_(
         reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
         reports.c.attempt == grant_rows.c.attempt, reports.c.state == sa.case((refused, "refused"), else_=grant_rows.c.state),
@@ -148,7 +151,7 @@ def _offered(conn, which):
 
 
 def device_shown(device, offered):
-    """A device's row, and what it was offered last or None, as devices() gives it."""
+    """An element of devices(), from a device's row and its last offer or None."""
     kept = ("id", "version", "seen_s", "first_s", "registered_s", "registrations", "checkins", "unknown_reports", "claimed", "vouched", "pin", "shared_s")
     return {
         **{name: device[name] for name in kept},
@@ -169,10 +172,11 @@ def _state(offered):
 
 
 def device(site, id, product=None):
-    """One device (as known() finds it) as devices() gives it, with `properties` of its last check-in, `updates` it was offered, all `reports`, `doubts`
-    ([{says, at_s}] whether one board alone speaks under its id, identity.py), and
-    `offers`: [{update, version, why}] of its product's releases, highest first, as its last check-in would be answered now:
-    `why` not, a key of selection.WHY, or None for the one that it would be offered.
+    """One device, found by known(), as in devices(), with further fields.
+
+    `properties`: of its last check-in; `updates`: those that it was offered; `reports`: all of them; `doubts`: [{says, at_s}], signs
+    that several boards use its id (identity.py); `offers`: [{update, version, why}], its product's releases, highest first, as if it
+    checked in again now. `why`: the reason against it, a key of selection.WHY, or None for the release that it would be offered.
     """
     found, held, offered, told, judged = site.database.read(_history, id, product, site.now_s())
     return {
@@ -191,7 +195,7 @@ def _report(row):
 
 
 def _history(conn, id, product, now_s):
-    from . import explain  # compiles policies: only this needs it
+    from . import explain  # compiles policies; needed only here
 
     found = known(conn, id, product)
     key = found["key"]
@@ -200,9 +204,9 @@ def _history(conn, id, product, now_s):
 
 
 def known(conn, id, product=None):
-    """The row, with its `product_name`, of the device with this id: of `product` (name or id), or of whichever product has it.
+    """The row, with its `product_name`, of the device with this id, of `product` (name or id) or of any product.
 
-    Of several the one that is not removed. Missing if there is none, Ambiguous if it is not clear which is meant.
+    Devices that are not removed take precedence. Missing if there is none, Ambiguous if there are several.
     """
     if product:
         owner = product_of(conn, product)

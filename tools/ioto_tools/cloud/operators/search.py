@@ -1,4 +1,4 @@
-"""Devices a page at a time, by the beginning of their ids and by a policy; products. What it costs does not grow with the fleet."""
+"""Device search, one page at a time, by id prefix and policy; products. The cost does not grow with the fleet."""
 
 import json
 
@@ -10,16 +10,16 @@ from ..storage.tables import products as products_
 from . import hidden_fields, overview
 
 PAGE = 50  # devices on a page
-LOOKS = 5000  # devices that a policy is asked about before the page is shown as far as it is
+LOOKS = 5000  # devices for which the policy is evaluated, at most, for one page
 LAST = chr(0x10FFFF)
-COUNTED = 100_000  # devices at most
+COUNTED = 100_000  # devices are counted up to this number
 
 
 def page(site, product=None, begins="", which=None, after="", most=PAGE):
-    """{"devices": as fleet.devices() gives them, at most `most`, by id, "looked": at how many, "after": go on behind this id, or
-    None: that was the last}. `which`(properties, {}): a policy that chooses among them.
+    """{"devices": at most `most` (or a few more), by id, as in overview.devices(), "looked": number of devices examined,
+    "after": the id after which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
     """
-    if which is not None and (names := hidden_fields.names(site)):  # a policy must not tell what is not shown
+    if which is not None and (names := hidden_fields.names(site)):  # a policy must not reveal hidden ids
         asked = which
 
         def which(properties, facts):
@@ -59,7 +59,7 @@ _NAMES = devices.c.key, devices.c.id
 
 
 def _which(product, begins, after):
-    # One lower bound: SQLite takes the first one it sees for its index.
+    # Only one lower bound: SQLite uses the first one for its index.
     yield devices.c.id >= begins if begins > after else devices.c.id > after
     if begins:
         yield devices.c.id < begins + LAST
@@ -68,7 +68,7 @@ def _which(product, begins, after):
 
 
 def products(site):
-    """[{id, name, devices, new, updates}] by name; of `devices`, and of those that are new, no more than COUNTED are counted."""
+    """[{id, name, devices, new, updates}] by name; `devices` and `new` (devices) are counted up to COUNTED."""
     return site.database.read(_products, site.now_s())
 
 

@@ -1,6 +1,6 @@
-"""Posts the events of webhooks.py: one task of each worker, beside its answers to devices, and a task for each webhook at work.
+"""Posts the events of webhooks.py: one task in each worker, plus a task for each webhook with due events.
 
-A webhook that is slow, or away, delays itself and no other.
+A slow or unreachable webhook delays only its own events.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from ..http.errors import Unavailable
 from . import webhooks
 
 LOOK_S = 1
-WAIT_S = 20  # for one post, from the name's address to the status
+WAIT_S = 20  # for one post, from the name lookup to the status
 _READ_BYTES = 4096
 _log = logging.getLogger("ioto.cloud")
 
 
 async def run(site, database):
-    """For ever. `database(function, *arguments)` waits for the site's database."""
+    """Run forever. `database(function, *arguments)` waits for the site's database."""
     working = {}  # webhook -> task
     try:
         while True:
@@ -47,7 +47,7 @@ def _ended(working, webhook, task):
 
 
 async def once(site, database):
-    """Post everything that is due now, once; how many events that was."""
+    """Post every event that is due now, once; return the number of events."""
     taken = await _taken(site, database)
     for error in await asyncio.gather(*(_posted(site, database, rows) for rows in taken.values()), return_exceptions=True):
         if error:
@@ -56,7 +56,7 @@ async def once(site, database):
 
 
 async def _taken(site, database, but=()):
-    """{webhook: [row, ...]} of what is due and was taken, without the webhooks `but`."""
+    """Take due events: {webhook: [row, ...]}, without the webhooks `but`."""
     if not await database(site.database.read, webhooks.waits, site.now_s(), but):
         return {}
     taken = {}
@@ -66,18 +66,18 @@ async def _taken(site, database, but=()):
 
 
 async def _posted(site, database, rows):
-    """Post the rows of one webhook in turn. After a failure the rest is not tried: it waits as long as the one that failed."""
+    """Post the rows of one webhook in turn. After a failure the others are not tried, and are due again at the same time as the failed one."""
     until = asyncio.get_running_loop().time() + webhooks.LEASE_S - WAIT_S
     error = ""
     for row in rows:
         if asyncio.get_running_loop().time() > until:
-            break  # their lease ends: they are taken again
+            break  # the lease of the other rows ends: they are taken again
         error = error or await post(row, site.now_s())
         await database(site.database.write, webhooks.settle, row, error, site.now_s())
 
 
 async def post(row, now_s):
-    """Post one row; "" or in words why it was not taken. Redirects are not followed: the secret's owner is at this URL."""
+    """Post one row; return "" or an error text. Redirects are not followed: the owner of the secret is at this URL."""
     headers, body = webhooks.message(row, now_s)
     try:
         async with asyncio.timeout(WAIT_S):

@@ -1,8 +1,8 @@
-"""Webhooks: every row of the audit that one wants is posted to its URL, signed, until it is taken or a day has passed.
+"""Webhooks: each audit row that a webhook subscribes to is signed and posted to its URL, until it is accepted or a day has passed.
 
-What is to be told lies in `deliveries`, written with the deed itself (audit.note). So nothing is lost in a crash, and nobody who
-changes something waits for anybody's server. A worker takes what is due for LEASE_S, posts it, and enters how it went; if it
-dies, another takes it after that. So an event may come twice, and out of order: it has an `id`.
+Pending events are rows of `deliveries`, written in the transaction of the change itself (audit.note). So none is lost in a crash,
+and callers never wait for the webhook's server. A worker takes due events for LEASE_S, posts them and stores the outcome; if it
+dies, another worker takes them after that time. So events may arrive twice or out of order: deduplicate by `id`.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from ..storage.tables import audit as events
 from ..storage.tables import deliveries, webhooks
 
 LEASE_S = 60
-AGAIN_S = 10  # after the first failure; then twice as long each time, up to
-LONGEST_S = 3600
+AGAIN_S = 10  # delay after the first failure; doubled after each further one
+LONGEST_S = 3600  # the longest delay
 GIVE_UP_S = 24 * 3600
 AT_ONCE = 20
 
 
 def new(site, url, wanted=()):
-    """Make a webhook for the actions `wanted` (of audit.ACTIONS; none: all): its row with the `secret`, shown this once."""
+    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all); return its row with the `secret`, which is shown only here."""
     if not is_address(url):
         raise CloudError("%s: expected: the https:// address of a webhook, in ASCII, without a password in it" % url[:80])
     for action in wanted:
@@ -49,7 +49,7 @@ def shown(row):
 
 
 def listed(site):
-    """[{id, url, wanted, created_s, delivered_s, error, waiting}]: `waiting` events are to be told yet, `error` of the last try."""
+    """[{id, url, wanted, created_s, delivered_s, error, waiting}]; `waiting`: number of pending events, `error`: of the last post."""
     return [shown(row) for row in site.database.read(_listed)]
 
 
@@ -59,7 +59,7 @@ def _listed(conn):
 
 
 def remove(site, id):
-    """The webhook is told nothing more, not even what waits."""
+    """Delete the webhook and its pending events."""
     site.database.write(_remove, id, site.now_s(), site.who)
 
 
@@ -79,7 +79,7 @@ def known(conn, id):
 
 
 def test(site, id):
-    """Tell the webhook, and no other, that it is tried out; when it was told listed() shows."""
+    """Send a test event to this webhook only; listed() shows when it was delivered."""
     site.database.write(_test, id, site.now_s(), site.who)
 
 
@@ -88,22 +88,25 @@ def _test(conn, id, now_s, who):
     audit.note(conn, now_s, who, "webhook.test", id)
 
 
-# ---- telling
+# ---- delivery
 
 
 def waits(conn, now_s, but=()):
-    """Is anything due, of webhooks that are not in `but`?"""
+    """Is any event due, for webhooks that are not in `but`?"""
     return conn.execute(sa.select(deliveries.c.event).where(_due(now_s, but)).limit(1)).first() is not None
 
 
 def _due(now_s, but):
-    # No retry is due this late: such a row was written while the clock was ahead.
+    # No retry is scheduled so far ahead: such a row was written while the clock was ahead.
     due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + AHEAD_S)
     return sa.and_(due, deliveries.c.webhook.not_in(but))
 
 
 def take(conn, now_s, but=()):
-    """What is due, up to AT_ONCE, of webhooks that are not in `but`: [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}]. Nobody else takes it for LEASE_S."""
+    """Take up to AT_ONCE due events of webhooks that are not in `but`; no other worker takes them for LEASE_S.
+
+    [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}].
+    """
     found = sa.select(deliveries, webhooks.c.url, webhooks.c.secret, events).join(webhooks, webhooks.c.id == deliveries.c.webhook)
     found = found.join(events, events.c.id == deliveries.c.event).where(_due(now_s, but)).order_by(deliveries.c.due_s, deliveries.c.event)
     taken = []
@@ -119,7 +122,7 @@ def _of(webhook, event):
 
 
 def settle(conn, row, error, now_s):
-    """How it went with what take() gave: "" or what was wrong."""
+    """Store the outcome of a row from take(): "" or the error."""
     told = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
     conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(told))
     this = _of(row["webhook"], row["id"])
@@ -133,9 +136,9 @@ def settle(conn, row, error, now_s):
 
 
 def message(row, now_s):
-    """(headers, body) of the POST about an audit row with its webhook's `secret`.
+    """(headers, body) of the POST for an audit row with its webhook's `secret`.
 
-    `Ioto-Signature` is `t=SECONDS,v1=HEX`: the HMAC-SHA-256 of the seconds, a dot and the body under the secret.
+    `Ioto-Signature` is `t=SECONDS,v1=HEX`: the HMAC-SHA-256 of the seconds, a dot and the body, with the secret as key.
     """
     fields = {**{name: row[name] for name in ("id", "at_s", "who", "action", "subject")}, "detail": json.loads(row["detail"])}
     body = json.dumps(fields, separators=(",", ":")).encode()

@@ -111,7 +111,7 @@ def next_try(state, tries, attempt, changed_s):
 
 
 def waits(due_s, changed_s, now_s):
-    """Is the next try not due before `due_s`? `changed_s`: when the last attempt ended; ignored if it is in the future."""
+    """Must the next try wait until `due_s`? Not if `changed_s`, when the last attempt ended, is in the future: that clock was wrong."""
     return now_s < due_s and changed_s <= now_s + AHEAD_S
 
 
