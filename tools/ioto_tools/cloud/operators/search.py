@@ -16,7 +16,7 @@ COUNTED = 100_000  # devices are counted up to this number
 
 
 def page(site, product=None, begins="", which=None, after="", most=PAGE):
-    """{"devices": at most `most` (or a few more), by id, as in overview.devices(), "looked": number of devices examined,
+    """{"devices": at most `most`, by id, as in overview.devices(), "looked": number of devices examined,
     "after": the id after which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
     """
     if which is not None and (names := hidden_fields.names(site)):  # a policy must not reveal hidden ids

@@ -66,7 +66,7 @@ async def _taken(site, database, but=()):
 
 
 async def _posted(site, database, rows):
-    """Post the rows of one webhook in turn. After a failure the others are not tried, and are due again at the same time as the failed one."""
+    """Post the rows of one webhook in turn. After a failure the others are not tried: they wait as long as the failed one."""
     until = asyncio.get_running_loop().time() + webhooks.LEASE_S - WAIT_S
     error = ""
     for row in rows:

@@ -26,7 +26,7 @@ AT_ONCE = 20
 
 
 def new(site, url, wanted=()):
-    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all); return its row with the `secret`, which is shown only here."""
+    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all); return its row with the `secret`, shown only once."""
     if not is_address(url):
         raise CloudError("%s: expected: the https:// address of a webhook, in ASCII, without a password in it" % url[:80])
     for action in wanted:

@@ -1,1 +1,1 @@
-"""The database: tables, migrations, SQLite and PostgreSQL, transactions, queries, the audit and the counters in them."""
+"""The database: tables, migrations, SQLite and PostgreSQL, transactions, queries, audit log and counters."""

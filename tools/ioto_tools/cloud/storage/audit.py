@@ -1,6 +1,6 @@
-"""Who did what, to what, when: a row in the same transaction as the deed, so that neither is without the other.
+"""The audit log: who did what, to what, when. Each row is written in the transaction of the change itself.
 
-The rows are also the events of the site: with each, a delivery is entered for every webhook that wants it (webhooks.py).
+The rows are also the site's events: each adds a delivery for every webhook that subscribes to it (webhooks.py).
 """
 
 import json
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from .tables import audit, deliveries, devices, products, webhooks
 
-CLOUD = "cloud"  # what the cloud did by itself, such as a stop rule
+CLOUD = "cloud"  # the cloud itself, such as a stop rule
 COMMAND = "command line"
 
 ACTIONS = (
@@ -25,7 +25,7 @@ ACTIONS = (
 
 
 def note(conn, now_s, who, action, subject, **detail):
-    """`subject`: the id of the product, update or device it is about; `detail`: what JSON can hold."""
+    """Add a row. `subject`: the id of the product, update or device; `detail`: JSON-serializable values."""
     row = {"at_s": now_s, "who": who, "action": action, "subject": subject, "detail": json.dumps(detail)}
     id = conn.execute(audit.insert().values(row)).inserted_primary_key[0]
     for each in conn.execute(sa.select(webhooks.c.id, webhooks.c.wanted)).all():
@@ -34,7 +34,7 @@ def note(conn, now_s, who, action, subject, **detail):
 
 
 def note_device(conn, now_s, who, action, device, **detail):
-    """note() about a device (its key): the subject is its id, and the detail says of which `product` (the name)."""
+    """note() about a device (its key): the subject is its id, and the detail contains its `product` (the name)."""
     found = sa.select(devices.c.id, products.c.name).join(products).where(devices.c.key == device)
     id, product = conn.execute(found).one()
     note(conn, now_s, who, action, id, product=product, **detail)
@@ -44,12 +44,12 @@ def _wants(webhook, action, subject):
     if action == "webhook.test":
         return subject == webhook.id
     if action == "webhook.gave_up" and subject == webhook.id:
-        return False  # it would not hear this either
+        return False  # this would not reach it either
     return not webhook.wanted or action in webhook.wanted.split()
 
 
 def last(conn, most=100, subject=None, before=None):
-    """[{id, at_s, who, action, subject, detail}], the newest first; those before the row `before` (an id), if there is one."""
+    """[{id, at_s, who, action, subject, detail}], newest first; only rows before the row `before` (an id), if given."""
     found = sa.select(audit).order_by(audit.c.id.desc()).limit(most)
     if subject:
         found = found.where(audit.c.subject == subject)

@@ -1,18 +1,18 @@
-"""How workers hear of what they hold in memory and another process has changed: numbered rows that each of them follows.
+"""The change log through which workers learn that cached data has changed in the database: numbered rows.
 
-A change is noted in the transaction that makes it. Transactions that write come one after the other, so the numbers are in
-the order in which a follower can see them, and it has to look at nothing but what is above the last one that it saw.
+A change is recorded in the transaction that makes it. Write transactions run one after the other, so numbers become visible in
+ascending order, and a worker only needs to read the rows after the last number that it has seen.
 """
 
 import sqlalchemy as sa
 
 from .tables import changes
 
-KEPT_S = 3600  # older rows go; a worker that has not looked for so long forgets everything
+KEPT_S = 3600  # older rows are deleted; a worker that has not read them for so long clears its cache
 
 
 def note(conn, now_s, device=None):
-    """The device (its key) is not what it was, or without one: the products and releases are not."""
+    """Record a change of the device (its key), or without one of the products and releases."""
     conn.execute(changes.insert().values(device=device, at_s=now_s))
 
 
@@ -22,7 +22,7 @@ def last(conn):
 
 
 def since(conn, seq):
-    """[(seq, key of a device or None)] above `seq`, in order."""
+    """[(seq, key of a device or None)] after `seq`, in order."""
     found = sa.select(changes.c.seq, changes.c.device).where(changes.c.seq > seq)
     return [tuple(row) for row in conn.execute(found.order_by(changes.c.seq))]
 
@@ -34,5 +34,5 @@ def of_releases(conn, seq):
 
 
 def forget(conn, now_s):
-    """Rows that every worker has seen go; the newest stays, for last()."""
+    """Delete the rows older than KEPT_S, but keep the newest row for last()."""
     conn.execute(changes.delete().where(changes.c.at_s < now_s - KEPT_S, changes.c.seq < last(conn)))

@@ -1,6 +1,6 @@
-"""Counts of what is no row of its own, such as requests: added up in memory, and each second in the database, for all workers together.
+"""Counters, such as for requests: added up in memory, and every second added to the database, for all workers together.
 
-A worker that crashes loses a second's worth.
+A worker that crashes loses the counts of one second.
 """
 
 import itertools
@@ -33,10 +33,10 @@ class Counters:
             self.flush()
 
     def flush(self):
-        """Hand what there is to the database, which may write it a little later."""
+        """Pass the counts to the database as a deferred write."""
         waiting, self._waiting = self._waiting, {}
         try:
-            # Each with a key of its own: none takes the place of another.
+            # Each row has its own key, so that none replaces another.
             self.site.database.soft(added, ("counters", id(self), next(self._number)), waiting)
         except (OSError, Unavailable):
             for name, n in waiting.items():
@@ -44,12 +44,12 @@ class Counters:
 
 
 def added(conn, rows):
-    """Each of the rows is {name: how many more}."""
+    """Add `rows`, each {name: increment}, to the counters."""
     sums = {}
     for row in rows:
         for name, n in row.items():
             sums[name] = sums.get(name, 0) + n
-    for name in sorted(sums):  # in one order, so that two transactions never wait for each other
+    for name in sorted(sums):  # a fixed order, so that two transactions never wait for each other
         new = upsert(conn, counters).values(name=name, value=sums[name])
         conn.execute(new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + sums[name]}))
 
@@ -65,7 +65,7 @@ def one(conn, name):
 
 
 def begin_with(conn, text):
-    """{name: value} of those whose names begin with `text`."""
+    """{name: value} of the counters whose names begin with `text`."""
     return {row.name: row.value for row in conn.execute(sa.select(counters).where(counters.c.name.startswith(text, autoescape=True)))}
 
 
@@ -79,7 +79,7 @@ def put(conn, name, value):
 
 
 class Counted:
-    """An ASGI application whose answers are counted, by what was called and the status: `http check_in 200`."""
+    """ASGI middleware that counts responses by call and status, such as `http check_in 200`."""
 
     def __init__(self, app, counters):
         self.app = app

@@ -1,4 +1,4 @@
-"""Soft writes: rows that may wait a second for the database, such as when a device was last seen. A crash loses no more."""
+"""Deferred writes: rows that are written up to a second later, such as the time of a check-in. A crash loses at most these."""
 
 import logging
 import threading
@@ -7,13 +7,13 @@ import time
 from ..http.errors import Unavailable
 
 WAIT_S = 1.0
-ROWS = 50_000  # that wait at most, as when the database is away
-CHARACTERS = 64 * 1024 * 1024  # in the texts of all of them
+ROWS = 50_000  # maximum number of waiting rows, such as during a database outage
+CHARACTERS = 64 * 1024 * 1024  # maximum length of all their texts together
 _log = logging.getLogger("ioto.cloud")
 
 
 class Soft:
-    """Rows to be written together; the last one of each key counts. Any thread may add to them."""
+    """Rows to be written together; a newer row of the same key replaces the older one. Thread-safe."""
 
     def __init__(self):
         self._rows = {}  # {function: {key: row}}
@@ -25,7 +25,7 @@ class Soft:
         return sum(map(len, self._rows.values()))
 
     def add(self, function, key, row):
-        """function(conn, [row, ...]) is to be called soon. Unavailable when too many wait: nothing is lost silently."""
+        """Schedule function(conn, [row, ...]). Unavailable if too many rows are waiting: nothing is lost silently."""
         with self._lock:
             rows = self._rows.setdefault(function, {})
             more = _characters(row) - _characters(rows.get(key, {}))
@@ -38,14 +38,14 @@ class Soft:
         return bool(self._rows) and time.monotonic() - self._taken_at >= WAIT_S
 
     def take(self):
-        """{function: {key: row}} of all that waits, which waits here no more."""
+        """Remove and return all waiting rows: {function: {key: row}}."""
         with self._lock:
             taken, self._rows, self._characters = self._rows, {}, 0
             self._taken_at = time.monotonic()
         return taken
 
     def failed(self, function, rows, error):
-        """Rows that could not be written wait again, except where there is something newer."""
+        """Put back rows that could not be written because of Unavailable, except where a newer row is waiting; log any other loss."""
         if not isinstance(error, Unavailable):
             _log.error("%d soft writes are lost: %s: %s", len(rows), function.__qualname__, error)
             return

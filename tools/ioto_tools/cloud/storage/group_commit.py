@@ -1,6 +1,6 @@
-"""Group commit: functions that share one transaction, a savepoint each, and whose callers hear of it after the commit.
+"""Group commit: several functions share one transaction, each in a savepoint; their callers get the results after the commit.
 
-A function that raises takes back what it did itself; its caller gets the exception, the others nothing of it.
+If a function raises, only its own changes are rolled back and only its caller gets the exception.
 """
 
 from concurrent.futures import Future
@@ -9,7 +9,7 @@ SIZE = 256  # functions in one transaction at most
 
 
 class Job:
-    """function(conn, *arguments); `done` is the future that its caller waits for."""
+    """A call of function(conn, *arguments); `done` is the future that its caller waits for."""
 
     def __init__(self, function, *arguments):
         self.function = function
@@ -24,7 +24,7 @@ class Job:
 
 
 def commit(transaction, jobs):
-    """Do the jobs in one transaction(function, *arguments) and tell each what became of it."""
+    """Run the jobs in one transaction(function, *arguments) and set the result of each."""
     if not jobs:
         return
     try:
@@ -44,9 +44,9 @@ def _one(conn, job):
     try:
         result = job.function(conn, *job.arguments)
     except Exception as e:
-        if conn.invalidated:  # the connection is lost, and with it what the jobs before have done
+        if conn.invalidated:  # the connection is lost, and with it the changes of the earlier jobs
             raise
-        # Fails where a full disk, say, has ended the whole transaction: then none of the jobs is done.
+        # Raises if an error such as a full disk has ended the whole transaction: then all jobs fail.
         conn.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
         result, error = None, e
     else:

@@ -1,6 +1,6 @@
-"""Brings a database to the tables this program knows, in one transaction, whoever opens it first.
+"""Migrates a database to this program's tables, in one transaction, when it is first opened.
 
-Alembic is loaded only when there is something to do: a command line that lists devices need not wait for it.
+Alembic is imported only if a migration is needed: commands such as listing devices should not wait for it.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ..http.errors import CloudError
 
-LATEST = "0011"  # the newest file of migrations/versions; tests/cloud/test_migrations.py holds them together
+LATEST = "0011"  # the newest file of migrations/versions; tests/cloud/test_migrations.py compares them
 
 
 def revision(conn):
@@ -20,7 +20,7 @@ def revision(conn):
 
 
 def up(conn):
-    """Bring the database of `conn`, in a write transaction, to LATEST. CloudError if it is from a newer program."""
+    """Migrate the database of `conn`, a write transaction, to LATEST. CloudError if it was made by a newer program."""
     found = revision(conn)
     if found == LATEST:
         return

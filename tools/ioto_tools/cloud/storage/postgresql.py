@@ -1,7 +1,7 @@
-"""PostgreSQL through asyncpg. Who holds a lock writes, one at a time as with SQLite, so that a function of a connection means
-the same on both.
+"""PostgreSQL through asyncpg. A lock allows one writer at a time, as with SQLite, so that functions of a connection behave the same
+on both.
 
-The connections live on an event loop in a thread of their own, where functions run in greenlets (SQLAlchemy's `run_sync`).
+The connections belong to an event loop in its own thread, where functions run in greenlets (SQLAlchemy's `run_sync`).
 """
 
 import asyncio
@@ -15,17 +15,17 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..http.errors import CloudError, Unavailable
 
-CONNECTIONS = 10  # of one process at most
+CONNECTIONS = 10  # per process, at most
 CONNECT_S = 5
-ANSWER_S = 20  # for a transaction of a server: longer than the others let one wait
-QUIET_S = 2  # after a database that stood still, and said nothing: nobody else waits for it
+ANSWER_S = 20  # for a transaction of a server: longer than the other time limits
+QUIET_S = 2  # after a timeout, other transactions fail at once for this time
 LOCK = 0x696F746F  # "ioto"
-_FAULTS = ("22", "23", "25006", "42")  # SQLSTATE of statements that will never do; all else may do in a minute
+_FAULTS = ("22", "23", "25006", "42")  # SQLSTATE prefixes of permanent errors; all others may be temporary
 _SESSION = {
     "application_name": "ioto",
     "synchronous_commit": "on",
     "lock_timeout": "10s",  # how long a writer waits for the others
-    # A host that vanishes in the middle of a write does not keep the others waiting for longer.
+    # The limit for a host that disappears in the middle of a write, while the others wait.
     "idle_in_transaction_session_timeout": "15s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -34,7 +34,7 @@ _SESSION = {
 
 
 class Postgresql:
-    """Transactions in the database at `url`, postgresql://USER@HOST/NAME. Any thread may use it."""
+    """Transactions in the database at `url`, postgresql://USER@HOST/NAME. Thread-safe."""
 
     def __init__(self, url):
         self.url = _url(url)
@@ -52,13 +52,13 @@ class Postgresql:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
         self._thread.start()
-        self._answer_s = None  # a command can wait, and may have much to do
+        self._answer_s = None  # no limit: a command can wait, and its transaction may be long
         self._quiet_until = 0
 
     async def _connect(self, url):
         try:
             return await asyncpg.connect(url, timeout=CONNECT_S, server_settings=_SESSION)
-        except (ValueError, asyncpg.ClientConfigurationError) as e:  # of the part behind `?`
+        except (ValueError, asyncpg.ClientConfigurationError) as e:  # in the query part of the URL
             raise CloudError("database %s: %s" % (self.url, e)) from e
 
     def read(self, function, *arguments):
@@ -68,11 +68,11 @@ class Postgresql:
         return self._wait(self._transaction, self._engine, _alone, function, *arguments)
 
     def served(self):
-        """From now on devices wait for the answers: there is a limit on each."""
+        """Limit the time of each transaction from now on: devices wait for the answers."""
         self._answer_s = ANSWER_S
 
     def tidy(self):
-        """Nothing to do: PostgreSQL's autovacuum does it."""
+        """Nothing to do: PostgreSQL has autovacuum."""
 
     def close(self):
         if self._thread.is_alive():
@@ -99,7 +99,7 @@ class Postgresql:
             return await conn.run_sync(function, *arguments)
 
     def _failed(self, context):
-        if context.is_pre_ping:  # a connection of before the server was away: the pool makes another
+        if context.is_pre_ping:  # the connection is from before a server outage: the pool opens another
             return None
         state = getattr(context.original_exception, "sqlstate", None) or ""
         if not state.startswith(_FAULTS):

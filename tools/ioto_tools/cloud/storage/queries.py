@@ -1,6 +1,6 @@
-"""One function for each question or change, of a connection in a transaction (`Database.read` and `write`); rows come out as dicts.
+"""Database queries and changes: functions of a connection in a transaction (`Database.read` and `write`); rows are returned as dicts.
 
-What is written here runs on SQLite and on PostgreSQL alike.
+All statements run on both SQLite and PostgreSQL.
 """
 
 import json
@@ -15,7 +15,7 @@ _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def upsert(conn, table):
-    """An INSERT that has `on_conflict_do_update` and `on_conflict_do_nothing`, in the words of the database at hand."""
+    """An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, in the dialect of the connection."""
     return _INSERT[conn.dialect.name](table)
 
 
@@ -50,7 +50,7 @@ NEW_S = 24 * 3600  # since their first registration
 
 
 def all_products(conn, now_s=0):
-    """Every product with the number of its `devices`, of the `new` ones among them, and of its `updates`, by name."""
+    """Every product with the numbers of its `devices`, `new` devices and `updates`, by name."""
     count = sa.func.count()
     there = sa.select(count).where(devices.c.product == products.c.id, devices.c.removed_s.is_(None))
     here, new = there.scalar_subquery(), there.where(devices.c.first_s > now_s - NEW_S).scalar_subquery()
@@ -59,7 +59,7 @@ def all_products(conn, now_s=0):
 
 
 def product_names(conn):
-    """[{id, name}] by name: what all_products() counts is not asked for."""
+    """[{id, name}] by name, without the counts of all_products()."""
     return _rows(conn.execute(sa.select(products.c.id, products.c.name).order_by(products.c.name)))
 
 
@@ -91,7 +91,7 @@ def all_releases(conn, product=None):
 # ---- devices
 
 
-# A device is one id of one product. What it has in other tables goes by its `key`, which is never shown.
+# A device is one id of one product. Other tables refer to it by its `key`, which is never shown.
 
 
 def device(conn, key):
@@ -100,12 +100,12 @@ def device(conn, key):
 
 
 def device_of(conn, product, id):
-    """As device(): the one with this id among those of the product (its id)."""
+    """Like device(), by its id and its product's id."""
     return _row(conn.execute(_DEVICES.where(devices.c.id == id, devices.c.product == product)))
 
 
 def devices_with(conn, id):
-    """Every device with this id, as device(), by the names of their products."""
+    """Every device with this id, like device(), by product name."""
     return _rows(conn.execute(_DEVICES.where(devices.c.id == id).order_by(products.c.name)))
 
 
@@ -113,10 +113,10 @@ _DEVICES = sa.select(devices, products.c.name.label("product_name")).join(produc
 
 
 def devices_by_id(conn, columns, which, most):
-    """The `columns`, `key` and `id` among them, of devices that are not removed and of which all of `which` is true, by id.
+    """The `columns`, which include `key` and `id`, of devices that are not removed and match all conditions in `which`, by id.
 
-    At most `most` rows, and those of the last id in full: devices of several products may share an id, and the next page begins
-    after it.
+    At most `most` rows, plus the other devices with the last id: devices of several products may share an id, and the next page
+    begins after it.
     """
     found = sa.select(*columns).where(devices.c.removed_s.is_(None), *which).order_by(devices.c.id, devices.c.product)
     rows = conn.execute(found.limit(most)).mappings().all()
@@ -128,7 +128,7 @@ def devices_by_id(conn, columns, which, most):
 
 
 def register(conn, key, asking, claimed, now_s, new):
-    """The device `key` is `new` (for the first time, or after its removal), or registers once more. `asking`: provision.Registration."""
+    """Store a registration of the device `key`; `new`: its first one, or the first after its removal. `asking`: registration.Registration."""
     row = {"product": asking.product, "properties": json.dumps(asking.properties), "registered_s": now_s, "removed_s": None, "claimed": claimed, "address": asking.address}
     unknown = {column.name: column.default.arg for column in devices.c if column.default is not None} | {"first_s": now_s}
     unknown |= dict.fromkeys(("reported_s", "refused_s", "booted_s", "mixed_s", "shared_s"))
@@ -138,15 +138,15 @@ def register(conn, key, asking, claimed, now_s, new):
 
 
 def checked_in(conn, rows):
-    """Devices were seen: [{device (its key), version, properties, at_s, next_s, booted_s}]."""
+    """Store check-ins: [{device (its key), version, properties, at_s, next_s, booted_s}]."""
     values = {name: sa.bindparam(name) for name in ("version", "properties", "next_s", "booted_s")}
     seen = devices.update().where(devices.c.key == sa.bindparam("device"))
     conn.execute(seen.values(checkins=devices.c.checkins + 1, seen_s=_AT, interval_s=_INTERVAL, **values), rows)
 
 
-INTERVAL_S = 25 * 3600  # of a device that was seen once: the agent's own settings are a day, and up to an hour later
+INTERVAL_S = 25 * 3600  # assumed after one check-in: the agent's defaults are a day, and up to an hour of jitter
 _AT = sa.bindparam("at_s", type_=LONG)
-# The longest of late: a few restarts, or a check-in out of turn, do not make a device seem to come more often than it does.
+# The longest recent interval, so that a few restarts or extra check-ins do not make a device seem to check in more often.
 _GAP, _BEFORE = _AT - devices.c.seen_s, sa.func.coalesce(devices.c.interval_s, INTERVAL_S)
 _INTERVAL = sa.case(
     (devices.c.seen_s.is_(None), None), (_GAP * 4 > _BEFORE * 3, _GAP), (_GAP * 100 < _BEFORE, _BEFORE * 31 // 32), else_=_BEFORE * 3 // 4
@@ -157,7 +157,7 @@ _INTERVAL = sa.case(
 
 
 def add_report(conn, device, release, attempt, state, row, news):
-    """Keep a report; the same (device, release, attempt, state) again only counts, unless it is `news`: of another offer."""
+    """Store a report; a repeated (device, release, attempt, state) is only counted, unless it is `news`, from another offer."""
     new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
     again = {"times": reports.c.times + 1, **(row if news else {})}
     conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_=again))
@@ -171,7 +171,7 @@ _STEP = sa.case({state: step for step, state in enumerate(REPORTS)}, value=repor
 
 
 def reports_of(conn, device):
-    """Every report of a device, with the update's `update_version`, in order of arrival, those of one second as they follow each other."""
+    """Every report of a device, with the update's `update_version`, in order of arrival, within a second in the order of an update."""
     found = sa.select(reports, releases.c.version.label("update_version")).join(releases)
     found = found.where(reports.c.device == device)
     return _rows(conn.execute(found.order_by(reports.c.received_s, reports.c.attempt, _STEP)))

@@ -1,21 +1,21 @@
-"""The tables as SQLAlchemy sees them; migrations/ makes them. Times are Unix seconds."""
+"""The tables as SQLAlchemy metadata; migrations/ creates them. Times are Unix seconds."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
-# Ids compare byte by byte, in whatever language the database was made: those that begin alike are neighbours.
+# Ids compare byte by byte, whatever the locale of the database, so that ids with the same prefix are adjacent.
 DEVICE = String(128).with_variant(String(128, collation="C"), "postgresql")
-# An INTEGER of PostgreSQL has 32 bits: seconds end in 2038. SQLite has 64 in any, and counts up by itself in an INTEGER only.
+# PostgreSQL's INTEGER has 32 bits, too few for seconds after 2038. SQLite's have 64 bits, and only INTEGER autoincrements.
 LONG = BigInteger().with_variant(Integer, "sqlite")
 WHO = String(64).with_variant(String(128), "postgresql")
 
 products = Table(
     "products",
     metadata,
-    Column("id", String(64), primary_key=True),  # stands in ioto.json of every board of the product
+    Column("id", String(64), primary_key=True),  # in ioto.json of every board of the product
     Column("name", String(64), nullable=False, unique=True),
     Column("created_s", LONG, nullable=False),
-    Column("by_hand", Boolean, nullable=False),  # a device of it gets no token before `ioto device claim`
+    Column("by_hand", Boolean, nullable=False),  # its devices get no token before `ioto device claim`
 )
 
 releases = Table(
@@ -24,7 +24,7 @@ releases = Table(
     Column("id", String(26), primary_key=True),  # `update` on the wire
     Column("product", String(64), ForeignKey("products.id"), nullable=False),
     Column("version", String(128), nullable=False),
-    # The version without build metadata: what SemVer compares. No two releases of a product may be equal in it.
+    # The version without build metadata, which SemVer compares. Unique within a product.
     Column("precedence", String(128), nullable=False),
     Column("checksum", String(64), nullable=False),
     Column("size", LONG, nullable=False),
@@ -32,56 +32,56 @@ releases = Table(
     Column("enabled", Boolean, nullable=False),
     Column("created_s", LONG, nullable=False),
     Column("policy", Text, nullable=False),
-    Column("limit", Integer),  # devices in all; null: no limit, as below
+    Column("limit", Integer),  # devices in total; null: no limit, as below
     Column("percentage", Float, nullable=False),
     Column("rate", Integer),  # devices in any `period_s`
     Column("period_s", Integer),
     Column("start_s", LONG),
     Column("end_s", LONG),
-    Column("stop_percent", Float),  # of those that ended, once `stop_after` did
+    Column("stop_percent", Float),  # of the devices that have finished, once these are `stop_after`
     Column("stop_after", Integer),
     Column("manifest", Text),  # as signed, in base64 with its signature; null: not signed
     Column("state", String(16), nullable=False),  # selection.RELEASE_STATES
-    Column("taken", Integer, nullable=False),  # places given away, those in `leases` among them
+    Column("taken", Integer, nullable=False),  # slots taken, including those in `leases`
     Column("counts", Text, nullable=False),  # JSON, see grants.py
-    Column("age_s", Integer, nullable=False, default=0),  # a device known for less gets none of its limited slots, and its outcome does not count
-    Column("chip", Integer),  # chip id of the image; null: of no ESP chip, or published before this was kept
-    Column("head", String(48)),  # hex of its first 24 bytes, which say for what revisions of the chip it is; null as above
+    Column("age_s", Integer, nullable=False, default=0),  # a device known for less time gets no limited slot, and its outcome does not count
+    Column("chip", Integer),  # chip id of the image; null: not an ESP chip, or published before this column existed
+    Column("head", String(48)),  # hex of the image's first 24 bytes, with the chip revisions it supports; null as above
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
 devices = Table(
     "devices",
     metadata,
-    # What other tables call the device. It means nothing: drawn at random, or the id where the device was there before revision 0010.
+    # The key by which other tables refer to the device: random, or the id if the device is older than revision 0010.
     Column("key", DEVICE, primary_key=True),
-    Column("id", DEVICE, nullable=False),  # what the device calls itself: no two of one product have the same
+    Column("id", DEVICE, nullable=False),  # sent by the device; unique within a product
     Column("product", String(64), ForeignKey("products.id"), nullable=False),
     Column("version", String(128)),  # of the last check-in; null before the first
     Column("properties", Text, nullable=False),  # JSON, the whole last check-in
-    Column("registered_s", LONG, nullable=False),  # the last time
+    Column("registered_s", LONG, nullable=False),  # last registration
     Column("registrations", Integer, nullable=False),
     Column("seen_s", LONG),  # last check-in
-    Column("next_s", Integer),  # seconds after it in which the device means to check in again; null: its agent does not say so
-    Column("interval_s", LONG),  # between its last check-ins, as far as the cloud has seen
+    Column("next_s", Integer),  # seconds from then to the planned next check-in; null: not sent by its agent
+    Column("interval_s", LONG),  # between its last check-ins, as observed by the cloud
     Column("checkins", Integer, nullable=False),
-    Column("unknown_reports", Integer, nullable=False),  # about updates that are not here
+    Column("unknown_reports", Integer, nullable=False),  # about unknown updates
     Column("removed_s", LONG),
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
     Column("first_s", LONG, nullable=False, default=0),  # its first registration
-    Column("vouched", Boolean, nullable=False, default=False),  # an operator made or claimed it: it counts whatever its age
-    Column("awaited", Boolean, nullable=False, default=False),  # an operator's claim waits for it to register and to use its token
+    Column("vouched", Boolean, nullable=False, default=False),  # an operator created or claimed it: it counts whatever its age
+    Column("awaited", Boolean, nullable=False, default=False),  # claimed by an operator, and has not registered and used its token since
     Column("address", String(64), nullable=False, default=""),  # of the last registration
-    Column("keeps", Boolean, nullable=False, default=False),  # it is known to keep its token over a restart
+    Column("keeps", Boolean, nullable=False, default=False),  # known to keep its token over a restart
     Column("reported_s", LONG),  # last report
-    Column("refused", Integer, nullable=False, default=0),  # registrations with its id that were refused
+    Column("refused", Integer, nullable=False, default=0),  # refused registrations with its id
     Column("refused_s", LONG),  # the last of them
     Column("refused_from", String(64), nullable=False, default=""),
-    Column("booted_s", LONG),  # when it started, by its last check-in; null: it does not say
+    Column("booted_s", LONG),  # when it started, by its last check-in; null: not sent
     Column("mixed", Integer, nullable=False, default=0),  # signs that several boards share its id, see identity.py
     Column("mixed_s", LONG),  # the last of them
-    Column("shared_s", LONG),  # since then it counts as shared
+    Column("shared_s", LONG),  # when it was marked as shared
     Index("ix_devices_id", "id", "product", unique=True),
     Index("ix_devices_product", "product", "removed_s", "id"),
     Index("ix_devices_first", "product", "first_s"),
@@ -90,15 +90,15 @@ devices = Table(
 tokens = Table(
     "tokens",
     metadata,
-    Column("hash", String(64), primary_key=True),  # SHA-256; the token itself is not kept
+    Column("hash", String(64), primary_key=True),  # SHA-256; the token itself is not stored
     Column("device", String(128), ForeignKey("devices.key"), nullable=False),
     Column("created_s", LONG, nullable=False),
-    Column("used_s", LONG),  # first use; null: given out, not seen yet
+    Column("used_s", LONG),  # first use; null: not used yet
     Column("replaces", Boolean, nullable=False),  # its first use ends the others
-    Column("rotate", Boolean, nullable=False),  # the device is given another one at its next check-in
+    Column("rotate", Boolean, nullable=False),  # the device gets a new token at its next check-in
     Column("origin", String(16), nullable=False, default="registered"),  # tokens.ORIGINS
-    Column("asked", String(64), nullable=False, default=""),  # SHA-256 of where and with what the device registered for it
-    Column("ended_s", LONG),  # another one has replaced it
+    Column("asked", String(64), nullable=False, default=""),  # SHA-256 of the address and properties of the registration
+    Column("ended_s", LONG),  # when another token replaced it
     Column("late_s", LONG),  # its first use after that
     Index("ix_tokens_device", "device"),
 )
@@ -114,42 +114,42 @@ reports = Table(
     Column("reason", String(256), nullable=False),
     Column("version", String(128)),
     Column("received_s", LONG, nullable=False),  # the first time
-    Column("times", Integer, nullable=False),  # how often the same report came
-    Index("ix_reports_received", "received_s"),  # the oldest go
+    Column("times", Integer, nullable=False),  # how often the same report arrived
+    Index("ix_reports_received", "received_s"),  # to delete the oldest
 )
 
-# A device that was offered a release: it has one of its places for good.
+# A device that was offered a release, with its rollout slot.
 grants = Table(
     "grants",
     metadata,
     Column("device", String(128), ForeignKey("devices.key"), primary_key=True),
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
-    Column("version", String(128), nullable=False),  # that ran when it was offered
+    Column("version", String(128), nullable=False),  # the version that ran at the offer
     Column("tries", Integer, nullable=False),  # how often it was offered
-    Column("attempt", Integer, nullable=False),  # the device's own, of its last report
-    Column("state", String(16), nullable=False),  # rollout.TABLE
-    Column("ended", String(16)),  # the state in which it ended last: what counts while it is tried again
-    Column("counted", Boolean, nullable=False, default=False),  # `ended` is among the release's counts
-    Column("granted_s", LONG, nullable=False),  # the slot was taken; 0: the device has none (rollout.WITHDRAWN)
-    Column("offered_s", LONG, nullable=False),  # the last offer; no two of a device are of the same second
+    Column("attempt", Integer, nullable=False),  # the device's own count, of its last report
+    Column("state", String(16), nullable=False),  # update_states.TABLE
+    Column("ended", String(16)),  # the state in which the last attempt ended; counted during a new attempt
+    Column("counted", Boolean, nullable=False, default=False),  # `ended` is included in the release's counts
+    Column("granted_s", LONG, nullable=False),  # when the slot was taken; 0: no slot (update_states.WITHDRAWN)
+    Column("offered_s", LONG, nullable=False),  # the last offer; a device has no two offers in the same second
     Column("changed_s", LONG, nullable=False),
-    Column("retry", Integer, nullable=False, server_default="0"),  # how often an operator asked that it be tried again
+    Column("retry", Integer, nullable=False, server_default="0"),  # how often an operator requested another try
     Index("ix_grants_release", "release", "granted_s"),
     Index("ix_grants_stands", "release", "state"),
     Index("ix_grants_state", "state", "changed_s"),
 )
 
-# Places of a release that a worker may give to devices without asking the others.
+# Rollout slots of a release that a worker may grant without coordination with the others.
 leases = Table(
     "leases",
     metadata,
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
     Column("worker", String(32), primary_key=True),
     Column("places", Integer, nullable=False),
-    Column("until_s", LONG, nullable=False),  # then anybody may give them back
+    Column("until_s", LONG, nullable=False),  # after this, any worker may return the slots
 )
 
-# What operators, and the cloud by itself, did. Webhooks are told of it.
+# Actions of operators, and of the cloud itself. Sent to webhooks.
 audit = Table(
     "audit",
     metadata,
@@ -162,7 +162,7 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-# What workers hold in memory and must read again: a device (its key), or with null the releases and products.
+# Changes that workers must read again: a device (its key), or, if null, the releases and products.
 changes = Table(
     "changes",
     metadata,
@@ -172,7 +172,7 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
-# Policies with a name.
+# Named policies.
 groups = Table(
     "groups",
     metadata,
@@ -193,7 +193,7 @@ operators = Table(
     metadata,
     Column("hash", String(64), primary_key=True),  # SHA-256 of the token
     Column("name", String(64), nullable=False, unique=True),
-    Column("scope", String(16), nullable=False),  # read, publish, admin: each may what those before it may
+    Column("scope", String(16), nullable=False),  # read, publish, admin: each includes those before it
     Column("created_s", LONG, nullable=False),
     Column("expires_s", LONG),  # null: never
 )
@@ -207,7 +207,7 @@ sessions = Table(
     Column("expires_s", LONG, nullable=False),
 )
 
-# Where the devices of a release stood, now and then: what the page's chart is made of.
+# Samples of the states of a release's devices over time, for the chart on the web page.
 samples = Table(
     "samples",
     metadata,
@@ -221,21 +221,21 @@ webhooks = Table(
     metadata,
     Column("id", String(16), primary_key=True),
     Column("url", Text, nullable=False),
-    Column("secret", String(64), nullable=False),  # signs what is sent
-    Column("wanted", Text, nullable=False),  # actions of audit.py, with blanks between; empty: all
+    Column("secret", String(64), nullable=False),  # signs the posts
+    Column("wanted", Text, nullable=False),  # actions of audit.py, separated by spaces; empty: all
     Column("created_s", LONG, nullable=False),
-    Column("delivered_s", LONG),  # the last time it went well
-    Column("error", String(256), nullable=False),  # of the last try, empty if it went well
+    Column("delivered_s", LONG),  # the last success
+    Column("error", String(256), nullable=False),  # of the last try, empty after success
 )
 
-# What a webhook has yet to be told of.
+# Events that are not delivered to a webhook yet.
 deliveries = Table(
     "deliveries",
     metadata,
     Column("webhook", String(16), ForeignKey("webhooks.id"), primary_key=True),
     Column("event", LONG, ForeignKey("audit.id"), primary_key=True),
     Column("tries", Integer, nullable=False),
-    Column("due_s", LONG, nullable=False),  # not before; a worker that has it in hand moves it on
+    Column("due_s", LONG, nullable=False),  # not before this time; a worker that takes the event sets it to the end of its lease
     Index("ix_deliveries_due", "due_s"),
 )
 

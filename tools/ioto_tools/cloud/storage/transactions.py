@@ -1,14 +1,14 @@
-"""What a site asks of its database: to read, to write, to write soon. The same with SQLite and with PostgreSQL."""
+"""A site's interface to its database: reads, writes and deferred writes, the same for SQLite and PostgreSQL."""
 
 from . import migrate
 from .writer import Writer
 
 
 class Database:
-    """`transactions` are a database's: read(function, *arguments), write(function, *arguments) in one each, served() and close().
+    """The database behind `transactions` (Sqlite or Postgresql), migrated to the newest tables.
 
-    It is brought to the newest tables. With `threads` one thread writes for all, else each caller by itself, and everything is
-    done when a call returns. Unavailable when the database does not answer.
+    read() and write() run a function in one transaction. With `threads`, one thread writes for all callers; else each caller writes
+    by itself, and deferred writes are done at once. Unavailable if the database does not answer.
     """
 
     def __init__(self, transactions, threads):
@@ -21,25 +21,25 @@ class Database:
             self._writer = Writer(transactions.write)
 
     def read(self, function, *arguments):
-        """What function(conn, *arguments) returns; all that it reads is of one moment."""
+        """Return function(conn, *arguments), which reads from one snapshot."""
         return self.transactions.read(function, *arguments)
 
     def write(self, function, *arguments):
-        """What function(conn, *arguments) returns, once its changes are on the disk; they are undone when it raises.
+        """Return function(conn, *arguments) after its changes are on the disk; they are rolled back if it raises.
 
-        Nobody else writes meanwhile.
+        There is no other writer at the same time.
         """
         return (self._writer or self.transactions).write(function, *arguments)
 
     def soft(self, function, key, row):
-        """function(conn, [row, ...]) soon, with the last row of each key: for what may be lost in a crash, a second's worth."""
+        """Defer function(conn, [row, ...]), with the last row of each key, for up to a second; a crash loses these rows."""
         if self._writer:
             self._writer.soft.add(function, key, row)
         else:
             self.transactions.write(function, [row])
 
     def tidy(self):
-        """What the database wants to have done now and then."""
+        """Run the database's periodic maintenance."""
         self.transactions.tidy()
 
     def close(self):

@@ -1,4 +1,4 @@
-"""The one thread that writes: what is asked for while a transaction is under way shares the next one."""
+"""The writer thread: all writes that are requested during a transaction share the next one."""
 
 import queue
 import threading
@@ -29,7 +29,7 @@ class Writer(threading.Thread):
         return job.done.result()
 
     def close(self):
-        """What was asked for before is done first."""
+        """Finish all earlier writes, then stop."""
         with self._putting:
             self._open = False
             self._queue.put(None)
@@ -45,7 +45,7 @@ class Writer(threading.Thread):
         self._write_soft()
 
     def _waiting(self):
-        """The jobs that wait, batch.SIZE at most; none if none came within the time that soft writes may wait."""
+        """The waiting jobs, at most group_commit.SIZE; none if none arrives within the time that deferred writes may wait."""
         jobs = []
         try:
             jobs.append(self._queue.get(timeout=WAIT_S if self._open else 0))

@@ -1,1 +1,1 @@
-"""Alembic's steps from an empty database to tables.py. migrate.py runs them."""
+"""Alembic migrations from an empty database to tables.py. migrate.py runs them."""

@@ -1,4 +1,4 @@
-"""Run by Alembic. The connection comes from migrate.py, inside the transaction that makes the whole migration one step."""
+"""Run by Alembic. migrate.py provides the connection, in one transaction for the whole migration."""
 
 from alembic import context
 from ioto_tools.cloud.storage.tables import metadata
