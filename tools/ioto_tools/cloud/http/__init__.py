@@ -1,1 +1,1 @@
-"""What comes in: the server and its worker processes, limits on connections, requests and waits, ranges, errors."""
+"""The HTTP server: worker processes, limits on connections, requests and waits, range requests, errors."""

@@ -1,4 +1,4 @@
-"""Addresses that people give, of the cloud, of a webhook; and addresses of clients. Pure."""
+"""Validates URLs of the cloud and of webhooks, and groups client addresses. Pure."""
 
 import ipaddress
 import re
@@ -6,18 +6,18 @@ from urllib.parse import urlsplit
 
 
 def is_address(text):
-    """Is it http:// or https:// with a host, perhaps a port and a path: in ASCII, and without a user's name or password?"""
+    """Is it an http:// or https:// URL with a host and an optional port and path, in ASCII, without user name and password?"""
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError:  # such as http://[::1, or a port that is no number
+    except ValueError:  # such as http://[::1, or a port that is not a number
         return False
     host = parts.scheme in ("https", "http") and parts.hostname and parts.username is None
     return bool(host) and port != 0 and re.fullmatch("[!-~]+", text) is not None
 
 
 def place(address):
-    """Where a client is, as far as one can be told from another: its IPv4 address, the /64 of an IPv6 address; else the text."""
+    """The part of a client's address that identifies it: the IPv4 address, the /64 of an IPv6 address; else the text."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

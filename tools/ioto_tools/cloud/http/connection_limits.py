@@ -1,7 +1,7 @@
 """Limits on a worker's connections: how many in all, how many from one address, and how long a request's head may take.
 
-At a limit the connection makes room from which nothing has come for longest: a client that has sent its whole request is never closed
-for one that has not. Only where every connection has a whole request under way is the new one closed.
+At a limit, the connection that has been silent for longest is closed. A connection with a complete request is never closed for one
+without. Only if every connection has a complete request in progress is the new one closed.
 """
 
 import logging
@@ -15,22 +15,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .addresses import place
 
 MOST = 4000  # connections of one worker
-PER_ADDRESS = 200  # of one address, an IPv6 client's /64; fleets behind one router share theirs
-PROXIES = ("127.0.0.1", "::1")  # whose X-Forwarded-For uvicorn believes: they speak for many clients
+PER_ADDRESS = 200  # per IPv4 address or IPv6 /64; fleets behind one router share an address
+PROXIES = ("127.0.0.1", "::1")  # uvicorn trusts their X-Forwarded-For: they forward the requests of many clients
 HEAD_S = 10  # from the first byte of a request, or from the connection, to the end of its head
 IDLE_S = 5  # between two requests
-FLUSH_S = 900  # for a client to read the end of an answer after its connection was closed
+FLUSH_S = 900  # for a client to read the rest of a response after the server has closed the connection
 _SPARE_FILES = 100  # descriptors for the database, images and logs
 _LOG_EVERY_S = 60
 _log = logging.getLogger("ioto.cloud")
 
 
 def allowed(most):
-    """`most`, or what the process's limit of open files leaves; the soft limit is raised to the hard one first."""
+    """`most`, or fewer if the process's limit of open files requires it; first raises the soft limit to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # not ours to raise
+    except (OSError, ValueError):  # not permitted
         pass
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most if files == resource.RLIM_INFINITY else max(1, min(most, files - _SPARE_FILES))
@@ -44,7 +44,7 @@ class Connections:
         self.per_address = per_address
         self._addresses = {}  # protocol -> address
         self._count = Counter()  # address -> connections
-        self._waiting = {}  # protocols without a whole request, the one that waits longest first
+        self._waiting = {}  # protocols without a complete request, the longest wait first
         self._closed = 0
         self._logged_at = None
 
@@ -52,7 +52,7 @@ class Connections:
         return len(self._addresses)
 
     def add(self, protocol):
-        """A new connection. False, and it is to be closed: there is no room for it."""
+        """Add a new connection. False: there is no room, and the caller must close it."""
         address = place(protocol.client[0]) if protocol.client else ""
         if address not in PROXIES and self._count[address] >= self.per_address and not self._make_room(address):
             return self._refuse("%d connections from %s", self.per_address, address)
@@ -73,17 +73,17 @@ class Connections:
             del self._count[address]
 
     def busy(self, protocol):
-        """It has sent a whole request."""
+        """The connection has sent a complete request."""
         self._waiting.pop(protocol, None)
 
     def receiving(self, protocol):
-        """Part of the body of its request has come."""
+        """The connection has sent a part of a request's body."""
         if protocol in self._addresses:
             self._waiting.pop(protocol, None)
             self._waiting[protocol] = True
 
     def idle(self, protocol):
-        """It waits for a request, or for the rest of a head."""
+        """The connection is waiting for a request, or for the rest of a head."""
         if protocol in self._addresses:
             self._waiting.setdefault(protocol, True)
 
@@ -102,7 +102,7 @@ class Connections:
         return False
 
     def _note(self, text, *values):
-        """Log it, at most once in a while: an attack must not fill the log."""
+        """Log at most once in _LOG_EVERY_S: an attack must not fill the log."""
         self._closed += 1
         now = time.monotonic()
         if self._logged_at is None or now - self._logged_at >= _LOG_EVERY_S:
@@ -138,11 +138,11 @@ class Limited(H11Protocol):
         self._look()
 
     def on_response_complete(self):
-        super().on_response_complete()  # it takes the next request at once where that has come already
+        super().on_response_complete()  # handles the next request at once if it has arrived already
         self._look()
 
     def timeout_keep_alive_handler(self):
-        super().timeout_keep_alive_handler()  # it closes once the client has read everything
+        super().timeout_keep_alive_handler()  # closes after the client has read everything
         self.loop.call_later(FLUSH_S, self.transport.abort)
 
     def _look(self):
@@ -150,13 +150,13 @@ class Limited(H11Protocol):
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-            if self.conn.their_state is h11.SEND_BODY:  # it may take its time for it, as long as there is room
+            if self.conn.their_state is h11.SEND_BODY:  # a slow body is fine, as long as there is room
                 self.limits.receiving(self)
             else:
                 self.limits.busy(self)
             return
         self.limits.idle(self)
-        if self.timeout_keep_alive_task is None:  # part of a head has come
+        if self.timeout_keep_alive_task is None:  # part of a head has arrived
             self._wait_for_head()
 
     def _wait_for_head(self):

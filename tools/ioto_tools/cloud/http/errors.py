@@ -1,6 +1,6 @@
-"""What goes wrong on purpose: a request refused, an operator's mistake.
+"""Expected errors: refused requests, operators' mistakes, an unavailable database or store.
 
-Two texts of the protocol make a device forget itself and register again. They are made here and nowhere else.
+Two texts of the protocol make a device delete its registration and register again. Only this module contains them.
 """
 
 
@@ -11,25 +11,25 @@ class CloudError(Exception):
 
 
 class Missing(CloudError):
-    """What the operator named is not there."""
+    """The object that the operator named does not exist."""
 
     status = 404
 
 
 class Conflict(CloudError):
-    """It would do by itself, but not with what is there already."""
+    """The request is valid, but conflicts with the current state."""
 
     status = 409
 
 
 class Unavailable(Exception):
-    """The database or the store of images does not answer now, or its disk is full; the same may succeed in a minute."""
+    """The database or the image store does not answer, or its disk is full; a retry may succeed in a minute."""
 
 
 class Refusal(Exception):
-    """A request that is answered with `status` and `error`; as bare text if `bare`, else as {"error": ...}.
+    """A request that is answered with `status` and `error`: as plain text if `bare`, else as {"error": ...}.
 
-    `retry_s`: stay away for so many seconds.
+    `retry_s`: seconds until the client may try again.
     """
 
     def __init__(self, status, error, bare=False, retry_s=None):
@@ -41,10 +41,10 @@ class Refusal(Exception):
 
 
 def authentication_failed():
-    """The token is not, or no longer, this device's. Ioto's C agent compares the whole body with this text."""
+    """The token does not, or no longer, belong to this device. Ioto's C agent compares the whole body with this text."""
     return Refusal(401, "Authentication failed", bare=True)
 
 
 def cannot_find_device():
-    """The token was right, and the operator has removed the device."""
+    """The token is correct, but an operator has removed the device."""
     return Refusal(404, "Cannot find device", bare=True)

@@ -1,4 +1,4 @@
-"""The nginx configuration of this cloud: nginx.conf beside this file with its blanks filled in. Pure."""
+"""The nginx configuration of this cloud, from the template nginx.conf in this folder. Pure."""
 
 import re
 from importlib.resources import files
@@ -8,7 +8,7 @@ from .errors import CloudError
 
 
 def config(server_name, certificate, key, data, listen="443", upstream="127.0.0.1:8080"):
-    """Text of the configuration. `data` is the site's folder. CloudError for a value that would mean something to nginx."""
+    """The text of the configuration. `data`: the site's folder. CloudError for a value with characters that are special to nginx."""
     values = {
         "SERVER_NAME": server_name,
         "CERTIFICATE": Path(certificate).absolute(),

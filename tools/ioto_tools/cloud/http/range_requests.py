@@ -1,6 +1,6 @@
-"""Range requests as RFC 9110 section 14 has them, for one range of bytes. Pure.
+"""Range requests (RFC 9110, section 14) for a single byte range. Pure.
 
-What is not understood (other units, several ranges, bad syntax) is ignored: the answer is the whole file with 200.
+Unsupported ranges (other units, several ranges, bad syntax) are ignored: the response is the whole file with status 200.
 """
 
 import re
@@ -9,10 +9,10 @@ _ONE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \
 
 
 def resolve(size, etag, wanted=None, if_range=None):
-    """(status, start, length) for the headers Range and If-Range of a request for `size` > 0 bytes known as `etag`.
+    """(status, start, length) for the headers Range and If-Range of a request for a file of `size` > 0 bytes with the ETag `etag`.
 
     200: everything; 206: `length` bytes from `start`; 416: nothing to send.
-    If-Range is compared strongly; a date never matches, since images carry none.
+    If-Range uses the strong comparison; a date never matches, since images have none.
     """
     found = _ONE.fullmatch(wanted.strip()) if wanted else None
     if not found or found[1] == found[2] == "" or if_range is not None and if_range.strip() != etag:

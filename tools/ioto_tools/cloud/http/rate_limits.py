@@ -1,28 +1,28 @@
 """Request rate limits: a token bucket for each key (a device's token, an id that registers, an operator's token). In memory, per worker.
 
-Each device has its own bucket, so that one runaway device is slowed down and no other: one limit for all would let anybody switch
-a fleet off. A client over its limit is told how long to wait, and keeps its token.
+Each device has its own bucket, so a runaway device slows down only itself: with one limit for all, any client could lock out a fleet.
+The response to a client over its limit says how long to wait; its token remains valid.
 """
 
 from .errors import Refusal
 
 PER_MINUTE = 60  # for a device: more than an update with all its reports
-KEYS = 100_000  # buckets kept, about 250 bytes each whatever the keys: 25 MB. The least recently used one goes first, and starts full again
+KEYS = 100_000  # buckets of about 250 bytes, whatever the keys: 25 MB. The least recently used is dropped first; a new one starts full
 
 
 class Limits:
-    """`per_minute` requests a minute for each key, and at most that many at once; 0: no limit. `clock` gives seconds."""
+    """`per_minute` requests a minute for each key, and at most as many at once; 0: no limit. `clock` returns seconds."""
 
     def __init__(self, per_minute, clock):
         self.per_minute = per_minute
         self.clock = clock
-        self._buckets = {}  # hash of the key -> (requests left, when), least recently used first
+        self._buckets = {}  # hash of the key -> (requests left, time), least recently used first
 
     def check(self, key):
-        """Count one request of `key` (hashable). Refusal 429 when it had too many."""
+        """Count one request of `key` (hashable). Refusal 429 if there were too many."""
         if not self.per_minute:
             return
-        key = hash(key)  # clients choose keys: they must not choose how much memory one takes
+        key = hash(key)  # clients choose keys, but must not choose how much memory they take
         now_s = self.clock()
         left, then_s = self._buckets.pop(key, (self.per_minute, now_s))
         left = min(self.per_minute, left + max(0, now_s - then_s) * self.per_minute / 60)

@@ -1,4 +1,4 @@
-"""What the log says about requests: the cause of every 5xx answer, under an id that the client is given too, and an access log."""
+"""Logs the cause of every 5xx response, with an id that the client also receives; and an access log."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ _access = logging.getLogger("ioto.cloud.access")
 
 
 def fault(request, error):
-    """Log why `request` cannot be answered; the id of the line, for the client to quote."""
+    """Log why `request` failed; return the id of the log line, which the client can quote."""
     id = os.urandom(4).hex()
     cause = str(error).partition("\n")[0]
     _log.error("request %s: %s %s: %s: %s", id, request.method, _path(request.scope), type(error).__name__, cause)
@@ -18,7 +18,7 @@ def fault(request, error):
 
 
 class AccessLog:
-    """An ASGI application with a line in the log for each answer. Without queries: links to images are signed there."""
+    """ASGI middleware that logs each response, without the query string, which contains the signature of image links."""
 
     def __init__(self, app):
         self.app = app

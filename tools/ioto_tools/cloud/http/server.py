@@ -16,15 +16,15 @@ from .errors import CloudError, Refusal
 from .request_log import AccessLog
 from .timeouts import Waits
 
-BODY_S = 30  # for the next part of a request's body, and for the whole body beyond what BODY_BYTES_S allows
-BODY_BYTES_S = 1024  # a body has to come at this rate on the average
-SEND_S = 900  # for a client to take the next part of an image; a throttled board is slow, a dead one must not stay
-STOP_S = 5  # for downloads under way when the server is asked to stop; devices resume them
+BODY_S = 30  # for the next part of a request's body, and for the whole body in addition to the time that BODY_BYTES_S allows
+BODY_BYTES_S = 1024  # minimum average rate of a body, in bytes a second
+SEND_S = 900  # for a client to read the next part of an image; throttled boards are slow, but dead connections must be closed
+STOP_S = 5  # for running downloads when the server stops; devices resume them
 
 
 @dataclass(frozen=True)
 class Options:
-    """`certificate` and `key` are PEM files: then it is TLS. `connections` in all and `per_address` are limits of each worker."""
+    """`certificate` and `key`: PEM files for TLS. `connections` (in total) and `per_address`: limits of each worker."""
 
     certificate: str | None = None
     key: str | None = None
@@ -36,10 +36,10 @@ class Options:
 def serve(make_app, host, port, ready, options=Options(), count=1, said=print):
     """Serve the application that make_app() returns until SIGINT or SIGTERM; ready(port) is called when connections are accepted.
 
-    `port` 0: any free one. With a `count` that many processes serve; then make_app has to be picklable, and said(text) is called when
-    one is replaced. CloudError where an option is wrong.
+    `port` 0: any free port. `count`: the number of processes; if there are several, make_app must be picklable, and said(text) is
+    called when one is replaced. CloudError if an option is invalid.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is under way is ended, the site closed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: finish running requests, close the site
     if options.certificate:
         _look(options.certificate, options.key)
     with _listen(host, port) as listening:
@@ -47,7 +47,7 @@ def serve(make_app, host, port, ready, options=Options(), count=1, said=print):
         if count == 1:
             _serve(lambda: ready(port), make_app, listening, options)
             return
-        make_app().state.site.close()  # what is wrong with it is told once
+        make_app().state.site.close()  # to report an error of the site only once
         workers.run(count, _serve, make_app, listening, options, ready=lambda: ready(port), said=said)
 
 
@@ -56,13 +56,13 @@ def _serve(ready, make_app, listening, options):
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
-    tempfile.tempdir = app.state.site.images.spool()  # uploads wait on the disk that they are for, not in a small /tmp
+    tempfile.tempdir = app.state.site.images.spool()  # uploads are spooled to the disk of the images, not to a small /tmp
     limited = _limited(app)
     most = allowed(options.connections)
     config = uvicorn.Config(
         AccessLog(limited) if options.access_log else limited,
         http=protocol(Connections(most, options.per_address)),
-        backlog=min(2048, most // 4 + 1),  # accepted at a time: a request that has come is read before its connection is the oldest
+        backlog=min(2048, most // 4 + 1),  # accepted at a time: a request that has arrived is read before its connection is the oldest
         timeout_keep_alive=IDLE_S,
         loop="asyncio",
         lifespan="on",
@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets=None):
         await super().shutdown(sockets)
-        if self.force_exit:  # a second Ctrl-C: uvicorn then leaves out this end, and the loop's would break in with a traceback
+        if self.force_exit:  # second Ctrl-C: uvicorn skips this, and the event loop would end it with a traceback
             await self.lifespan.shutdown()
 
 
@@ -111,20 +111,22 @@ def _listen(host, port):
         listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as e:
         raise CloudError("%s port %d: %s: choose another with --host and --port" % (host, port, e.strerror or e)) from e
-    # asyncio sets it for sockets that it makes itself. Without it the body of an answer waits 40 ms for the other side's ACK.
+    # asyncio sets this for its own sockets only. Without it, the body of a response waits 40 ms for the client's ACK.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def _limited(app):
-    """`app` with a limit on each wait, and heads as EmbedThis' C updater reads them: it searches for `Content-Length`, spelt so, and for
-    the end of that line before the empty one, so that header must not be the last.
+    """Wrap `app` with a limit on each wait, and with response heads that EmbedThis' C updater can read.
+
+    This updater searches for exactly `Content-Length`, and for the end of that line before the empty line: the header must not be
+    the last one.
     """
 
     waits = Waits()
 
     async def limited(scope, receive, send):
-        if scope["type"] != "http":  # the lifespan: it waits for the end of the server
+        if scope["type"] != "http":  # the lifespan, which lasts until the server stops
             return await app(scope, receive, send)
 
         loop = asyncio.get_running_loop()

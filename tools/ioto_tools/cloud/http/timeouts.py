@@ -1,20 +1,20 @@
-"""A limit on waits for clients. A look at all of them now and then costs a twentieth of a timer for each."""
+"""Timeouts for waits on clients. Checking all of them periodically costs a twentieth of one timer for each."""
 
 import asyncio
 
-LOOK_S = 1  # by so much a wait may be longer than it should
+LOOK_S = 1  # interval of the checks; a wait may be longer than its limit by this much
 
 
 class Waits:
     """The waits of one event loop."""
 
     def __init__(self):
-        self._until = {}  # task -> when its wait has to be over
+        self._until = {}  # task -> deadline
         self._late = set()
         self._looking = None
 
     async def wait(self, awaitable, seconds):
-        """What `awaitable` gives. TimeoutError, and it is cancelled, if that takes longer than `seconds`."""
+        """Return the result of `awaitable`. TimeoutError, and `awaitable` is cancelled, after `seconds`."""
         task = asyncio.current_task()
         loop = task.get_loop()
         self._until[task] = loop.time() + seconds

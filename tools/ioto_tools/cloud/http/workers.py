@@ -1,4 +1,4 @@
-"""Several processes that do the same work at one socket. One that ends, however it ends, is followed by another."""
+"""Runs several worker processes on one socket. A worker that ends, for any reason, is replaced."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -11,15 +11,15 @@ from multiprocessing import resource_tracker
 
 from .errors import CloudError
 
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would take half of this process's threads along
-_AGAIN_S = 1.0  # between two starts in one place: what ends at once is not started without a pause
-_END_S = 15  # for a worker to end what it has begun
+_SPAWN = multiprocessing.get_context("spawn")  # fork() would copy the state of this process's threads, but not the threads
+_AGAIN_S = 1.0  # minimum time between two starts of a worker, also if it ends at once
+_END_S = 15  # for a worker to finish its requests
 
 
 def run(count, work, *arguments, ready, said):
-    """work(ready, *arguments) in `count` processes until SIGINT or SIGTERM; `work` and the arguments can be pickled.
+    """Run work(ready, *arguments) in `count` processes until SIGINT or SIGTERM; `work` and the arguments must be picklable.
 
-    ready() is called once all of them have called theirs; said(text) when one has ended.
+    ready() is called once all of the processes have called theirs; said(text) is called when one has ended.
     """
     resource_tracker.ensure_running()  # its start would unblock Ctrl-C in start()
     places = [_Place(work, arguments) for _ in range(count)]
@@ -41,7 +41,7 @@ def run(count, work, *arguments, ready, said):
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # they end already, within a limit: a second Ctrl-C is for nothing else
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers end within a limit already: ignore a second Ctrl-C
         for place in places:
             place.stop()
         for place in places:
@@ -49,7 +49,7 @@ def run(count, work, *arguments, ready, said):
 
 
 class _Place:
-    """Where one worker after the other runs. `pipe` has something to read when it is ready, or has ended."""
+    """Runs one worker after the other. `pipe` is readable when the current one is ready or has ended."""
 
     def __init__(self, work, arguments):
         self.work = work
@@ -63,7 +63,7 @@ class _Place:
         self.started_at = time.monotonic()
         self.pipe, theirs = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_worker, args=(theirs, self.work, self.arguments))
-        # A terminal sends Ctrl-C to the workers too, in the middle of their start: they inherit that it is blocked, and end by stop().
+        # A terminal sends Ctrl-C to the workers too, even while they start: they inherit the blocked signal, and are ended by stop().
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self.process.start()
@@ -72,7 +72,7 @@ class _Place:
         theirs.close()
 
     def heard(self):
-        """Is it ready? False: it has ended."""
+        """Read the pipe. True: the worker is ready; False: it has ended."""
         try:
             self.pipe.recv()
             return True
@@ -102,12 +102,12 @@ def _worker(pipe, work, arguments):
         work(lambda: pipe.send(True), *arguments)
     except CloudError as e:
         sys.exit(str(e))
-    except KeyboardInterrupt:  # before it served
+    except KeyboardInterrupt:  # before the server started
         pass
 
 
 def _with_parent(pipe):
-    """Nobody is left who would start another: then end as well."""
+    """End this worker if the parent process has ended."""
     try:
         pipe.recv()
     except (EOFError, OSError):

@@ -128,7 +128,10 @@ def devices_by_id(conn, columns, which, most):
 
 
 def register(conn, key, asking, claimed, now_s, new):
-    """Store a registration of the device `key`; `new`: its first one, or the first after its removal. `asking`: registration.Registration."""
+    """Store a registration of the device `key`; `new`: its first one, or the first after its removal.
+
+    `asking`: registration.Registration.
+    """
     row = {"product": asking.product, "properties": json.dumps(asking.properties), "registered_s": now_s, "removed_s": None, "claimed": claimed, "address": asking.address}
     unknown = {column.name: column.default.arg for column in devices.c if column.default is not None} | {"first_s": now_s}
     unknown |= dict.fromkeys(("reported_s", "refused_s", "booted_s", "mixed_s", "shared_s"))

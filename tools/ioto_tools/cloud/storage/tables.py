@@ -44,7 +44,7 @@ releases = Table(
     Column("state", String(16), nullable=False),  # selection.RELEASE_STATES
     Column("taken", Integer, nullable=False),  # slots taken, including those in `leases`
     Column("counts", Text, nullable=False),  # JSON, see grants.py
-    Column("age_s", Integer, nullable=False, default=0),  # a device known for less time gets no limited slot, and its outcome does not count
+    Column("age_s", Integer, nullable=False, default=0),  # a device known for less gets no limited slot, and does not count
     Column("chip", Integer),  # chip id of the image; null: not an ESP chip, or published before this column existed
     Column("head", String(48)),  # hex of the image's first 24 bytes, with the chip revisions it supports; null as above
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
