@@ -11,7 +11,7 @@ from multiprocessing import resource_tracker
 
 from .errors import CloudError
 
-_SPAWN = multiprocessing.get_context("spawn")  # fork() would copy the state of this process's threads, but not the threads
+_SPAWN = multiprocessing.get_context("spawn")  # not fork: this process has threads
 _AGAIN_S = 1.0  # minimum time between two starts of a worker, also if it ends at once
 _END_S = 15  # for a worker to finish its requests
 

@@ -1,1 +1,1 @@
-"""Images in a folder or an S3-compatible store, and the links to them."""
+"""Image stores (a folder, or S3-compatible) and the links to images."""

@@ -1,7 +1,7 @@
-"""Images in a folder, each named after its SHA-256. A file is whole under its name or it is not there.
+"""Stores images in a folder, each named after its SHA-256. A file with its final name is always complete.
 
-What is received goes to a temporary name, is flushed to the disk, then renamed. The database alone says which image is
-published: a file that no release names is never served.
+A received file is written under a temporary name, flushed to the disk, then renamed. Only the database says which images are
+published: a file without a release is never served.
 """
 
 import hashlib
@@ -23,31 +23,31 @@ class Store:
         self.folder = Path(folder)
 
     def name(self, checksum):
-        # Two hex digits a folder: no folder grows beyond what file systems like.
+        # Subfolders of two hex digits keep each folder small.
         return "%s/%s" % (checksum[:2], checksum)
 
     def path(self, checksum):
         return self.folder / self.name(checksum)
 
     def open(self, checksum):
-        """The image opened for reading, with its `size`; FileNotFoundError if it is not there."""
+        """Open the image for reading; the file has a `size`. FileNotFoundError if it does not exist."""
         return _Image(self.path(checksum))
 
     def link(self, checksum, seconds):
-        """An address of the image for whoever gets it, good for some seconds; None: the cloud itself serves it."""
+        """A URL of the image that is valid for `seconds`; None: the cloud itself serves the image."""
         return None
 
     def spool(self):
-        """The folder for files that are being received, on the disk that images are kept on. Unavailable."""
+        """The folder for files that are being received, on the disk of the images. Unavailable."""
         with self._room():
             self.folder.mkdir(parents=True, exist_ok=True)
         return str(self.folder)
 
     @contextmanager
     def receive(self, chunks):
-        """Write `chunks` (bytes) to a temporary file and give an Incoming, to be kept inside the block or lost.
+        """Write `chunks` (bytes) to a temporary file and yield an Incoming, which is deleted unless it is kept inside the block.
 
-        Unavailable where there is no room; errors of `chunks` are its own.
+        Unavailable if the disk is full; errors of `chunks` are passed on.
         """
         self.spool()
         with self._room():
@@ -95,12 +95,12 @@ class Store:
             try:
                 if path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)
-            except FileNotFoundError:  # another publisher was faster
+            except FileNotFoundError:  # another publisher has deleted it
                 pass
 
 
 class Incoming:
-    """A received image that has no name yet: `checksum` (hex), `size` in bytes."""
+    """A received image without its final name: `checksum` (hex), `size` in bytes."""
 
     def __init__(self, store, path, checksum, size):
         self.store = store
@@ -109,7 +109,7 @@ class Incoming:
         self.size = size
 
     def keep(self):
-        """Put it under its name, and on the disk."""
+        """Rename the image to its final name, and flush it to the disk."""
         self.store.keep(self)
 
 
@@ -121,7 +121,7 @@ class _Image(io.FileIO):
 
 def _write(file, chunk):
     left = memoryview(chunk)
-    while left:  # where there is little room it takes a part
+    while left:  # a nearly full disk may accept only a part
         left = left[file.write(left) :]
 
 

@@ -1,7 +1,7 @@
 """Links to images: `/image/UPDATE?expires=..&signature=..`, an HMAC-SHA-256 of both under a key of the site.
 
-A link holds for `lifetime_s` and up to a 24th more: everybody who is offered an update within one such span, by whichever
-worker, is given the same link. So a check-in signs nothing, and what stands in front can remember a link.
+A link is valid for `lifetime_s` and up to a 24th more: all devices that are offered an update within one such span, by any worker,
+get the same link. So a check-in signs nothing, and a proxy in front can cache a link.
 
 The keys lie in the database. The newest signs; those before it are good until the last link they signed has expired.
 """
@@ -19,16 +19,16 @@ from ..storage import audit
 from ..storage.tables import link_keys
 
 LIFETIME_S = 24 * 3600
-LONGEST_S = 30 * 24 * 3600  # of a lifetime, so that a key can be known to be of no more use
-ROTATE_S = 90 * 24 * 3600  # a key that is older is followed by another by itself
-READ_S = 60  # how old the keys in memory may be
+LONGEST_S = 30 * 24 * 3600  # maximum lifetime, which determines when an old key is no longer needed
+ROTATE_S = 90 * 24 * 3600  # an older key is replaced automatically
+READ_S = 60  # maximum age of the keys in memory
 _SPANS = 24
-_STORED = 1000  # links of the store kept
+_STORED = 1000  # cached links of the store
 _EXPIRES = re.compile("[1-9][0-9]{0,11}")
 
 
 class Links:
-    """The links of `site`, for any thread."""
+    """The links of `site`. Thread-safe."""
 
     def __init__(self, site, lifetime_s=LIFETIME_S):
         self.site = site
@@ -38,7 +38,7 @@ class Links:
         self._stored = {}  # checksum -> (when it expires, the store's link or None)
 
     def url(self, base_url, update, checksum):
-        """The link that a device is given now: the store's own, if it makes any, else one to this cloud."""
+        """The link for a device now: the store's own if it provides one, else one to this cloud."""
         expires_s = self._expires_s()
         made = self._stored.get(checksum)
         if made is None or made[0] != expires_s:
@@ -49,7 +49,7 @@ class Links:
         return made[1] or base_url + self.path(update)
 
     def path(self, update):
-        """A link to this cloud, without the host. Touches no database once refresh() has been called."""
+        """A link to this cloud, without the host. Does not use the database after refresh() has been called."""
         if not self._secrets:
             self.refresh()
         return _path(self._secrets[0], update, self._expires_s())
@@ -59,7 +59,7 @@ class Links:
         return (self.site.now_s() // span + 1) * span + self.lifetime_s
 
     def check(self, update, expires, signature):
-        """Refusal 403 unless this is a link of ours to `update` that holds now; texts as they stand in the query, or None."""
+        """Refusal 403 unless this is a valid link of this site to `update`. Arguments: texts from the query, or None."""
         if not _EXPIRES.fullmatch(expires or "") or not signature:
             raise Refusal(403, "link: it is not signed: check in again for another")
         if not self._good(update, expires, signature):
@@ -73,7 +73,7 @@ class Links:
         return any(hmac.compare_digest(_signature(secret, update, expires).encode(), signature.encode()) for secret in self._secrets)
 
     def refresh(self, at_least_every_s=1):
-        """Take the keys from the database, unless that was done within the last seconds. The first one is made here."""
+        """Read the keys from the database, unless that was done within `at_least_every_s`. Creates the first key."""
         now_s = self.site.now_s()
         if self._read_s is not None and 0 <= now_s - self._read_s < at_least_every_s:
             return
@@ -84,7 +84,7 @@ class Links:
         self._read_s = now_s
 
     def rotate(self, who, revoke=False):
-        """Sign with a new key from now on, in other processes within READ_S. With `revoke` every link given out before ends."""
+        """Sign with a new key from now on, in other processes within READ_S. `revoke`: all earlier links become invalid."""
         self.site.database.write(_rotate, self._drawn(), self.site.now_s(), who, revoke)
         self._read_s = None
         self.refresh()
@@ -110,7 +110,7 @@ def _keys(conn):
 
 
 def _next_key(conn, drawn, now_s, after):
-    """A key that follows the key `after` (an id or None), unless another process was faster."""
+    """Create a key after the key `after` (an id or None), unless another process has done so."""
     found = _keys(conn)
     if (found[0]["id"] if found else None) == (after or None):
         _rotate(conn, drawn, now_s, audit.CLOUD, False)
@@ -119,7 +119,7 @@ def _next_key(conn, drawn, now_s, after):
 
 def _rotate(conn, drawn, now_s, who, revoke):
     old = _keys(conn)
-    created_s = max(now_s, old[0]["created_s"] + 1 if old else 0)  # the newest is the newest
+    created_s = max(now_s, old[0]["created_s"] + 1 if old else 0)  # newer than all others, whatever the clock
     conn.execute(link_keys.insert().values(created_s=created_s, **drawn))
     if old:
         audit.note(conn, now_s, who, "links.rotated", "links", revoked=revoke)

@@ -1,7 +1,7 @@
-"""Images in an S3-compatible store, through obstore, each named after its SHA-256.
+"""Stores images in an S3-compatible store, through obstore, each named after its SHA-256.
 
-What is received lies in the site's folder until it has been looked at and its name is known: nothing that is half or was
-refused is ever in the store.
+A received file stays in the site's folder until it is inspected and its name is known, so incomplete or refused files are never in
+the store.
 """
 
 from contextlib import contextmanager
@@ -24,11 +24,11 @@ SETTINGS = {
     "virtual_hosted": (False, bool),  # the bucket is part of the host name
     "links": (True, bool),  # devices get the image from the store; false: through the cloud
 }
-_PART_BYTES = 5 * 1024 * 1024  # of an upload: the least that S3 takes
+_PART_BYTES = 5 * 1024 * 1024  # of an upload: the minimum of S3
 _AHEAD_BYTES = 256 * 1024  # read at a time
-_READ_S, _WRITE_S = 10, 60  # for a part, all tries included
-_LINK_S = 7 * 24 * 3600  # the longest that S3 signs for
-_CLOCKS_S = 900  # by so much the store's clock may be ahead of ours, as S3 has it for requests
+_READ_S, _WRITE_S = 10, 60  # for a part, including all retries
+_LINK_S = 7 * 24 * 3600  # the longest lifetime of an S3 link
+_CLOCKS_S = 900  # the store's clock may be ahead by this much, as S3 allows for requests
 
 
 class S3(Store):
@@ -74,7 +74,7 @@ class S3(Store):
 
 
 class _Image:
-    """What a folder's image can, of an object in the store."""
+    """The interface of a folder's image, for an object in the store."""
 
     def __init__(self, store, reader):
         self.name = store.where

@@ -1,1 +1,1 @@
-"""Publishing: the file is inspected, its roll-out forecast, the release entered."""
+"""Publishing: inspects the file, forecasts its rollout, stores the release."""

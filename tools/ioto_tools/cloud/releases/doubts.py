@@ -1,4 +1,4 @@
-"""What of a release's roll-out is allowed and hardly meant: a sentence each, for the operator who asks for it. Reads only."""
+"""Warnings about terms of a rollout that are valid but probably a mistake: one sentence each, for the operator. Read-only."""
 
 import difflib
 import json
@@ -12,13 +12,13 @@ from ..rollout import identity
 from ..rules import terms
 from ..storage.tables import devices
 
-LOOKS = 5000  # devices whose properties are looked at
+LOOKS = 5000  # devices whose properties are examined
 UPDATER_BYTES = 100 * 1024 * 1024  # EmbedThis' updater programs refuse larger images
 _ALWAYS = {"id", "product", "version", *PARTS}
 
 
 def of_update(site, update):
-    """Of one as fleet.update() gives it."""
+    """Warnings about an update as returned by overview.update()."""
     found = of(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
     if update["size"] > UPDATER_BYTES:
         found = found + site.database.read(_too_large, update)
@@ -26,7 +26,7 @@ def of_update(site, update):
 
 
 def of(site, product, text, percentage=None):
-    """Of a policy for the devices of `product` (name or id; None: of any), and of a percentage."""
+    """Warnings about a policy for the devices of `product` (name or id; None: any), and about a percentage."""
     found = terms.doubts(text) + _of_names(site, product, text)
     if percentage == 0:
         found = found + ["percentage 0: no device is offered the update before it is raised"]
@@ -34,7 +34,7 @@ def of(site, product, text, percentage=None):
 
 
 def of_choice(site, product, text):
-    """Of a policy that chooses among the devices of `product` (name or id; None: of any), whatever they run."""
+    """Warnings about a policy that selects devices of `product` (name or id; None: any), whatever version they run."""
     return policy.compile(text).doubts + _of_names(site, product, text)
 
 
@@ -44,7 +44,7 @@ def _of_names(site, product, text):
 
 
 def _too_large(conn, update):
-    """A sentence if devices of the product have other clients than this project's agent, as far as LOOKS devices tell."""
+    """A sentence if some of the product's devices, of LOOKS examined, use clients other than this project's agent."""
     found = _seen().where(devices.c.product == overview.product_of(conn, update["product"])["id"]).order_by(devices.c.id)
     others = [row["id"] for row in conn.execute(found).mappings() if not identity.is_ours(row)]
     if not others:
@@ -55,12 +55,12 @@ def _too_large(conn, update):
 
 
 def _seen():
-    """The devices that are looked at."""
+    """The devices that are examined."""
     return sa.select(devices.c.id, devices.c.properties).where(devices.c.removed_s.is_(None), devices.c.seen_s.is_not(None)).limit(LOOKS)
 
 
 def _unsent(conn, product, names):
-    """A sentence for each of `names` that no known device has ever sent, as far as LOOKS devices tell."""
+    """A sentence for each of `names` that none of LOOKS devices has sent."""
     sent = set()
     found = _seen()
     if product:

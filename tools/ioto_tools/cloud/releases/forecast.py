@@ -1,4 +1,4 @@
-"""What a release not yet published would come to: for every stored device the decision that its next check-in would meet. Reads only."""
+"""Forecasts the rollout of an unpublished release: the decision for each stored device at its next check-in. Read-only."""
 
 from collections import Counter
 
@@ -13,18 +13,20 @@ EXAMPLES = 5
 
 
 def dry_run(site, row):
-    """What would become of a release's row, were it published: {"devices": n, "found": {why: {"count": n, "examples": [id]}}}.
+    """The forecast for a release's row, if it were published: {"devices": n, "found": {why: {"count": n, "examples": [id]}}}.
 
-    Over all stored devices of the product, by their last check-ins, as if all checked in now, or when the release starts; `why` as in
-    selection.WHY, "offered" for those that would be offered it.
+    For all stored devices of the product, by their last check-ins, as if all checked in now, or when the release starts. `why`: a key
+    of selection.WHY, or "offered".
     """
     found = dry_run_slice(site, row)
     return {name: found[name] for name in ("devices", "found")}
 
 
 def dry_run_slice(site, row, so_far=None, most=None):
-    """dry_run() of `most` devices (at least; None: of all) after `so_far`, and in "after" the last of them (None: there is no other),
-    in "slots" how many slots of each release those before it would take.
+    """dry_run() for the next `most` devices (at least; None: all) after `so_far`, the result of the previous call.
+
+    Further keys: "after": the last device of this slice (None: no more devices), "slots": slots of each release that would be taken so
+    far.
     """
     before = so_far or {"devices": 0, "after": "", "found": {}, "slots": {}}
     now_s = max(site.now_s(), row["start_s"] or 0)
@@ -47,7 +49,7 @@ def dry_run_slice(site, row, so_far=None, most=None):
 
 
 def _releases(conn, row, used, now_s):
-    """(the product's releases with this one among them, highest first, the slots that each has)."""
+    """(the product's releases including this one, highest first; the Slots that they have left)."""
     rows = [each for each in queries.releases_of(conn, row["product"]) if each["state"] != "cancelled"]
     rows = [each for each in rows if each["precedence"] != row["precedence"]] + [row]
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
@@ -62,7 +64,7 @@ def _left(conn, row, now_s):
 
 
 def _judge(releases, id, asks, now_s, slots):
-    """Why the release `id` is not offered, or None. A device that is offered any takes one of its slots."""
+    """The reason why the release `id` is not offered, or None. An offer of any release takes one of its slots."""
     judged = {release.id: why for release, why in selection.explain(releases, asks, now_s, slots.room)}
     for release, why in judged.items():
         grant = asks.grants.get(release)
@@ -72,14 +74,14 @@ def _judge(releases, id, asks, now_s, slots):
 
 
 class Slots:
-    """How many slots of each release are left while devices are judged one after the other."""
+    """The slots that each release has left while devices are evaluated one after the other."""
 
     def __init__(self, releases, used):
         self._releases = releases  # {id: (row, slots left now, None: no limit)}
         self.used = dict(used)
 
     def room(self, release):
-        """As selection.py asks: "limit", "rate" or None."""
+        """The room() function for selection.py: "limit", "rate" or None."""
         row, left = self._releases[release.id]
         used = self.used.get(release.id, 0)
         if left is None or used < left:

@@ -1,4 +1,4 @@
-"""A file on its way to be published: every byte is looked at, as a board would look at it."""
+"""Inspects every byte of a file before it is published, with the checks of a board."""
 
 import base64
 import hashlib
@@ -39,9 +39,9 @@ def application(file, path, any_file=False):
 
 
 class Inspection:
-    """Of the open file `file` (at `path` for messages), to be published as `version` of the product with the id `product`.
+    """Inspects the open file `file` (`path` for messages), to be published as `version` of the product with the id `product`.
 
-    `manifest`, once the first chunk is read: JSON of the signed text and its signature, None if the file is not signed.
+    `manifest`, after the first chunk is read: JSON of the signed text and its signature, None if the file is not signed.
     """
 
     def __init__(self, file, path, product, version, any_file):
@@ -51,11 +51,11 @@ class Inspection:
         self.version = version
         self.any_file = any_file
         self.manifest = None
-        self.chip = None  # that the image is for, once all chunks are read; None where it is no ESP application
-        self.head = None  # hex of its header, likewise
+        self.chip = None  # chip id of the image, after all chunks are read; None if it is not an ESP application
+        self.head = None  # hex of its header; as for `chip`
 
     def chunks(self, progress):
-        """The file in chunks. CloudError, after the last of them at the latest, if it will not do."""
+        """Yield the file in chunks. CloudError, at the latest after the last chunk, if the file is invalid."""
         size = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
         if size == 0:
@@ -80,7 +80,7 @@ class Inspection:
             raise CloudError("%s: not an application image (%s): %s" % (self.path, e, remedy)) from e
 
     def _begin(self, size):
-        """(the envelope or nothing, what looks at the rest)."""
+        """(the envelope or empty bytes, the object that checks the rest)."""
         front = self.file.read(release.ENVELOPE_BYTES)
         found = release.unwrap(front)
         said = self._said(*found) if found else None
@@ -103,7 +103,7 @@ class Inspection:
 
 
 class _Whole:
-    """Is the image the one that the manifest is about?"""
+    """Checks that the image is the one in the manifest."""
 
     def __init__(self, said):
         self.said = said
@@ -120,14 +120,14 @@ class _Whole:
 
 
 class _Look:
-    """The checks a board makes, and the image's own hash, which a board leaves to its bootloader."""
+    """The checks of a board, plus the image's own hash, which on a board the bootloader checks."""
 
     def __init__(self, size, version):
         self.size = size
         self.version = version
         self.walk = image.Walk(size)
         self.sha256 = hashlib.sha256()
-        self.tail = b""  # the last 32 bytes so far: the hash, if the image carries one
+        self.tail = b""  # the last 32 bytes so far: the hash, if the image contains one
 
     def feed(self, offset, chunk):
         if offset == 0:

@@ -1,4 +1,4 @@
-"""An image becomes a release: looked at, copied into the store, entered in the database. All of it or nothing."""
+"""Publishes an image as a release: inspects it, copies it into the store, adds it to the database. All or nothing."""
 
 import base64
 import hashlib
@@ -14,9 +14,9 @@ from .inspection import Inspection, application
 def publish(site, path, product, version, description="", any_file=False, enabled=True, progress=lambda n: None, said=None, by_hand=False):
     """Publish the file `path` as `version` of `product` (id or name); (release as a dict, True if it is new).
 
-    A signed file's manifest has to say the same; its signature is for the devices to verify. `said`: {term: text} of its
-    roll-out (terms.py); `by_hand`: nobody is offered it before it is approved. The same file again under the same version
-    changes nothing. `progress(n)`: n more bytes are done. CloudError for everything that will not do; then nothing has changed.
+    The manifest of a signed file must have the same version and product; devices verify its signature. `said`: {term: text} of its
+    rollout (terms.py); `by_hand`: no device is offered it before it is approved. Publishing the same file under the same version
+    again changes nothing. `progress(n)`: n more bytes are done. CloudError, without any change, if anything is invalid.
     """
     try:
         with open(path, "rb") as file:
@@ -27,9 +27,9 @@ def publish(site, path, product, version, description="", any_file=False, enable
 
 def publish_file(site, file, name, product, version, description="", any_file=False, enabled=True, progress=lambda n: None,
                  said=None, by_hand=False):  # fmt: skip
-    """publish() of the open file `file`, which messages call `name`; OSError if it can't be read or the site can't be written.
+    """publish() for the open file `file` (`name` in messages); OSError if it can't be read or the site can't be written.
 
-    Of a whole firmware file the application is published.
+    From a whole firmware file, the application is published.
     """
     owner, rollout = _asked(site, product, version, said)
     more = {"description": description, "enabled": enabled, "state": "awaiting" if by_hand else selection.ACTIVE, **rollout}
@@ -40,7 +40,7 @@ def publish_file(site, file, name, product, version, description="", any_file=Fa
 
 
 def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
-    """Who would be offered the file, were it published so: forecast.dry_run() has the shape, with `doubts` (doubts.py). Nothing changes."""
+    """Forecast which devices would be offered the file: forecast.dry_run() plus `doubts` (doubts.py). Nothing changes."""
     try:
         with open(path, "rb") as file:
             return dry_run_file(site, file, path, product, version, description, any_file, progress, said)
@@ -49,7 +49,7 @@ def dry_run(site, path, product, version, description="", any_file=False, progre
 
 
 def dry_run_file(site, file, name, product, version, description="", any_file=False, progress=lambda n: None, said=None):
-    """dry_run() of the open file `file`, which messages call `name`."""
+    """dry_run() for the open file `file` (`name` in messages)."""
     owner, rollout = _asked(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
     inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
@@ -64,7 +64,7 @@ def dry_run_file(site, file, name, product, version, description="", any_file=Fa
 
 
 def dry_run_slice(site, product, version, said, so_far, most):
-    """forecast.dry_run_slice() of a release without its image, after `so_far` (None: from the first device), with `doubts`."""
+    """forecast.dry_run_slice() for a release without its image, after `so_far` (None: from the first device), plus `doubts`."""
     owner, rollout = _asked(site, product, version, said)
     row = _row(site, owner, version, "", 0)
     if there := site.database.read(queries.release_by_version, owner["id"], row["precedence"]):
@@ -78,7 +78,7 @@ def _doubts(site, row):
 
 
 def _asked(site, product, version, said):
-    """(the product's row, the terms of the roll-out). CloudError."""
+    """(the product's row, the terms of the rollout). CloudError."""
     owner = product_of(site, product)
     if not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
@@ -100,7 +100,7 @@ def _product_of(conn, word):
 
 
 def _row(site, product, version, checksum, size):
-    """What follows from the file and what it is called."""
+    """The columns of a release that result from the file, its product and its version."""
     return {
         "id": _update_id(product["id"], version, checksum),
         "product": product["id"],
@@ -116,7 +116,7 @@ def _row(site, product, version, checksum, size):
 
 def _enter(site, incoming, release, product):
     site.database.read(_there, release, product)
-    incoming.keep()  # also where the release is there: this mends a file that was lost
+    incoming.keep()  # even if the release exists: this restores a lost file
     there = site.database.write(_add, release, product, site.who)
     return there or release, not there
 
@@ -143,14 +143,15 @@ def _there(conn, release, product):
 
 
 def _update_id(product, version, checksum):
-    """26 characters that follow from what the update is: the same update has the same id wherever it is published."""
+    """26 characters, derived from the update: the same update has the same id on every site."""
     digest = hashlib.sha256("\n".join((product, version, checksum)).encode()).digest()
     return base64.b32encode(digest).decode()[:26]
 
 
 def new_product(site, name, id=None, by_hand=False):
-    """Make a product; its row as a dict. `id` stands in ioto.json of every board: a random one unless given. `by_hand`: its
-    devices get no token before somebody has claimed them.
+    """Create a product; return its row as a dict.
+
+    `id`: in ioto.json of every board; random unless given. `by_hand`: its devices get no token until an operator has claimed them.
     """
     for what, text in (("name", name), ("id", id)):
         if text is not None and not re.fullmatch("[!-~]{1,64}", text):
@@ -160,7 +161,7 @@ def new_product(site, name, id=None, by_hand=False):
 
 
 def _add_product(conn, id, name, by_hand, now_s, who):
-    if queries.product(conn, name) or queries.product(conn, id):  # a word that is the name of one and the id of another names neither
+    if queries.product(conn, name) or queries.product(conn, id):  # a word that is both a name and an id would be ambiguous
         raise Conflict("product %s: there is one with this name or id: see `ioto product list`" % name)
     found = queries.add_product(conn, id, name, now_s, by_hand)
     changes.note(conn, now_s)
