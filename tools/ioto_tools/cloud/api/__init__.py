@@ -1,4 +1,4 @@
-"""The HTTP API for operators: what the command line does, for programs and for the page.
+"""The HTTP API for operators: the functions of the command line, for programs and for the web page.
 
-operations.py is the whole of it as a table; app.py makes routes of it, openapi.py the document, fields.py checks what comes.
+operations.py defines it as a table; app.py makes the routes, openapi.py the OpenAPI document, fields.py validates requests.
 """

@@ -1,4 +1,4 @@
-"""Routes of the API, made from the table of operations: who asks, is it allowed, what is asked, answer. Nothing else."""
+"""The routes of the API, made from the table of operations: authenticate, authorize, parse the request, answer. Nothing else."""
 
 import tempfile
 from contextlib import asynccontextmanager
@@ -14,15 +14,15 @@ from . import fields, openapi
 from .operations import IMAGE_BYTES, OPERATIONS
 
 BODY_BYTES = 64 * 1024
-PER_MINUTE = 600  # requests of one token
+PER_MINUTE = 600  # requests per token
 
 
 def routes():
-    """Starlette's routes: one for each path, and the document's."""
+    """Starlette routes: one for each path, plus the OpenAPI document and the metrics."""
     found = [Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"]), Route("/metrics", _metrics, methods=["GET"])]
     for path in dict.fromkeys(operation.path for operation in OPERATIONS):
         by_method = {operation.method: operation for operation in OPERATIONS if operation.path == path}
-        # A device's id may have slashes in it.
+        # A device's id may contain slashes.
         found.append(Route(openapi.PREFIX + path.replace("{device}", "{device:path}"), _endpoint(by_method), methods=list(by_method)))
     return found
 
@@ -59,7 +59,7 @@ def _done(function, site, asked):
 
 
 async def _operator(request, scope):
-    """(name, scope) of who asks. Refusal 401, 403 or 429."""
+    """(name, scope) of the operator that sent the request. Refusal 401, 403 or 429."""
     token = messages.token(request.headers.get("authorization"))
     request.app.state.operators.check(tokens.hashed(token))
     site = request.app.state.site
@@ -75,7 +75,7 @@ def _path(request):
 
 @asynccontextmanager
 async def _body(request, operation):
-    """What the body has to say, for as long as the block; an image lies in a file meanwhile."""
+    """Yield the content of the body; an image is in a temporary file until the end of the block."""
     if operation.upload:
         with tempfile.NamedTemporaryFile(prefix=INCOMING, dir=request.app.state.site.images.spool()) as file:
             await _received(request, file)
@@ -91,7 +91,7 @@ async def _body(request, operation):
 
 async def _received(request, file):
     run = request.app.state.run
-    if request.headers.get("content-type", "").lower().startswith("multipart/"):  # what is around the file would be published with it
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):  # the form's boundaries would be published too
         raise Refusal(415, "body: a form: send the image alone as the body, as `curl --data-binary @FILE` does")
     async for chunk in _chunks(request, IMAGE_BYTES):
         await run(file.write, chunk)

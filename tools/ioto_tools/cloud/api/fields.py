@@ -1,4 +1,4 @@
-"""What a field of a request may be: the schema that the OpenAPI document shows is the one that is checked. Pure."""
+"""Schemas of request fields: requests are validated with the same schema that the OpenAPI document shows. Pure."""
 
 from ..http.errors import Refusal
 
@@ -17,12 +17,12 @@ def choice(*words):
 
 
 def optional(schema):
-    """The field may be left out."""
+    """Mark the field as optional."""
     return {**schema, "x-optional": True}
 
 
 def from_query(found, schemas):
-    """{name: value} of a query (a multi-dict of texts). Refusal 400 names the field."""
+    """{name: value} from a query string (a multi-dict of texts). Refusal 400 names the field."""
     values = {}
     for name in found:
         values[name] = _typed(found[name], schemas.get(name, {}))
@@ -38,7 +38,7 @@ def _typed(text, schema):
 
 
 def checked(values, schemas):
-    """`values`, every one of them as its schema wants it, with None for what was left out. Refusal 400 names the field."""
+    """`values`, validated with their schemas, None for omitted fields. Refusal 400 names the field."""
     for name in values:
         if name not in schemas:
             known = ", ".join(schemas) or "none"
@@ -70,6 +70,6 @@ def _check_text(name, value, schema):
         raise Refusal(400, "%s: expected: one of %s" % (name, ", ".join(schema["enum"])))
     if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 128):
         raise Refusal(400, "%s: expected: %d to %d characters" % (name, schema.get("minLength", 0), schema["maxLength"]))
-    printable = value.replace("\n", "").isprintable()  # no control characters, no half surrogates
+    printable = value.replace("\n", "").isprintable()  # no control characters, no lone surrogates
     if not printable or "pattern" in schema and not all("!" <= c <= "~" for c in value):
         raise Refusal(400, "%s: expected: printable characters%s" % (name, " of ASCII without a space" if "pattern" in schema else ""))

@@ -20,7 +20,7 @@ _ANSWERS = {
 
 
 def document():
-    """The document as JSON can hold it."""
+    """The document as a JSON-serializable dict."""
     paths = {}
     for operation in OPERATIONS:
         paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -61,7 +61,7 @@ def _operation(operation):
 
 
 def parts(operation):
-    """Names of the parts of the path that vary."""
+    """The names of the path's parameters."""
     return re.findall(r"\{(\w+)\}", operation.path)
 
 

@@ -1,7 +1,7 @@
-"""Every operation of the API: how it is asked for, what scope it wants, and the function of the site that does it.
+"""All operations of the API: the request, the required scope, and the function of the site that runs it.
 
-Each function takes the site, acting for the operator, and what was asked: the parts of the path, the query and the body's fields
-in one dict, None where something was left out.
+Each function takes the site, acting for the operator, and the arguments of the request: path parameters, query and body fields in one
+dict, None for omitted ones.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from ..rules import update_states
 from ..storage import audit
 from .fields import NAME, TEXT, VERSION, YES, choice, number, optional
 
-IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs take
+IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs accept
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ TERMS = ("policy", "limit", "percentage", "rate", "period", "start", "end", "sto
 
 
 def _terms(site, asked):
-    """{term: text} of the roll-out that is asked for; a group narrows the policy."""
+    """{term: text} of the requested rollout; a group narrows the policy."""
     said = {name: asked[name] for name in TERMS}
     if asked.get("group"):
         said["policy"] = groups.both(said["policy"], groups.policy(site, asked["group"]))

@@ -3,7 +3,7 @@
 A link is valid for `lifetime_s` and up to a 24th more: all devices that are offered an update within one such span, by any worker,
 get the same link. So a check-in signs nothing, and a proxy in front can cache a link.
 
-The keys lie in the database. The newest signs; those before it are good until the last link they signed has expired.
+The keys are in the database. The newest one signs; older ones are valid until the last link that they signed has expired.
 """
 
 import base64

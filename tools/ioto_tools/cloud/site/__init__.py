@@ -1,1 +1,1 @@
-"""A site: its folder and settings, backup and migration, certificates, what is deleted when it is old."""
+"""A site: its folder and settings, backup and migration, certificates, housekeeping."""

@@ -1,6 +1,6 @@
-"""A certificate authority of one's own, and a server certificate by it: TLS for a site that has no public name.
+"""Creates a private certificate authority and a server certificate: TLS for a site without a public name.
 
-    FOLDER/ca.pem       onto the boards: `tls.ca`
+    FOLDER/ca.pem       for the boards: `tls.ca`
     FOLDER/ca.key       signs the next server certificate
     FOLDER/server.pem   for the server, with its key in server.key
 """
@@ -18,14 +18,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..http.errors import CloudError
 
-_YEARS = 20  # of the authority: boards outlive it when it ends, and can't be reached any more
+_YEARS = 20  # lifetime of the authority: boards that outlive it can't be reached any more
 _SERVER_DAYS = 825
 _DAY = datetime.timedelta(days=1)
 
 
 def make(folder, names, now=None):
-    """Files for a server that is reached by `names` (host names and IP addresses). An authority that is there is kept, so
-    that boards which know it go on; the server's certificate is made anew. CloudError for a name that is none.
+    """Create the files for a server with these `names` (host names and IP addresses). CloudError for an invalid name.
+
+    An existing authority is kept, so that boards that trust it still connect; the server's certificate is always new.
     """
     folder = Path(folder)
     now = now or datetime.datetime.now(datetime.timezone.utc)
@@ -60,7 +61,7 @@ def _authority(folder, now):
 def _builder(subject, issuer, key, now, days):
     made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     made = made.serial_number(x509.random_serial_number())
-    return made.not_valid_before(now - _DAY).not_valid_after(now + days * _DAY)  # a day for clocks that are behind
+    return made.not_valid_before(now - _DAY).not_valid_after(now + days * _DAY)  # a day of tolerance for slow clocks
 
 
 def _keep(folder, name, key, certificate):

@@ -1,7 +1,7 @@
-"""A whole site into another one, of whichever kind: the images, every table, and the proof that they are the same.
+"""Copies a whole site into another one, with any database and store: images and all tables, and verifies that they are equal.
 
-Run again it goes on where it was: what is there already and equal stays, what is different is put right, what is too much goes.
-All rows are of one moment of the source, which may be served meanwhile.
+A second run resumes: equal rows and images are kept, different ones are corrected, surplus ones deleted. All rows are from one
+snapshot of the source, which may be served during the copy.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _MODULO = 1 << 256
 
 
 class Sum:
-    """The number of rows, and the sum of their SHA-256: the same for the same rows in whatever order."""
+    """The number of rows, and the sum of their SHA-256, which does not depend on their order."""
 
     def __init__(self):
         self.rows = 0
@@ -36,9 +36,9 @@ class Sum:
 
 
 def copy(source, target, progress=lambda what, done, total: None):
-    """Make `target` (a Site) what `source` is: {images, bytes, tables: {name: {rows, sha256}}}.
+    """Make `target` (a Site) equal to `source`; return {images, bytes, tables: {name: {rows, sha256}}}.
 
-    `progress(what, done, total)`: so many rows of table `what`, or bytes of "images". CloudError for what is not the same then.
+    `progress(what, done, total)`: rows of the table `what`, or bytes of "images". CloudError if they differ afterwards.
     """
     sums = source.database.read(_tables, target.database, progress)
     _same(sums, target.database.read(summed), target.data)
@@ -47,7 +47,7 @@ def copy(source, target, progress=lambda what, done, total: None):
 
 
 def unchanged(source, copied):
-    """CloudError if `source` is not what copy() has copied any more."""
+    """CloudError if `source` has changed since copy()."""
     now = {name: each.as_dict() for name, each in source.database.read(summed).items()}
     if now != copied["tables"]:
         raise CloudError("%s changed during the copy: stop its servers, then run the same command again: it resumes here" % source.data)
@@ -80,7 +80,7 @@ def _same(wanted, found, where):
 
 
 def _tables(conn, target, progress):
-    for table in reversed(metadata.sorted_tables):  # first what refers to others
+    for table in reversed(metadata.sorted_tables):  # referring tables first
         _remove_surplus(conn, table, target)
     sums = {table.name: _copied(conn, table, target, progress) for table in metadata.sorted_tables}
     target.write(_count_on)
@@ -134,7 +134,7 @@ def _remove(conn, table, keys):
 
 
 def _count_on(conn):
-    """Numbers that PostgreSQL gives go on behind those that were copied; SQLite sees to it itself."""
+    """Set PostgreSQL's sequences to continue after the copied numbers; SQLite does this by itself."""
     if conn.dialect.name != "postgresql":
         return
     for table in metadata.sorted_tables:
@@ -183,7 +183,7 @@ def _chunks(file):
 
 
 def _whole(images, checksum, size):
-    """Is the image there, every byte of it as it should be?"""
+    """Does the image exist, with every byte correct?"""
     sha256 = hashlib.sha256()
     try:
         with images.open(checksum) as file:

@@ -1,4 +1,4 @@
-"""Deletes what is old enough, an hour's worth a transaction, so that no device waits for it. Any worker does it; twice does no harm."""
+"""Deletes old data, an hour's worth per transaction, so that no device waits for it. Runs in every worker; running twice is harmless."""
 
 import asyncio
 import logging
@@ -11,17 +11,17 @@ from ..storage import changes
 from ..storage.tables import audit, deliveries, devices, grants, releases, reports, tokens
 
 EVERY_S = 3600
-_AT_ONCE_S = 3600  # of their time
+_AT_ONCE_S = 3600  # time range of the rows in one transaction
 _AT_ONCE = 500  # devices
 REPORTS_S = 400 * 24 * 3600
-REMOVED_S = 90 * 24 * 3600  # a removed device that was never offered anything is deleted; one that was stays for the releases' counts
+REMOVED_S = 90 * 24 * 3600  # then a removed device without any offer is deleted; others are kept for the releases' counts
 AUDIT_S = 2 * 365 * 24 * 3600
-FREE_BYTES = 256 * 1024 * 1024  # of the site's disk; with less the log warns
+FREE_BYTES = 256 * 1024 * 1024  # on the site's disk; with less, a warning is logged
 _log = logging.getLogger("ioto.cloud")
 
 
 async def run(site, database):
-    """For ever. `database(function, *arguments)` waits for the site's database."""
+    """Run forever. `database(function, *arguments)` waits for the site's database."""
     try:
         await database(look_at_images, site)
     except (OSError, Unavailable) as e:
@@ -38,7 +38,7 @@ async def run(site, database):
 
 
 def look_at_images(site):
-    """Log each release that is not cancelled and whose image is lost or has another size: a server in front may hand it out all the same."""
+    """Log each release that is not cancelled and whose image is missing or has a wrong size: a proxy in front may still serve it."""
     for release in site.database.read(_not_cancelled):
         try:
             with site.images.open(release["checksum"]) as image:
@@ -56,14 +56,14 @@ def _not_cancelled(conn):
 
 
 def look_at_disk(data):
-    """Warn in the log where the site's disk is nearly full."""
+    """Log a warning if the site's disk is nearly full."""
     free = shutil.disk_usage(data).free
     if free < FREE_BYTES:
         _log.warning("%s: only %d MiB are free on its disk: make room, or nothing can be published or recorded", data, free >> 20)
 
 
 def forget(conn, now_s):
-    """Remove some of what is too old: reports, audit rows that no webhook waits for, changes. False: there is no more."""
+    """Delete some old reports, changes, and audit rows that no webhook waits for. False: there are no more."""
     changes.forget(conn, now_s)
     waiting = audit.c.id.in_(sa.select(deliveries.c.event))
     more = _oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
@@ -72,7 +72,7 @@ def forget(conn, now_s):
 
 
 def _removed(conn, before_s):
-    """Delete _AT_ONCE devices at most that were removed before `before_s`; were there any?"""
+    """Delete at most _AT_ONCE devices that were removed before `before_s`; were there any?"""
     old = sa.and_(devices.c.removed_s < before_s, devices.c.key.not_in(sa.select(grants.c.device)), devices.c.key.not_in(sa.select(reports.c.device)))
     found = [row.key for row in conn.execute(sa.select(devices.c.key).where(old).limit(_AT_ONCE))]
     conn.execute(tokens.delete().where(tokens.c.device.in_(found)))
@@ -81,7 +81,7 @@ def _removed(conn, before_s):
 
 
 def _oldest(conn, table, column, before_s, *which):
-    """Remove the rows of the oldest hour that are older than `before_s`; were there any?"""
+    """Delete the rows of the oldest hour that are older than `before_s`; were there any?"""
     first_s = conn.execute(sa.select(sa.func.min(column)).where(column < before_s, *which)).scalar()
     if first_s is None:
         return False

@@ -1,4 +1,4 @@
-"""copy.json in a site's folder: it is a copy that has not ended, or a backup. Nobody serves it or publishes into it."""
+"""copy.json in a site's folder marks an incomplete copy or a backup, which can't be served or published into."""
 
 import fcntl
 import json
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from ..http.errors import CloudError
 
-FILE = "copy.json"  # {of: the folder it is copied from, whole: is it a backup, at_s: since when}
+FILE = "copy.json"  # {of: the source folder, whole: is it a backup?, at_s: since when}
 
 
 def read(folder):
-    """What the mark says, or None."""
+    """The content of the mark, or None."""
     try:
         return json.loads((folder / FILE).read_text())
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def remove(folder):
 
 
 def check(folder):
-    """CloudError if the site in `folder` is none to work with."""
+    """CloudError if the site in `folder` is a backup or an incomplete copy."""
     said = read(folder)
     if said is None:
         return
@@ -45,7 +45,7 @@ def check(folder):
 
 @contextmanager
 def held(folder):
-    """Nobody else copies into `folder` meanwhile."""
+    """Lock `folder` against other copies into it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

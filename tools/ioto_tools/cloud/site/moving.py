@@ -1,6 +1,6 @@
-"""A site moves, is backed up, comes back: copying.py from one folder's site to another's, whatever lies where of either.
+"""Moves, backs up and restores sites: copying.py from one folder's site to another's, wherever their databases and images are.
 
-The copy goes to a new or empty place. Until it has ended it bears a mark (mark.py), by which the same command finds it again.
+The target must be new or empty. Until the copy is complete, it has a mark (mark.py), which lets the same command resume.
 """
 
 from contextlib import closing, contextmanager
@@ -17,7 +17,7 @@ from .site import Site
 
 
 def migrate(data, to, progress):
-    """The site of folder `data`, which nobody may serve meanwhile, into folder `to`; what copying.copy() returns."""
+    """Move the site of folder `data`, which must not be served meanwhile, to folder `to`; return the result of copying.copy()."""
     with closing(Site(data)) as source, _target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copying.unchanged(source, copied)
@@ -26,7 +26,7 @@ def migrate(data, to, progress):
 
 
 def backup(data, to, progress):
-    """The site of folder `data`, as it is at one moment of now, into folder `to`."""
+    """Back up a snapshot of the site of folder `data` to folder `to`."""
     with closing(Site(data)) as source, _target(source, to) as target:
         copied = copying.copy(source, target, progress)
         mark.write(target.data, of=_name(source), whole=True, at_s=source.now_s())
@@ -34,7 +34,7 @@ def backup(data, to, progress):
 
 
 def restore(backup, data, progress):
-    """The backup in folder `backup` into folder `data`."""
+    """Restore the backup in folder `backup` to folder `data`."""
     said = mark.read(Path(backup))
     if said is None or not said["whole"]:
         raise CloudError("%s is not a complete backup: make one with `ioto cloud backup`; after an interruption the same command finishes it" % backup)
@@ -46,7 +46,7 @@ def restore(backup, data, progress):
 
 
 def _restored(conn, backup_s, now_s):
-    """The site knows that it was restored: what devices did after `backup_s` is not in it."""
+    """Record that the site was restored: it does not contain what devices did after `backup_s`."""
     counters.put(conn, tokens.BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 
@@ -57,7 +57,7 @@ def _name(site):
 
 @contextmanager
 def _target(source, folder):
-    """The site in `folder`, new, empty, or a copy of `source` that has not ended; marked as one from now on."""
+    """The site in `folder`: new, empty or an incomplete copy of `source`; marked as an incomplete copy from now on."""
     with closing(Site(folder, make=True, copied=True)) as target, mark.held(target.data):
         said = mark.read(target.data)
         if said is None and not target.database.read(_empty):

@@ -1,11 +1,11 @@
-"""site.toml: where a site keeps what does not lie in its folder. Without the file everything lies there."""
+"""site.toml: where a site keeps data outside its folder. Without this file, everything is in the folder."""
 
 import tomllib
 
 from ..http.errors import CloudError
 
 FILE = "site.toml"
-# Key, kind, what it says. All of them may be missing.
+# Key: (default, type), and its meaning. All keys are optional.
 DEFAULTS = {
     "database": ("", str),  # postgresql://USER@HOST/NAME; "" = SQLite in the folder
     "images": ({}, dict),  # an S3-compatible store; {} = in the folder
@@ -13,7 +13,7 @@ DEFAULTS = {
 
 
 def load(folder):
-    """{key: value} of folder/site.toml and DEFAULTS. CloudError names the file and the key that will not do."""
+    """{key: value} of folder/site.toml and DEFAULTS. CloudError names the file and the invalid key."""
     path = folder / FILE
     try:
         said = tomllib.loads(path.read_text())
@@ -25,7 +25,7 @@ def load(folder):
 
 
 def checked(path, table, said, defaults):
-    """`said` with what is missing taken from defaults {key: (value, kind)}; None: it must not be missing."""
+    """`said`, completed from defaults {key: (value, type)}; value None: the key is required."""
     for key, value in said.items():
         if key not in defaults:
             raise CloudError("%s: %s%s: unknown key; known: %s" % (path, table, key, ", ".join(defaults)))

@@ -1,10 +1,10 @@
-"""A site: its folder, the database and the images, and where time and randomness come from.
+"""A site: its folder, database and images, and its sources of time and randomness.
 
-    DATA/site.toml     settings.py: a database and a store of images that are elsewhere; else
-    DATA/cloud.db      SQLite, with cloud.db-wal and cloud.db-shm beside it while it is in use
+    DATA/site.toml     settings.py: a database and an image store elsewhere; otherwise:
+    DATA/cloud.db      SQLite, with cloud.db-wal and cloud.db-shm while it is in use
     DATA/images/       folder_store.py
 
-Any number of processes may use one site at a time: servers and the command line know of each other through it.
+Any number of processes, servers and commands, may use one site at a time: they learn of each other's changes through it.
 """
 
 import copy
@@ -27,9 +27,9 @@ DATABASE = "cloud.db"
 
 
 def exposed(folder):
-    """What in a site's folder others on this machine may read or write: a sentence each, with what to do.
+    """Files in a site's folder that other users of this machine can read or write: one sentence each, with the remedy.
 
-    The images are no secret of the machine, and nginx must be able to reach them.
+    Images are not secret on this machine, and nginx must be able to read them.
     """
     found = []
     secret = [DATABASE, DATABASE + "-wal", DATABASE + "-shm", settings.FILE, mark.FILE]
@@ -40,18 +40,18 @@ def exposed(folder):
 
 
 class Site:
-    """The site in the folder `data`. CloudError if there is none, unless it is to be made with `make`.
+    """The site in the folder `data`. CloudError if there is none, unless `make` creates it.
 
-    `clock` gives Unix seconds, `random_bytes(n)` n bytes that nobody can guess. `threads`: many will use it at once. `copied`: also a
-    backup, or a copy that has not ended.
+    `clock` returns Unix seconds, `random_bytes(n)` n unpredictable bytes. `threads`: several threads use it at once. `copied`: also
+    accept a backup or an incomplete copy.
     """
 
     def __init__(self, data, make=False, clock=time.time, random_bytes=os.urandom, threads=False, copied=False):
         self.data = Path(data)
         self.clock = clock
         self.random_bytes = random_bytes
-        self.who = audit.CLOUD  # in whose name deeds are written down
-        self.scope = None  # of the operator's token; None: whoever has the folder
+        self.who = audit.CLOUD  # for the audit log
+        self.scope = None  # of the operator's token; None: access through the folder
         self.links = Links(self)
         self.quiet_s = tokens.QUIET_S  # see tokens.refusal()
         self.new_per_hour = 0  # see registration.py; 0: no limit
@@ -89,14 +89,14 @@ class Site:
         folder, said = self.data / "images", self.settings["images"]
         if not said:
             return Store(folder)
-        from ..images import s3  # takes a while to load as well
+        from ..images import s3  # slow import, as above
 
         return s3.S3(folder, settings.checked(self.data / settings.FILE, "images.", said, s3.SETTINGS))
 
     def _transactions(self):
         if not self.settings["database"]:
             return Sqlite(self.data / DATABASE)
-        from ..storage.postgresql import Postgresql  # asyncpg takes a while to load
+        from ..storage.postgresql import Postgresql  # asyncpg is slow to import
 
         return Postgresql(self.settings["database"])
 
@@ -107,11 +107,11 @@ class Site:
         return int(self.clock())
 
     def moment_s(self):
-        """Now, rounded up: what happens now is no earlier than that."""
+        """The time now, rounded up to a whole second."""
         return math.ceil(self.clock())
 
     def acting(self, who, scope):
-        """The same site, in the name of an operator whose token has this scope."""
+        """The same site, acting for the operator `who`, whose token has this scope."""
         found = copy.copy(self)
         found.who, found.scope = who, scope
         return found
