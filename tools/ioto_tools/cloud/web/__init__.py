@@ -1,4 +1,4 @@
-"""The operators' page at /web/: thin routes over the functions that the command line uses, templates, a few static files.
+"""The operators' web page at /web/: thin routes over the functions of the command line, templates, a few static files.
 
-Every page lies at the same depth and every link is relative, so the page works behind any path of a proxy.
+All pages have the same path depth and all links are relative, so it works behind any path of a proxy.
 """

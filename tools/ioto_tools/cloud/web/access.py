@@ -1,4 +1,4 @@
-"""Operators' tokens, and who did what."""
+"""The pages for operator tokens and the audit log."""
 
 from ioto import duration
 
@@ -15,7 +15,7 @@ def tokens(site, asked):
 
 
 def change_tokens(site, asked):
-    """A token is made and shown this once, or revoked."""
+    """Create a token, which is shown only once, or revoke one."""
     form = asked.form
     if name := form.get("revoke"):
         operator_tokens.revoke(site, name)
@@ -33,7 +33,7 @@ def _lifetime(text):
 
 
 def audit(site, asked):
-    """The newest rows, or those before the row `before`, about `subject` if there is one."""
+    """The newest audit rows, or those before the row `before`; only those about `subject` if given."""
     subject = asked.query.get("subject", "").strip()
     rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, asked.number("before"))
     more = rows[ROWS - 1]["id"] if len(rows) > ROWS else None

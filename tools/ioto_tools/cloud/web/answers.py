@@ -1,4 +1,4 @@
-"""What a page's function gets and gives, and how it becomes HTML."""
+"""Arguments and results of a page's function, and their rendering as HTML."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from . import assets
 
 
 def text(value):
-    """`value` (text) if a database and a page can take it; ValueError."""
+    """Return `value` (text) if the database and a page can contain it; else ValueError."""
     if "\0" in value:
         raise ValueError("a NUL in a text")
-    value.encode()  # no half of a surrogate pair: UnicodeEncodeError, a ValueError too
+    value.encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
     return value
 
 
@@ -26,7 +26,7 @@ class Asked:
     form: dict
 
     def number(self, name):
-        """A whole number of the query, None where there is none that fits."""
+        """A whole number from the query, None if it is missing or invalid."""
         text = self.query.get(name, "")
         return int(text) if text.isdecimal() and len(text) < 16 else None
 
@@ -48,7 +48,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Moved:
-    """See there: a path below /web/."""
+    """A redirect to a path below /web/."""
 
     to: str
 
@@ -64,7 +64,7 @@ def render(page, **common):
 
 
 class _Environment(jinja2.Environment):
-    """`each.update` is a key of a row before it is a method of dict."""
+    """Makes `each.update` in a template the key of a row, not the method of dict."""
 
     def getattr(self, obj, attribute):
         return self.getitem(obj, attribute)
@@ -95,7 +95,7 @@ def _ago(then_s, now_s):
 
 
 def _moment(then_s):
-    """As HTML's <time> and people read it, in UTC."""
+    """The time in UTC, for HTML's <time> and for people."""
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(then_s))
 
 

@@ -1,4 +1,4 @@
-"""The static files, compressed once, with their hash in the path: a browser keeps one for a year, a new one has a new path."""
+"""The static files, compressed once, with their hash in the path: browsers cache a file for a year; a changed file has a new path."""
 
 import gzip
 import hashlib
@@ -45,7 +45,7 @@ def path(name):
 
 
 async def serve(request):
-    """/web/static/HASH/NAME. Without the right hash it is sent all the same, but not kept: an old page may still be open."""
+    """/web/static/HASH/NAME. With a wrong hash the file is also sent, but not cached: an old page may still be open."""
     try:
         found = asset(request.path_params["name"])
     except KeyError:

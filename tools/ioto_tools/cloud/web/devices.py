@@ -1,4 +1,4 @@
-"""Devices: a page of them at a time, and everything about one."""
+"""The pages for devices: the list, one page at a time, and a single device."""
 
 from .. import policy
 from ..http.errors import CloudError
@@ -7,7 +7,7 @@ from ..rules import selection, update_states
 from ..storage import queries
 from .answers import Moved, Page, to
 
-# Why a release is not offered; the command that would change it is left to the command line.
+# Why a release is not offered, without the commands that are for the command line.
 WORDS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
 
 
@@ -20,7 +20,7 @@ def index(site, asked):
 
 
 def more(site, asked):
-    """The rows after those that are on the page."""
+    """The next rows of the list."""
     try:
         return Page("device-rows.html", _rows(site, asked))
     except policy.PolicyError as e:
@@ -51,7 +51,7 @@ def show(site, asked):
 
 
 def _actions(device):
-    """[(action, text, question before it is done)]."""
+    """[(action, text, confirmation question)]."""
     if device["removed"]:
         return []
     remove = "remove", "Remove", "Remove the device? Its token ends; a board that knows its product can register again."

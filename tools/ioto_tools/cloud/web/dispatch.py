@@ -1,4 +1,4 @@
-"""From a request to a page's function and back: who asks, may they, is the form ours; and the headers of every answer."""
+"""Calls a page's function for a request: checks session, scope and form token, and sets the headers of every response."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ HEADERS = {
 
 
 def shown(path, function, scope="read"):
-    """The route of a page that is looked at: function(site, Asked) -> Page or Moved."""
+    """The route of a page that is read: function(site, Asked) -> Page or Moved."""
     return Route(path, _endpoint(function, scope, None), methods=["GET"])
 
 
@@ -67,7 +67,7 @@ async def _answer(request, function, scope, most, operator, secret):
 
 
 def _shown_to(site, function, asked):
-    """The answer of a page's function, without what the operator's scope is not shown."""
+    """The result of a page's function, without the fields that are hidden from the operator's scope."""
     answer, names = function(site, asked), hidden_fields.names(site)
     if names and not isinstance(answer, Moved):
         answer = replace(answer, values=hidden_fields.hidden(answer.values, names))
@@ -77,7 +77,7 @@ def _shown_to(site, function, asked):
 def _texts(fields):
     for name, value in fields.items():
         try:
-            text(value if isinstance(value, str) else "")  # else it is a file
+            text(value if isinstance(value, str) else "")  # a file is not checked
         except ValueError as e:
             raise Refusal(400, "%s: expected: a text without control characters" % name[:40]) from e
     return fields
@@ -94,7 +94,7 @@ def respond(request, answer, operator=None, secret=None):
         "now_s": request.app.state.site.now_s(),
         "here": request.url.path.rpartition("/")[2],
     }
-    html = render(answer, **common).encode("utf-8", "replace")  # devices may send half of a surrogate pair
+    html = render(answer, **common).encode("utf-8", "replace")  # devices may send lone surrogates
     return HTMLResponse(html, answer.status, {**HEADERS, **answer.headers})
 
 
@@ -105,7 +105,7 @@ def _sign_in_first(request):
 
 
 def _moved(request, to):
-    if _is_part(request):  # htmx would follow by itself, and leave out what stands in the head of the other page
+    if _is_part(request):  # htmx would follow a redirect by itself, without the other page's head
         return Response(headers={**HEADERS, "hx-redirect": to})
     return RedirectResponse(to, 303, HEADERS)
 
@@ -121,10 +121,10 @@ def _failed(request, text, status, headers={}):
 
 
 async def read_form(request, most, secret=None):
-    """The fields of a form of ours; of the session `secret` if there is one yet. Refusal."""
+    """The fields of a form, which must come from this site, and from the session `secret` if there is one. Refusal."""
     session.check_origin(request.headers, request.app.state.public_url)
     length = request.headers.get("content-length", "")
-    # A body in chunks is as long as it likes, whatever its Content-Length says beside that.
+    # A chunked body may have any length, whatever its Content-Length.
     if not length.isdigit() or int(length) > most or "transfer-encoding" in request.headers:
         raise Refusal(413, "the form or the file in it is larger than %s" % ("%d MiB" % (most >> 20) if most >> 20 else "%d KiB" % (most >> 10)))
     fields = dict(await request.form(max_fields=100, max_files=1))

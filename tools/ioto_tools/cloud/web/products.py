@@ -1,4 +1,4 @@
-"""Products, and the releases of one."""
+"""The pages for products and for the releases of one product."""
 
 from ..operators import overview, search
 from ..releases import publish as publishing

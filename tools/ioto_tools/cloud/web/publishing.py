@@ -1,4 +1,4 @@
-"""A release is published: what it is, who it is for, and before that what would become of it."""
+"""The page to publish a release, with warnings about the policy and a dry run."""
 
 import json
 
@@ -16,7 +16,7 @@ from .dispatch import FORM_BYTES
 from .releases import said
 
 UPLOAD_BYTES = IMAGE_BYTES + FORM_BYTES
-SLICE = 10_000  # devices looked at before a dry run shows how far it is
+SLICE = 10_000  # devices evaluated between two progress updates of a dry run
 
 
 def form(site, asked):
@@ -45,7 +45,7 @@ def _terms(site, form):
 
 
 def check(site, asked):
-    """What is to be said of a policy that somebody is writing."""
+    """Warnings and errors of the policy in the form."""
     text = asked.form.get("policy", "")
     try:
         found = doubts.of(site, _product(site, asked.form), text) if text.strip() else []
@@ -56,14 +56,14 @@ def check(site, asked):
 
 
 def _product(site, form):
-    """The id of the product that the form is about, or None: it says it itself, or its release does."""
+    """The product in the form, or the product of the form's release, or None."""
     if form.get("id"):
         return overview.update(site, form["id"])["product"]
     return form.get("product") or None
 
 
 def dry_run(site, asked):
-    """Who would be offered it, a slice of the devices at a time; the page asks for the next one by itself."""
+    """The dry run for one slice of the devices; the page requests the next slice by itself."""
     form = asked.form
     version = form.get("version", "").strip()
     found = publishing.dry_run_slice(site, form.get("product", ""), version, _terms(site, form), _so_far(form), SLICE)
@@ -73,7 +73,7 @@ def dry_run(site, asked):
 
 
 def _so_far(form):
-    """What the slices before this one found, as the page was told; CloudError where it was told something else."""
+    """The result of the earlier slices, which the page sends back; CloudError if it is invalid."""
     if "so_far" not in form:
         return None
     try:

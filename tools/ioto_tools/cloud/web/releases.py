@@ -1,4 +1,4 @@
-"""One release: where it stands on the devices, and what an operator may do with it."""
+"""The page for one release: its progress on the devices, and the operator's actions."""
 
 from ..http.errors import CloudError
 from ..operators import control, overview
@@ -9,7 +9,7 @@ from ..rules import update_states
 from ..rules.terms import TERMS
 from .answers import Data, Moved, Page, to
 
-# On the page states stand in groups; page.js draws them in this order, from below.
+# Groups of states on the page; page.js draws them in this order, from the bottom.
 GROUPS = {
     "confirmed": ("confirmed",),
     "under_way": ("offered", "downloading", "staged", "applied"),
@@ -32,7 +32,7 @@ def show(site, asked):
 
 
 def _moves(release):
-    """[(action, text, question before it is done)] that the state of the release allows."""
+    """[(action, text, confirmation question)] that the state of the release allows."""
     found = [move for move in _MOVES if release["state"] in MOVES[move[0]]]
     if release["state"] == "cancelled":
         return found
@@ -40,7 +40,7 @@ def _moves(release):
 
 
 def progress(site, asked):
-    """The part of the page that is renewed. It says so where the release itself was changed since the page was loaded."""
+    """The part of the page that is refreshed. It shows if the release was changed since the page was loaded."""
     found = overview.update(site, asked.query.get("id", ""))
     values = _progress(found, site.now_s())
     seen = asked.query.get("seen", "")
@@ -97,7 +97,7 @@ def set_terms(site, asked):
 
 
 def said(form, blank):
-    """{term: text} of a form; what stands in no field is `blank`, and a period goes with its rate."""
+    """{term: text} from a form; empty fields become `blank`, an empty period None."""
     found = {name: form.get(name, "").strip() or blank for name in TERMS}
     if found["period"] == blank:
         found["period"] = None

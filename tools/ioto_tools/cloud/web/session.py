@@ -1,7 +1,7 @@
-"""Who is at the page: an operator's token opens a session, a random cookie that lasts half a day and ends with the token.
+"""Sessions of the web page: an operator signs in with a token and gets a random cookie, valid for half a day and while the token is.
 
-The cookie is HttpOnly and SameSite=Strict. Every change wants two things more: the browser's word that the request comes from
-a page of ours, and the form's token, which follows from the session and which no other page can read.
+The cookie is HttpOnly and SameSite=Strict. Every change also requires that the browser names a page of this site as the origin of the
+request, and the form's token, which is derived from the session and which no other site can read.
 """
 
 import base64
@@ -18,7 +18,7 @@ from ..storage.tables import operators, sessions
 COOKIE = "ioto_session"
 SESSION_S = 12 * 3600
 _SESSION_BYTES = 30
-SCOPES = ("read", "publish", "admin")  # each may what those before it may
+SCOPES = ("read", "publish", "admin")  # each includes those before it
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Operator:
 
 
 def begin(site, token):
-    """The secret of a new session for whoever has this operator's token; None for everybody else."""
+    """Start a session with an operator's token; return its secret, or None if the token is invalid."""
     secret = base64.urlsafe_b64encode(site.random_bytes(_SESSION_BYTES)).decode()
     return secret if site.database.write(_begin, _hash(token), _hash(secret), site.now_s()) else None
 
@@ -45,7 +45,7 @@ def _begin(conn, token, session, now_s):
 
 
 def operator(site, secret):
-    """The Operator whose session this is, or None."""
+    """The Operator of the session, or None."""
     return site.database.read(_operator, _hash(secret), site.now_s()) if secret else None
 
 
@@ -69,17 +69,17 @@ def _end(conn, session):
 
 
 def form_token(secret):
-    """What every form of the session carries."""
+    """The token that every form of the session contains."""
     return _hash("form\n" + secret)
 
 
 def check_origin(headers, public_url=None):
-    """Refusal 403 unless the browser says that a page of ours sent the request.
+    """Refusal 403 unless the browser says that the request is from a page of this site.
 
-    `public_url`: where browsers reach the cloud; a proxy in front may send another Host than theirs.
+    `public_url`: where browsers reach the cloud; a proxy in front may send a different Host.
     """
     site = headers.get("sec-fetch-site")
-    if site is None:  # over plain HTTP browsers do not tell
+    if site is None:  # browsers do not send it over plain HTTP
         origin = _host(headers.get("origin", ""))
         site = "same-origin" if origin and origin in (headers.get("host"), _host(public_url or "")) else "unknown"
     if site != "same-origin":
@@ -94,11 +94,11 @@ def _host(url):
 
 
 def check_form(secret, token):
-    """Refusal 403 unless the form is one of this session."""
+    """Refusal 403 unless the form is from this session."""
     if not hmac.compare_digest(form_token(secret).encode(), token.encode()):
         raise Refusal(403, "this form is from an earlier session: load the page again and repeat the change")
 
 
 def _hash(secret):
-    # Random bits, so a plain hash can't be turned round.
+    # Random bits, so a plain hash can't be inverted.
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Sign-in and sign-out: the only pages for whoever has no session."""
+"""Sign-in and sign-out: the only pages that need no session."""
 
 from starlette.routing import Route
 
@@ -37,7 +37,7 @@ async def sign_in(request):
 
 
 def _next(request):
-    """The page that was wanted first, below /web/ only."""
+    """The page that was requested before sign-in; only paths below /web/."""
     wanted = request.query_params.get("next", "")
     return wanted if wanted[:1].isalpha() and ":" not in wanted.partition("?")[0] else "."
 
