@@ -1,7 +1,7 @@
-"""The ASGI application: routes, errors as JSON, nothing that knows SQL or SemVer.
+"""The ASGI application: routes, and errors as JSON. No SQL, no SemVer.
 
-create_app() serves under uvicorn, and in tests as a plain ASGI callable. With `threads=False` nothing waits for anything
-but `receive` and `send`: such an application can be stepped without an event loop, in simulated time.
+create_app() is served by uvicorn, or called by tests as a plain ASGI callable. With `threads=False` it awaits only `receive` and
+`send`, so it can be stepped without an event loop, in simulated time.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ from .storage.counters import Counted, Counters
 from .web import pages
 
 RETRY_AFTER_S = 30
-AT_ONE_ADDRESS = 10  # devices that may register with all their requests, as in one house behind one router
+AT_ONE_ADDRESS = 10  # devices behind one router that may register at their full rate
 
-DEVICES = {  # what devices post to
+DEVICES = {  # the routes of devices
     "/device/register": routes.register,
-    "/api/device/register": routes.register,  # where Ioto's agents look below the Builder by default
+    "/api/device/register": routes.register,  # the default path of Ioto's agents, below the Builder
     "/tok/device/provision": routes.mqtt,
     "/tok/provision/update": routes.check_in,
     "/tok/provision/updateReport": routes.report,
@@ -49,15 +49,15 @@ ROUTES = (
 
 def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S,
                lost_after_s=lost_devices.AFTER_S, rate=PER_MINUTE, new_per_hour=registration.NEW_PER_HOUR, clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
-    """The cloud of the site in `data_dir` (made if it is not there), an ASGI application.
+    """The cloud of the site in `data_dir` (created if missing), as an ASGI application.
 
-    `public_url`: how devices reach it, such as "https://updates.example.com"; without it, as the request says.
-    `link_lifetime_s`: how long a link to an image holds at the least.
-    `quiet_s`: a device that was silent for so long may register again with its product's id.
-    `lost_after_s`: a device that is silent for so long while it is offered an update is lost, or for longer by its rhythm (lost_devices.py).
-    `rate`: requests a minute that a device may make, and a tenth of the registrations from one address; 0: as many as it likes.
-    `new_per_hour`: devices of a product that may register for the first time; 0: as many as like.
-    `clock` gives Unix seconds, `random_bytes(n)` secret bytes. `app.state.site.close()` when it is done with.
+    `public_url`: where devices reach it, such as "https://updates.example.com"; default: the URL of the request.
+    `link_lifetime_s`: minimum lifetime of a link to an image.
+    `quiet_s`: a device that was silent for this time may register again with its product's id.
+    `lost_after_s`: a device with an open offer is lost after this silence, or a longer one by its check-in interval (lost_devices.py).
+    `rate`: allowed requests per minute of a device, and a tenth of the allowed registrations from one address; 0: unlimited.
+    `new_per_hour`: allowed first registrations of a product's devices; 0: unlimited.
+    `clock` returns Unix seconds, `random_bytes(n)` secret bytes. Call `app.state.site.close()` at the end.
     """
     app = Starlette(
         routes=[*ROUTES, *api.routes(), *pages.ROUTES],
@@ -91,7 +91,7 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
 
 
 class _Slashes:
-    """An ASGI application that takes a device's path with a slash too many: the URL in a configuration often ends with one."""
+    """ASGI middleware that removes extra slashes from device paths: a configured URL often ends with one."""
 
     def __init__(self, app):
         self.app = app
@@ -105,7 +105,7 @@ class _Slashes:
 
 @asynccontextmanager
 async def _beside(app):
-    """What a worker does while it serves."""
+    """Run a worker's background tasks while it serves."""
     tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (webhook_delivery, housekeeping, lost_devices, samples)]
     yield
     for task in tasks:
@@ -134,11 +134,11 @@ async def _http_error(request, error):
 
 
 async def _gone(request, error):
-    return Response(status_code=400)  # nobody reads it
+    return Response(status_code=400)  # the client has disconnected
 
 
 async def _unavailable(request, error):
-    # A full disk, a database that is held by another: never one of the texts that make a device forget itself.
+    # A full disk, or a locked database: must not send one of the texts that make a device delete its registration.
     return _fault(request, error, 503, "the cloud cannot answer now", {"Retry-After": str(RETRY_AFTER_S)})
 
 

@@ -2,7 +2,7 @@
 
     policy = compile("device.version < update.version && device.region == 'us-west'")
     policy(device, update)  # True or False: `device` is the body of the check-in, `update` the release, both dicts
-    policy.explain(device, update)  # why: every term, whether it held, and what its names were
+    policy.explain(device, update)  # why: every term, whether it is true, and the values of its names
 """
 
 from functools import cache, lru_cache
@@ -16,12 +16,12 @@ from .names import properties
 from .nodes import Builder
 
 CHARACTERS = 2000
-# What a release has that was published without a policy.
+# The policy of a release that was published without one.
 NEWER = "device.version < update.version"
 
 
 class Policy:
-    """A policy, compiled. It never raises an error and changes nothing: any number of threads may use it."""
+    """A compiled policy. It never raises an error and has no side effects: it is thread-safe."""
 
     __slots__ = ("text", "holds", "terms")
 
@@ -38,17 +38,17 @@ class Policy:
 
     @property
     def doubts(self):
-        """What is allowed but hardly meant, a text each with line and column: for whoever publishes."""
+        """Warnings about terms that are valid but probably a mistake, one text each with line and column, for the publisher."""
         return [term.doubt for term in self.terms if term.doubt]
 
     @property
     def properties(self):
-        """The names of the device's properties that it may read, or None: any of them. The others can't change what it says."""
+        """The names of the device properties that it may read, or None: any. Other properties can't change its result."""
         found = [properties(name) for term in self.terms for name, _ in term.names]
         return None if None in found else {name for each in found for name in each}
 
     def explain(self, device, update):
-        """[{"term": its text, "holds": bool, "values": {name: value}}], in the order of the text, none left out."""
+        """All terms, in the order of the text: [{"term": its text, "holds": bool, "values": {name: value}}]."""
         return [
             {
                 "term": self.text[term.start : term.end],
@@ -65,7 +65,7 @@ def everybody(device, update):
 
 @lru_cache(4096)
 def compile(text):
-    """The Policy that `text` writes; blank is everybody. PolicyError says where it is wrong and what is expected there."""
+    """Compile `text` to a Policy; a blank text selects all devices. PolicyError says where it is wrong and what is expected there."""
     if len(text) > CHARACTERS:
         raise PolicyError("%d characters, the limit is %d" % (len(text), CHARACTERS), *place(text, CHARACTERS))
     try:

@@ -1,4 +1,4 @@
-"""What a comparison of two parts of a policy asks, as a closure, and the comparisons that are not allowed. Pure."""
+"""Compiles comparisons of a policy to closures, and rejects those that are not allowed. Pure."""
 
 from . import names, texts, values
 from .errors import at
@@ -8,7 +8,7 @@ _ORDERS = ("<", "<=", ">", ">=")
 
 
 def comparison(left, token, right):
-    """The closure of `left token right`; PolicyError if that is none."""
+    """The closure of `left token right`; PolicyError if that is not a valid comparison."""
     if token == "=~" or "regex" in (left.kind, right.kind):
         return _match(left, token, right)
     if token in _EQUALS and any(side.kind == "literal" and side.value is None for side in (left, right)):
@@ -21,7 +21,7 @@ def comparison(left, token, right):
 
 
 def _null_test(left, operator, right):
-    """x == null and its like: whether x is there. The one comparison in which null is more than false."""
+    """x == null or x != null: does x exist? The only comparison with null that is not always false."""
     get = left.get if right.kind == "literal" and right.value is None else right.get
     wanted = _EQUALS[operator]
     return lambda device, update: (get(device, update) is None) is wanted
@@ -52,7 +52,7 @@ def misplaced(node):
 
 
 def doubt(token, left, right):
-    """What is allowed but hardly meant in a comparison of a name with a literal; None if there is nothing."""
+    """A warning about a comparison of a name with a literal that is valid but probably a mistake, or None."""
     for name, literal in ((left, right), (right, left)):
         if name.kind == "name" and literal.kind == "literal":
             if name.names[0][0] in names.VERSIONS and token in values.ORDERS:
@@ -64,14 +64,14 @@ def doubt(token, left, right):
 
 
 def doubt_of_version(node):
-    """Where only a version compares: a literal that is none."""
+    """A warning about a literal that is not a version, where only versions can be compared, or None."""
     if node.kind == "literal" and node.value is not None and values.version(node.value) is None:
         return "line %d, column %d: %s is not a SemVer version (like 2.0.0): no version compares with it" % (
             node.token.line, node.token.column, node.token)  # fmt: skip
 
 
 def arguments_of_semver(token, arguments):
-    """The three of semver(a, "<", b), the middle one as text."""
+    """The three arguments of semver(a, "<", b), the middle one as text."""
     if token != "semver":
         raise at(token, 'there is no function %s, only semver(version, "<", newVersion)' % token[:20])
     if len(arguments) != 3 or None in arguments:

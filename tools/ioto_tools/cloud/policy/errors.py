@@ -1,9 +1,9 @@
-"""What is wrong with the text of a policy, where, and what is expected there. Pure."""
+"""Errors in the text of a policy: what is wrong, where, and what is expected there. Pure."""
 
 from lark.exceptions import UnexpectedCharacters
 
 _OPERAND = "a name, a value, ! or ("
-# The grammar's terminals as people see them, in the order in which they are told.
+# User-readable names of the grammar's terminals, in the order in which messages list them.
 _TERMINALS = {
     "NAME": _OPERAND,
     "OPERATOR": "a comparison",
@@ -13,7 +13,7 @@ _TERMINALS = {
     "RPAR": ")",
     "$END": "the end",
 }
-# What people write who know another language, by its first character.
+# Hints for syntax of other languages, by its first character.
 _SLIPS = {
     "=": "write == to compare",
     "&": "write && for and",
@@ -28,7 +28,7 @@ _DIGIT = "a number is written 12, -1.5 or 1e6, a version in quotes"
 
 
 class PolicyError(ValueError):
-    """A text that is no policy. `line` and `column` count from 1; `problem` says what is wrong and what is expected."""
+    """The text is not a valid policy. `line` and `column` start at 1; `problem` says what is wrong and what is expected."""
 
     def __init__(self, problem, line, column):
         super().__init__("line %d, column %d: %s" % (line, column, problem))
@@ -38,7 +38,7 @@ class PolicyError(ValueError):
 
 
 def place(text, index):
-    """Line and column of `index`, from 1."""
+    """Line and column of `index`, starting at 1."""
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 
 
@@ -47,7 +47,7 @@ def at(token, problem):
 
 
 def unexpected(e, text):
-    """lark's complaint about `text` in our words."""
+    """Convert lark's error about `text` to a PolicyError."""
     if isinstance(e, UnexpectedCharacters):
         allowed = e.allowed if "NAME" in e.allowed else e.allowed & {"OPERATOR", "_AND", "_OR"}
         hint = _DIGIT if e.char.isdigit() else _SLIPS.get(e.char)

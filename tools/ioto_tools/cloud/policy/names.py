@@ -1,4 +1,4 @@
-"""What a name in a policy stands for: a property of the device or of the release, null if it is not there. Pure."""
+"""Resolves names in a policy: a property of the device or of the release, null if it is missing. Pure."""
 
 import re
 
@@ -6,7 +6,7 @@ from .texts import unquoted
 from .values import version
 
 _STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
-VERSIONS = ("device.version", "version", "update.version", "newVersion")  # those that the cloud makes sure are SemVer
+VERSIONS = ("device.version", "version", "update.version", "newVersion")  # the cloud ensures that these are SemVer versions
 PARTS = {"major": 0, "minor": 1, "patch": 2}
 
 
@@ -16,7 +16,7 @@ def keys(token):
 
 
 def getter(token):
-    """The closure of a name. A flat name is the device's property, but for newVersion, major, minor and patch."""
+    """The closure of a name. A flat name is a device property, except newVersion, major, minor and patch."""
     first, *rest = (str(token),) if token.isidentifier() else keys(token)
     if first == "device":
         return _device(rest)
@@ -30,7 +30,7 @@ def getter(token):
 
 
 def properties(token):
-    """The properties of the device that a name may read, or None: any of them."""
+    """The device properties that a name may read, or None: any."""
     first, *rest = keys(token)
     if first == "device":
         return rest[:1] or None
@@ -62,7 +62,7 @@ def _inside(value, path):
 
 
 def _part(name):
-    """The device's own property of this name, else that number of its version."""
+    """The device's own property of this name, else this number of its version."""
     at = PARTS[name]
 
     def get(device, update):

@@ -1,7 +1,7 @@
-"""From the grammar's rules to closures: each function builds what a rule means of what its parts mean. Pure.
+"""Compiles the grammar's rules to closures: each function builds the closure of a rule from those of its parts. Pure.
 
-A closure takes the device's properties and the release's and gives a value. lark calls these functions while it reads the
-text, from the inside out, so that nothing here recurses over what somebody wrote.
+A closure takes the properties of the device and of the release and returns a value. lark calls these functions while it parses the
+text, innermost first, so nothing here recurses over user input.
 """
 
 from lark import Transformer, v_args
@@ -15,7 +15,7 @@ TERMS = 50
 
 
 class Node:
-    """A part of a policy. `token`: where it begins; `end`: the index after it; `terms`: the conditions inside."""
+    """A part of a policy. `token`: its first token; `end`: the index after it; `terms`: the conditions inside."""
 
     __slots__ = ("token", "end", "get", "value", "kind", "names", "terms", "depth")
 
@@ -31,7 +31,7 @@ class Node:
 
 
 class Term:
-    """One condition: a comparison, a call, or a value that stands alone."""
+    """One condition: a comparison, a call, or a single value."""
 
     __slots__ = ("start", "end", "holds", "names", "doubt")
 
@@ -40,7 +40,7 @@ class Term:
         self.end = node.end
         self.holds = node.get
         self.names = node.names
-        self.doubt = doubt  # why this is hardly what was meant, or None
+        self.doubt = doubt  # a warning that this is probably a mistake, or None
 
 
 def _literal(token, value):
@@ -48,7 +48,7 @@ def _literal(token, value):
 
 
 def _condition(node):
-    """`node` where true or false is wanted."""
+    """Convert `node` to a condition (true or false)."""
     if node.kind == "condition":
         return node
     get = node.get
@@ -59,7 +59,7 @@ def _condition(node):
 
 
 def _as_term(node, doubt=None):
-    """`node` as one more term beside those inside it."""
+    """Add `node` to its own terms."""
     node.terms += (Term(node, doubt),)
     if len(node.terms) > TERMS:
         raise _too_many(node.token)
@@ -78,7 +78,7 @@ def _joined(parts, get):
 
 
 def _at_term(parts, index):
-    """The token of the part that has the term number `index` in it."""
+    """The token of the part that contains the term number `index`."""
     for part in parts:
         index -= len(part.terms)
         if index < 0:

@@ -1,4 +1,4 @@
-"""Literals of a policy: strings with their escapes, numbers, regular expressions. Pure."""
+"""Literals of a policy: strings with escapes, numbers, regular expressions. Pure."""
 
 import re
 
@@ -13,7 +13,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0
 
 
 def unquoted(token, text=None):
-    """The string that `text` (`token` itself unless given) writes."""
+    """The value of the string literal `text` (default: `token`)."""
     inner = (token if text is None else text)[1:-1]
     if "\\" not in inner:
         return str(inner)
@@ -28,7 +28,7 @@ def unquoted(token, text=None):
             raise at(token, "unknown escape \\%s in a string: a backslash is written \\\\" % match[4])
         return _ESCAPES[match[4]]
 
-    try:  # a pair of surrogates becomes the character that it means
+    try:  # a surrogate pair becomes one character
         return _ESCAPE.sub(character, inner).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError as e:
         raise at(token, "an incomplete character: \\uD800 to \\uDFFF come in pairs") from e
@@ -47,7 +47,7 @@ def regex(token):
 def compiled(text, token, case_sensitive=True):
     options = re2.Options()
     options.log_errors = False
-    options.never_capture = True  # groups would make a search many times slower, and nobody asks for them
+    options.never_capture = True  # groups would make a search many times slower, and are not needed
     options.max_mem = _MEMORY_BYTES
     options.case_sensitive = case_sensitive
     try:
@@ -58,5 +58,5 @@ def compiled(text, token, case_sensitive=True):
 
 
 def found(pattern, value):
-    """Whether `pattern` is somewhere in the string `value`; half a character, which JSON can send, is no error."""
+    """Does `pattern` match anywhere in the string `value`? A lone surrogate, which JSON can contain, is not an error."""
     return type(value) is str and pattern.search(value.encode("utf-8", "surrogatepass")) is not None

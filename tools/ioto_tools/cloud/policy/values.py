@@ -1,4 +1,4 @@
-"""The values of a policy and its operators over them, as docs/policy.md specifies. Pure; no value raises an error."""
+"""The values of a policy and the operators on them, as specified in docs/policy.md. Pure; no value raises an error."""
 
 import operator
 import re
@@ -13,7 +13,7 @@ _NUMBERS = (int, float, bool)
 
 
 def version(value):
-    """The SemVer sort key of `value`, None if it is no version."""
+    """The SemVer sort key of `value`, None if it is not a version."""
     return _version(value) if type(value) is str and len(value) <= _LONGEST else None
 
 
@@ -26,7 +26,7 @@ def _version(text):
 
 
 def number(value):
-    """The number that `value` is read as, None if it is none."""
+    """`value` as a number, None if it can't be read as one."""
     if type(value) is str:
         return _number_of(value) if len(value) <= _LONGEST else None
     return value if type(value) in _NUMBERS else None
@@ -43,7 +43,7 @@ def _number_of(text):
 
 
 def _pair(a, b):
-    """Both on the scale that they are compared on: versions, strings or numbers. None where there is no such scale."""
+    """Both values converted for their comparison, as versions, strings or numbers; None if they are not comparable."""
     if type(a) is str and type(b) is str:
         key_a = _version(a) if len(a) <= _LONGEST else None
         key_b = _version(b) if len(b) <= _LONGEST else None
@@ -63,12 +63,12 @@ def _compared(by):
 
 
 def is_true(value):
-    """What a value that stands alone says."""
+    """The truth value of a single value."""
     return value is not None and value != "" and not equal(value, False)
 
 
 def equal(a, b):
-    if a == b and type(a) is type(b) is str:  # what most policies ask, without a look at what the string is
+    if a == b and type(a) is type(b) is str:  # the most frequent case, without parsing the strings
         return True
     pair = _pair(a, b)
     return pair is not None and pair[0] == pair[1]
@@ -95,7 +95,7 @@ def contains(a, b):
 
 
 def _not(holds):
-    """The opposite, for values that are there: a property that was not sent makes this false as well."""
+    """The opposite of `holds`, but also false if a value is missing, such as a property that was not sent."""
     return lambda a, b: a is not None and b is not None and not holds(a, b)
 
 
@@ -115,7 +115,7 @@ OPERATORS = {
     "><": contains,
     "<>": _not(contains),
 }
-# The second argument of semver(a, operator, b): those that compare versions.
+# The operators that semver(a, operator, b) accepts.
 ORDERS = ("<", "<=", "==", "!=", ">=", ">")
 
 
