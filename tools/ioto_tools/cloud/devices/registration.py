@@ -73,7 +73,7 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
         identity.refused(conn, known, asking.address, now_s)
         return False, refusal
     if new or not known["claimed"]:
-        tokens.end(conn, key)  # kept until now so that the device was told so
+        tokens.end(conn, key)  # kept until now so that their use got the right refusal
     claimed = not found["by_hand"] if new else known["claimed"]
     kept = asking if claimed else replace(asking, properties=_that_fit(asking.properties))
     queries.register(conn, key, kept, claimed, now_s, new)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..http.errors import Unavailable
 
 CHUNK_BYTES = 64 * 1024
-INCOMING = ".incoming-"  # begins the name of every file that is being received
+INCOMING = ".incoming-"  # name prefix of files that are being received
 _LEFT_OVER_S = 24 * 3600  # older than any publish that still runs
 
 

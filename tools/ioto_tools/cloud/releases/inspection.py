@@ -25,8 +25,9 @@ _REMEDY = {
 
 
 def application(file, path, any_file=False):
-    """`file` (at `path` for messages), or of a whole firmware file (bootloader, partition table, application) the application alone, as
-    an open file. CloudError for a damaged one.
+    """The file to publish: `file` (`path` for messages), or only the application from a whole firmware file, as an open file.
+
+    A whole firmware file contains bootloader, partition table and application. CloudError if it is damaged.
     """
     try:
         found = None if any_file else firmware.inside(file)

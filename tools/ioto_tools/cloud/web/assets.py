@@ -29,7 +29,7 @@ class Asset:
 
 @cache
 def asset(name):
-    """The Asset of this name; KeyError if there is none."""
+    """The Asset with this name; KeyError if there is none."""
     path = _files()[name]
     body = path.read_bytes()
     return Asset(name, hashlib.sha256(body).hexdigest()[:12], _TYPES[path.suffix], gzip.compress(body, 9, mtime=0))
