@@ -1,6 +1,7 @@
 """Selects the release that a device is offered, and gives the reason why each other release is not. Pure.
 
-The device is offered the highest release of its product without a reason against it, unless it already runs a higher one.
+Releases of the product are checked from the highest version down. The first one without a reason against it is offered; none, if the
+release that the device runs is reached before that.
 """
 
 from dataclasses import dataclass, field
