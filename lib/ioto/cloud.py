@@ -75,7 +75,7 @@ class Cloud:
     async def post(self, url, token, data, is_report=False):
         """Send the dict `data` as JSON and return the JSON of the reply. A token in the configuration is never discarded."""
         agent = self.agent
-        if not agent.config["update.keys"]:  # whoever controls the network or the cloud controls this device; each request says so
+        if not agent.config["update.keys"]:  # without them, control of the network or the cloud is control of this device; each request says so
             data["unsigned"] = True
         headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
         reply = await self.client.request("POST", url, headers, json.dumps(data).encode())

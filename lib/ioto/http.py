@@ -106,7 +106,7 @@ class Client:
 
 async def follow_redirects(once, plain, method, url, headers, body):
     """Call `once(method, parsed url, headers, body)` until the reply is not a redirect. Plain http needs `plain`, and Authorization
-    is never sent over it: whoever reads the token can act as the device.
+    is never sent over it: anyone who reads the token can act as the device.
     """
     here = parse_url(url)
     headers = dict(headers or {})

@@ -12,7 +12,7 @@ from ioto_tools.cloud.rules import terms
 from ioto_tools.cloud.rules.selection import WHY, precedence
 
 from .printable import printable
-from .site import ago, data_option, json_option, opened, printed, product_option, shown
+from .site import ago, counted, data_option, json_option, opened, printed, product_option, shown
 from .terms import doubtful
 
 # ---- ioto devices, ioto device
@@ -69,12 +69,11 @@ def device_show(id, product, data, json):
     marks = [word for word, holds in (("removed", found["removed"]), ("not claimed", not found["claimed"])) if holds]
     marks += ["pinned to %s" % found["pin"]] if found["pin"] else []
     click.echo(", ".join(["%s, product %s" % (found["id"], found["product"]), *marks]))
-    times = "%d registration%s" % (found["registrations"], "" if found["registrations"] == 1 else "s")
+    times = counted(found["registrations"], "registration")
     click.echo("registered %s, %s, last check-in %s (%d in all)" % (
         ago(found["registered_s"]), times, ago(found["seen_s"]), found["checkins"]))  # fmt: skip
     if found["unknown_reports"]:
-        one = found["unknown_reports"] == 1
-        click.echo("%d report%s about updates that this cloud does not have" % (found["unknown_reports"], "" if one else "s"))
+        click.echo("%s about updates that this cloud does not have" % counted(found["unknown_reports"], "report"))
     for each in found["doubts"]:
         click.echo("%s: %s" % (ago(each["at_s"]), each["says"]))
     shown("Properties", ("name", "value"), [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()])

@@ -14,7 +14,7 @@ from ioto_tools.image import release
 
 from .keys import application_of, manifest_options
 from .keys import signed as signed_file
-from .site import data_option, json_option, opened, printed, shown
+from .site import counted, data_option, json_option, opened, printed, shown
 from .terms import doubtful, said, taken, terms_options
 
 
@@ -77,7 +77,7 @@ def _tried(found, json):
     if json:
         return printed(found)
     offered = found["found"].get("offered", {"count": 0})["count"]
-    click.echo("nothing is published; of %d device%s %d would be offered it" % (found["devices"], "" if found["devices"] == 1 else "s", offered))
+    click.echo("nothing is published; of %s %d would be offered it" % (counted(found["devices"], "device"), offered))
     rows = [(each["count"], WHY.get(why, why), ", ".join(each["examples"])) for why, each in found["found"].items()]
     shown("Devices", ("devices", "because", "such as"), rows)
     doubtful(found["doubts"])

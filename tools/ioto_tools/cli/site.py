@@ -77,6 +77,11 @@ def ago(then_s):
     return "%d s ago" % seconds
 
 
+def counted(n, noun):
+    """The number with its noun: `1 device`, `2 devices`."""
+    return "%d %s%s" % (n, noun, "" if n == 1 else "s")
+
+
 def shown(title, columns, rows):
     """A table; what devices and operators wrote is never taken for markup, nor obeyed by the terminal."""
     from rich.console import Console

@@ -5,11 +5,13 @@ import time
 import click
 from ioto_tools.cloud.operators import overview
 
+from .site import counted
+
 EVERY_S = 2
 
 
 def tell(site, found, wait):
-    """Say how many devices may still apply the update (as fleet.update() gives it), and with `wait` whenever that changes."""
+    """Say how many devices may still apply the update (as overview.update() returns it), and with `wait` whenever that changes."""
     for line in lines(found, site.now_s()):
         click.echo(line)
     left = found["unapplied"]["told"]
@@ -39,7 +41,7 @@ def lines(found, now_s):
 
 def counted_devices(n, one="", more=""):
     """As `1 device has`, `2 devices have`: `one` or `more` stands behind the number."""
-    return ("1 device %s" % one if n == 1 else "%d devices %s" % (n, more)).rstrip()
+    return ("%s %s" % (counted(n, "device"), one if n == 1 else more)).rstrip()
 
 
 def _due(seconds):

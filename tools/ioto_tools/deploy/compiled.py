@@ -31,6 +31,7 @@ FILES = {
 }
 # Other names to keep: used by the checks of `ioto board test` and by docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
+_ENTRY = "/%s %06d"  # of the archive's index: a module, and where it starts
 _ONLY_ON = {"esp32": ("board", "otadata", "wifi"), "linux": ("linux",)}
 
 
@@ -68,16 +69,16 @@ def parts(on="esp32"):
 @functools.cache
 def agent_files(on="esp32"):
     """{path on the board: bytes} of lib/ioto: the package's __init__ and the archive of its other files (lib/ioto/archive.py)."""
-    found = dict(parts(on))
-    return {"lib/ioto/__init__.mpy": found.pop("__init__.mpy"), "lib/ioto/parts.bin": _archive(found)}
+    found = {name.removesuffix(".mpy"): raw for name, raw in parts(on).items()}
+    return {"lib/ioto/__init__.mpy": found.pop("__init__"), "lib/ioto/parts.bin": _archive(found)}
 
 
 def _archive(parts):
     """The archive file in the format of lib/ioto/archive.py."""
-    width = sum(len("/%s 000000" % name) - 4 for name in parts)
+    width = sum(len(_ENTRY % (name, 0)) for name in parts)
     index, at = "", 2 + width
     for name, raw in parts.items():
-        index += "/%s %06d" % (name[:-4], at)
+        index += _ENTRY % (name, at)
         at += len(raw)
     return width.to_bytes(2, "little") + index.encode() + b"".join(parts.values())
 
