@@ -9,13 +9,23 @@ UV := 0.13.9
 # The tests run some hundreds of commands: none compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test sweep screenshots bench firmware meter lock clean
+.PHONY: demo test lint types sweep screenshots bench firmware meter lock clean
 
 demo: $(VENV)/ready .build/firmware/ready
 	@$(BIN)/ioto demo
 
 test: $(VENV)/ready .build/firmware/ready meter
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+# Layout and mistakes of the code, who imports whom, spelling; settings in ruff.toml and pyproject.toml.
+lint: $(VENV)/ready
+	@$(BIN)/ruff format --check --quiet . || { echo "the layout differs: run .venv/bin/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-cache > .build/imports.txt || { cat .build/imports.txt; exit 1; }
+	@git ls-files | grep -Ev '(^requirements|package-lock|/static/|\.txt$$)' | xargs $(BIN)/codespell
+
+types: $(VENV)/ready
+	@$(BIN)/mypy
 
 # The long sweeps, the ones marked so in tests/.
 sweep: $(VENV)/ready .build/firmware/ready meter

@@ -1,14 +1,18 @@
 """Boot protection that works even if everything else is broken.
 
-An image on its first boot gets a watchdog before any module of the agent is imported: if anything fails, the board resets and the
-bootloader rolls back to the old image. In safe mode the agent runs without main.py and applies the updates it is offered. If memory
-is short, boot.py runs a check-in without main.py.
+An image on its first boot gets a watchdog before any module of the agent is imported: if anything fails, the board
+resets and the bootloader rolls back to the old image. In safe mode the agent runs without main.py and applies the
+updates it is offered. If memory is short, boot.py runs a check-in without main.py.
 """
 
 SAFE_RESETS = 5  # safe mode after more than this number of failed starts in a row; 0 = never
-SAFE_SOFT_RESETS = 100  # or after more than this number of soft resets in a row without a good start; a user at the prompt makes a few
+SAFE_SOFT_RESETS = (
+    100  # or after more than this number of soft resets in a row without a good start; a user at the prompt makes a few
+)
 SAFE_PIN = None  # or while this GPIO is low at the start
-TRIAL_STARTS = 3  # starts of an image on trial, including soft resets and wakes from deep sleep; then the bootloader rolls back
+TRIAL_STARTS = (
+    3  # starts of an image on trial, including soft resets and wakes from deep sleep; then the bootloader rolls back
+)
 
 
 def kept(nvs, key):
@@ -37,7 +41,9 @@ def lasting(machine, nvs, n):
 
 
 def safe(nvs, goes_on):
-    """Does safe mode start now? Wakes from deep sleep (`goes_on`) do not count as starts; soft resets are counted separately."""
+    """Does safe mode start now? Wakes from deep sleep (`goes_on`) do not count as starts; soft resets are counted
+    separately.
+    """
     if SAFE_PIN is not None and not machine.Pin(SAFE_PIN, machine.Pin.IN, machine.Pin.PULL_UP).value():
         return True
     n, soft, before = kept(nvs, "resets"), 0, kept(nvs, "soft")

@@ -1,7 +1,8 @@
 """Frozen, in the place of MicroPython's own: mounts the file system, whatever state it is in.
 
-One that can't be mounted is made anew, where MicroPython would print a message for ever; and what the device can't be without
-(`ioto freeze` has it in ioto_build.py) is put back where it is missing. What else was in a broken file system is lost.
+One that can't be mounted is made anew, where MicroPython would print a message for ever; and what the device can't be
+without (`ioto freeze` has it in ioto_build.py) is put back where it is missing. What else was in a broken file system
+is lost.
 """
 
 import gc

@@ -1,7 +1,7 @@
 """What is frozen into a firmware of one's own: the agent, and a device's folder with boot.py, main.py and its settings.
 
-A broken lib/, main.py or file system then still starts, checks in and updates. IOTO_DEVICE names the folder, absolutely, after
-`ioto freeze` has been there:
+A broken lib/, main.py or file system then still starts, checks in and updates. IOTO_DEVICE names the folder,
+absolutely, after `ioto freeze` has been there:
 
     make -C ports/esp32 BOARD_DIR=.../firmware/boards/IOTO_ESP32 IOTO_DEVICE=$PWD/thermo
 """

@@ -1,4 +1,6 @@
-"""A lamp that blinks, and tells by it how its update gets on: faster while one is on its way, steady before the swap."""
+"""A lamp that blinks, and tells by it how its update gets on: faster while one is on its way, steady before the
+swap.
+"""
 
 import asyncio
 

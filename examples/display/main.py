@@ -1,4 +1,6 @@
-"""A display that asks the person before it: the left button installs, the right one asks again in an hour, and nobody changes nothing."""
+"""A display that asks the person before it: the left button installs, the right one asks again in an hour, and nobody
+changes nothing.
+"""
 
 import asyncio
 

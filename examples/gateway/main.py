@@ -1,14 +1,14 @@
 """A Linux gateway: the agent runs on MicroPython's unix port, an update is an archive, and scripts/update installs it.
 
-    micropython main.py    under a supervisor that starts it again when it ends
+micropython main.py    under a supervisor that starts it again when it ends
 """
 
 import sys
 
 sys.path.insert(0, "lib")
 
-from ioto import rWatch  # noqa: E402
-from ioto.start import agent, run  # noqa: E402
+from ioto import rWatch
+from ioto.start import agent, run
 
 
 async def main():

@@ -1,8 +1,9 @@
-"""The agent's main loop: link, clock, trial, check-in, download, decision and reports; then sleep until the next step is due.
+"""The agent's main loop: link, clock, trial, check-in, download, decision and reports; then sleep until the next step
+is due.
 
-All dependencies are passed in (setup.py creates the agent). One task does all the work, so two steps never run at the same time;
-watchers run as tasks beside it. Further code for a step is a part, which is loaded for that step and released afterwards (parts.py).
-State that must outlast a step is therefore stored here, as plain data.
+All dependencies are passed in (setup.py creates the agent). One task does all the work, so two steps never run at the
+same time; watchers run as tasks beside it. Further code for a step is a part, which is loaded for that step and
+released afterwards (parts.py). State that must outlast a step is therefore stored here, as plain data.
 """
 
 import asyncio
@@ -19,9 +20,16 @@ from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep; a clock jump is noticed within this time
 _LONG_S = 86400  # nothing is due
-_RENEW_EVERY = 24  # saves of the record: littlefs compacts after 58, and Pair.keep() may skip one renewal, see folder.py
+_RENEW_EVERY = (
+    24  # saves of the record: littlefs compacts after 58, and Pair.keep() may skip one renewal, see folder.py
+)
 _PAUSE_S = 10  # after an error in a round
-_BEFORE = {"begin": "recall update ", "clock": "timezone connect ", "checkin": "connect ", "fetch": "connect bounds "}  # see load()
+_BEFORE = {
+    "begin": "recall update ",
+    "clock": "timezone connect ",
+    "checkin": "connect ",
+    "fetch": "connect bounds ",
+}  # see load()
 
 
 def link_changed(connected, why):
@@ -30,8 +38,9 @@ def link_changed(connected, why):
 
 
 class Agent:
-    """The agent. `config` is from config.load(), `device` has the properties of device.json, and `provision` the result of registration.
-    `board` is a Board (board.py, linux.py), `pair` a record.Pair. `link` is None or has `async up()`, which raises OSError without a link.
+    """The agent. `config` is from config.load(), `device` has the properties of device.json, and `provision` the result
+    of registration. `board` is a Board (board.py, linux.py), `pair` a record.Pair. `link` is None or has `async up()`,
+    which raises OSError without a link.
     """
 
     def __init__(self, config, device, provision, board, pair, link=None):
@@ -67,7 +76,9 @@ class Agent:
         self.wake = self._wake.set
 
     async def run(self):
-        """Run forever. This loop feeds the watchdog from the start, so anything that blocks or ends the loop causes a reset."""
+        """Run forever. This loop feeds the watchdog from the start, so anything that blocks or ends the loop causes a
+        reset.
+        """
         if 0 < self.config["watchdog"] < _LONG_S:
             self.guard()
         while True:
@@ -81,8 +92,8 @@ class Agent:
     async def run_once(self, limit_s=60):
         """Do what is due and return the seconds (1 or more) until the next step. For boards that sleep.
 
-        A download that takes longer than `limit_s` is resumed by the next call, even after a deep sleep. A `device:update` watcher
-        gets the same time to decide. A trial is always finished, however long it takes.
+        A download that takes longer than `limit_s` is resumed by the next call, even after a deep sleep. A
+        `device:update` watcher gets the same time to decide. A trial is always finished, however long it takes.
         """
         self.until_s = uptime_s() + limit_s
         while True:
@@ -164,10 +175,14 @@ class Agent:
 
     @property
     def life(self):
-        """The Update that changes the record. Created for each use, because a stored instance would keep update.py loaded."""
+        """The Update that changes the record. Created for each use, because a stored instance would keep update.py
+        loaded.
+        """
         from .update import Update
 
-        return Update(self.record, self.board.running, self.board.build, self.config["version"], self.config["update.attempts"])
+        return Update(
+            self.record, self.board.running, self.board.build, self.config["version"], self.config["update.attempts"]
+        )
 
     def is_suspect(self):
         """Does the staged image come from a trial that has not been judged yet?"""
@@ -207,7 +222,9 @@ class Agent:
         return staged and staged.waiting and not self.alone and staged.is_confirmed() and staged.due_s() == 0
 
     def pause_s(self):
-        """Seconds before the next trial of the staged image; longer after each trial that ended because of an outage."""
+        """Seconds before the next trial of the staged image; longer after each trial that ended because of an
+        outage.
+        """
         retry_s = self.config["update.retry"]
         return max(retry_s, min(retry_s << min(self.record["outages"], 20), _LONG_S))
 
@@ -222,16 +239,22 @@ class Agent:
             return 0
         wait = schedule.due_s(
             self.board.time_s(), uptime_s(), self._tried_s, self.config["update.schedule"], self.config["timezone"],
-            self.config["update.period"], self.config["update.jitter"] if self.registered() else 0, record["tried"], record["failures"],
-            record["hold"], self.device["id"], self.board.cold,
+            self.config["update.period"], self.config["update.jitter"] if self.registered() else 0, record["tried"],
+            record["failures"], record["hold"], self.device["id"], self.board.cold,
         )  # fmt: skip
         wait = _LONG_S if wait is None else wait
         staged = self.staged
-        if staged and staged.waiting and not staged.is_confirmed():  # check in before the swap, regardless of the schedule
+        if (
+            staged and staged.waiting and not staged.is_confirmed()
+        ):  # check in before the swap, regardless of the schedule
             pause_s = 0
             if self._tried_s is not None and (record["failures"] or record["hold"]):
                 period_s = self.config["update.period"] if record["failures"] else 0
-                pause_s = self._tried_s - uptime_s() + schedule.rest_s(period_s, 0, record["failures"], record["hold"], self.device["id"])
+                pause_s = (
+                    self._tried_s
+                    - uptime_s()
+                    + schedule.rest_s(period_s, 0, record["failures"], record["hold"], self.device["id"])
+                )
             wait = min(wait, max(staged.due_s(), pause_s))
         return wait
 
@@ -278,7 +301,9 @@ class Agent:
             if await self.do("checkin"):
                 await self.do("fetch")
             record["failures"] = 0
-            record["short"] = int(self.alone)  # one more no_memory error is enough for the next boot without the application
+            record["short"] = int(
+                self.alone
+            )  # one more no_memory error is enough for the next boot without the application
             self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
@@ -313,7 +338,9 @@ class Agent:
             self.pair.keep(self.record)
 
     def _tried(self, up_s, now_s):
-        """Set the time from which schedule.due_s() counts: the start of a successful check-in, the end of a failed one."""
+        """Set the time from which schedule.due_s() counts: the start of a successful check-in, the end of a failed
+        one.
+        """
         self._tried_s = up_s
         self.record["tried"] = now_s or 0
         self.record["hold"] = self.hold_s
@@ -355,7 +382,9 @@ class Agent:
         self.report_s = uptime_s() + max(wait_s, self.hold_s)
 
     def wait_for_decision(self, wait_s=0):
-        """Create `staged`, which signals `device:update`. An offer made before a reset is valid for as long as without the reset."""
+        """Create `staged`, which signals `device:update`. An offer made before a reset is valid for as long as without
+        the reset.
+        """
         now, before = self.board.time_s(), self.record["offered"]
         if self.offered_s is None and now and before and before <= now:
             self.offered_s = uptime_s() - (now - before)

@@ -39,7 +39,11 @@ def _offered(agent, is_same):
 
 def _withdraw(agent):
     """Drop a staged update that this project's cloud no longer offers."""
-    if agent.record["phase"] == "staged" and agent.record["update"]["ours"] and not (agent.staged and agent.staged.installing):
+    if (
+        agent.record["phase"] == "staged"
+        and agent.record["update"]["ours"]
+        and not (agent.staged and agent.staged.installing)
+    ):
         agent.life.drop("withdrawn")
         agent.withdraw()
         rSignal("device:update:failed", UpdateError("withdrawn"))
@@ -53,7 +57,10 @@ async def _take(agent, offer):
     try:
         slot = agent.board.slot()
         floor = life.floor(agent.board.floor())
-        if judge(offer, record, life.version(), slot.size, floor, bool(agent.config["update.keys"])) == "keep" and agent.staged:
+        if (
+            judge(offer, record, life.version(), slot.size, floor, bool(agent.config["update.keys"])) == "keep"
+            and agent.staged
+        ):
             return False
         if same(offer, record["update"]) and record["update"].get("after"):
             from .costs import waits

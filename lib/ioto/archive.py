@@ -1,8 +1,8 @@
 """Mount the archive of compiled modules, `parts.bin`, as a file system that only `import` reads.
 
-With one file per module, an import would search a folder of some forty entries four times, and each file would use a block of 4 KiB.
-`parts.bin` starts with its index: two bytes, little-endian, with the length of the rest of the index, then `/name 012345` for each
-module, where the six digits are its offset.
+With one file per module, an import would search a folder of some forty entries four times, and each file would use a
+block of 4 KiB. `parts.bin` starts with its index: two bytes, little-endian, with the length of the rest of the index,
+then `/name 012345` for each module, where the six digits are its offset.
 """
 
 _MOUNTED = "/.ioto"
@@ -24,7 +24,9 @@ class _Archive:
         return (1,) * 10
 
     def stat(self, path):
-        """Succeed for any .mpy: MicroPython takes every exception here, even MemoryError, for a missing file. open() looks it up."""
+        """Succeed for any .mpy: MicroPython takes every exception here, even MemoryError, for a missing file. open()
+        looks it up.
+        """
         if path.endswith(".mpy"):
             return (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
         raise OSError(2)
@@ -43,7 +45,9 @@ class _Archive:
 
 
 def mounted(path, file):
-    """`__path__` of the package with the __init__ `file`: the mounted archive if the package is compiled and has one, else `path`."""
+    """`__path__` of the package with the __init__ `file`: the mounted archive if the package is compiled and has one,
+    else `path`.
+    """
     try:
         if not file.endswith(".mpy"):
             return path

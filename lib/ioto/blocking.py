@@ -1,7 +1,7 @@
 """The transport `urequests`: MicroPython's own `requests` behind the interface of http.Client.
 
-It blocks the loop from the name look-up to the last line of the head; the body is read as in http.py. It does not verify servers,
-so https is refused unless `unverified` is true. docs/network.md lists its limitations.
+It blocks the loop from the name look-up to the last line of the head; the body is read as in http.py. It does not
+verify servers, so https is refused unless `unverified` is true. docs/network.md lists its limitations.
 """
 
 from asyncio import sleep_ms
@@ -18,11 +18,15 @@ _HEAD_BYTES = 16384
 
 
 class _Stop(OSError):
-    """Raised through `requests` while it reads the head. An OSError, the only exception for which `requests` closes its socket."""
+    """Raised through `requests` while it reads the head. An OSError, the only exception for which `requests` closes its
+    socket.
+    """
 
 
 class Client:
-    """The client. `limit_ms` applies separately to connecting, to each read up to the end of the head, and to every readinto."""
+    """The client. `limit_ms` applies separately to connecting, to each read up to the end of the head, and to every
+    readinto.
+    """
 
     def __init__(self, limit_ms=20000, unverified=False, plain=False):
         self.limit_ms = limit_ms
@@ -82,9 +86,11 @@ def _response(reply, headers, limit_ms):
 
 
 class Head:
-    """Collects the lines of a head. For a redirect it also serves as the reply, with status 302 because the real status is unknown.
+    """Collects the lines of a head. For a redirect it also serves as the reply, with status 302 because the real status
+    is unknown.
 
-    `requests` would follow a redirect to any host, with Authorization and without a limit, so it is stopped at the Location header.
+    `requests` would follow a redirect to any host, with Authorization and without a limit, so it is stopped at the
+    Location header.
     """
 
     status = 302

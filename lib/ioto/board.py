@@ -46,7 +46,8 @@ class Board:
         self.woke = cause == machine.DEEPSLEEP_RESET
         self.nvs = NVS("ioto")  # for data that must survive a new file system
         self.reset = machine.reset
-        # Confirms the running image. It acts on the otadata record that boots next, so the caller first checks boot() == running.
+        # Confirms the running image. It acts on the otadata record that boots next, so the caller first checks boot()
+        # == running.
         self.confirm = Partition.mark_app_valid_cancel_rollback
 
     def revision(self):
@@ -87,7 +88,9 @@ class Board:
         return is_aborted()
 
     def stay(self):
-        """Select the running slot to boot next, before the other slot becomes bootable. OSError if it can't be selected."""
+        """Select the running slot to boot next, before the other slot becomes bootable. OSError if it can't be
+        selected.
+        """
         from .otadata import stay
 
         stay(self)
@@ -126,7 +129,9 @@ class Board:
         self.keep("floor", version.encode())
 
     def kept(self, key):
-        """The bytes stored by keep(), b"" if none. Stored in the NVS, where a write takes a few ms and rarely needs an erase."""
+        """The bytes stored by keep(), b"" if none. Stored in the NVS, where a write takes a few ms and rarely needs an
+        erase.
+        """
         raw = bytearray(256)
         try:
             return raw[: self.nvs.get_blob(key, raw)]

@@ -1,5 +1,5 @@
-"""A check-in: ask the cloud, process its offer and send the reports, all over one connection. The record then contains the update to
-download.
+"""A check-in: ask the cloud, process its offer and send the reports, all over one connection. The record then contains
+the update to download.
 """
 
 from asyncio import sleep_ms
@@ -55,7 +55,9 @@ async def _ask(agent, cloud):
 
         await register(cloud)
         rSignal("device:registered")
-    elif not agent.trial and (agent.record["failures"] % 100 == 99 or asked and (agent.board.time_s() or 0) - asked > _ASK_S):
+    elif not agent.trial and (
+        agent.record["failures"] % 100 == 99 or asked and (agent.board.time_s() or 0) - asked > _ASK_S
+    ):
         from .registration import renew
 
         await renew(cloud)

@@ -1,8 +1,9 @@
-"""Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header; never to a time known to be past.
+"""Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header; never to a time known to be
+past.
 
-Certificates are checked against the board's clock, and an ESP32 starts in the year 2000. During a request for the Date, the clock
-is therefore set to the latest time known to be past: the build of the agent, the last reply of the cloud, or, if later, the
-notBefore of the cloud's certificate, which the authority that signed it vouches for.
+Certificates are checked against the board's clock, and an ESP32 starts in the year 2000. During a request for the Date,
+the clock is therefore set to the latest time known to be past: the build of the agent, the last reply of the cloud, or,
+if later, the notBefore of the cloud's certificate, which the authority that signed it vouches for.
 """
 
 import struct
@@ -44,7 +45,8 @@ def answer(reply, asked):
 
 async def ntp_s(names, host, limit_ms=2000, port=123):
     """Ask the NTP server `host` for the Unix seconds; OSError without a valid reply within the limit."""
-    # The reply returns our transmit time as its originate time. It is random, so only a server that received it can answer.
+    # The reply returns our transmit time as its originate time. It is random, so only a server that received it can
+    # answer.
     asked = b"\x23" + bytes(39) + urandom(8)
     address = await names.address(host)
     try:
@@ -66,7 +68,9 @@ def begins(der):
 
 
 async def run(agent):
-    """Set the clock. If a certificate contradicts the clock (agent.is_clock_doubtful()), NTP may be wrong and is not asked."""
+    """Set the clock. If a certificate contradicts the clock (agent.is_clock_doubtful()), NTP may be wrong and is not
+    asked.
+    """
     board = agent.board
     was = board.time_s()
     past = max(BUILT, agent.record["time"])
@@ -98,7 +102,9 @@ async def run(agent):
 
 
 async def _agrees(agent, ntp):
-    """Does the cloud, with its certificate verified at NTP's time, confirm that time? If both agree, they overrule the record."""
+    """Does the cloud, with its certificate verified at NTP's time, confirm that time? If both agree, they overrule the
+    record.
+    """
     if agent.api()[:5] != "https" or not agent.config["tls.verify"]:
         return False
     agent.board.set_time(ntp)

@@ -1,7 +1,8 @@
-"""The device's side of the protocol (docs/protocol.md): check-in and reports. registration.py does the registration before it.
+"""The device's side of the protocol (docs/protocol.md): check-in and reports. registration.py does the registration
+before it.
 
-The transport is passed in. OSError: no reply, or the cloud does not know the device any more; the registration is then discarded
-and the device registers again. UpdateError: an invalid reply.
+The transport is passed in. OSError: no reply, or the cloud does not know the device any more; the registration is then
+discarded and the device registers again. UpdateError: an invalid reply.
 """
 
 import json
@@ -26,7 +27,9 @@ class Cloud:
         self.client = client
 
     def keep(self, provision):
-        """Store the registration. False if it can't be written: it is then valid until the next reset; the next check-in tries again."""
+        """Store the registration. False if it can't be written: it is then valid until the next reset; the next
+        check-in tries again.
+        """
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
         self.agent.kept = False
@@ -41,7 +44,9 @@ class Cloud:
         return True
 
     async def date(self):
-        """Return the Unix seconds of the cloud's clock, whatever the status of its reply; 0 if the reply has no date."""
+        """Return the Unix seconds of the cloud's clock, whatever the status of its reply; 0 if the reply has no
+        date.
+        """
         agent = self.agent
         reply = await self.client.request("HEAD", (agent.api() or agent.config["builder"]) + "/tok/provision/update")
         await reply.close()
@@ -50,7 +55,8 @@ class Cloud:
     async def check_in(self, facts):
         """Send device.json's properties and `facts`; return the reply, an object or any other JSON value.
 
-        A `token` in the reply replaces the device's from the next request on, if it could be stored. Until then the old one is valid.
+        A `token` in the reply replaces the device's from the next request on, if it could be stored. Until then the old
+        one is valid.
         """
         agent = self.agent
         if not agent.kept:
@@ -73,9 +79,13 @@ class Cloud:
         await self.post(agent.api() + "/tok/provision/updateReport", agent.token(), entry, True)
 
     async def post(self, url, token, data, is_report=False):
-        """Send the dict `data` as JSON and return the JSON of the reply. A token in the configuration is never discarded."""
+        """Send the dict `data` as JSON and return the JSON of the reply. A token in the configuration is never
+        discarded.
+        """
         agent = self.agent
-        if not agent.config["update.keys"]:  # without them, control of the network or the cloud is control of this device; each request says so
+        if not agent.config[
+            "update.keys"
+        ]:  # without them, control of the network or the cloud is control of this device; each request says so
             data["unsigned"] = True
         headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
         reply = await self.client.request("POST", url, headers, json.dumps(data).encode())
@@ -101,12 +111,16 @@ class Cloud:
         return found
 
     def _times(self, reply):
-        """(Unix seconds of the cloud's clock, seconds until the next request); each is 0 if not in the head of the reply."""
+        """(Unix seconds of the cloud's clock, seconds until the next request); each is 0 if not in the head of the
+        reply.
+        """
         with Part():
             from .http_date import http_date, retry_after
 
             headers = reply.headers
-            return http_date(headers.get("date", "")) or 0, retry_after(headers.get("retry-after", ""), self.agent.board.time_s()) or 0
+            return http_date(headers.get("date", "")) or 0, retry_after(
+                headers.get("retry-after", ""), self.agent.board.time_s()
+            ) or 0
 
     def _refused(self, status, text, is_report):
         for each in _FORGET:

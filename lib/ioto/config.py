@@ -1,4 +1,7 @@
-"""Load ioto.json and device.json. DEFAULTS is the reference: key, default, kind, unit and meaning. Pure except for reading files."""
+"""Load ioto.json and device.json. DEFAULTS is the reference: key, default, kind, unit and meaning.
+
+Pure except for reading files.
+"""
 
 import gc
 import json
@@ -13,7 +16,7 @@ DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "version": ["0.0.0", "version"],  # SemVer of the software; an update says otherwise, until this is changed
     "builder": ["", "url"],  # where to register; "" = `api` and `token` stand here
     "api": ["", "url"],  # the device cloud; "" = as registration says
-    "registration.hosts": [[], "texts"],  # hosts that it may name in `api`, .example.com for all below; "" = the builder's own only
+    "registration.hosts": [[], "texts"],  # hosts allowed in `api`; .example.com for all below; "" = the builder's
     "token": ["", "text"],  # the device's own; "" = as registration says
     "state": ["state", "name"],  # folder of the record and provision.json
     "timezone": ["UTC", "zone"],  # UTC, +01:00, or POSIX TZ; windows are in this time
@@ -37,7 +40,7 @@ DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "update.jitter": ["1 hour", "duration"],  # spread of a fleet: in the window, after power-on, beyond the period
     "update.throttle": [20, "ms"],  # milliseconds after each 4 KiB; 0 = none
     "update.keys": [[], "files"],  # PEM or DER files of public keys; with any, nothing unsigned is installed
-    "update.alone": ["needed", "never needed always"],  # when to check in without the application: never, where memory is short, or always
+    "update.alone": ["needed", "never needed always"],  # check in without the application
     "update.attempts": [3, (1, 100)],  # of one update, before it is remembered as failed
     "update.retry": ["10 mins", "duration"],  # pause before another attempt after a rollback
     "update.transport": ["asyncio", "asyncio urequests"],  # urequests blocks the loop and does not verify
@@ -64,7 +67,8 @@ def load(folder, notes=None):
 
     Ignored settings of Ioto's own agent are appended to the list `notes`, as (level, message) for a log.
 
-    Durations are in seconds (duration.FOREVER for `never`), windows as from cron.parse(), the zone as from zone.parse().
+    Durations are in seconds (duration.FOREVER for `never`), windows as from cron.parse(), the zone as from
+    zone.parse().
     """
     path, found = _read(folder, "ioto")
     gc.collect()
@@ -91,7 +95,7 @@ def load(folder, notes=None):
 
 
 def load_device(folder):
-    """Return the properties of device.json or device.json5 unchanged, except that a missing `id` is "auto" (to be generated)."""
+    """Return the properties of device.json or device.json5 unchanged; a missing `id` is "auto" (to be generated)."""
     path, found = _read(folder, "device")
     id = found.setdefault("id", "auto")
     if not isinstance(id, str) or not 0 < len(id) <= 64:

@@ -1,7 +1,7 @@
 """End waits of a connection that exceed its limit.
 
-This module stays loaded, although net.py does not: asyncio's queue can refer to a finished task for some time, and would
-keep its part loaded.
+This module stays loaded, although net.py does not: asyncio's queue can refer to a finished task for some time, and
+would keep its part loaded.
 """
 
 from asyncio import core, sleep_ms

@@ -1,4 +1,6 @@
-"""DNS client (RFC 1035) for A records. look_up() asks over UDP; query() and answer(), a query and its reply as bytes, are pure."""
+"""DNS client (RFC 1035) for A records. look_up() asks over UDP; query() and answer(), a query and its reply as bytes,
+are pure.
+"""
 
 import struct
 from errno import EHOSTUNREACH
@@ -8,7 +10,9 @@ ASK_MS = (1000, 2000, 4000)  # limit for one reply, in each round of tries
 
 
 def query(number, host):
-    """Return the query for the addresses of `host` (ASCII, labels of 1 to 63 characters); `number` is two random bytes."""
+    """Return the query for the addresses of `host` (ASCII, labels of 1 to 63 characters); `number` is two random
+    bytes.
+    """
     data = number + b"\1\0\0\1\0\0\0\0\0\0"
     for label in host.rstrip(".").split("."):
         data += chr(len(label)).encode() + label.encode()
@@ -16,11 +20,13 @@ def query(number, host):
 
 
 def answer(reply, asked):
-    """Return (addresses, seconds they are valid) from the reply to the query `asked`; no addresses if the name has none.
+    """Return (addresses, seconds they are valid) from the reply to the query `asked`; no addresses if the name has
+    none.
 
-    None: not the reply to the query, or invalid. OSError: an error code from the server. CNAMEs are skipped: a recursive server puts
-    the addresses they lead to into the same reply. A reply may be marked as truncated, or be longer than the allowed 512 bytes and
-    therefore cut off here; then the addresses before the cut count, and the result is None if there are none.
+    None: not the reply to the query, or invalid. OSError: an error code from the server. CNAMEs are skipped: a
+    recursive server puts the addresses they lead to into the same reply. A reply may be marked as truncated, or be
+    longer than the allowed 512 bytes and therefore cut off here; then the addresses before the cut count, and the
+    result is None if there are none.
     """
     at = len(asked)
     found = []
@@ -29,7 +35,11 @@ def answer(reply, asked):
     is_whole = False
     try:
         # Only a reply to a standard query with this question.
-        if reply[2] & 0xF8 != 0x80 or reply[:2] + reply[4:6] != asked[:2] + b"\0\1" or reply[12:at].lower() != asked[12:].lower():
+        if (
+            reply[2] & 0xF8 != 0x80
+            or reply[:2] + reply[4:6] != asked[:2] + b"\0\1"
+            or reply[12:at].lower() != asked[12:].lower()
+        ):
             return None
         if reply[3] & 15 not in (0, 3):
             raise OSError("name server: code %d" % (reply[3] & 15))
@@ -51,7 +61,9 @@ def answer(reply, asked):
 
 
 async def look_up(host, servers, port=53):
-    """Ask the name servers at `servers` for (addresses, seconds they are valid) of `host`; OSError without an address or a reply."""
+    """Ask the name servers at `servers` for (addresses, seconds they are valid) of `host`; OSError without an address
+    or a reply.
+    """
     from .net import ask
 
     failure = OSError(EHOSTUNREACH, "no link")

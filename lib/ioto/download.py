@@ -1,8 +1,8 @@
 """Download an image from a URL into a slot: one buffer, 4 KiB at a time, resumed where it was interrupted.
 
-The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a few times, the
-agent retries later. UpdateError: the file or the store is refused. Within one download no block is written twice, so each
-download that costs.py allows wears the flash by one image.
+The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a
+few times, the agent retries later. UpdateError: the file or the store is refused. Within one download no block is
+written twice, so each download that costs.py allows wears the flash by one image.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ _PROGRESS = "<8sII16s"  # SHA-256 of the name (first 8 bytes), blocks, size, hea
 class Download:
     """The download of one image into `slot`.
 
-    `update` is the record's update. `examine(block)` is called with the first block before the first erase. It sets `skip` (bytes in
-    front of the image), `image` (expected SHA-256 of the slot's content) and `by` (the signing key, if any) in `update`, and returns
-    the manifest or None. `board` stores the progress under `name`. Every 32 KiB, `progress(done, size)` is called, and `go()`, which
-    returns whether to continue.
+    `update` is the record's update. `examine(block)` is called with the first block before the first erase. It sets
+    `skip` (bytes in front of the image), `image` (expected SHA-256 of the slot's content) and `by` (the signing key, if
+    any) in `update`, and returns the manifest or None. `board` stores the progress under `name`. Every 32 KiB,
+    `progress(done, size)` is called, and `go()`, which returns whether to continue.
     """
 
     def __init__(self, client, update, slot, board, name, throttle_ms, examine, go, progress):
@@ -46,7 +46,9 @@ class Download:
         self.writer = None
 
     async def run(self):
-        """Fetch, write and verify; returns the Writer, whose `head` completes the slot. May take hours with `throttle`."""
+        """Fetch, write and verify; returns the Writer, whose `head` completes the slot. May take hours with
+        `throttle`.
+        """
         await self._resume()
         failures = 0
         while True:
@@ -75,7 +77,9 @@ class Download:
     async def _resume(self):
         """After a reset, hash the part of this update that is already in the slot."""
         raw = self.board.kept("progress")
-        known = self.update.get("by") or self.update.get("skip") == 0  # otherwise the hash starts with bytes that are not in the slot
+        known = (
+            self.update.get("by") or self.update.get("skip") == 0
+        )  # otherwise the hash starts with bytes that are not in the slot
         if not known or len(raw) != calcsize(_PROGRESS):
             return
         name, n, size, head = unpack(_PROGRESS, raw)
@@ -107,7 +111,9 @@ class Download:
             await reply.close()
 
     def _accept(self, reply):
-        """Check status and lengths. True: the whole file is sent again, although the slot already contains a part of it."""
+        """Check status and lengths. True: the whole file is sent again, although the slot already contains a part of
+        it.
+        """
         if self.n and reply.status in (206, 416):
             from .ranges import content_range
 
@@ -136,7 +142,9 @@ class Download:
         return False
 
     async def _compare(self, reply):
-        """Skip the blocks already in the slot (no ranges, no second erase). UpdateError if the file differs from them."""
+        """Skip the blocks already in the slot (no ranges, no second erase). UpdateError if the file differs from
+        them.
+        """
         for n in range(-(self.update["skip"] // BLOCK), self.n):
             if await reply.readinto(self.buf) != BLOCK:
                 raise UpdateError("size_mismatch", "ends in block %d" % n)

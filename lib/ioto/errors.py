@@ -48,7 +48,8 @@ REASONS = (
     "record_damaged",  # neither of its two files is valid; its content is lost
     "boot_refused",  # set_boot failed
     "unforeseen",  # anything else: no memory, a fault of the agent
-    "no_memory",  # not enough memory beside the application, for TLS or for the agent itself; the detail has the numbers
+    # not enough memory beside the application, for TLS or for the agent itself; the detail has the numbers
+    "no_memory",
     "safe_mode",  # boot.py runs the agent without the application
     "script_failed",  # scripts/update ended with a non-zero status
     # life of an update
@@ -63,7 +64,9 @@ REASONS = (
 
 
 def refusal(e, reason):
-    """Return the exception `e` as an UpdateError: unchanged if it is one, no_memory for a MemoryError, otherwise with `reason`."""
+    """Return the exception `e` as an UpdateError: unchanged if it is one, no_memory for a MemoryError, otherwise with
+    `reason`.
+    """
     if isinstance(e, UpdateError):
         return e
     if isinstance(e, MemoryError):

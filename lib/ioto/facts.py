@@ -10,8 +10,8 @@ def _next_s(agent):
     """Seconds until the next check-in if this one succeeds; None if its window never opens."""
     config, now_s, up_s = agent.config, agent.board.time_s(), uptime_s()
     return due_s(
-        now_s, up_s, up_s, config["update.schedule"], config["timezone"], config["update.period"], config["update.jitter"], now_s or 0, 0, 0,
-        agent.device["id"], False,
+        now_s, up_s, up_s, config["update.schedule"], config["timezone"], config["update.period"],
+        config["update.jitter"], now_s or 0, 0, 0, agent.device["id"], False,
     )  # fmt: skip
 
 

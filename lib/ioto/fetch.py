@@ -21,7 +21,8 @@ async def run(agent):
             update.update(skip=None, by=None)  # started with other keys
     await sleep_ms(0)  # between two imports
     # Another attempt at the same update must not resume where the previous one failed.
-    name = "%s %s %s %d %d" % (slot.label, update["checksum"][:16], update["update"], agent.record["attempt"], update.get("lost", 0))
+    name = "%s %s %s" % (slot.label, update["checksum"][:16], update["update"])
+    name += " %d %d" % (agent.record["attempt"], update.get("lost", 0))
 
     def go():
         now = board.time_s()

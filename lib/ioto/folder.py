@@ -1,8 +1,8 @@
 """Renew the agent's folder before littlefs has to compact it.
 
-littlefs keeps a log for each folder, with an entry for each change of a file. After some 58 saves the log is full and is compacted at
-once, with thousands of small reads that block everything else for 0.1 s or more. A new folder has an empty log, so the files are
-moved to a new one.
+littlefs keeps a log for each folder, with an entry for each change of a file. After some 58 saves the log is full and
+is compacted at once, with thousands of small reads that block everything else for 0.1 s or more. A new folder has an
+empty log, so the files are moved to a new one.
 """
 
 import asyncio
@@ -20,7 +20,8 @@ async def run(agent):
 
 
 def steps(path):
-    """A generator that moves the files and yields after each. The next start finishes a renewal that a reset interrupted.
+    """A generator that moves the files and yields after each. The next start finishes a renewal that a reset
+    interrupted.
 
     `path` exists at each yield, and a file that is written in it meanwhile replaces the one that was already moved.
     """

@@ -1,4 +1,5 @@
-"""Read configuration files of Ioto's own agent, with keys that are not in config.DEFAULTS. Imported only for such a file.
+"""Read configuration files of Ioto's own agent, with keys that are not in config.DEFAULTS. Imported only for such a
+file.
 
 Pure except for checking whether a file exists.
 """
@@ -18,8 +19,10 @@ SAME = {
 }
 # Ioto's keys for services that this agent does not have: accepted and ignored.
 FOREIGN = (
-    "account ai app certs cloud database demo directories limits logs mqtt optimize profile profiles shadow timeouts title "
-    "trace web webserver api.serialize log.format log.path log.show log.sources log.types scripts.reset services.ai services.cloud "
+    "account ai app certs cloud database demo directories limits logs mqtt optimize profile profiles shadow "
+    "timeouts title "
+    "trace web webserver api.serialize log.format log.path log.show log.sources log.types scripts.reset services.ai "
+    "services.cloud "
     "services.database services.demo services.keys services.logs services.mqtt services.provision services.register "
     "services.serialize services.shadow services.sync services.test services.url services.web"
 )
@@ -27,8 +30,8 @@ _LENIENT = "log network state wifi".split()  # sections without settings for upd
 
 
 class File:
-    """The settings of a file. `flat` is {dotted key of DEFAULTS: value}; its entry `names` is {dotted key of DEFAULTS: key in the file}.
-    `ignored` and `unknown` list the other keys of the file.
+    """The settings of a file. `flat` is {dotted key of DEFAULTS: value}; its entry `names` is {dotted key of DEFAULTS:
+    key in the file}. `ignored` and `unknown` list the other keys of the file.
     """
 
     def __init__(self, path):
@@ -61,13 +64,17 @@ class File:
     def set(self, key, value):
         flat = self.flat
         if key == "services.update":
-            value = value if flat.get(key, True) is True else flat[key]  # services.update and update.enable: either one switches it off
+            value = (
+                value if flat.get(key, True) is True else flat[key]
+            )  # services.update and update.enable: either one switches it off
         elif key in flat:
             raise self.wrong(key + ": there by two names, keep one of them")
         flat[key] = value
 
     def place(self, key):
-        """Resolve a path like `@certs/x`, relative to the folder or its `state` folder, as in Ioto; False if the file does not exist."""
+        """Resolve a path like `@certs/x`, relative to the folder or its `state` folder, as in Ioto; False if the file
+        does not exist.
+        """
         value = self.flat.get(key)
         if not value or not isinstance(value, str):
             return True
@@ -86,8 +93,8 @@ class File:
 def flatten(path, found, notes):
     """Return File.flat for the object `found` read from the file `path`; ConfigError for an unknown key.
 
-    If another key shows that the file is Ioto's, an unknown key is an error only if it, or the key it resembles, concerns updates,
-    trust or time. Ignored keys are appended to `notes`, as (level, message) for a log.
+    If another key shows that the file is Ioto's, an unknown key is an error only if it, or the key it resembles,
+    concerns updates, trust or time. Ignored keys are appended to `notes`, as (level, message) for a log.
     """
     said = {k: v for k, v in found.items() if k != "conditional"}
     _choose(said, found.get("conditional"))
@@ -96,7 +103,12 @@ def flatten(path, found, notes):
     for key in file.unknown:
         near = _nearest(key)
         hint = " (%s?)" % near if near else ""
-        if not file.ignored or key.split(".")[0] in ("ntp", "tls", "trial", "update") or near and near.split(".")[0] not in _LENIENT:
+        if (
+            not file.ignored
+            or key.split(".")[0] in ("ntp", "tls", "trial", "update")
+            or near
+            and near.split(".")[0] not in _LENIENT
+        ):
             raise file.wrong("%s: unknown key%s; here are %s" % (key, hint, ", ".join(sorted(set(_beside(key))))))
         notes.append(("warn", "%s: %s: unknown key%s, ignored" % (path, key, hint)))
     for key in file.ignored:

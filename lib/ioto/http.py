@@ -21,8 +21,9 @@ _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 class Client:
     """HTTP client. `context` is a verifying tls.SSLContext (certs.py), or None to refuse https; `plain` allows http.
 
-    `limit_ms` applies separately to connecting, handshake and request, head of the reply, and every readinto. With `keep`, one
-    connection is reused for requests to the same scheme, host and port until close() or until the server closes it.
+    `limit_ms` applies separately to connecting, handshake and request, head of the reply, and every readinto. With
+    `keep`, one connection is reused for requests to the same scheme, host and port until close() or until the server
+    closes it.
     """
 
     def __init__(self, resolver, context=None, limit_ms=20000, plain=False):
@@ -71,8 +72,9 @@ class Client:
         return response
 
     async def _again(self, origin, sent):
-        """Return the Response over the kept connection; None if there is none to `origin` or the server has closed it. The caller then
-        sends the request over a new connection. An unusable connection is closed: two TLS connections do not fit into memory.
+        """Return the Response over the kept connection; None if there is none to `origin` or the server has closed it.
+        The caller then sends the request over a new connection. An unusable connection is closed: two TLS connections
+        do not fit into memory.
         """
         kept = self.kept
         self.kept = response = None
@@ -105,8 +107,8 @@ class Client:
 
 
 async def follow_redirects(once, plain, method, url, headers, body):
-    """Call `once(method, parsed url, headers, body)` until the reply is not a redirect. Plain http needs `plain`, and Authorization
-    is never sent over it: anyone who reads the token can act as the device.
+    """Call `once(method, parsed url, headers, body)` until the reply is not a redirect. Plain http needs `plain`, and
+    Authorization is never sent over it: anyone who reads the token can act as the device.
     """
     here = parse_url(url)
     headers = dict(headers or {})
@@ -169,7 +171,8 @@ async def read_headers(connection, headers, left):
 
 
 class Response:
-    """A reply: `status`; the `headers` that are kept, with lower-case names; `length` of the body in bytes, None if unknown.
+    """A reply: `status`; the `headers` that are kept, with lower-case names; `length` of the body in bytes, None if
+    unknown.
 
     readinto() waits only while there is nothing to read, so a loop that calls nothing else must yield by itself.
     """
@@ -183,11 +186,15 @@ class Response:
         self.chunked = length == -1
         self.length = None if self.chunked else length
         self.left = 0 if self.chunked else length  # bytes left of the body, or of the current chunk
-        self._had = -1  # bytes that ready() has read into the buffer for the next readinto(); None: no data yet; -1: not called
+        self._had = (
+            -1
+        )  # bytes that ready() has read into the buffer for the next readinto(); None: no data yet; -1: not called
         self.begun = False  # a chunk was read, but not yet the line break after it
 
     def ready(self, buf):
-        """Fill `buf` without waiting or allocating if all its data has arrived; otherwise call readinto() with the same buffer."""
+        """Fill `buf` without waiting or allocating if all its data has arrived; otherwise call readinto() with the same
+        buffer.
+        """
         left = self.left
         if self.chunked or left is None or left < len(buf):
             return False
@@ -199,7 +206,9 @@ class Response:
         return True
 
     def readinto(self, buf):  # async
-        """Fill `buf` (a memoryview) within the limit; returns the count, less than its length only at the end of the body, 0 after it."""
+        """Fill `buf` (a memoryview) within the limit; returns the count, less than its length only at the end of the
+        body, 0 after it.
+        """
         if self.chunked:
             from .chunked import readinto
 
@@ -223,7 +232,12 @@ class Response:
         return n
 
     async def close(self):
-        if self.client and self.left == 0 and not self.chunked and "close" not in self.headers.get("connection", "").lower():
+        if (
+            self.client
+            and self.left == 0
+            and not self.chunked
+            and "close" not in self.headers.get("connection", "").lower()
+        ):
             self.client.kept = self.connection
         else:
             self.connection.close()

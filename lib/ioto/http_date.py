@@ -18,7 +18,9 @@ def http_date(text):
 
 
 def retry_after(text, now_s):
-    """Return the seconds to wait, given as a number, or as a date relative to `now_s` (None: no clock); None if `text` is neither."""
+    """Return the seconds to wait, given as a number, or as a date relative to `now_s` (None: no clock); None if `text`
+    is neither.
+    """
     found = number(text)
     if found is None and now_s is not None:
         found = http_date(text)

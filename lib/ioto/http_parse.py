@@ -1,6 +1,7 @@
 """Parse HTTP/1.1: URLs, lines of the head and the headers that are used (RFC 9110, 9112, 3986). Pure.
 
-Each function parses one piece or raises UpdateError; the caller limits its length when reading. Lines are bytes with their line feed.
+Each function parses one piece or raises UpdateError; the caller limits its length when reading. Lines are bytes with
+their line feed.
 """
 
 from .ascii import DIGITS, LOWER
@@ -23,7 +24,9 @@ def malformed(line):
 
 
 def number(text, most=10):
-    """Parse a non-negative integer of at most `most` ASCII digits; else None. Ten digits exceed the size of any flash."""
+    """Parse a non-negative integer of at most `most` ASCII digits; else None. Ten digits exceed the size of any
+    flash.
+    """
     return int(text) if text.isdigit() and len(text) <= most else None
 
 
@@ -52,7 +55,9 @@ def parse_url(url):
 
 
 def _host(text):
-    """(host, port) of `host`, `host:port`, `[v6]` or `[v6]:port`; host is false if invalid, for example with the @ of a user name."""
+    """(host, port) of `host`, `host:port`, `[v6]` or `[v6]:port`; host is false if invalid, for example with the @ of a
+    user name.
+    """
     if text[:1] == "[":
         host, end, tail = text[1:].partition("]")
         before, _, port = tail.partition(":")
@@ -77,14 +82,19 @@ def host_header(secure, host, port):
 def status(line):
     """Return the status code of `HTTP/1.x NNN ...`."""
     found = number(line[9:12]) or 0
-    if line[:9] not in (b"HTTP/1.0 ", b"HTTP/1.1 ") or line[-1] != 10 or not 100 <= found < 600 or line[12] not in b" \r\n":
+    if (
+        line[:9] not in (b"HTTP/1.0 ", b"HTTP/1.1 ")
+        or line[-1] != 10
+        or not 100 <= found < 600
+        or line[12] not in b" \r\n"
+    ):
         raise malformed(line)
     return found
 
 
 def header(line, headers):
-    """Put one line of the head into `headers` if its header is used; UpdateError if the line is not a header, or if it is a strict
-    header that is truncated, has invalid characters or contradicts an earlier one.
+    """Put one line of the head into `headers` if its header is used; UpdateError if the line is not a header, or if it
+    is a strict header that is truncated, has invalid characters or contradicts an earlier one.
 
     Only a strong ETag is kept: a weak one is not allowed in If-Range (RFC 9110, 13.1.5).
     """
@@ -109,15 +119,20 @@ def header(line, headers):
 def body_length(status, headers):
     """Return the length of the body in bytes; None: until the connection closes; -1: chunked.
 
-    UpdateError if the headers contradict each other, or if the body is compressed and the reply is not a redirect. Other codings
-    (identity, aws-chunked, utf-8) do not change its bytes.
+    UpdateError if the headers contradict each other, or if the body is compressed and the reply is not a redirect.
+    Other codings (identity, aws-chunked, utf-8) do not change its bytes.
     """
     if status in (204, 304):
         return 0
     length = headers.get("content-length")
     coding = headers.get("transfer-encoding")
     found = None if length is None else number(length)
-    if found is None and length is not None or coding is not None and (length is not None or coding.lower() != "chunked"):
+    if (
+        found is None
+        and length is not None
+        or coding is not None
+        and (length is not None or coding.lower() != "chunked")
+    ):
         raise UpdateError("http_malformed", headers)
     for each in _COMPRESSED.split():
         if each in headers.get("content-encoding", "") and not 300 < status < 400:

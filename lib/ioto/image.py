@@ -26,16 +26,19 @@ def is_image(head):
 
 
 def check(head, size, slot_bytes, chip=None, revision=None):
-    """Check the first 288 bytes of an image of `size` bytes before anything is erased; UpdateError if it can't be used here.
+    """Check the first 288 bytes of an image of `size` bytes before anything is erased; UpdateError if it can't be used
+    here.
 
-    `chip` is the chip id of the running image, `revision` the revision of the chip (major * 100 + minor); None: not compared.
+    `chip` is the chip id of the running image, `revision` the revision of the chip (major * 100 + minor); None: not
+    compared.
     """
     fits(size, slot_bytes)
     is_image(head)
     if len(head) < CHECK_BYTES:
         raise UpdateError("image_malformed", "%d bytes" % len(head))
     if struct.unpack_from("<I", head, 32)[0] != _DESC_MAGIC:
-        # The first segment of an application is mapped from flash: load address = 32 modulo 64 KiB. A bootloader's is in RAM.
+        # The first segment of an application is mapped from flash: load address = 32 modulo 64 KiB. A bootloader's is
+        # in RAM.
         if head[24] != 32 or head[25]:
             raise UpdateError("image_merged", "a bootloader")
         raise UpdateError("image_malformed", "no description")
@@ -55,7 +58,9 @@ def runs_on(head, revision):
 
 
 def build_id(head):
-    """Hex of the ELF's SHA-256 in the first 288 bytes. It identifies the build, because MicroPython leaves the version empty."""
+    """Hex of the ELF's SHA-256 in the first 288 bytes. It identifies the build, because MicroPython leaves the version
+    empty.
+    """
     return head[176:208].hex()
 
 

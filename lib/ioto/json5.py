@@ -1,10 +1,10 @@
 """Parser for JSON5 (spec.json5.org) as used in Ioto's files. Imported only when needed. Pure.
 
-Supports comments, unquoted keys, single quotes, trailing commas, hexadecimal numbers, signs, and leading or trailing decimal points.
-Unquoted keys may contain any non-ASCII character, but no escapes.
+Supports comments, unquoted keys, single quotes, trailing commas, hexadecimal numbers, signs, and leading or trailing
+decimal points. Unquoted keys may contain any non-ASCII character, but no escapes.
 
-It works on UTF-8 bytes: MicroPython finds the n-th character of a str by counting from its start, which takes minutes for a file
-that takes seconds as bytes.
+It works on UTF-8 bytes: MicroPython finds the n-th character of a str by counting from its start, which takes minutes
+for a file that takes seconds as bytes.
 """
 
 _DEPTH = 12  # levels of nesting, each of two calls, on a stack of 16 KiB
@@ -59,7 +59,9 @@ class _Text:
             if n:
                 self.at += n
             elif self.is_at(b"//"):
-                while not (self.is_end() or self.raw[self.at] in b"\r\n" or self.raw[self.at : self.at + 3] in _SEPARATORS):
+                while not (
+                    self.is_end() or self.raw[self.at] in b"\r\n" or self.raw[self.at : self.at + 3] in _SEPARATORS
+                ):
                     self.at += 1
             elif self.is_at(b"/*"):
                 end = self.raw.find(b"*/", self.at + 2)
@@ -119,7 +121,13 @@ class _Text:
 
     def word(self):
         start = self.at
-        while self.raw[self.at] in _LETTERS or self.raw[self.at] > 127 and not self.blank() or self.at > start and self.raw[self.at] in _DIGITS:
+        while (
+            self.raw[self.at] in _LETTERS
+            or self.raw[self.at] > 127
+            and not self.blank()
+            or self.at > start
+            and self.raw[self.at] in _DIGITS
+        ):
             self.at += 1
         return self.raw[start : self.at].decode()
 

@@ -1,7 +1,8 @@
 """Board for a Linux host: the slot is a file, and `scripts/update PATH` installs it.
 
-The script prints one word: `continue` (installed, the agent continues), or `restart` or `exit` (the agent exits with status 85 or 0;
-its supervisor starts it again, and the first check-in confirms the update). A non-zero status of the script is a failure.
+The script prints one word: `continue` (installed, the agent continues), or `restart` or `exit` (the agent exits with
+status 85 or 0; its supervisor starts it again, and the first check-in confirms the update). A non-zero status of the
+script is a failure.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock wa
 
 
 class Slot:
-    """A file in blocks of 4096 bytes; erasing block 0 truncates it, so nothing remains after the end of a shorter image."""
+    """A file in blocks of 4096 bytes; erasing block 0 truncates it, so nothing remains after the end of a shorter
+    image.
+    """
 
     label = "file"
 
@@ -43,7 +46,9 @@ class Slot:
 
 
 class Board:
-    """The host. `path` of the slot's file, its limit `size` in bytes, `script`: path of scripts/update, `limit_s`: its time limit."""
+    """The host. `path` of the slot's file, its limit `size` in bytes, `script`: path of scripts/update, `limit_s`: its
+    time limit.
+    """
 
     raw = True
     chip = None
@@ -148,16 +153,21 @@ class Board:
 
     async def _run(self, path):
         """Run the script; return True if the agent continues, False if it exits. UpdateError script_failed."""
-        # The script runs in the background, so it does not block the loop. Its output and then its status are written to two files.
+        # The script runs in the background, so it does not block the loop. Its output and then its status are written
+        # to two files.
         out, status, pid = path + ".out", path + ".status", path + ".pid"
         for each in (out, status):
             try:
                 os.remove(each)
             except OSError:
                 pass
-        script = self.script if "/" in self.script else "./" + self.script  # the shell would search PATH for a bare name
+        script = (
+            self.script if "/" in self.script else "./" + self.script
+        )  # the shell would search PATH for a bare name
         words = (script, path, out, pid, status + ".new", status + ".new", status)
-        os.system("(%s %s > %s & echo $! > %s; wait $!; echo $? > %s; mv %s %s) &" % tuple(_quote(each) for each in words))
+        os.system(
+            "(%s %s > %s & echo $! > %s; wait $!; echo $? > %s; mv %s %s) &" % tuple(_quote(each) for each in words)
+        )
         for _ in range(self.limit_s * 10):
             await asyncio.sleep_ms(100)
             try:

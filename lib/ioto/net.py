@@ -1,13 +1,13 @@
 """Non-blocking connections with a time limit on every wait. The only module that uses sockets.
 
-All network failures raise OSError with the port's own error numbers. ENOBUFS and ENFILE (too many half-closed sockets) are
-passed on unchanged: the caller waits 20 s or more before it tries again.
+All network failures raise OSError with the port's own error numbers. ENOBUFS and ENFILE (too many half-closed sockets)
+are passed on unchanged: the caller waits 20 s or more before it tries again.
 """
 
 import socket
 from asyncio import core, create_task
 from errno import EAGAIN, ECONNRESET, EINPROGRESS, ETIMEDOUT
-from time import ticks_add, ticks_diff, ticks_ms
+from time import ticks_add, ticks_ms
 
 from .deadline import watch
 
@@ -18,8 +18,8 @@ _DATAGRAM_BYTES = 1232  # DNS replies are limited to 512 bytes, but some are lon
 class Connection:
     """A connected socket with a limit. One task at a time uses it.
 
-    `begin()` starts a new limit of `limit_ms`. A wait beyond it raises OSError ETIMEDOUT; afterwards the connection can only be
-    closed. One task watches all waits of the connection, so a wait needs no task or timer of its own.
+    `begin()` starts a new limit of `limit_ms`. A wait beyond it raises OSError ETIMEDOUT; afterwards the connection can
+    only be closed. One task watches all waits of the connection, so a wait needs no task or timer of its own.
     """
 
     def __init__(self, s, limit_ms):
@@ -34,7 +34,9 @@ class Connection:
         self.until_ms = ticks_add(ticks_ms(), self.limit_ms)
 
     def wait(self, to_write):  # async
-        """Wait until the socket is readable or writable. OSError ETIMEDOUT at the deadline; the task may also be cancelled."""
+        """Wait until the socket is readable or writable. OSError ETIMEDOUT at the deadline; the task may also be
+        cancelled.
+        """
         self.task = core.cur_task
         queue = core._io_queue
         (queue.queue_write if to_write else queue.queue_read)(self.s)
@@ -54,7 +56,9 @@ class Connection:
                 yield from self.wait(True)
 
     def fill(self, buf, n):  # async
-        """Fill `buf` after a first read of `n` bytes (None: no data yet) into it. The count is less than its length only at the end."""
+        """Fill `buf` after a first read of `n` bytes (None: no data yet) into it. The count is less than its length
+        only at the end.
+        """
         have = 0
         while n != 0:
             if n:
@@ -66,7 +70,9 @@ class Connection:
         return have
 
     def readline(self, most):  # async
-        """Read up to and including the next line feed, or `most` bytes without one; OSError if the connection ends first."""
+        """Read up to and including the next line feed, or `most` bytes without one; OSError if the connection ends
+        first.
+        """
         line = b""
         while len(line) < most:
             piece = self.s.readline(min(_PIECE, most - len(line)))
@@ -113,7 +119,9 @@ def _open(address, port, kind):
 
 
 def connect(address, port, limit_ms):
-    """Return a TCP Connection; it is established when writable. On some ports a refusal shows only at the first write or read."""
+    """Return a TCP Connection; it is established when writable. On some ports a refusal shows only at the first write
+    or read.
+    """
     return Connection(_open(address, port, socket.SOCK_STREAM), limit_ms)
 
 

@@ -12,9 +12,11 @@ from .update import same
 
 
 def offered(reply):
-    """The cloud's reply -> {update, version, url, checksum, size (None if not given), ours, retry}, or None if nothing is offered.
+    """The cloud's reply -> {update, version, url, checksum, size (None if not given), ours, retry}, or None if nothing
+    is offered.
 
-    `ours` is true for this project's cloud, which expects a report of every state; other clouds expect only the outcome.
+    `ours` is true for this project's cloud, which expects a report of every state; other clouds expect only the
+    outcome.
     """
     if not isinstance(reply, dict):
         raise UpdateError("reply_malformed", "not an object")
@@ -42,11 +44,13 @@ def offered(reply):
 def judge(offer, record, version, slot_bytes, floor="", signed=False):
     """Return `download`, or `keep` if the offered update is already staged; UpdateError if this board refuses it.
 
-    `version` is the running one, `floor` the highest ever confirmed. With `signed`, the file's manifest decides later whether a
-    downgrade is allowed. The file may be larger than the slot by an envelope.
+    `version` is the running one, `floor` the highest ever confirmed. With `signed`, the file's manifest decides later
+    whether a downgrade is allowed. The file may be larger than the slot by an envelope.
     """
     for failed in record["failed"]:
-        if failed[:2] == [offer["update"], offer["checksum"]] and offer["retry"] <= (failed[3] if len(failed) > 3 else 0):
+        if failed[:2] == [offer["update"], offer["checksum"]] and offer["retry"] <= (
+            failed[3] if len(failed) > 3 else 0
+        ):
             raise UpdateError("failed_before", failed[2])
     if not signed or compare(offer["version"], version) == 0:
         not_below(offer["version"], version, floor)

@@ -43,9 +43,10 @@ def is_aborted():
 def stay(board):
     """See Board.stay().
 
-    Normally the running slot already boots next, but not if the bootloader has fallen back. Then the other slot's record is active
-    and VALID: the new image would start without being selected and without a trial, and set_boot() would not change that.
-    The aborted records of earlier trials are erased, so that they are not mistaken for those of the next one.
+    Normally the running slot already boots next, but not if the bootloader has fallen back. Then the other slot's
+    record is active and VALID: the new image would start without being selected and without a trial, and set_boot()
+    would not change that. The aborted records of earlier trials are erased, so that they are not mistaken for those of
+    the next one.
     """
     if board.boot() != board.running:
         Partition(Partition.RUNNING).set_boot()

@@ -1,7 +1,7 @@
 """Time zones as POSIX TZ strings (POSIX.1-2017 chapter 8.3), with rules for daylight saving time. Pure.
 
-Imported only if the timezone is such a string. A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets in seconds
-ahead of UTC, and two rules (kind, numbers, seconds after midnight).
+Imported only if the timezone is such a string. A zone is (offset_s,) or (standard_s, daylight_s, begin, end): offsets
+in seconds ahead of UTC, and two rules (kind, numbers, seconds after midnight).
 """
 
 from .ascii import DIGITS, LETTERS
@@ -96,11 +96,13 @@ def stretch(zone, unix_s):
     day = (unix_s + standard) // 86400
     since, until, offset = -EVER, EVER, standard
     # With a time of +-167 hours and the offsets, a change can occur up to ten days into an adjacent year.
-    year = date(day)[0]
-    for year in range(year - 2, year + 3):
+    this_year = date(day)[0]
+    for year in range(this_year - 2, this_year + 3):
         for at, to in ((_at(end, year) - daylight, standard), (_at(begin, year) - standard, daylight)):
             if at > unix_s:
                 until = min(until, at)
-            elif at >= since:  # of two changes at the same time the begin counts: this is how daylight time all year is written
+            elif (
+                at >= since
+            ):  # of two changes at the same time the begin counts: this is how daylight time all year is written
                 since, offset = at, to
     return offset, since, until

@@ -4,8 +4,8 @@ import gc
 import os
 import sys
 
-# The port's built-in modules that the agent uses, and the module frozen by firmware/manifest.py. An import of a built-in module would
-# search each folder of sys.path for a file of that name: 90 reads, repeated in every part.
+# The port's built-in modules that the agent uses, and the module frozen by firmware/manifest.py. An import of a
+# built-in module would search each folder of sys.path for a file of that name: 90 reads, repeated in every part.
 _BUILT_IN = "binascii errno esp32 gc hashlib io json machine network os socket struct sys time tls ioto_build"
 
 
@@ -17,7 +17,9 @@ def prepare(folder):
 
 
 def _import_built_in():
-    """Import the built-in modules. Each folder is listed once, and only names with a file there are searched for in files."""
+    """Import the built-in modules. Each folder is listed once, and only names with a file there are searched for in
+    files.
+    """
     paths = sys.path[:]
     names = []
     for path in paths:
@@ -37,7 +39,9 @@ def _import_built_in():
 
 
 def _start_radio(folder):
-    """If ioto.json has a Wi-Fi network, allocate the driver's 35 KB before the agent uses memory; wifi.py tries again on failure."""
+    """If ioto.json has a Wi-Fi network, allocate the driver's 35 KB before the agent uses memory; wifi.py tries again
+    on failure.
+    """
     try:
         with open(folder + "ioto.json") as f:
             if '"ssid"' not in f.read():

@@ -1,6 +1,7 @@
 """RSASSA-PSS verification (RFC 8017, 8.1.2 and 9.1.2) with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes. Pure.
 
-It yields after each modular multiplication, so that the loop can run in between: 17 of them with the usual exponent, 65537.
+It yields after each modular multiplication, so that the loop can run in between: 17 of them with the usual exponent,
+65537.
 """
 
 from binascii import a2b_base64
@@ -10,7 +11,9 @@ _SALT_BYTES = 32
 
 
 def public_key(raw):
-    """(n, its bits) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if invalid."""
+    """(n, its bits) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if
+    invalid.
+    """
     try:
         inside, rest = _split(memoryview(der(raw)), 0x30)
         more = b""
@@ -66,7 +69,9 @@ def _split(raw, tag):
 
 
 def verify(key, digest, signature):
-    """A generator that yields None after each multiplication, and finally True or False. `digest` is the SHA-256 of the signed data."""
+    """A generator that yields None after each multiplication, and finally True or False. `digest` is the SHA-256 of the
+    signed data.
+    """
     n, bits = key
     s = m = int.from_bytes(signature, "big")
     good = s < n and len(signature) == (bits + 7) // 8

@@ -8,7 +8,8 @@ def empty():
     """Return an empty record, with every key that the agent uses."""
     return {
         "phase": "idle",
-        "update": None,  # the current offer, and slot; once known, skip (bytes in front of the image), image (its SHA-256) and by (key)
+        # the current offer, and slot; once known, skip (bytes in front of the image), image (its SHA-256) and by (key)
+        "update": None,
         "attempt": 0,  # number of the attempt at the update; counts swaps and failed downloads
         "head": "",  # hex of the first 16 bytes of the image, not written to the slot until the swap
         "offered": 0,  # Unix seconds of the last check-in if its reply offered the current update, else 0
@@ -16,7 +17,8 @@ def empty():
         "outages": 0,  # trials in a row that ended because of an outage
         "floor": "",  # highest version ever confirmed
         "slots": {},  # label -> {version, image (SHA-256), build, stated (ioto.json's version then)} installed there
-        "failed": [],  # [update, checksum, outcome, retry, attempt]; tried again only with a higher `retry` (-1: it was dropped)
+        # [update, checksum, outcome, retry, attempt]; tried again only with a higher `retry` (-1: it was dropped)
+        "failed": [],
         "reports": [],  # not yet delivered
         "defer": None,  # Unix seconds before which `device:update` is not signalled
         "tried": None,  # Unix seconds of the last check-in (schedule.due_s), 0 if there was no clock

@@ -1,7 +1,7 @@
 """Store the record, which must survive a reset, in two files written alternately; the newer valid one counts.
 
-Each file contains a line of JSON, `[sequence, data]`, and a line with its CRC-32. After a power cut at any byte of a write the other
-file is still valid, on littlefs and on FAT.
+Each file contains a line of JSON, `[sequence, data]`, and a line with its CRC-32. After a power cut at any byte of a
+write the other file is still valid, on littlefs and on FAT.
 """
 
 import asyncio
@@ -49,7 +49,9 @@ class Pair:
             insist(self.paths[0][: self.paths[0].rindex("/")], write)
 
     def keep(self, data):
-        """save_now(), but log a failure and return False: the agent continues, and the data is lost at the next reset."""
+        """save_now(), but log a failure and return False: the agent continues, and the data is lost at the next
+        reset.
+        """
         try:
             self.save_now(data)
             return True

@@ -10,8 +10,8 @@ from .timezone import local
 async def register(cloud):
     """Request `api` and `token` with the product id and store the reply. OSError until the device is claimed.
 
-    If refused because the id is in use, restore the registration from before the reply that the cloud does not know the device:
-    that reply may not have come from the cloud.
+    If refused because the id is in use, restore the registration from before the reply that the cloud does not know the
+    device: that reply may not have come from the cloud.
     """
     agent = cloud.agent
     was = agent.provision.get("was")
@@ -50,7 +50,9 @@ async def _ask(cloud):
     product = agent.config["product"]
     created = "%04d-%02d-%02dT%02d:%02d:%02dZ" % local((0,), agent.board.time_s() or 0)[:6]
     builder = agent.config["builder"].rstrip("/")
-    reply = await cloud.post(builder + "/device/register", product, dict(agent.device, created=created, product=product))
+    reply = await cloud.post(
+        builder + "/device/register", product, dict(agent.device, created=created, product=product)
+    )
     if not isinstance(reply, dict) or len(reply) < 2 or reply.get("token") and not is_token(reply["token"]):
         raise UpdateError("reply_malformed", "registration")
     reply["id"] = agent.device["id"]

@@ -2,8 +2,9 @@
 
 Call unwrap(), verify(), parse() and check(), in this order; an UpdateError says why a file must not be installed.
 
-Envelope: the magic, lengths of manifest and signature (2 bytes each, big endian), manifest, signature, zeros. It is part of
-the file, so any file server can deliver it. The manifest is JSON, and the signature covers exactly the transferred bytes.
+Envelope: the magic, lengths of manifest and signature (2 bytes each, big endian), manifest, signature, zeros. It is
+part of the file, so any file server can deliver it. The manifest is JSON, and the signature covers exactly the
+transferred bytes.
 """
 
 import json
@@ -26,8 +27,8 @@ FIELDS = {
     "base": (str, False),  # SHA-256 of the image that must be running
     "minimum": (str, False),  # lowest version that may update to this one
     "expires": (int, False),  # Unix seconds after which no device starts this update
-    # true: also for devices that run, or have run, a higher version; requires `expires`, at most 30 days after `created`.
-    # Or a version: the one from which a device may downgrade.
+    # true: also for devices that run, or have run, a higher version; requires `expires`, at most 30 days after
+    # `created`. Or a version: the one from which a device may downgrade.
     "down": (None, False),
 }
 DOWN_MOST_S = 30 * 86400
@@ -47,8 +48,8 @@ def unwrap(block):
 def verify(found, keys):
     """Verify the pair returned by unwrap() against `keys` (from pss.public_key); UpdateError if none of them signed it.
 
-    A generator: it yields None after each multiplication, and finally the key_number() of the signing key. Without keys it yields
-    nothing.
+    A generator: it yields None after each multiplication, and finally the key_number() of the signing key. Without keys
+    it yields nothing.
     """
     if not keys:
         return
@@ -77,7 +78,9 @@ def trusted(update, keys):
 
 
 def parse(raw):
-    """Return the manifest as a dict; UpdateError manifest_malformed for unknown or missing fields, wrong types or invalid values."""
+    """Return the manifest as a dict; UpdateError manifest_malformed for unknown or missing fields, wrong types or
+    invalid values.
+    """
     from .semver import parse as parse_version
 
     try:
@@ -103,8 +106,8 @@ def parse(raw):
 def check(manifest, product, offered, version, chip, image, now, floor):
     """Compare the manifest with the board; UpdateError if it does not fit.
 
-    `product` of the board; `offered`: the offered version; `version`: the running one; `chip`: None on Linux; `image`: SHA-256 of the
-    running image, or None; `now`: Unix seconds, or None without a clock; `floor`: a version or "".
+    `product` of the board; `offered`: the offered version; `version`: the running one; `chip`: None on Linux; `image`:
+    SHA-256 of the running image, or None; `now`: Unix seconds, or None without a clock; `floor`: a version or "".
     """
     from .semver import compare, not_below
 

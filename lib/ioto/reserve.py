@@ -1,6 +1,8 @@
-"""Reserve memory for TLS. The GC heap can grow into all free memory of the IDF heap, but not into the stack of a thread.
+"""Reserve memory for TLS. The GC heap can grow into all free memory of the IDF heap, but not into the stack of a
+thread.
 
-A waiting thread therefore reserves the memory for a handshake with its stack. It ends before each handshake, which frees the stack.
+A waiting thread therefore reserves the memory for a handshake with its stack. It ends before each handshake, which
+frees the stack.
 """
 
 import gc
@@ -25,7 +27,9 @@ def idf_heap():
 
 def no_memory(e):
     """Return an UpdateError no_memory for the exception `e`, with the state of both heaps."""
-    return UpdateError("no_memory", "GC heap %d bytes used, IDF heap %s free and largest block: %r" % (gc.mem_alloc(), idf_heap(), e))
+    return UpdateError(
+        "no_memory", "GC heap %d bytes used, IDF heap %s free and largest block: %r" % (gc.mem_alloc(), idf_heap(), e)
+    )
 
 
 def hold():
@@ -51,7 +55,9 @@ def hold():
 
 
 def free():
-    """Free the memory for the next handshake; the thread takes a few milliseconds to end. True if memory was reserved."""
+    """Free the memory for the next handshake; the thread takes a few milliseconds to end. True if memory was
+    reserved.
+    """
     global parked
     was, parked = parked, None
     if was:

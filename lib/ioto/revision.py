@@ -1,12 +1,14 @@
-"""Read the chip revision, major * 100 + minor, from the eFuses with `machine.mem32`; MicroPython has no function for it.
+"""Read the chip revision, major * 100 + minor, from the eFuses with `machine.mem32`; MicroPython has no function for
+it.
 
 Sources: ESP-IDF v5.5 components/hal/*/efuse_hal.c and soc/*/register/soc/efuse_reg.h. Loaded once at each start.
 """
 
 import struct
 
-# A row for each chip: chip id, address of the block, then (word, shift, bits) for the two parts of the minor number, lower part first,
-# and for the two parts of the major number. A bytes object, because a table of tuples would take 2 KB.
+# A row for each chip: chip id, address of the block, then (word, shift, bits) for the two parts of the minor number,
+# lower part first, and for the two parts of the major number. A bytes object, because a table of tuples would take 2
+# KB.
 TABLE = (
     b"\x00\x00\xa0\xf5\x3f\x05\x18\x02\x00\x00\x00\x03\x0f\x01\x05\x14\x01"  # ESP32: BLOCK0
     b"\x02\x44\xa0\x41\x3f\x04\x04\x03\x03\x14\x01\x03\x12\x02\x00\x00\x00"  # S2: from here on BLOCK1

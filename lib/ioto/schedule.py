@@ -1,14 +1,16 @@
 """Calculate when the next check-in is due. Pure: clock, uptime and values of the record are passed in as numbers.
 
-* Check-ins happen only inside the window, and not before `period` has passed since the last successful one. After a failure the
-  wait is 30 s, doubling to about half an hour or an hour, never longer than the period; and longer if the cloud asks for it.
-* Each device has its own time in the window (from the SHA-256 of its id and the window's text), at most `jitter` after the opening and
-  not after the closing, so that the devices of a fleet do not check in together. In a window that never closes, each device's period
-  is longer by its own share of `jitter` instead. After a power failure a fleet is also spread over `jitter`, from the start on; a
-  device that never checked in is not delayed. The delay is halved for each whole day that a device is overdue, so that a device
-  with power for only minutes a day still checks in.
-* Within a boot, intervals are measured by uptime, so a clock jump does not change them. Across a reset they are measured by the
-  clock; if it is not set, or is behind the last check-in, the interval counts as passed, so that a device never waits forever.
+* Check-ins happen only inside the window, and not before `period` has passed since the last successful one. After a
+  failure the wait is 30 s, doubling to about half an hour or an hour, never longer than the period; and longer if the
+  cloud asks for it.
+* Each device has its own time in the window (from the SHA-256 of its id and the window's text), at most `jitter` after
+  the opening and not after the closing, so that the devices of a fleet do not check in together. In a window that never
+  closes, each device's period is longer by its own share of `jitter` instead. After a power failure a fleet is also
+  spread over `jitter`, from the start on; a device that never checked in is not delayed. The delay is halved for each
+  whole day that a device is overdue, so that a device with power for only minutes a day still checks in.
+* Within a boot, intervals are measured by uptime, so a clock jump does not change them. Across a reset they are
+  measured by the clock; if it is not set, or is behind the last check-in, the interval counts as passed, so that a
+  device never waits forever.
 * Without a clock only a window that never closes is open.
 """
 
@@ -30,7 +32,9 @@ def is_always(window):
 
 
 def spread(text, most):
-    """An integer in [0, most), always the same for the same `text` and evenly spread for different ones; 0 if `most` is 0."""
+    """An integer in [0, most), always the same for the same `text` and evenly spread for different ones; 0 if `most` is
+    0.
+    """
     return int.from_bytes(sha256(text.encode()).digest()[:6], "big") * most >> 48
 
 
@@ -51,15 +55,14 @@ def rest_s(period_s, jitter_s, failures, hold_s, device):
     return max(rest, hold + spread(device, hold >> 2))  # devices that were asked to wait do not return at the same time
 
 
-def due_s(
-    now_s, up_s, tried_up_s, window, zone, period_s, jitter_s, tried_s, failures, hold_s, device, cold=True
-):  # fmt: skip
+def due_s(now_s, up_s, tried_up_s, window, zone, period_s, jitter_s, tried_s, failures, hold_s, device, cold=True):
     """Seconds until the next check-in, 0 if it is due; None if the window never opens, or can't open without a clock.
 
-    now_s: Unix seconds, or None if the clock was never set. up_s: uptime. tried_up_s: uptime at which the last check-in of this boot
-    started if it succeeded, or ended if it failed; None if there was none. From the record: tried_s, the same in Unix seconds (0 if
-    there was no clock, None if there was never a check-in); failures in a row; hold_s requested by the cloud. device: its id.
-    cold: started by power-on, not by a reset or a wake from deep sleep, after which devices need no spreading.
+    now_s: Unix seconds, or None if the clock was never set. up_s: uptime. tried_up_s: uptime at which the last check-in
+    of this boot started if it succeeded, or ended if it failed; None if there was none. From the record: tried_s, the
+    same in Unix seconds (0 if there was no clock, None if there was never a check-in); failures in a row; hold_s
+    requested by the cloud. device: its id. cold: started by power-on, not by a reset or a wake from deep sleep, after
+    which devices need no spreading.
     """
     always = is_always(window)
     rest = rest_s(period_s, jitter_s if always else 0, failures, hold_s, device)

@@ -7,14 +7,22 @@ _IDENT = DIGITS + LETTERS + "-"
 
 
 def parse(text):
-    """Return a sort key that compares as the version does, without build metadata; ValueError if `text` is not a version."""
+    """Return a sort key that compares as the version does, without build metadata; ValueError if `text` is not a
+    version.
+    """
     if isinstance(text, str) and len(text) <= 256:
         core, plus, meta = text.partition("+")
         core, dash, pre = core.partition("-")
         numbers = [_key(i) for i in core.split(".")]
         words = [_key(i) for i in pre.split(".")] if dash else []
         builds = meta.split(".") if plus else ["0"]
-        if len(numbers) == 3 and None not in numbers + words and max(numbers)[0] == 0 and "" not in builds and not "".join(builds).strip(_IDENT):
+        if (
+            len(numbers) == 3
+            and None not in numbers + words
+            and max(numbers)[0] == 0
+            and "" not in builds
+            and not "".join(builds).strip(_IDENT)
+        ):
             return numbers, not dash, words  # a release sorts after its pre-releases, a list after its own prefix
     raise ValueError("no SemVer version (like 1.2.3 or 1.2.3-rc.1): %s" % str(text)[:256])
 
@@ -40,7 +48,9 @@ def compare(a, b):
 
 
 def not_below(version, running, floor):
-    """UpdateError unless `version` is higher than `running` and not lower than `floor`, the highest ever confirmed ("" for none)."""
+    """UpdateError unless `version` is higher than `running` and not lower than `floor`, the highest ever confirmed (""
+    for none).
+    """
     if compare(version, running) <= 0:
         raise UpdateError("version_not_newer", "%s, running %s" % (version, running))
     if floor and compare(version, floor) < 0:

@@ -50,8 +50,9 @@ def setup(folder, listener):
 
 
 def _prepare(path, woke):
-    """Before other tasks run, finish a renewal (folder.py) that a reset interrupted, and let littlefs search for free blocks, which takes
-    25 ms or more at its first write. The search is not needed after a wake from deep sleep, when no other task waits.
+    """Before other tasks run, finish a renewal (folder.py) that a reset interrupted, and let littlefs search for free
+    blocks, which takes 25 ms or more at its first write. The search is not needed after a wake from deep sleep, when no
+    other task waits.
     """
     try:
         os.stat(path + ".new")
@@ -134,7 +135,14 @@ def _link(found, board):
         return None
     from .wifi import Wifi
 
-    return Wifi(found["wifi.ssid"], found["wifi.password"], link_changed, found["wifi.timeout"] * 1000, board.reset, found["wifi.hostname"])
+    return Wifi(
+        found["wifi.ssid"],
+        found["wifi.password"],
+        link_changed,
+        found["wifi.timeout"] * 1000,
+        board.reset,
+        found["wifi.hostname"],
+    )
 
 
 def _check_servers(folder, found):

@@ -1,14 +1,13 @@
 """Check an image block by block while it is written to a slot, and hash the blocks that are read back.
 
-A slot (board.py, linux.py) has `label`, `size` in bytes, `erase(n)`, `write(n, buf, offset)` and `read(n, buf, offset)`, with blocks
-of 4096 bytes. One flash operation per turn of the loop.
+A slot (board.py, linux.py) has `label`, `size` in bytes, `erase(n)`, `write(n, buf, offset)` and `read(n, buf,
+offset)`, with blocks of 4096 bytes. One flash operation per turn of the loop.
 """
 
 import asyncio
 from hashlib import sha256
 
 from .bounds import fits
-from .errors import UpdateError
 from .image import HEAD_BYTES, Walk, build_id, check
 
 BLOCK = 4096
@@ -16,9 +15,11 @@ _BLANK = b"\xff" * HEAD_BYTES
 
 
 class Writer:
-    """An image of `size` bytes in `slot`: any file if `raw` (Linux), otherwise an ESP image for `chip` with this `revision`.
+    """An image of `size` bytes in `slot`: any file if `raw` (Linux), otherwise an ESP image for `chip` with this
+    `revision`.
 
-    For each block, a memoryview of 4096 bytes (shorter only at the end): feed(), then erase and write the slot, then look().
+    For each block, a memoryview of 4096 bytes (shorter only at the end): feed(), then erase and write the slot, then
+    look().
     """
 
     def __init__(self, slot, size, chip, raw=False, revision=None):
@@ -32,7 +33,9 @@ class Writer:
         self.walk = None if raw else Walk(size)
 
     def feed(self, n, block):
-        """Check block `n` before it is written, and blank the image's head in it; UpdateError if the image is refused."""
+        """Check block `n` before it is written, and blank the image's head in it; UpdateError if the image is
+        refused.
+        """
         if n == 0:
             self.head = bytes(block[:HEAD_BYTES])
             if not self.walk:

@@ -1,7 +1,7 @@
 """Write small files even if the application has filled the file system.
 
-From the first start on, the state folder contains spare files of one block each. They are removed when there is no space, and
-created again after the write.
+From the first start on, the state folder contains spare files of one block each. They are removed when there is no
+space, and created again after the write.
 """
 
 import os
@@ -46,7 +46,9 @@ def insist(folder, write):
 
 
 def put(path, raw):
-    """Write the bytes `raw` to a new file and rename it, so that a power cut leaves the old or the new file. OSError."""
+    """Write the bytes `raw` to a new file and rename it, so that a power cut leaves the old or the new file.
+    OSError.
+    """
 
     def write():
         with open(path + ".new", "wb") as f:

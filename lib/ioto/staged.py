@@ -16,7 +16,9 @@ _DEFER_MOST_S = 366 * 86400
 
 
 class Staged:
-    """A staged image, identified by `update`, `version` and `attempt`. Created by the agent; `wait_s` delays it after a rollback."""
+    """A staged image, identified by `update`, `version` and `attempt`. Created by the agent; `wait_s` delays it after a
+    rollback.
+    """
 
     def __init__(self, agent, wait_s=0):
         self.agent = agent
@@ -40,7 +42,9 @@ class Staged:
         return not is_ours or self.offered_s is not None and uptime_s() - self.offered_s < _CONFIRMED_S
 
     def due_s(self):
-        """Seconds until the signal, 0 if due now; respects the apply window, a deferral and the pause between two signals."""
+        """Seconds until the signal, 0 if due now; respects the apply window, a deferral and the pause between two
+        signals.
+        """
         wait = max(0, self._next_s - uptime_s())
         now = self.agent.board.time_s()
         config = self.agent.config
@@ -58,7 +62,9 @@ class Staged:
         return _LONG_S if opens is None else opens - now
 
     def signal(self):
-        """Signal `device:update`; its watcher decides. Without a watcher, a Linux host runs scripts/update, as Ioto does."""
+        """Signal `device:update`; its watcher decides. Without a watcher, a Linux host runs scripts/update, as Ioto
+        does.
+        """
         self.postpone(ASK_AGAIN_S)
         if self.agreed:
             self.apply()
@@ -87,9 +93,9 @@ class Staged:
     def apply(self):
         """Swap the boot partition and reset; on a board this does not return.
 
-        If the cloud's last offer is older than 5 minutes, the cloud is asked first: apply() returns None, and the swap follows
-        automatically. On Linux `scripts/update` runs as a task, which is returned. Errors are reported, not raised. A second call does
-        nothing.
+        If the cloud's last offer is older than 5 minutes, the cloud is asked first: apply() returns None, and the swap
+        follows automatically. On Linux `scripts/update` runs as a task, which is returned. Errors are reported, not
+        raised. A second call does nothing.
         """
         if self.waiting and self.is_confirmed():
             with Part():

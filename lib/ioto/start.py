@@ -1,11 +1,11 @@
 """Create and run the agent in an application.
 
-    from ioto.start import agent, run
+from ioto.start import agent, run
 
-    async def main():
-        await agent().run()
+async def main():
+    await agent().run()
 
-    run(main())  # an exception in main() resets the board; one outside of it leaves the board at its prompt
+run(main())  # an exception in main() resets the board; one outside of it leaves the board at its prompt
 """
 
 import gc
@@ -29,7 +29,6 @@ def agent(folder="", listener=None):
     from .reserve import hold
 
     hold()
-    from .agent import Agent  # noqa: F401  what stays
 
     gc.collect()
     kept = loaded()
@@ -45,8 +44,9 @@ def agent(folder="", listener=None):
 
 
 def run(main):
-    """asyncio.run() for main.py. An exception that ends it is logged and stored in the file `traceback` of the state folder. The board
-    is then reset, so that it starts again or enters safe mode. Ctrl-C leads to the prompt, where nothing resets the board for a day.
+    """asyncio.run() for main.py. An exception that ends it is logged and stored in the file `traceback` of the state
+    folder. The board is then reset, so that it starts again or enters safe mode. Ctrl-C leads to the prompt, where
+    nothing resets the board for a day.
     """
     import asyncio
 

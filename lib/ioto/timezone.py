@@ -1,5 +1,5 @@
-"""Convert Unix seconds to local time. A zone is (offset_s,), seconds ahead of UTC, or, with daylight saving time, as in posix_tz.py.
-Pure.
+"""Convert Unix seconds to local time. A zone is (offset_s,), seconds ahead of UTC, or, with daylight saving time, as in
+posix_tz.py. Pure.
 """
 
 EVER = 0x4000000000000  # later than any time that is used
@@ -28,7 +28,9 @@ def date(day):
 
 
 def stretch(zone, unix_s):
-    """(seconds ahead of UTC at that time, Unix seconds from which that is valid, Unix seconds before which that is valid)."""
+    """(seconds ahead of UTC at that time, Unix seconds from which that is valid, Unix seconds before which that is
+    valid).
+    """
     global with_rules
     if len(zone) == 1:
         return zone[0], -EVER, EVER

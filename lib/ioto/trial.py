@@ -13,7 +13,9 @@ from .watch import rSignal, rSignalSync, watchers
 
 
 async def run(agent):
-    """True if the trial is over. Otherwise the board is reset, or (False) it continues: no image to roll back to, or no reply on Linux."""
+    """True if the trial is over. Otherwise the board is reset, or (False) it continues: no image to roll back to, or no
+    reply on Linux.
+    """
     limit_s = agent.config["trial.limit"]
     record = agent.record
     if _no_rollback(agent):
@@ -35,7 +37,8 @@ async def run(agent):
             return False
         _give_back(agent, e)
         return agent.board.raw
-    # Record the outcome after the confirmation: after a reset in between, the next boot finds the image confirmed and records it.
+    # Record the outcome after the confirmation: after a reset in between, the next boot finds the image confirmed and
+    # records it.
     life = agent.life
     if agent.record["phase"] == "trial":
         life.confirmed()

@@ -1,6 +1,7 @@
 """The life cycle of an update: its phases, the queue of reports, and each step as a change of the record. Pure.
 
-Nothing is saved here: the caller saves the changed record before acting on it, and restores the old one if saving fails.
+Nothing is saved here: the caller saves the changed record before acting on it, and restores the old one if saving
+fails.
 """
 
 # phase -> [next phase on success, next phase on failure]
@@ -74,7 +75,9 @@ class Update:
         self._attempts = attempts
 
     def version(self):
-        """The running version: the one on trial in this slot, the one installed in it, or ioto.json's if that changed afterwards."""
+        """The running version: the one on trial in this slot, the one installed in it, or ioto.json's if that changed
+        afterwards.
+        """
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
             return update["version"]
@@ -102,7 +105,9 @@ class Update:
         return version if not kept or version and compare(version, kept) > 0 else kept
 
     def report(self, state, reason="", of=None):
-        """Queue a report about `of`, by default the current update. Clouds other than this project's get only outcomes."""
+        """Queue a report about `of`, by default the current update. Clouds other than this project's get only
+        outcomes.
+        """
         of = of or self.record["update"]
         if of.get("ours") or state in OUTCOMES[:3]:
             add_report(self.record, of["update"], state, self.version(), reason, self.record["attempt"])
@@ -111,9 +116,9 @@ class Update:
         self.record["phase"] = move(self.record["phase"], phase)
 
     def refuse(self, update, reason, ours=False, state="refused"):
-        """Refuse an offer and report it. With `ours`, every refusal is reported: this project's cloud makes an offer three times and
-        expects an answer to each. Without (other clouds, which repeat an offer at every check-in, and causes that an operator may fix),
-        the same refusal is reported once.
+        """Refuse an offer and report it. With `ours`, every refusal is reported: this project's cloud makes an offer
+        three times and expects an answer to each. Without (other clouds, which repeat an offer at every check-in, and
+        causes that an operator may fix), the same refusal is reported once.
         """
         if ours or [update, reason] != self.record.get("refused"):
             self.record["refused"] = [update, reason]
@@ -137,7 +142,9 @@ class Update:
             self.report("downloading")
         elif record["phase"] != "download":  # staged, but the slot has changed
             self._to("download")
-        record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])  # a link expires; each check-in returns a new one
+        record["update"].update(
+            slot=slot, ours=offer["ours"], url=offer["url"]
+        )  # a link expires; each check-in returns a new one
 
     def _tries(self, offer):
         """(attempts at the update so far, attempts when it last failed for good)."""
@@ -178,7 +185,9 @@ class Update:
     def swap(self):
         """Record the intent to swap; the caller saves it before it changes the boot partition."""
         self._to("trial")
-        if self.record["update"]["slot"] == self.running:  # Linux: not the running software until the script has succeeded
+        if (
+            self.record["update"]["slot"] == self.running
+        ):  # Linux: not the running software until the script has succeeded
             self.record["update"]["script"] = True
         self.record["defer"] = None
         self.record["why"] = ""
@@ -193,7 +202,9 @@ class Update:
             self.record["reports"].pop()
 
     def suspend(self):
-        """The trial ended only because the cloud did not answer; the old image's next check-in judges it, see Agent.is_suspect()."""
+        """The trial ended only because the cloud did not answer; the old image's next check-in judges it, see
+        Agent.is_suspect().
+        """
         self._to("staged")
 
     def judge(self):
@@ -202,8 +213,8 @@ class Update:
         self.again(reason)
 
     def again(self, reason, to="staged"):
-        """End this attempt. The next one starts at `to`: `staged` after a rollback, `download` if the image itself is in doubt.
-        Without attempts left, the update is recorded as failed.
+        """End this attempt. The next one starts at `to`: `staged` after a rollback, `download` if the image itself is
+        in doubt. Without attempts left, the update is recorded as failed.
         """
         if to == "staged":
             self.report("rolled_back", reason)

@@ -1,6 +1,7 @@
 """Watchers of events by name, modelled on Ioto's rWatch. Pure: no clock, no network, no flash.
 
-`proc(data, arg)` may be a function or a coroutine function. If it raises, the exception is logged and the other watchers still run.
+`proc(data, arg)` may be a function or a coroutine function. If it raises, the exception is logged and the other
+watchers still run.
 """
 
 import asyncio
@@ -35,8 +36,8 @@ def rSignal(name, arg=None):
 def rSignalSync(name, arg=None):
     """Run the watchers of `name` now, in order.
 
-    Coroutines can only finish in the loop. They run in order in one task, which is returned; await it to wait until all are done.
-    Returns None if there are no coroutines.
+    Coroutines can only finish in the loop. They run in order in one task, which is returned; await it to wait until all
+    are done. Returns None if there are no coroutines.
     """
     rest = []
     for proc, data in watchers(name):

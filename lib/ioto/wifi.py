@@ -1,7 +1,7 @@
 """The Wi-Fi link, owned by one task. An exception of the driver counts as a failure to join.
 
-    wifi = Wifi("name", "password", changed)
-    await wifi.up()  # the first call starts the task
+wifi = Wifi("name", "password", changed)
+await wifi.up()  # the first call starts the task
 """
 
 import asyncio
@@ -13,13 +13,18 @@ import network
 LOOK_MS = 200
 JOIN_MS = 15000  # limit for joining and getting an address
 PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
-FAULTS = 66  # the board is reset after this many attempts in a row with an exception of the driver, which takes at least an hour
-_RAISED = (OSError, RuntimeError, MemoryError)  # RuntimeError: ESP-IDF codes without an errno; "Wifi Unknown Error 0x0101" is no memory
+# the board is reset after this many attempts in a row with an exception of the driver, which takes at least an hour
+FAULTS = 66
+_RAISED = (
+    OSError,
+    RuntimeError,
+    MemoryError,
+)  # RuntimeError: ESP-IDF codes without an errno; "Wifi Unknown Error 0x0101" is no memory
 
 
 class Wifi:
-    """The link. `changed(connected, why)` is called at each change; `why` is the last failure: a text, a status or an exception of the
-    driver. `reset()` resets the board.
+    """The link. `changed(connected, why)` is called at each change; `why` is the last failure: a text, a status or an
+    exception of the driver. `reset()` resets the board.
     """
 
     def __init__(self, ssid, password, changed, limit_ms=30000, reset=None, hostname=""):

@@ -1,18 +1,21 @@
 """Calculate when a window (cron.parse) is open. Pure.
 
-A search steps over spans in which the window does not change (a month, a day, an hour, some minutes) and gives up after twelve
-years, with some 400 steps per year at most.
+A search steps over spans in which the window does not change (a month, a day, an hour, some minutes) and gives up after
+twelve years, with some 400 steps per year at most.
 """
 
 from .schedule import HOURS, MINUTES, is_always, spread
 from .timezone import date, days, offset_s, stretch
 
-# Twelve years, the longest time that a window can stay closed: February 29 across 1900 or 2100, and again because its hour was skipped.
+# Twelve years, the longest time that a window can stay closed: February 29 across 1900 or 2100, and again because its
+# hour was skipped.
 _LONGEST_S = 378691200
 
 
 def _span(window, minute):
-    """(is it open?, first, end): a span of local minutes since 1970 around `minute` without a change; not always the longest."""
+    """(is it open?, first, end): a span of local minutes since 1970 around `minute` without a change; not always the
+    longest.
+    """
     _, minutes, hours, mdays, months, wdays, either = window
     day = minute // 1440
     first = day * 1440
@@ -86,17 +89,21 @@ def opened_s(window, unix_s, zone, most_s):
 
 
 def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
-    """Seconds until the first time inside the window that is before neither `start` nor the device's own time in the window.
+    """Seconds until the first time inside the window that is before neither `start` nor the device's own time in the
+    window.
 
-    A device's time up to `slack` before `start` is accepted: otherwise a daily check-in in a narrow window, always some seconds late,
-    would eventually find it closed. With a `pause`, a device that boots after its time gets a new time between `boot` and closing.
+    A device's time up to `slack` before `start` is accepted: otherwise a daily check-in in a narrow window, always some
+    seconds late, would eventually find it closed. With a `pause`, a device that boots after its time gets a new time
+    between `boot` and closing.
     """
     at = max(now_s, start - slack)
     while True:  # at most three rounds: an opening lasts at least a minute, and `slack` is not longer
         opens = next_open(window, at, zone)
         if opens is None:
             return None
-        begin = opened_s(window, opens, zone, 2 * jitter_s)  # if it opened earlier, the device's time is past in any case
+        begin = opened_s(
+            window, opens, zone, 2 * jitter_s
+        )  # if it opened earlier, the device's time is past in any case
         end = opens + closes_s(window, opens, zone)
         place = begin + spread(device + window[0], min(jitter_s, end - begin))
         if pause and place < boot < end:

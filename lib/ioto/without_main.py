@@ -10,8 +10,8 @@ _ALONE_S = 1800
 
 
 def for_an_hour():
-    """Safe mode: run the agent without the application for an hour and apply a staged update. Then reset, because the failed starts may
-    have been power failures.
+    """Safe mode: run the agent without the application for an hour and apply a staged update. Then reset, because the
+    failed starts may have been power failures.
     """
     rWatch("device:update", lambda data, staged: staged.apply())
     made = agent()
@@ -27,8 +27,8 @@ async def _run(made):
 
 
 async def once():
-    """Do one check-in without the application, with the download it leads to; then reset. A download that takes longer than half an hour
-    is resumed in the next such boot.
+    """Do one check-in without the application, with the download it leads to; then reset. A download that takes longer
+    than half an hour is resumed in the next such boot.
     """
     made = agent()
     made.alone = True

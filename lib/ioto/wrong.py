@@ -7,7 +7,13 @@ from .config import MOST_BYTES, SECRET, ConfigError
 from .cron import ALIASES
 
 _ZONE = "no time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
-_FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}  # fields of a window, by their highest number
+_FIELDS = {
+    59: "minute",
+    23: "hour",
+    31: "day of month",
+    12: "month",
+    7: "day of week",
+}  # fields of a window, by their highest number
 TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details are filled in
     "bool": "true or false",
     "number": "a whole number from %d to %d",
@@ -32,7 +38,8 @@ TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details
     "object": "not an object in braces",
     "id": '%s: "auto" or up to 64 characters',
     "tls.key": "needed with tls.cert",
-    "builder": "needed to register: the url of your cloud, or https://api.admin.embedthis.com/api for Ioto's own; or api and token",
+    "builder": "needed to register: the url of your cloud, or https://api.admin.embedthis.com/api for Ioto's own; "
+    "or api and token",
     "plain": "plain http: use https, or say tls.plain, and anybody can read and change it",
     "urequests": "https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it",
     "tls.ca": "https: tls.ca names the authorities to trust",
@@ -54,7 +61,9 @@ def say(what, *details):
 
 
 def error(path, key, what, *details):
-    """Return the ConfigError for the file at `path`, or for a key in it; it names the .json5 file if only that exists."""
+    """Return the ConfigError for the file at `path`, or for a key in it; it names the .json5 file if only that
+    exists.
+    """
     if key and path[-5:] == ".json":
         try:
             os.stat(path)

@@ -1,7 +1,8 @@
 """Parse time zones: fixed offsets and POSIX TZ rules (posix_tz.py). Pure.
 
-The two forms have opposite signs. `+01:00` (ISO 8601) is the offset ahead of UTC, so east is plus. `CET-1` (POSIX.1-2017
-chapter 8.3) is the offset to add to local time to get UTC, so east is minus. `UTC+1` is ambiguous and refused.
+The two forms have opposite signs. `+01:00` (ISO 8601) is the offset ahead of UTC, so east is plus. `CET-1`
+(POSIX.1-2017 chapter 8.3) is the offset to add to local time to get UTC, so east is minus. `UTC+1` is ambiguous and
+refused.
 """
 
 from .ascii import number

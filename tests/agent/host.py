@@ -1,4 +1,6 @@
-"""A Linux host for tests: the agent as a process of the unix port, its folder and its supervisor; and a real device cloud on loopback."""
+"""A Linux host for tests: the agent as a process of the unix port, its folder and its supervisor; and a real device
+cloud on loopback.
+"""
 
 import json
 import queue
@@ -63,7 +65,9 @@ class Served:
         self.site = self.app.state.site
         new_product(self.site, "product", PRODUCT)
         files = {"ssl_certfile": authority().name + "/server.pem", "ssl_keyfile": authority().name + "/server.key"}
-        self.server = uvicorn.Server(uvicorn.Config(self._seen, interface="asgi3", http="h11", lifespan="off", log_level="error", **files))
+        self.server = uvicorn.Server(
+            uvicorn.Config(self._seen, interface="asgi3", http="h11", lifespan="off", log_level="error", **files)
+        )
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [sock]}, daemon=True)
         self.thread.start()
 
@@ -81,7 +85,9 @@ class Served:
 
     def reports(self, version="1.0.1"):
         """[(state, reason, attempt)] of the device's reports about `version`; empty if there is no device yet."""
-        found = [r for device in overview.devices(self.site) for r in overview.device(self.site, device["id"])["reports"]]
+        found = [
+            r for device in overview.devices(self.site) for r in overview.device(self.site, device["id"])["reports"]
+        ]
         return [(r["state"], r["reason"], r["attempt"]) for r in found if r["version"] == version]
 
     def downloads(self):
@@ -95,7 +101,9 @@ class Served:
 
 
 class Host:
-    """One device: its folder, with the agent's folder `inside` it ("" or ending in /). `does` is the shell code of the update script."""
+    """One device: its folder, with the agent's folder `inside` it ("" or ending in /). `does` is the shell code of the
+    update script.
+    """
 
     def __init__(self, folder, cloud, does="echo continue", inside="", before="", heap=None, **update):
         self.root = Path(folder) / "device"
@@ -119,7 +127,8 @@ class Host:
         update = {k: v for k, v in update.items() if k != "limit"}
         update = {"period": 1, "jitter": 0, "throttle": 0, "retry": 0, **update}
         return {
-            "product": PRODUCT, "version": "1.0.0", "builder": self.cloud.url, "ntp": {"server": ""}, "tls": {"ca": "ca.pem", "verify": update.get("transport") != "urequests"}, "log": {"level": "debug"},
+            "product": PRODUCT, "version": "1.0.0", "builder": self.cloud.url, "ntp": {"server": ""},
+            "tls": {"ca": "ca.pem", "verify": update.get("transport") != "urequests"}, "log": {"level": "debug"},
             "network": {"timeout": 5}, "trial": trial, "update": update,
         }  # fmt: skip
 
@@ -137,7 +146,9 @@ class Host:
         """Start a process; until() and ended() read its output."""
         command = [MICROPYTHON] + (["-X", "heapsize=" + self.heap] if self.heap else []) + ["main.py"]
         self.console, self.lines = "", queue.Queue()
-        self.process = subprocess.Popen(command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
         threading.Thread(target=self._read, args=(self.process, self.lines), daemon=True).start()
         return self
 

@@ -1,4 +1,6 @@
-"""Test rig of most agent tests: a virtual board with the agent, a device cloud on the simulated network, and simulated time."""
+"""Test rig of most agent tests: a virtual board with the agent, a device cloud on the simulated network, and simulated
+time.
+"""
 
 import functools
 import json
@@ -43,8 +45,10 @@ asyncio.run(agent(listener=lambda level, message: print(level, message)).run())
 def config(**changes):
     """The bytes of ioto.json for a device of the test cloud; `changes` are dotted keys with __ for each dot."""
     found = {
-        "product": PRODUCT, "version": "1.0.0", "builder": "https://cloud.test", "tls.ca": "ca.pem", "network.dns": "10.0.0.1", "log.level": "debug",
-        "update.jitter": 0, "update.period": "1 hour", "update.throttle": 0, "update.retry": 5, "ntp.server": "time.test",
+        "product": PRODUCT, "version": "1.0.0", "builder": "https://cloud.test", "tls.ca": "ca.pem",
+        "network.dns": "10.0.0.1", "log.level": "debug",
+        "update.jitter": 0, "update.period": "1 hour", "update.throttle": 0, "update.retry": 5,
+        "ntp.server": "time.test",
         "network.timeout": 20, "registration.hosts": ["api.test"], "watchdog": 600, "trial.limit": 120,
     }  # fmt: skip
     found.update({k.replace("__", "."): v for k, v in changes.items()})
@@ -86,14 +90,17 @@ def secure(peer):
 class Rig:
     """One board and one cloud. `image(n)` returns small valid images; image 0 is installed in slot 0."""
 
-    def __init__(self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, date=True, **changes):
+    def __init__(
+        self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, date=True, **changes
+    ):
         self.folder = Path(folder)
         self.folder.mkdir(exist_ok=True)
         self.blocks = blocks
         self.first = self.image(0)
         peers = {}
         if cloud:
-            self.app = create_app(self.folder / "cloud", public_url="https://cloud.test", clock=lambda: NOW + self.now(), random_bytes=self.random, threads=False)  # fmt: skip
+            self.app = create_app(self.folder / "cloud", public_url="https://cloud.test",
+                clock=lambda: NOW + self.now(), random_bytes=self.random, threads=False)  # fmt: skip
             self.site = self.app.state.site
             new_product(self.site, "product", PRODUCT)
             peers[("cloud.test", 443)] = secure(Asgi(self.app, "https", date))

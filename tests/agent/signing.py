@@ -1,4 +1,6 @@
-"""Helpers for tests of signed releases: keys, signed files, and a rig with a cloud that offers any file, signed, forged or unsigned."""
+"""Helpers for tests of signed releases: keys, signed files, and a rig with a cloud that offers any file, signed, forged
+or unsigned.
+"""
 
 import functools
 import hashlib
@@ -14,7 +16,7 @@ from ioto_tools.image import keys, release
 from rig import PRODUCT, Rig, secure
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
-from embedthis import EmbedThis  # noqa: E402
+from embedthis import EmbedThis
 
 
 @functools.cache
@@ -44,17 +46,28 @@ def trusting(folder, trusted=("ours",), air=None, ranges=True, **changes):
     peers = {(host, 443): secure(Asgi(cloud)) for host in ("builder.test", "api.test", "images.test")}
     files = {"%s.pem" % name: pem(name) for name in trusted}
     changes["update__keys"] = list(files)
-    rig = Rig(folder, cloud=False, air=dict(air or {}, peers=peers), files=files, builder="https://builder.test/api", **changes)
+    rig = Rig(
+        folder,
+        cloud=False,
+        air=dict(air or {}, peers=peers),
+        files=files,
+        builder="https://builder.test/api",
+        **changes,
+    )
     return rig, cloud
 
 
 def erases(folder, **options):
-    """Indices of the flash operations that erase the inactive slot in an uninterrupted signed download; `options` of trusting()."""
+    """Indices of the flash operations that erase the inactive slot in an uninterrupted signed download; `options` of
+    trusting().
+    """
     rig, cloud = trusting(folder, **options)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by=(options.get("trusted") or ("ours",))[0]))
     trace = rig.run(until_s=7200, stop=lambda line: line.startswith("DEVICE:UPDATE")).trace
     slot = rig.board.partition("ota_1")
-    return [n for n, op in enumerate(trace.ops) if op[0] == "erase" and slot.address <= op[1] < slot.address + slot.size]
+    return [
+        n for n, op in enumerate(trace.ops) if op[0] == "erase" and slot.address <= op[1] < slot.address + slot.size
+    ]
 
 
 def slots(rig):

@@ -1,4 +1,6 @@
-"""What counts as an attempt and what the device's version is: power cuts before the swap, an operator's retry, a version by hand."""
+"""What counts as an attempt and what the device's version is: power cuts before the swap, an operator's retry, a
+version by hand.
+"""
 
 import hashlib
 
@@ -14,7 +16,9 @@ HOUR = 3600
 
 
 def cut_before_the_swap(folder, cuts):
-    """A rig whose power went just before otadata changed, as often as there are `cuts`; and where the next such cut is."""
+    """A rig whose power went just before otadata changed, as often as there are `cuts`; and where the next such cut
+    is.
+    """
     rig = Rig(folder)
     rig.publish(rig.image(1), "1.0.1")
     for cut in cuts:
@@ -55,7 +59,9 @@ def test_a_version_written_by_hand_is_the_device_s_version(tmp_path):
 
 
 def test_an_operator_s_retry(tmp_path):
-    """What has failed is refused until an offer's `retry` is higher, and again after that; its attempts go on counting."""
+    """What has failed is refused until an offer's `retry` is higher, and again after that; its attempts go on
+    counting.
+    """
     image = Rig(tmp_path / "other").image(1)
     sick = Sick(offer(image), [reply(image)])
     rig = board(tmp_path, sick, update__attempts=2)

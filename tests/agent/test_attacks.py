@@ -1,7 +1,8 @@
-"""The attacks that docs/security.md names, each on a board with keys: through its agent, a server over TLS, and its flash.
+"""The attacks that docs/security.md names, each on a board with keys: through its agent, a server over TLS, and its
+flash.
 
-What is refused before the first erase leaves both slots and otadata byte for byte as they were; what is refused by its content
-later never becomes startable. Afterwards the honest release is installed: the board is none the worse.
+What is refused before the first erase leaves both slots and otadata byte for byte as they were; what is refused by its
+content later never becomes startable. Afterwards the honest release is installed: the board is none the worse.
 """
 
 import shutil
@@ -85,15 +86,25 @@ def test_a_link_without_tls_is_not_followed(tmp_path):
     cloud.images = "http://images.test"
     assert "tls_unverified" in rig.run(until_s=HOUR // 2).console
     cloud.images = "https://images.test"
-    served(rig, "images.test", secure(Script(lambda *request: [reply(b"", 302, [("Location", "http://images.test/i")])])))
+    served(
+        rig, "images.test", secure(Script(lambda *request: [reply(b"", 302, [("Location", "http://images.test/i")])]))
+    )
     assert "http_redirect" in rig.run(until_s=HOUR).console and slots(rig) == before and not asked
     survives(rig, cloud)
 
 
 def test_the_token_is_told_to_nobody_else(tmp_path):
     """Neither to the image store, nor by the log at its most talkative, nor in what any watcher is given."""
-    events = "app:ready cloud:connected device:registered device:update:available device:update:progress device:update:failed device:confirmed"
-    main = MAIN.replace("asyncio.run", "for event in %r.split():\n    rWatch(event, lambda data, arg: print('HEARD', repr(arg)))\nasyncio.run" % events, 1)
+    events = (
+        "app:ready cloud:connected device:registered device:update:available device:update:progress "
+        "device:update:failed device:confirmed"
+    )
+    main = MAIN.replace(
+        "asyncio.run",
+        "for event in %r.split():\n    rWatch(event, lambda data, arg: print('HEARD', repr(arg)))\nasyncio.run"
+        % events,
+        1,
+    )
     rig, cloud = trusting(tmp_path / "rig", main=main)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     run = rig.run(until_s=2 * HOUR)
@@ -111,7 +122,9 @@ def test_the_token_is_told_to_nobody_else(tmp_path):
 
 
 def test_fast_forward(tmp_path):
-    """The cloud offers what it has as a version out of reach: refused, and the next honest one is still newer than what runs."""
+    """The cloud offers what it has as a version out of reach: refused, and the next honest one is still newer than what
+    runs.
+    """
     rig, cloud = trusting(tmp_path / "rig")
     before = slots(rig)
     cloud.release("99.0.0", sealed(rig.image(1), "1.0.1"))
@@ -129,7 +142,10 @@ def test_mix_and_match(tmp_path):
     cloud.release("1.0.1", one[: device.ENVELOPE_BYTES] + other[device.ENVELOPE_BYTES :])
     run = rig.run(until_s=4 * HOUR)
     assert "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"] and rig.board.otadata() == "1/VALID -"
-    assert rig.board.read_slot("ota_1") == b"" and cloud.devices["DEVICE0001"]["properties"]["error"] == "checksum_mismatch"
+    assert (
+        rig.board.read_slot("ota_1") == b""
+        and cloud.devices["DEVICE0001"]["properties"]["error"] == "checksum_mismatch"
+    )
     survives(rig, cloud)
 
 
@@ -143,7 +159,12 @@ def test_parts_of_two_releases_over_two_connections(tmp_path):
         if "range" not in headers:
             return [reply(one)[:14000], None]
         at = int(headers["range"][6:-1])
-        head = "HTTP/1.1 206 x\r\nContent-Length: %d\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (len(other) - at, at, len(other) - 1, len(other))
+        head = "HTTP/1.1 206 x\r\nContent-Length: %d\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (
+            len(other) - at,
+            at,
+            len(other) - 1,
+            len(other),
+        )
         return [head.encode() + other[at:]]
 
     served(rig, "images.test", secure(Script(store)))
@@ -174,15 +195,21 @@ def test_a_malicious_mirror(tmp_path, what):
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_malicious_mirror_of_a_board_without_keys(tmp_path, signed, cut):
-    """The cloud's checksum is over the whole file: an envelope of the mirror's own does not take its place, nor does a power cut."""
+    """The cloud's checksum is over the whole file: an envelope of the mirror's own does not take its place, nor does a
+    power cut.
+    """
     rig, cloud = trusting(tmp_path / "rig", trusted=(), blocks=14, update__attempts=1)
     good = sealed(rig.image(1), "1.0.1") if signed else rig.image(1)
     update = cloud.release("1.0.1", good)
     served(rig, "images.test", mirror(sealed(rig.image(2), "1.0.1", by="thief")))
     if cut:
-        assert rig.run(until_s=HOUR, cut=Cut(erases(tmp_path / "twin", trusted=(), blocks=14)[9], "before")).ended == "cut"
+        assert (
+            rig.run(until_s=HOUR, cut=Cut(erases(tmp_path / "twin", trusted=(), blocks=14)[9], "before")).ended == "cut"
+        )
     run = rig.run(until_s=2 * HOUR)
-    assert "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b"", run.console[-1500:]
+    assert (
+        "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b""
+    ), run.console[-1500:]
     del cloud.releases[update]
     survives(rig, cloud)
 
@@ -194,7 +221,8 @@ def test_endless_data(tmp_path, how):
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
     more = [b"1000\r\n" + bytes(4096) + b"\r\n" if how == "chunks" else bytes(4096)] * 100
-    head = {"chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(file) + file + b"\r\n", "no-length": b"\r\n" + file,
+    head = {"chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(file) + file + b"\r\n",
+        "no-length": b"\r\n" + file,
             "a-length-of-its-own": b"Content-Length: 4294967295\r\n\r\n" + file}[how]  # fmt: skip
     served(rig, "images.test", secure(Script(lambda *request: [b"HTTP/1.1 200 OK\r\n" + head, *more])))
     before = slots(rig)
@@ -205,12 +233,17 @@ def test_endless_data(tmp_path, how):
 
 
 def test_endless_data_behind_what_was_announced(tmp_path):
-    """The cloud says how long the file is, the store goes on for ever: as much is taken, and it is not what was said."""
+    """The cloud says how long the file is, the store goes on for ever: as much is taken, and it is not what was
+    said.
+    """
     rig, cloud = trusting(tmp_path / "rig", update__attempts=1)
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
     update = cloud._update
-    cloud._update = lambda *request: [found.replace(b'{"url"', b'{"size":%d,"url"' % len(file)) if isinstance(found, bytes) else found for found in update(*request)]
+    cloud._update = lambda *request: [
+        found.replace(b'{"url"', b'{"size":%d,"url"' % len(file)) if isinstance(found, bytes) else found
+        for found in update(*request)
+    ]
     more = [b"1000\r\n" + bytes(4096) + b"\r\n"] * 100
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(file)
     served(rig, "images.test", secure(Script(lambda *request: [head + file + b"\r\n", *more])))
@@ -259,7 +292,16 @@ def test_a_release_that_openssl_has_signed(tmp_path):
         folder = Path(folder)
         (folder / "key.pem").write_bytes(key("ours").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         (folder / "text").write_bytes(text)
-        options = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32", "-sign", folder / "key.pem", "-out", folder / "signature"]
+        options = [
+            "-sigopt",
+            "rsa_padding_mode:pss",
+            "-sigopt",
+            "rsa_pss_saltlen:32",
+            "-sign",
+            folder / "key.pem",
+            "-out",
+            folder / "signature",
+        ]
         subprocess.run(["openssl", "dgst", "-sha256", *options, folder / "text"], check=True)
         cloud.release("1.0.1", seal(text, (folder / "signature").read_bytes()) + image)
     installed(rig, rig.run(until_s=2 * HOUR))

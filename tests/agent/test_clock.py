@@ -1,5 +1,5 @@
-"""Whom the board believes about the time: NTP that is silent, or forged, on a virtual board. (Certificates against the clock:
-tests/network/test_clock.py.)
+"""Whom the board believes about the time: NTP that is silent, or forged, on a virtual board. (Certificates against the
+clock: tests/network/test_clock.py.)
 """
 
 from rig import NOW, Rig
@@ -18,7 +18,9 @@ def test_without_ntp_the_cloud_says_what_time_it_is(tmp_path):
 
 
 def test_ntp_that_turns_the_clock_back_does_not_bring_back_what_has_expired(tmp_path):
-    """By 200 days, in a board that has lost its clock: the cloud was heard since, so NTP is wrong, and the cloud is asked."""
+    """By 200 days, in a board that has lost its clock: the cloud was heard since, so NTP is wrong, and the cloud is
+    asked.
+    """
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     assert "CONFIRMED 1.0.1" in rig.run(until_s=3600).console
@@ -30,7 +32,9 @@ def test_ntp_that_turns_the_clock_back_does_not_bring_back_what_has_expired(tmp_
 
 
 def test_ntp_that_turns_the_clock_forward_does_so_for_as_long_as_it_lies(tmp_path):
-    """What is kept as the last known time is what the cloud says too: nothing that a forged datagram says outlives it."""
+    """What is kept as the last known time is what the cloud says too: nothing that a forged datagram says outlives
+    it.
+    """
     rig = Rig(tmp_path)
     rig.air.ntp_ahead_s = 40 * 365 * DAY
     run = rig.run(until_s=600)

@@ -1,7 +1,8 @@
 """What goes wrong on the way to an image costs no attempt: it is delayed, each time longer, and the flash hardly wears.
 
-One virtual board for each case, a cloud that always offers the same release, and an image store that fails in its own way for a
-while. Counted: requests to the store, check-ins, erases of the slot. At the end the store is well and the board is updated.
+One virtual board for each case, a cloud that always offers the same release, and an image store that fails in its own
+way for a while. Counted: requests to the store, check-ins, erases of the slot. At the end the store is well and the
+board is updated.
 """
 
 import hashlib
@@ -15,15 +16,18 @@ from rig import MAIN, NOW, Rig, secure
 from signing import sealed, trusting
 
 BLOCKS = 14
-IMAGE = esp.make(BLOCKS * 4096 - 2048, "costly")
+SIZE = BLOCKS * 4096 - 2048
+IMAGE = esp.make(SIZE, "costly")
 PAGE = b"<!DOCTYPE html><html>The service is under maintenance.</html>"
 DAY = 86400
 
 
 class World:
-    """The cloud that offers IMAGE, with or without its size, and the store: `store(start or None, n)` makes the steps of request n."""
+    """The cloud that offers IMAGE, with or without its size, and the store: `store(start or None, n)` makes the steps
+    of request n.
+    """
 
-    def __init__(self, folder, store, size=len(IMAGE), **options):
+    def __init__(self, folder, store, size=SIZE, **options):
         self.store = store
         self.size = size
         self.asked = 0
@@ -51,7 +55,12 @@ class World:
         self.errors.append(said.get("error"))
         if said["version"] == "1.0.1":
             return {}
-        found = {"url": "https://images.test/i", "checksum": hashlib.sha256(IMAGE).hexdigest(), "update": "U", "version": "1.0.1"}
+        found = {
+            "url": "https://images.test/i",
+            "checksum": hashlib.sha256(IMAGE).hexdigest(),
+            "update": "U",
+            "version": "1.0.1",
+        }
         return found if self.size is None else dict(found, size=self.size)
 
     def run(self, until_s, **limits):
@@ -71,7 +80,7 @@ class World:
         return erased
 
 
-def ranged(start, last=len(IMAGE) - 1, said=None, total=len(IMAGE)):
+def ranged(start, last=SIZE - 1, said=None, total=SIZE):
     said = said or "bytes %d-%d/%s" % (start, last, total)
     return [reply(IMAGE[start : last + 1], 206, [("Content-Range", said)])]
 
@@ -95,7 +104,9 @@ PAGES = {
 
 @pytest.mark.parametrize("case", PAGES)
 def test_a_page_in_the_place_of_the_image_for_ten_minutes(tmp_path, case):
-    """Four requests or so, no erase, no attempt, no outcome reported; minutes after the store is well the board has it."""
+    """Four requests or so, no erase, no attempt, no outcome reported; minutes after the store is well the board has
+    it.
+    """
     page, size, reason = PAGES[case]
     world = World(tmp_path, lambda start, n: [page], size)
     _, erased, asked, checks = world.run(600)
@@ -121,7 +132,9 @@ def test_a_release_that_is_damaged_at_its_store_wears_the_flash_once_a_day(tmp_p
     world = World(tmp_path, lambda start, n: [reply(damaged)])
     counted = [world.run(DAY)[1] // BLOCKS for _ in range(3)]
     assert counted[0] <= 11 and max(counted[1:]) <= 2, counted
-    assert world.errors[-1] == "checksum_mismatch" or "checksum_mismatch" in world.errors and "failed" not in world.states
+    assert (
+        world.errors[-1] == "checksum_mismatch" or "checksum_mismatch" in world.errors and "failed" not in world.states
+    )
     assert world.heal(2 * DAY) == BLOCKS
 
 
@@ -134,7 +147,9 @@ def broken(steps, n, after=None):
 RANGES = {
     "another-range": lambda start, n: ranged(start + 4096) if start else broken([reply(IMAGE)], n, 20000),
     "no-content-range": lambda start, n: [reply(IMAGE[start:], 206)] if start else broken([reply(IMAGE)], n, 20000),
-    "another-total": lambda start, n: ranged(start, total=len(IMAGE) + 1) if start else broken([reply(IMAGE)], n, 20000),
+    "another-total": lambda start, n: (
+        ranged(start, total=len(IMAGE) + 1) if start else broken([reply(IMAGE)], n, 20000)
+    ),
     "416": lambda start, n: [reply(b"", 416)] if start else broken([reply(IMAGE)], n, 20000),
 }
 
@@ -150,9 +165,13 @@ def test_ranges_that_are_answered_wrongly_are_not_asked_for_again(tmp_path, case
 
 
 WHOLE = {
-    "clipped": lambda start, n: ranged(start, min(start + 9999, len(IMAGE) - 1)) if start else broken([reply(IMAGE)], n, 20000),
+    "clipped": lambda start, n: (
+        ranged(start, min(start + 9999, len(IMAGE) - 1)) if start else broken([reply(IMAGE)], n, 20000)
+    ),
     "total-unsaid": lambda start, n: ranged(start, total="*") if start else broken([reply(IMAGE)], n, 20000),
-    "clipped-and-unsaid": lambda start, n: ranged(start, min(start + 9999, len(IMAGE) - 1), total="*") if start else broken([reply(IMAGE)], n, 20000),
+    "clipped-and-unsaid": lambda start, n: (
+        ranged(start, min(start + 9999, len(IMAGE) - 1), total="*") if start else broken([reply(IMAGE)], n, 20000)
+    ),
 }
 
 
@@ -188,12 +207,18 @@ def test_another_file_under_the_same_url_begins_anew_and_later(tmp_path):
     other = esp.make(len(IMAGE), "another")
     world = World(tmp_path, lambda start, n: broken([reply(other)], n, 50000) if n == 1 else [reply(IMAGE)])
     run, erased, asked, _ = world.run(1800)
-    assert run.slots == ["ota_0", "ota_1"] and BLOCKS < erased < 2 * BLOCKS and asked == 3, (erased, asked, run.console[-1500:])
+    assert run.slots == ["ota_0", "ota_1"] and BLOCKS < erased < 2 * BLOCKS and asked == 3, (
+        erased,
+        asked,
+        run.console[-1500:],
+    )
     assert "another file" in run.console
 
 
 def test_where_it_was_lost_is_kept_before_the_first_block_that_is_saved(tmp_path):
-    """Five blocks at most come through at a time: the next check-in goes on behind them, and does not erase them again."""
+    """Five blocks at most come through at a time: the next check-in goes on behind them, and does not erase them
+    again.
+    """
     world = World(tmp_path, lambda start, n: broken([reply(IMAGE)], n, 21000))
     first = world.run(300)[1]
     assert first == 5 and world.run(1800)[1] == 0

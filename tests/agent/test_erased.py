@@ -1,4 +1,6 @@
-"""A board whose flash was erased, with a fixed id: refused while the cloud takes it for alive, never lost, and back without anybody."""
+"""A board whose flash was erased, with a fixed id: refused while the cloud takes it for alive, never lost, and back
+without anybody.
+"""
 
 import pytest
 from ioto_tools.cloud.devices import tokens

@@ -33,7 +33,9 @@ def confirmed(rig):
 def test_the_page_names_them_all():
     page = (EXAMPLES / "README.md").read_text()
     assert re.findall(r"^\| \[(\w+)\]\(\1/main.py\)", page, re.M) == ["blink", "sensor", "display", "gateway"]
-    assert sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()) == sorted(["blink", "sensor", "display", "gateway"])
+    assert sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()) == sorted(
+        ["blink", "sensor", "display", "gateway"]
+    )
     for path in EXAMPLES.rglob("*.py"):
         assert path.read_text().count("\n") <= 60, path
 
@@ -41,7 +43,9 @@ def test_the_page_names_them_all():
 README = re.search("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
 
 
-@pytest.mark.parametrize("main", [source("blink"), source("sensor"), source("display"), README], ids=["blink", "sensor", "display", "README"])
+@pytest.mark.parametrize(
+    "main", [source("blink"), source("sensor"), source("display"), README], ids=["blink", "sensor", "display", "README"]
+)
 def test_what_ends_it_before_the_agent_is_made_resets_the_board(tmp_path, main):
     rig = Rig(tmp_path, main=main)
     rig.board.put_files({"ioto.json": b"{}"})
@@ -70,7 +74,9 @@ def test_blink_goes_back_where_the_lamp_is_broken(tmp_path):
 
 
 def test_sensor(tmp_path):
-    """A day from Saturday noon: nothing until the window, then as many wakes as the image takes at 1.5 KB/s, 20 s each."""
+    """A day from Saturday noon: nothing until the window, then as many wakes as the image takes at 1.5 KB/s, 20 s
+    each.
+    """
     air = {"unix_s": NOW + LATER_S, "bytes_per_s": 1500}
     rig = Rig(tmp_path, blocks=14, main=source("sensor"), air=air, watchdog=300, **settings("sensor"))
     rig.publish(rig.image(1), "1.0.1")
@@ -135,7 +141,9 @@ def test_gateway(tmp_path):
             device.reported("confirmed", version)
             device.kill()
         assert (device.folder / "current" / "program").read_text() == "echo 1.0.2"
-        assert (device.folder / "before" / "program").read_text() == "echo 1.0.1" and not (device.folder / "next").exists()
+        assert (device.folder / "before" / "program").read_text() == "echo 1.0.1" and not (
+            device.folder / "next"
+        ).exists()
     finally:
         device.kill()
         cloud.close()

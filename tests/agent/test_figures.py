@@ -1,4 +1,6 @@
-"""The figures that are counts, asserted: flash operations, heap and allocation of a block, instructions, longest pause."""
+"""The figures that are counts, asserted: flash operations, heap and allocation of a block, instructions, longest
+pause.
+"""
 
 import re
 import shutil
@@ -51,8 +53,9 @@ def tell(*words):
     print("GAPS", longest)
 
 """
-PAUSES = TICKER + MAIN.replace('    staged.apply()', '    tell()\n    staged.apply()').replace(
-    "asyncio.run(agent(", """
+PAUSES = TICKER + MAIN.replace("    staged.apply()", "    tell()\n    staged.apply()").replace(
+    "asyncio.run(agent(",
+    """
 def at(name):
     def proc(data, arg):
         global stage
@@ -67,7 +70,8 @@ async def main(made):
     asyncio.create_task(ticker())
     await made.run()
 
-asyncio.run(main(agent(""").replace(".run())", "))")
+asyncio.run(main(agent(""",
+).replace(".run())", "))")
 
 
 def gaps(run):
@@ -80,12 +84,19 @@ def gaps(run):
 
 
 def test_nothing_but_the_swap_holds_up_another_task(tmp_path):
-    """A ticker of 1 ms, in simulated time, over two updates in a row: at most one flash operation of 60 ms between two ticks.
+    """A ticker of 1 ms, in simulated time, over two updates in a row: at most one flash operation of 60 ms between two
+    ticks.
 
-    Before them the record was saved 40 times: littlefs would compact its folder after some 45, so in the first of the two.
+    Before them the record was saved 40 times: littlefs would compact its folder after some 45, so in the first of the
+    two.
     """
     rig = Rig(
-        tmp_path, blocks=12, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns="", update__period=10
+        tmp_path,
+        blocks=12,
+        air={"wifi": {"net": "secret"}},
+        wifi={"ssid": "net", "password": "secret"},
+        network__dns="",
+        update__period=10,
     )
     rig.run(until_s=400)
     rig.board.put_files({"main.py": PAUSES.encode()})
@@ -142,7 +153,13 @@ asyncio.run(first())
 
 def test_reads_of_the_file_system_from_reset_to_the_first_turn(tmp_path):
     """An import looks into its folder four times: with a file for each part 3,960 reads and 241,000 bytes."""
-    rig = Rig(tmp_path, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns="", update__period="1 day")
+    rig = Rig(
+        tmp_path,
+        air={"wifi": {"net": "secret"}},
+        wifi={"ssid": "net", "password": "secret"},
+        network__dns="",
+        update__period="1 day",
+    )
     rig.run(until_s=60)
     rig.board.put_files({"boot.py": READS.encode() + (ROOT / "boot.py").read_bytes(), "main.py": TURN.encode()})
     run = rig.run(until_s=60, stop=lambda line: "READS" in line)

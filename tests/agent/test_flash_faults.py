@@ -5,9 +5,10 @@ import hashlib
 import tempfile
 
 import pytest
-from ioto_tools.board import Cut, layout
+from ioto_tools.board import Cut
 from ioto_tools.board.board import HARD, Board
 from ioto_tools.cloud.operators import control, overview
+from ioto_tools.image import layout
 from rig import Rig
 
 
@@ -45,7 +46,17 @@ def test_a_board_that_cannot_update_says_so_and_lives_on(tmp_path, case):
     assert device["checkins"] >= 2
 
 
-OTADATA = ["- -", "1/VALID/badcrc -", "- 7/NEW/badcrc", "1/ABORTED -", "1/INVALID 2/ABORTED", "1/UNDEFINED -", "3/VALID 2/ABORTED", "2/VALID -", "2/VALID 1/VALID"]
+OTADATA = [
+    "- -",
+    "1/VALID/badcrc -",
+    "- 7/NEW/badcrc",
+    "1/ABORTED -",
+    "1/INVALID 2/ABORTED",
+    "1/UNDEFINED -",
+    "3/VALID 2/ABORTED",
+    "2/VALID -",
+    "2/VALID 1/VALID",
+]
 
 
 @pytest.mark.parametrize("words", OTADATA)
@@ -97,7 +108,9 @@ def test_a_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
         console += run.console
     assert run.slots[-1] == ("ota_0" if crashing else "ota_1"), console
     assert crashing or "boot is trial" in console, console
-    assert rig.board.read_slot("ota_0") == rig.first and overview.devices(rig.site)[0]["version"] == ("1.0.0" if crashing else "1.0.1")
+    assert rig.board.read_slot("ota_0") == rig.first and overview.devices(rig.site)[0]["version"] == (
+        "1.0.0" if crashing else "1.0.1"
+    )
 
 
 def fill(rig):
@@ -123,7 +136,9 @@ def test_a_full_file_system_stops_no_update(tmp_path):
     fill(rig)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * 3600)
-    assert run.slots[-1] == "ota_1" and "CONFIRMED 1.0.1" in run.console and "Traceback" not in run.console, run.console[-1500:]
+    assert run.slots[-1] == "ota_1" and "CONFIRMED 1.0.1" in run.console and "Traceback" not in run.console, (
+        run.console[-1500:]
+    )
     assert overview.devices(rig.site)[0]["version"] == "1.0.1"
 
 
@@ -136,13 +151,17 @@ def test_a_full_file_system_in_a_trial(tmp_path):
     fill(rig)
     before = overview.device(rig.site, "DEVICE0001")["checkins"]
     run = rig.run(until_s=600)
-    assert run.slots == ["ota_1"] and rig.board.otadata() == "1/VALID 2/VALID" and run.console.count("CONFIRMED") == 1, run.console
+    assert (
+        run.slots == ["ota_1"] and rig.board.otadata() == "1/VALID 2/VALID" and run.console.count("CONFIRMED") == 1
+    ), run.console
     assert overview.device(rig.site, "DEVICE0001")["checkins"] - before <= 3
     run = rig.run(until_s=600, cause=HARD)
     assert run.slots == ["ota_1"] and overview.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\xff" * 300, b"{}", b"[1, 2]\n00000000\n", b"\0" * 5000, "ä".encode("latin-1") * 50])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\xff" * 300, b"{}", b"[1, 2]\n00000000\n", b"\0" * 5000, "ä".encode("latin-1") * 50]
+)
 def test_a_record_of_garbage_is_said_and_begun_anew(tmp_path, garbage):
     rig = Rig(tmp_path)
     rig.run(until_s=600)
@@ -158,7 +177,9 @@ def test_provisioning_of_garbage_registers_again(tmp_path):
     rig.run(until_s=600)
     rig.board.put_files({"state/provision.json": b"\xff{garbage"})
     rig.publish(rig.image(1), "1.0.1")
-    control.claim(rig.site, "DEVICE0001")  # its token still counts as in use; tests/agent/test_erased.py has the way without help
+    control.claim(
+        rig.site, "DEVICE0001"
+    )  # its token still counts as in use; tests/agent/test_erased.py has the way without help
     run = rig.run(until_s=2 * 3600)
     assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
     assert overview.devices(rig.site)[0]["registrations"] == 2
@@ -183,11 +204,20 @@ def confirmation():
 
 @pytest.mark.parametrize("nth, when", [(0, "during"), (0, "after"), (1, "during")])
 def test_a_cut_in_the_confirmation_costs_neither_an_attempt_nor_a_wait(tmp_path, nth, when):
-    """The old image is back, with the update still staged: the cloud, which has seen the new version run, goes on offering it."""
+    """The old image is back, with the update still staged: the cloud, which has seen the new version run, goes on
+    offering it.
+    """
     rig = swapped(tmp_path)
     assert rig.run(until_s=60, cut=Cut(confirmation()[nth], when), cause=HARD).ended == "cut"
-    assert "VALID" not in rig.board.otadata().split()[1] and overview.device(rig.site, "DEVICE0001")["update"]["state"] == "confirmed"
+    assert (
+        "VALID" not in rig.board.otadata().split()[1]
+        and overview.device(rig.site, "DEVICE0001")["update"]["state"] == "confirmed"
+    )
     run = rig.run(until_s=300)
     assert "CONFIRMED 1.0.1" in run.console and run.slots == ["ota_0", "ota_1"], run.console
     update = overview.device(rig.site, "DEVICE0001")["update"]
-    assert rig.record()["failed"] == [] and (update["state"], update["ended"], update["tries"]) == ("confirmed", "confirmed", 1)
+    assert rig.record()["failed"] == [] and (update["state"], update["ended"], update["tries"]) == (
+        "confirmed",
+        "confirmed",
+        1,
+    )

@@ -1,4 +1,6 @@
-"""No way back: the highest version ever confirmed, with NVS and record as its two witnesses; the power goes at every operation."""
+"""No way back: the highest version ever confirmed, with NVS and record as its two witnesses; the power goes at every
+operation.
+"""
 
 import json
 
@@ -44,7 +46,9 @@ def without_nvs(rig):
 
 
 def says_1_0_0(rig):
-    rig.board.put_files({"ioto.json": config(version="1.0.0", builder="https://builder.test/api", update__keys=["ours.pem"])})
+    rig.board.put_files(
+        {"ioto.json": config(version="1.0.0", builder="https://builder.test/api", update__keys=["ours.pem"])}
+    )
 
 
 def test_an_older_release_is_refused(tmp_path):
@@ -74,7 +78,9 @@ def test_an_erased_nvs_opens_no_way_back(tmp_path):
 
 
 def test_one_witness_after_the_other_is_lost(tmp_path):
-    """NVS first; a release later the file system: what was confirmed in between is in the NVS, and the other way round."""
+    """NVS first; a release later the file system: what was confirmed in between is in the NVS, and the other way
+    round.
+    """
     rig, cloud = updated_to(tmp_path)
     without_nvs(rig)
     cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
@@ -195,7 +201,10 @@ def operations(rig, flash):
     run = trial(rig, flash)
     assert "2/VALID" in rig.board.otadata()
     part = rig.board.partition
-    names = [next((p for p in ("nvs", "otadata") if part(p).address <= op[1] < part(p).address + part(p).size), "") for op in run.trace.ops]
+    names = [
+        next((p for p in ("nvs", "otadata") if part(p).address <= op[1] < part(p).address + part(p).size), "")
+        for op in run.trace.ops
+    ]
     last = len(names) - 1 - names[::-1].index("otadata")
     return names[: last + 1]
 

@@ -40,7 +40,9 @@ def cut_at(rig, flash, op, when):
     run = rig.run(until_s=30)
     files = rig.board.files()
     assert "Traceback" not in run.console and "damaged" not in run.console, (op, run.console)
-    assert saves(rig) > 22 and "state/provision.json" in files and not [name for name in files if "state.new" in name], (op, sorted(files))
+    assert (
+        saves(rig) > 22 and "state/provision.json" in files and not [name for name in files if "state.new" in name]
+    ), (op, sorted(files))
     assert overview.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 

@@ -1,4 +1,6 @@
-"""A firmware that has the agent, boot.py, main.py and the settings frozen: whatever becomes of the file system, it updates."""
+"""A firmware that has the agent, boot.py, main.py and the settings frozen: whatever becomes of the file system, it
+updates.
+"""
 
 import runpy
 
@@ -18,16 +20,23 @@ def made(tmp_path):
     folder = tmp_path / "device"
     folder.mkdir()
     for name, raw in {
-        "boot.py": (ROOT / "boot.py").read_bytes(), "main.py": MAIN.encode(), "ioto.json": config(version="1.0.0-rc.1", product="ANOTHER"),
-        "device.json": b'{"id": "DEVICE0001"}', "ca.pem": ca(),
-    }.items():  # fmt: skip
+        "boot.py": (ROOT / "boot.py").read_bytes(),
+        "main.py": MAIN.encode(),
+        "ioto.json": config(version="1.0.0-rc.1", product="ANOTHER"),
+        "device.json": b'{"id": "DEVICE0001"}',
+        "ca.pem": ca(),
+    }.items():
         (folder / name).write_bytes(raw)
     assert frozen.build(folder) == ["ca.pem", "device.json", "ioto.json"]
     text = (folder / frozen.NAME).read_text()
     assert runpy.run_path(folder / frozen.NAME)["PRODUCT"] == "ANOTHER"
-    text = text.replace('PRODUCT = "ANOTHER"', 'PRODUCT = "%s"' % PRODUCT).replace('VERSION = "1.0.0-rc.1"', 'VERSION = "1.0.0"')
+    text = text.replace('PRODUCT = "ANOTHER"', 'PRODUCT = "%s"' % PRODUCT).replace(
+        'VERSION = "1.0.0-rc.1"', 'VERSION = "1.0.0"'
+    )
     found = {"ioto/" + name: raw for name, raw in parts().items()}
-    found.update({"boot.py": (folder / "boot.py").read_bytes(), "main.py": MAIN.encode(), "ioto_build.py": text.encode()})
+    found.update(
+        {"boot.py": (folder / "boot.py").read_bytes(), "main.py": MAIN.encode(), "ioto_build.py": text.encode()}
+    )
     return {**found, "_boot.py": (ROOT / "firmware" / "_boot.py").read_bytes()}
 
 
@@ -69,7 +78,9 @@ def test_a_broken_file_system(rig, raw):
 
 
 def test_files_that_are_lost_come_back_and_others_stay(rig):
-    rig.board.put_files({"ca.pem": None, "ioto.json": None, "notes.txt": b"mine", "device.json": b'{"id": "DEVICE0002"}'})
+    rig.board.put_files(
+        {"ca.pem": None, "ioto.json": None, "notes.txt": b"mine", "device.json": b'{"id": "DEVICE0002"}'}
+    )
     updated(rig, rig.run(until_s=60))
     found = rig.board.files()
     assert found["ca.pem"] == ca() and found["notes.txt"] == b"mine" and b"DEVICE0002" in found["device.json"]

@@ -1,4 +1,6 @@
-"""The application has filled the file system to the last block: what the agent must write has its space from the first start on."""
+"""The application has filled the file system to the last block: what the agent must write has its space from the first
+start on.
+"""
 
 import json
 
@@ -51,7 +53,9 @@ def test_two_updates(tmp_path, after_s, hours):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=hours * HOUR)
     filled(rig, run)
-    assert run.slots == ["ota_0", "ota_1"] and "CONFIRMED 1.0.1" in run.console and "record:" not in run.console, run.console[-3000:]
+    assert run.slots == ["ota_0", "ota_1"] and "CONFIRMED 1.0.1" in run.console and "record:" not in run.console, (
+        run.console[-3000:]
+    )
     rig.publish(rig.image(2), "1.0.2")
     run = rig.run(until_s=hours * HOUR)
     assert run.slots == ["ota_1", "ota_0"] and "CONFIRMED 1.0.2" in run.console, run.console[-3000:]
@@ -59,11 +63,14 @@ def test_two_updates(tmp_path, after_s, hours):
 
 
 GREEDY = FULL % 100
-GREEDY = GREEDY.replace("    fill()\n    print", """    for name in os.listdir("state"):
+GREEDY = GREEDY.replace(
+    "    fill()\n    print",
+    """    for name in os.listdir("state"):
         if "spare" in name:
             os.remove("state/" + name)
     fill()
-    print""")
+    print""",
+)
 
 
 def test_an_application_that_takes_what_is_reserved_too(tmp_path):
@@ -73,7 +80,11 @@ def test_an_application_that_takes_what_is_reserved_too(tmp_path):
     rig.board.put_files({"ioto.json": config(update__schedule="10 * * * *")})
     run = rig.run(until_s=0.5 * HOUR)
     filled(rig, run)
-    assert "error record_failed: OSError(28,)" in run.console and "error record: OSError(28,)" in run.console and "error record: OSError(2,)" not in run.console, run.console[-3000:]
+    assert (
+        "error record_failed: OSError(28,)" in run.console
+        and "error record: OSError(28,)" in run.console
+        and "error record: OSError(2,)" not in run.console
+    ), run.console[-3000:]
 
 
 def test_a_device_that_has_to_register_again(tmp_path):

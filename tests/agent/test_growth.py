@@ -5,7 +5,10 @@ import re
 import pytest
 from rig import MAIN, Rig
 
-LOOKING = MAIN.replace("asyncio.run(agent(", """
+LOOKING = (
+    MAIN.replace(
+        "asyncio.run(agent(",
+        """
 import gc, micropython
 
 async def look():
@@ -19,11 +22,17 @@ async def main(made):
     asyncio.create_task(look())
     await made.run()
 
-asyncio.run(main(agent(""").replace(".run())", "))").replace("staged.apply()", "staged.defer(3600)")
+asyncio.run(main(agent(""",
+    )
+    .replace(".run())", "))")
+    .replace("staged.apply()", "staged.defer(3600)")
+)
 
 
 def check_ins(folder, n, updates):
-    """[(live bytes of the program, largest free block)] after each of `n` check-ins; `updates` of them bring one to stage."""
+    """[(live bytes of the program, largest free block)] after each of `n` check-ins; `updates` of them bring one to
+    stage.
+    """
     rig = Rig(folder, main=LOOKING)
     found = []
 
@@ -44,7 +53,9 @@ def check_ins(folder, n, updates):
 
 @pytest.mark.parametrize("n, updates", [(40, 4), pytest.param(1000, 10, marks=pytest.mark.sweep)])
 def test_nothing_grows(tmp_path, n, updates):
-    """From the second quarter on, when each part has been there once: MicroPython keeps the names of all that it has loaded."""
+    """From the second quarter on, when each part has been there once: MicroPython keeps the names of all that it has
+    loaded.
+    """
     found = check_ins(tmp_path, n, updates)
     early, late = found[n // 4 : n // 2], found[-n // 4 :]
     least = [min(live for live, _ in each) for each in (early, late)]

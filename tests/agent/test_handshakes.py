@@ -42,7 +42,9 @@ def test_a_day_without_an_update(tmp_path):
 
 
 def test_an_update(tmp_path):
-    """The check-in with the report that the download begins; the image; the check-in of the trial; the reports after it."""
+    """The check-in with the report that the download begins; the image; the check-in of the trial; the reports after
+    it.
+    """
     rig, peer = counted(tmp_path)
     rig.run(until_s=60)
     del peer.seen[:]

@@ -1,8 +1,10 @@
-"""A confirmed application that hangs, or ends: the watchdog and the start counter let the next release in, without a cable."""
+"""A confirmed application that hangs, or ends: the watchdog and the start counter let the next release in, without a
+cable.
+"""
 
 import pytest
 from ioto_tools.cloud.operators import overview
-from rig import MAIN, ROOT, Rig
+from rig import MAIN, Rig
 
 HOUR = 3600
 # The application of every image but the first is well.
@@ -26,7 +28,11 @@ async def main(made):
         await fail(%d)
     await task
 """
-RUN = MAIN.replace("import agent\n", "import agent, run\n").replace("asyncio.run(agent(", "run(main(agent(").replace(".run())", "))")
+RUN = (
+    MAIN.replace("import agent\n", "import agent, run\n")
+    .replace("asyncio.run(agent(", "run(main(agent(")
+    .replace(".run())", "))")
+)
 BARE = MAIN.replace("asyncio.run(agent(", "asyncio.run(main(agent(").replace(".run())", "))")
 WAYS = {"hangs": "time.sleep(1000000)", "raises": "raise ValueError('no sensor')", "returns": "return"}
 
@@ -55,7 +61,9 @@ def healed(rig, days=2):
 
 
 @pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("after_s", [pytest.param(0, marks=pytest.mark.sweep), 3, pytest.param(12, marks=pytest.mark.sweep), 60])
+@pytest.mark.parametrize(
+    "after_s", [pytest.param(0, marks=pytest.mark.sweep), 3, pytest.param(12, marks=pytest.mark.sweep), 60]
+)
 def test_with_run(tmp_path, how, after_s):
     healed(sick(tmp_path, RUN, how, after_s))
 
@@ -83,7 +91,12 @@ def test_the_traceback_is_kept_and_bounded(tmp_path):
     rig.run(until_s=30)
     kept = rig.board.files()["state/traceback"].decode()
     assert "ValueError: no sensor" in kept and "in fail" in kept
-    rig.board.put_files({"main.py": b"from ioto.start import run\nasync def f(n):\n    await f(n + 1) if n < 90 else open('no-such-file')\nrun(f(0))\n"})
+    rig.board.put_files(
+        {
+            "main.py": b"from ioto.start import run\nasync def f(n):\n    await f(n + 1) if n < 90 else "
+            b"open('no-such-file')\nrun(f(0))\n"
+        }
+    )
     run = rig.run(until_s=30)
     long = rig.board.files()["state/traceback"].decode()
     assert len(long) <= 1024 and long.startswith("Traceback") and long.endswith("OSError: [Errno 2] ENOENT\n"), long

@@ -1,4 +1,6 @@
-"""Links to images that expire: a refused one costs no attempt, keeps what was fetched, and the next check-in brings another."""
+"""Links to images that expire: a refused one costs no attempt, keeps what was fetched, and the next check-in brings
+another.
+"""
 
 import hashlib
 
@@ -33,7 +35,8 @@ class Linking:
             self.checks.append(json.loads(body)["attempt"])
             if json.loads(body)["version"] == "1.0.1":
                 return [reply(b"{}")]
-            found = {"url": "https://cloud.test/image/U?link=%d" % self.given, "checksum": hashlib.sha256(IMAGE).hexdigest(),
+            found = {"url": "https://cloud.test/image/U?link=%d" % self.given,
+                "checksum": hashlib.sha256(IMAGE).hexdigest(),
                      "update": "U", "version": "1.0.1", "size": len(IMAGE)}  # fmt: skip
             return [reply(json.dumps(found).encode())]
         return [self._image(path.rpartition("=")[2], headers.get("range"))]
@@ -49,7 +52,9 @@ class Linking:
 
 
 def rig(tmp_path, cloud):
-    return Rig(tmp_path / "rig", blocks=14, cloud=False, air={"peers": {("cloud.test", 443): secure(Script(cloud.answer))}})
+    return Rig(
+        tmp_path / "rig", blocks=14, cloud=False, air={"peers": {("cloud.test", 443): secure(Script(cloud.answer))}}
+    )
 
 
 def test_a_refused_link_costs_no_attempt_and_the_next_check_in_brings_another(tmp_path):
@@ -70,7 +75,9 @@ def tenth_block(tmp_path):
     board = rig(tmp_path / "clean", Linking())
     trace = board.run(until_s=600, stop=lambda line: line.startswith("DEVICE:UPDATE")).trace
     slot = board.board.partition("ota_1")
-    return [n for n, op in enumerate(trace.ops) if op[0] == "erase" and slot.address <= op[1] < slot.address + slot.size][9]
+    return [
+        n for n, op in enumerate(trace.ops) if op[0] == "erase" and slot.address <= op[1] < slot.address + slot.size
+    ][9]
 
 
 def test_a_link_that_expired_over_a_power_cut_keeps_what_was_fetched(tmp_path):

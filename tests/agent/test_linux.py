@@ -84,7 +84,10 @@ def test_restart_and_exit_end_the_agent_and_its_next_start_confirms(cloud, host,
     assert device.record()["phase"] == "trial"
     device.start().until("CONFIRMED 1.0.1")
     assert device.reported("confirmed") == GOOD and kept(device) == [IMAGE]
-    assert device.start().until("boot is idle") and device.record()["slots"]["file"]["image"] == hashlib.sha256(IMAGE).hexdigest()
+    assert (
+        device.start().until("boot is idle")
+        and device.record()["slots"]["file"]["image"] == hashlib.sha256(IMAGE).hexdigest()
+    )
 
 
 OUTPUTS = {
@@ -175,8 +178,10 @@ def test_a_script_that_hangs_is_ended_before_the_next_attempt(cloud, host):
 
 
 def test_another_offer_while_the_script_runs(cloud, host):
-    """Asked for before, answered meanwhile: the script finds its file as it was, and what it installed is what counts."""
-    device = host(keep("touch began; sleep 2; cp \"$1\" kept.after; echo continue"), before=WAITS)
+    """Asked for before, answered meanwhile: the script finds its file as it was, and what it installed is what
+    counts.
+    """
+    device = host(keep('touch began; sleep 2; cp "$1" kept.after; echo continue'), before=WAITS)
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("STAGED")
 
@@ -206,7 +211,9 @@ def test_no_room_for_the_outcome(cloud, host):
     assert kept(device) == [IMAGE, IMAGE[::-1]]
 
 
-@pytest.mark.parametrize("spoil", [": > update.bin.status; sleep 1", "mkdir update.bin.status.new"], ids=["empty", "none"])
+@pytest.mark.parametrize(
+    "spoil", [": > update.bin.status; sleep 1", "mkdir update.bin.status.new"], ids=["empty", "none"]
+)
 def test_no_room_for_the_status_of_the_script(cloud, host, spoil):
     device = host(spoil + "; echo continue", limit=2, attempts=1)
     cloud.publish(IMAGE, "1.0.1")
@@ -269,7 +276,9 @@ def test_a_beginning_that_has_changed_costs_a_delay(cloud, host):
     device.kill()
     harm_file(device.folder / "update.bin", "changed")
     device.start().until("FAILED checksum_mismatch")
-    device.becomes(lambda record: (record["phase"], record["attempt"], record["update"].get("lost")) == ("download", 1, 1))
+    device.becomes(
+        lambda record: (record["phase"], record["attempt"], record["update"].get("lost")) == ("download", 1, 1)
+    )
     assert kept(device) == []
 
 
@@ -318,7 +327,9 @@ def test_killed_while_the_script_runs_it_runs_once_more(cloud, host):
 
 
 def without_slot_size(app):
-    """The cloud `app`, which takes the device's `slotSize` for an unknown property: it offers what is larger than the slot too."""
+    """The cloud `app`, which takes the device's `slotSize` for an unknown property: it offers what is larger than the
+    slot too.
+    """
 
     async def asked(scope, receive, send):
         async def heard():

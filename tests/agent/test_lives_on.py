@@ -31,19 +31,39 @@ class Registrar(Sick):
 
     def answer(self, method, path, headers, body):
         if path.endswith("/register"):
-            return [reply(json.dumps({"api": "https://cloud.test", "token": "T", "registered": True, **self.changes}).encode())]
+            return [
+                reply(
+                    json.dumps({"api": "https://cloud.test", "token": "T", "registered": True, **self.changes}).encode()
+                )
+            ]
         return super().answer(method, path, headers, body)
 
 
-BAD = [{"api": 5}, {"api": ["https://cloud.test"]}, {"api": "cloud.test"}, {"token": 7}, {"token": ["x"]}, {"token": "a\r\nX: y"}, {"token": "x" * 207}, {"token": None}]
+BAD = [
+    {"api": 5},
+    {"api": ["https://cloud.test"]},
+    {"api": "cloud.test"},
+    {"token": 7},
+    {"token": ["x"]},
+    {"token": "a\r\nX: y"},
+    {"token": "x" * 207},
+    {"token": None},
+]
 
 
 @pytest.mark.parametrize("changes", BAD)
 def test_a_registration_that_is_of_no_use_is_not_kept(tmp_path, changes):
-    """It would be asked for once: what is kept holds until the cloud says otherwise, which nobody could ask any more."""
+    """It would be asked for once: what is kept holds until the cloud says otherwise, which nobody could ask any
+    more.
+    """
     rig = board(tmp_path, Registrar(changes))
     run = rig.run(until_s=SICK_S)
-    assert "Traceback" not in run.console and "check-in" in run.console or "malformed" in run.console or "url_invalid" in run.console, run.console
+    assert (
+        "Traceback" not in run.console
+        and "check-in" in run.console
+        or "malformed" in run.console
+        or "url_invalid" in run.console
+    ), run.console
     heal(rig)
     updated(rig, until_s=4 * 3600)
 
@@ -67,7 +87,10 @@ def test_a_staged_update_of_another_version(tmp_path):
 
 def test_a_listener_that_raises(tmp_path):
     """It writes into a file, and the file system is full."""
-    raises = "def listen(level, message):\n    print(level, message)\n    raise OSError(28)\n\nasyncio.run(agent(listener=listen).run())\n"
+    raises = (
+        "def listen(level, message):\n    print(level, message)\n    raise "
+        "OSError(28)\n\nasyncio.run(agent(listener=listen).run())\n"
+    )
     rig = Rig(tmp_path, main=MAIN[: MAIN.index("asyncio.run")] + raises)
     rig.publish(rig.image(1), "1.0.1")
     updated(rig, until_s=4000)

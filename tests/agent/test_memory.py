@@ -30,7 +30,14 @@ def rig_with(folder, kb, chain=None, asked="", main=MAIN, publishes=True, **chan
     """An application with `kb` of data that it has before the agent starts."""
     head = "import asyncio\n" + DATA % kb
     main = head + main.replace("asyncio.run(", (ASKED % asked if asked else "") + "asyncio.run(")
-    rig = Rig(folder, main=main, air={"wifi": {"net": "secret"}}, wifi={"ssid": "net", "password": "secret"}, network__dns="", **changes)
+    rig = Rig(
+        folder,
+        main=main,
+        air={"wifi": {"net": "secret"}},
+        wifi={"ssid": "net", "password": "secret"},
+        network__dns="",
+        **changes,
+    )
     if chain:
         rig.air.peers[(rig.air.names["cloud.test"], 443)].chain = chain
     if publishes:
@@ -93,7 +100,9 @@ def test_ctrl_c_leads_to_the_prompt(tmp_path, moment):
     rig = rig_with(tmp_path, 0, update__alone="always")
     rig.board.put_files({"boot.py": (CTRL_C % moment).encode() + rig.board.files()["boot.py"]})
     run = rig.run(until_s=25 * HOUR)
-    assert "KeyboardInterrupt" in run.console and 24 * HOUR < run.boots[2].at_s - run.boots[1].at_s < 24.1 * HOUR, run.console[-2000:]
+    assert "KeyboardInterrupt" in run.console and 24 * HOUR < run.boots[2].at_s - run.boots[1].at_s < 24.1 * HOUR, (
+        run.console[-2000:]
+    )
 
 
 def test_the_application_is_asked(tmp_path):
@@ -103,7 +112,9 @@ def test_the_application_is_asked(tmp_path):
 
 
 def test_at_most_once_a_period(tmp_path):
-    """A server whose chain is too large for any boot: the application is reset once an hour, however often the check-in fails."""
+    """A server whose chain is too large for any boot: the application is reset once an hour, however often the check-in
+    fails.
+    """
     rig = rig_with(tmp_path, 80, (400 * 1024, 1024), update__period="1 hour")
     run = rig.run(until_s=4 * 3600)
     assert run.console.count("FAILED no_memory") > 5
@@ -118,4 +129,6 @@ def test_a_step_of_the_clock_shortens_no_period(tmp_path):
     assert resets(first) == 1
     rig.air.ntp_ahead_s = 0
     later = rig.run(until_s=3600, cause=2)
-    assert rig.record()["time"] == 0 and resets(later) == 0 and later.console.count("FAILED no_memory") > 1, later.console[-1500:]
+    assert rig.record()["time"] == 0 and resets(later) == 0 and later.console.count("FAILED no_memory") > 1, (
+        later.console[-1500:]
+    )

@@ -1,4 +1,6 @@
-"""Nobody watches `device:update`: a Linux host runs scripts/update, as Ioto does, with Ioto's own files; a board says what to write."""
+"""Nobody watches `device:update`: a Linux host runs scripts/update, as Ioto does, with Ioto's own files; a board says
+what to write.
+"""
 
 import re
 
@@ -12,7 +14,8 @@ IOTO_JSON5 = """{
     version: '1.0.0', profile: 'dev', app: 'demo',
     api: { builder: '%s' },
     conditional: { profile: { dev: { directories: { log: '.', state: 'state' }, update: { period: '1 sec' } } } },
-    services: { database: false, mqtt: false, provision: true, register: true, serialize: 'auto', update: true, url: true, web: false },
+    services: { database: false, mqtt: false, provision: true, register: true, serialize: 'auto', update: true,
+        url: true, web: false },
     scripts: { update: 'scripts/update' },
     log: { level: 'debug', path: 'stdout' },
     ntp: { server: '' },
@@ -49,17 +52,25 @@ def test_on_linux_without_the_script_nothing_is_applied(cloud, device):
 
 
 def test_a_folder_of_ioto_s_own_agent(cloud, device):
-    """Its two files as it has them (no id, the product in device.json5, certificates in state/certs), and its script."""
+    """Its two files as it has them (no id, the product in device.json5, certificates in state/certs), and its
+    script.
+    """
     ca = (device.folder / "ca.pem").read_bytes()
     for name in ("ioto.json", "device.json", "ca.pem"):
         (device.folder / name).unlink()
     device.put("ioto.json5", IOTO_JSON5 % cloud.url)
-    device.put("device.json5", "{ product: '%s', name: 'EcoHouse', description: 'Eco House', model: 'EcoHouse-01', }" % PRODUCT)
+    device.put(
+        "device.json5", "{ product: '%s', name: 'EcoHouse', description: 'Eco House', model: 'EcoHouse-01', }" % PRODUCT
+    )
     device.put("state/certs/roots.crt", ca)
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("CONFIRMED 1.0.1")
     assert device.reported("confirmed") == GOOD and kept(device) == [IMAGE]
-    for line in ("info ioto.json5: services.mqtt: ignored", "info ioto.json5: log.path: ignored", "warn ioto.json5: tls.certificate: ignored"):
+    for line in (
+        "info ioto.json5: services.mqtt: ignored",
+        "info ioto.json5: log.path: ignored",
+        "warn ioto.json5: tls.certificate: ignored",
+    ):
         assert line in device.console, device.console
 
 
@@ -68,7 +79,7 @@ def test_on_a_board_the_log_says_what_to_write(tmp_path):
     rig = Rig(tmp_path, main=MAIN.replace('rWatch("device:update", update)', "pass"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=300)
-    line = re.search(r'^warn not applied: main\.py needs (rWatch\(.+\))$', run.console, re.M)[1]
+    line = re.search(r"^warn not applied: main\.py needs (rWatch\(.+\))$", run.console, re.M)[1]
     assert run.slots == ["ota_0"]
     assert len(re.findall("not applied", run.console)) == 1, "said once an hour"
     rig = Rig(tmp_path / "again", main=MAIN.replace('rWatch("device:update", update)', line))

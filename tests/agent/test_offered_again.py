@@ -1,5 +1,5 @@
-"""The cloud offers once more what has come to a bad end: what failed is not installed, what was refused is examined again; the
-board says so each time.
+"""The cloud offers once more what has come to a bad end: what failed is not installed, what was refused is examined
+again; the board says so each time.
 """
 
 import hashlib

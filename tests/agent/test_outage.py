@@ -6,15 +6,20 @@ from rig import MAIN, NOW, Rig
 from signing import installed, trusting
 
 HOUR = 3600
-LATER = MAIN.replace("    staged.apply()", "    asyncio.create_task(later(staged))").replace("def update", """
+LATER = MAIN.replace("    staged.apply()", "    asyncio.create_task(later(staged))").replace(
+    "def update",
+    """
 async def later(staged):
     await asyncio.sleep(%d)
     print("APPLY")
     staged.apply()
 
-def update""")
+def update""",
+)
 # The new image alone can't reach the cloud.
-LOST = MAIN.replace("asyncio.run(agent(", """
+LOST = MAIN.replace(
+    "asyncio.run(agent(",
+    """
 from esp32 import Partition
 head = bytearray(4096)
 Partition(Partition.RUNNING).readblocks(0, head)
@@ -22,7 +27,8 @@ made = agent(listener=lambda level, message: print(level, message))
 if b"image 1" in head:
     made.config["api"] = "https://nowhere.test"
 asyncio.run(made.run())
-#""")
+#""",
+)
 
 
 def away(rig, host="cloud.test"):
@@ -33,7 +39,11 @@ def away(rig, host="cloud.test"):
 
 
 def states(rig, version="1.0.1"):
-    return [(r["state"], r["reason"], r["attempt"]) for r in overview.device(rig.site, "DEVICE0001")["reports"] if r["version"] == version]
+    return [
+        (r["state"], r["reason"], r["attempt"])
+        for r in overview.device(rig.site, "DEVICE0001")["reports"]
+        if r["version"] == version
+    ]
 
 
 def swapped(rig):
@@ -49,7 +59,9 @@ def test_an_outage_in_the_trial_costs_no_attempt(tmp_path, minutes):
     swapped(rig)
     back = away(rig)
     run = rig.run(until_s=minutes * 60, cause=2)
-    assert run.slots == ["ota_1", "ota_0"] and rig.record()["phase"] == "staged" and not rig.record()["failed"], run.console[-2000:]
+    assert run.slots == ["ota_1", "ota_0"] and rig.record()["phase"] == "staged" and not rig.record()["failed"], (
+        run.console[-2000:]
+    )
     back()
     run = rig.run(until_s=4 * HOUR, cause=2)
     installed(rig, run)

@@ -49,7 +49,10 @@ def the_running_image_is_the_reported_one(rig, label):
 
     runs = hashlib.sha256(rig.board.read_slot(label)).hexdigest()
     device = overview.devices(rig.site)[0]
-    assert rig.versions[runs] == device["version"], "%s runs, the cloud believes %s" % (rig.versions[runs], device["version"])
+    assert rig.versions[runs] == device["version"], "%s runs, the cloud believes %s" % (
+        rig.versions[runs],
+        device["version"],
+    )
 
 
 def one_more_boot_changes_nothing(rig, label):

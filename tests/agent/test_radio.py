@@ -13,7 +13,13 @@ CALLS = ["WLAN", "active", "connect", "disconnect", "isconnected", "status", "if
 
 
 def board(folder, **radio):
-    made = Rig(folder, blocks=2, air={"wifi": {"net": "secret"}, "radio": radio}, wifi={"ssid": "net", "password": "secret"}, network__dns="")
+    made = Rig(
+        folder,
+        blocks=2,
+        air={"wifi": {"net": "secret"}, "radio": radio},
+        wifi={"ssid": "net", "password": "secret"},
+        network__dns="",
+    )
     made.publish(made.image(1), "1.0.1")
     return made
 

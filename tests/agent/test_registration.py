@@ -1,4 +1,6 @@
-"""Where registration leads: an hour in which somebody else is Builder and cloud takes no board away, and an api that moves is found."""
+"""Where registration leads: an hour in which somebody else is Builder and cloud takes no board away, and an api that
+moves is found.
+"""
 
 import json
 
@@ -66,7 +68,10 @@ def test_a_token_that_a_thief_gave_is_followed_by_the_old_one(tmp_path):
     assert overview.devices(rig.site)[0]["registrations"] == 1
 
 
-@pytest.mark.parametrize("hosts, goes", [([".test"], True), (["images.test"], True), (["ages.test"], False), ([".images.test"], False), ([], False)])
+@pytest.mark.parametrize(
+    "hosts, goes",
+    [([".test"], True), (["images.test"], True), (["ages.test"], False), ([".images.test"], False), ([], False)],
+)
 def test_an_api_that_moves_is_found_within_a_week(tmp_path, hosts, goes):
     """The old one goes on answering, and has nothing new. Only a host of the configuration is followed."""
     rig, cloud = trusting(tmp_path / "rig", registration__hosts=["api.test", *hosts], update__period="6 hours")
@@ -101,6 +106,8 @@ def test_a_builder_that_is_silent_or_says_no_changes_nothing(tmp_path):
     kept = json.loads(rig.board.files()["state/provision.json"])
     rig.run(until_s=30 * DAY)
     now = json.loads(rig.board.files()["state/provision.json"])
-    assert 3 <= len(asked) <= 6 and {key: now[key] for key in kept if key != "asked"} == {key: kept[key] for key in kept if key != "asked"}
+    assert 3 <= len(asked) <= 6 and {key: now[key] for key in kept if key != "asked"} == {
+        key: kept[key] for key in kept if key != "asked"
+    }
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     installed(rig, rig.run(until_s=7 * HOUR))

@@ -1,5 +1,5 @@
-"""Room for the application: whole signed updates over TLS beside applications of several sizes, on the chip's two heaps; and
-allocations of the agent that fail once.
+"""Room for the application: whole signed updates over TLS beside applications of several sizes, on the chip's two
+heaps; and allocations of the agent that fail once.
 """
 
 import pytest
@@ -13,7 +13,11 @@ from signing import pem, sealed
 
 # KB in the chip's width: 1.45 bytes here for each (board/memory.py).
 APPLICATION = "data = [bytearray(1024 * 29 // 20) for _ in range(%d)]\n"
-WITHOUT_MEMORY = MAIN.replace("import rWatch", "import rWatch, rWatchOff").replace("asyncio.run(agent(", """
+WITHOUT_MEMORY = (
+    MAIN.replace("import rWatch", "import rWatch, rWatchOff")
+    .replace(
+        "asyncio.run(agent(",
+        """
 import _faults, machine
 
 def told(data, staged):
@@ -30,7 +34,10 @@ async def main(made):
     await made.run()
     print("ENDED")
 
-asyncio.run(main(agent(""").replace(".run())", "))")
+asyncio.run(main(agent(""",
+    )
+    .replace(".run())", "))")
+)
 PWRON, HARD = 1, 2  # the start, and the trial
 
 
@@ -53,9 +60,16 @@ def through(line):
     return line.startswith("CONFIRMED 1.0.1") or "boot is idle: ota_1 1.0.1, otadata valid" in line
 
 
-# docs/network.md, "Certificates that fit". With 60 KB the memory kept for TLS is what a boot lacks to look at the staged image.
+# docs/network.md, "Certificates that fit". With 60 KB the memory kept for TLS is what a boot lacks to look at the
+# staged image.
 SIZES = [(40, True, SMALL_CHAIN), (20, True, LARGE_CHAIN), (60, False, SMALL_CHAIN), (80, False, LARGE_CHAIN)]
-MORE = [(10, True, LARGE_CHAIN), (20, True, SMALL_CHAIN), (80, False, SMALL_CHAIN), (40, False, LARGE_CHAIN), (60, False, LARGE_CHAIN)]
+MORE = [
+    (10, True, LARGE_CHAIN),
+    (20, True, SMALL_CHAIN),
+    (80, False, SMALL_CHAIN),
+    (40, False, LARGE_CHAIN),
+    (60, False, LARGE_CHAIN),
+]
 
 
 @pytest.mark.parametrize("kb, beside, chain", SIZES + [pytest.param(*each, marks=pytest.mark.sweep) for each in MORE])
@@ -67,7 +81,9 @@ def test_an_application(tmp_path, kb, beside, chain):
     assert ("without the application" not in run.console) == beside, run.console
 
 
-@pytest.mark.parametrize("kb, beside, chain", [(0, True, LARGE_CHAIN), pytest.param(20, False, SMALL_CHAIN, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize(
+    "kb, beside, chain", [(0, True, LARGE_CHAIN), pytest.param(20, False, SMALL_CHAIN, marks=pytest.mark.sweep)]
+)
 def test_the_agent_as_source(tmp_path, kb, beside, chain):
     """`--source`: each part is compiled on the board, each time."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
@@ -78,14 +94,18 @@ def test_the_agent_as_source(tmp_path, kb, beside, chain):
 
 
 def allocations(folder, start):
-    """After which uses of the hardware something is allocated, in a whole update: from the first turn of the loop in this start."""
+    """After which uses of the hardware something is allocated, in a whole update: from the first turn of the loop in
+    this start.
+    """
     run = board(folder, WITHOUT_MEMORY % (start, "_faults.note()")).run(stop=lambda line: line.startswith("USES ["))
     found = max((line for line in run.console.splitlines() if line.startswith("USES [")), key=len)
     return [int(n) for n in found[6:-1].split(",")]
 
 
 def without_memory(folder, start, n):
-    """One moment without memory: the loop goes on, and the update gets through, on trial perhaps in a boot without main.py."""
+    """One moment without memory: the loop goes on, and the update gets through, on trial perhaps in a boot without
+    main.py.
+    """
     rig = board(folder, WITHOUT_MEMORY % (start, "_faults.fail(%d)" % n))
     run = rig.run(until_s=40000, stop=through)
     assert 'File "main.py"' not in run.console and "ENDED" not in run.console, "%d: %s" % (n, run.console)
@@ -106,7 +126,9 @@ def test_an_allocation_that_fails(tmp_path, start):
 @pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("start", [PWRON, HARD])
 def test_many_an_allocation_that_fails(tmp_path, start, part):
-    """Every eighth of them, some 150: all of them would take half an hour. What a run between two of these meets is not known."""
+    """Every eighth of them, some 150: all of them would take half an hour. What a run between two of these meets is not
+    known.
+    """
     for n in allocations(tmp_path / "all", start)[8 * part + 4 :: 64]:
         without_memory(tmp_path / str(n), start, n)
 
@@ -127,7 +149,10 @@ def test_an_allocation_that_fails_costs_no_staged_image(tmp_path, pieces):
     for n in found[1 : 150 : 150 // pieces]:  # what begin.py does; the check-in after it has a sweep of its own
         rig = staged(tmp_path / str(n), "_faults.fail(%d)" % n)
         run = rig.run(until_s=40000, stop=through)
-        assert rig.board.otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (n, run.console)
+        assert rig.board.otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (
+            n,
+            run.console,
+        )
 
 
 # One allocation fails while the staged image is looked at; those before and after it do not.
@@ -142,7 +167,9 @@ NONE_FOR_THE_IMAGE = """from esp32 import Partition
 
 
 def test_no_memory_to_look_at_a_staged_image(tmp_path):
-    """The memory that is kept for TLS is given back, and the start begins again: the image is not downloaded once more."""
+    """The memory that is kept for TLS is given back, and the start begins again: the image is not downloaded once
+    more.
+    """
     rig = staged(tmp_path / "rig", NONE_FOR_THE_IMAGE)
     run = rig.run(until_s=40000, stop=through)
     assert run.console.count("error MemoryError") == 1 and "staged 1.0.1" not in run.console, run.console
@@ -153,7 +180,9 @@ def test_handshakes_that_fail_leave_nothing_open(tmp_path):
     """A dozen in a row: a chip has ten sockets, and memory for one connection."""
     rig = board(tmp_path, MAIN)
     rig.board.put_files({"ca.pem": pem_of_another_authority(tmp_path)})
-    run = rig.run(until_s=200000, stop=lambda line, seen=[]: "tls_untrusted" in line and (seen.append(line), len(seen) > 12)[1])
+    run = rig.run(
+        until_s=200000, stop=lambda line, seen=[]: "tls_untrusted" in line and (seen.append(line), len(seen) > 12)[1]
+    )
     assert run.console.count("tls_untrusted") > 12 and "OSError" not in run.console, run.console[-2000:]
     assert len(rig.air.socks) <= 1
     assert {who for who in rig.board.hardware.memory.taken if isinstance(who, int)} <= set(rig.air.socks)

@@ -1,4 +1,6 @@
-"""The cloud asks for another token: kept before it is used, the old one good until then; the power may go at any moment of it."""
+"""The cloud asks for another token: kept before it is used, the old one good until then; the power may go at any moment
+of it.
+"""
 
 import json
 
@@ -25,7 +27,10 @@ def token(rig):
 def of_cloud(rig):
     from ioto_tools.cloud.devices import tokens
 
-    return [each["hash"] for each in rig.site.database.read(tokens.of_device, rig.site.database.read(overview.known, DEVICE)["key"])]
+    return [
+        each["hash"]
+        for each in rig.site.database.read(tokens.of_device, rig.site.database.read(overview.known, DEVICE)["key"])
+    ]
 
 
 def test_a_new_token_is_kept_and_used(tmp_path):
@@ -44,7 +49,9 @@ def test_a_new_token_is_kept_and_used(tmp_path):
 
 
 def cut_once(folder, op, when):
-    """Never registered again: the file holds the old token or the new one, and both are good until the new one is used."""
+    """Never registered again: the file holds the old token or the new one, and both are good until the new one is
+    used.
+    """
     rig = rotating(folder)
     old = token(rig)
     assert rig.run(until_s=25, cut=Cut(op, when)).ended == "cut", op
@@ -106,7 +113,13 @@ def test_a_token_that_is_none_is_left_alone(tmp_path):
         heard.append(headers["authorization"])
         return [reply(replies[len(heard) % len(replies)])]
 
-    rig = Rig(tmp_path, cloud=False, air={"peers": {("cloud.test", 443): secure(Script(answer))}}, update__period=1, update__retry=1)
+    rig = Rig(
+        tmp_path,
+        cloud=False,
+        air={"peers": {("cloud.test", 443): secure(Script(answer))}},
+        update__period=1,
+        update__retry=1,
+    )
     rig.run(until_s=300)
     assert len(heard) > len(replies) and set(heard) == {"bearer FIRST"}, heard
 

@@ -45,7 +45,9 @@ def test_the_safe_mode_confirms_nothing(tmp_path):
     rig = Rig(tmp_path, main=DIES, update__attempts=2)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3000)
-    assert rig.board.read_slot("ota_0") == rig.first and "ABORTED" in rig.board.otadata() and run.slots.count("ota_1") == 2
+    assert (
+        rig.board.read_slot("ota_0") == rig.first and "ABORTED" in rig.board.otadata() and run.slots.count("ota_1") == 2
+    )
     device = overview.device(rig.site, "DEVICE0001")
     assert device["version"] == "1.0.0" and [r["state"] for r in device["reports"]][-1] == "failed"
 
@@ -53,7 +55,9 @@ def test_the_safe_mode_confirms_nothing(tmp_path):
 @pytest.mark.parametrize("resets, boots", [(0, 12), (2, 3), (5, 6)])
 def test_how_many_resets(tmp_path, resets, boots):
     rig = Rig(tmp_path, main=DIES)
-    rig.board.put_files({"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_RESETS = 5", b"SAFE_RESETS = %d" % resets)})
+    rig.board.put_files(
+        {"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_RESETS = 5", b"SAFE_RESETS = %d" % resets)}
+    )
     run = rig.run(max_boots=12, until_s=100)
     assert starts(run) == (resets or 12) and len(run.boots) >= boots
 
@@ -115,7 +119,10 @@ def test_starts_of_two_minutes_without_an_agent_are_good_ones(tmp_path):
 @pytest.mark.parametrize("before", [5, 15])
 def test_a_soft_reset_goes_on_with_the_start(tmp_path, before):
     """It takes the timer away, so boot.py starts another."""
-    main = "import machine, time\nprint('APPLICATION')\nif machine.reset_cause() != 5:\n    time.sleep(%d)\n    machine.soft_reset()\ntime.sleep(3600)\n"
+    main = (
+        "import machine, time\nprint('APPLICATION')\nif machine.reset_cause() != 5:\n    time.sleep(%d)\n    "
+        "machine.soft_reset()\ntime.sleep(3600)\n"
+    )
     rig = Rig(tmp_path, main=main % before)
     assert [starts(rig.run(until_s=60)) for _ in range(12)] == [2] * 12
 
@@ -135,7 +142,9 @@ if b"image 1" in head:
 @pytest.mark.parametrize("again", ["machine.soft_reset()", "machine.deepsleep(1000)", "raise SystemExit"])
 @pytest.mark.parametrize("seconds", [3, 40])
 def test_every_kind_of_start_counts_in_a_trial(tmp_path, again, seconds):
-    """The new image starts over and over, without a reset that the bootloader would see: it is given back all the same."""
+    """The new image starts over and over, without a reset that the bootloader would see: it is given back all the
+    same.
+    """
     rig = Rig(tmp_path, main=BAD % (seconds, again) + MAIN)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=2 * 3600)

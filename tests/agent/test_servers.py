@@ -20,7 +20,8 @@ FOREVER = 1 << 20
 
 def offer(image=b"", **changes):
     found = {
-        "url": "https://images.test/i", "checksum": hashlib.sha256(image).hexdigest(), "update": UPDATE, "version": "1.0.1",
+        "url": "https://images.test/i", "checksum": hashlib.sha256(image).hexdigest(), "update": UPDATE,
+        "version": "1.0.1",
         "size": len(image),
     }  # fmt: skip
     found.update(changes)
@@ -51,7 +52,12 @@ class Sick:
 
 def board(tmp_path, sick, **options):
     script = Script(sick.answer)
-    rig = Rig(tmp_path / "rig", air={"peers": {("cloud.test", 443): secure(script), ("images.test", 443): secure(script)}}, network__timeout=5, **options)
+    rig = Rig(
+        tmp_path / "rig",
+        air={"peers": {("cloud.test", 443): secure(script), ("images.test", 443): secure(script)}},
+        network__timeout=5,
+        **options,
+    )
     # Registered with the sick cloud: the healthy one knows the same token.
     return rig
 
@@ -132,7 +138,9 @@ def test_bad_answers_to_a_check_in(tmp_path, case):
     show(tmp_path, Sick(check), reason)
 
 
-@pytest.mark.parametrize("steps", [[], [b"HTTP/1.1 200 OK\r\nContent-Le"], [104], [None]], ids=["silence", "half", "reset", "close"])
+@pytest.mark.parametrize(
+    "steps", [[], [b"HTTP/1.1 200 OK\r\nContent-Le"], [104], [None]], ids=["silence", "half", "reset", "close"]
+)
 def test_no_answer_to_a_check_in_is_tried_again(tmp_path, steps):
     sick = Sick(steps)
     rig = board(tmp_path, sick)
@@ -163,7 +171,9 @@ def test_retry_after_is_obeyed(tmp_path, header, wait_s):
 
 
 def test_retry_after_holds_though_the_reports_behind_it_say_nothing(tmp_path):
-    """A check-in that is answered with a refusable offer and a Retry-After: its report goes over the same connection."""
+    """A check-in that is answered with a refusable offer and a Retry-After: its report goes over the same
+    connection.
+    """
     sick = Sick([reply(json.dumps(offer(IMAGE, version="1.0.0")).encode(), 200, [("Retry-After", "7200")])])
     board(tmp_path, sick).run(until_s=7000)
     assert sick.checks == 1 and [r["reason"] for r in sick.reports] == ["version_not_newer"]
@@ -253,8 +263,15 @@ def test_the_two_texts_make_the_device_register_again(tmp_path, text):
 
 
 def test_an_odd_store_with_an_intact_image(tmp_path):
-    """A second Date, a coding that changes no byte, a weak ETag that a store honours in no If-Range: the download resumes."""
-    odd = [("Date", "Fri, 15 Jan 2027 08:00:00 GMT"), ("Date", "Fri, 15 Jan 2027 08:00:01 GMT"), ("Content-Encoding", "aws-chunked"), ("ETag", 'W/"1"')]
+    """A second Date, a coding that changes no byte, a weak ETag that a store honours in no If-Range: the download
+    resumes.
+    """
+    odd = [
+        ("Date", "Fri, 15 Jan 2027 08:00:00 GMT"),
+        ("Date", "Fri, 15 Jan 2027 08:00:01 GMT"),
+        ("Content-Encoding", "aws-chunked"),
+        ("ETag", 'W/"1"'),
+    ]
     asked = []
 
     def answer(method, path, headers, body):
@@ -263,9 +280,19 @@ def test_an_odd_store_with_an_intact_image(tmp_path):
             first = int(asked[-1][6:-1] or 0) if "if-range" not in headers else 0
             if not first:
                 return [reply(IMAGE, 200, odd)[:5000], 104]
-            return [reply(IMAGE[first:], 206, odd + [("Content-Range", "bytes %d-%d/%d" % (first, len(IMAGE) - 1, len(IMAGE)))])]
+            return [
+                reply(
+                    IMAGE[first:],
+                    206,
+                    odd + [("Content-Range", "bytes %d-%d/%d" % (first, len(IMAGE) - 1, len(IMAGE)))],
+                )
+            ]
         found = sick.answer(method, path, headers, body)
-        return [found[0].replace(b"\r\n", b"\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nDate: Fri, 15 Jan 2027 08:00:01 GMT\r\n", 1)]
+        return [
+            found[0].replace(
+                b"\r\n", b"\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nDate: Fri, 15 Jan 2027 08:00:01 GMT\r\n", 1
+            )
+        ]
 
     sick = Sick(offer(IMAGE))
     rig = board(tmp_path, sick)

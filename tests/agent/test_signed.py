@@ -16,7 +16,9 @@ def refused(rig, cloud, reason, until_s=2 * HOUR):
     run = rig.run(until_s=until_s)
     assert "FAILED " + reason in run.console, run.console[-1500:]
     assert slots(rig) == before and run.slots == ["ota_0"]
-    assert [(r["success"], r["state"], r["reason"]) for r in cloud.reports] == [(False, "refused", reason)] and cloud.objections == []
+    assert [(r["success"], r["state"], r["reason"]) for r in cloud.reports] == [
+        (False, "refused", reason)
+    ] and cloud.objections == []
     rig.cloud_said = cloud.reports
 
 
@@ -29,7 +31,9 @@ def test_a_signed_release_is_installed(tmp_path, ranges):
     assert rig.board.read_slot("ota_1") == image  # the image, without what travelled in front of it
     assert rig.record()["slots"]["ota_1"]["image"] == hashlib.sha256(image).hexdigest()
     assert nvs_floor(rig) == "1.0.1" == rig.record()["floor"]
-    assert cloud.objections == [] and not [said for said in (cloud.devices["DEVICE0001"]["properties"], *cloud.reports) if "unsigned" in said]
+    assert cloud.objections == [] and not [
+        said for said in (cloud.devices["DEVICE0001"]["properties"], *cloud.reports) if "unsigned" in said
+    ]
 
 
 def test_a_board_without_keys_takes_it_too_and_says_that_it_has_none(tmp_path):
@@ -37,7 +41,9 @@ def test_a_board_without_keys_takes_it_too_and_says_that_it_has_none(tmp_path):
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     run = rig.run(until_s=2 * HOUR)
     installed(rig, run)
-    assert run.console.startswith("warn no update.keys") and cloud.devices["DEVICE0001"]["properties"]["unsigned"] is True
+    assert (
+        run.console.startswith("warn no update.keys") and cloud.devices["DEVICE0001"]["properties"]["unsigned"] is True
+    )
     assert [(r["state"], r["unsigned"]) for r in cloud.reports] == [("confirmed", True)]
 
 
@@ -50,7 +56,10 @@ FORGED = {
     "by-another-key": (lambda image: sealed(image, "1.0.1", by="thief"), "signature_invalid"),
     "manifest-changed": (lambda image: flipped(sealed(image, "1.0.1"), 30), "signature_invalid"),
     "signature-changed": (lambda image: flipped(sealed(image, "1.0.1"), 400), "signature_invalid"),
-    "no-signature-in-it": (lambda image: sealed(image, "1.0.1")[:10] + b"\0\0" + sealed(image, "1.0.1")[12:], "manifest_malformed"),
+    "no-signature-in-it": (
+        lambda image: sealed(image, "1.0.1")[:10] + b"\0\0" + sealed(image, "1.0.1")[12:],
+        "manifest_malformed",
+    ),
     "something-behind-it": (lambda image: flipped(sealed(image, "1.0.1"), 4095), "manifest_malformed"),
     "nothing-but-it": (lambda image: sealed(image, "1.0.1")[:4096], "manifest_mismatch"),
     "half-of-it": (lambda image: sealed(image, "1.0.1")[:2000], "manifest_malformed"),
@@ -87,7 +96,11 @@ def test_an_image_that_is_not_the_signed_one_never_starts(tmp_path):
 
 
 def test_old_and_new_key_overlap_and_a_removed_one_counts_no_more(tmp_path):
-    for trusted, by, reason in ((("ours", "next"), "ours", None), (("ours", "next"), "next", None), (("next",), "ours", "signature_invalid")):
+    for trusted, by, reason in (
+        (("ours", "next"), "ours", None),
+        (("ours", "next"), "next", None),
+        (("next",), "ours", "signature_invalid"),
+    ):
         rig, cloud = trusting(tmp_path / ("%s-%s" % (len(trusted), by)), trusted=trusted)
         cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by=by))
         if reason:
@@ -136,14 +149,18 @@ def test_a_key_that_went_is_asked_for_again_in_a_download_half_done(tmp_path):
     run = rig.run(until_s=2 * HOUR)
     assert "resumed" not in run.console and "TypeError" not in run.console
     assert [(r["state"], r["reason"]) for r in cloud.reports] == [("refused", "signature_invalid")]
-    assert "FAILED signature_invalid" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b"", run.console
+    assert (
+        "FAILED signature_invalid" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b""
+    ), run.console
 
 
 # ---- power
 
 
 def test_a_signed_download_is_taken_up_after_a_power_cut(tmp_path):
-    """Cut in every part of it: the examination is not repeated, the positions in the file are those of the image and 4096."""
+    """Cut in every part of it: the examination is not repeated, the positions in the file are those of the image and
+    4096.
+    """
     blocks = erases(tmp_path / "twin", blocks=12)
     for op in (*blocks[::3], blocks[8] + 1, blocks[-1] + 1):
         rig, cloud = trusting(tmp_path / str(op), blocks=12)

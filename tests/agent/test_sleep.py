@@ -69,7 +69,9 @@ def test_wakes_with_nothing_to_do_touch_neither_network_nor_flash(tmp_path):
 
 
 def test_a_decision_is_waited_for_and_a_deferral_slept_over(tmp_path):
-    decides = 'print("ASKED", staged.version)\n    staged.defer(7200) if time.time() < %d else staged.apply()' % (NOW - 946684800 + 5400)
+    decides = 'print("ASKED", staged.version)\n    staged.defer(7200) if time.time() < %d else staged.apply()' % (
+        NOW - 946684800 + 5400
+    )
     rig = asleep(tmp_path, decides, update__schedule="anytime")
     rig.publish(rig.image(1), "1.0.1")
     run = weekly(rig, 0.5)

@@ -7,8 +7,11 @@ from ioto_tools.cloud.operators import overview
 from rig import MAIN, NOW, Rig
 
 DEFER = MAIN.replace('rWatch("device:update", update)', 'rWatch(name="device:update", proc=update)')
-DEFER = DEFER.replace("    staged.apply()", "    staged.defer(seconds=600) if staged.attempt and not deferred() else staged.apply()").replace(
-    "def update", """
+DEFER = DEFER.replace(
+    "    staged.apply()", "    staged.defer(seconds=600) if staged.attempt and not deferred() else staged.apply()"
+).replace(
+    "def update",
+    """
 def deferred():
     try:
         open("deferred").close()
@@ -17,7 +20,8 @@ def deferred():
         open("deferred", "w").close()
         return False
 
-def update""")
+def update""",
+)
 SILENT = MAIN.replace("    staged.apply()", "    pass")
 
 

@@ -1,4 +1,6 @@
-"""Against a strict stand-in of EmbedThis' cloud: compact JSON, no extra fields, and it objects to what was not promised."""
+"""Against a strict stand-in of EmbedThis' cloud: compact JSON, no extra fields, and it objects to what was not
+promised.
+"""
 
 import json
 import sys
@@ -11,7 +13,7 @@ from ioto_tools.board.peers import Asgi, Script, reply
 from rig import PRODUCT, Rig, secure
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
-from embedthis import EmbedThis  # noqa: E402
+from embedthis import EmbedThis
 
 
 def board(tmp_path, cloud, **changes):
@@ -78,7 +80,9 @@ def test_an_id_made_by_the_agent_is_kept(tmp_path):
 
 @pytest.mark.parametrize("says_no", [False, True])
 def test_an_api_that_has_moved(tmp_path, says_no):
-    """Nothing answers any more where the Builder once sent the device: in the end it asks there again. What it has it keeps until then."""
+    """Nothing answers any more where the Builder once sent the device: in the end it asks there again. What it has it
+    keeps until then.
+    """
     cloud = EmbedThis(PRODUCT)
     rig = board(tmp_path, cloud, update__period=60, registration__hosts=["api.test", "images.test"])
     rig.run(until_s=300)

@@ -15,8 +15,14 @@ rWatch("device:selftest", test)
 BAD_TESTS = {
     "says-no": ("def test(data, arg):\n    return False", "selftest_failed"),
     "raises": ("def test(data, arg):\n    raise ValueError('no sensor')", "selftest_failed"),
-    "coroutine-says-no": ("async def test(data, arg):\n    await asyncio.sleep(1)\n    return False", "selftest_failed"),
-    "coroutine-raises": ("async def test(data, arg):\n    await asyncio.sleep(1)\n    raise OSError(5)", "selftest_failed"),
+    "coroutine-says-no": (
+        "async def test(data, arg):\n    await asyncio.sleep(1)\n    return False",
+        "selftest_failed",
+    ),
+    "coroutine-raises": (
+        "async def test(data, arg):\n    await asyncio.sleep(1)\n    raise OSError(5)",
+        "selftest_failed",
+    ),
     "too-late": ("async def test(data, arg):\n    await asyncio.sleep(1000)", "selftest_timeout"),
     "hangs": ("def test(data, arg):\n    while True:\n        time.sleep(1)", "rolled_back"),
 }
@@ -24,7 +30,11 @@ BAD_TESTS = {
 
 def reports(rig, version="1.0.1"):
     device = overview.devices(rig.site)[0]["id"]
-    return [(r["state"], r["reason"], r["attempt"]) for r in overview.device(rig.site, device)["reports"] if r["version"] == version]
+    return [
+        (r["state"], r["reason"], r["attempt"])
+        for r in overview.device(rig.site, device)["reports"]
+        if r["version"] == version
+    ]
 
 
 @pytest.mark.parametrize("case", BAD_TESTS)
@@ -36,7 +46,9 @@ def test_a_self_test_that_fails_gives_the_image_back(tmp_path, case):
     assert run.slots == ["ota_0", "ota_1", "ota_0", "ota_1", "ota_0"], run.console[-1500:]
     assert rig.board.read_slot("ota_0") == rig.first
     told = reports(rig)
-    assert ("rolled_back", reason, 1) in told and ("rolled_back", reason, 2) in told and ("failed", reason, 2) in told, told
+    assert (
+        ("rolled_back", reason, 1) in told and ("rolled_back", reason, 2) in told and ("failed", reason, 2) in told
+    ), told
     # Never again: not at the next check-ins, not after a reset; but another one is.
     assert rig.run(until_s=10000).slots == ["ota_0"]
     assert rig.record()["failed"], rig.record()
@@ -58,7 +70,9 @@ def test_an_image_that_fails_by_itself(tmp_path, fault):
 
 
 def test_no_check_in_no_confirmation(tmp_path):
-    """The cloud goes away between swap and trial: the image is given back within the limit, and tried again later (test_outage.py)."""
+    """The cloud goes away between swap and trial: the image is given back within the limit, and tried again later
+    (test_outage.py).
+    """
     rig = Rig(tmp_path, trial__limit=60, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=600, max_boots=1)
@@ -126,7 +140,10 @@ def test_a_bootloader_without_rollback_is_told_and_made_up_for(tmp_path):
     assert ("failed", "selftest_failed", 1) in reports(rig)
 
 
-@pytest.mark.parametrize("code, reason", [BAD_TESTS["hangs"], ("def test(data, arg):\n    import machine\n    machine.reset()", "rolled_back")])
+@pytest.mark.parametrize(
+    "code, reason",
+    [BAD_TESTS["hangs"], ("def test(data, arg):\n    import machine\n    machine.reset()", "rolled_back")],
+)
 def test_a_hang_where_nothing_rolls_back(tmp_path, code, reason):
     """The watchdog starts the same image once more, and that one gives it back."""
     rig = Rig(tmp_path, main=SELFTEST % code + MAIN, update__attempts=1)
@@ -152,7 +169,9 @@ def test_nothing_to_go_back_to(tmp_path):
 
 @pytest.mark.parametrize("again", [True, False], ids=["registers-again", "never-let-in"])
 def test_a_cloud_that_has_forgotten_the_device_in_its_trial(tmp_path, again):
-    """It registers anew and is confirmed; a cloud that does not let it in costs the trial, as one that does not answer."""
+    """It registers anew and is confirmed; a cloud that does not let it in costs the trial, as one that does not
+    answer.
+    """
     from signing import sealed, trusting
 
     rig, cloud = trusting(tmp_path / "rig", trial__limit=60, update__attempts=1)
@@ -164,5 +183,7 @@ def test_a_cloud_that_has_forgotten_the_device_in_its_trial(tmp_path, again):
         cloud._device = lambda headers, fields: (None, (401, {}, b"Authentication failed"))
     run = rig.run(until_s=600, cause=2)
     assert "Authentication failed" in run.console and "Traceback" not in run.console
-    assert ("CONFIRMED 1.0.1" in run.console) == again and ("ROLLBACK trial_timeout" in run.console) != again, run.console
+    assert ("CONFIRMED 1.0.1" in run.console) == again and ("ROLLBACK trial_timeout" in run.console) != again, (
+        run.console
+    )
     assert run.slots[-1] == ("ota_1" if again else "ota_0")

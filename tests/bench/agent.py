@@ -4,20 +4,25 @@ import shutil
 
 from .measure import Server, instructions, run, sizes
 
-
 TRUST = (("pss", "release"), ("certs", "clock"))
 
 
 def main():
     shipped, alone = sizes()
     always = shipped["__init__.mpy"] + shipped["start.mpy"] + shipped["agent.mpy"]
-    print("Compiled size of the agent on an ESP32: %d bytes, of which %d stay loaded (__init__, start, agent)" % (sum(shipped.values()), always))
+    print(
+        "Compiled size of the agent on an ESP32: %d bytes, of which %d stay loaded (__init__, start, agent)"
+        % (sum(shipped.values()), always)
+    )
     for name, size in shipped.items():
         print("  %-14s %6d" % (name, size))
     print("Each module compiled alone")
     for name, size in sorted(alone.items(), key=lambda each: -each[1]):
         print("  %-14s %6d" % (name, size))
-    print("Of these for signatures: %d; for verified servers and the time they need: %d" % tuple(sum(alone[name] for name in names) for names in TRUST))
+    print(
+        "Of these for signatures: %d; for verified servers and the time they need: %d"
+        % tuple(sum(alone[name] for name in names) for names in TRUST)
+    )
     (taken, *_), _ = run("load", 0, 0)
     print("Heap that the loaded agent takes, where pointers have eight bytes: %d bytes" % taken)
     with Server() as port:
@@ -31,7 +36,8 @@ def main():
             print("Instructions: not counted, valgrind is not here (apt-get install valgrind)")
             return
         ours, stream, socket = (instructions(mode, port) for mode in ("agent", "stream", "socket"))
-        print("Instructions of each block: agent %d, bare loop on a stream %d (ratio %.2f), on a blocking socket %d (ratio %.2f)" % (
+        print("Instructions of each block: agent %d, bare loop on a stream %d (ratio %.2f), on a blocking socket %d "
+              "(ratio %.2f)" % (
             ours, stream, ours / stream, socket, ours / socket))  # fmt: skip
     with Server(secure=True) as port:
         ours, socket = (instructions(mode, port) for mode in ("agent-tls", "socket-tls"))

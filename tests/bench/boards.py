@@ -1,4 +1,6 @@
-"""Boards: from stock firmware to a flash image, one changed file over the serial port, and the agent's heap by the on-board suite."""
+"""Boards: from stock firmware to a flash image, one changed file over the serial port, and the agent's heap by the
+on-board suite.
+"""
 
 import json
 import subprocess
@@ -27,11 +29,15 @@ def ioto(*words):
 def board(folder):
     """The serial port of a virtual board that holds a device's folder."""
     flash = folder / "board.flash"
-    made = Board.create(flash, esp.make(8192, "bench"), device_files(folder / "thermo"), flash_bytes=1 << 20, slot_bytes=0x10000)
+    made = Board.create(
+        flash, esp.make(8192, "bench"), device_files(folder / "thermo"), flash_bytes=1 << 20, slot_bytes=0x10000
+    )
     made.set_otadata("1/VALID -")
     made.close()
     going = subprocess.Popen(
-        [IOTO, "board", "run", flash, "--serial", "--wifi", "net:secret", "--network"], stdout=subprocess.PIPE, text=True
+        [IOTO, "board", "run", flash, "--serial", "--wifi", "net:secret", "--network"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         yield going.stdout.readline().split()[-1]
@@ -54,7 +60,21 @@ def main():
             seconds, said = ioto("deploy", port, "--folder", folder / "thermo")
             assert "1 files brought" in said
             print("Deploy of one changed file over the virtual serial port, the whole command: %.1f s" % seconds)
-            words = ("--only", "download", "--ssid", "net", "--password", "secret", "--host", "127.0.0.1", "--yes", "--json")
+            words = (
+                "--only",
+                "download",
+                "--ssid",
+                "net",
+                "--password",
+                "secret",
+                "--host",
+                "127.0.0.1",
+                "--yes",
+                "--json",
+            )
             found = json.loads(ioto("board", "test", port, *words)[1])["checks"][0]["found"]
             before, idle, most = (found["heap_%s_bytes" % when] for when in ("before", "idle", "download"))
-            print("Heap of the agent on a virtual board: idle %d bytes, while it downloads over TLS %d" % (idle - before, most - before))
+            print(
+                "Heap of the agent on a virtual board: idle %d bytes, while it downloads over TLS %d"
+                % (idle - before, most - before)
+            )

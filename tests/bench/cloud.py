@@ -1,7 +1,7 @@
 """Check-ins: against an empty handler on the same uvicorn, their times at half load, and against goosebit's poll.
 
-The servers take turns, a round of a second or two each, and the median of the rounds' ratios counts: what else the machine
-does meanwhile falls on all of them. Rates are of this machine and mean nothing alone.
+The servers take turns, a round of a second or two each, and the median of the rounds' ratios counts: what else the
+machine does meanwhile falls on all of them. Rates are of this machine and mean nothing alone.
 """
 
 import json
@@ -22,7 +22,10 @@ PRODUCT = "BENCHBENCH"
 DEVICES = 500
 HOURS = 24  # no two check-ins of a device are the same
 RELEASES = 20
-POLICY = "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= 256 && device.model == 'other'"
+POLICY = (
+    "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= "
+    "256 && device.model == 'other'"
+)
 ROUNDS = 7
 ROUND_S = 1.5
 
@@ -40,8 +43,9 @@ def main():
 
 
 def fill(folder, database=""):
-    """A site with the releases of the full configuration: twenty that are higher than what the devices run, and a policy of
-    five terms each, of which the last does not hold. So every check-in evaluates all of them, and none is offered anything.
+    """A site with the releases of the full configuration: twenty that are higher than what the devices run, and a
+    policy of five terms each, of which the last does not hold. So every check-in evaluates all of them, and none is
+    offered anything.
     """
     folder.mkdir()
     if database:
@@ -69,11 +73,18 @@ def compare(clouds, empty, goosebit, postgresql):
         for other, wanted in (("empty", 0.40), ("goosebit", 15)):
             by_rate = statistics.median(round[name].rate / round[other].rate for round in rounds)
             by_cost = statistics.median(round[other].cost_us / round[name].cost_us for round in rounds)
-            print("Check-ins on %s against %s: %.2f by rate, %.2f by processor time (target %s)" % (name, other, by_rate, by_cost, wanted))
+            print(
+                "Check-ins on %s against %s: %.2f by rate, %.2f by processor time (target %s)"
+                % (name, other, by_rate, by_cost, wanted)
+            )
         half = statistics.median(round[name].rate for round in rounds) / 2
         times = [open_loop(cloud, asked[name], half, 4) for _ in range(3)]
         p50, p99 = (statistics.median(load.latency.quantile(q) for load in times) * 1000 for q in (0.5, 0.99))
-        print("Open loop on %s at half of that, %.0f a second: median %.1f ms, p99 %.1f ms (target 50)" % (name, half, p50, p99), flush=True)
+        print(
+            "Open loop on %s at half of that, %.0f a second: median %.1f ms, p99 %.1f ms (target 50)"
+            % (name, half, p50, p99),
+            flush=True,
+        )
 
 
 def _round(turn, postgresql):
@@ -86,23 +97,32 @@ def _round(turn, postgresql):
 
 def _told(name, loads):
     rates = sorted(load.rate for load in loads)
-    cost, own, database = (statistics.median(found) for found in zip(*((load.cost_us, load.own_us, load.database_us) for load in loads), strict=True))
-    print("   %-10s %6.0f a second (%.0f to %.0f), processor %4.0f us for each; PostgreSQL %3.0f us, this process %3.0f us" % (
+    cost, own, database = (
+        statistics.median(found)
+        for found in zip(*((load.cost_us, load.own_us, load.database_us) for load in loads), strict=True)
+    )
+    print("   %-10s %6.0f a second (%.0f to %.0f), processor %4.0f us for each; PostgreSQL %3.0f us, this process "
+          "%3.0f us" % (
         name, statistics.median(rates), rates[0], rates[-1], cost, database, own), flush=True)  # fmt: skip
 
 
 def check_ins(cloud):
     """Registers the devices; HOURS check-ins of each."""
     ids = ["BENCH%05d" % n for n in range(DEVICES)]
-    tokens = [json.loads(servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}))["token"] for id in ids]
+    tokens = [
+        json.loads(servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}))["token"]
+        for id in ids
+    ]
     return [check_in(cloud, id, token, hour) for hour in range(HOURS) for id, token in zip(ids, tokens, strict=True)]
 
 
 def check_in(cloud, id, token, hour):
     """A check-in as a real board sends it, with some properties that are others each time."""
     body = {
-        "id": id, "product": PRODUCT, "version": "1.0.0", "iotoVersion": "0.1.0", "model": "thermo", "region": "north", "pro": True,
-        "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": hour * 3600, "rssi": -60 - hour % 7,
+        "id": id, "product": PRODUCT, "version": "1.0.0", "iotoVersion": "0.1.0", "model": "thermo", "region": "north",
+        "pro": True,
+        "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": hour * 3600,
+        "rssi": -60 - hour % 7,
     }  # fmt: skip
     return request("POST", "/tok/provision/update", "127.0.0.1:%d" % cloud.port, token, json.dumps(body).encode())
 

@@ -1,4 +1,6 @@
-"""The measure of the check-in: what Starlette and uvicorn cost by themselves, settings as in ioto_tools/cloud/server.py."""
+"""The measure of the check-in: what Starlette and uvicorn cost by themselves, settings as in
+ioto_tools/cloud/server.py.
+"""
 
 import socket
 
@@ -17,5 +19,7 @@ if __name__ == "__main__":
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does with its own
         print(listening.getsockname()[1], flush=True)
-        config = uvicorn.Config(app, http="h11", loop="asyncio", lifespan="off", log_level="warning", access_log=False, server_header=False)
+        config = uvicorn.Config(
+            app, http="h11", loop="asyncio", lifespan="off", log_level="warning", access_log=False, server_header=False
+        )
         uvicorn.Server(config).run(sockets=[listening])

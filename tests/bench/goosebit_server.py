@@ -20,7 +20,12 @@ async def fill(count):
     hardware = await Hardware.create(model="default", revision="default")
     state = UpdateStateEnum.REGISTERED
     await Device.bulk_create(
-        [Device(id="device-%d" % n, hardware=hardware, sw_version="1.0.0", last_state=state, auth_token="token-%d" % n) for n in range(count)]
+        [
+            Device(
+                id="device-%d" % n, hardware=hardware, sw_version="1.0.0", last_state=state, auth_token="token-%d" % n
+            )
+            for n in range(count)
+        ]
     )
     await Tortoise.close_connections()
 

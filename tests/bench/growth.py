@@ -34,7 +34,9 @@ def main(sizes=SIZES):
             site.close()
             there = size
             slowest = page.slowest(folder / "site", size, checkins.PRODUCT)
-            print("   %10d %s %8d bytes   %.0f ms %s" % (size, _measure(folder, size), each_bytes, *slowest), flush=True)
+            print(
+                "   %10d %s %8d bytes   %.0f ms %s" % (size, _measure(folder, size), each_bytes, *slowest), flush=True
+            )
 
 
 def _template(folder):

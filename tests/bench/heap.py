@@ -10,11 +10,20 @@ def main():
     if measure.MISSING:
         print("Heap: not measured. " + measure.MISSING)
         return
-    print("%-18s %7s %10s %9s %10s %8s %8s %8s" % ("file", "bytes", "functions", "bytecode", "heap", "besides", "garbage", "stays"))
+    print(
+        "%-18s %7s %10s %9s %10s %8s %8s %8s"
+        % ("file", "bytes", "functions", "bytecode", "heap", "besides", "garbage", "stays")
+    )
     for file, part in measure.parts().items():
         code = functions(parts()[file])
-        print("%-18s %7d %10d %9d %10d %8d %8d %8d" % (file, part.file_bytes, len(code), sum(code), part.live, part.live - sum(code), part.garbage, part.stays))
-    print("  heap: live after the import; besides: of it what is no bytecode; stays: when the part is released (names, above all)")
+        print(
+            "%-18s %7d %10d %9d %10d %8d %8d %8d"
+            % (file, part.file_bytes, len(code), sum(code), part.live, part.live - sum(code), part.garbage, part.stays)
+        )
+    print(
+        "  heap: live after the import; besides: of it what is no bytecode; stays: when the part is released "
+        "(names, above all)"
+    )
     for name, figure in measure.figures().items():
         print("%-58s %7d" % (name, figure))
     print("Each module compiled alone: file, heap that it takes, of it what is no bytecode")

@@ -1,7 +1,8 @@
-"""Downloads through nginx as `ioto cloud nginx` configures it, and from Python alone, against nginx serving the same file.
+"""Downloads through nginx as `ioto cloud nginx` configures it, and from Python alone, against nginx serving the same
+file.
 
-All over TLS on kept connections but Python's, which never ends TLS in this arrangement. Processor time is that of nginx and
-the cloud together.
+All over TLS on kept connections but Python's, which never ends TLS in this arrangement. Processor time is that of nginx
+and the cloud together.
 """
 
 import json
@@ -21,7 +22,7 @@ from .load import saturate
 
 sys.path.insert(0, str(servers.ROOT / "tests" / "cloud"))
 
-import behind_nginx  # noqa: E402
+import behind_nginx
 
 BYTES = 1640800 // 16 * 16  # MicroPython's own image
 ROUNDS = 5
@@ -49,9 +50,14 @@ def main():
         with servers.cloud(folder / "site", "--public-url", "https://%s" % behind_nginx.NAME) as cloud:
             link = urlsplit(offered(cloud)["url"])
             port = servers.free_port()
-            itself = "server { listen 127.0.0.1:%d ssl; ssl_certificate %s/tls/server.pem; ssl_certificate_key %s/tls/server.key; root %s; sendfile on; tcp_nopush on; }"
+            itself = (
+                "server { listen 127.0.0.1:%d ssl; ssl_certificate %s/tls/server.pem; ssl_certificate_key "
+                "%s/tls/server.key; root %s; sendfile on; tcp_nopush on; }"
+            )
             more = itself % (port, folder / "nginx", folder / "nginx", folder / "site" / "images")
-            with behind_nginx.Nginx(folder / "nginx", "http://127.0.0.1:%d" % cloud.port, folder / "site", more) as nginx:
+            with behind_nginx.Nginx(
+                folder / "nginx", "http://127.0.0.1:%d" % cloud.port, folder / "site", more
+            ) as nginx:
                 nginx.context.check_hostname = False
                 turns(cloud, nginx, port, link.path + "?" + link.query, "/%s/%s" % (checksum[:2], checksum))
 
@@ -82,12 +88,18 @@ def turns(cloud, nginx, port, link, file):
     for asked, lines in ASKED.items():
         rounds = [{way: _round(lines, *ways[way]) for way in ways} for _ in range(ROUNDS + 1)][1:]
         for way in ways:
-            rate, cost = (statistics.median(getattr(round[way], each) for round in rounds) for each in ("rate", "cost_us"))
+            rate, cost = (
+                statistics.median(getattr(round[way], each) for round in rounds) for each in ("rate", "cost_us")
+            )
             print("   %s, %-22s %5.0f a second, processor %5.0f us for each" % (asked, way, rate, cost), flush=True)
         for way in list(ways)[1:]:
             by_rate = statistics.median(round[way].rate / round["nginx itself"].rate for round in rounds)
             by_cost = statistics.median(round["nginx itself"].cost_us / round[way].cost_us for round in rounds)
-            print("Images, %s, %s against nginx itself: %.2f by rate, %.2f by processor time" % (asked, way, by_rate, by_cost), flush=True)
+            print(
+                "Images, %s, %s against nginx itself: %.2f by rate, %.2f by processor time"
+                % (asked, way, by_rate, by_cost),
+                flush=True,
+            )
 
 
 def _round(lines, server, target, tls):

@@ -1,4 +1,6 @@
-"""Load on a server from this process: as fast as it answers (closed loop), or by schedule whatever it answers (open loop)."""
+"""Load on a server from this process: as fast as it answers (closed loop), or by schedule whatever it answers (open
+loop).
+"""
 
 import asyncio
 import itertools
@@ -15,7 +17,9 @@ CONNECTIONS = 32
 
 @dataclass
 class Load:
-    """What came of it: answers, seconds, processor seconds of the server and of this process, times from when each was due."""
+    """What came of it: answers, seconds, processor seconds of the server and of this process, times from when each was
+    due.
+    """
 
     answers: int
     seconds: float
@@ -39,7 +43,8 @@ class Load:
 
 
 def saturate(server, requests, seconds, connections=CONNECTIONS, **options):
-    """As many `requests` (bytes, over and over) as `server` answers on `connections` connections; `options` of http.Client.
+    """As many `requests` (bytes, over and over) as `server` answers on `connections` connections; `options` of
+    http.Client.
 
     `seconds` None: each once.
     """

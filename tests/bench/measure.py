@@ -65,10 +65,22 @@ def run(mode, port, blocks, before=(), heap="256k"):
         lib.mkdir()
         for name, raw in agent_files("linux").items():
             (lib / Path(name).name).write_bytes(raw)
-        command = [*before, MICROPYTHON, "-X", "heapsize=" + heap, str(HERE / "onboard.py"), mode, str(port), str(blocks), folder + "/slot"]
+        command = [
+            *before,
+            MICROPYTHON,
+            "-X",
+            "heapsize=" + heap,
+            str(HERE / "onboard.py"),
+            mode,
+            str(port),
+            str(blocks),
+            folder + "/slot",
+        ]
         if before:
             command.insert(len(before), sys.executable)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=dict(os.environ, MICROPYPATH=folder + ":.frozen"))
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env=dict(os.environ, MICROPYPATH=folder + ":.frozen")
+        )
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
     return [int(n) for n in done.stdout.split()[-6:]], done.stderr

@@ -1,4 +1,6 @@
-"""`python -m tests.bench millions`: the table of growth.py with five million devices, some minutes and 2.5 GB of disk."""
+"""`python -m tests.bench millions`: the table of growth.py with five million devices, some minutes and 2.5 GB of
+disk.
+"""
 
 from . import growth
 

@@ -1,7 +1,7 @@
 """Runs on the unix port: MODE PORT BLOCKS FILE. A download into a file that stands for the slot, and what it cost.
 
-`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against; with `-tls` behind them over
-TLS. `load` imports it, and that is all.
+`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against; with `-tls` behind
+them over TLS. `load` imports it, and that is all.
 """
 
 import asyncio
@@ -81,12 +81,28 @@ async def agent():
     from ioto.connect import Client, Resolver
     from ioto.fetch import Download
 
-    update = {"update": "u", "version": "1.0.1", "url": "http%s://127.0.0.1:%d/%d" % ("s" if secure else "", port, blocks), "checksum": "", "size": None}
+    update = {
+        "update": "u",
+        "version": "1.0.1",
+        "url": "http%s://127.0.0.1:%d/%d" % ("s" if secure else "", port, blocks),
+        "checksum": "",
+        "size": None,
+    }
 
     async def examine(block):
         update.update(skip=0, image="")
 
-    download = Download(Client(Resolver(), context(), plain=True), update, slot, Board(), "bench", 0, examine, lambda: True, lambda done, size: None)
+    download = Download(
+        Client(Resolver(), context(), plain=True),
+        update,
+        slot,
+        Board(),
+        "bench",
+        0,
+        examine,
+        lambda: True,
+        lambda done, size: None,
+    )
     gc.collect()
     if mode == "alloc":
         gc.disable()
@@ -147,7 +163,6 @@ async def socket():
 async def load():
     gc.collect()
     before = gc.mem_alloc()
-    import ioto.start  # noqa: F401
 
     gc.collect()
     return gc.mem_alloc() - before

@@ -10,7 +10,7 @@ from . import population
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
 
-from web_session import Session  # noqa: E402
+from web_session import Session
 
 ROUNDS = 3
 NOBODY = "policy=device.version+%3D%3D+'none'"  # every device is looked at, and none will do
@@ -28,7 +28,9 @@ def slowest(folder, size, product):
     session = Session(cloud, "bench%d" % size)
     middle, pages = population.id_of(size // 2), ["", "product?id=" + product, "audit"]
     for devices in ("devices?", "devices?product=%s&" % product):
-        pages += [devices + rest for rest in ("", "after=" + middle, "id=" + middle[:-2], NOBODY, NOBODY + "&after=" + middle)]
+        pages += [
+            devices + rest for rest in ("", "after=" + middle, "id=" + middle[:-2], NOBODY, NOBODY + "&after=" + middle)
+        ]
     found = max((_best_ms(session, page), page) for page in pages + ["device?id=" + middle])
     cloud.site.close()
     return found

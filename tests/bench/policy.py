@@ -1,4 +1,6 @@
-"""Rates of the distribution policy, on one core: evaluations of the example, compilations of texts that are all different."""
+"""Rates of the distribution policy, on one core: evaluations of the example, compilations of texts that are all
+different.
+"""
 
 from time import perf_counter
 
@@ -34,10 +36,15 @@ def _compilations(count):
 
 def rates():
     """(empty calls, evaluations, compilations), each a second."""
-    return _rate(300000, _calls(lambda device, update: True)), _rate(100000, _calls(policy.compile(EXAMPLE))), _rate(2000, _compilations)
+    return (
+        _rate(300000, _calls(lambda device, update: True)),
+        _rate(100000, _calls(policy.compile(EXAMPLE))),
+        _rate(2000, _compilations),
+    )
 
 
 def main():
     empty, evaluated, compiled = rates()
-    print("Policy of three terms: %d evaluations a second (each %.0f empty calls), %d compilations of different texts a second (each %.0f)" % (
+    print("Policy of three terms: %d evaluations a second (each %.0f empty calls), %d compilations of different "
+          "texts a second (each %.0f)" % (
         evaluated, empty / evaluated, compiled, empty / compiled))  # fmt: skip

@@ -1,4 +1,5 @@
-"""Very many devices in a site's database, made from one that registered and checked in: copies of its rows with other ids.
+"""Very many devices in a site's database, made from one that registered and checked in: copies of its rows with other
+ids.
 
 Device N is `BENCH` and seven digits, its token `token-` and its id. The database makes the copies by itself.
 """
@@ -44,7 +45,11 @@ def fill(site, like, first, count, told=lambda n: None):
 
 
 def _devices(words, like):
-    values = {"key": words["id"], "id": words["id"], "properties": "replace(properties, '%s', %s)" % (like, words["id"])}
+    values = {
+        "key": words["id"],
+        "id": words["id"],
+        "properties": "replace(properties, '%s', %s)" % (like, words["id"]),
+    }
     return _copies(devices, values, like)
 
 
@@ -67,7 +72,8 @@ def _execute(conn, statements):
 
 
 def _in_sqlite(site, statements):
-    # What is filled in is lost in a crash, and nobody minds: without waiting for the disk, and with room for the indices.
+    # What is filled in is lost in a crash, and nobody minds: without waiting for the disk, and with room for the
+    # indices.
     with sqlite3.connect(site.data / DATABASE) as connection:
         connection.create_function("token_hash", 1, lambda token: hashlib.sha256(token.encode()).hexdigest())
         connection.execute("PRAGMA synchronous=OFF")
@@ -81,7 +87,9 @@ def _in_sqlite(site, statements):
 def database_bytes(site):
     """What the database takes on the disk, with all that was written settled into it."""
     if site.settings["database"]:
-        return site.database.read(lambda conn: conn.execute(sa.text("SELECT pg_database_size(current_database())")).scalar())
+        return site.database.read(
+            lambda conn: conn.execute(sa.text("SELECT pg_database_size(current_database())")).scalar()
+        )
     with sqlite3.connect(site.data / DATABASE) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

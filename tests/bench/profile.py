@@ -1,4 +1,6 @@
-"""`python -m tests.bench profile`: where a check-in's time goes, by Python's own profiler around the real server under load."""
+"""`python -m tests.bench profile`: where a check-in's time goes, by Python's own profiler around the real server under
+load.
+"""
 
 import pstats
 import signal
@@ -21,7 +23,10 @@ def main():
             load = saturate(server, requests, SECONDS)
             server.process.send_signal(signal.SIGINT)
             server.process.wait(30)
-        print("%d check-ins, with the profiler on; what stands in `ncalls` is with %d registrations" % (load.answers, cloud.DEVICES))
+        print(
+            "%d check-ins, with the profiler on; what stands in `ncalls` is with %d registrations"
+            % (load.answers, cloud.DEVICES)
+        )
         stats = pstats.Stats(str(folder / "profile"))
         for order in ("tottime", "cumulative"):
             stats.sort_stats(order).print_stats(LINES)

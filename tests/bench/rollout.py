@@ -1,4 +1,6 @@
-"""What an update costs the cloud: an offer that is granted, and a report. Each is on the disk before it is answered, many in one commit."""
+"""What an update costs the cloud: an offer that is granted, and a report. Each is on the disk before it is answered,
+many in one commit.
+"""
 
 import json
 import tempfile
@@ -55,5 +57,12 @@ def _site(folder, database):
 
 
 def _report(cloud, id, token, update, state):
-    body = {"id": id, "update": update, "success": state == "confirmed", "state": state, "attempt": 1, "version": "1.0.0"}
+    body = {
+        "id": id,
+        "update": update,
+        "success": state == "confirmed",
+        "state": state,
+        "attempt": 1,
+        "version": "1.0.0",
+    }
     return request("POST", "/tok/provision/updateReport", "127.0.0.1:%d" % cloud.port, token, json.dumps(body).encode())

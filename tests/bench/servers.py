@@ -24,8 +24,12 @@ class Process:
 
     def __init__(self, command, folder=None, env=None, stderr=None):
         self.folder = folder or tempfile.mkdtemp(prefix="bench-")
-        env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "lib"), str(ROOT / "tools"), str(ROOT)]), **(env or {}))
-        self.process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        env = dict(
+            os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "lib"), str(ROOT / "tools"), str(ROOT)]), **(env or {})
+        )
+        self.process = subprocess.Popen(
+            command, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
         self.port = int(re.search(r"([0-9]+)(,|$)", self.process.stdout.readline())[1])
 
     def cpu_s(self):
@@ -72,12 +76,28 @@ def empty():
 def cloud(folder, *options, profile=None):
     """`ioto cloud serve` over the site in `folder`; with `profile`, a file, under Python's profiler."""
     before = ["-m", "cProfile", "-o", str(profile)] if profile else []
-    command = [sys.executable, *before, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(folder), "--port", "0", "--rate", "1000000", *options]
+    command = [
+        sys.executable,
+        *before,
+        "-m",
+        "ioto_tools.cli",
+        "cloud",
+        "serve",
+        "--data",
+        str(folder),
+        "--port",
+        "0",
+        "--rate",
+        "1000000",
+        *options,
+    ]
     return Process(command)
 
 
 class Postgresql:
-    """A PostgreSQL server out of its wheel, as it is set up by default: a write is on the disk when it is acknowledged."""
+    """A PostgreSQL server out of its wheel, as it is set up by default: a write is on the disk when it is
+    acknowledged.
+    """
 
     def __enter__(self):
         with warnings.catch_warnings():
@@ -114,8 +134,14 @@ def goosebit(devices):
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", GOOSEBIT], check=True)
         (folder / GOOSEBIT).touch()
     made = tempfile.mkdtemp(prefix="bench-")
-    env = {"GOOSEBIT_DB_URI": "sqlite://%s/goosebit.db" % made, "GOOSEBIT_ARTIFACTS_DIR": made + "/artifacts", "GOOSEBIT_DEVICE_AUTH__ENABLE": "true"}
-    return Process([str(python), str(Path(__file__).parent / "goosebit_server.py"), str(devices)], made, env, subprocess.DEVNULL)
+    env = {
+        "GOOSEBIT_DB_URI": "sqlite://%s/goosebit.db" % made,
+        "GOOSEBIT_ARTIFACTS_DIR": made + "/artifacts",
+        "GOOSEBIT_DEVICE_AUTH__ENABLE": "true",
+    }
+    return Process(
+        [str(python), str(Path(__file__).parent / "goosebit_server.py"), str(devices)], made, env, subprocess.DEVNULL
+    )
 
 
 def post(port, path, token, fields):
@@ -127,7 +153,9 @@ def post(port, path, token, fields):
 
 
 def free_port():
-    """For a server that is started afterwards. Below those that the system hands out by itself: none of these is taken in between."""
+    """For a server that is started afterwards. Below those that the system hands out by itself: none of these is taken
+    in between.
+    """
     for port in random.sample(range(15000, 32000), 100):
         try:
             socket.create_server(("", port)).close()

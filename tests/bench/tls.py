@@ -1,4 +1,6 @@
-"""What TLS adds to a check-in: nginx before the cloud, on kept connections and on a fresh one each time, as boards come."""
+"""What TLS adds to a check-in: nginx before the cloud, on kept connections and on a fresh one each time, as boards
+come.
+"""
 
 import statistics
 import tempfile
@@ -30,10 +32,17 @@ def main():
 def compare(cloud, nginx, requests):
     before = images.Together(nginx.port, lambda: sum(servers.cpu_s(pid) for pid in servers.family(nginx.process.pid)))
     ways = {"kept": True, "fresh": False}
-    rounds = [{way: _round(cloud, before, requests, nginx.context, kept) for way, kept in ways.items()} for _ in range(ROUNDS + 1)][1:]
+    rounds = [
+        {way: _round(cloud, before, requests, nginx.context, kept) for way, kept in ways.items()}
+        for _ in range(ROUNDS + 1)
+    ][1:]
     for way in ways:
         outer, inner, rate = (statistics.median(found) for found in zip(*(round[way] for round in rounds), strict=True))
-        print("Check-ins over TLS, %s connections: %.0f us of nginx, %.0f us of the cloud for each (%.0f a second)" % (way, outer, inner, rate), flush=True)
+        print(
+            "Check-ins over TLS, %s connections: %.0f us of nginx, %.0f us of the cloud for each (%.0f a second)"
+            % (way, outer, inner, rate),
+            flush=True,
+        )
 
 
 def _round(cloud, nginx, requests, tls, kept):

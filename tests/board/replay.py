@@ -1,7 +1,7 @@
 """Replays a recorded scenario of a real ESP32 firmware on the virtual board.
 
-Steps that are code run as MicroPython on the board; `power on`, `power cut`, `pin reset` and `soft reset` are done to it.
-After each step the board's state is taken: what runs, what boots next, the otadata records. What the real one was
+Steps that are code run as MicroPython on the board; `power on`, `power cut`, `pin reset` and `soft reset` are done to
+it. After each step the board's state is taken: what runs, what boots next, the otadata records. What the real one was
 observed to do has to turn up in what ours did, in the same order.
 """
 
@@ -9,8 +9,8 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from ioto_tools.board import layout
 from ioto_tools.board.board import HARD, PWRON, Board
+from ioto_tools.image import layout
 from ioto_tools.image.spoilt import spoil, with_version
 
 SLOT = 0x1A0000
@@ -29,7 +29,12 @@ def name(f):
         return repr(e)
 
 def where():
-    return {"reset_cause": machine.reset_cause(), "running": name(lambda: P(P.RUNNING)), "next": name(lambda: P(P.RUNNING).get_next_update()), "boot": name(lambda: P(P.BOOT))}
+    return {
+        "reset_cause": machine.reset_cause(),
+        "running": name(lambda: P(P.RUNNING)),
+        "next": name(lambda: P(P.RUNNING).get_next_update()),
+        "boot": name(lambda: P(P.BOOT)),
+    }
 
 def plain(x):
     if x is None or isinstance(x, (bool, int, str)):
@@ -104,11 +109,19 @@ def image(kind, application):
         return b""
     if kind in FAULTS:
         return with_version(application, kind)
-    return with_version(application, VERSIONS[kind]) if kind in "bc" else application if kind == "a" else spoil(application, kind, SLOT)
+    return (
+        with_version(application, VERSIONS[kind])
+        if kind in "bc"
+        else application
+        if kind == "a"
+        else spoil(application, kind, SLOT)
+    )
 
 
 def segments(steps):
-    """[(how it begins, [code, ...])]: a step that resets by code stays in its segment, the boots after it get the rest."""
+    """[(how it begins, [code, ...])]: a step that resets by code stays in its segment, the boots after it get the
+    rest.
+    """
     found = []
     for step in steps:
         if step in POWER:
@@ -144,7 +157,9 @@ def replay(scenario, application, folder):
     boots = segments(scenario["steps"][1:])
     scripts = [script for _, parts in boots for script in parts]
     files = {"main.py": MAIN.encode(), "steps.json": json.dumps(scripts + [[]] * 8).encode()}
-    board = Board.create(folder / "board.flash", images, files, rows=rows, watchdogs="watchdogs" in " ".join(scenario["steps"]))
+    board = Board.create(
+        folder / "board.flash", images, files, rows=rows, watchdogs="watchdogs" in " ".join(scenario["steps"])
+    )
     for label, kind in flash.items():
         if kind in FAULTS:
             import hashlib

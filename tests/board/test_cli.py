@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from ioto_tools.board import layout
 from ioto_tools.cli import main
-from ioto_tools.image import esp
+from ioto_tools.image import esp, layout
 
 FOLDER = {"main.py": "import time\nfor i in range(3):\n    print('blink', i)\n    time.sleep(1)\n"}
 
@@ -34,16 +33,29 @@ def ioto(*words, status=0):
 def test_new_show_run(there):
     assert "8192 bytes of firmware" in ioto("new", "b.flash", "app.bin", "files")
     told = ioto("show", "b.flash")
-    assert "otadata    1/VALID -" in told and "version v9" in told and "main.py" in told and "ota_1      nothing that starts" in told
+    assert (
+        "otadata    1/VALID -" in told
+        and "version v9" in told
+        and "main.py" in told
+        and "ota_1      nothing that starts" in told
+    )
     printed = ioto("run", "b.flash", "--simulated", "--seconds", "10")
     assert "blink 0\nblink 1\nblink 2\n" in printed and "-- time after 1 boot(s): ota_0; otadata 1/VALID -" in printed
     found = json.loads(ioto("show", "b.flash", "--json"))
-    assert found["slots"]["ota_0"]["version"] == "v9" and found["record"] is None and "lib/ioto/parts.bin" in found["files"]
+    assert (
+        found["slots"]["ota_0"]["version"] == "v9"
+        and found["record"] is None
+        and "lib/ioto/parts.bin" in found["files"]
+    )
 
 
 def test_a_whole_flash_file_will_do(there):
     table = layout.build(layout.stock())
-    whole = esp.make(8192, "bootloader").ljust(0x7000, b"\xff") + table.ljust(0x8000, b"\xff") + Path("app.bin").read_bytes()
+    whole = (
+        esp.make(8192, "bootloader").ljust(0x7000, b"\xff")
+        + table.ljust(0x8000, b"\xff")
+        + Path("app.bin").read_bytes()
+    )
     Path("whole.bin").write_bytes(whole + b"\xff" * 5000)
     assert "8192 bytes of firmware" in ioto("new", "b.flash", "whole.bin", "files", "--no-agent")
 
@@ -76,7 +88,9 @@ def test_a_program_that_computes_ends_with_its_board(there):
     """However the board's own process ends."""
     Path("files/main.py").write_text("print('computing')\nwhile True:\n    pass\n")
     ioto("new", "b.flash", "app.bin", "files", "--no-agent")
-    board = subprocess.Popen([Path(sys.executable).parent / "ioto", "board", "run", "b.flash"], stdout=subprocess.PIPE, text=True)
+    board = subprocess.Popen(
+        [Path(sys.executable).parent / "ioto", "board", "run", "b.flash"], stdout=subprocess.PIPE, text=True
+    )
     assert any("computing" in line for line in board.stdout)
     [spawner] = children(board.pid)
     [cpu] = children(spawner)

@@ -21,10 +21,14 @@ def test_one_board_runs_on_it(tmp_path):
     flash = tmp_path / "b.flash"
     blink = b"import time\nwhile True:\n    print('blink')\n    time.sleep(0.1)\n"
     Board.create(flash, esp.make(8192, "app"), {"main.py": blink}, flash_bytes=1 << 20, slot_bytes=0x10000).close()
-    with subprocess.Popen([Path(sys.executable).parent / "ioto", "board", "run", flash], stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(
+        [Path(sys.executable).parent / "ioto", "board", "run", flash], stdout=subprocess.PIPE, text=True
+    ) as first:
         assert "blink" in first.stdout.readline()
         for command in (("run", flash, "--seconds", "1"), ("cut", flash, "--op", "0", "--seconds", "1")):
-            assert "b.flash: a virtual board runs on this flash file already: end that one first" in ioto(*command, status=1)
+            assert "b.flash: a virtual board runs on this flash file already: end that one first" in ioto(
+                *command, status=1
+            )
         assert "main.py" in ioto("show", flash)
         first.kill()
     assert "blink" in ioto("run", flash, "--simulated", "--seconds", "2")

@@ -12,15 +12,27 @@ from .replay import coalesce, replay
 SCENARIOS = json.loads((Path(__file__).parent / "groundtruth.json").read_text())
 # (scenario, key): why what was observed there can't be compared.
 LEFT_OUT = {
-    ("write_to_running_slot_ioctl6", "*"): "only the panic's console output was recorded; write_to_running_slot shows the same reset",
-    ("hang_image_watchdogs_running", "*"): "only console output and ROM reset codes of the emulator's watchdogs were recorded",
+    (
+        "write_to_running_slot_ioctl6",
+        "*",
+    ): "only the panic's console output was recorded; write_to_running_slot shows the same reset",
+    (
+        "hang_image_watchdogs_running",
+        "*",
+    ): "only console output and ROM reset codes of the emulator's watchdogs were recorded",
     ("reset_keeps", "pin reset"): "the emulator's RTC jumps to 2063 at a pin reset",
     ("deepsleep", "*"): "the emulator wakes with cause 2; ESP-IDF documents 4",
     ("wdt_during_set_boot_verify", "bitten"): "said by the recorder; the reset cause in `after` shows it here",
-    ("write_image_on_board_then_boot", "equal"): "compared on the host by the recorder; the boot that follows shows it here",
+    (
+        "write_image_on_board_then_boot",
+        "equal",
+    ): "compared on the host by the recorder; the boot that follows shows it here",
 }
 # Keys that are about the emulator's console, its ROM codes or its time.
-CONSOLE = re.compile(r"console|rst codes|messages$|reset after s|set_boot ms|copy ota_0|program_sizes|order8192|erases65536|0xff block|hang|prompt")
+CONSOLE = re.compile(
+    r"console|rst codes|messages$|reset after s|set_boot ms|copy ota_0|program_sizes|order8192|erases65536"
+    r"|0xff block|hang|prompt"
+)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +72,9 @@ def test_replay(scenario, application, tmp_path):
             compared += check_ops(key, value, seen)
         elif key.startswith("otadata") and (not isinstance(value, str) or re.match(r"(-|\d+/)", value)):
             if isinstance(value, str):
-                assert value in [s.get("otadata") for s in seen.states] + seen.otadata or value in scenario["steps"][0], key
+                assert (
+                    value in [s.get("otadata") for s in seen.states] + seen.otadata or value in scenario["steps"][0]
+                ), key
                 compared += 1
         else:
             values.append(value)
@@ -75,9 +89,21 @@ def check_ops(key, value, seen):
     if value == 0:
         assert [] in seen.ops, key
     elif isinstance(value, list) and all(isinstance(v, list) for v in value):
-        want = [(v[0], int(v[1], 16), v[2] if isinstance(v[2], int) else len(v[2]) // 2, None if isinstance(v[2], int) else bytes.fromhex(v[2])) for v in value]
+        want = [
+            (
+                v[0],
+                int(v[1], 16),
+                v[2] if isinstance(v[2], int) else len(v[2]) // 2,
+                None if isinstance(v[2], int) else bytes.fromhex(v[2]),
+            )
+            for v in value
+        ]
         want = coalesce(want)
-        assert any(len(ops) == len(want) and all(map(same, want, ops)) for ops in seen.ops), "%s: %s not among %s" % (key, want, seen.ops)
+        assert any(len(ops) == len(want) and all(map(same, want, ops)) for ops in seen.ops), "%s: %s not among %s" % (
+            key,
+            want,
+            seen.ops,
+        )
     else:
         return 0
     return 1
@@ -94,7 +120,9 @@ def same(want, op):
 def plain(line):
     """A message without its time; of a checksum only which bits are wrong, the image recorded was another build."""
     line = re.sub(r"^[EWI] \(\d+\) ", "", line)
-    return re.sub(r"Calculated 0x(\w+) read 0x(\w+)", lambda m: "wrong bits 0x%x" % (int(m[1], 16) ^ int(m[2], 16)), line)
+    return re.sub(
+        r"Calculated 0x(\w+) read 0x(\w+)", lambda m: "wrong bits 0x%x" % (int(m[1], 16) ^ int(m[2], 16)), line
+    )
 
 
 def check_messages(value, seen):
@@ -103,7 +131,10 @@ def check_messages(value, seen):
     if not want:
         return 0
     ours = [[plain(line) for line in messages] for messages in seen.messages if messages]
-    assert any(messages[: len(want)] == want[: len(messages)] for messages in ours), "%s not among %s" % (want, seen.messages)
+    assert any(messages[: len(want)] == want[: len(messages)] for messages in ours), "%s not among %s" % (
+        want,
+        seen.messages,
+    )
     return 1
 
 

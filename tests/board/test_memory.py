@@ -21,8 +21,8 @@ def data(kb):
 def said(folder, program, **options):
     """The list that the program prints."""
     board = Board.create(
-        folder / "board.flash", esp.make(8192, "memory"), {"main.py": (HEAD + program).encode()}, flash_bytes=1 << 20, slot_bytes=0x10000,
-        air=Air(wifi={}), **options,
+        folder / "board.flash", esp.make(8192, "memory"), {"main.py": (HEAD + program).encode()}, flash_bytes=1 << 20,
+        slot_bytes=0x10000, air=Air(wifi={}), **options,
     )  # fmt: skip
     run = board.run(until_s=10, stop=lambda line: line.startswith("["))
     assert run.ended == "stopped", run.console
@@ -30,7 +30,10 @@ def said(folder, program, **options):
 
 
 def test_the_heap_grows_by_what_it_has_and_gives_back_what_is_empty(tmp_path):
-    first, grown, back = said(tmp_path, "first = idf(); kept = data(60); grown = idf(); kept = None; gc.collect(); print([first, grown, idf()])")
+    first, grown, back = said(
+        tmp_path,
+        "first = idf(); kept = data(60); grown = idf(); kept = None; gc.collect(); print([first, grown, idf()])",
+    )
     assert (first, grown, back) == (IDF_BYTES, IDF_BYTES - GC_BYTES, IDF_BYTES)
 
 
@@ -52,7 +55,10 @@ except RuntimeError as e:
 
 def test_wifi_before_data(tmp_path):
     """The same data, but the radio has what it needs; made once, it takes no more."""
-    program = "network.WLAN(network.STA_IF); network.WLAN(network.STA_IF); before = idf(); kept = data(110); print([before, len(kept), idf()])"
+    program = (
+        "network.WLAN(network.STA_IF); network.WLAN(network.STA_IF); before = idf(); kept = data(110); "
+        "print([before, len(kept), idf()])"
+    )
     before, kept, left = said(tmp_path, program)
     assert before == IDF_BYTES - WIFI_BYTES and kept == 110 and left < before - GC_BYTES
 
@@ -98,8 +104,11 @@ except OSError:
 def test_what_tls_needs():
     """Measured: a large chain fails with 39.0 KB free and passes with 42; a small one passes with 36 and leaves 11."""
     for free, chain, result in (
-        (39 * KB, LARGE_CHAIN, -2), (42 * KB, LARGE_CHAIN, 29 * KB), (36 * KB, SMALL_CHAIN, 25 * KB), (4 * KB, SMALL_CHAIN, -1),
-    ):  # fmt: skip
+        (39 * KB, LARGE_CHAIN, -2),
+        (42 * KB, LARGE_CHAIN, 29 * KB),
+        (36 * KB, SMALL_CHAIN, 25 * KB),
+        (4 * KB, SMALL_CHAIN, -1),
+    ):
         memory = Memory(free)
         assert memory.connect(1, chain) == result
         assert memory.free == free - max(0, result)

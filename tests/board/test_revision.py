@@ -1,4 +1,6 @@
-"""The chip's revision: where espefuse says that each chip has it, what set_boot() makes of it, and the agent before it erases."""
+"""The chip's revision: where espefuse says that each chip has it, what set_boot() makes of it, and the agent before it
+erases.
+"""
 
 import json
 import random
@@ -15,21 +17,37 @@ from ioto_tools.image.esp import ImageError, check_bytes, make, verify
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "agent"))
 
-from rig import Rig  # noqa: E402
-from signing import sealed, trusting  # noqa: E402
+from rig import Rig
+from signing import sealed, trusting
 
 # name for espefuse -> chip id, {block: address}, from the chips' technical reference manuals
 CHIPS = {
-    "esp32": (0, {0: 0x3FF5A000}), "esp32s2": (2, {1: 0x3F41A044}), "esp32c3": (5, {1: 0x60008844}), "esp32s3": (9, {1: 0x60007044}),
-    "esp32c2": (12, {2: 0x60008840}), "esp32c6": (13, {1: 0x600B0844}), "esp32h2": (16, {1: 0x600B0844}), "esp32p4": (18, {1: 0x5012D044}),
+    "esp32": (0, {0: 0x3FF5A000}), "esp32s2": (2, {1: 0x3F41A044}), "esp32c3": (5, {1: 0x60008844}), "esp32s3": (9,
+    {1: 0x60007044}),
+    "esp32c2": (12, {2: 0x60008840}), "esp32c6": (13, {1: 0x600B0844}), "esp32h2": (16, {1: 0x600B0844}),
+    "esp32p4": (18, {1: 0x5012D044}),
     "esp32c5": (23, {1: 0x600B4844}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name if name in ("esp32", "esp32s3") else pytest.param(name, marks=pytest.mark.sweep) for name in CHIPS])
+@pytest.mark.parametrize(
+    "name", [name if name in ("esp32", "esp32s3") else pytest.param(name, marks=pytest.mark.sweep) for name in CHIPS]
+)
 def test_where_espefuse_finds_it(tmp_path, name):
     chip, blocks = CHIPS[name]
-    command = [sys.executable, "-m", "espefuse", "--chip", name, "--virt", "--path-efuse-file", tmp_path / "fuses", "summary", "--format", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "espefuse",
+        "--chip",
+        name,
+        "--virt",
+        "--path-efuse-file",
+        tmp_path / "fuses",
+        "summary",
+        "--format",
+        "json",
+    ]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     fields = json.loads(said[said.index("{") :])
     rng = random.Random(chip)
@@ -104,7 +122,9 @@ def test_the_cloud_of_this_project_does_not_offer_it(tmp_path):
     rig.publish(make(4096 * 3 - 2048, "new chips", revisions=(300, 399)), "1.0.1")
     run = rig.run(until_s=2 * 3600)
     known = overview.device(rig.site, "DEVICE0001")
-    assert run.slots == ["ota_0"] and "FAILED" not in run.console and known["checkins"] >= 2 and known["reports"] == [], run.console
+    assert (
+        run.slots == ["ota_0"] and "FAILED" not in run.console and known["checkins"] >= 2 and known["reports"] == []
+    ), run.console
     rig.publish(make(4096 * 3 - 2048, "both", revisions=(100, 399)), "1.0.2")
     assert "CONFIRMED 1.0.2" in rig.run(until_s=2 * 3600).console
 
@@ -113,10 +133,14 @@ def test_the_bootloader_does_not_start_it_nor_does_set_boot_choose_it(tmp_path):
     """On a chip whose revision the agent can't read."""
     from rig import MAIN
 
-    main = MAIN.replace("asyncio.run(", "made = ").replace(".run())", "\nmade.board.revision = lambda: None\nasyncio.run(made.run())")
+    main = MAIN.replace("asyncio.run(", "made = ").replace(
+        ".run())", "\nmade.board.revision = lambda: None\nasyncio.run(made.run())"
+    )
     rig = Rig(tmp_path / "rig", main=main)
     content = make(4096 * 3 - 2048, "new chips", revisions=(300, 0))
     rig.publish(content, "1.0.1")
     run = rig.run(until_s=4 * 3600)
     assert run.slots == ["ota_0"] and "FAILED boot_refused" in run.console, run.console
-    assert run.console.count("DEVICE:UPDATE") == 1 and rig.record()["failed"], run.console  # the bytes are the right ones: no second attempt
+    assert run.console.count("DEVICE:UPDATE") == 1 and rig.record()["failed"], (
+        run.console
+    )  # the bytes are the right ones: no second attempt

@@ -1,4 +1,6 @@
-"""What runs on a virtual board is somebody's program, maybe from a foreign flash file: it can't get at the machine beside it."""
+"""What runs on a virtual board is somebody's program, maybe from a foreign flash file: it can't get at the machine
+beside it.
+"""
 
 import ctypes
 import errno
@@ -65,7 +67,9 @@ print(sorted(name for name in dir(os) if name in ("system", "getenv", "putenv", 
 
 
 def board(folder, main):
-    return Board.create(folder / "b.flash", esp.make(8192, "app"), {"main.py": main.encode()}, flash_bytes=1 << 20, slot_bytes=0x10000)
+    return Board.create(
+        folder / "b.flash", esp.make(8192, "app"), {"main.py": main.encode()}, flash_bytes=1 << 20, slot_bytes=0x10000
+    )
 
 
 def test_whatever_it_imports(tmp_path, monkeypatch):
@@ -74,7 +78,11 @@ def test_whatever_it_imports(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET", "of the operator")
     (tmp_path / "kept").write_text("")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        main = ATTACK.replace("PORT", str(server.getsockname()[1])).replace("HERE", str(tmp_path)).replace("FLASH", str(tmp_path / "b.flash"))
+        main = (
+            ATTACK.replace("PORT", str(server.getsockname()[1]))
+            .replace("HERE", str(tmp_path))
+            .replace("FLASH", str(tmp_path / "b.flash"))
+        )
         told = board(tmp_path, main).run(until_s=5).console
     assert "GOT" not in told and told.count("refused") == ATTACK.count("\nattempt("), told
     assert "COMPUTES 45 100000" in told
@@ -101,7 +109,11 @@ def test_the_kernel_refuses_every_call_that_is_not_in_the_list():
         libc = ctypes.CDLL(None, use_errno=True)
         sandbox.close_off()
         clone, clone3 = sandbox._CLONE[column], sandbox._CLONE3[column]
-        calls = [(n, 0) for n in range(1000) if n not in allowed and n not in OF_PROBES] + [(clone, 17), (clone, 0x4111), (0x40000000, 0)]
+        calls = [(n, 0) for n in range(1000) if n not in allowed and n not in OF_PROBES] + [
+            (clone, 17),
+            (clone, 0x4111),
+            (0x40000000, 0),
+        ]
         wrong = []
         for n, first in calls:
             ctypes.set_errno(0)

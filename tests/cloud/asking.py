@@ -20,7 +20,9 @@ def tell(cloud, id, state, attempt=1, reason="", update=None):
     """A report about the last update that the device was offered."""
     update = update or overview.device(cloud.site, id)["update"]["update"]
     success = state not in update_states.BAD
-    assert cloud.report(id, cloud.tokens[id], update, success, state=state, attempt=attempt, reason=reason).body == b"{}"
+    assert (
+        cloud.report(id, cloud.tokens[id], update, success, state=state, attempt=attempt, reason=reason).body == b"{}"
+    )
 
 
 def state(cloud, id):
@@ -37,7 +39,14 @@ def second_worker(cloud):
     cloud.__dict__.setdefault("tokens", {})
     other = Cloud.__new__(Cloud)
     other.__dict__.update(cloud.__dict__, moments=[0])
-    other.app = create_app(cloud.folder / "site", "https://updates.test", clock=lambda: cloud.now_s, random_bytes=cloud.random, threads=False, rate=0)
+    other.app = create_app(
+        cloud.folder / "site",
+        "https://updates.test",
+        clock=lambda: cloud.now_s,
+        random_bytes=cloud.random,
+        threads=False,
+        rate=0,
+    )
     other.app.state.memory._look_s = 1
     other.app.state.memory._clock = lambda: other.moments[0]
     other.site = other.app.state.site

@@ -1,4 +1,6 @@
-"""The real nginx with the configuration that `ioto cloud nginx` prints, before `ioto cloud serve`, TLS by an own authority."""
+"""The real nginx with the configuration that `ioto cloud nginx` prints, before `ioto cloud serve`, TLS by an own
+authority.
+"""
 
 import http.client
 import os
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from ioto_tools.cloud.http.nginx import config
 from ioto_tools.cloud.site import certificates
+
 from tests.bench.servers import free_port
 
 NAME = "updates.test"
@@ -20,13 +23,16 @@ needed = pytest.mark.skipif(not PROGRAM, reason="nginx is not here: apt-get inst
 
 _AROUND = """%(user)s daemon off; pid %(folder)s/pid; error_log %(folder)s/error.log; worker_processes 1;
 events { worker_connections 128; }
-http { access_log off; client_body_temp_path %(folder)s/body; proxy_temp_path %(folder)s/proxy; fastcgi_temp_path %(folder)s/fastcgi;
-uwsgi_temp_path %(folder)s/uwsgi; scgi_temp_path %(folder)s/scgi; include %(folder)s/ioto.conf; %(more)s }
+http { access_log off; client_body_temp_path %(folder)s/body; proxy_temp_path %(folder)s/proxy;
+fastcgi_temp_path %(folder)s/fastcgi; uwsgi_temp_path %(folder)s/uwsgi; scgi_temp_path %(folder)s/scgi;
+include %(folder)s/ioto.conf; %(more)s }
 """
 
 
 class Nginx:
-    """Runs as long as the block: `request(method, url, headers, body)` -> (status, pairs of headers, body), over TLS."""
+    """Runs as long as the block: `request(method, url, headers, body)` -> (status, pairs of headers, body), over
+    TLS.
+    """
 
     def __init__(self, folder, upstream, data, more=""):
         self.folder = folder
@@ -35,13 +41,17 @@ class Nginx:
         self.context = ssl.create_default_context(cafile=folder / "tls" / "ca.pem")
         self.port = free_port()
         tls = folder / "tls"
-        text = config(NAME, tls / "server.pem", tls / "server.key", data, "127.0.0.1:%d" % self.port, urlsplit(upstream).netloc)
+        text = config(
+            NAME, tls / "server.pem", tls / "server.key", data, "127.0.0.1:%d" % self.port, urlsplit(upstream).netloc
+        )
         (folder / "ioto.conf").write_text(text.replace("/var/lib/nginx", str(folder)))
         user = "user root;" if os.geteuid() == 0 else ""  # else its workers may not read pytest's folders
         (folder / "nginx.conf").write_text(_AROUND % {"user": user, "folder": folder, "more": more})
 
     def __enter__(self):
-        self.process = subprocess.Popen([PROGRAM, "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"])
+        self.process = subprocess.Popen(
+            [PROGRAM, "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"]
+        )
         until = time.monotonic() + 20
         while not self._answers():
             assert self.process.poll() is None and time.monotonic() < until, self.errors()

@@ -1,4 +1,6 @@
-"""Three roll-outs for a storm of devices, and the books: what the database says in the end is what every device was told."""
+"""Three roll-outs for a storm of devices, and the books: what the database says in the end is what every device was
+told.
+"""
 
 import json
 import time
@@ -20,7 +22,9 @@ PERIOD_S = 2
 
 
 class Rollouts:
-    """A site with devices and three releases for all of them: to so many, so many in a time, and so many of a hundred."""
+    """A site with devices and three releases for all of them: to so many, so many in a time, and so many of a
+    hundred.
+    """
 
     def __init__(self, site, folder, devices, limit, rate, percentage):
         self.limit, self.rate, self.percentage = limit, rate, percentage
@@ -28,7 +32,13 @@ class Rollouts:
         said = {"limit": limit}, {"rate": rate, "period": "%d secs" % PERIOD_S}, {"percentage": percentage}
         for number, terms in enumerate(said):
             (folder / "image.bin").write_bytes(esp_image(b"%d" % number))
-            publish(site, folder / "image.bin", "thermo", "%d.0.0" % (4 - number), said={"age": "none", **{name: str(value) for name, value in terms.items()}})
+            publish(
+                site,
+                folder / "image.bin",
+                "thermo",
+                "%d.0.0" % (4 - number),
+                said={"age": "none", **{name: str(value) for name, value in terms.items()}},
+            )
         self.tokens = {"D%d" % n: "T%d" % n for n in range(devices)}
         site.database.write(self._register, site.now_s())
 
@@ -62,12 +72,17 @@ def check(site, told, storm):
     places = Counter()
     for release, n in rows(site, lease_rows.c.release, lease_rows.c.places):
         places[release] += n
-    assert taken == {release: count[release] + places[release] for release in taken} and count[limited] <= taken[limited] <= told.limit
+    assert (
+        taken == {release: count[release] + places[release] for release in taken}
+        and count[limited] <= taken[limited] <= told.limit
+    )
     assert all(update_states.share(some, device) < told.percentage for device, release in held if release == some)
     _slow_enough(told.rate, sorted((at, at) for _, release, at, _ in granted if release == slow))
     _slow_enough(told.rate, sorted(when for (_, release), when in storm.got.items() if release == slow))
     for row in site.database.read(queries.all_releases):
-        assert grants.counts(row, count[row["id"]]) == Counter(state for _, release, _, state in granted if release == row["id"])
+        assert grants.counts(row, count[row["id"]]) == Counter(
+            state for _, release, _, state in granted if release == row["id"]
+        )
     return count[limited]
 
 
@@ -78,7 +93,9 @@ def _slow_enough(rate, moments):
 
 
 def the_rest(folder, storm):
-    """Places that the dead had taken come back: everybody asks until nothing more is to be had, and hears of what he has."""
+    """Places that the dead had taken come back: everybody asks until nothing more is to be had, and hears of what he
+    has.
+    """
     later = create_app(folder, rate=0, threads=False, clock=lambda: time.time() + leases.LEASE_S + 1)
     try:
         answers = {}
@@ -97,4 +114,8 @@ def standing(site, storm):
     runs = {device.id: device.version for device in storm.devices}
     found = sa.select(devices.c.id, grant_rows.c.release, releases.c.version).select_from(grant_rows).join(releases)
     found = found.join(devices, devices.c.key == grant_rows.c.device).where(grant_rows.c.state.in_(update_states.OPEN))
-    return {device: update for device, update, version in site.database.read(lambda conn: conn.execute(found).all()) if version > runs[device]}
+    return {
+        device: update
+        for device, update, version in site.database.read(lambda conn: conn.execute(found).all())
+        if version > runs[device]
+    }

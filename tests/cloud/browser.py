@@ -27,14 +27,18 @@ def browser():
 
 
 class Visitor:
-    """A window of `size` on the cloud at `address`; `complaints` are errors of the console, and requests to anybody else."""
+    """A window of `size` on the cloud at `address`; `complaints` are errors of the console, and requests to anybody
+    else.
+    """
 
     def __init__(self, browser, address, size, **options):
         self.context = browser.new_context(viewport=size, base_url=address + "/web/", **options)
         self.context.set_default_timeout(10_000)
         self.page = self.context.new_page()
         self.complaints = []
-        self.page.on("console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text))
+        self.page.on(
+            "console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text)
+        )
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._asked)
         self.host = urlsplit(address).netloc

@@ -54,7 +54,8 @@ def call(app, method, path, headers=None, body=b"", pieces=None, address="device
     scope = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": method,
         "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
-        "headers": [(b"host", b"cloud.test:8080")] + [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()],
+        "headers": [(b"host", b"cloud.test:8080")] + [(k.lower().encode(), v.encode("latin-1")) for k,
+        v in (headers or {}).items()],
         "server": ("cloud.test", 8080), "client": (address, 5000),
     }  # fmt: skip
     steps = app(scope, receive, send)
@@ -104,14 +105,21 @@ class Cloud:
         return call(self.app, "POST", path, headers, body, address=address)
 
     def register(self, id, product=PRODUCT, address="device.test", **properties):
-        return self.post("/device/register", {"id": id, "created": "2026-01-01T00:00:00Z", **properties}, "bearer " + product, address)
+        return self.post(
+            "/device/register",
+            {"id": id, "created": "2026-01-01T00:00:00Z", **properties},
+            "bearer " + product,
+            address,
+        )
 
     def check_in(self, id, token, version, **properties):
         fields = {"id": id, "product": PRODUCT, "version": version, **properties}
         return self.post("/tok/provision/update", fields, "bearer " + token)
 
     def report(self, id, token, update, success=True, **fields):
-        return self.post("/tok/provision/updateReport", {"id": id, "update": update, "success": success, **fields}, "bearer " + token)
+        return self.post(
+            "/tok/provision/updateReport", {"id": id, "update": update, "success": success, **fields}, "bearer " + token
+        )
 
     def device(self, id="D1", **said):
         """Registers and returns the token."""

@@ -12,11 +12,11 @@ for folder in (ROOT / "lib", ROOT / "tools", Path(__file__).parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from cloud_under_test import COMMAND, ENV, Cloud  # noqa: E402
-from ioto_tools.cloud.site.site import Site  # noqa: E402
-from kinds import InFolder, OnServers  # noqa: E402
-from postgresql_server import PostgresqlServer  # noqa: E402
-from s3_server import S3Server  # noqa: E402
+from cloud_under_test import COMMAND, ENV, Cloud
+from ioto_tools.cloud.site.site import Site
+from kinds import InFolder, OnServers
+from postgresql_server import PostgresqlServer
+from s3_server import S3Server
 
 
 def pytest_generate_tests(metafunc):
@@ -81,7 +81,9 @@ def ioto(tmp_path):
     """ioto("devices", "--json") runs the command in the test's folder."""
 
     def run(*arguments, ok=True):
-        done = subprocess.run([*COMMAND, *map(str, arguments)], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=60
+        )
         if ok:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
@@ -96,7 +98,11 @@ def serve(tmp_path):
 
     def start(*options):
         process = subprocess.Popen(
-            [*COMMAND, "cloud", "serve", "--port", "0", *options], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True
+            [*COMMAND, "cloud", "serve", "--port", "0", *options],
+            cwd=tmp_path,
+            env=ENV,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         return process, process.stdout.readline().split()[3].rstrip(",")

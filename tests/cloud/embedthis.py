@@ -64,7 +64,10 @@ class EmbedThis:
         except Objection as e:
             self.objections.append("%s %s: %s" % (scope["method"], scope["path"], e))
             status, extra, reply = 400, {}, b"Bad request"
-        lines = [(name.encode(), value.encode()) for name, value in {"content-length": str(len(reply)), "connection": "close", **extra}.items()]
+        lines = [
+            (name.encode(), value.encode())
+            for name, value in {"content-length": str(len(reply)), "connection": "close", **extra}.items()
+        ]
         await send({"type": "http.response.start", "status": status, "headers": lines})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply})
 
@@ -110,13 +113,16 @@ class EmbedThis:
             raise Objection("id auto")
         if not ISO_DATE.fullmatch(_string(fields, "created")):
             raise Objection("created %s" % fields["created"])
-        if _string(fields, "product") != self.product:  # required in the Builder's documentation; Ioto has it in device.json5
+        if (
+            _string(fields, "product") != self.product
+        ):  # required in the Builder's documentation; Ioto has it in device.json5
             raise Objection("product %s" % fields["product"])
         if not self.claimed:
             return _json({"id": id, "registered": True})
         token = hashlib.sha256(("%s %d" % (id, len(self.requests))).encode()).hexdigest()[:32]
         self.devices[id] = {"token": token, "properties": fields}
-        return _json({"api": self.api, "token": token, "registered": True, "cloudType": "dedicated", "cloudName": "test",
+        return _json({"api": self.api, "token": token, "registered": True, "cloudType": "dedicated",
+            "cloudName": "test",
                       "cloudRegion": "us-east-1", "accountId": "ACC1"})  # fmt: skip
 
     # ---- device cloud

@@ -14,7 +14,8 @@ def tables(conn):
 def rows(conn):
     """{table: its rows as dicts, in the order of their keys}."""
     return {
-        table.name: [dict(row) for row in conn.execute(sa.select(table).order_by(*table.primary_key)).mappings()] for table in tables(conn)
+        table.name: [dict(row) for row in conn.execute(sa.select(table).order_by(*table.primary_key)).mappings()]
+        for table in tables(conn)
     }
 
 
@@ -22,7 +23,9 @@ def fill(conn, count=ROWS):
     """`count` rows in each table that has none; rows() then."""
     for table in tables(conn):
         if not conn.execute(sa.select(table).limit(1)).first():
-            conn.execute(table.insert(), [{column.name: value(column, n) for column in table.columns} for n in range(count)])
+            conn.execute(
+                table.insert(), [{column.name: value(column, n) for column in table.columns} for n in range(count)]
+            )
     return rows(conn)
 
 

@@ -1,4 +1,6 @@
-"""The two kinds of site: everything in the folder, or on servers. What tests do to a site behind its back, for either."""
+"""The two kinds of site: everything in the folder, or on servers. What tests do to a site behind its back, for
+either.
+"""
 
 import sqlite3
 from contextlib import contextmanager
@@ -57,11 +59,15 @@ class OnServers:
 
     def images(self, site):
         left = [path.name for path in site.images.folder.rglob("*")]
-        return sorted(left + [found["path"].rpartition("/")[2] for page in obstore.list(site.images._reading) for found in page])
+        return sorted(
+            left + [found["path"].rpartition("/")[2] for page in obstore.list(site.images._reading) for found in page]
+        )
 
     def spoil(self, site, checksum, content):
         name = site.images.name(checksum)
-        obstore.delete(site.images._writing, name) if content is None else obstore.put(site.images._writing, name, content)
+        obstore.delete(site.images._writing, name) if content is None else obstore.put(
+            site.images._writing, name, content
+        )
 
     @contextmanager
     def away(self, site):

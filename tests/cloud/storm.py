@@ -1,4 +1,6 @@
-"""Devices that check in over and over, at random and some of them twice at once, and write down every word of the cloud."""
+"""Devices that check in over and over, at random and some of them twice at once, and write down every word of the
+cloud.
+"""
 
 import asyncio
 import json
@@ -12,7 +14,9 @@ CONNECTIONS = 16
 
 
 class Device:
-    """`first_s`: when it asked what it may not know the answer to yet; `chosen`: the update it works on, `ended` those it has done with."""
+    """`first_s`: when it asked what it may not know the answer to yet; `chosen`: the update it works on, `ended` those
+    it has done with.
+    """
 
     def __init__(self, id, token, version):
         self.id, self.token, self.version = id, token, version
@@ -21,8 +25,10 @@ class Device:
 
 
 class Storm:
-    """`tokens`: {id: token}; `again_s`: a device that had no answer or was sent away asks again so soon. What was heard: `statuses` of all answers, `got` {(device, update): (asked_s, heard_s)}, `reports`
-    {(device, update, attempt, state)} that were taken, `back` [(device, version, lower version offered while that stood)]."""
+    """`tokens`: {id: token}; `again_s`: a device that had no answer or was sent away asks again so soon. What was
+    heard: `statuses` of all answers, `got` {(device, update): (asked_s, heard_s)}, `reports` {(device, update, attempt,
+    state)} that were taken, `back` [(device, version, lower version offered while that stood)].
+    """
 
     def __init__(self, netloc, tokens, version, again_s=0.05, seed=0):
         self.netloc, self.again_s = netloc, again_s
@@ -33,7 +39,9 @@ class Storm:
         self.answered = 0
 
     def run(self, count, every, disturb):
-        """Until `count` check-ins were answered; disturb() once in `every` of them. `count` may be changed meanwhile."""
+        """Until `count` check-ins were answered; disturb() once in `every` of them. `count` may be changed
+        meanwhile.
+        """
         asyncio.run(self._run(count, every, disturb))
 
     async def _run(self, count, every, disturb):
@@ -48,7 +56,9 @@ class Storm:
     async def _live(self):
         while self.answered < self.count:
             device = self.draw.choice(self.devices)
-            asked = [self._check_in(device) for _ in range(1 + (self.draw.random() < 0.05))]  # its first one may have come to nothing
+            asked = [
+                self._check_in(device) for _ in range(1 + (self.draw.random() < 0.05))
+            ]  # its first one may have come to nothing
             for offer in await asyncio.gather(*asked):
                 if offer and offer["update"] not in {device.chosen} | device.ended:
                     device.chosen = offer["update"]
@@ -91,14 +101,24 @@ class Storm:
     async def _work(self, device, offer):
         """What becomes of the update on the device; every report until it is taken."""
         fate = self.draw.choice(("waits", "begins", "fails", "runs", "confirms", "confirms"))
-        states = {"begins": ["downloading"], "fails": ["downloading", "failed"], "confirms": ["staged", "applied", "confirmed"]}.get(fate, [])
+        states = {
+            "begins": ["downloading"],
+            "fails": ["downloading", "failed"],
+            "confirms": ["staged", "applied", "confirmed"],
+        }.get(fate, [])
         if fate in ("runs", "confirms"):
             device.version = offer["version"]
         if fate in ("runs", "confirms", "fails"):
             device.ended.add(device.chosen)
             device.chosen = None
         for state in states:
-            fields = {"id": device.id, "update": offer["update"], "success": state != "failed", "state": state, "attempt": 1}
+            fields = {
+                "id": device.id,
+                "update": offer["update"],
+                "success": state != "failed",
+                "state": state,
+                "attempt": 1,
+            }
             while (await self._post("/tok/provision/updateReport", device.token, fields)).status != 200:
                 pass
             self.reports.add((device.id, offer["update"], 1, state))

@@ -69,7 +69,9 @@ def node_updater(cloud, host, product, token, device, version, properties=None):
     """The Node.js program: whole JSON, properties as strings; complains of every status that is not 2xx."""
     headers = {"Authorization": token, "Content-Type": "application/json"}
     fields = {"id": device, "product": product, "version": version, **(properties or {})}
-    status, _, reply = cloud("POST", host + "/tok/provision/update", headers, json.dumps(fields, separators=(",", ":")).encode())
+    status, _, reply = cloud(
+        "POST", host + "/tok/provision/update", headers, json.dumps(fields, separators=(",", ":")).encode()
+    )
     if not 200 <= status < 300:
         raise Complaint("status %d %s" % (status, reply[:80]))
     if not reply.strip():
@@ -110,7 +112,9 @@ def _four_fields(found):
 
 
 def shell_updater(cloud, host, product, token, device, version, properties=None):
-    """The shell program, on curl -f: JSON over several lines, no space after the colon of a header, success as a string."""
+    """The shell program, on curl -f: JSON over several lines, no space after the colon of a header, success as a
+    string.
+    """
     headers = {"Authorization": token, "Content-Type": "application/json"}
     pairs = {"id": device, "product": product, "version": version, **(properties or {})}
     body = "{\n" + ",\n".join('    "%s":"%s"' % pair for pair in pairs.items()) + "\n}\n"
@@ -173,7 +177,11 @@ class IotoAgent:
         body = json.dumps({"id": self.device["id"]}).encode()
         status, _, reply = self.cloud("POST", self.provision["api"] + "/tok/device/provision", headers, body)
         found = json.loads(reply) if status == 200 else {}
-        if not isinstance(found.get("certificate"), str) or not isinstance(found.get("key"), str) or "endpoint" in found:
+        if (
+            not isinstance(found.get("certificate"), str)
+            or not isinstance(found.get("key"), str)
+            or "endpoint" in found
+        ):
             raise Complaint("no certificate: %d %s" % (status, reply[:80]))
 
     def update(self, version):
@@ -182,7 +190,9 @@ class IotoAgent:
             self.register()
         headers = {"Authorization": "bearer " + self.provision["token"], "Content-Type": "application/json"}
         body = {**self.device, "version": version, "iotoVersion": "2.7.0"}
-        status, _, reply = self.cloud("POST", self.provision["api"] + "/tok/provision/update", headers, json.dumps(body).encode())
+        status, _, reply = self.cloud(
+            "POST", self.provision["api"] + "/tok/provision/update", headers, json.dumps(body).encode()
+        )
         if status != 200:
             if reply in (b"Cannot find device", b"Authentication failed"):
                 self.provision = {}

@@ -14,16 +14,16 @@ import eventlet.wsgi
 
 eventlet.monkey_patch()
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import swift.account.server  # noqa: E402
-import swift.container.server  # noqa: E402
-import swift.obj.server  # noqa: E402
-from swift.common import utils  # noqa: E402
-from swift.common.http_protocol import SwiftHttpProtocol  # noqa: E402
-from swift.common.ring import RingBuilder  # noqa: E402
-from swift.common.storage_policy import reload_storage_policies  # noqa: E402
-from swift.common.wsgi import loadapp  # noqa: E402
+import swift.account.server
+import swift.container.server
+import swift.obj.server
+from swift.common import utils
+from swift.common.http_protocol import SwiftHttpProtocol
+from swift.common.ring import RingBuilder
+from swift.common.storage_policy import reload_storage_policies
+from swift.common.wsgi import loadapp
 
 PROXY = """
 [DEFAULT]
@@ -63,7 +63,9 @@ def ring(folder, name, port):
 
 
 def serve(socket, app):
-    eventlet.spawn(eventlet.wsgi.server, socket, app, open("/dev/null", "w"), protocol=SwiftHttpProtocol, socket_timeout=120)
+    eventlet.spawn(
+        eventlet.wsgi.server, socket, app, open("/dev/null", "w"), protocol=SwiftHttpProtocol, socket_timeout=120
+    )
 
 
 def main(folder):

@@ -16,7 +16,13 @@ SPECIAL = (b"Authentication failed", b"Cannot find device")
 
 def ask(cloud, method, path, token, body=None, raw=None):
     headers = {"Authorization": "bearer " + token} if token else {}
-    return call(cloud.app, method, API + path, headers, raw if raw is not None else json.dumps(body).encode() if body is not None else b"")
+    return call(
+        cloud.app,
+        method,
+        API + path,
+        headers,
+        raw if raw is not None else json.dumps(body).encode() if body is not None else b"",
+    )
 
 
 def admin(cloud, scope="admin", name="boss"):
@@ -27,13 +33,19 @@ GOOD = {  # an operation's path and body, as it is to succeed
     "products": ("/products", None), "new_product": ("/products", {"name": "other", "by_hand": True}),
     "publish": ("/products/thermo/releases?version=3.0.0&percentage=10&stop=5%25%20after%2020", esp_image(b"3", 3000)),
     "dry_run": ("/products/thermo/dry-run?version=4.0.0", esp_image(b"4", 3000)), "releases": ("/releases", None),
-    "release": ("/releases/thermo@2.0.0", None), "change_release": ("/releases/thermo@2.0.0", {"enabled": False, "limit": "7"}),
-    "move_release": ("/releases/thermo@2.0.0/move", {"move": "pause"}), "retry_release": ("/releases/thermo@2.0.0/retry", {}),
+    "release": ("/releases/thermo@2.0.0", None), "change_release": ("/releases/thermo@2.0.0", {"enabled": False,
+    "limit": "7"}),
+    "move_release": ("/releases/thermo@2.0.0/move", {"move": "pause"}),
+    "retry_release": ("/releases/thermo@2.0.0/retry", {}),
     "devices": ("/devices?product=thermo", None), "new_device": ("/devices", {"id": "D2", "product": "thermo"}),
-    "device": ("/devices/D1", None), "change_device": ("/devices/D1", {"tokens": "rotate", "pin": "2.0.0"}), "remove_device": ("/devices/D1", None),
-    "list_groups": ("/groups", None), "keep_group": ("/groups/beta", {"policy": "device.beta == true"}), "remove_group": ("/groups/beta", None),
-    "audited": ("/audit?limit=5", None), "tokens": ("/tokens", None), "new_token": ("/tokens", {"name": "ci", "scope": "publish"}),
-    "webhooks": ("/webhooks", None), "new_webhook": ("/webhooks", {"url": "https://hooks.test/a", "events": "release.published"}),
+    "device": ("/devices/D1", None), "change_device": ("/devices/D1", {"tokens": "rotate", "pin": "2.0.0"}),
+    "remove_device": ("/devices/D1", None),
+    "list_groups": ("/groups", None), "keep_group": ("/groups/beta", {"policy": "device.beta == true"}),
+    "remove_group": ("/groups/beta", None),
+    "audited": ("/audit?limit=5", None), "tokens": ("/tokens", None), "new_token": ("/tokens", {"name": "ci",
+    "scope": "publish"}),
+    "webhooks": ("/webhooks", None), "new_webhook": ("/webhooks", {"url": "https://hooks.test/a",
+    "events": "release.published"}),
     "remove_webhook": ("/webhooks/HOOK", None), "test_webhook": ("/webhooks/HOOK/test", None),
     "revoke_token": ("/tokens/spare", None), "new_link_key": ("/link-key", {"revoke": False}),
 }  # fmt: skip
@@ -62,13 +74,28 @@ def test_every_operation_with_every_kind_of_token(cloud):
     for operation in OPERATIONS:
         name = operation.run.__name__
         before = cloud.site.database.read(audit.last)
-        for token in (None, "", device, PRODUCT, ended, expired, given["admin"][:-1], given["admin"] + "x", given["admin"].swapcase()):
+        for token in (
+            None,
+            "",
+            device,
+            PRODUCT,
+            ended,
+            expired,
+            given["admin"][:-1],
+            given["admin"] + "x",
+            given["admin"].swapcase(),
+        ):
             reply = asked(cloud, operation, token)
-            assert reply.status == 401 and reply.json()["error"] and not any(text in reply.body for text in SPECIAL), (name, reply.body)
+            assert reply.status == 401 and reply.json()["error"] and not any(text in reply.body for text in SPECIAL), (
+                name,
+                reply.body,
+            )
         for scope, token in given.items():
             if operator_tokens.SCOPES.index(scope) < operator_tokens.SCOPES.index(operation.scope):
                 reply = asked(cloud, operation, token)
-                assert reply.status == 403 and scope in reply.json()["error"] and operation.scope in reply.json()["error"], (name, scope)
+                assert (
+                    reply.status == 403 and scope in reply.json()["error"] and operation.scope in reply.json()["error"]
+                ), (name, scope)
         assert cloud.site.database.read(audit.last) == before, name
         reply = asked(cloud, operation, given[operation.scope])
         assert reply.status == 200 and reply.json() is not None, (name, reply.body)
@@ -82,10 +109,13 @@ def test_it_says_what_the_command_line_says(cloud):
     cloud.publish("2.0.0")
     cloud.check_in("a/b c", cloud.device("a/b c"), "1.0.0")
     for path, found in (
-        ("/products", overview.products(cloud.site)), ("/releases", overview.updates(cloud.site)), ("/devices", overview.devices(cloud.site)),
-        ("/releases?product=" + PRODUCT, overview.updates(cloud.site)), ("/audit", cloud.site.database.read(audit.last)),
+        ("/products", overview.products(cloud.site)),
+        ("/releases", overview.updates(cloud.site)),
+        ("/devices", overview.devices(cloud.site)),
+        ("/releases?product=" + PRODUCT, overview.updates(cloud.site)),
+        ("/audit", cloud.site.database.read(audit.last)),
         ("/devices/a/b c", overview.device(cloud.site, "a/b c")),
-    ):  # fmt: skip
+    ):
         assert ask(cloud, "GET", path, token).json() == json.loads(json.dumps(found)), path
     assert ask(cloud, "GET", "/openapi.json", None).json()["openapi"].startswith("3.1")
 
@@ -94,7 +124,12 @@ def test_a_published_release_is_offered_and_named_in_the_audit(cloud):
     token = admin(cloud, "publish", "ci")
     image = esp_image(b"new", 100_000)
     made = ask(cloud, "POST", "/products/thermo/releases?version=2.0.0&description=quieter", token, raw=image).json()
-    assert made["new"] is True and made["product"] == "thermo" and made["description"] == "quieter" and made["size"] == len(image)
+    assert (
+        made["new"] is True
+        and made["product"] == "thermo"
+        and made["description"] == "quieter"
+        and made["size"] == len(image)
+    )
     assert ask(cloud, "POST", "/products/thermo/releases?version=2.0.0", token, raw=image).json()["new"] is False
     assert cloud.check_in("D1", cloud.device(), "1.0.0").json()["update"] == made["update"]
     assert call(cloud.app, "GET", cloud.link(made["update"])).body == image
@@ -103,21 +138,36 @@ def test_a_published_release_is_offered_and_named_in_the_audit(cloud):
 
 
 BAD = (
-    ("POST", "/products", b"{", 400), ("POST", "/products", b"[]", 400), ("POST", "/products", b"{}", 400), ("POST", "/products", b'{"name": 5}', 400),
-    ("POST", "/products", b'{"name": "a", "more": 1}', 400), ("POST", "/products", b'{"name": "thermo"}', 409), ("POST", "/products", b'{"name": "a b"}', 400),
-    ("POST", "/products", b'{"name": "' + b"x" * 70000 + b'"}', 413), ("GET", "/devices?nothing=1", b"", 400), ("GET", "/devices?product=nobody", b"", 404),
-    ("GET", "/devices/nobody", b"", 404), ("PATCH", "/devices/nobody", b'{"tokens": "revoke"}', 404), ("PATCH", "/devices/x", b'{"tokens": "burn"}', 400),
-    ("DELETE", "/devices/nobody", b"", 404), ("GET", "/releases/nobody", b"", 404), ("PATCH", "/releases/thermo@1.0.0", b'{"enabled": true}', 404),
-    ("PATCH", "/releases/x", b'{"enabled": 1}', 400), ("GET", "/audit?limit=0", b"", 400), ("GET", "/audit?limit=1001", b"", 400), ("GET", "/audit?limit=x", b"", 400),
-    ("GET", "/audit?limit=" + "9" * 400, b"", 400), ("DELETE", "/tokens/nobody", b"", 404), ("POST", "/tokens", b'{"name": "a/b", "scope": "read"}', 400),
-    ("POST", "/tokens", b'{"name": "a", "scope": "root"}', 400), ("POST", "/products/thermo/releases?version=1.0.0", b"", 400),
-    ("POST", "/products/thermo/releases?version=1.0.0", b"no image", 400), ("POST", "/products/thermo/releases", b"x", 400),
-    ("POST", "/products/nobody/releases?version=1.0.0", b"x", 404), ("POST", "/products/thermo/releases?version=one", b"x", 400),
-    ("POST", "/releases/thermo@2.0.0/move", b'{"move": "burn"}', 400), ("POST", "/releases/thermo@2.0.0/move", b'{"move": "resume"}', 409),
-    ("PATCH", "/releases/thermo@2.0.0", b'{"policy": "1 +"}', 400), ("PATCH", "/releases/thermo@2.0.0", b'{"percentage": "101"}', 400),
-    ("POST", "/products/thermo/releases?version=2.0.0", esp_image(b"other"), 409), ("PUT", "/groups/a", b'{"policy": "("}', 400),
-    ("DELETE", "/groups/nobody", b"", 404), ("POST", "/products/thermo/releases?version=3.0.0&group=nobody", esp_image(b"3"), 404),
-    ("PATCH", "/devices/nobody", b'{"pin": "1.0.0"}', 404), ("GET", "/nothing", b"", 404), ("PUT", "/products", b"", 405),
+    ("POST", "/products", b"{", 400), ("POST", "/products", b"[]", 400), ("POST", "/products", b"{}", 400), ("POST",
+        "/products", b'{"name": 5}', 400),
+    ("POST", "/products", b'{"name": "a", "more": 1}', 400), ("POST", "/products", b'{"name": "thermo"}', 409), ("POST",
+        "/products", b'{"name": "a b"}', 400),
+    ("POST", "/products", b'{"name": "' + b"x" * 70000 + b'"}', 413), ("GET", "/devices?nothing=1", b"", 400), ("GET",
+        "/devices?product=nobody", b"", 404),
+    ("GET", "/devices/nobody", b"", 404), ("PATCH", "/devices/nobody", b'{"tokens": "revoke"}', 404), ("PATCH",
+        "/devices/x", b'{"tokens": "burn"}', 400),
+    ("DELETE", "/devices/nobody", b"", 404), ("GET", "/releases/nobody", b"", 404), ("PATCH", "/releases/thermo@1.0.0",
+        b'{"enabled": true}', 404),
+    ("PATCH", "/releases/x", b'{"enabled": 1}', 400), ("GET", "/audit?limit=0", b"", 400), ("GET", "/audit?limit=1001",
+        b"", 400), ("GET", "/audit?limit=x", b"", 400),
+    ("GET", "/audit?limit=" + "9" * 400, b"", 400), ("DELETE", "/tokens/nobody", b"", 404), ("POST", "/tokens",
+        b'{"name": "a/b", "scope": "read"}', 400),
+    ("POST", "/tokens", b'{"name": "a", "scope": "root"}', 400), ("POST", "/products/thermo/releases?version=1.0.0",
+        b"", 400),
+    ("POST", "/products/thermo/releases?version=1.0.0", b"no image", 400), ("POST", "/products/thermo/releases", b"x",
+        400),
+    ("POST", "/products/nobody/releases?version=1.0.0", b"x", 404), ("POST", "/products/thermo/releases?version=one",
+        b"x", 400),
+    ("POST", "/releases/thermo@2.0.0/move", b'{"move": "burn"}', 400), ("POST", "/releases/thermo@2.0.0/move",
+        b'{"move": "resume"}', 409),
+    ("PATCH", "/releases/thermo@2.0.0", b'{"policy": "1 +"}', 400), ("PATCH", "/releases/thermo@2.0.0",
+        b'{"percentage": "101"}', 400),
+    ("POST", "/products/thermo/releases?version=2.0.0", esp_image(b"other"), 409), ("PUT", "/groups/a",
+        b'{"policy": "("}', 400),
+    ("DELETE", "/groups/nobody", b"", 404), ("POST", "/products/thermo/releases?version=3.0.0&group=nobody",
+        esp_image(b"3"), 404),
+    ("PATCH", "/devices/nobody", b'{"pin": "1.0.0"}', 404), ("GET", "/nothing", b"", 404), ("PUT", "/products", b"",
+        405),
 )  # fmt: skip
 
 
@@ -144,20 +194,44 @@ def test_a_rollout_by_the_api_alone(cloud):
     assert offered() == set()
     image = esp_image(b"new", 5000)
     ask(cloud, "PUT", "/groups/beta", token, {"policy": "device.beta == true"})
-    dry = ask(cloud, "POST", "/products/thermo/dry-run?version=2.0.0&group=beta&limit=1&age=none", token, raw=image).json()
-    assert dry["devices"] == 3 and dry["found"]["offered"] == {"count": 1, "examples": ["D1"]} and overview.updates(cloud.site) == []
-    made = ask(cloud, "POST", "/products/thermo/releases?version=2.0.0&group=beta&limit=1&age=none&by_hand=true", token, raw=image).json()
+    dry = ask(
+        cloud, "POST", "/products/thermo/dry-run?version=2.0.0&group=beta&limit=1&age=none", token, raw=image
+    ).json()
+    assert (
+        dry["devices"] == 3
+        and dry["found"]["offered"] == {"count": 1, "examples": ["D1"]}
+        and overview.updates(cloud.site) == []
+    )
+    made = ask(
+        cloud,
+        "POST",
+        "/products/thermo/releases?version=2.0.0&group=beta&limit=1&age=none&by_hand=true",
+        token,
+        raw=image,
+    ).json()
     assert made["state"] == "awaiting" and made["terms"]["limit"] == 1 and offered() == set()
     where = "/releases/" + made["update"]
-    assert ask(cloud, "POST", where + "/move", token, {"move": "approve"}).json()["state"] == "active" and offered() == {"D1"}
-    assert ask(cloud, "POST", where + "/move", token, {"move": "pause"}).json()["state"] == "paused" and offered() == set()
+    assert ask(cloud, "POST", where + "/move", token, {"move": "approve"}).json()[
+        "state"
+    ] == "active" and offered() == {"D1"}
+    assert (
+        ask(cloud, "POST", where + "/move", token, {"move": "pause"}).json()["state"] == "paused" and offered() == set()
+    )
     assert ask(cloud, "PATCH", where, token, {"limit": "none"}).json()["terms"]["limit"] is None and offered() == set()
-    assert ask(cloud, "POST", where + "/move", token, {"move": "resume"}).json()["state"] == "active" and offered() == {"D1", "D2"}
+    assert ask(cloud, "POST", where + "/move", token, {"move": "resume"}).json()["state"] == "active" and offered() == {
+        "D1",
+        "D2",
+    }
     assert ask(cloud, "PATCH", "/devices/D2", token, {"pin": "1.0.0"}).json()["pin"] == "1.0.0" and offered() == {"D1"}
     assert ask(cloud, "PATCH", "/devices/D2", token, {"pin": ""}).json()["pin"] is None and offered() == {"D1", "D2"}
-    assert ask(cloud, "POST", where + "/move", token, {"move": "cancel"}).json()["state"] == "cancelled" and offered() == set()
+    assert (
+        ask(cloud, "POST", where + "/move", token, {"move": "cancel"}).json()["state"] == "cancelled"
+        and offered() == set()
+    )
     deeds = [row["action"] for row in ask(cloud, "GET", "/audit?subject=" + made["update"], token).json()]
-    assert deeds == ["release." + action for action in ("cancelled", "resumed", "set", "paused", "approved", "published")]
+    assert deeds == [
+        "release." + action for action in ("cancelled", "resumed", "set", "paused", "approved", "published")
+    ]
 
 
 def test_devices_a_page_at_a_time(cloud):
@@ -203,11 +277,16 @@ def test_tokens_are_shown_once_and_kept_nowhere(cloud):
 
 @pytest.mark.parametrize("call_", ("releases?version=3.0.0&any_file=true", "dry-run?version=3.0.0&any_file=true"))
 def test_a_form_around_a_file_is_not_published_with_it(cloud, call_):
-    """`curl -F image=@FILE`: a file for Linux devices could be anything, so the form is seen by its type, and the remedy works."""
+    """`curl -F image=@FILE`: a file for Linux devices could be anything, so the form is seen by its type, and the
+    remedy works.
+    """
     form = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n#!/bin/sh\r\n--x--\r\n'
     headers = {"Authorization": "bearer " + admin(cloud), "Content-Type": "multipart/form-data; boundary=x"}
     reply = call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, form)
-    assert reply.status == 415 and "send the image alone as the body, as `curl --data-binary @FILE` does" in reply.json()["error"]
+    assert (
+        reply.status == 415
+        and "send the image alone as the body, as `curl --data-binary @FILE` does" in reply.json()["error"]
+    )
     headers["Content-Type"] = "application/x-www-form-urlencoded"  # what curl says by itself then
     assert overview.updates(cloud.site) == []
     assert call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, b"#!/bin/sh").status == 200

@@ -1,4 +1,6 @@
-"""PostgreSQL is away for a while under a real cloud: devices are told to come back, nobody forgets himself, and then all goes on by itself."""
+"""PostgreSQL is away for a while under a real cloud: devices are told to come back, nobody forgets himself, and then
+all goes on by itself.
+"""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +34,10 @@ def frozen(postgresql, seconds):
         time.sleep(seconds)
 
 
-@pytest.mark.parametrize("ways, seconds", [((stopped, killed), 1), *(pytest.param([way], MINUTE_S, marks=pytest.mark.sweep) for way in (stopped, frozen))])
+@pytest.mark.parametrize(
+    "ways, seconds",
+    [((stopped, killed), 1), *(pytest.param([way], MINUTE_S, marks=pytest.mark.sweep) for way in (stopped, frozen))],
+)
 def test_a_database_that_is_away(postgresql, serve, tmp_path, ways, seconds):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "site.toml").write_text('database = "%s"' % postgresql.database())

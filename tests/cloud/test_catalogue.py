@@ -7,13 +7,27 @@ from ioto_tools.cloud.rollout.catalogue import Product
 from ioto_tools.cloud.rules.selection import Asker, offer
 
 VALUES = (True, 1, 1.0, "1", "true", False, 0, 0.0, "0", None, "", [1], {"x": 1}, [], "1.0.0")
-POLICIES = ("a === 1", "a === true", "a == 1", "a", "!a", "a.x == 1", "a >< 1", "major == 1 && a != null", "device.b == device.a", "update.size == 7", "newVersion > '1.0.0'")
+POLICIES = (
+    "a === 1",
+    "a === true",
+    "a == 1",
+    "a",
+    "!a",
+    "a.x == 1",
+    "a >< 1",
+    "major == 1 && a != null",
+    "device.b == device.a",
+    "update.size == 7",
+    "newVersion > '1.0.0'",
+)
 
 
 def row(number, policy):
     return {
-        "id": "U%d" % number, "product": "P", "version": "1.%d.0" % number, "policy": policy, "description": "", "checksum": "c", "size": 7,
-        "enabled": True, "state": "active", "percentage": 100, "start_s": None, "end_s": None, "limit": None, "rate": None, "age_s": 0, "manifest": None, "chip": None, "head": None,
+        "id": "U%d" % number, "product": "P", "version": "1.%d.0" % number, "policy": policy, "description": "",
+        "checksum": "c", "size": 7,
+        "enabled": True, "state": "active", "percentage": 100, "start_s": None, "end_s": None, "limit": None,
+        "rate": None, "age_s": 0, "manifest": None, "chip": None, "head": None,
     }  # fmt: skip
 
 
@@ -21,7 +35,9 @@ def test_releases_by_falling_version_each_product_its_own():
     rows = [row(number, "") for number in (2, 10, 1)] + [dict(row(3, ""), product="Q", version="1.0.0-rc.1")]
     found = catalogue.compiled([("P", "one"), ("Q", "two"), ("R", "none")], rows)
     assert [each.version for each in found["P"].releases] == ["1.10.0", "1.2.0", "1.1.0"]
-    assert [each.id for each in found["Q"].releases] == ["U3"] and found["R"].releases == [] and found["Q"].name == "two"
+    assert (
+        [each.id for each in found["Q"].releases] == ["U3"] and found["R"].releases == [] and found["Q"].name == "two"
+    )
 
 
 def test_remembered_answers_are_those_of_the_policy():

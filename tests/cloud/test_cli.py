@@ -7,8 +7,8 @@ import subprocess
 import sys
 import urllib.request
 
-from cloud_under_test import COMMAND, ENV, esp_image
 from click.testing import CliRunner
+from cloud_under_test import COMMAND, ENV, esp_image
 from ioto_tools.cli import main
 
 
@@ -22,9 +22,16 @@ def test_json_of_every_command(tmp_path, monkeypatch, make_site):
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
     made = json.loads(run("product", "new", "thermo", "--json").output)
     assert len(made["id"]) == 26
-    published = json.loads(run("publish", tmp_path / "a.bin", "--product", made["id"], "--version", "1.0.0", "--json").output)
+    published = json.loads(
+        run("publish", tmp_path / "a.bin", "--product", made["id"], "--version", "1.0.0", "--json").output
+    )
     assert published["new"] is True and published["product"] == "thermo" and published["states"] == {}
-    assert json.loads(run("publish", tmp_path / "a.bin", "--product", "thermo", "--version", "1.0.0", "--json").output)["new"] is False
+    assert (
+        json.loads(run("publish", tmp_path / "a.bin", "--product", "thermo", "--version", "1.0.0", "--json").output)[
+            "new"
+        ]
+        is False
+    )
     made = json.loads(run("device", "new", "D1", "--product", "thermo", "--json").output)
     assert set(made) == {"id", "product", "token"}
     assert [p["devices"] for p in json.loads(run("product", "list", "--json").output)] == [1]
@@ -42,31 +49,45 @@ def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
     run("product", "new", "thermo", "--claim-by-hand")
     run("device", "new", "D1", "--product", "thermo")
     run("groups", "set", "beta", "try_beta == true")
-    terms = ("--group", "beta", "--policy", "version < newVersion", "--limit", 9, "--percentage", "50%", "--rate", 3, "--period", "1 hour",
+    terms = ("--group", "beta", "--policy", "version < newVersion", "--limit", 9, "--percentage", "50%", "--rate", 3,
+        "--period", "1 hour",
              "--start", "2026-01-01", "--end", "2037-01-01", "--stop", "5% after 20")  # fmt: skip
     publish = ("publish", tmp_path / "a.bin", "--product", "thermo", "--version", "1.0.0-alpha11", *terms)
     tried = json.loads(run(*publish, "--dry-run", "--json").output.partition("\n")[2])
     assert tried == {"devices": 1, "found": {"version": {"count": 1, "examples": ["D1"]}}, "doubts": []}
-    assert "of 1 device 0 would be offered it" in run(*publish, "--dry-run").output and json.loads(run("updates", "--json").output) == []
+    assert (
+        "of 1 device 0 would be offered it" in run(*publish, "--dry-run").output
+        and json.loads(run("updates", "--json").output) == []
+    )
     done = run(*publish, "--approve-by-hand")
-    assert done.exit_code == 0 and "alpha.11" in done.output and "ioto updates approve thermo@1.0.0-alpha11" in done.output
+    assert (
+        done.exit_code == 0 and "alpha.11" in done.output and "ioto updates approve thermo@1.0.0-alpha11" in done.output
+    )
     name = "thermo@1.0.0-alpha11"
     shown = json.loads(run("updates", "show", name, "--json").output)
     assert shown["terms"] == {
-        "policy": "(try_beta == true) && (version < newVersion)", "limit": 9, "percentage": 50, "rate": 3, "period": "1 hour",
+        "policy": "(try_beta == true) && (version < newVersion)", "limit": 9, "percentage": 50, "rate": 3,
+        "period": "1 hour",
         "start": "2026-01-01T00:00:00Z", "end": "2037-01-01T00:00:00Z", "stop": "5% after 20", "age": "1 day",
     } and shown["state"] == "awaiting" and shown["audit"][0]["action"] == "release.published"  # fmt: skip
     assert "(try_beta == true)" in run("updates", "show", name).output
     for command, state in (("approve", "active"), ("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
         assert json.loads(run("updates", command, name, "--json").output)["state"] == state
-    assert json.loads(run("updates", "set", name, "--limit", "none", "--stop", "none", "--json").output)["terms"]["limit"] is None
+    assert (
+        json.loads(run("updates", "set", name, "--limit", "none", "--stop", "none", "--json").output)["terms"]["limit"]
+        is None
+    )
     assert "says nothing of device.version" in run("updates", "set", name, "--policy", "true").output
     assert [each["id"] for each in json.loads(run("devices", "--where", "id == 'D1'", "--json").output)] == ["D1"]
     assert json.loads(run("devices", "--group", "beta", "--json").output) == []
     for command in (("pin", "D1", "1.0.0"), ("unpin", "D1"), ("release", "D1"), ("claim", "D1")):
         assert run("device", *command).exit_code == 0, command
     found = json.loads(run("device", "show", "D1", "--json").output)
-    assert found["claimed"] and found["pin"] is None and [(each["update"], each["why"]) for each in found["offers"]] == [(shown["update"], "version")]
+    assert (
+        found["claimed"]
+        and found["pin"] is None
+        and [(each["update"], each["why"]) for each in found["offers"]] == [(shown["update"], "version")]
+    )
     assert "1.0.0-alpha11  no" in run("device", "show", "D1").output
     assert json.loads(run("groups", "list", "--json").output) == [{"name": "beta", "policy": "try_beta == true"}]
     assert json.loads(run("groups", "remove", "beta", "--json").output) == {"name": "beta"}
@@ -82,10 +103,16 @@ def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
         (("devices", *data), ("site", "ioto product new", "--data")),
         (("product", "new", "thermo", *data), ("thermo",)),
         (("product", "new", "thermo", *data), ("thermo", "ioto product list")),
-        (("publish", file, "--product", "nix", "--version", "1.0.0", *data), ("nix", "known products: thermo", "ioto product new nix")),
+        (
+            ("publish", file, "--product", "nix", "--version", "1.0.0", *data),
+            ("nix", "known products: thermo", "ioto product new nix"),
+        ),
         (("publish", file, "--product", "thermo", "--version", "1.0", *data), ("1.0", "SemVer")),
         (("publish", tmp_path / "t.py", "--product", "thermo", "--version", "1.0.0", *data), ("t.py", "--any-file")),
-        (("publish", tmp_path / "nix.bin", "--product", "thermo", "--version", "1.0.0", *data), ("nix.bin", "does not exist")),
+        (
+            ("publish", tmp_path / "nix.bin", "--product", "thermo", "--version", "1.0.0", *data),
+            ("nix.bin", "does not exist"),
+        ),
         (("publish", file, "--version", "1.0.0", *data), ("--product",)),
         (("device", "show", "D9", *data), ("D9", "ioto devices")),
         (("device", "remove", "D9", *data), ("D9", "ioto devices")),
@@ -97,9 +124,15 @@ def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
         (("updates", "set", "thermo@9.9.9", "--limit", "5", *data), ("thermo@9.9.9", "ioto updates")),
         (("updates", "set", "thermo@9.9.9", *data), ("--limit",)),
         (("updates", "pause", "nix", *data), ("nix", "PRODUCT@VERSION")),
-        (("publish", file, "--product", "thermo", "--version", "1.0.0", "--policy", "a ==", *data), ("policy", "line 1, column 5")),
+        (
+            ("publish", file, "--product", "thermo", "--version", "1.0.0", "--policy", "a ==", *data),
+            ("policy", "line 1, column 5"),
+        ),
         (("publish", file, "--product", "thermo", "--version", "1.0.0", "--stop", "5", *data), ("stop", "5% after 20")),
-        (("publish", file, "--product", "thermo", "--version", "1.0.0", "--group", "nix", *data), ("nix", "ioto groups")),
+        (
+            ("publish", file, "--product", "thermo", "--version", "1.0.0", "--group", "nix", *data),
+            ("nix", "ioto groups"),
+        ),
         (("devices", "--where", "a ==", *data), ("policy", "line 1")),
         (("device", "pin", "D9", "1.0.0", *data), ("D9", "ioto devices")),
         (("groups", "set", "g", "a ==", *data), ("policy", "line 1")),
@@ -109,12 +142,24 @@ def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
         (("cloud", "serve", "--host", "256.1.1.1", *data), ("256.1.1.1", "--host")),
     ):
         done = run(*arguments)
-        assert "Traceback" not in done.output and (done.exit_code == 0) == (len(words) == 1 and words[0] == "thermo"), (arguments, done.output)
+        assert "Traceback" not in done.output and (done.exit_code == 0) == (len(words) == 1 and words[0] == "thermo"), (
+            arguments,
+            done.output,
+        )
         assert all(word in done.output for word in words), (arguments, done.output)
 
 
 def test_help_teaches():
-    for arguments in ((), ("cloud",), ("cloud", "serve"), ("publish",), ("product",), ("device",), ("devices",), ("updates",)):
+    for arguments in (
+        (),
+        ("cloud",),
+        ("cloud", "serve"),
+        ("publish",),
+        ("product",),
+        ("device",),
+        ("devices",),
+        ("updates",),
+    ):
         done = run(*arguments, "--help")
         assert done.exit_code == 0 and "Usage" in done.output and len(done.output) > 150, arguments
 
@@ -142,6 +187,9 @@ def test_serve_says_its_address_and_ends_on_ctrl_c(serve, make_site, ioto, tmp_p
 
 
 def test_other_commands_do_not_wait_for_the_database_to_load():
-    code = "import sys; from ioto_tools.cli import main; print([m for m in ('sqlalchemy', 'starlette', 'rich') if m in sys.modules])"
+    code = (
+        "import sys; from ioto_tools.cli import main; print([m for m in ('sqlalchemy', 'starlette', 'rich') if m "
+        "in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "[]", done.stderr

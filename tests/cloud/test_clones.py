@@ -57,7 +57,9 @@ def test_two_boards_with_one_flash_image_stop_no_release(cloud, told_by, says):
         for board in (one, two):
             cloud.now_s += HOUR
             board.check_in()
-            counted.append((bool(told(cloud, "device.shared")), overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"]))
+            counted.append(
+                (bool(told(cloud, "device.shared")), overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"])
+            )
     assert set(counted) == ({(False, 6), (True, 5)} if says else {(False, 6)})  # from the sign on
     update = overview.update(cloud.site, "thermo@2.0.0")
     assert update["state"] == "active" and not any(each in update["ended"] for each in ("reverted", "failed"))
@@ -78,7 +80,9 @@ def test_boards_that_say_nothing_of_their_start_are_told_by_what_the_update_came
         for board in (one, one, two, two):
             cloud.now_s += 60
             board.check_in()
-    assert told(cloud, "device.shared") == ["D1"] and overview.update(cloud.site, "thermo@2.0.0")["ended"] == {"confirmed": 5}
+    assert told(cloud, "device.shared") == ["D1"] and overview.update(cloud.site, "thermo@2.0.0")["ended"] == {
+        "confirmed": 5
+    }
     rows = [row["detail"] for row in cloud.site.database.read(audit.last) if row["action"] == "device.shared"]
     assert rows == [{"product": "thermo", "sign": "version"}]
 
@@ -98,7 +102,9 @@ def test_one_board_is_never_taken_for_two(cloud):
         cloud.now_s += 60
         board.apply("1.0.0")
         cloud.now_s += 5
-        assert board.check_in() is None and state(cloud, "D1") == "reverted"  # at once: it says that it has started since
+        assert (
+            board.check_in() is None and state(cloud, "D1") == "reverted"
+        )  # at once: it says that it has started since
         cloud.now_s += DAY
     cloud.now_s -= 2 * DAY
     board.booted_s -= 2 * DAY
@@ -109,7 +115,9 @@ def test_one_board_is_never_taken_for_two(cloud):
 
 
 def test_a_board_that_went_back_after_the_clock_was_ahead_is_one_board(cloud):
-    """It confirmed while the clock was two days ahead, and goes back when it is right: reverted, no clone, and the next release is for it."""
+    """It confirmed while the clock was two days ahead, and goes back when it is right: reverted, no clone, and the next
+    release is for it.
+    """
     ask(cloud, "D1")
     cloud.publish("2.0.0")
     board = Board(cloud, True)
@@ -140,5 +148,6 @@ def test_an_operator_who_claims_the_right_board_ends_the_doubt(cloud, told_by):
     assert not ok(cloud, old)
     device = overview.device(cloud.site, "D1")
     assert device["shared_s"] is None and [each["says"] for each in device["doubts"]] == [
-        "a token was used after another had replaced it: two boards hold this device's tokens: `ioto device revoke`, then `ioto device claim`"
+        "a token was used after another had replaced it: two boards hold this device's tokens: `ioto device "
+        "revoke`, then `ioto device claim`"
     ]

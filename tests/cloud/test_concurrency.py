@@ -1,4 +1,6 @@
-"""Real processes side by side: publishers, a server, devices. Nothing half, nothing twice, nobody refused without cause."""
+"""Real processes side by side: publishers, a server, devices. Nothing half, nothing twice, nobody refused without
+cause.
+"""
 
 import hashlib
 import http.client
@@ -29,7 +31,9 @@ for pair in sys.argv[1:]:
 
 
 def post(connection, path, token, fields):
-    connection.request("POST", path, json.dumps(fields), {"Authorization": "bearer " + token, "Content-Type": "application/json"})
+    connection.request(
+        "POST", path, json.dumps(fields), {"Authorization": "bearer " + token, "Content-Type": "application/json"}
+    )
     reply = connection.getresponse()
     body = reply.read()
     assert reply.status == 200, (reply.status, body)
@@ -68,7 +72,12 @@ class Device(threading.Thread):
                     image = reply.read()
                 assert len(image) == offer["size"] and hashlib.sha256(image).hexdigest() == offer["checksum"]
                 self.versions.append(offer["version"])
-                post(connection, "/tok/provision/updateReport", token, {"id": self.id, "update": offer["update"], "success": True})
+                post(
+                    connection,
+                    "/tok/provision/updateReport",
+                    token,
+                    {"id": self.id, "update": offer["update"], "success": True},
+                )
             if self.versions[-1] == self.last:
                 return
         raise AssertionError("never saw %s, only %s" % (self.last, self.versions))
@@ -89,7 +98,11 @@ def test_publishers_and_devices_at_once(ioto, serve, make_site, tmp_path):
             name = "%d-%d.bin" % (number, minor)
             (tmp_path / name).write_bytes(esp_image(name.encode(), 30000))
             pairs.append("%s@%s" % (name, version))
-        publishers.append(subprocess.Popen([sys.executable, "-c", PUBLISHER, *pairs], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True))
+        publishers.append(
+            subprocess.Popen(
+                [sys.executable, "-c", PUBLISHER, *pairs], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True
+            )
+        )
     printed = [publisher.communicate(timeout=60)[0].splitlines() for publisher in publishers]
     assert [publisher.returncode for publisher in publishers] == [0] * 4
     firsts = sorted(lines[0].split()[0] for lines in printed)

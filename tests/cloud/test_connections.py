@@ -1,4 +1,6 @@
-"""Clients that hold connections without sending a request: a real server, real sockets, and honest clients beside them."""
+"""Clients that hold connections without sending a request: a real server, real sockets, and honest clients beside
+them.
+"""
 
 import contextlib
 import json
@@ -27,7 +29,9 @@ def serving(limits, app=None):
         await send({"type": "http.response.body", "body": b"hi"})
 
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
-        config = uvicorn.Config(app or hello, http=protocol(limits), lifespan="off", log_level="warning", timeout_keep_alive=1)
+        config = uvicorn.Config(
+            app or hello, http=protocol(limits), lifespan="off", log_level="warning", timeout_keep_alive=1
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -148,7 +152,9 @@ def test_bodies_that_do_not_come_make_room_for_requests():
     limits = Connections(most=20, per_address=10)
     with serving(limits, reads_the_body) as connect:
         slow = [connect("127.0.0.%d" % (2 + i % 4), HALF_A_BODY) for i in range(60)]
-        until(lambda: len(limits) == 20 and all(each.cycle for each in list(limits._addresses)))  # their heads were read
+        until(
+            lambda: len(limits) == 20 and all(each.cycle for each in list(limits._addresses))
+        )  # their heads were read
         assert all(answered(connect("127.0.1.%d" % i)) for i in range(1, 101))
         assert len(limits) <= 20
         assert is_closed(slow[0])
@@ -204,7 +210,9 @@ def test_two_thousand_slow_clients_and_a_hundred_honest_ones(serve, tmp_path):
             for i in range(n, n + 250):
                 if i not in held:
                     with contextlib.suppress(OSError):
-                        held[i] = socket.create_connection(("127.0.0.1", port), 2, source_address=("127.0.%d.%d" % (2 + i // 200, 1 + i % 200), 0))
+                        held[i] = socket.create_connection(
+                            ("127.0.0.1", port), 2, source_address=("127.0.%d.%d" % (2 + i // 200, 1 + i % 200), 0)
+                        )
                         held[i].setblocking(False)
                         held[i].sendall(HALF_A_HEAD)
                 else:

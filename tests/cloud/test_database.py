@@ -1,4 +1,6 @@
-"""What a function of a connection may rely on, on both databases: alone, whole, on the disk when it returns, and soft writes."""
+"""What a function of a connection may rely on, on both databases: alone, whole, on the disk when it returns, and soft
+writes.
+"""
 
 import threading
 import time
@@ -53,7 +55,9 @@ class Gate:
 
 @pytest.fixture
 def together(make_site, tmp_path):
-    """together(functions) writes all of them in one transaction: [result or exception] of each; the site is `together.site`."""
+    """together(functions) writes all of them in one transaction: [result or exception] of each; the site is
+    `together.site`.
+    """
     site = make_site(tmp_path / "site", threads=True)
 
     def run(functions):
@@ -124,7 +128,9 @@ def test_one_transaction_a_savepoint_each(together):
     ended = together([write(number) for number in range(CALLERS)])
     kept = [number for number in range(CALLERS) if number % 3 == 2]
     for number, end in enumerate(ended):
-        assert end == number if number % 3 == 2 else isinstance(end, (CloudError, sa.exc.IntegrityError)[number % 3]), end
+        assert end == number if number % 3 == 2 else isinstance(end, (CloudError, sa.exc.IntegrityError)[number % 3]), (
+            end
+        )
     assert together.site.database.read(names) == {"%d" % number for number in kept}
     assert max(seen) >= len(kept) - 1
 

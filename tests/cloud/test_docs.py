@@ -14,6 +14,7 @@ from ioto_tools.cloud.devices import messages
 from ioto_tools.cloud.images import s3
 from ioto_tools.cloud.rules import selection, update_states
 from ioto_tools.cloud.site import settings
+
 from tests.bench.servers import free_port
 
 GUIDE = (ROOT / "docs" / "cloud.md").read_text()
@@ -34,7 +35,9 @@ def examples():
 
 def same(printed, wanted):
     """Do the lines agree, spaces aside, where `...` stands for anything?"""
-    pattern = r"\s*\n\s*".join(r"\s+".join(re.escape(word).replace(r"\.\.\.", ".*") for word in line.split()) for line in wanted)
+    pattern = r"\s*\n\s*".join(
+        r"\s+".join(re.escape(word).replace(r"\.\.\.", ".*") for word in line.split()) for line in wanted
+    )
     return re.fullmatch(r"\s*" + pattern + r"\s*", "\n".join(line.rstrip() for line in printed.splitlines()))
 
 
@@ -64,7 +67,9 @@ def test_the_guide_runs(shell, make_site, tmp_path):
                 server = subprocess.Popen(["bash", "-c", "exec " + command], **shell(stdout=subprocess.PIPE))
                 printed = server.stdout.readline()
             elif assigned := re.match(r"([A-Z]+)=", command):
-                done = subprocess.run(["bash", "-c", variables + command + "; echo -n $" + assigned[1]], **shell(capture_output=True))
+                done = subprocess.run(
+                    ["bash", "-c", variables + command + "; echo -n $" + assigned[1]], **shell(capture_output=True)
+                )
                 variables += "%s='%s'; " % (assigned[1], done.stdout)
                 printed = done.stderr
             else:
@@ -86,7 +91,8 @@ def walk(command, path):
 
 
 def test_the_guide_names_every_command_and_option():
-    found = [pair for name in ("cloud", "product", "publish", "devices", "device", "updates", "groups", "token", "audit", "webhook")
+    found = [pair for name in ("cloud", "product", "publish", "devices", "device", "updates", "groups", "token",
+        "audit", "webhook")
              for pair in walk(main.get_command(None, name), "ioto " + name)]  # fmt: skip
     assert len(found) > 10
     for path, command in found:
@@ -100,7 +106,16 @@ def test_the_guide_names_every_command_and_option():
 
 def test_the_protocol_names_every_field_state_and_limit():
     release = selection.Release("", "", (), "", 1, True, "active", None, {})
-    for field in (*selection.reply(release, "u"), *messages.Report.__annotations__, "product", "properties", "api", "token", "registered", "warning"):
+    for field in (
+        *selection.reply(release, "u"),
+        *messages.Report.__annotations__,
+        "product",
+        "properties",
+        "api",
+        "token",
+        "registered",
+        "warning",
+    ):
         assert "`%s`" % field in PROTOCOL or '"%s"' % field in PROTOCOL or field == "properties", field
     for state in messages.STATES:
         assert "`%s`" % state in PROTOCOL, state

@@ -19,9 +19,21 @@ def test_a_property_that_no_known_device_has_sent(cloud):
     ask(cloud, "D1", region="north", tags={"beta": 1}, memory=128)
     ask(cloud, "D2", rack=7)
     cloud.device("NEVER")
-    for good in ("region == 'x'", "rack == 1 || memory > 2", "device.tags.beta == 1", "major < 2", "device['region'] == 'y'", "id == 'D1'", "update.size > 3"):
+    for good in (
+        "region == 'x'",
+        "rack == 1 || memory > 2",
+        "device.tags.beta == 1",
+        "major < 2",
+        "device['region'] == 'y'",
+        "id == 'D1'",
+        "update.size > 3",
+    ):
         assert doubts.of(cloud.site, "thermo", NEWER + good) == [], good
-    for wrong, said in (("regoin == 'x'", ["regoin: is region meant?"]), ("device.zone == 'x'", ["zone"]), ("mem == 1 && raack == 2", ["mem: is memory meant?", "raack: is rack meant?"])):
+    for wrong, said in (
+        ("regoin == 'x'", ["regoin: is region meant?"]),
+        ("device.zone == 'x'", ["zone"]),
+        ("mem == 1 && raack == 2", ["mem: is memory meant?", "raack: is rack meant?"]),
+    ):
         found = doubts.of(cloud.site, PRODUCT, NEWER + wrong)
         assert [each.partition("the property ")[2] for each in found] == said, found
     control.remove(cloud.site, "D2")
@@ -39,14 +51,17 @@ def test_an_end_in_the_past_is_refused_and_a_percentage_of_nothing_is_said(cloud
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})  # it has ended, which is no reason against that
     assert overview.update(cloud.site, update["id"])["status"] == "ended"
     control.set_terms(cloud.site, "thermo@2.0.0", {"percentage": "0"})
-    assert any("percentage 0" in doubt for doubt in doubts.of_update(cloud.site, overview.update(cloud.site, update["id"])))
+    assert any(
+        "percentage 0" in doubt for doubt in doubts.of_update(cloud.site, overview.update(cloud.site, update["id"]))
+    )
 
 
 def test_what_the_decision_knows_is_the_status(cloud, ioto):
     """Command line, API and page say the same of a release that no device is offered."""
     ask(cloud, "D1")
     jo, token = Session(cloud), operator_tokens.new(cloud.site, "ci", "read")["token"]
-    made = {"active": {}, "scheduled": {"start": "2027-02-01"}, "ended": {"end": "2027-01-15T08:00:01Z"}, "awaiting": {"by_hand": True},
+    made = {"active": {}, "scheduled": {"start": "2027-02-01"}, "ended": {"end": "2027-01-15T08:00:01Z"},
+        "awaiting": {"by_hand": True},
             "paused": {}, "cancelled": {}, "disabled": {"enabled": False}}  # fmt: skip
     updates = {status: cloud.publish("2.0.%d" % n, **said)["id"] for n, (status, said) in enumerate(made.items())}
     control.move(cloud.site, updates["paused"], "paused")
@@ -55,7 +70,9 @@ def test_what_the_decision_knows_is_the_status(cloud, ioto):
     found = {each["update"]: each["status"] for each in overview.updates(cloud.site)}
     assert found == {update: status for status, update in updates.items()}
     said = {each["update"]: each["why"] for each in overview.device(cloud.site, "D1")["offers"]}
-    assert {status for status, update in updates.items() if said[update] not in (None, "below")} == set(made) - {"active"}
+    assert {status for status, update in updates.items() if said[update] not in (None, "below")} == set(made) - {
+        "active"
+    }
     for status, update in updates.items():
         shown = call(cloud.app, "GET", "/api/v1/releases/" + update, {"Authorization": "Bearer " + token}).json()
         assert shown["status"] == status
@@ -66,12 +83,30 @@ def test_the_command_line_the_api_and_the_page_say_it(cloud, ioto, tmp_path):
     ask(cloud, "D1", region="north")
     (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
     wrong = NEWER + "regoin == 'north'"
-    done = ioto("publish", "image.bin", "--product", "thermo", "--version", "2.0.0", "--policy", wrong, "--percentage", "0", "--data", "site")
-    assert "Warning: no known device has sent the property regoin: is region meant?" in done.stderr and "Warning: percentage 0" in done.stderr
+    done = ioto(
+        "publish",
+        "image.bin",
+        "--product",
+        "thermo",
+        "--version",
+        "2.0.0",
+        "--policy",
+        wrong,
+        "--percentage",
+        "0",
+        "--data",
+        "site",
+    )
+    assert (
+        "Warning: no known device has sent the property regoin: is region meant?" in done.stderr
+        and "Warning: percentage 0" in done.stderr
+    )
     assert "is region meant?" in ioto("updates", "set", "thermo@2.0.0", "--limit", "5", "--data", "site").stderr
     assert "is region meant?" in ioto("updates", "show", "thermo@2.0.0", "--data", "site").stderr
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
-    reply = call(cloud.app, "PATCH", "/api/v1/releases/thermo@2.0.0", {"Authorization": "Bearer " + token}, b'{"limit": "6"}').json()
+    reply = call(
+        cloud.app, "PATCH", "/api/v1/releases/thermo@2.0.0", {"Authorization": "Bearer " + token}, b'{"limit": "6"}'
+    ).json()
     assert [doubt.partition(" ")[0] for doubt in reply["doubts"]] == ["no", "percentage"]
     jo, update = Session(cloud), overview.updates(cloud.site)[0]["update"]
     assert "is region meant?" in text(jo.get("release?id=" + update))
@@ -85,13 +120,34 @@ def test_a_dry_run_says_it_before_anything_is_published(cloud, ioto, tmp_path):
     ask(cloud, "D1", region="north")
     (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
     wrong = NEWER + "regoin == 'north'"
-    asked = ("publish", "image.bin", "--product", "thermo", "--version", "2.0.0", "--policy", wrong, "--percentage", "0", "--dry-run", "--data", "site")
+    asked = (
+        "publish",
+        "image.bin",
+        "--product",
+        "thermo",
+        "--version",
+        "2.0.0",
+        "--policy",
+        wrong,
+        "--percentage",
+        "0",
+        "--dry-run",
+        "--data",
+        "site",
+    )
     done = ioto(*asked)
-    assert "is region meant?" in done.stderr and "Warning: percentage 0" in done.stderr and "0 would be offered it" in done.stdout
+    assert (
+        "is region meant?" in done.stderr
+        and "Warning: percentage 0" in done.stderr
+        and "0 would be offered it" in done.stdout
+    )
     assert len(json.loads(ioto(*asked, "--json").stdout)["doubts"]) == 2
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     path = "/api/v1/products/thermo/dry-run?version=2.0.0&policy=" + quote(wrong)
-    assert "is region meant?" in call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, esp_image(b"x")).json()["doubts"][0]
+    assert (
+        "is region meant?"
+        in call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, esp_image(b"x")).json()["doubts"][0]
+    )
     jo, form = Session(cloud), {"product": PRODUCT, "version": "2.0.0", "policy": wrong}
     assert "is region meant?" in text(jo.post("dry-run", form))
     so_far = json.dumps({"devices": 1, "after": "D1", "found": {}, "slots": {}})
@@ -106,7 +162,9 @@ def test_of_a_policy_that_only_chooses_devices(cloud, ioto):
     assert done.stderr == "Warning: no known device has sent the property regoin: is region meant?\n"
     assert ioto("groups", "set", "north", "region == 'north'", "--data", "site").stderr == ""
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
-    reply = call(cloud.app, "PUT", "/api/v1/groups/north", {"Authorization": "Bearer " + token}, b'{"policy": "regoin == 1"}').json()
+    reply = call(
+        cloud.app, "PUT", "/api/v1/groups/north", {"Authorization": "Bearer " + token}, b'{"policy": "regoin == 1"}'
+    ).json()
     assert reply["policy"] == "regoin == 1" and "is region meant?" in reply["doubts"][0]
     assert "is region meant?" in ioto("devices", "--where", "regoin == 'north'", "--data", "site").stderr
     assert ioto("devices", "--where", "region == 'south'", "--data", "site").stderr == ""
@@ -117,13 +175,20 @@ def test_a_pin_and_a_further_try_that_come_to_nothing_yet(cloud, ioto):
     cloud.publish("2.0.0")
     assert ask(cloud, "D1") == "2.0.0"
     tell(cloud, "D1", "failed", attempt=3)
-    for version, said in (("2.0.1", "thermo has no such release yet"), ("2.0.0", "its attempts on the device are used up: `ioto updates retry`")):
-        assert ioto("device", "pin", "D1", version, "--data", "site").stderr == "Warning: %s is not offered to the device now: %s\n" % (version, said)
+    for version, said in (
+        ("2.0.1", "thermo has no such release yet"),
+        ("2.0.0", "its attempts on the device are used up: `ioto updates retry`"),
+    ):
+        assert ioto(
+            "device", "pin", "D1", version, "--data", "site"
+        ).stderr == "Warning: %s is not offered to the device now: %s\n" % (version, said)
     assert ioto("updates", "retry", "thermo@2.0.0", "--data", "site").stderr == ""
     assert ioto("device", "pin", "D1", "2.0.0", "--data", "site").stderr == ""
     tell(cloud, "D1", "failed", attempt=3)
     control.move(cloud.site, "thermo@2.0.0", "paused")
-    assert "no device is offered it now: it is paused" in ioto("updates", "retry", "thermo@2.0.0", "--data", "site").stderr
+    assert (
+        "no device is offered it now: it is paused" in ioto("updates", "retry", "thermo@2.0.0", "--data", "site").stderr
+    )
 
 
 def test_an_image_that_updater_programs_refuse(cloud, ioto):
@@ -135,10 +200,16 @@ def test_an_image_that_updater_programs_refuse(cloud, ioto):
     cloud.device("NEVER")
     assert "MiB" not in ioto("publish", *said).stderr
     ask(cloud, "UPDATER", pro="true")
-    wanted = "image: it has 100.0 MiB, and EmbedThis' updater programs refuse more than 100 MiB: 1 device of the product uses another client than this project's agent, such as UPDATER"
+    wanted = (
+        "image: it has 100.0 MiB, and EmbedThis' updater programs refuse more than 100 MiB: 1 device of the "
+        "product uses another client than this project's agent, such as UPDATER"
+    )
     assert wanted in " ".join(ioto("publish", *said).stderr.split())
     head = {"Authorization": "bearer " + operator_tokens.new(cloud.site, "boss", "admin")["token"]}
     reply = call(cloud.app, "POST", "/api/v1/products/thermo/releases?version=2.0.0&any_file=true", head, image)
     assert [each.startswith(wanted) for each in reply.json()["doubts"]] == [True]
     assert wanted in text(Session(cloud).get("release?id=thermo@2.0.0"))
-    assert doubts.of_update(cloud.site, {**overview.update(cloud.site, "thermo@2.0.0"), "size": doubts.UPDATER_BYTES}) == []
+    assert (
+        doubts.of_update(cloud.site, {**overview.update(cloud.site, "thermo@2.0.0"), "size": doubts.UPDATER_BYTES})
+        == []
+    )

@@ -72,5 +72,7 @@ def test_it_objects():
         lines = {"Content-Type": "application/json", "Authorization": cloud.devices["D1"]["token"], **headers}
         if fields is good and not headers:
             del lines["Content-Type"]
-        status, _, _ = over(cloud)("GET" if "image" in path else "POST", cloud.api + path, lines, json.dumps(fields).encode())
+        status, _, _ = over(cloud)(
+            "GET" if "image" in path else "POST", cloud.api + path, lines, json.dumps(fields).encode()
+        )
         assert status == 400 and len(cloud.objections) == 1, (path, fields, headers)

@@ -1,4 +1,6 @@
-"""Every answer of 5xx leaves one line in the log, with its cause and the id that the client is told; uploads wait beside the images."""
+"""Every answer of 5xx leaves one line in the log, with its cause and the id that the client is told; uploads wait
+beside the images.
+"""
 
 import http.client
 import json
@@ -57,7 +59,9 @@ def test_a_path_does_not_reach_the_terminal(cloud, caplog, monkeypatch):
     from ioto_tools.cloud.http import request_log
     from starlette.requests import Request
 
-    request_log.fault(Request({"type": "http", "method": "GET", "path": "/\x1b[31m" + "x" * 999, "headers": []}), OSError("x"))
+    request_log.fault(
+        Request({"type": "http", "method": "GET", "path": "/\x1b[31m" + "x" * 999, "headers": []}), OSError("x")
+    )
     [record] = caplog.records
     assert "\x1b" not in record.getMessage() and len(record.getMessage()) < 300
 
@@ -90,7 +94,12 @@ class Browser:
 
     def begin(self, page, length, kind):
         self.connection.putrequest("POST", "/web/" + page)
-        for name, value in (("Origin", self.origin), ("Cookie", self.cookie), ("Content-Type", kind), ("Content-Length", str(length))):
+        for name, value in (
+            ("Origin", self.origin),
+            ("Cookie", self.cookie),
+            ("Content-Type", kind),
+            ("Content-Length", str(length)),
+        ):
             self.connection.putheader(name, value)
         self.connection.endheaders()
 
@@ -130,7 +139,9 @@ def until(condition):
 
 
 def test_uploads_wait_on_the_disk_of_the_images(serve, ioto, tmp_path):
-    """By the API and by the page: half of an image has come, and lies beside the images, not in a small temporary folder."""
+    """By the API and by the page: half of an image has come, and lies beside the images, not in a small temporary
+    folder.
+    """
     image = esp_image(b"u", 3 << 20)
     ioto("product", "new", "thermo", "--data", "site")
     token = json.loads(ioto("token", "new", "jo", "--scope", "admin", "--data", "site", "--json").stdout)["token"]
@@ -155,7 +166,10 @@ def test_uploads_wait_on_the_disk_of_the_images(serve, ioto, tmp_path):
     assert until(lambda: waiting_in(process)) == images
     jo.connection.send(body[len(body) // 2 :])
     assert jo.connection.getresponse().status == 303
-    assert [each["version"] for each in json.loads(ioto("updates", "--data", "site", "--json").stdout)] == ["1.1.0", "1.0.0"]
+    assert [each["version"] for each in json.loads(ioto("updates", "--data", "site", "--json").stdout)] == [
+        "1.1.0",
+        "1.0.0",
+    ]
     assert not list((tmp_path / "site" / "images").glob(".incoming-*"))
 
 
@@ -202,7 +216,11 @@ def test_images_that_were_lost_or_cut_are_logged_at_the_start(cloud, caplog):
         cloud.kind.spoil(cloud.site, each["checksum"], None)
     housekeeping.look_at_images(cloud.site)
     said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2 and any("2.0.0 has 4 bytes, not 1024" in text for text in said) and any("3.0.0 has 0 bytes" in text for text in said)
+    assert (
+        len(said) == 2
+        and any("2.0.0 has 4 bytes, not 1024" in text for text in said)
+        and any("3.0.0 has 0 bytes" in text for text in said)
+    )
 
 
 def test_a_disk_that_is_nearly_full_is_logged(tmp_path, caplog, monkeypatch):

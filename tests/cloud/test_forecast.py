@@ -1,4 +1,6 @@
-"""What a dry run says is what then happens: the same catalogue, devices and terms, told before and lived through after."""
+"""What a dry run says is what then happens: the same catalogue, devices and terms, told before and lived through
+after.
+"""
 
 import itertools
 import random
@@ -17,7 +19,9 @@ def told(cloud, version, image=None, **said):
     """{why: count} of a dry run."""
     path = cloud.folder / "image.bin"
     path.write_bytes(esp_image(version.encode()) if image is None else image)
-    found = dry_run(cloud.site, path, "thermo", version, said={"age": "none", **{name: str(value) for name, value in said.items()}})
+    found = dry_run(
+        cloud.site, path, "thermo", version, said={"age": "none", **{name: str(value) for name, value in said.items()}}
+    )
     assert found["devices"] == sum(each["count"] for each in found["found"].values())
     return {why: each["count"] for why, each in found["found"].items()}
 
@@ -39,12 +43,21 @@ def test_a_higher_release_that_has_few_slots_leaves_devices_to_this_one(cloud):
         ask(cloud, "D%d" % n)
     cloud.publish("2.0.0", limit=3)
     assert ask(cloud, "D5") == "2.0.0"
-    assert told(cloud, "1.5.0") == {"below": 3, "offered": 3} and told(cloud, "1.5.0", limit=1) == {"below": 3, "offered": 1, "limit": 2}
+    assert told(cloud, "1.5.0") == {"below": 3, "offered": 3} and told(cloud, "1.5.0", limit=1) == {
+        "below": 3,
+        "offered": 1,
+        "limit": 2,
+    }
 
 
 def test_chip_and_slot_of_each_device_as_at_the_real_check_in(cloud):
-    boards = {"SMALL": {"slotSize": 4096}, "LARGE": {"slotSize": 8192, "chip": 0}, "S3": {"chip": 9, "slotSize": 8192}, "SAYS": {"chip": "S3", "slotSize": "1"},
-              "OLD": {"chip": 0, "revision": 100, "slotSize": 8192}}
+    boards = {
+        "SMALL": {"slotSize": 4096},
+        "LARGE": {"slotSize": 8192, "chip": 0},
+        "S3": {"chip": 9, "slotSize": 8192},
+        "SAYS": {"chip": "S3", "slotSize": "1"},
+        "OLD": {"chip": 0, "revision": 100, "slotSize": 8192},
+    }
     for id, said in boards.items():
         ask(cloud, id, **said)
     cloud.device("NEW")
@@ -52,7 +65,11 @@ def test_chip_and_slot_of_each_device_as_at_the_real_check_in(cloud):
     assert told(cloud, "2.0.0", image) == {"too_large": 1, "offered": 2, "chip": 1, "revision": 1, "version": 1}
     publish(cloud.site, cloud.folder / "image.bin", "thermo", "2.0.0")
     assert [ask(cloud, id, **said) for id, said in boards.items()] == [None, "2.0.0", None, "2.0.0", None]
-    assert why(cloud, "SMALL") == {"2.0.0": "too_large"} and why(cloud, "S3") == {"2.0.0": "chip"} and why(cloud, "OLD") == {"2.0.0": "revision"}
+    assert (
+        why(cloud, "SMALL") == {"2.0.0": "too_large"}
+        and why(cloud, "S3") == {"2.0.0": "chip"}
+        and why(cloud, "OLD") == {"2.0.0": "revision"}
+    )
     other = esp_image(b"s3", 1024)
     other = other[:12] + b"\x09\x00" + other[14:]
     with pytest.raises(CloudError):  # its own SHA-256
@@ -83,14 +100,25 @@ def test_random_catalogues_and_devices_come_as_told(cloud, seed, monkeypatch):
     draw = random.Random(seed)
     monkeypatch.setattr(overview, "PAGE", 7)
     runs = ("1.0.0", "1.1.0", "1.5.0", "2.0.0", "nonsense")
-    devices = {"D%02d" % n: (draw.choice(runs), {"region": draw.choice("ab"), "chip": draw.choice((0, 0, 0, 9)), "slotSize": draw.choice((512, 4096))})
+    devices = {"D%02d" % n: (draw.choice(runs), {"region": draw.choice("ab"), "chip": draw.choice((0, 0, 0, 9)),
+        "slotSize": draw.choice((512, 4096))})
                for n in range(25)}  # fmt: skip
     versions = draw.sample(("1.1.0", "1.2.0", "1.3.0", "2.0.0", "2.5.0", "3.0.0-rc.1"), 4)
     mine = versions.pop()
 
     def terms():
         found = {"policy": draw.choice(("none", "none", "region == 'a'", "region == 'b' && version < newVersion"))}
-        found.update(draw.choice(({}, {}, {"limit": draw.randrange(1, 9)}, {"rate": draw.randrange(1, 9), "period": "1 hour"}, {"percentage": 50})))
+        found.update(
+            draw.choice(
+                (
+                    {},
+                    {},
+                    {"limit": draw.randrange(1, 9)},
+                    {"rate": draw.randrange(1, 9), "period": "1 hour"},
+                    {"percentage": 50},
+                )
+            )
+        )
         return found
 
     for version in versions[:2]:

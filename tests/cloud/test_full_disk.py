@@ -1,4 +1,6 @@
-"""A disk that is full under a real cloud: whoever was told something finds it again, the others come back, and nothing is half there."""
+"""A disk that is full under a real cloud: whoever was told something finds it again, the others come back, and nothing
+is half there.
+"""
 
 import http.client
 import json
@@ -22,9 +24,14 @@ class Mounted:
     def __init__(self, folder):
         self.folder = folder
         self.file = folder / "filler"
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, text=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, text=True
+        )
         if done.returncode:
-            pytest.skip("no disk can be mounted here (%s): the other test limits the size of files instead" % done.stderr.strip())
+            pytest.skip(
+                "no disk can be mounted here (%s): the other test limits the size of files instead"
+                % done.stderr.strip()
+            )
 
     def fill(self, process):
         with open(self.file, "wb", buffering=0) as file:
@@ -70,7 +77,9 @@ class Cloud:
     def post(self, path, token, fields):
         """The body of the answer, None for one that says to come back."""
         body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-        self.connection.request("POST", path, body, {"Authorization": "bearer " + token, "Content-Type": "application/json"})
+        self.connection.request(
+            "POST", path, body, {"Authorization": "bearer " + token, "Content-Type": "application/json"}
+        )
         reply = self.connection.getresponse()
         said = reply.read()
         assert reply.status in (200, 201, 503) and said not in FORGET, (path, reply.status, said)
@@ -81,7 +90,9 @@ class Cloud:
         return self.post("/tok/provision/update", token, {"id": id, "version": version})
 
     def report(self, id, token, update, state):
-        return self.post("/tok/provision/updateReport", token, {"id": id, "update": update, "success": True, "state": state})
+        return self.post(
+            "/tok/provision/updateReport", token, {"id": id, "update": update, "success": True, "state": state}
+        )
 
     def register(self, id):
         return self.post("/device/register", "P7", {"id": id})
@@ -123,14 +134,19 @@ def test_a_full_disk(disk, ioto, serve, tmp_path):
     published = cloud.post("/api/v1/products/thermo/releases?version=3.0.0", operator, esp_image(b"b", 200_000))
     assert reported == [] and published is None
     if isinstance(disk, Mounted):  # where the command line finds it full as well
-        done = ioto("publish", tmp_path / "b.bin", "--product", "thermo", "--version", "3.0.0", "--data", folder, ok=False)
+        done = ioto(
+            "publish", tmp_path / "b.bin", "--product", "thermo", "--version", "3.0.0", "--data", folder, ok=False
+        )
         assert done.returncode == 1 and str(folder) in done.stderr and "is the disk full?" in done.stderr, done.stderr
 
     disk.free(process)
     until(lambda: cloud.check_in("NEW", tokens["NEW"]), "it does not go on")
     assert all(cloud.report("OFFERED", tokens["OFFERED"], update, state) == {} for state in states)
     assert cloud.register("AFTER")["registered"]
-    assert cloud.post("/api/v1/products/thermo/releases?version=3.0.0", operator, esp_image(b"b", 200_000))["version"] == "3.0.0"
+    assert (
+        cloud.post("/api/v1/products/thermo/releases?version=3.0.0", operator, esp_image(b"b", 200_000))["version"]
+        == "3.0.0"
+    )
     site = Site(folder)
     until(lambda: overview.device(site, "QUIET")["version"] == "9.0.1", "what was seen is not written")
     assert {each["id"] for each in overview.devices(site)} == {*tokens, "AFTER", *("R%d" % n for n in registered)}

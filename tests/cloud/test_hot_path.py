@@ -1,4 +1,6 @@
-"""What a check-in asks the database for: nothing where nothing is new, and never more than once for what it must know."""
+"""What a check-in asks the database for: nothing where nothing is new, and never more than once for what it must
+know.
+"""
 
 import asyncio
 import json
@@ -44,8 +46,10 @@ class Served(Cloud):
             sent.append(message)
 
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http", "path": path,
-            "raw_path": path.encode(), "query_string": b"", "root_path": "", "server": ("cloud.test", 80), "client": (address, 5000),
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(), "query_string": b"", "root_path": "", "server": ("cloud.test", 80),
+            "client": (address, 5000),
             "headers": [(b"host", b"cloud.test"), (b"authorization", authorization.encode())],
         }  # fmt: skip
         await self.app(scope, receive, send)
@@ -78,7 +82,15 @@ def served(tmp_path, kind):
 
 def test_nothing_new_is_answered_from_memory(served):
     """Releases that are for others, too full, not yet or no more offered; properties that are others each time."""
-    for number, said in enumerate(({"policy": "region == 'moon'"}, {"limit": "1"}, {"start": "2037-01-01"}, {"end": "2027-01-15T08:00:01Z"}, {"percentage": "0"})):
+    for number, said in enumerate(
+        (
+            {"policy": "region == 'moon'"},
+            {"limit": "1"},
+            {"start": "2037-01-01"},
+            {"end": "2027-01-15T08:00:01Z"},
+            {"percentage": "0"},
+        )
+    ):
         served.publish("2.%d.0" % number, **said)
     served.now_s += 1
     served.publish("1.0.0")
@@ -120,7 +132,10 @@ def test_two_products_devices_with_one_id_are_both_known_and_both_written(served
     assert [ask(product) for product in (PRODUCT, "GATE") * 3] == [0] * 6
     served.close()
     again = Site(served.site.data)
-    rooms = {device["product"]: overview.device(again, "D1", device["product"])["properties"]["room"] for device in overview.devices(again)}
+    rooms = {
+        device["product"]: overview.device(again, "D1", device["product"])["properties"]["room"]
+        for device in overview.devices(again)
+    }
     assert rooms == {"thermo": PRODUCT, "gate": "GATE"}
     again.close()
 

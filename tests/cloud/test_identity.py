@@ -37,7 +37,10 @@ def test_whoever_registers_again_and_again_while_the_owner_is_silent_does_not_pu
             if reply.status == 200:
                 thief = reply.json()["token"]
                 assert cloud.report("D1", thief, update, state="downloading").status == 200
-    assert "it registered again after silence: its flash was erased, or another board took its id: then `ioto device revoke`" in doubts(cloud)
+    assert (
+        "it registered again after silence: its flash was erased, or another board took its id: then `ioto device "
+        "revoke`" in doubts(cloud)
+    )
     assert ok(cloud, owner) and cloud.check_in("D1", thief, "1.0.0").body == FORGET
     assert told(cloud, "device.again") == ["D1"] * 30 and told(cloud, "device.taken_over") == ["D1"]
     assert cloud.register("D1", address=ELSEWHERE).status == 409 and ok(cloud, owner)
@@ -81,7 +84,14 @@ def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
         for _ in range(3):
             assert cloud.check_in("D1", late, "1.0.0").body == cloud.report("D1", late, "U").body == FORGET
         assert told(cloud, "device.two_hold") == ["D1"] * number
-    assert doubts(cloud) == ["a token was used after another had replaced it: two boards hold this device's tokens: `ioto device revoke`, then `ioto device claim`"] * 2
+    assert (
+        doubts(cloud)
+        == [
+            "a token was used after another had replaced it: two boards hold this device's tokens: `ioto device "
+            "revoke`, then `ioto device claim`"
+        ]
+        * 2
+    )
     assert ok(cloud, second)
     control.rotate(cloud.site, ["D1"])
     assert ok(cloud, cloud.check_in("D1", second, "1.0.0").json()["token"])
@@ -103,8 +113,14 @@ def test_a_client_that_takes_no_other_token_is_named(cloud, ioto):
     assert "`ioto device new UPDATER --product thermo` makes one" in done.stderr
     assert ioto("device", "rotate", "UPDATER", "--data", "site").stdout == ""
     assert [len(doubts(cloud, id)) for id in held] == [0, 1, 0] and "keeps its old one" in doubts(cloud, "UPDATER")[0]
-    token = json.loads(ioto("device", "new", "UPDATER", "--product", "thermo", "--json", "--data", "site").stdout)["token"]  # as it says
-    assert ok(cloud, held["UPDATER"], "UPDATER") and ok(cloud, token, "UPDATER") and not ok(cloud, held["UPDATER"], "UPDATER")
+    token = json.loads(ioto("device", "new", "UPDATER", "--product", "thermo", "--json", "--data", "site").stdout)[
+        "token"
+    ]  # as it says
+    assert (
+        ok(cloud, held["UPDATER"], "UPDATER")
+        and ok(cloud, token, "UPDATER")
+        and not ok(cloud, held["UPDATER"], "UPDATER")
+    )
     assert not any("keeps its old one" in each for each in doubts(cloud, "UPDATER"))
 
 
@@ -188,7 +204,11 @@ def test_what_is_no_restart_is_refused(cloud):
     device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256}
     agent = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device)
     agent.update("1.0.0")
-    for other, address in ((device, ELSEWHERE), ({**device, "memory": 512}, "device.test"), ({"id": "IOTO1"}, "device.test")):
+    for other, address in (
+        (device, ELSEWHERE),
+        ({**device, "memory": 512}, "device.test"),
+        ({"id": "IOTO1"}, "device.test"),
+    ):
         try:
             IotoAgent(over(cloud, address), "https://updates.test", PRODUCT, other).update("1.0.0")
         except Complaint as e:
@@ -233,7 +253,9 @@ def test_devices_of_a_restored_site_register_again_at_once(tmp_path, kind):
     restored.app = _served(restored)
     restored.site = restored.app.state.site
     restored.now_s = cloud.now_s
-    assert [row["subject"] for row in restored.site.database.read(audit.last) if row["action"] == "site.restored"] == ["site"]
+    assert [row["subject"] for row in restored.site.database.read(audit.last) if row["action"] == "site.restored"] == [
+        "site"
+    ]
     assert ok(restored, kept, "KEPT") and restored.register("KEPT", address=ELSEWHERE).status == 409
     assert not ok(restored, new, "EXCHANGED")  # it forgets its token and registers
     again = restored.device("EXCHANGED", address=ELSEWHERE)
@@ -245,7 +267,14 @@ def test_devices_of_a_restored_site_register_again_at_once(tmp_path, kind):
 def _served(cloud):
     from ioto_tools.cloud.app import create_app
 
-    return create_app(cloud.folder / "site", "https://updates.test", clock=lambda: cloud.now_s, random_bytes=cloud.random, threads=False, rate=0)
+    return create_app(
+        cloud.folder / "site",
+        "https://updates.test",
+        clock=lambda: cloud.now_s,
+        random_bytes=cloud.random,
+        threads=False,
+        rate=0,
+    )
 
 
 # ---- devices that never were
@@ -298,7 +327,12 @@ def test_little_is_kept_of_a_device_that_is_not_claimed(cloud):
     created = "2026-01-01T00:00:00Z"
     said = {"junk": "x" * 9000, "model": "thermo", "list": [1] * 1100, "note": "y" * 1500, "more": "z" * 1500}
     assert cloud.register("D1", "HAND", **said).json() == {"registered": True, "id": "D1"}
-    assert overview.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, "model": "thermo", "note": "y" * 1500}
+    assert overview.device(cloud.site, "D1")["properties"] == {
+        "id": "D1",
+        "created": created,
+        "model": "thermo",
+        "note": "y" * 1500,
+    }
     control.claim(cloud.site, "D1")
     assert cloud.register("D1", "HAND", **said).json()["token"]
     assert overview.device(cloud.site, "D1")["properties"] == {"id": "D1", "created": created, **said}
@@ -315,11 +349,18 @@ def test_registrations_from_one_address_are_limited(tmp_path):
 
 
 def test_fakes_neither_stop_a_release_nor_hide_its_failures(cloud):
-    """22 boards that fail, 400 fakes that tell of success; then 20 fakes that tell of failure. With and without the term age."""
+    """22 boards that fail, 400 fakes that tell of success; then 20 fakes that tell of failure. With and without the
+    term age.
+    """
 
     def outcome(version, fakes, state, age):
         cloud.publish(version, stop="10% after 20", age=age)
-        for n, (id, end) in enumerate([*((fake, state) for fake in fakes), *(("REAL%d" % n, "failed" if state == "confirmed" else "confirmed") for n in range(22))]):
+        for n, (id, end) in enumerate(
+            [
+                *((fake, state) for fake in fakes),
+                *(("REAL%d" % n, "failed" if state == "confirmed" else "confirmed") for n in range(22)),
+            ]
+        ):
             if ask(cloud, id) == version:
                 update = overview.device(cloud.site, id)["update"]["update"]
                 cloud.report(id, cloud.tokens[id], update, end == "confirmed", state=end)

@@ -1,5 +1,6 @@
-"""Eight processes serve one site while its workers are killed, kill -9, at any moment: nothing is granted twice or too often, and
-nothing that a device was told, or told, is lost. On both databases."""
+"""Eight processes serve one site while its workers are killed, kill -9, at any moment: nothing is granted twice or too
+often, and nothing that a device was told, or told, is lost. On both databases.
+"""
 
 import random
 from urllib.parse import urlsplit
@@ -35,7 +36,9 @@ class Killer:
             self.killed += 1
 
 
-@pytest.mark.parametrize("checkins, devices, kills", [(1500, 120, 2), pytest.param(100_000, 2000, 30, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize(
+    "checkins, devices, kills", [(1500, 120, 2), pytest.param(100_000, 2000, 30, marks=pytest.mark.sweep)]
+)
 def test_eight_workers_kill_9_among_them(database, serve, tmp_path, checkins, devices, kills):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "site.toml").write_text(database)

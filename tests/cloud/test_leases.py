@@ -1,4 +1,6 @@
-"""The places of a release: never one too many in any order of things, and in the end every one of them, on both databases."""
+"""The places of a release: never one too many in any order of things, and in the end every one of them, on both
+databases.
+"""
 
 import random
 from collections import Counter
@@ -27,7 +29,9 @@ class World:
         self.site = make_site(folder / "site", clock=lambda: self.now_s)
         new_product(self.site, "thermo", "P7")
         (folder / "image.bin").write_bytes(esp_image(b"new"))
-        self.update = publish(self.site, folder / "image.bin", "thermo", "2.0.0", said={name: str(value) for name, value in said.items()})[0]["id"]
+        self.update = publish(
+            self.site, folder / "image.bin", "thermo", "2.0.0", said={name: str(value) for name, value in said.items()}
+        )[0]["id"]
         self.count = 0
         self.got = []  # when each device got it
 
@@ -153,7 +157,9 @@ def test_places_taken_by_a_clock_that_was_wrong_come_back(world):
 
 
 def test_a_rate_goes_on_after_the_clock_was_ahead(world):
-    """Two days ahead and back: what was granted there counts as granted now, once, and a period later the next ones are."""
+    """Two days ahead and back: what was granted there counts as granted now, once, and a period later the next ones
+    are.
+    """
     told = world(rate=2, period="1 hour")
     told.now_s += 48 * 3600
     assert told.ask("A") and told.ask("A") and not told.ask("A")
@@ -168,10 +174,13 @@ def test_a_rate_goes_on_after_the_clock_was_ahead(world):
 
 
 def test_rates_for_every_size_and_moment(world):
-    """As many as ask, at moments between the seconds: never more than `rate` in any period, and soon again as many as allowed."""
+    """As many as ask, at moments between the seconds: never more than `rate` in any period, and soon again as many as
+    allowed.
+    """
     for number, (rate, period_s) in enumerate(((1, 1), (1, 5), (3, 2), (10, 7))):
-        told = world(rate=rate, period="%d secs" % period_s) if not number else told
-        if number:
+        if not number:
+            told = world(rate=rate, period="%d secs" % period_s)
+        else:
             control.set_terms(told.site, told.update, {"rate": str(rate), "period": "%d secs" % period_s})
             told.now_s += 60
         begins = len(told.got)
@@ -206,7 +215,8 @@ def test_every_change_by_an_operator_ends_the_leases(world):
     changes = (
         lambda: control.move(told.site, told.update, "paused"), lambda: control.move(told.site, told.update, "resumed"),
         lambda: control.enable(told.site, told.update, False), lambda: control.enable(told.site, told.update, True),
-        lambda: control.set_terms(told.site, told.update, {"policy": "false"}), lambda: control.move(told.site, told.update, "cancelled"),
+        lambda: control.set_terms(told.site, told.update, {"policy": "false"}), lambda: control.move(told.site,
+        told.update, "cancelled"),
     )  # fmt: skip
     for change in changes:
         got = told.ask("A")

@@ -31,7 +31,15 @@ def test_every_changed_character_is_refused(cloud):
         for spoilt in (path[:at], path[:at] + path[at + 1 :], path[:at] + path[at] + path[at:]):
             assert path[at] == "&" or status(cloud, spoilt) in (403, 404), spoilt  # two & mean the same as one
     assert status(cloud, path.replace(one, other)) == 403
-    for query in ("", "?", "?expires=", "?signature=", "?expires=%d" % expires(path), "?" + path.partition("&")[2], "?expires=9&signature=%FF"):
+    for query in (
+        "",
+        "?",
+        "?expires=",
+        "?signature=",
+        "?expires=%d" % expires(path),
+        "?" + path.partition("&")[2],
+        "?expires=9&signature=%FF",
+    ):
         reply = call(cloud.app, "GET", "/image/" + one + query)
         assert reply.status == 403 and "not signed" in reply.json()["error"] or "wrong" in reply.json()["error"], query
 
@@ -102,7 +110,9 @@ def test_with_revoke_what_was_given_out_ends_at_once(cloud):
 
 
 def test_keys_are_followed_by_themselves_and_old_ones_go(cloud):
-    """Two years in steps of 12 hours: the last link of each moment holds for a day, and no more than a few keys are kept."""
+    """Two years in steps of 12 hours: the last link of each moment holds for a day, and no more than a few keys are
+    kept.
+    """
     update = cloud.publish("2.0.0")["id"]
     seen = set()
     links_ = [cloud.link(update)]

@@ -1,9 +1,11 @@
-"""The longest and the largest that the tables have to hold, on both databases: PostgreSQL counts, SQLite takes anything."""
+"""The longest and the largest that the tables have to hold, on both databases: PostgreSQL counts, SQLite takes
+anything.
+"""
 
 import json
 
 import pytest
-from cloud_under_test import Cloud, call
+from cloud_under_test import call
 from ioto_tools.cloud.api import openapi
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import control, operator_tokens, overview
@@ -17,7 +19,10 @@ NAME = "n" * 64
 def test_the_longest_name_of_an_operator_is_written_down_whole(cloud):
     token = operator_tokens.new(cloud.site, NAME, "admin")["token"]
     body = json.dumps({"name": "other"}).encode()
-    assert call(cloud.app, "POST", openapi.PREFIX + "/products", {"Authorization": "bearer " + token}, body).status in (200, 201)
+    assert call(cloud.app, "POST", openapi.PREFIX + "/products", {"Authorization": "bearer " + token}, body).status in (
+        200,
+        201,
+    )
     [row] = cloud.site.database.read(audit.last, 1)
     assert (row["action"], row["who"]) == ("product.new", "operator " + NAME)
     cloud.site.database.write(migrate.to, "0006")  # where there is no room for it
@@ -54,7 +59,10 @@ def test_the_longest_version_and_one_more(cloud):
     token = cloud.device()
     control.pin(cloud.site, "D1", longest)
     assert cloud.check_in("D1", token, "0.9.0").json()["update"] == update
-    assert cloud.report("D1", token, update, version=longest).status == 200 and cloud.check_in("D1", token, longest).status == 200
+    assert (
+        cloud.report("D1", token, update, version=longest).status == 200
+        and cloud.check_in("D1", token, longest).status == 200
+    )
     for refused in (lambda: cloud.publish(longest + "a"), lambda: control.pin(cloud.site, "D1", longest + "a")):
         with pytest.raises(CloudError, match="128 characters"):
             refused()

@@ -1,5 +1,5 @@
-"""Silence and whose it is: by the device's own rhythm, and only in time in which it could have been heard, however often nobody
-served meanwhile.
+"""Silence and whose it is: by the device's own rhythm, and only in time in which it could have been heard, however
+often nobody served meanwhile.
 """
 
 import random
@@ -59,7 +59,9 @@ def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
     assert {id: state(cloud, id) for id in served} == dict.fromkeys(served, "lost")
 
 
-@pytest.mark.parametrize("next, allowed", [(0, DAY), (HOUR, DAY), (12 * HOUR, DAY), (25 * HOUR, 50 * HOUR), (7 * DAY, 14 * DAY)])
+@pytest.mark.parametrize(
+    "next, allowed", [(0, DAY), (HOUR, DAY), (12 * HOUR, DAY), (25 * HOUR, 50 * HOUR), (7 * DAY, 14 * DAY)]
+)
 def test_a_device_is_expected_when_it_said_and_may_miss_one_check_in(cloud, next, allowed):
     cloud.publish("2.0.0")
     ask(cloud, "D1", next=next)
@@ -100,7 +102,9 @@ def test_a_clock_that_was_ahead_delays_nobody_s_loss(cloud):
 
 
 def test_however_many_outages_there_were(cloud):
-    """Nightly restarts that take an hour each, for a quarter of a year: the query stays short, and a weekly device is not lost."""
+    """Nightly restarts that take an hour each, for a quarter of a year: the query stays short, and a weekly device is
+    not lost.
+    """
     cloud.publish("2.0.0")
     for n in range(90):
         lost_devices.sweep(cloud.site)

@@ -44,7 +44,17 @@ def test_the_figures_of_a_known_fleet(cloud):
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
     silent = cloud.publish("1.0.0-rc.1")["id"]  # nobody is old enough for it
-    wanted = {"requests_total": 0, "offered": 0, "started": 0, "success": 0, "failed": 0, "refused": 0, "withdrawn": 0, "deferred": 0, "lost": 0}
+    wanted = {
+        "requests_total": 0,
+        "offered": 0,
+        "started": 0,
+        "success": 0,
+        "failed": 0,
+        "refused": 0,
+        "withdrawn": 0,
+        "deferred": 0,
+        "lost": 0,
+    }
     for number, (state, figure) in enumerate(list(ENDS.items()) * 3):
         id = "D%d" % number
         device = cloud.device(id)
@@ -90,9 +100,14 @@ def test_requests_by_call_and_status(cloud):
     cloud.report("D1", device, "NOBODY")
     for path in ("/image/x", "/nothing", "/api/v1/products"):
         call(cloud.app, "GET", path)
-    found = {labels: value for (name, labels), value in samples(cloud.app, token).items() if name == "ioto_http_requests_total"}
+    found = {
+        labels: value
+        for (name, labels), value in samples(cloud.app, token).items()
+        if name == "ioto_http_requests_total"
+    }
     said = {(dict(labels)["call"], dict(labels)["status"]): value for labels, value in found.items()}
-    assert said == {("register", "200"): 1, ("check_in", "200"): 1, ("check_in", "401"): 1, ("report", "200"): 1, ("image", "403"): 1,
+    assert said == {("register", "200"): 1, ("check_in", "200"): 1, ("check_in", "401"): 1, ("report", "200"): 1,
+        ("image", "403"): 1,
                     ("other", "404"): 1, ("api", "401"): 1}  # fmt: skip
 
 

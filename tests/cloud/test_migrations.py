@@ -30,7 +30,9 @@ def differences(conn):
 
 
 def again(ask, function):
-    """A connection that was there before the tables changed says so once, as the database being away, and then goes by the new ones."""
+    """A connection that was there before the tables changed says so once, as the database being away, and then goes by
+    the new ones.
+    """
     try:
         return ask(function)
     except Unavailable as e:

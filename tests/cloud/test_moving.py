@@ -25,7 +25,9 @@ from kinds import InFolder, OnServers
 WAYS = tuple(itertools.product(("folder", "servers"), repeat=2))
 
 
-@pytest.fixture(params=[pytest.param(way, marks=() if way[0] != way[1] else pytest.mark.sweep) for way in WAYS], ids=" to ".join)
+@pytest.fixture(
+    params=[pytest.param(way, marks=() if way[0] != way[1] else pytest.mark.sweep) for way in WAYS], ids=" to ".join
+)
 def way(request, tmp_path):
     """(folder of a peopled site, folder of a site to come), of each kind."""
     servers = OnServers(request.getfixturevalue("postgresql"), request.getfixturevalue("s3"))
@@ -78,7 +80,9 @@ def everything(folder, copied=False):
 
 
 def without_its_restore(found):
-    """What `everything()` found on a restored site, less what says that it was restored: a row of audit, and a counter."""
+    """What `everything()` found on a restored site, less what says that it was restored: a row of audit, and a
+    counter.
+    """
     tables, images = found
     restored = tables["audit"].pop()
     assert restored["action"] == "site.restored"
@@ -92,7 +96,9 @@ def test_a_site_moves_and_lives_on(way, tmp_path):
     assert all(before.values()) and len(images) == 3
     copied = moving.migrate(way[0], way[1], quiet)
     assert everything(way[1]) == everything(way[0]) == (before, images)
-    assert {name: table["rows"] for name, table in copied["tables"].items()} == {name: len(found) for name, found in before.items()}
+    assert {name: table["rows"] for name, table in copied["tables"].items()} == {
+        name: len(found) for name, found in before.items()
+    }
     assert (copied["images"], copied["bytes"]) == (3, 3 * 100_000)
     with pytest.raises(CloudError, match="holds a site already"):
         moving.migrate(way[0], way[1], quiet)
@@ -119,7 +125,13 @@ getattr(moving, command)(old, new, progress)
 
 def killed(command, old, new, call):
     """The command in a process that is killed at the `call`-th step it tells of; did it get that far?"""
-    done = subprocess.run([sys.executable, "-c", KILLED, command, old, new, str(call)], env=ENV, timeout=120, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, command, old, new, str(call)],
+        env=ENV,
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0
 
@@ -253,7 +265,11 @@ def test_what_is_there_is_never_overwritten(old, tmp_path):
     (tmp_path / "strange").mkdir()
     (tmp_path / "strange" / "thesis.tex").write_text("")
     before = everything(other)
-    for to, word in ((other, "holds a site already"), (tmp_path / "strange", "other files"), (old, "holds a site already")):
+    for to, word in (
+        (other, "holds a site already"),
+        (tmp_path / "strange", "other files"),
+        (old, "holds a site already"),
+    ):
         for command in (moving.migrate, moving.backup):
             with pytest.raises(CloudError, match=word):
                 command(old, to, quiet)
@@ -261,7 +277,10 @@ def test_what_is_there_is_never_overwritten(old, tmp_path):
         moving.restore(old, tmp_path / "new", quiet)
     with pytest.raises(ZeroDivisionError):
         moving.backup(old, tmp_path / "half", lambda what, done, total: 1 / 0)
-    for command in (lambda: moving.restore(tmp_path / "half", tmp_path / "new", quiet), lambda: moving.migrate(other, tmp_path / "half", quiet)):
+    for command in (
+        lambda: moving.restore(tmp_path / "half", tmp_path / "new", quiet),
+        lambda: moving.migrate(other, tmp_path / "half", quiet),
+    ):
         with pytest.raises(CloudError, match="half"):
             command()
     assert everything(other) == before and not (tmp_path / "new").exists()

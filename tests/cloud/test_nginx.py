@@ -42,7 +42,9 @@ def behind(site, serve, tmp_path):
 
 def post(nginx, path, token, fields):
     body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-    return nginx.request("POST", URL + path, {"Authorization": "bearer " + token, "Content-Type": "application/json"}, body)
+    return nginx.request(
+        "POST", URL + path, {"Authorization": "bearer " + token, "Content-Type": "application/json"}, body
+    )
 
 
 def offer(nginx, id="D1"):
@@ -74,7 +76,9 @@ def images_are_those_of_the_cloud(nginx, url):
     app = create_app(nginx.folder.parent / "site", URL, threads=False)
     etag = call(app, "HEAD", url[len(URL) :]).headers["etag"]
     edges = (0, 1, 4095, 4096, 65536, SIZE - 1, SIZE, SIZE + 1)
-    ranges = [None] + ["bytes=%s-%s" % (first, last) for first in edges for last in ("", *edges) if last == "" or last >= first]
+    ranges = [None] + [
+        "bytes=%s-%s" % (first, last) for first in edges for last in ("", *edges) if last == "" or last >= first
+    ]
     for wanted in ranges + ["bytes=-1", "bytes=-4096", "bytes=-999999"]:
         for if_range in (None, etag, '"other"'):
             asked = {"Range": wanted} if wanted else {}
@@ -116,7 +120,9 @@ def bodies_that_are_too_long_are_refused(nginx):
 def an_operator_publishes(nginx, site):
     token = operator_tokens.new(site, "ci", "publish")["token"]
     image = esp_image(b"newer", 1_000_000)
-    status, _, body = nginx.request("POST", URL + "/api/v1/products/thermo/releases?version=3.0.0", {"Authorization": "Bearer " + token}, image)
+    status, _, body = nginx.request(
+        "POST", URL + "/api/v1/products/thermo/releases?version=3.0.0", {"Authorization": "Bearer " + token}, image
+    )
     assert status == 200, body
     assert nginx.request("GET", offer(nginx, "D2")["url"], {})[2] == image
 
@@ -125,14 +131,18 @@ def the_page_takes_an_image(nginx, site):
     origin = {"Origin": URL, "Sec-Fetch-Site": "same-origin"}
     token = operator_tokens.new(site, "jo", "publish")["token"]
     body = urlencode({"token": token}).encode()
-    status, headers, _ = nginx.request("POST", URL + "/web/sign-in", {**origin, "Content-Type": "application/x-www-form-urlencoded"}, body)
+    status, headers, _ = nginx.request(
+        "POST", URL + "/web/sign-in", {**origin, "Content-Type": "application/x-www-form-urlencoded"}, body
+    )
     cookie = dict(headers)["Set-Cookie"]
     assert status == 303 and dict(headers)["Location"] == "." and "; Secure" in cookie
     cookie = {"Cookie": cookie.split(";")[0]}
     form = re.search(rb'name="form" value="(\w+)"', nginx.request("GET", URL + "/web/publish", cookie)[2])[1].decode()
     image = esp_image(b"page", 1_000_000)
     body, kind = multipart({"form": form, "product": "P7", "version": "3.1.0"}, image)
-    status, headers, body = nginx.request("POST", URL + "/web/publish", {**origin, **cookie, "Content-Type": kind}, body)
+    status, headers, body = nginx.request(
+        "POST", URL + "/web/publish", {**origin, **cookie, "Content-Type": kind}, body
+    )
     assert status == 303 and dict(headers)["Location"].startswith("release?id="), body
     for asset in re.findall(rb'(?:src|href)="(static/[^"]+)"', nginx.request("GET", URL + "/web/sign-in", {})[2]):
         status, headers, body = nginx.request("GET", URL + "/web/" + asset.decode(), {"Accept-Encoding": "gzip"})
@@ -143,7 +153,11 @@ def a_cloud_that_is_away_makes_nobody_forget(nginx, process):
     process.send_signal(signal.SIGINT)
     process.wait(20)
     status, headers, body = post(nginx, "/tok/provision/update", "T", {"id": "D1", "version": "1.0.0"})
-    assert (status, dict(headers)["Retry-After"], json.loads(body)) == (503, "30", {"error": "the cloud cannot answer now"})
+    assert (status, dict(headers)["Retry-After"], json.loads(body)) == (
+        503,
+        "30",
+        {"error": "the cloud cannot answer now"},
+    )
     assert dict(headers)["Content-Length"] == str(len(body))
 
 
@@ -153,12 +167,21 @@ def test_what_is_not_tls_or_not_this_server_gets_nothing(behind):
     with socket.create_connection(("127.0.0.1", nginx.port), 10) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % NAME.encode())
         assert plain.recv(100).startswith(b"HTTP/1.1 400 ")
-    done = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % nginx.port, "-tls1_1"], input=b"", capture_output=True)
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", "127.0.0.1:%d" % nginx.port, "-tls1_1"], input=b"", capture_output=True
+    )
     assert done.returncode != 0
 
 
 def test_values_that_nginx_would_read_are_refused():
-    good = {"server_name": "a.test", "certificate": "c.pem", "key": "k.pem", "data": "site", "listen": "443", "upstream": "127.0.0.1:1"}
+    good = {
+        "server_name": "a.test",
+        "certificate": "c.pem",
+        "key": "k.pem",
+        "data": "site",
+        "listen": "443",
+        "upstream": "127.0.0.1:1",
+    }
     text = config(**good)
     assert "server_name a.test;" in text and not re.search("@[A-Z]", text)
     for name in good:

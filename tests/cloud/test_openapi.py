@@ -1,4 +1,6 @@
-"""The OpenAPI document is true, and nothing that fits it or doesn't brings a fault about: schemathesis over every operation."""
+"""The OpenAPI document is true, and nothing that fits it or doesn't brings a fault about: schemathesis over every
+operation.
+"""
 
 import json
 import re
@@ -21,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
 )  # fmt: skip
 
 CHECKS = [
-    schemathesis.checks.not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
-    response_headers_conformance, negative_data_rejection,
+    schemathesis.checks.not_a_server_error, status_code_conformance, content_type_conformance,
+    response_schema_conformance, response_headers_conformance, negative_data_rejection,
 ]  # fmt: skip
 
 
@@ -48,7 +50,9 @@ def fuzzed(cloud, token, examples):
 
 
 def _fuzz(operation, mode, token, examples, seen):
-    quiet = dict(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    quiet = dict(
+        deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+    )
 
     @settings(max_examples=examples, **quiet)
     @given(case=operation.as_strategy(generation_mode=mode))
@@ -68,7 +72,9 @@ def test_a_few_requests_to_every_operation(peopled):
 
 @pytest.mark.sweep
 def test_very_many_requests_to_every_operation(peopled, kind):
-    fuzzed(*peopled, examples=120 if isinstance(kind, InFolder) else 50)  # the databases differ in less than the requests do
+    fuzzed(
+        *peopled, examples=120 if isinstance(kind, InFolder) else 50
+    )  # the databases differ in less than the requests do
 
 
 def test_the_document_is_what_the_table_says():

@@ -153,7 +153,9 @@ def test_who_waits_too_long_to_write_hears_so(opened, postgresql, monkeypatch):
     def other_writes(conn):
         with pytest.raises(Unavailable, match="lock"):
             other.write(one)
-        return conn.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d" % LOCK).scalar()
+        return conn.exec_driver_sql(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d" % LOCK
+        ).scalar()
 
     assert one_.write(other_writes) == 1
     assert other.write(one) == 1

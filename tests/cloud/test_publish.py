@@ -15,7 +15,7 @@ from cloud_under_test import Cloud, call, esp_image
 from ioto_tools.cloud.devices import registration
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.images.folder_store import CHUNK_BYTES
-from ioto_tools.cloud.operators import control, operator_tokens, overview
+from ioto_tools.cloud.operators import operator_tokens, overview
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.image import esp, samples
@@ -59,12 +59,18 @@ def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name
     ioto("product", "new", "thermo", "--id", "P", "--data", "other")
     ioto("keys", "new", "k.pem", "--no-passphrase")
     done = ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.0", "--data", "other")
-    assert "its application is taken, %d bytes from offset 0xF000 on" % len(alone) in done.stderr and made["checksum"] in done.stdout
+    assert (
+        "its application is taken, %d bytes from offset 0xF000 on" % len(alone) in done.stderr
+        and made["checksum"] in done.stdout
+    )
     ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.1", "--key", "k.pem", "--data", "other")
     ioto("sign", "whole.bin", "--product", "P", "--version", "1.0.2", "--key", "k.pem")
     ioto("publish", "whole.bin.signed", "--data", "other")
     for options in (["--version", "2"], ["--version", "2.0.0", "--allow-downgrade"]):  # not the temporary file's name
-        assert "Error: whole.bin: " in ioto("sign", "whole.bin", "--product", "P", "--key", "k.pem", *options, ok=False).stderr
+        assert (
+            "Error: whole.bin: "
+            in ioto("sign", "whole.bin", "--product", "P", "--key", "k.pem", *options, ok=False).stderr
+        )
     assert (cloud.folder / "whole.bin.signed").read_bytes()[4096:] == alone
 
 
@@ -73,8 +79,15 @@ def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
     whole = samples.merged("generic")
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     ioto("keys", "new", "k.pem", "--no-passphrase")
-    for what, damaged in (("cut", whole[:-5000]), ("bit", whole[:0x30000] + bytes([whole[0x30000] ^ 1]) + whole[0x30001:]), ("short", whole[:0x8000])):
-        said = "image.bin: the table says factory at 0x10000, and no application is there: is the file cut short?: build or download it again"
+    for what, damaged in (
+        ("cut", whole[:-5000]),
+        ("bit", whole[:0x30000] + bytes([whole[0x30000] ^ 1]) + whole[0x30001:]),
+        ("short", whole[:0x8000]),
+    ):
+        said = (
+            "image.bin: the table says factory at 0x10000, and no application is there: is the file cut short?: "
+            "build or download it again"
+        )
         if what != "short":
             said = "image.bin: the application at 0x10000 is damaged or cut short: .*: build or download it again"
         with pytest.raises(CloudError, match=said.replace("short?", "short[?]")):
@@ -151,7 +164,15 @@ def test_a_version_never_changes(cloud):
 
 
 def test_products_are_refused_twice_and_misspelt(cloud):
-    for name, id in (("thermo", None), ("other", "PRODUCT7"), ("", None), ("a b", None), ("ü", None), ("x", "y z"), ("x" * 65, None)):
+    for name, id in (
+        ("thermo", None),
+        ("other", "PRODUCT7"),
+        ("", None),
+        ("a b", None),
+        ("ü", None),
+        ("x", "y z"),
+        ("x" * 65, None),
+    ):
         with pytest.raises(CloudError, match="product"):
             new_product(cloud.site, name, id)
     assert [product["name"] for product in overview.products(cloud.site)] == ["thermo"]
@@ -232,7 +253,9 @@ def content(site, update):
         return file.read()
 
 
-@pytest.mark.parametrize("end", (pytest.param(signal.SIGKILL, marks=pytest.mark.sweep), signal.SIGINT), ids=("kill -9", "Ctrl-C"))
+@pytest.mark.parametrize(
+    "end", (pytest.param(signal.SIGKILL, marks=pytest.mark.sweep), signal.SIGINT), ids=("kill -9", "Ctrl-C")
+)
 def test_a_site_is_not_half_made(make_site, tmp_path, end):
     """Making a site and its first product, ended at every line of ours: the same command again succeeds."""
 
@@ -290,7 +313,9 @@ def test_commits_are_flushed_to_the_disk(cloud):
     def said(conn):
         if conn.dialect.name == "postgresql":
             return conn.exec_driver_sql("SHOW synchronous_commit").scalar()
-        return [conn.exec_driver_sql("PRAGMA " + name).scalar() for name in ("synchronous", "journal_mode", "foreign_keys")]
+        return [
+            conn.exec_driver_sql("PRAGMA " + name).scalar() for name in ("synchronous", "journal_mode", "foreign_keys")
+        ]
 
     assert cloud.site.database.write(said) in ("on", [2, "wal", 1])
 

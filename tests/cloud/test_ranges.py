@@ -10,7 +10,9 @@ ETAG = '"abc"'
 
 
 def brute(size, first, last):
-    """The positions that `bytes=first-last` names in a file of `size` bytes; "" is an open end. None: no range at all."""
+    """The positions that `bytes=first-last` names in a file of `size` bytes; "" is an open end. None: no range at
+    all.
+    """
     if first == "" and last == "":
         return None
     if first == "":
@@ -37,8 +39,23 @@ def test_every_range_of_small_files():
 
 
 def test_what_is_no_single_range_is_ignored():
-    for text in ("bytes=0-1,3-4", "bytes=0-1,", "lines=0-1", "bytes", "bytes=", "0-1", "bytes=a-b", "bytes=-", "bytes=--1",
-                 "bytes=1-2-3", "bytes=0x1-2", "bytes=１-2", "bytes=" + "9" * 400 + "-", "", None):  # fmt: skip
+    for text in (
+        "bytes=0-1,3-4",
+        "bytes=0-1,",
+        "lines=0-1",
+        "bytes",
+        "bytes=",
+        "0-1",
+        "bytes=a-b",
+        "bytes=-",
+        "bytes=--1",
+        "bytes=1-2-3",
+        "bytes=0x1-2",
+        "bytes=１-2",
+        "bytes=" + "9" * 400 + "-",
+        "",
+        None,
+    ):
         assert resolve(10, ETAG, text) == (200, 0, 10), text
     assert resolve(10, ETAG, " Bytes = 2 - 3 ") == (206, 2, 2)
 
@@ -88,7 +105,15 @@ def test_whole_head_and_conditional(cloud):
 
 def test_no_image_but_a_published_one(cloud):
     release = cloud.publish("1.0.0")
-    for name in ("", "x", release["checksum"], "../cloud.db", "%2e%2e/cloud.db", release["id"].lower(), release["id"] + "/"):
+    for name in (
+        "",
+        "x",
+        release["checksum"],
+        "../cloud.db",
+        "%2e%2e/cloud.db",
+        release["id"].lower(),
+        release["id"] + "/",
+    ):
         for path in ("/image/" + name, cloud.link(name), cloud.link(release["id"]).replace(release["id"], name)):
             assert call(cloud.app, "GET", path).status in (307, 403, 404), path
     disabled = cloud.publish("1.1.0", enabled=False)

@@ -45,7 +45,9 @@ def test_what_is_kept_of_a_report(cloud):
     cloud.publish("2.0.0")
     token, update = offered(cloud)
     cloud.now_s += 60
-    cloud.report("D1", token, update, False, state="rolled_back", attempt=2, reason="selftest_failed", version="1.0.0", extra=[1])
+    cloud.report(
+        "D1", token, update, False, state="rolled_back", attempt=2, reason="selftest_failed", version="1.0.0", extra=[1]
+    )
     cloud.now_s += 60
     cloud.report("D1", token, update, False, state="rolled_back", attempt=2, reason="other words", version="9.9.9")
     [report] = overview.device(cloud.site, "D1")["reports"]
@@ -109,7 +111,9 @@ def test_a_stranger_without_attempts_is_counted_by_the_cloud(cloud):
         for _ in range(2):
             cloud.report("D1", token, update, False)
         known = overview.device(cloud.site, "D1")
-        assert [(r["attempt"], r["state"], r["times"]) for r in known["reports"]] == [(n, "failed", 2) for n in range(1, tries + 1)]
+        assert [(r["attempt"], r["state"], r["times"]) for r in known["reports"]] == [
+            (n, "failed", 2) for n in range(1, tries + 1)
+        ]
         assert known["update"]["tries"] == tries and known["update"]["state"] == "failed"
         cloud.now_s += wait_s - 1
         assert cloud.check_in("D1", token, "1.0.0").json() == {}

@@ -11,16 +11,25 @@ from ioto_tools.cloud.storage import audit
 from web_session import Session
 
 HOUR, DAY = 3600, 86400
-ENDS = {"failed": ("failed",), "rolled_back": ("rolled_back",), "refused": ("refused", 1, "record_failed"), "unfit": ("refused", 1, "unsigned")}
+ENDS = {
+    "failed": ("failed",),
+    "rolled_back": ("rolled_back",),
+    "refused": ("refused", 1, "record_failed"),
+    "unfit": ("refused", 1, "unsigned"),
+}
 
 
 def end(cloud, id, how):
     assert ask(cloud, id) == "2.0.0"
     if how == "lost":
         key = cloud.site.database.read(overview.known, id)["key"]
-        cloud.site.database.write(grants.happened, key, *cloud.site.database.read(grants.of, key), "silent", cloud.now_s)
+        cloud.site.database.write(
+            grants.happened, key, *cloud.site.database.read(grants.of, key), "silent", cloud.now_s
+        )
     elif how == "reverted":
-        assert ask(cloud, id, "2.0.0") is ask(cloud, id) is ask(cloud, id) is None  # a board that does not say when it started
+        assert (
+            ask(cloud, id, "2.0.0") is ask(cloud, id) is ask(cloud, id) is None
+        )  # a board that does not say when it started
     else:
         tell(cloud, id, *ENDS[how])
     assert state(cloud, id) == how
@@ -53,7 +62,11 @@ def test_used_up_attempts_are_given_back_as_often_as_somebody_asks(cloud, how):
             cloud.now_s += 2 * DAY
         assert ask(cloud, "D1") is None and why(cloud, "D1") == {"2.0.0": "tried"}
     row = cloud.site.database.read(audit.last)[0]
-    assert row["action"] == "release.retried" and row["detail"] == {"product": "PRODUCT7", "version": "2.0.0", "device": "D1"}
+    assert row["action"] == "release.retried" and row["detail"] == {
+        "product": "PRODUCT7",
+        "version": "2.0.0",
+        "device": "D1",
+    }
     other.close()
 
 
@@ -62,16 +75,27 @@ def test_by_device_by_state_and_all(cloud):
     for id, how in (("F1", "failed"), ("F2", "failed"), ("R1", "refused"), ("U1", "unfit")):
         end(cloud, id, how)
     ask(cloud, "GOOD"), ask(cloud, "GOOD", "2.0.0"), ask(cloud, "OPEN")
-    assert control.retry(cloud.site, "thermo@2.0.0", ["F1"]) == 1 and ask(cloud, "F1") == "2.0.0" and ask(cloud, "F2") is None
-    assert control.retry(cloud.site, "thermo@2.0.0", states=["failed", "lost"]) == 1 and ask(cloud, "F2") == "2.0.0" and ask(cloud, "R1") is None
+    assert (
+        control.retry(cloud.site, "thermo@2.0.0", ["F1"]) == 1
+        and ask(cloud, "F1") == "2.0.0"
+        and ask(cloud, "F2") is None
+    )
+    assert (
+        control.retry(cloud.site, "thermo@2.0.0", states=["failed", "lost"]) == 1
+        and ask(cloud, "F2") == "2.0.0"
+        and ask(cloud, "R1") is None
+    )
     assert control.retry(cloud.site, "thermo@2.0.0") == 2 and ask(cloud, "R1") == ask(cloud, "U1") == "2.0.0"
     assert control.retry(cloud.site, "thermo@2.0.0") == 0
     end(cloud, "F3", "failed")
     before = overview.updates(cloud.site), cloud.site.database.read(audit.last)
     for ids, states, word in (
-        (["F3", "GOOD"], [], "GOOD.*confirmed"), (["OPEN"], [], "OPEN.*offered"), (["NOBODY"], [], "NOBODY"), ([], ["staged"], "staged.*expected.*failed"),
+        (["F3", "GOOD"], [], "GOOD.*confirmed"),
+        (["OPEN"], [], "OPEN.*offered"),
+        (["NOBODY"], [], "NOBODY"),
+        ([], ["staged"], "staged.*expected.*failed"),
         (["F3"], ["lost"], "F3.*failed"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(CloudError, match=word):
             control.retry(cloud.site, "thermo@2.0.0", ids, states)
     cloud.device("NEW")
@@ -83,7 +107,10 @@ def test_by_device_by_state_and_all(cloud):
         control.retry(cloud.site, "thermo@2.0.0")
 
 
-@pytest.mark.parametrize("how, keeps", [("refused", False), ("unfit", False), ("failed", True), ("lost", True), ("reverted", True), ("rolled_back", True)])
+@pytest.mark.parametrize(
+    "how, keeps",
+    [("refused", False), ("unfit", False), ("failed", True), ("lost", True), ("reverted", True), ("rolled_back", True)],
+)
 def test_who_refused_it_gives_its_slot_back_first(cloud, how, keeps):
     cloud.publish("2.0.0", limit=2)
     end(cloud, "D1", how), end(cloud, "D2", how)
@@ -91,7 +118,9 @@ def test_who_refused_it_gives_its_slot_back_first(cloud, how, keeps):
     assert control.retry(cloud.site, "thermo@2.0.0", states=[how]) == 2
     [slots] = cloud.site.database.read(leases.granted).values()
     assert slots == (2 if keeps else 0) and overview.update(cloud.site, "thermo@2.0.0")["granted"] == 2
-    assert [ask(cloud, id) for id in ("D3", "D1", "D2")] == ([None, "2.0.0", "2.0.0"] if keeps else ["2.0.0", "2.0.0", None])
+    assert [ask(cloud, id) for id in ("D3", "D1", "D2")] == (
+        [None, "2.0.0", "2.0.0"] if keeps else ["2.0.0", "2.0.0", None]
+    )
     assert overview.update(cloud.site, "thermo@2.0.0")["granted"] == (2 if keeps else 3)
 
 
@@ -119,7 +148,9 @@ def test_dismissed_ends_stop_nothing(cloud):
 
 
 def test_an_offer_after_a_failure_is_answered_by_the_agent_s_memory(cloud):
-    """`failed_before` is a report that came before, and it counts for the offer that it answers: the device does not stay at `offered`."""
+    """`failed_before` is a report that came before, and it counts for the offer that it answers: the device does not
+    stay at `offered`.
+    """
     cloud.publish("2.0.0")
     for how, reason in (("failed", "signature_invalid"), ("refused", "image_chip")):
         id = how.upper()
@@ -140,7 +171,10 @@ def test_command_api_and_page(cloud, ioto):
     cloud.publish("2.0.0")
     for n in range(4):
         end(cloud, "D%d" % n, "failed")
-    assert "thermo 2.0.0: 1 device is offered it again" in ioto("updates", "retry", "thermo@2.0.0", "--device", "D0", "--data", "site").stdout
+    assert (
+        "thermo 2.0.0: 1 device is offered it again"
+        in ioto("updates", "retry", "thermo@2.0.0", "--device", "D0", "--data", "site").stdout
+    )
     refused = ioto("updates", "retry", "thermo@2.0.0", "--device", "D9", "--data", "site", ok=False)
     assert refused.returncode == 1 and "D9" in refused.stderr
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
@@ -149,9 +183,16 @@ def test_command_api_and_page(cloud, ioto):
     def post(body):
         return call(cloud.app, "POST", path, {"Authorization": "Bearer " + token}, body)
 
-    assert post(b'{"device": "D1"}').json()["retried"] == 1 and post(b'{"device": "D9"}').status == 404 and post(b'{"state": "x"}').status == 400
+    assert (
+        post(b'{"device": "D1"}').json()["retried"] == 1
+        and post(b'{"device": "D9"}').status == 404
+        and post(b'{"state": "x"}').status == 400
+    )
     jo, update = Session(cloud), overview.updates(cloud.site)[0]["update"]
     assert b"Try again: failed" in jo.get("release?id=" + update).body and b"Try again" in jo.get("device?id=D2").body
     assert jo.post("release", {"id": update, "action": "retry", "device": "D2"}).status == 303
     assert [ask(cloud, "D%d" % n) for n in range(4)] == ["2.0.0", "2.0.0", "2.0.0", None]
-    assert jo.post("release", {"id": update, "action": "retry", "state": "failed"}).status == 303 and ask(cloud, "D3") == "2.0.0"
+    assert (
+        jo.post("release", {"id": update, "action": "retry", "state": "failed"}).status == 303
+        and ask(cloud, "D3") == "2.0.0"
+    )

@@ -1,4 +1,6 @@
-"""The table of states against what it is meant to say, retold independently; retries, stop rule and shares by brute force."""
+"""The table of states against what it is meant to say, retold independently; retries, stop rule and shares by brute
+force.
+"""
 
 import itertools
 from fractions import Fraction
@@ -20,7 +22,11 @@ def meant(state, event):
     if state == "withdrawn" and event in REPORTS:  # it should have dropped it: what it did all the same counts
         return event if ORDER[event] >= ORDER["applied"] else None
     if event == "unfit":
-        return None if state in ("unfit", "superseded") or meant(state, "refused") is None and state != "withdrawn" else "unfit"
+        return (
+            None
+            if state in ("unfit", "superseded") or meant(state, "refused") is None and state != "withdrawn"
+            else "unfit"
+        )
     if state == "unfit" and event in REPORTS:
         return meant("refused", event)
     if event in REPORTS:
@@ -49,7 +55,10 @@ def test_every_state_and_event():
 
 
 def test_the_table_is_whole():
-    assert set(STATES) == set(REPORTS) | {"offered", "lost", "reverted", "superseded", "unfit", "withdrawn"} and len(STATES) == 14
+    assert (
+        set(STATES) == set(REPORTS) | {"offered", "lost", "reverted", "superseded", "unfit", "withdrawn"}
+        and len(STATES) == 14
+    )
     assert {event for row in TABLE.values() for event in row} == set(EVENTS)
     assert {to for row in TABLE.values() for to in row.values()} == set(STATES)
     assert OPEN | ENDED | {"superseded", "withdrawn"} == set(STATES) and not OPEN & ENDED
@@ -60,15 +69,25 @@ def test_the_table_is_whole():
 
 
 def test_which_refusals_speak_against_the_release():
-    """Its signature, manifest, image, chip and size do; the device's own trouble, its owner's wish and the operator's do not."""
+    """Its signature, manifest, image, chip and size do; the device's own trouble, its owner's wish and the operator's
+    do not.
+    """
     assert update_states.UNFIT <= set(errors.REASONS)
-    against = {reason for reason in errors.REASONS if reason.split("_")[0] in ("image", "manifest", "signature", "unsigned", "size", "checksum")}
+    against = {
+        reason
+        for reason in errors.REASONS
+        if reason.split("_")[0] in ("image", "manifest", "signature", "unsigned", "size", "checksum")
+    }
     assert update_states.UNFIT == against - {"checksum_invalid"}  # that one is the cloud's answer
     for reason in errors.REASONS + ("withdrawn", "no_memory", "not on a Sunday", ""):
         for report, ended in itertools.product(REPORTS, (None, *ENDED)):
             wanted = report
             if report == "refused":
-                wanted = "unfit" if reason in against - {"checksum_invalid"} or reason == "failed_before" and ended == "unfit" else report
+                wanted = (
+                    "unfit"
+                    if reason in against - {"checksum_invalid"} or reason == "failed_before" and ended == "unfit"
+                    else report
+                )
                 wanted = "withdrawn" if reason == "withdrawn" else wanted
             assert update_states.event_of(report, reason, ended) == wanted, (report, reason, ended)
 
@@ -86,7 +105,9 @@ def test_reports_in_every_order_end_alike():
 
 
 def test_reports_after_anything():
-    """From every state, known attempt and report: an earlier attempt is late, the same one goes by the table, a further one anew."""
+    """From every state, known attempt and report: an earlier attempt is late, the same one goes by the table, a further
+    one anew.
+    """
     for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
         found = update_states.after_report(state, attempt, report, number)
         if number < attempt:
@@ -100,6 +121,7 @@ def test_reports_after_anything():
 
 def test_an_end_can_be_left_for_every_other_but_supersession():
     """No state is a trap: from each one another try, or a device that says so, leads to every end."""
+
     def reached(state):
         seen = {state}
         while more := {to for each in seen for to in TABLE[each].values()} - seen:
@@ -118,7 +140,11 @@ def test_tries_end_after_three_and_grow_apart():
         assert found == (None if used >= 3 else (used + 1, 1000 + RETRY_S[used - 1])), (state, tries, attempt)
     for tries, attempt in itertools.product(range(1, 6), range(6)):
         assert update_states.next_try("confirmed", tries, attempt, 1000) == (1, 1000)
-        assert update_states.next_try("superseded", tries, attempt, 1000) == update_states.next_try("withdrawn", tries, attempt, 1000) == (tries, 1000)
+        assert (
+            update_states.next_try("superseded", tries, attempt, 1000)
+            == update_states.next_try("withdrawn", tries, attempt, 1000)
+            == (tries, 1000)
+        )
     for state, attempt in itertools.product(update_states.RETRIED | {"withdrawn"}, range(6)):
         assert update_states.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator wants it
 

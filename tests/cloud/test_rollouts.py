@@ -1,4 +1,6 @@
-"""Roll-outs through check-ins and reports: who is offered what, what it comes to, what stops it, and what is written down of it."""
+"""Roll-outs through check-ins and reports: who is offered what, what it comes to, what stops it, and what is written
+down of it.
+"""
 
 import itertools
 from fractions import Fraction
@@ -24,9 +26,13 @@ def deeds(cloud):
 
 
 def test_a_policy_chooses_by_what_devices_send_now(cloud):
-    cloud.publish("2.0.0", policy="device.version < update.version && (device.region == 'us-west' || device.pro == true)")
+    cloud.publish(
+        "2.0.0", policy="device.version < update.version && (device.region == 'us-west' || device.pro == true)"
+    )
     assert ask(cloud, "D1", region="us-west") == ask(cloud, "D2", pro=True) == ask(cloud, "D3", pro="true") == "2.0.0"
-    assert ask(cloud, "D4") is ask(cloud, "D5", region="us-east", pro=False) is ask(cloud, "D6", "2.0.0", pro=True) is None
+    assert (
+        ask(cloud, "D4") is ask(cloud, "D5", region="us-east", pro=False) is ask(cloud, "D6", "2.0.0", pro=True) is None
+    )
     assert ask(cloud, "D4", region="us-west") == "2.0.0"
     assert ask(cloud, "D1", region="moved") is None and why(cloud, "D1") == {"2.0.0": "policy"}
 
@@ -39,7 +45,9 @@ def test_limit_and_percentage_let_those_in_who_are_in_and_nobody_else(cloud):
     got = [id for id in devices if ask(cloud, id)]
     assert got == inside[:7] and len(inside) > 14
     assert [id for id in devices if ask(cloud, id)] == got  # their offer stands
-    assert why(cloud, inside[7])["2.0.0"] == "limit" and {why(cloud, id)["2.0.0"] for id in set(devices) - set(inside)} == {"percentage"}
+    assert why(cloud, inside[7])["2.0.0"] == "limit" and {
+        why(cloud, id)["2.0.0"] for id in set(devices) - set(inside)
+    } == {"percentage"}
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "9"})
     assert [id for id in devices if ask(cloud, id)] == inside[:9]
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "none", "percentage": "0"})
@@ -90,7 +98,9 @@ def test_every_move_of_a_release_and_no_other(cloud):
 
     ways = {"awaiting": (), "active": ("approved",), "paused": ("approved", "paused"), "cancelled": ("cancelled",)}
     assert set(ways) == set(RELEASE_STATES)
-    for number, (before, action) in enumerate(itertools.product(RELEASE_STATES, ("approved", "paused", "resumed", "cancelled"))):
+    for number, (before, action) in enumerate(
+        itertools.product(RELEASE_STATES, ("approved", "paused", "resumed", "cancelled"))
+    ):
         version = "2.0.%d" % number
         cloud.publish(version, by_hand=True)
         for step in ways[before]:
@@ -138,7 +148,9 @@ def test_back_on_the_old_version_after_success_is_reverted_and_tried_again_in_an
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     ask(cloud, "D1", "2.0.0")
-    assert ask(cloud, "D1") is None and state(cloud, "D1") == "confirmed"  # another board with its id would say so as well: once
+    assert (
+        ask(cloud, "D1") is None and state(cloud, "D1") == "confirmed"
+    )  # another board with its id would say so as well: once
     assert ask(cloud, "D1") is None and state(cloud, "D1") == "reverted" and why(cloud, "D1") == {"2.0.0": "waits"}
     assert overview.updates(cloud.site)[0]["ended"] == {"reverted": 1}
     cloud.now_s += HOUR
@@ -241,8 +253,8 @@ def test_a_clock_that_was_ahead_holds_up_no_rate_and_no_further_try(cloud):
 
 @pytest.mark.parametrize("least,percent", [(1, 40), (4, 50), (5, 20), (10, 5)])
 def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, percent):
-    """Every second device ends badly, each bad end in its turn, and one refuses it for its own reasons after each: paused exactly when
-    the rule holds, not one report later.
+    """Every second device ends badly, each bad end in its turn, and one refuses it for its own reasons after each:
+    paused exactly when the rule holds, not one report later.
     """
     cloud.publish("2.0.0", stop="%d%% after %d" % (percent, least))
     other = second_worker(cloud)
@@ -261,7 +273,11 @@ def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, per
             tell(cloud, id, "deferred")
             tell(cloud, id, *(("refused", 1, "signature_invalid") if end == "unfit" else (end,)))
         ended.append(end)
-        holds = len(ended) >= least and 0 < sum(e in update_states.BAD for e in ended) and Fraction(sum(e in update_states.BAD for e in ended), len(ended)) >= Fraction(percent, 100)
+        holds = (
+            len(ended) >= least
+            and 0 < sum(e in update_states.BAD for e in ended)
+            and Fraction(sum(e in update_states.BAD for e in ended), len(ended)) >= Fraction(percent, 100)
+        )
         update = overview.update(cloud.site, "thermo@2.0.0")
         assert (update["state"] == "paused") == holds == update["stops"], ended
         if holds:
@@ -271,7 +287,11 @@ def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, per
     else:
         raise AssertionError("never stopped: %s" % ended)
     [row] = [row for row in cloud.site.database.read(audit.last) if row["action"] == "release.stopped"]
-    assert row["who"] == "cloud" and sum(row["detail"]["ended"].values()) == 2 * len(ended) and row["detail"]["version"] == "2.0.0"
+    assert (
+        row["who"] == "cloud"
+        and sum(row["detail"]["ended"].values()) == 2 * len(ended)
+        and row["detail"]["version"] == "2.0.0"
+    )
     granted = overview.update(cloud.site, "thermo@2.0.0")["granted"]
     assert granted == 2 * len(ended) + 1
     # Resumed, it is stopped again by the next end, unless it has another rule.
@@ -320,7 +340,10 @@ def test_claimed_or_not(cloud):
     # A product whose devices are claimed by themselves: released on purpose, one is not claimed again by itself.
     token = cloud.device("D1")
     control.release(cloud.site, "D1")
-    assert cloud.check_in("D1", token, "1.0.0").body == b"Cannot find device" and "token" not in cloud.register("D1").json()
+    assert (
+        cloud.check_in("D1", token, "1.0.0").body == b"Cannot find device"
+        and "token" not in cloud.register("D1").json()
+    )
     claims = ["device.claimed", "device.released"] * 2
     assert [action for action, _ in deeds(cloud)][-4:] == claims
 
@@ -341,9 +364,13 @@ def test_a_dry_run_says_who_and_why_and_changes_nothing(cloud):
         "policy": {"count": 5, "examples": ["D02", "D05", "D08", "D09", "D11"]},
         "version": {"count": 1, "examples": ["D99"]},
     }
-    assert [each["version"] for each in overview.updates(cloud.site)] == ["1.0.0"] and cloud.site.database.read(audit.last) == before
+    assert [each["version"] for each in overview.updates(cloud.site)] == ["1.0.0"] and cloud.site.database.read(
+        audit.last
+    ) == before
     cloud.publish("1.1.0", policy="version < newVersion && region == 'west'")
-    assert [n for n in range(12) if ask(cloud, "D%02d" % n, "1.%d.0" % (n % 3), region="west" if n < 8 else "east")] == [0, 3, 6]
+    assert [
+        n for n in range(12) if ask(cloud, "D%02d" % n, "1.%d.0" % (n % 3), region="west" if n < 8 else "east")
+    ] == [0, 3, 6]
 
 
 def test_devices_are_found_by_a_policy(cloud):
@@ -351,6 +378,14 @@ def test_devices_are_found_by_a_policy(cloud):
 
     for n in range(5):
         ask(cloud, "D%d" % n, "1.%d.0" % n, memory=n * 100, tags={"beta": n == 2})
-    for text, wanted in (("memory >= 300", "34"), ("version < '1.2.0'", "01"), ("tags.beta == true", "2"), ("nothing == 1", ""), ("", "01234")):
-        assert [each["id"] for each in overview.devices(cloud.site, None, policy.compile(text))] == ["D" + n for n in wanted], text
+    for text, wanted in (
+        ("memory >= 300", "34"),
+        ("version < '1.2.0'", "01"),
+        ("tags.beta == true", "2"),
+        ("nothing == 1", ""),
+        ("", "01234"),
+    ):
+        assert [each["id"] for each in overview.devices(cloud.site, None, policy.compile(text))] == [
+            "D" + n for n in wanted
+        ], text
     assert PRODUCT and overview.devices(cloud.site, "thermo", policy.compile("memory == 0"))[0]["id"] == "D0"

@@ -1,4 +1,6 @@
-"""An S3 store: links that it checks itself, images that stream, and a store that answers slowly, wrongly or not at all."""
+"""An S3 store: links that it checks itself, images that stream, and a store that answers slowly, wrongly or not at
+all.
+"""
 
 import hashlib
 import http.client
@@ -67,7 +69,11 @@ def test_links_open_one_image_and_no_other(images, monkeypatch):
     parts = urlsplit(url)
     query = dict(pair.split("=") for pair in parts.query.split("&"))
     assert query["X-Amz-Expires"] == "60"
-    spoilt = [parts._replace(path=parts.path.replace(parts.path[-64:], other).replace("/%s/" % parts.path[-64:][:2], "/%s/" % other[:2]))]
+    spoilt = [
+        parts._replace(
+            path=parts.path.replace(parts.path[-64:], other).replace("/%s/" % parts.path[-64:][:2], "/%s/" % other[:2])
+        )
+    ]
     for key, value in query.items():
         without = "&".join("%s=%s" % pair for pair in query.items() if pair[0] != key)
         for changed in (value[:-1] + ("1" if value[-1] != "1" else "2"), value + "0", ""):
@@ -129,7 +135,9 @@ def test_what_is_refused_never_reaches_the_store(tmp_path, s3):
 
 # ---- a store that is not well
 
-HEADERS = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nETag: \"e\"\r\nLast-Modified: Tue, 24 Nov 2026 23:12:34 GMT\r\n\r\n"
+HEADERS = (
+    b'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nETag: "e"\r\nLast-Modified: Tue, 24 Nov 2026 23:12:34 GMT\r\n\r\n'
+)
 ANSWERS = {
     "nothing": None,  # it takes the request and says nothing
     "hangs up": b"",
@@ -198,7 +206,9 @@ def test_a_store_that_is_not_there_is_503_and_a_clear_error(tmp_path, monkeypatc
 
 def test_a_bucket_that_is_not_there_is_named(tmp_path, s3):
     images = store(tmp_path, s3, bucket="missing")
-    with pytest.raises(Unavailable, match="/missing: there is no such bucket: make it, or correct images.bucket in site.toml"):
+    with pytest.raises(
+        Unavailable, match="/missing: there is no such bucket: make it, or correct images.bucket in site.toml"
+    ):
         kept(images, b"an image")
 
 
@@ -207,7 +217,12 @@ def unwell(tmp_path, endpoint):
 
     cloud = Cloud(tmp_path)
     release = cloud.publish("1.0.0")
-    settings = {key: value for key, (value, _) in module.SETTINGS.items()} | {"bucket": "b", "endpoint": endpoint, "access_key_id": "a", "secret_access_key": "s"}
+    settings = {key: value for key, (value, _) in module.SETTINGS.items()} | {
+        "bucket": "b",
+        "endpoint": endpoint,
+        "access_key_id": "a",
+        "secret_access_key": "s",
+    }
     cloud.site.images = module.S3(tmp_path / "incoming", settings)
     reply = call(cloud.app, "GET", cloud.link(release["id"]))
     assert reply.status == 503 and reply.headers["retry-after"] == "30"

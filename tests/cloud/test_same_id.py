@@ -32,12 +32,17 @@ def two(cloud):
     cloud.mine, cloud.theirs = cloud.device(), cloud.device(product=OTHER)
     cloud.publish("2.0.0")
     cloud.publish("3.0.0", product="gate")
-    assert check_in(cloud, cloud.mine).json()["version"] == "2.0.0" and check_in(cloud, cloud.theirs, OTHER).json()["version"] == "3.0.0"
+    assert (
+        check_in(cloud, cloud.mine).json()["version"] == "2.0.0"
+        and check_in(cloud, cloud.theirs, OTHER).json()["version"] == "3.0.0"
+    )
     return cloud
 
 
 def check_in(cloud, token, product=PRODUCT, version="1.0.0", **said):
-    return cloud.post("/tok/provision/update", {"id": "D1", "product": product, "version": version, **said}, "bearer " + token)
+    return cloud.post(
+        "/tok/provision/update", {"id": "D1", "product": product, "version": version, **said}, "bearer " + token
+    )
 
 
 def kept(cloud, product=PRODUCT):
@@ -46,7 +51,9 @@ def kept(cloud, product=PRODUCT):
 
     def rows(conn):
         own = [conn.execute(sa.select(devices).where(devices.c.product == product)).all()]
-        return own + [conn.execute(sa.select(table).where(table.c.device == key)).all() for table in (token_rows, grants, reports)]
+        return own + [
+            conn.execute(sa.select(table).where(table.c.device == key)).all() for table in (token_rows, grants, reports)
+        ]
 
     return cloud.site.database.read(rows)
 
@@ -54,13 +61,17 @@ def kept(cloud, product=PRODUCT):
 def test_what_a_device_does_never_touches_the_other(two):
     update = overview.update(two.site, "gate@3.0.0")["update"]
     before = kept(two)
-    tell = lambda **said: two.report("D1", two.theirs, update, **said).status  # noqa: E731
+    tell = lambda **said: two.report("D1", two.theirs, update, **said).status
     assert [tell(state=state, success=False) for state in ("staged", "applied", "rolled_back", "failed")] == [200] * 4
-    assert two.report("D1", two.theirs, overview.update(two.site, "thermo@2.0.0")["update"]).status == 200  # one of the other product
+    assert (
+        two.report("D1", two.theirs, overview.update(two.site, "thermo@2.0.0")["update"]).status == 200
+    )  # one of the other product
     for up in (100, 5000, 100, 5000, 100):  # several boards share the id, of this product
         assert check_in(two, two.theirs, OTHER, up=up).status == 200
     assert told(two, "device.shared") == ["D1"] and two.register("D1", OTHER, address="192.0.2.1").status == 409
-    assert check_in(two, two.theirs, PRODUCT).status == 403 and check_in(two, "nothing").body == b"Authentication failed"
+    assert (
+        check_in(two, two.theirs, PRODUCT).status == 403 and check_in(two, "nothing").body == b"Authentication failed"
+    )
     two.now_s += tokens.QUIET_S
     thief = two.device(product=OTHER, address="192.0.2.1")
     assert check_in(two, thief, OTHER).status == check_in(two, two.theirs, OTHER).status == 200
@@ -98,7 +109,8 @@ def test_what_an_operator_does_never_touches_the_other(two, change, product):
     heard = check_in(other, two.theirs, OTHER)
     assert "token" not in check_in(other, two.mine).json() and check_in(other, two.mine).json()["version"] == "2.0.0"
     assert (heard.status, "token" in heard.json() if heard.status == 200 else None) == {
-        "rotate": (200, True), "rotate all": (200, True), "revoke": (401, None), "release": (404, None), "remove": (404, None),
+        "rotate": (200, True), "rotate all": (200, True), "revoke": (401, None), "release": (404, None), "remove": (404,
+        None),
     }.get(change, (200, False))  # fmt: skip
     other.close()
     [row] = two.site.database.read(audit.last, 1)
@@ -134,7 +146,10 @@ def test_an_id_that_is_not_clear_is_an_error_that_changes_nothing(two):
     control.remove(two.site, "D1")
     with pytest.raises(overview.Ambiguous):
         overview.device(two.site, "D1")
-    assert overview.device(two.site, "D1", "gate")["removed"] and overview.device(two.site, "D1", PRODUCT)["product"] == "thermo"
+    assert (
+        overview.device(two.site, "D1", "gate")["removed"]
+        and overview.device(two.site, "D1", PRODUCT)["product"] == "thermo"
+    )
 
 
 def test_a_name_that_is_another_products_id_is_refused(two):
@@ -150,7 +165,9 @@ def test_the_api_takes_a_product(two):
         assert reply.status == 409 and WANTED in reply.json()["error"]
         reply = call(two.app, method, API + "/devices/D1?product=gate", head, body)
         assert reply.status == 200 and reply.json()["product"] == "gate"
-    assert overview.device(two.site, "D1", "gate")["removed"] and overview.device(two.site, "D1", "gate")["pin"] == "3.0.0"
+    assert (
+        overview.device(two.site, "D1", "gate")["removed"] and overview.device(two.site, "D1", "gate")["pin"] == "3.0.0"
+    )
     assert call(two.app, "GET", API + "/devices/D1", head).json()["product"] == "thermo"
 
 
@@ -159,9 +176,15 @@ def test_the_command_takes_a_product(two, ioto):
     refused = ioto(*said, ok=False)
     assert refused.returncode == 1 and WANTED in refused.stderr.replace("\n", " ")
     ioto(*said, "--product", "gate")
-    assert overview.device(two.site, "D1", "gate")["pin"] == "2.0.0" and overview.device(two.site, "D1", "thermo")["pin"] is None
+    assert (
+        overview.device(two.site, "D1", "gate")["pin"] == "2.0.0"
+        and overview.device(two.site, "D1", "thermo")["pin"] is None
+    )
     ioto("device", "rotate", "D1", "--product", "gate", "--data", "site")
-    assert json.loads(ioto("device", "show", "D1", "--json", "--product", OTHER, "--data", "site").stdout)["product"] == "gate"
+    assert (
+        json.loads(ioto("device", "show", "D1", "--json", "--product", OTHER, "--data", "site").stdout)["product"]
+        == "gate"
+    )
     assert told(two, "device.rotated") == ["D1"]
 
 
@@ -172,7 +195,10 @@ def test_the_page_leads_to_the_right_one(two):
     assert jo.get("device?id=D1").headers["location"] == "devices?id=D1"
     for product in ("gate", "thermo"):
         assert "product %s" % product in text(jo.get("device?id=D1&product=" + product))
-    assert jo.post("device", {"id": "D1", "product": "gate", "action": "revoke"}).headers["location"] == "device?id=D1&product=gate"
+    assert (
+        jo.post("device", {"id": "D1", "product": "gate", "action": "revoke"}).headers["location"]
+        == "device?id=D1&product=gate"
+    )
     assert "device?id=D1&amp;product=gate" in jo.get("audit").body.decode()
     assert check_in(two, two.theirs, OTHER).status == 401 and check_in(two, two.mine).status == 200
     assert WANTED in problem(jo.post("device", {"id": "D1", "action": "revoke"}))
@@ -190,7 +216,7 @@ def test_lists_in_pages_of_any_size_miss_none(cloud, monkeypatch):
         cloud.register(id, product.upper())
     control.remove(cloud.site, "D2", "p0")
     there.remove(("p0", "D2"))
-    pair = lambda rows: [(row["product"], row["id"]) for row in rows]  # noqa: E731
+    pair = lambda rows: [(row["product"], row["id"]) for row in rows]
     for most in range(1, 16):
         monkeypatch.setattr(overview, "PAGE", most)
         monkeypatch.setattr(search, "LOOKS", most)
@@ -202,7 +228,10 @@ def test_lists_in_pages_of_any_size_miss_none(cloud, monkeypatch):
                 while after is not None:
                     if read is overview.page:
                         rows = read(cloud.site, None, after, most)
-                        rows, after = [row for row in rows if which is None or row["id"] != "D1"], rows[-1]["id"] if rows else None
+                        rows, after = (
+                            [row for row in rows if which is None or row["id"] != "D1"],
+                            rows[-1]["id"] if rows else None,
+                        )
                     else:
                         page = read(cloud.site, None, "", which, after, most)
                         rows, after = page["devices"], page["after"]
@@ -234,11 +263,22 @@ def test_a_site_with_such_devices_is_backed_up_and_comes_back(two, tmp_path, kin
 
 
 def test_devices_of_before_keep_what_they_have(two, monkeypatch):
-    """A database of revision 0009, in which ids were unique: its devices go on, and another product's may have their ids."""
+    """A database of revision 0009, in which ids were unique: its devices go on, and another product's may have their
+    ids.
+    """
     control.remove(two.site, "D1", "gate")
-    two.site.database.write(lambda conn: conn.execute(devices.delete().where(devices.c.product == OTHER)) if forget(conn) else None)
+    two.site.database.write(
+        lambda conn: conn.execute(devices.delete().where(devices.c.product == OTHER)) if forget(conn) else None
+    )
     two.site.database.write(migrate.to, "0009")
-    assert two.site.database.read(lambda conn: conn.exec_driver_sql("SELECT count(*) FROM grants, tokens WHERE grants.device = 'D1' AND tokens.device = 'D1'").scalar()) == 1
+    assert (
+        two.site.database.read(
+            lambda conn: conn.exec_driver_sql(
+                "SELECT count(*) FROM grants, tokens WHERE grants.device = 'D1' AND tokens.device = 'D1'"
+            ).scalar()
+        )
+        == 1
+    )
     two.site.database.write(migrate.up)
     row = two.site.database.read(overview.known, "D1")
     assert (row["key"], row["id"]) == ("D1", "D1") and check_in(two, two.mine).json()["version"] == "2.0.0"
@@ -253,7 +293,9 @@ def test_devices_of_before_keep_what_they_have(two, monkeypatch):
 
 def forget(conn):
     for table in (token_rows, grants, reports):
-        conn.execute(table.delete().where(table.c.device.in_(sa.select(devices.c.key).where(devices.c.product == OTHER))))
+        conn.execute(
+            table.delete().where(table.c.device.in_(sa.select(devices.c.key).where(devices.c.product == OTHER)))
+        )
     return True
 
 

@@ -46,7 +46,15 @@ def test_the_api_shows_them_to_nobody_who_may_only_read(cloud):
 def test_the_page_shows_them_to_nobody_who_may_only_read(cloud):
     _, release = filled(cloud)
     reader = Session(cloud, "reader", "read")
-    for page in ("", "product?id=thermo", "release?id=" + release, "devices", "devices?product=thermo", "device?id=D1", "audit"):
+    for page in (
+        "",
+        "product?id=thermo",
+        "release?id=" + release,
+        "devices",
+        "devices?product=thermo",
+        "device?id=D1",
+        "audit",
+    ):
         body = reader.get(page).body
         assert PRODUCT.encode() not in body and b"hooks.test" not in body, page
     policy = "devices?policy=device.product+%3D%3D+'{}'"
@@ -58,7 +66,12 @@ def test_the_page_shows_them_to_nobody_who_may_only_read(cloud):
 def test_an_id_is_hidden_in_texts_and_a_short_one_only_where_it_stands_alone():
     names = {"LONGENOUGH": "one", "P7": "two"}
     value = {"P7": ["P7", "P77", "x == 'LONGENOUGH'"], "n": 7, "none": None, "deep": ({"id": "LONGENOUGH"},)}
-    assert hidden_fields.hidden(value, names) == {"two": ["two", "P77", "x == 'one'"], "n": 7, "none": None, "deep": ({"id": "one"},)}
+    assert hidden_fields.hidden(value, names) == {
+        "two": ["two", "P77", "x == 'one'"],
+        "n": 7,
+        "none": None,
+        "deep": ({"id": "one"},),
+    }
     assert hidden_fields.hidden(value, {}) is value
 
 
@@ -76,7 +89,9 @@ def test_a_site_is_its_owners_alone(tmp_path):
     (tmp_path / "site" / "site.toml").write_text("")
     (tmp_path / "site" / "site.toml").chmod(0o640)
     (tmp_path / "site" / "cloud.db").chmod(0o644)
-    assert [each.partition(" can")[0] for each in exposed(tmp_path / "site")] == [str(tmp_path / "site" / name) for name in ("cloud.db", "site.toml")]
+    assert [each.partition(" can")[0] for each in exposed(tmp_path / "site")] == [
+        str(tmp_path / "site" / name) for name in ("cloud.db", "site.toml")
+    ]
     (tmp_path / "site").chmod(0o755)
     assert "chmod 700" in exposed(tmp_path / "site")[0]
 
@@ -88,4 +103,8 @@ def test_a_server_warns_of_files_that_others_may_read(tmp_path, ioto):
     assert "Warning: site/cloud.db can be read by others on this machine: chmod 600" in done.stderr, done.stderr
     backup = tmp_path / "backup"
     ioto("cloud", "backup", "backup", "--data", "site")
-    assert backup.stat().st_mode & 0o777 == 0o700 and json.loads((backup / "copy.json").read_text())["whole"] and exposed(backup) == []
+    assert (
+        backup.stat().st_mode & 0o777 == 0o700
+        and json.loads((backup / "copy.json").read_text())["whole"]
+        and exposed(backup) == []
+    )

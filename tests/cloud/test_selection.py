@@ -1,4 +1,6 @@
-"""Which release is offered, and why the others are not: every combination against brute force, with the `semver` library."""
+"""Which release is offered, and why the others are not: every combination against brute force, with the `semver`
+library.
+"""
 
 import functools
 import itertools
@@ -28,7 +30,9 @@ def newer(device, facts):
 
 
 def release(version, enabled=True, state="active", policy=newer, **more):
-    return Release("U" + version, version, ours.parse(version), "c", 1, enabled, state, policy, {"version": version}, **more)
+    return Release(
+        "U" + version, version, ours.parse(version), "c", 1, enabled, state, policy, {"version": version}, **more
+    )
 
 
 def asker(version, grants=None, pin=None, **properties):
@@ -52,7 +56,10 @@ def test_every_set_of_releases_and_switches():
         releases = sorted_releases([made[pair] for pair in zip(VERSIONS, switches) if pair[1] is not None])
         for running in RUNNING:
             fits = [each for each in releases if each.enabled and compared(each.version, running) > 0]
-            assert selection.offer(releases, asker(running), NOW, everywhere) is (fits[0] if fits else None), (switches, running)
+            assert selection.offer(releases, asker(running), NOW, everywhere) is (fits[0] if fits else None), (
+                switches,
+                running,
+            )
             count += 1
     assert count == 3 ** len(VERSIONS) * len(RUNNING)
 
@@ -68,11 +75,23 @@ def test_no_version_is_offered_nothing():
 # What may speak against a release: (key of WHY, what to change of a release that nothing speaks against).
 HERE, NEWER = (esp.make(384, revisions=revisions)[:24] for revisions in ((101, 101), (102, 199)))
 AGAINST = (
-    ("disabled", {"enabled": False}), ("paused", {"state": "paused"}), ("awaiting", {"state": "awaiting"}), ("cancelled", {"state": "cancelled"}),
-    ("chip", {"chip": 9}), ("revision", {"head": NEWER}), ("too_large", {"image_bytes": 1001}), ("minimum", {"minimum": ours.parse("1.0.1")}), ("expired", {"expires_s": NOW - 1}),
-    ("early", {"start_s": NOW + 1}), ("late", {"end_s": NOW}), ("policy", {"policy": lambda device, facts: False}), ("percentage", {"percentage": 0}),
+    ("disabled", {"enabled": False}), ("paused", {"state": "paused"}), ("awaiting", {"state": "awaiting"}),
+        ("cancelled", {"state": "cancelled"}),
+    ("chip", {"chip": 9}), ("revision", {"head": NEWER}), ("too_large", {"image_bytes": 1001}), ("minimum",
+        {"minimum": ours.parse("1.0.1")}), ("expired", {"expires_s": NOW - 1}),
+    ("early", {"start_s": NOW + 1}), ("late", {"end_s": NOW}), ("policy", {"policy": lambda device, facts: False}),
+        ("percentage", {"percentage": 0}),
 )  # fmt: skip
-EDGES = {"start_s": NOW, "end_s": NOW + 1, "percentage": 100, "chip": 0, "head": HERE, "image_bytes": 1000, "minimum": ours.parse("1.0.0"), "expires_s": NOW}
+EDGES = {
+    "start_s": NOW,
+    "end_s": NOW + 1,
+    "percentage": 100,
+    "chip": 0,
+    "head": HERE,
+    "image_bytes": 1000,
+    "minimum": ours.parse("1.0.0"),
+    "expires_s": NOW,
+}
 BOARD = {"chip": 0, "revision": 101, "slotSize": 1000}  # for which they still speak for it
 
 
@@ -90,20 +109,39 @@ def test_everything_that_speaks_against_a_release_alone_and_together():
         found = selection.explain([higher, lower], asker("1.0.0", **BOARD), NOW, everywhere)
         first = min(reasons, key=order.index, default=None)
         assert [why for _, why in found] == ([None, "below"] if first is None else [first, None]), changes
-        assert selection.offer([higher, lower], asker("1.0.0", **BOARD), NOW, everywhere) is (lower if first else higher)
+        assert selection.offer([higher, lower], asker("1.0.0", **BOARD), NOW, everywhere) is (
+            lower if first else higher
+        )
     for why in ("limit", "rate"):
-        full = lambda each: why if each.version == "2.0.0" else None  # noqa: E731
+        full = lambda each: why if each.version == "2.0.0" else None
         assert [w for _, w in selection.explain([release("2.0.0"), lower], asker("1.0.0"), NOW, full)] == [why, None]
 
 
 def test_what_a_device_does_not_say_speaks_against_nothing():
-    """Nor what only looks like a chip or a size: strangers have properties of these names. A pin lets nothing of it pass."""
+    """Nor what only looks like a chip or a size: strangers have properties of these names. A pin lets nothing of it
+    pass.
+    """
     board = release("2.0.0", chip=9, head=NEWER, image_bytes=1000)
-    for said in ({}, {"chip": "0"}, {"chip": None}, {"slotSize": "10"}, {"slotSize": True}, {"chip": 9, "slotSize": 1000}, {"chip": 9.0},
-                 {"revision": 0}, {"chip": 9, "revision": "0"}, {"chip": 9, "revision": True}, {"chip": 9, "revision": 150}):
+    for said in (
+        {},
+        {"chip": "0"},
+        {"chip": None},
+        {"slotSize": "10"},
+        {"slotSize": True},
+        {"chip": 9, "slotSize": 1000},
+        {"chip": 9.0},
+        {"revision": 0},
+        {"chip": 9, "revision": "0"},
+        {"chip": 9, "revision": True},
+        {"chip": 9, "revision": 150},
+    ):
         assert selection.against(board, asker("1.0.0", **said), NOW, everywhere) is None, said
         assert selection.against(release("2.0.0"), asker("1.0.0", **said), NOW, everywhere) is None, said
-    for said, why in (({"chip": 0}, "chip"), ({"chip": 9, "revision": 101}, "revision"), ({"slotSize": 999}, "too_large")):
+    for said, why in (
+        ({"chip": 0}, "chip"),
+        ({"chip": 9, "revision": 101}, "revision"),
+        ({"slotSize": 999}, "too_large"),
+    ):
         assert selection.against(board, asker("1.0.0", pin="2.0.0", **said), NOW, everywhere) == why
     device = asker("1.0.0")
     device.claimed = False
@@ -112,10 +150,14 @@ def test_what_a_device_does_not_say_speaks_against_nothing():
 
 def test_what_runs_ends_the_search():
     """A lower release whose policy names no version is not offered to a device that runs a higher one of the list."""
-    everybody = lambda device, facts: True  # noqa: E731
+    everybody = lambda device, facts: True
     lower, runs, higher = (release(version, policy=everybody) for version in ("1.0.0", "2.0.0", "3.0.0-rc.1"))
     off = release("3.0.0-rc.1", enabled=False)
-    assert selection.explain([off, runs, lower], asker("2.0.0+5"), NOW, everywhere) == [(off, "disabled"), (runs, "runs"), (lower, "below")]
+    assert selection.explain([off, runs, lower], asker("2.0.0+5"), NOW, everywhere) == [
+        (off, "disabled"),
+        (runs, "runs"),
+        (lower, "below"),
+    ]
     assert selection.offer([higher, runs, lower], asker("2.0.0"), NOW, everywhere) is higher
     # Switched off it holds nobody any more, and a policy may lead down.
     runs.enabled = False
@@ -132,7 +174,10 @@ def test_a_pin_stands_for_policy_schedule_and_percentage():
         ("2.0.0", "1.0.0+x", ["pinned", None]),
         ("1.5.0", "1.7.0", ["pinned", "pinned"]),
     ):
-        assert [why for _, why in selection.explain([high, low], asker(running, pin=pin), NOW, everywhere)] == wanted, (running, pin)
+        assert [why for _, why in selection.explain([high, low], asker(running, pin=pin), NOW, everywhere)] == wanted, (
+            running,
+            pin,
+        )
     for change, why in (({"enabled": False}, "disabled"), ({"state": "paused"}, "paused")):
         assert selection.against(release("1.0.0", **change), asker("1.5.0", pin="1.0.0"), NOW, everywhere) == why
     assert selection.against(low, asker("1.5.0", pin="1.0.0"), NOW, lambda each: "limit") == "limit"
@@ -150,7 +195,10 @@ def test_a_device_that_has_it_is_not_asked_for_a_place_again():
         assert found == wanted, (state, tries, attempt, age)
         # What speaks against the release itself speaks against its offer to those who have it, too.
         assert selection.against(release("2.0.0", state="paused"), asker("1.0.0", held), NOW, everywhere) == "paused"
-        assert selection.against(release("2.0.0", policy=lambda d, u: False), asker("1.0.0", held), NOW, everywhere) == "policy"
+        assert (
+            selection.against(release("2.0.0", policy=lambda d, u: False), asker("1.0.0", held), NOW, everywhere)
+            == "policy"
+        )
 
 
 def brute(releases, device, running, pin, now_s):
@@ -161,8 +209,17 @@ def brute(releases, device, running, pin, now_s):
             return None
         held = device.grants.get(each.id)
         had = held is not None and held.state != "withdrawn"
-        due = held is None or held.state in OPEN or (n := next_try(held.state, held.tries, held.attempt, held.changed_s)) and n[1] <= now_s
-        meant = pin is not None or (each.start_s or 0) <= now_s < (each.end_s or 10**9) and each.policy(device.properties, each.facts)
+        due = (
+            held is None
+            or held.state in OPEN
+            or (n := next_try(held.state, held.tries, held.attempt, held.changed_s))
+            and n[1] <= now_s
+        )
+        meant = (
+            pin is not None
+            or (each.start_s or 0) <= now_s < (each.end_s or 10**9)
+            and each.policy(device.properties, each.facts)
+        )
         inside = had or pin is not None or share(each.id, device.id) < each.percentage
         if counts and meant and due and inside:
             return each
@@ -171,17 +228,24 @@ def brute(releases, device, running, pin, now_s):
 
 def test_random_catalogues_against_brute_force():
     draw = random.Random(6)
-    policies = (newer, lambda device, facts: True, lambda device, facts: False, lambda device, facts: "rc" in facts["version"])
+    policies = (
+        newer,
+        lambda device, facts: True,
+        lambda device, facts: False,
+        lambda device, facts: "rc" in facts["version"],
+    )
     offered = 0
     for round in range(20_000):
         releases = [
-            release(version, draw.random() < 0.8, draw.choice(("active", "active", "active", "paused")), draw.choice(policies),
-                    percentage=draw.choice((0, 30, 60, 100, 100)), start_s=draw.choice((None, NOW, NOW + 1)), end_s=draw.choice((None, NOW, NOW + 1)))
+            release(version, draw.random() < 0.8, draw.choice(("active", "active", "active", "paused")),
+            draw.choice(policies),
+                    percentage=draw.choice((0, 30, 60, 100, 100)), start_s=draw.choice((None, NOW, NOW + 1)),
+                    end_s=draw.choice((None, NOW, NOW + 1)))
             for version in draw.sample(RUNNING[:-4] + RUNNING[-2:], draw.randrange(5))
         ]  # fmt: skip
         held = {
-            each.id: Grant(each.version, "0.0.1", draw.randrange(1, 4), draw.randrange(4), draw.choice(STATES), None, NOW, NOW - draw.choice((0, 3600, 90000)))
-            for each in releases if draw.random() < 0.3
+            each.id: Grant(each.version, "0.0.1", draw.randrange(1, 4), draw.randrange(4), draw.choice(STATES), None,
+            NOW, NOW - draw.choice((0, 3600, 90000))) for each in releases if draw.random() < 0.3
         }  # fmt: skip
         running, pin = draw.choice(RUNNING), draw.choice((None, None, None, *VERSIONS))
         device = Asker("D%d" % round, ours.parse(running), {"version": running}, pin and ours.parse(pin), held)

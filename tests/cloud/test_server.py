@@ -38,7 +38,9 @@ def test_what_lives_as_long_as_the_server_is(monkeypatch):
 
 
 def test_an_answer_in_two_writes_waits_for_nobody():
-    """TCP_NODELAY on what is accepted: else the kernel holds a body back until the other side has acknowledged the head."""
+    """TCP_NODELAY on what is accepted: else the kernel holds a body back until the other side has acknowledged the
+    head.
+    """
     with server._listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname(), 5):
         with listening.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

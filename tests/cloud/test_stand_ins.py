@@ -1,4 +1,6 @@
-"""The stand-ins of other people's programs are as strict as docs/protocol.md: what one strictness is about is spoilt, and they give up."""
+"""The stand-ins of other people's programs are as strict as docs/protocol.md: what one strictness is about is spoilt,
+and they give up.
+"""
 
 import json
 
@@ -13,11 +15,19 @@ CHECK_IN, IMAGE = "/tok/provision/update", "/image/"
 
 
 def without(field):
-    return lambda status, headers, body: (status, headers, compact({k: v for k, v in json.loads(body).items() if k != field}))
+    return lambda status, headers, body: (
+        status,
+        headers,
+        compact({k: v for k, v in json.loads(body).items() if k != field}),
+    )
 
 
 def of_length(value):
-    return lambda status, headers, body: (status, {**{k: v for k, v in headers.items() if k != "Content-Length"}, **value}, body)
+    return lambda status, headers, body: (
+        status,
+        {**{k: v for k, v in headers.items() if k != "Content-Length"}, **value},
+        body,
+    )
 
 
 def plain(status, headers, body):
@@ -46,7 +56,8 @@ def compact(found):
 
 # (what is spoilt, on which path, who gives up)
 SPOILT = (
-    (plain, CHECK_IN, UPDATERS), (failing, CHECK_IN, UPDATERS), (failing, IMAGE, UPDATERS), (lower, IMAGE, (C,)), (lower, CHECK_IN, (C,)),
+    (plain, CHECK_IN, UPDATERS), (failing, CHECK_IN, UPDATERS), (failing, IMAGE, UPDATERS), (lower, IMAGE, (C,)),
+        (lower, CHECK_IN, (C,)),
     (spaced, CHECK_IN, (C,)), (of_length({}), IMAGE, UPDATERS), (of_length({}), CHECK_IN, (C,)),
     (of_length({"Content-Length": str(100 * 1024 * 1024 + 1)}), IMAGE, UPDATERS), (changed, IMAGE, (NODE,)),
     *((without(field), CHECK_IN, UPDATERS) for field in ("checksum", "update", "version")),
@@ -76,7 +87,10 @@ def test_every_strictness_of_every_updater(cloud):
     cloud.publish("2.0.0", image)
     for number, (spoil, path, strict) in enumerate(SPOILT):
         for updater in UPDATERS:
-            id = "%d-%s" % (number, updater.__name__)  # a device that ended with an update is not offered it again at once
+            id = "%d-%s" % (
+                number,
+                updater.__name__,
+            )  # a device that ended with an update is not offered it again at once
             request, token = spoiling(cloud, spoil, path), cloud.device(id)
             if updater in strict:
                 with pytest.raises(Complaint):
@@ -94,12 +108,24 @@ def test_what_the_agent_of_ioto_insists_on(cloud):
     def agent(spoil, path):
         return IotoAgent(spoiling(cloud, spoil, path), URL, "PRODUCT7", device)
 
-    for spoil in (failing, lambda s, h, b: (s, h, b"{}"), lambda s, h, b: (s, h, b"[1,2]"), lambda s, h, b: (s, h, b'{"api":"x"}')):
+    for spoil in (
+        failing,
+        lambda s, h, b: (s, h, b"{}"),
+        lambda s, h, b: (s, h, b"[1,2]"),
+        lambda s, h, b: (s, h, b'{"api":"x"}'),
+    ):
         with pytest.raises(Complaint, match="register"):
             agent(spoil, "/device/register").update("1.0.0")
     with pytest.raises(Complaint, match="207"):
-        agent(lambda s, h, b: (s, h, compact({**json.loads(b), "token": "T" * 207})), "/device/register").update("1.0.0")
-    forgets = {b"Authentication failed": True, b"Cannot find device": True, b'{"error":"Authentication failed"}': False, b"other": False}
+        agent(lambda s, h, b: (s, h, compact({**json.loads(b), "token": "T" * 207})), "/device/register").update(
+            "1.0.0"
+        )
+    forgets = {
+        b"Authentication failed": True,
+        b"Cannot find device": True,
+        b'{"error":"Authentication failed"}': False,
+        b"other": False,
+    }
     for number, (text, forgotten) in enumerate(forgets.items()):
         device["id"] = "D%d" % number
         found = agent(lambda s, h, b: (401, h, text), CHECK_IN)

@@ -1,4 +1,6 @@
-"""EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` behind the real nginx, over TLS."""
+"""EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` behind the real nginx, over
+TLS.
+"""
 
 import re
 import socket
@@ -49,7 +51,16 @@ def test_strangers_without_nginx(serve, site, tmp_path):
     """The same programs at `ioto cloud serve` itself, over TLS; what they send and read is raw bytes."""
     certificates.make(tmp_path / "tls", ["127.0.0.1"])
     tls = tmp_path / "tls"
-    _, address = serve("--data", "site", "--certificate", str(tls / "server.pem"), "--key", str(tls / "server.key"), "--public-url", PUBLIC)
+    _, address = serve(
+        "--data",
+        "site",
+        "--certificate",
+        str(tls / "server.pem"),
+        "--key",
+        str(tls / "server.key"),
+        "--public-url",
+        PUBLIC,
+    )
     cloud = Raw(address, ssl.create_default_context(cafile=tls / "ca.pem"))
     image = (tmp_path / "new.bin").read_bytes()
     for number, updater in enumerate(UPDATERS):
@@ -69,7 +80,10 @@ class Raw:
         target = parts.path + ("?" + parts.query if parts.query else "")
         lines = {"Host": parts.netloc, **headers, "Content-Length": str(len(body))}
         head = "%s %s HTTP/1.1\r\n%s\r\n" % (method, target, "".join("%s: %s\r\n" % line for line in lines.items()))
-        with socket.create_connection(("127.0.0.1", self.port), 10) as raw, self.context.wrap_socket(raw, server_hostname="127.0.0.1") as s:
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 10) as raw,
+            self.context.wrap_socket(raw, server_hostname="127.0.0.1") as s,
+        ):
             s.sendall(head.encode() + body)
             reply = b""
             while piece := s.recv(65536):
@@ -82,14 +96,18 @@ class Raw:
 
 
 def an_ioto_agent_with_mqtt(cloud, image):
-    """It asks for a certificate, and looks for the Builder where Ioto has it by default; a slash too many does no harm."""
+    """It asks for a certificate, and looks for the Builder where Ioto has it by default; a slash too many does no
+    harm.
+    """
     for number, builder in enumerate((PUBLIC + "/api", PUBLIC + "/api/", PUBLIC + "/", PUBLIC)):
         agent = IotoAgent(cloud, builder, "P7", {"id": "MQTT%d" % number, "product": "P7"}, mqtt=True)
         assert agent.update("1.0.0") == image, builder
 
 
 def soon(holds):
-    """A running server looks for what others have changed once a second, and writes so often what it saw of a device."""
+    """A running server looks for what others have changed once a second, and writes so often what it saw of a
+    device.
+    """
     give_up = time.monotonic() + 20
     while not (held := holds()) and time.monotonic() < give_up:
         time.sleep(0.1)

@@ -1,4 +1,6 @@
-"""The terms of a roll-out as operators write them: every kind of right and wrong text, and that they come back as they went in."""
+"""The terms of a roll-out as operators write them: every kind of right and wrong text, and that they come back as they
+went in.
+"""
 
 import itertools
 
@@ -52,18 +54,39 @@ def test_every_term_alone():
 
 
 def test_what_is_not_said_stays():
-    before = terms.read({"limit": "5", "percentage": "10", "rate": "3", "period": "1 hour", "start": "2026-01-01", "end": "2027-01-01", "stop": "5% after 20"})
-    for names in itertools.chain.from_iterable(itertools.combinations(("limit", "percentage", "rate", "start", "end", "stop"), n) for n in range(7)):
+    before = terms.read(
+        {
+            "limit": "5",
+            "percentage": "10",
+            "rate": "3",
+            "period": "1 hour",
+            "start": "2026-01-01",
+            "end": "2027-01-01",
+            "stop": "5% after 20",
+        }
+    )
+    for names in itertools.chain.from_iterable(
+        itertools.combinations(("limit", "percentage", "rate", "start", "end", "stop"), n) for n in range(7)
+    ):
         found = terms.read(dict.fromkeys(names, "none") | {"policy": None}, before)
         for name in terms.TERMS:
-            columns = {"stop": ("stop_percent", "stop_after"), "period": ("period_s",)}.get(name, (name if name in terms.COLUMNS else name + "_s",))
+            columns = {"stop": ("stop_percent", "stop_after"), "period": ("period_s",)}.get(
+                name, (name if name in terms.COLUMNS else name + "_s",)
+            )
             for column in columns:
                 gone = name in names or name == "period" and "rate" in names
-                assert found[column] == (before[column] if not gone else 100 if name == "percentage" else None), (names, column)
+                assert found[column] == (before[column] if not gone else 100 if name == "percentage" else None), (
+                    names,
+                    column,
+                )
 
 
 def test_terms_that_do_not_go_together():
-    for said, word in (({"rate": "5"}, "period"), ({"start": "2026-01-02", "end": "2026-01-02"}, "end"), ({"start": "2026-01-02", "end": "2026-01-01"}, "end")):
+    for said, word in (
+        ({"rate": "5"}, "period"),
+        ({"start": "2026-01-02", "end": "2026-01-02"}, "end"),
+        ({"start": "2026-01-02", "end": "2026-01-01"}, "end"),
+    ):
         with pytest.raises(CloudError, match=word):
             terms.read(said)
     assert terms.read({"period": "1 hour"})["period_s"] is None  # of no rate
@@ -86,7 +109,13 @@ def test_a_term_that_will_not_do_changes_nothing(cloud):
 
 
 def test_policies_that_are_hardly_meant():
-    for text, doubtful in (("region == 'x'", 1), ("device.version < update.version", 0), ("major < 2", 0), ("region == 'x' && version < newVersion", 0), ("true", 1)):
+    for text, doubtful in (
+        ("region == 'x'", 1),
+        ("device.version < update.version", 0),
+        ("major < 2", 0),
+        ("region == 'x' && version < newVersion", 0),
+        ("true", 1),
+    ):
         assert len(terms.doubts(text)) == doubtful, text
     for version, words in (("1.0.0-alpha11", "alpha.11"), ("1.0.0-rc.1.beta2+b7", "beta.2")):
         [doubt] = terms.version_doubts(version)
@@ -98,9 +127,14 @@ def test_policies_that_are_hardly_meant():
 def test_an_image_that_says_another_version_is_refused(cloud):
     path = cloud.folder / "image.bin"
     for said, version, good in (
-        ("1.2.0", "1.2.0", True), ("v1.3.0", "1.3.0+b7", True), ("", "3.0.0", True), ("not-a-version", "3.1.0", True),
-        ("1.2.0", "1.2.1", False), ("v1.25.0", "2.0.0", False), ("1.2.0-rc.1", "1.2.0", False),
-    ):  # fmt: skip
+        ("1.2.0", "1.2.0", True),
+        ("v1.3.0", "1.3.0+b7", True),
+        ("", "3.0.0", True),
+        ("not-a-version", "3.1.0", True),
+        ("1.2.0", "1.2.1", False),
+        ("v1.25.0", "2.0.0", False),
+        ("1.2.0-rc.1", "1.2.0", False),
+    ):
         path.write_bytes(esp.make(1024, "text %s %s" % (said, version), version=said))
         if good:
             assert publish(cloud.site, path, "thermo", version)[1]
@@ -114,7 +148,10 @@ def test_groups(cloud):
     groups.keep(cloud.site, "beta", "try_beta == true")
     groups.keep(cloud.site, "beta testers", "try_beta == true || region == 'lab'")
     groups.keep(cloud.site, "beta", "beta == 1")
-    assert groups.listed(cloud.site) == [{"name": "beta", "policy": "beta == 1"}, {"name": "beta testers", "policy": "try_beta == true || region == 'lab'"}]
+    assert groups.listed(cloud.site) == [
+        {"name": "beta", "policy": "beta == 1"},
+        {"name": "beta testers", "policy": "try_beta == true || region == 'lab'"},
+    ]
     both = groups.both(groups.policy(cloud.site, "beta testers"), "version < newVersion")
     assert policy.compile(both)({"version": "1.0.0", "region": "lab"}, {"version": "1.1.0"}) is True
     assert policy.compile(both)({"version": "1.1.0", "region": "lab"}, {"version": "1.1.0"}) is False

@@ -1,4 +1,6 @@
-"""Tokens of devices against a model: whatever happens in whatever order, the first owner keeps its place, and nobody is locked out for good."""
+"""Tokens of devices against a model: whatever happens in whatever order, the first owner keeps its place, and nobody is
+locked out for good.
+"""
 
 import itertools
 
@@ -75,11 +77,16 @@ def test_an_erased_board_comes_back_by_itself_and_at_once_when_the_operator_says
     for _ in range(12):  # erased each week: no more than a few tokens are kept
         cloud.now_s += tokens.QUIET_S
         assert ok(cloud, cloud.device())
-        assert len(cloud.site.database.read(tokens.of_device, cloud.site.database.read(overview.known, "D1")["key"])) <= tokens._USED_MOST + 1
+        assert (
+            len(cloud.site.database.read(tokens.of_device, cloud.site.database.read(overview.known, "D1")["key"]))
+            <= tokens._USED_MOST + 1
+        )
 
 
 def test_every_order_of_a_rotation(cloud):
-    """Uses of the old and the new token, lost answers and more check-ins in every order: one token is good at each moment."""
+    """Uses of the old and the new token, lost answers and more check-ins in every order: one token is good at each
+    moment.
+    """
     for number, story in enumerate(itertools.product(("old", "new", "hour"), repeat=4)):
         id = "D%d" % number
         token = cloud.device(id)

@@ -21,7 +21,9 @@ def test_a_change_is_heard_by_another_worker_within_its_second(cloud):
 
 
 def test_what_a_worker_holds_is_a_hint_only(cloud):
-    """Paused, switched off, ended or granted elsewhere: another worker that does not know it yet offers nothing wrong."""
+    """Paused, switched off, ended or granted elsewhere: another worker that does not know it yet offers nothing
+    wrong.
+    """
     other = second_worker(cloud)
     cloud.publish("2.0.0", limit=3)
     assert ask(other, "D1") == ask(other, "D2") == "2.0.0"
@@ -55,7 +57,10 @@ def test_nobody_is_led_from_a_higher_offer_to_a_lower_one(cloud):
     assert ask(other, "D1", "9.0.0") is ask(other, "D1", "9.0.0") is None  # now it holds the device in memory
     assert ask(cloud, "D1") == "3.0.0" and ask(other, "D2") == "2.0.0"
     assert ask(other, "D1") == "3.0.0"
-    assert {each["version"]: each["states"] for each in overview.updates(cloud.site)} == {"3.0.0": {"offered": 1}, "2.0.0": {"offered": 1}}
+    assert {each["version"]: each["states"] for each in overview.updates(cloud.site)} == {
+        "3.0.0": {"offered": 1},
+        "2.0.0": {"offered": 1},
+    }
     other.close()
 
 

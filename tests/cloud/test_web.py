@@ -1,4 +1,6 @@
-"""The page's doors: who gets in, what a form must carry, what every answer says to the browser, and what it all weighs."""
+"""The page's doors: who gets in, what a form must carry, what every answer says to the browser, and what it all
+weighs.
+"""
 
 import gzip
 import hashlib
@@ -50,8 +52,16 @@ def test_every_page_asks_for_a_session(cloud, path):
 def test_who_signs_in_comes_to_the_page_that_was_wanted(cloud):
     token = add_operator(cloud.site, "jo")
     jo = Session(cloud, "other")
-    for wanted, comes_to in (("device?id=a%2Fb", "device?id=a%2Fb"), ("", "."), ("//evil.test", "."), ("https://evil.test", "."),
-                             ("javascript:alert(1)", "."), ("/etc", "."), ("..", "."), ("\\\\evil.test", ".")):  # fmt: skip
+    for wanted, comes_to in (
+        ("device?id=a%2Fb", "device?id=a%2Fb"),
+        ("", "."),
+        ("//evil.test", "."),
+        ("https://evil.test", "."),
+        ("javascript:alert(1)", "."),
+        ("/etc", "."),
+        ("..", "."),
+        ("\\\\evil.test", "."),
+    ):
         page = call(cloud.app, "GET", "/web/sign-in?next=" + wanted.replace("%", "%25").replace("&", "%26"))
         action = re.search(r'action="(sign-in[^"]*)"', page.body.decode())[1].replace("&amp;", "&")
         reply = jo.send(action, {"token": token})
@@ -161,9 +171,13 @@ def test_headers_of_every_page(cloud, jo):
 def test_templates_hold_nothing_that_the_policy_forbids():
     for path in (STATIC.parent / "templates").iterdir():
         text = path.read_text()
-        inline = r"""\sstyle=|<style|\son\w+=|javascript:|hx-on|hx-vals=.?js:|hx-trigger="[^"]*\[|\|safe|<script(?! src=)"""
+        inline = (
+            r"""\sstyle=|<style|\son\w+=|javascript:|hx-on|hx-vals=.?js:|hx-trigger="[^"]*\[|\|safe|<script(?! src=)"""
+        )
         assert not re.search(inline, text), path
-        assert not re.search(r"""(?:href|src|action|hx-get|hx-post)=["'](?:/|https?:)""", text), "%s: links are relative" % path
+        assert not re.search(r"""(?:href|src|action|hx-get|hx-post)=["'](?:/|https?:)""", text), (
+            "%s: links are relative" % path
+        )
 
 
 def test_an_unknown_page_and_an_unknown_file(jo):
@@ -189,7 +203,12 @@ def test_while_the_database_is_away(cloud, jo, monkeypatch):
 
     monkeypatch.setattr(cloud.site.database, "read", away)
     monkeypatch.setattr(cloud.site.database, "write", away)
-    for reply in (jo.get(""), jo.get("progress?id=x", hx_request="true"), jo.send("products", {"form": form, "name": "x"}), jo.sign_in("token-of-jo")):
+    for reply in (
+        jo.get(""),
+        jo.get("progress?id=x", hx_request="true"),
+        jo.send("products", {"form": form, "name": "x"}),
+        jo.sign_in("token-of-jo"),
+    ):
         assert reply.status == 503 and b"the cloud cannot answer now: try again in half a minute" in reply.body
 
 
@@ -211,9 +230,15 @@ def test_files_are_kept_for_a_year_under_their_hash(cloud):
 
 
 def test_vendored_files_are_those_that_the_page_says():
-    told = dict(re.findall(r"^\| `([^`]+)` \| [^|]+ \| `([0-9a-f]{64})` \|$", (ROOT / "docs" / "internals.md").read_text(), re.M))
+    told = dict(
+        re.findall(
+            r"^\| `([^`]+)` \| [^|]+ \| `([0-9a-f]{64})` \|$", (ROOT / "docs" / "internals.md").read_text(), re.M
+        )
+    )
     ours = {"page.css", "page.js", "icon.svg"}
-    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in STATIC.iterdir() if path.name not in ours}
+    there = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in STATIC.iterdir() if path.name not in ours
+    }
     assert told == there
     licences = {name.split(".")[0] for name in there if name.endswith(".LICENSE")}
     assert {name.split(".")[0] for name in there} == {"htmx", "uPlot", "pico"} == licences

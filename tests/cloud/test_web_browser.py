@@ -1,4 +1,6 @@
-"""An operator's day in Debian's Chromium, at a desk and on a phone: publish, dry run, watch, stop. `make screenshots` keeps what it saw."""
+"""An operator's day in Debian's Chromium, at a desk and on a phone: publish, dry run, watch, stop. `make screenshots`
+keeps what it saw.
+"""
 
 import http.client
 import json
@@ -56,7 +58,12 @@ class Devices:
         for n, (id, update) in enumerate(offered.items()):
             state = states[n % len(states)]
             fields = {"id": id, "update": update, "attempt": 1, "state": state, "success": state == "confirmed"}
-            self.post("/tok/provision/updateReport", self.tokens[id], **fields, reason="checksum_mismatch" if state == "failed" else "")
+            self.post(
+                "/tok/provision/updateReport",
+                self.tokens[id],
+                **fields,
+                reason="checksum_mismatch" if state == "failed" else "",
+            )
 
 
 @pytest.fixture
@@ -71,8 +78,9 @@ def started(tmp_path, serve):
 
 
 class Operator(Visitor):
-    """`shot(name)` keeps what is on the screen as `name`-`size`.png, and looks whether it fits; `sizes`: (name, size) of the window,
-    the one that is worked in last."""
+    """`shot(name)` keeps what is on the screen as `name`-`size`.png, and looks whether it fits; `sizes`: (name, size)
+    of the window, the one that is worked in last.
+    """
 
     sizes = ()
 
@@ -179,7 +187,9 @@ def look_around(jo):
     jo.says("5 of 10 devices.")
     jo.shot("devices")
     page.set_viewport_size(PHONE)
-    heights = page.evaluate("[...document.querySelectorAll('#devices tbody tr:not(.more)')].map((row) => row.offsetHeight)")
+    heights = page.evaluate(
+        "[...document.querySelectorAll('#devices tbody tr:not(.more)')].map((row) => row.offsetHeight)"
+    )
     assert heights and max(heights) <= 64, heights  # two lines each
     page.set_viewport_size(jo.sizes[-1][1])
     page.get_by_role("link", name="roof-12").click()

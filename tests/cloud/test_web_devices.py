@@ -1,4 +1,6 @@
-"""Devices on the page: searched, whatever their ids; one with why each release is offered to it or not, and what may be done to it."""
+"""Devices on the page: searched, whatever their ids; one with why each release is offered to it or not, and what may be
+done to it.
+"""
 
 import html
 import re
@@ -26,10 +28,15 @@ def test_half_a_surrogate_pair_in_what_a_device_says(jo, cloud):
 
 
 IDS = [
-    "a", "a/b", "a/c?d=1&e#f", "aa", "a%2f", "A", "ab\u00e9", "ab\U0001f600", "b", "B1", "b'\"<>", "b b", "..", "z" * 128, "\u00e9", "0",
-    "_", "a_b", "a%",
+    "a", "a/b", "a/c?d=1&e#f", "aa", "a%2f", "A", "ab\u00e9", "ab\U0001f600", "b", "B1", "b'\"<>", "b b", "..",
+    "z" * 128, "\u00e9", "0", "_", "a_b", "a%",
 ]  # fmt: skip
-POLICIES = {"": lambda n: True, "region == 'eu'": lambda n: n % 2 == 0, "n > 100": lambda n: False, "n >= 5": lambda n: n >= 5}
+POLICIES = {
+    "": lambda n: True,
+    "region == 'eu'": lambda n: n % 2 == 0,
+    "n > 100": lambda n: False,
+    "n >= 5": lambda n: n >= 5,
+}
 
 
 def listed(body):
@@ -68,7 +75,9 @@ def test_the_search_finds_what_is_there(cloud, jo, monkeypatch, most, looks):
     for begins in ("", "a", "a/", "a%", "a_", "b", "B", "\u00e9", "ab", "x", "zz"):
         for product in ("", PRODUCT, "G8"):
             for policy, keep in POLICIES.items():
-                wanted = [id for id in here if id.startswith(begins) and product in ("", of[id]) and keep(IDS.index(id))]
+                wanted = [
+                    id for id in here if id.startswith(begins) and product in ("", of[id]) and keep(IDS.index(id))
+                ]
                 pages = walk(jo, query(product=product, id=begins, policy=policy))
                 assert [id for page in pages for id in page] == wanted
                 assert max(map(len, pages)) <= most
@@ -95,13 +104,23 @@ def test_why_each_release_is_not_offered(cloud, jo):
     runs, off, waits, meant = (cloud.publish(version) for version in ("1.0.0", "1.3.0", "1.2.0", "1.1.0"))
     control.enable(cloud.site, off["id"], False)
     control.move(cloud.site, waits["id"], "paused")
-    control.set_terms(cloud.site, meant["id"], {"policy": "device.version < update.version && (device.region == 'us' || pro == true)"})
+    control.set_terms(
+        cloud.site, meant["id"], {"policy": "device.version < update.version && (device.region == 'us' || pro == true)"}
+    )
     token = cloud.device("D1")
     cloud.check_in("D1", token, "1.0.0", region="eu")
     found = text(jo.get("device?id=D1"))
-    assert "1.3.0 not offered: it is switched off 1.2.0 not offered: it is paused 1.1.0 not offered: its policy does not hold" in found
-    assert 'device.region == \'us\' does not hold: device.region = "eu"' in found and "pro == true does not hold: pro = null" in found
-    assert "device.version < update.version holds" in found and "1.0.0 not offered: the device runs this version" in found
+    assert (
+        "1.3.0 not offered: it is switched off 1.2.0 not offered: it is paused 1.1.0 not offered: its policy does "
+        "not hold" in found
+    )
+    assert (
+        "device.region == 'us' does not hold: device.region = \"eu\"" in found
+        and "pro == true does not hold: pro = null" in found
+    )
+    assert (
+        "device.version < update.version holds" in found and "1.0.0 not offered: the device runs this version" in found
+    )
     assert "`" not in found
     cloud.check_in("D1", token, "1.0.0", region="us")
     assert "1.1.0 offered" in text(jo.get("device?id=D1"))

@@ -1,4 +1,6 @@
-"""Whatever stands in the address or in a form: no page breaks over it, on either database, and none shows it as anything but text."""
+"""Whatever stands in the address or in a form: no page breaks over it, on either database, and none shows it as
+anything but text.
+"""
 
 import itertools
 import json
@@ -13,15 +15,19 @@ from starlette.routing import Mount
 from web_session import Session
 
 MARK = "<script>alert('x')</script>\"'><b a="
-NASTY = ("", "\0", "a\0b", "9" * 17, "9" * 30, "9" * 5000, "-1", "--5", "1e999", "٣", "²", "%", "%00", "\x1b[0m", "\u2028", "\ud800", "\U0010ffff", "x" * 9000, "1.0.0-" + "a" * 200,
+NASTY = ("", "\0", "a\0b", "9" * 17, "9" * 30, "9" * 5000, "-1", "--5", "1e999", "٣", "²", "%", "%00", "\x1b[0m",
+    "\u2028", "\ud800", "\U0010ffff", "x" * 9000, "1.0.0-" + "a" * 200,
          MARK, "thermo", "D1", "UPDATE", "../..", "a@b@c", "{{7*7}}", "[]", "{}", "null")  # fmt: skip
 ASKED = {  # what stands in the addresses of pages, beside `id`
-    "devices": ("product", "policy", "after"), "device-rows": ("product", "policy", "after", "found", "looked"), "publish": ("product",),
+    "devices": ("product", "policy", "after"), "device-rows": ("product", "policy", "after", "found", "looked"),
+    "publish": ("product",),
     "progress": ("seen",), "audit": ("subject", "before"), "sign-in": ("next",),
 }  # fmt: skip
 FORMS = {
-    "products": ("name",), "release": ("id", "action"), "terms": ("id", "policy", "limit", "percentage", "rate", "period", "start", "end", "stop"),
-    "policy-check": ("policy",), "dry-run": ("product", "version", "group", "policy", "limit", "start", "end", "so_far"),
+    "products": ("name",), "release": ("id", "action"), "terms": ("id", "policy", "limit", "percentage", "rate",
+    "period", "start", "end", "stop"),
+    "policy-check": ("policy",), "dry-run": ("product", "version", "group", "policy", "limit", "start", "end",
+    "so_far"),
     "publish": ("product", "version", "description", "group", "policy"), "device": ("id", "action", "version"),
     "tokens": ("name", "scope", "lifetime", "revoke"),
 }  # fmt: skip
@@ -62,15 +68,22 @@ def test_every_form(cloud, jo):
     for page, names in FORMS.items():
         for name, nasty in itertools.product(names, NASTY):
             value = cloud.update if nasty == "UPDATE" else nasty
-            good = {each: cloud.update if page in ("release", "terms") and each == "id" else GOOD.get(each, "") for each in names if each != "revoke"}
+            good = {
+                each: cloud.update if page in ("release", "terms") and each == "id" else GOOD.get(each, "")
+                for each in names
+                if each != "revoke"
+            }
             body = encoded({"form": token, **good, name: value}).encode()
-            headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": "application/x-www-form-urlencoded",
+            headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin",
+                "content-type": "application/x-www-form-urlencoded",
                        "cookie": jo.cookie, "content-length": str(len(body))}  # fmt: skip
             looked_at(call(cloud.app, "POST", "/web/" + page, headers, body), page, name, nasty[:40])
 
 
-@pytest.mark.parametrize("said", [{"devices": 1e999}, {"after": "a\0"}, {"after": "\ud800"}, {"found": {"policy": {"count": 1e999, "examples": []}}},
-                                  {"found": {"policy": {"count": 1, "examples": [MARK]}}}, {"found": 5}, {"after": 7}])  # fmt: skip
+@pytest.mark.parametrize("said", [{"devices": 1e999}, {"after": "a\0"}, {"after": "\ud800"},
+    {"found": {"policy": {"count": 1e999, "examples": []}}},
+                                  {"found": {"policy": {"count": 1, "examples": [MARK]}}}, {"found": 5},
+                                      {"after": 7}])  # fmt: skip
 def test_a_dry_run_that_is_told_it_was_elsewhere(cloud, jo, said):
     so_far = json.dumps({"devices": 0, "after": "", "found": {}, **said}).replace("Infinity", "1e999")
     looked_at(jo.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
@@ -78,9 +91,16 @@ def test_a_dry_run_that_is_told_it_was_elsewhere(cloud, jo, said):
 
 def test_every_number_of_the_api(cloud):
     token = operator_tokens.new(cloud.site, "jo", "admin")["token"]
-    for (path, names), nasty in itertools.product({"/audit": ("limit", "subject"), "/devices": ("limit", "after", "product")}.items(), NASTY):
+    for (path, names), nasty in itertools.product(
+        {"/audit": ("limit", "subject"), "/devices": ("limit", "after", "product")}.items(), NASTY
+    ):
         for name in names:
-            reply = call(cloud.app, "GET", openapi.PREFIX + path + "?" + encoded({name: nasty}), {"authorization": "bearer " + token})
+            reply = call(
+                cloud.app,
+                "GET",
+                openapi.PREFIX + path + "?" + encoded({name: nasty}),
+                {"authorization": "bearer " + token},
+            )
             assert reply.status in (200, 400, 404), (path, name, nasty[:40], reply.status)
 
 
@@ -94,7 +114,8 @@ def test_a_form_in_chunks_is_not_read_whatever_its_length_says(cloud, jo):
             read.append(1)
             yield bytes(65536)
 
-    headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": "multipart/form-data; boundary=e",
+    headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin",
+        "content-type": "multipart/form-data; boundary=e",
                "content-length": "10", "transfer-encoding": "chunked", "cookie": jo.cookie}  # fmt: skip
     for page in paths("POST"):
         assert call(cloud.app, "POST", "/web/" + page, headers, pieces=pieces()).status == 413, page

@@ -1,4 +1,6 @@
-"""What each page shows and does, over the application stepped by hand: the same as the functions behind it, and errors that help."""
+"""What each page shows and does, over the application stepped by hand: the same as the functions behind it, and errors
+that help.
+"""
 
 import asyncio
 import html
@@ -47,7 +49,9 @@ def test_empty_states(cloud, jo):
     assert "Nothing is published for thermo yet." in text(jo.get("product?id=thermo"))
     assert "No device has registered yet" in text(jo.get("devices"))
     assert "No device is like that." in text(jo.get("devices?id=x"))
-    assert "No device of the product is stored yet." in text(jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0"}))
+    assert "No device of the product is stored yet." in text(
+        jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0"})
+    )
     cloud.device("D1")
     assert "Nothing is published for its product." in text(jo.get("device?id=D1"))
     assert "It was offered nothing yet." in text(jo.get("device?id=D1"))
@@ -81,7 +85,10 @@ def test_every_state_of_a_device_has_its_group_and_its_colour():
     grouped = [state for of in release_pages.GROUPS.values() for state in of]
     assert sorted(grouped) == sorted(update_states.STATES)
     assert set(release_pages.GROUPS["bad"]) == update_states.BAD
-    styles = (release_pages.__file__.rpartition("/")[0] + "/static/page.css", release_pages.__file__.rpartition("/")[0] + "/static/page.js")
+    styles = (
+        release_pages.__file__.rpartition("/")[0] + "/static/page.css",
+        release_pages.__file__.rpartition("/")[0] + "/static/page.js",
+    )
     css, script = (open(path).read() for path in styles)
     for name in (*update_states.STATES, *selection.RELEASE_STATES):
         assert "." + name + "::before" in css or name in release_pages.GROUPS["past"], name
@@ -96,7 +103,9 @@ def test_exactly_the_moves_that_its_state_allows(cloud, jo):
         for enabled in (True, False):
             values = {"state": state, "enabled": enabled}
             cloud.site.database.write(lambda conn: set_row(conn, releases, release["id"], **values))
-            offered = set(re.findall(r'name="action" value="(\w+)"', jo.get("release?id=" + release["id"]).body.decode()))
+            offered = set(
+                re.findall(r'name="action" value="(\w+)"', jo.get("release?id=" + release["id"]).body.decode())
+            )
             allowed = {action for action, states in MOVES.items() if state in states} - {"stopped"}
             assert offered == allowed | (set() if state == "cancelled" else {"disable" if enabled else "enable"})
             for action in [*MOVES, "enable", "disable", "nonsense"]:
@@ -108,7 +117,11 @@ def test_exactly_the_moves_that_its_state_allows(cloud, jo):
                 elif action in allowed:
                     assert reply.status == 303 and found["state"] == MOVES[action][state]
                 else:
-                    assert reply.status in REFUSED and problem(reply) and (found["state"], found["enabled"]) == (state, enabled)
+                    assert (
+                        reply.status in REFUSED
+                        and problem(reply)
+                        and (found["state"], found["enabled"]) == (state, enabled)
+                    )
 
 
 def test_the_page_says_when_somebody_else_changed_the_release(cloud, jo):
@@ -120,7 +133,9 @@ def test_the_page_says_when_somebody_else_changed_the_release(cloud, jo):
         control.move(cloud.site, release["id"], change)
         reply = jo.get(poll)
         assert all(each in reply.body for each in said)
-        assert html.unescape(re.search(r'hx-get="(progress[^"]*)"', reply.body.decode())[1]) == poll  # until it is loaded again
+        assert (
+            html.unescape(re.search(r'hx-get="(progress[^"]*)"', reply.body.decode())[1]) == poll
+        )  # until it is loaded again
 
 
 def test_the_audit_links_to_what_it_is_about(cloud, jo):
@@ -144,17 +159,28 @@ def test_the_form_keeps_the_seconds_of_start_and_end(cloud, jo):
 
 def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):
     release = cloud.publish("1.1.0")
-    form = {"policy": "major < 2", "limit": "500", "percentage": "25%", "rate": "10", "period": "1 hour", "start": "2027-03-01T08:00",
+    form = {"policy": "major < 2", "limit": "500", "percentage": "25%", "rate": "10", "period": "1 hour",
+        "start": "2027-03-01T08:00",
             "end": "2027-04-01T08:00", "stop": "5% after 20", "age": "90 secs"}  # fmt: skip
     assert jo.post("terms", {"id": release["id"], **form}).status == 303
     found = overview.update(cloud.site, release["id"])["terms"]
     moments = {"start": "2027-03-01T08:00:00Z", "end": "2027-04-01T08:00:00Z"}
     assert found == {**form, **moments, "limit": 500, "percentage": 25.0, "rate": 10, "period": "1 hour"}
-    fields = dict(re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', jo.get("release?id=" + release["id"]).body.decode()))
+    fields = dict(
+        re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', jo.get("release?id=" + release["id"]).body.decode())
+    )
     assert jo.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
     assert overview.update(cloud.site, release["id"])["terms"] == found  # as the form comes it changes nothing
-    for name, wrong in (("limit", "0"), ("percentage", "101"), ("rate", "x"), ("period", "soon"), ("start", "x"), ("end", "2020-01-01"),
-                        ("stop", "x"), ("policy", "major <")):  # fmt: skip
+    for name, wrong in (
+        ("limit", "0"),
+        ("percentage", "101"),
+        ("rate", "x"),
+        ("period", "soon"),
+        ("start", "x"),
+        ("end", "2020-01-01"),
+        ("stop", "x"),
+        ("policy", "major <"),
+    ):
         reply = jo.post("terms", {"id": release["id"], **form, name: wrong}, hx_request="true")
         assert reply.status in REFUSED and problem(reply).startswith(name), problem(reply)
         assert overview.update(cloud.site, release["id"])["terms"] == found
@@ -193,7 +219,11 @@ def test_there_are_never_many_samples(cloud, monkeypatch):
             samples.take(conn, cloud.now_s + n)
             if n % 17 == 0 or n > 3 * samples.MOST - 3:
                 rows = samples.of(conn, release)
-                assert len(rows) <= samples.MOST and rows[0][1] == {"confirmed": 1} and rows[-1] == (cloud.now_s + n, {"confirmed": n})
+                assert (
+                    len(rows) <= samples.MOST
+                    and rows[0][1] == {"confirmed": 1}
+                    and rows[-1] == (cloud.now_s + n, {"confirmed": n})
+                )
                 assert [at_s for at_s, _ in rows] == sorted(at_s for at_s, _ in rows)
 
     cloud.site.database.write(many)
@@ -222,7 +252,14 @@ async def _uploaded(app, headers, pieces):
         sent.append(message)
 
     raw = [(b"host", b"cloud.test:8080")] + [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/web/publish", "query_string": b"", "root_path": ""}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/web/publish",
+        "query_string": b"",
+        "root_path": "",
+    }
     await app({**scope, "headers": raw}, receive, send)
     return Reply(sent[0]["status"], sent[0]["headers"], [message.get("body", b"") for message in sent[1:]])
 
@@ -231,10 +268,17 @@ def test_a_release_is_published(cloud, jo):
     reply = upload(jo, esp_image(b"new", 40_000), description="quieter", policy="major < 2", limit="5", by_hand="on")
     found = overview.updates(cloud.site)[0]
     assert (reply.status, reply.headers["hx-redirect"]) == (200, "release?id=" + found["update"])
-    assert (found["version"], found["size"], found["description"], found["state"]) == ("1.1.0", 40_000, "quieter", "awaiting")
+    assert (found["version"], found["size"], found["description"], found["state"]) == (
+        "1.1.0",
+        40_000,
+        "quieter",
+        "awaiting",
+    )
     assert (found["terms"]["policy"], found["terms"]["limit"]) == ("major < 2", 5)
     assert cloud.site.images.open(found["checksum"]).read(50_000) == esp_image(b"new", 40_000)
-    assert upload(jo, esp_image(b"new", 40_000)).headers["hx-redirect"] == reply.headers["hx-redirect"]  # again: the same
+    assert (
+        upload(jo, esp_image(b"new", 40_000)).headers["hx-redirect"] == reply.headers["hx-redirect"]
+    )  # again: the same
     assert len(overview.updates(cloud.site)) == 1
 
 
@@ -259,8 +303,8 @@ def test_what_will_not_do_is_not_published(cloud, jo):
 
 
 POLICIES = (
-    "", "major < 2", "device.version <", "major = 1", "(major < 2", "'a", "a &&\n b ||\n", "major < 2)", "é == 1", "device['a'",
-    "x" * 1999, "a == 'é' && é",
+    "", "major < 2", "device.version <", "major = 1", "(major < 2", "'a", "a &&\n b ||\n", "major < 2)", "é == 1",
+    "device['a'", "x" * 1999, "a == 'é' && é",
 )  # fmt: skip
 
 
@@ -272,7 +316,9 @@ def test_a_policy_is_checked_while_it_is_written(jo, wrong):
         policy.compile(wrong)
     except policy.PolicyError as e:
         assert problem(reply) == str(e)
-        line, caret = html.unescape(re.search(r'<pre class="caret"[^>]*>(.*?)</pre>', reply.body.decode(), re.S)[1]).split("\n")[-2:]
+        line, caret = html.unescape(
+            re.search(r'<pre class="caret"[^>]*>(.*?)</pre>', reply.body.decode(), re.S)[1]
+        ).split("\n")[-2:]
         assert caret == " " * (e.column - 1) + "^" and line == (wrong.split("\n")[e.line - 1])
     else:
         assert b"problem" not in reply.body and (b"Valid policy" in reply.body or b"notice" in reply.body)
@@ -302,21 +348,32 @@ def test_a_dry_run_tells_in_slices_what_it_tells_at_once(cloud, jo, monkeypatch,
         form = json.loads(html.unescape(more[1]))
     assert slices == 4 and sum(each["count"] for each in whole["found"].values()) == whole["devices"] == 70
     assert "Of 70 devices that are stored, %d would be offered it" % whole["found"]["offered"]["count"] in text(reply)
-    rows = re.findall(r'<tr><td>(.*?)</td><td class="n"[^>]*>(\d+)</td>\s*<td[^>]*>(.*?)</td>', reply.body.decode(), re.S)
-    assert [(int(n), re.findall(r'id=(D\d+)&amp;product=', examples)) for _, n, examples in rows] == [
+    rows = re.findall(
+        r'<tr><td>(.*?)</td><td class="n"[^>]*>(\d+)</td>\s*<td[^>]*>(.*?)</td>', reply.body.decode(), re.S
+    )
+    assert [(int(n), re.findall(r"id=(D\d+)&amp;product=", examples)) for _, n, examples in rows] == [
         (each["count"], each["examples"]) for each in whole["found"].values()
     ]
 
 
 def test_a_dry_run_that_is_told_nonsense(jo):
     for so_far in (
-        "", "x", "[]", "{}", '{"devices": 1}', '{"devices": "x", "after": "", "found": {}}', '{"devices": 1, "after": "", "found": []}',
+        "",
+        "x",
+        "[]",
+        "{}",
+        '{"devices": 1}',
+        '{"devices": "x", "after": "", "found": {}}',
+        '{"devices": 1, "after": "", "found": []}',
         '{"devices": 1, "after": "", "found": {"offered": 1}}',
-    ):  # fmt: skip
+    ):
         reply = jo.post("dry-run", {"product": PRODUCT, "version": "1.1.0", "so_far": so_far})
         assert reply.status in REFUSED and problem(reply) == "dry run: its progress was lost: start it again"
-    for form, said in (({"product": PRODUCT, "version": ""}, "version"), ({"version": "1.0.0"}, "product"),
-                       ({"product": PRODUCT, "version": "1.0.0", "policy": "("}, "policy: line 1")):  # fmt: skip
+    for form, said in (
+        ({"product": PRODUCT, "version": ""}, "version"),
+        ({"version": "1.0.0"}, "product"),
+        ({"product": PRODUCT, "version": "1.0.0", "policy": "("}, "policy: line 1"),
+    ):
         reply = jo.post("dry-run", form)
         assert reply.status in REFUSED and problem(reply).startswith(said)
     assert "write alpha.11" in text(jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0-alpha11"}))
@@ -349,7 +406,11 @@ def test_a_token_is_shown_once_and_revoked(cloud, jo):
 def test_the_audit_is_paged_and_tells_who(cloud, jo):
     def many(conn):
         for n in range(125):
-            conn.execute(audit.insert().values(at_s=n, who="w%d" % n, action="group.set", subject=("S", "T")[n % 2], detail='{"n": "<i>"}'))
+            conn.execute(
+                audit.insert().values(
+                    at_s=n, who="w%d" % n, action="group.set", subject=("S", "T")[n % 2], detail='{"n": "<i>"}'
+                )
+            )
 
     cloud.site.database.write(many)
     for subject, wanted in (("S", range(124, -1, -2)), ("T", range(123, -1, -2)), ("none", [])):
@@ -362,4 +423,6 @@ def test_the_audit_is_paged_and_tells_who(cloud, jo):
         assert found == list(wanted) and b"<i>" not in reply.body
     release = cloud.publish("1.1.0")
     jo.post("release", {"id": release["id"], "action": "paused"})
-    assert "jo release.paused" in text(jo.get("audit")) and "jo release.paused" in text(jo.get("release?id=" + release["id"]))
+    assert "jo release.paused" in text(jo.get("audit")) and "jo release.paused" in text(
+        jo.get("release?id=" + release["id"])
+    )

@@ -1,4 +1,6 @@
-"""Webhooks against a real listener: signed, retried until taken, given up after a day, nothing lost, nobody kept waiting."""
+"""Webhooks against a real listener: signed, retried until taken, given up after a day, nothing lost, nobody kept
+waiting.
+"""
 
 import asyncio
 import contextlib
@@ -17,7 +19,9 @@ from ioto_tools.cloud.storage import audit
 
 
 class Listener(ThreadingHTTPServer):
-    """`heard`: [(headers, body)]; `answers`: statuses, the last one for ever; `hold` keeps everybody waiting while it is not set."""
+    """`heard`: [(headers, body)]; `answers`: statuses, the last one for ever; `hold` keeps everybody waiting while it
+    is not set.
+    """
 
     def __init__(self):
         self.heard, self.answers, self.hold, self.came = [], [200], threading.Event(), threading.Semaphore(0)
@@ -76,7 +80,9 @@ def test_events_are_told_signed_and_once(cloud, listener):
     wanted = hmac.new(made["secret"].encode(), ("%s." % moment).encode() + body, hashlib.sha256).hexdigest()
     assert signature == wanted and int(moment) == cloud.now_s
     [shown] = webhooks.listed(cloud.site)
-    assert shown["delivered_s"] == cloud.now_s and shown["waiting"] == 0 and shown["error"] == "" and "secret" not in shown
+    assert (
+        shown["delivered_s"] == cloud.now_s and shown["waiting"] == 0 and shown["error"] == "" and "secret" not in shown
+    )
 
 
 def test_each_hears_what_it_wants(cloud, listener):
@@ -107,7 +113,9 @@ def test_what_is_not_taken_is_told_again_later_and_later(cloud, listener, status
         cloud.now_s += 5
         assert cloud.now_s < began + 3000
     assert waits == [0] + [webhooks.AGAIN_S * 2**n for n in range(6)] and told(listener) == ["token.new"] * 7
-    assert len({body for _, body in listener.heard}) == 1 and not any("elsewhere" in str(headers) for headers, _ in listener.heard)
+    assert len({body for _, body in listener.heard}) == 1 and not any(
+        "elsewhere" in str(headers) for headers, _ in listener.heard
+    )
 
 
 def test_what_was_to_be_told_by_a_clock_that_was_ahead_is_told_when_it_is_right(cloud, listener):
@@ -166,7 +174,11 @@ def test_a_worker_that_dies_with_an_event_in_hand_loses_none(cloud, listener):
 
 def test_an_event_is_there_or_not_with_the_deed(cloud, listener):
     webhooks.new(cloud.site, listener.url)
-    for wrong in (lambda: operator_tokens.new(cloud.site, "a b", "read"), lambda: operator_tokens.revoke(cloud.site, "nobody"), lambda: control.revoke(cloud.site, "D9")):
+    for wrong in (
+        lambda: operator_tokens.new(cloud.site, "a b", "read"),
+        lambda: operator_tokens.revoke(cloud.site, "nobody"),
+        lambda: control.revoke(cloud.site, "D9"),
+    ):
         with pytest.raises(CloudError):
             wrong()
     assert tell(cloud) == 0
@@ -182,8 +194,21 @@ def test_a_removed_webhook_hears_nothing_more(cloud, listener):
 
 
 def test_urls_and_events_that_will_not_do(cloud):
-    for url in ("", "hooks.test", "ftp://hooks.test/", "https://", "https://user:secret@hooks.test/", "https://hooks.test/a b", "https://hooks.test/\n",
-                "https://[::1", "https://hooks.test:99999/", "https://hooks.test:abc/", "https://hooks.test:0/", "https://hooks.test/\u00e9", "https://k\u00fcche.test/"):  # fmt: skip
+    for url in (
+        "",
+        "hooks.test",
+        "ftp://hooks.test/",
+        "https://",
+        "https://user:secret@hooks.test/",
+        "https://hooks.test/a b",
+        "https://hooks.test/\n",
+        "https://[::1",
+        "https://hooks.test:99999/",
+        "https://hooks.test:abc/",
+        "https://hooks.test:0/",
+        "https://hooks.test/\u00e9",
+        "https://k\u00fcche.test/",
+    ):
         with pytest.raises(CloudError, match="expected"):
             webhooks.new(cloud.site, url)
     with pytest.raises(CloudError, match="release.published"):

@@ -1,4 +1,6 @@
-"""Bad input of every kind: refused with a text that names the field, never a fault, never one of the two special texts."""
+"""Bad input of every kind: refused with a text that names the field, never a fault, never one of the two special
+texts.
+"""
 
 import itertools
 import json
@@ -11,10 +13,11 @@ SPECIAL = (b"Authentication failed", b"Cannot find device")
 PATHS = ("/device/register", "/tok/provision/update", "/tok/provision/updateReport")
 
 MALFORMED = (
-    b"", b" ", b"null", b"true", b"17", b'"text"', b"[]", b'[{"id": "D1"}]', b"{", b"}", b"{}}", b'{"id"}', b"{'id': 'D1'}",
-    b'{"id": "D1"', b"\xff\xfe{}", b'{"id": "\xff"}', '{"id": "D1"}'.encode("utf-16"), b'{"id": NaN}', b'{"id": Infinity}',
-    b'{"id": "D1", "x": 1e999}', b'{"id": "D1", "x": -1e999}', b'{"id": "D1", "x": 01}', b'{"id": "D1",,}', b"id=D1",
-    b'{"id": "D1", "x": ' + b"9" * 5000 + b"}", b"[" * 16000, b'{"a":' * 3000, b"<html></html>", b'{"a": "' + b"x" * 20000,
+    b"", b" ", b"null", b"true", b"17", b'"text"', b"[]", b'[{"id": "D1"}]', b"{", b"}", b"{}}", b'{"id"}',
+    b"{'id': 'D1'}", b'{"id": "D1"', b"\xff\xfe{}", b'{"id": "\xff"}', '{"id": "D1"}'.encode("utf-16"), b'{"id": NaN}',
+    b'{"id": Infinity}', b'{"id": "D1", "x": 1e999}', b'{"id": "D1", "x": -1e999}', b'{"id": "D1", "x": 01}',
+    b'{"id": "D1",,}', b"id=D1", b'{"id": "D1", "x": ' + b"9" * 5000 + b"}", b"[" * 16000, b'{"a":' * 3000,
+    b"<html></html>", b'{"a": "' + b"x" * 20000,
 )  # fmt: skip
 
 
@@ -27,7 +30,24 @@ def test_malformed_bodies(cloud):
         assert reply.json()["error"].startswith("body: "), (path, body[:40])
 
 
-WRONG = (None, 1, 1.5, True, False, [], {}, ["D1"], {"id": "D1"}, "", " D1", "D1\n", "\x00", "\x1b[31m", "\ud800", "x" * 129)
+WRONG = (
+    None,
+    1,
+    1.5,
+    True,
+    False,
+    [],
+    {},
+    ["D1"],
+    {"id": "D1"},
+    "",
+    " D1",
+    "D1\n",
+    "\x00",
+    "\x1b[31m",
+    "\ud800",
+    "x" * 129,
+)
 
 
 def test_every_field_with_every_wrong_value(cloud):
@@ -49,7 +69,12 @@ def test_every_field_with_every_wrong_value(cloud):
             if name in optional and value in (None, "") and (name, path) != ("version", PATHS[1]) and name != "attempt":
                 continue  # as good as absent
             reply = cloud.post(path, {**fields, name: value}, bearer)
-            assert reply.status == 400 and reply.json()["error"].startswith(name + ": "), (path, name, value, reply.body)
+            assert reply.status == 400 and reply.json()["error"].startswith(name + ": "), (
+                path,
+                name,
+                value,
+                reply.body,
+            )
         for name in set(names) - optional | ({"version"} if path == PATHS[1] else set()):
             reply = cloud.post(path, {k: v for k, v in fields.items() if k != name}, bearer)
             assert reply.status == 400 and reply.json()["error"].startswith(name), (path, name)
@@ -75,7 +100,14 @@ def test_attempts_and_states():
 
 
 def test_success_without_state_is_an_outcome():
-    for value, success in ((True, True), (False, False), ("true", True), ("false", False), ("True", True), ("FALSE", False)):
+    for value, success in (
+        (True, True),
+        (False, False),
+        ("true", True),
+        ("false", False),
+        ("True", True),
+        ("FALSE", False),
+    ):
         report = messages.report({"id": "D1", "update": "U", "success": value})
         assert (report.success, report.state, report.attempt) == (success, "confirmed" if success else "failed", 0)
 
@@ -111,7 +143,9 @@ def test_an_endless_body_is_read_no_further_than_the_limit(cloud):
 def test_body_in_pieces(cloud):
     body = json.dumps({"id": "D1", "name": "Grün"}, ensure_ascii=False).encode()
     for cut in range(len(body) + 1):
-        reply = call(cloud.app, "POST", PATHS[0], {"Authorization": PRODUCT}, pieces=[p for p in (body[:cut], body[cut:]) if p])
+        reply = call(
+            cloud.app, "POST", PATHS[0], {"Authorization": PRODUCT}, pieces=[p for p in (body[:cut], body[cut:]) if p]
+        )
         assert reply.status == 200, cut
 
 
@@ -130,7 +164,7 @@ def test_depth_limit():
 def test_last_comma_of_older_updaters():
     for text in ('{"id":"D1",}', '{"id":"D1",\n}\n', '{ "id" : "D1" , }  '):
         assert messages.parse(text.encode()) == {"id": "D1"}
-    for text in ('{,}', '{"id":"D1",,}', '{"a":[1,],"id":"D1"}'):
+    for text in ("{,}", '{"id":"D1",,}', '{"a":[1,],"id":"D1"}'):
         try:
             raise AssertionError(messages.parse(text.encode()))
         except Refusal:
@@ -143,7 +177,17 @@ def test_authorization_headers():
             assert messages.token(spelling + space + "TOKEN-_=1") == "TOKEN-_=1"
     for bare in ("TOKEN", "  TOKEN ", "bearerTOKEN", "Bearer-", "a" * 512):
         assert messages.token(bare) == bare.strip()
-    for header in (None, "", " ", "bearer", "BEARER ", "Basic dXNlcg== x", "bearer A B", "a" * 513, "bearer bearer TOKEN"):
+    for header in (
+        None,
+        "",
+        " ",
+        "bearer",
+        "BEARER ",
+        "Basic dXNlcg== x",
+        "bearer A B",
+        "a" * 513,
+        "bearer bearer TOKEN",
+    ):
         try:
             raise AssertionError((header, messages.token(header)))
         except Refusal as e:
@@ -160,7 +204,9 @@ def test_no_refusal_says_the_special_texts_by_accident(cloud):
                for header in (None, "", "bearer")
                for body in (fields, b"", b"[]", {})]  # fmt: skip
     replies += [cloud.post(PATHS[0], fields, header) for header in ("bearer NOPE", "NOPE", "bearer thermo", token)]
-    replies += [call(cloud.app, method, path) for path in PATHS for method in ("GET", "PUT", "DELETE", "HEAD", "OPTIONS")]
+    replies += [
+        call(cloud.app, method, path) for path in PATHS for method in ("GET", "PUT", "DELETE", "HEAD", "OPTIONS")
+    ]
     replies += [cloud.post(PATHS[1], {**fields, "product": "NOPE"}, token)]
     for reply in replies:
         assert reply.status in (400, 401, 403, 404, 405), reply.status

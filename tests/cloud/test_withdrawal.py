@@ -1,4 +1,6 @@
-"""What an operator stops is not applied by a device that asks: it is offered again as long as it may apply it, and not once it may not."""
+"""What an operator stops is not applied by a device that asks: it is offered again as long as it may apply it, and not
+once it may not.
+"""
 
 import os
 import select
@@ -41,12 +43,16 @@ def stop(cloud):
 # What a person or the cloud does, and what undoes it if anything does.
 STOPS = {
     "cancel": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "cancelled"), None),
-    "pause": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "paused"), lambda cloud: control.move(cloud.site, "thermo@2.0.0", "resumed")),
-    "disable": (lambda cloud: control.enable(cloud.site, "thermo@2.0.0", False), lambda cloud: control.enable(cloud.site, "thermo@2.0.0", True)),
+    "pause": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "paused"), lambda cloud: control.move(cloud.site,
+    "thermo@2.0.0", "resumed")),
+    "disable": (lambda cloud: control.enable(cloud.site, "thermo@2.0.0", False),
+    lambda cloud: control.enable(cloud.site, "thermo@2.0.0", True)),
     "stop rule": (stop, lambda cloud: control.move(cloud.site, "thermo@2.0.0", "resumed")),
     "pin": (lambda cloud: control.pin(cloud.site, "D1", "1.0.0"), lambda cloud: control.pin(cloud.site, "D1", None)),
-    "policy": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "false"}), lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "none"})),
-    "end": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "2027-01-15T08:00:01Z"}), lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "none"})),
+    "policy": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "false"}),
+    lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "none"})),
+    "end": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "2027-01-15T08:00:01Z"}),
+    lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "none"})),
     "expires": (lambda cloud: cloud.site.database.write(expired), None),
 }  # fmt: skip
 
@@ -72,7 +78,9 @@ def test_what_is_staged_is_offered_until_it_is_stopped_and_again_afterwards(clou
     assert before["unapplied"] == {"told": 1, "due_s": cloud.now_s - 2 + HOUR, "strangers": 0}
     assert not again(cloud, "D1", update) and state(cloud, "D1") == "withdrawn"
     after = overview.update(cloud.site, update)
-    assert after["unapplied"]["told"] == 0 and after["granted"] == before["granted"] and after["states"]["withdrawn"] == 1
+    assert (
+        after["unapplied"]["told"] == 0 and after["granted"] == before["granted"] and after["states"]["withdrawn"] == 1
+    )
     assert after["ended"] == before["ended"]  # it says nothing about the release
     assert cloud.site.database.read(leases.granted)[update] == before["granted"] - 1  # the slot is free
     assert ask(cloud, "D1", next=HOUR) is None and state(cloud, "D1") == "withdrawn"
@@ -81,7 +89,9 @@ def test_what_is_staged_is_offered_until_it_is_stopped_and_again_afterwards(clou
         assert ask(cloud, "D1", next=HOUR) == "2.0.0" and state(cloud, "D1") == "offered"
         assert cloud.site.database.read(leases.granted)[update] == before["granted"]
         tell(cloud, "D1", "staged")
-        assert again(cloud, "D1", update) and overview.device(cloud.site, "D1")["update"]["tries"] == 1  # it cost no try
+        assert (
+            again(cloud, "D1", update) and overview.device(cloud.site, "D1")["update"]["tries"] == 1
+        )  # it cost no try
 
 
 def test_a_higher_release_takes_the_place_of_what_is_staged(cloud):
@@ -103,7 +113,9 @@ def slots(cloud, update):
 
 
 def test_a_device_that_moved_on_to_a_higher_release_gives_its_slot_back(cloud):
-    """Of a limit of two: who holds nothing of it staged can't apply it any more. A stranger could, and keeps its slot."""
+    """Of a limit of two: who holds nothing of it staged can't apply it any more. A stranger could, and keeps its
+    slot.
+    """
     lower = cloud.publish("1.5.0", limit=2)["id"]
     assert ask(cloud, "OURS", next=HOUR) == ask(cloud, "STRANGER") == "1.5.0" and ask(cloud, "WAITS", next=HOUR) is None
     higher = cloud.publish("2.0.0", policy="device.region == 'north'")["id"]
@@ -111,7 +123,9 @@ def test_a_device_that_moved_on_to_a_higher_release_gives_its_slot_back(cloud):
         assert ask(cloud, "OURS", next=HOUR, region="north") == ask(cloud, "STRANGER", region="north") == "2.0.0"
     assert states(cloud, "OURS") == {"1.5.0": "withdrawn", "2.0.0": "offered"} and slots(cloud, lower) == 1
     assert states(cloud, "STRANGER") == {"1.5.0": "superseded", "2.0.0": "offered"} and slots(cloud, higher) == 2
-    assert ask(cloud, "WAITS", next=HOUR) == "1.5.0" and slots(cloud, lower) == 2 and ask(cloud, "LATE", next=HOUR) is None
+    assert (
+        ask(cloud, "WAITS", next=HOUR) == "1.5.0" and slots(cloud, lower) == 2 and ask(cloud, "LATE", next=HOUR) is None
+    )
     control.move(cloud.site, higher, "cancelled")
     assert ask(cloud, "OURS", next=HOUR, region="north") is None and ask(cloud, "STRANGER", region="north") == "1.5.0"
 
@@ -124,12 +138,25 @@ def test_what_was_only_offered_is_withdrawn_by_the_next_check_in(cloud):
     ask(cloud, "STRANGER")
     tell(cloud, "LOADS", "downloading")
     control.move(cloud.site, "thermo@2.0.0", "paused")
-    assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 3, "due_s": cloud.now_s + HOUR, "strangers": 1}
+    assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"] == {
+        "told": 3,
+        "due_s": cloud.now_s + HOUR,
+        "strangers": 1,
+    }
     update = overview.update(cloud.site, "thermo@2.0.0")["update"]
     assert ask(cloud, "OURS", next=HOUR) is ask(cloud, "LOADS", next=HOUR) is ask(cloud, "STRANGER") is None
     assert ask(cloud, "HOLDS", next=HOUR, staged=update, attempt=1) is None
-    assert [state(cloud, id) for id in ("OURS", "LOADS", "HOLDS", "STRANGER")] == ["withdrawn", "withdrawn", "staged", "offered"]
-    assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"] == {"told": 1, "due_s": cloud.now_s + HOUR, "strangers": 1}
+    assert [state(cloud, id) for id in ("OURS", "LOADS", "HOLDS", "STRANGER")] == [
+        "withdrawn",
+        "withdrawn",
+        "staged",
+        "offered",
+    ]
+    assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"] == {
+        "told": 1,
+        "due_s": cloud.now_s + HOUR,
+        "strangers": 1,
+    }
     ask(cloud, "STRANGER", "2.0.0")  # and has applied it
     assert state(cloud, "STRANGER") == "confirmed"
 
@@ -163,9 +190,14 @@ def test_a_rate_counts_a_slot_that_was_given_back_no_more(cloud):
     assert ask(cloud, "D2", next=HOUR) == "2.0.0"
 
 
-@pytest.mark.parametrize("report, ends", [("applied", "applied"), ("confirmed", "confirmed"), ("rolled_back", "rolled_back"), ("staged", "withdrawn")])
+@pytest.mark.parametrize(
+    "report, ends",
+    [("applied", "applied"), ("confirmed", "confirmed"), ("rolled_back", "rolled_back"), ("staged", "withdrawn")],
+)
 def test_a_device_that_has_it_all_the_same_has_a_slot(cloud, report, ends):
-    """A report from before that comes late changes nothing; what the device did counts, and takes a slot whatever the limit."""
+    """A report from before that comes late changes nothing; what the device did counts, and takes a slot whatever the
+    limit.
+    """
     cloud.publish("2.0.0", limit=1)
     update = staged(cloud, "D1")
     control.move(cloud.site, update, "paused")
@@ -177,7 +209,9 @@ def test_a_device_that_has_it_all_the_same_has_a_slot(cloud, report, ends):
 
 
 def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
-    """So a device that was taken for lost, or that tries again by itself after a rollback, is not told to drop what it holds."""
+    """So a device that was taken for lost, or that tries again by itself after a rollback, is not told to drop what it
+    holds.
+    """
     from ioto_tools.cloud.rollout import lost_devices
 
     cloud.publish("2.0.0")
@@ -187,20 +221,40 @@ def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
     lost_devices.sweep(cloud.site)
     cloud.now_s += 25 * HOUR
     silent = cloud.site.database.read(overview.known, "SILENT")["key"]
-    cloud.site.database.write(lambda conn: conn.execute(grants.update().where(grants.c.device == silent).values(state="lost", attempt=1)))
+    cloud.site.database.write(
+        lambda conn: conn.execute(grants.update().where(grants.c.device == silent).values(state="lost", attempt=1))
+    )
     assert again(cloud, "SILENT", update) and state(cloud, "SILENT") == "staged"
     assert again(cloud, "UNHEARD", update) and state(cloud, "UNHEARD") == "staged"
     tell(cloud, "BACK", "applied")
     tell(cloud, "BACK", "rolled_back")
     assert why(cloud, "BACK") == {"2.0.0": "waits"}
     offered = cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged=update, attempt=2).json()
-    assert offered["update"] == update and overview.device(cloud.site, "BACK")["update"]["attempt"] == 2 and state(cloud, "BACK") == "staged"
-    assert cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged="NOTHING", attempt=2).json()["update"] == update
+    assert (
+        offered["update"] == update
+        and overview.device(cloud.site, "BACK")["update"]["attempt"] == 2
+        and state(cloud, "BACK") == "staged"
+    )
+    assert (
+        cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged="NOTHING", attempt=2).json()["update"]
+        == update
+    )
 
 
 def test_nonsense_in_the_new_fields_is_a_stranger_s_property(cloud):
     cloud.publish("2.0.0")
-    for n, said in enumerate(({"next": "3600"}, {"next": -1}, {"next": 1.5}, {"next": True}, {"next": None}, {"staged": 7}, {"staged": ["x"]}, {"next": {}})):
+    for n, said in enumerate(
+        (
+            {"next": "3600"},
+            {"next": -1},
+            {"next": 1.5},
+            {"next": True},
+            {"next": None},
+            {"staged": 7},
+            {"staged": ["x"]},
+            {"next": {}},
+        )
+    ):
         assert ask(cloud, "D%d" % n, **said) == "2.0.0", said
     assert ask(cloud, "LONG", next=10**12) == "2.0.0"
     assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"]["told"] == 1
@@ -214,7 +268,9 @@ def test_cancel_says_how_many_have_it_and_does_not_wait_without_a_terminal(cloud
     updates = {staged(cloud, "D%d" % n) for n in range(3)}
     ask(cloud, "STRANGER")
     done = ioto("updates", "cancel", "thermo@2.0.0", "--data", "site").stdout
-    assert "thermo 2.0.0 is cancelled\n3 devices have it staged or in download: each drops it at its next check-in" in done
+    assert (
+        "thermo 2.0.0 is cancelled\n3 devices have it staged or in download: each drops it at its next check-in" in done
+    )
     assert "1 device was offered it and can't be made to drop it" in done
     for n in range(3):
         assert not again(cloud, "D%d" % n, *updates)
@@ -236,7 +292,13 @@ def test_cancel_watches_the_number_go_down_at_a_terminal(cloud, tmp_path):
     cloud.publish("2.0.0")
     updates = {staged(cloud, "D%d" % n) for n in range(2)}
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([*COMMAND, "updates", "cancel", "thermo@2.0.0", "--data", "site"], cwd=tmp_path, env=ENV, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        [*COMMAND, "updates", "cancel", "thermo@2.0.0", "--data", "site"],
+        cwd=tmp_path,
+        env=ENV,
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     heard(ours, b"waiting until they have dropped it")
     assert not again(cloud, "D0", *updates)
@@ -254,7 +316,13 @@ def test_ctrl_c_ends_the_waiting_and_nothing_else(cloud, tmp_path):
     cloud.publish("2.0.0")
     staged(cloud, "D1")
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([*COMMAND, "updates", "pause", "thermo@2.0.0", "--data", "site"], cwd=tmp_path, env=ENV, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        [*COMMAND, "updates", "pause", "thermo@2.0.0", "--data", "site"],
+        cwd=tmp_path,
+        env=ENV,
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     heard(ours, b"waiting until they have dropped it")
     time.sleep(0.3)

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from urllib.parse import urlsplit
 
 import psutil
@@ -70,7 +69,10 @@ def test_a_killed_worker_takes_nothing_along_and_is_replaced(served, ioto):
         seen = [len(device.known) for device in devices]
         victim = min(before)
         psutil.Process(victim).send_signal(signal.SIGKILL)
-        until(lambda: all(len(device.known) > count + 1 for device, count in zip(devices, seen)), "the others do not go on")
+        until(
+            lambda: all(len(device.known) > count + 1 for device, count in zip(devices, seen)),
+            "the others do not go on",
+        )
         until(lambda: len(workers(process) - {victim}) == COUNT, "nobody follows")
     for device in devices:
         device.going = False
@@ -89,12 +91,17 @@ def test_a_killed_worker_takes_nothing_along_and_is_replaced(served, ioto):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_ctrl_c_twice_ends_it_and_says_nothing(tmp_path, count):
-    """The second one comes while the first one waits for a request that never ends. A terminal sends each to all processes."""
+    """The second one comes while the first one waits for a request that never ends. A terminal sends each to all
+    processes.
+    """
     with started(tmp_path, count) as process:
         netloc = urlsplit(process.stdout.readline().split()[3].rstrip(",")).netloc
         host, _, port = netloc.partition(":")
         with socket.create_connection((host, int(port)), 30) as open_request:
-            open_request.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nAuthorization: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+            open_request.sendall(
+                b"POST /device/register HTTP/1.1\r\nHost: x\r\nAuthorization: x\r\nExpect: "
+                b"100-continue\r\nContent-Length: 10\r\n\r\n"
+            )
             assert open_request.recv(12) == b"HTTP/1.1 100"
             os.killpg(process.pid, signal.SIGINT)
             until(lambda: not listens(process), "it goes on accepting connections")

@@ -16,7 +16,13 @@ _TYPE = "application/x-www-form-urlencoded"
 def add_operator(site, name, scope="admin", expires_s=None):
     """An operator's token."""
     token = TOKEN % name
-    row = {"hash": hashlib.sha256(token.encode()).hexdigest(), "name": name, "scope": scope, "created_s": 1, "expires_s": expires_s}
+    row = {
+        "hash": hashlib.sha256(token.encode()).hexdigest(),
+        "name": name,
+        "scope": scope,
+        "created_s": 1,
+        "expires_s": expires_s,
+    }
     site.database.write(_insert, row)
     return token
 
@@ -51,18 +57,32 @@ class Session:
     def send(self, page, fields, **headers):
         """A form from anywhere; a header that is None is left out."""
         body = urlencode(fields).encode()
-        sent = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": _TYPE, "cookie": self.cookie,
-                "content-length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}  # fmt: skip
-        return call(self.cloud.app, "POST", "/web/" + page, {name: value for name, value in sent.items() if value is not None}, body)
+        sent = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": _TYPE,
+            "cookie": self.cookie,
+                "content-length": str(len(body)), **{name.replace("_", "-"): value for name,
+                value in headers.items()}}  # fmt: skip
+        return call(
+            self.cloud.app,
+            "POST",
+            "/web/" + page,
+            {name: value for name, value in sent.items() if value is not None},
+            body,
+        )
 
 
 def multipart(fields, image=None, name="i.bin"):
     """(body, content type) of a form with a file, as a browser sends it."""
     edge = "edge"
-    parts = ['--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (edge, *each) for each in fields.items()]
+    parts = [
+        '--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (edge, *each) for each in fields.items()
+    ]
     body = "".join(parts).encode()
     if image is not None:
-        body += ('--%s\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n\r\n' % (edge, name)).encode() + image + b"\r\n"
+        body += (
+            ('--%s\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n\r\n' % (edge, name)).encode()
+            + image
+            + b"\r\n"
+        )
     return body + ("--%s--\r\n" % edge).encode(), "multipart/form-data; boundary=" + edge
 
 

@@ -1,4 +1,6 @@
-"""Stock firmware: the real ESP32 one, and the same bytes as other chips have them (chip id, bootloader at 0 or 0x2000)."""
+"""Stock firmware: the real ESP32 one, and the same bytes as other chips have them (chip id, bootloader at 0 or
+0x2000).
+"""
 
 import struct
 
@@ -24,7 +26,11 @@ def merged(chip):
 def for_chip(raw, number, start):
     """The ESP32's whole .bin made into that of chip `number`, whose file begins with the bootloader at `start`."""
     bootloader = _for_chip(raw[:0x6000], number)
-    return bootloader.ljust(0x8000 - start, b"\xff") + raw[0x7000:0xF000] + _for_chip(samples.application("generic"), number)
+    return (
+        bootloader.ljust(0x8000 - start, b"\xff")
+        + raw[0x7000:0xF000]
+        + _for_chip(samples.application("generic"), number)
+    )
 
 
 def changed_application(change):

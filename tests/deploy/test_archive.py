@@ -1,4 +1,6 @@
-"""What MicroPython imports, and where from: the archive of the agent's compiled modules, and modules that are built in."""
+"""What MicroPython imports, and where from: the archive of the agent's compiled modules, and modules that are built
+in.
+"""
 
 import shutil
 import subprocess
@@ -21,7 +23,9 @@ def run(tmp_path):
         for name, raw in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(raw)
-        done = subprocess.run([MICROPYTHON, "-c", BESIDE + program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [MICROPYTHON, "-c", BESIDE + program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
         return done.stdout + done.stderr
 
     return said
@@ -48,13 +52,18 @@ def test_each_module_is_found_where_it_begins(tmp_path, on):
 def test_every_module_can_be_imported(run):
     names = [name[:-4] for name in parts("linux") if name != "__init__.mpy"]
     absent = {"wifi", "board", "otadata", "revision"}
-    program = "for n in %r:\n    __import__('ioto.' + n)\n    assert sys.modules['ioto.' + n].__file__ == '/.ioto/' + n + '.mpy'\nprint('ALL')" % sorted(set(names) - absent)
+    program = (
+        "for n in %r:\n    __import__('ioto.' + n)\n    assert sys.modules['ioto.' + n].__file__ == '/.ioto/' + n + "
+        "'.mpy'\nprint('ALL')" % sorted(set(names) - absent)
+    )
     assert run(program, agent_files("linux")) == "ALL\n"
     assert "ImportError: /nothing.mpy" in run("import ioto.nothing", {})
 
 
 def test_too_little_memory_is_no_missing_module(run):
-    """An import that finds no memory for the archive raises MemoryError, which the agent tries again; ImportError would be a fault."""
+    """An import that finds no memory for the archive raises MemoryError, which the agent tries again; ImportError would
+    be a fault.
+    """
     program = """
 import builtins, ioto
 opened = open
@@ -103,5 +112,8 @@ def test_an_application_may_have_modules_of_the_names_of_built_in_ones(run, own)
     if own:
         text = "OURS = True\n"
         files = {**files, own: compiled(text, "json") if own.endswith(".mpy") else text.encode()}
-    program = "sys.path.append('lib')\nfrom ioto.prepare import prepare\nbefore = sys.path[:]\nprepare('')\nimport json\nprint(hasattr(json, 'OURS'), before == sys.path)"
+    program = (
+        "sys.path.append('lib')\nfrom ioto.prepare import prepare\nbefore = sys.path[:]\nprepare('')\nimport "
+        "json\nprint(hasattr(json, 'OURS'), before == sys.path)"
+    )
     assert run(program, files) == "%s True\n" % bool(own)

@@ -8,20 +8,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from ioto_tools.board import layout
 from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.compiled import compiled
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import rows_for
-from ioto_tools.image import samples
+from ioto_tools.image import layout, samples
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
-from commands import command  # noqa: E402
+from commands import command
 
 ROOT = Path(__file__).parent.parent.parent
 MANIFESTFILE = ROOT / ".build" / "firmware" / "stubber" / "tools" / "manifestfile.py"  # MicroPython's, in a wheel
 FIRMWARE = ROOT / "firmware"
-TYPES = {("data", "nvs"): (1, 2), ("data", "ota"): (1, 0), ("data", "phy"): (1, 1), ("data", "littlefs"): (1, 0x83), ("app", "ota_0"): (0, 16), ("app", "ota_1"): (0, 17)}
+TYPES = {
+    ("data", "nvs"): (1, 2),
+    ("data", "ota"): (1, 0),
+    ("data", "phy"): (1, 1),
+    ("data", "littlefs"): (1, 0x83),
+    ("app", "ota_0"): (0, 16),
+    ("app", "ota_1"): (0, 17),
+}
 
 
 @pytest.mark.parametrize("mib", [4, 8, 16, 32])
@@ -33,14 +39,18 @@ def test_tables(mib):
     ]
     assert rows == rows_for(mib << 20, len(samples.application("generic")))
     page = (ROOT / "docs" / "boards.md").read_text()
-    assert "| %d MiB | 0x%X" % (mib, rows[3].size) in page and "{:,} bytes |".format(rows[-1].size) in page
+    assert "| %d MiB | 0x%X" % (mib, rows[3].size) in page and f"{rows[-1].size:,} bytes |" in page
 
 
 @pytest.fixture
 def device(tmp_path):
     """A folder of `ioto init`, after `ioto freeze`."""
     certificates.make(tmp_path / "tls", ["cloud.test"])
-    begin(tmp_path / "device", {"product": "P7", "version": "2.1.0", "builder": "https://cloud.test"}, [tmp_path / "tls" / "ca.pem"])
+    begin(
+        tmp_path / "device",
+        {"product": "P7", "version": "2.1.0", "builder": "https://cloud.test"},
+        [tmp_path / "tls" / "ca.pem"],
+    )
     done = command("ioto", "freeze", tmp_path / "device")
     assert done.returncode == 0 and "whoever has the image has what is in them" in done.stderr, done.stderr
     return tmp_path / "device"
@@ -48,7 +58,9 @@ def device(tmp_path):
 
 @pytest.fixture
 def manifest(tmp_path, monkeypatch):
-    """manifest(device) is what MicroPython's own manifestfile.py makes of ours: {path: file}, in a tree like MicroPython's."""
+    """manifest(device) is what MicroPython's own manifestfile.py makes of ours: {path: file}, in a tree like
+    MicroPython's.
+    """
     port = tmp_path / "micropython" / "ports" / "esp32"
     (port / "modules").mkdir(parents=True)
     (port / "boards").mkdir()
@@ -61,7 +73,9 @@ def manifest(tmp_path, monkeypatch):
 
     def read(device):
         monkeypatch.setenv("IOTO_DEVICE", str(device))
-        made = theirs.ManifestFile(theirs.MODE_FREEZE, {"PORT_DIR": str(port), "MPY_DIR": str(tmp_path / "micropython")})
+        made = theirs.ManifestFile(
+            theirs.MODE_FREEZE, {"PORT_DIR": str(port), "MPY_DIR": str(tmp_path / "micropython")}
+        )
         made.execute(str(FIRMWARE / "manifest.py"))
         names = [each.target_path for each in made.files()]
         assert len(names) == len(set(names)), "mpy-tool takes no two of the same name"
@@ -75,7 +89,9 @@ def manifest(tmp_path, monkeypatch):
 def test_manifest(manifest, device):
     found = manifest(device)
     ours = {"ioto/" + path.name: path for path in (ROOT / "lib" / "ioto").glob("*.py")}
-    ours.update({name: device / name for name in ("boot.py", "main.py", "ioto_build.py")}, **{"_boot.py": FIRMWARE / "_boot.py"})
+    ours.update(
+        {name: device / name for name in ("boot.py", "main.py", "ioto_build.py")}, **{"_boot.py": FIRMWARE / "_boot.py"}
+    )
     assert {name: path for name, path in found.items() if name in ours} == ours
     assert {name for name in found if name not in ours} == {"flashbdev.py", "inisetup.py"}
     for name, path in ours.items():
@@ -84,7 +100,9 @@ def test_manifest(manifest, device):
 
 def test_a_manifest_without_its_device(manifest, device, tmp_path):
     for wrong in ("", "relative", tmp_path):
-        with pytest.raises(manifest.error, match="IOTO_DEVICE=.*: has to name a folder of `ioto init` in which `ioto freeze` has been"):
+        with pytest.raises(
+            manifest.error, match="IOTO_DEVICE=.*: has to name a folder of `ioto init` in which `ioto freeze` has been"
+        ):
             manifest(wrong)
 
 
@@ -105,7 +123,9 @@ def test_a_board_definition_names_what_is_there(board):
     board = FIRMWARE / "boards" / board
     cmake = (board / "mpconfigboard.cmake").read_text()
     named = re.findall(r"MICROPY_BOARD_DIR\}/(\S+?)\)?$", cmake, re.M)
-    assert named == ["../sdkconfig.ioto", "sdkconfig.board", "../../manifest.py"] and all((board / name).exists() for name in named)
+    assert named == ["../sdkconfig.ioto", "sdkconfig.board", "../../manifest.py"] and all(
+        (board / name).exists() for name in named
+    )
     assert re.search(r'MICROPY_HW_MCU_NAME "ESP32', (board / "mpconfigboard.h").read_text())
     config = (board / "../sdkconfig.ioto").read_text() + (board / "sdkconfig.board").read_text()
     table = re.search(r'FILENAME="\$\{MICROPY_BOARD_DIR\}/(.+)"', config)[1]

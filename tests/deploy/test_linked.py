@@ -1,4 +1,6 @@
-"""The modules joined: nothing is missing in what is shipped, names mean what they meant, and what can't be joined says so."""
+"""The modules joined: nothing is missing in what is shipped, names mean what they meant, and what can't be joined says
+so.
+"""
 
 import ast
 import builtins
@@ -26,7 +28,9 @@ def test_every_name_is_there(on):
     there = {}
     for name, (text, _) in files.items():
         table = symtable.symtable(text, name, "exec")
-        there[name] = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+        there[name] = {
+            s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()
+        }
         assert not asked(table) - there[name] - {*dir(builtins), "__file__"}, name
     for name, (text, _) in files.items():
         for node in ast.walk(ast.parse(text)):
@@ -38,7 +42,8 @@ def test_every_name_is_there(on):
 SOURCES = {
     "__init__": "from .log import log\n__version__ = '1.2.3'\n",
     "log": "said = []\ndef log(text):\n    said.append(text)\n",
-    "cron": "'''Five fields.'''\nMOST = 5\n_UNIT = 60\nWORDS = ('once',)\ndef for_the_host():\n    return WORDS\ndef parse(text):\n    return text.split()[:MOST], _UNIT\n",
+    "cron": "'''Five fields.'''\nMOST = 5\n_UNIT = 60\nWORDS = ('once',)\ndef for_the_host():\n    return "
+    "WORDS\ndef parse(text):\n    return text.split()[:MOST], _UNIT\n",
     "zone": """
 _UNIT = 3600
 LIMITS = (1, 2)
@@ -84,12 +89,24 @@ def test_it_means_the_same(tmp_path, monkeypatch):
         start = __import__(package + ".start", fromlist=["start"])
         said[package] = start.start("1 2 3 4 5 6"), start.Zone().log(0), __import__(package).__version__
     assert said["apart"] == said["together"]
-    assert said["apart"][0] == ((["1", "2", "3", "4", "5"], 60), 5, ("1 2 3 4 5 6", 3600), 1, ((["a", "b"], 60), ("c", 3600), 5))
+    assert said["apart"][0] == (
+        (["1", "2", "3", "4", "5"], 60),
+        5,
+        ("1 2 3 4 5 6", 3600),
+        1,
+        ((["a", "b"], 60), ("c", 3600), 5),
+    )
 
 
 def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
     text = linked(SOURCES)["start"]
-    assert "Five fields" not in text and "_UNIT" not in text and "MOST" not in text and "LIMITS" not in text and text.count("import json") == 1
+    assert (
+        "Five fields" not in text
+        and "_UNIT" not in text
+        and "MOST" not in text
+        and "LIMITS" not in text
+        and text.count("import json") == 1
+    )
     assert "for_the_host" not in text and "WORDS" not in text and "class Zone" in text
     assert "for_the_host" in linked({**SOURCES, "far": SOURCES["far"] + "from .cron import for_the_host\n"})["start"]
     assert "def parse_cron" in text and "def parse_zone" in text and "from . import __version__, log" in text
@@ -99,18 +116,21 @@ def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
 @pytest.mark.parametrize("module, text, says", [
     ("start", "from . import cron\ndef f(cron):\n    return cron\n", "start: line 2: cron"),
     ("start", "from .cron import parse\ndef f():\n    for parse in ():\n        pass\n", "start: line 3: parse"),
-    ("start", "from . import cron\ndef f():\n    parse_cron = 1\n    return cron.parse('')\n", "start: line 3: parse_cron"),
+    ("start", "from . import cron\ndef f():\n    parse_cron = 1\n    return cron.parse('')\n",
+        "start: line 3: parse_cron"),
     ("start", "from .cron import MOST\ndef f():\n    import MOST\n", "start: line 3: MOST"),
     ("zone", "def parse(text):\n    def g():\n        parse = 1\n", "zone: line 3: parse"),
     ("zone", "parse = 1\ndef g():\n    global parse\n    parse += 1\n", "zone: line 3: parse"),
-    ("zone", "def parse(text):\n    try:\n        pass\n    except ValueError as parse:\n        pass\n", "zone: line 4: parse"),
+    ("zone", "def parse(text):\n    try:\n        pass\n    except ValueError as parse:\n        pass\n",
+        "zone: line 4: parse"),
     ("zone", "def parse(text):\n    pass\nclass Zone:\n    parse = 1\n", "zone: line 4: parse"),
     ("start", "parse_cron = ()\n", "start: parse_cron"),
     ("start", "def away():\n    from .far import away\n    return away()\n", "start: line 2: away is defined in it"),
     ("start", "from os import json\nfrom .far import json\n", "far: json is not defined"),
     ("start", "import json\nfrom os import json\n", "start: json"),
     ("start", "from .cron import log\n", "cron: log is not defined"),
-    ("zone", "import gc\ngc.threshold(4096)\ndef parse(text):\n    pass\n", "zone: gc.threshold.4096. would not be done"),
+    ("zone", "import gc\ngc.threshold(4096)\ndef parse(text):\n    pass\n", "zone: gc.threshold.4096. would not be "
+                                                                            "done"),
 ])  # fmt: skip
 def test_what_can_not_be_joined_says_so(module, text, says):
     with pytest.raises(LinkError, match="^" + says):

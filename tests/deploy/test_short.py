@@ -1,4 +1,6 @@
-"""Short names: the joined agent means what it meant, whatever a scope does with a name, and its tracebacks can be read."""
+"""Short names: the joined agent means what it meant, whatever a scope does with a name, and its tracebacks can be
+read.
+"""
 
 import ast
 import shutil
@@ -59,7 +61,8 @@ class Kept:
 def start(text):
     thing = Thing(1)
     return (
-        named(1, third=4), plain(2, 3), around(4, 5), caught("x"), local(6), shadowing(7), helper(8), count(9), count(1),
+        named(1, third=4), plain(2, 3), around(4, 5), caught("x"), local(6), shadowing(7), helper(8),
+        count(9), count(1),
         Kept(10).run([1, 2], wide=True), thing.shown(), thing._private, other.twice_as_much(11), dict(argument=12),
     )
 """,
@@ -93,7 +96,22 @@ def test_it_means_the_same(tmp_path, monkeypatch):
     assert said[0] == said[1] and len(said[0]) == 14
     text, names = found["start"]
     assert not [name for name in ("twice_as_much", "_hidden", "_private", "_start", "_step", "steps") if name in text]
-    assert [name for name in ("_of_class", "_unit", "_counted", "second", "third", "argument", "Thing", "start", "public", "shown") if name not in text] == []
+    assert [
+        name
+        for name in (
+            "_of_class",
+            "_unit",
+            "_counted",
+            "second",
+            "third",
+            "argument",
+            "Thing",
+            "start",
+            "public",
+            "shown",
+        )
+        if name not in text
+    ] == []
     assert ["other.twice_as_much"] in names.values() and ["_private"] in names.values()
 
 
@@ -109,7 +127,11 @@ def test_an_attribute_has_one_name_in_all_files(on):
     """And no two attributes have the same: what is public, or of somebody else, is as it was."""
     said = {}
     for text, names in joined(on).values():
-        used = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute) and not isinstance(node.value, ast.Constant))
+        used = (
+            node
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Attribute) and not isinstance(node.value, ast.Constant)
+        )
         attributes = {node.attr for node in used}
         assert not [name for name in attributes if name[0] == "_" and not name.startswith("__") and name not in ASYNCIO]
         for short, long in names.items():
@@ -135,5 +157,9 @@ def test_the_command_that_reads_it():
     """Every name, of functions and methods; what is no name of ours is as it was."""
     for short, long in joined()["agent"][1].items():
         text = '  File "agent", line 1, in %s\n'
-        read = CliRunner().invoke(main, ["board", "traceback"], input=text % short + text % "run" + "ValueError: in %s\n" % short).output
+        read = (
+            CliRunner()
+            .invoke(main, ["board", "traceback"], input=text % short + text % "run" + "ValueError: in %s\n" % short)
+            .output
+        )
         assert read == text % " or ".join(long) + text % "run" + "ValueError: in %s\n" % short

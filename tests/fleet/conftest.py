@@ -12,10 +12,10 @@ for folder in (ROOT / "lib", ROOT / "tools", ROOT / "tests" / "bench", Path(__fi
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from ioto_tools.cloud.releases.publish import new_product, publish  # noqa: E402
-from ioto_tools.fleet.inprocess import Clock, Simulation, cloud  # noqa: E402
-from ioto_tools.fleet.settings import Settings  # noqa: E402
-from ioto_tools.image import esp  # noqa: E402
+from ioto_tools.cloud.releases.publish import new_product, publish
+from ioto_tools.fleet.inprocess import Clock, Simulation, cloud
+from ioto_tools.fleet.settings import Settings
+from ioto_tools.image import esp
 
 PRODUCT = "SIMPRODUCT"
 

@@ -28,7 +28,9 @@ def fates(world, version):
 
 
 def test_every_device_ends_as_its_fate_has_it(world):
-    fleet = world.settle(devices=120, period_s=6 * HOUR_S, jitter_s=600, relapse_s=DAY_S, shares=SHARES, repeats=0.3, download="whole")
+    fleet = world.settle(
+        devices=120, period_s=6 * HOUR_S, jitter_s=600, relapse_s=DAY_S, shares=SHARES, repeats=0.3, download="whole"
+    )
     world.simulation.run(6 * HOUR_S)
     assert fleet.tally.answers["register"] == {200: 120} == fleet.tally.answers["check_in"]
     world.publish("1.1.0")
@@ -42,11 +44,18 @@ def test_every_device_ends_as_its_fate_has_it(world):
         assert fleet.devices.versions[fleet.devices.version[n]] == told["version"], (n, fate)
         assert fleet.devices.phase[n] == (life.GONE if fate == life.LOSE else life.IDLE)
     reported = fleet.tally.reports
-    assert reported["rolled_back"] == 3 * drawn.count(life.CRASH) and reported["deferred"] == 2 * drawn.count(life.DEFER)
+    assert reported["rolled_back"] == 3 * drawn.count(life.CRASH) and reported["deferred"] == 2 * drawn.count(
+        life.DEFER
+    )
     assert reported["downloading"] == 120 - drawn.count(life.REFUSE) - drawn.count(life.MUTE)
     assert not fleet.tally.faults and fleet.tally.bytes == 4096 * (120 - drawn.count(life.REFUSE))
     assert all(set(said) <= {200} for said in fleet.tally.answers.values())
-    repeated = sum(each["times"] - 1 for id in devices for each in known.device(world.site, id)["reports"] if each["state"] != "deferred")
+    repeated = sum(
+        each["times"] - 1
+        for id in devices
+        for each in known.device(world.site, id)["reports"]
+        if each["state"] != "deferred"
+    )
     assert 0.15 < repeated / sum(reported.values()) < 0.45
 
 
@@ -58,7 +67,9 @@ def test_a_higher_release_takes_the_place_of_one_that_waits(world):
     world.simulation.run(20 * HOUR_S)
     assert fleet.devices.counts() == ({"1.2.0": 30}, {"idle": 30})
     states = {each["version"]: each["states"] for each in known.updates(world.site)}
-    assert states["1.2.0"] == {"confirmed": 30} and states["1.1.0"]["withdrawn"] > 5 and states["1.1.0"]["confirmed"] > 1
+    assert (
+        states["1.2.0"] == {"confirmed": 30} and states["1.1.0"]["withdrawn"] > 5 and states["1.1.0"]["confirmed"] > 1
+    )
     assert fleet.tally.reports["refused"] == states["1.1.0"]["withdrawn"]
 
 
@@ -89,7 +100,15 @@ def test_the_same_seed_is_the_same_to_the_byte(worlds):
     for seed in (5, 5, 6):
         world = worlds()
         trace = Trace(world.app)
-        world.settle(trace, devices=25, seed=seed, period_s=HOUR_S, shares=SHARES, repeats=0.2, properties={"region": ["north", "south"]})
+        world.settle(
+            trace,
+            devices=25,
+            seed=seed,
+            period_s=HOUR_S,
+            shares=SHARES,
+            repeats=0.2,
+            properties={"region": ["north", "south"]},
+        )
         world.publish("1.1.0")
         world.simulation.run(8 * HOUR_S)
         traces.append(trace.asked)
@@ -98,7 +117,9 @@ def test_the_same_seed_is_the_same_to_the_byte(worlds):
 
 def test_arrivals_keep_to_the_schedule_and_are_spread_over_it(world):
     times = {}
-    trace = Trace(world.app, lambda count: times.setdefault(json.loads(trace.asked[-1][2])["id"], []).append(world.clock.now_s))
+    trace = Trace(
+        world.app, lambda count: times.setdefault(json.loads(trace.asked[-1][2])["id"], []).append(world.clock.now_s)
+    )
     world.settle(trace, devices=25, period_s=HOUR_S, jitter_s=60)
     start = world.clock.now_s
     world.simulation.run(12 * HOUR_S)
@@ -130,7 +151,9 @@ def test_an_outage_costs_no_device_and_no_token(world):
         return away
 
     trace = Trace(world.app, answer)
-    fleet = world.settle(trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2}, strangers=0.5, download="none")
+    fleet = world.settle(
+        trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2}, strangers=0.5, download="none"
+    )
     world.publish("1.1.0")
     for hour in range(12):
         until[0] = world.clock.now_s + HOUR_S / 4

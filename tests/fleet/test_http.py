@@ -5,7 +5,7 @@ import ssl
 
 from ioto_tools.fleet.http import Client, request
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Word: a b\r\ncontent-length: 9\r\n\r\n{\"a\": 12}"
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Word: a b\r\ncontent-length: 9\r\n\r\n{"a": 12}'
 
 
 class Server:
@@ -72,7 +72,9 @@ def test_an_answer_in_any_two_pieces_and_a_connection_kept_for_all():
         return [await one(client) for _ in ANSWER]
 
     replies, server = play(lambda n, head, body: (ANSWER[: n - 1], 0.0005, ANSWER[n - 1 :]), ask)
-    assert {(r.status, r.body, r.header("x-word"), r.header("nix"), r.error) for r in replies} == {(200, b'{"a": 12}', "a b", "", "")}
+    assert {(r.status, r.body, r.header("x-word"), r.header("nix"), r.error) for r in replies} == {
+        (200, b'{"a": 12}', "a b", "", "")
+    }
     assert server.connections == 1
     head, body = server.requests[0]
     assert head.startswith(b"POST /p HTTP/1.1\r\nHost: h\r\nAuthorization: bearer T\r\n") and body == b"{}"
@@ -145,7 +147,9 @@ def test_answers_that_will_not_do():
         return [await one(client) for _ in bad]
 
     replies, server = play(lambda n, head, body: (list(bad)[n - 1], 5), ask)
-    assert all(r.status == 0 and word in r.error for r, word in zip(replies, bad.values(), strict=True)), [r.error for r in replies]
+    assert all(r.status == 0 and word in r.error for r, word in zip(replies, bad.values(), strict=True)), [
+        r.error for r in replies
+    ]
 
 
 def test_silence_has_a_limit_and_frees_the_place():
@@ -163,5 +167,7 @@ def test_nobody_listens_or_nobody_speaks_tls():
 
     said, _ = play(lambda n, head, body: (), ask, connections=1)
     assert len(said) == 3 and all(each.startswith("connect: ") for each in said)
-    said, _ = play(lambda n, head, body: (None,), lambda client, server: one(client), tls=ssl.create_default_context(), timeout_s=1)
+    said, _ = play(
+        lambda n, head, body: (None,), lambda client, server: one(client), tls=ssl.create_default_context(), timeout_s=1
+    )
     assert said.status == 0 and said.error.startswith("connect: ")

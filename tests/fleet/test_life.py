@@ -1,4 +1,6 @@
-"""The life of an update on a simulated device, against what the agent reports in its place (docs/protocol.md, lib/ioto/update.py)."""
+"""The life of an update on a simulated device, against what the agent reports in its place (docs/protocol.md,
+lib/ioto/update.py).
+"""
 
 import itertools
 
@@ -69,7 +71,9 @@ def test_a_draw_depends_on_all_it_is_for_and_on_nothing_else():
 
 def test_shares_of_fates_and_values_are_what_was_asked_for():
     shares = dict(zip(life.FATES, (0.05, 0.1, 0.02, 0.03, 0.1, 0.2, 0.1), strict=True))
-    settings = Settings("P", devices=20000, shares=shares, properties={"region": ["north", "south"], "memory": [128, 256, 512]})
+    settings = Settings(
+        "P", devices=20000, shares=shares, properties={"region": ["north", "south"], "memory": [128, 256, 512]}
+    )
     fates = [settings.fate(n, 42) for n in range(20000)]
     for fate, share in {**shares, life.GOOD: 1 - sum(shares.values())}.items():
         assert abs(fates.count(fate) / 20000 - share) < 5 * (share / 20000) ** 0.5, fate
@@ -77,6 +81,12 @@ def test_shares_of_fates_and_values_are_what_was_asked_for():
     facts = [settings.facts(n) for n in range(6000)]
     for region, memory in itertools.product(("north", "south"), (128, 256, 512)):
         assert abs(facts.count({"region": region, "memory": memory}) - 1000) < 150
-    for bad in ({"shares": {"crash": 0.6, "lose": 0.6}}, {"shares": {"explode": 0.1}}, {"shares": {"crash": 2}}, {"devices": 0}, {"devices": 1 << 20}):
+    for bad in (
+        {"shares": {"crash": 0.6, "lose": 0.6}},
+        {"shares": {"explode": 0.1}},
+        {"shares": {"crash": 2}},
+        {"devices": 0},
+        {"devices": 1 << 20},
+    ):
         with pytest.raises(ValueError, match="|".join((*bad.get("shares", {}), "devices"))):
             Settings("P", **bad)

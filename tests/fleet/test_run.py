@@ -48,35 +48,68 @@ def address(tmp_path):
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_fleet_updates_itself(address, tmp_path, kept):
-    settings = Settings("SIMPRODUCT", devices=20, period_s=1, apply_s=0.5, boot_s=0.1, download="whole", shares={"refuse": 0.2})
+    settings = Settings(
+        "SIMPRODUCT", devices=20, period_s=1, apply_s=0.5, boot_s=0.1, download="whole", shares={"refuse": 0.2}
+    )
 
     def over(fleet):
-        return len(fleet.devices.offers) == 1 and all(fleet.devices.offers[0]["devices"]) and set(fleet.devices.counts()[1]) == {"idle"}
+        return (
+            len(fleet.devices.offers) == 1
+            and all(fleet.devices.offers[0]["devices"])
+            and set(fleet.devices.counts()[1]) == {"idle"}
+        )
 
     tls = ssl.create_default_context(cafile=tmp_path / "ca.pem")
     fleet = asyncio.run(live.run(settings, address, 120, over=over, tls=tls, keep_alive=kept))
     tally, (versions, _) = fleet.tally, fleet.devices.counts()
     refused = tally.reports["refused"]
     assert 0 < refused < 10 and versions == {"1.0.0": refused, "1.1.0": 20 - refused}
-    assert tally.reports == {"refused": refused, **dict.fromkeys(("downloading", "staged", "applied", "confirmed"), 20 - refused)}
+    assert tally.reports == {
+        "refused": refused,
+        **dict.fromkeys(("downloading", "staged", "applied", "confirmed"), 20 - refused),
+    }
     assert tally.bytes == 60000 // 16 * 16 * (20 - refused) and not tally.faults
     assert all(each["answers"] == each["good"] and each["p50_ms"] > 0 for each in tally.rows())
     (states,) = [each["states"] for each in json.loads(ioto("updates", "--data", tmp_path / "site", "--json"))]
-    assert states == {"confirmed": 20 - refused, "unfit": refused}  # their reason, image_chip, speaks against the release
+    assert states == {
+        "confirmed": 20 - refused,
+        "unfit": refused,
+    }  # their reason, image_chip, speaks against the release
 
 
 def test_the_command_tells_what_it_saw(address, tmp_path):
-    options = ("--devices", 5, "--duration", "2 secs", "--period", "1 sec", "--ca", tmp_path / "ca.pem", "--property", "memory=128,256", "--fresh")
+    options = (
+        "--devices",
+        5,
+        "--duration",
+        "2 secs",
+        "--period",
+        "1 sec",
+        "--ca",
+        tmp_path / "ca.pem",
+        "--property",
+        "memory=128,256",
+        "--fresh",
+    )
     found = json.loads(ioto("fleet", "run", address, "--product", "SIMPRODUCT", "--json", *options))
     assert set(found) == {"answers", "reports", "versions", "devices", "faults", "bytes"}
-    assert sum(found["versions"].values()) == 5 == sum(found["devices"].values()) and found["answers"][0]["kind"] == "register"
+    assert (
+        sum(found["versions"].values()) == 5 == sum(found["devices"].values())
+        and found["answers"][0]["kind"] == "register"
+    )
     assert {each["memory"] for each in properties(tmp_path / "site")} <= {128, 256}
 
 
 def test_a_refusal_is_shown_with_its_text(address, tmp_path):
     options = ("--devices", 2, "--duration", "1 sec", "--period", "1 sec", "--ca", tmp_path / "ca.pem")
     said = ioto("fleet", "run", address, "--product", "SIMPRODUKT", *options)
-    assert said.count("Warning: register, answer 401: Authorization: no product has this id: `ioto product list` shows the ids of the products\n") == 1
+    assert (
+        said.count(
+            "Warning: register, answer 401: Authorization: no product has this id: `ioto product list` shows the "
+            "ids of the products\n"
+        )
+        == 1
+    )
 
 
 def properties(data):
@@ -86,11 +119,27 @@ def properties(data):
 
 
 def test_a_cloud_that_is_not_there_is_told(tmp_path):
-    said = ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--devices", 3, "--duration", "1 sec", "--period", "1 sec")
+    said = ioto(
+        "fleet",
+        "run",
+        "http://127.0.0.1:1",
+        "--product",
+        "P",
+        "--devices",
+        3,
+        "--duration",
+        "1 sec",
+        "--period",
+        "1 sec",
+    )
     assert re.search(r"register +[0-9]+ +0 .* connect: ", said) and "new 3" in said
     for url in ("127.0.0.1:8080", "http://[::1"):
-        assert "expected: the address of the cloud, such as http://127.0.0.1:8080" in ioto("fleet", "run", url, "--product", "P", ok=False)
-    assert "together are more" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--crash", 0.6, "--lose", 0.6, ok=False)
+        assert "expected: the address of the cloud, such as http://127.0.0.1:8080" in ioto(
+            "fleet", "run", url, "--product", "P", ok=False
+        )
+    assert "together are more" in ioto(
+        "fleet", "run", "http://127.0.0.1:1", "--product", "P", "--crash", 0.6, "--lose", 0.6, ok=False
+    )
     assert "--property" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--property", "x", ok=False)
     assert "no duration" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--period", "soon", ok=False)
 

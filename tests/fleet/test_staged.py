@@ -1,4 +1,6 @@
-"""A release in steps over a simulated fleet: at each step exactly the devices that it allows, and a stop where its rule says so."""
+"""A release in steps over a simulated fleet: at each step exactly the devices that it allows, and a stop where its rule
+says so.
+"""
 
 import json
 
@@ -17,8 +19,8 @@ HOUR_S = 3600
 
 
 class Ledger:
-    """Stands before the cloud and keeps its own books, from what goes over the wire alone: who was offered an update and
-    when, how it ended on each device, and when its stop rule (`percent` after `least`) held for the first time.
+    """Stands before the cloud and keeps its own books, from what goes over the wire alone: who was offered an update
+    and when, how it ended on each device, and when its stop rule (`percent` after `least`) held for the first time.
     """
 
     def __init__(self, world):
@@ -63,7 +65,12 @@ class Ledger:
         if state in update_states.ENDED:
             self.bad += (state in update_states.BAD) - (self.ended.get(device) in update_states.BAD)
             self.ended[device] = state
-        if self.rule and self.fired is None and len(self.ended) >= self.rule[1] and self.bad * 100 >= self.rule[0] * len(self.ended):
+        if (
+            self.rule
+            and self.fired is None
+            and len(self.ended) >= self.rule[1]
+            and self.bad * 100 >= self.rule[0] * len(self.ended)
+        ):
             self.fired, self.fired_s = set(self.offers), int(self.world.clock.now_s)
 
 
@@ -74,7 +81,9 @@ class Rollout:
         self.world = world
         self.ledger = Ledger(world)
         self.period_s = period_s
-        fleet = world.settle(self.ledger, devices=devices, period_s=period_s, prefix=population.PREFIX, download="none", **settings)
+        fleet = world.settle(
+            self.ledger, devices=devices, period_s=period_s, prefix=population.PREFIX, download="none", **settings
+        )
         self.ids = [population.id_of(n) for n in range(devices)]
         like = Stepped(world.app)
         token = json.loads(like.post("/device/register", fleet.settings.product, {"id": "LIKE"}).body)["token"]
@@ -84,7 +93,9 @@ class Rollout:
             fleet.devices.token[n], fleet.devices.phase[n] = population.token_of(n), life.IDLE
 
     def live(self, periods=1):
-        """In each period every device checks in once; a second before that, until the cloud has looked what was changed."""
+        """In each period every device checks in once; a second before that, until the cloud has looked what was
+        changed.
+        """
         self.world.simulation.run(periods * self.period_s + 1)
 
     def offered(self):
@@ -95,7 +106,9 @@ class Rollout:
 
 
 def in_steps(world, devices, windows):
-    """Percentage, limit and rate one after the other: after each step exactly what it allows, and never more in between."""
+    """Percentage, limit and rate one after the other: after each step exactly what it allows, and never more in
+    between.
+    """
     shares = {life.MUTE: 0.9, life.CRASH: 0.02, life.REFUSE: 0.02, life.DEFER: 0.02}
     fleet = Rollout(world, devices, 5 * MINUTE_S, apply_s=MINUTE_S, retry_s=MINUTE_S, put_off_s=MINUTE_S, shares=shares)
     update = fleet.ledger.watch(world.publish("1.1.0", said={"percentage": "5"}))
@@ -117,11 +130,13 @@ def in_steps(world, devices, windows):
 
 
 def at_a_rate(world, fleet, update, devices, windows):
-    """A tenth of all in any 75 seconds: no such window has more, and none much less while devices wait. None: until all have it, which
-    takes another period, as the last to be turned away come back only then.
+    """A tenth of all in any 75 seconds: no such window has more, and none much less while devices wait. None: until all
+    have it, which takes another period, as the last to be turned away come back only then.
     """
     there, rate, window_s = len(fleet.offered()), devices // 10, 75
-    control.set_terms(world.site, update, {"percentage": "none", "limit": "none", "rate": str(rate), "period": "%d secs" % window_s})
+    control.set_terms(
+        world.site, update, {"percentage": "none", "limit": "none", "rate": str(rate), "period": "%d secs" % window_s}
+    )
     full = windows or (devices - there) // rate
     fleet.live((full * window_s + (0 if windows else fleet.period_s + window_s)) / fleet.period_s)
     times = sorted(fleet.ledger.offers.values())[there:]
@@ -143,7 +158,8 @@ def test_in_steps_with_twenty_thousand(world):
 
 
 @pytest.mark.parametrize("terms, allowed", [
-    ({"limit": "1"}, (1, 1, 1)), ({"limit": "7"}, (7, 7, 7)), ({"rate": "1", "period": "1 hour"}, (1, 2, 3)), ({"rate": "2", "period": "1 hour"}, (2, 4, 6)),
+    ({"limit": "1"}, (1, 1, 1)), ({"limit": "7"}, (7, 7, 7)), ({"rate": "1", "period": "1 hour"}, (1, 2, 3)),
+        ({"rate": "2", "period": "1 hour"}, (2, 4, 6)),
     ({"limit": "3", "rate": "2", "period": "1 hour"}, (2, 3, 3)), ({"percentage": "0"}, (0, 0, 0)),
 ])  # fmt: skip
 def test_the_smallest_numbers(world, terms, allowed):
@@ -163,7 +179,9 @@ def test_the_smallest_numbers(world, terms, allowed):
 def test_it_stops_where_its_rule_says_so(world, percent, least, shares, seed):
     """With the report that makes the rule hold, not one sooner, and nobody is offered it after that."""
     fleet = Rollout(world, 300, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares=shares, seed=seed)
-    update = fleet.ledger.watch(world.publish("1.1.0", said={"stop": "%d%% after %d" % (percent, least)}), percent, least)
+    update = fleet.ledger.watch(
+        world.publish("1.1.0", said={"stop": "%d%% after %d" % (percent, least)}), percent, least
+    )
     fleet.live(1.5)
     stopped = known.update(world.site, update)
     assert fleet.ledger.fired is not None and stopped["state"] == "paused"
@@ -174,7 +192,14 @@ def test_it_stops_where_its_rule_says_so(world, percent, least, shares, seed):
 
 def test_it_goes_on_where_its_rule_does_not_hold(world):
     """Who refuses says so at once, so a quarter of the first 20 ended badly; of 60 or more it is never as much."""
-    fleet = Rollout(world, 150, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares={life.MUTE: 0.8, life.CRASH: 0.05, life.REFUSE: 0.1})
+    fleet = Rollout(
+        world,
+        150,
+        HOUR_S,
+        apply_s=3 * MINUTE_S,
+        retry_s=MINUTE_S,
+        shares={life.MUTE: 0.8, life.CRASH: 0.05, life.REFUSE: 0.1},
+    )
     update = fleet.ledger.watch(world.publish("1.1.0", said={"stop": "25% after 60"}), 25, 60)
     fleet.live(1.5)
     assert fleet.ledger.fired is None and known.update(world.site, update)["state"] == "active"

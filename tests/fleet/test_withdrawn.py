@@ -1,4 +1,6 @@
-"""A release is stopped while a fleet waits for its windows, and devices that failed are tried again: simulated fleets."""
+"""A release is stopped while a fleet waits for its windows, and devices that failed are tried again: simulated
+fleets.
+"""
 
 import pytest
 from ioto_tools.cloud.operators import control
@@ -22,14 +24,20 @@ def test_nobody_that_asks_applies_what_was_stopped(world, how):
     applied = fleet.devices.counts()[0].get("1.1.0", 0)
     STOPS[how](world.site)
     stopped = known.update(world.site, "sim@1.1.0")
-    assert stopped["unapplied"]["told"] + stopped["unapplied"]["strangers"] + applied == 24 and stopped["unapplied"]["strangers"] > 2
+    assert (
+        stopped["unapplied"]["told"] + stopped["unapplied"]["strangers"] + applied == 24
+        and stopped["unapplied"]["strangers"] > 2
+    )
     world.simulation.run(DAY_S + 3 * HOUR_S)
     versions = [fleet.devices.versions[version] for version in fleet.devices.version]
     assert all(versions[n] == "1.1.0" for n in strangers)  # they can't be kept from it
     ended = known.update(world.site, "sim@1.1.0")
-    assert versions.count("1.1.0") == ended["states"]["confirmed"] == len(strangers) + sum(
-        versions[n] == "1.1.0" for n in range(24) if n not in strangers
-    ) <= applied + stopped["unapplied"]["strangers"]
+    assert (
+        versions.count("1.1.0")
+        == ended["states"]["confirmed"]
+        == len(strangers) + sum(versions[n] == "1.1.0" for n in range(24) if n not in strangers)
+        <= applied + stopped["unapplied"]["strangers"]
+    )
     assert ended["states"]["withdrawn"] == stopped["unapplied"]["told"] and ended["unapplied"]["told"] == 0
     assert ended["ended"] == {"confirmed": ended["states"]["confirmed"]}
 
@@ -49,7 +57,9 @@ def test_a_resumed_release_goes_to_all_that_had_it_staged(world):
 
 
 def test_devices_that_failed_are_tried_again_when_the_cause_is_gone(world):
-    fleet = world.settle(devices=20, period_s=4 * HOUR_S, apply_s=HOUR_S, shares={"crash": 0.2, "fail": 0.2, "refuse": 0.2})
+    fleet = world.settle(
+        devices=20, period_s=4 * HOUR_S, apply_s=HOUR_S, shares={"crash": 0.2, "fail": 0.2, "refuse": 0.2}
+    )
     world.publish("1.1.0", said={"limit": "20"})
     world.simulation.run(3 * DAY_S)
     before = known.update(world.site, "sim@1.1.0")

@@ -1,4 +1,6 @@
-"""What the shipped agent takes of a GC heap with pointers of four bytes: each file alone, a start, a check-in, a signed download."""
+"""What the shipped agent takes of a GC heap with pointers of four bytes: each file alone, a start, a check-in, a signed
+download.
+"""
 
 import ast
 import base64
@@ -22,7 +24,11 @@ from .mpy import functions
 
 HERE = Path(__file__).parent
 PORT = HERE.parent.parent / ".build/meter/node_modules/@micropython/micropython-webassembly-pyscript/micropython.mjs"
-MISSING = "" if shutil.which("node") and PORT.is_file() else "Node.js or its MicroPython is not here: apt-get install nodejs npm, then make meter"
+MISSING = (
+    ""
+    if shutil.which("node") and PORT.is_file()
+    else "Node.js or its MicroPython is not here: apt-get install nodejs npm, then make meter"
+)
 START = ["from ioto.start import agent", "import ioto.agent", "made = agent()", "turns.begin(made)"]
 RESIDENT = ("__init__.mpy", "start.mpy", "agent.mpy")  # loaded once; all others are released
 _POST, _GET = 1, 2  # as in chip/socket.py
@@ -31,7 +37,9 @@ _BLOCKS = 12
 
 @dataclass
 class Part:
-    """One file. `live` bytes once it is imported, beside what was there before; `garbage` that the import left; `stays` when it is released."""
+    """One file. `live` bytes once it is imported, beside what was there before; `garbage` that the import left; `stays`
+    when it is released.
+    """
 
     file_bytes: int
     live: int
@@ -41,7 +49,9 @@ class Part:
 
 @dataclass
 class Span:
-    """Some turns of the loop. `live`: most that was live between two turns; `most`: the same with all that a turn allocated, garbage too."""
+    """Some turns of the loop. `live`: most that was live between two turns; `most`: the same with all that a turn
+    allocated, garbage too.
+    """
 
     live: int
     most: int
@@ -63,7 +73,9 @@ def run(files, agent=None, **case):
     chip = {"/chip/" + file.name: file.read_bytes() for file in (HERE / "chip").glob("*.py")}
     agent = {"/" + path: content for path, content in (agent or agent_files()).items()}
     case["files"] = {path: base64.b64encode(raw).decode() for path, raw in {**chip, **agent, **files}.items()}
-    done = subprocess.run(["node", HERE / "meter.mjs", PORT], input=json.dumps(case), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ["node", HERE / "meter.mjs", PORT], input=json.dumps(case), capture_output=True, text=True, timeout=120
+    )
     if done.returncode:
         raise RuntimeError("meter.mjs: " + "\n".join(line[:200] for line in done.stderr.splitlines()))
     return json.loads(done.stdout)
@@ -71,7 +83,9 @@ def run(files, agent=None, **case):
 
 @functools.cache
 def parts():
-    """{file: Part} of all that a board has; the ones that main.py's import loads come first, the others are measured beside these."""
+    """{file: Part} of all that a board has; the ones that main.py's import loads come first, the others are measured
+    beside these.
+    """
     names = {name: len(raw) for name, raw in shipped().items()}
     modules = ["ioto", "ioto.start", "ioto.agent"] + ["ioto." + name[:-4] for name in names if name not in RESIDENT]
     found = run({}, parts=modules)["parts"]
@@ -105,7 +119,9 @@ def _alone():
 
 
 def modules():
-    """{module: (bytes of its file, live, of bytecode)}: each compiled alone, imported when those that it imports are there."""
+    """{module: (bytes of its file, live, of bytecode)}: each compiled alone, imported when those that it imports are
+    there.
+    """
     agent = {name: compiled(text, name + ".py") for name, text in sources().items() if name != "linux"}
     done = []
 
@@ -123,13 +139,20 @@ def modules():
     for name in agent:
         add(name)
     files = {"lib/ioto/%s.mpy" % name: raw for name, raw in agent.items()}
-    found = run({}, files, keep=True, parts=["ioto" if name == "__init__" else "ioto." + name for name in done])["parts"]
-    return {name: (len(agent[name]), live, sum(functions(agent[name]))) for name, (_, live, _, _) in zip(done, found, strict=True)}
+    found = run({}, files, keep=True, parts=["ioto" if name == "__init__" else "ioto." + name for name in done])[
+        "parts"
+    ]
+    return {
+        name: (len(agent[name]), live, sum(functions(agent[name])))
+        for name, (_, live, _, _) in zip(done, found, strict=True)
+    }
 
 
 @functools.cache
 def _flash():
-    """{path: bytes}: a configured device with a key to trust, its slots, the replies that it gets, a release among them."""
+    """{path: bytes}: a configured device with a key to trust, its slots, the replies that it gets, a release among
+    them.
+    """
     key = rsa.generate_private_key(65537, 3072)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -139,20 +162,28 @@ def _flash():
         release.sign(folder / "image", sealed, key, "PRODUCT7", "1.0.1")
         image, ca = sealed.getvalue(), (folder / "ca.pem").read_bytes()
     config = {
-        "product": "PRODUCT7", "version": "1.0.0", "api": "https://cloud.test", "token": "T" * 40, "tls": {"ca": "ca.pem"},
+        "product": "PRODUCT7", "version": "1.0.0", "api": "https://cloud.test", "token": "T" * 40,
+        "tls": {"ca": "ca.pem"},
         "wifi": {"ssid": "net", "password": "secret"}, "update": {"keys": ["key.pem"], "jitter": 0, "throttle": 0},
     }  # fmt: skip
     offer = {
-        "update": "U" * 26, "version": "1.0.1", "url": "https://cloud.test/image/1", "size": len(image), "checksum": hashlib.sha256(image).hexdigest(),
+        "update": "U" * 26, "version": "1.0.1", "url": "https://cloud.test/image/1", "size": len(image),
+        "checksum": hashlib.sha256(image).hexdigest(),
     }  # fmt: skip
-    head = "HTTP/1.1 200 OK\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    reply = lambda body: (head % len(body)).encode() + body  # noqa: E731
+    head = (
+        "HTTP/1.1 200 OK\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nContent-Type: "
+        "application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    reply = lambda body: (head % len(body)).encode() + body
     empty = b"\xff" * 0x10000
     return {
-        "/ioto.json": json.dumps(config, indent=4).encode(), "/device.json": b'{"id": "METER00001", "model": "meter"}', "/ca.pem": ca,
-        "/key.pem": keys.public_bytes(key.public_key()), "/flash/ota_0": esp.make(8192, "running").ljust(0x10000, b"\xff"), "/flash/ota_1": empty,
-        "/flash/otadata": empty[:8192], "/replies/get.1": reply(image), "/replies/post.1": reply(json.dumps(offer).encode()),
-        **{"/replies/post.%d" % n: reply(b"{}") for n in range(2, 9)},
+        "/ioto.json": json.dumps(config, indent=4).encode(), "/device.json": b'{"id": "METER00001", "model": "meter"}',
+        "/ca.pem": ca,
+        "/key.pem": keys.public_bytes(key.public_key()), "/flash/ota_0": esp.make(8192, "running").ljust(0x10000,
+        b"\xff"), "/flash/ota_1": empty,
+        "/flash/otadata": empty[:8192], "/replies/get.1": reply(image),
+        "/replies/post.1": reply(json.dumps(offer).encode()), **{"/replies/post.%d" % n: reply(b"{}") for n in range(2,
+        9)},
     }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""What the agent may take of the chip's heap. The figures only go down: one that has become smaller lowers its budget."""
+"""What the agent may take of the chip's heap. The figures only go down: one that has become smaller lowers its
+budget.
+"""
 
 import pytest
 from ioto_tools.deploy.compiled import parts
@@ -8,15 +10,21 @@ from tests.meter.mpy import functions
 
 pytestmark = pytest.mark.skipif(bool(measure.MISSING), reason=measure.MISSING)
 
-# Bytes of heap that are live once a file of the agent is imported, beside what main.py's import has loaded. MicroPython takes memory for
-# names in blocks: up to 80 bytes move from one file to its neighbour when a name is added anywhere.
+# Bytes of heap that are live once a file of the agent is imported, beside what main.py's import has loaded. MicroPython
+# takes memory for names in blocks: up to 80 bytes move from one file to its neighbour when a name is added anywhere.
 FILES = {
-    "__init__.mpy": 2230, "start.mpy": 1320, "agent.mpy": 14550, "prepare.mpy": 760, "setup.mpy": 11400, "begin.mpy": 6500, "connect.mpy": 9050, "checkin.mpy": 11800,
-    "answer.mpy": 15850, "fetch.mpy": 7050, "examine.mpy": 2690, "swap.mpy": 4810, "trial.mpy": 3500, "failure.mpy": 620, "space.mpy": 1390,
-    "alone.mpy": 860, "registration.mpy": 13600, "folder.mpy": 420, "costs.mpy": 610, "blocking.mpy": 10450, "foreign.mpy": 16900, "json5.mpy": 5000,
-    "posix_tz.mpy": 2310, "wrong.mpy": 13100, "clock.mpy": 10700, "dns.mpy": 1240, "redirect.mpy": 9050, "chunked.mpy": 8900, "ranges.mpy": 8450,
-    "faults.mpy": 890, "facts.mpy": 860, "http_date.mpy": 9350, "semver.mpy": 1210, "bounds.mpy": 200, "timezone.mpy": 650, "window.mpy": 1870,
-    "staged.mpy": 1540, "update.mpy": 3800, "recall.mpy": 720, "otadata.mpy": 1040, "without_main.mpy": 575, "certs.mpy": 2490,
+    "__init__.mpy": 2230, "start.mpy": 1320, "agent.mpy": 14550, "prepare.mpy": 760, "setup.mpy": 11400,
+    "begin.mpy": 6500, "connect.mpy": 9050, "checkin.mpy": 11800,
+    "answer.mpy": 15850, "fetch.mpy": 7050, "examine.mpy": 2690, "swap.mpy": 4810, "trial.mpy": 3500,
+    "failure.mpy": 620, "space.mpy": 1390,
+    "alone.mpy": 860, "registration.mpy": 13600, "folder.mpy": 420, "costs.mpy": 610, "blocking.mpy": 10450,
+    "foreign.mpy": 16900, "json5.mpy": 5000,
+    "posix_tz.mpy": 2310, "wrong.mpy": 13100, "clock.mpy": 10700, "dns.mpy": 1240, "redirect.mpy": 9050,
+    "chunked.mpy": 8900, "ranges.mpy": 8450,
+    "faults.mpy": 890, "facts.mpy": 860, "http_date.mpy": 9350, "semver.mpy": 1210, "bounds.mpy": 200,
+    "timezone.mpy": 650, "window.mpy": 1870,
+    "staged.mpy": 1540, "update.mpy": 3800, "recall.mpy": 720, "otadata.mpy": 1040, "without_main.mpy": 575,
+    "certs.mpy": 2490,
 }  # fmt: skip
 LIFE = {
     "resident after import": 18050,

@@ -1,9 +1,11 @@
-"""Under the unix port: beginnings.py LIB, DER certificates in hex on standard input, one a line. Prints notBefore of each."""
+"""Under the unix port: beginnings.py LIB, DER certificates in hex on standard input, one a line. Prints notBefore of
+each.
+"""
 
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from ioto.clock import begins  # noqa: E402
+from ioto.clock import begins
 
 for line in sys.stdin:
     line = line.strip()

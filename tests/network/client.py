@@ -1,13 +1,17 @@
 """The client's side of the network tests, under the unix port: client.py LIB, cases as JSON on standard input.
 
 Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
-    url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths,
-    PEM or DER), cert and key (paths: the client's own), plain (http is allowed: it is, unless said), unverified, read (bytes of the buffer), most (limit of read_body; without it everything is read with
-    readinto), stop_ms (the task is cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers), names_port, mdns ({name: address} that the port's getaddrinfo knows), keep (the connection is), times (the same request again and again with one client), pause_ms (between them), ntp (a port:
-    the time of host `url` is asked instead)
-The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought), time,
-error ([class, reason or errno, text]) of the last time, failures (how often it was an error before), held_ms (longest
-pause of another task).
+    url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths, PEM
+    or DER), cert and key (paths: the client's own), plain (http is allowed: it is, unless said), unverified, read
+    (bytes of the buffer), most (limit of read_body; without it everything is read with readinto), stop_ms (the task is
+    cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers),
+    names_port, mdns ({name: address} that the port's getaddrinfo knows), keep (the connection is), times (the same
+    request again and again with one client), pause_ms (between them), ntp (a port: the time of host `url` is asked
+    instead)
+
+The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought),
+time, error ([class, reason or errno, text]) of the last time, failures (how often it was an error before), held_ms
+(longest pause of another task).
 """
 
 import asyncio
@@ -18,9 +22,9 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from ioto import clock, dns, http, net  # noqa: E402
-from ioto.errors import UpdateError  # noqa: E402
-from ioto.resolver import Resolver  # noqa: E402
+from ioto import clock, dns, http, net
+from ioto.errors import UpdateError
+from ioto.resolver import Resolver
 
 held_ms = 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hostile import Datagrams, Server  # noqa: E402
+from hostile import Datagrams, Server
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def serve():
     def start(answer, **options):
         if isinstance(answer, bytes):
             reply = answer
-            answer = lambda conn, request: conn.sendall(reply)  # noqa: E731
+            answer = lambda conn, request: conn.sendall(reply)
         servers.append(Server(answer, **options))
         return servers[-1]
 
@@ -46,7 +46,10 @@ def serve_tls(serve, authority):
         context.load_cert_chain(authority / "server.pem", authority / "server.key")
         return serve(answer, context=context, **options)
 
-    start.trust = {"asyncio": {"ca": str(authority / "ca.pem"), "limit_ms": 5000}, "urequests": {"unverified": True, "limit_ms": 5000}}
+    start.trust = {
+        "asyncio": {"ca": str(authority / "ca.pem"), "limit_ms": 5000},
+        "urequests": {"unverified": True, "limit_ms": 5000},
+    }
     return start
 
 

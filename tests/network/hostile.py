@@ -16,8 +16,8 @@ MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
 
 
 class Server:
-    """Listens on loopback; every connection's request goes to `answer(conn, request)`, which may do what it likes. If it
-    returns True, the connection is good for another request.
+    """Listens on loopback; every connection's request goes to `answer(conn, request)`, which may do what it likes. If
+    it returns True, the connection is good for another request.
     """
 
     def __init__(self, answer, context=None, host="127.0.0.1"):
@@ -107,11 +107,19 @@ def read_request(conn):
 def run(cases, timeout=60):
     """Results of client.py for the cases, one process for all."""
     done = subprocess.run(
-        [MICROPYTHON, "-X", "heapsize=64m", str(HERE / "client.py"), str(LIB)], input=json.dumps(cases),
-        capture_output=True, text=True, timeout=timeout, env=dict(os.environ, TZ="UTC"))
+        [MICROPYTHON, "-X", "heapsize=64m", str(HERE / "client.py"), str(LIB)],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=dict(os.environ, TZ="UTC"),
+    )
     lines = done.stdout.splitlines()
-    assert done.returncode == 0 and len(lines) == len(cases), (
-        "after %d results of %d: %s" % (len(lines), len(cases), done.stdout[-2000:] + done.stderr[-3000:]))
+    assert done.returncode == 0 and len(lines) == len(cases), "after %d results of %d: %s" % (
+        len(lines),
+        len(cases),
+        done.stdout[-2000:] + done.stderr[-3000:],
+    )
     return [json.loads(line) for line in lines]
 
 

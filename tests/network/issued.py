@@ -26,18 +26,20 @@ class Certificate:
     def __init__(self, subject, by=None, names=(), first=-DAY, last=30 * DAY, now=None, authority=False):
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-        now = now or datetime.datetime.now(datetime.timezone.utc).timestamp()
+        now = now or datetime.datetime.now(datetime.UTC).timestamp()
         made = x509.CertificateBuilder().subject_name(self.subject).issuer_name((by or self).subject)
         made = made.public_key(self.key.public_key()).serial_number(x509.random_serial_number())
         made = made.not_valid_before(self._at(now + first)).not_valid_after(self._at(now + last))
         made = made.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         if names:
-            made = made.add_extension(x509.SubjectAlternativeName([_alternative(each) for each in names]), critical=False)
+            made = made.add_extension(
+                x509.SubjectAlternativeName([_alternative(each) for each in names]), critical=False
+            )
         self.made = made.sign((by or self).key, hashes.SHA256())
 
     @staticmethod
     def _at(unix_s):
-        return datetime.datetime.fromtimestamp(int(unix_s), datetime.timezone.utc)
+        return datetime.datetime.fromtimestamp(int(unix_s), datetime.UTC)
 
     def pem(self):
         return self.made.public_bytes(Encoding.PEM).decode()
@@ -48,5 +50,7 @@ class Certificate:
     def save(self, folder, name, chain=()):
         """`name`.pem, with the certificates of `chain` behind it, and `name`.key."""
         (folder / (name + ".pem")).write_text("".join(each.pem() for each in (self, *chain)))
-        (folder / (name + ".key")).write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        (folder / (name + ".key")).write_bytes(
+            self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
         return self

@@ -1,4 +1,5 @@
-"""Under the unix port with libfaketime: keeper.py LIB FOLDER ROUNDS LAST. An agent whose board's clock is this process's.
+"""Under the unix port with libfaketime: keeper.py LIB FOLDER ROUNDS LAST. An agent whose board's clock is this
+process's.
 
 Prints, after each round of turns: the time, whether it is known, the reason of the last failure, the last known time.
 """
@@ -10,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from ioto import linux, start  # noqa: E402
+from ioto import linux, start
 
 folder, rounds, last = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 

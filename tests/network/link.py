@@ -1,6 +1,7 @@
 """The Wi-Fi link under MicroPython: link.py LIB AIR, {"script", "up_ms", "run_ms"} on standard input.
 
-Prints {"events", "calls", "up": null or the error, "before", "servers up", "servers": name servers before, then, at the end}.
+Prints {"events", "calls", "up": null or the error, "before", "servers up", "servers": name servers before, then, at the
+end}.
 """
 
 import asyncio
@@ -8,8 +9,8 @@ import json
 import sys
 
 sys.path[0:0] = sys.argv[1:3]
-import network  # noqa: E402
-from ioto import wifi  # noqa: E402
+import network
+from ioto import wifi
 
 wifi.PAUSES_MS = (20, 40)
 wifi.JOIN_MS = 300

@@ -1,4 +1,5 @@
-"""The time of day where certificates, NTP and the clock contradict each other: Mbed TLS and the agent on a clock that the test sets.
+"""The time of day where certificates, NTP and the clock contradict each other: Mbed TLS and the agent on a clock that
+the test sets.
 
 The clock is the process's own: libfaketime holds it at what a file says, and the board's set_time() writes that file.
 """
@@ -36,7 +37,12 @@ def test_when_a_certificate_begins():
         made.append(Certificate("s" * rng.randrange(1, 60), first=at, last=at + rng.randrange(60) * YEAR, now=1e-9))
         told.append(at)
     der = [each.der() for each in made] + [b"", b"\x17\x0d", bytes(2000), b"\x17\x0d" * 400, made[0].der()[:60]]
-    done = subprocess.run([MICROPYTHON, HERE / "beginnings.py", LIB], input="\n".join(d.hex() for d in der).replace("\n\n", "\n00\n"), capture_output=True, text=True)
+    done = subprocess.run(
+        [MICROPYTHON, HERE / "beginnings.py", LIB],
+        input="\n".join(d.hex() for d in der).replace("\n\n", "\n00\n"),
+        capture_output=True,
+        text=True,
+    )
     assert [int(n) for n in done.stdout.split()] == told + [0] * 5, done
 
 
@@ -68,7 +74,9 @@ class Ntp:
 
 
 class World:
-    """A cloud on loopback whose certificate is valid from `first` to `last`, by a clock that is right; a device that trusts it."""
+    """A cloud on loopback whose certificate is valid from `first` to `last`, by a clock that is right; a device that
+    trusts it.
+    """
 
     def __init__(self, folder, first=-DAY, last=30 * DAY, date=time.time, trusted=True, ntp=None):
         """`ntp()` is the time by a server of its own; None: nobody answers."""
@@ -83,7 +91,14 @@ class World:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.pem", folder / "server.key")
         self.server = Server(self.answer, context=context)
-        config = {"product": "P", "api": self.server.url, "token": "T", "tls": {"ca": "ca.pem"}, "ntp": {"server": "127.0.0.1" if ntp else "127.0.0.77"}, "network": {"timeout": 5}}
+        config = {
+            "product": "P",
+            "api": self.server.url,
+            "token": "T",
+            "tls": {"ca": "ca.pem"},
+            "ntp": {"server": "127.0.0.1" if ntp else "127.0.0.77"},
+            "network": {"timeout": 5},
+        }
         (folder / "ioto.json").write_text(json.dumps(config))
         (folder / "device.json").write_text('{"id": "D1"}')
 
@@ -93,10 +108,19 @@ class World:
         conn.sendall(b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\n%s" % (date.encode(), body))
 
     def run(self, clock, rounds=1, last=0):
-        """[(where the clock stands, is it known, reason of the failure, last known time)] after each round of the agent."""
+        """[(where the clock stands, is it known, reason of the failure, last known time)] after each round of the
+        agent.
+        """
         stamp = self.folder / "clock"
         stamp.write_text(clock + "\n")
-        environment = dict(os.environ, TZ="UTC", LD_PRELOAD=str(FAKETIME), FAKETIME_TIMESTAMP_FILE=str(stamp), FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
+        environment = dict(
+            os.environ,
+            TZ="UTC",
+            LD_PRELOAD=str(FAKETIME),
+            FAKETIME_TIMESTAMP_FILE=str(stamp),
+            FAKETIME_NO_CACHE="1",
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+        )
         command = [MICROPYTHON, str(HERE / "keeper.py"), str(self.lib), str(self.folder) + "/", str(rounds), str(last)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         self.server.close()
@@ -118,7 +142,7 @@ def right(unix_s):
 def test_a_clock_that_was_never_set(tmp_path, first):
     """No NTP: the certificate says that it is later than the agent was built, the cloud says what time it is."""
     world = World(tmp_path, first=first)
-    (now, known, error, last), = world.run(NEVER_SET)
+    ((now, known, error, last),) = world.run(NEVER_SET)
     assert right(now) and known and not error and world.methods() == ["HEAD", "POST"]
     assert not last  # nobody but the cloud says so
     assert b"uthorization" not in world.server.requests[0]
@@ -127,7 +151,10 @@ def test_a_clock_that_was_never_set(tmp_path, first):
 @wanted
 def test_a_clock_that_ntp_has_set_wrong_is_set_right(tmp_path):
     """Far ahead or far behind, so that no certificate is good: NTP is in doubt, the cloud is asked."""
-    for name, clock, why in (("ahead", "2090-01-01 00:00:00", "tls_expired"), ("behind", "2024-06-01 00:00:00", "tls_not_yet")):
+    for name, clock, why in (
+        ("ahead", "2090-01-01 00:00:00", "tls_expired"),
+        ("behind", "2024-06-01 00:00:00", "tls_not_yet"),
+    ):
         (tmp_path / name).mkdir()
         first, then = World(tmp_path / name).run(clock, rounds=2)
         assert first[1:] == (True, why, 0), first
@@ -136,7 +163,7 @@ def test_a_clock_that_ntp_has_set_wrong_is_set_right(tmp_path):
 
 @wanted
 def test_the_last_known_time_rises_with_two_witnesses(tmp_path):
-    (now, _, error, last), = World(tmp_path, ntp=time.time).run(NEVER_SET)
+    ((now, _, error, last),) = World(tmp_path, ntp=time.time).run(NEVER_SET)
     assert right(now) and right(last) and not error
 
 
@@ -146,15 +173,17 @@ def test_the_last_known_time_rises_with_two_witnesses(tmp_path):
 ], ids=["ntp-silent", "cloud-ahead", "ntp-ahead", "both-ahead"])  # fmt: skip
 def test_one_witness_that_is_wrong_leaves_nothing_behind(tmp_path, ntp, date, kept):
     """The earlier of the two counts; without NTP nothing does, though the clock is set."""
-    world = World(tmp_path, last=2 * YEAR, date=lambda: time.time() + date, ntp=None if ntp is None else lambda: time.time() + ntp)
-    (now, known, error, last), = world.run(NEVER_SET)
+    world = World(
+        tmp_path, last=2 * YEAR, date=lambda: time.time() + date, ntp=None if ntp is None else lambda: time.time() + ntp
+    )
+    ((now, known, error, last),) = world.run(NEVER_SET)
     assert known and not error and (last == 0 if ntp is None else abs(last - kept - time.time()) < 60), (now, last)
 
 
 @wanted
 def test_a_last_known_time_that_is_wrong_is_corrected_by_ntp_and_cloud_together(tmp_path):
     """It is 300 days ahead: by that clock the cloud's certificate, of 30 days, has expired."""
-    (now, known, error, last), = World(tmp_path, ntp=time.time).run(NEVER_SET, last=int(time.time()) + 300 * DAY)
+    ((now, known, error, last),) = World(tmp_path, ntp=time.time).run(NEVER_SET, last=int(time.time()) + 300 * DAY)
     assert right(now) and known and not error and right(last)
 
 
@@ -163,27 +192,30 @@ def test_a_last_known_time_that_is_wrong_is_corrected_by_ntp_and_cloud_together(
 def test_two_that_do_not_agree_do_not_lower_the_last_known_time(tmp_path, ntp, date):
     kept = int(time.time()) + (0 if ntp else 3600)
     world = World(tmp_path, first=-YEAR, date=lambda: time.time() + date, ntp=lambda: time.time() + ntp)
-    (now, _, _, last), = world.run(NEVER_SET, last=kept)
+    ((now, _, _, last),) = world.run(NEVER_SET, last=kept)
     assert last >= kept and abs(now - time.time() - date) < 60, (now, last)
 
 
 @wanted
-@pytest.mark.parametrize("first, last, why", [(-9 * DAY, -DAY, "tls_expired"), (DAY, 9 * DAY, "tls_not_yet")], ids=["expired", "not-yet"])
+@pytest.mark.parametrize(
+    "first, last, why", [(-9 * DAY, -DAY, "tls_expired"), (DAY, 9 * DAY, "tls_not_yet")], ids=["expired", "not-yet"]
+)
 def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why):
     """By its Date it is not to be believed: the check-in says so, and that time is not kept."""
     world = World(tmp_path, first=first, last=last)
-    (now, known, error, kept), = world.run(NEVER_SET)
+    ((now, known, error, kept),) = world.run(NEVER_SET)
     assert right(now) and error == why and not kept and "POST" not in world.methods()
 
 
 @wanted
 @pytest.mark.parametrize("changes, why", [
-    ({"trusted": False}, "tls_untrusted"), ({"date": None}, "tls_not_yet"), ({"date": lambda: 1_700_000_000}, "tls_not_yet"),
+    ({"trusted": False}, "tls_untrusted"), ({"date": None}, "tls_not_yet"), ({"date": lambda: 1_700_000_000},
+        "tls_not_yet"),
 ], ids=["unknown-authority", "no-date", "a-date-long-past"])  # fmt: skip
 def test_a_cloud_that_does_not_know_the_time_either(tmp_path, changes, why):
     """The clock is as it was: no window opens by it."""
     world = World(tmp_path, **changes)
-    (now, known, error, kept), = world.run(NEVER_SET)
+    ((now, known, error, kept),) = world.run(NEVER_SET)
     assert not known and now < 946684900 and error == why and not kept, (now, error)
     assert "POST" not in world.methods()
 
@@ -194,5 +226,5 @@ def test_the_last_known_time_is_the_least(tmp_path):
     for name, date, known in (("before", time.time() - 2 * DAY, False), ("behind", time.time() - DAY // 2, True)):
         (tmp_path / name).mkdir()
         world = World(tmp_path / name, first=-30 * DAY, date=lambda date=date: date)
-        (now, is_known, _, _), = world.run(NEVER_SET, last=int(time.time()) - DAY)
+        ((now, is_known, _, _),) = world.run(NEVER_SET, last=int(time.time()) - DAY)
         assert is_known == known and (not known or abs(now - date) < 60), (name, now)

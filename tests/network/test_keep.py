@@ -9,11 +9,13 @@ from hostile import one, reason
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GOOD = {
     "length": OK, "empty": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "no content": b"HTTP/1.1 204 No\r\n\r\n",
-    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "404": b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "404": b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",
     "said": b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok",
 }  # fmt: skip
 LAST = {
-    "said": b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 2\r\n\r\nok", "old": b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "said": b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 2\r\n\r\nok",
+    "old": b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "more than its length": OK + b"HTTP/1.1 500 Smuggled\r\nContent-Length: 0\r\n\r\n",
 }  # fmt: skip
 
@@ -121,7 +123,13 @@ def test_garbage_over_it_is_refused_and_ends_it(serve):
 def test_it_ends_before_another_server_is_asked(serve):
     """A board's memory has room for one TLS connection."""
     other = serve(stays(OK))
-    first = serve(lambda conn, request: conn.sendall(b"HTTP/1.1 302 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % other.url.encode()) is None)
-    other.answer = lambda conn, request: conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % len(ended(first, 1))) is None
+    first = serve(
+        lambda conn, request: (
+            conn.sendall(b"HTTP/1.1 302 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % other.url.encode()) is None
+        )
+    )
+    other.answer = lambda conn, request: (
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % len(ended(first, 1))) is None
+    )
     result = one(first.url, keep=True)
     assert bytes.fromhex(result["body"]) == b"1", "the first was still open"

@@ -51,15 +51,18 @@ def test_an_address_that_does_not_answer_is_dropped(serve, datagrams):
     assert result.get("status") == 200 and result["failures"] == 2 and len(names.asked) == 3, result
 
 
-@pytest.mark.parametrize("wrong", (
-    lambda asked: reply(asked, "127.0.0.2", number=b"\0\0" if asked[:2] != b"\0\0" else b"\0\1"),
-    lambda asked: reply(asked, "127.0.0.2", question=asked[12:].replace(b"board", b"bored")),
-    lambda asked: reply(asked, flags=0x8380),  # truncated, and no address in it
-    lambda asked: reply(asked, "127.0.0.2")[:-1],
-    lambda asked: asked,
-    lambda asked: b"",
-    lambda asked: bytes(600),
-))
+@pytest.mark.parametrize(
+    "wrong",
+    (
+        lambda asked: reply(asked, "127.0.0.2", number=b"\0\0" if asked[:2] != b"\0\0" else b"\0\1"),
+        lambda asked: reply(asked, "127.0.0.2", question=asked[12:].replace(b"board", b"bored")),
+        lambda asked: reply(asked, flags=0x8380),  # truncated, and no address in it
+        lambda asked: reply(asked, "127.0.0.2")[:-1],
+        lambda asked: asked,
+        lambda asked: b"",
+        lambda asked: bytes(600),
+    ),
+)
 def test_what_is_not_the_answer_is_read_over(serve, datagrams, wrong):
     server = serve(OK)
     names = datagrams(lambda asked: [wrong(asked)] * 20 + [reply(asked, "127.0.0.1")])
@@ -113,7 +116,7 @@ def test_nobody_answers(serve, datagrams):
 def test_no_such_name(serve, datagrams):
     server = serve(OK)
     for flags in (0x8183, 0x8180):
-        names = datagrams(lambda asked: [reply(asked, flags=flags)])  # noqa: B023
+        names = datagrams(lambda asked: [reply(asked, flags=flags)])
         result = fetch(server, names)
         assert reason(result) == "os" and "no address" in result["error"][2], result
         assert len(names.asked) == 1
@@ -125,10 +128,16 @@ def test_truncated_and_long_answers_are_used(serve, datagrams):
     for answer in (
         lambda asked: reply(asked, "127.0.0.1", flags=0x8380),
         lambda asked: reply(asked, "127.0.0.1") + text,
-        lambda asked: asked[:2] + struct.pack(">HHHHH", 0x8180, 1, 2, 0, 0) + asked[12:] + text + reply(asked, "127.0.0.1")[len(asked) :],
+        lambda asked: (
+            asked[:2]
+            + struct.pack(">HHHHH", 0x8180, 1, 2, 0, 0)
+            + asked[12:]
+            + text
+            + reply(asked, "127.0.0.1")[len(asked) :]
+        ),
         lambda asked: reply(asked, "127.0.0.1") + text * 3,
     ):
-        names = datagrams(lambda asked: [answer(asked)])  # noqa: B023
+        names = datagrams(lambda asked: [answer(asked)])
         assert fetch(server, names).get("status") == 200
         assert len(names.asked) == 1
 
@@ -137,8 +146,18 @@ def test_local_names_are_resolved_by_the_port(serve, datagrams):
     """No name server knows them; the ESP32's getaddrinfo asks by mDNS, here one that knows one name does."""
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, flags=0x8183)])
-    for host, expected in (("builder.local", None), ("BUILDER.Local", None), ("other.local", "os"), ("builder.example", "os")):
-        case = {"url": "http://%s:%d/" % (host, server.port), "names": ["127.0.0.1"], "names_port": names.port, "mdns": {"builder.local": "127.0.0.1"}}
+    for host, expected in (
+        ("builder.local", None),
+        ("BUILDER.Local", None),
+        ("other.local", "os"),
+        ("builder.example", "os"),
+    ):
+        case = {
+            "url": "http://%s:%d/" % (host, server.port),
+            "names": ["127.0.0.1"],
+            "names_port": names.port,
+            "mdns": {"builder.local": "127.0.0.1"},
+        }
         assert reason(run([case])[0]) == expected, host
     assert len(names.asked) == 1 and len(server.requests) == 2
 
@@ -161,7 +180,9 @@ def test_what_needs_no_name_server(serve, datagrams):
 
 
 def test_garbage(serve, datagrams):
-    """Random datagrams, and answers with random bytes in them: the good one behind them is found, or the world is blamed."""
+    """Random datagrams, and answers with random bytes in them: the good one behind them is found, or the world is
+    blamed.
+    """
     seed = 20240301
     source = random.Random(seed)
     server = serve(OK)
@@ -174,6 +195,11 @@ def test_garbage(serve, datagrams):
         return [source.randbytes(source.randrange(600)), asked[:2] + source.randbytes(40), bytes(spoilt), good]
 
     names = datagrams(answer)
-    case = {"url": "http://board.example:%d/" % server.port, "names": ["127.0.0.1"], "names_port": names.port, "limit_ms": 300}
+    case = {
+        "url": "http://board.example:%d/" % server.port,
+        "names": ["127.0.0.1"],
+        "names_port": names.port,
+        "limit_ms": 300,
+    }
     for result in run([case] * 60):
         assert reason(result) in (None, "os"), (seed, result)

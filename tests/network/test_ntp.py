@@ -12,7 +12,13 @@ TO_1970_S = 2208988800
 
 def reply(asked, first=0x24, stratum=2, name=b"LOCL", seconds=NOW_S + TO_1970_S, echo=None):
     head = struct.pack(">BBbbII4s", first, stratum, 6, -20, 0, 0, name)
-    return head + bytes(8) + (asked[40:48] if echo is None else echo) + bytes(8) + struct.pack(">II", seconds & 0xFFFFFFFF, 0)
+    return (
+        head
+        + bytes(8)
+        + (asked[40:48] if echo is None else echo)
+        + bytes(8)
+        + struct.pack(">II", seconds & 0xFFFFFFFF, 0)
+    )
 
 
 FIRST = range(256)
@@ -26,8 +32,13 @@ def times(datagrams, answers, **case):
 
 
 def test_the_time(datagrams):
-    good = [lambda asked: [reply(asked)], lambda asked: [reply(asked, first=0x1C)], lambda asked: [reply(asked, stratum=15)],
-            lambda asked: [reply(asked, first=0x64)], lambda asked: [reply(asked) + bytes(20)]]
+    good = [
+        lambda asked: [reply(asked)],
+        lambda asked: [reply(asked, first=0x1C)],
+        lambda asked: [reply(asked, stratum=15)],
+        lambda asked: [reply(asked, first=0x64)],
+        lambda asked: [reply(asked) + bytes(20)],
+    ]
     assert [r.get("time") for r in times(datagrams, good)] == [NOW_S] * len(good)
 
 
@@ -42,17 +53,20 @@ def test_years(datagrams):
     """Up to 2100, over the end of NTP's first era in 2036; nothing before the agent was built."""
     first, last = BUILT, 4102444800
     for seconds in (first, 2**31, 2085978495, 2085978496, last - 1):
-        result, = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])  # noqa: B023
+        (result,) = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])
         assert result.get("time") == seconds, (seconds, result)
     # Everything else is read as of the next era, and that ends after 2100.
     for seconds in (first - 1, 946684800):
-        result, = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])  # noqa: B023
+        (result,) = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])
         assert reason(result) == "os", (seconds, result)
 
 
 def test_every_first_byte(datagrams):
     """Mode 4 is a server's answer, anything else none; leap 3 says that the server does not know the time."""
-    answers = [lambda asked, first=first: [reply(asked, first=first), reply(asked, seconds=NOW_S + 5 + TO_1970_S)] for first in FIRST]
+    answers = [
+        lambda asked, first=first: [reply(asked, first=first), reply(asked, seconds=NOW_S + 5 + TO_1970_S)]
+        for first in FIRST
+    ]
     for first, result in zip(FIRST, times(datagrams, answers)):
         expected = NOW_S + 5 if first & 7 != 4 else NOW_S if first < 192 else None
         assert result.get("time") == expected, (first, result)
@@ -66,8 +80,14 @@ def test_who_says_that_he_does_not_know(datagrams):
 
 def test_who_is_not_believed(datagrams):
     """Neither a short datagram nor one that does not know what we sent."""
-    bad = [lambda asked: [reply(asked)[:47]], lambda asked: [reply(asked, echo=bytes(8))], lambda asked: [asked], lambda asked: [b""],
-           lambda asked: [], lambda asked: [bytes(600)]]
+    bad = [
+        lambda asked: [reply(asked)[:47]],
+        lambda asked: [reply(asked, echo=bytes(8))],
+        lambda asked: [asked],
+        lambda asked: [b""],
+        lambda asked: [],
+        lambda asked: [bytes(600)],
+    ]
     for result in times(datagrams, bad):
         assert reason(result) == "os" and result["error"][1] == errno.ETIMEDOUT, result
     behind = [lambda asked, one=one: one(asked) + [reply(asked)] for one in bad]

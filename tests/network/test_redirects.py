@@ -33,8 +33,20 @@ def sent(request, name):
 def test_to_the_same_host(serve_tls, transport):
     table = {"/a/there?x=1": OK}
     server = serve_tls(route(table))
-    table.update({"/a/%d" % i: redirect(location) for i, location in enumerate((
-        server.url + "/a/there?x=1", "/a/there?x=1", "there?x=1", "./b/../there?x=1#f", "//127.0.0.1:%d/a/there?x=1" % server.port))})
+    table.update(
+        {
+            "/a/%d" % i: redirect(location)
+            for i, location in enumerate(
+                (
+                    server.url + "/a/there?x=1",
+                    "/a/there?x=1",
+                    "there?x=1",
+                    "./b/../there?x=1#f",
+                    "//127.0.0.1:%d/a/there?x=1" % server.port,
+                )
+            )
+        }
+    )
     for i in range(5):
         result = one("%s/a/%d" % (server.url, i), headers=HEADERS, transport=transport, **serve_tls.trust[transport])
         assert result.get("status") == 200 and bytes.fromhex(result["body"]) == b"here", (i, result)
@@ -54,7 +66,9 @@ def test_another_host_never_sees_the_token(serve_tls, transport):
     # And back again: what was taken away stays away.
     server = serve_tls(redirect(other.url + "/back"))
     table["/back"] = redirect(server.url)
-    assert reason(one(server.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport])) == "http_redirect"
+    assert (
+        reason(one(server.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport])) == "http_redirect"
+    )
     assert [bool(sent(r, "Authorization")) for r in server.requests] == [True, False, False]
 
 
@@ -83,7 +97,15 @@ def test_how_many(serve, transport):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_where_we_do_not_go(serve, transport):
-    locations = ("ftp://127.0.0.1/", "file:///etc/passwd", "http://u:p@127.0.0.1/", "http://", "/a b", "http://127.0.0.1:0/", "mailto:x")
+    locations = (
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "http://u:p@127.0.0.1/",
+        "http://",
+        "/a b",
+        "http://127.0.0.1:0/",
+        "mailto:x",
+    )
     table = {"/%d" % i: redirect(location) for i, location in enumerate(locations)}
     table["/none"] = b"HTTP/1.1 302 Moved\r\nContent-Length: 0\r\n\r\n"
     table["/twice"] = b"HTTP/1.1 302 Moved\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"

@@ -27,7 +27,11 @@ REPLIES = {
     "busy": (b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno", (429, b"no")),
     "broken": (b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno", (500, b"no")),
     "partial": (b"HTTP/1.1 206 P\r\nContent-Range: bytes 1-2/5\r\nContent-Length: 2\r\n\r\nel", (206, b"el")),
-    "continue": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok", (200, b"ok"), "http_malformed"),
+    "continue": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok",
+        (200, b"ok"),
+        "http_malformed",
+    ),
     "nothing but continue": (b"HTTP/1.1 100 Continue\r\n\r\n" * 2000, "http_malformed"),
     "nothing": (b"", "os", "http_malformed"),
     "not http": (b"220 smtp.example ready\r\n\r\n", "http_malformed"),
@@ -38,10 +42,23 @@ REPLIES = {
     "endless status": (b"HTTP/1.1 200 " + b"x" * 50000, "http_malformed"),
     "long header we don't keep": (OK + b"CSP: " + LONG + b"\r\nContent-Length: 2\r\n\r\nok", (200, b"ok")),
     "long header we keep": (OK + b"Content-Length: 2\r\nETag: " + LONG + b"\r\n\r\nok", (200, b"ok")),
-    "two dates": (OK + b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\nContent-Length: 2\r\n\r\nok", (200, b"ok")),
-    "odd headers": (OK + b"Date: \xff\r\nETag: a\r\nETag: b\r\nRetry-After:\r\nRetry-After: 5\r\nContent-Length: 2\r\n\r\nok", (200, b"ok")),
-    "codings that change no byte": (OK + b"Content-Encoding: aws-chunked\r\nContent-Encoding:\r\nContent-Length: 2\r\n\r\nok", (200, b"ok")),
-    "two ranges": (b"HTTP/1.1 206 P\r\nContent-Range: bytes 1-2/5\r\nContent-Range: bytes 1-2/6\r\nContent-Length: 2\r\n\r\nel", "http_malformed"),
+    "two dates": (
+        OK
+        + b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\nContent-Length: 2\r\n\r\nok",
+        (200, b"ok"),
+    ),
+    "odd headers": (
+        OK + b"Date: \xff\r\nETag: a\r\nETag: b\r\nRetry-After:\r\nRetry-After: 5\r\nContent-Length: 2\r\n\r\nok",
+        (200, b"ok"),
+    ),
+    "codings that change no byte": (
+        OK + b"Content-Encoding: aws-chunked\r\nContent-Encoding:\r\nContent-Length: 2\r\n\r\nok",
+        (200, b"ok"),
+    ),
+    "two ranges": (
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes 1-2/5\r\nContent-Range: bytes 1-2/6\r\nContent-Length: 2\r\n\r\nel",
+        "http_malformed",
+    ),
     "endless header": (OK + b"X: " + b"x" * 50000, "http_malformed", "os"),
     "endless headers": (OK + b"Content-Length: 2\r\n" + b"X: y\r\n" * 20000 + b"\r\nok", "http_malformed"),
     "no colon": (OK + b"Content-Length 5\r\n\r\nhello", "http_malformed"),
@@ -62,7 +79,7 @@ CHUNKS = {
     "two": (b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", b"hello"),
     "bytes": (b"".join(b"1\r\n%c\r\n" % c for c in b"hello" * 100) + b"0\r\n\r\n", b"hello" * 100),
     "upper case and zeros": (b"000A\r\n0123456789\r\n00\r\n\r\n", b"0123456789"),
-    "extensions": (b"5;a=b;c=\"d\"\r\nhello\r\n0;x\r\n\r\n", b"hello"),
+    "extensions": (b'5;a=b;c="d"\r\nhello\r\n0;x\r\n\r\n', b"hello"),
     "trailers": (b"5\r\nhello\r\n0\r\nX-Sum: 1\r\nContent-Length: 99\r\n\r\n", b"hello"),
     "line feeds": (b"5\nhello\r\n0\n\n", b"hello"),
     "line feed after a chunk": (b"5\nhello\n0\n\n", "http_malformed"),
@@ -117,7 +134,11 @@ def test_chunked(serve):
     for read in (1, 3, 4096):
         results = run([{"url": "%s/%d" % (server.url, len(REPLIES) + n), "read": read} for n in range(len(CHUNKS))])
         for (name, (_, expected)), result in zip(CHUNKS.items(), results):
-            assert verdict(result) == ((200, expected) if isinstance(expected, bytes) else expected), (name, read, result)
+            assert verdict(result) == ((200, expected) if isinstance(expected, bytes) else expected), (
+                name,
+                read,
+                result,
+            )
 
 
 def test_urequests_refuses_chunked(serve):
@@ -145,12 +166,24 @@ def test_every_buffer_is_filled(serve, transport):
 def test_what_is_sent(serve_tls, transport):
     server = serve_tls(OK + b"Content-Length: 2\r\n\r\n{}")
     url = server.url + "/tok/x?a=b&c=%20d"
-    result = one(url + "#f", method="POST", headers={"Authorization": "bearer x"}, body='{"a": 1}', transport=transport, **serve_tls.trust[transport])
+    result = one(
+        url + "#f",
+        method="POST",
+        headers={"Authorization": "bearer x"},
+        body='{"a": 1}',
+        transport=transport,
+        **serve_tls.trust[transport],
+    )
     assert verdict(result) == (200, b"{}")
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     assert first.split(b" ")[:2] == [b"POST", b"/tok/x?a=b&c=%20d"] and body == b'{"a": 1}'
-    expected = {b"Host: 127.0.0.1:%d" % server.port, b"Authorization: bearer x", b"Content-Length: 8", b"Connection: close"}
+    expected = {
+        b"Host: 127.0.0.1:%d" % server.port,
+        b"Authorization: bearer x",
+        b"Content-Length: 8",
+        b"Connection: close",
+    }
     assert expected <= set(lines) and len(lines) == len(set(line.split(b":")[0].lower() for line in lines))
 
 
@@ -175,11 +208,13 @@ def test_read_body_has_a_limit(serve):
 
 
 # urequests refuses chunked replies
-@pytest.mark.parametrize("transport,chunked", [(t, c) for t in TRANSPORTS for c in (False, True) if not (c and t == "urequests")])
+@pytest.mark.parametrize(
+    "transport,chunked", [(t, c) for t in TRANSPORTS for c in (False, True) if not (c and t == "urequests")]
+)
 def test_cut_at_every_byte(serve, transport, chunked):
     """Whatever is missing at the end is noticed: never a whole reply out of a part."""
     body = json.dumps({"url": "https://cdn.example/x"}).encode()
-    reply = OK + b"ETag: \"1\"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    reply = OK + b'ETag: "1"\r\nContent-Length: %d\r\n\r\n' % len(body) + body
     if chunked:
         reply = CHUNKED + b"5\r\n" + body[:5] + b"\r\n%x;x=y\r\n" % len(body[5:]) + body[5:] + b"\r\n0\r\nX: y\r\n\r\n"
 
@@ -205,13 +240,19 @@ def test_garbage(serve, transport):
         spoilt = bytearray(good)
         for _ in range(source.randint(1, 4)):
             spoilt[source.randrange(len(spoilt))] = source.randrange(256)
-        replies += [bytes(spoilt), source.randbytes(source.randrange(200)), CHUNKED + source.randbytes(source.randrange(60))]
+        replies += [
+            bytes(spoilt),
+            source.randbytes(source.randrange(200)),
+            CHUNKED + source.randbytes(source.randrange(60)),
+        ]
 
     def answer(conn, request):
         conn.sendall(replies[int(request.split(b" ")[1][1:])])
 
     server = serve(answer)
-    results = run([{"url": "%s/%d" % (server.url, n), "transport": transport, "limit_ms": 500} for n in range(len(replies))])
+    results = run(
+        [{"url": "%s/%d" % (server.url, n), "transport": transport, "limit_ms": 500} for n in range(len(replies))]
+    )
     allowed = (None, "os", "http_malformed", "http_redirect")
     assert [(n, replies[n], r, seed) for n, r in enumerate(results) if reason(r) not in allowed] == []
     assert all(r["status"] >= 200 for r in results if not reason(r))

@@ -61,7 +61,9 @@ def believed(result):
     return result.get("status") == 200 and bytes.fromhex(result["body"]) == b"hello"
 
 
-@pytest.mark.parametrize("name, ca", [("server", "ca.pem"), ("server", "ca.der"), ("server", "bundle.pem"), ("deep", "ca.pem")])
+@pytest.mark.parametrize(
+    "name, ca", [("server", "ca.pem"), ("server", "ca.der"), ("server", "bundle.pem"), ("deep", "ca.pem")]
+)
 def test_who_is_believed(secure, folder, name, ca):
     server = secure(name)
     assert believed(ask(server, folder, ca))
@@ -116,7 +118,12 @@ def wants_a_certificate(folder):
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_versions(secure, folder):
     """1.2 and nothing else: MicroPython's Mbed TLS has no older one, and says so; of 1.3 only the server can tell."""
-    for version, why in (("TLSv1", "tls_version"), ("TLSv1_1", "tls_version"), ("TLSv1_2", None), ("TLSv1_3", "tls_refused")):
+    for version, why in (
+        ("TLSv1", "tls_version"),
+        ("TLSv1_1", "tls_version"),
+        ("TLSv1_2", None),
+        ("TLSv1_3", "tls_refused"),
+    ):
         server = secure("server", change=only(getattr(ssl.TLSVersion, version)))
         result = ask(server, folder)
         assert reason(result) == why and len(server.requests) == (why is None), (version, result)
@@ -128,7 +135,10 @@ def test_a_server_that_wants_a_certificate(secure, folder):
     (folder / "device.der").write_bytes(ssl.PEM_cert_to_DER_cert((folder / "device.pem").read_text()))
     for cert in ("device.pem", "device.der"):
         assert believed(ask(server, folder, cert=str(folder / cert), key=str(folder / "device.key")))
-    refused = [ask(server, folder), ask(server, folder, cert=str(folder / "server.pem"), key=str(folder / "server.key"))]
+    refused = [
+        ask(server, folder),
+        ask(server, folder, cert=str(folder / "server.pem"), key=str(folder / "server.key")),
+    ]
     assert [reason(each) for each in refused] == ["tls_refused"] * 2 and len(server.requests) == 2
 
 
@@ -167,7 +177,9 @@ def test_redirects_between_http_and_https(secure, serve, folder):
     assert one(up.url, ca=ca, limit_ms=LIMIT_MS).get("status") == 200
 
 
-@pytest.mark.parametrize("begin", (b"", b"HTTP/1.1 200 OK\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x28", b"\x16\x03\x03\xff\xff", bytes(3000)))
+@pytest.mark.parametrize(
+    "begin", (b"", b"HTTP/1.1 200 OK\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x28", b"\x16\x03\x03\xff\xff", bytes(3000))
+)
 def test_no_tls_at_all(serve, folder, begin):
     def answer(conn, request):
         conn.sendall(begin)
@@ -212,8 +224,8 @@ class Stalling:
 def test_cut_short(secure, folder, politely):
     """With or without TLS's own goodbye: only the announced length, or the last chunk, says that a body is whole.
 
-    A peer that says goodbye and then waits for ours costs the whole limit: the C code's read swallows the goodbye when it
-    comes with the last bytes.
+    A peer that says goodbye and then waits for ours costs the whole limit: the C code's read swallows the goodbye when
+    it comes with the last bytes.
     """
 
     def answer(conn, request):

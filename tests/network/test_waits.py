@@ -23,8 +23,17 @@ def timed_out(result):
 
 
 @pytest.mark.parametrize("transport", ("asyncio", "urequests"))
-@pytest.mark.parametrize("begin", (b"", b"HTTP/1.1 2", OK, OK + b"Content-Le", OK + b"Content-Length: 50000\r\n\r\n",
-                                   OK + b"Content-Length: 50000\r\n\r\n" + b"x" * 49999))
+@pytest.mark.parametrize(
+    "begin",
+    (
+        b"",
+        b"HTTP/1.1 2",
+        OK,
+        OK + b"Content-Le",
+        OK + b"Content-Length: 50000\r\n\r\n",
+        OK + b"Content-Length: 50000\r\n\r\n" + b"x" * 49999,
+    ),
+)
 def test_silence(serve, begin, transport):
     def answer(conn, request):
         conn.sendall(begin)
@@ -34,9 +43,19 @@ def test_silence(serve, begin, transport):
     assert timed_out(one(server.url, limit_ms=LIMIT_MS, transport=transport))
 
 
-@pytest.mark.parametrize("begin", (
-    b"", OK, OK + b"X: ", OK + b"Content-Length: 50000\r\n\r\n", OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n",
-    OK + b"Transfer-Encoding: chunked\r\n\r\n50000\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"))
+@pytest.mark.parametrize(
+    "begin",
+    (
+        b"",
+        OK,
+        OK + b"X: ",
+        OK + b"Content-Length: 50000\r\n\r\n",
+        OK + b"\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n50000\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n",
+    ),
+)
 def test_one_byte_now_and_then(serve, begin):
     """A limit stands around the head and around each buffer, not around each byte."""
 
@@ -130,7 +149,7 @@ def test_reset(serve):
     for begin in (b"", OK, OK + b"Content-Length: 50\r\n\r\nhello"):
 
         def answer(conn, request):
-            conn.sendall(begin)  # noqa: B023
+            conn.sendall(begin)
             conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             conn.close()
 

@@ -12,8 +12,13 @@ GOT_IP, NOT_FOUND, WRONG_PASSWORD, HANDSHAKE = 1010, 201, 202, 204
 def live(script, up_ms=2000, run_ms=2000, raises=False):
     """link.py's result; a script's entry is (status, ms until it, ms until the link is lost or None)."""
     case = {"script": script, "up_ms": up_ms, "run_ms": run_ms, "raises": raises}
-    done = subprocess.run([MICROPYTHON, str(HERE / "link.py"), str(LIB), str(HERE / "air")], input=json.dumps(case),
-                          capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [MICROPYTHON, str(HERE / "link.py"), str(LIB), str(HERE / "air")],
+        input=json.dumps(case),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -44,7 +49,12 @@ def test_no_servers_after_a_loss():
 
 
 def test_what_is_wrong_is_said_in_words():
-    for status, words in ((NOT_FOUND, "no ap found"), (WRONG_PASSWORD, "wrong password"), (HANDSHAKE, "handshake timeout"), (299, "status 299")):
+    for status, words in (
+        (NOT_FOUND, "no ap found"),
+        (WRONG_PASSWORD, "wrong password"),
+        (HANDSHAKE, "handshake timeout"),
+        (299, "status 299"),
+    ):
         result = live([(status, 20, None)] * 20, up_ms=150, run_ms=0)
         number, text = result["up"]
         assert number == errno.ETIMEDOUT and words in text and "home" in text, result
@@ -52,7 +62,9 @@ def test_what_is_wrong_is_said_in_words():
 
 
 def test_goes_on_until_it_works():
-    result = live([(NOT_FOUND, 10, None), (WRONG_PASSWORD, 10, None), (HANDSHAKE, 10, None), (GOT_IP, 10, None)], run_ms=100)
+    result = live(
+        [(NOT_FOUND, 10, None), (WRONG_PASSWORD, 10, None), (HANDSHAKE, 10, None), (GOT_IP, 10, None)], run_ms=100
+    )
     assert result["up"] is None and result["events"] == [[True, ""]]
     # After three failures in a row the radio is switched off and on again.
     assert result["calls"] == ["on", "connect"] * 3 + ["off", "on", "connect"]

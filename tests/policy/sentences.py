@@ -11,7 +11,7 @@ HOLDS = [
     "major == 1 && minor === 2 && patch == 3",
     "device.version < newVersion && newVersion === update.version",
     "device['try-beta-features']",
-    "device [ \"try-beta-features\" ] == true",
+    'device [ "try-beta-features" ] == true',
     "device . modem\n.\tname == 'BG95'",
     "device['modem']['sim'].iccid == '8988\\'\"'",
     "modem.sim['iccid'] ^= \"8988'\"",
@@ -38,6 +38,7 @@ HOLDS = [
 ]
 HOLDS_NOT = [
     "device.missing =~ 'x'", "device.missing != /x/", "memory =~ /^\\d{4}$/", "modem =~ /./", "region =~ 'West'",
-    "region == /WEST/", "device.version >= '1.2'", "major == '1.0.0'", "missing", "device.pro == 2", "semver(version, '<', region)",
-    "semver(memory, '<', 1024)", "false || false", "null", "''", "'0'", "'false'", "0", "device.try == device.beta",
+    "region == /WEST/", "device.version >= '1.2'", "major == '1.0.0'", "missing", "device.pro == 2",
+    "semver(version, '<', region)", "semver(memory, '<', 1024)", "false || false", "null", "''", "'0'", "'false'", "0",
+    "device.try == device.beta",
 ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""docs/policy.md as plain as it can be written: what each operator says of two values. Written apart from the product, to check it.
+"""docs/policy.md as plain as it can be written: what each operator says of two values. Written apart from the product,
+to check it.
 
 A value is a pair (kind, content): kinds null, boolean, number, string, list, object.
 """
@@ -11,7 +12,13 @@ NUMERIC = re.compile(r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$", re.A)
 
 
 def kind(value):
-    for name, types in (("null", type(None)), ("boolean", bool), ("number", (int, float)), ("string", str), ("list", list)):
+    for name, types in (
+        ("null", type(None)),
+        ("boolean", bool),
+        ("number", (int, float)),
+        ("string", str),
+        ("list", list),
+    ):
         if isinstance(value, types):
             return name
     return "object"

@@ -1,4 +1,6 @@
-"""docs/policy.md: its commands print what it shows, its examples and errors are the real ones, its tables name everything."""
+"""docs/policy.md: its commands print what it shows, its examples and errors are the real ones, its tables name
+everything.
+"""
 
 import json
 import os
@@ -30,7 +32,9 @@ def test_the_commands_print_what_the_page_shows(tmp_path):
     (tmp_path / "ioto").chmod(0o755)
     console = blocks("console")[0]
     (tmp_path / "device.json").write_text(re.search(r"^\{.*\}\n", console, re.M)[0])
-    env = dict(os.environ, PATH="%s:%s" % (tmp_path, os.environ["PATH"]), PYTHONPATH="%s:%s" % (ROOT / "lib", ROOT / "tools"))
+    env = dict(
+        os.environ, PATH="%s:%s" % (tmp_path, os.environ["PATH"]), PYTHONPATH="%s:%s" % (ROOT / "lib", ROOT / "tools")
+    )
     for command, wanted in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", console, re.M):
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
         assert done.stdout + done.stderr == wanted
@@ -71,10 +75,20 @@ def test_the_tables_name_every_operator_escape_and_limit():
 
 
 def test_what_the_page_says_of_single_values():
-    for text in ("'1.0.0+a' == '1.0.0'", "'10' < '9'", "'1.10' < '1.9'", '"true" == true && true == 1 && "true" == 1', '"512" >= 256'):
+    for text in (
+        "'1.0.0+a' == '1.0.0'",
+        "'10' < '9'",
+        "'1.10' < '1.9'",
+        '"true" == true && true == 1 && "true" == 1',
+        '"512" >= 256',
+    ):
         assert policy.compile(text)({}, {})
     for line, read in (("is a version", policy.values.version), ("is a number", policy.values.number)):
-        told = re.search(r"\* It \*\*%s\*\*(.*?)\n(?=\*|\n)" % line, PAGE, re.S)[1].split("exponent:")[-1].split("fewer:")[-1]
+        told = (
+            re.search(r"\* It \*\*%s\*\*(.*?)\n(?=\*|\n)" % line, PAGE, re.S)[1]
+            .split("exponent:")[-1]
+            .split("fewer:")[-1]
+        )
         yes, no = (re.findall(r"`(.*?)`", half) for half in told.split("; not"))
         assert len(yes) >= 2 and all(read(text) is not None for text in yes), yes
         assert len(no) >= 3 and all(read(text) is None for text in no), no

@@ -104,12 +104,15 @@ def test_the_limit_of_terms(term, join):
     refused("(%s) == true" % join.join(terms[:50]), "more than 50 terms")  # the comparison is one more
 
 
-@pytest.mark.parametrize("before, after", [("(", ")"), ("!", ""), ("!(", ")"), ("(!", ")"), ("(1 == ", ")"), ("(z || ", ")"), ("(z && ", ")")])
+@pytest.mark.parametrize(
+    "before, after",
+    [("(", ")"), ("!", ""), ("!(", ")"), ("(!", ")"), ("(1 == ", ")"), ("(z || ", ")"), ("(z && ", ")")],
+)
 def test_the_limit_of_depth(before, after):
     """The error is at the ( or ! that has 32 more inside, whatever stands between them."""
     step = sum(before.count(c) for c in "(!")
     most = 32 // step
-    text = lambda n: before * n + "a" + after * n  # noqa: E731
+    text = lambda n: before * n + "a" + after * n
     after_most = 1 if step == 1 else 2
     policy.compile(text(most))({"a": 1}, {})
     assert refused(text(most + 1), "nested more than 32 deep") == (1, after_most)
@@ -119,11 +122,13 @@ def test_the_limit_of_depth(before, after):
 
 
 BOMBS = [
-    "(" * 2000, "!" * 2000, "(" * 999 + "a" + ")" * 999, "!" * 1999 + "a", "a" + ".a" * 999, "a" + "['a']" * 390, "[" * 2000, "a" + "[" * 1999,
-    "/" + "[" * 1999, "/" * 2000, "'" * 2000, "'" + "\\" * 1999, "\\" * 2000, "a" + " " * 1999, "a == 1" + " && a == 1" * 199, "1" * 2000,
-    "-" * 2000, "1e" + "9" * 1000, "semver(" * 285, "semver(a,'<'," * 150, "a." * 1000, "a . " * 500, "a =~ /" + "(a*)*" * 300 + "/",
-    "a =~ /" + "(" * 900 + ")" * 900 + "/", "a =~ /" + "a{1000}" * 200 + "/", "a =~ '" + "a?" * 400 + "a" * 400 + "'", "a=~/" + "[^" * 900 + "/",
-    "a == '" + "\\u0041" * 300 + "'", "\n" * 1999 + "(", "a" * 2000, "||" * 1000, "\u2028" * 2000, "a == " * 400, "== " * 600, "'\ud800" * 600,
+    "(" * 2000, "!" * 2000, "(" * 999 + "a" + ")" * 999, "!" * 1999 + "a", "a" + ".a" * 999, "a" + "['a']" * 390,
+    "[" * 2000, "a" + "[" * 1999, "/" + "[" * 1999, "/" * 2000, "'" * 2000, "'" + "\\" * 1999, "\\" * 2000,
+    "a" + " " * 1999, "a == 1" + " && a == 1" * 199, "1" * 2000, "-" * 2000, "1e" + "9" * 1000, "semver(" * 285,
+    "semver(a,'<'," * 150, "a." * 1000, "a . " * 500, "a =~ /" + "(a*)*" * 300 + "/",
+    "a =~ /" + "(" * 900 + ")" * 900 + "/", "a =~ /" + "a{1000}" * 200 + "/", "a =~ '" + "a?" * 400 + "a" * 400 + "'",
+    "a=~/" + "[^" * 900 + "/", "a == '" + "\\u0041" * 300 + "'", "\n" * 1999 + "(", "a" * 2000, "||" * 1000,
+    "\u2028" * 2000, "a == " * 400, "== " * 600, "'\ud800" * 600,
 ]  # fmt: skip
 
 
@@ -145,11 +150,15 @@ def anything(text):
     return True
 
 
-DEVICES = [{}, {"version": "1.0.0", "a": "a" * 5000, "b": {"c": [1, "x", None]}, "c": 10**400, "d": "\ud800", "x": float("nan")}]
+DEVICES = [
+    {},
+    {"version": "1.0.0", "a": "a" * 5000, "b": {"c": [1, "x", None]}, "c": 10**400, "d": "\ud800", "x": float("nan")},
+]
 PIECES = [
-    "a", "b.c", "d", "x", "version", "device", "update", ".", "[", "]", "['c']", "device['a-b']", "newVersion", "major", "true", "false", "null",
-    "1", "-1.5", "1e400", "'s'", '"1.0.0"', "'\\n'", "'\\", "/a+/", "/[/]/i", "(", ")", "!", ",", "semver", "semver(", "semver(a,'<',b)", " ", "\n",
-    "\t", "é", "\ud800", "\x00", "=", "&", "|", "~", "+", "\\", *policy.values.OPERATORS, "=~", "&&", "||",
+    "a", "b.c", "d", "x", "version", "device", "update", ".", "[", "]", "['c']", "device['a-b']", "newVersion", "major",
+    "true", "false", "null", "1", "-1.5", "1e400", "'s'", '"1.0.0"', "'\\n'", "'\\", "/a+/", "/[/]/i", "(", ")", "!",
+    ",", "semver", "semver(", "semver(a,'<',b)", " ", "\n", "\t", "é", "\ud800", "\x00", "=", "&", "|", "~", "+", "\\",
+    *policy.values.OPERATORS, "=~", "&&", "||",
 ]  # fmt: skip
 
 

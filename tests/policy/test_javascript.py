@@ -1,7 +1,8 @@
-"""The language beside a real JavaScript engine, on what both mean the same by: numbers, booleans, strings, null, && || ! and parentheses.
+"""The language beside a real JavaScript engine, on what both mean the same by: numbers, booleans, strings, null, && ||
+! and parentheses.
 
-Left out, since docs/policy.md says otherwise on purpose: versions, "true" and "false" as booleans, missing properties under != and
-!==, null in an order, what JavaScript makes of lists, objects and blank strings in comparisons.
+Left out, since docs/policy.md says otherwise on purpose: versions, "true" and "false" as booleans, missing properties
+under != and !==, null in an order, what JavaScript makes of lists, objects and blank strings in comparisons.
 """
 
 import json
@@ -14,7 +15,25 @@ import pytest
 from ioto_tools.cloud import policy
 
 NUMBERS = [0, 1, -1, 2, 10, 256, 1.5, -2.25, 1e21, 5e-7, 2**53 - 1]
-STRINGS = ["a", "b", "ab", "B", "us-west", "us-east", "x y", "é", "zz", "null", "1.10", "it's", 'say "x"', "back\\slash", "tab\t", "\uffff", "-"]
+STRINGS = [
+    "a",
+    "b",
+    "ab",
+    "B",
+    "us-west",
+    "us-east",
+    "x y",
+    "é",
+    "zz",
+    "null",
+    "1.10",
+    "it's",
+    'say "x"',
+    "back\\slash",
+    "tab\t",
+    "\uffff",
+    "-",
+]
 DIGITS = ["1", "2", "10", "256", "1.5", "-1", "1e2"]
 # kind -> the device's names of this kind; an absent one is never sent
 NAMES = {
@@ -31,7 +50,8 @@ UPDATE = {"size": 1640800, "product": "thermo"}
 
 def device(draw):
     return {
-        "n": draw.choice(NUMBERS), "b": draw.random() < 0.5, "c": draw.random() < 0.5, "s": draw.choice(STRINGS), "t": draw.choice(STRINGS),
+        "n": draw.choice(NUMBERS), "b": draw.random() < 0.5, "c": draw.random() < 0.5, "s": draw.choice(STRINGS),
+        "t": draw.choice(STRINGS),
         "a-b": draw.choice(STRINGS), "d": draw.choice(DIGITS), "z": None, "l": [1, "a"],
         "o": {"n": draw.choice(NUMBERS), "b": draw.random() < 0.5, "z": None},
     }  # fmt: skip
@@ -91,7 +111,11 @@ def term(draw, depth):
     if what < 0.65:
         return written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"])), False
     if what < 0.75 or not depth:
-        text = "!" + draw.choice(["", "!"]) + written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"]))
+        text = (
+            "!"
+            + draw.choice(["", "!"])
+            + written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"]))
+        )
         return text + draw.choice(["", " %s true" % draw.choice(EQUAL + STRICT)]), True
     text, boolean = expression(draw, depth - 1)
     if what < 0.85:
@@ -129,11 +153,15 @@ def test_beside_node():
         pytest.skip("no JavaScript engine: apt-get install nodejs")
     ours = list(cases(10000, 6))
     asked = json.dumps([(text, sent, UPDATE) for text, sent, _ in ours])
-    done = subprocess.run(["node", str(Path(__file__).parent / "evaluate.js")], input=asked, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["node", str(Path(__file__).parent / "evaluate.js")], input=asked, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout)
     assert len(theirs) == len(ours) > 20000
-    different = [(text, sent, mine, its) for (text, sent, mine), its in zip(ours, theirs, strict=True) if mine is not its]
+    different = [
+        (text, sent, mine, its) for (text, sent, mine), its in zip(ours, theirs, strict=True) if mine is not its
+    ]
     assert not different, "%d differ, such as %s" % (len(different), different[0])
     assert 0.3 < sum(theirs) / len(theirs) < 0.7  # neither answer is the rule
 

@@ -16,7 +16,13 @@ DEVICE = {
     "newVersion": "0.0.1",
     "true": 5,
 }
-UPDATE = {"version": "1.10.0", "product": "thermo", "size": 1640800, "description": "quieter radio", "notes": {"a b": 1}}
+UPDATE = {
+    "version": "1.10.0",
+    "product": "thermo",
+    "size": 1640800,
+    "description": "quieter radio",
+    "notes": {"a b": 1},
+}
 
 
 @pytest.mark.parametrize("text", HOLDS)
@@ -31,7 +37,13 @@ def test_does_not_hold(text):
 
 def test_half_a_character_hides_nothing_beside_it():
     """JSON can send one, UTF-8 cannot write it."""
-    for text, holds in (("a =~ /x/", False), ("a != /x/", True), ("b =~ /^x/", True), ("b == /x$/", False), ("b =~ /y$/", True)):
+    for text, holds in (
+        ("a =~ /x/", False),
+        ("a != /x/", True),
+        ("b =~ /^x/", True),
+        ("b == /x$/", False),
+        ("b =~ /y$/", True),
+    ):
         assert policy.compile(text)({"a": "\ud800", "b": "x\udfffy"}, {}) is holds, text
 
 
@@ -61,8 +73,13 @@ def test_evaluation_stops_where_the_answer_is_known():
             asked.append(key)
             return dict.get(self, key)
 
-    for text, wanted in (("a == 1 || b == 1", ["a"]), ("a == 2 && b == 1", ["a"]), ("a == 1 && (b == 1 || c == 1)", ["a", "b"]),
-                         ("a == 2 && b == 1 && c == 1", ["a"]), ("a == 1 || b == 1 || c == 1", ["a"])):  # fmt: skip
+    for text, wanted in (
+        ("a == 1 || b == 1", ["a"]),
+        ("a == 2 && b == 1", ["a"]),
+        ("a == 1 && (b == 1 || c == 1)", ["a", "b"]),
+        ("a == 2 && b == 1 && c == 1", ["a"]),
+        ("a == 1 || b == 1 || c == 1", ["a"]),
+    ):
         asked = []
         policy.compile(text)(Watched(a=1, b=1), {})
         assert asked == wanted, text
@@ -76,7 +93,11 @@ def test_compiled_once():
 def test_explain_tells_every_term_in_the_order_of_the_text():
     told = policy.compile(EXAMPLE).explain({"version": "1.0.0", "region": "eu"}, {"version": "1.1.0"})
     assert told == [
-        {"term": "device.version < update.version", "holds": True, "values": {"device.version": "1.0.0", "update.version": "1.1.0"}},
+        {
+            "term": "device.version < update.version",
+            "holds": True,
+            "values": {"device.version": "1.0.0", "update.version": "1.1.0"},
+        },
         {"term": "device.region == 'us-west'", "holds": False, "values": {"device.region": "eu"}},
         {"term": "device.pro == true", "holds": False, "values": {"device.pro": None}},
     ]
@@ -86,7 +107,8 @@ def test_explain_has_the_text_of_every_kind_of_term():
     text = "!(a) && (b == 1) == true\n|| semver( version,'<', '2.0.0' ) && /x/ == c || (d && !e) != (1) || 'f'"
     told = policy.compile(text).explain({"version": "1.0.0", "a": 0, "b": 1, "d": True}, {})
     assert [(each["term"], each["holds"]) for each in told] == [
-        ("(a)", False), ("(b == 1) == true", True), ("b == 1", True), ("semver( version,'<', '2.0.0' )", True), ("/x/ == c", False),
+        ("(a)", False), ("(b == 1) == true", True), ("b == 1", True), ("semver( version,'<', '2.0.0' )", True),
+            ("/x/ == c", False),
         ("(d && !e) != (1)", False), ("d", True), ("e", False), ("'f'", True),
     ]  # fmt: skip
     assert told[1]["values"] == {} or told[1]["values"] == {"b": 1}
@@ -95,8 +117,14 @@ def test_explain_has_the_text_of_every_kind_of_term():
 
 def test_the_properties_that_a_policy_may_read():
     for text, wanted in (
-        ("device.a && b || device['c d'].e == f.g", {"a", "b", "c d", "f"}), ("update.a == 1 && newVersion > '1.0.0'", set()), ("", set()),
-        ("major > 1", {"major", "version"}), ("device.major > 1", {"major"}), ("semver(version, '<', newVersion)", {"version"}), ("device", None),
-        ("newVersion.x == 1", {"newVersion"}), ("x && !device", None),
-    ):  # fmt: skip
+        ("device.a && b || device['c d'].e == f.g", {"a", "b", "c d", "f"}),
+        ("update.a == 1 && newVersion > '1.0.0'", set()),
+        ("", set()),
+        ("major > 1", {"major", "version"}),
+        ("device.major > 1", {"major"}),
+        ("semver(version, '<', newVersion)", {"version"}),
+        ("device", None),
+        ("newVersion.x == 1", {"newVersion"}),
+        ("x && !device", None),
+    ):
         assert policy.compile(text).properties == wanted, text

@@ -1,4 +1,6 @@
-"""Every operator over every pair of values, against the specification; from names and, where they can be written, as literals."""
+"""Every operator over every pair of values, against the specification; from names and, where they can be written, as
+literals.
+"""
 
 import json
 
@@ -9,9 +11,10 @@ from ioto_tools.cloud import policy
 HUGE = "9" * 257
 VALUES = [
     None, True, False, 0, 1, -1, 2, 10, 1.0, 1.5, -0.0, 1e300, 10**30, 9007199254740993, float("inf"),
-    "", " ", "true", "false", "True", "null", "0", "1", "01", "-1", "1.0", "1.5", "1e0", "10", "2", "+1", " 1", "0x1", "1.", ".5", "1_0", "١",
-    "9007199254740993", HUGE, "a", "b", "A", "ab", "ba", "us-west", "us-east", "é", "\U0001f600", "\uffff", "\ud800", "a\nb", "1\n",
-    "1.0.0", "1.0.0-rc.1", "1.0.0-rc.2", "1.0.0+build", "1.10.0", "1.9.0", "01.0.0", "v1.0.0", "1.0", "1.0.0-", "1.0.0." + HUGE, "2.0.0",
+    "", " ", "true", "false", "True", "null", "0", "1", "01", "-1", "1.0", "1.5", "1e0", "10", "2", "+1", " 1", "0x1",
+    "1.", ".5", "1_0", "١", "9007199254740993", HUGE, "a", "b", "A", "ab", "ba", "us-west", "us-east", "é",
+    "\U0001f600", "\uffff", "\ud800", "a\nb", "1\n", "1.0.0", "1.0.0-rc.1", "1.0.0-rc.2", "1.0.0+build", "1.10.0",
+    "1.9.0", "01.0.0", "v1.0.0", "1.0", "1.0.0-", "1.0.0." + HUGE, "2.0.0",
     [], [1], ["1"], ["a", "b"], [None], ["1.0.0"], {}, {"a": 1},
 ]  # fmt: skip
 OPERATORS = [*spec.AFFIRMATIVE, *spec.NEGATIVE]
@@ -19,7 +22,12 @@ UPDATE = {"version": "2.0.0"}
 
 
 def writable(value):
-    return isinstance(value, (bool, int, float)) and value not in (float("inf"),) or isinstance(value, str) and "\ud800" not in value
+    return (
+        isinstance(value, (bool, int, float))
+        and value not in (float("inf"),)
+        or isinstance(value, str)
+        and "\ud800" not in value
+    )
 
 
 def literal(value):

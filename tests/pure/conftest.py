@@ -32,7 +32,10 @@ def micropython(path, function):
     command = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
     run = subprocess.run(
         [command, "-X", "heapsize=8m", str(RUNNER), str(LIB), str(path), function],
-        capture_output=True, text=True, timeout=300)
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     if run.returncode:
         raise AssertionError("on MicroPython:\n" + run.stdout[-6000:] + run.stderr[-6000:])
     return run.stdout
@@ -55,7 +58,7 @@ class OnMicroPython(pytest.Item):
         printed = micropython(self.path, self.called)
         if self.called.startswith("digest_"):
             here = getattr(load(self.path), self.called)()
-            there = [line for line in printed.splitlines() if line.startswith(DIGEST)][-1][len(DIGEST):]
+            there = [line for line in printed.splitlines() if line.startswith(DIGEST)][-1][len(DIGEST) :]
             assert there == here, "MicroPython and CPython disagree over the sweep %s" % self.called
 
     def repr_failure(self, excinfo):

@@ -31,7 +31,12 @@ def test_certificates():
     assert read(pem(ONE)) == [ONE]
     assert read(pem(ONE, "\r\n")) == [ONE]
     assert read("# roots\n\n" + pem(ONE) + "between\n" + pem(TWO) + "after") == [ONE, TWO]
-    assert read("") == [] == read("nothing here\n") == read("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    assert (
+        read("")
+        == []
+        == read("nothing here\n")
+        == read("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    )
     for size in (256, 257, 258, 259, 4000):
         assert read(pem(der(size, 5))) == [der(size, 5)], size
         assert list(certs.certificates(der(size, 5))) == [der(size, 5)], size

@@ -1,4 +1,6 @@
-"""ioto.json and device.json: every key with good and bad values, every shape of file, and errors that say what to do."""
+"""ioto.json and device.json: every key with good and bad values, every shape of file, and errors that say what to
+do.
+"""
 
 import json
 import os
@@ -14,10 +16,18 @@ GOOD = {
     "version": [("1.2.3", "1.2.3"), ("0.0.1-rc.1+b", "0.0.1-rc.1+b")],
     "builder": [("http://b", "http://b"), ("https://b/api", "https://b/api")],
     "api": [("https://a.example", "https://a.example"), ("", "")],
-    "registration.hosts": [("", []), ("api.example", ["api.example"]), ([".example", "a.test"], [".example", "a.test"])],
+    "registration.hosts": [
+        ("", []),
+        ("api.example", ["api.example"]),
+        ([".example", "a.test"], [".example", "a.test"]),
+    ],
     "token": [("t0k", "t0k")],
     "state": [("data", "data")],
-    "timezone": [("UTC", (0,)), ("+01:00", (3600,)), ("CET-1CEST,M3.5.0,M10.5.0/3", zone.parse("CET-1CEST,M3.5.0,M10.5.0/3"))],
+    "timezone": [
+        ("UTC", (0,)),
+        ("+01:00", (3600,)),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", zone.parse("CET-1CEST,M3.5.0,M10.5.0/3")),
+    ],
     "watchdog": [("never", FOREVER), (0, 0), ("30 secs", 30)],
     "log.level": [("error", "error"), ("debug", "debug")],
     "network.timeout": [(1, 1), ("1 day", 86400), ("20sec", 20)],
@@ -36,7 +46,15 @@ GOOD = {
     "update.apply": [("night", cron.parse("night"))],
     "update.period": [("24 hrs", 86400), (0, 0), ("forever", FOREVER)],
     "update.jitter": [("1 hour", 3600), (0, 0)],
-    "update.throttle": [(0, 0), (60000, 60000), ("20", 20), ("20 ms", 20), ("20ms", 20), ("1 sec", 1000), ("1 min", 60000)],
+    "update.throttle": [
+        (0, 0),
+        (60000, 60000),
+        ("20", 20),
+        ("20 ms", 20),
+        ("20ms", 20),
+        ("1 sec", 1000),
+        ("1 min", 60000),
+    ],
     "update.keys": [("", []), ("there", ["there"]), (["there", "", "@there"], ["there", "there"])],
     "update.alone": [("never", "never"), ("needed", "needed"), ("always", "always")],
     "update.attempts": [(1, 1), (100, 100)],
@@ -61,15 +79,17 @@ BAD = {
     "duration": ((None, True, -1, 1.5, [], {}, "", "1 fortnight", "-1 day", "1.5 hrs"), "NN secs|mins|hrs"),
     "limit": ((0, "0 secs", "never", "2 days", 86401), "from 1 second to 1 day"),
     "watchdog": (("1 sec", 29), "30 seconds or more"),
-    "ms": ((None, True, -1, 1.5, [], {}, "", "ms", "-1 ms", "1.5 ms", 60001, "60001 ms", "61 secs", "never", "fast"), "milliseconds from 0 to 60000"),
-    "window": ((None, True, 1, [], "", "sometimes", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8"), "use "),
+    "ms": ((None, True, -1, 1.5, [], {}, "", "ms", "-1 ms", "1.5 ms", 60001, "60001 ms", "61 secs", "never", "fast"),
+    "milliseconds from 0 to 60000"),
+    "window": ((None, True, 1, [], "", "sometimes", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *",
+    "* * * * 8"), "use "),
     "bool": ((None, 0, 1, "true", "yes", [], {}), "true or false"),
     "texts": ((None, 1, True, {}, [1], ["a", None]), "a text or a list of texts"),
     "files": ((None, 1, True, {}, [1], ["there", None], "missing.pem", ["there", "missing.pem"]), ""),
 }  # fmt: skip
 VALUES = (
-    None, True, False, 0, 1, -1, 3, 1.5, 100000, 1 << 41, "", "x", "1", "never", "1 hour", "UTC", "1.2.3", "http://x", "asyncio", "info", "* * * * *",
-    "there", [], ["x"], [1],
+    None, True, False, 0, 1, -1, 3, 1.5, 100000, 1 << 41, "", "x", "1", "never", "1 hour", "UTC", "1.2.3", "http://x",
+    "asyncio", "info", "* * * * *", "there", [], ["x"], [1],
 )  # fmt: skip
 
 
@@ -151,7 +171,11 @@ def test_every_key_takes_what_it_should():
                 flat[key] = value
                 found = load(folder, flat)
                 assert isinstance(found, dict), found
-                assert found[key] == expected and isinstance(found[key], bool) == isinstance(expected, bool), (key, value, found[key])
+                assert found[key] == expected and isinstance(found[key], bool) == isinstance(expected, bool), (
+                    key,
+                    value,
+                    found[key],
+                )
                 assert set(found) == set(DEFAULTS)
 
 
@@ -169,9 +193,14 @@ def test_every_key_refuses_what_it_should_and_says_so():
     with Folder() as folder:
         for key, (_, kind) in DEFAULTS.items():
             if isinstance(kind, tuple):
-                cases = [((None, True, "1", 1.5, [], {}, kind[0] - 1, kind[1] + 1), "a whole number from %d to %d" % kind)]
+                cases = [
+                    ((None, True, "1", 1.5, [], {}, kind[0] - 1, kind[1] + 1), "a whole number from %d to %d" % kind)
+                ]
             else:
-                cases = [BAD[k] for k in kinds(kind) if k in BAD] or [BAD["text"], (("", "loud"), "one of " + ", ".join(kind.split()))]
+                cases = [BAD[k] for k in kinds(kind) if k in BAD] or [
+                    BAD["text"],
+                    (("", "loud"), "one of " + ", ".join(kind.split())),
+                ]
             for values, allowed in cases:
                 for value in values:
                     if (key, value) == ("api", {}):  # Ioto's, with nothing in it
@@ -185,7 +214,13 @@ def test_every_key_refuses_what_it_should_and_says_so():
 
 
 def test_a_bad_cron_field_is_named():
-    for value, says in (("61 * * * *", "minute '61'"), ("* 24 * * *", "hour '24'"), ("* * 32 * *", "day of month '32'"), ("* * * 0 *", "month '0'"), ("* * * * x", "day of week 'x'")):
+    for value, says in (
+        ("61 * * * *", "minute '61'"),
+        ("* 24 * * *", "hour '24'"),
+        ("* * 32 * *", "day of month '32'"),
+        ("* * * 0 *", "month '0'"),
+        ("* * * * x", "day of week 'x'"),
+    ):
         refused(json.dumps({"update": {"apply": value}}), "update.apply: " + json.dumps(value), says, "use *, n, n-m")
 
 
@@ -207,7 +242,11 @@ def digest_of_every_key_with_every_value():
 
 def test_unknown_keys_name_their_neighbours():
     refused('{"prodcut": "x"}', "prodcut: unknown key (product?)", "api", "product", "update", "wifi")
-    refused('{"update": {"shedule": "day"}}', "update.shedule: unknown key (update.schedule?); here are alone, apply, attempts", "schedule")
+    refused(
+        '{"update": {"shedule": "day"}}',
+        "update.shedule: unknown key (update.schedule?); here are alone, apply, attempts",
+        "schedule",
+    )
     refused('{"services": {"updates": true}}', "services.updates: unknown key (services.update?); here are update")
     refused('{"update": {"apply": {"x": 1}}}', "update.apply: ", "no window")
     refused('{"update.apply": "day"}', "update.apply: unknown key")
@@ -222,7 +261,11 @@ def test_keys_that_need_others():
     refused('{"api": "https://a"}', "builder: needed")
     refused('{"builder": "http://b", "tls": {"cert": "there"}}', "tls.key: needed with tls.cert")
     with Folder() as folder:
-        for flat in ({"services.update": False}, {"api": "http://a", "token": "t"}, {"builder": "http://b", "tls.cert": "there", "tls.key": "there"}):
+        for flat in (
+            {"services.update": False},
+            {"api": "http://a", "token": "t"},
+            {"builder": "http://b", "tls.cert": "there", "tls.key": "there"},
+        ):
             assert isinstance(load(folder, flat), dict), flat
 
 
@@ -304,7 +347,10 @@ def test_what_is_tolerated():
 
 def test_one_file_of_each_and_not_two():
     with Folder() as folder:
-        for read, stem, least in ((config.load, "ioto", '{"builder": "https://..."'), (config.load_device, "device", '{"id": "auto"}')):
+        for read, stem, least in (
+            (config.load, "ioto", '{"builder": "https://..."'),
+            (config.load_device, "device", '{"id": "auto"}'),
+        ):
             error = error_of(read, folder)
             assert error.startswith(folder.path + stem + ".json: not there") and least in error, error
             folder.write(stem + ".json", "{}")
@@ -313,7 +359,15 @@ def test_one_file_of_each_and_not_two():
 
 
 def test_device_properties_stay_as_they_are():
-    said = {"id": "auto", "pro": True, "floor": 3, "ratio": 0.5, "tags": ["a", {"b": None}], "name": "\u00fc", "version": "x"}
+    said = {
+        "id": "auto",
+        "pro": True,
+        "floor": 3,
+        "ratio": 0.5,
+        "tags": ["a", {"b": None}],
+        "name": "\u00fc",
+        "version": "x",
+    }
     with Folder(device_json=json.dumps(said)) as folder:
         assert config.load_device(folder.path) == said
         folder.remove("device.json")
@@ -322,12 +376,22 @@ def test_device_properties_stay_as_they_are():
 
 
 def test_device_ids():
-    for text, fine in (('{"id": "x"}', True), ('{"id": "%s"}' % ("x" * 64), True), ('{"id": "%s"}' % ("x" * 65), False), ('{"id": ""}', False), ('{"id": 5}', False),
-                       ('{"id": null}', False), ('{"id": ["x"]}', False), ("{}", True)):  # fmt: skip
+    for text, fine in (
+        ('{"id": "x"}', True),
+        ('{"id": "%s"}' % ("x" * 64), True),
+        ('{"id": "%s"}' % ("x" * 65), False),
+        ('{"id": ""}', False),
+        ('{"id": 5}', False),
+        ('{"id": null}', False),
+        ('{"id": ["x"]}', False),
+        ("{}", True),
+    ):
         with Folder(device_json=text) as folder:
             error = error_of(config.load_device, folder)
             assert error.startswith("accepted") == fine, (text, error)
-            assert fine or error.startswith(folder.path + "device.json: id: ") and '"auto" or up to 64 characters' in error
+            assert (
+                fine or error.startswith(folder.path + "device.json: id: ") and '"auto" or up to 64 characters' in error
+            )
 
 
 def test_made_ids_are_ten_of_32_without_look_alikes():

@@ -4,11 +4,11 @@ import gc
 
 from ioto import window as evaluated
 from ioto.cron import ALIASES, parse
-from ioto.timezone import days, local
-from ioto.zone import parse as zone_of
 from ioto.schedule import is_always
+from ioto.timezone import days, local
 from ioto.window import closes_s, is_open, next_open, opened_s
 from ioto.wrong import say
+from ioto.zone import parse as zone_of
 
 if hasattr(gc, "threshold"):
     gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
@@ -18,20 +18,28 @@ LORD_HOWE = zone_of("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0")
 UTC = zone_of("UTC")
 DAY = 86400
 WINDOWS = (
-    "* * * * *", "0 2 * * *", "30 2 * * *", "*/15 1-3 * * *", "0-29 2 * * 0", "* 0-5,18-23 * * *", "59 23 31 12 *", "0 0 29 2 *",
-    "* 6-17 * * *", "* * * * 1-5", "0 0 1 * 1", "5-10/5 */6 1,15 2-11/3 6", "* 2 * 3,10 *", "0 0 31 * *", "* * 13 * 5", "7 7 * * 7",
-    "* 18-5 * * *", "50-9 * * * 5-1", "0-58 * * * *", "* * 2-31 * 0-5", "5/10 1 * * *", "0 12 */2 * 1", "* 1-2 27-4 * *", "45 1,2,3 * * 6-7",
+    "* * * * *", "0 2 * * *", "30 2 * * *", "*/15 1-3 * * *", "0-29 2 * * 0", "* 0-5,18-23 * * *", "59 23 31 12 *",
+    "0 0 29 2 *", "* 6-17 * * *", "* * * * 1-5", "0 0 1 * 1", "5-10/5 */6 1,15 2-11/3 6", "* 2 * 3,10 *", "0 0 31 * *",
+    "* * 13 * 5", "7 7 * * 7", "* 18-5 * * *", "50-9 * * * 5-1", "0-58 * * * *", "* * 2-31 * 0-5", "5/10 1 * * *",
+    "0 12 */2 * 1", "* 1-2 27-4 * *", "45 1,2,3 * * 6-7",
 )  # fmt: skip
 STEP = "day of month '31' is never in month '2'"
 BAD = {
     "": "no window", "* * * *": "no window", "* * * * * *": "no window", "nightly": "no window", "Anytime": "no window",
-    "60 * * * *": "minute '60'", "* 24 * * *": "hour '24'", "* * 0 * *": "day of month '0'", "* * 32 * *": "day of month '32'",
-    "* * * 13 *": "month '13'", "* * * 0 *": "month '0'", "* * * * 8": "day of week '8'", "0 0 0 0 0": "day of month '0'",
-    "*/0 * * * *": "minute '*/0'", "*/61 * * * *": "minute '*/61'", "* */25 * * *": "hour '*/25'", "* * * * */8": "day of week '*/8'",
-    "a * * * *": "minute 'a'", "1- * * * *": "minute '1-'", "-1 * * * *": "minute '-1'", "1,,2 * * * *": "minute ''", ", * * * *": "minute ''",
-    "*/ * * * *": "minute '*/'", "** * * * *": "minute '**'", "*-5 * * * *": "minute '*-5'", "1-2-3 * * * *": "minute '1-2-3'",
-    "1/2/3 * * * *": "minute '1/2/3'", "+1 * * * *": "minute '+1'", "1.0 * * * *": "minute '1.0'", "00001 * * * *": "minute '00001'",
-    "* * * * mon": "day of week 'mon'", "* * * jan *": "month 'jan'", "\u0663 * * * *": "minute '", "\u00b2 * * * *": "minute '",
+    "60 * * * *": "minute '60'", "* 24 * * *": "hour '24'", "* * 0 * *": "day of month '0'",
+    "* * 32 * *": "day of month '32'",
+    "* * * 13 *": "month '13'", "* * * 0 *": "month '0'", "* * * * 8": "day of week '8'",
+    "0 0 0 0 0": "day of month '0'",
+    "*/0 * * * *": "minute '*/0'", "*/61 * * * *": "minute '*/61'", "* */25 * * *": "hour '*/25'",
+    "* * * * */8": "day of week '*/8'",
+    "a * * * *": "minute 'a'", "1- * * * *": "minute '1-'", "-1 * * * *": "minute '-1'", "1,,2 * * * *": "minute ''",
+    ", * * * *": "minute ''",
+    "*/ * * * *": "minute '*/'", "** * * * *": "minute '**'", "*-5 * * * *": "minute '*-5'",
+    "1-2-3 * * * *": "minute '1-2-3'",
+    "1/2/3 * * * *": "minute '1/2/3'", "+1 * * * *": "minute '+1'", "1.0 * * * *": "minute '1.0'",
+    "00001 * * * *": "minute '00001'",
+    "* * * * mon": "day of week 'mon'", "* * * jan *": "month 'jan'", "\u0663 * * * *": "minute '",
+    "\u00b2 * * * *": "minute '",
     "0 0 31 2 *": STEP, "0 0 30-31 2 *": "day of month '30-31'", "0 0 31 2,4,6,9,11 *": "day of month '31'",
 }  # fmt: skip
 
@@ -56,11 +64,16 @@ def random_window(roll, wide=3):
         parts = []
         for _ in range(1 + roll(3)):
             a, b = low + roll(high - low + 1), low + roll(high - low + 1)
-            parts.append("%d" % a if roll(2) or a == b else "%d-%d" % (min(a, b), max(a, b)) + ("/%d" % (1 + roll(9)) if not roll(3) and high > 9 else ""))
+            parts.append(
+                "%d" % a
+                if roll(2) or a == b
+                else "%d-%d" % (min(a, b), max(a, b)) + ("/%d" % (1 + roll(9)) if not roll(3) and high > 9 else "")
+            )
         return ",".join(parts)
 
     return " ".join((
-        field(0, 59, (1, wide)), field(0, 23, (1, wide)), field(1, 28, (1, 2)), field(1, 12, (2, 3)), field(0, 7, (1, 2)),
+        field(0, 59, (1, wide)), field(0, 23, (1, wide)), field(1, 28, (1, 2)), field(1, 12, (2, 3)), field(0, 7, (1,
+        2)),
     ))  # fmt: skip
 
 
@@ -75,7 +88,9 @@ def values(text, low, high):
         elif span != "*":
             first = int(span)
             last = high if step else first
-        around = list(range(first, last + 1)) if first <= last else list(range(first, high + 1)) + list(range(low, last + 1))
+        around = (
+            list(range(first, last + 1)) if first <= last else list(range(first, high + 1)) + list(range(low, last + 1))
+        )
         found.update(around[:: int(step or 1)])
     return found
 
@@ -169,7 +184,10 @@ def test_what_the_clock_skips_and_repeats():
     skip, repeat = days(2027, 3, 28) * DAY, days(2027, 10, 31) * DAY
     half = parse("30 2 * * *")
     assert openings(half, BERLIN, skip - 3600, skip + DAY - 7200) == []
-    assert openings(half, BERLIN, repeat - 7200, repeat + DAY - 3600) == [(repeat + 1800, repeat + 1860), (repeat + 5400, repeat + 5460)]
+    assert openings(half, BERLIN, repeat - 7200, repeat + DAY - 3600) == [
+        (repeat + 1800, repeat + 1860),
+        (repeat + 5400, repeat + 5460),
+    ]
     hour = parse("* 2 * * *")  # the hour that comes twice is one opening of two hours
     assert openings(hour, BERLIN, repeat - 7200, repeat + DAY - 3600) == [(repeat, repeat + 7200)]
     night = parse("* 1-3 * * *")
@@ -202,7 +220,9 @@ def test_against_zoneinfo_every_minute_of_a_year():
 
 
 def cronsim_agrees(text):
-    """Is it a window that Ioto and cronsim read alike? cronsim has no 22-5, and takes */2 in a day field for no limit."""
+    """Is it a window that Ioto and cronsim read alike? cronsim has no 22-5, and takes */2 in a day field for no
+    limit.
+    """
     mday, wday = text.split()[2], text.split()[4]
     spans = [part.split("/")[0].split("-") for part in text.replace(" ", ",").split(",")]
     around = any(len(s) == 2 and int(s[0]) > int(s[1]) for s in spans)
@@ -210,13 +230,13 @@ def cronsim_agrees(text):
 
 
 def test_against_cronsim_every_minute_of_two_years():
-    from datetime import datetime, timezone
+    import datetime
 
     from cronsim import CronSim
 
     roll = dice(11)
     begin, end = days(2027, 1, 1) * DAY, days(2029, 1, 1) * DAY
-    start = datetime.fromtimestamp(begin - 60, timezone.utc)
+    start = datetime.datetime.fromtimestamp(begin - 60, datetime.UTC)
     windows = minutes = 0
     for text in WINDOWS + tuple(random_window(roll, 9) for _ in range(40)):
         if not cronsim_agrees(text):
@@ -248,20 +268,35 @@ def digest_of_a_year_of_openings():
 
 
 def test_aliases_mean_what_the_protocol_says():
-    assert sorted(ALIASES) == sorted(("anytime", "never", "unscheduled", "day", "weekdays", "workhours", "midnight", "night"))
+    assert sorted(ALIASES) == sorted(
+        ("anytime", "never", "unscheduled", "day", "weekdays", "workhours", "midnight", "night")
+    )
     for name, text in ALIASES.items():
         if text:
             assert parse(name)[1:] == parse(text)[1:] and parse(name)[0] == name, name
     at = days(2027, 6, 1) * DAY
     for name in ("never", "unscheduled"):
         window = parse(name)
-        assert next_open(window, at, BERLIN) is None and not is_open(window, at, BERLIN) and closes_s(window, at, BERLIN) == 0
+        assert (
+            next_open(window, at, BERLIN) is None
+            and not is_open(window, at, BERLIN)
+            and closes_s(window, at, BERLIN) == 0
+        )
     always = parse("anytime")
     assert closes_s(always, at, BERLIN) is None and next_open(always, at, BERLIN) == at
 
 
 def test_windows_that_never_close_are_known():
-    always = ("* * * * *", "0-59 0-23 1-31 1-12 0-6", "*/1 * * * *", "* * 1-31 * 1", "* * 13 * 0-7", "30-29 * * * *", "* * * * 1-7", "* 5-4 * * *")
+    always = (
+        "* * * * *",
+        "0-59 0-23 1-31 1-12 0-6",
+        "*/1 * * * *",
+        "* * 1-31 * 1",
+        "* * 13 * 0-7",
+        "30-29 * * * *",
+        "* * * * 1-7",
+        "* 5-4 * * *",
+    )
     for text in always + WINDOWS[1:]:
         assert is_always(parse(text)) == (text in always), text
 
@@ -269,7 +304,8 @@ def test_windows_that_never_close_are_known():
 def test_windows_that_come_seldom():
     at = days(2096, 3, 1) * DAY
     assert next_open(parse("0 0 29 2 *"), at, UTC) == days(2104, 2, 29) * DAY
-    # 2096-02-29 is a Wednesday: where summer begins on February's last one, half past two is skipped for another eight years
+    # 2096-02-29 is a Wednesday: where summer begins on February's last one, half past two is skipped for another eight
+    # years
     zone = zone_of("AAA0BBB,M2.5.3,M10.5.0")
     assert next_open(parse("30 2 29 2 *"), days(2092, 3, 1) * DAY, zone) == days(2104, 2, 29) * DAY + 5400
     # and where it begins on each February 29, for ever
@@ -286,7 +322,12 @@ def test_a_search_is_bounded():
 
     roll = dice(5)
     at = days(2096, 3, 1) * DAY
-    chosen = [parse(t) for t in WINDOWS + ("30 2 29 2 *", "* * 1-30 * 0-5", "* * * 2-12 *") + tuple(random_window(roll) for _ in range(60))]
+    chosen = [
+        parse(t)
+        for t in WINDOWS
+        + ("30 2 29 2 *", "* * 1-30 * 0-5", "* * * 2-12 *")
+        + tuple(random_window(roll) for _ in range(60))
+    ]
     most = 0
     evaluated._span = counted
     try:

@@ -3,8 +3,10 @@
 from ioto.duration import FOREVER, parse
 
 UNITS = {
-    "sec": 1, "secs": 1, "second": 1, "seconds": 1, "min": 60, "mins": 60, "minute": 60, "minutes": 60, "hr": 3600, "hrs": 3600,
-    "hour": 3600, "hours": 3600, "day": 86400, "days": 86400, "week": 604800, "weeks": 604800, "month": 2592000, "months": 2592000,
+    "sec": 1, "secs": 1, "second": 1, "seconds": 1, "min": 60, "mins": 60, "minute": 60, "minutes": 60, "hr": 3600,
+    "hrs": 3600,
+    "hour": 3600, "hours": 3600, "day": 86400, "days": 86400, "week": 604800, "weeks": 604800, "month": 2592000,
+    "months": 2592000,
     "year": 31536000, "years": 31536000,
 }  # fmt: skip
 
@@ -42,7 +44,11 @@ def test_milliseconds():
 
 def test_what_is_near_is_refused():
     near = [u[:-1] for u in UNITS] + [u + "x" for u in UNITS] + ["m", "s", "h", "d", "w", "mo", "y", "fortnight", "µs"]
-    bad = ["1 " + u for u in near if u not in UNITS] + list(UNITS) + ["", " ", "-1", "-1 day", "1.5 days", "1 day 2", "1e3", "never 1", "0x10", "1 2", "20 ms", "1" * 20, "nan"]
+    bad = (
+        ["1 " + u for u in near if u not in UNITS]
+        + list(UNITS)
+        + ["", " ", "-1", "-1 day", "1.5 days", "1 day 2", "1e3", "never 1", "0x10", "1 2", "20 ms", "1" * 20, "nan"]
+    )
     for value in bad + [-1, 1.5, None, True, [], {}, b"1"]:
         try:
             found = parse(value)
@@ -62,7 +68,11 @@ def digest_of_all_near_texts():
     import hashlib
 
     sha = hashlib.sha256()
-    parts = ("", "0", "7", "007", "12345678901", "1.5", "-1", "\u0663", "\u00b2"), ("", " ", "\t", "\u00a0", "\n", "."), sorted(UNITS) + ["", "never", "m", "SECS", "Hr", "\u0131"]
+    parts = (
+        ("", "0", "7", "007", "12345678901", "1.5", "-1", "\u0663", "\u00b2"),
+        ("", " ", "\t", "\u00a0", "\n", "."),
+        sorted(UNITS) + ["", "never", "m", "SECS", "Hr", "\u0131"],
+    )
     seen = 0
     for number in parts[0]:
         for blank in parts[1]:

@@ -12,16 +12,33 @@ def test_the_jitter_is_the_configured_one_whole():
     for period, jitter in ((HOUR, HOUR), (DAY, HOUR), (10 * MINUTE, HOUR), (HOUR, MINUTE), (MINUTE, DAY)):
         bins = min(20, jitter)
         even([rest_s(period, jitter, 0, 0, id) - period for id in IDS[:2000]], 0, jitter, bins)
-        even([due(anytime, UTC, NOON, id, NOON, tried_up=DAY, period=period, jitter=jitter) - period for id in IDS[:1000]], 0, jitter, bins)
+        even(
+            [
+                due(anytime, UTC, NOON, id, NOON, tried_up=DAY, period=period, jitter=jitter) - period
+                for id in IDS[:1000]
+            ],
+            0,
+            jitter,
+            bins,
+        )
         tried = NOON - period - 5 * HOUR  # power was gone for five hours
         if jitter <= 5 * HOUR:
-            even([due(anytime, UTC, NOON, id, tried, up=0, period=period, jitter=jitter) for id in IDS[:2000]], 0, jitter, bins)
+            even(
+                [due(anytime, UTC, NOON, id, tried, up=0, period=period, jitter=jitter) for id in IDS[:2000]],
+                0,
+                jitter,
+                bins,
+            )
     assert {rest_s(HOUR, 0, 0, 0, id) for id in IDS[:99]} == {HOUR}
 
 
 def test_a_fleet_is_spread_over_its_window():
     opens = days(2027, 6, 2) * DAY + 2 * HOUR
-    for text, jitter, length in (("0 2 * * *", HOUR, MINUTE), ("* 2-9 * * *", HOUR, HOUR), ("0-29 2 * * *", DAY, 30 * MINUTE)):
+    for text, jitter, length in (
+        ("0 2 * * *", HOUR, MINUTE),
+        ("* 2-9 * * *", HOUR, HOUR),
+        ("0-29 2 * * *", DAY, 30 * MINUTE),
+    ):
         window = parse(text)
         even([NOON + due(window, UTC, NOON, id, jitter=jitter) for id in IDS], opens, length, 60)
     window = parse("0 2 * * *")
@@ -37,10 +54,13 @@ def test_a_fleet_that_comes_back_after_a_power_failure_is_spread():
     even([due(parse("anytime"), UTC, NOON, id, tried - HOUR, up=0) for id in IDS[:4000]], 0, HOUR, 60)
     even([due(parse("anytime"), UTC, None, id, tried, up=0) for id in IDS[:4000]], 0, HOUR, 60)
     for window, now, jitter, length in (
-        ("day", NOON, HOUR, HOUR), ("day", NOON, 4 * MINUTE, 4 * MINUTE), ("day", NOON + 6 * HOUR - 40, HOUR, 40),
-        ("day", NOON + 5 * HOUR, 3 * HOUR, HOUR), ("0-10 12 * * *", NOON + 5 * MINUTE, 4 * MINUTE, 4 * MINUTE),
+        ("day", NOON, HOUR, HOUR),
+        ("day", NOON, 4 * MINUTE, 4 * MINUTE),
+        ("day", NOON + 6 * HOUR - 40, HOUR, 40),
+        ("day", NOON + 5 * HOUR, 3 * HOUR, HOUR),
+        ("0-10 12 * * *", NOON + 5 * MINUTE, 4 * MINUTE, 4 * MINUTE),
         ("0-10 12 * * *", NOON + 5 * MINUTE, 5 * MINUTE, 5 * MINUTE),
-    ):  # fmt: skip
+    ):
         some = [id for id in IDS[:1200] if due(parse(window), UTC, now, id, tried, up=DAY, jitter=jitter) == 0]
         assert len(some) == 1200  # all are past their place
         even([due(parse(window), UTC, now, id, tried, up=0, jitter=jitter) for id in some], 0, length, 20)
@@ -66,4 +86,6 @@ def test_who_boots_before_its_place_keeps_it():
         for now in (opens, place - 1, place):
             if opens <= now <= place:
                 assert due(window, UTC, now, id, NOON - 2 * DAY, up=0) == place - now
-        assert due(window, UTC, place + 1, id, NOON - 2 * DAY, up=0, cold=False) == (0 if place + 1 < opens + MINUTE else DAY - 1)
+        assert due(window, UTC, place + 1, id, NOON - 2 * DAY, up=0, cold=False) == (
+            0 if place + 1 < opens + MINUTE else DAY - 1
+        )

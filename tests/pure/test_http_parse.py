@@ -43,16 +43,17 @@ URLS = {
     "http://192.0.2.1:65535/": (False, "192.0.2.1", 65535, "/"),
     "https://[::1]/x": (True, "::1", 443, "/x"),
     "http://[2001:DB8::192.0.2.1]:81/": (False, "2001:db8::192.0.2.1", 81, "/"),
-    "http://a/\\\"<>^`{|}": (False, "a", 80, "/\\\"<>^`{|}"),
+    'http://a/\\"<>^`{|}': (False, "a", 80, '/\\"<>^`{|}'),
     "http://a.:80/": (False, "a.", 80, "/"),
 }
 BAD_URLS = (
-    "", "a", "/x", "//a/x", "ftp://a/", "http:/a", "http:a", "://a", "http://", "http:///x", "http://?q", "http://:80/", "https",
-    "http://u@a/", "http://u:p@a/", "http://a@b:80/", "http://a:0/", "http://a:65536/", "http://a:+80/", "http://a:8_0/",
-    "http://a:-1/", "http://a:80:80/", "http://a:http/", "http://a..b/", "http://.a/", "http://a b/", "http://a/x y",
-    "http://a/\r\nX: y", "http://a/\n", "http://a/\t", "http://a/\0", "http://a/\x7f", "http://a/\xe9", "http://\xe9/",
-    "http://[::1/", "http://::1/", "http://[::1]x/", "http://[]/", "http://[a]/", "http://[fe80::1%25eth0]/",
-    "http://a\\b/", "http://a%2f/", "http://" + "a" * 64 + "/", "http://" + "a." * 127 + "/", "http://a/" + "x" * 2040,
+    "", "a", "/x", "//a/x", "ftp://a/", "http:/a", "http:a", "://a", "http://", "http:///x", "http://?q", "http://:80/",
+    "https", "http://u@a/", "http://u:p@a/", "http://a@b:80/", "http://a:0/", "http://a:65536/", "http://a:+80/",
+    "http://a:8_0/", "http://a:-1/", "http://a:80:80/", "http://a:http/", "http://a..b/", "http://.a/", "http://a b/",
+    "http://a/x y", "http://a/\r\nX: y", "http://a/\n", "http://a/\t", "http://a/\0", "http://a/\x7f", "http://a/\xe9",
+    "http://\xe9/", "http://[::1/", "http://::1/", "http://[::1]x/", "http://[]/", "http://[a]/",
+    "http://[fe80::1%25eth0]/", "http://a\\b/", "http://a%2f/", "http://" + "a" * 64 + "/",
+    "http://" + "a." * 127 + "/", "http://a/" + "x" * 2040,
 )  # fmt: skip
 
 
@@ -76,7 +77,10 @@ def test_every_character_in_every_part_of_a_url():
                 assert found == "url_invalid", (url, n)
             if found != "url_invalid":
                 secure, host, port, target = http.parse_url(url % c)
-                assert "@" not in host and "/" not in host and "#" not in target and " " not in target and 0 < port, (url, n)
+                assert "@" not in host and "/" not in host and "#" not in target and " " not in target and 0 < port, (
+                    url,
+                    n,
+                )
 
 
 def test_every_port():
@@ -87,14 +91,36 @@ def test_every_port():
 
 def test_host_header():
     for url, header in (
-        ("http://a", "a"), ("https://a", "a"), ("http://a:443", "a:443"), ("https://a:80", "a:80"),
-        ("http://[::1]:8080", "[::1]:8080"), ("https://[::1]", "[::1]"),
-    ):  # fmt: skip
+        ("http://a", "a"),
+        ("https://a", "a"),
+        ("http://a:443", "a:443"),
+        ("https://a:80", "a:80"),
+        ("http://[::1]:8080", "[::1]:8080"),
+        ("https://[::1]", "[::1]"),
+    ):
         assert http.host_header(*http.parse_url(url)[:3]) == header, url
 
 
 PATHS = ("", "/", "/a", "/a/", "/a/b/c", "/a/b/c?q=/x/y", "/?q")
-STEPS = ("a", "b/", "./", "../", ".", "..", "../../", "...", "x.y", "?r=../s", "a//b", "#f", "/", "/x/./y/../z", "/..", "/./", "//h/p")
+STEPS = (
+    "a",
+    "b/",
+    "./",
+    "../",
+    ".",
+    "..",
+    "../../",
+    "...",
+    "x.y",
+    "?r=../s",
+    "a//b",
+    "#f",
+    "/",
+    "/x/./y/../z",
+    "/..",
+    "/./",
+    "//h/p",
+)
 
 
 def joins():
@@ -122,7 +148,9 @@ def test_against_urljoin():
 
 
 def digest_redirects():
-    return digest([outcome(redirect.follow, http.parse_url("http://h.example:81" + path), step) for path, step in joins()])
+    return digest(
+        [outcome(redirect.follow, http.parse_url("http://h.example:81" + path), step) for path, step in joins()]
+    )
 
 
 def test_where_a_redirect_may_lead():
@@ -139,7 +167,9 @@ def test_where_a_redirect_may_lead():
 def test_where_the_token_may_go():
     urls = ["http://a/", "http://a:81/", "https://a/", "https://a:81/", "http://b/", "https://b/"]
     stays = [(x, y) for x in urls for y in urls if redirect.same_origin(http.parse_url(x), http.parse_url(y + "other"))]
-    assert stays == sorted([(x, x) for x in urls] + [("http://a/", "https://a/"), ("http://b/", "https://b/")], key=urls_order(urls))
+    assert stays == sorted(
+        [(x, x) for x in urls] + [("http://a/", "https://a/"), ("http://b/", "https://b/")], key=urls_order(urls)
+    )
 
 
 def urls_order(urls):
@@ -156,10 +186,24 @@ def test_status_lines():
     for line in (b"HTTP/1.0 200\r\n", b"HTTP/1.1 200 \n", b"HTTP/1.1 200\n", b"HTTP/1.1 200 Fine \xe9 Day\r\n"):
         assert http.status(line) == 200, line
     for line in (
-        b"\n", b"\r\n", b"HTTP/1.1 200", b"HTTP/2 200 OK\r\n", b"HTTP/1.2 200 OK\r\n", b"http/1.1 200 OK\r\n", b"HTTP/1.1  200\r\n",
-        b"HTTP/1.1 2000\r\n", b"HTTP/1.1 +20\r\n", b"HTTP/1.1 2 0\r\n", b"ICY 200 OK\r\n", b"<html>\n", b"HTTP/1.1\t200 OK\r\n",
-        b"HTTP/1.1 200OK\r\n", b"\xff\xff\n", b"220 smtp ready\r\n", b"HTTP/1.1 \xb2\xb2\xb2 \n",
-    ):  # fmt: skip
+        b"\n",
+        b"\r\n",
+        b"HTTP/1.1 200",
+        b"HTTP/2 200 OK\r\n",
+        b"HTTP/1.2 200 OK\r\n",
+        b"http/1.1 200 OK\r\n",
+        b"HTTP/1.1  200\r\n",
+        b"HTTP/1.1 2000\r\n",
+        b"HTTP/1.1 +20\r\n",
+        b"HTTP/1.1 2 0\r\n",
+        b"ICY 200 OK\r\n",
+        b"<html>\n",
+        b"HTTP/1.1\t200 OK\r\n",
+        b"HTTP/1.1 200OK\r\n",
+        b"\xff\xff\n",
+        b"220 smtp ready\r\n",
+        b"HTTP/1.1 \xb2\xb2\xb2 \n",
+    ):
         assert refused(http.status, line) == "http_malformed", line
 
 
@@ -175,13 +219,27 @@ def test_headers():
         "etag": '"a:b"', "location": "/x", "content-length": "5"}  # fmt: skip
     assert parsed(b"Content-Length: 5\r\n", b"content-length: 5\r\n") == {"content-length": "5"}
     assert parsed(b"Server: \xff\xfe\r\n", b"X-Long: cut") == {}
-    assert parsed(b"Date: a\r\n", b"date: b\r\n", b"Retry-After: \xe9\r\n", b"retry-after: 5\r\n") == {"date": "a", "retry-after": "5"}
-    assert parsed(b"ETag: W/\"1\"\r\n") == parsed(b"ETag: w/\"1\"\r\n") == {}  # may not stand in If-Range
+    assert parsed(b"Date: a\r\n", b"date: b\r\n", b"Retry-After: \xe9\r\n", b"retry-after: 5\r\n") == {
+        "date": "a",
+        "retry-after": "5",
+    }
+    assert parsed(b'ETag: W/"1"\r\n') == parsed(b'ETag: w/"1"\r\n') == {}  # may not stand in If-Range
     for lines in (
-        (b"no colon\r\n",), (b": x\r\n",), (b" folded: x\r\n",), (b"\tfolded\r\n",), (b"Content-Length : 5\r\n",), (b"a b: c\r\n",),
-        (b"Content-Length: 5\r\n", b"Content-Length: 6\r\n"), (b"Location: /\xe9\r\n",), (b"Location: /\0\r\n",),
-        (b"Location: /cut",), (b"Location: /x\rSet: y\r\n",), (b"\xff: x\r\n",), (b"(a): x\r\n",), (b"\0\n",),
-    ):  # fmt: skip
+        (b"no colon\r\n",),
+        (b": x\r\n",),
+        (b" folded: x\r\n",),
+        (b"\tfolded\r\n",),
+        (b"Content-Length : 5\r\n",),
+        (b"a b: c\r\n",),
+        (b"Content-Length: 5\r\n", b"Content-Length: 6\r\n"),
+        (b"Location: /\xe9\r\n",),
+        (b"Location: /\0\r\n",),
+        (b"Location: /cut",),
+        (b"Location: /x\rSet: y\r\n",),
+        (b"\xff: x\r\n",),
+        (b"(a): x\r\n",),
+        (b"\0\n",),
+    ):
         assert refused(parsed, *lines) == "http_malformed", lines
 
 
@@ -198,8 +256,18 @@ def test_every_byte_in_a_header():
         assert outcome(parsed, b"X-Other: x" + byte + b"y\r\n") == "{}", n
 
 
-STRICT = {"content-length": ("5", "6"), "content-range": ("bytes 0-4/5", "bytes 0-4/6"), "location": ("/a", "/b"), "transfer-encoding": ("chunked", "gzip")}
-LENIENT = {"content-encoding": ("identity", "aws-chunked"), "date": ("a", "b"), "etag": ('"a"', '"b"'), "retry-after": ("1", "2")}
+STRICT = {
+    "content-length": ("5", "6"),
+    "content-range": ("bytes 0-4/5", "bytes 0-4/6"),
+    "location": ("/a", "/b"),
+    "transfer-encoding": ("chunked", "gzip"),
+}
+LENIENT = {
+    "content-encoding": ("identity", "aws-chunked"),
+    "date": ("a", "b"),
+    "etag": ('"a"', '"b"'),
+    "retry-after": ("1", "2"),
+}
 
 
 def test_strict_headers_agree_and_lenient_ones_need_not():
@@ -211,9 +279,13 @@ def test_strict_headers_agree_and_lenient_ones_need_not():
             first = parsed(line)
             assert list(first) == [name], name
             for lines, fine in (
-                ((line, same, same), True), ((line, other), False), ((other, line), False), ((line, empty), False),
-                ((line, name.encode() + b": \xff\r\n"), False), ((line, name.encode() + b": " + b"x" * 2000), False),
-            ):  # fmt: skip
+                ((line, same, same), True),
+                ((line, other), False),
+                ((other, line), False),
+                ((line, empty), False),
+                ((line, name.encode() + b": \xff\r\n"), False),
+                ((line, name.encode() + b": " + b"x" * 2000), False),
+            ):
                 found = outcome(parsed, *lines)
                 if fine or not is_strict:
                     assert found != "http_malformed" and name in found, (name, lines, found)
@@ -225,9 +297,11 @@ def test_strict_headers_agree_and_lenient_ones_need_not():
 
 def test_what_is_too_long_says_so():
     for function, args, limit in (
-        (parsed, (b"Location: /" + b"x" * 2293,), "2304"), (http.status, (b"HTTP/1.1 200 " + b"x" * 100,), "113"),
-        (chunked.chunk_size, (b"5;" + b"x" * 254,), "256"), (http.parse_url, ("http://a/" + "x" * 2040,), "2048"),
-    ):  # fmt: skip
+        (parsed, (b"Location: /" + b"x" * 2293,), "2304"),
+        (http.status, (b"HTTP/1.1 200 " + b"x" * 100,), "113"),
+        (chunked.chunk_size, (b"5;" + b"x" * 254,), "256"),
+        (http.parse_url, ("http://a/" + "x" * 2040,), "2048"),
+    ):
         try:
             function(*args)
         except UpdateError as e:
@@ -254,9 +328,18 @@ def test_body_lengths():
     assert refused(http.body_length, 200, {"content-length": "5", "transfer-encoding": "chunked"}) == "http_malformed"
     for coding in ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "aws-chunked,gzip"):
         headers = parsed(b"Content-Length: 5\r\n", b"Content-Encoding: " + coding.upper().encode() + b"\r\n")
-        assert refused(http.body_length, 200, headers) == refused(http.body_length, 404, headers) == "http_malformed", coding
+        assert refused(http.body_length, 200, headers) == refused(http.body_length, 404, headers) == "http_malformed", (
+            coding
+        )
         assert http.body_length(302, headers) == 5 and http.body_length(304, headers) == 0  # nobody reads that body
-    for lines in ((b"aws-chunked",), (b"",), (b"identity", b"aws-chunked"), (b"utf-8",), (b"binary", b"none"), (b"\xff",)):
+    for lines in (
+        (b"aws-chunked",),
+        (b"",),
+        (b"identity", b"aws-chunked"),
+        (b"utf-8",),
+        (b"binary", b"none"),
+        (b"\xff",),
+    ):
         headers = parsed(b"Content-Length: 5\r\n", *[b"Content-Encoding: " + line + b"\r\n" for line in lines])
         assert http.body_length(200, headers) == 5, lines
     headers = parsed(b"Content-Encoding: aws-chunked\r\n", b"Content-Encoding: gzip\r\n")
@@ -265,10 +348,25 @@ def test_body_lengths():
 
 def test_chunk_sizes():
     for n in list(range(5000)) + [0xFFFFFFFF]:
-        assert chunked.chunk_size(b"%x\r\n" % n) == n == chunked.chunk_size(b"00%X ; a=\"b;c\"\r\n" % n if n < 65536 else b"%X\n" % n), n
+        assert (
+            chunked.chunk_size(b"%x\r\n" % n)
+            == n
+            == chunked.chunk_size(b'00%X ; a="b;c"\r\n' % n if n < 65536 else b"%X\n" % n)
+        ), n
     for line in (
-        b"\r\n", b"\n", b";x\r\n", b"g\r\n", b"-1\r\n", b"+1\r\n", b"0x1\r\n", b"1 1\r\n", b"123456789\r\n", b"1", b"1_0\r\n", b"\xff\n",
-    ):  # fmt: skip
+        b"\r\n",
+        b"\n",
+        b";x\r\n",
+        b"g\r\n",
+        b"-1\r\n",
+        b"+1\r\n",
+        b"0x1\r\n",
+        b"1 1\r\n",
+        b"123456789\r\n",
+        b"1",
+        b"1_0\r\n",
+        b"\xff\n",
+    ):
         assert refused(chunked.chunk_size, line) == "http_malformed", line
 
 
@@ -282,12 +380,30 @@ def test_content_range():
             for total in range(size + 2):
                 found = ranges.content_range("bytes %d-%d/%d" % (first, last, total))
                 assert found == ((first, last, total) if first <= last < total else None), (first, last, total)
-            assert ranges.content_range("bytes %d-%d/*" % (first, last)) == ((first, last, None) if first <= last else None)
+            assert ranges.content_range("bytes %d-%d/*" % (first, last)) == (
+                (first, last, None) if first <= last else None
+            )
     assert ranges.content_range(" Bytes 0-0/1 ") == (0, 0, 1)
     for text in (
-        "", "bytes", "bytes */5", "bytes 0-1/**", "bytes */*", "bytes=0-1/5", "bytes 0-1", "0-1/5", "items 0-1/5", "bytes -1/5", "bytes 0-/5",
-        "bytes 0-1/5/6", "bytes 0-1-2/5", "bytes  0-1/5x", "bytes 0 -1/5", "bytes 0-1/-5", "bytes 0-1/12345678901", "bytes +0-1/5",
-    ):  # fmt: skip
+        "",
+        "bytes",
+        "bytes */5",
+        "bytes 0-1/**",
+        "bytes */*",
+        "bytes=0-1/5",
+        "bytes 0-1",
+        "0-1/5",
+        "items 0-1/5",
+        "bytes -1/5",
+        "bytes 0-/5",
+        "bytes 0-1/5/6",
+        "bytes 0-1-2/5",
+        "bytes  0-1/5x",
+        "bytes 0 -1/5",
+        "bytes 0-1/-5",
+        "bytes 0-1/12345678901",
+        "bytes +0-1/5",
+    ):
         assert ranges.content_range(text) is None, text
 
 
@@ -297,12 +413,26 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 def test_dates():
     assert http_date.http_date(DATE) == 784111777
     for text in (
-        "", "x", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49 GMT",
-        "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 06 Nov 1994 08:49:37 GMT x", "Sun, 6x Nov 1994 08:49:37 GMT",
-        "Sun, 06 ovD 1994 08:49:37 GMT", "Sun, 06 NovDec 1994 08:49:37 GMT", "Sun, 06 nov 1994 08:49:37 GMT",
-        "Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1969 08:49:37 GMT",
-        "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT", "Sun, 06 Nov 1994 -8:49:37 GMT",
-    ):  # fmt: skip
+        "",
+        "x",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Nov 1994 08:49 GMT",
+        "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun, 06 Nov 1994 08:49:37 GMT x",
+        "Sun, 6x Nov 1994 08:49:37 GMT",
+        "Sun, 06 ovD 1994 08:49:37 GMT",
+        "Sun, 06 NovDec 1994 08:49:37 GMT",
+        "Sun, 06 nov 1994 08:49:37 GMT",
+        "Sun, 00 Nov 1994 08:49:37 GMT",
+        "Sun, 32 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1969 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, 06 Nov 1994 08:60:37 GMT",
+        "Sun, 06 Nov 1994 08:49:61 GMT",
+        "Sun, 06 Nov 1994 -8:49:37 GMT",
+    ):
         assert http_date.http_date(text) is None, text
 
 
@@ -315,7 +445,9 @@ def test_against_email_dates():
 
 
 def digest_cut_dates():
-    return digest([repr(http_date.http_date(DATE[:i] + DATE[j:])) for i in range(len(DATE)) for j in range(i, len(DATE) + 1)])
+    return digest(
+        [repr(http_date.http_date(DATE[:i] + DATE[j:])) for i in range(len(DATE)) for j in range(i, len(DATE) + 1)]
+    )
 
 
 def test_retry_after():

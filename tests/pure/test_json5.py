@@ -3,14 +3,16 @@
 from ioto.json5 import loads
 
 GOOD = (
-    "{}", "[]", "null", "true", "'a'", '"a"', "{a:1}", "{a:1,}", "[1,2,]", "{'a b':[1,{b:null}]}", "// c\n{a: 1} // d", "/* x */ 1 /* y */",
-    "0x1F", "-0x1f", "+1", ".5", "5.", "-.5e3", "1e-2", "1E+2", "'\\'x\\''", '"\\u0041\\x42\\n\\\nz"', "{$a_1:1,_:2,ünï:3}", "'\u2028'",
-    "[[[[[[[[[[1]]]]]]]]]]", "{a:{b:{c:[1]}}}", "\ufeff{a:1}", "'tab\\tq'", '"\\v\\f\\b\\0"', "{\"a\":1,'b':2,c:3}", "  \n\r\t 7 \u00a0",
-    "'\\ud83d\\ude00'", "Infinity", "-Infinity",
+    "{}", "[]", "null", "true", "'a'", '"a"', "{a:1}", "{a:1,}", "[1,2,]", "{'a b':[1,{b:null}]}", "// c\n{a: 1} // d",
+    "/* x */ 1 /* y */", "0x1F", "-0x1f", "+1", ".5", "5.", "-.5e3", "1e-2", "1E+2", "'\\'x\\''",
+    '"\\u0041\\x42\\n\\\nz"', "{$a_1:1,_:2,ünï:3}", "'\u2028'", "[[[[[[[[[[1]]]]]]]]]]", "{a:{b:{c:[1]}}}",
+    "\ufeff{a:1}", "'tab\\tq'", '"\\v\\f\\b\\0"', "{\"a\":1,'b':2,c:3}", "  \n\r\t 7 \u00a0", "'\\ud83d\\ude00'",
+    "Infinity", "-Infinity",
 )  # fmt: skip
 BAD = (
-    "", " ", "{", "}", "[", "]", "{a}", "{a:}", "{:1}", "{a:1 b:2}", "[1 2]", "[,]", "{,}", "'a", '"a\n"', "/* x", "01", "0x", "1e", ".", "+", "--1",
-    "{1:2}", "tru", "nulll", "1 2", "{a:1}}", "'\\1'", "'\\x4'", "'\\u12'", "'\\01'", "[1,,2]", "{a:1,,}", "undefined", "a", "/ 1", "1.2.3", "0x1G",
+    "", " ", "{", "}", "[", "]", "{a}", "{a:}", "{:1}", "{a:1 b:2}", "[1 2]", "[,]", "{,}", "'a", '"a\n"', "/* x", "01",
+    "0x", "1e", ".", "+", "--1", "{1:2}", "tru", "nulll", "1 2", "{a:1}}", "'\\1'", "'\\x4'", "'\\u12'", "'\\01'",
+    "[1,,2]", "{a:1,,}", "undefined", "a", "/ 1", "1.2.3", "0x1G",
 )  # fmt: skip
 
 
@@ -43,7 +45,9 @@ def test_against_json5():
 
     seen = 0
     for text in list(GOOD) + list(BAD) + sorted(set(mutated())):
-        if "Infinity" in text or "NaN" in text or "\\ud" in text:  # the library leaves surrogates apart; JavaScript joins them
+        if (
+            "Infinity" in text or "NaN" in text or "\\ud" in text
+        ):  # the library leaves surrogates apart; JavaScript joins them
             continue
         assert outcome(loads, text) == outcome(json5.loads, text), repr(text)
         seen += 1
@@ -70,7 +74,33 @@ def damaged(n):
         text = DOCUMENT
         for _ in range(random.randrange(1, 4)):
             i = random.randrange(len(text))
-            text = text[:i] + random.choice(("", text[i] * 2, "{", "}", "[", "]", ",", ":", "'", '"', "/", "*", "\\", "0", "e", ".", "-", "\n", " ")) + text[i + 1 :]
+            text = (
+                text[:i]
+                + random.choice(
+                    (
+                        "",
+                        text[i] * 2,
+                        "{",
+                        "}",
+                        "[",
+                        "]",
+                        ",",
+                        ":",
+                        "'",
+                        '"',
+                        "/",
+                        "*",
+                        "\\",
+                        "0",
+                        "e",
+                        ".",
+                        "-",
+                        "\n",
+                        " ",
+                    )
+                )
+                + text[i + 1 :]
+            )
         yield text
 
 
@@ -114,7 +144,9 @@ def test_against_json_every_document_of_json():
 
     for _ in range(2000):
         document = made(0)
-        assert loads(json.dumps(document, indent=random.choice((None, 2)), ensure_ascii=random.random() < 0.5)) == document
+        assert (
+            loads(json.dumps(document, indent=random.choice((None, 2)), ensure_ascii=random.random() < 0.5)) == document
+        )
 
 
 def spelled(value):
@@ -139,7 +171,12 @@ def digest_of_the_mutated():
 
 
 def test_errors_say_where():
-    for text, where in (("{\n  a: 1,\n  b 2\n}", "line 3 column 5"), ("[1,\n", "line 2 column 1"), ("{a: 'x\n'}", "line 1 column 7"), ("[" * 40, "deeper than 12")):
+    for text, where in (
+        ("{\n  a: 1,\n  b 2\n}", "line 3 column 5"),
+        ("[1,\n", "line 2 column 1"),
+        ("{a: 'x\n'}", "line 1 column 7"),
+        ("[" * 40, "deeper than 12"),
+    ):
         try:
             loads(text)
         except ValueError as e:

@@ -9,7 +9,7 @@ VECTORS = "../shared/vectors/rsa_pss_%s_test.json"
 
 
 def decided(key, digest, signature):
-    found = [step for step in pss.verify(key, digest, signature)]
+    found = list(pss.verify(key, digest, signature))
     assert all(step is None for step in found[:-1])
     return found[-1]
 
@@ -45,7 +45,9 @@ primes = {}  # bits -> two of that size; they take long to find
 
 
 def made(sizes):
-    """Private keys of a modulus of any size, odd ones too: `cryptography` makes even ones only, whose primes these are."""
+    """Private keys of a modulus of any size, odd ones too: `cryptography` makes even ones only, whose primes these
+    are.
+    """
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     for bits in sizes:
@@ -55,7 +57,9 @@ def made(sizes):
                 primes[half] = found.p, found.q
         p, q = primes[bits // 2][0], primes[bits - bits // 2][1]
         d = pow(65537, -1, (p - 1) * (q - 1))
-        numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(65537, p * q))
+        numbers = rsa.RSAPrivateNumbers(
+            p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(65537, p * q)
+        )
         assert (p * q).bit_length() == bits
         yield numbers.private_key()
 
@@ -67,8 +71,9 @@ def keys(sizes=(2048, 2049, 2050, 2055, 2056, 3072, 4096)):
     for private in made(sizes):
         public = private.public_key()
         forms = [
-            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-            public.public_bytes(Encoding.DER, PublicFormat.PKCS1), public.public_bytes(Encoding.PEM, PublicFormat.PKCS1),
+            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), public.public_bytes(Encoding.PEM,
+            PublicFormat.SubjectPublicKeyInfo), public.public_bytes(Encoding.DER, PublicFormat.PKCS1),
+            public.public_bytes(Encoding.PEM, PublicFormat.PKCS1),
         ]  # fmt: skip
         found = [pss.public_key(form) for form in forms]
         assert found == [(public.public_numbers().n, private.key_size)] * 4
@@ -99,8 +104,14 @@ def test_against_keys_that_are_too_small_or_too_big():
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    for n, e, good in (((1 << 2047) - 1, 65537, False), (1 << 2047 | 1, 65537, True), ((1 << 4096) - 1, 65537, True), (1 << 4096 | 1, 65537, False),
-                       (1 << 2048 | 1, 3, False), (1 << 2048 | 1, 65539, False)):  # fmt: skip
+    for n, e, good in (
+        ((1 << 2047) - 1, 65537, False),
+        (1 << 2047 | 1, 65537, True),
+        ((1 << 4096) - 1, 65537, True),
+        (1 << 4096 | 1, 65537, False),
+        (1 << 2048 | 1, 3, False),
+        (1 << 2048 | 1, 65539, False),
+    ):
         der = rsa.RSAPublicNumbers(e, n).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         try:
             assert pss.public_key(der) == (n, n.bit_length()) and good
@@ -184,12 +195,21 @@ def test_what_is_no_signature():
         n = (1 << bits) - 1
         for size in (0, 1, 255, 256, 257, 383, 384, 385, 511, 512, 513, 4000):
             for fill in (b"\0", b"\1", b"\xff"):
-                steps = [step for step in pss.verify((n, bits), bytes(32), fill * size)]
-                assert steps[-1] is False and len(steps) == (18 if size == (bits + 7) // 8 and fill != b"\xff" else 1), (bits, size)
+                steps = list(pss.verify((n, bits), bytes(32), fill * size))
+                assert steps[-1] is False and len(steps) == (
+                    18 if size == (bits + 7) // 8 and fill != b"\xff" else 1
+                ), (bits, size)
 
 
 def test_keys_that_are_none():
-    for raw in (b"", b"\x30", b"-----BEGIN PUBLIC KEY-----\n", b"hello", b"\x30\x80" + bytes(300), b"\x30\x82\xff\xff\x02\x01\x03"):
+    for raw in (
+        b"",
+        b"\x30",
+        b"-----BEGIN PUBLIC KEY-----\n",
+        b"hello",
+        b"\x30\x80" + bytes(300),
+        b"\x30\x82\xff\xff\x02\x01\x03",
+    ):
         try:
             pss.public_key(raw)
         except ValueError as e:

@@ -5,7 +5,9 @@ import os
 from ioto.recall import decode, empty
 from ioto.record import Pair, encode
 
-FOLDER = "/tmp/ioto-record-test-%s" % ("mp" if "micropython" in str(type(os)) or not hasattr(os, "getpid") else os.getpid())
+FOLDER = "/tmp/ioto-record-test-%s" % (
+    "mp" if "micropython" in str(type(os)) or not hasattr(os, "getpid") else os.getpid()
+)
 
 
 def fresh():
@@ -63,7 +65,15 @@ def test_every_changed_byte_is_noticed():
 
 
 def test_garbage_is_damaged_and_empty_is_not():
-    for garbage in (b"{}", b"\0" * 100, b"[1,{}]\n00000000\n", b"\xff" * 4096, b"\n\n\n", encode(1, {})[:-1], b"[1,2]\n"):
+    for garbage in (
+        b"{}",
+        b"\0" * 100,
+        b"[1,{}]\n00000000\n",
+        b"\xff" * 4096,
+        b"\n\n\n",
+        encode(1, {})[:-1],
+        b"[1,2]\n",
+    ):
         pair = fresh()
         put(pair.paths[0], garbage)
         assert pair.load() is None and pair.damaged, garbage
@@ -90,7 +100,9 @@ def test_a_save_begun_is_ended_before_the_next():
 def test_the_whole_record_survives():
     pair = fresh()
     record = empty()
-    record.update(phase="staged", update={"update": "01J", "url": "https://x/" + "y" * 300}, reports=[{"state": "staged"}] * 16)
+    record.update(
+        phase="staged", update={"update": "01J", "url": "https://x/" + "y" * 300}, reports=[{"state": "staged"}] * 16
+    )
     pair.save_now(record)
     assert Pair(FOLDER).load() == record
     fresh()

@@ -5,8 +5,24 @@ import json
 from ioto import release
 from ioto.errors import UpdateError
 
-GOOD = {"product": "P1", "version": "1.2.0", "size": 100000, "sha256": "ab" * 32, "format": "raw", "created": 1800000000, "chip": 0}
-BOARD = {"product": "P1", "offered": "1.2.0", "version": "1.0.0", "chip": 0, "image": "cd" * 32, "now": 1800000100, "floor": ""}
+GOOD = {
+    "product": "P1",
+    "version": "1.2.0",
+    "size": 100000,
+    "sha256": "ab" * 32,
+    "format": "raw",
+    "created": 1800000000,
+    "chip": 0,
+}
+BOARD = {
+    "product": "P1",
+    "offered": "1.2.0",
+    "version": "1.0.0",
+    "chip": 0,
+    "image": "cd" * 32,
+    "now": 1800000100,
+    "floor": "",
+}
 
 
 def reason(function, *arguments):
@@ -64,7 +80,14 @@ def test_what_is_no_envelope():
 
 def test_an_envelope_that_does_not_add_up():
     good = sealed(manifest(), bytes(384))
-    for bad in (good[:4095], good[:12], good[:8], good + b"\0", good[:4095] + b"\1", good[:8] + b"\xff\xff\xff\xff" + good[12:]):
+    for bad in (
+        good[:4095],
+        good[:12],
+        good[:8],
+        good + b"\0",
+        good[:4095] + b"\1",
+        good[:8] + b"\xff\xff\xff\xff" + good[12:],
+    ):
         assert reason(release.unwrap, bad) == "manifest_malformed"
     for n in range(8, 12):  # each length, each bit: never an exception of another kind
         for bit in range(8):
@@ -84,7 +107,13 @@ def test_every_field_takes_its_type_and_no_other():
         for value in (None, True, False, -1, 0, 1.5, 7, "", "x", "1.2.0", [], {}, ["x"]):
             if type(value) is type(good) and (value == good or key in ("product", "base") or kind is int and value > 0):
                 continue
-            if key in ("version", "minimum") and value == "1.2.0" or key in ("created", "chip", "expires") and value == 0 and value is not False:
+            if (
+                key in ("version", "minimum")
+                and value == "1.2.0"
+                or key in ("created", "chip", "expires")
+                and value == 0
+                and value is not False
+            ):
                 continue
             assert reason(release.parse, manifest(**{key: value})) == "manifest_malformed", (key, value)
         assert (reason(release.parse, manifest(**{key: Ellipsis})) is not None) == needed if key in GOOD else True
@@ -117,12 +146,22 @@ def test_everything_is_held_against_the_board():
     assert said(dict(base="cd" * 32)) is None and said(dict(base="ab" * 32)) == "manifest_mismatch"
     assert said(dict(base="ab" * 32), image=None) == "manifest_mismatch"
     assert said(dict(minimum="1.0.0")) is None and said(dict(minimum="1.0.1")) == "manifest_mismatch"
-    for expires, now, expected in ((1800000100, 1800000100, None), (1800000099, 1800000100, "manifest_expired"), (5, None, None)):
+    for expires, now, expected in (
+        (1800000100, 1800000100, None),
+        (1800000099, 1800000100, "manifest_expired"),
+        (5, None, None),
+    ):
         assert said(dict(expires=expires), now=now) == expected
     for version, floor, expected in (
-        ("1.2.0", "", "version_not_newer"), ("1.3.0", "", "version_not_newer"), ("1.1.9", "", None), ("1.2.0-rc.1", "", None),
-        ("1.0.0", "1.2.0", None), ("1.0.0", "1.2.1", "version_floor"), ("1.0.0", "1.2.0-rc.9", None), ("2.0.0", "3.0.0", "version_not_newer"),
-    ):  # fmt: skip
+        ("1.2.0", "", "version_not_newer"),
+        ("1.3.0", "", "version_not_newer"),
+        ("1.1.9", "", None),
+        ("1.2.0-rc.1", "", None),
+        ("1.0.0", "1.2.0", None),
+        ("1.0.0", "1.2.1", "version_floor"),
+        ("1.0.0", "1.2.0-rc.9", None),
+        ("2.0.0", "3.0.0", "version_not_newer"),
+    ):
         assert said(version=version, floor=floor) == expected, (version, floor)
         assert said(dict(down=True, expires=1800000100), version=version, floor=floor) is None
         assert said(dict(down=True, expires=1800000100), version=version, floor=floor, now=None) == "manifest_expired"

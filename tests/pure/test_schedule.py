@@ -6,8 +6,8 @@ from ioto import window as windows
 from ioto.cron import parse
 from ioto.schedule import backoff_s, due_s, is_always, rest_s, spread
 from ioto.timezone import days
-from ioto.zone import parse as zone_of
 from ioto.window import closes_s, is_open, next_open
+from ioto.zone import parse as zone_of
 
 if hasattr(gc, "threshold"):
     gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
@@ -20,9 +20,12 @@ NOON = days(2027, 6, 1) * DAY + 12 * HOUR
 POWER_S, SLACK_S, HOLD_MOST_S = 300, 60, 7 * DAY
 IDS = ["DEV%05d" % i for i in range(10000)]
 LIVES = (  # window, zone, period, jitter
-    ("anytime", UTC, DAY, HOUR), ("anytime", UTC, 10 * MINUTE, HOUR), ("anytime", UTC, 5, 0), ("0 2 * * *", BERLIN, DAY, HOUR),
-    ("night", BERLIN, DAY, HOUR), ("*/15 1-3 * * *", LORD_HOWE, HOUR, HOUR), ("weekdays", UTC, 6 * HOUR, DAY), ("30 2 * * 0", BERLIN, DAY, 0),
-    ("0-9 * * * *", UTC, 20 * MINUTE, 5 * MINUTE), ("* 2 * 3,10 0", BERLIN, HOUR, HOUR), ("0 0 1 * *", LORD_HOWE, 30 * DAY, 1 << 40),
+    ("anytime", UTC, DAY, HOUR), ("anytime", UTC, 10 * MINUTE, HOUR), ("anytime", UTC, 5, 0), ("0 2 * * *", BERLIN, DAY,
+        HOUR),
+    ("night", BERLIN, DAY, HOUR), ("*/15 1-3 * * *", LORD_HOWE, HOUR, HOUR), ("weekdays", UTC, 6 * HOUR, DAY),
+        ("30 2 * * 0", BERLIN, DAY, 0),
+    ("0-9 * * * *", UTC, 20 * MINUTE, 5 * MINUTE), ("* 2 * 3,10 0", BERLIN, HOUR, HOUR), ("0 0 1 * *", LORD_HOWE,
+        30 * DAY, 1 << 40),
 )  # fmt: skip
 
 
@@ -58,12 +61,14 @@ class Device:
 
     def due_s(self, after=0):
         return due_s(
-            self.clock(after), self.t + after - self.boot_t, self.tried_up_s, self.window, self.zone, self.period_s, self.jitter_s,
-            self.tried_s, self.failures, self.hold_s, self.id, self.cold,
+            self.clock(after), self.t + after - self.boot_t, self.tried_up_s, self.window, self.zone, self.period_s,
+            self.jitter_s, self.tried_s, self.failures, self.hold_s, self.id, self.cold,
         )  # fmt: skip
 
     def rest_s(self):
-        return rest_s(self.period_s, self.jitter_s if is_always(self.window) else 0, self.failures, self.hold_s, self.id)
+        return rest_s(
+            self.period_s, self.jitter_s if is_always(self.window) else 0, self.failures, self.hold_s, self.id
+        )
 
     def check(self, took_s, ok, hold_s=0):
         """A check-in that began now: the record as the agent writes it."""
@@ -76,7 +81,20 @@ class Device:
         self.last = (counts, self.error, self.rest_s())
 
     def replay(self):
-        names = ("t", "error", "boot_t", "cold", "tried_up_s", "tried_s", "failures", "hold_s", "period_s", "jitter_s", "id", "last")
+        names = (
+            "t",
+            "error",
+            "boot_t",
+            "cold",
+            "tried_up_s",
+            "tried_s",
+            "failures",
+            "hold_s",
+            "period_s",
+            "jitter_s",
+            "id",
+            "last",
+        )
         return self.window[0], self.zone, [(name, getattr(self, name)) for name in names]
 
 
@@ -89,7 +107,9 @@ def never_outside_the_window(device):
 
 
 def never_too_soon(device):
-    """Not before the period, the back-off or the hold has passed, as long as anything could tell: uptime, or the clock."""
+    """Not before the period, the back-off or the hold has passed, as long as anything could tell: uptime, or the
+    clock.
+    """
     if device.last is None:
         return
     counts, error, rest = device.last
@@ -99,7 +119,9 @@ def never_too_soon(device):
 
 
 def bounded_wait(device, due):
-    """Whatever the clock does: not longer than one rest, and then to the device's place in the first opening that comes."""
+    """Whatever the clock does: not longer than one rest, and then to the device's place in the first opening that
+    comes.
+    """
     window, zone = device.window, device.zone
     rest = max(device.rest_s(), POWER_S, device.jitter_s)
     if is_always(window):
@@ -109,11 +131,15 @@ def bounded_wait(device, due):
     else:
         latest = device.clock() + rest
         begin = next_open(window, latest + closes_s(window, latest, zone), zone)
-        assert due is not None and device.clock() + due <= begin + min(device.jitter_s, closes_s(window, begin, zone)), (due, device.replay())
+        assert due is not None and device.clock() + due <= begin + min(
+            device.jitter_s, closes_s(window, begin, zone)
+        ), (due, device.replay())
 
 
 def keeps_its_word(device, due, roll):
-    """Asked again on the way, it names the same moment; and once that has come it stays due while the window is open."""
+    """Asked again on the way, it names the same moment; and once that has come it stays due while the window is
+    open.
+    """
     if due is None:
         return
     for after in (0, 1, due // 2, due - 1, roll(due + 1)):
@@ -213,10 +239,23 @@ def test_a_place_a_little_before_its_time_will_do():
                 slack = min(SLACK_S, period >> 8) if not (failures or hold) else 0
                 want = place if early <= slack else place + early if place + early < opens + 60 else place + DAY
                 for now in (tried, opens - 1, opens):
-                    found = due(window, UTC, now, "ID", tried, up=0, cold=False, period=period, failures=failures, hold=hold)
+                    found = due(
+                        window, UTC, now, "ID", tried, up=0, cold=False, period=period, failures=failures, hold=hold
+                    )
                     assert now + found == want, (period, early, failures, now - opens)
                 if place + 1 < opens + 60:  # and some seconds later still
-                    found = due(window, UTC, place + 1, "ID", tried, up=0, cold=False, period=period, failures=failures, hold=hold)
+                    found = due(
+                        window,
+                        UTC,
+                        place + 1,
+                        "ID",
+                        tried,
+                        up=0,
+                        cold=False,
+                        period=period,
+                        failures=failures,
+                        hold=hold,
+                    )
                     assert place + 1 + found == (max(want, place + 1)), (period, early, failures)
 
 
@@ -260,7 +299,9 @@ def test_a_period_without_a_window_is_kept():
 # ---- single questions, and many at once
 
 
-def due(window, zone, now, id, tried=None, up=DAY, jitter=HOUR, cold=True, period=DAY, failures=0, hold=0, tried_up=None):
+def due(
+    window, zone, now, id, tried=None, up=DAY, jitter=HOUR, cold=True, period=DAY, failures=0, hold=0, tried_up=None
+):
     return due_s(now, up, tried_up, window, zone, period, jitter, tried, failures, hold, id, cold)
 
 
@@ -302,7 +343,18 @@ def test_the_cloud_is_obeyed():
                 assert max(hold, own) <= rest <= max(hold * 5 // 4, own), (hold, failures, id, rest)
                 # and over a reset
                 for gone in (0, 1, rest - 1, rest, rest + 1):
-                    left = due(parse("anytime"), UTC, NOON, id, NOON - gone, up=0, jitter=0, period=MINUTE, failures=failures, hold=hold)
+                    left = due(
+                        parse("anytime"),
+                        UTC,
+                        NOON,
+                        id,
+                        NOON - gone,
+                        up=0,
+                        jitter=0,
+                        period=MINUTE,
+                        failures=failures,
+                        hold=hold,
+                    )
                     assert left == max(0, rest - gone), (hold, failures, id, gone, left)
     assert rest_s(MINUTE, 0, 1, 1 << 60, "ID") <= HOLD_MOST_S * 5 // 4  # not for ever
     even([rest_s(MINUTE, 0, 1, 4000, id) for id in IDS[:3000]], 4000, 1000, 20)

@@ -3,15 +3,55 @@
 from ioto.semver import compare, is_valid, parse
 
 NUMBERS = ("0", "1", "10", "00", "01", "", "a", "1a", "-1", "99999999999999999999")
-PARTS = ("", "-", "-0", "-1", "-01", "-a", "-alpha.1", "-alpha.beta", "-1.a", "-a.1", "-10", "-2", "-a..b", "-a.", "-.a", "-x-y-z", "--", "-0a", "-A", "-é")
+PARTS = (
+    "",
+    "-",
+    "-0",
+    "-1",
+    "-01",
+    "-a",
+    "-alpha.1",
+    "-alpha.beta",
+    "-1.a",
+    "-a.1",
+    "-10",
+    "-2",
+    "-a..b",
+    "-a.",
+    "-.a",
+    "-x-y-z",
+    "--",
+    "-0a",
+    "-A",
+    "-é",
+)
 BUILDS = ("", "+", "+1", "+01", "+a.b", "+a..b", "+é", "+-", "+a+b", "+a-1")
 # semver.org, item 11: each comes before the next.
-ORDER = ("1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "2.0.0", "2.1.0", "2.1.1")
+ORDER = (
+    "1.0.0-alpha",
+    "1.0.0-alpha.1",
+    "1.0.0-alpha.beta",
+    "1.0.0-beta",
+    "1.0.0-beta.2",
+    "1.0.0-beta.11",
+    "1.0.0-rc.1",
+    "1.0.0",
+    "2.0.0",
+    "2.1.0",
+    "2.1.1",
+)
 
 
 def texts():
-    for core in ["%s.%s.%s" % (a, b, c) for a in NUMBERS for b in NUMBERS[:6] for c in ("0", "7", "01")] + ["1", "1.2", "1.2.3.4", "v1.2.3", " 1.2.3", "1.2.3 ", "1.2.3\n"]:
-        yield core
+    yield from ["%s.%s.%s" % (a, b, c) for a in NUMBERS for b in NUMBERS[:6] for c in ("0", "7", "01")] + [
+        "1",
+        "1.2",
+        "1.2.3.4",
+        "v1.2.3",
+        " 1.2.3",
+        "1.2.3 ",
+        "1.2.3\n",
+    ]
     for part in PARTS:
         for build in BUILDS:
             yield "1.2.3" + part + build

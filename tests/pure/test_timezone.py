@@ -1,4 +1,6 @@
-"""Time zones: every change of every zone of the IANA database against zoneinfo, rules at random against the calendar."""
+"""Time zones: every change of every zone of the IANA database against zoneinfo, rules at random against the
+calendar.
+"""
 
 import gc
 
@@ -26,18 +28,25 @@ ZONES = (  # name in the IANA database, its POSIX rule
 )
 BEGIN, END = 1735689600, 1956528000  # 2025 to 2032
 BAD = {  # text: from where on it is no zone
-    "": "", "C": "C", "CE": "CE", "CET": "CET", "CET-": "CET-", "CET 1": "CET 1", " UTC": " UTC", "CET-1CEST": "CET-1CEST",
-    "CET-1CEST,M3.5.0": "CET-1CEST,M3.5.0", "CET-1CEST,M3.5.0,": "", "CET-1CEST,,M3.5.0": "", "CET-1,M3.5.0,M10.5.0": "",
+    "": "", "C": "C", "CE": "CE", "CET": "CET", "CET-": "CET-", "CET 1": "CET 1", " UTC": " UTC",
+    "CET-1CEST": "CET-1CEST",
+    "CET-1CEST,M3.5.0": "CET-1CEST,M3.5.0", "CET-1CEST,M3.5.0,": "", "CET-1CEST,,M3.5.0": "",
+    "CET-1,M3.5.0,M10.5.0": "",
     "CET-1CEST,M3.5.0,M10.5.0,M1.1.1": "CET-1CEST,M3.5.0,M10.5.0,M1.1.1", "CET-1CEST-2x,M3.5.0,M10.5.0": "x",
     "CET-25": "25", "CET-1:60": "60", "CET-1:00:60": "60", "CET-1:": "", "CET-1:0:0:0": "-1:0:0:0", "CET--1": "-1",
-    "CET-1CEST,M13.5.0,M10.5.0": "13", "CET-1CEST,M0.5.0,M10.5.0": "0", "CET-1CEST,M3.6.0,M10.5.0": "6", "CET-1CEST,M3.0.0,M10.5.0": "0",
-    "CET-1CEST,M3.5.7,M10.5.0": "7", "CET-1CEST,M3.5,M10.5.0": "M3.5", "CET-1CEST,M3.5.0.0,M10.5.0": "M3.5.0.0", "CET-1CEST,J0,J10": "0",
+    "CET-1CEST,M13.5.0,M10.5.0": "13", "CET-1CEST,M0.5.0,M10.5.0": "0", "CET-1CEST,M3.6.0,M10.5.0": "6",
+    "CET-1CEST,M3.0.0,M10.5.0": "0",
+    "CET-1CEST,M3.5.7,M10.5.0": "7", "CET-1CEST,M3.5,M10.5.0": "M3.5", "CET-1CEST,M3.5.0.0,M10.5.0": "M3.5.0.0",
+    "CET-1CEST,J0,J10": "0",
     "CET-1CEST,J366,J1": "366", "CET-1CEST,366,1": "366", "CET-1CEST,-1,1": "-1", "CET-1CEST,M3.5.0/168,M10.5.0": "168",
     "CET-1CEST,M3.5.0/-168,M10.5.0": "168", "CET-1CEST,M3.5.0/2:60,M10.5.0": "60", "CET-1CEST,M3.5.0/,M10.5.0": "",
-    "CET-1CEST,M3.5.0/2h,M10.5.0": "M3.5.0/2h", "<+1>-1": "<+1>-1", "<CET-1": "<CET-1", "<CET?-1": "<CET?-1", "<CET": "<CET", "<C T>-1": "<C T>-1", "CE1-1": "CE1-1",
-    "+": "+", "+1": "+1", "+1:0": "+1:0", "+01:0": "+01:0", "+01:60": "60", "+16:00": "16", "+001:00": "+001:00", "+01:00:00": "+01:00:00",
+    "CET-1CEST,M3.5.0/2h,M10.5.0": "M3.5.0/2h", "<+1>-1": "<+1>-1", "<CET-1": "<CET-1", "<CET?-1": "<CET?-1",
+    "<CET": "<CET", "<C T>-1": "<C T>-1", "CE1-1": "CE1-1",
+    "+": "+", "+1": "+1", "+1:0": "+1:0", "+01:0": "+01:0", "+01:60": "60", "+16:00": "16", "+001:00": "+001:00",
+    "+01:00:00": "+01:00:00",
     "+010": "+010", "+01000": "+01000", "+0a:00": "0a", "+01:": "+01:", "01:00": "01:00", "+-1:00": "-1",
-    "UTC+1": "UTC+1", "GMT-2": "GMT-2", "UTC1": "UTC1", "utc": "utc", "Europe/Berlin": "Europe/Berlin", "CET\u0663": "", "+\u0660\u0661": "",
+    "UTC+1": "UTC+1", "GMT-2": "GMT-2", "UTC1": "UTC1", "utc": "utc", "Europe/Berlin": "Europe/Berlin", "CET\u0663": "",
+    "+\u0660\u0661": "",
     "\u00c9\u00c9\u00c9-1": "", "CET-\u00b2": "",
 }  # fmt: skip
 
@@ -75,10 +84,16 @@ def test_against_zoneinfo():
         zone, reference = parse(text), ZoneInfo(name)
         for at in moments(zone):
             t = datetime.fromtimestamp(at, reference)
-            assert local(zone, at) == (t.year, t.month, t.day, t.hour, t.minute, t.second, (t.weekday() + 1) % 7), (name, at)
+            assert local(zone, at) == (t.year, t.month, t.day, t.hour, t.minute, t.second, (t.weekday() + 1) % 7), (
+                name,
+                at,
+            )
             seen += 1
         for hour in range(BEGIN, END, 6 * 3600):  # and no change that we do not know of
-            assert offset_s(zone, hour) == datetime.fromtimestamp(hour, reference).utcoffset().total_seconds(), (name, hour)
+            assert offset_s(zone, hour) == datetime.fromtimestamp(hour, reference).utcoffset().total_seconds(), (
+                name,
+                hour,
+            )
     assert seen > 6000
 
 
@@ -95,7 +110,9 @@ def database():
 
 
 def test_against_every_zone_and_every_change_of_the_database():
-    """In a century where nothing but the rule holds: every change of twelve years, a leap year that is none among them."""
+    """In a century where nothing but the rule holds: every change of twelve years, a leap year that is none among
+    them.
+    """
     from datetime import datetime
 
     zones = changes = 0
@@ -129,7 +146,9 @@ def random_zone(roll, extreme):
         s = s if roll(4) == 0 else s // 900 * 900
         sign = "-" if s < 0 else "+" if roll(2) else ""
         h, m, sec = abs(s) // 3600, abs(s) // 60 % 60, abs(s) % 60
-        return s, sign + ("%d" % h if not (m or sec) else "%02d:%02d" % (h, m) if not sec else "%d:%02d:%02d" % (h, m, sec))
+        return s, sign + (
+            "%d" % h if not (m or sec) else "%02d:%02d" % (h, m) if not sec else "%d:%02d:%02d" % (h, m, sec)
+        )
 
     def rule(near):
         kind = roll(3)
@@ -167,7 +186,12 @@ def test_rules_at_random():
     """The last change before a moment decides, also where a rule's hours carry it into another year."""
     roll = dice(20)
     zones = [random_zone(roll, i % 2) for i in range(300)]
-    for text in ("AAA24BBB-24,365/167:59:59,364/160", "AAA-24BBB24,0/-167:59:59,1/-160", "AAA24BBB-24,J1/-167,J365/167", "AAA-24BBB24,365/167,0/-167"):
+    for text in (
+        "AAA24BBB-24,365/167:59:59,364/160",
+        "AAA-24BBB24,0/-167:59:59,1/-160",
+        "AAA24BBB-24,J1/-167,J365/167",
+        "AAA-24BBB24,365/167,0/-167",
+    ):
         zones.append((text, parse(text)))
     for text, (standard, daylight, begin, end) in zones:
         zone = parse(text)
@@ -195,7 +219,11 @@ def test_against_the_c_library_over_rules_at_random():
     try:
         for _ in range(900):
             text, (standard, daylight, begin, end) = random_zone(roll, False)
-            apart = [abs(takes_effect(begin, y, days) - takes_effect(end, z, days)) for y in (2027, 2028) for z in (2027, 2028)]
+            apart = [
+                abs(takes_effect(begin, y, days) - takes_effect(end, z, days))
+                for y in (2027, 2028)
+                for z in (2027, 2028)
+            ]
             edges = [takes_effect(r, y, days) - days(y, 1, 1) * 86400 for r in (begin, end) for y in (2027, 2028)]
             if min(apart) < 5 * 86400 or min(edges) < 4 * 86400 or max(edges) > 361 * 86400:
                 continue
@@ -267,7 +295,15 @@ def test_rules_have_defaults():
 
 def test_julian_days():
     leap, plain = days(2028, 1, 1) * 86400, days(2027, 1, 1) * 86400
-    for rule, want_leap, want_plain in (("J60", 60, 59), ("59", 59, 59), ("J59", 58, 58), ("J1", 0, 0), ("0", 0, 0), ("J365", 365, 364), ("365", 365, 365)):
+    for rule, want_leap, want_plain in (
+        ("J60", 60, 59),
+        ("59", 59, 59),
+        ("J59", 58, 58),
+        ("J1", 0, 0),
+        ("0", 0, 0),
+        ("J365", 365, 364),
+        ("365", 365, 365),
+    ):
         zone = parse("AAA0BBB,%s/0,180/0" % rule)
         for begin, want in ((leap, want_leap), (plain, want_plain)):
             at = begin + want * 86400

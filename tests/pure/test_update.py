@@ -30,7 +30,14 @@ def test_every_phase_leads_home():
 
 
 def offer(n, ours=True):
-    return {"update": "u%d" % n, "version": "1.0.%d" % n, "checksum": "%064x" % n, "url": "http://x", "size": 8192, "ours": ours}
+    return {
+        "update": "u%d" % n,
+        "version": "1.0.%d" % n,
+        "checksum": "%064x" % n,
+        "url": "http://x",
+        "size": 8192,
+        "ours": ours,
+    }
 
 
 class Random:
@@ -48,7 +55,7 @@ def a_life(seed, steps=60, ours=True):
     """A random board: offers, downloads that fail, trials that pass or not. Yields the record after each step."""
     random = Random(seed)
     record = empty()
-    running, build = "ota_0", "aa"
+    running, _build = "ota_0", "aa"
     flash = {"ota_0": "aa", "ota_1": "bb"}
     next_offer = 1
     for _ in range(steps):

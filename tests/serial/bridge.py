@@ -1,4 +1,6 @@
-"""A serial port as a server on the network has it: plain bytes (socket://), or with RFC 2217's negotiation (rfc2217://)."""
+"""A serial port as a server on the network has it: plain bytes (socket://), or with RFC 2217's negotiation
+(rfc2217://).
+"""
 
 import socket
 import threading

@@ -158,7 +158,10 @@ def test_ports_that_are_none(tmp_path, folder, monkeypatch):
     assert told.returncode == 1 and "there is no such port: is the board plugged in" in told.stderr
     monkeypatch.setattr(prompt, "_ANSWER_S", 0.5)  # else ten seconds
     master, slave = pty.openpty()
-    with pytest.raises(prompt.PromptError, match="no MicroPython prompt there. Is it the right port"), prompt.Prompt(os.ttyname(slave)):
+    with (
+        pytest.raises(prompt.PromptError, match="no MicroPython prompt there. Is it the right port"),
+        prompt.Prompt(os.ttyname(slave)),
+    ):
         pass
     os.close(master)
     os.close(slave)
@@ -183,22 +186,34 @@ def test_an_older_micropython(port, folder, monkeypatch):
 
 @pytest.mark.parametrize("version", [7, pytest.param(0, marks=pytest.mark.sweep)])
 def test_another_kind_of_compiled_files(port, folder, flash, monkeypatch, version):
-    """A MicroPython of another time, or built without them: found out before the agent is replaced by what it can't load."""
+    """A MicroPython of another time, or built without them: found out before the agent is replaced by what it can't
+    load.
+    """
     monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
     before = files_of(flash)
     told = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])
     wanted = ".mpy is a .mpy of version 6, this MicroPython loads %s: --source brings .py" % (version or "none")
     assert told.exit_code == 1 and wanted in told.stderr, told.output
-    assert {n: raw for n, raw in files_of(flash).items() if "state/" not in n} == {n: raw for n, raw in before.items() if "state/" not in n}
+    assert {n: raw for n, raw in files_of(flash).items() if "state/" not in n} == {
+        n: raw for n, raw in before.items() if "state/" not in n
+    }
 
 
 def test_info(port, flash):
     told = command("ioto", "board", "info", port)
-    assert told.returncode == 0 and "otadata    1/VALID -" in told.stdout and "version    1.0.0 of product P1, phase idle" in told.stdout, told
+    assert (
+        told.returncode == 0
+        and "otadata    1/VALID -" in told.stdout
+        and "version    1.0.0 of product P1, phase idle" in told.stdout
+    ), told
     told = command("ioto", "board", "info", port, "--json")
     assert told.returncode == 0, told
     found = json.loads(told.stdout)
-    assert found["running"] == "ota_0" and found["slots"][1]["image"] is None and found["windows"]["update.schedule"]["open"] in (True, False)
+    assert (
+        found["running"] == "ota_0"
+        and found["slots"][1]["image"] is None
+        and found["windows"]["update.schedule"]["open"] in (True, False)
+    )
 
 
 def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
@@ -213,7 +228,11 @@ def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
     it.close()
     with board(flash) as port:
         told = command("ioto", "board", "info", port)
-        assert told.returncode == 0 and "version    1.0.0 of product P1, phase idle" in told.stdout and "settings" not in told.stdout, told
+        assert (
+            told.returncode == 0
+            and "version    1.0.0 of product P1, phase idle" in told.stdout
+            and "settings" not in told.stdout
+        ), told
         command("mpremote", "connect", port, "exec", "import os; os.remove('release.pub.pem')")
         told = command("ioto", "board", "info", port)
     assert "settings   ioto.json: update.keys" in told.stdout, told
@@ -259,7 +278,9 @@ Board(sys.argv[1], real_time=True).run(until_s=60, serial=cable)
 """
 
 
-@pytest.mark.parametrize("after", [7000, 14000] + [pytest.param(n, marks=pytest.mark.sweep) for n in (400, *range(1000, 26000, 1700), 26000)])
+@pytest.mark.parametrize(
+    "after", [7000, 14000] + [pytest.param(n, marks=pytest.mark.sweep) for n in (400, *range(1000, 26000, 1700), 26000)]
+)
 def test_a_cable_pulled_out_in_mid_copy_leaves_whole_files(flash, folder, after):
     """Of each file the old or the new bytes, and never a part; the next deploy brings the rest."""
     old = files_of(flash)

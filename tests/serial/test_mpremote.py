@@ -17,10 +17,16 @@ def test_exec_eval_and_what_goes_wrong(port):
     assert mpremote(port, "exec", "print(6 * 7)") == "42\n"
     assert mpremote(port, "eval", "__import__('esp32').Partition(1).info()[4]") == "ota_0\n"
     failed = command("mpremote", "connect", port, "exec", "print('a')\n1 / 0")
-    trace = 'a\nTraceback (most recent call last):\n  File "<stdin>", line 2, in <module>\nZeroDivisionError: divide by zero\n'
+    trace = (
+        'a\nTraceback (most recent call last):\n  File "<stdin>", line 2, in <module>\nZeroDivisionError: '
+        "divide by zero\n"
+    )
     assert failed.returncode == 1 and failed.stdout == trace, failed
     assert "SyntaxError" in command("mpremote", "connect", port, "exec", "x = = 1").stdout
-    assert mpremote(port, "resume", "exec", "left_over = 5") == "" and mpremote(port, "resume", "eval", "left_over") == "5\n"
+    assert (
+        mpremote(port, "resume", "exec", "left_over = 5") == ""
+        and mpremote(port, "resume", "eval", "left_over") == "5\n"
+    )
     assert "NameError" in command("mpremote", "connect", port, "eval", "left_over").stdout  # a soft reset lies between
 
 
@@ -69,7 +75,8 @@ def test_a_person_at_the_prompt(port):
     got = talk(
         port, (b"\x03", b">>> "), (b"1 + 1\r", b"2\r\n>>> "), (b"x = 'ab\x7fc'\r", b">>> "), (b"x\r", b"'ac'\r\n"),
         (b"for i in range(2):\r", b"... "), (b"    print('n', i)\r\r", b"n 1\r\n"), (b"nonsense\r", b"NameError"),
-        (b"\x05", b"=== "), (b"y = 3\nprint(y * 2)\n\x04", b"6\r\n"), (b"half\x03", b">>> "), (b"\x02", b"MicroPython v"),
+        (b"\x05", b"=== "), (b"y = 3\nprint(y * 2)\n\x04", b"6\r\n"), (b"half\x03", b">>> "), (b"\x02",
+            b"MicroPython v"),
     )  # fmt: skip
     assert b"Traceback" in got
 
@@ -78,16 +85,26 @@ def test_ctrl_c_stops_whatever_runs(port):
     talk(
         port, (b"\x03", b">>> "), (b"while True: pass\r\r", b"... "), (b"", b""), (b"\x03", b"KeyboardInterrupt"),
         (b"import time; time.sleep(1000)\r", b"\n"), (b"\x03", b"KeyboardInterrupt"),
-        (b"import asyncio; asyncio.run(asyncio.Event().wait())\r", b"\n"), (b"\x03", b"KeyboardInterrupt"), (b"2 * 21\r", b"42\r\n"),
+        (b"import asyncio; asyncio.run(asyncio.Event().wait())\r", b"\n"), (b"\x03", b"KeyboardInterrupt"),
+            (b"2 * 21\r", b"42\r\n"),
     )  # fmt: skip
 
 
 def test_soft_reset_runs_main_again_but_not_in_raw_mode(port):
     got = talk(port, (b"\x03", b">>> "), (b"\x04", b"boot is idle"))
     assert b"MPY: soft reboot\r\n" in got
-    got = talk(port, (b"\r\x03\x01", b"raw REPL; CTRL-B to exit\r\n>"), (b"\x04", b"soft reboot\r\nraw REPL; CTRL-B to exit\r\n>"))
+    got = talk(
+        port,
+        (b"\r\x03\x01", b"raw REPL; CTRL-B to exit\r\n>"),
+        (b"\x04", b"soft reboot\r\nraw REPL; CTRL-B to exit\r\n>"),
+    )
     assert b"boot is" not in got.split(b"soft reboot")[1]
-    talk(port, (b"\x05A\x01", b"R\x01\x80\x00\x01"), (b"print('pasted')\x04", b"\x04pasted\r\n\x04\x04>"), (b"\x02", b">>> "))
+    talk(
+        port,
+        (b"\x05A\x01", b"R\x01\x80\x00\x01"),
+        (b"print('pasted')\x04", b"\x04pasted\r\n\x04\x04>"),
+        (b"\x02", b">>> "),
+    )
 
 
 def test_ctrl_c_at_any_moment_of_a_start(port):

@@ -13,7 +13,10 @@ import pytest
 from commands import BIN, command
 
 ROOT = Path(__file__).parents[2]
-MODULES = {path.relative_to(ROOT / "lib").as_posix(): path.read_bytes() for path in sorted((ROOT / "lib" / "ioto").glob("*.py"))}
+MODULES = {
+    path.relative_to(ROOT / "lib").as_posix(): path.read_bytes()
+    for path in sorted((ROOT / "lib" / "ioto").glob("*.py"))
+}
 WANTED = {"urls": [[name, "lib/" + name] for name in MODULES], "deps": [], "version": ioto.__version__}
 
 
@@ -51,11 +54,20 @@ def test_every_module_is_in_it():
 def test_mip_fetches_it(site, tmp_path):
     """micropython-lib's own, as the unix port has it built in; what it fetched is all that a program needs."""
     micropython = str(BIN / "micropython")
-    done = subprocess.run([micropython, "-m", "mip", "install", "--target", tmp_path, site + "/package.json"], capture_output=True, text=True)
+    done = subprocess.run(
+        [micropython, "-m", "mip", "install", "--target", tmp_path, site + "/package.json"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "Done" in done.stdout, done.stdout + done.stderr
     assert {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.py")} == MODULES
-    program = "import sys; sys.path.insert(0, %r); from ioto.start import agent; import ioto; print(ioto.__version__)" % str(tmp_path)
-    assert subprocess.run([micropython, "-c", program], capture_output=True, text=True).stdout == ioto.__version__ + "\n"
+    program = (
+        "import sys; sys.path.insert(0, %r); from ioto.start import agent; import ioto; print(ioto.__version__)"
+        % str(tmp_path)
+    )
+    assert (
+        subprocess.run([micropython, "-c", program], capture_output=True, text=True).stdout == ioto.__version__ + "\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["few.json", pytest.param("package.json", marks=pytest.mark.sweep)])
@@ -63,11 +75,17 @@ def test_mpremote_installs_it_on_a_board(site, bare, name):
     """All 180 KB through the prompt take a quarter of a minute, most of it waiting."""
     done = command("mpremote", "connect", bare, "mip", "install", "%s/%s" % (site, name), limit_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    asked = "import os, hashlib\nfor n in sorted(os.listdir('/lib/ioto')):\n print(n, hashlib.sha256(open('/lib/ioto/' + n, 'rb').read()).digest())"
+    asked = (
+        "import os, hashlib\nfor n in sorted(os.listdir('/lib/ioto')):\n print(n, "
+        "hashlib.sha256(open('/lib/ioto/' + n, 'rb').read()).digest())"
+    )
     wanted = FEW if name == "few.json" else MODULES
     told = command("mpremote", "connect", bare, "exec", asked).stdout.splitlines()
     assert told == ["%s %r" % (Path(each).name, sha256(MODULES[each]).digest()) for each in wanted]
-    assert command("mpremote", "connect", bare, "exec", "import ioto; print(ioto.__version__)").stdout == ioto.__version__ + "\n"
+    assert (
+        command("mpremote", "connect", bare, "exec", "import ioto; print(ioto.__version__)").stdout
+        == ioto.__version__ + "\n"
+    )
 
 
 @pytest.fixture
@@ -85,4 +103,6 @@ def bare(tmp_path):
 
 if __name__ == "__main__":
     urls = ",\n".join("        " + json.dumps(pair) for pair in WANTED["urls"])
-    (ROOT / "package.json").write_text('{\n    "urls": [\n%s\n    ],\n    "deps": [],\n    "version": "%s"\n}\n' % (urls, WANTED["version"]))
+    (ROOT / "package.json").write_text(
+        '{\n    "urls": [\n%s\n    ],\n    "deps": [],\n    "version": "%s"\n}\n' % (urls, WANTED["version"])
+    )

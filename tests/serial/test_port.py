@@ -55,7 +55,10 @@ def test_a_port_one_may_not_use():
     with terminal() as (_, path):
         os.chown(path, 0, grp.getgrnam("dialout").gr_gid)
         os.chmod(path, 0o660)
-        assert "no permission to use it: it is for the group `dialout`: `sudo usermod -a -G dialout " in asked_by_nobody(path)
+        assert (
+            "no permission to use it: it is for the group `dialout`: `sudo usermod -a -G dialout "
+            in asked_by_nobody(path)
+        )
         os.chown(path, 0, 0)
         assert "no permission to use it: its mode is crw-rw----, owner 0" in asked_by_nobody(path)
         os.chmod(path, 0o666)
@@ -78,12 +81,21 @@ def test_what_is_wrong_with_a_port(port, words):
     assert found.startswith("%s: " % port) and words in found
 
 
-@pytest.mark.parametrize("port, words", [("/dev/null", "it is no serial port"), ("nonsense://a", "protocol 'nonsense' not known")])
+@pytest.mark.parametrize(
+    "port, words", [("/dev/null", "it is no serial port"), ("nonsense://a", "protocol 'nonsense' not known")]
+)
 def test_every_command_says_it(folder, port, words):
-    for asked in (["deploy", port, "--folder", folder], ["board", "info", port], ["board", "log", port], ["board", "test", port, "--yes"]):
+    for asked in (
+        ["deploy", port, "--folder", folder],
+        ["board", "info", port],
+        ["board", "log", port],
+        ["board", "test", port, "--yes"],
+    ):
         told = command("ioto", *asked)
         last = told.stderr.splitlines()[-1]
-        assert told.returncode == 1 and last.startswith("ioto ") and "%s: " % port in last and words in last, told.stderr
+        assert told.returncode == 1 and last.startswith("ioto ") and "%s: " % port in last and words in last, (
+            told.stderr
+        )
 
 
 def read_until(stream, text):
@@ -131,22 +143,38 @@ def read_until_written(master, raw, log):
 
 def test_what_a_terminal_would_obey_is_written_out():
     assert printable("a\tb\n\x1b[31m\x9b1m\x07\r\nc\rd") == "a\tb\n\\x1b[31m\\x9b1m\\x07\nc\\rd"
-    assert printable("user\u202egnp.exe \u2028 \ud800 \u00e9 \U0001f600") == "user\\u202egnp.exe \\u2028 \\ud800 \u00e9 \U0001f600"
+    assert (
+        printable("user\u202egnp.exe \u2028 \ud800 \u00e9 \U0001f600")
+        == "user\\u202egnp.exe \\u2028 \\ud800 \u00e9 \U0001f600"
+    )
     for code in [*range(0x20), *range(0x7F, 0xA0)]:
         assert (chr(code) in printable(chr(code))) == (chr(code) in "\t\n"), code
 
 
 def test_no_command_hands_escapes_of_a_board_on(flash, folder):
     it = Board(flash)
-    it.put_files({"boot.py": b"print('\\x1b]0;title\\x07 from the board')\n", "main.py": b"# \x1b[2J\nraise ValueError('\\x1b[3J')\n"})
+    it.put_files(
+        {
+            "boot.py": b"print('\\x1b]0;title\\x07 from the board')\n",
+            "main.py": b"# \x1b[2J\nraise ValueError('\\x1b[3J')\n",
+        }
+    )
     it.close()
     told = [command("ioto", "board", "run", flash, "--simulated", "--seconds", "1")]
     with board(flash) as port:
         told += [command("ioto", "deploy", port, "--folder", folder), command("ioto", "board", "info", port)]
     for each in told:
-        assert each.returncode == 0 and "\x1b]" not in each.stdout + each.stderr and "\x1b[2J" not in each.stdout + each.stderr, each
+        assert (
+            each.returncode == 0
+            and "\x1b]" not in each.stdout + each.stderr
+            and "\x1b[2J" not in each.stdout + each.stderr
+        ), each
     assert told[2].stdout.startswith("virtual board with ESP32, MicroPython ")
-    assert "\\x1b]0;title\\x07 from the board" in told[0].stdout and "\\x1b[3J" in told[0].stdout and "\\x1b[2J" in told[1].stderr
+    assert (
+        "\\x1b]0;title\\x07 from the board" in told[0].stdout
+        and "\\x1b[3J" in told[0].stdout
+        and "\\x1b[2J" in told[1].stderr
+    )
 
 
 DEAF = """
@@ -175,10 +203,19 @@ def test_a_board_that_does_not_come_to_its_prompt_at_once(flash, folder, main, m
             with serial.Serial(port, timeout=LIMIT_S) as line:  # while it starts, Ctrl-C would do
                 assert line.read_until(b"deaf").endswith(b"deaf")
             monkeypatch.setattr("ioto_tools.deploy.prompt._ANSWER_S", 0.5)  # else ten seconds
-            with pytest.raises(PromptError, match="a board that sleeps answers only while it is awake, .*`--wait 60` keeps trying"), Prompt(port):
+            with (
+                pytest.raises(
+                    PromptError, match="a board that sleeps answers only while it is awake, .*`--wait 60` keeps trying"
+                ),
+                Prompt(port),
+            ):
                 pass
         told = command("ioto", "deploy", port, "--folder", folder, "--force", "--wait", LIMIT_S, limit_s=2 * LIMIT_S)
-        assert told.returncode == 0 and "1 files brought" in told.stdout and "press the board's reset button" in told.stderr, told
+        assert (
+            told.returncode == 0
+            and "1 files brought" in told.stdout
+            and "press the board's reset button" in told.stderr
+        ), told
     it = Board(flash)
     assert it.files()["main.py"] == b"print('new')\n"
     it.close()

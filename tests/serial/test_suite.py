@@ -1,4 +1,6 @@
-"""`ioto board test`: the on-board suite, unmodified, at a virtual board's serial port; and at boards that are not as they should be."""
+"""`ioto board test`: the on-board suite, unmodified, at a virtual board's serial port; and at boards that are not as
+they should be.
+"""
 
 import json
 import re
@@ -10,10 +12,10 @@ from pathlib import Path
 import pytest
 from bridge import bridge
 from commands import BIN, command, running
-from ioto_tools.board import Board, layout
+from ioto_tools.board import Board
 from ioto_tools.board.nvs import Nvs
 from ioto_tools.deploy.prompt import Prompt, PromptError
-from ioto_tools.image import esp
+from ioto_tools.image import esp, layout
 from ioto_tools.suite.run import CHECKS, UPDATE, Result
 from ioto_tools.suite.table import markdown, words
 
@@ -54,7 +56,9 @@ def test_the_whole_suite_on_a_virtual_board(flash):
     board = Board(flash)
     assert board.otadata().split()[0].endswith("/VALID"), board.otadata()
     board.close()
-    table = [shape(line) for line in PAGE.splitlines() if line.startswith("| ") and line.endswith("| not yet measured |")]
+    table = [
+        shape(line) for line in PAGE.splitlines() if line.startswith("| ") and line.endswith("| not yet measured |")
+    ]
     assert [shape(line) for line in list(markdown(found.values()))[2:]] == table
 
 
@@ -99,11 +103,14 @@ def test_without_wifi_the_rest_is_measured(port):
 
 # One line of the hardware changed, and the check that has to see it.
 BROKEN = {
-    "partition": "from ioto_tools.board.flash import Flash; Flash.program = lambda self, at, raw: self.data.__setitem__(slice(at, at + len(raw)), raw)",
-    "partition-boot": "from ioto_tools.board.partitions import Partitions; Partitions.set_boot = lambda self, row: None",
+    "partition": "from ioto_tools.board.flash import Flash; Flash.program = lambda self, at, raw: "
+                 "self.data.__setitem__(slice(at, at + len(raw)), raw)",
+    "partition-boot": "from ioto_tools.board.partitions import Partitions; Partitions.set_boot = lambda self, row: "
+                      "None",
     "nvs": "from ioto_tools.board.nvs import Nvs; Nvs.set_blob = lambda self, *a: None",
     "watchdog": "from ioto_tools.board.hardware import Hardware; Hardware._bite_us = lambda self: float('inf')",
-    "clock": "from ioto_tools.board.board import Board; from ioto_tools.board import bootloader; old = bootloader.Bootloader.start\n"
+    "clock": "from ioto_tools.board.board import Board; from ioto_tools.board import bootloader; old = "
+             "bootloader.Bootloader.start\n"
              "def start(self): it.clock.power_cut(); return old(self)\nbootloader.Bootloader.start = start",
     "update": "from ioto_tools.board import bootloader; old = bootloader.Bootloader.__init__\n"
               "bootloader.Bootloader.__init__ = lambda self, *a: (old(self, *a), setattr(self, 'rollback', False))[0]",
@@ -121,7 +128,9 @@ it.run(until_s=60, serial=port)
 QUICK = ("partition",)
 
 
-@pytest.mark.parametrize("case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.sweep) for name in BROKEN])
+@pytest.mark.parametrize(
+    "case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.sweep) for name in BROKEN]
+)
 def test_a_board_that_is_not_as_it_should_be(flash, case):
     name = case.partition("-")[0]
     with running(sys.executable, "-c", BOARD % BROKEN[case], flash) as port:
@@ -137,12 +146,16 @@ def test_over_the_network(port, protocol):
 
 
 def test_an_interrupt_at_any_moment(flash):
-    """Ctrl-C to a program that computes and uses the hardware by turns: it is interrupted, and everything goes on as before."""
+    """Ctrl-C to a program that computes and uses the hardware by turns: it is interrupted, and everything goes on as
+    before.
+    """
     quick = "from ioto_tools.board import hardware; hardware._BREAK_REAL_S = 0.0002"
     with running(sys.executable, "-c", BOARD % quick, flash) as port, Prompt(port) as board:
         board.run("from esp32 import NVS\nx = NVS('a')\nx.set_blob('k', bytes(90))\nb = bytearray(90)")
         for n in range(30):
-            board.line.exec_raw_no_follow("while True:\n for i in range(2000): pass\n if x.get_blob('k', b) != 90: print('wrong')")
+            board.line.exec_raw_no_follow(
+                "while True:\n for i in range(2000): pass\n if x.get_blob('k', b) != 90: print('wrong')"
+            )
             time.sleep(0.02 + n % 10 * 0.0037)
             board.line.serial.write(b"\x03")
             said, failed = board.line.follow(10)

@@ -1,13 +1,13 @@
-"""Runs on the unix port: LIB FOLDER URL... Fetches each url with the client that the agent makes of FOLDER's ioto.json, and prints
-the context's verify_mode, then for each its status or the reason why not.
+"""Runs on the unix port: LIB FOLDER URL... Fetches each url with the client that the agent makes of FOLDER's ioto.json,
+and prints the context's verify_mode, then for each its status or the reason why not.
 """
 
 import asyncio
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from ioto import start  # noqa: E402
-from ioto.errors import UpdateError  # noqa: E402
+from ioto import start
+from ioto.errors import UpdateError
 
 
 async def main(folder, urls):

@@ -1,5 +1,5 @@
-"""Damages a signed release, its key, or both, by the same numbers on CPython and on MicroPython: corrupt.py LIB SEED COUNT, envelope
-and key in hex on standard input; prints how often each reason was given, as JSON.
+"""Damages a signed release, its key, or both, by the same numbers on CPython and on MicroPython: corrupt.py LIB SEED
+COUNT, envelope and key in hex on standard input; prints how often each reason was given, as JSON.
 """
 
 import json
@@ -7,8 +7,8 @@ import sys
 
 if sys.implementation.name == "micropython":
     sys.path.insert(0, sys.argv[1])
-from ioto import pss, release  # noqa: E402
-from ioto.errors import REASONS, UpdateError  # noqa: E402
+from ioto import pss, release
+from ioto.errors import REASONS, UpdateError
 
 BOARD = {"product": "P1", "offered": "1.2.0", "version": "1.0.0", "chip": None, "image": None, "now": None, "floor": ""}
 
@@ -40,7 +40,9 @@ def decided(block, keys):
 
 
 def damaged(random, raw, first, last):
-    """`raw` with one to three changes between two offsets: a bit, a byte, one less, one more, two exchanged, cut off."""
+    """`raw` with one to three changes between two offsets: a bit, a byte, one less, one more, two exchanged, cut
+    off.
+    """
     raw = bytearray(raw)
     for _ in range((1, 1, 1, 2, 3)[random.below(5)]):
         if len(raw) <= first:
@@ -91,4 +93,13 @@ def unhex(text):
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(unhex(sys.stdin.readline().strip()), unhex(sys.stdin.readline().strip()), int(sys.argv[2]), int(sys.argv[3]))))
+    print(
+        json.dumps(
+            run(
+                unhex(sys.stdin.readline().strip()),
+                unhex(sys.stdin.readline().strip()),
+                int(sys.argv[2]),
+                int(sys.argv[3]),
+            )
+        )
+    )

@@ -1,11 +1,11 @@
-"""Runs on the unix port: LIB FOLDER. For each ioto.json in a line on standard input: prints `starts`, and what was logged, or why
-the agent does not start.
+"""Runs on the unix port: LIB FOLDER. For each ioto.json in a line on standard input: prints `starts`, and what was
+logged, or why the agent does not start.
 """
 
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from ioto import start  # noqa: E402
+from ioto import start
 
 folder = sys.argv[2]
 for line in sys.stdin:
@@ -13,7 +13,7 @@ for line in sys.stdin:
         f.write(line)
     said = []
     try:
-        start.agent(folder, lambda level, message: said.append(message))  # noqa: B023
+        start.agent(folder, lambda level, message: said.append(message))
         print("starts", said)
     except ValueError as e:
         print(str(e).replace(folder, ""))

@@ -1,4 +1,6 @@
-"""The signature check against `cryptography`, on CPython and on the unix port: keys of any size, messages, salts, damage."""
+"""The signature check against `cryptography`, on CPython and on the unix port: keys of any size, messages, salts,
+damage.
+"""
 
 import hashlib
 import random
@@ -15,8 +17,8 @@ from ioto_tools.image import keys
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "pure"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-from hostile import LIB, MICROPYTHON  # noqa: E402
-from test_pss import damaged, made, signed  # noqa: E402
+from hostile import LIB, MICROPYTHON
+from test_pss import damaged, made, signed
 
 SALTS = (32,) * 8 + (0, 1, 20, 31, 33, 48, 64, 100)
 
@@ -43,12 +45,22 @@ def cases(sizes, each, rng):
             yield der, hashlib.sha256(message).digest(), signature, judged(public, signature, message)
 
 
-@pytest.mark.parametrize("sizes, each", [((2048, 2053, 3072), 12), pytest.param(tuple(range(2048, 4097, 131)) + (3072, 4096), 60, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize(
+    "sizes, each",
+    [((2048, 2053, 3072), 12), pytest.param(tuple(range(2048, 4097, 131)) + (3072, 4096), 60, marks=pytest.mark.sweep)],
+)
 def test_the_same_verdicts(sizes, each):
     found = list(cases(sizes, each, random.Random(each)))
     wanted = [verdict for *_, verdict in found]
     assert 0.15 < sum(wanted) / len(wanted) < 0.6
-    assert [list(pss.verify(pss.public_key(der), digest, signature))[-1] for der, digest, signature, _ in found] == wanted
+    assert [
+        list(pss.verify(pss.public_key(der), digest, signature))[-1] for der, digest, signature, _ in found
+    ] == wanted
     lines = "\n".join("%s %s %s" % tuple((part or b"\0").hex() for part in case[:3]) for case in found)
-    done = subprocess.run([MICROPYTHON, "-X", "heapsize=8m", Path(__file__).with_name("verdicts.py"), LIB], input=lines, capture_output=True, text=True)
+    done = subprocess.run(
+        [MICROPYTHON, "-X", "heapsize=8m", Path(__file__).with_name("verdicts.py"), LIB],
+        input=lines,
+        capture_output=True,
+        text=True,
+    )
     assert [line == "True" for line in done.stdout.split()] == wanted, done.stderr

@@ -14,8 +14,8 @@ from ioto_tools.image import release as host
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-import corrupt  # noqa: E402
-from hostile import LIB, MICROPYTHON  # noqa: E402
+import corrupt
+from hostile import LIB, MICROPYTHON
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,11 @@ def signed(tmp_path_factory):
 
 def on_micropython(block, der, seed, count):
     done = subprocess.run(
-        [MICROPYTHON, "-X", "heapsize=8m", corrupt.__file__, LIB, str(seed), str(count)], input="%s\n%s\n" % (block.hex(), der.hex()), capture_output=True, text=True)
+        [MICROPYTHON, "-X", "heapsize=8m", corrupt.__file__, LIB, str(seed), str(count)],
+        input="%s\n%s\n" % (block.hex(), der.hex()),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -40,6 +44,11 @@ def test_no_corruption_is_accepted(signed, count, there):
     """On CPython, and a part of it on the unix port, where the same damage gets the same reasons."""
     assert corrupt.decided(signed[0], [corrupt.pss.public_key(signed[1])])["product"] == "P1"
     told = corrupt.run(*signed, count, count)
-    assert {"signature_invalid", "manifest_malformed", "unsigned", "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537"} <= set(told), told
+    assert {
+        "signature_invalid",
+        "manifest_malformed",
+        "unsigned",
+        "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537",
+    } <= set(told), told
     assert told["signature_invalid"] > count / 5 and told["unchanged"] < count / 6, told
     assert on_micropython(*signed, count, there) == corrupt.run(*signed, count, there)

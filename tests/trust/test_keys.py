@@ -63,7 +63,10 @@ ASKS = {
     "keys show": (["keys", "show", "KEY"], "set IOTO_PASSPHRASE"),
     "keys export": (["keys", "export", "KEY", "out.pem"], "set IOTO_PASSPHRASE"),
     "sign": (["sign", "IMAGE", "--key", "KEY", "--product", "P", "--version", "1.0.0"], "set IOTO_PASSPHRASE"),
-    "publish": (["publish", "IMAGE", "--key", "KEY", "--product", "P", "--version", "1.0.0", "--data", "SITE"], "set IOTO_PASSPHRASE"),
+    "publish": (
+        ["publish", "IMAGE", "--key", "KEY", "--product", "P", "--version", "1.0.0", "--data", "SITE"],
+        "set IOTO_PASSPHRASE",
+    ),
 }
 
 
@@ -113,7 +116,9 @@ def test_show_and_export(key, tmp_path):
         told = ioto("keys", "show", file)
         assert keys.fingerprint(public) in told.stdout and "3072 bits" in told.stdout, told
     assert ioto("keys", "export", key, tmp_path / "k.der", "--der").returncode == 0
-    assert pss.public_key((tmp_path / "k.der").read_bytes()) == pss.public_key(key.with_name("release.pub.pem").read_bytes())
+    assert pss.public_key((tmp_path / "k.der").read_bytes()) == pss.public_key(
+        key.with_name("release.pub.pem").read_bytes()
+    )
     refused(ioto("keys", "export", key, tmp_path / "k.der"), "not overwritten")
 
 
@@ -125,7 +130,9 @@ def test_files_that_are_no_key(key, image, tmp_path):
     refused(ioto("sign", image, "--key", key.with_name("release.pub.pem"), *common), "no private key in PEM")
     refused(ioto("sign", image, "--key", key, *common, passphrase="wrong"), "not with this passphrase")
     refused(ioto("keys", "show", image), "no key in PEM or DER")
-    (tmp_path / "three.pem").write_bytes(rsa.generate_private_key(3, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (tmp_path / "three.pem").write_bytes(
+        rsa.generate_private_key(3, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
     refused(ioto("sign", image, "--key", tmp_path / "three.pem", *common), "exponent 65537")
     refused(ioto("keys", "show", tmp_path / "three.pem"), "exponent 65537")
     assert list(tmp_path.glob("*.signed")) == []
@@ -134,14 +141,22 @@ def test_files_that_are_no_key(key, image, tmp_path):
 def test_nothing_secret_is_told(key, image, tmp_path):
     """Neither the key nor its passphrase: not in an output, an error, a process list, or a file that is made."""
     private = keys.load(key, PASSPHRASE.encode()).private_numbers()
-    secrets = [PASSPHRASE] + ["%d" % n for n in (private.p, private.q, private.d)] + ["%x" % n for n in (private.p, private.q, private.d)]
+    secrets = (
+        [PASSPHRASE]
+        + ["%d" % n for n in (private.p, private.q, private.d)]
+        + ["%x" % n for n in (private.p, private.q, private.d)]
+    )
     secrets += [line for line in key.read_text().splitlines() if len(line) == 64]
     common = ("--product", "P1", "--version", "1.0.0")
     told = []
     for arguments in (
-        ("keys", "show", key), ("keys", "export", key, tmp_path / "out.pem"), ("sign", image, "--key", key, *common),
-        ("sign", image, "--key", key, "--product", "P1", "--version", "one"), ("sign", key, "--key", key, *common), ("keys", "new", key),
-    ):  # fmt: skip
+        ("keys", "show", key),
+        ("keys", "export", key, tmp_path / "out.pem"),
+        ("sign", image, "--key", key, *common),
+        ("sign", image, "--key", key, "--product", "P1", "--version", "one"),
+        ("sign", key, "--key", key, *common),
+        ("keys", "new", key),
+    ):
         run = subprocess.Popen([BIN / "ioto", *map(str, arguments)], env=dict(os.environ, IOTO_PASSPHRASE=PASSPHRASE),
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
         while run.poll() is None:
@@ -164,11 +179,29 @@ def test_signed_here_and_published_there(key, image, tmp_path):
     assert ioto("product", "new", "thermo", "--id", "THERMO1", *site).returncode == 0
     assert ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "1.1.0").returncode == 0
     file = tmp_path / "micropython.bin.signed"
-    assert release.parse(release.unwrap(file.read_bytes()[:4096])[0])["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert (
+        release.parse(release.unwrap(file.read_bytes()[:4096])[0])["sha256"]
+        == hashlib.sha256(image.read_bytes()).hexdigest()
+    )
     told = ioto("publish", file, "--signed", "--json", *site)
     assert told.returncode == 0, told
     assert json.loads(told.stdout)["version"] == "1.1.0" and json.loads(told.stdout)["size"] == 34096
-    told = ioto("publish", image, "--product", "thermo", "--version", "1.2.0", "--key", key, "--expires", "90d", "--minimum", "1.0.0", "--json", *site)
+    told = ioto(
+        "publish",
+        image,
+        "--product",
+        "thermo",
+        "--version",
+        "1.2.0",
+        "--key",
+        key,
+        "--expires",
+        "90d",
+        "--minimum",
+        "1.0.0",
+        "--json",
+        *site,
+    )
     assert told.returncode == 0 and json.loads(told.stdout)["size"] == 34096, told
 
 
@@ -193,7 +226,11 @@ def test_what_is_not_published(key, image, tmp_path):
     refused(ioto("sign", image, *common, "--allow-downgrade", "--downgrade-from", "2.0.0"), "one of them")
     for more in (("--allow-downgrade", "--expires", "30d"), ("--downgrade-from", "2.0.0")):
         assert ioto("sign", image, *common, "--out", tmp_path / "down", *more).returncode == 0
-    for bad, words in ((good[:-1], "manifest_mismatch"), (good[:5000] + b"x" + good[5001:], "manifest"), (good[:4095] + b"x" + good[4096:], "sign it again")):
+    for bad, words in (
+        (good[:-1], "manifest_mismatch"),
+        (good[:5000] + b"x" + good[5001:], "manifest"),
+        (good[:4095] + b"x" + good[4096:], "sign it again"),
+    ):
         file.write_bytes(bad)
         refused(ioto("publish", file, *site), words)
     assert json.loads(ioto("updates", "--json", *site).stdout) == []
@@ -215,7 +252,18 @@ def test_espsecure_verifies_our_signature(key, tmp_path):
     (tmp_path / "signature").write_bytes(keys.sign(keys.load(key, PASSPHRASE.encode()), data.read_bytes()))
     public = key.with_name("release.pub.pem")
     for command in (
-        ["sign-data", "--version", "2", "--pub-key", public, "--signature", tmp_path / "signature", "--output", tmp_path / "signed", data],
+        [
+            "sign-data",
+            "--version",
+            "2",
+            "--pub-key",
+            public,
+            "--signature",
+            tmp_path / "signature",
+            "--output",
+            tmp_path / "signed",
+            data,
+        ],
         ["verify-signature", "--version", "2", "--keyfile", public, tmp_path / "signed"],
     ):
         told = subprocess.run([BIN / "espsecure", *command], capture_output=True, text=True)
@@ -229,10 +277,17 @@ def test_espsecure_verifies_our_signature(key, tmp_path):
 
 def test_keys_of_espsecure_are_keys_here(image, tmp_path):
     told = subprocess.run(
-        [BIN / "espsecure", "generate-signing-key", "--version", "2", "--scheme", "rsa3072", tmp_path / "esp.pem"], capture_output=True, text=True
+        [BIN / "espsecure", "generate-signing-key", "--version", "2", "--scheme", "rsa3072", tmp_path / "esp.pem"],
+        capture_output=True,
+        text=True,
     )
     assert told.returncode == 0, told
-    assert ioto("sign", image, "--key", tmp_path / "esp.pem", "--product", "P1", "--version", "1.0.0", passphrase=None).returncode == 0
+    assert (
+        ioto(
+            "sign", image, "--key", tmp_path / "esp.pem", "--product", "P1", "--version", "1.0.0", passphrase=None
+        ).returncode
+        == 0
+    )
     assert ioto("keys", "export", tmp_path / "esp.pem", tmp_path / "esp.pub.pem").returncode == 0
     found = release.unwrap((tmp_path / "micropython.bin.signed").read_bytes()[:4096])
     assert list(release.verify(found, [pss.public_key((tmp_path / "esp.pub.pem").read_bytes())]))[:-1] == [None] * 18
@@ -243,11 +298,22 @@ def test_openssl_signs_and_verifies(unprotected, key, tmp_path):
     (tmp_path / "text").write_bytes(b"a manifest")
     options = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]
     subprocess.run(
-        ["openssl", "dgst", "-sha256", *options, "-sign", unprotected, "-out", tmp_path / "theirs", tmp_path / "text"], check=True
+        ["openssl", "dgst", "-sha256", *options, "-sign", unprotected, "-out", tmp_path / "theirs", tmp_path / "text"],
+        check=True,
     )
     public = key.with_name("release.pub.pem")
     trusted = [pss.public_key(public.read_bytes())]
     assert list(release.verify((b"a manifest", (tmp_path / "theirs").read_bytes()), trusted))
     (tmp_path / "ours").write_bytes(keys.sign(keys.load(unprotected), b"a manifest"))
-    command = ["openssl", "dgst", "-sha256", *options, "-verify", public, "-signature", tmp_path / "ours", tmp_path / "text"]
+    command = [
+        "openssl",
+        "dgst",
+        "-sha256",
+        *options,
+        "-verify",
+        public,
+        "-signature",
+        tmp_path / "ours",
+        tmp_path / "text",
+    ]
     assert subprocess.run(command, capture_output=True).returncode == 0

@@ -1,7 +1,7 @@
 """MicroPython switches verification off without a word: by its wrapper class, a mode, a default, a redirect. Not here.
 
-Real servers that are not to be believed, asked by the client as connect.py composes it. That this test would notice is shown by
-putting each switch back, in a copy of the agent: then somebody is believed.
+Real servers that are not to be believed, asked by the client as connect.py composes it. That this test would notice is
+shown by putting each switch back, in a copy of the agent: then somebody is believed.
 """
 
 import json
@@ -14,16 +14,24 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-from hostile import LIB, MICROPYTHON, Server  # noqa: E402
-from issued import DAY, HERE, Certificate  # noqa: E402
+from hostile import LIB, MICROPYTHON, Server
+from issued import DAY, HERE, Certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-WRONG = {"other": "tls_untrusted", "itself": "tls_untrusted", "name": "tls_name", "expired": "tls_expired", "not-yet": "tls_not_yet"}
+WRONG = {
+    "other": "tls_untrusted",
+    "itself": "tls_untrusted",
+    "name": "tls_name",
+    "expired": "tls_expired",
+    "not-yet": "tls_not_yet",
+}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """(folder of ioto.json, urls, servers): one server that is right, one for each word of WRONG, and a redirect to each."""
+    """(folder of ioto.json, urls, servers): one server that is right, one for each word of WRONG, and a redirect to
+    each.
+    """
     folder = tmp_path_factory.mktemp("world")
     ca = Certificate("ca", authority=True).save(folder, "ca")
     Certificate("right", ca, HERE).save(folder, "right")
@@ -35,9 +43,13 @@ def world(tmp_path_factory):
     servers = {name: server(folder, name, OK) for name in ("right", *WRONG)}
     for name in WRONG:
         target = servers[name].url.encode() + b"/"
-        servers["to-" + name] = server(folder, "right", b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % target)
+        servers["to-" + name] = server(
+            folder, "right", b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % target
+        )
     (folder / "device.json").write_text('{"id": "D1"}')
-    (folder / "ioto.json").write_text(json.dumps({"builder": servers["right"].url, "tls": {"ca": "ca.pem"}, "network": {"timeout": 5}}))
+    (folder / "ioto.json").write_text(
+        json.dumps({"builder": servers["right"].url, "tls": {"ca": "ca.pem"}, "network": {"timeout": 5}})
+    )
     yield folder, servers
     for each in servers.values():
         each.close()
@@ -52,7 +64,12 @@ def server(folder, name, answer):
 def asked(lib, folder, servers):
     """(verify_mode, {server: status or reason})."""
     urls = [each.url for each in servers.values()]
-    done = subprocess.run([MICROPYTHON, str(Path(__file__).with_name("composed.py")), str(lib), str(folder) + "/", *urls], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [MICROPYTHON, str(Path(__file__).with_name("composed.py")), str(lib), str(folder) + "/", *urls],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     mode, *found = done.stdout.split("\n")[:-1]
     return int(mode), dict(zip(servers, found, strict=True))
@@ -68,13 +85,15 @@ def test_nobody_is_believed_unverified(world):
 
 # (module, what stands there, what would stand there) ...
 SWITCHES = {
-    "the-wrapper": (("certs", "tls.SSLContext(tls", "__import__('ssl').SSLContext(tls"), ("certs", "    made.verify_mode = tls.CERT_REQUIRED\n", ""),
+    "the-wrapper": (("certs", "tls.SSLContext(tls", "__import__('ssl').SSLContext(tls"), ("certs",
+    "    made.verify_mode = tls.CERT_REQUIRED\n", ""),
                     ("certs", "load_verify_locations(found)", "load_verify_locations(cadata=found)")),
     "none": (("certs", "tls.CERT_REQUIRED", "tls.CERT_NONE"),),
     "optional": (("certs", "tls.CERT_REQUIRED", "tls.CERT_OPTIONAL"),),
     "the-default": (("config", '"tls.verify": [True,', '"tls.verify": [False,'),),
     "the-composition": (("certs", 'if config["tls.cert"]:', 'made.verify_mode = 0\n    if config["tls.cert"]:'),),
-    "after-a-redirect": (("http", "sent = request_head", 'self.context.verify_mode = 2 * ("Authorization" in headers)\n        sent = request_head'),),
+    "after-a-redirect": (("http", "sent = request_head",
+    'self.context.verify_mode = 2 * ("Authorization" in headers)\n        sent = request_head'),),
 }  # fmt: skip
 
 

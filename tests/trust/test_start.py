@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ioto_tools.image import keys
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-from hostile import LIB, MICROPYTHON, Server  # noqa: E402
-from issued import HERE, Certificate  # noqa: E402
+from hostile import LIB, MICROPYTHON, Server
+from issued import HERE, Certificate
 
 HTTPS = {"builder": "https://cloud.example"}
 NO_KEY = "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537"
@@ -21,22 +21,30 @@ GOOD = {**HTTPS, "tls.ca": "ca.pem", "update.keys": "release.pem"}
 CASES = {
     "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca names the authorities to trust"),
     "so the api": ({"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca names the authorities to trust"),
-    "http": ({"builder": "http://a"}, "ioto.json: builder: plain http: use https, or say tls.plain, and anybody can read and change it"),
+    "http": ({"builder": "http://a"},
+    "ioto.json: builder: plain http: use https, or say tls.plain, and anybody can read and change it"),
     "https with what does not verify": (
         {**GOOD, "update.transport": "urequests"},
-        "ioto.json: builder: https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it"),
-    "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False}, "starts ['tls.verify is false: anybody can be the cloud']"),
+        "ioto.json: builder: https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody "
+        "can be it"),
+    "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False},
+    "starts ['tls.verify is false: anybody can be the cloud']"),
     "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: no certificate in it"),
-    "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"}, "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
-    "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]}, "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
+    "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"},
+    "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
+    "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]},
+    "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
     "a certificate of another kind": ({**GOOD, "tls.ca": "cut.der"}, "ioto.json: tls.ca: cut.der: invalid cert"),
-    "a key that is none": ({**GOOD, "update.keys": ["release.pem", "text.pem"]}, "ioto.json: update.keys: text.pem: " + NO_KEY),
+    "a key that is none": ({**GOOD, "update.keys": ["release.pem", "text.pem"]},
+    "ioto.json: update.keys: text.pem: " + NO_KEY),
     "a key cut short": ({**GOOD, "update.keys": "cut-key.pem"}, "ioto.json: update.keys: cut-key.pem: " + NO_KEY),
     "an elliptic key": ({**GOOD, "update.keys": "ec.pem"}, "ioto.json: update.keys: ec.pem: " + NO_KEY),
     "the private key": ({**GOOD, "update.keys": "private.pem"}, "ioto.json: update.keys: private.pem: " + NO_KEY),
     "a short key": ({**GOOD, "update.keys": "short.pem"}, "ioto.json: update.keys: short.pem: " + NO_KEY),
-    "its own key is none": ({**GOOD, "tls.cert": "ca.pem", "tls.key": "text.pem"}, "ioto.json: tls.cert: it, or tls.key: invalid key"),
-    "its own certificate is none": ({**GOOD, "tls.cert": "text.pem", "tls.key": "ca.key"}, "ioto.json: tls.cert: it, or tls.key: invalid cert"),
+    "its own key is none": ({**GOOD, "tls.cert": "ca.pem", "tls.key": "text.pem"},
+    "ioto.json: tls.cert: it, or tls.key: invalid key"),
+    "its own certificate is none": ({**GOOD, "tls.cert": "text.pem", "tls.key": "ca.key"},
+    "ioto.json: tls.cert: it, or tls.key: invalid cert"),
     "all of it": (GOOD, "starts []"),
     "in DER": ({**GOOD, "tls.ca": "ca.der", "update.keys": ["release.der", "release.pem"]}, "starts []"),
     "no keys": ({**HTTPS, "tls.ca": "ca.pem"}, "starts ['no update.keys: unsigned images are installed']"),
@@ -52,10 +60,21 @@ def folder(tmp_path_factory):
     Certificate("device", ca).save(made, "device")
     Certificate("server", ca, HERE).save(made, "server")
     lines = ca.pem().split("\n")
-    files = {"ca.der": ca.der(), "cut.der": ca.der()[:-40], "cut.pem": "\n".join(lines[:3] + lines[-2:]), "text.pem": "nothing here\n"}
+    files = {
+        "ca.der": ca.der(),
+        "cut.der": ca.der()[:-40],
+        "cut.pem": "\n".join(lines[:3] + lines[-2:]),
+        "text.pem": "nothing here\n",
+    }
     private = rsa.generate_private_key(65537, 2048)
     public = keys.public_bytes(private.public_key())
-    files.update({"release.pem": public, "release.der": keys.public_bytes(private.public_key(), der=True), "cut-key.pem": public[:-200] + public[-26:]})
+    files.update(
+        {
+            "release.pem": public,
+            "release.der": keys.public_bytes(private.public_key(), der=True),
+            "cut-key.pem": public[:-200] + public[-26:],
+        }
+    )
     files["private.pem"] = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     files["short.pem"] = keys.public_bytes(rsa.generate_private_key(65537, 1024).public_key())
     files["ec.pem"] = keys.public_bytes(ec.generate_private_key(ec.SECP256R1()).public_key())
@@ -78,7 +97,8 @@ def nested(settings):
 
 def test_what_it_starts_with(folder):
     told = subprocess.run(
-        [MICROPYTHON, Path(__file__).with_name("starts.py"), LIB, str(folder) + "/"], input="\n".join(nested(settings) for settings, _ in CASES.values()),
+        [MICROPYTHON, Path(__file__).with_name("starts.py"), LIB, str(folder) + "/"],
+            input="\n".join(nested(settings) for settings, _ in CASES.values()),
         capture_output=True, text=True)  # fmt: skip
     assert told.returncode == 0, told
     assert dict(zip(CASES, told.stdout.splitlines(), strict=True)) == {case: says for case, (_, says) in CASES.items()}
@@ -90,7 +110,9 @@ def test_its_own_certificate_is_shown_to_a_server_that_asks(folder):
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(folder / "ca.pem")
-    server = Server(lambda conn, request: conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), context=context)
+    server = Server(
+        lambda conn, request: conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), context=context
+    )
     for settings, says in (({"tls.cert": "device.pem", "tls.key": "device.key"}, "200"), ({}, "tls_refused")):
         (folder / "ioto.json").write_text(nested({**GOOD, **settings}))
         command = [MICROPYTHON, Path(__file__).with_name("composed.py"), LIB, str(folder) + "/", server.url]

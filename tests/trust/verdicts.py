@@ -1,9 +1,11 @@
-"""Runs on the unix port: LIB, lines of key, digest and signature in hex on standard input. Prints True or False for each."""
+"""Runs on the unix port: LIB, lines of key, digest and signature in hex on standard input. Prints True or False for
+each.
+"""
 
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from ioto import pss  # noqa: E402
+from ioto import pss
 
 for line in sys.stdin:
     key, digest, signature = [bytes(int(text[i : i + 2], 16) for i in range(0, len(text), 2)) for text in line.split()]

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 
-def write(path, raw):
-    """Write `raw` to `path` with mode 0600, atomically, replacing an existing file; others can't read it at any time."""
+def write(path, raw) -> None:
+    """Write `raw` to `path` with mode 0600, atomically, replacing an existing file; others can't read it at any
+    time.
+    """
     beside = Path(str(path) + ".new")
     beside.unlink(missing_ok=True)
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:

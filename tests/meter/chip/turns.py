@@ -1,27 +1,27 @@
-"""The loop, one turn at a time: the port's own event loop, whose timer is the meter's. Its other modules are imported here, before
-anything is measured.
+"""The loop, one turn at a time: the port's own event loop, whose timer is the meter's. Its other modules are imported
+here, before anything is measured.
 """
 
 import asyncio
 import asyncio.core as core
-import binascii  # noqa: F401
+import binascii
 import builtins
+import errno
 import gc
-import hashlib  # noqa: F401
-import json  # noqa: F401
-import micropython
+import hashlib
+import json
 import os
-import struct  # noqa: F401
+import socket
+import struct
 import sys
 import time
-
-import errno  # noqa: F401
-import esp32  # noqa: F401
-import machine  # noqa: F401
-import network  # noqa: F401
-import socket
-import tls  # noqa: F401
 from _asyncio import TaskQueue
+
+import esp32
+import machine
+import micropython
+import network
+import tls
 
 _last = 0
 due_ms = -1  # until the next turn; -1: nothing is waiting
@@ -41,7 +41,9 @@ def _schedule(ms):
 
 
 def _until(a, b):
-    """ticks_diff() for core._run_iter: the first task of a turn is run, and for the next one a new turn is asked for."""
+    """ticks_diff() for core._run_iter: the first task of a turn is run, and for the next one a new turn is asked
+    for.
+    """
     global _first
     ms = time.ticks_diff(a, b)
     if _first:
@@ -115,7 +117,9 @@ def _import(*arguments):
 
 
 class Gc:
-    """The module, for the agent: its collections are counted, and done when the turn is over, as this port can't sooner."""
+    """The module, for the agent: its collections are counted, and done when the turn is over, as this port can't
+    sooner.
+    """
 
     def __getattr__(self, name):
         return getattr(gc, name)
@@ -148,7 +152,7 @@ collect = gc.collect
 def release(name):
     """As the agent releases a part, and what that has imported; but what every start imports stays."""
     if name in ("ioto", "ioto.start", "ioto.agent"):
-        resident[:] = [each for each in sys.modules]
+        resident[:] = list(sys.modules)
         return
     for each in [each for each in sys.modules if each[:5] == "ioto." and each not in resident]:
         del sys.modules[each]

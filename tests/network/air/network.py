@@ -1,7 +1,7 @@
 """A `network` module whose air is a script: what each connect() comes to. It refuses what an ESP32 refuses.
 
-`script` is a list of (status after connecting, or None for no change at all; milliseconds until then; milliseconds until
-the link is lost again, or None), or the text of an error that connect() raises. `calls` is what was called.
+`script` is a list of (status after connecting, or None for no change at all; milliseconds until then; milliseconds
+until the link is lost again, or None), or the text of an error that connect() raises. `calls` is what was called.
 """
 
 import time

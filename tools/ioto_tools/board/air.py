@@ -1,8 +1,9 @@
 """The simulated radio and network: Wi-Fi, DNS, NTP, and the peers that the board can connect to.
 
-All times are of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are simulated too (the figures
-are measured, see docs/virtual-board.md): a refused connection appears to succeed, a connection to a host that never answers fails
-after 18.5 s, resolving a name without a link blocks for 7 s, and twelve half-closed connections use up the sockets.
+All times are of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are simulated too
+(the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed, a connection to a host
+that never answers fails after 18.5 s, resolving a name without a link blocks for 7 s, and twelve half-closed
+connections use up the sockets.
 """
 
 import select
@@ -49,7 +50,9 @@ class Sock:
     real: object = None  # a socket of the host, for peers outside this process
     ready_us: float = _FOREVER  # when the connection attempt completes
     error: int = 0
-    inbox: list = field(default_factory=list)  # [time, data] in order; data is bytes, None for end of stream, or an int for an error
+    inbox: list = field(
+        default_factory=list
+    )  # [time, data] in order; data is bytes, None for end of stream, or an int for an error
     log: Log = None
     fault: Fault = None
     arrived: int = 0
@@ -57,16 +60,33 @@ class Sock:
 
 
 class Air:
-    """`names` {host name: address}; `peers` {(host name or address, port): peer (peers.py)}, other addresses refuse connections.
+    """`names` {host name: address}; `peers` {(host name or address, port): peer (peers.py)}, other addresses refuse
+    connections.
 
     `wifi` {ssid: password}; `dns` or `ntp` False: those servers do not answer; `silent`: addresses that never answer;
     `faults` {number of the TCP connection, from 0: Fault}; `down` [(from s, to s)]: the link is down in these periods;
-    `dead_s`: from this time on, no data passes although the link appears to be up, until the board disconnects and reconnects;
-    `outside`: addresses without a peer are reached through this machine's network (in real time); `radio` {method of WLAN, or "WLAN":
-    [exception that the driver raises, or None, for each call in turn]}.
+    `dead_s`: from this time on, no data passes although the link appears to be up, until the board disconnects and
+    reconnects; `outside`: addresses without a peer are reached through this machine's network (in real time); `radio`
+    {method of WLAN, or "WLAN": [exception that the driver raises, or None, for each call in turn]}.
     """
 
-    def __init__(self, names=None, peers=None, wifi=None, dns=True, ntp=True, unix_s=1_800_000_000, silent=(), faults=None, down=(), latency_ms=5, bytes_per_s=250_000, dead_s=None, outside=False, radio=None):  # fmt: skip
+    def __init__(
+        self,
+        names=None,
+        peers=None,
+        wifi=None,
+        dns: bool = True,
+        ntp: bool = True,
+        unix_s: int = 1_800_000_000,
+        silent=(),
+        faults=None,
+        down=(),
+        latency_ms: int = 5,
+        bytes_per_s: int = 250_000,
+        dead_s=None,
+        outside: bool = False,
+        radio=None,
+    ) -> None:
         self.names = dict(names or {})
         self.peers = {}
         for (host, port), peer in (peers or {}).items():
@@ -87,7 +107,7 @@ class Air:
         self.radio = {call: list(raised) for call, raised in (radio or {}).items()}
         self.log = []
 
-    def power_on(self, clock):
+    def power_on(self, clock) -> None:
         self.clock = clock
         self.socks = {}
         self.lingering = []  # times at which half-closed connections are freed
@@ -228,8 +248,10 @@ class Air:
         sock.peer.feed(data)
         return len(data)
 
-    def arrive(self, sock, data, after_s=0.0):
-        """Queue `data` from a peer (bytes, None to close, an int to fail with that errno), `after_s` after its previous data."""
+    def arrive(self, sock, data, after_s: float = 0.0) -> None:
+        """Queue `data` from a peer (bytes, None to close, an int to fail with that errno), `after_s` after its previous
+        data.
+        """
         at = max(self.clock.now_us + self.latency_us, sock.inbox[-1][0] if sock.inbox else 0) + after_s * 1e6
         if isinstance(data, bytes):
             fault = sock.fault
@@ -250,13 +272,13 @@ class Air:
             sock.inbox.append([at, data])
             sock.peer_closed = True
 
-    def _pieces(self, sock, data, at):
+    def _pieces(self, sock, data, at) -> None:
         for i in range(0, len(data), 1460):
             piece = data[i : i + 1460]
             at += len(piece) * 1e6 / self.bytes_per_s
             sock.inbox.append([at, piece])
 
-    def recv(self, n, most, line=False):
+    def recv(self, n, most, line: bool = False):
         """(status, data): at most `most` bytes; with `line`, up to and including a line feed."""
         sock = self.socks.get(n)
         if sock is None:
@@ -298,7 +320,7 @@ class Air:
         host, port = self.socks[n].address if n in self.socks and self.socks[n].address else ("0.0.0.0", 0)
         return (status, data) if status < 0 else (port, struct.pack("B", len(host)) + host.encode() + data)
 
-    def close(self, n):
+    def close(self, n) -> int:
         sock = self.socks.pop(n, None)
         if sock and sock.real is not None:
             sock.real.close()

@@ -1,8 +1,8 @@
 """A virtual board: a flash file, the bootloader, and runs of the images in it.
 
-    board = Board.create("my.flash", firmware=image, files={"main.py": b"print('hello')"})
-    run = board.run(until_s=10)
-    print(run.console, board.otadata())
+board = Board.create("my.flash", firmware=image, files={"main.py": b"print('hello')"})
+run = board.run(until_s=10)
+print(run.console, board.otadata())
 """
 
 import hashlib
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import private_file
+from ..image import layout
 from ..image.esp import BOOTLOADER, MAGIC, ImageError, verify
 from . import files as littlefs
-from . import layout, otadata
+from . import otadata
 from .air import Air
 from .bootloader import Bootloader, NoBootableApp
 from .clock import Clock
@@ -49,13 +50,24 @@ class Run:
 
 
 class Board:
-    """`air` is the simulated network (default: without peers); `faults` {SHA-256 of an image: crash, hang (both before Python starts),
-    selftest or exception}; `real_time` for demonstrations; a different `seed` gives a different board; `revision` is the chip's revision,
-    major * 100 + minor. `idf_bytes` is the memory beside the first area of the GC heap (memory.py). `frozen` {path: bytes} are the
-    firmware's frozen modules, the same for every image.
+    """`air` is the simulated network (default: without peers); `faults` {SHA-256 of an image: crash, hang (both before
+    Python starts), selftest or exception}; `real_time` for demonstrations; a different `seed` gives a different board;
+    `revision` is the chip's revision, major * 100 + minor. `idf_bytes` is the memory beside the first area of the GC
+    heap (memory.py). `frozen` {path: bytes} are the firmware's frozen modules, the same for every image.
     """
 
-    def __init__(self, path, air=None, faults=None, real_time=False, seed=0, idf_bytes=IDF_BYTES, watchdogs=True, frozen=None, revision=0):
+    def __init__(
+        self,
+        path,
+        air=None,
+        faults=None,
+        real_time: bool = False,
+        seed: int = 0,
+        idf_bytes=IDF_BYTES,
+        watchdogs: bool = True,
+        frozen=None,
+        revision: int = 0,
+    ) -> None:
         self.clock = Clock(real_time)
         if not Path(path).is_file():
             raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
@@ -74,13 +86,16 @@ class Board:
         self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip, idf_bytes, revision)
 
     @classmethod
-    def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes=0x1A0000, rows=None, **options):
-        """Create a flash file with `firmware` (an application image, or {label: image}) in the first slot and `files` in littlefs.
+    def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes: int = 0x1A0000, rows=None, **options):
+        """Create a flash file with `firmware` (an application image, or {label: image}) in the first slot and `files`
+        in littlefs.
 
         `files` is {path: bytes} or a folder. ValueError if something does not fit.
         """
         rows = rows or layout.ota(flash_bytes, slot_bytes)
-        images = firmware if isinstance(firmware, dict) else {next(p.label for p in rows if p.type == layout.APP): firmware}
+        images = (
+            firmware if isinstance(firmware, dict) else {next(p.label for p in rows if p.type == layout.APP): firmware}
+        )
         vfs = layout.file_system(layout.with_files(rows, flash_bytes))
         parts = [(layout.TABLE, layout.build(rows)), (vfs.address, littlefs.build(files or {}, vfs.size))]
         for label, image in images.items():
@@ -109,7 +124,7 @@ class Board:
         """The two records as text, for example `1/VALID 2/NEW`."""
         return " ".join(str(r) for r in Bootloader(self.flash, self.rows, self.chip, self.revision).records())
 
-    def set_otadata(self, words):
+    def set_otadata(self, words) -> None:
         at = self.partition("otadata").address
         for i, record in enumerate(otadata.from_words(words)):
             self.flash.data[at + i * 4096 : at + i * 4096 + 4096] = record.raw().ljust(4096, b"\xff")
@@ -122,7 +137,7 @@ class Board:
         except ImageError:
             return b""
 
-    def write_slot(self, label, raw):
+    def write_slot(self, label, raw) -> None:
         """Write bytes to a slot, as a flashing tool would."""
         p = self.partition(label)
         self.flash.data[p.address : p.address + p.size] = raw.ljust(p.size, b"\xff")
@@ -132,7 +147,7 @@ class Board:
         p = self._file_system()
         return littlefs.read(self.flash.peek(p.address, p.size))
 
-    def put_files(self, changes):
+    def put_files(self, changes) -> None:
         """Write files, or remove those whose value is None, as a user would over USB."""
         p = self._file_system()
         raw = littlefs.change(self.flash.peek(p.address, p.size), changes)
@@ -141,17 +156,19 @@ class Board:
     def _file_system(self):
         found = layout.file_system(self.rows)
         if found is None:
-            raise ValueError("no file system: no partition is labelled vfs or ffat, and none is free behind the last one")
+            raise ValueError(
+                "no file system: no partition is labelled vfs or ffat, and none is free behind the last one"
+            )
         return found
 
     # ---- running
 
     def run(self, until_s=None, max_boots=None, cut=None, console=None, stop=None, cause=PWRON, serial=None):
-        """Power on and run until a time (of the board's clock), a number of boots, a power cut, or `stop(line)` is true. ValueError if
-        another process runs a board on the same file.
+        """Power on and run until a time (of the board's clock), a number of boots, a power cut, or `stop(line)` is
+        true. ValueError if another process runs a board on the same file.
 
-        `console(line)` is called with each printed line. The run begins with a power-on (`cause` PWRON) or with a reset by the
-        reset pin (HARD). `serial` is a serial.Serial, for a board in real time.
+        `console(line)` is called with each printed line. The run begins with a power-on (`cause` PWRON) or with a reset
+        by the reset pin (HARD). `serial` is a serial.Serial, for a board in real time.
         """
         with self.flash.powered():
             return self._run(until_s, max_boots, cut, console, stop, cause, serial)
@@ -207,7 +224,14 @@ class Board:
                 hardware.wait(float("inf"))
             hardware.wait(_RTC_WATCHDOG_US)
             return WDT
-        cpu = Cpu(self.flash.path, not self.clock.real, fault, heap_bytes(self.idf_bytes), GC_BYTES + self.idf_bytes, self.frozen)
+        cpu = Cpu(
+            self.flash.path,
+            not self.clock.real,
+            fault,
+            heap_bytes(self.idf_bytes),
+            GC_BYTES + self.idf_bytes,
+            self.frozen,
+        )
         try:
             hardware.serve((cpu.link, cpu.out), lines.put, cpu.interrupt)
         except Reset as e:
@@ -215,12 +239,14 @@ class Board:
         finally:
             lines.put(cpu.kill())
 
-    def close(self):
+    def close(self) -> None:
         self.flash.close()
 
 
 def _chip(flash):
-    """The chip id in the header of the bootloader, at any of the chips' bootloader addresses; 0 (ESP32) without a bootloader."""
+    """The chip id in the header of the bootloader, at any of the chips' bootloader addresses; 0 (ESP32) without a
+    bootloader.
+    """
     for address in sorted(set(BOOTLOADER.values())):
         head = flash.peek(address, 16)
         if head[0] == MAGIC:
@@ -231,7 +257,7 @@ def _chip(flash):
 class _Lines:
     """Splits the console output into lines."""
 
-    def __init__(self, run, console, stop, serial=None):
+    def __init__(self, run, console, stop, serial=None) -> None:
         self.run, self.console, self.stop, self.serial = run, console, stop, serial
         self.part = ""
 
@@ -247,7 +273,7 @@ class _Lines:
             if self.stop and self.stop(line):
                 raise Ended("stopped")
 
-    def end(self):
+    def end(self) -> None:
         self.run.console += self.part
 
 

@@ -1,7 +1,10 @@
-"""The second-stage bootloader: which image it starts, in ESP-IDF's order (v5.5 bootloader_utility.c, rollback enabled)."""
+"""The second-stage bootloader: which image it starts, in ESP-IDF's order (v5.5 bootloader_utility.c, rollback
+enabled).
+"""
 
+from ..image import layout
 from ..image.esp import ImageError, verify
-from . import layout, otadata
+from . import otadata
 
 
 class NoBootableApp(Exception):
@@ -9,7 +12,7 @@ class NoBootableApp(Exception):
 
 
 class Bootloader:
-    def __init__(self, flash, rows, chip=0, revision=0, rollback=True):
+    def __init__(self, flash, rows, chip: int = 0, revision: int = 0, rollback: bool = True) -> None:
         self.flash = flash
         self.chip = chip
         self.revision = revision
@@ -23,7 +26,7 @@ class Bootloader:
     def records(self):
         return [otadata.Record.parse(self.flash.peek(self.data.address + i * 4096, 32)) for i in (0, 1)]
 
-    def _write(self, sector, record):
+    def _write(self, sector, record) -> None:
         at = self.data.address + sector * 4096
         self.flash.erase(at, 4096)
         self.flash.program(at, record.raw())
@@ -42,7 +45,7 @@ class Bootloader:
         self.messages.append("boot: No bootable app partitions in the partition table")
         raise NoBootableApp(self.messages)
 
-    def _starts(self, partition, n):
+    def _starts(self, partition, n) -> bool:
         try:
             verify(self.flash.peek, partition.address, partition.size, self.chip, self.revision)
             return True

@@ -15,17 +15,19 @@ from .spawner import BREAK
 class _Spawner:
     """Client of the spawner process (spawner.py); one for each process that runs boards."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._of = None  # PID of the process that started the spawner: a fork starts another one
 
-    def _started(self):
+    def _started(self) -> None:
         if self._of == os.getpid() and self._process.poll() is None:
             return
         self._line, theirs = socket.socketpair()
         program = Path(__file__).parent / "spawner.py"
         words = [sys.executable, "-E", "-s", "-S", str(program), str(theirs.fileno()), json.dumps(sys.path)]
-        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env={}, start_new_session=True)
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env={}, start_new_session=True
+        )
         theirs.close()
         self._of = os.getpid()
 
@@ -46,15 +48,18 @@ _spawner = _Spawner()
 
 
 class Cpu:
-    """One run of a program. `link` is the bus, `out` the program's output (non-blocking); the hardware must watch both."""
+    """One run of a program. `link` is the bus, `out` the program's output (non-blocking); the hardware must watch
+    both.
+    """
 
-    def __init__(self, flash, simulated, fault, heap_bytes, chip_bytes, frozen=""):
+    def __init__(self, flash, simulated, fault, heap_bytes, chip_bytes, frozen: str = "") -> None:
         self.link, theirs = socket.socketpair()
         read, write = os.pipe()
         os.set_blocking(read, False)
         self.out = open(read, "rb", buffering=0)
         start = {
-            "flash": str(flash.resolve()), "frozen": str(frozen), "time": "simulated" if simulated else "real", "fault": fault,
+            "flash": str(flash.resolve()), "frozen": str(frozen), "time": "simulated" if simulated else "real",
+            "fault": fault,
             "heap_bytes": heap_bytes, "chip_bytes": chip_bytes,
         }  # fmt: skip
         try:
@@ -63,7 +68,7 @@ class Cpu:
             theirs.close()
             os.close(write)
 
-    def interrupt(self):
+    def interrupt(self) -> None:
         """Raise KeyboardInterrupt in a program that is computing (Ctrl-C)."""
         os.kill(self.pid, BREAK)
 

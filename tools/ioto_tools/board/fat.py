@@ -1,7 +1,8 @@
 """Reads the files of a FAT file system, as used by boards with TinyUF2 (label `ffat`) and by MicroPython before 1.12.
 
-MicroPython's own driver reads it: the unix port mounts the image and prints the files, in a sandboxed process, since the image may be
-untrusted. That process runs this file as a program: python fat.py SECTOR_BYTES PATH, with the image as standard input.
+MicroPython's own driver reads it: the unix port mounts the image and prints the files, in a sandboxed process, since
+the image may be untrusted. That process runs this file as a program: python fat.py SECTOR_BYTES PATH, with the image as
+standard input.
 """
 
 import json
@@ -49,7 +50,12 @@ walk("")
 
 def is_fat(raw):
     """True if `raw` starts with a boot sector: a jump, 512 to 4096 bytes per sector, the signature at the end."""
-    return len(raw) >= 512 and raw[510:512] == b"\x55\xaa" and raw[0] in (0xEB, 0xE9) and _sector_bytes(raw) in (512, 1024, 2048, 4096)
+    return (
+        len(raw) >= 512
+        and raw[510:512] == b"\x55\xaa"
+        and raw[0] in (0xEB, 0xE9)
+        and _sector_bytes(raw) in (512, 1024, 2048, 4096)
+    )
 
 
 def _sector_bytes(raw):
@@ -82,7 +88,7 @@ def _found(raw):
         at += n + size
 
 
-def _run():
+def _run() -> None:
     sys.path[1:] = json.loads(sys.argv[2])
     import sandbox
     from micropython_run import run_main

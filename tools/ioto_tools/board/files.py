@@ -1,4 +1,6 @@
-"""The file system in a flash file: littlefs (littlefs-python, with the geometry of MicroPython's VfsLfs2); FAT can only be read."""
+"""The file system in a flash file: littlefs (littlefs-python, with the geometry of MicroPython's VfsLfs2); FAT can only
+be read.
+"""
 
 from pathlib import Path
 
@@ -53,8 +55,9 @@ def build(files, size):
     return bytes(flash.buffer)
 
 
-def _compact(fs, flash, name):
-    """Compact the metadata log of the folder of file `name`. A lookup reads the whole log, and an import does four lookups.
+def _compact(fs, flash, name) -> None:
+    """Compact the metadata log of the folder of file `name`. A lookup reads the whole log, and an import does four
+    lookups.
 
     littlefs compacts a log when it is full, so this fills the log by removing an attribute that does not exist.
     """
@@ -74,7 +77,9 @@ def _write(fs, files, size):
             with fs.open(name, "wb") as f:
                 f.write(raw)
         except littlefs.LittleFSError as e:
-            raise ValueError("%s (%d bytes) does not fit into the file system of %d bytes: %s" % (name, len(raw), size, e))
+            raise ValueError(
+                "%s (%d bytes) does not fit into the file system of %d bytes: %s" % (name, len(raw), size, e)
+            )
 
 
 def read(raw):

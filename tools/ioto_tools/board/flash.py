@@ -1,6 +1,7 @@
 """A NOR flash chip in a file: erasing sets bits, programming clears them, and power can be cut at any operation.
 
-Times are those of a real chip: 45 ms to erase a sector, 0.5 ms to program 256 bytes, 1 ms to read 4 KiB plus 30 us per read call.
+Times are those of a real chip: 45 ms to erase a sector, 0.5 ms to program 256 bytes, 1 ms to read 4 KiB plus 30 us per
+read call.
 """
 
 import fcntl
@@ -24,7 +25,9 @@ class PowerCut(Exception):
 
 @dataclass
 class Cut:
-    """Cut the power at erase or program operation `op` (counted from 0 over the whole run): before, during or after it."""
+    """Cut the power at erase or program operation `op` (counted from 0 over the whole run): before, during or after
+    it.
+    """
 
     op: int
     when: str = "during"
@@ -44,7 +47,7 @@ class Trace:
 
 
 class Flash:
-    def __init__(self, path, clock):
+    def __init__(self, path, clock) -> None:
         self.path = Path(path)
         self.clock = clock
         self.cut = None
@@ -54,8 +57,9 @@ class Flash:
         self.size = len(self.data)
 
     @staticmethod
-    def create(path, size, parts=()):
-        """Create the file of a chip of `size` bytes: erased, with `parts` [(address, bytes)] written. The file is created atomically.
+    def create(path, size, parts=()) -> None:
+        """Create the file of a chip of `size` bytes: erased, with `parts` [(address, bytes)] written. The file is
+        created atomically.
 
         Only its owner can read it, like the files of `ioto init`: it contains a board's settings and token.
         """
@@ -64,7 +68,7 @@ class Flash:
             chip[address : address + len(raw)] = raw
         private_file.write(path, chip)
 
-    def close(self):
+    def close(self) -> None:
         self.data.flush()
         self.data.close()
         self._file.close()
@@ -75,7 +79,9 @@ class Flash:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError("%s: a virtual board runs on this flash file already: end that one first" % self.path) from None
+            raise ValueError(
+                "%s: a virtual board runs on this flash file already: end that one first" % self.path
+            ) from None
         try:
             yield
         finally:
@@ -91,12 +97,12 @@ class Flash:
         self.clock.advance(_CALL_US + _READ_US * n // SECTOR)
         return self.data[address : address + n]
 
-    def erase(self, address, n):
+    def erase(self, address, n) -> None:
         """Erase `n` bytes from `address`, both multiples of 4096."""
         for at in range(address, address + n, SECTOR):
             self._operate("erase", at, SECTOR, _ERASE_US, None)
 
-    def program(self, address, raw):
+    def program(self, address, raw) -> None:
         if raw:
             self._operate("program", address, len(raw), _PROGRAM_US * -(-len(raw) // 256), bytes(raw))
 
@@ -114,7 +120,7 @@ class Flash:
         if cut:
             raise PowerCut
 
-    def _and(self, address, raw):
+    def _and(self, address, raw) -> None:
         n = len(raw)
         old = self.data[address : address + n]
         if old.count(0xFF) != n:

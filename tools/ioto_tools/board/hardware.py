@@ -9,10 +9,10 @@ import random
 import select
 import struct
 
+from ..image.layout import DATA, NVS
 from . import bus
 from .efuses import registers
 from .flash import PowerCut
-from .layout import DATA, NVS
 from .memory import IDF_BYTES, SMALL_CHAIN, WIFI_BYTES, Memory
 from .nvs import Nvs
 from .partitions import EspError, Panic, Partitions
@@ -27,7 +27,7 @@ _FOREVER = float("inf")
 class Reset(Exception):
     """The CPU restarts: with the bootloader (`cause` HARD, WDT, DEEPSLEEP) or without it (SOFT)."""
 
-    def __init__(self, cause, why):
+    def __init__(self, cause, why) -> None:
         super().__init__(why)
         self.cause = cause
 
@@ -37,7 +37,9 @@ class Ended(Exception):
 
 
 class Hardware:
-    def __init__(self, flash, rows, clock, air, seed=0, chip=0, idf_bytes=IDF_BYTES, revision=0):
+    def __init__(
+        self, flash, rows, clock, air, seed: int = 0, chip: int = 0, idf_bytes=IDF_BYTES, revision: int = 0
+    ) -> None:
         self.flash, self.rows, self.clock, self.air = flash, rows, clock, air
         self.chip, self.revision, self.idf_bytes = chip, revision, idf_bytes
         self.random = random.Random(seed)
@@ -48,12 +50,12 @@ class Hardware:
         self.raw_mode = False  # of the prompt, kept across soft resets
         self._interrupt = False  # Ctrl-C was typed, but the CPU is not notified yet
 
-    def power_on(self):
+    def power_on(self) -> None:
         """Power on: RTC time and RTC memory are lost."""
         self.rtc_memory = b""
         self.clock.power_cut()
 
-    def begin(self, running, cause):
+    def begin(self, running, cause) -> None:
         """Prepare for a program that starts from partition `running`."""
         self.cause, self.released = cause, False
         self.interruptible = True  # Ctrl-C interrupts, instead of being an ordinary character
@@ -135,7 +137,7 @@ class Hardware:
     def _serial_lines(self):
         return [self.serial] if self.serial and self.serial.plugged else []
 
-    def _listen(self, at_prompt=False):
+    def _listen(self, at_prompt: bool = False) -> None:
         """Read the typed input; Ctrl-C interrupts a program, but is an ordinary character at the prompt."""
         if self.serial.receive() and self.interruptible and not at_prompt:
             self.serial.interrupted()

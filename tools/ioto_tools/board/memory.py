@@ -1,6 +1,8 @@
-"""The chip's memory: the IDF heap, shared by Wi-Fi, TLS, threads and MicroPython's GC heap. All sizes are bytes on the chip.
+"""The chip's memory: the IDF heap, shared by Wi-Fi, TLS, threads and MicroPython's GC heap. All sizes are bytes on the
+chip.
 
-The figures are those of a standard ESP32 without PSRAM (docs/virtual-board.md, "Memory"). The free memory is assumed to be one block.
+The figures are those of a standard ESP32 without PSRAM (docs/virtual-board.md, "Memory"). The free memory is assumed to
+be one block.
 """
 
 KB = 1024
@@ -13,13 +15,16 @@ LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root, an intermediate sent:
 _BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
 _THREAD_BYTES = 512  # in addition to its stack
 FULL = 7, 8  # usable share of the GC heap: above it the free memory is too fragmented, and the heap grows
-WIDE = 29, 20  # ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes
+WIDE = (
+    29,
+    20,
+)  # ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes
 
 
 class Memory:
     """The IDF heap with `idf_bytes` free at the start."""
 
-    def __init__(self, idf_bytes=IDF_BYTES):
+    def __init__(self, idf_bytes=IDF_BYTES) -> None:
         self.total = idf_bytes
         self.areas = []  # sizes of the areas added to the GC heap
         self.taken = {}  # owner: bytes
@@ -33,7 +38,7 @@ class Memory:
     def gc_bytes(self):
         return GC_BYTES + sum(self.areas)
 
-    def take(self, who, held, before=0):
+    def take(self, who, held, before: int = 0) -> bool:
         """Allocate `held` bytes for `who`; False if fewer than `before` or `held` bytes are free."""
         if who not in self.taken:
             if self.free < max(held, before):
@@ -42,7 +47,7 @@ class Memory:
             self._note(before - held)
         return True
 
-    def give(self, who):
+    def give(self, who) -> None:
         self.taken.pop(who, None)
 
     def fit(self, live):
@@ -58,11 +63,13 @@ class Memory:
             self._note()
         return self.gc_bytes * FULL[0] // FULL[1]
 
-    def _note(self, more=0):
+    def _note(self, more: int = 0) -> None:
         self.least = min(self.least, self.free - max(0, more))
 
     def connect(self, who, chain):
-        """Allocate TLS for connection `who`: the bytes allocated, -1 too little free for its buffers, -2 too little to verify `chain`."""
+        """Allocate TLS for connection `who`: the bytes allocated, -1 too little free for its buffers, -2 too little to
+        verify `chain`.
+        """
         before, held = chain
         if self.take(who, held, before):
             return held
@@ -77,6 +84,8 @@ class Memory:
 
 
 def heap_bytes(idf_bytes):
-    """The heap size to start the CPU's process with: all memory could become GC heap. The shims trim it after they start."""
+    """The heap size to start the CPU's process with: all memory could become GC heap. The shims trim it after they
+    start.
+    """
     wide, narrow = WIDE
     return (GC_BYTES + idf_bytes) * wide // narrow + 192 * KB

@@ -1,4 +1,5 @@
-"""Non-volatile storage: keys and values in pages of 4096 bytes, appended, never changed in place (ESP-IDF nvs_page.cpp).
+"""Non-volatile storage: keys and values in pages of 4096 bytes, appended, never changed in place (ESP-IDF
+nvs_page.cpp).
 
 A page: 32 bytes of header (state, sequence number), 32 bytes of entry states (two bits each: 11 free, 10 written,
 00 erased), 126 entries of 32 bytes. A blob is one entry with its size, followed by as many entries as its bytes need.
@@ -16,7 +17,7 @@ _BLOB_MOST = 4000
 
 
 class Nvs:
-    def __init__(self, flash, partition):
+    def __init__(self, flash, partition) -> None:
         self.flash = flash
         self.base = partition.address
         self.pages = partition.size // 4096
@@ -25,7 +26,7 @@ class Nvs:
         self.page, self.free, self.seq = None, _ENTRIES, 0
         self._scan()
 
-    def _scan(self):
+    def _scan(self) -> None:
         heads = []
         for page in range(self.pages):
             state, seq = struct.unpack("<II", self.flash.peek(self.base + page * 4096, 8))
@@ -44,7 +45,7 @@ class Nvs:
                     self.free = n + span
                 n += span
 
-    def _found(self, page, n, raw, span):
+    def _found(self, page, n, raw, span) -> None:
         key = raw[8:24].split(b"\0")[0].decode()
         if raw[1] == _NAMESPACE:
             self.spaces[key] = raw[24]
@@ -65,7 +66,7 @@ class Nvs:
     def _state(self, page, n):
         return self.flash.peek(self.base + page * 4096 + 32 + n // 4, 1)[0] >> n % 4 * 2 & 3
 
-    def _mark(self, page, first, span, state):
+    def _mark(self, page, first, span, state) -> None:
         """Set the two-bit states of entries, one 32-bit word at a time as on the chip."""
         for word in range(first // 16, (first + span - 1) // 16 + 1):
             address = self.base + page * 4096 + 32 + word * 4
@@ -74,7 +75,7 @@ class Nvs:
                 value &= ~((3 ^ state) << n % 16 * 2)
             self.flash.program(address, struct.pack("<I", value & 0xFFFFFFFF))
 
-    def _new_page(self):
+    def _new_page(self) -> None:
         used = {page: struct.unpack("<II", self.flash.peek(self.base + page * 4096, 8)) for page in range(self.pages)}
         blank = [p for p in used if used[p][0] == 0xFFFFFFFF]
         if len(blank) > 1 or (blank and self.page is None):
@@ -88,13 +89,13 @@ class Nvs:
                 self._append(name, span, value)
         self.flash.erase(self.base + oldest * 4096, 4096)
 
-    def _begin(self, page):
+    def _begin(self, page) -> None:
         self.seq += 1
         self.page, self.free = page, 0
         head = struct.pack("<II", 0xFFFFFFFE, self.seq) + b"\xfe" + b"\xff" * 19
         self.flash.program(self.base + page * 4096, head + struct.pack("<I", zlib.crc32(head[4:])))
 
-    def _append(self, name, span, value):
+    def _append(self, name, span, value) -> None:
         space, kind, key = name
         at = self.free
         raw = bytes([space, kind, span, 0xFF]) + bytes(4) + key.encode().ljust(16, b"\0")
@@ -144,7 +145,7 @@ class Nvs:
             raise EspError(NVS_NOT_FOUND)
         return found[3]
 
-    def set_i32(self, space, key, value):
+    def set_i32(self, space, key, value) -> None:
         name = (space, _I32, self._key(key))
         if name not in self.items or self.items[name][3] != value:
             self._put(name, 1, value)

@@ -5,7 +5,14 @@ import zlib
 from dataclasses import dataclass
 
 NEW, PENDING_VERIFY, VALID, INVALID, ABORTED, UNDEFINED = 0, 1, 2, 3, 4, 0xFFFFFFFF
-STATES = {NEW: "NEW", PENDING_VERIFY: "PENDING_VERIFY", VALID: "VALID", INVALID: "INVALID", ABORTED: "ABORTED", UNDEFINED: "UNDEFINED"}
+STATES = {
+    NEW: "NEW",
+    PENDING_VERIFY: "PENDING_VERIFY",
+    VALID: "VALID",
+    INVALID: "INVALID",
+    ABORTED: "ABORTED",
+    UNDEFINED: "UNDEFINED",
+}
 BLANK = b"\xff" * 32
 
 
@@ -42,7 +49,7 @@ class Record:
     def blank_or_broken(self):
         return self.seq == 0xFFFFFFFF or self.crc != crc(self.seq)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.raw() == BLANK:
             return "-"
         words = "%d/%s" % (self.seq, STATES.get(self.state, self.state))

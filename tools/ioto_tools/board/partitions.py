@@ -2,8 +2,9 @@
 partition_target.c, esp_ota_ops.c). Errors are EspError(code); the CPU's shim turns them into the port's OSError.
 """
 
+from ..image import layout
 from ..image.esp import ImageError, verify
-from . import layout, otadata
+from . import otadata
 
 NOT_FOUND, INVALID_ARG, INVALID_SIZE, FAIL = -261, -258, -260, -1
 VALIDATE_FAILED = -5379
@@ -11,7 +12,7 @@ ENOENT = -2
 
 
 class EspError(Exception):
-    def __init__(self, code):
+    def __init__(self, code) -> None:
         super().__init__(code)
         self.code = code
 
@@ -23,7 +24,9 @@ class Panic(Exception):
 class Partitions:
     """`running` is the partition that the bootloader started; `alive()` raises if the watchdog has expired."""
 
-    def __init__(self, flash, rows, running, chip=0, revision=0, rollback=True, alive=lambda: None):
+    def __init__(
+        self, flash, rows, running, chip: int = 0, revision: int = 0, rollback: bool = True, alive=lambda: None
+    ) -> None:
         self.flash = flash
         self.alive = alive
         self.rows = rows
@@ -72,7 +75,7 @@ class Partitions:
     def _records(self):
         return [otadata.Record.parse(self.flash.peek(self.data.address + i * 4096, 32)) for i in (0, 1)]
 
-    def _rewrite(self, sector, record):
+    def _rewrite(self, sector, record) -> None:
         at = self.data.address + sector * 4096
         self.flash.erase(at, 4096)
         self.flash.program(at, record.raw())
@@ -116,7 +119,7 @@ class Partitions:
     def read(self, p, offset, n):
         return self.flash.read(self._range(p, offset, n), n)
 
-    def write(self, p, offset, raw):
+    def write(self, p, offset, raw) -> None:
         address = self._range(p, offset, len(raw))
         self._not_running(p)
         self.flash.program(address, raw)

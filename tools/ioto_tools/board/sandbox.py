@@ -1,7 +1,8 @@
 """Sandbox a process with Linux's seccomp: it can only compute and use the descriptors that are already open.
 
-The kernel refuses every system call that is not in a short list. A board's program can import every module of MicroPython's unix
-port, read and write all memory of its process, and run its own machine code; so only the kernel can confine it.
+The kernel refuses every system call that is not in a short list. A board's program can import every module of
+MicroPython's unix port, read and write all memory of its process, and run its own machine code; so only the kernel can
+confine it.
 """
 
 import ctypes
@@ -10,16 +11,24 @@ import os
 import platform
 import struct
 
-# (x86-64, AArch64) numbers of the calls that a computing process needs. Not in the list: calls that name a file, a process or an
-# address (open, stat, exec, socket, kill, ptrace), and calls that change a descriptor's owner (fcntl, ioctl).
+# (x86-64, AArch64) numbers of the calls that a computing process needs. Not in the list: calls that name a file, a
+# process or an address (open, stat, exec, socket, kill, ptrace), and calls that change a descriptor's owner (fcntl,
+# ioctl).
 _CALLS = {
-    "read": (0, 63), "write": (1, 64), "clock_gettime": (228, 113), "lseek": (8, 62), "readv": (19, 65), "writev": (20, 66),
-    "pread64": (17, 67), "close": (3, 57), "fstat": (5, 80), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
-    "pselect6": (270, 72), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233),
-    "brk": (12, 214), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
-    "restart_syscall": (219, 128), "gettimeofday": (96, 169), "time": (201, None), "clock_getres": (229, 114), "nanosleep": (35, 101),
-    "clock_nanosleep": (230, 115), "getpid": (39, 172), "gettid": (186, 178), "sched_yield": (24, 124), "futex": (202, 98),
-    "set_robust_list": (273, 99), "rseq": (334, 293), "getrandom": (318, 278), "exit": (60, 93), "exit_group": (231, 94),
+    "read": (0, 63), "write": (1, 64), "clock_gettime": (228, 113), "lseek": (8, 62), "readv": (19, 65), "writev": (20,
+    66),
+    "pread64": (17, 67), "close": (3, 57), "fstat": (5, 80), "poll": (7, None), "ppoll": (271, 73), "select": (23,
+    None),
+    "pselect6": (270, 72), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216),
+    "madvise": (28, 233),
+    "brk": (12, 214), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
+    "sigaltstack": (131, 132),
+    "restart_syscall": (219, 128), "gettimeofday": (96, 169), "time": (201, None), "clock_getres": (229, 114),
+    "nanosleep": (35, 101),
+    "clock_nanosleep": (230, 115), "getpid": (39, 172), "gettid": (186, 178), "sched_yield": (24, 124), "futex": (202,
+    98),
+    "set_robust_list": (273, 99), "rseq": (334, 293), "getrandom": (318, 278), "exit": (60, 93), "exit_group": (231,
+    94),
 }  # fmt: skip
 _CLONE, _CLONE3 = (56, 220), (435, 435)  # for threads only
 _ARCH = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH of linux/audit.h
@@ -52,11 +61,18 @@ def close_off():
 def _program(column, machine):
     """The filter: an array of struct sock_filter (code, instructions to skip if true, if false, value)."""
 
-    def op(code, value, true=0, false=0):
+    def op(code, value, true: int = 0, false: int = 0):
         return struct.pack("=HBBI", code, true, false, value)
 
     allow, refuse = op(_RETURN, _ALLOW), op(_RETURN, _ERRNO | errno.EPERM)
-    lines = [op(_LOAD, _MACHINE), op(_EQUAL, machine, 1, 0), op(_RETURN, _KILL), op(_LOAD, _NUMBER), op(_AT_LEAST, _X32, 0, 1), refuse]
+    lines = [
+        op(_LOAD, _MACHINE),
+        op(_EQUAL, machine, 1, 0),
+        op(_RETURN, _KILL),
+        op(_LOAD, _NUMBER),
+        op(_AT_LEAST, _X32, 0, 1),
+        refuse,
+    ]
     for numbers in _CALLS.values():
         if numbers[column] is not None:
             lines += [op(_EQUAL, numbers[column], 0, 1), allow]

@@ -12,7 +12,7 @@ _MOST_UNREAD = 65536  # beyond this, the oldest output is lost, as on a serial l
 class Serial:
     """`path` is the device to open. Bytes in both directions, without blocking."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._master, self._slave = os.openpty()  # the slave stays open, or the line would end when a client closes it
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -25,10 +25,10 @@ class Serial:
         return self._master
 
     @property
-    def plugged(self):
+    def plugged(self) -> bool:
         return self._master is not None
 
-    def receive(self):
+    def receive(self) -> bool:
         """Read the received bytes into `typed`; True if they contain an interrupt (see interrupted())."""
         fcntl.ioctl(self._slave, termios.TIOCNXCL)  # otherwise the next client is refused, since our end stays open
         try:
@@ -38,11 +38,11 @@ class Serial:
         self.typed += data
         return INTERRUPT in data
 
-    def interrupted(self):
+    def interrupted(self) -> None:
         """Discard the input up to the last interrupt."""
         self.typed = self.typed.rpartition(INTERRUPT)[2]
 
-    def send(self, raw):
+    def send(self, raw) -> None:
         """Send output of the program; a single line feed becomes CR LF, as in MicroPython's console."""
         cooked = bytearray()
         for byte in raw:
@@ -53,7 +53,7 @@ class Serial:
         self._unread = (self._unread + bytes(cooked))[-_MOST_UNREAD:]
         self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
         while self._unread and self.plugged:
             try:
                 n = os.write(self._master, self._unread)
@@ -61,7 +61,7 @@ class Serial:
                 return
             self._unread = self._unread[n:]
 
-    def unplug(self):
+    def unplug(self) -> None:
         """Unplug the cable: a client that has the port open gets an error."""
         if self.plugged:
             os.close(self._master)

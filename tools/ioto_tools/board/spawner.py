@@ -1,7 +1,8 @@
 """The process that starts a board's CPUs by fork(), so that they inherit almost nothing from this machine.
 
-A fork starts within a millisecond; the command `micropython` takes thirty. A fork of the process that runs the board would have a
-copy of its memory, including passwords and keys; so the CPUs are forks of this process, which has an empty environment.
+A fork starts within a millisecond; the command `micropython` takes thirty. A fork of the process that runs the board
+would have a copy of its memory, including passwords and keys; so the CPUs are forks of this process, which has an empty
+environment.
 
 Runs as a separate program: python spawner.py FD, with requests and answers as lines of JSON over the socket FD.
 """
@@ -41,8 +42,10 @@ import _start
 """
 
 
-def serve(line):
-    """Answer requests until the other end closes: {"start": {...}} with two descriptors forks a CPU, {"end": pid} waits for its exit."""
+def serve(line) -> None:
+    """Answer requests until the other end closes: {"start": {...}} with two descriptors forks a CPU, {"end": pid} waits
+    for its exit.
+    """
     import micropython_run
     import sandbox
 
@@ -65,7 +68,7 @@ def serve(line):
         line.sendall(b"%d\n" % pid)
 
 
-def _become(micropython_run, sandbox, parent, start, files, shims):
+def _become(micropython_run, sandbox, parent, start, files, shims) -> None:
     """Become the CPU in this fork; never returns."""
     status = 1
     try:
@@ -81,13 +84,23 @@ def _become(micropython_run, sandbox, parent, start, files, shims):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends with the hardware
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the hardware handles Ctrl-C
         # MicroPython's own SIGINT handler aborts the C code that is running; this one behaves as on the chip.
-        ctypes.CDLL(None).signal(BREAK, ctypes.cast(ctypes.CDLL(micropython_run.__file__).mp_sched_keyboard_interrupt, ctypes.c_void_p))
+        ctypes.CDLL(None).signal(
+            BREAK, ctypes.cast(ctypes.CDLL(micropython_run.__file__).mp_sched_keyboard_interrupt, ctypes.c_void_p)
+        )
         if sys.platform == "linux":  # also if it computes without making requests
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
         names = {path.name: _FIRST + 3 + n for n, path in enumerate(shims)}
-        words = ["board", "3", start["time"], start["fault"], "4", "5" if start["frozen"] else "", str(start["chip_bytes"])]
+        words = [
+            "board",
+            "3",
+            start["time"],
+            start["fault"],
+            "4",
+            "5" if start["frozen"] else "",
+            str(start["chip_bytes"]),
+        ]
         argv = ["micropython", "-X", "heapsize=%d" % start["heap_bytes"], "-c", _START % (names, words)]
         if sandbox.available():
             sandbox.close_off()

@@ -40,5 +40,5 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-def main():
+def main() -> None:
     """Updates over the air for MicroPython boards: virtual board, device cloud, releases."""

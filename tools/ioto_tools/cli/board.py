@@ -15,7 +15,7 @@ from .suite import test
 
 
 @click.group()
-def board():
+def board() -> None:
     """Virtual boards: an ESP32's flash in a file, its bootloader, and MicroPython's unix port as the CPU."""
 
 
@@ -25,7 +25,7 @@ board.add_command(test)
 board.add_command(traceback)
 
 
-def refuse(text):
+def refuse(text) -> None:
     click.echo(printable("ioto board: %s" % text), err=True)
     sys.exit(1)
 
@@ -47,11 +47,19 @@ def number(text):
 @click.argument("flash", type=click.Path(path_type=Path))
 @click.argument("firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
-@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Bytes of flash.")
-@click.option("--slot-size", type=number, default=0x1A0000, show_default="0x1A0000", help="Bytes of each update slot, a multiple of 0x10000.")
+@click.option(
+    "--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Bytes of flash."
+)
+@click.option(
+    "--slot-size",
+    type=number,
+    default=0x1A0000,
+    show_default="0x1A0000",
+    help="Bytes of each update slot, a multiple of 0x10000.",
+)
 @click.option("--agent/--no-agent", default=True, show_default=True, help="Put the compiled agent into lib/ioto.")
 @click.option("--force", is_flag=True, help="Overwrite FLASH if it is there.")
-def new(flash, firmware, folder, flash_size, slot_size, agent, force):
+def new(flash, firmware, folder, flash_size, slot_size, agent, force) -> None:
     """Make the file FLASH: FIRMWARE in the first slot, FOLDER as its file system.
 
     FIRMWARE is an application image, or a whole file with bootloader and partition table, in which the application is
@@ -92,7 +100,7 @@ def peers(words):
     return found
 
 
-def the_air(peer, wifi=None, network=False):
+def the_air(peer, wifi=None, network: bool = False):
     """What the board reaches; `wifi` is NAME:PASSWORD, None any network."""
     import time
 
@@ -105,13 +113,17 @@ def the_air(peer, wifi=None, network=False):
     return Air({"pool.ntp.org": "10.0.9.9"}, peers(peer), wifi=known, unix_s=int(time.time()), outside=network)
 
 
-def run_board(flash, air, seconds, simulated, fault, cut=None, seed=0, serial=False):
+def run_board(flash, air, seconds, simulated, fault, cut=None, seed: int = 0, serial: bool = False):
     """Run and print; returns the Run, the board closed."""
     from ..board import sandbox
     from ..board.serial import Serial
 
     if not sandbox.available():
-        click.echo("note: on this machine a board's program is not shut off from your files: run only flash files that you trust", err=True)
+        click.echo(
+            "note: on this machine a board's program is not shut off from your files: run only flash files that you "
+            "trust",
+            err=True,
+        )
     faults = {}
     for word in fault:
         sha, _, kind = word.partition("=")
@@ -121,21 +133,34 @@ def run_board(flash, air, seconds, simulated, fault, cut=None, seed=0, serial=Fa
         click.echo("-- serial port: %s" % port.path)
     try:
         it = opened(flash, air=air, real_time=not simulated, faults=faults, seed=seed)
-        run = it.run(until_s=seconds, cut=cut, console=None if port else lambda line: click.echo(printable(line)), serial=port)
+        run = it.run(
+            until_s=seconds, cut=cut, console=None if port else lambda line: click.echo(printable(line)), serial=port
+        )
     except ValueError as e:
         refuse(e)
     except KeyboardInterrupt:
         click.echo("stopped as by a power cut; %s is as the board left it" % flash, err=True)
         sys.exit(130)
-    click.echo("-- %s after %d boot(s): %s; otadata %s" % (run.ended, len(run.boots), " ".join(run.slots), it.otadata()))
+    click.echo(
+        "-- %s after %d boot(s): %s; otadata %s" % (run.ended, len(run.boots), " ".join(run.slots), it.otadata())
+    )
     it.close()
     return run
 
 
-PEER = click.option("--peer", multiple=True, metavar="NAME:PORT=HOST:PORT", help="A server that the board can reach; may be repeated.")
+PEER = click.option(
+    "--peer", multiple=True, metavar="NAME:PORT=HOST:PORT", help="A server that the board can reach; may be repeated."
+)
 SECONDS = click.option("--seconds", type=float, help="End after that long on the board's clock; else at Ctrl-C.")
-SIMULATED = click.option("--simulated", is_flag=True, help="Time passes as fast as the work is done; servers of --peer live in real time.")
-FAULT = click.option("--fault", multiple=True, metavar="SHA256=KIND", help="Make an image crash, hang, fail its selftest, or raise an exception at start.")
+SIMULATED = click.option(
+    "--simulated", is_flag=True, help="Time passes as fast as the work is done; servers of --peer live in real time."
+)
+FAULT = click.option(
+    "--fault",
+    multiple=True,
+    metavar="SHA256=KIND",
+    help="Make an image crash, hang, fail its selftest, or raise an exception at start.",
+)
 
 
 @board.command()
@@ -144,10 +169,12 @@ FAULT = click.option("--fault", multiple=True, metavar="SHA256=KIND", help="Make
 @SECONDS
 @SIMULATED
 @FAULT
-@click.option("--serial", is_flag=True, help="Offer a serial port with MicroPython's prompt: for mpremote, Thonny, `ioto deploy`.")
+@click.option(
+    "--serial", is_flag=True, help="Offer a serial port with MicroPython's prompt: for mpremote, Thonny, `ioto deploy`."
+)
 @click.option("--wifi", metavar="NAME:PASSWORD", help="The one network in its air; else any will do.")
 @click.option("--network", is_flag=True, help="The board reaches every IP address that this machine reaches.")
-def run(flash, peer, seconds, simulated, fault, serial, wifi, network):
+def run(flash, peer, seconds, simulated, fault, serial, wifi, network) -> None:
     """Power the board on and print what it prints. Ctrl-C pulls the plug."""
     for given, option in ((serial, "--serial"), (network, "--network")):
         if given and simulated:
@@ -158,12 +185,18 @@ def run(flash, peer, seconds, simulated, fault, serial, wifi, network):
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
 @click.option("--op", type=int, required=True, help="Number of the erase or program operation, counted from 0.")
-@click.option("--when", type=click.Choice(["before", "during", "after"]), default="during", show_default=True, help="Of that operation.")
+@click.option(
+    "--when",
+    type=click.Choice(["before", "during", "after"]),
+    default="during",
+    show_default=True,
+    help="Of that operation.",
+)
 @PEER
 @SECONDS
 @SIMULATED
 @FAULT
-def cut(flash, op, when, peer, seconds, simulated, fault):
+def cut(flash, op, when, peer, seconds, simulated, fault) -> None:
     """Run as `ioto board run` does, and cut the power at one flash operation. `ioto board run` then gives it back."""
     from ..board import Cut
 
@@ -176,7 +209,7 @@ def facts(it):
     """What `show` knows, as one object."""
     from ioto.recall import decode
 
-    from ..board import layout
+    from ..image import layout
     from ..image.esp import describe
 
     slots = {}
@@ -184,7 +217,9 @@ def facts(it):
         if p.type == layout.APP:
             image = it.read_slot(p.label)
             told = describe(it.flash.peek(p.address, 288))
-            slots[p.label] = {"bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), **told} if image else None
+            slots[p.label] = (
+                {"bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), **told} if image else None
+            )
     try:
         files = it.files()
     except ValueError as e:
@@ -193,7 +228,10 @@ def facts(it):
     records = [decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)]
     record = max((r for r in records if r), key=lambda r: r[0], default=(0, None))[1]
     return {
-        "partitions": [{"label": p.label, "type": p.type, "subtype": p.subtype, "address": p.address, "size": p.size} for p in it.rows],
+        "partitions": [
+            {"label": p.label, "type": p.type, "subtype": p.subtype, "address": p.address, "size": p.size}
+            for p in it.rows
+        ],
         "otadata": it.otadata() if any(p.label == "otadata" for p in it.rows) else None,
         "slots": slots,
         "files": {name: len(raw) for name, raw in sorted(files.items())},
@@ -204,7 +242,7 @@ def facts(it):
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def show(flash, as_json):
+def show(flash, as_json) -> None:
     """Say what a board holds: partitions, otadata in words, slots, files, and the agent's record."""
     it = opened(flash)
     found = facts(it)
@@ -213,7 +251,7 @@ def show(flash, as_json):
         click.echo(json.dumps(found, indent=2))
         return
 
-    def say(text):
+    def say(text) -> None:
         click.echo(printable(text))
 
     for p in found["partitions"]:
@@ -224,7 +262,8 @@ def show(flash, as_json):
             say("%-10s nothing that starts" % label)
         else:
             say("%-10s %d bytes, %s, version %s, ELF %s, SHA-256 %s" % (
-                label, slot["bytes"], slot.get("chip", "?"), slot.get("version") or "not said", slot.get("elf", "?")[:12], slot["sha256"][:16]))  # fmt: skip
+                label, slot["bytes"], slot.get("chip", "?"), slot.get("version") or "not said", slot.get("elf",
+                "?")[:12], slot["sha256"][:16]))  # fmt: skip
     say("files      %s" % (", ".join("%s (%d)" % f for f in found["files"].items()) or "none"))
     record = found["record"]
     if record is None:
@@ -232,6 +271,9 @@ def show(flash, as_json):
     else:
         update = record["update"]
         say("record     phase %s%s" % (record["phase"], ", update %(version)s in %(slot)s" % update if update else ""))
-        say("           attempt %d, %d failed before, %d reports to deliver" % (record["attempt"], len(record["failed"]), len(record["reports"])))
+        say(
+            "           attempt %d, %d failed before, %d reports to deliver"
+            % (record["attempt"], len(record["failed"]), len(record["reports"]))
+        )
         for label, installed in record["slots"].items():
             say("           %s was given version %s" % (label, installed["version"]))

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import publish as publishing
@@ -18,7 +19,7 @@ from .site import Duration, data_option, json_option, opened, printed, shown
 
 
 @click.group()
-def cloud():
+def cloud() -> None:
     """Run the device cloud."""
 
 
@@ -30,23 +31,100 @@ for command in (migrate, backup, restore):
 
 @cloud.command()
 @data_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for boards on your network.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free port.")
-@click.option("--public-url", metavar="URL", help="Address of this cloud for devices, such as https://updates.example.com; needed behind a proxy.")
-@click.option("--certificate", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file: serve TLS; see `ioto cloud certificate`.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for boards on your network."
+)
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0: any free port.",
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="Address of this cloud for devices, such as https://updates.example.com; needed behind a proxy.",
+)
+@click.option(
+    "--certificate",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="PEM file: serve TLS; see `ioto cloud certificate`.",
+)
 @click.option("--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of its private key.")
-@click.option("--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds.")
-@click.option("--register-again", default="3 days", show_default=True, type=Duration(), help="Silence after which a known device may register again.")
-@click.option("--lost-after", default="24 hrs", show_default=True, type=Duration(), help="Silence after which a device with an offered update counts as lost; longer for devices that check in rarely.")
-@click.option("--rate", default=60, show_default=True, type=click.IntRange(0), help="Requests a minute that a device may make; 0: no limit.")
-@click.option("--new-devices", default=600, show_default=True, type=click.IntRange(0), help="Devices of a product that may register for the first time in an hour; 0: no limit.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes that serve: one for each processor core.")
-@click.option("--connections", default=4000, show_default=True, type=click.IntRange(1), help="Connections of one worker; idle ones make room.")
-@click.option("--per-address", default=200, show_default=True, type=click.IntRange(1), help="Connections from one address; a proxy on this machine has no limit.")
+@click.option(
+    "--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds."
+)
+@click.option(
+    "--register-again",
+    default="3 days",
+    show_default=True,
+    type=Duration(),
+    help="Silence after which a known device may register again.",
+)
+@click.option(
+    "--lost-after",
+    default="24 hrs",
+    show_default=True,
+    type=Duration(),
+    help="Silence after which a device with an offered update counts as lost; longer for devices that check in rarely.",
+)
+@click.option(
+    "--rate",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Requests a minute that a device may make; 0: no limit.",
+)
+@click.option(
+    "--new-devices",
+    default=600,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Devices of a product that may register for the first time in an hour; 0: no limit.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes that serve: one for each processor core.",
+)
+@click.option(
+    "--connections",
+    default=4000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections of one worker; idle ones make room.",
+)
+@click.option(
+    "--per-address",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections from one address; a proxy on this machine has no limit.",
+)
 @click.option("--access-log", is_flag=True, help="Log each answer to standard error.")
 @json_option
-def serve(data, host, port, public_url, certificate, key, link_lifetime, register_again, lost_after, rate, new_devices, workers, connections,
-          per_address, access_log, json):  # fmt: skip
+def serve(
+    data,
+    host,
+    port,
+    public_url,
+    certificate,
+    key,
+    link_lifetime,
+    register_again,
+    lost_after,
+    rate,
+    new_devices,
+    workers,
+    connections,
+    per_address,
+    access_log,
+    json,
+):
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
@@ -61,12 +139,14 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
     for each in exposed(Path(data)):
         click.echo("Warning: " + each, err=True)
 
-    def ready(port):
+    def ready(port) -> None:
         address = "http%s://%s:%d" % ("s" if key else "", "[%s]" % host if ":" in host else host, port)
         if json:
             printed({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
         else:
-            click.echo("device cloud at %s, its page at %s/web/, data in %s (Ctrl-C ends it)" % (address, address, data))
+            click.echo(
+                "device cloud at %s, its page at %s/web/, data in %s (Ctrl-C ends it)" % (address, address, data)
+            )
         sys.stdout.flush()
 
     try:
@@ -82,14 +162,16 @@ def serve(data, host, port, public_url, certificate, key, link_lifetime, registe
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--out", default="tls", show_default=True, type=click.Path(file_okay=False), help="Folder for the files.")
 def certificate(names, out):
-    """Make a certificate for a server that boards reach as NAME (host names, IP addresses), and an authority of your own.
+    """Make a certificate for a server that boards reach as NAME (host names, IP addresses), and an authority of your
+    own.
 
     For a site without a public name. An authority that is in the folder already is kept: boards that trust it go on.
 
-    Its chain is the shortest there is: a stock ESP32 without PSRAM verifies it beside an application with 40 KB of data. The chain of a
-    public authority (an RSA-4096 root, one intermediate, as Let's Encrypt's) fits beside 20 KB. With a larger application the agent
-    restarts the board without it to check in and update, see update.alone. Put the root of a public authority into tls.ca, never the
-    server's own certificate or an intermediate. What each chain needs: docs/network.md, "Certificates that fit".
+    Its chain is the shortest there is: a stock ESP32 without PSRAM verifies it beside an application with 40 KB of
+    data. The chain of a public authority (an RSA-4096 root, one intermediate, as Let's Encrypt's) fits beside 20 KB.
+    With a larger application the agent restarts the board without it to check in and update, see update.alone. Put the
+    root of a public authority into tls.ca, never the server's own certificate or an intermediate. What each chain
+    needs: docs/network.md, "Certificates that fit".
     """
     from ioto_tools.cloud.site import certificates
 
@@ -97,31 +179,39 @@ def certificate(names, out):
         certificates.make(out, names)
     except CloudError as e:
         raise click.ClickException(str(e)) from e
-    click.echo("%s/ca.pem      copy it to the boards: \"tls\": {\"ca\": \"ca.pem\"} in ioto.json" % out)
-    click.echo("%s/server.pem  and server.key: ioto cloud serve --certificate %s/server.pem --key %s/server.key" % (out, out, out))
+    click.echo('%s/ca.pem      copy it to the boards: "tls": {"ca": "ca.pem"} in ioto.json' % out)
+    click.echo(
+        "%s/server.pem  and server.key: ioto cloud serve --certificate %s/server.pem --key %s/server.key"
+        % (out, out, out)
+    )
     click.echo("%s/ca.key      makes the next certificate: keep it where nobody else reads" % out)
-    click.echo("A stock ESP32 without PSRAM verifies this chain beside an application with 40 KB of data, a public authority's beside 20 KB.")
+    click.echo(
+        "A stock ESP32 without PSRAM verifies this chain beside an application with 40 KB of data, a public "
+        "authority's beside 20 KB."
+    )
 
 
 # ---- ioto product
 
 
 @click.group()
-def product():
+def product() -> None:
     """Make and list products: what a fleet of boards with the same firmware is called."""
 
 
 @product.command("new")
 @click.argument("name")
-@click.option("--id", "id", metavar="ID", help="Give the id instead of drawing one, to move a product from another cloud.")
+@click.option(
+    "--id", "id", metavar="ID", help="Give the id instead of drawing one, to move a product from another cloud."
+)
 @click.option("--claim-by-hand", is_flag=True, help="A device that registers gets no token before `ioto device claim`.")
 @data_option
 @json_option
-def product_new(name, id, claim_by_hand, data, json):
+def product_new(name, id, claim_by_hand, data, json) -> None:
     """Make the product NAME and print its id.
 
-    The id goes into ioto.json of every board as "product": with it a board registers and gets a token of its own. Anybody
-    who knows it can register boards, so do not publish it.
+    The id goes into ioto.json of every board as "product": with it a board registers and gets a token of its own.
+    Anybody who knows it can register boards, so do not publish it.
     """
     with opened(data, make=True) as site:
         made = publishing.new_product(site, name, id, claim_by_hand)
@@ -134,7 +224,7 @@ def product_new(name, id, claim_by_hand, data, json):
 @product.command("list")
 @data_option
 @json_option
-def product_list(data, json):
+def product_list(data, json) -> None:
     """List the products with their ids and how many devices and updates they have."""
     with opened(data) as site:
         found = overview.products(site)

@@ -7,9 +7,21 @@ import click
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".build/demo"), show_default=True, help="Where board and cloud live; that of an earlier demonstration is replaced.")
-@click.option("--firmware", type=click.Path(path_type=Path), default=Path(".build/firmware"), show_default=True, help="Where the sample firmware is.")  # fmt: skip
-def demo(folder, firmware):
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path(".build/demo"),
+    show_default=True,
+    help="Where board and cloud live; that of an earlier demonstration is replaced.",
+)
+@click.option(
+    "--firmware",
+    type=click.Path(path_type=Path),
+    default=Path(".build/firmware"),
+    show_default=True,
+    help="Where the sample firmware is.",
+)
+def demo(folder, firmware) -> None:
     """Show a virtual board that updates itself from one real MicroPython firmware to another, in about two minutes.
 
     A good update, an image that crashes at start, a power cut in mid-download, and a forged release, against a real

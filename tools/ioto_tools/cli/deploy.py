@@ -1,6 +1,5 @@
 """`ioto deploy`, and `ioto board info` and `log`: boards at a serial port."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -18,12 +17,26 @@ def the_port(port, command):
     found = [p.device for p in comports() if p.vid is not None]
     if len(found) == 1:
         return found[0]
-    refuse(command, "no USB serial port found: name it" if not found else "several ports: name one of %s" % ", ".join(found))
+    refuse(
+        command,
+        "no USB serial port found: name it" if not found else "several ports: name one of %s" % ", ".join(found),
+    )
 
 
 PORT = click.argument("port", required=False)
-WAIT = click.option("--wait", "wait_s", type=click.IntRange(0), default=0, metavar="SECONDS", help="Keep trying for so long: for a board that sleeps, or whose application ignores Ctrl-C.")
-RESET = click.option("--reset", is_flag=True, help="Reset the board over the cable first, and interrupt it while it starts. An image on trial goes back.")
+WAIT = click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Keep trying for so long: for a board that sleeps, or whose application ignores Ctrl-C.",
+)
+RESET = click.option(
+    "--reset",
+    is_flag=True,
+    help="Reset the board over the cable first, and interrupt it while it starts. An image on trial goes back.",
+)
 
 
 def at_prompt(port, wait_s, reset):
@@ -37,13 +50,19 @@ def at_prompt(port, wait_s, reset):
 
 @click.command()
 @PORT
-@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True, help="What the board is to have: boot.py, main.py, ioto.json, device.json, and yours.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="What the board is to have: boot.py, main.py, ioto.json, device.json, and yours.",
+)
 @click.option("--source", is_flag=True, help="The agent as .py files.")
 @click.option("--force", is_flag=True, help="Also replace files that were changed on the board.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @WAIT
 @RESET
-def deploy(port, folder, source, force, dry_run, wait_s, reset):
+def deploy(port, folder, source, force, dry_run, wait_s, reset) -> None:
     """Bring FOLDER's files and the agent onto the board at PORT: what changed only, whole files only.
 
     The record and provision.json stay. A file that was changed on the board since the last time is kept and its
@@ -67,7 +86,10 @@ def deploy(port, folder, source, force, dry_run, wait_s, reset):
             copy.check_compiled(files, who["mpy"])
             made = copy.plan(board, files, force)
             for name, diff in made.kept.items():
-                click.echo(printable("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff)), err=True)
+                click.echo(
+                    printable("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff)),
+                    err=True,
+                )
             for name in made.remove:
                 click.echo(printable("remove %s" % name))
             for name, raw in made.write.items():
@@ -78,7 +100,10 @@ def deploy(port, folder, source, force, dry_run, wait_s, reset):
             with Progress() as bars:
                 bar = bars.add_task("copying", total=sum(map(len, made.write.values())))
                 copy.carry_out(board, made, lambda name, n: bars.advance(bar, n))
-            click.echo("%d files brought, %d were the same%s" % (len(made.write), made.same, ", %d kept" % len(made.kept) if made.kept else ""))
+            click.echo(
+                "%d files brought, %d were the same%s"
+                % (len(made.write), made.same, ", %d kept" % len(made.kept) if made.kept else "")
+            )
     except (ValueError, PromptError) as e:
         refuse("deploy", e)
 
@@ -88,7 +113,7 @@ def deploy(port, folder, source, force, dry_run, wait_s, reset):
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @WAIT
 @RESET
-def info(port, as_json, wait_s, reset):
+def info(port, as_json, wait_s, reset) -> None:
     """Say what the board at PORT is and holds: chip, slots, otadata in words, version, windows.
 
     Its application is interrupted, and started again by a soft reset.
@@ -106,7 +131,7 @@ def info(port, as_json, wait_s, reset):
 
 @click.command()
 @PORT
-def log(port):
+def log(port) -> None:
     """Follow what the board at PORT prints, the agent's log with it. Ctrl-C ends; the board goes on.
 
     A port that goes away, as that of a board with its own USB does in a reset, is waited for.
@@ -126,8 +151,10 @@ def log(port):
 
 @click.command()
 @click.argument("file", type=click.File(), default="-")
-def traceback(file):
-    """Say what a board has printed, FILE or standard input, with tracebacks in the names of lib/ioto: compiled it has short ones."""
+def traceback(file) -> None:
+    """Say what a board has printed, FILE or standard input, with tracebacks in the names of lib/ioto: compiled it has
+    short ones.
+    """
     from ..deploy.compiled import readable
 
     for line in file:

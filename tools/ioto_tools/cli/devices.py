@@ -3,6 +3,7 @@
 import json as json_module
 
 import click
+
 from ioto_tools.cloud import policy
 from ioto_tools.cloud.devices import registration
 from ioto_tools.cloud.http.errors import CloudError, Refusal
@@ -17,16 +18,22 @@ from .terms import doubtful
 
 # ---- ioto devices, ioto device
 
-whose_option = click.option("--product", metavar="PRODUCT", help="Product of the device (name or id), needed where several have one with this id.")
+whose_option = click.option(
+    "--product",
+    metavar="PRODUCT",
+    help="Product of the device (name or id), needed where several have one with this id.",
+)
 
 
 @click.command()
 @product_option
-@click.option("--where", metavar="EXPR", help="Only devices for which this policy holds, by their last check-in (docs/policy.md).")
+@click.option(
+    "--where", metavar="EXPR", help="Only devices for which this policy holds, by their last check-in (docs/policy.md)."
+)
 @click.option("--group", metavar="GROUP", help="Only devices of this group (`ioto groups`).")
 @data_option
 @json_option
-def devices(product, where, group, data, json):
+def devices(product, where, group, data, json) -> None:
     """List the devices: version, last check-in, and how far the last update came."""
     with opened(data) as site:
         text = groups.both(group and groups.policy(site, group), where)
@@ -36,7 +43,10 @@ def devices(product, where, group, data, json):
     if json:
         printed(found)
         return
-    rows = [(each["id"], each["product"], each["version"] or "-", ago(each["seen_s"]), _state(each["update"])) for each in found]
+    rows = [
+        (each["id"], each["product"], each["version"] or "-", ago(each["seen_s"]), _state(each["update"]))
+        for each in found
+    ]
     shown("Devices", ("id", "product", "version", "last check-in", "last update"), rows)
 
 
@@ -50,7 +60,7 @@ def _state(update):
 
 
 @click.group()
-def device():
+def device() -> None:
     """Show, add, pin or remove one device."""
 
 
@@ -59,7 +69,7 @@ def device():
 @whose_option
 @data_option
 @json_option
-def device_show(id, product, data, json):
+def device_show(id, product, data, json) -> None:
     """Show what is known of device ID: its last check-in, and every report."""
     with opened(data) as site:
         found = overview.device(site, id, product)
@@ -76,10 +86,21 @@ def device_show(id, product, data, json):
         click.echo("%s about updates that this cloud does not have" % counted(found["unknown_reports"], "report"))
     for each in found["doubts"]:
         click.echo("%s: %s" % (ago(each["at_s"]), each["says"]))
-    shown("Properties", ("name", "value"), [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()])
+    shown(
+        "Properties",
+        ("name", "value"),
+        [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()],
+    )
     shown("Updates", ("update", "offered", "because"), [_offer(each, found["updates"]) for each in found["offers"]])
     rows = [
-        (each["version"], each["attempt"], each["state"], each["reason"] or "-", each["runs"] or "-", ago(each["received_s"]))
+        (
+            each["version"],
+            each["attempt"],
+            each["state"],
+            each["reason"] or "-",
+            each["runs"] or "-",
+            ago(each["received_s"]),
+        )
         for each in found["reports"]
     ]
     shown("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
@@ -100,8 +121,8 @@ def _offer(judged, updates):
 def device_new(id, product, data, json):
     """Register device ID by hand and print its token, once.
 
-    For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with the agent
-    need none of this.
+    For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with the
+    agent need none of this.
     """
     with opened(data) as site:
         found = next((each for each in overview.products(site) if product in (each["id"], each["name"])), None)
@@ -121,11 +142,11 @@ def device_new(id, product, data, json):
 @click.argument("id")
 @whose_option
 @data_option
-def device_remove(id, product, data):
+def device_remove(id, product, data) -> None:
     """Remove device ID: its token ends.
 
-    The device is told so at its next call and registers again, as any board can that knows its product's id. Its history
-    stays.
+    The device is told so at its next call and registers again, as any board can that knows its product's id. Its
+    history stays.
     """
     with opened(data) as site:
         control.remove(site, id, product)
@@ -136,7 +157,7 @@ def device_remove(id, product, data):
 @click.argument("id")
 @whose_option
 @data_option
-def device_revoke(id, product, data):
+def device_revoke(id, product, data) -> None:
     """End the tokens of device ID. It is told so at its next call, and gets no other before `ioto device claim`.
 
     For a device whose token may be in somebody else's hands: who registers first could be either of them.
@@ -148,13 +169,15 @@ def device_revoke(id, product, data):
 
 @device.command("rotate")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--product", metavar="PRODUCT", help="All devices of this product (name or id), or with ID... the devices of it.")
+@click.option(
+    "--product", metavar="PRODUCT", help="All devices of this product (name or id), or with ID... the devices of it."
+)
 @data_option
 def device_rotate(ids, product, data):
     """Exchange the tokens of the devices ID..., or of all devices of a --product, at their next check-in.
 
-    The old token is good until the device has used the new one. Clients other than this project's agent, such as EmbedThis'
-    updaters, take no new one and keep theirs: the command names them. Give them one of `ioto device new`.
+    The old token is good until the device has used the new one. Clients other than this project's agent, such as
+    EmbedThis' updaters, take no new one and keep theirs: the command names them. Give them one of `ioto device new`.
     """
     if not ids and not product:
         raise click.UsageError("name devices, or a --product for all of its devices")
@@ -166,19 +189,22 @@ def device_rotate(ids, product, data):
     if keep:
         id, product = keep[0]
         named = "device %s" % id if len(keep) == 1 else "%d devices, such as %s" % (len(keep), id)
-        click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: `ioto device new %s --product %s` makes "
-                             "one to give to it by hand, and its first use ends the old one" % (named, id, product)), err=True)  # fmt: skip
+        click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: `ioto "
+                             "device new %s --product %s` makes "
+                             "one to give to it by hand, and its first use ends the old one" % (named, id, product)),
+                             err=True)  # fmt: skip
 
 
 @device.command("claim")
 @click.argument("id")
 @whose_option
 @data_option
-def device_claim(id, product, data):
-    """Let device ID register: the next one that does so with this id gets its token, and with its first use all others end.
+def device_claim(id, product, data) -> None:
+    """Let device ID register: the next one that does so with this id gets its token, and with its first use all others
+    end.
 
-    For a device of a product made with --claim-by-hand, for one that was released or whose tokens were revoked, and for a board
-    whose flash was erased.
+    For a device of a product made with --claim-by-hand, for one that was released or whose tokens were revoked, and for
+    a board whose flash was erased.
     """
     with opened(data) as site:
         control.claim(site, id, product)
@@ -189,8 +215,10 @@ def device_claim(id, product, data):
 @click.argument("id")
 @whose_option
 @data_option
-def device_release(id, product, data):
-    """Release device ID on purpose: it is told so at its next call, forgets its token, and gets none before it is claimed."""
+def device_release(id, product, data) -> None:
+    """Release device ID on purpose: it is told so at its next call, forgets its token, and gets none before it is
+    claimed.
+    """
     with opened(data) as site:
         control.release(site, id, product)
     click.echo("device %s is released: it gets no token before `ioto device claim %s`" % (id, id))
@@ -201,7 +229,7 @@ def device_release(id, product, data):
 @click.argument("version")
 @whose_option
 @data_option
-def device_pin(id, version, product, data):
+def device_pin(id, version, product, data) -> None:
     """Pin device ID to VERSION: it is offered that one, whatever its policy, also where it is lower, and no other.
 
     A board takes a lower version only if the release was signed with --allow-downgrade or --downgrade-from.
@@ -220,7 +248,7 @@ def device_pin(id, version, product, data):
 @click.argument("id")
 @whose_option
 @data_option
-def device_unpin(id, product, data):
+def device_unpin(id, product, data) -> None:
     """Unpin device ID: it is offered what the others are."""
     with opened(data) as site:
         control.pin(site, id, None, product)

@@ -11,7 +11,7 @@ from ..image.firmware import FLASH_SIZES
 from .printable import printable
 
 
-def refuse(command, text):
+def refuse(command, text) -> None:
     click.echo(printable("ioto %s: %s" % (command, text)), err=True)
     sys.exit(1)
 
@@ -23,7 +23,10 @@ def confirm(command, text):
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        refuse(command, "not confirmed and there is no terminal to ask at: --yes goes on without asking. Nothing was changed")
+        refuse(
+            command,
+            "not confirmed and there is no terminal to ask at: --yes goes on without asking. Nothing was changed",
+        )
 
 
 def number(context, parameter, text):
@@ -36,21 +39,57 @@ def number(context, parameter, text):
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FIRMWARE = click.argument("firmware", type=FILE)
 FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-SLOT_SIZE = click.option("--slot-size", callback=number, metavar="BYTES", help="Size of each update slot, a multiple of 0x10000; by default as large as fits into the flash.")
-SOURCE = click.option("--source", is_flag=True, help="The agent as .py files, to read and change on the board; they take twice the room and more RAM.")
+SLOT_SIZE = click.option(
+    "--slot-size",
+    callback=number,
+    metavar="BYTES",
+    help="Size of each update slot, a multiple of 0x10000; by default as large as fits into the flash.",
+)
+SOURCE = click.option(
+    "--source",
+    is_flag=True,
+    help="The agent as .py files, to read and change on the board; they take twice the room and more RAM.",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--product", default="PRODUCT-ID", help="Product id that devices register with; `ioto product` shows yours.")
-@click.option("--builder", metavar="URL", default="https://cloud.example.com", show_default=True, help="Where they register: the address of your device cloud.")
-@click.option("--ca", "authorities", multiple=True, type=FILE, help="Certificate of the authority that vouches for the cloud, as `ioto cloud certificate` makes it.")
-@click.option("--key", "keys", multiple=True, type=FILE, help="Public release key, as `ioto keys new` makes it: the board then installs nothing that is not signed with it.")
+@click.option(
+    "--product", default="PRODUCT-ID", help="Product id that devices register with; `ioto product` shows yours."
+)
+@click.option(
+    "--builder",
+    metavar="URL",
+    default="https://cloud.example.com",
+    show_default=True,
+    help="Where they register: the address of your device cloud.",
+)
+@click.option(
+    "--ca",
+    "authorities",
+    multiple=True,
+    type=FILE,
+    help="Certificate of the authority that vouches for the cloud, as `ioto cloud certificate` makes it.",
+)
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    type=FILE,
+    help="Public release key, as `ioto keys new` makes it: the board then installs nothing that is not signed with it.",
+)
 @click.option("--ssid", default="", help="Wi-Fi network.")
-@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.")
-@click.option("--version", default="1.0.0", show_default=True, help="SemVer of the software that the board starts with.")
-def init(folder, product, builder, authorities, keys, ssid, password, version):
+@click.option(
+    "--password",
+    default="",
+    envvar="IOTO_WIFI_PASSWORD",
+    help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.",
+)
+@click.option(
+    "--version", default="1.0.0", show_default=True, help="SemVer of the software that the board starts with."
+)
+def init(folder, product, builder, authorities, keys, ssid, password, version) -> None:
     """Make FOLDER: boot.py, main.py, ioto.json and device.json, as a board wants them, and the files it trusts.
 
     --ca and --key may be given more than once; the files are copied.
@@ -60,8 +99,17 @@ def init(folder, product, builder, authorities, keys, ssid, password, version):
     from ..deploy.device_files import begin
 
     if not builder.startswith("https://"):
-        refuse("init", "--builder %s: boards speak https with the cloud: `ioto cloud certificate` makes what it takes" % builder)
-    settings = {"product": product, "builder": builder, "version": version, "wifi.ssid": ssid, "wifi.password": password}
+        refuse(
+            "init",
+            "--builder %s: boards speak https with the cloud: `ioto cloud certificate` makes what it takes" % builder,
+        )
+    settings = {
+        "product": product,
+        "builder": builder,
+        "version": version,
+        "wifi.ssid": ssid,
+        "wifi.password": password,
+    }
     try:
         made = begin(folder, settings, authorities, keys)
         config = load(str(folder) + "/")
@@ -69,9 +117,15 @@ def init(folder, product, builder, authorities, keys, ssid, password, version):
         refuse("init", e)
     click.echo("%s: %s" % (folder, ", ".join(made)))
     if ssid and not password:
-        click.echo("note: no --password: %s is taken for an open network; wifi.password in %s is the place for one" % (ssid, folder / "ioto.json"), err=True)
+        click.echo(
+            "note: no --password: %s is taken for an open network; wifi.password in %s is the place for one"
+            % (ssid, folder / "ioto.json"),
+            err=True,
+        )
     if not config["tls.ca"]:
-        click.echo("note: no --ca: copy the certificate of the cloud's authority there, and name it in tls.ca", err=True)
+        click.echo(
+            "note: no --ca: copy the certificate of the cloud's authority there, and name it in tls.ca", err=True
+        )
     warn(folder)
 
 
@@ -84,7 +138,7 @@ def _firmware(command, path):
         refuse(command, "%s: %s" % (path, e))
 
 
-def warn(folder):
+def warn(folder) -> None:
     """Say what the settings in `folder`, if there are any, leave open."""
     from ioto.config import ConfigError, load
 
@@ -100,7 +154,7 @@ def warn(folder):
 
 @click.command()
 @FOLDER
-def freeze(folder):
+def freeze(folder) -> None:
     """Make FOLDER ready to be frozen into a firmware of your own: product, version and settings in ioto_build.py.
 
     firmware/manifest.py of the sources freezes it, with the agent and FOLDER's boot.py and main.py.
@@ -119,17 +173,29 @@ def freeze(folder):
 @click.command()
 @FIRMWARE
 @FOLDER
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write: the whole flash, from address 0.")
-@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Size of the board's flash.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write: the whole flash, from address 0.",
+)
+@click.option(
+    "--flash-size",
+    type=click.Choice(list(FLASH_SIZES)),
+    default="4M",
+    show_default=True,
+    help="Size of the board's flash.",
+)
 @SLOT_SIZE
 @SOURCE
 @click.option("--force", is_flag=True, help="Overwrite OUTPUT if it is there.")
 @AS_JSON
-def image(firmware, folder, output, flash_size, slot_size, source, force, as_json):
+def image(firmware, folder, output, flash_size, slot_size, source, force, as_json) -> None:
     """Make a whole flash image without a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
-    FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C5, C6, P4) as micropython.org has it. The image is
-    written with `esptool write-flash 0 OUTPUT`, or run with `ioto board run OUTPUT`.
+    FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C5, C6, P4) as micropython.org has it. The image
+    is written with `esptool write-flash 0 OUTPUT`, or run with `ioto board run OUTPUT`.
     """
     from ..deploy.device_files import device_files
     from ..deploy.flash_image import build
@@ -160,17 +226,32 @@ def image(firmware, folder, output, flash_size, slot_size, source, force, as_jso
 @click.command()
 @FIRMWARE
 @FOLDER
-@click.option("-p", "--port", required=True, help="Serial port of the board: /dev/ttyUSB0, COM3, socket://HOST:PORT, rfc2217://HOST:PORT.")
+@click.option(
+    "-p",
+    "--port",
+    required=True,
+    help="Serial port of the board: /dev/ttyUSB0, COM3, socket://HOST:PORT, rfc2217://HOST:PORT.",
+)
 @click.option("-b", "--baud", type=int, default=460800, show_default=True, help="Bits a second on the line.")
-@click.option("--flash-size", type=click.Choice(list(FLASH_SIZES)), help="Use only so much of the flash; by default all that the chip reports.")
+@click.option(
+    "--flash-size",
+    type=click.Choice(list(FLASH_SIZES)),
+    help="Use only so much of the flash; by default all that the chip reports.",
+)
 @SLOT_SIZE
 @SOURCE
 @click.option("--erase", is_flag=True, help="Erase the whole chip first: NVS, files and provisioning are lost.")
 @click.option("--dry-run", is_flag=True, help="Look at the board, say what would change, and write nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-stub", is_flag=True, help="With the chip's own loader only: slower, for ports that lose bytes.")
-@click.option("--before", type=click.Choice(["default-reset", "usb-reset", "no-reset"]), default="default-reset", show_default=True, help="How the chip gets into its loader; no-reset: it is there.")
-def flash(firmware, folder, port, baud, flash_size, slot_size, source, erase, dry_run, yes, no_stub, before):
+@click.option(
+    "--before",
+    type=click.Choice(["default-reset", "usb-reset", "no-reset"]),
+    default="default-reset",
+    show_default=True,
+    help="How the chip gets into its loader; no-reset: it is there.",
+)
+def flash(firmware, folder, port, baud, flash_size, slot_size, source, erase, dry_run, yes, no_stub, before) -> None:
     """Flash a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
     A board in use keeps its NVS and its files, but for those that FOLDER or the agent bring. You see what will change

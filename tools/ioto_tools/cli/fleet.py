@@ -6,6 +6,7 @@ import ssl
 
 import click
 from ioto import duration
+
 from ioto_tools.cloud.http.addresses import is_address
 
 from .site import json_option, printed, shown
@@ -44,7 +45,7 @@ share = click.FloatRange(0, 1)
 
 
 @click.group()
-def fleet():
+def fleet() -> None:
     """Simulate a fleet of devices."""
 
 
@@ -53,15 +54,33 @@ def fleet():
 @click.option("--product", required=True, metavar="ID", help="Id of the product the devices register with.")
 @click.option("--devices", default=100, show_default=True, type=click.IntRange(1, (1 << 20) - 1), help="How many.")
 @click.option("--duration", "seconds", default="1 min", show_default=True, type=Duration(), help="Then it stops.")
-@click.option("--period", default="10 secs", show_default=True, type=Duration(), help="Between two check-ins of a device.")
+@click.option(
+    "--period", default="10 secs", show_default=True, type=Duration(), help="Between two check-ins of a device."
+)
 @click.option("--jitter", default="0", type=Duration(), help="Random delay of each check-in, at the most.")
 @click.option("--version", default="1.0.0", show_default=True, metavar="SEMVER", help="What the devices run at first.")
-@click.option("--property", "properties", multiple=True, type=Property(), help="Each device has one of the values; may be repeated.")
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    type=Property(),
+    help="Each device has one of the values; may be repeated.",
+)
 @click.option("--prefix", default="SIM", show_default=True, help="What the devices' ids begin with.")
 @click.option("--seed", default=1, show_default=True, help="The same seed, the same devices with the same fates.")
-@click.option("--download", default="head", show_default=True, type=click.Choice(("none", "head", "whole")), help="How much of an image.")
-@click.option("--apply", default="5 secs", show_default=True, type=Duration(), help="The longest wait between staged and applied.")
-@click.option("--crash", default=0.0, type=share, help="Share of devices whose new image is rolled back at each attempt.")
+@click.option(
+    "--download",
+    default="head",
+    show_default=True,
+    type=click.Choice(("none", "head", "whole")),
+    help="How much of an image.",
+)
+@click.option(
+    "--apply", default="5 secs", show_default=True, type=Duration(), help="The longest wait between staged and applied."
+)
+@click.option(
+    "--crash", default=0.0, type=share, help="Share of devices whose new image is rolled back at each attempt."
+)
 @click.option("--fail", default=0.0, type=share, help="... that find the signature of the image to be bad.")
 @click.option("--refuse", default=0.0, type=share, help="... that refuse the offer.")
 @click.option("--lose", default=0.0, type=share, help="... that apply it and are never heard of again.")
@@ -69,9 +88,20 @@ def fleet():
 @click.option("--defer", default=0.0, type=share, help="... that put it off twice.")
 @click.option("--mute", default=0.0, type=share, help="... that never report.")
 @click.option("--repeats", default=0.0, type=share, help="Share of the reports that are sent twice.")
-@click.option("--connections", default=200, show_default=True, type=click.IntRange(1, 20000), help="Open at a time, at the most.")
-@click.option("--fresh", is_flag=True, help="A connection for each request, as boards have it, instead of connections that are kept.")
-@click.option("--ca", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="PEM file of the authority to trust for https.")
+@click.option(
+    "--connections", default=200, show_default=True, type=click.IntRange(1, 20000), help="Open at a time, at the most."
+)
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="A connection for each request, as boards have it, instead of connections that are kept.",
+)
+@click.option(
+    "--ca",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="PEM file of the authority to trust for https.",
+)
 @json_option
 def run(url, product, seconds, properties, connections, fresh, ca, json, **options):
     """Devices that register at the cloud at URL, check in, download, report, and fail as told.
@@ -91,12 +121,31 @@ def run(url, product, seconds, properties, connections, fresh, ca, json, **optio
         click.echo("Warning: %s, answer %d: %s" % (kind, status, text), err=True)
     if json:
         answers = tally.rows()
-        return printed({"answers": answers, "reports": tally.reports, "versions": versions, "devices": phases, "faults": tally.faults, "bytes": tally.bytes})
+        return printed(
+            {
+                "answers": answers,
+                "reports": tally.reports,
+                "versions": versions,
+                "devices": phases,
+                "faults": tally.faults,
+                "bytes": tally.bytes,
+            }
+        )
     rows = [
-        (each["kind"], each["answers"], each["good"], each["p50_ms"], each["p99_ms"], _listed(each["others"])) for each in tally.rows()
+        (each["kind"], each["answers"], each["good"], each["p50_ms"], each["p99_ms"], _listed(each["others"]))
+        for each in tally.rows()
     ]
     shown("Requests", ("kind", "answers", "good", "median ms", "p99 ms", "others"), rows)
-    shown("Devices", ("", ""), [("reports", _listed(tally.reports)), ("run", _listed(versions)), ("are", _listed(phases)), ("faults", _listed(tally.faults))])
+    shown(
+        "Devices",
+        ("", ""),
+        [
+            ("reports", _listed(tally.reports)),
+            ("run", _listed(versions)),
+            ("are", _listed(phases)),
+            ("faults", _listed(tally.faults)),
+        ],
+    )
 
 
 def _settings(product, properties, options):

@@ -1,6 +1,7 @@
 """`ioto groups`: thin, over ioto_tools.cloud."""
 
 import click
+
 from ioto_tools.cloud.operators import groups as policies
 from ioto_tools.cloud.releases import doubts
 
@@ -9,14 +10,14 @@ from .terms import doubtful
 
 
 @click.group()
-def groups():
+def groups() -> None:
     """Keep policies under a name: `--group NAME` of `ioto publish`, `ioto updates set` and `ioto devices`."""
 
 
 @groups.command("list")
 @data_option
 @json_option
-def listed(data, json):
+def listed(data, json) -> None:
     """List the groups with their policies."""
     with opened(data) as site:
         found = policies.listed(site)
@@ -31,7 +32,7 @@ def listed(data, json):
 @click.argument("policy")
 @data_option
 @json_option
-def keep(name, policy, data, json):
+def keep(name, policy, data, json) -> None:
     """Keep POLICY as the group NAME. What was published for the group before stays as it was."""
     with opened(data) as site:
         policies.keep(site, name, policy)
@@ -47,7 +48,7 @@ def keep(name, policy, data, json):
 @click.argument("name")
 @data_option
 @json_option
-def remove(name, data, json):
+def remove(name, data, json) -> None:
     """Forget the group NAME; what was published for it stays as it was."""
     with opened(data) as site:
         policies.remove(site, name)

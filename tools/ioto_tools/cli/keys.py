@@ -27,17 +27,23 @@ def told():
         raise click.ClickException(str(e)) from e
 
 
-def ask(what="Passphrase", twice=False):
+def ask(what: str = "Passphrase", twice: bool = False):
     """From the environment, for scripts, or from the keyboard; never from the command line, which others can read."""
     given = os.environ.get(PASSPHRASE)
     if given is None:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", getpass.GetPassWarning)  # no terminal: it would be read from anywhere, and shown
-                given = click.prompt(what, hide_input=True, confirmation_prompt=twice, default="", show_default=False, err=True)
+                warnings.simplefilter(
+                    "error", getpass.GetPassWarning
+                )  # no terminal: it would be read from anywhere, and shown
+                given = click.prompt(
+                    what, hide_input=True, confirmation_prompt=twice, default="", show_default=False, err=True
+                )
         except getpass.GetPassWarning:
             without = ", or give --no-passphrase" if twice else ""
-            raise click.ClickException("%s: there is no terminal to ask at: set %s%s" % (what, PASSPHRASE, without)) from None
+            raise click.ClickException(
+                "%s: there is no terminal to ask at: set %s%s" % (what, PASSPHRASE, without)
+            ) from None
     return given.encode()
 
 
@@ -52,17 +58,19 @@ def private_key(path):
 
 
 @click.group()
-def keys():
+def keys() -> None:
     """Make and show the keys that releases are signed with.
 
-    The private key signs; keep it off the servers. The public key goes onto the boards, named by `update.keys` in ioto.json:
-    from then on they install nothing that is not signed with it.
+    The private key signs; keep it off the servers. The public key goes onto the boards, named by `update.keys` in
+    ioto.json: from then on they install nothing that is not signed with it.
     """
 
 
 @keys.command("new")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--no-passphrase", is_flag=True, help="Leave the file unencrypted, for espsecure or a machine that keeps it safe.")
+@click.option(
+    "--no-passphrase", is_flag=True, help="Leave the file unencrypted, for espsecure or a machine that keeps it safe."
+)
 def new(file, no_passphrase):
     """Make a release key (RSA-3072): FILE holds the private key, FILE with .pub before its ending the public one.
 
@@ -71,7 +79,9 @@ def new(file, no_passphrase):
     public_file = beside(file)
     with told():
         if os.path.exists(public_file):
-            raise key_files.KeyFileError("%s is there already and is not overwritten: choose another name" % public_file)
+            raise key_files.KeyFileError(
+                "%s is there already and is not overwritten: choose another name" % public_file
+            )
         passphrase = b"" if no_passphrase else ask("Passphrase for %s (not empty)" % file, twice=True)
         if not passphrase and not no_passphrase:
             raise click.ClickException("the passphrase is empty: give one, or use --no-passphrase")
@@ -79,7 +89,10 @@ def new(file, no_passphrase):
         made = key_files.make(file, passphrase).public_key()
         key_files.write_new(public_file, key_files.public_bytes(made), 0o644)
     click.echo("private key %s: keep it, and a copy, where nobody else reads" % file)
-    click.echo('public key  %s: copy it to the boards, "update": {"keys": "%s"} in ioto.json' % (public_file, Path(public_file).name))
+    click.echo(
+        'public key  %s: copy it to the boards, "update": {"keys": "%s"} in ioto.json'
+        % (public_file, Path(public_file).name)
+    )
     click.echo("fingerprint %s" % key_files.fingerprint(made))
 
 
@@ -90,13 +103,17 @@ def beside(path):
 
 @keys.command("show")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-def show(file):
+def show(file) -> None:
     """Say what key FILE (private or public, PEM or DER) holds. Nothing secret is printed."""
     with told():
         raw = key_files.read(file)
         private = b"PRIVATE KEY" in raw
         public = key_files.load_public(file, lambda: ask("Passphrase of %s" % file))
-    what = "private key, %s" % ("with a passphrase" if key_files.is_encrypted(raw) else "no passphrase") if private else "public key"
+    what = (
+        "private key, %s" % ("with a passphrase" if key_files.is_encrypted(raw) else "no passphrase")
+        if private
+        else "public key"
+    )
     click.echo("%s: RSA of %d bits, %s" % (file, public.key_size, what))
     click.echo("fingerprint %s" % key_files.fingerprint(public))
 
@@ -105,7 +122,7 @@ def show(file):
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--der", is_flag=True, help="Binary DER instead of PEM: 30 % smaller, for boards.")
-def export(file, out, der):
+def export(file, out, der) -> None:
     """Write the public key of FILE to the new file OUT."""
     with told():
         public = key_files.load_public(file, lambda: ask("Passphrase of %s" % file))
@@ -125,15 +142,23 @@ def until(context, parameter, text):
     try:
         return int(time.mktime(time.strptime(text, "%Y-%m-%d")))
     except (ValueError, OverflowError):
-        raise click.BadParameter("%s: expected: 12h, 90d, 8w, 2y from now on, or a day such as 2027-12-31" % text) from None
+        raise click.BadParameter(
+            "%s: expected: 12h, 90d, 8w, 2y from now on, or a day such as 2027-12-31" % text
+        ) from None
 
 
 def manifest_options(command):
     """What the signed manifest may say beside product and version."""
     for option in (
         click.option("--minimum", metavar="SEMVER", help="Least version that may step to this one."),
-        click.option("--expires", metavar="WHEN", callback=until, help="90d, 8w, 2y or a day: nobody begins with it afterwards."),
-        click.option("--allow-downgrade", is_flag=True, help="Also for devices that run, or have run, a higher version; with --expires, at most 30 days."),
+        click.option(
+            "--expires", metavar="WHEN", callback=until, help="90d, 8w, 2y or a day: nobody begins with it afterwards."
+        ),
+        click.option(
+            "--allow-downgrade",
+            is_flag=True,
+            help="Also for devices that run, or have run, a higher version; with --expires, at most 30 days.",
+        ),
         click.option("--downgrade-from", metavar="SEMVER", help="Also for devices that run this higher version."),
         click.option("--any-file", is_flag=True, help="IMAGE is no ESP application: a file for Linux devices."),
     ):
@@ -143,7 +168,9 @@ def manifest_options(command):
 
 @contextmanager
 def application_of(image, any_file):
-    """The path `image`, or for a whole firmware file that of a temporary one with its application alone, which is said."""
+    """The path `image`, or for a whole firmware file that of a temporary one with its application alone, which is
+    said.
+    """
     with open(image, "rb") as file:
         try:
             found = None if any_file else firmware.inside(file)
@@ -153,7 +180,10 @@ def application_of(image, any_file):
             yield image
             return
         at, size = found
-        click.echo("%s is a whole firmware file: its application is taken, %d bytes from offset 0x%X on" % (image, size, at), err=True)
+        click.echo(
+            "%s is a whole firmware file: its application is taken, %d bytes from offset 0x%X on" % (image, size, at),
+            err=True,
+        )
         with tempfile.NamedTemporaryFile(suffix=".bin") as out:
             file.seek(at)
             out.write(file.read(size))
@@ -163,7 +193,9 @@ def application_of(image, any_file):
 
 @contextmanager
 def signed(image, key, folder, product, version, minimum, expires, allow_downgrade, downgrade_from, any_file):
-    """A file in `folder` that is `image` with its signed manifest in front, gone after the block unless it is renamed."""
+    """A file in `folder` that is `image` with its signed manifest in front, gone after the block unless it is
+    renamed.
+    """
     if allow_downgrade and downgrade_from:
         raise click.UsageError("--allow-downgrade and --downgrade-from: give one of them")
     down = downgrade_from or allow_downgrade or None
@@ -171,7 +203,9 @@ def signed(image, key, folder, product, version, minimum, expires, allow_downgra
     handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
     try:
         with told(), os.fdopen(handle, "wb") as out, application_of(image, any_file) as alone:
-            release.sign(alone, out, private, product, version, any_file, image, minimum=minimum, expires=expires, down=down)
+            release.sign(
+                alone, out, private, product, version, any_file, image, minimum=minimum, expires=expires, down=down
+            )
         yield path
     finally:
         Path(path).unlink(missing_ok=True)
@@ -184,11 +218,11 @@ def signed(image, key, folder, product, version, minimum, expires, allow_downgra
 @click.option("--version", required=True, metavar="SEMVER", help="Of the release.")
 @click.option("--out", type=click.Path(dir_okay=False), help="File to make; IMAGE.signed unless given.")
 @manifest_options
-def sign(image, key, product, version, out, **more):
+def sign(image, key, product, version, out, **more) -> None:
     """Sign IMAGE as a release, on a machine that needs no network: IMAGE.signed goes to `ioto publish`.
 
-    The signed file is the image with 4096 bytes in front, which say for which product, chip and version it is. Any server
-    can offer it; boards without keys take it too.
+    The signed file is the image with 4096 bytes in front, which say for which product, chip and version it is. Any
+    server can offer it; boards without keys take it too.
     """
     out = out or image + ".signed"
     folder = os.path.dirname(os.path.abspath(out))

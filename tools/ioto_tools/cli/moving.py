@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import click
+
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
 
 from .site import data_option, json_option, printed
@@ -12,13 +13,19 @@ _folder = click.Path(file_okay=False)
 
 @click.command()
 @data_option
-@click.option("--to", required=True, type=_folder, metavar="DIR", help="Folder of the new site; its site.toml says where that lies.")
+@click.option(
+    "--to",
+    required=True,
+    type=_folder,
+    metavar="DIR",
+    help="Folder of the new site; its site.toml says where that lies.",
+)
 @json_option
-def migrate(data, to, json):
+def migrate(data, to, json) -> None:
     """Move the whole site to another place: from its folder to PostgreSQL and S3, back, or to another server.
 
-    End the servers of the site first. Every table and image is compared afterwards. Interrupted, the same command goes on
-    where it was. The old site stays as it is.
+    End the servers of the site first. Every table and image is compared afterwards. Interrupted, the same command goes
+    on where it was. The old site stays as it is.
     """
     from ioto_tools.cloud.site import moving
 
@@ -31,7 +38,7 @@ def migrate(data, to, json):
 @click.argument("folder", type=_folder, metavar="DIR")
 @data_option
 @json_option
-def backup(folder, data, json):
+def backup(folder, data, json) -> None:
     """Copy the whole site, as it is at one moment, to the new folder DIR, while it is served.
 
     Keep it where nobody else reads: it has the keys that sign links and webhooks.
@@ -47,7 +54,7 @@ def backup(folder, data, json):
 @click.argument("folder", type=click.Path(exists=True, file_okay=False), metavar="DIR")
 @data_option
 @json_option
-def restore(folder, data, json):
+def restore(folder, data, json) -> None:
     """Make a site of the backup in DIR, in the new folder --data or where its site.toml says."""
     from ioto_tools.cloud.site import moving
 
@@ -56,12 +63,15 @@ def restore(folder, data, json):
     _said(copied, json, "restored to %s" % data)
 
 
-def _said(copied, json, words):
+def _said(copied, json, words) -> None:
     if json:
         printed(copied)
         return
     rows = sum(table["rows"] for table in copied["tables"].values())
-    click.echo("%d rows of %d tables, %d images of %d bytes: all verified" % (rows, len(copied["tables"]), copied["images"], copied["bytes"]))
+    click.echo(
+        "%d rows of %d tables, %d images of %d bytes: all verified"
+        % (rows, len(copied["tables"]), copied["images"], copied["bytes"])
+    )
     click.echo(words)
 
 
@@ -76,7 +86,7 @@ def _shown(json):
     try:
         with Progress(console=console, disable=json or not console.is_terminal) as shown:
 
-            def progress(what, done, total):
+            def progress(what, done, total) -> None:
                 if what not in bars:
                     bars[what] = shown.add_task(what, total=total)
                 shown.update(bars[what], completed=done)

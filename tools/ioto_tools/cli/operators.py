@@ -10,17 +10,25 @@ SCOPES = ("read", "publish", "admin")
 
 
 @click.group()
-def token():
+def token() -> None:
     """Make, list and end the tokens with which programs and people use the HTTP API."""
 
 
 @token.command("new")
 @click.argument("name")
-@click.option("--scope", type=click.Choice(SCOPES), default="read", show_default=True, help="What it may do; each scope may what those before it may.")
-@click.option("--expires", type=Duration(), help="Such as 90d or `30 days`; without it the token holds until it is revoked.")
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default="read",
+    show_default=True,
+    help="What it may do; each scope may what those before it may.",
+)
+@click.option(
+    "--expires", type=Duration(), help="Such as 90d or `30 days`; without it the token holds until it is revoked."
+)
 @data_option
 @json_option
-def token_new(name, scope, expires, data, json):
+def token_new(name, scope, expires, data, json) -> None:
     """Make a token for NAME, a person or a program, and print it, once. It is kept nowhere.
 
     read sees everything but secrets; publish also publishes, enables and pauses releases; admin does everything.
@@ -38,7 +46,7 @@ def token_new(name, scope, expires, data, json):
 @token.command("list")
 @data_option
 @json_option
-def token_list(data, json):
+def token_list(data, json) -> None:
     """List the tokens: whose, for what, until when. The tokens themselves are not kept."""
     from ioto_tools.cloud.operators import operator_tokens
 
@@ -61,7 +69,7 @@ def _until(expires_s, now_s):
 @token.command("revoke")
 @click.argument("name")
 @data_option
-def token_revoke(name, data):
+def token_revoke(name, data) -> None:
     """End the token of NAME at once."""
     from ioto_tools.cloud.operators import operator_tokens
 
@@ -71,11 +79,19 @@ def token_revoke(name, data):
 
 
 @click.command()
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100000), help="Number of entries, the newest first.")
-@click.option("--subject", metavar="ID", help="Only what was done to this device, product, update or token (its id or name).")
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 100000),
+    help="Number of entries, the newest first.",
+)
+@click.option(
+    "--subject", metavar="ID", help="Only what was done to this device, product, update or token (its id or name)."
+)
 @data_option
 @json_option
-def audit(limit, subject, data, json):
+def audit(limit, subject, data, json) -> None:
     """Show who did what, and when: operators, and the cloud by itself."""
     from ioto_tools.cloud.storage import audit as audits
 
@@ -89,4 +105,10 @@ def audit(limit, subject, data, json):
 
 
 def _words(detail):
-    return ", ".join("%s %s" % (name, value if isinstance(value, str) else json_module.dumps(value)) for name, value in detail.items()) or "-"
+    return (
+        ", ".join(
+            "%s %s" % (name, value if isinstance(value, str) else json_module.dumps(value))
+            for name, value in detail.items()
+        )
+        or "-"
+    )

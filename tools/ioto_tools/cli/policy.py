@@ -9,7 +9,7 @@ from ioto_tools.cloud import policy as language
 
 
 @click.group()
-def policy():
+def policy() -> None:
     """Try distribution policies: the expressions that say which devices a release is for."""
 
 
@@ -25,7 +25,7 @@ def policy():
 )
 @click.option("--update", "version", metavar="VERSION", help="The release's version: update.version and newVersion.")
 @click.option("--json", is_flag=True, help="Print JSON for programs.")
-def test(expression, file, version, json):
+def test(expression, file, version, json) -> None:
     """Say whether the policy EXPR holds for a device, and which of its terms do.
 
     A blank EXPR is what a release without a policy has: devices on an older version.
@@ -34,13 +34,17 @@ def test(expression, file, version, json):
     device, update = _device(file), _update(version)
     holds, terms = made(device, update), made.explain(device, update)
     if json:
-        click.echo(json_module.dumps({"policy": made.text, "holds": holds, "terms": terms, "doubts": made.doubts}, indent=2))
+        click.echo(
+            json_module.dumps({"policy": made.text, "holds": holds, "terms": terms, "doubts": made.doubts}, indent=2)
+        )
         return
     click.echo("the policy holds for this device" if holds else "the policy does not hold for this device")
     wide = max((len(_line(each["term"])) for each in terms), default=0)
     for each in terms:
         values = ", ".join("%s is %s" % (name, json_module.dumps(value)) for name, value in each["values"].items())
-        click.echo(("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", wide, _line(each["term"]), values)).rstrip())
+        click.echo(
+            ("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", wide, _line(each["term"]), values)).rstrip()
+        )
     for doubt in made.doubts:
         click.echo("Warning: " + doubt, err=True)
 
@@ -49,7 +53,7 @@ def _compiled(text):
     try:
         return language.compile(text)
     except language.PolicyError as e:
-        line = text.split("\n")[e.line - 1][:e.column + 60].replace("\t", " ")
+        line = text.split("\n")[e.line - 1][: e.column + 60].replace("\t", " ")
         raise click.ClickException("%s\n  %s\n  %s^" % (e, line, " " * (e.column - 1))) from e
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import click
 from ioto.errors import UpdateError
+
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import doubts
 from ioto_tools.cloud.releases import publish as publishing
@@ -20,33 +21,51 @@ from .terms import doubtful, said, taken, terms_options
 
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False))
-@click.option("--product", metavar="PRODUCT", help="Name or id of the product; `ioto product new` makes one. Not needed for a signed IMAGE.")
-@click.option("--version", metavar="SEMVER", help="Such as 1.4.0; devices take only a higher version than theirs. Not needed for a signed IMAGE.")
-@click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Sign IMAGE with the private key in this file.")
+@click.option(
+    "--product",
+    metavar="PRODUCT",
+    help="Name or id of the product; `ioto product new` makes one. Not needed for a signed IMAGE.",
+)
+@click.option(
+    "--version",
+    metavar="SEMVER",
+    help="Such as 1.4.0; devices take only a higher version than theirs. Not needed for a signed IMAGE.",
+)
+@click.option(
+    "--key", type=click.Path(exists=True, dir_okay=False), help="Sign IMAGE with the private key in this file."
+)
 @click.option("--signed", is_flag=True, help="Refuse IMAGE unless it is signed.")
 @click.option("--description", default="", metavar="TEXT", help="What is new, for the people who read `ioto updates`.")
 @click.option("--disabled", is_flag=True, help="Publish, but offer it to no device before `ioto updates enable`.")
-@click.option("--approve-by-hand", is_flag=True, help="Publish, but offer it to no device before `ioto updates approve`.")
+@click.option(
+    "--approve-by-hand", is_flag=True, help="Publish, but offer it to no device before `ioto updates approve`."
+)
 @click.option("--dry-run", is_flag=True, help="Publish nothing: show which known devices would be offered it.")
 @terms_options
 @manifest_options
 @data_option
 @json_option
 def publish(image, product, version, key, signed, description, disabled, approve_by_hand, dry_run, data, json, **more):
-    """Publish the file IMAGE as an update: for every device of the product that runs a lower version, unless it says otherwise.
+    """Publish the file IMAGE as an update: for every device of the product that runs a lower version, unless it says
+    otherwise.
 
-    IMAGE comes signed out of `ioto sign`, or is signed here with --key, or is not signed: then boards that have keys refuse it.
+    IMAGE comes signed out of `ioto sign`, or is signed here with --key, or is not signed: then boards that have keys
+    refuse it.
 
-    IMAGE is the application alone, as MicroPython's build leaves it in micropython.bin; of a whole firmware .bin, which begins with
-    a bootloader, the application is taken. It is checked, copied into the site and offered from then on; a running server needs no
-    restart. A version never changes: publishing other content under it is refused, the same content again does nothing.
+    IMAGE is the application alone, as MicroPython's build leaves it in micropython.bin; of a whole firmware .bin, which
+    begins with a bootloader, the application is taken. It is checked, copied into the site and offered from then on; a
+    running server needs no restart. A version never changes: publishing other content under it is refused, the same
+    content again does nothing.
     """
     rollout = taken(more)
     product, version, is_signed = _said(image, product, version)
     if signed and not (is_signed or key):
         raise click.ClickException("%s: not signed: sign it with `ioto sign`, or give --key" % image)
     if not key and any(more[name] for name in more if name != "any_file"):
-        raise click.UsageError("--minimum, --expires, --allow-downgrade, --downgrade-from are signed: give --key, or give them to `ioto sign`")
+        raise click.UsageError(
+            "--minimum, --expires, --allow-downgrade, --downgrade-from are signed: give --key, or give them to "
+            "`ioto sign`"
+        )
     for doubt in terms.version_doubts(version):
         click.echo("Warning: " + doubt, err=True)
     with opened(data) as site, _sealed(site, image, key, product, version, more) as path:
@@ -65,9 +84,11 @@ def publish(image, product, version, key, signed, description, disabled, approve
         doubtful(warnings)
 
 
-def _told(found, new):
+def _told(found, new) -> None:
     what = "published" if new else "was published already:"
-    click.echo("%s %s %s, %d bytes, SHA-256 %s" % (what, found["product"], found["version"], found["size"], found["checksum"]))
+    click.echo(
+        "%s %s %s, %d bytes, SHA-256 %s" % (what, found["product"], found["version"], found["size"], found["checksum"])
+    )
     for command, waits in (("enable", not found["enabled"]), ("approve", found["state"] == "awaiting")):
         if waits:
             click.echo("not offered yet: `ioto updates %s %s@%s`" % (command, found["product"], found["version"]))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import click
 from ioto import duration
+
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
 from ioto_tools.cloud.site.site import Site
 
@@ -39,7 +40,7 @@ class Duration(click.ParamType):
 
 
 @contextmanager
-def opened(data, make=False):
+def opened(data, make: bool = False):
     """The site in `data`, closed afterwards; its errors as click shows them."""
     site = None
     try:
@@ -62,11 +63,11 @@ def _user():
         return "?"
 
 
-def printed(found):
+def printed(found) -> None:
     click.echo(json_module.dumps(found, indent=2))
 
 
-def ago(then_s):
+def ago(then_s) -> str:
     """A moment as people say it."""
     if then_s is None:
         return "never"
@@ -77,12 +78,12 @@ def ago(then_s):
     return "%d s ago" % seconds
 
 
-def counted(n, noun):
+def counted(n, noun) -> str:
     """The number with its noun: `1 device`, `2 devices`."""
     return "%d %s%s" % (n, noun, "" if n == 1 else "s")
 
 
-def shown(title, columns, rows):
+def shown(title, columns, rows) -> None:
     """A table; what devices and operators wrote is never taken for markup, nor obeyed by the terminal."""
     from rich.console import Console
     from rich.markup import escape

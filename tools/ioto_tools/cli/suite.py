@@ -14,21 +14,34 @@ from .printable import printable
 @click.command("test")
 @PORT
 @click.option("--ssid", default="", help="Wi-Fi network; else that of the board's ioto.json, if it has one.")
-@click.option("--password", default="", envvar="IOTO_WIFI_PASSWORD", help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.")
-@click.option("--host", metavar="ADDRESS", help="IP address at which the board reaches this machine; else the one this machine uses itself.")
-@click.option("--only", "only", multiple=True, type=click.Choice((*CHECKS, UPDATE)), help="This check; may be repeated.")
-@click.option("--update", is_flag=True, help="Then a whole update to a second image, a rollback, the update confirmed, and back.")
+@click.option(
+    "--password",
+    default="",
+    envvar="IOTO_WIFI_PASSWORD",
+    help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="IP address at which the board reaches this machine; else the one this machine uses itself.",
+)
+@click.option(
+    "--only", "only", multiple=True, type=click.Choice((*CHECKS, UPDATE)), help="This check; may be repeated."
+)
+@click.option(
+    "--update", is_flag=True, help="Then a whole update to a second image, a rollback, the update confirmed, and back."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, to publish.")
 @click.option("--markdown", is_flag=True, help="A table for a page.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @WAIT
 @RESET
-def test(port, ssid, password, host, only, update, as_json, markdown, yes, wait_s, reset):
+def test(port, ssid, password, host, only, update, as_json, markdown, yes, wait_s, reset) -> None:
     """Check on the board at PORT itself what the virtual board promises, and measure it.
 
-    What is in the inactive update slot is lost, and the board is reset a few times; its files, its record and its settings stay.
-    Without Wi-Fi everything else is checked. PORT is a serial device, a pseudo terminal, socket://HOST:PORT or
-    rfc2217://HOST:PORT.
+    What is in the inactive update slot is lost, and the board is reset a few times; its files, its record and its
+    settings stay. Without Wi-Fi everything else is checked. PORT is a serial device, a pseudo terminal,
+    socket://HOST:PORT or rfc2217://HOST:PORT.
     """
     from ..deploy.prompt import PromptError
     from ..suite import host as hosts
@@ -57,10 +70,14 @@ def test(port, ssid, password, host, only, update, as_json, markdown, yes, wait_
     sys.exit(any(each.result == "failed" for each in results))
 
 
-def _warning(told):
+def _warning(told) -> str:
     other = [label for label in told["slots"] if label != told["running"]]
     slots = "what is in %s is overwritten" % " and ".join(other) if other else "it has no second slot"
-    return "%s: %s runs; %s, and the board is reset a few times. Go on?" % (told["machine"] or "board", told["running"], slots)
+    return "%s: %s runs; %s, and the board is reset a few times. Go on?" % (
+        told["machine"] or "board",
+        told["running"],
+        slots,
+    )
 
 
 def _results(board, told, servers, names, given):
@@ -81,9 +98,11 @@ def _results(board, told, servers, names, given):
             run.remove(board)
 
 
-def _show(told, results):
+def _show(told, results) -> None:
     from ..suite import table
     from .site import shown
 
-    shown("%s, MicroPython %s, agent %s" % (told["machine"] or "board", ".".join(map(str, told["version"][:3])), told["agent"] or "brought along"),
-          ("check", "result", "s", "found"), [(each.name, each.result, each.seconds, table.words(each)) for each in results])  # fmt: skip
+    shown("%s, MicroPython %s, agent %s" % (told["machine"] or "board", ".".join(map(str, told["version"][:3])),
+        told["agent"] or "brought along"),
+          ("check", "result", "s", "found"), [(each.name, each.result, each.seconds,
+              table.words(each)) for each in results])  # fmt: skip

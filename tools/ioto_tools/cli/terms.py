@@ -1,20 +1,44 @@
 """The options that say who is offered an update, how many, when: of `ioto publish` and `ioto updates set`."""
 
 import click
+
 from ioto_tools.cloud.operators import groups
 from ioto_tools.cloud.rules import terms
 
 _OPTIONS = (
-    click.option("--policy", metavar="EXPR", help="Which devices it is for (docs/policy.md); none: those with a lower version."),
-    click.option("--group", metavar="GROUP", help="Only for the devices of this group (`ioto groups`), those that --policy holds for too."),
+    click.option(
+        "--policy", metavar="EXPR", help="Which devices it is for (docs/policy.md); none: those with a lower version."
+    ),
+    click.option(
+        "--group",
+        metavar="GROUP",
+        help="Only for the devices of this group (`ioto groups`), those that --policy holds for too.",
+    ),
     click.option("--limit", metavar="N", help="Offer it to so many devices and no more, or none."),
-    click.option("--percentage", metavar="P", help="Offer it to P % of the devices it is for, always the same ones; a higher P adds others."),
+    click.option(
+        "--percentage",
+        metavar="P",
+        help="Offer it to P % of the devices it is for, always the same ones; a higher P adds others.",
+    ),
     click.option("--rate", metavar="N", help="Offer it to so many devices in any --period, or none."),
     click.option("--period", metavar="DURATION", help="Period of --rate, such as 10 mins or 1 hour."),
-    click.option("--start", metavar="DATE", help="Offer it from this date on, such as 2026-03-01T08:00+01:00 (UTC without a zone); none: at once."),
+    click.option(
+        "--start",
+        metavar="DATE",
+        help="Offer it from this date on, such as 2026-03-01T08:00+01:00 (UTC without a zone); none: at once.",
+    ),
     click.option("--end", metavar="DATE", help="Offer it until this date; none: without end."),
-    click.option("--stop", metavar="RULE", help='"5% after 20": pause it once 20 devices have finished and 5 % of them or more failed; none: never.'),
-    click.option("--age", metavar="DURATION", help="Devices known for less time wait where there is a limit or rate, and do not count for --stop; by default 1 day."),
+    click.option(
+        "--stop",
+        metavar="RULE",
+        help='"5% after 20": pause it once 20 devices have finished and 5 % of them or more failed; none: never.',
+    ),
+    click.option(
+        "--age",
+        metavar="DURATION",
+        help="Devices known for less time wait where there is a limit or rate, and do not count for --stop; by "
+        "default 1 day.",
+    ),
 )
 
 
@@ -37,7 +61,7 @@ def said(site, options):
     return options
 
 
-def doubtful(doubts):
+def doubtful(doubts) -> None:
     """Warn of what is allowed and hardly meant."""
     for doubt in doubts:
         click.echo("Warning: " + doubt, err=True)

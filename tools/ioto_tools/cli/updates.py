@@ -4,6 +4,7 @@ import json as json_module
 import sys
 
 import click
+
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases import doubts
 from ioto_tools.cloud.rules import update_states
@@ -23,7 +24,9 @@ def updates(context, product, data, json):
     if context.invoked_subcommand:
         for name, value in (("--product", product), ("--json", json), ("--data", _given(context, "data"))):
             if value:
-                raise click.UsageError("put %s after the command: ioto updates %s ..." % (name, context.invoked_subcommand))
+                raise click.UsageError(
+                    "put %s after the command: ioto updates %s ..." % (name, context.invoked_subcommand)
+                )
         return
     with opened(data) as site:
         found = overview.updates(site, product)
@@ -31,7 +34,15 @@ def updates(context, product, data, json):
         printed(found)
         return
     rows = [
-        (each["product"], each["version"], _offered(each), each["size"], _counts(each["states"]), each["update"], each["description"])
+        (
+            each["product"],
+            each["version"],
+            _offered(each),
+            each["size"],
+            _counts(each["states"]),
+            each["update"],
+            each["description"],
+        )
         for each in found
     ]
     shown("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
@@ -43,7 +54,7 @@ def _offered(update):
     return "yes" if update["status"] == "active" else update["status"]
 
 
-def _given(context, name):
+def _given(context, name) -> bool:
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
@@ -55,7 +66,7 @@ def _counts(states):
 @click.argument("update")
 @data_option
 @json_option
-def show(update, data, json):
+def show(update, data, json) -> None:
     """Show UPDATE (PRODUCT@VERSION or its id): its terms, where the devices stand, and who did what to it."""
     with opened(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
@@ -64,16 +75,28 @@ def show(update, data, json):
         printed(found)
         return
     signed = "signed" if found["signed"] else "not signed"
-    click.echo("%s %s, %s, %d bytes, update %s" % (found["product"], found["version"], signed, found["size"], found["update"]))
-    click.echo("%s, published %s, offered to %s so far" % (found["status"], ago(found["created_s"]), withdrawal.counted_devices(found["granted"])))
+    click.echo(
+        "%s %s, %s, %d bytes, update %s" % (found["product"], found["version"], signed, found["size"], found["update"])
+    )
+    click.echo(
+        "%s, published %s, offered to %s so far"
+        % (found["status"], ago(found["created_s"]), withdrawal.counted_devices(found["granted"]))
+    )
     for line in withdrawal.lines(found, now_s):
         click.echo(line)
     doubtful(warnings)
     if found["stops"]:
-        click.echo("its stop rule still applies: it is paused again as soon as another device finishes, unless --stop is changed")
-    shown("Terms", ("term", "is"), [(name, "none" if value is None else value) for name, value in found["terms"].items()])
+        click.echo(
+            "its stop rule still applies: it is paused again as soon as another device finishes, unless --stop is "
+            "changed"
+        )
+    shown(
+        "Terms", ("term", "is"), [(name, "none" if value is None else value) for name, value in found["terms"].items()]
+    )
     shown("Devices", ("state", "devices"), sorted(found["states"].items()))
-    rows = [(ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]]
+    rows = [
+        (ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]
+    ]
     shown("Audit", ("when", "who", "what", "detail"), rows)
 
 
@@ -104,14 +127,21 @@ def set_terms(update, data, json, **more):
 @updates.command("retry")
 @click.argument("update")
 @click.option("--device", "ids", multiple=True, metavar="ID", help="Only this device; may be repeated.")
-@click.option("--state", "states", multiple=True, type=click.Choice(sorted(update_states.RETRIED)), help="Only devices in this state; may be repeated.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(sorted(update_states.RETRIED)),
+    help="Only devices in this state; may be repeated.",
+)
 @data_option
 @json_option
-def retry(update, ids, states, data, json):
+def retry(update, ids, states, data, json) -> None:
     """Let devices try UPDATE (PRODUCT@VERSION or its id) again on which it came to a bad end or that refused it.
 
-    Each is offered it at its next check-in, with all its attempts, and its agent forgets that the update has failed there. How it
-    ended so far no longer counts for the stop rule. Devices that refused it give their rollout slots back first.
+    Each is offered it at its next check-in, with all its attempts, and its agent forgets that the update has failed
+    there. How it ended so far no longer counts for the stop rule. Devices that refused it give their rollout slots back
+    first.
     """
     with opened(data) as site:
         n = control.retry(site, update, ids, states)
@@ -119,33 +149,44 @@ def retry(update, ids, states, data, json):
     if json:
         printed({**found, "retried": n})
     else:
-        click.echo("%s %s: %s" % (found["product"], found["version"], withdrawal.counted_devices(n, "is offered it again", "are offered it again")))
+        click.echo(
+            "%s %s: %s"
+            % (
+                found["product"],
+                found["version"],
+                withdrawal.counted_devices(n, "is offered it again", "are offered it again"),
+            )
+        )
         if found["status"] != "active":
             click.echo("Warning: no device is offered it now: it is %s" % found["status"], err=True)
 
 
-def _change(name, change, word, text):
+def _change(name, change, word, text) -> None:
     """One command that changes an update: change(site, update) gives it as it is then."""
 
     @updates.command(name, help=text)
     @click.argument("update")
     @data_option
     @json_option
-    def command(update, data, json):
+    def command(update, data, json) -> None:
         with opened(data) as site:
             found = change(site, update)
         _changed(found, word, json)
 
 
-def _withdrawal(name, change, word, text):
+def _withdrawal(name, change, word, text) -> None:
     """One command after which an update is offered to no device; it waits until all have heard so that can."""
 
     @updates.command(name, help=text + _WITHDRAWN)
     @click.argument("update")
-    @click.option("--no-wait", is_flag=True, help="Do not wait until the devices have dropped it. Without a terminal it never waits.")
+    @click.option(
+        "--no-wait",
+        is_flag=True,
+        help="Do not wait until the devices have dropped it. Without a terminal it never waits.",
+    )
     @data_option
     @json_option
-    def command(update, no_wait, data, json):
+    def command(update, no_wait, data, json) -> None:
         with opened(data) as site:
             found = change(site, update)
             _changed(found, word, json)
@@ -155,11 +196,11 @@ def _withdrawal(name, change, word, text):
 
 _WITHDRAWN = """
 
-    Devices that have staged it or are downloading it drop it at their next check-in: their agents ask before they apply. Those of
-    other makers do not ask. Ctrl-C ends the waiting and nothing else."""
+    Devices that have staged it or are downloading it drop it at their next check-in: their agents ask before they
+    apply. Those of other makers do not ask. Ctrl-C ends the waiting and nothing else."""
 
 
-def _changed(found, word, json):
+def _changed(found, word, json) -> None:
     if json:
         printed(found)
     else:

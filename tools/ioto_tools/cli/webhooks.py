@@ -10,16 +10,22 @@ from .site import ago, data_option, json_option, opened, printed, shown
 
 
 @click.group()
-def webhook():
+def webhook() -> None:
     """Tell other programs what happens: releases that are published or stop, devices that are removed, and so on."""
 
 
 @webhook.command("new")
 @click.argument("url")
-@click.option("--event", "events", multiple=True, metavar="NAME", help="Only these, such as release.stopped; may be given more than once.")
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    metavar="NAME",
+    help="Only these, such as release.stopped; may be given more than once.",
+)
 @data_option
 @json_option
-def webhook_new(url, events, data, json):
+def webhook_new(url, events, data, json) -> None:
     """Post every event to URL from now on, and print the secret that signs them, once."""
     from ioto_tools.cloud.operators import webhooks
 
@@ -34,7 +40,7 @@ def webhook_new(url, events, data, json):
 @webhook.command("list")
 @data_option
 @json_option
-def webhook_list(data, json):
+def webhook_list(data, json) -> None:
     """List the webhooks: where to, what, what waits, and what went wrong last."""
     from ioto_tools.cloud.operators import webhooks
 
@@ -43,14 +49,24 @@ def webhook_list(data, json):
     if json:
         printed(found)
         return
-    rows = [(each["id"], each["url"], " ".join(each["wanted"]) or "all", each["waiting"], ago(each["delivered_s"]), each["error"] or "-") for each in found]
+    rows = [
+        (
+            each["id"],
+            each["url"],
+            " ".join(each["wanted"]) or "all",
+            each["waiting"],
+            ago(each["delivered_s"]),
+            each["error"] or "-",
+        )
+        for each in found
+    ]
     shown("Webhooks", ("id", "url", "events", "waiting", "last told", "error"), rows)
 
 
 @webhook.command("remove")
 @click.argument("id")
 @data_option
-def webhook_remove(id, data):
+def webhook_remove(id, data) -> None:
     """Remove webhook ID, and what it has not been told yet."""
     from ioto_tools.cloud.operators import webhooks
 
@@ -68,7 +84,14 @@ def webhook_test(id, data):
 
     with opened(data) as site:
         found = site.database.read(webhooks.known, id)
-        event = {"id": 0, "at_s": site.now_s(), "who": site.who, "action": "webhook.test", "subject": id, "detail": json_module.dumps({})}
+        event = {
+            "id": 0,
+            "at_s": site.now_s(),
+            "who": site.who,
+            "action": "webhook.test",
+            "subject": id,
+            "detail": json_module.dumps({}),
+        }
         error = asyncio.run(webhook_delivery.post({**found, **event}, site.now_s()))
     if error:
         raise click.ClickException(printable("webhook %s: %s: %s" % (id, found["url"], error)))

@@ -1,8 +1,11 @@
-"""What follows for devices when an update is no longer offered: how many may still apply it, and that number as it goes down."""
+"""What follows for devices when an update is no longer offered: how many may still apply it, and that number as it goes
+down.
+"""
 
 import time
 
 import click
+
 from ioto_tools.cloud.operators import overview
 
 from .site import counted
@@ -10,8 +13,10 @@ from .site import counted
 EVERY_S = 2
 
 
-def tell(site, found, wait):
-    """Say how many devices may still apply the update (as overview.update() returns it), and with `wait` whenever that changes."""
+def tell(site, found, wait) -> None:
+    """Say how many devices may still apply the update (as overview.update() returns it), and with `wait` whenever that
+    changes.
+    """
     for line in lines(found, site.now_s()):
         click.echo(line)
     left = found["unapplied"]["told"]
@@ -26,20 +31,29 @@ def tell(site, found, wait):
                 click.echo("%s left" % counted_devices(now))
             left = now
     except KeyboardInterrupt:
-        click.echo("\n%s left; `ioto updates show %s@%s` counts them" % (counted_devices(left), found["product"], found["version"]))
+        click.echo(
+            "\n%s left; `ioto updates show %s@%s` counts them"
+            % (counted_devices(left), found["product"], found["version"])
+        )
 
 
 def lines(found, now_s):
     """What is to be said of devices that may still apply the update."""
     told, strangers, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
     if told:
-        drops = "" if found["status"] == "active" else ": each drops it at its next check-in, the last one %s" % _due(due_s - now_s)
+        drops = (
+            ""
+            if found["status"] == "active"
+            else ": each drops it at its next check-in, the last one %s" % _due(due_s - now_s)
+        )
         yield "%s it staged or in download%s" % (counted_devices(told, "has", "have"), drops)
     if strangers:
-        yield "%s offered it and can't be made to drop it: the agent does not ask before it applies" % counted_devices(strangers, "was", "were")
+        yield "%s offered it and can't be made to drop it: the agent does not ask before it applies" % counted_devices(
+            strangers, "was", "were"
+        )
 
 
-def counted_devices(n, one="", more=""):
+def counted_devices(n, one: str = "", more: str = ""):
     """As `1 device has`, `2 devices have`: `one` or `more` stands behind the number."""
     return ("%s %s" % (counted(n, "device"), one if n == 1 else more)).rstrip()
 

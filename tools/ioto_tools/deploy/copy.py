@@ -1,7 +1,7 @@
 """Copy the files of a folder and the agent to a board through its prompt: only changed files, each replaced as a whole.
 
-New files are written to `deploy.new/`, verified by their hashes, and only then renamed into place. `deployed.json` on the board
-contains the hashes of the last deploy: a file that differs from it was changed on the board, and is kept.
+New files are written to `deploy.new/`, verified by their hashes, and only then renamed into place. `deployed.json` on
+the board contains the hashes of the last deploy: a file that differs from it was changed on the board, and is kept.
 """
 
 import ast
@@ -18,7 +18,8 @@ LIST = "deployed.json"
 AGENT = "lib/ioto/"
 _BLOCK = 4096
 
-# littlefs counts some blocks twice: when it is nearly full, MicroPython's number of free blocks falls below 0 and wraps.
+# littlefs counts some blocks twice: when it is nearly full, MicroPython's number of free blocks falls below 0 and
+# wraps.
 _FILES = """
 import os, json, hashlib
 def h(p):
@@ -75,7 +76,9 @@ class CopyError(ValueError):
 
 @dataclass
 class Plan:
-    """`write` {path: bytes}; `remove` paths; `kept` {path: diff}, changed by the user on the board; `same`: number of equal files."""
+    """`write` {path: bytes}; `remove` paths; `kept` {path: diff}, changed by the user on the board; `same`: number of
+    equal files.
+    """
 
     write: dict = field(default_factory=dict)
     remove: list = field(default_factory=list)
@@ -97,10 +100,13 @@ def check_compiled(files, version):
     """CopyError if a board cannot load these files; `version` is the .mpy version that it loads, 0 if it loads none."""
     for name, raw in files.items():
         if name.endswith(".mpy") and raw[1] != version:
-            raise CopyError("%s is a .mpy of version %d, this MicroPython loads %s: --source brings .py" % (name, raw[1], version or "none"))
+            raise CopyError(
+                "%s is a .mpy of version %d, this MicroPython loads %s: --source brings .py"
+                % (name, raw[1], version or "none")
+            )
 
 
-def plan(board, files, force=False):
+def plan(board, files, force: bool = False):
     """The Plan to copy `files` {path: bytes} to the board (a Prompt); CopyError if they don't fit."""
     found = board.ask(_FILES % ((STAGING, "state"), ""))
     there = found["files"]
@@ -120,9 +126,14 @@ def plan(board, files, force=False):
     # MicroPython prefers a .py to the .mpy beside it; files that the new agent no longer has are removed too.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
     blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
-    need = (blocks + 2 * (1 + len(_folders(made.write) - _folders(there)))) * _BLOCK  # a folder takes two blocks, and so does STAGING
+    need = (
+        blocks + 2 * (1 + len(_folders(made.write) - _folders(there)))
+    ) * _BLOCK  # a folder takes two blocks, and so does STAGING
     if need > found["free"]:
-        raise CopyError("the board's file system has %d bytes free, %d files need %d: remove something first" % (found["free"], len(made.write), need))
+        raise CopyError(
+            "the board's file system has %d bytes free, %d files need %d: remove something first"
+            % (found["free"], len(made.write), need)
+        )
     return made
 
 
@@ -131,7 +142,9 @@ def _folders(names):
 
 
 def carry_out(board, made, progress=lambda name, n: None):
-    """Write to STAGING, verify, rename. If the connection breaks, the board is unchanged, or has complete files only."""
+    """Write to STAGING, verify, rename. If the connection breaks, the board is unchanged, or has complete files
+    only.
+    """
     board.run(_REMOVE + "rm(%r)\nos.mkdir(%r)\n" % (STAGING, STAGING))
     names = sorted(made.write)
     try:

@@ -30,8 +30,8 @@ def example(name):
 def begin(folder, settings, authorities=(), keys=()):
     """Create boot.py, main.py, ioto.json and device.json in `folder`; `settings` is {dotted key: value} for ioto.json.
 
-    `authorities` and `keys` are files to copy there, for tls.ca and update.keys. FileExistsError if one of the files exists,
-    ValueError if one is invalid; nothing is written then. Returns the names of the created files.
+    `authorities` and `keys` are files to copy there, for tls.ca and update.keys. FileExistsError if one of the files
+    exists, ValueError if one is invalid; nothing is written then. Returns the names of the created files.
     """
     folder = Path(folder)
     found = {name: example(name) for name in TEMPLATE if not name.startswith("scripts")}
@@ -75,7 +75,7 @@ def _configured(nested, settings):
     return json.dumps(nested, indent=4).encode() + b"\n"
 
 
-def device_files(folder, source=False):
+def device_files(folder, source: bool = False):
     """{path on the board: bytes} of a folder and the agent; with `source`, the agent's .py files instead of .mpy.
 
     The agent's own modules check the configuration here; ValueError names a missing or invalid file. The device's state
@@ -85,7 +85,9 @@ def device_files(folder, source=False):
     found = {k: v for k, v in listed(folder).items() if not k.startswith(OWN)}
     for name in ("boot.py", "main.py"):
         if name not in found:
-            raise ValueError("%s: not there; `ioto init` makes a folder with everything a board needs" % (folder / name))
+            raise ValueError(
+                "%s: not there; `ioto init` makes a folder with everything a board needs" % (folder / name)
+            )
     trust.look(folder, config.load(str(folder) + "/"), found)
     config.load_device(str(folder) + "/")
     for name in found:
@@ -96,13 +98,18 @@ def device_files(folder, source=False):
 
 
 def agent_sources():
-    """The agent's modules as source without comments and docstrings, which would fill the file system of a board with 4 MB."""
+    """The agent's modules as source without comments and docstrings, which would fill the file system of a board with 4
+    MB.
+    """
     return {"lib/ioto/%s.py" % name: _bare(text).encode() for name, text in sources().items()}
 
 
 def _bare(text):
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node, clean=False) is not None:
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            and ast.get_docstring(node, clean=False) is not None
+        ):
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree) + "\n"

@@ -1,14 +1,19 @@
-"""The content of a board's flash: bootloader, partition table, otadata, application in the first slot, and file system."""
+"""The content of a board's flash: bootloader, partition table, otadata, application in the first slot, and file
+system.
+"""
 
 from dataclasses import dataclass
 
 from ..board import files as littlefs
-from ..board import layout, otadata
+from ..board import otadata
+from ..image import layout
 from ..image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, check_micropython, sized
 
 _ALIGN = 0x10000  # of an application slot
 _LEAST_FILES = 0x20000  # the agent takes 76 KiB of a file system
-_ENOUGH_FILES = 0x40000  # room for `ioto deploy` to stage a new agent beside the old one: slots don't grow into this by default
+_ENOUGH_FILES = (
+    0x40000  # room for `ioto deploy` to stage a new agent beside the old one: slots don't grow into this by default
+)
 _SLOTS = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
 _LARGE = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
 SPARE = 10  # percent of the application's size that a slot should have free for future releases
@@ -23,7 +28,9 @@ class Part:
 
 @dataclass(frozen=True)
 class FlashImage:
-    """`parts` are in the order of their addresses, with erased flash between them. `files_bytes` is the total size of the files."""
+    """`parts` are in the order of their addresses, with erased flash between them. `files_bytes` is the total size of
+    the files.
+    """
 
     flash_bytes: int
     rows: list
@@ -42,7 +49,9 @@ class FlashImage:
         return next(p for p in self.rows if p.label == label)
 
     def room(self):
-        """Lines about the free space in a slot (for later releases) and in the file system, with a warning if a slot has little."""
+        """Lines about the free space in a slot (for later releases) and in the file system, with a warning if a slot
+        has little.
+        """
         slot, size = self.partition("ota_0").size, self.application_bytes
         spare = slot - size
         yield "slots of 0x%x bytes: the application takes %d of %d, so a release may grow by %d (%.1f %%)" % (
@@ -50,9 +59,11 @@ class FlashImage:
         files = self.partition("vfs").size
         yield "file system of %d bytes: the files take %d, and each some more than its size" % (files, self.files_bytes)
         if spare * 100 < SPARE * size:
-            yield "warning: MicroPython grows with each version, and slots can't grow over the air: %s" % self._remedy(slot)
+            yield "warning: MicroPython grows with each version, and slots can't grow over the air: %s" % self._remedy(
+                slot
+            )
 
-    def _remedy(self, slot):
+    def _remedy(self, slot) -> str:
         least = _rounded_up(self.application_bytes * (100 + SPARE) // 100)
         for larger in range(least, slot, -_ALIGN):
             left = self.flash_bytes - 0x10000 - 2 * larger
@@ -68,30 +79,42 @@ def _rounded_up(n):
 def rows_for(flash_bytes, image_bytes, slot_bytes=None):
     """The partition table: two slots for `image_bytes`, and files in the rest; FirmwareError if they don't fit.
 
-    Without `slot_bytes`, the slots have room for an application that is SPARE percent larger, if that leaves _ENOUGH_FILES.
+    Without `slot_bytes`, the slots have room for an application that is SPARE percent larger, if that leaves
+    _ENOUGH_FILES.
     """
     name = next(k for k, v in FLASH_SIZES.items() if v == flash_bytes)
     least = _rounded_up(image_bytes)
     most = (flash_bytes - 0x10000 - _ENOUGH_FILES) // 2 // _ALIGN * _ALIGN
-    wanted = max(_rounded_up(image_bytes * (100 + SPARE) // 100), _SLOTS.get(flash_bytes, _LARGE if flash_bytes > 4 << 20 else 0))
+    wanted = max(
+        _rounded_up(image_bytes * (100 + SPARE) // 100), _SLOTS.get(flash_bytes, _LARGE if flash_bytes > 4 << 20 else 0)
+    )
     slot = slot_bytes or max(least, min(wanted, most))
     if slot % _ALIGN:
         raise FirmwareError("--slot-size 0x%x: a multiple of 0x%x" % (slot, _ALIGN))
     if slot < image_bytes:
-        raise FirmwareError("--slot-size 0x%x: the application has %d bytes, so 0x%x at least" % (slot, image_bytes, least))
+        raise FirmwareError(
+            "--slot-size 0x%x: the application has %d bytes, so 0x%x at least" % (slot, image_bytes, least)
+        )
     left = flash_bytes - 0x10000 - 2 * slot
     if left < _LEAST_FILES:
         most = (flash_bytes - 0x10000 - _LEAST_FILES) // 2 // _ALIGN * _ALIGN
-        remedy = "--slot-size 0x%x leaves enough" % most if most >= least else "it takes a larger flash, or a smaller build of MicroPython"
+        remedy = (
+            "--slot-size 0x%x leaves enough" % most
+            if most >= least
+            else "it takes a larger flash, or a smaller build of MicroPython"
+        )
         found = "%d bytes" % left if left > 0 else "nothing"
         raise FirmwareError(
-            "two slots of 0x%x bytes leave %s of %s of flash for files, 0x%x are the least: %s" % (slot, found, name, _LEAST_FILES, remedy)
+            "two slots of 0x%x bytes leave %s of %s of flash for files, 0x%x are the least: %s"
+            % (slot, found, name, _LEAST_FILES, remedy)
         )
     return layout.ota(flash_bytes, slot)
 
 
 def build(firmware, files, flash_bytes, slot_bytes=None):
-    """The FlashImage of a complete firmware file and `files` {path: bytes}. FirmwareError names what does not fit, and a remedy."""
+    """The FlashImage of a complete firmware file and `files` {path: bytes}. FirmwareError names what does not fit, and
+    a remedy.
+    """
     if firmware.bootloader is None:
         raise FirmwareError("an application alone: it takes the whole .bin, with bootloader and partition table")
     check_micropython(firmware)
@@ -103,10 +126,20 @@ def build(firmware, files, flash_bytes, slot_bytes=None):
     except ValueError as e:
         least = _rounded_up(len(firmware.application))
         smaller = at["ota_0"].size > least
-        raise FirmwareError("%s; %s" % (e, "a smaller --slot-size leaves more, 0x%x at least" % least if smaller else "slots can't be smaller: bring less"))
+        raise FirmwareError(
+            "%s; %s"
+            % (
+                e,
+                "a smaller --slot-size leaves more, 0x%x at least" % least
+                if smaller
+                else "slots can't be smaller: bring less",
+            )
+        )
     records = b"".join(r.raw().ljust(4096, b"\xff") for r in otadata.from_words("1/VALID -"))
     parts = [
-        Part(BOOTLOADER[firmware.chip], sized(firmware.bootloader, flash_bytes), "bootloader of %s" % firmware.chip_name),
+        Part(
+            BOOTLOADER[firmware.chip], sized(firmware.bootloader, flash_bytes), "bootloader of %s" % firmware.chip_name
+        ),
         Part(layout.TABLE, layout.build(rows), "partition table"),
         Part(at["otadata"].address, records, "otadata: ota_0 boots"),
         Part(at["ota_0"].address, firmware.application, "MicroPython %s" % firmware.micropython),

@@ -6,7 +6,7 @@ A board that is in use keeps its NVS and its files; files that are replaced are 
 from dataclasses import dataclass, field
 
 from ..board import files as littlefs
-from ..board import layout
+from ..image import layout
 from ..image.esp import CHIPS
 from ..image.firmware import FLASH_SIZES
 from .copy import LIST
@@ -35,7 +35,11 @@ class Plan:
         for part in self.image.parts:
             yield "write 0x%06x  %8d bytes  %s" % (part.address, len(part.raw), part.what)
         nvs = self.image.partition("nvs")
-        yield "%s 0x%06x  %8d bytes  NVS: Wi-Fi calibration, settings" % ("erase" if self.erase else "keep ", nvs.address, nvs.size)
+        yield "%s 0x%06x  %8d bytes  NVS: Wi-Fi calibration, settings" % (
+            "erase" if self.erase else "keep ",
+            nvs.address,
+            nvs.size,
+        )
         if self.erase:
             yield "erase everything else on the chip"
         for title, names in (("keep files", self.kept), ("replace files", self.replaced)):
@@ -43,19 +47,22 @@ class Plan:
                 yield "%s: %s" % (title, ", ".join(names))
         for p, is_empty in self.lost:
             yield "lose  0x%06x  %8d bytes  %s: the new table has no such partition%s" % (
-                p.address, p.size, p.label, " (it seems to be empty)" if is_empty else "; read it out first if you need it")  # fmt: skip
+                p.address, p.size, p.label,
+                " (it seems to be empty)" if is_empty else "; read it out first if you need it")  # fmt: skip
         yield from self.image.room()
         yield from self.notes
 
 
-def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False):
+def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase: bool = False):
     """The Plan for the chip at `loader`. Writes nothing; raises Refused or FirmwareError.
 
     `files` is {path: bytes}; `flash_bytes` None is the size that the chip reports.
     """
     chip, there = loader.identify()
     if chip != firmware.chip:
-        raise Refused("the chip is an %s, the firmware is for %s: use the .bin of this chip" % (CHIPS[chip], firmware.chip_name))
+        raise Refused(
+            "the chip is an %s, the firmware is for %s: use the .bin of this chip" % (CHIPS[chip], firmware.chip_name)
+        )
     flash_bytes = flash_bytes or there
     if flash_bytes > there:
         raise Refused("--flash-size is more than the %d MiB that this chip has" % (there >> 20))
@@ -63,7 +70,10 @@ def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False
         raise Refused("%d bytes of flash: --flash-size says which of %s to use" % (flash_bytes, ", ".join(FLASH_SIZES)))
     protected = loader.protections()
     if protected:
-        raise Refused("this chip has %s on: it takes an image made for its keys, with Espressif's own tools" % " and ".join(protected))
+        raise Refused(
+            "this chip has %s on: it takes an image made for its keys, with Espressif's own tools"
+            % " and ".join(protected)
+        )
     rows = [] if erase else layout.with_files(_rows(loader), there)
     kept = _files(loader, rows)
     image = build(firmware, {**kept, **files}, flash_bytes, slot_bytes)
@@ -75,7 +85,7 @@ def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase=False
     return made
 
 
-def carry_out(loader, made):
+def carry_out(loader, made) -> None:
     """Write the Plan; the chip reads each part back and compares its hash. Then the board starts."""
     if made.erase:
         loader.erase()
@@ -104,13 +114,19 @@ def _files(loader, rows):
         return littlefs.read(raw)
     except ValueError as e:
         raise Refused(
-            "%s (`%s`, 0x%x), so its files can't be kept (copy them off with mpremote); --erase begins anew" % (e, found.label, found.address)
+            "%s (`%s`, 0x%x), so its files can't be kept (copy them off with mpremote); --erase begins anew"
+            % (e, found.label, found.address)
         )
 
 
 def _lost(loader, rows):
-    """[(partition, whether it seems empty)] that the new table drops: a romfs, a second file system, NVS keys, a second bootloader."""
-    known = (layout.file_system(rows), next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None))
+    """[(partition, whether it seems empty)] that the new table drops: a romfs, a second file system, NVS keys, a second
+    bootloader.
+    """
+    known = (
+        layout.file_system(rows),
+        next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None),
+    )
     has_slots = any(p.type == layout.APP and p.subtype >= layout.OTA_0 for p in rows)
 
     def is_known(p):
@@ -122,7 +138,9 @@ def _lost(loader, rows):
 
 
 def _keep_nvs(loader, rows, image):
-    """Check that the new table keeps the NVS; Refused if it has another address, or uses space that the new one lacks."""
+    """Check that the new table keeps the NVS; Refused if it has another address, or uses space that the new one
+    lacks.
+    """
     old = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None)
     new = image.partition("nvs")
     if old is None or (old.address, old.size) == (new.address, new.size):
@@ -131,4 +149,6 @@ def _keep_nvs(loader, rows, image):
         raise Refused("its NVS lies at 0x%x, the new table's at 0x%x; --erase begins anew" % (old.address, new.address))
     beyond = old.size - new.size
     if beyond > 0 and loader.read(new.address + new.size, beyond).strip(_BLANK):
-        raise Refused("its NVS uses more than the 0x%x bytes that the new table has for it; --erase begins anew" % new.size)
+        raise Refused(
+            "its NVS uses more than the 0x%x bytes that the new table has for it; --erase begins anew" % new.size
+        )

@@ -12,7 +12,8 @@ _PATIENCE_S = 0.5  # wait for the rest of a line
 
 
 def lines(port, say):
-    """Yield the output as it arrives, forever: complete lines, or parts of slow ones. PortError if `port` can't be opened at first.
+    """Yield the output as it arrives, forever: complete lines, or parts of slow ones. PortError if `port` can't be
+    opened at first.
 
     `say(text)` is called when the port disappears and when it is back.
     """

@@ -22,7 +22,9 @@ _RUN = (".py", ".mpy")  # code: frozen as modules, if at all
 
 
 def build(folder):
-    """Write `folder`/ioto_build.py; returns the names of the files in it. ValueError if the agent would not start with them."""
+    """Write `folder`/ioto_build.py; returns the names of the files in it. ValueError if the agent would not start with
+    them.
+    """
     folder = Path(folder)
     found = {name: raw for name, raw in listed(folder).items() if not name.startswith(OWN)}
     settings = config.load(str(folder) + "/")

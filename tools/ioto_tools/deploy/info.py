@@ -1,4 +1,6 @@
-"""Information about a board at its prompt: queried from the board in one request, and interpreted here with the agent's own modules."""
+"""Information about a board at its prompt: queried from the board in one request, and interpreted here with the agent's
+own modules.
+"""
 
 import base64
 import json
@@ -101,11 +103,12 @@ def _slot(row, record):
     given = (record or {}).get("slots", {}).get(label)
     return {
         "label": label, "address": address, "size": size, "image": image or None,
-        "chip": image and CHIPS.get(struct.unpack_from("<H", base64.b64decode(raw), 12)[0]), "version": given and given["version"],
+        "chip": image and CHIPS.get(struct.unpack_from("<H", base64.b64decode(raw), 12)[0]),
+        "version": given and given["version"],
     }  # fmt: skip
 
 
-def _rollback(told):
+def _rollback(told) -> str:
     """Text about whether the bootloader rolls back by itself. Only a trial shows it for certain."""
     if len(told["slots"]) < 2 or not told["otadata"]:
         return "no: there are no two update slots; `ioto flash` lays them out"
@@ -121,7 +124,7 @@ def _named(files):
     """The settings that may be names of files on the board: authorities, keys, the device's certificate."""
     found = set()
 
-    def walk(value):
+    def walk(value) -> None:
         if isinstance(value, (dict, list)):
             for inner in value.values() if isinstance(value, dict) else value:
                 walk(inner)
@@ -137,7 +140,9 @@ def _named(files):
 
 
 def _configured(files, there, record, told):
-    """The board's settings as the agent reads them. Of the files `there` that the settings name, only the existence is checked."""
+    """The board's settings as the agent reads them. Of the files `there` that the settings name, only the existence is
+    checked.
+    """
     with TemporaryDirectory() as folder:
         for name in (*_SETTINGS, *there):
             path = Path(folder) / name
@@ -167,13 +172,24 @@ def _configured(files, there, record, told):
 
 def lines(found):
     """`facts()` as lines of text."""
-    yield "%s, MicroPython %s, agent %s" % (found["machine"] or "board", found["micropython"], found["agent"] or "none: `ioto deploy` brings it")
+    yield "%s, MicroPython %s, agent %s" % (
+        found["machine"] or "board",
+        found["micropython"],
+        found["agent"] or "none: `ioto deploy` brings it",
+    )
     for slot in found["slots"]:
         image = slot["image"]
         holds = "ELF %s, %s" % (image["elf"][:12], image["date"]) if image else "nothing that starts"
         marks = " (runs)" if slot["label"] == found["running"] else ""
         marks += " (boots next)" if slot["label"] == found["boots_next"] and not marks else ""
-        yield "%-10s 0x%06x %8d bytes  %s%s%s" % (slot["label"], slot["address"], slot["size"], holds, slot["version"] and ", version " + slot["version"] or "", marks)
+        yield "%-10s 0x%06x %8d bytes  %s%s%s" % (
+            slot["label"],
+            slot["address"],
+            slot["size"],
+            holds,
+            slot["version"] and ", version " + slot["version"] or "",
+            marks,
+        )
     yield "otadata    %s" % (" ".join(found["otadata"]) or "none")
     yield "rollback   %s" % found["rollback"]
     if found["configuration"]:
@@ -182,7 +198,13 @@ def lines(found):
         yield "version    %s of product %s, phase %s" % (found["version"], found["product"], found["phase"])
         yield "check-in   last %s, %d failures since" % (_when(found["last_check_in"]), found["failures"])
         for key, window in found["windows"].items():
-            opens = "open now" if window["open"] else "opens %s" % _when(window["opens"]) if window["opens"] else "opening unknown"
+            opens = (
+                "open now"
+                if window["open"]
+                else "opens %s" % _when(window["opens"])
+                if window["opens"]
+                else "opening unknown"
+            )
             yield "%-10s %s (%s)" % (key.split(".")[1], window["window"], opens)
     yield "clock      %s" % (_when(found["clock"]) if found["clock"] else "never set")
     yield "heap       %d bytes used, %d free; files %d of %d bytes free" % (

@@ -1,7 +1,7 @@
 """Joins the agent's modules into a few files, so that shared names, strings and imports are stored once.
 
-In a file, a name that two of its modules define becomes name_module, `module.name` becomes that name, and an upper-case name of a
-constant becomes the constant. Unreferenced definitions are dropped; private names are shortened (short.py).
+In a file, a name that two of its modules define becomes name_module, `module.name` becomes that name, and an upper-case
+name of a constant becomes the constant. Unreferenced definitions are dropped; private names are shortened (short.py).
 Scopes are not analysed: a local variable with the name of a renamed definition is an error.
 """
 
@@ -21,7 +21,8 @@ class LinkError(ValueError):
 
 
 def link(sources, files, kept=()):
-    """{file: (text, {short name: [original names]})} from {module: text} and {file: its modules, one of which has the file's name}.
+    """{file: (text, {short name: [original names]})} from {module: text} and {file: its modules, one of which has the
+    file's name}.
 
     `kept` are definitions (module, name) with other users.
     """
@@ -30,7 +31,7 @@ def link(sources, files, kept=()):
 
 
 class _Whole:
-    def __init__(self, trees, files, kept):
+    def __init__(self, trees, files, kept) -> None:
         self.trees = trees
         self.files = files
         self.short = Short(trees.values())
@@ -42,8 +43,11 @@ class _Whole:
                 for name, constant in _defined(trees[module]).items():
                     alone = count[name] == 1 or module == file
                     self.new[module, name] = constant or (name if alone else "%s_%s" % (name, module))
-        # Names that a file exports: the public names of the module it is named after, and the names that other files import.
-        self.wanted = {file: {name for name in _defined(trees[file]) if name[0] != "_" or name[:2] == "__"} for file in files}
+        # Names that a file exports: the public names of the module it is named after, and the names that other files
+        # import.
+        self.wanted = {
+            file: {name for name in _defined(trees[file]) if name[0] != "_" or name[:2] == "__"} for file in files
+        }
         for module, tree in trees.items():
             for node, alias in _relative(ast.walk(tree)):
                 defined = node.module or "__init__", alias.name
@@ -63,7 +67,7 @@ class _Whole:
         """The file's modules, each after those that it imports."""
         done = []
 
-        def add(module):
+        def add(module) -> None:
             if module not in done and self.home.get(module) == file:
                 for node, alias in _relative(self.trees[module].body):
                     add(node.module or alias.name)
@@ -82,15 +86,21 @@ class _Whole:
                     names.update((ast.unparse(alias), alias) for alias in node.names)
                 elif not isinstance(node, ast.Expr):
                     body.append(node)
-                elif not isinstance(node.value, ast.Constant) and ast.unparse(node) != "gc.collect()":  # between modules
-                    raise LinkError("%s: %s would not be done: only definitions are joined" % (module, ast.unparse(node)))
+                elif (
+                    not isinstance(node.value, ast.Constant) and ast.unparse(node) != "gc.collect()"
+                ):  # between modules
+                    raise LinkError(
+                        "%s: %s would not be done: only definitions are joined" % (module, ast.unparse(node))
+                    )
         body = _needed(body, self.wanted[file])
         bound = Counter(alias.asname or alias.name for names in imports.values() for alias in names.values())
         bound.update(name for node in body for name in _defines(node))
         for name in (name for name, times in bound.items() if times > 1):
             raise LinkError("%s: %s stands for two things" % (file, name))
         made = [
-            ast.Import(list(names.values())) if kind is ast.Import else ast.ImportFrom(module, list(names.values()), level)
+            ast.Import(list(names.values()))
+            if kind is ast.Import
+            else ast.ImportFrom(module, list(names.values()), level)
             for (kind, module, level), names in imports.items()
         ]
         new = self.short.shorten(body, {name for node in body for name in _defines(node)} - self.wanted[file])
@@ -108,17 +118,24 @@ class _Whole:
 
 
 def _most_used(body):
-    """A statement without effect that mentions the most used names. Nothing after `break` is compiled, but the compiler numbers the
-    names, and the strings that could be names, in order of appearance, and each use of the first 128 takes one byte.
+    """A statement without effect that mentions the most used names. Nothing after `break` is compiled, but the compiler
+    numbers the names, and the strings that could be names, in order of appearance, and each use of the first 128 takes
+    one byte.
     """
-    known = {name for node in body for name in [*_defines(node), *(alias.asname or alias.name for alias in getattr(node, "names", ()))]}
+    known = {
+        name
+        for node in body
+        for name in [*_defines(node), *(alias.asname or alias.name for alias in getattr(node, "names", ()))]
+    }
     known.update(dir(builtins))
     count = Counter()
     for node in (each for statement in body for each in ast.walk(statement)):
         if isinstance(node, _DEFINITIONS):
             count[node.name] += 2
         elif isinstance(node, ast.Constant):
-            count[node.value] += isinstance(node.value, str) and node.value.isidentifier() and not keyword.iskeyword(node.value)
+            count[node.value] += (
+                isinstance(node.value, str) and node.value.isidentifier() and not keyword.iskeyword(node.value)
+            )
         elif not isinstance(node, ast.Name) or node.id in known:
             count[getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "arg", None)] += 1
     del count[None]
@@ -129,7 +146,7 @@ def _most_used(body):
 class _Renamed(ast.NodeTransformer):
     """Renames the names in one module to those of its file."""
 
-    def __init__(self, whole, file, module):
+    def __init__(self, whole, file, module) -> None:
         self.whole = whole
         self.file = file
         tree = whole.trees[module]
@@ -178,18 +195,27 @@ class _Renamed(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Assign(self, node):
-        return None if isinstance(self.names.get(getattr(node.targets[0], "id", "")), ast.Constant) else self.generic_visit(node)
+        return (
+            None
+            if isinstance(self.names.get(getattr(node.targets[0], "id", "")), ast.Constant)
+            else self.generic_visit(node)
+        )
 
     def visit_ImportFrom(self, node):
         """Drop imports of names in this file; import names from other files by their new names."""
         if not node.level:
             return node
-        kept = [a for a in node.names if (a.asname or a.name) not in self.names and (a.asname or a.name) not in self.modules]
+        kept = [
+            a for a in node.names if (a.asname or a.name) not in self.names and (a.asname or a.name) not in self.modules
+        ]
         home = None
         for alias in kept:
             if node.module or alias.name not in self.whole.trees:
                 home, new = self.whole.find(node.module or "__init__", alias.name)
-                alias.name, alias.asname = new, None if new == (alias.asname or alias.name) else alias.asname or alias.name
+                alias.name, alias.asname = (
+                    new,
+                    None if new == (alias.asname or alias.name) else alias.asname or alias.name,
+                )
         return ast.ImportFrom(None if home == "__init__" else home, kept, 1) if kept else None
 
 
@@ -208,7 +234,12 @@ def _defines(node):
         return {node.name: None}
     if not isinstance(node, ast.Assign):
         return {}
-    names = [(name.id, name in node.targets) for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+    names = [
+        (name.id, name in node.targets)
+        for target in node.targets
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    ]
     return {name: _constant(node.value) if alone and name.isupper() else None for name, alone in names}
 
 
@@ -218,7 +249,12 @@ def _defined(tree):
 
 def _loaded(body):
     """How often each name is read."""
-    return Counter(name.id for node in body for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load))
+    return Counter(
+        name.id
+        for node in body
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)
+    )
 
 
 def _needed(body, wanted):

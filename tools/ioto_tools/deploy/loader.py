@@ -24,7 +24,7 @@ class LoaderError(Exception):
 class Loader:
     """`stub`: load esptool's faster flasher stub into the chip first; `before`: how the chip enters its bootloader."""
 
-    def __init__(self, port, baud=460800, stub=True, before="default-reset"):
+    def __init__(self, port, baud: int = 460800, stub: bool = True, before: str = "default-reset") -> None:
         self.port, self.baud, self.stub, self.before = port, baud, stub, before
 
     def identify(self):
@@ -35,12 +35,16 @@ class Loader:
         numbers = {name: n for n, name in CHIPS.items()}
         name = chip and (chip.group(1) if chip.group(1) in numbers else "ESP32")
         if not name or not size:
-            raise LoaderError("%s: no ESP32 that esptool knows; it says: %s" % (self.port, told.strip().splitlines()[-1:]))
+            raise LoaderError(
+                "%s: no ESP32 that esptool knows; it says: %s" % (self.port, told.strip().splitlines()[-1:])
+            )
         return numbers[name], FLASH_SIZES.get(size.group(1), int(size.group(1)[:-1]) << 20)
 
     def protections(self):
         """Names of the protections that prevent ordinary flashing: flash encryption, secure boot."""
-        return protected(self._run("espefuse", "--port", self.port, "--before", self.before, "summary", "--format", "json"))
+        return protected(
+            self._run("espefuse", "--port", self.port, "--before", self.before, "summary", "--format", "json")
+        )
 
     def read(self, address, n):
         with tempfile.TemporaryDirectory() as folder:
@@ -48,8 +52,10 @@ class Loader:
             self._esptool("read-flash", hex(address), str(n), str(path))
             return path.read_bytes()
 
-    def write(self, parts):
-        """Write [(address, bytes)], each verified by a hash that the chip computes, then start it. Progress goes to the terminal."""
+    def write(self, parts) -> None:
+        """Write [(address, bytes)], each verified by a hash that the chip computes, then start it. Progress goes to the
+        terminal.
+        """
         with tempfile.TemporaryDirectory() as folder:
             words = []
             for n, (address, raw) in enumerate(parts):
@@ -58,18 +64,32 @@ class Loader:
                 words += [hex(address), str(path)]
             self._esptool("write-flash", "--flash-size", "keep", *words, after="hard-reset", quiet=False)
 
-    def erase(self):
+    def erase(self) -> None:
         self._esptool("erase-flash", quiet=False)
 
-    def _esptool(self, *words, after="no-reset", quiet=True):
+    def _esptool(self, *words, after: str = "no-reset", quiet: bool = True):
         stub = [] if self.stub else ["--no-stub"]
         return self._run(
-            "esptool", "--port", self.port, "--baud", str(self.baud), "--before", self.before, "--after", after, *stub, *words, quiet=quiet
+            "esptool",
+            "--port",
+            self.port,
+            "--baud",
+            str(self.baud),
+            "--before",
+            self.before,
+            "--after",
+            after,
+            *stub,
+            *words,
+            quiet=quiet,
         )
 
-    def _run(self, program, *words, quiet=True):
+    def _run(self, program, *words, quiet: bool = True):
         ran = subprocess.run(
-            [sys.executable, "-m", program, *words], stdout=subprocess.PIPE if quiet else None, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", program, *words],
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if ran.returncode:
             told = (ran.stdout or "") + ran.stderr

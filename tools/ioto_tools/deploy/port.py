@@ -34,7 +34,7 @@ def fault(port):
     return ""
 
 
-def why(port, error):
+def why(port, error) -> str:
     """Explain an OSError or ValueError from opening `port`."""
     if "://" in port:
         return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT, of a server that runs" % (port, _cause(error))
@@ -62,12 +62,12 @@ def _others():
     return "Ports of this machine: %s" % ", ".join(found) if found else "This machine has no serial port now"
 
 
-def _is_file(port):
+def _is_file(port) -> bool:
     with suppress(OSError):
         return not stat.S_ISCHR(os.stat(port).st_mode)
 
 
-def _permission(port):
+def _permission(port) -> str:
     """How to get permission: by the port's group, as distributions set it up (dialout, uucp, plugdev)."""
     import grp  # not on every system
 
@@ -77,7 +77,10 @@ def _permission(port):
     except KeyError:
         group = str(found.st_gid)
     if found.st_gid == 0 or found.st_mode & 0o060 != 0o060:
-        return "its mode is %s, owner %d: a rule of udev would give it to a group" % (stat.filemode(found.st_mode), found.st_uid)
+        return "its mode is %s, owner %d: a rule of udev would give it to a group" % (
+            stat.filemode(found.st_mode),
+            found.st_uid,
+        )
     try:
         user = getpass.getuser()
     except (OSError, KeyError):

@@ -6,6 +6,7 @@ import json
 import struct
 import time
 from contextlib import redirect_stdout, suppress
+from types import TracebackType
 
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
@@ -34,11 +35,12 @@ class PromptError(Exception):
 class Prompt:
     """`with Prompt(port) as board:` interrupts the running program, and restarts the application at the end.
 
-    `port` is a serial device, a pseudo terminal, socket://HOST:PORT or rfc2217://HOST:PORT. `wait_s`: keep trying this long,
-    for a board that sleeps or whose application ignores Ctrl-C. `reset`: reset the board first, with the port's RTS and DTR.
+    `port` is a serial device, a pseudo terminal, socket://HOST:PORT or rfc2217://HOST:PORT. `wait_s`: keep trying this
+    long, for a board that sleeps or whose application ignores Ctrl-C. `reset`: reset the board first, with the port's
+    RTS and DTR.
     """
 
-    def __init__(self, port, wait_s=0, reset=False):
+    def __init__(self, port, wait_s: int = 0, reset: bool = False) -> None:
         self.port, self.wait_s, self.reset = port, wait_s, reset
         self.line = None
 
@@ -74,25 +76,34 @@ class Prompt:
         except OSError as e:
             if e.errno not in (errno.ENOTTY, errno.EINVAL):  # a port that disappears with its chip, and comes back
                 return
-            raise PromptError("%s: this port has no lines to reset the board with: press its reset button while `--wait 60` tries" % self.port) from None
+            raise PromptError(
+                "%s: this port has no lines to reset the board with: press its reset button while `--wait 60` tries"
+                % self.port
+            ) from None
 
     def _keep_trying(self, limit_s):
-        """Get to the prompt within `limit_s`: after a wake-up or reset, Ctrl-C arrives in boot.py, before main.py can ignore it."""
+        """Get to the prompt within `limit_s`: after a wake-up or reset, Ctrl-C arrives in boot.py, before main.py can
+        ignore it.
+        """
         end = time.monotonic() + limit_s
         while not self._back():
             if time.monotonic() > end:
                 why = "" if self.line else ports.fault(self.port)
-                words = _NO_PROMPT_IN_TIME % (self.port, limit_s) if self.wait_s or self.reset else _NO_PROMPT % self.port
+                words = (
+                    _NO_PROMPT_IN_TIME % (self.port, limit_s) if self.wait_s or self.reset else _NO_PROMPT % self.port
+                )
                 raise PromptError(why or words)
             self._knock()
 
-    def _knock(self):
+    def _knock(self) -> None:
         with suppress(*_GONE):
             for _ in range(_KNOCKS):
                 self.line.serial.write(b"\x03")
                 time.sleep(_KNOCK_S)
 
-    def __exit__(self, kind, value, trace):
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind:
                 self.line.serial.write(b"\r\x03\x03")  # interrupt what is running
@@ -103,7 +114,7 @@ class Prompt:
         finally:
             self._close()
 
-    def _close(self):
+    def _close(self) -> None:
         if self.line:
             with suppress(*_GONE):
                 self.line.close()
@@ -142,7 +153,8 @@ class Prompt:
     def restart(self, source):
         """Run `source`, which resets the board, and return to the prompt soon after its application starts.
 
-        A USB port that disappears with the reset is reopened. PromptError if the board does not come back, or was not reset.
+        A USB port that disappears with the reset is reopened. PromptError if the board does not come back, or was not
+        reset.
         """
         self.run("before_the_reset = 1")
         try:
@@ -157,7 +169,7 @@ class Prompt:
         if "before_the_reset" in self.run("print(dir())"):
             raise PromptError("%s: the board was not reset" % self.port)
 
-    def _back(self):
+    def _back(self) -> bool:
         """Try once to get to the prompt; True if the board is there."""
         try:
             if not self.line:
@@ -179,7 +191,7 @@ class Prompt:
             time.sleep(_LOOK_S)
             return False
 
-    def write(self, path, raw, progress=lambda n: None):
+    def write(self, path, raw, progress=lambda n: None) -> None:
         """Write a file; `progress(n)` is called after each piece of n bytes."""
         self.run("f = open(%r, 'wb')\nw = f.write\n" % path)
         for at in range(0, len(raw), _PIECE_BYTES):
@@ -193,17 +205,22 @@ class Prompt:
         told = self.ask(_IDENTIFY)
         if tuple(told["version"][:2]) < LEAST:
             words = ".".join(str(n) for n in told["version"][:3])
-            raise PromptError("%s: MicroPython %s; the agent needs %d.%d: `ioto flash` puts a newer one on it" % ((self.port, words) + LEAST))
+            raise PromptError(
+                "%s: MicroPython %s; the agent needs %d.%d: `ioto flash` puts a newer one on it"
+                % ((self.port, words) + LEAST)
+            )
         return told
 
 
 _NO_PROMPT = """%s: no MicroPython prompt there. Is it the right port? If it is:
-  a board that sleeps answers only while it is awake, and an application may ignore Ctrl-C: `--wait 60` keeps trying for a minute;
+  a board that sleeps answers only while it is awake, and an application may ignore Ctrl-C: `--wait 60` keeps trying
+  for a minute;
   press the board's reset button meanwhile, or let it wake; `--reset` resets it over the cable, where the port can.
   In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one."""
-_NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s, over any wake or reset of the board. Is it the right port? If it is:
-  try again and press the board's reset button meanwhile. In safe mode main.py does not run: hold the board's SAFE_PIN low while it
-  starts, if its boot.py names one, or reset it six times, each time within ten seconds."""
+_NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s, over any wake or reset of the board.
+  Is it the right port? If it is: try again and press the board's reset button meanwhile.
+  In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one, or reset
+  it six times, each time within ten seconds."""
 _IDENTIFY = """
 import sys, os, json
 i = sys.implementation

@@ -1,8 +1,8 @@
 """Shortens the private names in the joined files: names were a seventh of the compiled code.
 
-Private are: an argument without a default that no call passes by name; a definition of a module, except a class, that is used
-neither by another file nor from outside; an attribute of the agent's classes that starts with an underscore. A name that scopes
-would make ambiguous is not changed.
+Private are: an argument without a default that no call passes by name; a definition of a module, except a class, that
+is used neither by another file nor from outside; an attribute of the agent's classes that starts with an underscore. A
+name that scopes would make ambiguous is not changed.
 """
 
 import ast
@@ -17,9 +17,11 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Short:
-    """`trees` are the syntax trees of all modules: an attribute has the same name in all files. `attributes` is {name: short name}."""
+    """`trees` are the syntax trees of all modules: an attribute has the same name in all files. `attributes` is {name:
+    short name}.
+    """
 
-    def __init__(self, trees):
+    def __init__(self, trees) -> None:
         nodes = _nodes(trees)
         self.fixed = {node.arg for node in nodes if isinstance(node, ast.keyword)} | _CALLED
         self.fixed.update(name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names)
@@ -32,7 +34,9 @@ class Short:
         self.attributes = dict(zip(private, _names({*count, *own})))
 
     def shorten(self, body, names):
-        """Shorten names in a file's statements `body`; `names` are its private definitions. Returns {name: short name}."""
+        """Shorten names in a file's statements `body`; `names` are its private definitions. Returns {name: short
+        name}.
+        """
         for node in _nodes(body):
             if isinstance(node, ast.Attribute):
                 node.attr = self.attributes.get(node.attr, node.attr)
@@ -52,7 +56,7 @@ class Short:
                 node.name = new.get(node.name, node.name)
         return new
 
-    def _arguments(self, function):
+    def _arguments(self, function) -> None:
         nodes = list(ast.walk(function))
         given = function.args.args[: len(function.args.args) - len(function.args.defaults)]
         _rename(nodes, dict(zip((arg.arg for arg in given if arg.arg not in self.fixed), _names(_taken(nodes)))))
@@ -78,7 +82,7 @@ def _taken(nodes):
     return {getattr(node, field, None) for node in nodes for field in ("id", "arg", "name", "asname")}
 
 
-def _rename(nodes, new):
+def _rename(nodes, new) -> None:
     for node in nodes:
         field = {ast.Name: "id", ast.arg: "arg", ast.ExceptHandler: "name"}.get(type(node))
         if field:

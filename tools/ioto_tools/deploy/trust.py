@@ -1,6 +1,7 @@
 """Checks a board's trust settings: the TLS authorities and the release keys, which are files.
 
-The agent's own modules read the files, so that the board accepts what passes here. No private key except `tls.key` is deployed.
+The agent's own modules read the files, so that the board accepts what passes here. No private key except `tls.key` is
+deployed.
 """
 
 from pathlib import Path
@@ -15,7 +16,9 @@ def authority(path):
     """The bytes of a certificate file, DER or PEM; ValueError if it is invalid or contains a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
-        raise ValueError("%s: a private key: boards get the certificate (`ioto cloud certificate` makes it as ca.pem)" % path)
+        raise ValueError(
+            "%s: a private key: boards get the certificate (`ioto cloud certificate` makes it as ca.pem)" % path
+        )
     try:
         for der in certs.certificates(raw):
             load_der_x509_certificate(der)
@@ -28,7 +31,10 @@ def release_key(path):
     """The bytes of a public release key file, DER or PEM; ValueError if it is invalid or a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
-        raise ValueError("%s: a private key: boards get the public one (`ioto keys new` made it beside, `ioto keys export` makes it)" % path)
+        raise ValueError(
+            "%s: a private key: boards get the public one (`ioto keys new` made it beside, `ioto keys export` makes "
+            "it)" % path
+        )
     try:
         pss.public_key(raw)
     except ValueError as e:
@@ -46,12 +52,16 @@ def _read(path):
 def look(folder, config, files):
     """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
-    `config` is from config.load(), `files` is {path: bytes}. Settings that lib/ioto/setup.py rejects at startup are rejected here.
+    `config` is from config.load(), `files` is {path: bytes}. Settings that lib/ioto/setup.py rejects at startup are
+    rejected here.
     """
     folder = Path(folder)
     for key in ("builder", "api"):
         if config[key].startswith("http://") and not config["tls.plain"]:
-            raise ValueError("%s: %s: plain http: use https (`ioto cloud certificate` makes what it takes)" % (folder / "ioto.json", key))
+            raise ValueError(
+                "%s: %s: plain http: use https (`ioto cloud certificate` makes what it takes)"
+                % (folder / "ioto.json", key)
+            )
         if config[key].startswith("https://") and config["tls.verify"] and not config["tls.ca"]:
             raise ValueError("%s: %s: https: tls.ca names the authorities to trust" % (folder / "ioto.json", key))
     for name in config["tls.ca"]:
@@ -66,7 +76,10 @@ def look(folder, config, files):
 def warnings(config):
     """Warnings about settings that leave the board unprotected."""
     if not config["update.keys"]:
-        yield "no update.keys: whoever owns the cloud owns the board (`ioto keys new` makes a key, `ioto init --key` puts it there)"
+        yield (
+            "no update.keys: whoever owns the cloud owns the board (`ioto keys new` makes a key, `ioto init "
+            "--key` puts it there)"
+        )
     if not config["tls.verify"]:
         yield "tls.verify is false: anybody on the way can be the cloud"
     if config["tls.plain"]:

@@ -6,10 +6,11 @@ from . import life
 
 NONE = 0xFFFF  # no offer
 
+
 class Devices:
     """`count` devices, none registered yet. The numbers in the arrays are indexes of `versions` and `offers`."""
 
-    def __init__(self, count, version):
+    def __init__(self, count, version) -> None:
         self.phase = bytearray(count)  # life.NEW
         self.token = [""] * count
         self.version = array("H", bytes(2 * count))  # the running version
@@ -51,4 +52,3 @@ class Devices:
             by_version[version] = by_version.get(version, 0) + 1
             by_phase[name] = by_phase.get(name, 0) + 1
         return by_version, by_phase
-

@@ -1,7 +1,8 @@
 """The fleet's event loop: sends the requests that are due; their answers decide what each device does next.
 
-Open loop: a device checks in on its schedule, however long the cloud takes to answer others. Independent of network and clock:
-`ask(method, url, token, body, done, more, sink)` sends a request, `clock()` returns seconds since any fixed time.
+Open loop: a device checks in on its schedule, however long the cloud takes to answer others. Independent of network and
+clock: `ask(method, url, token, body, done, more, sink)` sends a request, `clock()` returns seconds since any fixed
+time.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ _HEAD_BYTES = 1024
 class Fleet:
     """A fleet with `settings`, whose devices send requests to the cloud at `url` with `ask`."""
 
-    def __init__(self, settings, url, ask, clock):
+    def __init__(self, settings, url, ask, clock) -> None:
         self.settings, self.url, self.ask, self.clock = settings, url, ask, clock
         self.devices = Devices(settings.devices, settings.version)
         self.tally = Tally()
@@ -43,7 +44,7 @@ class Fleet:
         """When the next device is due, in seconds; None if no device is."""
         return (self._due[0] >> 20) / 1000 if self._due else None
 
-    def step(self, limit=None):
+    def step(self, limit=None) -> None:
         """Handle the devices that are due now, at most `limit` of them, so that answers can be processed in between."""
         now_ms = int(self.clock() * 1000)
         while self._due and self._due[0] >> 20 <= now_ms and limit != 0:
@@ -51,34 +52,38 @@ class Fleet:
             self._act(due & 0xFFFFF, due >> 20)
             limit = limit and limit - 1
 
-    def _push(self, n, ms):
+    def _push(self, n, ms) -> None:
         heapq.heappush(self._due, ms << 20 | n)
 
-    def _later(self, n, seconds):
+    def _later(self, n, seconds) -> None:
         self._push(n, int((self.clock() + seconds) * 1000))
 
-    def _rest(self, n):
+    def _rest(self, n) -> None:
         """Wait until the next check-in, or until the phase continues if that is earlier."""
         devices, settings = self.devices, self.settings
         period_ms, now_ms = int(settings.period_s * 1000), int(self.clock() * 1000)
         if devices.checkin_ms[n] <= now_ms:
             devices.checkin_ms[n] += (now_ms - devices.checkin_ms[n]) // period_ms * period_ms + period_ms
-        at = devices.checkin_ms[n] + int(settings.jitter_s * 1000 * draw(settings.seed, _JITTER, n, devices.checkin_ms[n]))
+        at = devices.checkin_ms[n] + int(
+            settings.jitter_s * 1000 * draw(settings.seed, _JITTER, n, devices.checkin_ms[n])
+        )
         if devices.phase[n] in (life.WAITING, life.PROBATION):
             at = min(at, devices.resume_ms[n])
         self._push(n, at)
 
-    def _again(self, n, reply):
+    def _again(self, n, reply) -> None:
         """Retry after a failed request, with exponential backoff and at least the `Retry-After` of the cloud."""
         devices = self.devices
         devices.failures[n] = min(devices.failures[n] + 1, 10)
-        wait_s = min(2.0 ** devices.failures[n], _BACKOFF_MOST_S) * (0.5 + draw(self.settings.seed, _BACKOFF, n, devices.failures[n]))
+        wait_s = min(2.0 ** devices.failures[n], _BACKOFF_MOST_S) * (
+            0.5 + draw(self.settings.seed, _BACKOFF, n, devices.failures[n])
+        )
         hold = reply.header("retry-after")
         self._later(n, max(wait_s, int(hold) if hold.isdigit() else 0))
 
     # ---- requests
 
-    def _act(self, n, due_ms):
+    def _act(self, n, due_ms) -> None:
         devices, phase = self.devices, self.devices.phase[n]
         if due_ms >= devices.resume_ms[n]:
             if phase == life.WAITING and not self.settings.asks(n):
@@ -94,10 +99,10 @@ class Fleet:
         else:
             self._check_in(n, due_ms)
 
-    def _ask(self, n, due_ms, kind, path, token, fields, answered):
+    def _ask(self, n, due_ms, kind, path, token, fields, answered) -> None:
         """POST `fields`; calls answered(n, reply) unless it is None."""
 
-        def done(reply):
+        def done(reply) -> None:
             self._told(kind, due_ms, reply)
             if answered and reply.status in (401, 404) and reply.body.startswith(_FORGET):
                 self._forget(n)
@@ -107,18 +112,24 @@ class Fleet:
         self.asking += 1
         self.ask("POST", self.url + path, token, json.dumps(fields).encode(), done)
 
-    def _told(self, kind, due_ms, reply):
+    def _told(self, kind, due_ms, reply) -> None:
         self.asking -= 1
         self.tally.answer(kind, reply, self.clock() - due_ms / 1000)
 
-    def _register(self, n, due_ms):
+    def _register(self, n, due_ms) -> None:
         product = self.settings.product
         fields = dict(self.settings.facts(n), id=self.settings.id(n), product=product)
         self._ask(n, due_ms, "register", "/device/register", product, fields, self._registered)
 
-    def _check_in(self, n, due_ms):
+    def _check_in(self, n, due_ms) -> None:
         devices, settings = self.devices, self.settings
-        fields = {"id": settings.id(n), "product": settings.product, "version": self._runs(n), "iotoVersion": "0.1.0", "accepts": ["raw"]}
+        fields = {
+            "id": settings.id(n),
+            "product": settings.product,
+            "version": self._runs(n),
+            "iotoVersion": "0.1.0",
+            "accepts": ["raw"],
+        }
         fields.update(settings.facts(n), attempt=devices.attempt[n], uptime=due_ms // 1000)
         if settings.asks(n):
             fields["next"] = int(settings.period_s + settings.jitter_s)
@@ -130,9 +141,15 @@ class Fleet:
         devices, phase, update = self.devices, self.devices.phase[n], self.devices.update[n]
         if self._fate(n) == life.MUTE:
             return self._carried_out(n)
-        fields = {"id": self.settings.id(n), "update": devices.offers[update]["update"], "success": phase not in life.FAILURES}
+        fields = {
+            "id": self.settings.id(n),
+            "update": devices.offers[update]["update"],
+            "success": phase not in life.FAILURES,
+        }
         attempt = 0 if phase == life.REFUSED else devices.attempt[n]
-        fields.update(state=life.REPORTS[phase], attempt=attempt, reason=life.REASONS.get(phase, ""), version=self._runs(n))
+        fields.update(
+            state=life.REPORTS[phase], attempt=attempt, reason=life.REASONS.get(phase, ""), version=self._runs(n)
+        )
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
         if draw(self.settings.seed, _REPEATED, n, update, phase, attempt) < self.settings.repeats:
             self._ask(n, due_ms, *ask, None)  # as if the answer had been lost
@@ -145,7 +162,7 @@ class Fleet:
             return self._carried_out(n)
         sha256 = hashlib.sha256()
 
-        def taken(piece):
+        def taken(piece) -> None:
             self.tally.bytes += len(piece)
             sha256.update(piece)
 
@@ -204,7 +221,7 @@ class Fleet:
             return self._go(n, life.DROPPED)
         self._take(n, number)
 
-    def _take(self, n, number):
+    def _take(self, n, number) -> None:
         devices = self.devices
         devices.update[n], devices.attempt[n], devices.deferrals[n] = number, 1, 0
         self._go(n, life.begin(self._fate(n)))
@@ -232,7 +249,7 @@ class Fleet:
             devices.attempt[n] += 1
         self._go(n, to, self.settings.seconds(wait, n, devices.update[n]))
 
-    def _go(self, n, phase, seconds=0.0):
+    def _go(self, n, phase, seconds: float = 0.0) -> None:
         """Enter `phase`, which begins in `seconds`; in the phases of life.RESTS the device keeps checking in."""
         self.devices.phase[n] = phase
         if phase in life.RESTS:
@@ -241,13 +258,13 @@ class Fleet:
         elif phase != life.GONE:
             self._later(n, seconds)
 
-    def _relapse(self, n):
+    def _relapse(self, n) -> None:
         """The old version was installed again, and is kept."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
         devices.end[n] = life.NEW
 
-    def _forget(self, n):
+    def _forget(self, n) -> None:
         self.devices.phase[n] = life.NEW
         self.devices.urls.pop(n, None)
         self._later(n, 1)

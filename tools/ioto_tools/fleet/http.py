@@ -1,4 +1,5 @@
-"""An HTTP/1.1 client for many devices in one process. Callbacks instead of coroutines: a request costs about 30 microseconds.
+"""An HTTP/1.1 client for many devices in one process. Callbacks instead of coroutines: a request costs about 30
+microseconds.
 
 A request is sent as soon as a connection is free; measuring how long it waited is left to the caller.
 """
@@ -13,11 +14,13 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 
 
 class Reply:
-    """`status`, `head` (bytes up to the empty line), `body` (empty if a sink received it). Status 0: no answer, `error` is the reason."""
+    """`status`, `head` (bytes up to the empty line), `body` (empty if a sink received it). Status 0: no answer, `error`
+    is the reason.
+    """
 
     __slots__ = ("status", "head", "body", "error")
 
-    def __init__(self, status, head=b"", body=b"", error=""):
+    def __init__(self, status, head: bytes = b"", body: bytes = b"", error: str = "") -> None:
         self.status, self.head, self.body, self.error = status, head, body, error
 
     def header(self, name):
@@ -29,11 +32,13 @@ class Reply:
 class Client:
     """Requests to one server, at most `connections` at a time; further requests are queued.
 
-    Without `keep_alive` each request has its own connection. `tls`: an ssl.SSLContext. Without an answer within `timeout_s`, the
-    connection is closed and the reply has status 0.
+    Without `keep_alive` each request has its own connection. `tls`: an ssl.SSLContext. Without an answer within
+    `timeout_s`, the connection is closed and the reply has status 0.
     """
 
-    def __init__(self, host, port, *, tls=None, connections=100, keep_alive=True, timeout_s=30):
+    def __init__(
+        self, host, port, *, tls=None, connections: int = 100, keep_alive: bool = True, timeout_s: int = 30
+    ) -> None:
         self.host, self.port, self.tls = host, port, tls
         self.connections, self.keep_alive, self.timeout_s = connections, keep_alive, timeout_s
         self.open = set()
@@ -43,8 +48,10 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._watch = self._loop.call_later(1, self._look)
 
-    def ask(self, request, done, sink=None):
-        """Send `request` (complete, as bytes); done(Reply) is called later. `sink(piece)`, if given, receives the body of a 2xx answer."""
+    def ask(self, request, done, sink=None) -> None:
+        """Send `request` (complete, as bytes); done(Reply) is called later. `sink(piece)`, if given, receives the body
+        of a 2xx answer.
+        """
         if self._idle:
             self._idle.pop().send(request, done, sink)
         elif len(self.open) + len(self._opening) < self.connections:
@@ -52,50 +59,56 @@ class Client:
         else:
             self._waiting.append((request, done, sink))
 
-    def _connect(self, *job):
+    def _connect(self, *job) -> None:
         task = self._loop.create_task(self._connected(job))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _connected(self, job):
+    async def _connected(self, job) -> None:
         try:
             async with asyncio.timeout(self.timeout_s):
-                _, connection = await self._loop.create_connection(lambda: _Connection(self), self.host, self.port, ssl=self.tls)
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self), self.host, self.port, ssl=self.tls
+                )
         except (OSError, TimeoutError) as e:
             self._opening.discard(asyncio.current_task())
             self._next()
-            job[1](Reply(0, error="connect: %s" % (e.strerror if isinstance(e, OSError) and e.strerror else type(e).__name__)))
+            job[1](
+                Reply(
+                    0, error="connect: %s" % (e.strerror if isinstance(e, OSError) and e.strerror else type(e).__name__)
+                )
+            )
         else:
             connection.send(*job)
 
-    def free(self, connection):
+    def free(self, connection) -> None:
         """Reuse a connection that has received its answer."""
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
             self._idle.append(connection)
 
-    def gone(self, connection):
+    def gone(self, connection) -> None:
         self.open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._next()
 
-    def _next(self):
+    def _next(self) -> None:
         if self._waiting and len(self.open) + len(self._opening) < self.connections:
             self._connect(*self._waiting.popleft())
 
-    def retry(self, job):
+    def retry(self, job) -> None:
         self._connect(*job)
 
-    def _look(self):
+    def _look(self) -> None:
         # Checking all connections once a second costs less than a timer for each request.
         before = time.monotonic() - self.timeout_s
         for connection in [each for each in self.open if each.job and each.since < before]:
             connection.fail("timeout")
         self._watch = self._loop.call_later(1, self._look)
 
-    async def close(self):
+    async def close(self) -> None:
         self._watch.cancel()
         for task in list(self._opening):
             task.cancel()
@@ -107,24 +120,24 @@ class Client:
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time. `job` is (request, done, sink) while an answer is pending."""
 
-    def __init__(self, client):
+    def __init__(self, client) -> None:
         self.client = client
         self.transport = self.job = None
         self.used = False
         self._clear()
 
-    def _clear(self):
+    def _clear(self) -> None:
         self.buffer, self.head, self.status, self.left = b"", b"", 0, None
 
-    def connection_made(self, transport):
+    def connection_made(self, transport) -> None:
         self.transport = transport
         self.client.open.add(self)
 
-    def send(self, request, done, sink):
+    def send(self, request, done, sink) -> None:
         self.job, self.since = (request, done, sink), time.monotonic()
         self.transport.write(request)
 
-    def data_received(self, data):
+    def data_received(self, data) -> None:
         if self.job is None:
             self.transport.abort()  # data without a request
             return
@@ -143,7 +156,12 @@ class _Connection(asyncio.Protocol):
     def _begin(self, end):
         self.head, data, self.buffer = self.buffer[: end + 2], self.buffer[end + 4 :], b""
         found = _LENGTH.search(self.head)
-        if not self.head.startswith(b"HTTP/1.1 ") or not self.head[9:12].isdigit() or not found and self.head[9:12] not in (b"204", b"304"):
+        if (
+            not self.head.startswith(b"HTTP/1.1 ")
+            or not self.head[9:12].isdigit()
+            or not found
+            and self.head[9:12] not in (b"204", b"304")
+        ):
             return self.fail("no answer of HTTP/1.1 with a Content-Length")
         self.status = int(self.head[9:12])
         self.left = int(found[1]) if found and self.status != 304 else 0
@@ -163,7 +181,7 @@ class _Connection(asyncio.Protocol):
         elif self.left == 0:
             self._done()
 
-    def _done(self):
+    def _done(self) -> None:
         (_, done, _), self.job = self.job, None
         reply = Reply(self.status, self.head, self.buffer)
         self.used = True
@@ -174,12 +192,12 @@ class _Connection(asyncio.Protocol):
             self.client.free(self)
         done(reply)
 
-    def fail(self, error):
+    def fail(self, error) -> None:
         job, self.job = self.job, None
         self.transport.abort()
         job[1](Reply(0, error=error))
 
-    def connection_lost(self, error):
+    def connection_lost(self, error) -> None:
         job, self.job = self.job, None
         fresh = not self.used or self.head or self.buffer
         self.client.gone(self)
@@ -191,7 +209,7 @@ class _Connection(asyncio.Protocol):
             self.client.retry(job)
 
 
-def request(method, target, host, token="", body=b"", more="", keep_alive=True):
+def request(method, target, host, token: str = "", body: bytes = b"", more: str = "", keep_alive: bool = True):
     """The bytes of a request. `more`: additional header lines, each with its CRLF."""
     head = "%s %s HTTP/1.1\r\nHost: %s\r\n" % (method, target, host)
     if token:

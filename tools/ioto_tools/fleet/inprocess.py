@@ -11,12 +11,14 @@ from .http import Reply
 
 
 class Stepped:
-    """Sends requests to an ASGI application that waits only for its client (create_app with threads=False): answers are immediate."""
+    """Sends requests to an ASGI application that waits only for its client (create_app with threads=False): answers are
+    immediate.
+    """
 
-    def __init__(self, app):
+    def __init__(self, app) -> None:
         self.app = app
 
-    def ask(self, method, url, token, body, done, more="", sink=None):
+    def ask(self, method, url, token, body, done, more: str = "", sink=None) -> None:
         path, query = urlsplit(url)[2:4]
         headers = [(b"host", b"cloud.test")]
         if token:
@@ -28,15 +30,17 @@ class Stepped:
         done(reply)
 
     def post(self, path, token, fields):
-        return self.call("POST", path, headers=[(b"authorization", b"bearer " + token.encode())], body=json.dumps(fields).encode())
+        return self.call(
+            "POST", path, headers=[(b"authorization", b"bearer " + token.encode())], body=json.dumps(fields).encode()
+        )
 
-    def call(self, method, path, query="", headers=(), body=b""):
+    def call(self, method, path, query: str = "", headers=(), body: bytes = b""):
         sent = []
 
         async def receive():
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send(message):
+        async def send(message) -> None:
             sent.append(message)
 
         scope = {
@@ -71,22 +75,22 @@ def cloud(folder, clock, **options):
 class Gathered:
     """A site's database that collects deferred writes for a second."""
 
-    def __init__(self, database, clock):
+    def __init__(self, database, clock) -> None:
         self.read, self.write = database.read, database.write
         self._database, self._clock = database, clock
         self._rows, self._since = {}, clock()
 
-    def soft(self, function, key, row):
+    def soft(self, function, key, row) -> None:
         self._rows.setdefault(function, {})[key] = row
         if self._clock() - self._since >= 1:
             self.settle()
 
-    def settle(self):
+    def settle(self) -> None:
         rows, self._rows, self._since = self._rows, {}, self._clock()
         for function, waiting in rows.items():
             self.write(function, list(waiting.values()))
 
-    def close(self):
+    def close(self) -> None:
         self.settle()
         self._database.close()
 
@@ -94,11 +98,11 @@ class Gathered:
 class Simulation:
     """A fleet, the application `app` and their common clock. `settled()` is called at the end of each run()."""
 
-    def __init__(self, app, clock, settings, settled=lambda: None):
+    def __init__(self, app, clock, settings, settled=lambda: None) -> None:
         self.clock, self.settled = clock, settled
         self.fleet = Fleet(settings, "http://cloud.test", Stepped(app).ask, clock)
 
-    def run(self, seconds):
+    def run(self, seconds) -> None:
         """Run for `seconds` of simulated time."""
         ends_s = self.clock.now_s + seconds
         while (due_s := self.fleet.due_s()) is not None and due_s <= ends_s:
@@ -111,7 +115,7 @@ class Simulation:
 class Clock:
     """A clock that only advances when `now_s` is set."""
 
-    def __init__(self, now_s=1_800_000_000.0):
+    def __init__(self, now_s: float = 1_800_000_000.0) -> None:
         self.now_s = now_s
 
     def __call__(self):

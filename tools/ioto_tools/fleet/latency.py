@@ -8,11 +8,11 @@ _STEPS = 32  # buckets between two powers of two
 class Latency:
     """A histogram of times in microseconds, up to an hour."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.counts = array("Q", bytes(8 * _STEPS * 32))
         self.n = 0
 
-    def add(self, seconds):
+    def add(self, seconds) -> None:
         us = max(0, int(seconds * 1e6))  # a request that is sent slightly early may be answered before its due time
         power = max(us.bit_length() - 6, 0)
         self.counts[min(power * _STEPS + (us >> power), len(self.counts) - 1)] += 1

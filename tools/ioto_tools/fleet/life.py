@@ -50,7 +50,8 @@ def begin(fate):
 def after(phase, fate, attempt, deferrals):
     """The transition at the end of `phase`: (next phase, delay until it begins).
 
-    `attempt` counts from 1, `deferrals` is the number already reported. From ROLLED_BACK to WAITING the attempt goes up by one.
+    `attempt` counts from 1, `deferrals` is the number already reported. From ROLLED_BACK to WAITING the attempt goes up
+    by one.
     """
     if phase == OFFERED:
         return DOWNLOAD, NOW

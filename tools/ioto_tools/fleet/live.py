@@ -11,13 +11,15 @@ _DRAIN_S = 30  # wait for the last answers
 
 
 class Wire:
-    """Sends each request to the server in its URL. `options` are those of http.Client, `tls` is an SSLContext for https."""
+    """Sends each request to the server in its URL. `options` are those of http.Client, `tls` is an SSLContext for
+    https.
+    """
 
-    def __init__(self, tls=None, **options):
+    def __init__(self, tls=None, **options) -> None:
         self.tls, self.options = tls, options
         self.clients = {}
 
-    def ask(self, method, url, token, body, done, more="", sink=None):
+    def ask(self, method, url, token, body, done, more: str = "", sink=None) -> None:
         parts = urlsplit(url)
         client = self.clients.get(parts[:2]) or self._client(parts)
         target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
@@ -25,11 +27,13 @@ class Wire:
 
     def _client(self, parts):
         https = parts.scheme == "https"
-        client = Client(parts.hostname, parts.port or (443 if https else 80), tls=self.tls if https else None, **self.options)
+        client = Client(
+            parts.hostname, parts.port or (443 if https else 80), tls=self.tls if https else None, **self.options
+        )
         self.clients[parts[:2]] = client
         return client
 
-    async def close(self):
+    async def close(self) -> None:
         for client in self.clients.values():
             await client.close()
 

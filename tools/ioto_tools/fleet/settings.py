@@ -12,7 +12,9 @@ _STRANGER = 6
 
 @dataclass
 class Settings:
-    """`properties` {name: [values]}: each device has one of the values. `shares` {fate of life.FATES: share of the devices}."""
+    """`properties` {name: [values]}: each device has one of the values. `shares` {fate of life.FATES: share of the
+    devices}.
+    """
 
     product: str
     devices: int = 100
@@ -35,13 +37,15 @@ class Settings:
     def __post_init__(self):
         for fate, share in self.shares.items():
             if fate not in life.FATES or not 0 <= share <= 1:
-                raise ValueError("%s %s: expected: one of %s and a share from 0 to 1" % (fate, share, ", ".join(life.FATES)))
+                raise ValueError(
+                    "%s %s: expected: one of %s and a share from 0 to 1" % (fate, share, ", ".join(life.FATES))
+                )
         if sum(self.shares.values()) > 1:
             raise ValueError("the shares of %s together are more than all devices" % ", ".join(self.shares))
         if not 0 < self.devices < 1 << 20:
             raise ValueError("%d devices: expected: 1 to %d" % (self.devices, (1 << 20) - 1))
 
-    def id(self, n):
+    def id(self, n) -> str:
         return "%s%07d" % (self.prefix, n)
 
     def fate(self, n, of):
@@ -59,7 +63,10 @@ class Settings:
 
     def facts(self, n):
         """The properties of device `n`."""
-        drawn = ((name, values, draw(self.seed, _PROPERTY + at, n)) for at, (name, values) in enumerate(self.properties.items()))
+        drawn = (
+            (name, values, draw(self.seed, _PROPERTY + at, n))
+            for at, (name, values) in enumerate(self.properties.items())
+        )
         return {name: values[int(share * len(values))] for name, values, share in drawn}
 
     def seconds(self, wait, n, of):
@@ -68,4 +75,10 @@ class Settings:
             return 0.0
         if wait == life.APPLY:
             return self.apply_s * draw(self.seed, n, of)
-        return {life.FETCHED: 0.0, life.BOOT: self.boot_s, life.RETRY: self.retry_s, life.PUT_OFF: self.put_off_s, life.RELAPSE: self.relapse_s}[wait]
+        return {
+            life.FETCHED: 0.0,
+            life.BOOT: self.boot_s,
+            life.RETRY: self.retry_s,
+            life.PUT_OFF: self.put_off_s,
+            life.RELAPSE: self.relapse_s,
+        }[wait]

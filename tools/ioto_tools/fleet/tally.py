@@ -8,7 +8,7 @@ KINDS = ("register", "check_in", "download", "report")
 
 
 class Tally:
-    def __init__(self):
+    def __init__(self) -> None:
         self.answers = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
         self.refusals = {}  # (kind, status) -> the text of the first such answer
         self.latency = {kind: Latency() for kind in KINDS}
@@ -16,17 +16,17 @@ class Tally:
         self.bytes = 0  # received of images
         self.faults = {}  # what -> count: for example a wrong checksum or an invalid answer
 
-    def answer(self, kind, reply, seconds):
+    def answer(self, kind, reply, seconds) -> None:
         said = reply.status or reply.error
         self.answers[kind][said] = self.answers[kind].get(said, 0) + 1
         self.latency[kind].add(seconds)
         if reply.status >= 400 and (kind, reply.status) not in self.refusals:
             self.refusals[kind, reply.status] = _text(reply.body)
 
-    def report(self, state):
+    def report(self, state) -> None:
         self.reports[state] = self.reports.get(state, 0) + 1
 
-    def fault(self, what):
+    def fault(self, what) -> None:
         self.faults[what] = self.faults.get(what, 0) + 1
 
     def rows(self):
@@ -38,7 +38,14 @@ class Tally:
         good = sum(count for status, count in said.items() if status in (200, 206))
         others = {str(status): count for status, count in said.items() if status not in (200, 206)}
         p50, p99 = (round(latency.quantile(q) * 1000, 1) for q in (0.5, 0.99))
-        return {"kind": kind, "answers": sum(said.values()), "good": good, "p50_ms": p50, "p99_ms": p99, "others": others}
+        return {
+            "kind": kind,
+            "answers": sum(said.values()),
+            "good": good,
+            "p50_ms": p50,
+            "p99_ms": p99,
+            "others": others,
+        }
 
 
 def _text(body):

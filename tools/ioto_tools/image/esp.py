@@ -9,8 +9,8 @@ from hashlib import sha256
 MAGIC = 0xE9
 DESC_MAGIC = 0xABCD5432
 CHIPS = {  # esp_chip_id_t of ESP-IDF
-    0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 12: "ESP32-C2", 13: "ESP32-C6", 16: "ESP32-H2", 18: "ESP32-P4",
-    20: "ESP32-C61", 23: "ESP32-C5", 25: "ESP32-H21", 28: "ESP32-H4",
+    0: "ESP32", 2: "ESP32-S2", 5: "ESP32-C3", 9: "ESP32-S3", 12: "ESP32-C2", 13: "ESP32-C6", 16: "ESP32-H2",
+    18: "ESP32-P4", 20: "ESP32-C61", 23: "ESP32-C5", 25: "ESP32-H21", 28: "ESP32-H4",
 }  # fmt: skip
 
 # Where each chip's ROM looks for the bootloader (esptool targets: BOOTLOADER_FLASH_OFFSET).
@@ -31,10 +31,12 @@ def xor(data):
     return value
 
 
-def verify(read, address, room, chip=0, revision=None):
-    """Verify the image at flash `address` as set_boot() and the bootloader do; returns its length in bytes. ImageError if it is invalid.
+def verify(read, address, room, chip: int = 0, revision=None):
+    """Verify the image at flash `address` as set_boot() and the bootloader do; returns its length in bytes. ImageError
+    if it is invalid.
 
-    `read(address, n)` returns bytes of the flash; `room` is the partition's size; `revision` is the chip's, major * 100 + minor.
+    `read(address, n)` returns bytes of the flash; `room` is the partition's size; `revision` is the chip's, major * 100
+    + minor.
     """
     head = read(address, 24)
     if head[0] != MAGIC:
@@ -44,9 +46,13 @@ def verify(read, address, room, chip=0, revision=None):
         raise ImageError("mismatch chip ID, expected %d, found %d" % (chip, struct.unpack_from("<H", head, 12)[0]))
     least, most = struct.unpack_from("<HH", head, 15)
     if revision is not None and least > revision:
-        raise ImageError("Image requires chip rev >= v%d.%d, but chip is v%d.%d" % (*divmod(least, 100), *divmod(revision, 100)))
+        raise ImageError(
+            "Image requires chip rev >= v%d.%d, but chip is v%d.%d" % (*divmod(least, 100), *divmod(revision, 100))
+        )
     if revision is not None and most not in (0, 0xFFFF) and most < revision:
-        raise ImageError("Image requires chip rev <= v%d.%d, but chip is v%d.%d" % (*divmod(most, 100), *divmod(revision, 100)))
+        raise ImageError(
+            "Image requires chip rev <= v%d.%d, but chip is v%d.%d" % (*divmod(most, 100), *divmod(revision, 100))
+        )
     if not head[1]:
         raise ImageError("image at 0x%x has no segments" % address)
     if head[1] > 16:
@@ -74,7 +80,7 @@ def verify(read, address, room, chip=0, revision=None):
     return end
 
 
-def check_bytes(image, chip=0):
+def check_bytes(image, chip: int = 0):
     """verify() for an image in memory, padded with erased flash."""
     return verify(lambda a, n: (image[a : a + n] + b"\xff" * n)[:n], 0, len(image), chip)
 
@@ -99,11 +105,15 @@ def describe(image):
 
 
 def is_esp8266(data):
-    """True if `data` starts with an ESP8266 image. Its header has 8 bytes and no chip id; its code is loaded to 0x401xxxxx."""
+    """True if `data` starts with an ESP8266 image. Its header has 8 bytes and no chip id; its code is loaded to
+    0x401xxxxx.
+    """
     if len(data) < 16 or data[0] not in (MAGIC, 0xEA) or not 1 <= data[1] <= 16:
         return False
     entry, load = struct.unpack_from("<I", data, 4)[0], struct.unpack_from("<I", data, 8)[0]
-    return 0x40100000 <= entry < 0x40110000 and (load == 0 or 0x3FFE8000 <= load < 0x40000000 or 0x40100000 <= load < 0x40300000)
+    return 0x40100000 <= entry < 0x40110000 and (
+        load == 0 or 0x3FFE8000 <= load < 0x40000000 or 0x40100000 <= load < 0x40300000
+    )
 
 
 def seal(image):
@@ -118,9 +128,9 @@ def seal(image):
     return body + sha256(body).digest() if image[23] & 1 else body
 
 
-def make(size, text="", chip=0, version="", revisions=(0, 0)):
-    """A small valid image of `size` bytes (a multiple of 16, at least 384) with `text` in its data, for chips of these `revisions`
-    (minimum, maximum; 0: any).
+def make(size, text: str = "", chip: int = 0, version: str = "", revisions=(0, 0)):
+    """A small valid image of `size` bytes (a multiple of 16, at least 384) with `text` in its data, for chips of these
+    `revisions` (minimum, maximum; 0: any).
     """
     data = size - 24 - 8 - 32 - 16
     desc = struct.pack("<II8x", DESC_MAGIC, 0) + version.encode()[:31].ljust(32, b"\0") + b"virtual".ljust(32, b"\0")
@@ -128,6 +138,14 @@ def make(size, text="", chip=0, version="", revisions=(0, 0)):
     desc += sha256(b"%s %d" % (text.encode(), size)).digest()
     desc = desc.ljust(256, b"\0")
     filler = sha256(text.encode()).digest() * (data // 32 + 1)
-    head = struct.pack("<BBBBI", MAGIC, 1, 2, 0x20, 0x40080000) + b"\xee\0\0\0" + struct.pack("<HBHH", chip, 0, *revisions) + bytes(4) + b"\1"
-    body = head + struct.pack("<II", 0x3F400020, data & ~3) + (desc + text.encode().ljust(64, b"\0") + filler)[: data & ~3]
+    head = (
+        struct.pack("<BBBBI", MAGIC, 1, 2, 0x20, 0x40080000)
+        + b"\xee\0\0\0"
+        + struct.pack("<HBHH", chip, 0, *revisions)
+        + bytes(4)
+        + b"\1"
+    )
+    body = (
+        head + struct.pack("<II", 0x3F400020, data & ~3) + (desc + text.encode().ljust(64, b"\0") + filler)[: data & ~3]
+    )
     return seal(body)

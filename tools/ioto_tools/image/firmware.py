@@ -1,10 +1,12 @@
-"""MicroPython firmware files for ESP chips: complete ones (bootloader, partition table, application), or only an application."""
+"""MicroPython firmware files for ESP chips: complete ones (bootloader, partition table, application), or only an
+application.
+"""
 
 import re
 import struct
 from dataclasses import dataclass, field
 
-from ..board import layout
+from . import layout
 from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, describe, is_esp8266, seal, verify
 
 FLASH_SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
@@ -42,27 +44,35 @@ class Firmware:
 def parse(data):
     """Parse a file's bytes as Firmware; FirmwareError if it is not usable."""
     if data[:4] == b"\x7fELF" or data[:4] == b"UF2\n":
-        raise FirmwareError("this is an %s file: use the .bin of the same build" % ("ELF" if data[1:4] == b"ELF" else "UF2"))
+        raise FirmwareError(
+            "this is an %s file: use the .bin of the same build" % ("ELF" if data[1:4] == b"ELF" else "UF2")
+        )
     if describe(data):
         chip = struct.unpack_from("<H", data, 12)[0]
         _check_supported(chip)
         return Firmware(chip, _image(data, "the application"))
     if is_esp8266(data):
         raise FirmwareError("firmware for an ESP8266: it has no update slots and is not supported; %s" % _SUPPORTED)
-    for start in sorted(set(BOOTLOADER.values()), reverse=True):  # a complete file starts at the bootloader, a flash dump at 0
+    for start in sorted(
+        set(BOOTLOADER.values()), reverse=True
+    ):  # a complete file starts at the bootloader, a flash dump at 0
         rows = _table(data, start)
         first = next((p for p in rows if p.type == layout.APP), None)
         if first:
             return _whole(data, start, rows, first)
     if data[:1] == bytes([MAGIC]) and len(data) >= 24:
         _check_supported(struct.unpack_from("<H", data, 12)[0])
-        raise FirmwareError("a bootloader or an image without a partition table: use the whole firmware .bin of MicroPython")
-    raise FirmwareError("no firmware for an ESP32: neither an application image nor a whole .bin with a partition table")
+        raise FirmwareError(
+            "a bootloader or an image without a partition table: use the whole firmware .bin of MicroPython"
+        )
+    raise FirmwareError(
+        "no firmware for an ESP32: neither an application image nor a whole .bin with a partition table"
+    )
 
 
 def inside(file):
-    """(offset, size) of the application in `file`, an open complete firmware file; None for any other file, DamagedFirmware for a
-    damaged one. Afterwards the position of `file` is 0.
+    """(offset, size) of the application in `file`, an open complete firmware file; None for any other file,
+    DamagedFirmware for a damaged one. Afterwards the position of `file` is 0.
     """
     file.seek(0)
     data = file.read(_WHOLE_BYTES + 1)
@@ -84,7 +94,9 @@ _SUPPORTED = "supported are %s" % ", ".join(CHIPS[chip] for chip in BOOTLOADER)
 
 def _check_supported(chip):
     if chip not in BOOTLOADER:
-        raise FirmwareError("firmware for %s: not supported; %s" % (CHIPS.get(chip, "an unknown chip, number %d" % chip), _SUPPORTED))
+        raise FirmwareError(
+            "firmware for %s: not supported; %s" % (CHIPS.get(chip, "an unknown chip, number %d" % chip), _SUPPORTED)
+        )
 
 
 def _table(data, start):
@@ -97,7 +109,10 @@ def _table(data, start):
 def _whole(data, start, rows, first):
     application = data[first.address - start :]
     if not describe(application):
-        raise DamagedFirmware("the table says %s at 0x%x, and no application is there: is the file cut short?" % (first.label, first.address))
+        raise DamagedFirmware(
+            "the table says %s at 0x%x, and no application is there: is the file cut short?"
+            % (first.label, first.address)
+        )
     application = _image(application, "the application at 0x%x" % first.address)
     chip = struct.unpack_from("<H", application, 12)[0]
     _check_supported(chip)
@@ -116,7 +131,9 @@ def _image(data, what):
 
 
 def sized(bootloader, flash_bytes):
-    """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), and its checksum and hash recomputed."""
+    """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), and its checksum and hash
+    recomputed.
+    """
     sizes = list(FLASH_SIZES.values())
     if flash_bytes not in sizes:
         raise FirmwareError("%d bytes of flash: one of %s" % (flash_bytes, ", ".join(FLASH_SIZES)))

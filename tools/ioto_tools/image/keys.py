@@ -11,7 +11,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat, load_der_public_key, load_pem_private_key, load_pem_public_key,
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_private_key,
+    load_pem_public_key,
 )  # fmt: skip
 
 BITS = 3072  # as in ESP32 Secure Boot v2
@@ -35,17 +42,23 @@ def drawn():
     return rsa.generate_private_key(65537, BITS)
 
 
-def load(path, passphrase=b""):
+def load(path, passphrase: bytes = b""):
     """The private key in the PEM file `path`."""
     raw = read(path)
     try:
         found = load_pem_private_key(raw, passphrase or None)
     except TypeError:
-        raise KeyFileError("%s: %s" % (path, "it has no passphrase" if passphrase else "it needs its passphrase")) from None
+        raise KeyFileError(
+            "%s: %s" % (path, "it has no passphrase" if passphrase else "it needs its passphrase")
+        ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyFileError("%s: %s" % (path, "not with this passphrase" if is_encrypted(raw) else "no private key in PEM")) from None
+        raise KeyFileError(
+            "%s: %s" % (path, "not with this passphrase" if is_encrypted(raw) else "no private key in PEM")
+        ) from None
     if not isinstance(found, rsa.RSAPrivateKey) or not _fits(found.public_key()):
-        raise KeyFileError("%s: not an RSA key of 2048 to 4096 bits with the exponent 65537: `ioto keys new` makes one" % path)
+        raise KeyFileError(
+            "%s: not an RSA key of 2048 to 4096 bits with the exponent 65537: `ioto keys new` makes one" % path
+        )
     return found
 
 
@@ -71,7 +84,7 @@ def _fits(public):
     return 2048 <= public.key_size <= 4096 and public.public_numbers().e == 65537
 
 
-def public_bytes(public, der=False):
+def public_bytes(public, der: bool = False):
     """SubjectPublicKeyInfo, the format for `update.keys` of a board."""
     return public.public_bytes(Encoding.DER if der else Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
@@ -81,7 +94,7 @@ def fingerprint(public):
     return hashlib.sha256(public_bytes(public, der=True)).hexdigest()
 
 
-def is_encrypted(raw):
+def is_encrypted(raw) -> bool:
     return b"ENCRYPTED" in raw
 
 

@@ -37,11 +37,12 @@ def seal(manifest, signature):
     return raw + bytes(release.ENVELOPE_BYTES - len(raw))
 
 
-def sign(path, out, private, product, version, any_file=False, name=None, **more):
-    """Write manifest, signature and the content of file `path` to the file object `out`; returns the manifest as a dict.
-    Errors name the file `name`, if `path` was extracted from it.
+def sign(path, out, private, product, version, any_file: bool = False, name=None, **more):
+    """Write manifest, signature and the content of file `path` to the file object `out`; returns the manifest as a
+    dict. Errors name the file `name`, if `path` was extracted from it.
 
-    `more`: minimum, expires, down, base, created of release.FIELDS; None is omitted. ReleaseError if the file can't be signed.
+    `more`: minimum, expires, down, base, created of release.FIELDS; None is omitted. ReleaseError if the file can't be
+    signed.
     """
     name = name or path
     if read(path):
@@ -53,8 +54,14 @@ def sign(path, out, private, product, version, any_file=False, name=None, **more
     if not any_file:
         manifest["chip"] = _chip(path, manifest["size"], name)
     manifest.update({key: value for key, value in more.items() if value is not None})
-    if manifest.get("down") is True and not 0 <= manifest.get("expires", 0) - manifest["created"] <= release.DOWN_MOST_S:
-        raise ReleaseError("%s: a downgrade from every higher version must expire, 30 days from now at the latest: --expires 30d, or --downgrade-from VERSION" % name)
+    if (
+        manifest.get("down") is True
+        and not 0 <= manifest.get("expires", 0) - manifest["created"] <= release.DOWN_MOST_S
+    ):
+        raise ReleaseError(
+            "%s: a downgrade from every higher version must expire, 30 days from now at the latest: --expires 30d, "
+            "or --downgrade-from VERSION" % name
+        )
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     try:
         for each in (version, manifest.get("down")):
@@ -82,5 +89,7 @@ def _chip(path, size, name):
     try:
         esp_image.check(head, size, size)
     except UpdateError as e:
-        raise ReleaseError("%s: no application image (%s); a file for Linux devices goes with --any-file" % (name, e)) from e
+        raise ReleaseError(
+            "%s: no application image (%s); a file for Linux devices goes with --any-file" % (name, e)
+        ) from e
     return int.from_bytes(head[12:14], "little")  # esp_image_header_t.chip_id

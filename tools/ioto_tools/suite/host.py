@@ -1,4 +1,6 @@
-"""The servers for the suite: HTTPS with a valid and with three invalid certificates, HTTP, and a name server that never answers."""
+"""The servers for the suite: HTTPS with a valid and with three invalid certificates, HTTP, and a name server that never
+answers.
+"""
 
 import datetime
 import functools
@@ -20,27 +22,33 @@ _LONG_AGO = datetime.timedelta(days=2000)
 
 
 class Host:
-    """`with Host(address, image) as host`: servers at `address`, an IP address of this machine, until the end of the block.
+    """`with Host(address, image) as host`: servers at `address`, an IP address of this machine, until the end of the
+    block.
 
     `given` is the information about them for the board; `authority` is the content of ca.pem.
     """
 
-    def __init__(self, address, image):
+    def __init__(self, address, image) -> None:
         self.address, self.image = address, image
 
     def __enter__(self):
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            now = datetime.datetime.now(datetime.timezone.utc)
+            now = datetime.datetime.now(datetime.UTC)
             certificates.make(folder / "ours", [self.address])
             self.authority = (folder / "ours" / "ca.pem").read_bytes()
-            self.given = {"host": self.address, "checksum": hashlib.sha256(self.image).hexdigest(), "size": len(self.image)}
+            self.given = {
+                "host": self.address,
+                "checksum": hashlib.sha256(self.image).hexdigest(),
+                "size": len(self.image),
+            }
             self._serve(stack, "plain", None)
             self._serve(stack, "right", folder / "ours")
             for name, where, names, when in (
-                ("other_name", "ours", ["other.test"], now), ("expired", "ours", [self.address], now - _LONG_AGO),
+                ("other_name", "ours", ["other.test"], now),
+                ("expired", "ours", [self.address], now - _LONG_AGO),
                 ("other_authority", "theirs", [self.address], now),
-            ):  # fmt: skip
+            ):
                 certificates.make(folder / where, names, when)
                 self._serve(stack, name, folder / where)
             mute = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -49,10 +57,10 @@ class Host:
             self.close = stack.pop_all().close
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception) -> None:
         self.close()
 
-    def _serve(self, stack, name, certificate):
+    def _serve(self, stack, name, certificate) -> None:
         server = stack.enter_context(ThreadingHTTPServer((self.address, 0), functools.partial(_Answer, self.image)))
         server.daemon_threads = True
         if certificate:
@@ -71,7 +79,7 @@ class _Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
 
-    def __init__(self, image, *args):
+    def __init__(self, image, *args) -> None:
         self.image = image
         super().__init__(*args)
 
@@ -89,7 +97,7 @@ class _Answer(BaseHTTPRequestHandler):
         for at in range(0, size, len(_PIECE)):
             self.wfile.write(_PIECE[: size - at])
 
-    def log_message(self, *args):
+    def log_message(self, *args) -> None:
         pass
 
 
@@ -98,7 +106,7 @@ def image_for(chip, blocks):
     return esp.make(blocks * 4096 - 2048, "the on-board suite's", chip)
 
 
-def address_towards(there="192.0.2.1"):
+def address_towards(there: str = "192.0.2.1"):
     """The IP address that this machine would use to reach `there`. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         try:

@@ -74,7 +74,9 @@ _SETTINGS = {
 
 @dataclass
 class Result:
-    """The result of a check: `result` is passed, failed or not run; `why` is the reason unless passed; `found` are the measurements."""
+    """The result of a check: `result` is passed, failed or not run; `why` is the reason unless passed; `found` are the
+    measurements.
+    """
 
     name: str
     result: str
@@ -93,8 +95,10 @@ def blocks(told):
     return min(_BLOCKS, told["slot_bytes"] // 4096)
 
 
-def bring(board, told, host, names):
-    """Copy the checks `names` and the files that they need into the suite's folder; also the agent, if the board has none."""
+def bring(board, told, host, names) -> None:
+    """Copy the checks `names` and the files that they need into the suite's folder; also the agent, if the board has
+    none.
+    """
     private = keys.drawn()
     found = {"onboard/%s.mpy" % name: compiled(text, name + ".py", 2) for name, text in _modules(names).items()}
     if not told["agent"]:
@@ -112,7 +116,9 @@ def bring(board, told, host, names):
 
 def _modules(names):
     """{module: text} of these checks and of the modules that are not checks."""
-    found = {path.name[:-3]: path for path in files(__package__).joinpath("onboard").iterdir() if path.name.endswith(".py")}
+    found = {
+        path.name[:-3]: path for path in files(__package__).joinpath("onboard").iterdir() if path.name.endswith(".py")
+    }
     return {name: found[name].read_text() for name in sorted(found) if name in names or name not in (*CHECKS, UPDATE)}
 
 
@@ -143,7 +149,11 @@ def run(board, name, given):
 
 def _step(board, name, n, given):
     given["now"] = int(time.time())
-    source = "import sys\nsys.path.insert(0, '/suite')\nimport onboard\nonboard.run(%r, %d, %r)\n" % (name, n, json.dumps(given))
+    source = "import sys\nsys.path.insert(0, '/suite')\nimport onboard\nonboard.run(%r, %d, %r)\n" % (
+        name,
+        n,
+        json.dumps(given),
+    )
     said = board.run(source, _LIMIT_S)
     try:
         return json.loads(said.strip().splitlines()[-1])
@@ -151,7 +161,7 @@ def _step(board, name, n, given):
         raise PromptError("step %d: the answer makes no sense: %r" % (n, said[-80:])) from None
 
 
-def remove(board):
+def remove(board) -> None:
     """Remove the suite from the board and reset it, so that no watchdog of the suite remains."""
     board.fresh()
     board.run(_GONE)

@@ -21,13 +21,15 @@ def shown(result):
 
 
 def words(result):
-    """The measurements of a check as text, for example `erase 45.1 ms, write 8.2 ms`, or why it failed or was not run."""
+    """The measurements of a check as text, for example `erase 45.1 ms, write 8.2 ms`, or why it failed or was not
+    run.
+    """
     if result.result != "passed":
         return result.why
     return ", ".join(_words(key, value) for key, value in shown(result).items()) or "as it should be"
 
 
-def _words(key, value):
+def _words(key, value) -> str:
     for unit in sorted(_UNITS, key=len, reverse=True):
         if key.endswith("_" + unit):
             return "%s %s %s" % (key[: -len(unit) - 1].replace("_", " "), value, _UNITS[unit])

@@ -24,7 +24,9 @@ _file = open(int(sys.argv[1]), "r+b")
 
 
 def call(op, a=0, b=0, data=b"", into=None):
-    """(status, data): data of the reply is read into `into` where that is given (it must fit), else returned as bytes."""
+    """(status, data): data of the reply is read into `into` where that is given (it must fit), else returned as
+    bytes.
+    """
     global now_us, cpu_us, _asked
     if _asked and not _in_c:
         _asked = False
@@ -73,8 +75,8 @@ def hold():
 
 
 def whole(method):
-    """`method`, which an interrupt does not leave half done: littlefs, which calls the flash's driver, would take what was never read
-    for read. The interrupt comes again afterwards.
+    """`method`, which an interrupt does not leave half done: littlefs, which calls the flash's driver, would take what
+    was never read for read. The interrupt comes again afterwards.
     """
 
     def called(*args):
@@ -99,8 +101,8 @@ def whole(method):
 
 
 def _exchange(request, data, into):
-    """(status, time, was Ctrl-C typed?, data) of the reply. The hardware may break in: what is left of half an exchange would be
-    taken for the next one's, so this goes on to its end.
+    """(status, time, was Ctrl-C typed?, data) of the reply. The hardware may break in: what is left of half an exchange
+    would be taken for the next one's, so this goes on to its end.
     """
     global _broken_into
     buf, have, head = _head, 0, None
@@ -131,7 +133,9 @@ timers = []  # machine.Timer objects that run; each has `at_us` and `fire()`
 
 
 def wait(op, us):
-    """`op`, which lets simulated time pass, for `us` (negative: for ever) at the most; timers that are due run meanwhile."""
+    """`op`, which lets simulated time pass, for `us` (negative: for ever) at the most; timers that are due run
+    meanwhile.
+    """
     for timer in timers:
         left_us = max(1, timer.at_us - ticks_us())
         if us < 0 or left_us < us:

@@ -1,12 +1,13 @@
 """Moments without memory, for tests: between one use of the hardware and the next one nothing can be allocated.
 
-    _faults.note()  # `allocated`: the uses that are followed by an allocation
-    _faults.fail(n)  # the n-th, counted from here, is followed by MemoryError instead
+_faults.note()  # `allocated`: the uses that are followed by an allocation
+_faults.fail(n)  # the n-th, counted from here, is followed by MemoryError instead
 """
+
+import gc
 
 import _bus
 import _heap
-import gc
 import micropython
 
 allocated = None

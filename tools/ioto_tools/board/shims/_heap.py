@@ -1,14 +1,17 @@
 """The chip's two heaps, as far as the CPU has to do with them (board/memory.py).
 
-When live objects no longer fit the chip's GC heap, the hardware grows it; what Wi-Fi, TLS and threads hold of the chip's memory is
-taken out of the heap of this port as well, so that memory ends where it would on the chip.
+When live objects no longer fit the chip's GC heap, the hardware grows it; what Wi-Fi, TLS and threads hold of the
+chip's memory is taken out of the heap of this port as well, so that memory ends where it would on the chip.
 """
 
-import _bus
 import gc
 
+import _bus
+
 _GC = 34
-_EVERY = 48  # looks at the clock, the flash or anything else of the hardware from one count to the next: counting takes time
+_EVERY = (
+    48  # looks at the clock, the flash or anything else of the hardware from one count to the next: counting takes time
+)
 _PIECE = 2048
 _WIDE, _NARROW = 29, 20  # as memory.WIDE
 

@@ -4,15 +4,19 @@ In C on a real board; here a program over two operations of the bus. Control cha
 D run what was typed, or soft reset where nothing was, E paste.
 """
 
-import _bus
 import gc
 import io
-import machine
 import sys
+
+import _bus
+import machine
 
 _IDLE, _READ, _MODE = 27, 29, 30
 _WINDOW = 128  # bytes of raw paste that may be under way, twice
-BANNER = "MicroPython v%d.%d.%d on a virtual board with ESP32\n" % sys.implementation.version[:3] + 'Type "help()" for more information.\n'
+BANNER = (
+    "MicroPython v%d.%d.%d on a virtual board with ESP32\n" % sys.implementation.version[:3]
+    + 'Type "help()" for more information.\n'
+)
 _COMPOUND = ("if", "while", "for", "try", "with", "def", "class", "async")
 _pushed = b""
 

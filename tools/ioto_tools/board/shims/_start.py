@@ -1,36 +1,36 @@
 """What the port's C code does at start: mount the file system, run boot.py and main.py, then sit at the prompt."""
 
+import asyncio
+import asyncio.core
+import asyncio.event
+import asyncio.funcs
+import asyncio.lock
+import asyncio.stream
+import binascii
+import errno
+import gc
+import hashlib
+import io
+import json
+import os
+import select
+import socket
+import struct
 import sys
+import time
 
 import _bus  # the shims first, while they are mounted (spawner.py)
-import asyncio  # noqa: F401
-import asyncio.core  # noqa: F401
-import asyncio.event  # noqa: F401
-import asyncio.funcs  # noqa: F401
-import asyncio.lock  # noqa: F401
-import asyncio.stream  # noqa: F401
-import binascii  # noqa: F401
-import errno  # noqa: F401
-import os
-import esp  # noqa: F401
-import esp32
-import gc
-import hashlib  # noqa: F401
-import io  # noqa: F401
-import json  # noqa: F401
-import _repl
-import machine  # noqa: F401
-import micropython
-import network  # noqa: F401
-import select  # noqa: F401
-import socket  # noqa: F401
-import struct  # noqa: F401
-import time  # noqa: F401
-import vfs
-import _faults  # noqa: F401
+import _faults
 import _heap
+import _repl
 import _threads
 import _tls
+import esp
+import esp32
+import machine
+import micropython
+import network
+import vfs
 
 
 class Micropython:

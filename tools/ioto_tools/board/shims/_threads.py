@@ -1,4 +1,5 @@
-"""MicroPython's `_thread` as far as threads hold memory: one runs when it is started, until it waits for a lock that is taken.
+"""MicroPython's `_thread` as far as threads hold memory: one runs when it is started, until it waits for a lock that is
+taken.
 
 It is parked there, with its stack, and ends when the lock is released: what would come after that is not done.
 """

@@ -1,14 +1,17 @@
 """MicroPython's `tls`, whose connections take the chip's memory, or fail as on a chip that has too little of it."""
 
+import io
+
 import _bus
 import _heap
-import io
 import tls
 
 _TLS = 74
 _ERRORS = {
     -1: lambda: OSError(12),
-    -2: lambda: ValueError("The certificate is not correctly signed by the trusted CA\n"),  # what Mbed TLS says when it runs out of memory there
+    -2: lambda: ValueError(
+        "The certificate is not correctly signed by the trusted CA\n"
+    ),  # what Mbed TLS says when it runs out of memory there
 }
 
 

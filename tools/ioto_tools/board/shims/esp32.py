@@ -1,15 +1,16 @@
 """MicroPython's `esp32`: Partition and NVS, with the port's errors (ports/esp32/esp32_partition.c, esp32_nvs.c)."""
 
-import _bus
-import _heap
 import json
 import struct
 import sys
 
+import _bus
+import _heap
+
 _NAMES = {
-    258: "ESP_ERR_INVALID_ARG", 260: "ESP_ERR_INVALID_SIZE", 261: "ESP_ERR_NOT_FOUND", 5379: "ESP_ERR_OTA_VALIDATE_FAILED",
-    4354: "ESP_ERR_NVS_NOT_FOUND", 4357: "ESP_ERR_NVS_NOT_ENOUGH_SPACE", 4361: "ESP_ERR_NVS_KEY_TOO_LONG",
-    4364: "ESP_ERR_NVS_INVALID_LENGTH",
+    258: "ESP_ERR_INVALID_ARG", 260: "ESP_ERR_INVALID_SIZE", 261: "ESP_ERR_NOT_FOUND",
+    5379: "ESP_ERR_OTA_VALIDATE_FAILED", 4354: "ESP_ERR_NVS_NOT_FOUND", 4357: "ESP_ERR_NVS_NOT_ENOUGH_SPACE",
+    4361: "ESP_ERR_NVS_KEY_TOO_LONG", 4364: "ESP_ERR_NVS_INVALID_LENGTH",
 }  # fmt: skip
 _MASK = 0xFFFFFFFF
 _SHORT_BYTES = 512
@@ -110,7 +111,9 @@ class Partition:
         else:
             self._long(at, buf)
 
-    def _long(self, at, buf):  # apart: MicroPython takes heap for each call of a function with more than 11 values on its stack
+    def _long(
+        self, at, buf
+    ):  # apart: MicroPython takes heap for each call of a function with more than 11 values on its stack
         _entered()
         _check(_bus.call(1, self._index, at, struct.pack("<I", len(buf)), buf)[0])
 
@@ -141,7 +144,9 @@ class Partition:
             _check(_bus.call(2, self._index, sector, cache)[0])
             done += part
 
-    def ioctl(self, op, arg=_MISSING):  # no `*args`: the tuple for them is memory, and a failure of it would jump out of littlefs
+    def ioctl(
+        self, op, arg=_MISSING
+    ):  # no `*args`: the tuple for them is memory, and a failure of it would jump out of littlefs
         _entered()
         if arg is _MISSING:
             raise TypeError("function takes 3 positional arguments but 2 were given")

@@ -1,13 +1,20 @@
 """MicroPython's `network` with one radio: WLAN(STA_IF), as an ESP32 answers."""
 
-import _bus
-import _heap
 import builtins
 import json
 
+import _bus
+import _heap
+
 STA_IF, AP_IF = 0, 1
 STAT_IDLE, STAT_CONNECTING, STAT_GOT_IP = 1000, 1001, 1010
-STAT_BEACON_TIMEOUT, STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD, STAT_ASSOC_FAIL, STAT_HANDSHAKE_TIMEOUT = 200, 201, 202, 203, 204
+STAT_BEACON_TIMEOUT, STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD, STAT_ASSOC_FAIL, STAT_HANDSHAKE_TIMEOUT = (
+    200,
+    201,
+    202,
+    203,
+    204,
+)
 _name = "esp32"
 
 
@@ -55,4 +62,3 @@ class WLAN:
 
     def config(self, *args, **options):
         return _name if args and args[0] in ("hostname", "dhcp_hostname") else None
-

@@ -1,13 +1,15 @@
-"""MicroPython's `os` as the ESP32 port has it; its random numbers come from the hardware, so that a run with the same seed is the same.
+"""MicroPython's `os` as the ESP32 port has it; its random numbers come from the hardware, so that a run with the same
+seed is the same.
 
 Nothing else of the unix port's `os` is here: a board has no shell and no environment.
 """
 
-import _bus
 import sys
 from collections import namedtuple
-from uos import chdir, getcwd, ilistdir, listdir, mkdir, remove, rename, rmdir, sep, stat, statvfs, unlink  # noqa: F401
-from vfs import VfsFat, VfsLfs2, mount, umount  # noqa: F401
+
+import _bus
+from uos import chdir, getcwd, ilistdir, listdir, mkdir, remove, rename, rmdir, sep, stat, statvfs, unlink
+from vfs import VfsFat, VfsLfs2, mount, umount
 
 
 def urandom(n):

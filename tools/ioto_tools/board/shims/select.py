@@ -1,7 +1,8 @@
 """MicroPython's `select` whose waiting is the hardware's: time and network move while the CPU idles."""
 
-import _bus
 import time
+
+import _bus
 import uselect
 
 POLLIN, POLLOUT, POLLERR, POLLHUP = uselect.POLLIN, uselect.POLLOUT, uselect.POLLERR, uselect.POLLHUP

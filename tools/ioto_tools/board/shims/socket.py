@@ -1,9 +1,10 @@
 """MicroPython's `socket` over the hardware's radio, with the chip's error numbers and habits."""
 
-import _bus
-import _heap
 import io
 import struct
+
+import _bus
+import _heap
 
 AF_INET, AF_INET6, SOCK_STREAM, SOCK_DGRAM, SOL_SOCKET, SO_REUSEADDR = 2, 10, 1, 2, 0xFFF, 4
 IPPROTO_TCP, IPPROTO_UDP = 6, 17
@@ -114,7 +115,11 @@ class socket(io.IOBase):
         return None if status is None else reply
 
     def sendto(self, data, address):
-        return _check(_bus.call(68, self._id, address[1], struct.pack("B", len(address[0])) + address[0].encode() + bytes(data))[0])
+        return _check(
+            _bus.call(68, self._id, address[1], struct.pack("B", len(address[0])) + address[0].encode() + bytes(data))[
+                0
+            ]
+        )
 
     def recvfrom(self, n):
         status, reply = self._blocking(69, n, b"", 1)

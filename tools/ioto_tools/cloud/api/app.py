@@ -1,4 +1,6 @@
-"""The routes of the API, made from the table of operations: authenticate, authorize, parse the request, answer. Nothing else."""
+"""The routes of the API, made from the table of operations: authenticate, authorize, parse the request, answer. Nothing
+else.
+"""
 
 import tempfile
 from contextlib import asynccontextmanager
@@ -19,11 +21,20 @@ PER_MINUTE = 600  # requests per token
 
 def routes():
     """Starlette routes: one for each path, plus the OpenAPI document and the metrics."""
-    found = [Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"]), Route("/metrics", _metrics, methods=["GET"])]
+    found = [
+        Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"]),
+        Route("/metrics", _metrics, methods=["GET"]),
+    ]
     for path in dict.fromkeys(operation.path for operation in OPERATIONS):
         by_method = {operation.method: operation for operation in OPERATIONS if operation.path == path}
         # A device's id may contain slashes.
-        found.append(Route(openapi.PREFIX + path.replace("{device}", "{device:path}"), _endpoint(by_method), methods=list(by_method)))
+        found.append(
+            Route(
+                openapi.PREFIX + path.replace("{device}", "{device:path}"),
+                _endpoint(by_method),
+                methods=list(by_method),
+            )
+        )
     return found
 
 
@@ -91,7 +102,9 @@ async def _body(request, operation):
 
 async def _received(request, file):
     run = request.app.state.run
-    if request.headers.get("content-type", "").lower().startswith("multipart/"):  # the form's boundaries would be published too
+    if (
+        request.headers.get("content-type", "").lower().startswith("multipart/")
+    ):  # the form's boundaries would be published too
         raise Refusal(415, "body: a form: send the image alone as the body, as `curl --data-binary @FILE` does")
     async for chunk in _chunks(request, IMAGE_BYTES):
         await run(file.write, chunk)

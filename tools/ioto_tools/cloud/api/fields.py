@@ -69,7 +69,12 @@ def _check_text(name, value, schema):
     if "enum" in schema and value not in schema["enum"]:
         raise Refusal(400, "%s: expected: one of %s" % (name, ", ".join(schema["enum"])))
     if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 128):
-        raise Refusal(400, "%s: expected: %d to %d characters" % (name, schema.get("minLength", 0), schema["maxLength"]))
+        raise Refusal(
+            400, "%s: expected: %d to %d characters" % (name, schema.get("minLength", 0), schema["maxLength"])
+        )
     printable = value.replace("\n", "").isprintable()  # no control characters, no lone surrogates
     if not printable or "pattern" in schema and not all("!" <= c <= "~" for c in value):
-        raise Refusal(400, "%s: expected: printable characters%s" % (name, " of ASCII without a space" if "pattern" in schema else ""))
+        raise Refusal(
+            400,
+            "%s: expected: printable characters%s" % (name, " of ASCII without a space" if "pattern" in schema else ""),
+        )

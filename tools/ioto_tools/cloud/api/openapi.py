@@ -29,7 +29,8 @@ def document():
         "info": {
             "title": "Device cloud",
             "version": "1",
-            "description": "For operators. Times are Unix seconds. Scopes of tokens: %s; each may what those before it may." % ", ".join(SCOPES),
+            "description": "For operators. Times are Unix seconds. Scopes of tokens: %s; each may what those before "
+            "it may." % ", ".join(SCOPES),
         },
         "paths": paths,
         "security": [{"operator": []}],
@@ -41,20 +42,27 @@ def document():
 
 
 def _operation(operation):
-    parameters = [_parameter(name, "path", {"type": "string", "minLength": 1, "maxLength": 128}) for name in parts(operation)]
+    parameters = [
+        _parameter(name, "path", {"type": "string", "minLength": 1, "maxLength": 128}) for name in parts(operation)
+    ]
     parameters += [_parameter(name, "query", schema) for name, schema in operation.query.items()]
     found = {
         "operationId": operation.run.__name__,
         "summary": operation.says,
         "description": "Scope: %s." % operation.scope,
         "parameters": parameters,
-        "responses": {"200": {"description": "Done.", "content": {"application/json": {"schema": {"type": ["object", "array"]}}}}},
+        "responses": {
+            "200": {"description": "Done.", "content": {"application/json": {"schema": {"type": ["object", "array"]}}}}
+        },
     }
     for status, says in _ANSWERS.items():
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         found["responses"][str(status)] = {"description": says, "content": content}
     if operation.upload:
-        found["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+        found["requestBody"] = {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
     if operation.body is not None:
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _object(operation.body)}}}
     return found
@@ -66,7 +74,12 @@ def parts(operation):
 
 
 def _parameter(name, where, schema):
-    return {"name": name, "in": where, "required": where == "path" or not schema.get("x-optional"), "schema": _plain(schema)}
+    return {
+        "name": name,
+        "in": where,
+        "required": where == "path" or not schema.get("x-optional"),
+        "schema": _plain(schema),
+    }
 
 
 def _object(fields):

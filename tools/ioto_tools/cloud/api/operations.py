@@ -1,11 +1,11 @@
 """All operations of the API: the request, the required scope, and the function of the site that runs it.
 
-Each function takes the site, acting for the operator, and the arguments of the request: path parameters, query and body fields in one
-dict, None for omitted ones.
+Each function takes the site, acting for the operator, and the arguments of the request: path parameters, query and body
+fields in one dict, None for omitted ones.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 from ..devices import registration
 from ..operators import control, groups, operator_tokens, overview
@@ -61,7 +61,11 @@ def releases(site, asked):
 
 def publish(site, asked):
     made, new = publishing.publish_file(
-        site, *_upload(asked), enabled=asked["enabled"] is not False, said=_terms(site, asked), by_hand=bool(asked["by_hand"])
+        site,
+        *_upload(asked),
+        enabled=asked["enabled"] is not False,
+        said=_terms(site, asked),
+        by_hand=bool(asked["by_hand"]),
     )
     return {**_with_doubts(site, made["id"]), "new": new}
 
@@ -71,7 +75,14 @@ def dry_run(site, asked):
 
 
 def _upload(asked):
-    return asked["file"], "the image", asked["product"], asked["version"], asked["description"] or "", bool(asked["any_file"])
+    return (
+        asked["file"],
+        "the image",
+        asked["product"],
+        asked["version"],
+        asked["description"] or "",
+        bool(asked["any_file"]),
+    )
 
 
 def release(site, asked):
@@ -118,7 +129,11 @@ def device(site, asked):
 
 def new_device(site, asked):
     product = publishing.product_of(site, asked["product"])
-    return {"id": asked["id"], "product": product["name"], "token": registration.register_by_hand(site, product["id"], asked["id"])}
+    return {
+        "id": asked["id"],
+        "product": product["name"],
+        "token": registration.register_by_hand(site, product["id"], asked["id"]),
+    }
 
 
 def change_device(site, asked):
@@ -205,38 +220,54 @@ _PRODUCT = {"product": optional(NAME)}
 _TERMS = {**dict.fromkeys(TERMS, optional(TEXT)), "group": optional({**TEXT, "maxLength": 64})}
 _PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(YES), **_TERMS}
 _PUBLISH = {**_PUBLISHED, "enabled": optional(YES), "by_hand": optional(YES)}
-_DEVICES = {"product": optional(NAME), "after": optional({**TEXT, "maxLength": 128}), "limit": optional(number(1, 1000))}
-_DEVICE = {"tokens": optional(choice("rotate", "revoke")), "pin": optional({**VERSION, "minLength": 0}), "claimed": optional(YES)}
-_TOKEN = {"name": {**NAME, "maxLength": 64}, "scope": choice(*operator_tokens.SCOPES), "lifetime_s": optional(number(1, 10**9))}
+_DEVICES = {
+    "product": optional(NAME),
+    "after": optional({**TEXT, "maxLength": 128}),
+    "limit": optional(number(1, 1000)),
+}
+_DEVICE = {
+    "tokens": optional(choice("rotate", "revoke")),
+    "pin": optional({**VERSION, "minLength": 0}),
+    "claimed": optional(YES),
+}
+_TOKEN = {
+    "name": {**NAME, "maxLength": 64},
+    "scope": choice(*operator_tokens.SCOPES),
+    "lifetime_s": optional(number(1, 10**9)),
+}
 
 OPERATIONS = (
     Operation("GET", "/products", "read", products, "Every product."),
-    Operation("POST", "/products", "admin", new_product, "Make a product.", body={"name": NAME, "id": optional(NAME), "by_hand": optional(YES)}),
-    Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.", query=_PUBLISH, upload=True),
-    Operation("POST", "/products/{product}/dry-run", "publish", dry_run, "Who would be offered the image in the body.", query=_PUBLISHED, upload=True),
-    Operation("GET", "/releases", "read", releases, "Every release.", query=_PRODUCT),
-    Operation("GET", "/releases/{release}", "read", release, "One release, named by its id or PRODUCT@VERSION."),
-    Operation("PATCH", "/releases/{release}", "publish", change_release, "Change the terms of its roll-out, or whether it is offered.",
+    Operation("POST", "/products", "admin", new_product, "Make a product.", body={"name": NAME, "id": optional(NAME),
+    "by_hand": optional(YES)}), Operation("POST", "/products/{product}/releases", "publish", publish,
+    "Publish the image in the body.", query=_PUBLISH, upload=True), Operation("POST", "/products/{product}/dry-run",
+    "publish", dry_run, "Who would be offered the image in the body.", query=_PUBLISHED, upload=True), Operation("GET",
+    "/releases", "read", releases, "Every release.", query=_PRODUCT), Operation("GET", "/releases/{release}", "read",
+    release, "One release, named by its id or PRODUCT@VERSION."), Operation("PATCH", "/releases/{release}", "publish",
+    change_release, "Change the terms of its roll-out, or whether it is offered.",
               body={"enabled": optional(YES), **_TERMS}),
-    Operation("POST", "/releases/{release}/move", "publish", move_release, "Approve, pause, resume or cancel it.", body={"move": choice(*_MOVES)}),
-    Operation("POST", "/releases/{release}/retry", "publish", retry_release, "Let a device, or all in a state, or all that ended badly or refused it, try it again.",
+    Operation("POST", "/releases/{release}/move", "publish", move_release, "Approve, pause, resume or cancel it.",
+    body={"move": choice(*_MOVES)}), Operation("POST", "/releases/{release}/retry", "publish", retry_release,
+    "Let a device, or all in a state, or all that ended badly or refused it, try it again.",
               body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRIED)))}),
     Operation("GET", "/devices", "read", devices, "Devices by id, those behind `after`.", query=_DEVICES),
-    Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.", body={"id": NAME, "product": NAME}),
-    Operation("GET", "/devices/{device}", "read", device, "One device with its history, and why it is offered what.", query=_PRODUCT),
-    Operation("PATCH", "/devices/{device}", "admin", change_device, "Pin it to a version (empty: free it), claim it, exchange or end its tokens.",
+    Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",
+    body={"id": NAME, "product": NAME}), Operation("GET", "/devices/{device}", "read", device,
+    "One device with its history, and why it is offered what.", query=_PRODUCT), Operation("PATCH", "/devices/{device}",
+    "admin", change_device, "Pin it to a version (empty: free it), claim it, exchange or end its tokens.",
               query=_PRODUCT, body=_DEVICE),
     Operation("DELETE", "/devices/{device}", "admin", remove_device, "Remove a device.", query=_PRODUCT),
     Operation("GET", "/groups", "read", list_groups, "Policies with a name."),
     Operation("PUT", "/groups/{group}", "publish", keep_group, "Make or change a group.", body={"policy": TEXT}),
     Operation("DELETE", "/groups/{group}", "publish", remove_group, "Remove a group."),
-    Operation("GET", "/audit", "read", audited, "Who did what, the newest first.", query={"limit": optional(number(1, 1000)), "subject": optional(TEXT)}),
-    Operation("GET", "/tokens", "admin", tokens, "The operators' tokens, without the tokens."),
-    Operation("POST", "/tokens", "admin", new_token, "Make an operator's token; it is shown once.", body=_TOKEN),
-    Operation("DELETE", "/tokens/{token}", "admin", revoke_token, "End the token of this name."),
-    Operation("GET", "/webhooks", "admin", webhooks, "The webhooks, without their secrets."),
-    Operation("POST", "/webhooks", "admin", new_webhook, "Make a webhook; its secret is shown once.", body={"url": TEXT, "events": optional(TEXT)}),
-    Operation("DELETE", "/webhooks/{webhook}", "admin", remove_webhook, "Remove a webhook."),
-    Operation("POST", "/webhooks/{webhook}/test", "admin", test_webhook, "Tell it, soon, that it is tried out."),
-    Operation("POST", "/link-key", "admin", new_link_key, "Sign links to images with a new key.", body={"revoke": optional(YES)}),
+    Operation("GET", "/audit", "read", audited, "Who did what, the newest first.", query={"limit": optional(number(1,
+    1000)), "subject": optional(TEXT)}), Operation("GET", "/tokens", "admin", tokens,
+    "The operators' tokens, without the tokens."), Operation("POST", "/tokens", "admin", new_token,
+    "Make an operator's token; it is shown once.", body=_TOKEN), Operation("DELETE", "/tokens/{token}", "admin",
+    revoke_token, "End the token of this name."), Operation("GET", "/webhooks", "admin", webhooks,
+    "The webhooks, without their secrets."), Operation("POST", "/webhooks", "admin", new_webhook,
+    "Make a webhook; its secret is shown once.", body={"url": TEXT, "events": optional(TEXT)}), Operation("DELETE",
+    "/webhooks/{webhook}", "admin", remove_webhook, "Remove a webhook."), Operation("POST", "/webhooks/{webhook}/test",
+    "admin", test_webhook, "Tell it, soon, that it is tried out."), Operation("POST", "/link-key", "admin",
+    new_link_key, "Sign links to images with a new key.", body={"revoke": optional(YES)}),
 )  # fmt: skip

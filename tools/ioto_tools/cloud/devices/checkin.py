@@ -1,8 +1,8 @@
 """Answers a device's check-in, from memory if nothing is new.
 
-For a cached device without news, the answer needs no database access: its token, its releases and their policies are in memory
-(worker_cache.py), and the time of the check-in is written later (deferred_writes.py). A first offer, and news about the last
-offer, are stored in the database before the device gets its answer.
+For a cached device without news, the answer needs no database access: its token, its releases and their policies are in
+memory (worker_cache.py), and the time of the check-in is written later (deferred_writes.py). A first offer, and news
+about the last offer, are stored in the database before the device gets its answer.
 """
 
 from functools import lru_cache, partial
@@ -33,15 +33,29 @@ async def check_in(site, memory, run, token, fields, base_url):
     device, more = await _device(site, memory, run, token, said, now_s)
     product = await _product(memory, read, device.product)
     if said.product not in (None, product.id, product.name):
-        raise Refusal(403, "product: device %s belongs to product %s: send its id, or leave `product` out" % (said.id, product.name))
+        raise Refusal(
+            403,
+            "product: device %s belongs to product %s: send its id, or leave `product` out" % (said.id, product.name),
+        )
     booted_s = identity.booted_s(fields, now_s)
-    row = {"device": device.key, "version": said.version, "properties": messages.dumped(fields), "at_s": now_s, "next_s": said.next_s, "booted_s": booted_s}
+    row = {
+        "device": device.key,
+        "version": said.version,
+        "properties": messages.dumped(fields),
+        "at_s": now_s,
+        "next_s": said.next_s,
+        "booted_s": booted_s,
+    }
     site.database.soft(queries.checked_in, device.key, row)
     try:
         order = parsed(said.version)
     except ValueError:
         # Not an error for the device: it gets no update, and its developer and the operator can see why.
-        return {"warning": "version: %s is not a SemVer 2.0 version: no update can be offered before the device sends one, such as 1.0.0" % said.version, **more}
+        return {
+            "warning": "version: %s is not a SemVer 2.0 version: no update can be offered before the device sends "
+            "one, such as 1.0.0" % said.version,
+            **more,
+        }
     event, sign = device_cache.noticed(device, order, booted_s, now_s, said.staged)
     if sign:
         await run(site.database.write, identity.sign, device.key, sign, now_s)
@@ -60,17 +74,20 @@ async def check_in(site, memory, run, token, fields, base_url):
     return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
 
 
-def _news(device, said):
+def _news(device, said) -> bool:
     """Does the check-in report a staged update that the cloud does not know to be staged?"""
     grant = device.grants.get(said.staged)
-    return grant is not None and update_states.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
+    return (
+        grant is not None and update_states.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
+    )
 
 
-async def _withdraw(site, run, device, said, offered, now_s):
-    """Withdraw earlier releases that are not `offered` (a release or None) and not staged on the device: it can no longer apply them.
+async def _withdraw(site, run, device, said, offered, now_s) -> None:
+    """Withdraw earlier releases that are not `offered` (a release or None) and not staged on the device: it can no
+    longer apply them.
 
-    If one is staged, this answer makes the device drop it and report that. Other clients do not say what they have staged, so
-    nothing is withdrawn for them.
+    If one is staged, this answer makes the device drop it and report that. Other clients do not say what they have
+    staged, so nothing is withdrawn for them.
     """
     if said.next_s is None:
         return
@@ -113,8 +130,13 @@ async def _nobody(memory, read, said):
         memory.outdated()
         await memory.refresh(read)
         if not memory.has(said.product):
-            # The database may be the wrong one, or empty by mistake: no device should delete its registration because of that.
-            return Refusal(403, "product: this cloud has no product %s: is it the right cloud? `ioto product list` lists its products" % said.product)
+            # The database may be the wrong one, or empty by mistake: no device should delete its registration because
+            # of that.
+            return Refusal(
+                403,
+                "product: this cloud has no product %s: is it the right cloud? `ioto product list` lists its products"
+                % said.product,
+            )
     return authentication_failed()
 
 
@@ -128,8 +150,8 @@ async def _product(memory, read, id):
 async def _offer(site, memory, run, device, asker, version, now_s):
     """The release that the device is offered from now on, or None.
 
-    The database is authoritative. If it contradicts memory, memory is corrected (a release without free slots is marked full, a
-    release that is no longer offered is removed, the grants are updated) and the decision is repeated.
+    The database is authoritative. If it contradicts memory, memory is corrected (a release without free slots is marked
+    full, a release that is no longer offered is removed, the grants are updated) and the decision is repeated.
     """
     for _ in range(len(memory.products[device.product].releases) + 3):
         product = memory.products[device.product]  # a refresh replaces it
@@ -164,7 +186,9 @@ async def _granted(site, memory, run, device, release, version, now_s):
 
 
 def _if_new(conn, seq, function, *arguments):
-    """function(conn, *arguments), or leases.Stale if a release has changed since `seq`, on which the decision is based."""
+    """function(conn, *arguments), or leases.Stale if a release has changed since `seq`, on which the decision is
+    based.
+    """
     if changes.of_releases(conn, seq):
         raise leases.Stale(seq)
     return function(conn, *arguments)

@@ -1,4 +1,6 @@
-"""Per-worker device cache. Authoritative only for tokens: the database checks everything else again before a grant or change."""
+"""Per-worker device cache. Authoritative only for tokens: the database checks everything else again before a grant or
+change.
+"""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -14,7 +16,19 @@ from .tokens import settled
 
 MOST = 100_000
 _SECONDS_OFF = 10  # tolerance for a board's start time
-_COLUMNS = ("key", "id", "product", "removed_s", "claimed", "pin", "vouched", "first_s", "version", "booted_s", "shared_s")
+_COLUMNS = (
+    "key",
+    "id",
+    "product",
+    "removed_s",
+    "claimed",
+    "pin",
+    "vouched",
+    "first_s",
+    "version",
+    "booted_s",
+    "shared_s",
+)
 
 
 @dataclass(slots=True)
@@ -43,7 +57,7 @@ class Known:
         """The releases superseded by a newer offer, whose rollout slots the device still has."""
         return [release for release, grant in self.grants.items() if grant.state == SUPERSEDED]
 
-    def hold(self, held):
+    def hold(self, held) -> None:
         """Set the device's grants to `held`: {release: Grant}."""
         self.grants, self.last = held, None
         if held:
@@ -54,14 +68,30 @@ class Known:
 def load(conn, hash):
     """The device whose token has this hash, or None."""
     columns = [devices.c[name] for name in _COLUMNS]
-    found = sa.select(*columns).join(tokens, tokens.c.device == devices.c.key).where(tokens.c.hash == hash, tokens.c.ended_s.is_(None))
+    found = (
+        sa.select(*columns)
+        .join(tokens, tokens.c.device == devices.c.key)
+        .where(tokens.c.hash == hash, tokens.c.ended_s.is_(None))
+    )
     row = conn.execute(found).first()
     if row is None:
         return None
     pin = row.pin and semver.parse(row.pin)
     since_s = 0 if row.vouched else row.first_s
     ran = semver.parse(row.version) if row.version and semver.is_valid(row.version) else None
-    known = Known(row.key, row.id, row.product, row.removed_s is not None, row.claimed, settled(conn, hash), pin, since_s, ran, row.booted_s, row.shared_s is not None)
+    known = Known(
+        row.key,
+        row.id,
+        row.product,
+        row.removed_s is not None,
+        row.claimed,
+        settled(conn, hash),
+        pin,
+        since_s,
+        ran,
+        row.booted_s,
+        row.shared_s is not None,
+    )
     known.hold(grants.of(conn, row.key))
     return known
 
@@ -69,10 +99,10 @@ def load(conn, hash):
 def noticed(known, order, booted_s, now_s, staged=None):
     """Interpret a check-in with the version `order` (parsed) of a board that started at `booted_s` (None: not sent).
 
-    Return (event, sign). `event` is about the last offer: "runs", "returns", "again" (the board is back at the old version, with the
-    update still `staged`: its trial was interrupted, and it tries again by itself), "doubt" (it may be back at the old version: the
-    next check-in decides) or None. `sign` is a sign of another board (identity.py) or None. Stores the version and start time for
-    the next call.
+    Return (event, sign). `event` is about the last offer: "runs", "returns", "again" (the board is back at the old
+    version, with the update still `staged`: its trial was interrupted, and it tries again by itself), "doubt" (it may
+    be back at the old version: the next check-in decides) or None. `sign` is a sign of another board (identity.py) or
+    None. Stores the version and start time for the next call.
     """
     ran, known.ran = known.ran, order
     started_s, known.booted_s = known.booted_s, booted_s
@@ -89,8 +119,8 @@ def noticed(known, order, booted_s, now_s, staged=None):
         return "runs" if after(grant.state, "runs") else None, _of(known, "version" if another else sign)
     if known.shared or order != before and not order < offered or not after(grant.state, "returns"):
         return None, _of(known, sign)
-    # Two boards with the same id report the two versions in turn. A single board that went back, and sends no start time, reports the
-    # old version twice.
+    # Two boards with the same id report the two versions in turn. A single board that went back, and sends no start
+    # time, reports the old version twice.
     if started or booted_s is None and ran == order:
         return "again" if staged == release else "returns", sign
     return "doubt", sign or (None if booted_s is None else "start")
@@ -103,12 +133,12 @@ def _of(known, sign):
 class Devices:
     """LRU cache {hash of a token: Known} of at most `most` devices."""
 
-    def __init__(self, most=MOST):
+    def __init__(self, most=MOST) -> None:
         self.most = most
         self._by_hash = OrderedDict()
         self._hashes = {}  # key of a device -> hash; only one token of a device is cached
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._by_hash)
 
     def get(self, hash):
@@ -117,7 +147,7 @@ class Devices:
             self._by_hash.move_to_end(hash)
         return known
 
-    def keep(self, hash, known):
+    def keep(self, hash, known) -> None:
         self.forget(known.key)
         self._by_hash[hash] = known
         self._hashes[known.key] = hash
@@ -125,10 +155,10 @@ class Devices:
             _, oldest = self._by_hash.popitem(last=False)
             del self._hashes[oldest.key]
 
-    def forget(self, device):
+    def forget(self, device) -> None:
         if hash := self._hashes.pop(device, None):
             del self._by_hash[hash]
 
-    def clear(self):
+    def clear(self) -> None:
         self._by_hash.clear()
         self._hashes.clear()

@@ -16,7 +16,8 @@ from ..rules.selection import VERSION_LENGTH
 BODY_BYTES = 16 * 1024  # more than any device.json
 DEPTH = 16
 
-# The states that a report may contain, from the first sign of an update to its end. update_states.py has the transitions.
+# The states that a report may contain, from the first sign of an update to its end. update_states.py has the
+# transitions.
 STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
 ATTEMPTS = 99
 NEXT_S = 366 * 24 * 3600
@@ -57,10 +58,11 @@ class Report:
 
 
 def token(header):
-    """The token of an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN. Refusal 401 if there is none.
+    """The token of an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN. Refusal 401 if there is
+    none.
 
-    The message is not one of those that make a device delete its registration: a proxy that drops the header must not cost a fleet
-    its tokens.
+    The message is not one of those that make a device delete its registration: a proxy that drops the header must not
+    cost a fleet its tokens.
     """
     found = _BEARER.fullmatch((header or "").strip())
     if not found or found[1].lower() == "bearer":
@@ -123,7 +125,7 @@ def _finite(text):
     return number
 
 
-def _shallow(found):
+def _shallow(found) -> bool:
     level = [found]
     for _ in range(DEPTH):
         level = [inner for each in level if isinstance(each, (dict, list)) for inner in _members(each)]
@@ -202,7 +204,9 @@ def _boolean(fields, name):
 
 
 def _whole(fields, name, most):
-    """A whole number of a check-in, capped at `most`; None if it is not one: a device's own property may have this name."""
+    """A whole number of a check-in, capped at `most`; None if it is not one: a device's own property may have this
+    name.
+    """
     value = fields.get(name)
     return min(value, most) if type(value) is int and value >= 0 else None
 

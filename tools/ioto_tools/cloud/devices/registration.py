@@ -1,7 +1,8 @@
-"""Answers a device's registration, report and image request (check-in: checkin.py). Functions of a site, a token and a parsed body.
+"""Answers a device's registration, report and image request (check-in: checkin.py). Functions of a site, a token and a
+parsed body.
 
-Each is one transaction, which is on the disk before the device gets its answer. Random values and the time are determined before
-the transaction begins.
+Each is one transaction, which is on the disk before the device gets its answer. Random values and the time are
+determined before the transaction begins.
 """
 
 import hashlib
@@ -20,7 +21,11 @@ from . import messages, tokens
 NEW_PER_HOUR = 600  # devices of a product that register for the first time
 UNCLAIMED_BYTES = 2048  # size limit for the properties of an unclaimed device
 _HOUR_S = 3600
-_CHANGING = "created", "version", "iotoVersion"  # may differ between two starts of the same program, for example after an update
+_CHANGING = (
+    "created",
+    "version",
+    "iotoVersion",
+)  # may differ between two starts of the same program, for example after an update
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,18 @@ class Registration:
 
     @property
     def asked(self):
-        """A hash that is the same whenever the same program starts on the same device at the same address; "" if that is unknown."""
+        """A hash that is the same whenever the same program starts on the same device at the same address; "" if that
+        is unknown.
+        """
         said = {name: value for name, value in self.properties.items() if name not in _CHANGING}
         return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
 
 
-def register(site, product, fields, base_url, address=""):
+def register(site, product, fields, base_url, address: str = ""):
     """Register a device with its product's id; return the response body with the API's URL and a token.
 
-    tokens.py has the rules for an id that is already known. An unclaimed device gets neither URL nor token, and asks again.
+    tokens.py has the rules for an id that is already known. An unclaimed device gets neither URL nor token, and asks
+    again.
     """
     asking = Registration(product, messages.registration(fields).id, fields, address)
     token, key = tokens.drawn(site.random_bytes), _key(site)
@@ -60,7 +68,9 @@ def _key(site):
 
 
 def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
-    """(is the device claimed and the token stored?, Refusal or None). A refusal is returned, not raised, so that its rows are committed."""
+    """(is the device claimed and the token stored?, Refusal or None). A refusal is returned, not raised, so that its
+    rows are committed.
+    """
     found = queries.product_by_id(conn, asking.product)
     if found is None:
         raise Refusal(401, "Authorization: no product has this id: `ioto product list` shows the ids of the products")
@@ -68,7 +78,12 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
     key = known["key"] if known else key
     new = known is None or known["removed_s"] is not None
     if new and (wait_s := _crowded(conn, found["id"], now_s, new_per_hour)):
-        return False, Refusal(429, "product %s: the limit of %d new devices in an hour is reached: try again later" % (found["name"], new_per_hour), retry_s=wait_s)
+        return False, Refusal(
+            429,
+            "product %s: the limit of %d new devices in an hour is reached: try again later"
+            % (found["name"], new_per_hour),
+            retry_s=wait_s,
+        )
     if not new and known["claimed"] and (refusal := tokens.refusal(conn, known, asking, now_s, quiet_s)):
         identity.refused(conn, known, asking.address, now_s)
         return False, refusal
@@ -98,8 +113,12 @@ def _that_fit(properties):
 
 
 def _crowded(conn, product, now_s, most):
-    """Seconds that a new device of the product must wait, None if it need not. Writes an audit entry at most once an hour."""
-    within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.AHEAD_S)  # later ones: the clock was wrong
+    """Seconds that a new device of the product must wait, None if it need not. Writes an audit entry at most once an
+    hour.
+    """
+    within = devices.c.first_s.between(
+        now_s - _HOUR_S + 1, now_s + update_states.AHEAD_S
+    )  # later ones: the clock was wrong
     recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
     if not oldest_s:
@@ -112,14 +131,16 @@ def _crowded(conn, product, now_s, most):
 
 
 def register_by_hand(site, product, id):
-    """Make a token for device `id` of `product` (an id) at an operator's request; its first use ends all earlier ones. Return the token."""
+    """Make a token for device `id` of `product` (an id) at an operator's request; its first use ends all earlier ones.
+    Return the token.
+    """
     asking = Registration(product, messages.registration({"id": id}).id, {"id": id}, "")
     token, key = tokens.drawn(site.random_bytes), _key(site)
     site.database.write(_register_by_hand, key, asking, token, site.now_s(), site.who)
     return token
 
 
-def _register_by_hand(conn, key, asking, token, now_s, who):
+def _register_by_hand(conn, key, asking, token, now_s, who) -> None:
     known = queries.device_of(conn, asking.product, asking.id)
     key = known["key"] if known else key
     new = known is None or known["removed_s"] is not None
@@ -133,7 +154,9 @@ def _register_by_hand(conn, key, asking, token, now_s, who):
 
 
 def report(site, token, fields):
-    """Store a device's report about an update. Repeated, late and unknown reports are counted and change nothing else."""
+    """Store a device's report about an update. Repeated, late and unknown reports are counted and change nothing
+    else.
+    """
     now_s = site.now_s()
     _authenticated(site, now_s, _report, token, messages.report(fields), now_s)
     return {}
@@ -148,9 +171,11 @@ def _authenticated(site, now_s, function, *arguments):
         raise
 
 
-def _report(conn, token, said, now_s):
+def _report(conn, token, said, now_s) -> None:
     device = tokens.authenticate(conn, token, said.id, now_s)["device"]
-    product = conn.execute(devices.update().where(devices.c.key == device).values(reported_s=now_s).returning(devices.c.product)).scalar()
+    product = conn.execute(
+        devices.update().where(devices.c.key == device).values(reported_s=now_s).returning(devices.c.product)
+    ).scalar()
     release = queries.release(conn, said.update)
     if release is None or release["product"] != product:
         queries.unknown_report(conn, device)
@@ -164,9 +189,11 @@ def _report(conn, token, said, now_s):
 
 
 def mqtt(site, token, fields):
-    """Answer a request for an MQTT certificate. Ioto's C agent sends it before its first update check, and waits for the answer.
+    """Answer a request for an MQTT certificate. Ioto's C agent sends it before its first update check, and waits for
+    the answer.
 
-    There is no MQTT broker: after an empty certificate and no `endpoint`, the agent connects to none and checks for updates.
+    There is no MQTT broker: after an empty certificate and no `endpoint`, the agent connects to none and checks for
+    updates.
     """
     now_s = site.now_s()
     _authenticated(site, now_s, tokens.authenticate, token, messages.registration(fields).id, now_s)

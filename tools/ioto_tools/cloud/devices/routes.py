@@ -82,7 +82,7 @@ def _image(request, run, file, release):
 class _Part:
     """Sends `length` bytes of `file` from `start`, one chunk in memory at a time, and closes the file."""
 
-    def __init__(self, run, file, start, length, status, headers):
+    def __init__(self, run, file, start, length, status, headers) -> None:
         self.run = run
         self.file = file
         self.start = start

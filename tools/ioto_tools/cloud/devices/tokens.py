@@ -1,15 +1,17 @@
-"""Device tokens: issued at registration, stored as SHA-256, rotated on request, revoked by operators. Functions of a connection;
-a `device` is its key.
+"""Device tokens: issued at registration, stored as SHA-256, rotated on request, revoked by operators. Functions of a
+connection; a `device` is its key.
 
 Registering needs only the product id, which every board contains, so it must not grant control of an existing device:
 
-* While a device sends requests, its id can't be registered again, except after `quiet_s` of silence (its flash was erased), after
-  an operator has claimed it, after the site was restored from a backup, or when the same program starts again: restarted().
-* A token issued in this way ends no other token. If an older token is used again, its device was not erased: the newer tokens end.
-* The oldest used token is never deleted to make room. A registration does not void a token that an operator made by hand, or a
-  rotated token that is not used yet.
-* The first use of a token that replaces others (by rotation, by hand, or the first one after a claim) ends them. A client that uses
-  one of these afterwards has a copy: it is refused, and the operator is notified.
+* While a device sends requests, its id can't be registered again, except after `quiet_s` of silence (its flash was
+  erased), after an operator has claimed it, after the site was restored from a backup, or when the same program starts
+  again: restarted().
+* A token issued in this way ends no other token. If an older token is used again, its device was not erased: the newer
+  tokens end.
+* The oldest used token is never deleted to make room. A registration does not void a token that an operator made by
+  hand, or a rotated token that is not used yet.
+* The first use of a token that replaces others (by rotation, by hand, or the first one after a claim) ends them. A
+  client that uses one of these afterwards has a copy: it is refused, and the operator is notified.
 """
 
 import base64
@@ -36,7 +38,7 @@ _ENDED_MOST = 4  # kept to recognise clients that still use them
 class Late(Refusal):
     """A replaced token was used: `hash`."""
 
-    def __init__(self, hash):
+    def __init__(self, hash) -> None:
         refusal = authentication_failed()
         super().__init__(refusal.status, refusal.error, refusal.bare)
         self.hash = hash
@@ -52,7 +54,9 @@ def hashed(token):
 
 
 def all_of(conn, device):
-    """All tokens of the device, oldest first, including ended ones: [{hash, device, created_s, used_s, origin, ended_s, late_s ...}]."""
+    """All tokens of the device, oldest first, including ended ones: [{hash, device, created_s, used_s, origin, ended_s,
+    late_s ...}].
+    """
     found = sa.select(tokens).where(tokens.c.device == device)
     return [dict(row) for row in conn.execute(found.order_by(tokens.c.created_s, tokens.c.used_s)).mappings()]
 
@@ -66,7 +70,7 @@ def used_of(conn, device):
     return [each for each in of_device(conn, device) if each["used_s"] is not None]
 
 
-def give(conn, token, device, now_s, origin=REGISTERED, asked="", replaces=False):
+def give(conn, token, device, now_s, origin=REGISTERED, asked: str = "", replaces: bool = False) -> None:
     """Add a token to the device. Unused tokens of the same origin become void. `asked`: see restarted()."""
     good = of_device(conn, device)
     alike = _ASKED if origin in _ASKED else (origin,)
@@ -77,18 +81,32 @@ def give(conn, token, device, now_s, origin=REGISTERED, asked="", replaces=False
         void += [each["hash"] for each in good if each["asked"] == asked and each["hash"] in used[1:]]
     void += used[1 : 1 - _USED_MOST]  # never the oldest
     conn.execute(tokens.delete().where(tokens.c.hash.in_(void)))
-    row = {"hash": hashed(token), "device": device, "created_s": now_s, "origin": origin, "asked": asked, "replaces": replaces, "rotate": False}
+    row = {
+        "hash": hashed(token),
+        "device": device,
+        "created_s": now_s,
+        "origin": origin,
+        "asked": asked,
+        "replaces": replaces,
+        "rotate": False,
+    }
     conn.execute(tokens.insert().values(row))
 
 
 def refusal(conn, device, asking, now_s, quiet_s):
-    """Refusal 409 if the device (a claimed row) may not register with the request `asking` (registration.Registration); else None."""
+    """Refusal 409 if the device (a claimed row) may not register with the request `asking` (registration.Registration);
+    else None.
+    """
     good = of_device(conn, device["key"])
     used = [each["used_s"] for each in good if each["used_s"] is not None]
     if device["awaited"] or not used and not any(each["origin"] == BY_HAND for each in good):
         return None
     if not used:
-        return Refusal(409, "id: an operator made a token for device %s: give the device that token, or let it register with `ioto device claim`" % device["id"])
+        return Refusal(
+            409,
+            "id: an operator made a token for device %s: give the device that token, or let it register with `ioto "
+            "device claim`" % device["id"],
+        )
     if restarted(conn, device, asking.asked):
         return None
     silent_s = now_s - max(device["seen_s"] or 0, device["reported_s"] or 0, *used)
@@ -96,19 +114,31 @@ def refusal(conn, device, asking, now_s, quiet_s):
     if silent_s < quiet_s and not restored:
         return Refusal(
             409,
-            "id: device %s has a token and was heard %d s ago: if this is the same device, `ioto device claim` lets it register again at once; else it can after "
+            "id: device %s has a token and was heard %d s ago: if this is the same device, `ioto device claim` lets "
+            "it register again at once; else it can after "
             "%d s of silence" % (device["id"], silent_s, quiet_s),
         )
-    if not any(abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]):  # else it is in the audit log already
-        audit.note_device(conn, now_s, audit.CLOUD, "device.again", device["key"], silent_s=silent_s, address=asking.address, restored=restored)
+    if not any(
+        abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]
+    ):  # else it is in the audit log already
+        audit.note_device(
+            conn,
+            now_s,
+            audit.CLOUD,
+            "device.again",
+            device["key"],
+            silent_s=silent_s,
+            address=asking.address,
+            restored=restored,
+        )
     return None
 
 
 def restarted(conn, device, asked):
     """Is this a restart of a program that saves no token, such as Ioto's C agent with a fixed id?
 
-    If so, it sends the same properties from the same address as in the registration of one of its tokens. Always false for a device
-    that saves its token: one that has proved so, or whose check-ins are those of this project's agent.
+    If so, it sends the same properties from the same address as in the registration of one of its tokens. Always false
+    for a device that saves its token: one that has proved so, or whose check-ins are those of this project's agent.
     """
     if device["keeps"] or identity.is_ours(device):
         return False
@@ -122,8 +152,12 @@ def _unheard_since_restored(conn, device):
 
 
 def authenticate(conn, token, id, now_s):
-    """The row of a valid token of a device with this id; applies all effects of its use. Refusal for any other token."""
-    rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(devices, devices.c.key == tokens.c.device)
+    """The row of a valid token of a device with this id; applies all effects of its use. Refusal for any other
+    token.
+    """
+    rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(
+        devices, devices.c.key == tokens.c.device
+    )
     found = conn.execute(rows.where(tokens.c.hash == hashed(token))).mappings().first()
     if found is None or found["id"] != id:
         raise authentication_failed()
@@ -138,7 +172,7 @@ def authenticate(conn, token, id, now_s):
     return found
 
 
-def _first_use(conn, found, now_s):
+def _first_use(conn, found, now_s) -> None:
     if found["replaces"]:
         _end_others(conn, found, now_s)
         identity.one_again(conn, found["device"])
@@ -146,20 +180,22 @@ def _first_use(conn, found, now_s):
     changes.note(conn, now_s, found["device"])  # workers that cache another token of the device must read it again
 
 
-def _end_others(conn, found, now_s):
+def _end_others(conn, found, now_s) -> None:
     others = sa.and_(tokens.c.device == found["device"], tokens.c.hash != found["hash"])
     conn.execute(tokens.update().where(others, tokens.c.ended_s.is_(None)).values(ended_s=now_s))
     ended = [each["hash"] for each in all_of(conn, found["device"]) if each["ended_s"] is not None]
     conn.execute(tokens.delete().where(tokens.c.hash.in_(ended[:-_ENDED_MOST])))
 
 
-def is_ended(conn, hash):
+def is_ended(conn, hash) -> bool:
     """Was this token replaced, and not used since?"""
-    found = sa.select(tokens.c.hash).where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
+    found = sa.select(tokens.c.hash).where(
+        tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None)
+    )
     return conn.execute(found).first() is not None
 
 
-def used_late(conn, hash, now_s):
+def used_late(conn, hash, now_s) -> None:
     """Handle the use of a replaced token: notify the operator, once for each token."""
     first = tokens.update().where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
     row = conn.execute(first.values(late_s=now_s).returning(tokens.c.device, tokens.c.ended_s)).first()
@@ -173,13 +209,15 @@ def _later(conn, found):
     return used[used.index(found["hash"]) + 1 :]
 
 
-def settled(conn, hash):
-    """Does using the token have no side effects? Then a worker may cache it until a change of its device is recorded."""
+def settled(conn, hash) -> bool:
+    """Does using the token have no side effects? Then a worker may cache it until a change of its device is
+    recorded.
+    """
     found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().first()
     return found["used_s"] is not None and not found["rotate"] and not _later(conn, found)
 
 
-def _older_counts(conn, found, now_s):
+def _older_counts(conn, found, now_s) -> None:
     later = _later(conn, found)
     if later:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
@@ -189,19 +227,27 @@ def _older_counts(conn, found, now_s):
         changes.note(conn, now_s, found["device"])
 
 
-def renewed(conn, found, token, now_s):
-    """Issue `token` in exchange for the row `found` if a rotation is due. True: the caller must send it to the device."""
+def renewed(conn, found, token, now_s) -> bool:
+    """Issue `token` in exchange for the row `found` if a rotation is due. True: the caller must send it to the
+    device.
+    """
     if not found["rotate"]:
         return False
-    waiting = [each["created_s"] for each in of_device(conn, found["device"]) if each["used_s"] is None and each["origin"] == ROTATED]
+    waiting = [
+        each["created_s"]
+        for each in of_device(conn, found["device"])
+        if each["used_s"] is None and each["origin"] == ROTATED
+    ]
     if any(abs(now_s - created_s) < _SECONDS_AGAIN for created_s in waiting):
         return False
     give(conn, token, found["device"], now_s, ROTATED, replaces=True)
     return True
 
 
-def rotate(conn, keys, now_s, who):
-    """Request a new token for each of the devices (keys): issued at the next check-in; the old one is valid until the new one is used."""
+def rotate(conn, keys, now_s, who) -> None:
+    """Request a new token for each of the devices (keys): issued at the next check-in; the old one is valid until the
+    new one is used.
+    """
     for key in keys:
         mine = sa.and_(tokens.c.device == key, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
         conn.execute(tokens.update().where(mine).values(rotate=True))
@@ -209,12 +255,14 @@ def rotate(conn, keys, now_s, who):
         changes.note(conn, now_s, key)
 
 
-def end(conn, device):
+def end(conn, device) -> None:
     conn.execute(tokens.delete().where(tokens.c.device == device))
 
 
-def revoke(conn, device, now_s, who):
-    """End all tokens of the device: it receives `Authentication failed`, and gets no other token until it is claimed."""
+def revoke(conn, device, now_s, who) -> None:
+    """End all tokens of the device: it receives `Authentication failed`, and gets no other token until it is
+    claimed.
+    """
     end(conn, device)
     conn.execute(devices.update().where(devices.c.key == device).values(claimed=False, awaited=False))
     audit.note_device(conn, now_s, who, "device.revoked", device)

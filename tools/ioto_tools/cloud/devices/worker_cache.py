@@ -1,6 +1,7 @@
 """A worker's in-memory cache: the catalogue, devices by token, and releases without free rollout slots.
 
-Used only by the thread that answers requests. It is refreshed with the recorded changes (changes.py) if it is older than a second.
+Used only by the thread that answers requests. It is refreshed with the recorded changes (changes.py) if it is older
+than a second.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ _NOT_FULL = None, 0, 0
 class Memory:
     """`look_s`: its maximum age; 0: refresh at every check-in."""
 
-    def __init__(self, look_s=LOOK_S, clock=time.monotonic):
+    def __init__(self, look_s=LOOK_S, clock=time.monotonic) -> None:
         self.worker = os.urandom(8).hex()  # owner of the leases
         self.products = {}
         self.devices = Devices()
@@ -34,8 +35,8 @@ class Memory:
     async def refresh(self, read):
         """Refresh if older than `look_s`; read(function, ...) reads from the database. Unavailable.
 
-        A request that waits while the refresh of another one fails does not try again: if the database is down, all of them would
-        wait for it, one after the other.
+        A request that waits while the refresh of another one fails does not try again: if the database is down, all of
+        them would wait for it, one after the other.
         """
         if not self._fresh():
             vain = self._vain
@@ -66,7 +67,7 @@ class Memory:
             self._full.clear()
         self.seq, self._looked = seq, now
 
-    def outdated(self):
+    def outdated(self) -> None:
         """Mark the cache as outdated: it is refreshed before the next use."""
         self._looked = None
 
@@ -74,8 +75,10 @@ class Memory:
         """Is there a product with this id or name?"""
         return word in self.products or any(word == product.name for product in self.products.values())
 
-    def full(self, release, why, now_s, until_s, seq):
-        """Record that the release, as of the change `seq`, has no slot left, until `until_s` or (None) until it is changed."""
+    def full(self, release, why, now_s, until_s, seq) -> None:
+        """Record that the release, as of the change `seq`, has no slot left, until `until_s` or (None) until it is
+        changed.
+        """
         if seq == self.seq:  # else the release may have changed meanwhile
             self._full[release] = why, now_s, until_s
 
@@ -92,7 +95,9 @@ class Memory:
 
 
 def news(conn, seq):
-    """(number of the last change, devices changed after `seq`, catalogue.rows() or None if unchanged); seq None: read everything."""
+    """(number of the last change, devices changed after `seq`, catalogue.rows() or None if unchanged); seq None: read
+    everything.
+    """
     if seq is None:
         return changes.last(conn), (), catalogue.rows(conn)
     found = changes.since(conn, seq)

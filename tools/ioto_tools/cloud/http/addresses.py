@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 
 def is_address(text):
-    """Is it an http:// or https:// URL with a host and an optional port and path, in ASCII, without user name and password?"""
+    """Is it an http:// or https:// URL with a host and an optional port and path, in ASCII, without user name and
+    password?
+    """
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -17,7 +19,9 @@ def is_address(text):
 
 
 def place(address):
-    """The part of a client's address that identifies it: the IPv4 address, the /64 of an IPv6 address; else the text."""
+    """The part of a client's address that identifies it: the IPv4 address, the /64 of an IPv6 address; else the
+    text.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

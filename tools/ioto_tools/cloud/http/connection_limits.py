@@ -1,7 +1,7 @@
 """Limits on a worker's connections: how many in all, how many from one address, and how long a request's head may take.
 
-At a limit, the connection that has been silent for longest is closed. A connection with a complete request is never closed for one
-without. Only if every connection has a complete request in progress is the new one closed.
+At a limit, the connection that has been silent for longest is closed. A connection with a complete request is never
+closed for one without. Only if every connection has a complete request in progress is the new one closed.
 """
 
 import logging
@@ -26,7 +26,9 @@ _log = logging.getLogger("ioto.cloud")
 
 
 def allowed(most):
-    """`most`, or fewer if the process's limit of open files requires it; first raises the soft limit to the hard limit."""
+    """`most`, or fewer if the process's limit of open files requires it; first raises the soft limit to the hard
+    limit.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -39,7 +41,7 @@ def allowed(most):
 class Connections:
     """The open connections of one worker: `most` in all, `per_address` from each address."""
 
-    def __init__(self, most=MOST, per_address=PER_ADDRESS):
+    def __init__(self, most=MOST, per_address=PER_ADDRESS) -> None:
         self.most = most
         self.per_address = per_address
         self._addresses = {}  # protocol -> address
@@ -48,7 +50,7 @@ class Connections:
         self._closed = 0
         self._logged_at = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._addresses)
 
     def add(self, protocol):
@@ -63,7 +65,7 @@ class Connections:
         self._waiting[protocol] = True
         return True
 
-    def remove(self, protocol):
+    def remove(self, protocol) -> None:
         address = self._addresses.pop(protocol, None)
         if address is None:
             return
@@ -72,22 +74,22 @@ class Connections:
         if not self._count[address]:
             del self._count[address]
 
-    def busy(self, protocol):
+    def busy(self, protocol) -> None:
         """The connection has sent a complete request."""
         self._waiting.pop(protocol, None)
 
-    def receiving(self, protocol):
+    def receiving(self, protocol) -> None:
         """The connection has sent a part of a request's body."""
         if protocol in self._addresses:
             self._waiting.pop(protocol, None)
             self._waiting[protocol] = True
 
-    def idle(self, protocol):
+    def idle(self, protocol) -> None:
         """The connection is waiting for a request, or for the rest of a head."""
         if protocol in self._addresses:
             self._waiting.setdefault(protocol, True)
 
-    def _make_room(self, address=None):
+    def _make_room(self, address=None) -> bool:
         found = (protocol for protocol in self._waiting if address is None or self._addresses[protocol] == address)
         protocol = next(found, None)
         if protocol is None:
@@ -97,16 +99,20 @@ class Connections:
         self._note("%d connections: those that sent nothing for longest are closed", len(self) + 1)
         return True
 
-    def _refuse(self, *what):
+    def _refuse(self, *what) -> bool:
         self._note(*what)
         return False
 
-    def _note(self, text, *values):
+    def _note(self, text, *values) -> None:
         """Log at most once in _LOG_EVERY_S: an attack must not fill the log."""
         self._closed += 1
         now = time.monotonic()
         if self._logged_at is None or now - self._logged_at >= _LOG_EVERY_S:
-            _log.warning("connection limit reached: " + text + " (%d connections closed since the last such line)", *values, self._closed)
+            _log.warning(
+                "connection limit reached: " + text + " (%d connections closed since the last such line)",
+                *values,
+                self._closed,
+            )
             self._logged_at, self._closed = now, 0
 
 
@@ -121,31 +127,31 @@ class Limited(H11Protocol):
     limits = None
     _head_timer = None
 
-    def connection_made(self, transport):
+    def connection_made(self, transport) -> None:
         super().connection_made(transport)
         if self.limits.add(self):
             self._wait_for_head()
         else:
             transport.abort()
 
-    def connection_lost(self, exc):
+    def connection_lost(self, exc) -> None:
         self.limits.remove(self)
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def data_received(self, data):
+    def data_received(self, data) -> None:
         super().data_received(data)
         self._look()
 
-    def on_response_complete(self):
+    def on_response_complete(self) -> None:
         super().on_response_complete()  # handles the next request at once if it has arrived already
         self._look()
 
-    def timeout_keep_alive_handler(self):
+    def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()  # closes after the client has read everything
         self.loop.call_later(FLUSH_S, self.transport.abort)
 
-    def _look(self):
+    def _look(self) -> None:
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
@@ -159,15 +165,15 @@ class Limited(H11Protocol):
         if self.timeout_keep_alive_task is None:  # part of a head has arrived
             self._wait_for_head()
 
-    def _wait_for_head(self):
+    def _wait_for_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_S, self._too_slow)
 
-    def _stop_waiting(self):
+    def _stop_waiting(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _too_slow(self):
+    def _too_slow(self) -> None:
         self._head_timer = None
         self.transport.abort()

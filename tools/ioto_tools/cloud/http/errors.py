@@ -32,7 +32,7 @@ class Refusal(Exception):
     `retry_s`: seconds until the client may try again.
     """
 
-    def __init__(self, status, error, bare=False, retry_s=None):
+    def __init__(self, status, error, bare: bool = False, retry_s=None) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
@@ -41,7 +41,9 @@ class Refusal(Exception):
 
 
 def authentication_failed():
-    """The token does not, or no longer, belong to this device. Ioto's C agent compares the whole body with this text."""
+    """The token does not, or no longer, belong to this device. Ioto's C agent compares the whole body with this
+    text.
+    """
     return Refusal(401, "Authentication failed", bare=True)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from .errors import CloudError
 
 
-def config(server_name, certificate, key, data, listen="443", upstream="127.0.0.1:8080"):
-    """The text of the configuration. `data`: the site's folder. CloudError for a value with characters that are special to nginx."""
+def config(server_name, certificate, key, data, listen: str = "443", upstream: str = "127.0.0.1:8080"):
+    """The text of the configuration. `data`: the site's folder. CloudError for a value with characters that are special
+    to nginx.
+    """
     values = {
         "SERVER_NAME": server_name,
         "CERTIFICATE": Path(certificate).absolute(),
@@ -19,5 +21,9 @@ def config(server_name, certificate, key, data, listen="443", upstream="127.0.0.
     }
     for name, value in values.items():
         if not re.fullmatch(r"[^\s;{}\"'$\\#]+", str(value)):
-            raise CloudError("%s %s: expected: no blank and none of ; { } \" ' $ \\ #" % (name.lower().replace("_", " "), value))
-    return re.sub("@([A-Z_]+)@", lambda found: str(values[found[1]]), files(__package__).joinpath("nginx.conf").read_text())
+            raise CloudError(
+                "%s %s: expected: no blank and none of ; { } \" ' $ \\ #" % (name.lower().replace("_", " "), value)
+            )
+    return re.sub(
+        "@([A-Z_]+)@", lambda found: str(values[found[1]]), files(__package__).joinpath("nginx.conf").read_text()
+    )

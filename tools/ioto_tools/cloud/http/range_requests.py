@@ -1,6 +1,7 @@
 """Range requests (RFC 9110, section 14) for a single byte range. Pure.
 
-Unsupported ranges (other units, several ranges, bad syntax) are ignored: the response is the whole file with status 200.
+Unsupported ranges (other units, several ranges, bad syntax) are ignored: the response is the whole file with status
+200.
 """
 
 import re
@@ -9,7 +10,8 @@ _ONE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \
 
 
 def resolve(size, etag, wanted=None, if_range=None):
-    """(status, start, length) for the headers Range and If-Range of a request for a file of `size` > 0 bytes with the ETag `etag`.
+    """(status, start, length) for the headers Range and If-Range of a request for a file of `size` > 0 bytes with the
+    ETag `etag`.
 
     200: everything; 206: `length` bytes from `start`; 416: nothing to send.
     If-Range uses the strong comparison; a date never matches, since images have none.

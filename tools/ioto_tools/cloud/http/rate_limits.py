@@ -1,19 +1,23 @@
-"""Request rate limits: a token bucket for each key (a device's token, an id that registers, an operator's token). In memory, per worker.
+"""Request rate limits: a token bucket for each key (a device's token, an id that registers, an operator's token). In
+memory, per worker.
 
-Each device has its own bucket, so a runaway device slows down only itself: with one limit for all, any client could lock out a fleet.
-The response to a client over its limit says how long to wait; its token remains valid.
+Each device has its own bucket, so a runaway device slows down only itself: with one limit for all, any client could
+lock out a fleet. The response to a client over its limit says how long to wait; its token remains valid.
 """
 
 from .errors import Refusal
 
 PER_MINUTE = 60  # for a device: more than an update with all its reports
-KEYS = 100_000  # buckets of about 250 bytes, whatever the keys: 25 MB. The least recently used is dropped first; a new one starts full
+# buckets of about 250 bytes, whatever the keys: 25 MB. The least recently used is dropped first; a new one starts full
+KEYS = 100_000
 
 
 class Limits:
-    """`per_minute` requests a minute for each key, and at most as many at once; 0: no limit. `clock` returns seconds."""
+    """`per_minute` requests a minute for each key, and at most as many at once; 0: no limit. `clock` returns
+    seconds.
+    """
 
-    def __init__(self, per_minute, clock):
+    def __init__(self, per_minute, clock) -> None:
         self.per_minute = per_minute
         self.clock = clock
         self._buckets = {}  # hash of the key -> (requests left, time), least recently used first
@@ -30,4 +34,8 @@ class Limits:
         if len(self._buckets) > KEYS:
             del self._buckets[next(iter(self._buckets))]
         if left < 1:
-            raise Refusal(429, "too many requests: more than %d a minute" % self.per_minute, retry_s=int((1 - left) * 60 / self.per_minute) + 1)
+            raise Refusal(
+                429,
+                "too many requests: more than %d a minute" % self.per_minute,
+                retry_s=int((1 - left) * 60 / self.per_minute) + 1,
+            )

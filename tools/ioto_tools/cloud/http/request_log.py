@@ -18,9 +18,11 @@ def fault(request, error):
 
 
 class AccessLog:
-    """ASGI middleware that logs each response, without the query string, which contains the signature of image links."""
+    """ASGI middleware that logs each response, without the query string, which contains the signature of image
+    links.
+    """
 
-    def __init__(self, app):
+    def __init__(self, app) -> None:
         self.app = app
 
     async def __call__(self, scope, receive, send):
@@ -29,7 +31,7 @@ class AccessLog:
         began = time.perf_counter()
         status, size = 0, 0
 
-        async def counting(message):
+        async def counting(message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]

@@ -16,9 +16,12 @@ from .errors import CloudError, Refusal
 from .request_log import AccessLog
 from .timeouts import Waits
 
-BODY_S = 30  # for the next part of a request's body, and for the whole body in addition to the time that BODY_BYTES_S allows
+BODY_S = (
+    30  # for the next part of a request's body, and for the whole body in addition to the time that BODY_BYTES_S allows
+)
 BODY_BYTES_S = 1024  # minimum average rate of a body, in bytes a second
-SEND_S = 900  # for a client to read the next part of an image; throttled boards are slow, but dead connections must be closed
+# for a client to read the next part of an image; throttled boards are slow, but dead connections must be closed
+SEND_S = 900
 STOP_S = 5  # for running downloads when the server stops; devices resume them
 
 
@@ -33,11 +36,12 @@ class Options:
     access_log: bool = False
 
 
-def serve(make_app, host, port, ready, options=Options(), count=1, said=print):
-    """Serve the application that make_app() returns until SIGINT or SIGTERM; ready(port) is called when connections are accepted.
+def serve(make_app, host, port, ready, options=Options(), count: int = 1, said=print) -> None:
+    """Serve the application that make_app() returns until SIGINT or SIGTERM; ready(port) is called when connections are
+    accepted.
 
-    `port` 0: any free port. `count`: the number of processes; if there are several, make_app must be picklable, and said(text) is
-    called when one is replaced. CloudError if an option is invalid.
+    `port` 0: any free port. `count`: the number of processes; if there are several, make_app must be picklable, and
+    said(text) is called when one is replaced. CloudError if an option is invalid.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: finish running requests, close the site
     if options.certificate:
@@ -51,18 +55,22 @@ def serve(make_app, host, port, ready, options=Options(), count=1, said=print):
         workers.run(count, _serve, make_app, listening, options, ready=lambda: ready(port), said=said)
 
 
-def _serve(ready, make_app, listening, options):
+def _serve(ready, make_app, listening, options) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
-    tempfile.tempdir = app.state.site.images.spool()  # uploads are spooled to the disk of the images, not to a small /tmp
+    tempfile.tempdir = (
+        app.state.site.images.spool()
+    )  # uploads are spooled to the disk of the images, not to a small /tmp
     limited = _limited(app)
     most = allowed(options.connections)
     config = uvicorn.Config(
         AccessLog(limited) if options.access_log else limited,
         http=protocol(Connections(most, options.per_address)),
-        backlog=min(2048, most // 4 + 1),  # accepted at a time: a request that has arrived is read before its connection is the oldest
+        backlog=min(
+            2048, most // 4 + 1
+        ),  # accepted at a time: a request that has arrived is read before its connection is the oldest
         timeout_keep_alive=IDLE_S,
         loop="asyncio",
         lifespan="on",
@@ -83,16 +91,16 @@ def _serve(ready, make_app, listening, options):
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config, ready):
+    def __init__(self, config, ready) -> None:
         super().__init__(config)
         self._ready = ready
 
-    async def startup(self, sockets=None):
+    async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
 
-    async def shutdown(self, sockets=None):
+    async def shutdown(self, sockets=None) -> None:
         await super().shutdown(sockets)
         if self.force_exit:  # second Ctrl-C: uvicorn skips this, and the event loop would end it with a traceback
             await self.lifespan.shutdown()
@@ -102,7 +110,10 @@ def _look(certificate, key):
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")  # no prompt in a service
     except (OSError, ValueError) as e:  # ssl.SSLError too
-        raise CloudError("%s, %s: not a certificate with its private key, both in PEM: %s: `ioto cloud certificate` makes both" % (certificate, key, e)) from e
+        raise CloudError(
+            "%s, %s: not a certificate with its private key, both in PEM: %s: `ioto cloud certificate` makes both"
+            % (certificate, key, e)
+        ) from e
 
 
 def _listen(host, port):
@@ -119,8 +130,8 @@ def _listen(host, port):
 def _limited(app):
     """Wrap `app` with a limit on each wait, and with response heads that EmbedThis' C updater can read.
 
-    This updater searches for exactly `Content-Length`, and for the end of that line before the empty line: the header must not be
-    the last one.
+    This updater searches for exactly `Content-Length`, and for the end of that line before the empty line: the header
+    must not be the last one.
     """
 
     waits = Waits()

@@ -8,7 +8,7 @@ LOOK_S = 1  # interval of the checks; a wait may be longer than its limit by thi
 class Waits:
     """The waits of one event loop."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._until = {}  # task -> deadline
         self._late = set()
         self._looking = None
@@ -30,7 +30,7 @@ class Waits:
             del self._until[task]
             self._late.discard(task)
 
-    def _look(self, loop):
+    def _look(self, loop) -> None:
         now = loop.time()
         for task in [task for task, until in self._until.items() if until < now and task not in self._late]:
             self._late.add(task)

@@ -16,8 +16,9 @@ _AGAIN_S = 1.0  # minimum time between two starts of a worker, also if it ends a
 _END_S = 15  # for a worker to finish its requests
 
 
-def run(count, work, *arguments, ready, said):
-    """Run work(ready, *arguments) in `count` processes until SIGINT or SIGTERM; `work` and the arguments must be picklable.
+def run(count, work, *arguments, ready, said) -> None:
+    """Run work(ready, *arguments) in `count` processes until SIGINT or SIGTERM; `work` and the arguments must be
+    picklable.
 
     ready() is called once all of the processes have called theirs; said(text) is called when one has ended.
     """
@@ -51,19 +52,20 @@ def run(count, work, *arguments, ready, said):
 class _Place:
     """Runs one worker after the other. `pipe` is readable when the current one is ready or has ended."""
 
-    def __init__(self, work, arguments):
+    def __init__(self, work, arguments) -> None:
         self.work = work
         self.arguments = arguments
         self.process = None
         self.started_at = None
 
-    def start(self):
+    def start(self) -> None:
         if self.started_at is not None:
             time.sleep(max(0.0, self.started_at + _AGAIN_S - time.monotonic()))
         self.started_at = time.monotonic()
         self.pipe, theirs = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_worker, args=(theirs, self.work, self.arguments))
-        # A terminal sends Ctrl-C to the workers too, even while they start: they inherit the blocked signal, and are ended by stop().
+        # A terminal sends Ctrl-C to the workers too, even while they start: they inherit the blocked signal, and are
+        # ended by stop().
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self.process.start()
@@ -71,7 +73,7 @@ class _Place:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
-    def heard(self):
+    def heard(self) -> bool:
         """Read the pipe. True: the worker is ready; False: it has ended."""
         try:
             self.pipe.recv()
@@ -85,18 +87,18 @@ class _Place:
         code = self.process.exitcode
         return "exit code %d" % code if code >= 0 else signal.Signals(-code).name
 
-    def stop(self):
+    def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
 
-    def end(self):
+    def end(self) -> None:
         if self.process is not None:
             self.process.join(_END_S)
             self.process.kill()
             self.process.join()
 
 
-def _worker(pipe, work, arguments):
+def _worker(pipe, work, arguments) -> None:
     threading.Thread(target=_with_parent, args=(pipe,), daemon=True).start()
     try:
         work(lambda: pipe.send(True), *arguments)
@@ -106,7 +108,7 @@ def _worker(pipe, work, arguments):
         pass
 
 
-def _with_parent(pipe):
+def _with_parent(pipe) -> None:
     """End this worker if the parent process has ended."""
     try:
         pipe.recv()

@@ -1,7 +1,7 @@
 """Stores images in a folder, each named after its SHA-256. A file with its final name is always complete.
 
-A received file is written under a temporary name, flushed to the disk, then renamed. Only the database says which images are
-published: a file without a release is never served.
+A received file is written under a temporary name, flushed to the disk, then renamed. Only the database says which
+images are published: a file without a release is never served.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ _LEFT_OVER_S = 24 * 3600  # older than any publish that still runs
 
 
 class Store:
-    def __init__(self, folder):
+    def __init__(self, folder) -> None:
         self.folder = Path(folder)
 
-    def name(self, checksum):
+    def name(self, checksum) -> str:
         # Subfolders of two hex digits keep each folder small.
         return "%s/%s" % (checksum[:2], checksum)
 
@@ -45,7 +45,8 @@ class Store:
 
     @contextmanager
     def receive(self, chunks):
-        """Write `chunks` (bytes) to a temporary file and yield an Incoming, which is deleted unless it is kept inside the block.
+        """Write `chunks` (bytes) to a temporary file and yield an Incoming, which is deleted unless it is kept inside
+        the block.
 
         Unavailable if the disk is full; errors of `chunks` are passed on.
         """
@@ -73,7 +74,7 @@ class Store:
                 os.fsync(file.fileno())
         return Incoming(self, path, sha256.hexdigest(), size)
 
-    def keep(self, incoming):
+    def keep(self, incoming) -> None:
         path = self.path(incoming.checksum)
         with self._room():
             path.parent.mkdir(exist_ok=True)
@@ -88,7 +89,7 @@ class Store:
         except OSError as e:
             raise Unavailable("images in %s: %s: is the disk full?" % (self.folder, e.strerror)) from e
 
-    def _sweep(self):
+    def _sweep(self) -> None:
         # A publisher that was killed leaves its temporary file behind.
         before = time.time() - _LEFT_OVER_S
         for path in self.folder.glob(INCOMING + "*"):
@@ -102,30 +103,30 @@ class Store:
 class Incoming:
     """A received image without its final name: `checksum` (hex), `size` in bytes."""
 
-    def __init__(self, store, path, checksum, size):
+    def __init__(self, store, path, checksum, size) -> None:
         self.store = store
         self.path = path
         self.checksum = checksum
         self.size = size
 
-    def keep(self):
+    def keep(self) -> None:
         """Rename the image to its final name, and flush it to the disk."""
         self.store.keep(self)
 
 
 class _Image(io.FileIO):
-    def __init__(self, path):
+    def __init__(self, path) -> None:
         super().__init__(path)
         self.size = os.fstat(self.fileno()).st_size
 
 
-def _write(file, chunk):
+def _write(file, chunk) -> None:
     left = memoryview(chunk)
     while left:  # a nearly full disk may accept only a part
         left = left[file.write(left) :]
 
 
-def _sync(folder):
+def _sync(folder) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,9 +1,10 @@
 """Links to images: `/image/UPDATE?expires=..&signature=..`, an HMAC-SHA-256 of both under a key of the site.
 
-A link is valid for `lifetime_s` and up to a 24th more: all devices that are offered an update within one such span, by any worker,
-get the same link. So a check-in signs nothing, and a proxy in front can cache a link.
+A link is valid for `lifetime_s` and up to a 24th more: all devices that are offered an update within one such span, by
+any worker, get the same link. So a check-in signs nothing, and a proxy in front can cache a link.
 
-The keys are in the database. The newest one signs; older ones are valid until the last link that they signed has expired.
+The keys are in the database. The newest one signs; older ones are valid until the last link that they signed has
+expired.
 """
 
 import base64
@@ -30,7 +31,7 @@ _EXPIRES = re.compile("[1-9][0-9]{0,11}")
 class Links:
     """The links of `site`. Thread-safe."""
 
-    def __init__(self, site, lifetime_s=LIFETIME_S):
+    def __init__(self, site, lifetime_s=LIFETIME_S) -> None:
         self.site = site
         self.lifetime_s = lifetime_s
         self._secrets = ()  # newest first
@@ -59,7 +60,9 @@ class Links:
         return (self.site.now_s() // span + 1) * span + self.lifetime_s
 
     def check(self, update, expires, signature):
-        """Refusal 403 unless this is a valid link of this site to `update`. Arguments: texts from the query, or None."""
+        """Refusal 403 unless this is a valid link of this site to `update`. Arguments: texts from the query, or
+        None.
+        """
         if not _EXPIRES.fullmatch(expires or "") or not signature:
             raise Refusal(403, "link: it is not signed: check in again for another")
         if not self._good(update, expires, signature):
@@ -70,9 +73,12 @@ class Links:
             raise Refusal(403, "link: it has expired: check in again for another")
 
     def _good(self, update, expires, signature):
-        return any(hmac.compare_digest(_signature(secret, update, expires).encode(), signature.encode()) for secret in self._secrets)
+        return any(
+            hmac.compare_digest(_signature(secret, update, expires).encode(), signature.encode())
+            for secret in self._secrets
+        )
 
-    def refresh(self, at_least_every_s=1):
+    def refresh(self, at_least_every_s: int = 1) -> None:
         """Read the keys from the database, unless that was done within `at_least_every_s`. Creates the first key."""
         now_s = self.site.now_s()
         if self._read_s is not None and 0 <= now_s - self._read_s < at_least_every_s:
@@ -83,8 +89,10 @@ class Links:
         self._secrets = tuple(bytes.fromhex(key["secret"]) for key in found)
         self._read_s = now_s
 
-    def rotate(self, who, revoke=False):
-        """Sign with a new key from now on, in other processes within READ_S. `revoke`: all earlier links become invalid."""
+    def rotate(self, who, revoke: bool = False) -> None:
+        """Sign with a new key from now on, in other processes within READ_S. `revoke`: all earlier links become
+        invalid.
+        """
         self.site.database.write(_rotate, self._drawn(), self.site.now_s(), who, revoke)
         self._read_s = None
         self.refresh()
@@ -94,7 +102,7 @@ class Links:
 
 
 @functools.lru_cache(4096)
-def _path(secret, update, expires_s):
+def _path(secret, update, expires_s) -> str:
     return "/image/%s?expires=%d&signature=%s" % (update, expires_s, _signature(secret, update, str(expires_s)))
 
 
@@ -117,7 +125,7 @@ def _next_key(conn, drawn, now_s, after):
     return _keys(conn)
 
 
-def _rotate(conn, drawn, now_s, who, revoke):
+def _rotate(conn, drawn, now_s, who, revoke) -> None:
     old = _keys(conn)
     created_s = max(now_s, old[0]["created_s"] + 1 if old else 0)  # newer than all others, whatever the clock
     conn.execute(link_keys.insert().values(created_s=created_s, **drawn))

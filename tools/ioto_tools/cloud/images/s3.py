@@ -1,7 +1,7 @@
 """Stores images in an S3-compatible store, through obstore, each named after its SHA-256.
 
-A received file stays in the site's folder until it is inspected and its name is known, so incomplete or refused files are never in
-the store.
+A received file stays in the site's folder until it is inspected and its name is known, so incomplete or refused files
+are never in the store.
 """
 
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ _CLOCKS_S = 900  # the store's clock may be ahead by this much, as S3 allows for
 
 
 class S3(Store):
-    def __init__(self, folder, settings):
+    def __init__(self, folder, settings) -> None:
         super().__init__(folder)
         self.where = "%s/%s" % (settings["endpoint"] or "s3:/", settings["bucket"])
         self._links = settings["links"]
@@ -51,7 +51,9 @@ class S3(Store):
         if not self._links:
             return None
         with self._answering():
-            return obstore.sign(self._reading, "GET", self.name(checksum), timedelta(seconds=min(seconds + _CLOCKS_S, _LINK_S)))
+            return obstore.sign(
+                self._reading, "GET", self.name(checksum), timedelta(seconds=min(seconds + _CLOCKS_S, _LINK_S))
+            )
 
     def keep(self, incoming):
         name = self.name(incoming.checksum)
@@ -76,26 +78,26 @@ class S3(Store):
 class _Image:
     """The interface of a folder's image, for an object in the store."""
 
-    def __init__(self, store, reader):
+    def __init__(self, store, reader) -> None:
         self.name = store.where
         self.size = reader.size
         self._store = store
         self._reader = reader
 
-    def seek(self, offset):
+    def seek(self, offset) -> None:
         self._reader.seek(offset)
 
     def read(self, n):
         with self._store._answering():
             return bytes(self._reader.read(n))
 
-    def close(self):
+    def close(self) -> None:
         self._reader.close()
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error) -> None:
         self.close()
 
 
@@ -106,7 +108,11 @@ def _store(settings, seconds):
         prefix=settings["prefix"] or None,
         region=settings["region"],
         virtual_hosted_style_request=settings["virtual_hosted"],
-        client_options={"allow_http": True, "connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=seconds)},
+        client_options={
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timedelta(seconds=seconds),
+        },
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=seconds)},
         **config,
     )

@@ -1,4 +1,6 @@
-"""Operators' changes of releases and devices: each is one transaction with its audit row and a change record for the workers."""
+"""Operators' changes of releases and devices: each is one transaction with its audit row and a change record for the
+workers.
+"""
 
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict
@@ -54,7 +56,8 @@ def _locked(conn, word):
 
 
 def retry(site, word, ids=(), states=()):
-    """Let the devices `ids`, or without ids all in one of `states` (update_states.RETRIED if empty), try the update again.
+    """Let the devices `ids`, or without ids all in one of `states` (update_states.RETRIED if empty), try the update
+    again.
 
     Return how many. CloudError, without any change, if one of `ids` has nothing to try again.
     """
@@ -64,7 +67,9 @@ def retry(site, word, ids=(), states=()):
     if ids:
         return site.database.write(_retry_some, word, ids, states, site.now_s(), site.who)
     n = 0
-    while more := site.database.write(_retry_all, word, states or sorted(update_states.RETRIED), site.now_s(), site.who):
+    while more := site.database.write(
+        _retry_all, word, states or sorted(update_states.RETRIED), site.now_s(), site.who
+    ):
         n += more
     return n
 
@@ -76,9 +81,14 @@ def _retry_some(conn, word, ids, states, now_s, who):
     for key, id in keys.items():
         state = found[key]["state"] if key in found else None
         if state is None:
-            raise CloudError("device %s: it was never offered %s %s" % (id, release["product_name"], release["version"]))
+            raise CloudError(
+                "device %s: it was never offered %s %s" % (id, release["product_name"], release["version"])
+            )
         if state not in (states or update_states.RETRIED):
-            raise Conflict("device %s: the update is %s on it: only one that is %s can be tried again" % (id, state, " or ".join(states or sorted(update_states.RETRIED))))
+            raise Conflict(
+                "device %s: the update is %s on it: only one that is %s can be tried again"
+                % (id, state, " or ".join(states or sorted(update_states.RETRIED)))
+            )
     return _retry(conn, release, list(found.values()), now_s, who)
 
 
@@ -100,31 +110,44 @@ def _retry(conn, release, rows, now_s, who):
     if rows:
         grants.retry(conn, release["id"], rows, now_s)
         some = {"device": queries.device(conn, rows[0]["device"])["id"]} if len(rows) == 1 else {"devices": len(rows)}
-        audit.note(conn, now_s, who, "release.retried", release["id"], product=release["product"], version=release["version"], **some)
+        audit.note(
+            conn,
+            now_s,
+            who,
+            "release.retried",
+            release["id"],
+            product=release["product"],
+            version=release["version"],
+            **some,
+        )
     return len(rows)
 
 
 # ---- devices: `id` and `product` as for overview.known()
 
 
-def remove(site, id, product=None):
-    """Remove the device: its next request is refused as unknown, and it must register again. Its properties and reports are deleted."""
+def remove(site, id, product=None) -> None:
+    """Remove the device: its next request is refused as unknown, and it must register again. Its properties and reports
+    are deleted.
+    """
     site.database.write(_remove, id, product, site.now_s(), site.who)
 
 
-def _remove(conn, id, product, now_s, who):
+def _remove(conn, id, product, now_s, who) -> None:
     key = _device(conn, id, product, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
     conn.execute(reports.delete().where(reports.c.device == key))
 
 
-def release(site, id, product=None):
+def release(site, id, product=None) -> None:
     """Make the device unclaimed: its next request is refused as unknown, and it gets no token until it is claimed."""
     values = {"claimed": False, "awaited": False, "vouched": False}
     site.database.write(_device, id, product, values, "released", site.now_s(), site.who)
 
 
-def claim(site, id, product=None):
-    """Claim the device: it gets a token at its next registration, in any case; the token's first use ends its other tokens."""
+def claim(site, id, product=None) -> None:
+    """Claim the device: it gets a token at its next registration, in any case; the token's first use ends its other
+    tokens.
+    """
     values = {"claimed": True, "awaited": True, "vouched": True}
     site.database.write(_device, id, product, values, "claimed", site.now_s(), site.who)
 
@@ -152,21 +175,24 @@ def _there(conn, id, product):
     """The device's row. Conflict if it is removed: its next registration resets the row, so a change would be lost."""
     found = overview.known(conn, id, product)
     if found["removed_s"] is not None:
-        raise Conflict("device %s is removed: it can be changed once it has registered again, or with `ioto device new`" % id)
+        raise Conflict(
+            "device %s is removed: it can be changed once it has registered again, or with `ioto device new`" % id
+        )
     return found
 
 
-def revoke(site, id, product=None):
+def revoke(site, id, product=None) -> None:
     """Revoke the device's tokens: its next request is refused, and it gets no other token until it is claimed."""
     site.database.write(_revoke, id, product, site.now_s(), site.who)
 
 
-def _revoke(conn, id, product, now_s, who):
+def _revoke(conn, id, product, now_s, who) -> None:
     tokens.revoke(conn, _there(conn, id, product)["key"], now_s, who)
 
 
 def rotate(site, ids=(), product=None):
-    """Rotate the tokens of the devices `ids` (of `product` if given), or without ids of all of a product, at their next check-ins.
+    """Rotate the tokens of the devices `ids` (of `product` if given), or without ids of all of a product, at their next
+    check-ins.
 
     (number of devices, [(id, product's name)] of those whose clients never accept a new token).
     """

@@ -11,13 +11,20 @@ from ..storage import queries
 
 
 def offers(conn, device, now_s):
-    """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too; overview.device() explains `why`."""
+    """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too; overview.device()
+    explains `why`.
+    """
     rows = queries.releases_of(conn, device["product"])
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
     asks = asker(device, grants.of(conn, device["key"]))
     judged = selection.explain(releases, asks, now_s, _room(conn, now_s))
     return [
-        {"update": release.id, "version": release.version, "why": why, "terms": _terms(release, asks) if why == "policy" else []}
+        {
+            "update": release.id,
+            "version": release.version,
+            "why": why,
+            "terms": _terms(release, asks) if why == "policy" else [],
+        }
         for release, why in judged
     ]
 
@@ -33,11 +40,15 @@ def asker(device, held):
     order = semver.parse(version) if semver.is_valid(version) else None
     pin = device["pin"] and semver.parse(device["pin"])
     since_s = 0 if device["vouched"] else device["first_s"]
-    return Asker(device["id"], order, json.loads(device["properties"]), pin, held, claimed=device["claimed"], since_s=since_s)
+    return Asker(
+        device["id"], order, json.loads(device["properties"]), pin, held, claimed=device["claimed"], since_s=since_s
+    )
 
 
 def _runs(device, held):
-    """The running version, as far as known: the one confirmed since the last check-in, else the one in that check-in."""
+    """The running version, as far as known: the one confirmed since the last check-in, else the one in that
+    check-in.
+    """
     last = max(held.values(), key=lambda grant: grant.offered_s, default=None)
     if last and last.state == "confirmed" and last.changed_s >= (device["seen_s"] or 0):
         return last.version

@@ -35,23 +35,25 @@ def both(one, other):
 
 
 def keep(site, name, text):
-    """Set the policy of the group `name` to `text`. Releases that were published with its earlier policy keep that one."""
+    """Set the policy of the group `name` to `text`. Releases that were published with its earlier policy keep that
+    one.
+    """
     if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
         raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)
     site.database.write(_keep, name, terms.read({"policy": text})["policy"], site.now_s(), site.who)
 
 
-def _keep(conn, name, text, now_s, who):
+def _keep(conn, name, text, now_s, who) -> None:
     new = queries.upsert(conn, groups).values(name=name, policy=text)
     conn.execute(new.on_conflict_do_update(index_elements=[groups.c.name], set_={"policy": text}))
     audit.note(conn, now_s, who, "group.set", name, policy=text)
 
 
-def remove(site, name):
+def remove(site, name) -> None:
     site.database.write(_remove, name, site.now_s(), site.who)
 
 
-def _remove(conn, name, now_s, who):
+def _remove(conn, name, now_s, who) -> None:
     _policy(conn, name)
     conn.execute(groups.delete().where(groups.c.name == name))
     audit.note(conn, now_s, who, "group.removed", name)

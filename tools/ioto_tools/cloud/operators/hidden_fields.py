@@ -1,10 +1,13 @@
-"""Hides product ids, with which any client can register devices, from operators of scope `read`. Pure except names()."""
+"""Hides product ids, with which any client can register devices, from operators of scope `read`. Pure except
+names().
+"""
 
 import sqlalchemy as sa
 
 from ..storage.tables import products
 
-LONG = 8  # minimum length of an id that is replaced within other texts, such as policies; shorter ones would match by chance
+# minimum length of an id that is replaced within other texts, such as policies; shorter ones would match by chance
+LONG = 8
 
 
 def names(site):

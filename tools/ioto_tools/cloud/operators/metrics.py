@@ -1,4 +1,6 @@
-"""The metrics page for Prometheus: rollouts and requests from the database (the same from every worker), and the answering process."""
+"""The metrics page for Prometheus: rollouts and requests from the database (the same from every worker), and the
+answering process.
+"""
 
 import os
 import resource
@@ -14,7 +16,10 @@ _STARTED_S = time.time()
 # Name -> (meaning, the states that are counted).
 _OUTCOMES = {
     "success": ("devices that run it for good", ("confirmed",)),
-    "failed": ("devices on which it ended badly: what the stop rule counts, without those that are lost", update_states.BAD - {"lost"}),
+    "failed": (
+        "devices on which it ended badly: what the stop rule counts, without those that are lost",
+        update_states.BAD - {"lost"},
+    ),
     "refused": ("devices that refused it for reasons of their own", ("refused",)),
     "withdrawn": ("devices that were kept from applying it", ("withdrawn",)),
     "deferred": ("devices that put it off", ("deferred",)),
@@ -25,7 +30,13 @@ _OUTCOMES = {
 def text(site):
     """The whole page."""
     counted = site.database.read(counters.read)
-    families = _releases(overview.updates(site), counted) + _http(counted) + _webhooks(webhooks.listed(site)) + _disk(site) + _process()
+    families = (
+        _releases(overview.updates(site), counted)
+        + _http(counted)
+        + _webhooks(webhooks.listed(site))
+        + _disk(site)
+        + _process()
+    )
     return "".join(_family(*family) for family in families)
 
 
@@ -33,17 +44,37 @@ def _releases(releases, counted):
     """Metric families by release; `started`: devices that have reported about the update, or whose outcome is known."""
 
     def family(name, kind, meaning, value):
-        samples = [({"product": each["product"], "version": each["version"], "update": each["update"]}, value(each)) for each in releases]
+        samples = [
+            ({"product": each["product"], "version": each["version"], "update": each["update"]}, value(each))
+            for each in releases
+        ]
         return "ioto_release_" + name, kind, meaning, samples
 
     granted = {each["update"]: each.get("granted", sum(each["states"].values())) for each in releases}
     found = [
-        family("requests_total", "counter", "check-ins that were answered with it", lambda each: counted.get("release " + each["update"], 0)),
+        family(
+            "requests_total",
+            "counter",
+            "check-ins that were answered with it",
+            lambda each: counted.get("release " + each["update"], 0),
+        ),
         family("offered", "gauge", "devices that were ever offered it", lambda each: granted[each["update"]]),
-        family("started", "gauge", "devices that began with it", lambda each: granted[each["update"]] - each["states"].get("offered", 0)),
+        family(
+            "started",
+            "gauge",
+            "devices that began with it",
+            lambda each: granted[each["update"]] - each["states"].get("offered", 0),
+        ),
     ]
     for name, (meaning, states) in _OUTCOMES.items():
-        found.append(family(name, "gauge", meaning, lambda each, states=states: sum(each["states"].get(state, 0) for state in states)))
+        found.append(
+            family(
+                name,
+                "gauge",
+                meaning,
+                lambda each, states=states: sum(each["states"].get(state, 0) for state in states),
+            )
+        )
     return found
 
 
@@ -53,7 +84,9 @@ def _http(counted):
         if name.startswith("http "):
             _, call, status = name.split()
             samples.append(({"call": call, "status": status}, counted[name]))
-    return [("ioto_http_requests_total", "counter", "requests by what was called and the status of the answer", samples)]
+    return [
+        ("ioto_http_requests_total", "counter", "requests by what was called and the status of the answer", samples)
+    ]
 
 
 def _webhooks(found):
@@ -76,7 +109,9 @@ def _process():
         with open("/proc/self/statm") as f:
             resident = int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         found.append(("process_resident_memory_bytes", "gauge", "of the worker that answers", [({}, resident)]))
-        found.append(("process_open_fds", "gauge", "of the worker that answers", [({}, len(os.listdir("/proc/self/fd")))]))
+        found.append(
+            ("process_open_fds", "gauge", "of the worker that answers", [({}, len(os.listdir("/proc/self/fd")))])
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """Tokens of operators and their programs: shown once, stored as SHA-256, each with one scope and an optional expiry.
 
-They are valid for the operators' API only, not for device requests. The command line needs none: it uses the site's folder.
+They are valid for the operators' API only, not for device requests. The command line needs none: it uses the site's
+folder.
 """
 
 import re
@@ -18,7 +19,9 @@ NAME = "[A-Za-z0-9._-]{1,64}"
 
 
 def new(site, name, scope, lifetime_s=None):
-    """Create a token; {name, scope, created_s, expires_s, token}. CloudError if the name is invalid or taken, or the scope unknown."""
+    """Create a token; {name, scope, created_s, expires_s, token}. CloudError if the name is invalid or taken, or the
+    scope unknown.
+    """
     if not re.fullmatch(NAME, name):
         raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
     if scope not in SCOPES:
@@ -32,7 +35,9 @@ def new(site, name, scope, lifetime_s=None):
 
 def _new(conn, row, who):
     if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
-        raise Conflict("token %s: there is one with this name: `ioto token revoke` it, or choose another name" % row["name"])
+        raise Conflict(
+            "token %s: there is one with this name: `ioto token revoke` it, or choose another name" % row["name"]
+        )
     conn.execute(operators.insert().values(row))
     audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
 
@@ -47,7 +52,7 @@ def _listed(conn):
     return [dict(row) for row in conn.execute(sa.select(*columns).order_by(operators.c.name)).mappings()]
 
 
-def revoke(site, name):
+def revoke(site, name) -> None:
     """Revoke the token at once. CloudError if there is none."""
     site.database.write(_revoke, name, site.now_s(), site.who)
 
@@ -66,5 +71,8 @@ def allowed(conn, token, scope, now_s):
     if found["expires_s"] is not None and found["expires_s"] <= now_s:
         raise Refusal(401, "token: the token of %s has expired: `ioto token new` makes another" % found["name"])
     if SCOPES.index(found["scope"]) < SCOPES.index(scope):
-        raise Refusal(403, "token: the token of %s has the scope %s, this needs the scope %s" % (found["name"], found["scope"], scope))
+        raise Refusal(
+            403,
+            "token: the token of %s has the scope %s, this needs the scope %s" % (found["name"], found["scope"], scope),
+        )
     return found["name"], found["scope"]

@@ -28,11 +28,12 @@ def products(site):
 
 
 def updates(site, product=None):
-    """[{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted, states,
-    ended}], products by name, newest first.
+    """[{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms,
+    granted, states, ended}], products by name, newest first.
 
-    `status`: from catalogue.status(); `terms`: from terms.shown(); `granted`: number of devices that were ever offered it;
-    `states`: {state: number of devices}; `ended`: {state: number of devices whose last attempt ended in it}, for the stop rule.
+    `status`: from catalogue.status(); `terms`: from terms.shown(); `granted`: number of devices that were ever offered
+    it; `states`: {state: number of devices}; `ended`: {state: number of devices whose last attempt ended in it}, for
+    the stop rule.
     """
     (found, slots), now_s = site.database.read(_updates, product), site.now_s()
     found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
@@ -47,8 +48,8 @@ def _updates(conn, product):
 def update(site, word):
     """One update (its id, or PRODUCT@VERSION) as in updates(), with further fields.
 
-    `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.unapplied()); `audit`: its audit
-    rows, newest first.
+    `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.unapplied()); `audit`:
+    its audit rows, newest first.
     """
     found, slots, unapplied, rows = site.database.read(_one, word)
     shown = _update(found, slots[found["id"]], site.now_s())
@@ -85,7 +86,9 @@ def release(conn, word):
     if found is None and at:
         found = queries.release_by_version(conn, product_of(conn, name)["id"], selection.precedence(version))
     if found is None:
-        raise Missing("update %s: not found; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word)
+        raise Missing(
+            "update %s: not found; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word
+        )
     return found
 
 
@@ -93,10 +96,11 @@ def release(conn, word):
 
 
 def devices(site, product=None, which=None):
-    """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched, pin, shared_s, update}] by id.
+    """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed,
+    vouched, pin, shared_s, update}] by id.
 
-    `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update, version, state, ended, attempt, tries,
-    reason, offered_s, changed_s}, or None; `ended`: the state in which its last attempt ended, or None.
+    `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update, version, state, ended,
+    attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which its last attempt ended, or None.
     """
     found = []
     for page in rows(site, product):
@@ -106,15 +110,16 @@ def devices(site, product=None, which=None):
     return found
 
 
-def page(site, product=None, after="", most=PAGE):
+def page(site, product=None, after: str = "", most=PAGE):
     """Like devices(), the first `most` with an id after `after`, or a few more (queries.devices_by_id())."""
     found = site.database.read(_page, product, after, most)
     offered = site.database.read(last_offered, [row["key"] for row in found])
     return [device_shown(row, offered.get(row["key"])) for row in found]
 
 
-def rows(site, product=None, last=""):
-    """Yield the rows of devices that are not removed, with their `product_name`, by id after `last`, in lists of PAGE or a few more.
+def rows(site, product=None, last: str = ""):
+    """Yield the rows of devices that are not removed, with their `product_name`, by id after `last`, in lists of PAGE
+    or a few more.
 
     There may be millions.
     """
@@ -130,7 +135,10 @@ def _page(conn, product, last, most):
     which = [device_rows.c.id > last, device_rows.c.product == product_rows.c.id]
     if product:
         which.append(device_rows.c.product == product_of(conn, product)["id"])
-    return [dict(row) for row in queries.devices_by_id(conn, (device_rows, product_rows.c.name.label("product_name")), which, most)]
+    return [
+        dict(row)
+        for row in queries.devices_by_id(conn, (device_rows, product_rows.c.name.label("product_name")), which, most)
+    ]
 
 
 def last_offered(conn, keys):
@@ -143,7 +151,8 @@ def _offered(conn, which):
     refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported as `refused`, with a reason
     about = sa.and_(
         reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
-        reports.c.attempt == grant_rows.c.attempt, reports.c.state == sa.case((refused, "refused"), else_=grant_rows.c.state),
+        reports.c.attempt == grant_rows.c.attempt, reports.c.state == sa.case((refused, "refused"),
+        else_=grant_rows.c.state),
     )  # fmt: skip
     found = sa.select(grant_rows, releases.c.version.label("update_version"), reports.c.reason)
     found = found.join(releases, releases.c.id == grant_rows.c.release).outerjoin(reports, about)
@@ -152,7 +161,20 @@ def _offered(conn, which):
 
 def device_shown(device, offered):
     """An element of devices(), from a device's row and its last offer or None."""
-    kept = ("id", "version", "seen_s", "first_s", "registered_s", "registrations", "checkins", "unknown_reports", "claimed", "vouched", "pin", "shared_s")
+    kept = (
+        "id",
+        "version",
+        "seen_s",
+        "first_s",
+        "registered_s",
+        "registrations",
+        "checkins",
+        "unknown_reports",
+        "claimed",
+        "vouched",
+        "pin",
+        "shared_s",
+    )
     return {
         **{name: device[name] for name in kept},
         "product": device["product_name"],
@@ -174,9 +196,10 @@ def _state(offered):
 def device(site, id, product=None):
     """One device, found by known(), as in devices(), with further fields.
 
-    `properties`: of its last check-in; `updates`: those that it was offered; `reports`: all of them; `doubts`: [{says, at_s}], signs
-    that several boards use its id (identity.py); `offers`: [{update, version, why}], its product's releases, highest first, as if it
-    checked in again now. `why`: the reason against it, a key of selection.WHY, or None for the release that it would be offered.
+    `properties`: of its last check-in; `updates`: those that it was offered; `reports`: all of them; `doubts`: [{says,
+    at_s}], signs that several boards use its id (identity.py); `offers`: [{update, version, why}], its product's
+    releases, highest first, as if it checked in again now. `why`: the reason against it, a key of selection.WHY, or
+    None for the release that it would be offered.
     """
     found, held, offered, told, judged = site.database.read(_history, id, product, site.now_s())
     return {
@@ -191,7 +214,12 @@ def device(site, id, product=None):
 
 def _report(row):
     kept = ("state", "attempt", "reason", "received_s", "success", "times")
-    return {"update": row["release"], "version": row["update_version"], "runs": row["version"], **{name: row[name] for name in kept}}
+    return {
+        "update": row["release"],
+        "version": row["update_version"],
+        "runs": row["version"],
+        **{name: row[name] for name in kept},
+    }
 
 
 def _history(conn, id, product, now_s):
@@ -219,7 +247,10 @@ def known(conn, id, product=None):
     there = [each for each in found if each["removed_s"] is None] or found
     if len(there) > 1:
         names = ", ".join(each["product_name"] for each in there)
-        raise Ambiguous("device %s: several products have a device with this id (%s): add `--product NAME` (in the API: `product=NAME`)" % (id, names))
+        raise Ambiguous(
+            "device %s: several products have a device with this id (%s): add `--product NAME` (in the API: "
+            "`product=NAME`)" % (id, names)
+        )
     return there[0]
 
 

@@ -15,9 +15,9 @@ LAST = chr(0x10FFFF)
 COUNTED = 100_000  # devices are counted up to this number
 
 
-def page(site, product=None, begins="", which=None, after="", most=PAGE):
-    """{"devices": at most `most`, by id, as in overview.devices(), "looked": number of devices examined,
-    "after": the id after which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
+def page(site, product=None, begins: str = "", which=None, after: str = "", most=PAGE):
+    """{"devices": at most `most`, by id, as in overview.devices(), "looked": number of devices examined, "after": the
+    id after which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
     """
     if which is not None and (names := hidden_fields.names(site)):  # a policy must not reveal hidden ids
         asked = which
@@ -29,7 +29,11 @@ def page(site, product=None, begins="", which=None, after="", most=PAGE):
 
 
 def _page(conn, product, begins, which, after, most):
-    keys, looked, after = _plain(conn, product, begins, after, most) if which is None else _chosen(conn, product, begins, which, after, most)
+    keys, looked, after = (
+        _plain(conn, product, begins, after, most)
+        if which is None
+        else _chosen(conn, product, begins, which, after, most)
+    )
     found = sa.select(devices, products_.c.name.label("product_name")).join(products_).where(devices.c.key.in_(keys))
     found = found.order_by(devices.c.id, devices.c.product)
     offered = overview.last_offered(conn, keys)
@@ -81,5 +85,9 @@ def _products(conn, now_s):
 
 
 def _counted(conn, product, *which):
-    some = sa.select(devices.c.product).where(devices.c.product == product, devices.c.removed_s.is_(None), *which).limit(COUNTED)
+    some = (
+        sa.select(devices.c.product)
+        .where(devices.c.product == product, devices.c.removed_s.is_(None), *which)
+        .limit(COUNTED)
+    )
     return conn.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar()

@@ -20,7 +20,7 @@ _READ_BYTES = 4096
 _log = logging.getLogger("ioto.cloud")
 
 
-async def run(site, database):
+async def run(site, database) -> None:
     """Run forever. `database(function, *arguments)` waits for the site's database."""
     working = {}  # webhook -> task
     try:
@@ -40,7 +40,7 @@ async def run(site, database):
             task.cancel()
 
 
-def _ended(working, webhook, task):
+def _ended(working, webhook, task) -> None:
     del working[webhook]
     if not task.cancelled() and task.exception():  # its events are posted again after their lease
         _log.error("webhook %s: %s: %s", webhook, type(task.exception()).__name__, task.exception())
@@ -49,7 +49,9 @@ def _ended(working, webhook, task):
 async def once(site, database):
     """Post every event that is due now, once; return the number of events."""
     taken = await _taken(site, database)
-    for error in await asyncio.gather(*(_posted(site, database, rows) for rows in taken.values()), return_exceptions=True):
+    for error in await asyncio.gather(
+        *(_posted(site, database, rows) for rows in taken.values()), return_exceptions=True
+    ):
         if error:
             raise error
     return sum(map(len, taken.values()))
@@ -65,8 +67,10 @@ async def _taken(site, database, but=()):
     return taken
 
 
-async def _posted(site, database, rows):
-    """Post the rows of one webhook in turn. After a failure the others are not tried: they wait as long as the failed one."""
+async def _posted(site, database, rows) -> None:
+    """Post the rows of one webhook in turn. After a failure the others are not tried: they wait as long as the failed
+    one.
+    """
     until = asyncio.get_running_loop().time() + webhooks.LEASE_S - WAIT_S
     error = ""
     for row in rows:

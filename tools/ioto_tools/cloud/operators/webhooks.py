@@ -1,8 +1,10 @@
-"""Webhooks: each audit row that a webhook subscribes to is signed and posted to its URL, until it is accepted or a day has passed.
+"""Webhooks: each audit row that a webhook subscribes to is signed and posted to its URL, until it is accepted or a day
+has passed.
 
-Pending events are rows of `deliveries`, written in the transaction of the change itself (audit.note). So none is lost in a crash,
-and callers never wait for the webhook's server. A worker takes due events for LEASE_S, posts them and stores the outcome; if it
-dies, another worker takes them after that time. So events may arrive twice or out of order: deduplicate by `id`.
+Pending events are rows of `deliveries`, written in the transaction of the change itself (audit.note). So none is lost
+in a crash, and callers never wait for the webhook's server. A worker takes due events for LEASE_S, posts them and
+stores the outcome; if it dies, another worker takes them after that time. So events may arrive twice or out of order:
+deduplicate by `id`.
 """
 
 import hashlib
@@ -26,19 +28,31 @@ AT_ONCE = 20
 
 
 def new(site, url, wanted=()):
-    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all); return its row with the `secret`, shown only once."""
+    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all); return its row with the `secret`, shown
+    only once.
+    """
     if not is_address(url):
-        raise CloudError("%s: expected: the https:// address of a webhook, in ASCII, without a password in it" % url[:80])
+        raise CloudError(
+            "%s: expected: the https:// address of a webhook, in ASCII, without a password in it" % url[:80]
+        )
     for action in wanted:
         if action not in audit.ACTIONS:
             raise CloudError("event %s: unknown; known: %s" % (action, ", ".join(audit.ACTIONS)))
     id, secret = site.random_bytes(4).hex(), site.random_bytes(32).hex()
-    row = {"id": id, "url": url, "secret": secret, "wanted": " ".join(wanted), "created_s": site.now_s(), "delivered_s": None, "error": ""}
+    row = {
+        "id": id,
+        "url": url,
+        "secret": secret,
+        "wanted": " ".join(wanted),
+        "created_s": site.now_s(),
+        "delivered_s": None,
+        "error": "",
+    }
     site.database.write(_new, row, site.who)
     return {**shown({**row, "waiting": 0}), "secret": secret}
 
 
-def _new(conn, row, who):
+def _new(conn, row, who) -> None:
     audit.note(conn, row["created_s"], who, "webhook.new", row["id"])
     conn.execute(webhooks.insert().values(row))
 
@@ -49,21 +63,28 @@ def shown(row):
 
 
 def listed(site):
-    """[{id, url, wanted, created_s, delivered_s, error, waiting}]; `waiting`: number of pending events, `error`: of the last post."""
+    """[{id, url, wanted, created_s, delivered_s, error, waiting}]; `waiting`: number of pending events, `error`: of the
+    last post.
+    """
     return [shown(row) for row in site.database.read(_listed)]
 
 
 def _listed(conn):
     waiting = sa.select(sa.func.count()).where(deliveries.c.webhook == webhooks.c.id).scalar_subquery()
-    return [dict(row) for row in conn.execute(sa.select(webhooks, waiting.label("waiting")).order_by(webhooks.c.created_s, webhooks.c.id)).mappings()]
+    return [
+        dict(row)
+        for row in conn.execute(
+            sa.select(webhooks, waiting.label("waiting")).order_by(webhooks.c.created_s, webhooks.c.id)
+        ).mappings()
+    ]
 
 
-def remove(site, id):
+def remove(site, id) -> None:
     """Delete the webhook and its pending events."""
     site.database.write(_remove, id, site.now_s(), site.who)
 
 
-def _remove(conn, id, now_s, who):
+def _remove(conn, id, now_s, who) -> None:
     known(conn, id)
     conn.execute(deliveries.delete().where(deliveries.c.webhook == id))
     conn.execute(webhooks.delete().where(webhooks.c.id == id))
@@ -78,12 +99,12 @@ def known(conn, id):
     return dict(found)
 
 
-def test(site, id):
+def test(site, id) -> None:
     """Send a test event to this webhook only; listed() shows when it was delivered."""
     site.database.write(_test, id, site.now_s(), site.who)
 
 
-def _test(conn, id, now_s, who):
+def _test(conn, id, now_s, who) -> None:
     known(conn, id)
     audit.note(conn, now_s, who, "webhook.test", id)
 
@@ -91,7 +112,7 @@ def _test(conn, id, now_s, who):
 # ---- delivery
 
 
-def waits(conn, now_s, but=()):
+def waits(conn, now_s, but=()) -> bool:
     """Is any event due, for webhooks that are not in `but`?"""
     return conn.execute(sa.select(deliveries.c.event).where(_due(now_s, but)).limit(1)).first() is not None
 
@@ -107,8 +128,14 @@ def take(conn, now_s, but=()):
 
     [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}].
     """
-    found = sa.select(deliveries, webhooks.c.url, webhooks.c.secret, events).join(webhooks, webhooks.c.id == deliveries.c.webhook)
-    found = found.join(events, events.c.id == deliveries.c.event).where(_due(now_s, but)).order_by(deliveries.c.due_s, deliveries.c.event)
+    found = sa.select(deliveries, webhooks.c.url, webhooks.c.secret, events).join(
+        webhooks, webhooks.c.id == deliveries.c.webhook
+    )
+    found = (
+        found.join(events, events.c.id == deliveries.c.event)
+        .where(_due(now_s, but))
+        .order_by(deliveries.c.due_s, deliveries.c.event)
+    )
     taken = []
     for row in conn.execute(found.limit(AT_ONCE)).mappings().all():
         mine = deliveries.update().where(_of(row["webhook"], row["id"]), deliveries.c.due_s == row["due_s"])
@@ -121,7 +148,7 @@ def _of(webhook, event):
     return sa.and_(deliveries.c.webhook == webhook, deliveries.c.event == event)
 
 
-def settle(conn, row, error, now_s):
+def settle(conn, row, error, now_s) -> None:
     """Store the outcome of a row from take(): "" or the error."""
     told = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
     conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(told))
@@ -140,7 +167,10 @@ def message(row, now_s):
 
     `Ioto-Signature` is `t=SECONDS,v1=HEX`: the HMAC-SHA-256 of the seconds, a dot and the body, with the secret as key.
     """
-    fields = {**{name: row[name] for name in ("id", "at_s", "who", "action", "subject")}, "detail": json.loads(row["detail"])}
+    fields = {
+        **{name: row[name] for name in ("id", "at_s", "who", "action", "subject")},
+        "detail": json.loads(row["detail"]),
+    }
     body = json.dumps(fields, separators=(",", ":")).encode()
     signature = hmac.digest(row["secret"].encode(), b"%d.%s" % (now_s, body), hashlib.sha256).hex()
     headers = {

@@ -1,8 +1,8 @@
 """The distribution policy language: which devices a release is for. docs/policy.md specifies it. Pure.
 
-    policy = compile("device.version < update.version && device.region == 'us-west'")
-    policy(device, update)  # True or False: `device` is the body of the check-in, `update` the release, both dicts
-    policy.explain(device, update)  # why: every term, whether it is true, and the values of its names
+policy = compile("device.version < update.version && device.region == 'us-west'")
+policy(device, update)  # True or False: `device` is the body of the check-in, `update` the release, both dicts
+policy.explain(device, update)  # why: every term, whether it is true, and the values of its names
 """
 
 from functools import cache, lru_cache
@@ -25,7 +25,7 @@ class Policy:
 
     __slots__ = ("text", "holds", "terms")
 
-    def __init__(self, text, holds, terms):
+    def __init__(self, text, holds, terms) -> None:
         self.text = text
         self.holds = holds
         self.terms = terms
@@ -33,17 +33,21 @@ class Policy:
     def __call__(self, device, update):
         return self.holds(device, update)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "Policy(%r)" % self.text
 
     @property
     def doubts(self):
-        """Warnings about terms that are valid but probably a mistake, one text each with line and column, for the publisher."""
+        """Warnings about terms that are valid but probably a mistake, one text each with line and column, for the
+        publisher.
+        """
         return [term.doubt for term in self.terms if term.doubt]
 
     @property
     def properties(self):
-        """The names of the device properties that it may read, or None: any. Other properties can't change its result."""
+        """The names of the device properties that it may read, or None: any. Other properties can't change its
+        result.
+        """
         found = [properties(name) for term in self.terms for name, _ in term.names]
         return None if None in found else {name for each in found for name in each}
 
@@ -59,13 +63,15 @@ class Policy:
         ]
 
 
-def everybody(device, update):
+def everybody(device, update) -> bool:
     return True
 
 
 @lru_cache(4096)
 def compile(text):
-    """Compile `text` to a Policy; a blank text selects all devices. PolicyError says where it is wrong and what is expected there."""
+    """Compile `text` to a Policy; a blank text selects all devices. PolicyError says where it is wrong and what is
+    expected there.
+    """
     if len(text) > CHARACTERS:
         raise PolicyError("%d characters, the limit is %d" % (len(text), CHARACTERS), *place(text, CHARACTERS))
     try:

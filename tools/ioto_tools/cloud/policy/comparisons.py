@@ -59,11 +59,14 @@ def doubt(token, left, right):
                 return doubt_of_version(literal)
             if token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
                 text = literal.token
-                return "line %d, column %d: %s in quotes compares with strings by characters, '1000' before '256': leave the quotes out" % (
+                return (
+                    "line %d, column %d: %s in quotes compares with strings by characters, '1000' before '256': "
+                    "leave the quotes out"
+                ) % (
                     text.line, text.column, text)  # fmt: skip
 
 
-def doubt_of_version(node):
+def doubt_of_version(node) -> str:
     """A warning about a literal that is not a version, where only versions can be compared, or None."""
     if node.kind == "literal" and node.value is not None and values.version(node.value) is None:
         return "line %d, column %d: %s is not a SemVer version (like 2.0.0): no version compares with it" % (

@@ -28,9 +28,11 @@ _DIGIT = "a number is written 12, -1.5 or 1e6, a version in quotes"
 
 
 class PolicyError(ValueError):
-    """The text is not a valid policy. `line` and `column` start at 1; `problem` says what is wrong and what is expected."""
+    """The text is not a valid policy. `line` and `column` start at 1; `problem` says what is wrong and what is
+    expected.
+    """
 
-    def __init__(self, problem, line, column):
+    def __init__(self, problem, line, column) -> None:
         super().__init__("line %d, column %d: %s" % (line, column, problem))
         self.problem = problem
         self.line = line

@@ -6,7 +6,12 @@ from .texts import unquoted
 from .values import version
 
 _STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
-VERSIONS = ("device.version", "version", "update.version", "newVersion")  # the cloud ensures that these are SemVer versions
+VERSIONS = (
+    "device.version",
+    "version",
+    "update.version",
+    "newVersion",
+)  # the cloud ensures that these are SemVer versions
 PARTS = {"major": 0, "minor": 1, "patch": 2}
 
 

@@ -1,7 +1,7 @@
 """Compiles the grammar's rules to closures: each function builds the closure of a rule from those of its parts. Pure.
 
-A closure takes the properties of the device and of the release and returns a value. lark calls these functions while it parses the
-text, innermost first, so nothing here recurses over user input.
+A closure takes the properties of the device and of the release and returns a value. lark calls these functions while it
+parses the text, innermost first, so nothing here recurses over user input.
 """
 
 from lark import Transformer, v_args
@@ -19,7 +19,9 @@ class Node:
 
     __slots__ = ("token", "end", "get", "value", "kind", "names", "terms", "depth")
 
-    def __init__(self, token, end, get, kind="condition", value=None, names=(), terms=(), depth=0):
+    def __init__(
+        self, token, end, get, kind: str = "condition", value=None, names=(), terms=(), depth: int = 0
+    ) -> None:
         self.token = token
         self.end = end
         self.get = get
@@ -35,7 +37,7 @@ class Term:
 
     __slots__ = ("start", "end", "holds", "names", "doubt")
 
-    def __init__(self, node, doubt):
+    def __init__(self, node, doubt) -> None:
         self.start = node.token.start_pos
         self.end = node.end
         self.holds = node.get
@@ -54,7 +56,7 @@ def _condition(node):
     get = node.get
     if node.kind == "regex":
         raise misplaced(node)
-    holds = lambda device, update: values.is_true(get(device, update))  # noqa: E731
+    holds = lambda device, update: values.is_true(get(device, update))
     return _as_term(Node(node.token, node.end, holds, names=node.names, terms=node.terms, depth=node.depth))
 
 
@@ -115,13 +117,18 @@ class Builder(Transformer):
     def comparison(self, left, token, right):
         get = comparison(left, token, right)
         depth = left.depth if left.depth > right.depth else right.depth
-        node = Node(left.token, right.end, get, "condition", None, left.names + right.names, left.terms + right.terms, depth)
+        node = Node(
+            left.token, right.end, get, "condition", None, left.names + right.names, left.terms + right.terms, depth
+        )
         return _as_term(node, doubt(token, left, right))
 
     def call(self, token, _, *rest):
         *arguments, end = rest
         left, order, right = arguments_of_semver(token, arguments)
-        holds = lambda device, update: values.in_order(left.get(device, update), order, right.get(device, update))  # noqa: E731
+
+        def holds(device, update):
+            return values.in_order(left.get(device, update), order, right.get(device, update))
+
         joined = _joined((left, right), holds)
         node = Node(token, end.end_pos, holds, names=left.names + right.names, terms=joined.terms, depth=joined.depth)
         return _as_term(node, doubt_of_version(left) or doubt_of_version(right))
@@ -147,7 +154,7 @@ def _any_of(parts):
         first, second = parts
         return lambda device, update: first(device, update) or second(device, update)
 
-    def holds(device, update):
+    def holds(device, update) -> bool:
         for part in parts:
             if part(device, update):
                 return True
@@ -161,7 +168,7 @@ def _all_of(parts):
         first, second = parts
         return lambda device, update: first(device, update) and second(device, update)
 
-    def holds(device, update):
+    def holds(device, update) -> bool:
         for part in parts:
             if not part(device, update):
                 return False

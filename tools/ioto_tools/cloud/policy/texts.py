@@ -9,7 +9,19 @@ from .errors import at
 WORDS = {"true": True, "false": False, "null": None}
 _MEMORY_BYTES = 1 << 20  # of one regular expression
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.S)
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0", "\\": "\\", "'": "'", '"': '"', "/": "/"}
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "0": "\0",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+    "/": "/",
+}
 
 
 def unquoted(token, text=None):
@@ -44,7 +56,7 @@ def regex(token):
     return compiled(body, token, case_sensitive=not flag)
 
 
-def compiled(text, token, case_sensitive=True):
+def compiled(text, token, case_sensitive: bool = True):
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True  # groups would make a search many times slower, and are not needed
@@ -57,6 +69,8 @@ def compiled(text, token, case_sensitive=True):
         raise at(token, "invalid regular expression: %s (RE2 has no look-around and no back references)" % said) from e
 
 
-def found(pattern, value):
-    """Does `pattern` match anywhere in the string `value`? A lone surrogate, which JSON can contain, is not an error."""
+def found(pattern, value) -> bool:
+    """Does `pattern` match anywhere in the string `value`? A lone surrogate, which JSON can contain, is not an
+    error.
+    """
     return type(value) is str and pattern.search(value.encode("utf-8", "surrogatepass")) is not None

@@ -1,4 +1,6 @@
-"""Warnings about terms of a rollout that are valid but probably a mistake: one sentence each, for the operator. Read-only."""
+"""Warnings about terms of a rollout that are valid but probably a mistake: one sentence each, for the operator.
+Read-only.
+"""
 
 import difflib
 import json
@@ -45,18 +47,30 @@ def _of_names(site, product, text):
 
 def _too_large(conn, update):
     """A sentence if some of the product's devices, of LOOKS examined, use clients other than this project's agent."""
-    found = _seen().where(devices.c.product == overview.product_of(conn, update["product"])["id"]).order_by(devices.c.id)
+    found = (
+        _seen().where(devices.c.product == overview.product_of(conn, update["product"])["id"]).order_by(devices.c.id)
+    )
     others = [row["id"] for row in conn.execute(found).mappings() if not identity.is_ours(row)]
     if not others:
         return []
-    asked = update["size"] / (1 << 20), len(others), "s of the product use" if len(others) > 1 else " of the product uses", others[0]
-    return ["image: it has %.1f MiB, and EmbedThis' updater programs refuse more than 100 MiB: %d device%s another client than this "
+    asked = (
+        update["size"] / (1 << 20),
+        len(others),
+        "s of the product use" if len(others) > 1 else " of the product uses",
+        others[0],
+    )
+    return ["image: it has %.1f MiB, and EmbedThis' updater programs refuse more than 100 MiB: %d device%s another "
+            "client than this "
             "project's agent, such as %s: publish a smaller image for them" % asked]  # fmt: skip
 
 
 def _seen():
     """The devices that are examined."""
-    return sa.select(devices.c.id, devices.c.properties).where(devices.c.removed_s.is_(None), devices.c.seen_s.is_not(None)).limit(LOOKS)
+    return (
+        sa.select(devices.c.id, devices.c.properties)
+        .where(devices.c.removed_s.is_(None), devices.c.seen_s.is_not(None))
+        .limit(LOOKS)
+    )
 
 
 def _unsent(conn, product, names):
@@ -72,6 +86,6 @@ def _unsent(conn, product, names):
     return [_sentence(name, sent) for name in names if name not in sent] if sent else []
 
 
-def _sentence(name, sent):
+def _sentence(name, sent) -> str:
     like = difflib.get_close_matches(name, sent, 1)
     return "no known device has sent the property %s%s" % (name, ": is %s meant?" % like[0] if like else "")

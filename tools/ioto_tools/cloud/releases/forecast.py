@@ -1,4 +1,6 @@
-"""Forecasts the rollout of an unpublished release: the decision for each stored device at its next check-in. Read-only."""
+"""Forecasts the rollout of an unpublished release: the decision for each stored device at its next check-in.
+Read-only.
+"""
 
 from collections import Counter
 
@@ -13,10 +15,11 @@ EXAMPLES = 5
 
 
 def dry_run(site, row):
-    """The forecast for a release's row, if it were published: {"devices": n, "found": {why: {"count": n, "examples": [id]}}}.
+    """The forecast for a release's row, if it were published: {"devices": n, "found": {why: {"count": n, "examples":
+    [id]}}}.
 
-    For all stored devices of the product, by their last check-ins, as if all checked in now, or when the release starts. `why`: a key
-    of selection.WHY, or "offered".
+    For all stored devices of the product, by their last check-ins, as if all checked in now, or when the release
+    starts. `why`: a key of selection.WHY, or "offered".
     """
     found = dry_run_slice(site, row)
     return {name: found[name] for name in ("devices", "found")}
@@ -25,8 +28,8 @@ def dry_run(site, row):
 def dry_run_slice(site, row, so_far=None, most=None):
     """dry_run() for the next `most` devices (at least; None: all) after `so_far`, the result of the previous call.
 
-    Further keys: "after": the last device of this slice (None: no more devices), "slots": slots of each release that would be taken so
-    far.
+    Further keys: "after": the last device of this slice (None: no more devices), "slots": slots of each release that
+    would be taken so far.
     """
     before = so_far or {"devices": 0, "after": "", "found": {}, "slots": {}}
     now_s = max(site.now_s(), row["start_s"] or 0)
@@ -76,7 +79,7 @@ def _judge(releases, id, asks, now_s, slots):
 class Slots:
     """The slots that each release has left while devices are evaluated one after the other."""
 
-    def __init__(self, releases, used):
+    def __init__(self, releases, used) -> None:
         self._releases = releases  # {id: (row, slots left now, None: no limit)}
         self.used = dict(used)
 

@@ -15,7 +15,8 @@ from ..images.folder_store import CHUNK_BYTES
 from ..rules import terms
 
 _REMEDY = {
-    "image_merged": "publish the application alone, micropython.bin of the build, or the whole firmware .bin as MicroPython offers it",
+    "image_merged": "publish the application alone, micropython.bin of the build, or the whole firmware .bin as "
+    "MicroPython offers it",
     "image_magic": "publish micropython.bin of the build; a file for Linux devices goes with --any-file",
     "image_malformed": "build or download it again",
     "image_version": "build it with this version, or publish it as the version that it says",
@@ -24,8 +25,9 @@ _REMEDY = {
 }
 
 
-def application(file, path, any_file=False):
-    """The file to publish: `file` (`path` for messages), or only the application from a whole firmware file, as an open file.
+def application(file, path, any_file: bool = False):
+    """The file to publish: `file` (`path` for messages), or only the application from a whole firmware file, as an open
+    file.
 
     A whole firmware file contains bootloader, partition table and application. CloudError if it is damaged.
     """
@@ -40,12 +42,14 @@ def application(file, path, any_file=False):
 
 
 class Inspection:
-    """Inspects the open file `file` (`path` for messages), to be published as `version` of the product with the id `product`.
+    """Inspects the open file `file` (`path` for messages), to be published as `version` of the product with the id
+    `product`.
 
-    `manifest`, after the first chunk is read: JSON of the signed text and its signature, None if the file is not signed.
+    `manifest`, after the first chunk is read: JSON of the signed text and its signature, None if the file is not
+    signed.
     """
 
-    def __init__(self, file, path, product, version, any_file):
+    def __init__(self, file, path, product, version, any_file) -> None:
         self.file = file
         self.path = path
         self.product = product
@@ -72,7 +76,10 @@ class Inspection:
                 progress(len(chunk))
                 yield chunk
             if done + len(front) != size:
-                raise CloudError("%s: it changed while it was read: wait until the build has finished, then publish it again" % self.path)
+                raise CloudError(
+                    "%s: it changed while it was read: wait until the build has finished, then publish it again"
+                    % self.path
+                )
             for look in looks:
                 look.end()
                 self.chip, self.head = getattr(look, "chip", None), getattr(look, "head", None)
@@ -106,12 +113,12 @@ class Inspection:
 class _Whole:
     """Checks that the image is the one in the manifest."""
 
-    def __init__(self, said):
+    def __init__(self, said) -> None:
         self.said = said
         self.size = 0
         self.sha256 = hashlib.sha256()
 
-    def feed(self, offset, chunk):
+    def feed(self, offset, chunk) -> None:
         self.size += len(chunk)
         self.sha256.update(chunk)
 
@@ -123,7 +130,7 @@ class _Whole:
 class _Look:
     """The checks of a board, plus the image's own hash, which on a board the bootloader checks."""
 
-    def __init__(self, size, version):
+    def __init__(self, size, version) -> None:
         self.size = size
         self.version = version
         self.walk = image.Walk(size)

@@ -11,36 +11,76 @@ from . import doubts, forecast
 from .inspection import Inspection, application
 
 
-def publish(site, path, product, version, description="", any_file=False, enabled=True, progress=lambda n: None, said=None, by_hand=False):
+def publish(
+    site,
+    path,
+    product,
+    version,
+    description: str = "",
+    any_file: bool = False,
+    enabled: bool = True,
+    progress=lambda n: None,
+    said=None,
+    by_hand: bool = False,
+):
     """Publish the file `path` as `version` of `product` (id or name); (release as a dict, True if it is new).
 
-    The manifest of a signed file must have the same version and product; devices verify its signature. `said`: {term: text} of its
-    rollout (terms.py); `by_hand`: no device is offered it before it is approved. Publishing the same file under the same version
-    again changes nothing. `progress(n)`: n more bytes are done. CloudError, without any change, if anything is invalid.
+    The manifest of a signed file must have the same version and product; devices verify its signature. `said`: {term:
+    text} of its rollout (terms.py); `by_hand`: no device is offered it before it is approved. Publishing the same file
+    under the same version again changes nothing. `progress(n)`: n more bytes are done. CloudError, without any change,
+    if anything is invalid.
     """
     try:
         with open(path, "rb") as file:
-            return publish_file(site, file, path, product, version, description, any_file, enabled, progress, said, by_hand)
+            return publish_file(
+                site, file, path, product, version, description, any_file, enabled, progress, said, by_hand
+            )
     except OSError as e:
         raise CloudError("%s: %s" % (e.filename or path, e.strerror or e)) from e
 
 
-def publish_file(site, file, name, product, version, description="", any_file=False, enabled=True, progress=lambda n: None,
-                 said=None, by_hand=False):  # fmt: skip
-    """publish() for the open file `file` (`name` in messages); OSError if it can't be read or the site can't be written.
+def publish_file(
+    site,
+    file,
+    name,
+    product,
+    version,
+    description: str = "",
+    any_file: bool = False,
+    enabled: bool = True,
+    progress=lambda n: None,
+    said=None,
+    by_hand: bool = False,
+):
+    """publish() for the open file `file` (`name` in messages); OSError if it can't be read or the site can't be
+    written.
 
     From a whole firmware file, the application is published.
     """
     owner, rollout = _asked(site, product, version, said)
-    more = {"description": description, "enabled": enabled, "state": "awaiting" if by_hand else selection.ACTIVE, **rollout}
+    more = {
+        "description": description,
+        "enabled": enabled,
+        "state": "awaiting" if by_hand else selection.ACTIVE,
+        **rollout,
+    }
     inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
-        return _enter(site, incoming, {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip, "head": inspection.head}, owner)
+        return _enter(
+            site,
+            incoming,
+            {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip, "head": inspection.head},
+            owner,
+        )
 
 
-def dry_run(site, path, product, version, description="", any_file=False, progress=lambda n: None, said=None):
-    """Forecast which devices would be offered the file: forecast.dry_run() plus `doubts` (doubts.py). Nothing changes."""
+def dry_run(
+    site, path, product, version, description: str = "", any_file: bool = False, progress=lambda n: None, said=None
+):
+    """Forecast which devices would be offered the file: forecast.dry_run() plus `doubts` (doubts.py). Nothing
+    changes.
+    """
     try:
         with open(path, "rb") as file:
             return dry_run_file(site, file, path, product, version, description, any_file, progress, said)
@@ -48,7 +88,17 @@ def dry_run(site, path, product, version, description="", any_file=False, progre
         raise CloudError("%s: %s" % (e.filename or path, e.strerror or e)) from e
 
 
-def dry_run_file(site, file, name, product, version, description="", any_file=False, progress=lambda n: None, said=None):
+def dry_run_file(
+    site,
+    file,
+    name,
+    product,
+    version,
+    description: str = "",
+    any_file: bool = False,
+    progress=lambda n: None,
+    said=None,
+):
     """dry_run() for the open file `file` (`name` in messages)."""
     owner, rollout = _asked(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
@@ -58,13 +108,21 @@ def dry_run_file(site, file, name, product, version, description="", any_file=Fa
         size += len(chunk)
     row = _row(site, owner, version, sha256.hexdigest(), size)
     site.database.read(_there, row, owner)
-    row.update(description=description, enabled=True, state=selection.ACTIVE, manifest=inspection.manifest, chip=inspection.chip)
+    row.update(
+        description=description,
+        enabled=True,
+        state=selection.ACTIVE,
+        manifest=inspection.manifest,
+        chip=inspection.chip,
+    )
     row.update(head=inspection.head, **rollout)
     return {**forecast.dry_run(site, row), "doubts": _doubts(site, row)}
 
 
 def dry_run_slice(site, product, version, said, so_far, most):
-    """forecast.dry_run_slice() for a release without its image, after `so_far` (None: from the first device), plus `doubts`."""
+    """forecast.dry_run_slice() for a release without its image, after `so_far` (None: from the first device), plus
+    `doubts`.
+    """
     owner, rollout = _asked(site, product, version, said)
     row = _row(site, owner, version, "", 0)
     if there := site.database.read(queries.release_by_version, owner["id"], row["precedence"]):
@@ -136,8 +194,8 @@ def _there(conn, release, product):
     there = queries.release_by_version(conn, product["id"], release["precedence"])
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise Conflict(
-            "%s %s: version %s is published with other content (SHA-256 %s...): a version never changes, choose a higher one"
-            % (product["name"], release["version"], there["version"], there["checksum"][:12])
+            "%s %s: version %s is published with other content (SHA-256 %s...): a version never changes, choose a "
+            "higher one" % (product["name"], release["version"], there["version"], there["checksum"][:12])
         )
     return there
 
@@ -148,10 +206,11 @@ def _update_id(product, version, checksum):
     return base64.b32encode(digest).decode()[:26]
 
 
-def new_product(site, name, id=None, by_hand=False):
+def new_product(site, name, id=None, by_hand: bool = False):
     """Create a product; return its row as a dict.
 
-    `id`: in ioto.json of every board; random unless given. `by_hand`: its devices get no token until an operator has claimed them.
+    `id`: in ioto.json of every board; random unless given. `by_hand`: its devices get no token until an operator has
+    claimed them.
     """
     for what, text in (("name", name), ("id", id)):
         if text is not None and not re.fullmatch("[!-~]{1,64}", text):
@@ -161,7 +220,9 @@ def new_product(site, name, id=None, by_hand=False):
 
 
 def _add_product(conn, id, name, by_hand, now_s, who):
-    if queries.product(conn, name) or queries.product(conn, id):  # a word that is both a name and an id would be ambiguous
+    if queries.product(conn, name) or queries.product(
+        conn, id
+    ):  # a word that is both a name and an id would be ambiguous
         raise Conflict("product %s: there is one with this name or id: see `ioto product list`" % name)
     found = queries.add_product(conn, id, name, now_s, by_hand)
     changes.note(conn, now_s)

@@ -20,12 +20,16 @@ _COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "ch
 
 
 KEPT = 10_000  # cached policy results per product
-LONGEST = 100  # characters; results for a longer property are not cached, so that ever-changing values do not fill the memory
+LONGEST = (
+    100  # characters; results for a longer property are not cached, so that ever-changing values do not fill the memory
+)
 
 
 @dataclass(slots=True)
 class Product:
-    """`releases` by descending version; `reads`: the device properties that their policies may read, None: any property."""
+    """`releases` by descending version; `reads`: the device properties that their policies may read, None: any
+    property.
+    """
 
     id: str
     name: str
@@ -34,7 +38,9 @@ class Product:
     _verdicts: dict = field(default_factory=dict)
 
     def verdicts(self, properties):
-        """A dict {release's id: does its policy match?} for the caller to fill in, shared by all devices with equal values of `reads`."""
+        """A dict {release's id: does its policy match?} for the caller to fill in, shared by all devices with equal
+        values of `reads`.
+        """
         if self.reads is None:
             return {}
         key = []

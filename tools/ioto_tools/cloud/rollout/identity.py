@@ -1,5 +1,5 @@
-"""Detects several clients behind one device id: refused registrations, and signs that boards share the id. Functions of a
-connection; a `device` is its key, or its row.
+"""Detects several clients behind one device id: refused registrations, and signs that boards share the id. Functions of
+a connection; a `device` is its key, or its row.
 
 The signs, which one board can't cause, and two boards with the same id cause all the time:
 
@@ -7,8 +7,8 @@ The signs, which one board can't cause, and two boards with the same id cause al
     version   the update was confirmed, then reverted, then it runs again without another offer
     token     an older token is used after a newer one
 
-If a server's clock is set back, this looks like `start`, once. So the first sign is only recorded; a second one within a week marks
-the device as `shared`: the operator is notified, and its update outcomes do not count for the stop rule.
+If a server's clock is set back, this looks like `start`, once. So the first sign is only recorded; a second one within
+a week marks the device as `shared`: the operator is notified, and its update outcomes do not count for the stop rule.
 """
 
 import json
@@ -22,21 +22,25 @@ from ..storage.tables import devices, grants, releases
 SIGNS = 2
 WITHIN_S = 7 * 24 * 3600
 SLACK_S = 300  # clocks of boards are not exact, and a request takes its time
-TRACE_S = 24 * 3600  # refused registrations are always counted; a new audit entry is written only after this time without one
+TRACE_S = (
+    24 * 3600
+)  # refused registrations are always counted; a new audit entry is written only after this time without one
 
 
-def is_ours(device):
+def is_ours(device) -> bool:
     """Was the last check-in in the device's row sent by this project's agent? Only this agent sends `accepts`."""
     return "accepts" in json.loads(device["properties"])
 
 
-def keeps_its_token(device):
+def keeps_its_token(device) -> bool:
     """Does the client of the device's row never accept a new token? False also if it has not checked in yet."""
     return device["seen_s"] is not None and not is_ours(device)
 
 
-def refused(conn, device, address, now_s):
-    """Count a refused registration with the id of the device (a row); write an audit entry if it is the first for TRACE_S."""
+def refused(conn, device, address, now_s) -> None:
+    """Count a refused registration with the id of the device (a row); write an audit entry if it is the first for
+    TRACE_S.
+    """
     row = {"refused": devices.c.refused + 1, "refused_s": now_s, "refused_from": address}
     conn.execute(devices.update().where(devices.c.key == device["key"]).values(row))
     if device["refused_s"] is None or abs(now_s - device["refused_s"]) >= TRACE_S:
@@ -49,9 +53,11 @@ def booted_s(properties, now_s):
     return int(now_s - up_s) if up_s.__class__ is int and 0 <= up_s <= now_s else None
 
 
-def sign(conn, device, what, now_s):
+def sign(conn, device, what, now_s) -> None:
     """Record one of the signs above for the device. The second one marks it as shared."""
-    row = conn.execute(sa.select(devices.c.mixed, devices.c.mixed_s, devices.c.shared_s).where(devices.c.key == device)).one()
+    row = conn.execute(
+        sa.select(devices.c.mixed, devices.c.mixed_s, devices.c.shared_s).where(devices.c.key == device)
+    ).one()
     recent = row.mixed_s is not None and abs(now_s - row.mixed_s) < WITHIN_S
     mixed = row.mixed + 1 if recent else 1
     values = {"mixed": mixed, "mixed_s": now_s}
@@ -63,7 +69,7 @@ def sign(conn, device, what, now_s):
     conn.execute(devices.update().where(devices.c.key == device).values(values))
 
 
-def _count_out(conn, device):
+def _count_out(conn, device) -> None:
     """Remove the device's update outcomes from the counts of the stop rules."""
     mine = sa.and_(grants.c.device == device, grants.c.counted)
     for release, ended in conn.execute(sa.select(grants.c.release, grants.c.ended).where(mine)).all():
@@ -76,7 +82,7 @@ def _count_out(conn, device):
     conn.execute(grants.update().where(mine).values(counted=False))
 
 
-def one_again(conn, device):
+def one_again(conn, device) -> None:
     """Clear all signs: the board that an operator chose for this id has used its token."""
     row = {"awaited": False, "mixed": 0, "mixed_s": None, "shared_s": None, "booted_s": None}
     conn.execute(devices.update().where(devices.c.key == device).values(row))
@@ -90,22 +96,42 @@ def counts(conn, device, age_s, now_s):
 
 
 def doubts(device, held):
-    """Warnings for the operator from a device's row and all its tokens `held`: [(sentence, Unix seconds)], newest first."""
+    """Warnings for the operator from a device's row and all its tokens `held`: [(sentence, Unix seconds)], newest
+    first.
+    """
     found = []
     good = [each for each in held if each["ended_s"] is None]
     again = [each["used_s"] for each in good[1:] if each["origin"] == "registered" and each["used_s"] is not None]
     if device["shared_s"] is not None:
-        found.append(("several boards share this id, so its updates do not count for stop rules: give each board an id of its own, then `ioto device claim` this one", device["shared_s"]))
+        found.append(
+            (
+                "several boards share this id, so its updates do not count for stop rules: give each board an id of "
+                "its own, then `ioto device claim` this one",
+                device["shared_s"],
+            )
+        )
     if again:
-        found.append(("it registered again after silence: its flash was erased, or another board took its id: then `ioto device revoke`", again[-1]))
-    found += [("a token was used after another had replaced it: two boards hold this device's tokens: `ioto device revoke`, then `ioto device claim`", each["late_s"])
+        found.append(
+            (
+                "it registered again after silence: its flash was erased, or another board took its id: then `ioto "
+                "device revoke`",
+                again[-1],
+            )
+        )
+    found += [("a token was used after another had replaced it: two boards hold this device's tokens: `ioto device "
+               "revoke`, then `ioto device claim`", each["late_s"])
               for each in held if each["late_s"] is not None]  # fmt: skip
     if any(each["rotate"] for each in good) and keeps_its_token(device):
-        text = ("another token was asked for, but the client is not this project's agent and keeps its old one: `ioto device new` "
+        text = ("another token was asked for, but the client is not this project's agent and keeps its old one: "
+                "`ioto device new` "
                 "makes one to give to it by hand")  # fmt: skip
         found.append((text, device["seen_s"]))
     if device["refused"]:
         n, last = device["refused"], device["refused_from"] or "an unknown address"
-        text = "a registration with this id was refused, from " + last if n == 1 else "%d registrations with this id were refused, the last one from %s" % (n, last)
+        text = (
+            "a registration with this id was refused, from " + last
+            if n == 1
+            else "%d registrations with this id were refused, the last one from %s" % (n, last)
+        )
         found.append((text, device["refused_s"]))
     return sorted(found, key=lambda each: each[1], reverse=True)

@@ -1,15 +1,15 @@
 """Rollout slots of a release, leased to workers in blocks.
 
-A worker leases a block of slots, and spends one in the transaction that grants the release to a device. So workers do not wait for
-each other at every grant, and a killed worker has spent exactly the slots that its devices have. Unspent slots are stored only in
-the worker's row of `leases`: if it has spent none for LEASE_S, any worker may return them.
+A worker leases a block of slots, and spends one in the transaction that grants the release to a device. So workers do
+not wait for each other at every grant, and a killed worker has spent exactly the slots that its devices have. Unspent
+slots are stored only in the worker's row of `leases`: if it has spent none for LEASE_S, any worker may return them.
 
     releases.taken              <= limit
     granted in (t - period, t]  <= rate, for every t
     granted so far              =  taken - the slots in leases
 
-Every change of a release, by an operator or by its stop rule, revokes its leases in the same transaction: later grants must lease
-new slots, and see the release as it is then.
+Every change of a release, by an operator or by its stop rule, revokes its leases in the same transaction: later grants
+must lease new slots, and see the release as it is then.
 """
 
 import sqlalchemy as sa
@@ -30,7 +30,7 @@ class Full(Exception):
     `ahead`: slots are recorded as taken in the future, by a wrong clock: call set_back() first.
     """
 
-    def __init__(self, why, until_s, ahead=False):
+    def __init__(self, why, until_s, ahead: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.until_s = until_s
@@ -47,7 +47,7 @@ def locked(conn, release):
     return conn.execute(found.with_for_update(key_share=True)).mappings().first()
 
 
-def spend(conn, release, worker, now_s):
+def spend(conn, release, worker, now_s) -> None:
     """Spend one slot of the release, from the worker's lease or from a new block. Full, Stale."""
     if not _spent(conn, release, worker, now_s):
         _take(conn, release, worker, now_s)
@@ -108,24 +108,31 @@ def _sum(release):
 
 
 def _in_period(conn, release, since_s):
-    """(slots granted after `since_s`, slots in leases, times of the first and the last of those grants), in one statement.
+    """(slots granted after `since_s`, slots in leases, times of the first and the last of those grants), in one
+    statement.
 
     With two statements, a grant that is committed between them would be in neither result.
     """
     since = sa.and_(grants.c.release == release, grants.c.granted_s > since_s)
-    found = sa.select(sa.func.count(), _sum(release), sa.func.min(grants.c.granted_s), sa.func.max(grants.c.granted_s)).where(since)
+    found = sa.select(
+        sa.func.count(), _sum(release), sa.func.min(grants.c.granted_s), sa.func.max(grants.c.granted_s)
+    ).where(since)
     return conn.execute(found).one()
 
 
-def set_back(conn, release, now_s):
-    """Change slots that were taken in the future to taken now: the rate still applies, without a wait until that date."""
+def set_back(conn, release, now_s) -> None:
+    """Change slots that were taken in the future to taken now: the rate still applies, without a wait until that
+    date.
+    """
     ahead = sa.and_(grants.c.release == release, grants.c.granted_s > now_s + AHEAD_S)
     conn.execute(grants.update().where(ahead).values(granted_s=now_s))
 
 
 def granted(conn, release=None):
     """{release: number of slots in use}."""
-    left = sa.select(leases.c.release, sa.func.sum(leases.c.places).label("places")).group_by(leases.c.release).subquery()
+    left = (
+        sa.select(leases.c.release, sa.func.sum(leases.c.places).label("places")).group_by(leases.c.release).subquery()
+    )
     count = releases.c.taken - sa.func.coalesce(left.c.places, 0)
     found = sa.select(releases.c.id, count).outerjoin(left, left.c.release == releases.c.id)
     return dict(tuple(row) for row in conn.execute(found.where(releases.c.id == release) if release else found))

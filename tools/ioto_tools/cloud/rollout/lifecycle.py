@@ -21,18 +21,24 @@ MOVES = {
 
 
 def move(conn, release, action, now_s, who, **detail):
-    """Apply an action of MOVES, such as `paused`, to the release (its id). Conflict, without any change, if MOVES does not allow it."""
+    """Apply an action of MOVES, such as `paused`, to the release (its id). Conflict, without any change, if MOVES does
+    not allow it.
+    """
     row = leases.locked(conn, release)
     state = MOVES[action].get(row["state"])
     if state is None:
         allowed = " or ".join(MOVES[action])
         name = queries.product_by_id(conn, row["product"])["name"]
-        raise Conflict("%s %s is %s: only a release that is %s can be %s" % (name, row["version"], row["state"], allowed, action))
+        raise Conflict(
+            "%s %s is %s: only a release that is %s can be %s" % (name, row["version"], row["state"], allowed, action)
+        )
     change(conn, row, {"state": state}, action, now_s, who, **detail)
 
 
-def change(conn, row, values, action, now_s, who, **detail):
-    """Set `values` in the release of `row` (locked), and revoke its leases so that no slot is granted under the old values."""
+def change(conn, row, values, action, now_s, who, **detail) -> None:
+    """Set `values` in the release of `row` (locked), and revoke its leases so that no slot is granted under the old
+    values.
+    """
     leases.revoke(conn, row)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))
     changes.note(conn, now_s)

@@ -1,12 +1,13 @@
 """Marks devices as lost if they were offered an update and are silent for too long.
 
-The expected interval is the device's own: the seconds that it sent at its last check-in (`next`), else the time between its last
-check-ins, as far as known. A device may miss one check-in: it is lost after TIMES this interval without a check-in or report, and
-never before the site's `lost_after_s`. So a device that waits for its apply window is not marked as lost.
+The expected interval is the device's own: the seconds that it sent at its last check-in (`next`), else the time between
+its last check-ins, as far as known. A device may miss one check-in: it is lost after TIMES this interval without a
+check-in or report, and never before the site's `lost_after_s`. So a device that waits for its apply window is not
+marked as lost.
 
-Only workers look for lost devices: while none is running, no device can check in. Two workers may look at the same time, because
-each device is checked again in the transaction that marks it. Times without a look (no worker was running, or the database was
-unavailable) do not count: an outage of the cloud must not make its fleet lost.
+Only workers look for lost devices: while none is running, no device can check in. Two workers may look at the same
+time, because each device is checked again in the transaction that marks it. Times without a look (no worker was
+running, or the database was unavailable) do not count: an outage of the cloud must not make its fleet lost.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ _LOOKED, _AWAY = "lost looked_s", "lost away_s "
 _GAPS = 50  # the latest gaps are kept
 
 
-async def run(site, ask):
+async def run(site, ask) -> None:
     """Run forever. `ask(function, *arguments)` waits for the site's database."""
     while True:
         try:
@@ -69,14 +70,17 @@ def silent(conn, now_s, after_s, gaps, device=None):
 
     def before(heard_s):
         away = [
-            sa.case((heard_s >= back_s, 0), (heard_s > back_s - away_s, back_s - heard_s), else_=away_s) for back_s, away_s in gaps.items()
+            sa.case((heard_s >= back_s, 0), (heard_s > back_s - away_s, back_s - heard_s), else_=away_s)
+            for back_s, away_s in gaps.items()
         ]
         return sum(away, heard_s + more_s) <= now_s - after_s
 
     # Devices that an operator has removed or released are left out: their requests are refused.
     there = sa.and_(devices.c.key == grant_rows.c.device, devices.c.removed_s.is_(None), devices.c.claimed)
     found = sa.select(grant_rows.c.device, grant_rows.c.release).join(devices, there)
-    found = found.where(grant_rows.c.state.in_(sorted(OPEN)), grant_rows.c.changed_s <= now_s - after_s)  # these columns are indexed
+    found = found.where(
+        grant_rows.c.state.in_(sorted(OPEN)), grant_rows.c.changed_s <= now_s - after_s
+    )  # these columns are indexed
     found = found.where(before(sa.func.coalesce(devices.c.seen_s, 0)), before(grant_rows.c.changed_s))
     if device is not None:
         found = found.where(grant_rows.c.device == device)

@@ -1,7 +1,7 @@
 """Samples of a release's progress over time: the number of devices in each state. Functions of a connection.
 
-A row is added if the counts have changed since the last one. If a release has more than MOST rows, every other one is deleted, so
-a chart costs the same after a year.
+A row is added if the counts have changed since the last one. If a release has more than MOST rows, every other one is
+deleted, so a chart costs the same after a year.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ EVERY_S = 60
 MOST = 512
 
 
-async def run(site, ask):
+async def run(site, ask) -> None:
     """Run forever. `ask(function, *arguments)` waits for the site's database."""
     while True:
         await asyncio.sleep(EVERY_S)
@@ -28,7 +28,7 @@ async def run(site, ask):
             continue
 
 
-def take(conn, now_s):
+def take(conn, now_s) -> None:
     """Add a row for each release whose counts have changed."""
     slots, last = leases.granted(conn), _last(conn)
     for row in conn.execute(sa.select(releases.c.id, releases.c.counts)).mappings().all():
@@ -40,12 +40,14 @@ def take(conn, now_s):
 
 
 def _last(conn):
-    newest = sa.select(samples.c.release, sa.func.max(samples.c.at_s).label("at_s")).group_by(samples.c.release).subquery()
+    newest = (
+        sa.select(samples.c.release, sa.func.max(samples.c.at_s).label("at_s")).group_by(samples.c.release).subquery()
+    )
     same = sa.and_(samples.c.release == newest.c.release, samples.c.at_s == newest.c.at_s)
     return dict(tuple(row) for row in conn.execute(sa.select(samples.c.release, samples.c.counts).join(newest, same)))
 
 
-def _thin(conn, release):
+def _thin(conn, release) -> None:
     found = sa.select(samples.c.at_s).where(samples.c.release == release).order_by(samples.c.at_s)
     times = conn.execute(found).scalars().all()
     if len(times) > MOST:

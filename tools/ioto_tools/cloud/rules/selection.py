@@ -1,7 +1,7 @@
 """Selects the release that a device is offered, and gives the reason why each other release is not. Pure.
 
-Releases of the product are checked from the highest version down. The first one without a reason against it is offered; none, if the
-release that the device runs is reached before that.
+Releases of the product are checked from the highest version down. The first one without a reason against it is offered;
+none, if the release that the device runs is reached before that.
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +43,9 @@ WHY = {
 
 @dataclass(slots=True)
 class Release:
-    """A release, prepared for the decision. `order`: its version as returned by semver.parse(); `policy`: a function(device, facts)."""
+    """A release, prepared for the decision. `order`: its version as returned by semver.parse(); `policy`: a
+    function(device, facts).
+    """
 
     id: str
     version: str
@@ -83,7 +85,9 @@ class Grant:
 
 @dataclass(slots=True)
 class Asker:
-    """A device that checks in. `order`: its version as returned by semver.parse(), None if it is invalid; `pin`: likewise, or None."""
+    """A device that checks in. `order`: its version as returned by semver.parse(), None if it is invalid; `pin`:
+    likewise, or None.
+    """
 
     id: str
     order: tuple | None
@@ -100,7 +104,9 @@ VERSION_WANTED = "expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1, of %d chara
 
 
 def is_version(text):
-    """Is `text` a valid version of a release: SemVer 2.0, at most VERSION_LENGTH characters? VERSION_WANTED is the error text."""
+    """Is `text` a valid version of a release: SemVer 2.0, at most VERSION_LENGTH characters? VERSION_WANTED is the
+    error text.
+    """
     return len(text) <= VERSION_LENGTH and semver.is_valid(text)
 
 
@@ -141,8 +147,8 @@ def explain(releases, asker, now_s, room):
 def against(release, asker, now_s, room):
     """The reason not to offer the release to the device, a key of WHY, or None.
 
-    A pin replaces policy, schedule and percentage. For a device that has a rollout slot, percentage, limit and rate are not
-    checked again.
+    A pin replaces policy, schedule and percentage. For a device that has a rollout slot, percentage, limit and rate are
+    not checked again.
     """
     if not asker.claimed:
         return "unclaimed"
@@ -171,12 +177,19 @@ def against(release, asker, now_s, room):
 
 
 def _unfit(release, asker, now_s):
-    """The reason for which the device would have to refuse it. Missing properties, and properties of another type, are ignored."""
+    """The reason for which the device would have to refuse it. Missing properties, and properties of another type, are
+    ignored.
+    """
     said = asker.properties
     chip, revision, slot_bytes = said.get("chip"), said.get("revision"), said.get("slotSize")
     if release.chip is not None and type(chip) is int and chip != release.chip:
         return "chip"
-    if release.head is not None and type(chip) is int and type(revision) is int and not image.runs_on(release.head, revision):
+    if (
+        release.head is not None
+        and type(chip) is int
+        and type(revision) is int
+        and not image.runs_on(release.head, revision)
+    ):
         return "revision"
     if type(slot_bytes) is int and slot_bytes < release.image_bytes:
         return "too_large"
@@ -195,7 +208,7 @@ def _not_meant(release, asker, now_s):
 
 
 def out_of_schedule(start_s, end_s, now_s):
-    """"early", "late", or None: the time is within the schedule."""
+    """Return "early", "late", or None if the time is within the schedule."""
     if start_s is not None and now_s < start_s:
         return "early"
     return "late" if end_s is not None and now_s >= end_s else None
@@ -210,10 +223,12 @@ def _not_again(grant, now_s):
     return "waits" if waits(found[1], grant.changed_s, now_s) else None
 
 
-def reply(release, url, retry=0):
-    """The response body for a check-in: the four fields of the protocol, `size`, and `retry` if it is not 0; {} if `release` is None.
+def reply(release, url, retry: int = 0):
+    """The response body for a check-in: the four fields of the protocol, `size`, and `retry` if it is not 0; {} if
+    `release` is None.
 
-    Some clients search the text for `"key":`, so the caller writes compact JSON, and no key occurs in another key's value.
+    Some clients search the text for `"key":`, so the caller writes compact JSON, and no key occurs in another key's
+    value.
     """
     if release is None:
         return {}

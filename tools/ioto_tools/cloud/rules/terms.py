@@ -13,7 +13,7 @@ Operators write them as text or numbers; "none" removes a limit.
 """
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from ioto import duration, semver
 
@@ -25,13 +25,25 @@ MOST = 2**31 - 1
 LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the maximum of datetime
 LONGEST_S = 366 * 86400  # of a period
 FIRST = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # the defaults; all other terms are None
-COLUMNS = ("policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s")
+COLUMNS = (
+    "policy",
+    "limit",
+    "percentage",
+    "rate",
+    "period_s",
+    "start_s",
+    "end_s",
+    "stop_percent",
+    "stop_after",
+    "age_s",
+)
 _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
 
-def read(said, before=None, now_s=0):
-    """All terms of a release as {column of `releases`: value}: those in `said`, {term: text or None (not given)}, else of `before`.
+def read(said, before=None, now_s: int = 0):
+    """All terms of a release as {column of `releases`: value}: those in `said`, {term: text or None (not given)}, else
+    of `before`.
 
     CloudError names the invalid term; an `end` in `said` must be after `now_s`.
     """
@@ -46,7 +58,9 @@ def read(said, before=None, now_s=0):
     if found["start_s"] is not None and found["end_s"] is not None and found["start_s"] >= found["end_s"]:
         raise CloudError("end: it is before the start: no device would be offered the update")
     if said.get("end") is not None and found["end_s"] is not None and found["end_s"] <= now_s:
-        raise CloudError("end %s: it is in the past: no device would be offered the update; pause it to stop it now" % said["end"])
+        raise CloudError(
+            "end %s: it is in the past: no device would be offered the update; pause it to stop it now" % said["end"]
+        )
     return found
 
 
@@ -56,21 +70,29 @@ def doubts(text):
     names = {name for term in found.terms for name, _ in term.names}
     if names & {"device.version", "version", "major"}:
         return found.doubts
-    return found.doubts + ["it says nothing of device.version: devices that run a higher version are offered the update as well"]
+    return found.doubts + [
+        "it says nothing of device.version: devices that run a higher version are offered the update as well"
+    ]
 
 
 def version_doubts(version):
-    """Warnings about a version such as alpha11, which SemVer sorts as a word below alpha2: alpha.11 is probably meant."""
+    """Warnings about a version such as alpha11, which SemVer sorts as a word below alpha2: alpha.11 is probably
+    meant.
+    """
     found = []
     for word in version.partition("+")[0].partition("-")[2].split("."):
         if parts := re.fullmatch(r"([A-Za-z-]+)([0-9]+)", word):
             what = version, word, parts[1], parts[1], *parts.groups()
-            found.append("version %s: SemVer compares %s letter by letter, so %s10 is lower than %s9: write %s.%s" % what)
+            found.append(
+                "version %s: SemVer compares %s letter by letter, so %s10 is lower than %s9: write %s.%s" % what
+            )
     return found
 
 
 def same_version(embedded, version):
-    """Does the version text in an image match `version`? True also if it is not a version, such as the empty text of MicroPython."""
+    """Does the version text in an image match `version`? True also if it is not a version, such as the empty text of
+    MicroPython.
+    """
     found = embedded.removeprefix("v")
     return not semver.is_valid(found) or semver.compare(found, version) == 0
 
@@ -91,14 +113,16 @@ def shown(release):
     }
 
 
-def _duration(seconds):
+def _duration(seconds) -> str:
     """A text for duration.parse(), in the largest unit without a remainder."""
-    size, unit = next(each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0)
+    size, unit = next(
+        each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0
+    )
     return "%d %s%s" % (seconds // size, unit, "s" if seconds > size else "")
 
 
 def _shown_time(seconds):
-    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _policy(name, text):
@@ -147,7 +171,7 @@ def _moment(name, text):
         found = datetime.fromisoformat(text)
     except ValueError as e:
         raise CloudError("%s %s: expected: a date such as 2026-03-01T08:00+01:00, or none" % (name, text)) from e
-    seconds = found.replace(tzinfo=found.tzinfo or timezone.utc).timestamp()
+    seconds = found.replace(tzinfo=found.tzinfo or UTC).timestamp()
     if not 0 <= seconds <= LAST_S:
         raise CloudError("%s %s: expected: a date from 1970 to 9999" % (name, text))
     return {column: int(seconds)}

@@ -9,16 +9,18 @@ Events are the device's reports, and what the cloud detects itself:
     again     a report from a later attempt, which the device started by itself
     offer     the cloud offers the update again
     unfit     a report `refused` with a reason that blames the release (UNFIT)
-    withdrawn a report `refused` with the reason `withdrawn`, or a check-in without the staged update that the device may not apply
+    withdrawn a report `refused` with the reason `withdrawn`, or a check-in without the staged update that the
+              device may not apply
     retry     an operator requests another try
 
-An event that is not in the state's row (late, repeated or impossible) changes nothing. The order in which reports alone arrive does
-not matter: within an attempt, the last one in the order of REPORTS counts.
+An event that is not in the state's row (late, repeated or impossible) changes nothing. The order in which reports alone
+arrive does not matter: within an attempt, the last one in the order of REPORTS counts.
 """
 
 import hashlib
 
-# In the order of an attempt. A board on trial checks in with the new version: `runs` leads to `confirmed`, which may be reverted.
+# In the order of an attempt. A board on trial checks in with the new version: `runs` leads to `confirmed`, which may be
+# reverted.
 REPORTS = ("downloading", "staged", "deferred", "applied", "confirmed", "rolled_back", "refused", "failed")
 
 
@@ -37,12 +39,16 @@ TABLE = {
     "staged": _row("deferred applied confirmed rolled_back refused failed", **_OPEN),
     "deferred": _row("applied confirmed rolled_back refused failed", **_OPEN),
     "applied": _row("confirmed rolled_back refused failed", **_OPEN),
-    "confirmed": _row("rolled_back refused failed", returns="reverted", again="offered", offer="offered", unfit="unfit"),
+    "confirmed": _row(
+        "rolled_back refused failed", returns="reverted", again="offered", offer="offered", unfit="unfit"
+    ),
     "rolled_back": _row("refused failed", **_ENDED, **_JUDGED, retry="rolled_back"),
     "refused": _row("failed", **_ENDED, retry="withdrawn"),
     "unfit": _row("failed", **_ENDED, retry="withdrawn"),
     "failed": _row("", **_ENDED, retry="failed"),
-    "lost": _row("downloading staged deferred applied confirmed rolled_back refused failed", **_ENDED, **_JUDGED, retry="lost"),
+    "lost": _row(
+        "downloading staged deferred applied confirmed rolled_back refused failed", **_ENDED, **_JUDGED, retry="lost"
+    ),
     "reverted": _row("rolled_back refused failed", **_ENDED, unfit="unfit", retry="reverted"),
     "superseded": _row("", offer="offered", withdrawn="withdrawn"),
     "withdrawn": _row("applied confirmed rolled_back refused failed", runs="confirmed", offer="offered", unfit="unfit"),
@@ -55,15 +61,18 @@ UNAPPLIED = OPEN - {"applied"}  # the device may still apply the update, and can
 SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"  # the only state without a rollout slot
 BAD = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # failures for the stop rule
-COUNTED = BAD | {"confirmed"}  # all outcomes for the stop rule; a refusal for other reasons says nothing about the release
+COUNTED = BAD | {
+    "confirmed"
+}  # all outcomes for the stop rule; a refusal for other reasons says nothing about the release
 ENDED = COUNTED | {"refused"}
 RETRIED = frozenset(state for state, row in TABLE.items() if "retry" in row)
 
 # Reasons of a report `refused` that blame the release: its image, manifest, signature, chip or size.
 # All other reasons are due to the device (`record_failed`, `no_memory`), its owner or an operator.
 UNFIT = frozenset((
-    "checksum_mismatch", "image_chip", "image_magic", "image_malformed", "image_merged", "image_revision", "manifest_expired", "manifest_malformed",
-    "manifest_mismatch", "signature_invalid", "size_mismatch", "size_too_large", "size_zero", "unsigned",
+    "checksum_mismatch", "image_chip", "image_magic", "image_malformed", "image_merged", "image_revision",
+    "manifest_expired", "manifest_malformed", "manifest_mismatch", "signature_invalid", "size_mismatch",
+    "size_too_large", "size_zero", "unsigned",
 ))  # fmt: skip
 
 ATTEMPTS = 3
@@ -86,7 +95,9 @@ def event_of(report, reason, ended=None):
 
 
 def after_report(state, attempt, report, reported_attempt):
-    """(state, attempt) after a report (an event), or None: no change. `attempt`: the device's own count, 0 before its first report."""
+    """(state, attempt) after a report (an event), or None: no change. `attempt`: the device's own count, 0 before its
+    first report.
+    """
     if reported_attempt < attempt:
         return None
     if reported_attempt > attempt and attempt:
@@ -98,9 +109,9 @@ def after_report(state, attempt, report, reported_attempt):
 def next_try(state, tries, attempt, changed_s):
     """(number of the next try, time from which it may be offered), or None: the attempts are used up.
 
-    For a device whose last attempt has ended. `tries`: how often the update was offered, reset to 0 when an operator requests another
-    try; `attempt`: the device's own count, for a board that tries again by itself. Successes, superseded offers and withdrawn offers
-    do not use up an attempt.
+    For a device whose last attempt has ended. `tries`: how often the update was offered, reset to 0 when an operator
+    requests another try; `attempt`: the device's own count, for a board that tries again by itself. Successes,
+    superseded offers and withdrawn offers do not use up an attempt.
     """
     if state == "confirmed" or not tries:
         return 1, changed_s
@@ -111,7 +122,9 @@ def next_try(state, tries, attempt, changed_s):
 
 
 def waits(due_s, changed_s, now_s):
-    """Must the next try wait until `due_s`? Not if `changed_s`, when the last attempt ended, is in the future: that clock was wrong."""
+    """Must the next try wait until `due_s`? Not if `changed_s`, when the last attempt ended, is in the future: that
+    clock was wrong.
+    """
     return now_s < due_s and changed_s <= now_s + AHEAD_S
 
 
@@ -123,7 +136,8 @@ def is_new(since_s, age_s, now_s):
 def stops(ended, least, percent):
     """Does the stop rule pause the release? `ended`: {state: number of devices whose last attempt ended in it}.
 
-    Yes if at least `least` devices ended in a state of COUNTED, and `percent` % of them or more in one of BAD. `percent` None: no rule.
+    Yes if at least `least` devices ended in a state of COUNTED, and `percent` % of them or more in one of BAD.
+    `percent` None: no rule.
     """
     bad = sum(ended.get(state, 0) for state in BAD)
     of = sum(ended.get(state, 0) for state in COUNTED)

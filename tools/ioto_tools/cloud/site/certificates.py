@@ -1,8 +1,8 @@
 """Creates a private certificate authority and a server certificate: TLS for a site without a public name.
 
-    FOLDER/ca.pem       for the boards: `tls.ca`
-    FOLDER/ca.key       signs the next server certificate
-    FOLDER/server.pem   for the server, with its key in server.key
+FOLDER/ca.pem       for the boards: `tls.ca`
+FOLDER/ca.key       signs the next server certificate
+FOLDER/server.pem   for the server, with its key in server.key
 """
 
 import datetime
@@ -23,13 +23,13 @@ _SERVER_DAYS = 825
 _DAY = datetime.timedelta(days=1)
 
 
-def make(folder, names, now=None):
+def make(folder, names, now=None) -> None:
     """Create the files for a server with these `names` (host names and IP addresses). CloudError for an invalid name.
 
     An existing authority is kept, so that boards that trust it still connect; the server's certificate is always new.
     """
     folder = Path(folder)
-    now = now or datetime.datetime.now(datetime.timezone.utc)
+    now = now or datetime.datetime.now(datetime.UTC)
     alternatives = [_name(text) for text in names]
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "ca.key").exists():
@@ -51,7 +51,18 @@ def _authority(folder, now):
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device cloud authority %s" % os.urandom(4).hex())])
     made = _builder(subject, subject, key, now, _YEARS * 365)
     made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    usage = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False)
+    usage = dict.fromkeys(
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
     made = made.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
     signed = made.sign(key, hashes.SHA256())
     _keep(folder, "ca", key, signed)
@@ -64,7 +75,7 @@ def _builder(subject, issuer, key, now, days):
     return made.not_valid_before(now - _DAY).not_valid_after(now + days * _DAY)  # a day of tolerance for slow clocks
 
 
-def _keep(folder, name, key, certificate):
+def _keep(folder, name, key, certificate) -> None:
     for file, raw, mode in (
         (name + ".key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600),
         (name + ".pem", certificate.public_bytes(Encoding.PEM), 0o644),
@@ -86,4 +97,6 @@ def _name(text):
             raise ValueError
         return x509.DNSName(text)
     except ValueError:
-        raise CloudError("%s: expected: a host name or an IP address, such as updates.example.com or 192.168.1.10" % text) from None
+        raise CloudError(
+            "%s: expected: a host name or an IP address, such as updates.example.com or 192.168.1.10" % text
+        ) from None

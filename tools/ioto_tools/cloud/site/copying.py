@@ -1,7 +1,8 @@
-"""Copies a whole site into another one, with any database and store: images and all tables, and verifies that they are equal.
+"""Copies a whole site into another one, with any database and store: images and all tables, and verifies that they are
+equal.
 
-A second run resumes: equal rows and images are kept, different ones are corrected, surplus ones deleted. All rows are from one
-snapshot of the source, which may be served during the copy.
+A second run resumes: equal rows and images are kept, different ones are corrected, surplus ones deleted. All rows are
+from one snapshot of the source, which may be served during the copy.
 """
 
 import hashlib
@@ -20,11 +21,11 @@ _MODULO = 1 << 256
 class Sum:
     """The number of rows, and the sum of their SHA-256, which does not depend on their order."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rows = 0
         self._sum = 0
 
-    def add(self, row):
+    def add(self, row) -> None:
         self.rows += 1
         self._sum += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest(), "big")
 
@@ -50,7 +51,10 @@ def unchanged(source, copied):
     """CloudError if `source` has changed since copy()."""
     now = {name: each.as_dict() for name, each in source.database.read(summed).items()}
     if now != copied["tables"]:
-        raise CloudError("%s changed during the copy: stop its servers, then run the same command again: it resumes here" % source.data)
+        raise CloudError(
+            "%s changed during the copy: stop its servers, then run the same command again: it resumes here"
+            % source.data
+        )
 
 
 def summed(conn):
@@ -73,7 +77,10 @@ def _pages(conn, table):
 def _same(wanted, found, where):
     wrong = [name for name in wanted if wanted[name] != found[name]]
     if wrong:
-        raise CloudError("%s: tables %s differ from their source: stop whatever writes there, then run the same command again" % (where, ", ".join(wrong)))
+        raise CloudError(
+            "%s: tables %s differ from their source: stop whatever writes there, then run the same command again"
+            % (where, ", ".join(wrong))
+        )
 
 
 # ---- tables
@@ -101,19 +108,25 @@ def _key(table):
     return sa.tuple_(*table.primary_key)
 
 
-def _take(conn, table, rows):
+def _take(conn, table, rows) -> None:
     names = [column.name for column in table.primary_key]
     keys = [tuple(row[name] for name in names) for row in rows]
-    there = {tuple(row[name] for name in names): dict(row) for row in conn.execute(sa.select(table).where(_key(table).in_(keys))).mappings()}
+    there = {
+        tuple(row[name] for name in names): dict(row)
+        for row in conn.execute(sa.select(table).where(_key(table).in_(keys))).mappings()
+    }
     different = [row for key, row in zip(keys, rows) if there.get(key) != row]
     if different:
         new = upsert(conn, table)
         others = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
         clash = {"index_elements": list(table.primary_key)}
-        conn.execute(new.on_conflict_do_update(set_=others, **clash) if others else new.on_conflict_do_nothing(**clash), different)
+        conn.execute(
+            new.on_conflict_do_update(set_=others, **clash) if others else new.on_conflict_do_nothing(**clash),
+            different,
+        )
 
 
-def _remove_surplus(conn, table, target):
+def _remove_surplus(conn, table, target) -> None:
     after = None
     while keys := target.read(_keys_after, table, after):
         after = keys[-1]
@@ -129,18 +142,20 @@ def _keys_after(conn, table, after):
     return list(map(tuple, conn.execute(found)))
 
 
-def _remove(conn, table, keys):
+def _remove(conn, table, keys) -> None:
     conn.execute(table.delete().where(_key(table).in_(keys)))
 
 
-def _count_on(conn):
+def _count_on(conn) -> None:
     """Set PostgreSQL's sequences to continue after the copied numbers; SQLite does this by itself."""
     if conn.dialect.name != "postgresql":
         return
     for table in metadata.sorted_tables:
         if (column := table.autoincrement_column) is not None:
             last = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
-            conn.execute(sa.select(sa.func.setval(sa.func.pg_get_serial_sequence(table.name, column.name), last, False)))
+            conn.execute(
+                sa.select(sa.func.setval(sa.func.pg_get_serial_sequence(table.name, column.name), last, False))
+            )
 
 
 # ---- images
@@ -160,21 +175,29 @@ def _images(source, target, progress):
         progress("images", done, total)
     if lost:
         raise CloudError(
-            "%s: images are lost or damaged: SHA-256 %s: publish their files again under the same versions, then run the same command again"
-            % (source.data, ", ".join(lost))
+            "%s: images are lost or damaged: SHA-256 %s: publish their files again under the same versions, then "
+            "run the same command again" % (source.data, ", ".join(lost))
         )
     return {"images": len(wanted), "bytes": total}
 
 
 def _checksums(conn):
-    return dict(tuple(row) for row in conn.execute(sa.select(releases.c.checksum, releases.c.size).distinct().order_by(releases.c.checksum)))
+    return dict(
+        tuple(row)
+        for row in conn.execute(
+            sa.select(releases.c.checksum, releases.c.size).distinct().order_by(releases.c.checksum)
+        )
+    )
 
 
 def _copy_image(source, target, checksum):
     with source.images.open(checksum) as file, target.images.receive(_chunks(file)) as incoming:
         incoming.keep()
     if not _whole(target.images, checksum, incoming.size):
-        raise CloudError("%s: image %s differs after it was copied: run the same command again, and check the disk if it happens again" % (target.data, checksum))
+        raise CloudError(
+            "%s: image %s differs after it was copied: run the same command again, and check the disk if it happens "
+            "again" % (target.data, checksum)
+        )
 
 
 def _chunks(file):

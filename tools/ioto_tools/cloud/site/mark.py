@@ -20,7 +20,7 @@ def read(folder):
         raise CloudError("%s: %s" % (folder / FILE, e)) from e
 
 
-def write(folder, **said):
+def write(folder, **said) -> None:
     path = folder / (FILE + ".new")
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump(said, file)
@@ -29,7 +29,7 @@ def write(folder, **said):
     os.replace(path, folder / FILE)
 
 
-def remove(folder):
+def remove(folder) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 

@@ -1,6 +1,8 @@
-"""Moves, backs up and restores sites: copying.py from one folder's site to another's, wherever their databases and images are.
+"""Moves, backs up and restores sites: copying.py from one folder's site to another's, wherever their databases and
+images are.
 
-The target must be new or empty. Until the copy is complete, it has a mark (mark.py), which lets the same command resume.
+The target must be new or empty. Until the copy is complete, it has a mark (mark.py), which lets the same command
+resume.
 """
 
 from contextlib import closing, contextmanager
@@ -17,7 +19,9 @@ from .site import Site
 
 
 def migrate(data, to, progress):
-    """Move the site of folder `data`, which must not be served meanwhile, to folder `to`; return the result of copying.copy()."""
+    """Move the site of folder `data`, which must not be served meanwhile, to folder `to`; return the result of
+    copying.copy().
+    """
     with closing(Site(data)) as source, _target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copying.unchanged(source, copied)
@@ -37,7 +41,10 @@ def restore(backup, data, progress):
     """Restore the backup in folder `backup` to folder `data`."""
     said = mark.read(Path(backup))
     if said is None or not said["whole"]:
-        raise CloudError("%s is not a complete backup: make one with `ioto cloud backup`; after an interruption the same command finishes it" % backup)
+        raise CloudError(
+            "%s is not a complete backup: make one with `ioto cloud backup`; after an interruption the same command "
+            "finishes it" % backup
+        )
     with closing(Site(backup, copied=True)) as source, _target(source, data) as target:
         copied = copying.copy(source, target, progress)
         target.database.write(_restored, said["at_s"], target.now_s())
@@ -45,7 +52,7 @@ def restore(backup, data, progress):
     return copied
 
 
-def _restored(conn, backup_s, now_s):
+def _restored(conn, backup_s, now_s) -> None:
     """Record that the site was restored: it does not contain what devices did after `backup_s`."""
     counters.put(conn, tokens.BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
@@ -68,5 +75,5 @@ def _target(source, folder):
         yield target
 
 
-def _empty(conn):
+def _empty(conn) -> bool:
     return not any(conn.execute(sa.select(table).limit(1)).first() for table in metadata.sorted_tables)

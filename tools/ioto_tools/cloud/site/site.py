@@ -4,7 +4,8 @@
     DATA/cloud.db      SQLite, with cloud.db-wal and cloud.db-shm while it is in use
     DATA/images/       folder_store.py
 
-Any number of processes, servers and commands, may use one site at a time: they learn of each other's changes through it.
+Any number of processes, servers and commands, may use one site at a time: they learn of each other's changes through
+it.
 """
 
 import copy
@@ -33,7 +34,10 @@ def exposed(folder):
     """
     found = []
     secret = [DATABASE, DATABASE + "-wal", DATABASE + "-shm", settings.FILE, mark.FILE]
-    for path, bits, wanted in [(folder, 0o066, "700, or 711 where nginx sends the images"), *((folder / name, 0o077, "600") for name in secret)]:
+    for path, bits, wanted in [
+        (folder, 0o066, "700, or 711 where nginx sends the images"),
+        *((folder / name, 0o077, "600") for name in secret),
+    ]:
         if path.exists() and path.stat().st_mode & bits:
             found.append("%s can be read by others on this machine: chmod %s" % (path, wanted))
     return found
@@ -42,11 +46,19 @@ def exposed(folder):
 class Site:
     """The site in the folder `data`. CloudError if there is none, unless `make` creates it.
 
-    `clock` returns Unix seconds, `random_bytes(n)` n unpredictable bytes. `threads`: several threads use it at once. `copied`: also
-    accept a backup or an incomplete copy.
+    `clock` returns Unix seconds, `random_bytes(n)` n unpredictable bytes. `threads`: several threads use it at once.
+    `copied`: also accept a backup or an incomplete copy.
     """
 
-    def __init__(self, data, make=False, clock=time.time, random_bytes=os.urandom, threads=False, copied=False):
+    def __init__(
+        self,
+        data,
+        make: bool = False,
+        clock=time.time,
+        random_bytes=os.urandom,
+        threads: bool = False,
+        copied: bool = False,
+    ) -> None:
         self.data = Path(data)
         self.clock = clock
         self.random_bytes = random_bytes
@@ -116,5 +128,5 @@ class Site:
         found.who, found.scope = who, scope
         return found
 
-    def close(self):
+    def close(self) -> None:
         self.database.close()

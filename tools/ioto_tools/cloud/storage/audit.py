@@ -24,7 +24,7 @@ ACTIONS = (
 )  # fmt: skip
 
 
-def note(conn, now_s, who, action, subject, **detail):
+def note(conn, now_s, who, action, subject, **detail) -> None:
     """Add a row. `subject`: the id of the product, update or device; `detail`: JSON-serializable values."""
     row = {"at_s": now_s, "who": who, "action": action, "subject": subject, "detail": json.dumps(detail)}
     id = conn.execute(audit.insert().values(row)).inserted_primary_key[0]
@@ -33,7 +33,7 @@ def note(conn, now_s, who, action, subject, **detail):
             conn.execute(deliveries.insert().values(webhook=each.id, event=id, tries=0, due_s=now_s))
 
 
-def note_device(conn, now_s, who, action, device, **detail):
+def note_device(conn, now_s, who, action, device, **detail) -> None:
     """note() about a device (its key): the subject is its id, and the detail contains its `product` (the name)."""
     found = sa.select(devices.c.id, products.c.name).join(products).where(devices.c.key == device)
     id, product = conn.execute(found).one()
@@ -48,7 +48,7 @@ def _wants(webhook, action, subject):
     return not webhook.wanted or action in webhook.wanted.split()
 
 
-def last(conn, most=100, subject=None, before=None):
+def last(conn, most: int = 100, subject=None, before=None):
     """[{id, at_s, who, action, subject, detail}], newest first; only rows before the row `before` (an id), if given."""
     found = sa.select(audit).order_by(audit.c.id.desc()).limit(most)
     if subject:

@@ -19,20 +19,20 @@ _CALLS = {"/tok/provision/update": "check_in", "/tok/provision/updateReport": "r
 class Counters:
     """The counts of one worker that are not in the database yet."""
 
-    def __init__(self, site):
+    def __init__(self, site) -> None:
         self.site = site
         self._waiting = {}
         self._flushed_s = 0
         self._number = itertools.count()
 
-    def add(self, name):
+    def add(self, name) -> None:
         self._waiting[name] = self._waiting.get(name, 0) + 1
         now_s = self.site.clock()
         if not 0 <= now_s - self._flushed_s < _FLUSH_S:
             self._flushed_s = now_s
             self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
         """Pass the counts to the database as a deferred write."""
         waiting, self._waiting = self._waiting, {}
         try:
@@ -43,7 +43,7 @@ class Counters:
                 self._waiting[name] = self._waiting.get(name, 0) + n
 
 
-def added(conn, rows):
+def added(conn, rows) -> None:
     """Add `rows`, each {name: increment}, to the counters."""
     sums = {}
     for row in rows:
@@ -51,7 +51,9 @@ def added(conn, rows):
             sums[name] = sums.get(name, 0) + n
     for name in sorted(sums):  # a fixed order, so that two transactions never wait for each other
         new = upsert(conn, counters).values(name=name, value=sums[name])
-        conn.execute(new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + sums[name]}))
+        conn.execute(
+            new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + sums[name]})
+        )
 
 
 def read(conn):
@@ -66,14 +68,17 @@ def one(conn, name):
 
 def begin_with(conn, text):
     """{name: value} of the counters whose names begin with `text`."""
-    return {row.name: row.value for row in conn.execute(sa.select(counters).where(counters.c.name.startswith(text, autoescape=True)))}
+    return {
+        row.name: row.value
+        for row in conn.execute(sa.select(counters).where(counters.c.name.startswith(text, autoescape=True)))
+    }
 
 
-def remove(conn, name):
+def remove(conn, name) -> None:
     conn.execute(counters.delete().where(counters.c.name == name))
 
 
-def put(conn, name, value):
+def put(conn, name, value) -> None:
     new = upsert(conn, counters).values(name=name, value=value)
     conn.execute(new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": value}))
 
@@ -81,16 +86,16 @@ def put(conn, name, value):
 class Counted:
     """ASGI middleware that counts responses by call and status, such as `http check_in 200`."""
 
-    def __init__(self, app, counters):
+    def __init__(self, app, counters) -> None:
         self.app = app
         self.counters = counters
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def counting(message):
+        async def counting(message) -> None:
             if message["type"] == "http.response.start":
                 self.counters.add("http %s %d" % (_call(scope["path"]), message["status"]))
             await send(message)

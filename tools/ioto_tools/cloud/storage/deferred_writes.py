@@ -1,4 +1,6 @@
-"""Deferred writes: rows that are written up to a second later, such as the time of a check-in. A crash loses at most these."""
+"""Deferred writes: rows that are written up to a second later, such as the time of a check-in. A crash loses at most
+these.
+"""
 
 import logging
 import threading
@@ -15,13 +17,13 @@ _log = logging.getLogger("ioto.cloud")
 class Soft:
     """Rows to be written together; a newer row of the same key replaces the older one. Thread-safe."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._rows = {}  # {function: {key: row}}
         self._characters = 0
         self._lock = threading.Lock()
         self._taken_at = time.monotonic()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(map(len, self._rows.values()))
 
     def add(self, function, key, row):
@@ -30,7 +32,9 @@ class Soft:
             rows = self._rows.setdefault(function, {})
             more = _characters(row) - _characters(rows.get(key, {}))
             if key not in rows and len(self) >= ROWS or more > 0 and self._characters + more > CHARACTERS:
-                raise Unavailable("%d rows with %d characters are already waiting for the database" % (len(self), self._characters))
+                raise Unavailable(
+                    "%d rows with %d characters are already waiting for the database" % (len(self), self._characters)
+                )
             rows[key] = row
             self._characters += more
 
@@ -44,8 +48,10 @@ class Soft:
             self._taken_at = time.monotonic()
         return taken
 
-    def failed(self, function, rows, error):
-        """Put back rows that could not be written because of Unavailable, except where a newer row is waiting; log any other loss."""
+    def failed(self, function, rows, error) -> None:
+        """Put back rows that could not be written because of Unavailable, except where a newer row is waiting; log any
+        other loss.
+        """
         if not isinstance(error, Unavailable):
             _log.error("%d soft writes are lost: %s: %s", len(rows), function.__qualname__, error)
             return

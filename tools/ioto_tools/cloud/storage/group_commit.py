@@ -1,4 +1,5 @@
-"""Group commit: several functions share one transaction, each in a savepoint; their callers get the results after the commit.
+"""Group commit: several functions share one transaction, each in a savepoint; their callers get the results after the
+commit.
 
 If a function raises, only its own changes are rolled back and only its caller gets the exception.
 """
@@ -11,19 +12,19 @@ SIZE = 256  # functions in one transaction at most
 class Job:
     """A call of function(conn, *arguments); `done` is the future that its caller waits for."""
 
-    def __init__(self, function, *arguments):
+    def __init__(self, function, *arguments) -> None:
         self.function = function
         self.arguments = arguments
         self.done = Future()
 
-    def end(self, result, error):
+    def end(self, result, error) -> None:
         if error:
             self.done.set_exception(error)
         else:
             self.done.set_result(result)
 
 
-def commit(transaction, jobs):
+def commit(transaction, jobs) -> None:
     """Run the jobs in one transaction(function, *arguments) and set the result of each."""
     if not jobs:
         return

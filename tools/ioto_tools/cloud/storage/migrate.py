@@ -26,12 +26,13 @@ def up(conn):
         return
     if found is not None and found > LATEST:
         raise CloudError(
-            "the database is at revision %s, this ioto-tools knows %s: install the newer ioto-tools again" % (found, LATEST)
+            "the database is at revision %s, this ioto-tools knows %s: install the newer ioto-tools again"
+            % (found, LATEST)
         )
     to(conn, LATEST)
 
 
-def to(conn, target):
+def to(conn, target) -> None:
     """Migrate up or down to `target`, a revision or "base"."""
     from alembic import command
     from alembic.config import Config

@@ -1,5 +1,5 @@
-"""PostgreSQL through asyncpg. A lock allows one writer at a time, as with SQLite, so that functions of a connection behave the same
-on both.
+"""PostgreSQL through asyncpg. A lock allows one writer at a time, as with SQLite, so that functions of a connection
+behave the same on both.
 
 The connections belong to an event loop in its own thread, where functions run in greenlets (SQLAlchemy's `run_sync`).
 """
@@ -36,7 +36,7 @@ _SESSION = {
 class Postgresql:
     """Transactions in the database at `url`, postgresql://USER@HOST/NAME. Thread-safe."""
 
-    def __init__(self, url):
+    def __init__(self, url) -> None:
         self.url = _url(url)
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
@@ -67,14 +67,14 @@ class Postgresql:
     def write(self, function, *arguments):
         return self._wait(self._transaction, self._engine, _alone, function, *arguments)
 
-    def served(self):
+    def served(self) -> None:
         """Limit the time of each transaction from now on: devices wait for the answers."""
         self._answer_s = ANSWER_S
 
-    def tidy(self):
+    def tidy(self) -> None:
         """Nothing to do: PostgreSQL has autovacuum."""
 
-    def close(self):
+    def close(self) -> None:
         if self._thread.is_alive():
             self._wait(self._engine.dispose)
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,5 +1,5 @@
-"""SQLite in WAL mode. Readers never wait; writers wait for each other (`BEGIN IMMEDIATE`, so that none fails half way); a write is on
-the disk before it returns (`synchronous=FULL`).
+"""SQLite in WAL mode. Readers never wait; writers wait for each other (`BEGIN IMMEDIATE`, so that none fails half way);
+a write is on the disk before it returns (`synchronous=FULL`).
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _AWAY = {"BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOMEM", "NOT
 class Sqlite:
     """Transactions in the file `path`. Thread-safe."""
 
-    def __init__(self, path):
+    def __init__(self, path) -> None:
         self.path = path
         with contextlib.suppress(OSError):  # opening the database raises a better error
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # the WAL files get the same mode
@@ -31,7 +31,9 @@ class Sqlite:
 
     def _engine(self, begin, pragma):
         # Errors are logged without the parameters, which may contain secrets of webhooks.
-        engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), max_overflow=_THREADS, hide_parameters=True)
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(self.path)), max_overflow=_THREADS, hide_parameters=True
+        )
         sa.event.listen(engine, "connect", lambda connection, record: _connected(connection, pragma))
         sa.event.listen(engine, "begin", lambda conn: conn.exec_driver_sql(begin))
         sa.event.listen(engine, "handle_error", self._failed)
@@ -48,11 +50,13 @@ class Sqlite:
                 raise Unavailable("%s: the transaction was lost: is the disk full?" % self.path)
             return result
 
-    def served(self):
+    def served(self) -> None:
         """Nothing to do: BUSY_MS limits the wait for other processes."""
 
-    def tidy(self):
-        """Write back and truncate the write-ahead log, unless another connection is reading or writing: housekeeping does not wait."""
+    def tidy(self) -> None:
+        """Write back and truncate the write-ahead log, unless another connection is reading or writing: housekeeping
+        does not wait.
+        """
         with self.writing.connect() as conn:
             connection = conn.connection.dbapi_connection
             connection.execute("PRAGMA busy_timeout=0")
@@ -61,7 +65,7 @@ class Sqlite:
             finally:
                 connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
 
-    def close(self):
+    def close(self) -> None:
         self.reading.dispose()
         self.writing.dispose()
 
@@ -69,11 +73,14 @@ class Sqlite:
         # Is the cause the disk or another program, rather than the statement?
         name = getattr(context.original_exception, "sqlite_errorname", "")
         if name.removeprefix("SQLITE_").partition("_")[0] in _AWAY:
-            return Unavailable("%s: %s: is the disk full, or does another program use the file?" % (self.path, context.original_exception))
+            return Unavailable(
+                "%s: %s: is the disk full, or does another program use the file?"
+                % (self.path, context.original_exception)
+            )
         return None
 
 
-def _connected(connection, pragma):
+def _connected(connection, pragma) -> None:
     connection.isolation_level = None  # this module begins transactions itself
     connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
     _write_ahead(connection)

@@ -1,11 +1,29 @@
 """The tables as SQLAlchemy metadata; migrations/ creates them. Times are Unix seconds."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+Row = dict[str, Any]  # a row, by the names of the columns
 
 metadata = MetaData()
 # Ids compare byte by byte, whatever the locale of the database, so that ids with the same prefix are adjacent.
 DEVICE = String(128).with_variant(String(128, collation="C"), "postgresql")
-# PostgreSQL's INTEGER has 32 bits, too few for seconds after 2038. SQLite's have 64 bits, and only INTEGER autoincrements.
+# PostgreSQL's INTEGER has 32 bits, too few for seconds after 2038. SQLite's have 64 bits, and only INTEGER
+# autoincrements.
 LONG = BigInteger().with_variant(Integer, "sqlite")
 WHO = String(64).with_variant(String(128), "postgresql")
 
@@ -44,7 +62,9 @@ releases = Table(
     Column("state", String(16), nullable=False),  # selection.RELEASE_STATES
     Column("taken", Integer, nullable=False),  # slots taken, including those in `leases`
     Column("counts", Text, nullable=False),  # JSON, see grants.py
-    Column("age_s", Integer, nullable=False, default=0),  # a device known for less gets no limited slot, and does not count
+    Column(
+        "age_s", Integer, nullable=False, default=0
+    ),  # a device known for less gets no limited slot, and does not count
     Column("chip", Integer),  # chip id of the image; null: not an ESP chip, or published before this column existed
     Column("head", String(48)),  # hex of the image's first 24 bytes, with the chip revisions it supports; null as above
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
@@ -70,8 +90,12 @@ devices = Table(
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
     Column("first_s", LONG, nullable=False, default=0),  # its first registration
-    Column("vouched", Boolean, nullable=False, default=False),  # an operator created or claimed it: it counts whatever its age
-    Column("awaited", Boolean, nullable=False, default=False),  # claimed by an operator, and has not registered and used its token since
+    Column(
+        "vouched", Boolean, nullable=False, default=False
+    ),  # an operator created or claimed it: it counts whatever its age
+    Column(
+        "awaited", Boolean, nullable=False, default=False
+    ),  # claimed by an operator, and has not registered and used its token since
     Column("address", String(64), nullable=False, default=""),  # of the last registration
     Column("keeps", Boolean, nullable=False, default=False),  # known to keep its token over a restart
     Column("reported_s", LONG),  # last report
@@ -97,7 +121,9 @@ tokens = Table(
     Column("replaces", Boolean, nullable=False),  # its first use ends the others
     Column("rotate", Boolean, nullable=False),  # the device gets a new token at its next check-in
     Column("origin", String(16), nullable=False, default="registered"),  # tokens.ORIGINS
-    Column("asked", String(64), nullable=False, default=""),  # SHA-256 of the address and properties of the registration
+    Column(
+        "asked", String(64), nullable=False, default=""
+    ),  # SHA-256 of the address and properties of the registration
     Column("ended_s", LONG),  # when another token replaced it
     Column("late_s", LONG),  # its first use after that
     Index("ix_tokens_device", "device"),
@@ -235,7 +261,9 @@ deliveries = Table(
     Column("webhook", String(16), ForeignKey("webhooks.id"), primary_key=True),
     Column("event", LONG, ForeignKey("audit.id"), primary_key=True),
     Column("tries", Integer, nullable=False),
-    Column("due_s", LONG, nullable=False),  # not before this time; a worker that takes the event sets it to the end of its lease
+    Column(
+        "due_s", LONG, nullable=False
+    ),  # not before this time; a worker that takes the event sets it to the end of its lease
     Index("ix_deliveries_due", "due_s"),
 )
 

@@ -7,11 +7,11 @@ from .writer import Writer
 class Database:
     """The database behind `transactions` (Sqlite or Postgresql), migrated to the newest tables.
 
-    read() and write() run a function in one transaction. With `threads`, one thread writes for all callers; else each caller writes
-    by itself, and deferred writes are done at once. Unavailable if the database does not answer.
+    read() and write() run a function in one transaction. With `threads`, one thread writes for all callers; else each
+    caller writes by itself, and deferred writes are done at once. Unavailable if the database does not answer.
     """
 
-    def __init__(self, transactions, threads):
+    def __init__(self, transactions, threads) -> None:
         self.transactions = transactions
         self._writer = None
         if transactions.read(migrate.revision) != migrate.LATEST:
@@ -31,18 +31,20 @@ class Database:
         """
         return (self._writer or self.transactions).write(function, *arguments)
 
-    def soft(self, function, key, row):
-        """Defer function(conn, [row, ...]), with the last row of each key, for up to a second; a crash loses these rows."""
+    def soft(self, function, key, row) -> None:
+        """Defer function(conn, [row, ...]), with the last row of each key, for up to a second; a crash loses these
+        rows.
+        """
         if self._writer:
             self._writer.soft.add(function, key, row)
         else:
             self.transactions.write(function, [row])
 
-    def tidy(self):
+    def tidy(self) -> None:
         """Run the database's periodic maintenance."""
         self.transactions.tidy()
 
-    def close(self):
+    def close(self) -> None:
         if self._writer:
             self._writer.close()
         self.transactions.close()

@@ -11,7 +11,7 @@ from .deferred_writes import WAIT_S, Soft
 class Writer(threading.Thread):
     """Writes through transaction(function, *arguments), until close()."""
 
-    def __init__(self, transaction):
+    def __init__(self, transaction) -> None:
         super().__init__(name="writer", daemon=True)
         self.soft = Soft()
         self._transaction = transaction
@@ -28,14 +28,14 @@ class Writer(threading.Thread):
             self._queue.put(job)
         return job.done.result()
 
-    def close(self):
+    def close(self) -> None:
         """Finish all earlier writes, then stop."""
         with self._putting:
             self._open = False
             self._queue.put(None)
         self.join()
 
-    def run(self):
+    def run(self) -> None:
         jobs = []
         while self._open or jobs:
             jobs = self._waiting()
@@ -45,7 +45,9 @@ class Writer(threading.Thread):
         self._write_soft()
 
     def _waiting(self):
-        """The waiting jobs, at most group_commit.SIZE; none if none arrives within the time that deferred writes may wait."""
+        """The waiting jobs, at most group_commit.SIZE; none if none arrives within the time that deferred writes may
+        wait.
+        """
         jobs = []
         try:
             jobs.append(self._queue.get(timeout=WAIT_S if self._open else 0))
@@ -55,7 +57,7 @@ class Writer(threading.Thread):
             pass
         return [job for job in jobs if job]
 
-    def _write_soft(self):
+    def _write_soft(self) -> None:
         taken = self.soft.take()
         jobs = [group_commit.Job(function, list(rows.values())) for function, rows in taken.items()]
         group_commit.commit(self._transaction, jobs)

@@ -21,7 +21,9 @@ def change_tokens(site, asked):
         operator_tokens.revoke(site, name)
         made = None
     else:
-        made = operator_tokens.new(site, form.get("name", "").strip(), form.get("scope", ""), _lifetime(form.get("lifetime", "").strip()))
+        made = operator_tokens.new(
+            site, form.get("name", "").strip(), form.get("scope", ""), _lifetime(form.get("lifetime", "").strip())
+        )
     return Page("tokens.html", {"tokens": operator_tokens.listed(site), "made": made})
 
 

@@ -99,12 +99,12 @@ def _moment(then_s):
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(then_s))
 
 
-def _bytes(n):
+def _bytes(n) -> str:
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
         if n >= unit:
             return "%.1f %s" % (n / unit, name)
     return "%d bytes" % n
 
 
-def _number(n):
-    return "{:,}".format(n)
+def _number(n) -> str:
+    return f"{n:,}"

@@ -1,4 +1,6 @@
-"""The static files, compressed once, with their hash in the path: browsers cache a file for a year; a changed file has a new path."""
+"""The static files, compressed once, with their hash in the path: browsers cache a file for a year; a changed file has
+a new path.
+"""
 
 import gzip
 import hashlib
@@ -22,7 +24,7 @@ class Asset:
     gzipped: bytes
 
     @property
-    def path(self):
+    def path(self) -> str:
         """Below /web/."""
         return "static/%s/%s" % (self.hash, self.name)
 

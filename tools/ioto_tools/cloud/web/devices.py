@@ -38,7 +38,13 @@ def _rows(site, asked):
     most = max(1, search.PAGE - before)
     found = search.page(site, wanted["product"] or None, wanted["id"], which, asked.query.get("after", ""), most)
     count = before + len(found["devices"])
-    return {**found, "search": wanted, "found": count, "looked": looked + found["looked"], "full": found["after"] and count >= search.PAGE}
+    return {
+        **found,
+        "search": wanted,
+        "found": count,
+        "looked": looked + found["looked"],
+        "full": found["after"] and count >= search.PAGE,
+    }
 
 
 def show(site, asked):
@@ -47,7 +53,9 @@ def show(site, asked):
         found = overview.device(site, id, asked.query.get("product"))
     except overview.Ambiguous:
         return Moved(to("devices", id=id))
-    return Page("device.html", {"device": found, "words": WORDS, "actions": _actions(found), "retried": update_states.RETRIED})
+    return Page(
+        "device.html", {"device": found, "words": WORDS, "actions": _actions(found), "retried": update_states.RETRIED}
+    )
 
 
 def _actions(device):
@@ -56,8 +64,16 @@ def _actions(device):
         return []
     remove = "remove", "Remove", "Remove the device? Its token ends; a board that knows its product can register again."
     release = "release", "Unclaim", "Unclaim the device? It gets no token before it is claimed again."
-    revoke = "revoke", "Revoke tokens", "End the device's tokens? It is told so at its next call, and gets no other before it is claimed."
-    claim = "claim", "Claim", "Let the device register? The next one with this id gets its token, and with its first use all others end."
+    revoke = (
+        "revoke",
+        "Revoke tokens",
+        "End the device's tokens? It is told so at its next call, and gets no other before it is claimed.",
+    )
+    claim = (
+        "claim",
+        "Claim",
+        "Let the device register? The next one with this id gets its token, and with its first use all others end.",
+    )
     rotate = "rotate", "Rotate token", None
     return [rotate, revoke, claim, release, remove] if device["claimed"] else [claim, remove]
 

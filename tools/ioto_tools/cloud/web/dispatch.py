@@ -1,4 +1,6 @@
-"""Calls a page's function for a request: checks session, scope and form token, and sets the headers of every response."""
+"""Calls a page's function for a request: checks session, scope and form token, and sets the headers of every
+response.
+"""
 
 from dataclasses import replace
 
@@ -14,7 +16,8 @@ from .answers import Asked, Data, Moved, Page, render, text, to
 FORM_BYTES = 64 * 1024
 AWAY = "the cloud cannot answer now: try again in half a minute; its log has the cause under request %s"
 HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
     "referrer-policy": "same-origin",
@@ -23,7 +26,7 @@ HEADERS = {
 }
 
 
-def shown(path, function, scope="read"):
+def shown(path, function, scope: str = "read"):
     """The route of a page that is read: function(site, Asked) -> Page or Moved."""
     return Route(path, _endpoint(function, scope, None), methods=["GET"])
 
@@ -110,13 +113,17 @@ def _moved(request, to):
     return RedirectResponse(to, 303, HEADERS)
 
 
-def _is_part(request):
+def _is_part(request) -> bool:
     return "hx-request" in request.headers
 
 
-def _failed(request, text, status, headers={}):
+def _failed(request, text, status, headers=None):
+    if headers is None:
+        headers = {}
     if _is_part(request):
-        return Page("problem.html", {"problem": text}, status, {"hx-retarget": "#problem", "hx-reswap": "innerHTML", **headers})
+        return Page(
+            "problem.html", {"problem": text}, status, {"hx-retarget": "#problem", "hx-reswap": "innerHTML", **headers}
+        )
     return Page("failed.html", {"problem": text}, status, headers)
 
 
@@ -126,7 +133,11 @@ async def read_form(request, most, secret=None):
     length = request.headers.get("content-length", "")
     # A chunked body may have any length, whatever its Content-Length.
     if not length.isdigit() or int(length) > most or "transfer-encoding" in request.headers:
-        raise Refusal(413, "the form or the file in it is larger than %s" % ("%d MiB" % (most >> 20) if most >> 20 else "%d KiB" % (most >> 10)))
+        raise Refusal(
+            413,
+            "the form or the file in it is larger than %s"
+            % ("%d MiB" % (most >> 20) if most >> 20 else "%d KiB" % (most >> 10)),
+        )
     fields = dict(await request.form(max_fields=100, max_files=1))
     if secret:
         session.check_form(secret, str(fields.pop("form", "")))

@@ -22,7 +22,12 @@ SLICE = 10_000  # devices evaluated between two progress updates of a dry run
 def form(site, asked):
     blank = dict.fromkeys(terms.TERMS)
     product = asked.query.get("product", "")
-    values = {"products": site.database.read(queries.product_names), "product": product, "groups": groups.listed(site), "terms": blank}
+    values = {
+        "products": site.database.read(queries.product_names),
+        "product": product,
+        "groups": groups.listed(site),
+        "terms": blank,
+    }
     return Page("publish.html", values)
 
 
@@ -31,8 +36,9 @@ def publish(site, asked):
     if not getattr(image, "filename", ""):
         raise CloudError("image: choose a file")
     release, new = publishing.publish_file(
-        site, image.file, image.filename, form.get("product", ""), form.get("version", "").strip(), form.get("description", "").strip(),
-        any_file="any_file" in form, said=_terms(site, form), by_hand="by_hand" in form,
+        site, image.file, image.filename, form.get("product", ""), form.get("version", "").strip(),
+        form.get("description", "").strip(), any_file="any_file" in form, said=_terms(site, form),
+        by_hand="by_hand" in form,
     )  # fmt: skip
     return Moved(to("release", id=release["id"]))
 
@@ -69,7 +75,10 @@ def dry_run(site, asked):
     found = publishing.dry_run_slice(site, form.get("product", ""), version, _terms(site, form), _so_far(form), SLICE)
     again = {name: form[name] for name in ("product", "version", "group", *terms.TERMS) if name in form}
     again["so_far"] = json.dumps(found)
-    return Page("dry-run.html", {"found": found, "again": again, "words": WORDS, "doubts": terms.version_doubts(version) + found["doubts"]})
+    return Page(
+        "dry-run.html",
+        {"found": found, "again": again, "words": WORDS, "doubts": terms.version_doubts(version) + found["doubts"]},
+    )
 
 
 def _so_far(form):

@@ -36,7 +36,11 @@ def _moves(release):
     found = [move for move in _MOVES if release["state"] in MOVES[move[0]]]
     if release["state"] == "cancelled":
         return found
-    return found[:-1] + [("disable", "Switch off", None) if release["enabled"] else ("enable", "Switch on", None)] + found[-1:]
+    return (
+        found[:-1]
+        + [("disable", "Switch off", None) if release["enabled"] else ("enable", "Switch on", None)]
+        + found[-1:]
+    )
 
 
 def progress(site, asked):
@@ -54,9 +58,20 @@ def _progress(release, now_s):
         share = round(100 * n / of, 3) if of else 0
         bar.append({"name": name, "before": before, "share": share})
         before = round(before + share, 3)
-    retried = {state: n for state, n in _ordered(release["states"]).items() if state in update_states.RETRIED and release["state"] != "cancelled"}
+    retried = {
+        state: n
+        for state, n in _ordered(release["states"]).items()
+        if state in update_states.RETRIED and release["state"] != "cancelled"
+    }
     seen = str(next((row["id"] for row in release["audit"]), ""))  # the last change
-    return {"bar": bar, "now": {"at_s": now_s, **counts}, "states": _ordered(release["states"]), "seen": seen, "changed": False, "retried": retried}
+    return {
+        "bar": bar,
+        "now": {"at_s": now_s, **counts},
+        "states": _ordered(release["states"]),
+        "seen": seen,
+        "changed": False,
+        "retried": retried,
+    }
 
 
 def grouped(states):

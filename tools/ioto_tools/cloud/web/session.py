@@ -1,7 +1,8 @@
-"""Sessions of the web page: an operator signs in with a token and gets a random cookie, valid for half a day and while the token is.
+"""Sessions of the web page: an operator signs in with a token and gets a random cookie, valid for half a day and while
+the token is.
 
-The cookie is HttpOnly and SameSite=Strict. Every change also requires that the browser names a page of this site as the origin of the
-request, and the form's token, which is derived from the session and which no other site can read.
+The cookie is HttpOnly and SameSite=Strict. Every change also requires that the browser names a page of this site as the
+origin of the request, and the form's token, which is derived from the session and which no other site can read.
 """
 
 import base64
@@ -36,7 +37,7 @@ def begin(site, token):
     return secret if site.database.write(_begin, _hash(token), _hash(secret), site.now_s()) else None
 
 
-def _begin(conn, token, session, now_s):
+def _begin(conn, token, session, now_s) -> bool:
     if _named(conn, operators.c.hash == token, now_s) is None:
         return False
     conn.execute(sessions.delete().where(sessions.c.expires_s <= now_s))
@@ -60,11 +61,11 @@ def _named(conn, which, now_s):
     return row and Operator(*row)
 
 
-def end(site, secret):
+def end(site, secret) -> None:
     site.database.write(_end, _hash(secret))
 
 
-def _end(conn, session):
+def _end(conn, session) -> None:
     conn.execute(sessions.delete().where(sessions.c.hash == session))
 
 
@@ -83,7 +84,9 @@ def check_origin(headers, public_url=None):
         origin = _host(headers.get("origin", ""))
         site = "same-origin" if origin and origin in (headers.get("host"), _host(public_url or "")) else "unknown"
     if site != "same-origin":
-        raise Refusal(403, "this request did not come from a page of this cloud: open the page again and repeat the change there")
+        raise Refusal(
+            403, "this request did not come from a page of this cloud: open the page again and repeat the change there"
+        )
 
 
 def _host(url):

@@ -15,14 +15,18 @@ async def form(request):
     return respond(request, _page(request))
 
 
-def _page(request, problem=None, status=200, headers={}):
+def _page(request, problem=None, status: int = 200, headers=None):
+    if headers is None:
+        headers = {}
     return Page("sign-in.html", {"problem": problem, "next": _next(request)}, status, headers)
 
 
 async def sign_in(request):
     try:
         fields = await read_form(request, FORM_BYTES)
-        secret = await request.app.state.run(session.begin, request.app.state.site, str(fields.get("token", "")).strip())
+        secret = await request.app.state.run(
+            session.begin, request.app.state.site, str(fields.get("token", "")).strip()
+        )
     except Refusal as e:
         return respond(request, _page(request, e.error, e.status))
     except (OSError, Unavailable) as e:
@@ -32,7 +36,9 @@ async def sign_in(request):
         return respond(request, _page(request, "no operator has this token, or it has expired", 403))
     answer = respond(request, Moved(_next(request)))
     secure = request.url.scheme == "https"
-    answer.set_cookie(session.COOKIE, secret, session.SESSION_S, path=None, secure=secure, httponly=True, samesite="strict")
+    answer.set_cookie(
+        session.COOKIE, secret, session.SESSION_S, path=None, secure=secure, httponly=True, samesite="strict"
+    )
     return answer
 
 

@@ -10,7 +10,9 @@ longest_ms = 0
 
 
 async def blink():
-    """The user's own task: every 10 ms, whatever else goes on. What it is held up by is what an application would feel."""
+    """The user's own task: every 10 ms, whatever else goes on. What it is held up by is what an application would
+    feel.
+    """
     global longest_ms
     last = time.ticks_ms()
     while True:

@@ -1,8 +1,8 @@
 """The part of the suite on the board: one module per check, run at the prompt by `ioto board test`.
 
-A check is a tuple STEPS of (function, restart). `function(given)` returns its measurements as a dict; `given` is the data from the
-host plus the measurements of the previous steps. `restart` is None, or source that resets the board. A step raises Skip with the
-reason if it can't run on this board; any other exception is a failure.
+A check is a tuple STEPS of (function, restart). `function(given)` returns its measurements as a dict; `given` is the
+data from the host plus the measurements of the previous steps. `restart` is None, or source that resets the board. A
+step raises Skip with the reason if it can't run on this board; any other exception is a failure.
 """
 
 import gc
@@ -27,7 +27,12 @@ def run(check, n, text):
     try:
         steps = __import__("onboard." + check, None, None, ("STEPS",)).STEPS
         step, restart = steps[n]
-        told = {"result": "passed", "found": step(json.loads(text)) or {}, "restart": restart, "more": n + 1 < len(steps)}
+        told = {
+            "result": "passed",
+            "found": step(json.loads(text)) or {},
+            "restart": restart,
+            "more": n + 1 < len(steps),
+        }
     except Skip as e:
         told = {"result": "not run", "why": str(e)}
     except Exception as e:
@@ -42,7 +47,7 @@ def agent(module, name):
     Files without it are released: together they do not fit into a board's heap beside a check.
     """
     for file in (".%s" % module, "") + _JOINED:
-        known = [each for each in sys.modules]
+        known = list(sys.modules)
         try:
             inside = __import__("ioto" + file, None, None, (name,))
         except ImportError:

@@ -1,4 +1,5 @@
-"""A separate agent for the checks that need one, with its settings and record in /suite and a stub instead of the cloud.
+"""A separate agent for the checks that need one, with its settings and record in /suite and a stub instead of the
+cloud.
 
 The device's own record, token and version floor are not changed. Not a check.
 """
@@ -13,7 +14,13 @@ _LIMIT_S = 55
 
 def offer(image):
     """The cloud's offer of a source.Image."""
-    return {"update": "suite", "version": "0.0.2", "url": "https://on.the.board/", "checksum": image.sha256, "size": image.size}
+    return {
+        "update": "suite",
+        "version": "0.0.2",
+        "url": "https://on.the.board/",
+        "checksum": image.sha256,
+        "size": image.size,
+    }
 
 
 def made(offered, client=None):
@@ -44,7 +51,9 @@ def made(offered, client=None):
 
 
 def until(found, event):
-    """Run the agent until it signals `event`; returns the signal's argument. Wrong if the agent gives up or takes too long."""
+    """Run the agent until it signals `event`; returns the signal's argument. Wrong if the agent gives up or takes too
+    long.
+    """
     told = {}
     names = (event, "device:update:failed", "device:rollback")
     for name in names:

@@ -1,4 +1,6 @@
-"""Check of DNS: an unknown name fails, a query to a server that never answers times out, and the event loop keeps running meanwhile."""
+"""Check of DNS: an unknown name fails, a query to a server that never answers times out, and the event loop keeps
+running meanwhile.
+"""
 
 import asyncio
 
@@ -10,7 +12,9 @@ async def _fails(found, name, asked, failure):
     watch = Watch()
     async with Ticker() as ticker:
         try:
-            address = await asyncio.wait_for(asked.address("nothing.invalid"), 1.3 if failure is asyncio.TimeoutError else 30)
+            address = await asyncio.wait_for(
+                asked.address("nothing.invalid"), 1.3 if failure is asyncio.TimeoutError else 30
+            )
         except failure:
             found[name + "_ms"], found[name + "_pause_ms"] = watch.ms(), ticker.pause_ms
             return

@@ -1,4 +1,5 @@
-"""Check of a complete download by the agent into the inactive slot: speed, heap before, during and after, longest pause of a 10 ms ticker.
+"""Check of a complete download by the agent into the inactive slot: speed, heap before, during and after, longest pause
+of a 10 ms ticker.
 
 Downloads over TLS from the host if there is Wi-Fi, otherwise copies from the running slot.
 """
@@ -23,7 +24,11 @@ def _source(given):
         image = Image(Partition(Partition.RUNNING), "suite")
         return offer(image), Client(image), "the running slot: %s" % e
     url = "https://%s:%d/image" % (given["host"], given["right"])
-    return {"update": "suite", "version": "0.0.2", "url": url, "checksum": given["checksum"], "size": given["size"]}, None, "TLS"
+    return (
+        {"update": "suite", "version": "0.0.2", "url": url, "checksum": given["checksum"], "size": given["size"]},
+        None,
+        "TLS",
+    )
 
 
 def check(given):

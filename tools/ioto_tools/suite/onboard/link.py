@@ -46,7 +46,9 @@ def client(given):
 
 
 async def fetch(client, url):
-    """GET `url`; returns status and number of bytes. Collects garbage first, as the agent does: TLS needs memory outside the heap."""
+    """GET `url`; returns status and number of bytes. Collects garbage first, as the agent does: TLS needs memory
+    outside the heap.
+    """
     gc.collect()
     reply = await client.request("GET", url)
     buf = memoryview(bytearray(4096))

@@ -1,4 +1,6 @@
-"""Check of the esp32.Partition behaviour that the agent relies on (esp32_partition.c); writes only to the inactive slot."""
+"""Check of the esp32.Partition behaviour that the agent relies on (esp32_partition.c); writes only to the inactive
+slot.
+"""
 
 from esp32 import Partition
 

@@ -20,7 +20,11 @@ def _each(blocks, call):
 async def _network(given, found):
     size = given["blocks"] * 8192
     for name, asks, url in (
-        ("socket", agent("http", "Client")(resolver(), None, 20000, True), "http://%s:%d/bytes/%d" % (given["host"], given["plain"], size)),
+        (
+            "socket",
+            agent("http", "Client")(resolver(), None, 20000, True),
+            "http://%s:%d/bytes/%d" % (given["host"], given["plain"], size),
+        ),
         ("socket_tls", client(given), "https://%s:%d/bytes/%d" % (given["host"], given["right"], size)),
     ):
         watch = Watch()

@@ -1,4 +1,5 @@
-"""Check of a complete update into the other slot: a trial without confirmation, the rollback, a confirmed attempt, and the way back.
+"""Check of a complete update into the other slot: a trial without confirmation, the rollback, a confirmed attempt, and
+the way back.
 
 The second image is the running image with another version string. At the end the first slot runs its own image again.
 """
@@ -16,11 +17,17 @@ def _board():
 
 def _stands(running, state):
     board = _board()
-    expect("slot that runs, slot that boots next, otadata", (board.running, board.boot(), board.state()), (running, running, state))
+    expect(
+        "slot that runs, slot that boots next, otadata",
+        (board.running, board.boot(), board.state()),
+        (running, running, state),
+    )
 
 
 def _apply(device, attempt):
-    """Stage and swap; the host does the reset, so that it knows when to get back to the prompt before the application starts."""
+    """Stage and swap; the host does the reset, so that it knows when to get back to the prompt before the application
+    starts.
+    """
     device.board.reset = lambda: None
     staged = until(device, "device:update")
     expect("attempt", staged.attempt, attempt)
@@ -33,7 +40,13 @@ def stage(given):
     _stands(board.running, "valid")
     watch = Watch()
     image = Image(Partition(Partition.RUNNING), "suite")
-    found = {"home": board.running, "other": other, "offer": offer(image), "image_bytes": image.size, "image_hash_ms": watch.ms()}
+    found = {
+        "home": board.running,
+        "other": other,
+        "offer": offer(image),
+        "image_bytes": image.size,
+        "image_hash_ms": watch.ms(),
+    }
     watch = Watch()
     _apply(made(found["offer"], Client(image)), 1)
     found["staged_and_swapped_ms"] = watch.ms()

@@ -1,6 +1,7 @@
 """Run by Alembic. migrate.py provides the connection, in one transaction for the whole migration."""
 
 from alembic import context
+
 from ioto_tools.cloud.storage.tables import metadata
 
 context.configure(

@@ -1,4 +1,6 @@
-"""Roll-outs: what a release is limited by, grants with their leases, audit, changes, groups; pins and claims of devices."""
+"""Roll-outs: what a release is limited by, grants with their leases, audit, changes, groups; pins and claims of
+devices.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,6 @@
-"""PostgreSQL: times after 2038, images over 2 GiB, and the longest names of operators with what stands before them. SQLite has room."""
+"""PostgreSQL: times after 2038, images over 2 GiB, and the longest names of operators with what stands before them.
+SQLite has room.
+"""
 
 from alembic import op
 
@@ -28,7 +30,9 @@ def _make(kind, who):
     if op.get_bind().dialect.name != "postgresql":
         return
     for table, columns in _LONG.items():  # one statement for a table: it is written anew once
-        op.execute("ALTER TABLE %s %s" % (table, ", ".join("ALTER COLUMN %s TYPE %s" % (column, kind) for column in columns)))
+        op.execute(
+            "ALTER TABLE %s %s" % (table, ", ".join("ALTER COLUMN %s TYPE %s" % (column, kind) for column in columns))
+        )
     op.execute("ALTER TABLE audit ALTER COLUMN who TYPE %s" % who)
 
 

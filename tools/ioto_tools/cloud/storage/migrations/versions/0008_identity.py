@@ -1,4 +1,6 @@
-"""Who can act as a device: since when it is known, from where, what speaks for two that share an id; tokens that were ended."""
+"""Who can act as a device: since when it is known, from where, what speaks for two that share an id; tokens that were
+ended.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""A device is one id of one product: other tables go by a key of it. Only `devices` is written anew, the keys are the old ids."""
+"""A device is one id of one product: other tables go by a key of it. Only `devices` is written anew, the keys are the
+old ids.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +20,9 @@ def upgrade():
     op.drop_index("ix_devices_product", "devices")  # or each row would be written into it once more
     if _on_postgresql():
         op.execute('ALTER TABLE devices ADD COLUMN id VARCHAR(128) COLLATE "C"')
-        op.execute('ALTER TABLE devices ALTER COLUMN id TYPE VARCHAR(128) COLLATE "C" USING "key"')  # one pass, and no dead rows
+        op.execute(
+            'ALTER TABLE devices ALTER COLUMN id TYPE VARCHAR(128) COLLATE "C" USING "key"'
+        )  # one pass, and no dead rows
         op.execute("ALTER TABLE devices ALTER COLUMN id SET NOT NULL")
     else:
         op.execute("ALTER TABLE devices ADD COLUMN id VARCHAR(128) NOT NULL DEFAULT ''")

@@ -18,8 +18,10 @@ class Partition:
     label: str
 
 
-def ota(flash_bytes=4 << 20, slot_bytes=0x1A0000, slots=2, otadata=True):
-    """A layout for updates: nvs, otadata, phy_init, `slots` application slots, and littlefs in the rest of the flash."""
+def ota(flash_bytes=4 << 20, slot_bytes: int = 0x1A0000, slots: int = 2, otadata: bool = True):
+    """A layout for updates: nvs, otadata, phy_init, `slots` application slots, and littlefs in the rest of the
+    flash.
+    """
     if slot_bytes % 65536:
         raise ValueError("a slot of 0x%x bytes: application slots are multiples of 0x10000" % slot_bytes)
     rows = [Partition(DATA, NVS, 0x9000, 0x4000, "nvs")]
@@ -52,8 +54,9 @@ def _rest(at, flash_bytes):
 def with_files(rows, flash_bytes):
     """`rows`, plus the partition `vfs` that MicroPython adds at startup if the table has no file system.
 
-    The tables of MicroPython 1.27 and later have none: the file system is in the space after the last partition (ports/esp32/main.c,
-    boardctrl_startup()). `flash_bytes` is the size of the chip, not the size in the bootloader's header.
+    The tables of MicroPython 1.27 and later have none: the file system is in the space after the last partition
+    (ports/esp32/main.c, boardctrl_startup()). `flash_bytes` is the size of the chip, not the size in the bootloader's
+    header.
     """
     end = max((p.address + p.size for p in rows), default=flash_bytes)
     if file_system(rows) or end >= flash_bytes:
