@@ -1,6 +1,8 @@
 """Migrates a database to this program's tables, in one transaction, when it is first opened.
 
-Alembic is imported only if a migration is needed: commands such as listing devices should not wait for it.
+A new database gets the tables of tables.py at once; tests/cloud/test_migrations.py checks that all migrations together
+make the same ones. Alembic is imported only if a migration is needed: commands such as listing devices should not wait
+for it.
 """
 
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ..http.errors import CloudError
+from .tables import metadata
 
 LATEST = "0011"  # the newest file of migrations/versions; tests/cloud/test_migrations.py compares them
 
@@ -24,12 +27,21 @@ def up(conn):
     found = revision(conn)
     if found == LATEST:
         return
+    if found is None:
+        return create(conn)
     if found is not None and found > LATEST:
         raise CloudError(
             "the database is at revision %s, this ioto-tools knows %s: install the newer ioto-tools again"
             % (found, LATEST)
         )
     to(conn, LATEST)
+
+
+def create(conn) -> None:
+    """Create all tables, at revision LATEST, in a database without any."""
+    metadata.create_all(conn, checkfirst=False)
+    conn.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    conn.execute(sa.text("INSERT INTO alembic_version VALUES (:latest)"), {"latest": LATEST})
 
 
 def to(conn, target) -> None:
