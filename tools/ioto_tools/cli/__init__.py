@@ -31,12 +31,12 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    def list_commands(self, context):
+    def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, context, name):
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
         module = COMMANDS.get(name)
-        return module and getattr(import_module("." + module, __name__), name)
+        return getattr(import_module("." + module, __name__), name) if module else None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,9 +1,13 @@
 """`ioto board`: virtual boards in flash files."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -12,6 +16,11 @@ from .deploy import info, log, traceback
 from .flash import warn
 from .printable import printable
 from .suite import test
+
+if TYPE_CHECKING:
+    from ..board import Board, Cut, Run
+    from ..board.air import Air
+    from ..board.peers import Tcp
 
 
 @click.group()
@@ -25,12 +34,12 @@ board.add_command(test)
 board.add_command(traceback)
 
 
-def refuse(text) -> None:
+def refuse(text: object) -> NoReturn:
     click.echo(printable("ioto board: %s" % text), err=True)
     sys.exit(1)
 
 
-def opened(flash, **options):
+def opened(flash: Path, **options: Any) -> Board:
     from ..board import Board
 
     try:
@@ -39,7 +48,7 @@ def opened(flash, **options):
         refuse("%s: %s" % (flash, e) if str(flash) not in str(e) else str(e))
 
 
-def number(text):
+def number(text: int | str) -> int:
     return text if isinstance(text, int) else int(text, 0)
 
 
@@ -59,7 +68,9 @@ def number(text):
 )
 @click.option("--agent/--no-agent", default=True, show_default=True, help="Put the compiled agent into lib/ioto.")
 @click.option("--force", is_flag=True, help="Overwrite FLASH if it is there.")
-def new(flash, firmware, folder, flash_size, slot_size, agent, force) -> None:
+def new(
+    flash: Path, firmware: Path, folder: Path | None, flash_size: str, slot_size: int, agent: bool, force: bool
+) -> None:
     """Make the file FLASH: FIRMWARE in the first slot, FOLDER as its file system.
 
     FIRMWARE is an application image, or a whole file with bootloader and partition table, in which the application is
@@ -85,7 +96,7 @@ def new(flash, firmware, folder, flash_size, slot_size, agent, force) -> None:
         warn(folder)
 
 
-def peers(words):
+def peers(words: Iterable[str]) -> dict[tuple[str, int], Tcp]:
     """[NAME:PORT=HOST:PORT] -> {(name, port): Tcp(host, port)}."""
     from ..board.peers import Tcp
 
@@ -100,7 +111,7 @@ def peers(words):
     return found
 
 
-def the_air(peer, wifi=None, network: bool = False):
+def the_air(peer: Iterable[str], wifi: str | None = None, network: bool = False) -> Air:
     """What the board reaches; `wifi` is NAME:PASSWORD, None any network."""
     import time
 
@@ -113,7 +124,16 @@ def the_air(peer, wifi=None, network: bool = False):
     return Air({"pool.ntp.org": "10.0.9.9"}, peers(peer), wifi=known, unix_s=int(time.time()), outside=network)
 
 
-def run_board(flash, air, seconds, simulated, fault, cut=None, seed: int = 0, serial: bool = False):
+def run_board(
+    flash: Path,
+    air: Air,
+    seconds: float | None,
+    simulated: bool,
+    fault: Iterable[str],
+    cut: Cut | None = None,
+    seed: int = 0,
+    serial: bool = False,
+) -> Run:
     """Run and print; returns the Run, the board closed."""
     from ..board import sandbox
     from ..board.serial import Serial
@@ -174,7 +194,16 @@ FAULT = click.option(
 )
 @click.option("--wifi", metavar="NAME:PASSWORD", help="The one network in its air; else any will do.")
 @click.option("--network", is_flag=True, help="The board reaches every IP address that this machine reaches.")
-def run(flash, peer, seconds, simulated, fault, serial, wifi, network) -> None:
+def run(
+    flash: Path,
+    peer: tuple[str, ...],
+    seconds: float | None,
+    simulated: bool,
+    fault: tuple[str, ...],
+    serial: bool,
+    wifi: str | None,
+    network: bool,
+) -> None:
     """Power the board on and print what it prints. Ctrl-C pulls the plug."""
     for given, option in ((serial, "--serial"), (network, "--network")):
         if given and simulated:
@@ -196,7 +225,15 @@ def run(flash, peer, seconds, simulated, fault, serial, wifi, network) -> None:
 @SECONDS
 @SIMULATED
 @FAULT
-def cut(flash, op, when, peer, seconds, simulated, fault) -> None:
+def cut(
+    flash: Path,
+    op: int,
+    when: str,
+    peer: tuple[str, ...],
+    seconds: float | None,
+    simulated: bool,
+    fault: tuple[str, ...],
+) -> None:
     """Run as `ioto board run` does, and cut the power at one flash operation. `ioto board run` then gives it back."""
     from ..board import Cut
 
@@ -205,7 +242,7 @@ def cut(flash, op, when, peer, seconds, simulated, fault) -> None:
         refuse("operation %d was never reached" % op)
 
 
-def facts(it):
+def facts(it: Board) -> dict[str, Any]:
     """What `show` knows, as one object."""
     from ioto.recall import decode
 
@@ -242,7 +279,7 @@ def facts(it):
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def show(flash, as_json) -> None:
+def show(flash: Path, as_json: bool) -> None:
     """Say what a board holds: partitions, otadata in words, slots, files, and the agent's record."""
     it = opened(flash)
     found = facts(it)
@@ -251,7 +288,7 @@ def show(flash, as_json) -> None:
         click.echo(json.dumps(found, indent=2))
         return
 
-    def say(text) -> None:
+    def say(text: str) -> None:
         click.echo(printable(text))
 
     for p in found["partitions"]:

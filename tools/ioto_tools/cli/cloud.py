@@ -108,23 +108,23 @@ for command in (migrate, backup, restore):
 @click.option("--access-log", is_flag=True, help="Log each answer to standard error.")
 @json_option
 def serve(
-    data,
-    host,
-    port,
-    public_url,
-    certificate,
-    key,
-    link_lifetime,
-    register_again,
-    lost_after,
-    rate,
-    new_devices,
-    workers,
-    connections,
-    per_address,
-    access_log,
-    json,
-):
+    data: str,
+    host: str,
+    port: int,
+    public_url: str | None,
+    certificate: str | None,
+    key: str | None,
+    link_lifetime: int,
+    register_again: int,
+    lost_after: int,
+    rate: int,
+    new_devices: int,
+    workers: int,
+    connections: int,
+    per_address: int,
+    access_log: bool,
+    json: bool,
+) -> None:
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
     Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
@@ -139,7 +139,7 @@ def serve(
     for each in exposed(Path(data)):
         click.echo("Warning: " + each, err=True)
 
-    def ready(port) -> None:
+    def ready(port: int) -> None:
         address = "http%s://%s:%d" % ("s" if key else "", "[%s]" % host if ":" in host else host, port)
         if json:
             printed({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
@@ -150,8 +150,16 @@ def serve(
         sys.stdout.flush()
 
     try:
-        limits = {"quiet_s": register_again, "lost_after_s": lost_after, "rate": rate, "new_per_hour": new_devices}
-        make_app = partial(create_app, data, public_url, link_lifetime_s=link_lifetime, **limits)
+        make_app = partial(
+            create_app,
+            data,
+            public_url,
+            link_lifetime_s=link_lifetime,
+            quiet_s=register_again,
+            lost_after_s=lost_after,
+            rate=rate,
+            new_per_hour=new_devices,
+        )
         options = Options(certificate, key, connections, per_address, access_log)
         run(make_app, host, port, ready, options, workers, said=lambda text: click.echo(text, err=True))
     except (CloudError, Unavailable) as e:
@@ -161,7 +169,7 @@ def serve(
 @cloud.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--out", default="tls", show_default=True, type=click.Path(file_okay=False), help="Folder for the files.")
-def certificate(names, out):
+def certificate(names: tuple[str, ...], out: str) -> None:
     """Make a certificate for a server that boards reach as NAME (host names, IP addresses), and an authority of your
     own.
 
@@ -207,7 +215,7 @@ def product() -> None:
 @click.option("--claim-by-hand", is_flag=True, help="A device that registers gets no token before `ioto device claim`.")
 @data_option
 @json_option
-def product_new(name, id, claim_by_hand, data, json) -> None:
+def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json: bool) -> None:
     """Make the product NAME and print its id.
 
     The id goes into ioto.json of every board as "product": with it a board registers and gets a token of its own.
@@ -224,7 +232,7 @@ def product_new(name, id, claim_by_hand, data, json) -> None:
 @product.command("list")
 @data_option
 @json_option
-def product_list(data, json) -> None:
+def product_list(data: str, json: bool) -> None:
     """List the products with their ids and how many devices and updates they have."""
     with opened(data) as site:
         found = overview.products(site)

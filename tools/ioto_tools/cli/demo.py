@@ -21,7 +21,7 @@ import click
     show_default=True,
     help="Where the sample firmware is.",
 )
-def demo(folder, firmware) -> None:
+def demo(folder: Path, firmware: Path) -> None:
     """Show a virtual board that updates itself from one real MicroPython firmware to another, in about two minutes.
 
     A good update, an image that crashes at start, a power cut in mid-download, and a forged release, against a real

@@ -1,14 +1,20 @@
 """`ioto deploy`, and `ioto board info` and `log`: boards at a serial port."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from .flash import refuse
 from .printable import printable
 
+if TYPE_CHECKING:
+    from ..deploy.prompt import Prompt
 
-def the_port(port, command):
+
+def the_port(port: str | None, command: str) -> str:
     """The port given, or the only USB serial port there is."""
     if port:
         return port
@@ -39,7 +45,7 @@ RESET = click.option(
 )
 
 
-def at_prompt(port, wait_s, reset):
+def at_prompt(port: str, wait_s: int, reset: bool) -> Prompt:
     """The board's Prompt, entered by `with`; says that it waits."""
     from ..deploy.prompt import Prompt
 
@@ -62,7 +68,7 @@ def at_prompt(port, wait_s, reset):
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @WAIT
 @RESET
-def deploy(port, folder, source, force, dry_run, wait_s, reset) -> None:
+def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: bool, wait_s: int, reset: bool) -> None:
     """Bring FOLDER's files and the agent onto the board at PORT: what changed only, whole files only.
 
     The record and provision.json stay. A file that was changed on the board since the last time is kept and its
@@ -113,7 +119,7 @@ def deploy(port, folder, source, force, dry_run, wait_s, reset) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @WAIT
 @RESET
-def info(port, as_json, wait_s, reset) -> None:
+def info(port: str | None, as_json: bool, wait_s: int, reset: bool) -> None:
     """Say what the board at PORT is and holds: chip, slots, otadata in words, version, windows.
 
     Its application is interrupted, and started again by a soft reset.
@@ -131,7 +137,7 @@ def info(port, as_json, wait_s, reset) -> None:
 
 @click.command()
 @PORT
-def log(port) -> None:
+def log(port: str | None) -> None:
     """Follow what the board at PORT prints, the agent's log with it. Ctrl-C ends; the board goes on.
 
     A port that goes away, as that of a board with its own USB does in a reset, is waited for.
@@ -151,7 +157,7 @@ def log(port) -> None:
 
 @click.command()
 @click.argument("file", type=click.File(), default="-")
-def traceback(file) -> None:
+def traceback(file: TextIO) -> None:
     """Say what a board has printed, FILE or standard input, with tracebacks in the names of lib/ioto: compiled it has
     short ones.
     """

@@ -1,6 +1,7 @@
 """`ioto devices`, `ioto device`: thin, over ioto_tools.cloud."""
 
 import json as json_module
+from typing import Any
 
 import click
 
@@ -33,7 +34,7 @@ whose_option = click.option(
 @click.option("--group", metavar="GROUP", help="Only devices of this group (`ioto groups`).")
 @data_option
 @json_option
-def devices(product, where, group, data, json) -> None:
+def devices(product: str | None, where: str | None, group: str | None, data: str, json: bool) -> None:
     """List the devices: version, last check-in, and how far the last update came."""
     with opened(data) as site:
         text = groups.both(group and groups.policy(site, group), where)
@@ -50,7 +51,7 @@ def devices(product, where, group, data, json) -> None:
     shown("Devices", ("id", "product", "version", "last check-in", "last update"), rows)
 
 
-def _state(update):
+def _state(update: dict[str, Any] | None) -> str:
     if update is None:
         return "-"
     words = "%s %s" % (update["version"], update["state"])
@@ -69,7 +70,7 @@ def device() -> None:
 @whose_option
 @data_option
 @json_option
-def device_show(id, product, data, json) -> None:
+def device_show(id: str, product: str | None, data: str, json: bool) -> None:
     """Show what is known of device ID: its last check-in, and every report."""
     with opened(data) as site:
         found = overview.device(site, id, product)
@@ -106,7 +107,7 @@ def device_show(id, product, data, json) -> None:
     shown("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
 
 
-def _offer(judged, updates):
+def _offer(judged: dict[str, Any], updates: list[dict[str, Any]]) -> tuple[str, str, str]:
     """A row: is it offered now, and why not; how far it came if it was."""
     had = [_state(each).partition(" ")[2] for each in updates if each["update"] == judged["update"]]
     words = ([WHY[judged["why"]]] if judged["why"] else []) + ["state on the device: %s" % each for each in had]
@@ -118,7 +119,7 @@ def _offer(judged, updates):
 @click.option("--product", required=True, metavar="PRODUCT", help="Name or id of its product.")
 @data_option
 @json_option
-def device_new(id, product, data, json):
+def device_new(id: str, product: str, data: str, json: bool) -> None:
     """Register device ID by hand and print its token, once.
 
     For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with the
@@ -142,7 +143,7 @@ def device_new(id, product, data, json):
 @click.argument("id")
 @whose_option
 @data_option
-def device_remove(id, product, data) -> None:
+def device_remove(id: str, product: str | None, data: str) -> None:
     """Remove device ID: its token ends.
 
     The device is told so at its next call and registers again, as any board can that knows its product's id. Its
@@ -157,7 +158,7 @@ def device_remove(id, product, data) -> None:
 @click.argument("id")
 @whose_option
 @data_option
-def device_revoke(id, product, data) -> None:
+def device_revoke(id: str, product: str | None, data: str) -> None:
     """End the tokens of device ID. It is told so at its next call, and gets no other before `ioto device claim`.
 
     For a device whose token may be in somebody else's hands: who registers first could be either of them.
@@ -173,7 +174,7 @@ def device_revoke(id, product, data) -> None:
     "--product", metavar="PRODUCT", help="All devices of this product (name or id), or with ID... the devices of it."
 )
 @data_option
-def device_rotate(ids, product, data):
+def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
     """Exchange the tokens of the devices ID..., or of all devices of a --product, at their next check-in.
 
     The old token is good until the device has used the new one. Clients other than this project's agent, such as
@@ -199,7 +200,7 @@ def device_rotate(ids, product, data):
 @click.argument("id")
 @whose_option
 @data_option
-def device_claim(id, product, data) -> None:
+def device_claim(id: str, product: str | None, data: str) -> None:
     """Let device ID register: the next one that does so with this id gets its token, and with its first use all others
     end.
 
@@ -215,7 +216,7 @@ def device_claim(id, product, data) -> None:
 @click.argument("id")
 @whose_option
 @data_option
-def device_release(id, product, data) -> None:
+def device_release(id: str, product: str | None, data: str) -> None:
     """Release device ID on purpose: it is told so at its next call, forgets its token, and gets none before it is
     claimed.
     """
@@ -229,7 +230,7 @@ def device_release(id, product, data) -> None:
 @click.argument("version")
 @whose_option
 @data_option
-def device_pin(id, version, product, data) -> None:
+def device_pin(id: str, version: str, product: str | None, data: str) -> None:
     """Pin device ID to VERSION: it is offered that one, whatever its policy, also where it is lower, and no other.
 
     A board takes a lower version only if the release was signed with --allow-downgrade or --downgrade-from.
@@ -248,7 +249,7 @@ def device_pin(id, version, product, data) -> None:
 @click.argument("id")
 @whose_option
 @data_option
-def device_unpin(id, product, data) -> None:
+def device_unpin(id: str, product: str | None, data: str) -> None:
     """Unpin device ID: it is offered what the others are."""
     with opened(data) as site:
         control.pin(site, id, None, product)

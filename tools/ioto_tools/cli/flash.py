@@ -1,8 +1,11 @@
 """`ioto init`, `ioto image`, `ioto flash`: from a stock firmware file to a board with the agent on it."""
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -10,13 +13,16 @@ from .. import private_file
 from ..image.firmware import FLASH_SIZES
 from .printable import printable
 
+if TYPE_CHECKING:
+    from ..image.firmware import Firmware
 
-def refuse(command, text) -> None:
+
+def refuse(command: str, text: object) -> NoReturn:
     click.echo(printable("ioto %s: %s" % (command, text)), err=True)
     sys.exit(1)
 
 
-def confirm(command, text):
+def confirm(command: str, text: str) -> None:
     """Ask; the command ends unless the answer is yes. --yes is for where there is nobody to ask."""
     try:
         click.confirm(text, abort=True, err=True)
@@ -29,9 +35,9 @@ def confirm(command, text):
         )
 
 
-def number(context, parameter, text):
+def number(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     try:
-        return text and int(text, 0)
+        return int(text, 0) if text else None
     except ValueError:
         raise click.BadParameter("%s: a number of bytes, as 0x1A0000" % text)
 
@@ -89,7 +95,16 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.
 @click.option(
     "--version", default="1.0.0", show_default=True, help="SemVer of the software that the board starts with."
 )
-def init(folder, product, builder, authorities, keys, ssid, password, version) -> None:
+def init(
+    folder: Path,
+    product: str,
+    builder: str,
+    authorities: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    ssid: str,
+    password: str,
+    version: str,
+) -> None:
     """Make FOLDER: boot.py, main.py, ioto.json and device.json, as a board wants them, and the files it trusts.
 
     --ca and --key may be given more than once; the files are copied.
@@ -129,7 +144,7 @@ def init(folder, product, builder, authorities, keys, ssid, password, version) -
     warn(folder)
 
 
-def _firmware(command, path):
+def _firmware(command: str, path: Path) -> Firmware:
     from ..image.firmware import FirmwareError, parse
 
     try:
@@ -138,7 +153,7 @@ def _firmware(command, path):
         refuse(command, "%s: %s" % (path, e))
 
 
-def warn(folder) -> None:
+def warn(folder: Path) -> None:
     """Say what the settings in `folder`, if there are any, leave open."""
     from ioto.config import ConfigError, load
 
@@ -154,7 +169,7 @@ def warn(folder) -> None:
 
 @click.command()
 @FOLDER
-def freeze(folder) -> None:
+def freeze(folder: Path) -> None:
     """Make FOLDER ready to be frozen into a firmware of your own: product, version and settings in ioto_build.py.
 
     firmware/manifest.py of the sources freezes it, with the agent and FOLDER's boot.py and main.py.
@@ -191,7 +206,16 @@ def freeze(folder) -> None:
 @SOURCE
 @click.option("--force", is_flag=True, help="Overwrite OUTPUT if it is there.")
 @AS_JSON
-def image(firmware, folder, output, flash_size, slot_size, source, force, as_json) -> None:
+def image(
+    firmware: Path,
+    folder: Path,
+    output: Path,
+    flash_size: str,
+    slot_size: int | None,
+    source: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Make a whole flash image without a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
     FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C5, C6, P4) as micropython.org has it. The image
@@ -251,7 +275,20 @@ def image(firmware, folder, output, flash_size, slot_size, source, force, as_jso
     show_default=True,
     help="How the chip gets into its loader; no-reset: it is there.",
 )
-def flash(firmware, folder, port, baud, flash_size, slot_size, source, erase, dry_run, yes, no_stub, before) -> None:
+def flash(
+    firmware: Path,
+    folder: Path,
+    port: str,
+    baud: int,
+    flash_size: str | None,
+    slot_size: int | None,
+    source: bool,
+    erase: bool,
+    dry_run: bool,
+    yes: bool,
+    no_stub: bool,
+    before: str,
+) -> None:
     """Flash a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
     A board in use keeps its NVS and its files, but for those that FOLDER or the agent bring. You see what will change

@@ -1,8 +1,12 @@
 """`ioto fleet run`: thin, over ioto_tools.fleet."""
 
+from __future__ import annotations
+
 import asyncio
 import json as json_module
 import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 from ioto import duration
@@ -11,11 +15,14 @@ from ioto_tools.cloud.http.addresses import is_address
 
 from .site import json_option, printed, shown
 
+if TYPE_CHECKING:
+    from ioto_tools.fleet.settings import Settings
+
 
 class Duration(click.ParamType):
     name = "duration"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
             return float(duration.parse(value))
         except ValueError as e:
@@ -27,14 +34,14 @@ class Property(click.ParamType):
 
     name = "name=value,..."
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, list[Any]]:
         name, equals, values = value.partition("=")
         if not name or not values:
             self.fail("%s: expected: NAME=VALUE or NAME=VALUE,VALUE" % value, param, ctx)
         return name, [_value(each) for each in values.split(",")]
 
 
-def _value(text):
+def _value(text: str) -> Any:
     try:
         return json_module.loads(text)
     except ValueError:
@@ -103,7 +110,17 @@ def fleet() -> None:
     help="PEM file of the authority to trust for https.",
 )
 @json_option
-def run(url, product, seconds, properties, connections, fresh, ca, json, **options):
+def run(
+    url: str,
+    product: str,
+    seconds: float,
+    properties: tuple[tuple[str, list[Any]], ...],
+    connections: int,
+    fresh: bool,
+    ca: str | None,
+    json: bool,
+    **options: Any,
+) -> None:
     """Devices that register at the cloud at URL, check in, download, report, and fail as told.
 
     They arrive by schedule, however slow the cloud is (open loop). Only ever against a cloud that is yours.
@@ -148,7 +165,7 @@ def run(url, product, seconds, properties, connections, fresh, ca, json, **optio
     )
 
 
-def _settings(product, properties, options):
+def _settings(product: str, properties: dict[str, list[Any]], options: dict[str, Any]) -> Settings:
     from ioto_tools.fleet import life
     from ioto_tools.fleet.settings import Settings
 
@@ -161,5 +178,5 @@ def _settings(product, properties, options):
         raise click.UsageError(str(e)) from e
 
 
-def _listed(counts):
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join("%s %d" % each for each in sorted(counts.items())) or "-"

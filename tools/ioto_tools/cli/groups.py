@@ -17,7 +17,7 @@ def groups() -> None:
 @groups.command("list")
 @data_option
 @json_option
-def listed(data, json) -> None:
+def listed(data: str, json: bool) -> None:
     """List the groups with their policies."""
     with opened(data) as site:
         found = policies.listed(site)
@@ -32,7 +32,7 @@ def listed(data, json) -> None:
 @click.argument("policy")
 @data_option
 @json_option
-def keep(name, policy, data, json) -> None:
+def keep(name: str, policy: str, data: str, json: bool) -> None:
     """Keep POLICY as the group NAME. What was published for the group before stays as it was."""
     with opened(data) as site:
         policies.keep(site, name, policy)
@@ -48,7 +48,7 @@ def keep(name, policy, data, json) -> None:
 @click.argument("name")
 @data_option
 @json_option
-def remove(name, data, json) -> None:
+def remove(name: str, data: str, json: bool) -> None:
     """Forget the group NAME; what was published for it stays as it was."""
     with opened(data) as site:
         policies.remove(site, name)

@@ -1,25 +1,32 @@
 """`ioto keys`, `ioto sign`: thin, over ioto_tools.image.keys and release."""
 
+from __future__ import annotations
+
 import getpass
 import os
 import re
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ioto_tools.image import firmware, release
 from ioto_tools.image import keys as key_files
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 PASSPHRASE = "IOTO_PASSPHRASE"
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 
 
 @contextmanager
-def told():
+def told() -> Iterator[None]:
     """Errors of keys and releases as click shows them."""
     try:
         yield
@@ -27,7 +34,7 @@ def told():
         raise click.ClickException(str(e)) from e
 
 
-def ask(what: str = "Passphrase", twice: bool = False):
+def ask(what: str = "Passphrase", twice: bool = False) -> bytes:
     """From the environment, for scripts, or from the keyboard; never from the command line, which others can read."""
     given = os.environ.get(PASSPHRASE)
     if given is None:
@@ -47,7 +54,7 @@ def ask(what: str = "Passphrase", twice: bool = False):
     return given.encode()
 
 
-def private_key(path):
+def private_key(path: str) -> RSAPrivateKey:
     """The private key in the file `path`; its passphrase is asked for where it has one."""
     with told():
         raw = key_files.read(path)
@@ -71,7 +78,7 @@ def keys() -> None:
 @click.option(
     "--no-passphrase", is_flag=True, help="Leave the file unencrypted, for espsecure or a machine that keeps it safe."
 )
-def new(file, no_passphrase):
+def new(file: str, no_passphrase: bool) -> None:
     """Make a release key (RSA-3072): FILE holds the private key, FILE with .pub before its ending the public one.
 
     The passphrase is asked for, or taken from IOTO_PASSPHRASE.
@@ -96,14 +103,14 @@ def new(file, no_passphrase):
     click.echo("fingerprint %s" % key_files.fingerprint(made))
 
 
-def beside(path):
-    path = Path(path)
-    return str(path.with_name("%s.pub%s" % (path.stem, path.suffix or ".pem")))
+def beside(path: str) -> str:
+    private = Path(path)
+    return str(private.with_name("%s.pub%s" % (private.stem, private.suffix or ".pem")))
 
 
 @keys.command("show")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-def show(file) -> None:
+def show(file: str) -> None:
     """Say what key FILE (private or public, PEM or DER) holds. Nothing secret is printed."""
     with told():
         raw = key_files.read(file)
@@ -122,7 +129,7 @@ def show(file) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--der", is_flag=True, help="Binary DER instead of PEM: 30 % smaller, for boards.")
-def export(file, out, der) -> None:
+def export(file: str, out: str, der: bool) -> None:
     """Write the public key of FILE to the new file OUT."""
     with told():
         public = key_files.load_public(file, lambda: ask("Passphrase of %s" % file))
@@ -133,7 +140,7 @@ def export(file, out, der) -> None:
 # ---- ioto sign
 
 
-def until(context, parameter, text):
+def until(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     """Unix seconds of `90d` (from now on) or `2027-12-31`."""
     if text is None:
         return None
@@ -147,7 +154,7 @@ def until(context, parameter, text):
         ) from None
 
 
-def manifest_options(command):
+def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
     """What the signed manifest may say beside product and version."""
     for option in (
         click.option("--minimum", metavar="SEMVER", help="Least version that may step to this one."),
@@ -167,7 +174,7 @@ def manifest_options(command):
 
 
 @contextmanager
-def application_of(image, any_file):
+def application_of(image: str, any_file: bool) -> Iterator[str]:
     """The path `image`, or for a whole firmware file that of a temporary one with its application alone, which is
     said.
     """
@@ -192,7 +199,18 @@ def application_of(image, any_file):
 
 
 @contextmanager
-def signed(image, key, folder, product, version, minimum, expires, allow_downgrade, downgrade_from, any_file):
+def signed(
+    image: str,
+    key: str,
+    folder: str | Path,
+    product: str,
+    version: str,
+    minimum: str | None,
+    expires: int | None,
+    allow_downgrade: bool,
+    downgrade_from: str | None,
+    any_file: bool,
+) -> Iterator[str]:
     """A file in `folder` that is `image` with its signed manifest in front, gone after the block unless it is
     renamed.
     """
@@ -218,7 +236,7 @@ def signed(image, key, folder, product, version, minimum, expires, allow_downgra
 @click.option("--version", required=True, metavar="SEMVER", help="Of the release.")
 @click.option("--out", type=click.Path(dir_okay=False), help="File to make; IMAGE.signed unless given.")
 @manifest_options
-def sign(image, key, product, version, out, **more) -> None:
+def sign(image: str, key: str, product: str, version: str, out: str | None, **more: Any) -> None:
     """Sign IMAGE as a release, on a machine that needs no network: IMAGE.signed goes to `ioto publish`.
 
     The signed file is the image with 4096 bytes in front, which say for which product, chip and version it is. Any

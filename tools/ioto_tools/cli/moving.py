@@ -1,6 +1,8 @@
 """`ioto cloud migrate`, `ioto cloud backup`, `ioto cloud restore`: thin, over ioto_tools.cloud.moving."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -21,7 +23,7 @@ _folder = click.Path(file_okay=False)
     help="Folder of the new site; its site.toml says where that lies.",
 )
 @json_option
-def migrate(data, to, json) -> None:
+def migrate(data: str, to: str, json: bool) -> None:
     """Move the whole site to another place: from its folder to PostgreSQL and S3, back, or to another server.
 
     End the servers of the site first. Every table and image is compared afterwards. Interrupted, the same command goes
@@ -38,7 +40,7 @@ def migrate(data, to, json) -> None:
 @click.argument("folder", type=_folder, metavar="DIR")
 @data_option
 @json_option
-def backup(folder, data, json) -> None:
+def backup(folder: str, data: str, json: bool) -> None:
     """Copy the whole site, as it is at one moment, to the new folder DIR, while it is served.
 
     Keep it where nobody else reads: it has the keys that sign links and webhooks.
@@ -54,7 +56,7 @@ def backup(folder, data, json) -> None:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False), metavar="DIR")
 @data_option
 @json_option
-def restore(folder, data, json) -> None:
+def restore(folder: str, data: str, json: bool) -> None:
     """Make a site of the backup in DIR, in the new folder --data or where its site.toml says."""
     from ioto_tools.cloud.site import moving
 
@@ -63,7 +65,7 @@ def restore(folder, data, json) -> None:
     _said(copied, json, "restored to %s" % data)
 
 
-def _said(copied, json, words) -> None:
+def _said(copied: dict[str, Any], json: bool, words: str) -> None:
     if json:
         printed(copied)
         return
@@ -76,7 +78,7 @@ def _said(copied, json, words) -> None:
 
 
 @contextmanager
-def _shown(json):
+def _shown(json: bool) -> Iterator[Callable[[str, int, int], None]]:
     """progress(what, done, total) as bars on a terminal; errors as click shows them."""
     from rich.console import Console
     from rich.progress import Progress
@@ -86,7 +88,7 @@ def _shown(json):
     try:
         with Progress(console=console, disable=json or not console.is_terminal) as shown:
 
-            def progress(what, done, total) -> None:
+            def progress(what: str, done: int, total: int) -> None:
                 if what not in bars:
                     bars[what] = shown.add_task(what, total=total)
                 shown.update(bars[what], completed=done)

@@ -21,7 +21,7 @@ from .site import data_option, opened
     help="Where `ioto cloud serve` listens.",
 )
 @data_option
-def nginx(server_name, certificate, key, listen, upstream, data):
+def nginx(server_name: str, certificate: str, key: str, listen: str, upstream: str, data: str) -> None:
     """Print the configuration for nginx in front of this cloud, which devices reach as NAME.
 
     nginx ends TLS and sends the images itself, straight from the folder --data, which its user must be able to read.
@@ -35,7 +35,7 @@ def nginx(server_name, certificate, key, listen, upstream, data):
 @click.command("link-key")
 @click.option("--revoke", is_flag=True, help="End every link that was given out before.")
 @data_option
-def link_key(revoke, data) -> None:
+def link_key(revoke: bool, data: str) -> None:
     """Sign the links to images with a new key from now on.
 
     That happens by itself every 90 days, and links under way hold until they expire. With --revoke they end within a

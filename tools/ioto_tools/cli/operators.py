@@ -1,6 +1,7 @@
 """`ioto token`, `ioto audit`: thin, over ioto_tools.cloud."""
 
 import json as json_module
+from typing import Any
 
 import click
 
@@ -28,7 +29,7 @@ def token() -> None:
 )
 @data_option
 @json_option
-def token_new(name, scope, expires, data, json) -> None:
+def token_new(name: str, scope: str, expires: int | None, data: str, json: bool) -> None:
     """Make a token for NAME, a person or a program, and print it, once. It is kept nowhere.
 
     read sees everything but secrets; publish also publishes, enables and pauses releases; admin does everything.
@@ -46,7 +47,7 @@ def token_new(name, scope, expires, data, json) -> None:
 @token.command("list")
 @data_option
 @json_option
-def token_list(data, json) -> None:
+def token_list(data: str, json: bool) -> None:
     """List the tokens: whose, for what, until when. The tokens themselves are not kept."""
     from ioto_tools.cloud.operators import operator_tokens
 
@@ -60,7 +61,7 @@ def token_list(data, json) -> None:
     shown("Tokens", ("name", "scope", "made", "expires"), rows)
 
 
-def _until(expires_s, now_s):
+def _until(expires_s: int | None, now_s: int) -> str:
     if expires_s is None:
         return "never"
     return "in %d h" % ((expires_s - now_s) // 3600) if expires_s > now_s else "has expired"
@@ -69,7 +70,7 @@ def _until(expires_s, now_s):
 @token.command("revoke")
 @click.argument("name")
 @data_option
-def token_revoke(name, data) -> None:
+def token_revoke(name: str, data: str) -> None:
     """End the token of NAME at once."""
     from ioto_tools.cloud.operators import operator_tokens
 
@@ -91,7 +92,7 @@ def token_revoke(name, data) -> None:
 )
 @data_option
 @json_option
-def audit(limit, subject, data, json) -> None:
+def audit(limit: int, subject: str | None, data: str, json: bool) -> None:
     """Show who did what, and when: operators, and the cloud by itself."""
     from ioto_tools.cloud.storage import audit as audits
 
@@ -104,7 +105,7 @@ def audit(limit, subject, data, json) -> None:
     shown("Audit", ("when", "who", "did", "to", "detail"), rows)
 
 
-def _words(detail):
+def _words(detail: dict[str, Any]) -> str:
     return (
         ", ".join(
             "%s %s" % (name, value if isinstance(value, str) else json_module.dumps(value))

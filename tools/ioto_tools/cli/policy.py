@@ -1,11 +1,13 @@
 """`ioto policy test`: thin, over ioto_tools.cloud.policy."""
 
 import json as json_module
+from typing import Any
 
 import click
 from ioto import json5, semver
 
 from ioto_tools.cloud import policy as language
+from ioto_tools.cloud.policy.errors import PolicyError
 
 
 @click.group()
@@ -25,7 +27,7 @@ def policy() -> None:
 )
 @click.option("--update", "version", metavar="VERSION", help="The release's version: update.version and newVersion.")
 @click.option("--json", is_flag=True, help="Print JSON for programs.")
-def test(expression, file, version, json) -> None:
+def test(expression: str, file: str, version: str | None, json: bool) -> None:
     """Say whether the policy EXPR holds for a device, and which of its terms do.
 
     A blank EXPR is what a release without a policy has: devices on an older version.
@@ -49,15 +51,15 @@ def test(expression, file, version, json) -> None:
         click.echo("Warning: " + doubt, err=True)
 
 
-def _compiled(text):
+def _compiled(text: str) -> language.Policy:
     try:
         return language.compile(text)
-    except language.PolicyError as e:
+    except PolicyError as e:
         line = text.split("\n")[e.line - 1][: e.column + 60].replace("\t", " ")
         raise click.ClickException("%s\n  %s\n  %s^" % (e, line, " " * (e.column - 1))) from e
 
 
-def _device(file):
+def _device(file: str) -> dict[str, Any]:
     with click.open_file(file, "rb") as opened:
         raw = opened.read()
     try:
@@ -69,11 +71,11 @@ def _device(file):
     return found
 
 
-def _update(version):
+def _update(version: str | None) -> dict[str, str]:
     if version is not None and not semver.is_valid(version):
         raise click.ClickException("--update %s: expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
     return {} if version is None else {"version": version}
 
 
-def _line(text):
+def _line(text: str) -> str:
     return " ".join(text.split())

@@ -9,10 +9,10 @@ import re
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def printable(text):
+def printable(text: str) -> str:
     """`text` with its control characters written out, as \\x1b; tabs and line feeds stay, and CR LF is a line feed."""
     return _CONTROL.sub(_written_out, text.replace("\r\n", "\n"))
 
 
-def _written_out(found):
+def _written_out(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape", "surrogatepass").decode()

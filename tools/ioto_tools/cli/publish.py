@@ -1,7 +1,11 @@
 """`ioto publish`: thin, over ioto_tools.cloud."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 from ioto.errors import UpdateError
@@ -17,6 +21,9 @@ from .keys import application_of, manifest_options
 from .keys import signed as signed_file
 from .site import counted, data_option, json_option, opened, printed, shown
 from .terms import doubtful, said, taken, terms_options
+
+if TYPE_CHECKING:
+    from ioto_tools.cloud.site.site import Site
 
 
 @click.command()
@@ -45,7 +52,20 @@ from .terms import doubtful, said, taken, terms_options
 @manifest_options
 @data_option
 @json_option
-def publish(image, product, version, key, signed, description, disabled, approve_by_hand, dry_run, data, json, **more):
+def publish(
+    image: str,
+    product: str | None,
+    version: str | None,
+    key: str | None,
+    signed: bool,
+    description: str,
+    disabled: bool,
+    approve_by_hand: bool,
+    dry_run: bool,
+    data: str,
+    json: bool,
+    **more: Any,
+) -> None:
     """Publish the file IMAGE as an update: for every device of the product that runs a lower version, unless it says
     otherwise.
 
@@ -84,7 +104,7 @@ def publish(image, product, version, key, signed, description, disabled, approve
         doubtful(warnings)
 
 
-def _told(found, new) -> None:
+def _told(found: dict[str, Any], new: bool) -> None:
     what = "published" if new else "was published already:"
     click.echo(
         "%s %s %s, %d bytes, SHA-256 %s" % (what, found["product"], found["version"], found["size"], found["checksum"])
@@ -94,7 +114,7 @@ def _told(found, new) -> None:
             click.echo("not offered yet: `ioto updates %s %s@%s`" % (command, found["product"], found["version"]))
 
 
-def _tried(found, json):
+def _tried(found: dict[str, Any], json: bool) -> None:
     if json:
         return printed(found)
     offered = found["found"].get("offered", {"count": 0})["count"]
@@ -104,22 +124,24 @@ def _tried(found, json):
     doubtful(found["doubts"])
 
 
-def _said(image, product, version):
+def _said(image: str, product: str | None, version: str | None) -> tuple[str, str, bool]:
     """(product, version, is it signed?), from the manifest where the command does not say them."""
     try:
         found = release.read(image)
     except UpdateError as e:
         raise click.ClickException("%s: %s: sign it again with `ioto sign`" % (image, e)) from e
-    said = found[0] if found else {}
-    product, version = product or said.get("product"), version or said.get("version")
-    for name, value in (("--product", product), ("--version", version)):
+    signed = found[0] if found else {}
+    values: list[str] = []
+    for name, given in (("product", product), ("version", version)):
+        value = given or signed.get(name)
         if not value:
-            raise click.UsageError("%s is missing: only a signed image contains it" % name)
-    return product, version, bool(found)
+            raise click.UsageError("--%s is missing: only a signed image contains it" % name)
+        values.append(value)
+    return values[0], values[1], bool(found)
 
 
 @contextmanager
-def _sealed(site, image, key, product, version, more):
+def _sealed(site: Site, image: str, key: str | None, product: str, version: str, more: dict[str, Any]) -> Iterator[str]:
     """`image`, or with a key the signed file made of it, gone afterwards."""
     if not key:
         with application_of(image, more["any_file"]) as path:
@@ -131,7 +153,7 @@ def _sealed(site, image, key, product, version, more):
 
 
 @contextmanager
-def _bar(image, size, shown):
+def _bar(image: str, size: int, shown: bool) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn

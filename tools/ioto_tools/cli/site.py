@@ -4,7 +4,9 @@ import getpass
 import json as json_module
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from ioto import duration
@@ -32,7 +34,7 @@ class Duration(click.ParamType):
 
     name = "DURATION"
 
-    def convert(self, value, param, context):
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
         try:
             return duration.parse(value)
         except ValueError as e:
@@ -40,7 +42,7 @@ class Duration(click.ParamType):
 
 
 @contextmanager
-def opened(data, make: bool = False):
+def opened(data: str, make: bool = False) -> Iterator[Site]:
     """The site in `data`, closed afterwards; its errors as click shows them."""
     site = None
     try:
@@ -56,18 +58,18 @@ def opened(data, make: bool = False):
             site.close()
 
 
-def _user():
+def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's number without a name
         return "?"
 
 
-def printed(found) -> None:
+def printed(found: Any) -> None:
     click.echo(json_module.dumps(found, indent=2))
 
 
-def ago(then_s) -> str:
+def ago(then_s: int | None) -> str:
     """A moment as people say it."""
     if then_s is None:
         return "never"
@@ -78,12 +80,12 @@ def ago(then_s) -> str:
     return "%d s ago" % seconds
 
 
-def counted(n, noun) -> str:
+def counted(n: int, noun: str) -> str:
     """The number with its noun: `1 device`, `2 devices`."""
     return "%d %s%s" % (n, noun, "" if n == 1 else "s")
 
 
-def shown(title, columns, rows) -> None:
+def shown(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """A table; what devices and operators wrote is never taken for markup, nor obeyed by the terminal."""
     from rich.console import Console
     from rich.markup import escape

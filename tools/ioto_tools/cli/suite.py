@@ -1,7 +1,11 @@
 """`ioto board test`: the on-board suite."""
 
+from __future__ import annotations
+
 import json
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +13,11 @@ from ..suite.run import CHECKS, UPDATE
 from .deploy import PORT, RESET, WAIT, at_prompt, the_port
 from .flash import confirm, refuse
 from .printable import printable
+
+if TYPE_CHECKING:
+    from ..deploy.prompt import Prompt
+    from ..suite.host import Host
+    from ..suite.run import Result
 
 
 @click.command("test")
@@ -36,7 +45,19 @@ from .printable import printable
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @WAIT
 @RESET
-def test(port, ssid, password, host, only, update, as_json, markdown, yes, wait_s, reset) -> None:
+def test(
+    port: str | None,
+    ssid: str,
+    password: str,
+    host: str | None,
+    only: tuple[str, ...],
+    update: bool,
+    as_json: bool,
+    markdown: bool,
+    yes: bool,
+    wait_s: int,
+    reset: bool,
+) -> None:
     """Check on the board at PORT itself what the virtual board promises, and measure it.
 
     What is in the inactive update slot is lost, and the board is reset a few times; its files, its record and its
@@ -70,7 +91,7 @@ def test(port, ssid, password, host, only, update, as_json, markdown, yes, wait_
     sys.exit(any(each.result == "failed" for each in results))
 
 
-def _warning(told) -> str:
+def _warning(told: dict[str, Any]) -> str:
     other = [label for label in told["slots"] if label != told["running"]]
     slots = "what is in %s is overwritten" % " and ".join(other) if other else "it has no second slot"
     return "%s: %s runs; %s, and the board is reset a few times. Go on?" % (
@@ -80,7 +101,9 @@ def _warning(told) -> str:
     )
 
 
-def _results(board, told, servers, names, given):
+def _results(
+    board: Prompt, told: dict[str, Any], servers: Host, names: list[str], given: dict[str, Any]
+) -> Iterator[Result]:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -98,7 +121,7 @@ def _results(board, told, servers, names, given):
             run.remove(board)
 
 
-def _show(told, results) -> None:
+def _show(told: dict[str, Any], results: list[Result]) -> None:
     from ..suite import table
     from .site import shown
 

@@ -1,9 +1,17 @@
 """The options that say who is offered an update, how many, when: of `ioto publish` and `ioto updates set`."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from ioto_tools.cloud.operators import groups
 from ioto_tools.cloud.rules import terms
+
+if TYPE_CHECKING:
+    from ioto_tools.cloud.site.site import Site
 
 _OPTIONS = (
     click.option(
@@ -42,18 +50,18 @@ _OPTIONS = (
 )
 
 
-def terms_options(command):
+def terms_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def taken(more):
+def taken(more: dict[str, Any]) -> dict[str, Any]:
     """The terms among a command's options, out of `more`; with `group` among them."""
     return {name: more.pop(name) for name in (*terms.TERMS, "group")}
 
 
-def said(site, options):
+def said(site: Site, options: dict[str, Any]) -> dict[str, Any]:
     """taken()'s options as terms.read() wants them: a group is its policy."""
     options = dict(options)
     if group := options.pop("group"):
@@ -61,7 +69,7 @@ def said(site, options):
     return options
 
 
-def doubtful(doubts) -> None:
+def doubtful(doubts: Iterable[str]) -> None:
     """Warn of what is allowed and hardly meant."""
     for doubt in doubts:
         click.echo("Warning: " + doubt, err=True)

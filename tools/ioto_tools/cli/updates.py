@@ -1,7 +1,11 @@
 """`ioto updates`: thin, over ioto_tools.cloud."""
 
+from __future__ import annotations
+
 import json as json_module
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,13 +17,16 @@ from . import withdrawal
 from .site import ago, data_option, json_option, opened, printed, product_option, shown
 from .terms import doubtful, said, taken, terms_options
 
+if TYPE_CHECKING:
+    from ioto_tools.cloud.site.site import Site
+
 
 @click.group(invoke_without_command=True)
 @product_option
 @data_option
 @json_option
 @click.pass_context
-def updates(context, product, data, json):
+def updates(context: click.Context, product: str | None, data: str, json: bool) -> None:
     """List the published updates: whether they are offered, and how many devices stand where."""
     if context.invoked_subcommand:
         for name, value in (("--product", product), ("--json", json), ("--data", _given(context, "data"))):
@@ -48,17 +55,17 @@ def updates(context, product, data, json):
     shown("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
 
 
-def _offered(update):
+def _offered(update: dict[str, Any]) -> str:
     if update["status"] == "disabled":
         return "no"
     return "yes" if update["status"] == "active" else update["status"]
 
 
-def _given(context, name) -> bool:
+def _given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-def _counts(states):
+def _counts(states: dict[str, int]) -> str:
     return ", ".join("%d %s" % (n, state) for state, n in sorted(states.items())) or "-"
 
 
@@ -66,7 +73,7 @@ def _counts(states):
 @click.argument("update")
 @data_option
 @json_option
-def show(update, data, json) -> None:
+def show(update: str, data: str, json: bool) -> None:
     """Show UPDATE (PRODUCT@VERSION or its id): its terms, where the devices stand, and who did what to it."""
     with opened(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
@@ -105,7 +112,7 @@ def show(update, data, json) -> None:
 @terms_options
 @data_option
 @json_option
-def set_terms(update, data, json, **more):
+def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
     """Change the terms of UPDATE (PRODUCT@VERSION or its id); what is not said stays. `none` takes a limit away.
 
     Devices that were offered it keep it: to stop those too, pause or cancel it.
@@ -136,7 +143,7 @@ def set_terms(update, data, json, **more):
 )
 @data_option
 @json_option
-def retry(update, ids, states, data, json) -> None:
+def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str, json: bool) -> None:
     """Let devices try UPDATE (PRODUCT@VERSION or its id) again on which it came to a bad end or that refused it.
 
     Each is offered it at its next check-in, with all its attempts, and its agent forgets that the update has failed
@@ -161,20 +168,20 @@ def retry(update, ids, states, data, json) -> None:
             click.echo("Warning: no device is offered it now: it is %s" % found["status"], err=True)
 
 
-def _change(name, change, word, text) -> None:
+def _change(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
     """One command that changes an update: change(site, update) gives it as it is then."""
 
     @updates.command(name, help=text)
     @click.argument("update")
     @data_option
     @json_option
-    def command(update, data, json) -> None:
+    def command(update: str, data: str, json: bool) -> None:
         with opened(data) as site:
             found = change(site, update)
         _changed(found, word, json)
 
 
-def _withdrawal(name, change, word, text) -> None:
+def _withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
     """One command after which an update is offered to no device; it waits until all have heard so that can."""
 
     @updates.command(name, help=text + _WITHDRAWN)
@@ -186,7 +193,7 @@ def _withdrawal(name, change, word, text) -> None:
     )
     @data_option
     @json_option
-    def command(update, no_wait, data, json) -> None:
+    def command(update: str, no_wait: bool, data: str, json: bool) -> None:
         with opened(data) as site:
             found = change(site, update)
             _changed(found, word, json)
@@ -200,7 +207,7 @@ _WITHDRAWN = """
     apply. Those of other makers do not ask. Ctrl-C ends the waiting and nothing else."""
 
 
-def _changed(found, word, json) -> None:
+def _changed(found: dict[str, Any], word: str, json: bool) -> None:
     if json:
         printed(found)
     else:

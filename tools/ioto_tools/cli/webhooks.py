@@ -25,7 +25,7 @@ def webhook() -> None:
 )
 @data_option
 @json_option
-def webhook_new(url, events, data, json) -> None:
+def webhook_new(url: str, events: tuple[str, ...], data: str, json: bool) -> None:
     """Post every event to URL from now on, and print the secret that signs them, once."""
     from ioto_tools.cloud.operators import webhooks
 
@@ -40,7 +40,7 @@ def webhook_new(url, events, data, json) -> None:
 @webhook.command("list")
 @data_option
 @json_option
-def webhook_list(data, json) -> None:
+def webhook_list(data: str, json: bool) -> None:
     """List the webhooks: where to, what, what waits, and what went wrong last."""
     from ioto_tools.cloud.operators import webhooks
 
@@ -66,7 +66,7 @@ def webhook_list(data, json) -> None:
 @webhook.command("remove")
 @click.argument("id")
 @data_option
-def webhook_remove(id, data) -> None:
+def webhook_remove(id: str, data: str) -> None:
     """Remove webhook ID, and what it has not been told yet."""
     from ioto_tools.cloud.operators import webhooks
 
@@ -78,7 +78,7 @@ def webhook_remove(id, data) -> None:
 @webhook.command("test")
 @click.argument("id")
 @data_option
-def webhook_test(id, data):
+def webhook_test(id: str, data: str) -> None:
     """Post an event webhook.test to webhook ID, here and now, and say what it answered."""
     from ioto_tools.cloud.operators import webhook_delivery, webhooks
 

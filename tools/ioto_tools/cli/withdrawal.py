@@ -2,7 +2,11 @@
 down.
 """
 
+from __future__ import annotations
+
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,10 +14,13 @@ from ioto_tools.cloud.operators import overview
 
 from .site import counted
 
+if TYPE_CHECKING:
+    from ioto_tools.cloud.site.site import Site
+
 EVERY_S = 2
 
 
-def tell(site, found, wait) -> None:
+def tell(site: Site, found: dict[str, Any], wait: bool) -> None:
     """Say how many devices may still apply the update (as overview.update() returns it), and with `wait` whenever that
     changes.
     """
@@ -37,7 +44,7 @@ def tell(site, found, wait) -> None:
         )
 
 
-def lines(found, now_s):
+def lines(found: dict[str, Any], now_s: int) -> Iterator[str]:
     """What is to be said of devices that may still apply the update."""
     told, strangers, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
     if told:
@@ -53,12 +60,12 @@ def lines(found, now_s):
         )
 
 
-def counted_devices(n, one: str = "", more: str = ""):
+def counted_devices(n: int, one: str = "", more: str = "") -> str:
     """As `1 device has`, `2 devices have`: `one` or `more` stands behind the number."""
     return ("%s %s" % (counted(n, "device"), one if n == 1 else more)).rstrip()
 
 
-def _due(seconds):
+def _due(seconds: int) -> str:
     for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit:
             return "within %d %s" % (-(-seconds // unit), name)
