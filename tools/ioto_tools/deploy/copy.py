@@ -6,17 +6,20 @@ the board contains the hashes of the last deploy: a file that differs from it wa
 
 import ast
 import difflib
+import functools
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from .prompt import PromptError
+from .prompt import Prompt, PromptError
 
 STAGING = "deploy.new"
 LIST = "deployed.json"
 AGENT = "lib/ioto/"
 _BLOCK = 4096
+Progress = Callable[[str, int], None]  # called with a file's name and the bytes just written
 
 # littlefs counts some blocks twice: when it is nearly full, MicroPython's number of free blocks falls below 0 and
 # wraps.
@@ -80,23 +83,23 @@ class Plan:
     equal files.
     """
 
-    write: dict = field(default_factory=dict)
-    remove: list = field(default_factory=list)
-    kept: dict = field(default_factory=dict)
+    write: dict[str, bytes] = field(default_factory=dict)
+    remove: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
     same: int = 0
-    brought: dict = field(default_factory=dict)  # the new content of LIST
+    brought: dict[str, str] = field(default_factory=dict)  # the new content of LIST
 
 
-def digest(raw):
+def digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def hashes(files):
+def hashes(files: dict[str, bytes]) -> bytes:
     """The content of LIST for {path: bytes}."""
     return json.dumps({name: digest(raw) for name, raw in sorted(files.items())}).encode()
 
 
-def check_compiled(files, version):
+def check_compiled(files: dict[str, bytes], version: int) -> None:
     """CopyError if a board cannot load these files; `version` is the .mpy version that it loads, 0 if it loads none."""
     for name, raw in files.items():
         if name.endswith(".mpy") and raw[1] != version:
@@ -106,7 +109,7 @@ def check_compiled(files, version):
             )
 
 
-def plan(board, files, force: bool = False):
+def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
     """The Plan to copy `files` {path: bytes} to the board (a Prompt); CopyError if they don't fit."""
     found = board.ask(_FILES % ((STAGING, "state"), ""))
     there = found["files"]
@@ -137,11 +140,11 @@ def plan(board, files, force: bool = False):
     return made
 
 
-def _folders(names):
+def _folders(names: Iterable[str]) -> set[str]:
     return {name[:i] for name in names for i, c in enumerate(name) if c == "/"}
 
 
-def carry_out(board, made, progress=lambda name, n: None):
+def carry_out(board: Prompt, made: Plan, progress: Progress = lambda name, n: None) -> None:
     """Write to STAGING, verify, rename. If the connection breaks, the board is unchanged, or has complete files
     only.
     """
@@ -162,16 +165,16 @@ def carry_out(board, made, progress=lambda name, n: None):
     board.run("place(%r, %r)\nrm(%r)\n" % (STAGING + "/list", LIST, STAGING))
 
 
-def _stage(board, made, names, progress):
+def _stage(board: Prompt, made: Plan, names: list[str], progress: Progress) -> None:
     for i, name in enumerate(names):
-        board.write("%s/%d" % (STAGING, i), made.write[name], lambda n, name=name: progress(name, n))
+        board.write("%s/%d" % (STAGING, i), made.write[name], functools.partial(progress, name))
     found = board.ask(_FILES % ((), STAGING + "/"))["files"]
     for i, name in enumerate(names):
         if found.get("%s/%d" % (STAGING, i)) != digest(made.write[name]):
             raise CopyError("%s did not arrive as it was sent; nothing was changed, try again" % name)
 
 
-def _before(board, there):
+def _before(board: Prompt, there: dict[str, str]) -> dict[str, str]:
     if LIST not in there:
         return {}
     try:
@@ -180,12 +183,12 @@ def _before(board, there):
         return {}
 
 
-def _is_users(name, there, before):
+def _is_users(name: str, there: dict[str, str], before: dict[str, str]) -> bool:
     """True if the file was changed on the board since the last deploy. The agent's files never count as changed."""
     return name in there and not name.startswith(AGENT) and there[name] != before.get(name)
 
 
-def _diff(board, name, raw):
+def _diff(board: Prompt, name: str, raw: bytes) -> str:
     old = board.run("import sys\nwith open(%r, 'rb') as f:\n    print(repr(f.read()))" % name).strip()
     try:
         a, b = ast.literal_eval(old).decode().splitlines(), raw.decode().splitlines()

@@ -2,8 +2,10 @@
 
 import ast
 import json
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ioto import config
 
@@ -18,7 +20,7 @@ TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json 
 OWN = ("state/", "ioto_build.py")
 
 
-def example(name):
+def example(name: str) -> bytes:
     """The bytes of a file of the example device, which is at the root of the sources."""
     try:
         folder = files("ioto_tools.device")
@@ -27,7 +29,12 @@ def example(name):
     return folder.joinpath(name).read_bytes()
 
 
-def begin(folder, settings, authorities=(), keys=()):
+def begin(
+    folder: str | Path,
+    settings: dict[str, Any],
+    authorities: Iterable[str | Path] = (),
+    keys: Iterable[str | Path] = (),
+) -> list[str]:
     """Create boot.py, main.py, ioto.json and device.json in `folder`; `settings` is {dotted key: value} for ioto.json.
 
     `authorities` and `keys` are files to copy there, for tls.ca and update.keys. FileExistsError if one of the files
@@ -61,7 +68,7 @@ def begin(folder, settings, authorities=(), keys=()):
     return sorted(found)
 
 
-def _configured(nested, settings):
+def _configured(nested: dict[str, Any], settings: dict[str, Any]) -> bytes:
     nested["wifi"].update(ssid="", password="")
     nested["update"] = {k: nested["update"][k] for k in ("schedule", "apply", "period", "jitter")}
     for key in ("api", "token", "state", "tls"):
@@ -75,7 +82,7 @@ def _configured(nested, settings):
     return json.dumps(nested, indent=4).encode() + b"\n"
 
 
-def device_files(folder, source: bool = False):
+def device_files(folder: str | Path, source: bool = False) -> dict[str, bytes]:
     """{path on the board: bytes} of a folder and the agent; with `source`, the agent's .py files instead of .mpy.
 
     The agent's own modules check the configuration here; ValueError names a missing or invalid file. The device's state
@@ -97,14 +104,14 @@ def device_files(folder, source: bool = False):
     return {**found, LIST: hashes(found)}
 
 
-def agent_sources():
+def agent_sources() -> dict[str, bytes]:
     """The agent's modules as source without comments and docstrings, which would fill the file system of a board with 4
     MB.
     """
     return {"lib/ioto/%s.py" % name: _bare(text).encode() for name, text in sources().items()}
 
 
-def _bare(text):
+def _bare(text: str) -> str:
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if (

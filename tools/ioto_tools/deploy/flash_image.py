@@ -2,12 +2,14 @@
 system.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..board import files as littlefs
 from ..board import otadata
 from ..image import layout
-from ..image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, check_micropython, sized
+from ..image.esp import BOOTLOADER
+from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropython, sized
 
 _ALIGN = 0x10000  # of an application slot
 _LEAST_FILES = 0x20000  # the agent takes 76 KiB of a file system
@@ -33,22 +35,22 @@ class FlashImage:
     """
 
     flash_bytes: int
-    rows: list
-    parts: list
+    rows: list[layout.Partition]
+    parts: list[Part]
     application_bytes: int
     files_bytes: int
 
-    def whole(self):
+    def whole(self) -> bytes:
         """All bytes of the flash, from address 0."""
         chip = bytearray(b"\xff" * self.flash_bytes)
         for part in self.parts:
             chip[part.address : part.address + len(part.raw)] = part.raw
         return bytes(chip)
 
-    def partition(self, label):
+    def partition(self, label: str) -> layout.Partition:
         return next(p for p in self.rows if p.label == label)
 
-    def room(self):
+    def room(self) -> Iterator[str]:
         """Lines about the free space in a slot (for later releases) and in the file system, with a warning if a slot
         has little.
         """
@@ -63,7 +65,7 @@ class FlashImage:
                 slot
             )
 
-    def _remedy(self, slot) -> str:
+    def _remedy(self, slot: int) -> str:
         least = _rounded_up(self.application_bytes * (100 + SPARE) // 100)
         for larger in range(least, slot, -_ALIGN):
             left = self.flash_bytes - 0x10000 - 2 * larger
@@ -72,11 +74,11 @@ class FlashImage:
         return "a smaller build of MicroPython or a larger flash is the way out"
 
 
-def _rounded_up(n):
+def _rounded_up(n: int) -> int:
     return -(-n // _ALIGN) * _ALIGN
 
 
-def rows_for(flash_bytes, image_bytes, slot_bytes=None):
+def rows_for(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) -> list[layout.Partition]:
     """The partition table: two slots for `image_bytes`, and files in the rest; FirmwareError if they don't fit.
 
     Without `slot_bytes`, the slots have room for an application that is SPARE percent larger, if that leaves
@@ -111,7 +113,7 @@ def rows_for(flash_bytes, image_bytes, slot_bytes=None):
     return layout.ota(flash_bytes, slot)
 
 
-def build(firmware, files, flash_bytes, slot_bytes=None):
+def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_bytes: int | None = None) -> FlashImage:
     """The FlashImage of a complete firmware file and `files` {path: bytes}. FirmwareError names what does not fit, and
     a remedy.
     """
@@ -122,7 +124,7 @@ def build(firmware, files, flash_bytes, slot_bytes=None):
     at = {p.label: p for p in rows}
     files_bytes = sum(map(len, files.values()))
     try:
-        files = littlefs.build(files, at["vfs"].size)
+        file_system = littlefs.build(files, at["vfs"].size)
     except ValueError as e:
         least = _rounded_up(len(firmware.application))
         smaller = at["ota_0"].size > least
@@ -143,6 +145,6 @@ def build(firmware, files, flash_bytes, slot_bytes=None):
         Part(layout.TABLE, layout.build(rows), "partition table"),
         Part(at["otadata"].address, records, "otadata: ota_0 boots"),
         Part(at["ota_0"].address, firmware.application, "MicroPython %s" % firmware.micropython),
-        Part(at["vfs"].address, files, "file system"),
+        Part(at["vfs"].address, file_system, "file system"),
     ]
     return FlashImage(flash_bytes, rows, parts, len(firmware.application), files_bytes)

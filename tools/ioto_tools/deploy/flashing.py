@@ -3,14 +3,19 @@
 A board that is in use keeps its NVS and its files; files that are replaced are listed by name.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..board import files as littlefs
 from ..image import layout
 from ..image.esp import CHIPS
-from ..image.firmware import FLASH_SIZES
+from ..image.firmware import FLASH_SIZES, Firmware
 from .copy import LIST
-from .flash_image import build
+from .flash_image import FlashImage, build
+
+if TYPE_CHECKING:
+    from .loader import Loader
 
 _BLANK = b"\xff"
 
@@ -19,18 +24,23 @@ class Refused(ValueError):
     """The board is not written to; the text gives the reason and a remedy."""
 
 
+class LostPartition(NamedTuple):
+    partition: layout.Partition
+    is_empty: bool  # as far as its first 4096 bytes show
+
+
 @dataclass
 class Plan:
     """`image` is the flash_image.FlashImage to write; `kept` and `replaced` are names of files on the board."""
 
-    image: object
+    image: FlashImage
     erase: bool
-    kept: list = field(default_factory=list)
-    replaced: list = field(default_factory=list)
-    lost: list = field(default_factory=list)  # partitions of the board that the new table does not have
-    notes: list = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    lost: list[LostPartition] = field(default_factory=list)  # partitions of the board that the new table does not have
+    notes: list[str] = field(default_factory=list)
 
-    def lines(self):
+    def lines(self) -> Iterator[str]:
         """The changes, as lines of text."""
         for part in self.image.parts:
             yield "write 0x%06x  %8d bytes  %s" % (part.address, len(part.raw), part.what)
@@ -53,7 +63,14 @@ class Plan:
         yield from self.notes
 
 
-def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase: bool = False):
+def plan(
+    loader: "Loader",
+    firmware: Firmware,
+    files: dict[str, bytes],
+    flash_bytes: int | None = None,
+    slot_bytes: int | None = None,
+    erase: bool = False,
+) -> Plan:
     """The Plan for the chip at `loader`. Writes nothing; raises Refused or FirmwareError.
 
     `files` is {path: bytes}; `flash_bytes` None is the size that the chip reports.
@@ -85,14 +102,14 @@ def plan(loader, firmware, files, flash_bytes=None, slot_bytes=None, erase: bool
     return made
 
 
-def carry_out(loader, made) -> None:
+def carry_out(loader: "Loader", made: Plan) -> None:
     """Write the Plan; the chip reads each part back and compares its hash. Then the board starts."""
     if made.erase:
         loader.erase()
     loader.write([(part.address, part.raw) for part in made.image.parts])
 
 
-def _rows(loader):
+def _rows(loader: "Loader") -> list[layout.Partition]:
     raw = loader.read(layout.TABLE, 0xC00)
     if raw.strip(_BLANK) == b"":
         return []
@@ -102,7 +119,7 @@ def _rows(loader):
         raise Refused("%s; --erase begins anew" % e)
 
 
-def _files(loader, rows):
+def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
     """{path: bytes} of the files on the board."""
     found = layout.file_system(rows)
     if found is None:
@@ -119,7 +136,7 @@ def _files(loader, rows):
         )
 
 
-def _lost(loader, rows):
+def _lost(loader: "Loader", rows: list[layout.Partition]) -> list[LostPartition]:
     """[(partition, whether it seems empty)] that the new table drops: a romfs, a second file system, NVS keys, a second
     bootloader.
     """
@@ -129,15 +146,19 @@ def _lost(loader, rows):
     )
     has_slots = any(p.type == layout.APP and p.subtype >= layout.OTA_0 for p in rows)
 
-    def is_known(p):
+    def is_known(p: layout.Partition) -> bool:
         if p.type == layout.APP:  # `factory` is the firmware if there are no update slots, otherwise something else
             return p.subtype in range(layout.OTA_0, layout.OTA_0 + 16) or not has_slots
         return p in known or p.type == layout.DATA and p.subtype in (layout.OTADATA, layout.PHY)
 
-    return [(p, loader.read(p.address, min(p.size, 4096)).strip(_BLANK) == b"") for p in rows if not is_known(p)]
+    return [
+        LostPartition(p, loader.read(p.address, min(p.size, 4096)).strip(_BLANK) == b"")
+        for p in rows
+        if not is_known(p)
+    ]
 
 
-def _keep_nvs(loader, rows, image):
+def _keep_nvs(loader: "Loader", rows: list[layout.Partition], image: FlashImage) -> None:
     """Check that the new table keeps the NVS; Refused if it has another address, or uses space that the new one
     lacks.
     """

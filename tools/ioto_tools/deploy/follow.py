@@ -2,7 +2,10 @@
 
 import codecs
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+
+import serial
 
 from .port import GONE, PortError, opened
 
@@ -11,7 +14,7 @@ _AGAIN_S = 0.2  # between two attempts to open a port that is gone
 _PATIENCE_S = 0.5  # wait for the rest of a line
 
 
-def lines(port, say):
+def lines(port: str, say: Callable[[str], None]) -> Iterator[str]:
     """Yield the output as it arrives, forever: complete lines, or parts of slow ones. PortError if `port` can't be
     opened at first.
 
@@ -30,14 +33,14 @@ def lines(port, say):
         say("the port is back")
 
 
-def _back(port):
+def _back(port: str) -> serial.Serial:
     while True:
         time.sleep(_AGAIN_S)
         with suppress(PortError):
             return opened(port, _READ_S)
 
 
-def _texts(line):
+def _texts(line: serial.Serial) -> Iterator[str]:
     """Yield texts until the port is gone. Characters and line ends that a read splits are joined."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, since = "", time.monotonic()

@@ -21,7 +21,7 @@ FILES = {
 _RUN = (".py", ".mpy")  # code: frozen as modules, if at all
 
 
-def build(folder):
+def build(folder: str | Path) -> list[str]:
     """Write `folder`/ioto_build.py; returns the names of the files in it. ValueError if the agent would not start with
     them.
     """

@@ -5,14 +5,17 @@ own modules.
 import base64
 import json
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ioto import config, json5, window
 from ioto.recall import decode
 
 from ..board import otadata
 from ..image.esp import CHIPS, describe
+from .prompt import Prompt
 
 _FACTS = """
 import json, os, time, binascii, sys, gc
@@ -70,7 +73,7 @@ print(json.dumps({"there": [p for p in %r if there(p)]}))
 _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock was never set
 
 
-def facts(board):
+def facts(board: Prompt) -> dict[str, Any]:
     """All facts that `ioto board info` shows, as one dict; `board` is a Prompt."""
     who = board.identify()
     told = board.ask(_FACTS % (_SETTINGS + _STATE,))
@@ -97,7 +100,7 @@ def facts(board):
     }
 
 
-def _slot(row, record):
+def _slot(row: list[Any], record: dict[str, Any] | None) -> dict[str, Any]:
     label, _, address, size, raw = row
     image = describe(base64.b64decode(raw))
     given = (record or {}).get("slots", {}).get(label)
@@ -108,7 +111,7 @@ def _slot(row, record):
     }  # fmt: skip
 
 
-def _rollback(told) -> str:
+def _rollback(told: dict[str, Any]) -> str:
     """Text about whether the bootloader rolls back by itself. Only a trial shows it for certain."""
     if len(told["slots"]) < 2 or not told["otadata"]:
         return "no: there are no two update slots; `ioto flash` lays them out"
@@ -120,11 +123,11 @@ def _rollback(told) -> str:
     return "not seen yet: MicroPython's own builds have it on"
 
 
-def _named(files):
+def _named(files: dict[str, bytes]) -> list[str]:
     """The settings that may be names of files on the board: authorities, keys, the device's certificate."""
     found = set()
 
-    def walk(value) -> None:
+    def walk(value: Any) -> None:
         if isinstance(value, (dict, list)):
             for inner in value.values() if isinstance(value, dict) else value:
                 walk(inner)
@@ -139,7 +142,9 @@ def _named(files):
     return sorted(found)
 
 
-def _configured(files, there, record, told):
+def _configured(
+    files: dict[str, bytes], there: Iterable[str], record: dict[str, Any] | None, told: dict[str, Any]
+) -> dict[str, Any]:
     """The board's settings as the agent reads them. Of the files `there` that the settings name, only the existence is
     checked.
     """
@@ -170,7 +175,7 @@ def _configured(files, there, record, told):
     }
 
 
-def lines(found):
+def lines(found: dict[str, Any]) -> Iterator[str]:
     """`facts()` as lines of text."""
     yield "%s, MicroPython %s, agent %s" % (
         found["machine"] or "board",
@@ -211,11 +216,11 @@ def lines(found):
         found["heap"]["used"], found["heap"]["free"], found["files"]["free"], found["files"]["size"])  # fmt: skip
 
 
-def _when(unix_s):
+def _when(unix_s: float | None) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(unix_s)) if unix_s else "never"
 
 
-def as_json(found):
+def as_json(found: dict[str, Any]) -> str:
     return json.dumps(found, indent=2)

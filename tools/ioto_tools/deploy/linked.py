@@ -9,18 +9,29 @@ import ast
 import builtins
 import keyword
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeGuard
 
-from .short import Short
+from .short import Short, bound_name
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
+Definition = tuple[str, str]  # a module, and a name that is defined in it
+Replacement = str | ast.Constant  # a definition's name in its file, or the constant that replaces each use of it
 
 
 class LinkError(ValueError):
     """The sources can't be joined; the text names the module and what to change."""
 
 
-def link(sources, files, kept=()):
+class LinkedFile(NamedTuple):
+    text: str
+    names: dict[str, list[str]]  # {short name: the original names}
+
+
+def link(
+    sources: dict[str, str], files: dict[str, tuple[str, ...]], kept: Iterable[Definition] = ()
+) -> dict[str, LinkedFile]:
     """{file: (text, {short name: [original names]})} from {module: text} and {file: its modules, one of which has the
     file's name}.
 
@@ -31,12 +42,16 @@ def link(sources, files, kept=()):
 
 
 class _Whole:
-    def __init__(self, trees, files, kept) -> None:
+    def __init__(
+        self, trees: dict[str, ast.Module], files: dict[str, tuple[str, ...]], kept: Iterable[Definition]
+    ) -> None:
         self.trees = trees
         self.files = files
         self.short = Short(trees.values())
         self.home = {module: file for file, modules in files.items() for module in modules}
-        self.new = {}  # {(module, name) of a definition: its new name, or the ast.Constant that replaces it}
+        self.new: dict[
+            Definition, Replacement
+        ] = {}  # {(module, name) of a definition: its new name, or the ast.Constant that replaces it}
         for file, modules in files.items():
             count = Counter(name for module in modules for name in _defined(trees[module]))
             for module in modules:
@@ -45,29 +60,29 @@ class _Whole:
                     self.new[module, name] = constant or (name if alone else "%s_%s" % (name, module))
         # Names that a file exports: the public names of the module it is named after, and the names that other files
         # import.
-        self.wanted = {
+        self.wanted: dict[str, set[Any]] = {
             file: {name for name in _defined(trees[file]) if name[0] != "_" or name[:2] == "__"} for file in files
         }
         for module, tree in trees.items():
             for node, alias in _relative(ast.walk(tree)):
                 defined = node.module or "__init__", alias.name
-                home = self.home.get(defined[0])
+                home = self.home.get(defined[0], "")
                 if defined in self.new and (home != self.home.get(module) or home == module):
                     self.wanted[home].add(self.new[defined])
         for defined in kept:
             self.wanted[self.home[defined[0]]].add(self.new[defined])
 
-    def find(self, module, name):
+    def find(self, module: str, name: str) -> tuple[str, Any]:
         """(file, new name or ast.Constant there) of a name of a module."""
         if (module, name) not in self.new:
             raise LinkError("%s: %s is not defined in it: import it from where it is" % (module, name))
         return self.home[module], self.new[module, name]
 
-    def ordered(self, file):
+    def ordered(self, file: str) -> list[str]:
         """The file's modules, each after those that it imports."""
-        done = []
+        done: list[str] = []
 
-        def add(module) -> None:
+        def add(module: str) -> None:
             if module not in done and self.home.get(module) == file:
                 for node, alias in _relative(self.trees[module].body):
                     add(node.module or alias.name)
@@ -77,8 +92,9 @@ class _Whole:
             add(module)
         return done
 
-    def text(self, file):
-        imports, body = {}, []
+    def text(self, file: str) -> LinkedFile:
+        imports: dict[tuple[type, str | None, int], dict[str, ast.alias]] = {}
+        body: list[ast.stmt] = []
         for module in self.ordered(file):
             for node in _Renamed(self, file, module).visit(self.trees[module]).body:
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -93,7 +109,7 @@ class _Whole:
                         "%s: %s would not be done: only definitions are joined" % (module, ast.unparse(node))
                     )
         body = _needed(body, self.wanted[file])
-        bound = Counter(alias.asname or alias.name for names in imports.values() for alias in names.values())
+        bound = Counter(bound_name(alias) for names in imports.values() for alias in names.values())
         bound.update(name for node in body for name in _defines(node))
         for name in (name for name, times in bound.items() if times > 1):
             raise LinkError("%s: %s stands for two things" % (file, name))
@@ -105,10 +121,10 @@ class _Whole:
         ]
         new = self.short.shorten(body, {name for node in body for name in _defines(node)} - self.wanted[file])
         text = ast.unparse(ast.fix_missing_locations(ast.Module(_most_used(made + body) + made + body, []))) + "\n"
-        return text, self._stands_for(file, new)
+        return LinkedFile(text, self._stands_for(file, new))
 
-    def _stands_for(self, file, new):
-        found = {}
+    def _stands_for(self, file: str, new: dict[Any, str]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
         for name, short in self.short.attributes.items():
             found.setdefault(short, []).append(name)
         for (module, name), joined in self.new.items():
@@ -117,7 +133,7 @@ class _Whole:
         return found
 
 
-def _most_used(body):
+def _most_used(body: list[ast.stmt]) -> list[ast.stmt]:
     """A statement without effect that mentions the most used names. Nothing after `break` is compiled, but the compiler
     numbers the names, and the strings that could be names, in order of appearance, and each use of the first 128 takes
     one byte.
@@ -125,10 +141,10 @@ def _most_used(body):
     known = {
         name
         for node in body
-        for name in [*_defines(node), *(alias.asname or alias.name for alias in getattr(node, "names", ()))]
+        for name in [*_defines(node), *(bound_name(alias) for alias in getattr(node, "names", ()))]
     }
     known.update(dir(builtins))
-    count = Counter()
+    count: Counter[Any] = Counter()
     for node in (each for statement in body for each in ast.walk(statement)):
         if isinstance(node, _DEFINITIONS):
             count[node.name] += 2
@@ -146,14 +162,14 @@ def _most_used(body):
 class _Renamed(ast.NodeTransformer):
     """Renames the names in one module to those of its file."""
 
-    def __init__(self, whole, file, module) -> None:
+    def __init__(self, whole: _Whole, file: str, module: str) -> None:
         self.whole = whole
         self.file = file
         tree = whole.trees[module]
-        self.names = {name: whole.new[module, name] for name in _defined(tree)}
-        self.modules = {}  # {name: module} of the imported modules in this file
+        self.names: dict[str, Any] = {name: whole.new[module, name] for name in _defined(tree)}
+        self.modules: dict[str, str] = {}  # {name: module} of the imported modules in this file
         for node, alias in _relative(ast.walk(tree)):
-            bound = alias.asname or alias.name
+            bound = bound_name(alias)
             if node.module or alias.name not in whole.trees:
                 home, new = whole.find(node.module or "__init__", alias.name)
                 if home == file or isinstance(new, ast.Constant):
@@ -163,45 +179,45 @@ class _Renamed(ast.NodeTransformer):
             elif whole.home[alias.name] == file:
                 self.modules[bound] = alias.name
         taken = {name for names in self.names.items() if names[0] != names[1] for name in names} | set(self.modules)
-        for node in ast.walk(tree):
-            if self._module(node):
-                taken.add(whole.find(self.modules[node.value.id], node.attr)[1])
+        for each in ast.walk(tree):
+            if self._module(each):
+                taken.add(whole.find(self.modules[each.value.id], each.attr)[1])
         for name, line in _locals(tree):
             if name in taken:
                 raise LinkError("%s: line %d: %s has another meaning in the file" % (module, line, name))
 
-    def generic_visit(self, node):
+    def generic_visit(self, node: Any) -> Any:
         super().generic_visit(node)
         if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
             node.body = [ast.Pass()]
         return node
 
-    def visit_Module(self, node):
+    def visit_Module(self, node: ast.Module) -> ast.AST:
         for each in node.body:
             if isinstance(each, _DEFINITIONS):
                 each.name = self.names[each.name]
         return self.generic_visit(node)
 
-    def visit_Name(self, node):
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return _named(self.names.get(node.id, node.id), node)
 
-    def _module(self, node):
+    def _module(self, node: ast.AST) -> TypeGuard[Any]:
         """True if the node is `module.name` for a module in this file."""
         return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.modules
 
-    def visit_Attribute(self, node):
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if self._module(node):
             return _named(self.whole.find(self.modules[node.value.id], node.attr)[1], node)
         return self.generic_visit(node)
 
-    def visit_Assign(self, node):
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         return (
             None
             if isinstance(self.names.get(getattr(node.targets[0], "id", "")), ast.Constant)
             else self.generic_visit(node)
         )
 
-    def visit_ImportFrom(self, node):
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         """Drop imports of names in this file; import names from other files by their new names."""
         if not node.level:
             return node
@@ -219,16 +235,16 @@ class _Renamed(ast.NodeTransformer):
         return ast.ImportFrom(None if home == "__init__" else home, kept, 1) if kept else None
 
 
-def _named(new, node):
+def _named(new: Replacement, node: ast.Name | ast.Attribute) -> ast.expr:
     return new if isinstance(new, ast.Constant) else ast.Name(new, node.ctx)
 
 
-def _relative(nodes):
+def _relative(nodes: Iterable[ast.AST]) -> list[tuple[ast.ImportFrom, ast.alias]]:
     """(statement, alias) of each import from the package itself."""
     return [(node, alias) for node in nodes if isinstance(node, ast.ImportFrom) and node.level for alias in node.names]
 
 
-def _defines(node):
+def _defines(node: ast.AST) -> dict[str, ast.Constant | None]:
     """{name: ast.Constant or None} of the definitions in a statement at module level."""
     if isinstance(node, _DEFINITIONS):
         return {node.name: None}
@@ -243,11 +259,11 @@ def _defines(node):
     return {name: _constant(node.value) if alone and name.isupper() else None for name, alone in names}
 
 
-def _defined(tree):
+def _defined(tree: ast.Module) -> dict[str, ast.Constant | None]:
     return {name: constant for node in tree.body for name, constant in _defines(node).items()}
 
 
-def _loaded(body):
+def _loaded(body: list[ast.stmt]) -> Counter[str]:
     """How often each name is read."""
     return Counter(
         name.id
@@ -257,7 +273,7 @@ def _loaded(body):
     )
 
 
-def _needed(body, wanted):
+def _needed(body: list[ast.stmt], wanted: set[Any]) -> list[ast.stmt]:
     """The statements without unreferenced definitions, such as helpers for the host or for tests."""
     while True:
         used = wanted.union(_loaded(body))
@@ -267,16 +283,17 @@ def _needed(body, wanted):
         body = kept
 
 
-def _constant(node):
+def _constant(node: ast.expr) -> ast.Constant | None:
     """The ast.Constant of a literal int, str, bytes or tuple; else None."""
     try:
         value = ast.literal_eval(node)
     except ValueError:
         return None
-    return ast.Constant(value) if isinstance(value, (int, str, bytes, tuple)) else None
+    is_constant = isinstance(value, (int, str, bytes, tuple))
+    return ast.Constant(value) if is_constant else None
 
 
-def _locals(tree):
+def _locals(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """(name, line) of the names bound inside definitions; names of methods don't count."""
     for top in tree.body:
         if isinstance(top, _DEFINITIONS):
@@ -285,8 +302,8 @@ def _locals(tree):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     yield node.id, node.lineno
                 elif isinstance(node, (ast.arg, *_DEFINITIONS, ast.ExceptHandler)):
-                    yield getattr(node, "arg", None) or node.name, node.lineno
+                    yield bound_name(node), node.lineno
                 elif isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
-                    yield from ((alias.asname or alias.name, node.lineno) for alias in node.names)
+                    yield from ((bound_name(alias), node.lineno) for alias in node.names)
                 elif isinstance(node, ast.Global):
                     yield from ((name, node.lineno) for name in node.names)

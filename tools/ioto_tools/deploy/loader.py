@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..image.esp import CHIPS
 from ..image.firmware import FLASH_SIZES
@@ -24,10 +26,10 @@ class LoaderError(Exception):
 class Loader:
     """`stub`: load esptool's faster flasher stub into the chip first; `before`: how the chip enters its bootloader."""
 
-    def __init__(self, port, baud: int = 460800, stub: bool = True, before: str = "default-reset") -> None:
+    def __init__(self, port: str, baud: int = 460800, stub: bool = True, before: str = "default-reset") -> None:
         self.port, self.baud, self.stub, self.before = port, baud, stub, before
 
-    def identify(self):
+    def identify(self) -> tuple[int, int]:
         """(chip id, bytes of flash) of the chip at the port."""
         told = self._esptool("flash-id")
         chip = re.search(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)", told)
@@ -40,24 +42,24 @@ class Loader:
             )
         return numbers[name], FLASH_SIZES.get(size.group(1), int(size.group(1)[:-1]) << 20)
 
-    def protections(self):
+    def protections(self) -> list[str]:
         """Names of the protections that prevent ordinary flashing: flash encryption, secure boot."""
         return protected(
             self._run("espefuse", "--port", self.port, "--before", self.before, "summary", "--format", "json")
         )
 
-    def read(self, address, n):
+    def read(self, address: int, n: int) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "read.bin"
             self._esptool("read-flash", hex(address), str(n), str(path))
             return path.read_bytes()
 
-    def write(self, parts) -> None:
+    def write(self, parts: Iterable[tuple[int, bytes]]) -> None:
         """Write [(address, bytes)], each verified by a hash that the chip computes, then start it. Progress goes to the
         terminal.
         """
         with tempfile.TemporaryDirectory() as folder:
-            words = []
+            words: list[str] = []
             for n, (address, raw) in enumerate(parts):
                 path = Path(folder) / ("%d.bin" % n)
                 path.write_bytes(raw)
@@ -67,7 +69,7 @@ class Loader:
     def erase(self) -> None:
         self._esptool("erase-flash", quiet=False)
 
-    def _esptool(self, *words, after: str = "no-reset", quiet: bool = True):
+    def _esptool(self, *words: str, after: str = "no-reset", quiet: bool = True) -> str:
         stub = [] if self.stub else ["--no-stub"]
         return self._run(
             "esptool",
@@ -84,7 +86,7 @@ class Loader:
             quiet=quiet,
         )
 
-    def _run(self, program, *words, quiet: bool = True):
+    def _run(self, program: str, *words: str, quiet: bool = True) -> str:
         ran = subprocess.run(
             [sys.executable, "-m", program, *words],
             stdout=subprocess.PIPE if quiet else None,
@@ -98,17 +100,17 @@ class Loader:
         return ran.stdout or ""
 
 
-def protected(summary):
+def protected(summary: str) -> list[str]:
     """Names of the enabled protections in the output of `espefuse summary --format json`."""
     fuses = json.loads(summary[summary.index("{\n") :])
     return sorted({what for name, what in _PROTECTED.items() if name in fuses and _is_set(fuses[name])})
 
 
-def _is_set(fuse):
+def _is_set(fuse: dict[str, Any]) -> bool:
     """True if a flag (one bit) is set. Flash encryption is on if an odd number of bits of its counter is set."""
     return bin(int(fuse["raw_value"], 16)).count("1") % 2 == 1
 
 
-def _last(text):
+def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

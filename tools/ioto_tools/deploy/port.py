@@ -17,7 +17,7 @@ class PortError(Exception):
     """A port can't be opened; the text names it, the reason and what to do."""
 
 
-def opened(port, timeout_s):
+def opened(port: str, timeout_s: float) -> serial.Serial:
     """Open a port exclusively; returns a serial.Serial. PortError if that fails."""
     try:
         return serial.serial_for_url(port, baudrate=115200, timeout=timeout_s, exclusive=True)
@@ -25,7 +25,7 @@ def opened(port, timeout_s):
         raise PortError(why(port, e)) from None
 
 
-def fault(port):
+def fault(port: str) -> str:
     """Why the port can't be opened; "" if it can."""
     try:
         opened(port, 0).close()
@@ -34,7 +34,7 @@ def fault(port):
     return ""
 
 
-def why(port, error) -> str:
+def why(port: str, error: Exception) -> str:
     """Explain an OSError or ValueError from opening `port`."""
     if "://" in port:
         return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT, of a server that runs" % (port, _cause(error))
@@ -52,22 +52,23 @@ def why(port, error) -> str:
     return "%s: %s" % (port, _cause(error))
 
 
-def _cause(error):
+def _cause(error: Exception) -> str:
     inner = error.__context__
     return str(inner if isinstance(inner, OSError) else error)
 
 
-def _others():
+def _others() -> str:
     found = [each.device for each in comports()]
     return "Ports of this machine: %s" % ", ".join(found) if found else "This machine has no serial port now"
 
 
-def _is_file(port) -> bool:
+def _is_file(port: str) -> bool:
     with suppress(OSError):
         return not stat.S_ISCHR(os.stat(port).st_mode)
+    return False
 
 
-def _permission(port) -> str:
+def _permission(port: str) -> str:
     """How to get permission: by the port's group, as distributions set it up (dialout, uucp, plugdev)."""
     import grp  # not on every system
 

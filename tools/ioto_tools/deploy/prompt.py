@@ -5,8 +5,10 @@ import io
 import json
 import struct
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from types import TracebackType
+from typing import Any, Self
 
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
@@ -40,11 +42,11 @@ class Prompt:
     RTS and DTR.
     """
 
-    def __init__(self, port, wait_s: int = 0, reset: bool = False) -> None:
+    def __init__(self, port: str, wait_s: float = 0, reset: bool = False) -> None:
         self.port, self.wait_s, self.reset = port, wait_s, reset
-        self.line = None
+        self.line: Any = None  # mpremote's SerialTransport while the port is open
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         try:
             if self.reset or not self.wait_s:
                 self._open()
@@ -60,13 +62,13 @@ class Prompt:
             raise
         return self
 
-    def _open(self):
+    def _open(self) -> None:
         try:
             self.line = SerialTransport(self.port, baudrate=115200, timeout=_ANSWER_S)
         except (TransportError, ValueError) as e:  # mpremote loses the reason
             raise PromptError(ports.fault(self.port) or "%s: %s" % (self.port, e)) from None
 
-    def _reset(self):
+    def _reset(self) -> None:
         """Reset the board as esptool does: RTS asserts the chip's reset, DTR off makes it start its program."""
         try:
             self.line.serial.dtr = False
@@ -81,7 +83,7 @@ class Prompt:
                 % self.port
             ) from None
 
-    def _keep_trying(self, limit_s):
+    def _keep_trying(self, limit_s: float) -> None:
         """Get to the prompt within `limit_s`: after a wake-up or reset, Ctrl-C arrives in boot.py, before main.py can
         ignore it.
         """
@@ -120,7 +122,7 @@ class Prompt:
                 self.line.close()
         self.line = None
 
-    def run(self, source, limit_s=_ANSWER_S):
+    def run(self, source: str, limit_s: float = _ANSWER_S) -> str:
         """Run `source`; returns its output as text. An exception on the board raises PromptError with its last line.
 
         `limit_s` is the maximum time without output.
@@ -134,7 +136,7 @@ class Prompt:
             raise PromptError("%s: the board says: %s" % (self.port, lines[-1] if lines else "nothing"))
         return told.decode("utf-8", "replace")
 
-    def ask(self, source):
+    def ask(self, source: str) -> dict[str, Any]:
         """Run `source`, and decode the JSON that it prints."""
         told = self.run(source)
         try:
@@ -142,7 +144,7 @@ class Prompt:
         except ValueError:
             raise PromptError("%s: the board's answer makes no sense: %r" % (self.port, told[:80]))
 
-    def fresh(self):
+    def fresh(self) -> None:
         """Soft reset to a prompt with no modules imported; main.py does not run."""
         try:
             with redirect_stdout(io.StringIO()):
@@ -150,7 +152,7 @@ class Prompt:
         except _GONE as e:
             raise PromptError("%s: no prompt after a soft reset: %s" % (self.port, e))
 
-    def restart(self, source):
+    def restart(self, source: str) -> None:
         """Run `source`, which resets the board, and return to the prompt soon after its application starts.
 
         A USB port that disappears with the reset is reopened. PromptError if the board does not come back, or was not
@@ -191,7 +193,7 @@ class Prompt:
             time.sleep(_LOOK_S)
             return False
 
-    def write(self, path, raw, progress=lambda n: None) -> None:
+    def write(self, path: str, raw: bytes, progress: Callable[[int], None] = lambda n: None) -> None:
         """Write a file; `progress(n)` is called after each piece of n bytes."""
         self.run("f = open(%r, 'wb')\nw = f.write\n" % path)
         for at in range(0, len(raw), _PIECE_BYTES):
@@ -200,7 +202,7 @@ class Prompt:
             progress(len(piece))
         self.run("f.close()\n")
 
-    def identify(self):
+    def identify(self) -> dict[str, Any]:
         """{version, machine, platform, mpy} of the board; PromptError if its MicroPython is too old for the agent."""
         told = self.ask(_IDENTIFY)
         if tuple(told["version"][:2]) < LEAST:

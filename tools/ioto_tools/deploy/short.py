@@ -9,8 +9,10 @@ import ast
 import builtins
 import keyword
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, product
 from string import ascii_letters
+from typing import Any
 
 _CALLED = {"self", "name", "proc", "seconds"}  # an application may call rWatch(name=..., proc=...), defer(seconds=...)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -21,7 +23,7 @@ class Short:
     short name}.
     """
 
-    def __init__(self, trees) -> None:
+    def __init__(self, trees: Iterable[ast.Module]) -> None:
         nodes = _nodes(trees)
         self.fixed = {node.arg for node in nodes if isinstance(node, ast.keyword)} | _CALLED
         self.fixed.update(name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names)
@@ -33,7 +35,7 @@ class Short:
         private = (name for name, _ in count.most_common() if name in own and name[0] == "_" != name[1])
         self.attributes = dict(zip(private, _names({*count, *own})))
 
-    def shorten(self, body, names):
+    def shorten(self, body: list[ast.stmt], names: set[str]) -> dict[str, str]:
         """Shorten names in a file's statements `body`; `names` are its private definitions. Returns {name: short
         name}.
         """
@@ -56,17 +58,22 @@ class Short:
                 node.name = new.get(node.name, node.name)
         return new
 
-    def _arguments(self, function) -> None:
+    def _arguments(self, function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
         nodes = list(ast.walk(function))
         given = function.args.args[: len(function.args.args) - len(function.args.defaults)]
         _rename(nodes, dict(zip((arg.arg for arg in given if arg.arg not in self.fixed), _names(_taken(nodes)))))
 
 
-def _nodes(trees):
+def bound_name(node: Any) -> str:
+    """The name that an argument, an import, an exception handler or a definition binds."""
+    return getattr(node, "arg", None) or getattr(node, "asname", None) or node.name
+
+
+def _nodes(trees: Iterable[ast.AST]) -> list[ast.AST]:
     return [node for tree in trees for node in ast.walk(tree)]
 
 
-def _bound(node):
+def _bound(node: ast.AST) -> Iterator[str]:
     """The names bound inside a statement, except the names of methods."""
     for each in ast.iter_child_nodes(node):
         if isinstance(each, _FUNCTIONS):
@@ -74,22 +81,22 @@ def _bound(node):
         elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
             yield each.id
         elif isinstance(each, (ast.arg, ast.ExceptHandler, ast.alias)):
-            yield getattr(each, "arg", None) or getattr(each, "asname", None) or each.name
+            yield bound_name(each)
         yield from _bound(each)
 
 
-def _taken(nodes):
+def _taken(nodes: Iterable[ast.AST]) -> set[str | None]:
     return {getattr(node, field, None) for node in nodes for field in ("id", "arg", "name", "asname")}
 
 
-def _rename(nodes, new) -> None:
+def _rename(nodes: Iterable[ast.AST], new: dict[str, str]) -> None:
     for node in nodes:
         field = {ast.Name: "id", ast.arg: "arg", ast.ExceptHandler: "name"}.get(type(node))
         if field:
             setattr(node, field, new.get(getattr(node, field), getattr(node, field)))
 
 
-def _names(taken):
+def _names(taken: Collection[str | None]) -> Iterator[str]:
     """Yield the shortest possible names that are not in `taken`."""
     for letters in chain(ascii_letters, product(ascii_letters, repeat=2)):
         name = "".join(letters)

@@ -4,7 +4,9 @@ The agent's own modules read the files, so that the board accepts what passes he
 deployed.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cryptography.x509 import load_der_x509_certificate
 from ioto import certs, pss
@@ -12,7 +14,7 @@ from ioto import certs, pss
 _PRIVATE = b"PRIVATE KEY-----"
 
 
-def authority(path):
+def authority(path: str | Path) -> bytes:
     """The bytes of a certificate file, DER or PEM; ValueError if it is invalid or contains a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
@@ -27,7 +29,7 @@ def authority(path):
     return raw
 
 
-def release_key(path):
+def release_key(path: str | Path) -> bytes:
     """The bytes of a public release key file, DER or PEM; ValueError if it is invalid or a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
@@ -42,14 +44,14 @@ def release_key(path):
     return raw
 
 
-def _read(path):
+def _read(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as e:
         raise ValueError("%s: %s" % (path, e.strerror)) from None
 
 
-def look(folder, config, files):
+def look(folder: str | Path, config: dict[str, Any], files: dict[str, bytes]) -> None:
     """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
     `config` is from config.load(), `files` is {path: bytes}. Settings that lib/ioto/setup.py rejects at startup are
@@ -73,7 +75,7 @@ def look(folder, config, files):
             raise ValueError("%s: a private key: it does not belong on a board" % (folder / name))
 
 
-def warnings(config):
+def warnings(config: dict[str, Any]) -> Iterator[str]:
     """Warnings about settings that leave the board unprotected."""
     if not config["update.keys"]:
         yield (

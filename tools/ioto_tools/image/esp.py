@@ -4,6 +4,7 @@ Format and order of the checks: ESP-IDF v5.5 esp_app_format.h and esp_image_form
 """
 
 import struct
+from collections.abc import Callable
 from hashlib import sha256
 
 MAGIC = 0xE9
@@ -21,7 +22,7 @@ class ImageError(ValueError):
     """The bootloader would reject the image; the text is what it prints after `esp_image: `."""
 
 
-def xor(data):
+def xor(data: bytes) -> int:
     """XOR of all bytes, computed by repeatedly folding one big integer in half."""
     n = 1 << max(0, (len(data) - 1).bit_length())
     value = int.from_bytes(data, "little")
@@ -31,7 +32,9 @@ def xor(data):
     return value
 
 
-def verify(read, address, room, chip: int = 0, revision=None):
+def verify(
+    read: Callable[[int, int], bytes], address: int, room: int, chip: int = 0, revision: int | None = None
+) -> int:
     """Verify the image at flash `address` as set_boot() and the bootloader do; returns its length in bytes. ImageError
     if it is invalid.
 
@@ -80,17 +83,17 @@ def verify(read, address, room, chip: int = 0, revision=None):
     return end
 
 
-def check_bytes(image, chip: int = 0):
+def check_bytes(image: bytes, chip: int = 0) -> int:
     """verify() for an image in memory, padded with erased flash."""
     return verify(lambda a, n: (image[a : a + n] + b"\xff" * n)[:n], 0, len(image), chip)
 
 
-def describe(image):
+def describe(image: bytes) -> dict[str, str]:
     """The application description: {chip, version, project, idf, time, date, elf}; {} if there is none."""
     if len(image) < 288 or image[0] != MAGIC or struct.unpack_from("<I", image, 32)[0] != DESC_MAGIC:
         return {}
 
-    def text(at, n):
+    def text(at: int, n: int) -> str:
         return image[at : at + n].split(b"\0")[0].decode("utf-8", "replace")
 
     return {
@@ -104,7 +107,7 @@ def describe(image):
     }
 
 
-def is_esp8266(data):
+def is_esp8266(data: bytes) -> bool:
     """True if `data` starts with an ESP8266 image. Its header has 8 bytes and no chip id; its code is loaded to
     0x401xxxxx.
     """
@@ -116,7 +119,7 @@ def is_esp8266(data):
     )
 
 
-def seal(image):
+def seal(image: bytes) -> bytes:
     """Recompute the checksum and SHA-256 of a changed image; returns the bytes of a complete, valid image."""
     at, checksum = 24, 0xEF
     for _ in range(image[1]):
@@ -128,7 +131,7 @@ def seal(image):
     return body + sha256(body).digest() if image[23] & 1 else body
 
 
-def make(size, text: str = "", chip: int = 0, version: str = "", revisions=(0, 0)):
+def make(size: int, text: str = "", chip: int = 0, version: str = "", revisions: tuple[int, int] = (0, 0)) -> bytes:
     """A small valid image of `size` bytes (a multiple of 16, at least 384) with `text` in its data, for chips of these
     `revisions` (minimum, maximum; 0: any).
     """

@@ -5,6 +5,7 @@ application.
 import re
 import struct
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from . import layout
 from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, describe, is_esp8266, seal, verify
@@ -27,21 +28,21 @@ class Firmware:
 
     chip: int
     application: bytes
-    bootloader: bytes = None
-    rows: list = field(default_factory=list)
+    bootloader: bytes | None = None
+    rows: list[layout.Partition] = field(default_factory=list)
 
     @property
-    def chip_name(self):
+    def chip_name(self) -> str:
         return CHIPS.get(self.chip, "chip %d" % self.chip)
 
     @property
-    def micropython(self):
+    def micropython(self) -> str:
         """The MicroPython version string in the application; "" if there is none."""
         found = re.search(rb"MicroPython v(\d+\.\d+[\w.+-]*)", self.application)
         return found.group(1).decode() if found else ""
 
 
-def parse(data):
+def parse(data: bytes) -> Firmware:
     """Parse a file's bytes as Firmware; FirmwareError if it is not usable."""
     if data[:4] == b"\x7fELF" or data[:4] == b"UF2\n":
         raise FirmwareError(
@@ -70,7 +71,7 @@ def parse(data):
     )
 
 
-def inside(file):
+def inside(file: BinaryIO) -> tuple[int, int] | None:
     """(offset, size) of the application in `file`, an open complete firmware file; None for any other file,
     DamagedFirmware for a damaged one. Afterwards the position of `file` is 0.
     """
@@ -92,21 +93,21 @@ _WHOLE_BYTES = max(FLASH_SIZES.values())
 _SUPPORTED = "supported are %s" % ", ".join(CHIPS[chip] for chip in BOOTLOADER)
 
 
-def _check_supported(chip):
+def _check_supported(chip: int) -> None:
     if chip not in BOOTLOADER:
         raise FirmwareError(
             "firmware for %s: not supported; %s" % (CHIPS.get(chip, "an unknown chip, number %d" % chip), _SUPPORTED)
         )
 
 
-def _table(data, start):
+def _table(data: bytes, start: int) -> list[layout.Partition]:
     try:
         return layout.parse(data[layout.TABLE - start : layout.TABLE - start + 0xC00])
     except ValueError:
         return []
 
 
-def _whole(data, start, rows, first):
+def _whole(data: bytes, start: int, rows: list[layout.Partition], first: layout.Partition) -> Firmware:
     application = data[first.address - start :]
     if not describe(application):
         raise DamagedFirmware(
@@ -122,7 +123,7 @@ def _whole(data, start, rows, first):
     return Firmware(chip, application, _image(data[at : layout.TABLE - start], "the bootloader"), rows)
 
 
-def _image(data, what):
+def _image(data: bytes, what: str) -> bytes:
     chip = struct.unpack_from("<H", data, 12)[0]
     try:
         return data[: verify(lambda a, n: (data[a : a + n] + b"\xff" * n)[:n], 0, len(data), chip)]
@@ -130,7 +131,7 @@ def _image(data, what):
         raise DamagedFirmware("%s is damaged or cut short: %s" % (what, e))
 
 
-def sized(bootloader, flash_bytes):
+def sized(bootloader: bytes, flash_bytes: int) -> bytes:
     """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), and its checksum and hash
     recomputed.
     """
@@ -141,7 +142,7 @@ def sized(bootloader, flash_bytes):
     return seal(bootloader[:3] + bytes([bootloader[3] & 15 | code]) + bootloader[4:])
 
 
-def check_micropython(firmware):
+def check_micropython(firmware: Firmware) -> None:
     """FirmwareError unless the firmware is a MicroPython that the agent supports."""
     version = firmware.micropython
     if not version:

@@ -5,6 +5,7 @@ A private key is written only to its own file, and is never part of an error or 
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,7 +30,7 @@ class KeyFileError(Exception):
     """A key file can't be created or used; the text names it and says what to do."""
 
 
-def make(path, passphrase):
+def make(path: str | Path, passphrase: bytes) -> rsa.RSAPrivateKey:
     """Create a private key in the new file `path` (mode 0600), encrypted unless `passphrase` (bytes) is empty."""
     private = drawn()
     encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
@@ -37,12 +38,12 @@ def make(path, passphrase):
     return private
 
 
-def drawn():
+def drawn() -> rsa.RSAPrivateKey:
     """A new private key, not stored in a file."""
     return rsa.generate_private_key(65537, BITS)
 
 
-def load(path, passphrase: bytes = b""):
+def load(path: str | Path, passphrase: bytes = b"") -> rsa.RSAPrivateKey:
     """The private key in the PEM file `path`."""
     raw = read(path)
     try:
@@ -62,7 +63,7 @@ def load(path, passphrase: bytes = b""):
     return found
 
 
-def load_public(path, passphrase=None):
+def load_public(path: str | Path, passphrase: Callable[[], bytes] | None = None) -> rsa.RSAPublicKey:
     """The public key in the file `path`, PEM or DER, or the public key of a private key.
 
     `passphrase()` is called if the private key is encrypted.
@@ -79,31 +80,31 @@ def load_public(path, passphrase=None):
     return found
 
 
-def _fits(public):
+def _fits(public: rsa.RSAPublicKey) -> bool:
     """True if boards accept such a key."""
     return 2048 <= public.key_size <= 4096 and public.public_numbers().e == 65537
 
 
-def public_bytes(public, der: bool = False):
+def public_bytes(public: rsa.RSAPublicKey, der: bool = False) -> bytes:
     """SubjectPublicKeyInfo, the format for `update.keys` of a board."""
     return public.public_bytes(Encoding.DER if der else Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def fingerprint(public):
+def fingerprint(public: rsa.RSAPublicKey) -> str:
     """SHA-256 of the DER form in hex: the same for all files with the same key."""
     return hashlib.sha256(public_bytes(public, der=True)).hexdigest()
 
 
-def is_encrypted(raw) -> bool:
+def is_encrypted(raw: bytes) -> bool:
     return b"ENCRYPTED" in raw
 
 
-def sign(private, message):
+def sign(private: rsa.RSAPrivateKey, message: bytes) -> bytes:
     """Sign with RSASSA-PSS, SHA-256, MGF1-SHA-256 and a salt of 32 bytes, as lib/ioto/pss.py verifies it."""
     return private.sign(message, padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES), hashes.SHA256())
 
 
-def write_new(path, raw, mode):
+def write_new(path: str | Path, raw: bytes, mode: int) -> None:
     """Create a new file, completely or not at all; KeyFileError if it exists."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -120,7 +121,7 @@ def write_new(path, raw, mode):
         raise KeyFileError("%s: %s" % (path, e.strerror)) from None
 
 
-def read(path):
+def read(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as e:

@@ -18,7 +18,9 @@ class Partition:
     label: str
 
 
-def ota(flash_bytes=4 << 20, slot_bytes: int = 0x1A0000, slots: int = 2, otadata: bool = True):
+def ota(
+    flash_bytes: int = 4 << 20, slot_bytes: int = 0x1A0000, slots: int = 2, otadata: bool = True
+) -> list[Partition]:
     """A layout for updates: nvs, otadata, phy_init, `slots` application slots, and littlefs in the rest of the
     flash.
     """
@@ -35,7 +37,7 @@ def ota(flash_bytes=4 << 20, slot_bytes: int = 0x1A0000, slots: int = 2, otadata
     return rows + [_rest(at, flash_bytes)]
 
 
-def stock(flash_bytes=4 << 20):
+def stock(flash_bytes: int = 4 << 20) -> list[Partition]:
     """A layout without update slots: one factory application."""
     return [
         Partition(DATA, NVS, 0x9000, 0x6000, "nvs"),
@@ -45,13 +47,13 @@ def stock(flash_bytes=4 << 20):
     ]
 
 
-def _rest(at, flash_bytes):
+def _rest(at: int, flash_bytes: int) -> Partition:
     if flash_bytes - at < 8 * 4096:
         raise ValueError("%d bytes of flash leave %d for files, 32768 are the least" % (flash_bytes, flash_bytes - at))
     return Partition(DATA, LITTLEFS, at, flash_bytes - at, "vfs")
 
 
-def with_files(rows, flash_bytes):
+def with_files(rows: list[Partition], flash_bytes: int) -> list[Partition]:
     """`rows`, plus the partition `vfs` that MicroPython adds at startup if the table has no file system.
 
     The tables of MicroPython 1.27 and later have none: the file system is in the space after the last partition
@@ -64,12 +66,12 @@ def with_files(rows, flash_bytes):
     return rows + [Partition(DATA, FAT, end, flash_bytes - end, "vfs")]
 
 
-def file_system(rows):
+def file_system(rows: list[Partition]) -> Partition | None:
     """The partition that MicroPython mounts at `/`, or None (ports/esp32/modules/flashbdev.py)."""
     return next((p for label in ("vfs", "ffat") for p in rows if p.type == DATA and p.label == label), None)
 
 
-def build(rows):
+def build(rows: list[Partition]) -> bytes:
     """The partition table as 0xC00 bytes, including the MD5 row."""
     raw = b""
     for p in rows:
@@ -77,7 +79,7 @@ def build(rows):
     return (raw + b"\xeb\xeb" + b"\xff" * 14 + md5(raw).digest()).ljust(0xC00, b"\xff")
 
 
-def parse(raw):
+def parse(raw: bytes) -> list[Partition]:
     """The rows of a table; ValueError if it is not a table or its MD5 is wrong."""
     rows = []
     for at in range(0, len(raw) - 31, 32):

@@ -8,13 +8,17 @@ import json
 import os
 import struct
 import time
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from ioto import image as esp_image
 from ioto import release, semver
 from ioto.errors import UpdateError
 
 from . import keys
 
+Manifest = dict[str, Any]  # the fields in lib/ioto/release.py
 _CHUNK_BYTES = 1 << 20
 
 
@@ -22,14 +26,14 @@ class ReleaseError(Exception):
     """A file can't be signed, or is not what it claims to be; the text names it."""
 
 
-def read(path):
+def read(path: str | Path) -> tuple[Manifest, bytes] | None:
     """(manifest as a dict, signature) of a signed file; None for any other file."""
     with open(path, "rb") as f:
         found = release.unwrap(f.read(release.ENVELOPE_BYTES))
     return found and (release.parse(found[0]), found[1])
 
 
-def seal(manifest, signature):
+def seal(manifest: bytes, signature: bytes) -> bytes:
     """The envelope as bytes (format: lib/ioto/release.py); ValueError if manifest and signature don't fit."""
     raw = release.MAGIC + struct.pack(">HH", len(manifest), len(signature)) + manifest + signature
     if len(raw) > release.ENVELOPE_BYTES:
@@ -37,7 +41,16 @@ def seal(manifest, signature):
     return raw + bytes(release.ENVELOPE_BYTES - len(raw))
 
 
-def sign(path, out, private, product, version, any_file: bool = False, name=None, **more):
+def sign(
+    path: str | Path,
+    out: BinaryIO,
+    private: rsa.RSAPrivateKey,
+    product: str,
+    version: str,
+    any_file: bool = False,
+    name: str | Path | None = None,
+    **more: Any,
+) -> Manifest:
     """Write manifest, signature and the content of file `path` to the file object `out`; returns the manifest as a
     dict. Errors name the file `name`, if `path` was extracted from it.
 
@@ -47,7 +60,7 @@ def sign(path, out, private, product, version, any_file: bool = False, name=None
     name = name or path
     if read(path):
         raise ReleaseError("%s: it is signed already: sign the image it was made from" % name)
-    manifest = {
+    manifest: Manifest = {
         "product": product, "version": version, "format": "raw", "size": os.path.getsize(path), "sha256": _sha256(path),
         "created": int(time.time()),
     }  # fmt: skip
@@ -78,12 +91,12 @@ def sign(path, out, private, product, version, any_file: bool = False, name=None
     return manifest
 
 
-def _sha256(path):
+def _sha256(path: str | Path) -> str:
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def _chip(path, size, name):
+def _chip(path: str | Path, size: int, name: str | Path) -> int:
     with open(path, "rb") as f:
         head = f.read(esp_image.CHECK_BYTES)
     try:

@@ -17,7 +17,7 @@ SAMPLES = {
 }
 
 
-def merged(name, folder=None):
+def merged(name: str, folder: str | Path | None = None) -> bytes:
     """The complete file to flash: bootloader, partition table and application."""
     folder = Path(folder) if folder else Path.cwd() / ".build" / "firmware"
     path = folder / SAMPLES[name][0]
@@ -27,7 +27,7 @@ def merged(name, folder=None):
     return path.read_bytes()
 
 
-def application(name, folder=None):
+def application(name: str, folder: str | Path | None = None) -> bytes:
     """Only the application image, without the padding after it."""
     image = merged(name, folder)[SAMPLES[name][1] :]
     return image[: check_bytes(image)]

@@ -5,16 +5,16 @@ import struct
 from .esp import seal
 
 
-def with_version(image, version):
+def with_version(image: bytes, version: str) -> bytes:
     """The same application with another version string; still a valid image."""
     return seal(image[:48] + version.encode().ljust(32, b"\0") + image[80:])
 
 
-def _patch(image, at, raw):
+def _patch(image: bytes, at: int, raw: bytes) -> bytes:
     return image[:at] + raw + image[at + len(raw) :]
 
 
-def spoil(image, how, room):
+def spoil(image: bytes, how: str, room: int) -> bytes:
     """`image` with the defect `how`, for a slot of `room` bytes."""
     middle = len(image) // 2
     made = {
@@ -39,7 +39,7 @@ def spoil(image, how, room):
     return made
 
 
-def _grow(image, size):
+def _grow(image: bytes, size: int) -> bytes:
     """Extend the last segment until the image has `size` bytes; checksum and hash are valid."""
     at = 24
     for _ in range(image[1] - 1):
