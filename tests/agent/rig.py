@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from ioto_tools.board import Board
-from ioto_tools.board.air import Air
 from ioto_tools.board.peers import Asgi, Tls
+from ioto_tools.board.simulated_network import SimulatedNetwork
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site import certificates
@@ -107,7 +107,7 @@ class Rig:
         options = dict(peers=peers, names={"time.test": "10.0.9.9"}, unix_s=NOW)
         options.update(air or {})
         options["peers"] = {**peers, **(air or {}).get("peers", {})}
-        self.air = Air(**options)
+        self.air = SimulatedNetwork(**options)
         files = {**agent_files(), "ca.pem": ca(), **(files or {})}
         files["boot.py"] = (ROOT / "boot.py").read_bytes()
         files["main.py"] = main.encode()

@@ -4,8 +4,8 @@ import json
 
 import pytest
 from ioto_tools.board import Board
-from ioto_tools.board.air import Air
 from ioto_tools.board.memory import GC_BYTES, IDF_BYTES, KB, LARGE_CHAIN, SMALL_CHAIN, WIFI_BYTES, Memory
+from ioto_tools.board.simulated_network import SimulatedNetwork
 from ioto_tools.image import esp
 
 HEAD = """
@@ -22,7 +22,7 @@ def said(folder, program, **options):
     """The list that the program prints."""
     board = Board.create(
         folder / "board.flash", esp.make(8192, "memory"), {"main.py": (HEAD + program).encode()}, flash_bytes=1 << 20,
-        slot_bytes=0x10000, air=Air(wifi={}), **options,
+        slot_bytes=0x10000, air=SimulatedNetwork(wifi={}), **options,
     )  # fmt: skip
     run = board.run(until_s=10, stop=lambda line: line.startswith("["))
     assert run.ended == "stopped", run.console

@@ -14,13 +14,13 @@ from ..image import layout
 from ..image.esp import BOOTLOADER, MAGIC, ImageError, verify
 from . import files as littlefs
 from . import otadata
-from .air import Air
 from .bootloader import Bootloader, NoBootableApp
 from .clock import Clock
 from .cpu import Cpu
 from .flash import Cut, Flash, PowerCut, Trace
 from .hardware import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Ended, Hardware, Reset
 from .memory import GC_BYTES, IDF_BYTES, heap_bytes
+from .simulated_network import SimulatedNetwork
 
 FAULTS = ("crash", "hang", "selftest", "exception")
 _BOOT_LOOP = 5  # consecutive resets without a bootable image
@@ -73,7 +73,7 @@ class Board:
             raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
         self.flash = Flash(path, self.clock)
         self.rows = layout.with_files(layout.parse(self.flash.peek(layout.TABLE, 0xC00)), self.flash.size)
-        self.air = air or Air()
+        self.air = air or SimulatedNetwork()
         for fault in (faults or {}).values():
             if fault not in FAULTS:
                 raise ValueError("fault %r: one of %s" % (fault, ", ".join(FAULTS)))

@@ -12,7 +12,6 @@ import struct
 from ..image.layout import DATA, NVS
 from . import bus
 from .efuses import registers
-from .flash import PowerCut
 from .memory import IDF_BYTES, SMALL_CHAIN, WIFI_BYTES, Memory
 from .nvs import Nvs
 from .partitions import EspError, Panic, Partitions
@@ -371,7 +370,7 @@ class Hardware:
         """The driver's answer; for "WLAN", the bytes of memory that it allocated."""
         asked = json.loads(data)
         try:
-            answer = self.air.station(*asked)
+            answer = self.air.station.call(*asked)
             if asked[0] == "WLAN":
                 answer = 0 if "wifi" in self.memory.taken else WIFI_BYTES
                 if not self.memory.take("wifi", WIFI_BYTES):
@@ -397,6 +396,3 @@ class Hardware:
             self.memory.give(who)
             return 0, b""
         return 0 if self.memory.thread(who, b) else -1, b""
-
-
-__all__ = ["Hardware", "Reset", "Ended", "PowerCut"]

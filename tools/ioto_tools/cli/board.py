@@ -115,13 +115,15 @@ def the_air(peer: Iterable[str], wifi: str | None = None, network: bool = False)
     """What the board reaches; `wifi` is NAME:PASSWORD, None any network."""
     import time
 
-    from ..board.air import Air
+    from ..board.simulated_network import SimulatedNetwork
 
     known = None
     if wifi is not None:
         name, _, password = wifi.partition(":")
         known = {name: password}
-    return Air({"pool.ntp.org": "10.0.9.9"}, peers(peer), wifi=known, unix_s=int(time.time()), outside=network)
+    return SimulatedNetwork(
+        {"pool.ntp.org": "10.0.9.9"}, peers(peer), wifi=known, unix_s=int(time.time()), outside=network
+    )
 
 
 def run_board(

@@ -23,8 +23,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from ..board import Board, Cut
-from ..board.air import Air
 from ..board.peers import Asgi, Tcp, Tls
+from ..board.simulated_network import SimulatedNetwork
 from ..cloud.app import create_app
 from ..cloud.operators import overview
 from ..cloud.releases.publish import new_product, publish
@@ -62,7 +62,9 @@ class Demonstration:
         certificates.make(self.folder / "tls", [_HOST])  # the only authority that the board trusts
         self.certificate = [str(self.folder / "tls" / name) for name in ("server.pem", "server.key")]
         cloud = self._served() if self.real_time else self._simulated()
-        self.air = Air({"time.example": "10.0.9.9"}, {(_HOST, 443): cloud}, unix_s=int(time.time()), latency_ms=20)
+        self.air = SimulatedNetwork(
+            {"time.example": "10.0.9.9"}, {(_HOST, 443): cloud}, unix_s=int(time.time()), latency_ms=20
+        )
         self.board = self._make()
         return self
 

@@ -1,14 +1,15 @@
 """What has come since the last look is told once, however late the look."""
 
-from ioto_tools.board.air import Air, Sock
 from ioto_tools.board.clock import Clock
+from ioto_tools.board.simulated_network import SimulatedNetwork
+from ioto_tools.board.sockets import Socket
 
 
 def test_what_came_between_looking_and_waiting_is_not_missed():
     clock = Clock()
-    air = Air()
+    air = SimulatedNetwork()
     air.power_on(clock)
-    sock = air.socks[1] = Sock(1, ready_us=0)
+    sock = air.socks[1] = Socket(1, ready_us=0)
     sock.inbox.append([500, b"x"])
     assert air.flags(1, 5) == 4 and air.next_us() == 500  # not yet: it is waited for
     clock.advance(501)  # the program computes between its look and its waiting
@@ -21,7 +22,7 @@ def test_what_came_between_looking_and_waiting_is_not_missed():
 
 def test_a_server_that_is_not_there_is_a_refusal():
     """Of this machine's own network too: it shows in the first write, as on the chip, and ends nothing."""
-    air = Air(outside=True)
+    air = SimulatedNetwork(outside=True)
     air.power_on(Clock(real=True))
     n = air.socket(1)
     assert air.connect(n, "127.0.0.1", 9) == -119
