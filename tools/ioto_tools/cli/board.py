@@ -13,14 +13,14 @@ import click
 
 from ..image.firmware import FLASH_SIZES
 from .deploy import info, log, traceback
-from .flash import warn
+from .flash import print_settings_warnings
 from .printable import printable
 from .suite import test
 
 if TYPE_CHECKING:
     from ..board import Board, Cut, Run
-    from ..board.air import Air
     from ..board.peers import Tcp
+    from ..board.simulated_network import SimulatedNetwork
 
 
 @click.group()
@@ -34,21 +34,21 @@ board.add_command(test)
 board.add_command(traceback)
 
 
-def refuse(text: object) -> NoReturn:
+def fail(text: object) -> NoReturn:
     click.echo(printable("ioto board: %s" % text), err=True)
     sys.exit(1)
 
 
-def opened(flash: Path, **options: Any) -> Board:
+def open_board(flash: Path, **options: Any) -> Board:
     from ..board import Board
 
     try:
         return Board(flash, **options)
     except (OSError, ValueError) as e:
-        refuse("%s: %s" % (flash, e) if str(flash) not in str(e) else str(e))
+        fail("%s: %s" % (flash, e) if str(flash) not in str(e) else str(e))
 
 
-def number(text: int | str) -> int:
+def parse_number(text: int | str) -> int:
     return text if isinstance(text, int) else int(text, 0)
 
 
@@ -61,7 +61,7 @@ def number(text: int | str) -> int:
 )
 @click.option(
     "--slot-size",
-    type=number,
+    type=parse_number,
     default=0x1A0000,
     show_default="0x1A0000",
     help="Bytes of each update slot, a multiple of 0x10000.",
@@ -82,7 +82,7 @@ def new(
     from ..image.firmware import parse
 
     if flash.exists() and not force:
-        refuse("%s is there already; --force overwrites it" % flash)
+        fail("%s is there already; --force overwrites it" % flash)
     try:
         image = parse(firmware.read_bytes()).application
         files = dict(agent_files()) if agent else {}
@@ -90,13 +90,13 @@ def new(
         made = Board.create(flash, image, files, FLASH_SIZES[flash_size], slot_size)
         made.set_otadata("1/VALID -")
     except ValueError as e:
-        refuse("%s: %s" % (firmware, e))
+        fail("%s: %s" % (firmware, e))
     click.echo("%s: %s of flash, %d bytes of firmware in ota_0, %d files" % (flash, flash_size, len(image), len(files)))
     if folder:
-        warn(folder)
+        print_settings_warnings(folder)
 
 
-def peers(words: Iterable[str]) -> dict[tuple[str, int], Tcp]:
+def parse_peers(words: Iterable[str]) -> dict[tuple[str, int], Tcp]:
     """[NAME:PORT=HOST:PORT] -> {(name, port): Tcp(host, port)}."""
     from ..board.peers import Tcp
 
@@ -107,11 +107,11 @@ def peers(words: Iterable[str]) -> dict[tuple[str, int], Tcp]:
             (name, port), (host, real) = here.rsplit(":", 1), there.rsplit(":", 1)
             found[(name, int(port))] = Tcp(host, int(real))
         except ValueError:
-            refuse("--peer %s: write NAME:PORT=HOST:PORT, as in cloud.test:80=127.0.0.1:8080" % word)
+            fail("--peer %s: write NAME:PORT=HOST:PORT, as in cloud.test:80=127.0.0.1:8080" % word)
     return found
 
 
-def the_air(peer: Iterable[str], wifi: str | None = None, network: bool = False) -> Air:
+def build_network(peer: Iterable[str], wifi: str | None = None, network: bool = False) -> SimulatedNetwork:
     """What the board reaches; `wifi` is NAME:PASSWORD, None any network."""
     import time
 
@@ -122,13 +122,13 @@ def the_air(peer: Iterable[str], wifi: str | None = None, network: bool = False)
         name, _, password = wifi.partition(":")
         known = {name: password}
     return SimulatedNetwork(
-        {"pool.ntp.org": "10.0.9.9"}, peers(peer), wifi=known, unix_s=int(time.time()), outside=network
+        {"pool.ntp.org": "10.0.9.9"}, parse_peers(peer), wifi=known, unix_s=int(time.time()), outside=network
     )
 
 
 def run_board(
     flash: Path,
-    air: Air,
+    air: SimulatedNetwork,
     seconds: float | None,
     simulated: bool,
     fault: Iterable[str],
@@ -154,12 +154,12 @@ def run_board(
     if port:
         click.echo("-- serial port: %s" % port.path)
     try:
-        it = opened(flash, air=air, real_time=not simulated, faults=faults, seed=seed)
+        it = open_board(flash, air=air, real_time=not simulated, faults=faults, seed=seed)
         run = it.run(
             until_s=seconds, cut=cut, console=None if port else lambda line: click.echo(printable(line)), serial=port
         )
     except ValueError as e:
-        refuse(e)
+        fail(e)
     except KeyboardInterrupt:
         click.echo("stopped as by a power cut; %s is as the board left it" % flash, err=True)
         sys.exit(130)
@@ -209,8 +209,8 @@ def run(
     """Power the board on and print what it prints. Ctrl-C pulls the plug."""
     for given, option in ((serial, "--serial"), (network, "--network")):
         if given and simulated:
-            refuse("%s is for a board in real time: leave --simulated out" % option)
-    run_board(flash, the_air(peer, wifi, network), seconds, simulated, fault, serial=serial)
+            fail("%s is for a board in real time: leave --simulated out" % option)
+    run_board(flash, build_network(peer, wifi, network), seconds, simulated, fault, serial=serial)
 
 
 @board.command()
@@ -239,12 +239,12 @@ def cut(
     """Run as `ioto board run` does, and cut the power at one flash operation. `ioto board run` then gives it back."""
     from ..board import Cut
 
-    ended = run_board(flash, the_air(peer), seconds, simulated, fault, Cut(op, when)).ended
+    ended = run_board(flash, build_network(peer), seconds, simulated, fault, Cut(op, when)).ended
     if ended != "cut":
-        refuse("operation %d was never reached" % op)
+        fail("operation %d was never reached" % op)
 
 
-def facts(it: Board) -> dict[str, Any]:
+def board_facts(it: Board) -> dict[str, Any]:
     """What `show` knows, as one object."""
     from ioto.recall import decode
 
@@ -283,8 +283,8 @@ def facts(it: Board) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(flash: Path, as_json: bool) -> None:
     """Say what a board holds: partitions, otadata in words, slots, files, and the agent's record."""
-    it = opened(flash)
-    found = facts(it)
+    it = open_board(flash)
+    found = board_facts(it)
     it.close()
     if as_json:
         click.echo(json.dumps(found, indent=2))

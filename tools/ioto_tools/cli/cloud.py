@@ -11,9 +11,10 @@ from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import publish as publishing
 from ioto_tools.cloud.site.site import exposed
 
-from .moving import backup, migrate, restore
+from .backup import backup, migrate, restore
 from .nginx import link_key, nginx
-from .site import Duration, data_option, json_option, opened, printed, shown
+from .output import json_option, print_json, print_table
+from .site import Duration, data_option, open_site
 
 # ---- ioto cloud
 
@@ -142,7 +143,7 @@ def serve(
     def ready(port: int) -> None:
         address = "http%s://%s:%d" % ("s" if key else "", "[%s]" % host if ":" in host else host, port)
         if json:
-            printed({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
+            print_json({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
         else:
             click.echo(
                 "device cloud at %s, its page at %s/web/, data in %s (Ctrl-C ends it)" % (address, address, data)
@@ -221,10 +222,10 @@ def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json:
     The id goes into ioto.json of every board as "product": with it a board registers and gets a token of its own.
     Anybody who knows it can register boards, so do not publish it.
     """
-    with opened(data, make=True) as site:
+    with open_site(data, make=True) as site:
         made = publishing.new_product(site, name, id, claim_by_hand)
     if json:
-        printed(made)
+        print_json(made)
     else:
         click.echo('product %s: put this into ioto.json:  "product": "%s"' % (made["name"], made["id"]))
 
@@ -234,10 +235,10 @@ def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json:
 @json_option
 def product_list(data: str, json: bool) -> None:
     """List the products with their ids and how many devices and updates they have."""
-    with opened(data) as site:
+    with open_site(data) as site:
         found = overview.products(site)
     if json:
-        printed(found)
+        print_json(found)
     else:
         rows = [(each["name"], each["id"], each["devices"], each["new"], each["updates"]) for each in found]
-        shown("Products", ("name", "id", "devices", "of them new", "updates"), rows)
+        print_table("Products", ("name", "id", "devices", "of them new", "updates"), rows)

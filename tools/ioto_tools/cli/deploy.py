@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from .flash import refuse
+from .flash import fail
 from .printable import printable
 
 if TYPE_CHECKING:
     from ..deploy.prompt import Prompt
 
 
-def the_port(port: str | None, command: str) -> str:
+def find_port(port: str | None, command: str) -> str:
     """The port given, or the only USB serial port there is."""
     if port:
         return port
@@ -23,7 +23,7 @@ def the_port(port: str | None, command: str) -> str:
     found = [p.device for p in comports() if p.vid is not None]
     if len(found) == 1:
         return found[0]
-    refuse(
+    fail(
         command,
         "no USB serial port found: name it" if not found else "several ports: name one of %s" % ", ".join(found),
     )
@@ -45,7 +45,7 @@ RESET = click.option(
 )
 
 
-def at_prompt(port: str, wait_s: int, reset: bool) -> Prompt:
+def open_prompt(port: str, wait_s: int, reset: bool) -> Prompt:
     """The board's Prompt, entered by `with`; says that it waits."""
     from ..deploy.prompt import Prompt
 
@@ -79,14 +79,14 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
     from ..deploy import copy
     from ..deploy.device_files import device_files
     from ..deploy.prompt import PromptError
-    from .flash import warn
+    from .flash import print_settings_warnings
 
-    port = the_port(port, "deploy")
+    port = find_port(port, "deploy")
     try:
         files = device_files(folder, source)
         files.pop(copy.LIST)
-        warn(folder)
-        with at_prompt(port, wait_s, reset) as board:
+        print_settings_warnings(folder)
+        with open_prompt(port, wait_s, reset) as board:
             who = board.identify()
             click.echo(printable("%s: %s" % (port, ", ".join(filter(None, (who["machine"], who["platform"]))))))
             copy.check_compiled(files, who["mpy"])
@@ -111,7 +111,7 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
                 % (len(made.write), made.same, ", %d kept" % len(made.kept) if made.kept else "")
             )
     except (ValueError, PromptError) as e:
-        refuse("deploy", e)
+        fail("deploy", e)
 
 
 @click.command()
@@ -128,10 +128,10 @@ def info(port: str | None, as_json: bool, wait_s: int, reset: bool) -> None:
     from ..deploy.prompt import PromptError
 
     try:
-        with at_prompt(the_port(port, "board info"), wait_s, reset) as board:
+        with open_prompt(find_port(port, "board info"), wait_s, reset) as board:
             found = board_info.facts(board)
     except PromptError as e:
-        refuse("board info", e)
+        fail("board info", e)
     click.echo(board_info.as_json(found) if as_json else printable("\n".join(board_info.lines(found))))
 
 
@@ -145,12 +145,12 @@ def log(port: str | None) -> None:
     from ..deploy import follow
     from ..deploy.port import PortError
 
-    port = the_port(port, "board log")
+    port = find_port(port, "board log")
     try:
         for text in follow.lines(port, lambda text: click.echo("-- %s: %s" % (port, text), err=True)):
             click.echo(printable(text), nl=False)
     except PortError as e:
-        refuse("board log", e)
+        fail("board log", e)
     except KeyboardInterrupt:
         click.echo()
 

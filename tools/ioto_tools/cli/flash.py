@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..image.firmware import Firmware
 
 
-def refuse(command: str, text: object) -> NoReturn:
+def fail(command: str, text: object) -> NoReturn:
     click.echo(printable("ioto %s: %s" % (command, text)), err=True)
     sys.exit(1)
 
@@ -29,13 +29,13 @@ def confirm(command: str, text: str) -> None:
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        refuse(
+        fail(
             command,
             "not confirmed and there is no terminal to ask at: --yes goes on without asking. Nothing was changed",
         )
 
 
-def number(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+def parse_bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     try:
         return int(text, 0) if text else None
     except ValueError:
@@ -47,7 +47,7 @@ FIRMWARE = click.argument("firmware", type=FILE)
 FOLDER = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 SLOT_SIZE = click.option(
     "--slot-size",
-    callback=number,
+    callback=parse_bytes,
     metavar="BYTES",
     help="Size of each update slot, a multiple of 0x10000; by default as large as fits into the flash.",
 )
@@ -114,7 +114,7 @@ def init(
     from ..deploy.device_files import begin
 
     if not builder.startswith("https://"):
-        refuse(
+        fail(
             "init",
             "--builder %s: boards speak https with the cloud: `ioto cloud certificate` makes what it takes" % builder,
         )
@@ -129,7 +129,7 @@ def init(
         made = begin(folder, settings, authorities, keys)
         config = load(str(folder) + "/")
     except (OSError, ValueError) as e:
-        refuse("init", e)
+        fail("init", e)
     click.echo("%s: %s" % (folder, ", ".join(made)))
     if ssid and not password:
         click.echo(
@@ -141,19 +141,19 @@ def init(
         click.echo(
             "note: no --ca: copy the certificate of the cloud's authority there, and name it in tls.ca", err=True
         )
-    warn(folder)
+    print_settings_warnings(folder)
 
 
-def _firmware(command: str, path: Path) -> Firmware:
+def _read_firmware(command: str, path: Path) -> Firmware:
     from ..image.firmware import FirmwareError, parse
 
     try:
         return parse(path.read_bytes())
     except FirmwareError as e:
-        refuse(command, "%s: %s" % (path, e))
+        fail(command, "%s: %s" % (path, e))
 
 
-def warn(folder: Path) -> None:
+def print_settings_warnings(folder: Path) -> None:
     """Say what the settings in `folder`, if there are any, leave open."""
     from ioto.config import ConfigError, load
 
@@ -179,10 +179,10 @@ def freeze(folder: Path) -> None:
     try:
         names = frozen.build(folder)
     except ValueError as e:
-        refuse("freeze", e)
+        fail("freeze", e)
     click.echo("%s: %s" % (folder / frozen.NAME, ", ".join(names)))
     click.echo("note: whoever has the image has what is in them, a Wi-Fi password too", err=True)
-    warn(folder)
+    print_settings_warnings(folder)
 
 
 @click.command()
@@ -225,13 +225,15 @@ def image(
     from ..deploy.flash_image import build
 
     if output.exists() and not force:
-        refuse("image", "%s is there already; --force overwrites it" % output)
+        fail("image", "%s is there already; --force overwrites it" % output)
     try:
-        made = build(_firmware("image", firmware), device_files(folder, source), FLASH_SIZES[flash_size], slot_size)
+        made = build(
+            _read_firmware("image", firmware), device_files(folder, source), FLASH_SIZES[flash_size], slot_size
+        )
     except ValueError as e:
-        refuse("image", e)
+        fail("image", e)
     private_file.write(output, made.whole())
-    warn(folder)
+    print_settings_warnings(folder)
     if as_json:
         click.echo(json.dumps({
             "file": str(output), "bytes": made.flash_bytes,
@@ -299,14 +301,14 @@ def flash(
     from ..deploy.loader import Loader, LoaderError
 
     loader = Loader(port, baud, not no_stub, before)
-    found = _firmware("flash", firmware)
+    found = _read_firmware("flash", firmware)
     try:
         files = device_files(folder, source)
         click.echo("looking at the board at %s" % port)
         made = flashing.plan(loader, found, files, flash_size and FLASH_SIZES[flash_size], slot_size, erase)
         for line in made.lines():
             click.echo(printable("  " + line))
-        warn(folder)
+        print_settings_warnings(folder)
         if dry_run:
             click.echo("nothing was written")
             return
@@ -314,5 +316,5 @@ def flash(
             confirm("flash", "write this to the board?")
         flashing.carry_out(loader, made)
     except (ValueError, LoaderError) as e:
-        refuse("flash", e)
+        fail("flash", e)
     click.echo("done: the board starts. `ioto board log %s` follows what it says" % port)

@@ -13,7 +13,7 @@ from ioto import duration
 
 from ioto_tools.cloud.http.addresses import is_address
 
-from .site import json_option, printed, shown
+from .output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from ioto_tools.fleet.settings import Settings
@@ -38,17 +38,17 @@ class Property(click.ParamType):
         name, equals, values = value.partition("=")
         if not name or not values:
             self.fail("%s: expected: NAME=VALUE or NAME=VALUE,VALUE" % value, param, ctx)
-        return name, [_value(each) for each in values.split(",")]
+        return name, [_parse_value(each) for each in values.split(",")]
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         return json_module.loads(text)
     except ValueError:
         return text
 
 
-share = click.FloatRange(0, 1)
+SHARE = click.FloatRange(0, 1)
 
 
 @click.group()
@@ -86,15 +86,15 @@ def fleet() -> None:
     "--apply", default="5 secs", show_default=True, type=Duration(), help="The longest wait between staged and applied."
 )
 @click.option(
-    "--crash", default=0.0, type=share, help="Share of devices whose new image is rolled back at each attempt."
+    "--crash", default=0.0, type=SHARE, help="Share of devices whose new image is rolled back at each attempt."
 )
-@click.option("--fail", default=0.0, type=share, help="... that find the signature of the image to be bad.")
-@click.option("--refuse", default=0.0, type=share, help="... that refuse the offer.")
-@click.option("--lose", default=0.0, type=share, help="... that apply it and are never heard of again.")
-@click.option("--revert", default=0.0, type=share, help="... that confirm it and are back on the old version later.")
-@click.option("--defer", default=0.0, type=share, help="... that put it off twice.")
-@click.option("--mute", default=0.0, type=share, help="... that never report.")
-@click.option("--repeats", default=0.0, type=share, help="Share of the reports that are sent twice.")
+@click.option("--fail", default=0.0, type=SHARE, help="... that find the signature of the image to be bad.")
+@click.option("--refuse", default=0.0, type=SHARE, help="... that refuse the offer.")
+@click.option("--lose", default=0.0, type=SHARE, help="... that apply it and are never heard of again.")
+@click.option("--revert", default=0.0, type=SHARE, help="... that confirm it and are back on the old version later.")
+@click.option("--defer", default=0.0, type=SHARE, help="... that put it off twice.")
+@click.option("--mute", default=0.0, type=SHARE, help="... that never report.")
+@click.option("--repeats", default=0.0, type=SHARE, help="Share of the reports that are sent twice.")
 @click.option(
     "--connections", default=200, show_default=True, type=click.IntRange(1, 20000), help="Open at a time, at the most."
 )
@@ -129,7 +129,7 @@ def run(
 
     if not is_address(url):
         raise click.UsageError("URL %s: expected: the address of the cloud, such as http://127.0.0.1:8080" % url)
-    settings = _settings(product, dict(properties), options)
+    settings = _read_settings(product, dict(properties), options)
     tls = ssl.create_default_context(cafile=ca)
     found = asyncio.run(live.run(settings, url, seconds, tls=tls, connections=connections, keep_alive=not fresh))
     versions, phases = found.devices.counts()
@@ -138,7 +138,7 @@ def run(
         click.echo("Warning: %s, answer %d: %s" % (kind, status, text), err=True)
     if json:
         answers = tally.rows()
-        return printed(
+        return print_json(
             {
                 "answers": answers,
                 "reports": tally.reports,
@@ -149,23 +149,23 @@ def run(
             }
         )
     rows = [
-        (each["kind"], each["answers"], each["good"], each["p50_ms"], each["p99_ms"], _listed(each["others"]))
+        (each["kind"], each["answers"], each["good"], each["p50_ms"], each["p99_ms"], _format_counts(each["others"]))
         for each in tally.rows()
     ]
-    shown("Requests", ("kind", "answers", "good", "median ms", "p99 ms", "others"), rows)
-    shown(
+    print_table("Requests", ("kind", "answers", "good", "median ms", "p99 ms", "others"), rows)
+    print_table(
         "Devices",
         ("", ""),
         [
-            ("reports", _listed(tally.reports)),
-            ("run", _listed(versions)),
-            ("are", _listed(phases)),
-            ("faults", _listed(tally.faults)),
+            ("reports", _format_counts(tally.reports)),
+            ("run", _format_counts(versions)),
+            ("are", _format_counts(phases)),
+            ("faults", _format_counts(tally.faults)),
         ],
     )
 
 
-def _settings(product: str, properties: dict[str, list[Any]], options: dict[str, Any]) -> Settings:
+def _read_settings(product: str, properties: dict[str, list[Any]], options: dict[str, Any]) -> Settings:
     from ioto_tools.fleet import life
     from ioto_tools.fleet.settings import Settings
 
@@ -178,5 +178,5 @@ def _settings(product: str, properties: dict[str, list[Any]], options: dict[str,
         raise click.UsageError(str(e)) from e
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join("%s %d" % each for each in sorted(counts.items())) or "-"

@@ -5,8 +5,9 @@ import click
 from ioto_tools.cloud.operators import groups as policies
 from ioto_tools.cloud.releases import doubts
 
-from .site import data_option, json_option, opened, printed, shown
-from .terms import doubtful
+from .output import json_option, print_json, print_table
+from .rollout_options import print_warnings
+from .site import data_option, open_site
 
 
 @click.group()
@@ -17,14 +18,14 @@ def groups() -> None:
 @groups.command("list")
 @data_option
 @json_option
-def listed(data: str, json: bool) -> None:
+def list_groups(data: str, json: bool) -> None:
     """List the groups with their policies."""
-    with opened(data) as site:
+    with open_site(data) as site:
         found = policies.listed(site)
     if json:
-        printed(found)
+        print_json(found)
     else:
-        shown("Groups", ("name", "policy"), [(each["name"], each["policy"]) for each in found])
+        print_table("Groups", ("name", "policy"), [(each["name"], each["policy"]) for each in found])
 
 
 @groups.command("set")
@@ -32,15 +33,15 @@ def listed(data: str, json: bool) -> None:
 @click.argument("policy")
 @data_option
 @json_option
-def keep(name: str, policy: str, data: str, json: bool) -> None:
+def set_group(name: str, policy: str, data: str, json: bool) -> None:
     """Keep POLICY as the group NAME. What was published for the group before stays as it was."""
-    with opened(data) as site:
+    with open_site(data) as site:
         policies.keep(site, name, policy)
         warnings = doubts.of_choice(site, None, policies.policy(site, name))
     if json:
-        printed({"name": name, "policy": policy, "doubts": warnings})
+        print_json({"name": name, "policy": policy, "doubts": warnings})
     else:
-        doubtful(warnings)
+        print_warnings(warnings)
         click.echo("group %s: %s" % (name, policy))
 
 
@@ -48,11 +49,11 @@ def keep(name: str, policy: str, data: str, json: bool) -> None:
 @click.argument("name")
 @data_option
 @json_option
-def remove(name: str, data: str, json: bool) -> None:
+def remove_group(name: str, data: str, json: bool) -> None:
     """Forget the group NAME; what was published for it stays as it was."""
-    with opened(data) as site:
+    with open_site(data) as site:
         policies.remove(site, name)
     if json:
-        printed({"name": name})
+        print_json({"name": name})
     else:
         click.echo("group %s removed" % name)

@@ -26,7 +26,7 @@ _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def click_errors() -> Iterator[None]:
     """Errors of keys and releases as click shows them."""
     try:
         yield
@@ -34,7 +34,7 @@ def told() -> Iterator[None]:
         raise click.ClickException(str(e)) from e
 
 
-def ask(what: str = "Passphrase", twice: bool = False) -> bytes:
+def ask_passphrase(what: str = "Passphrase", twice: bool = False) -> bytes:
     """From the environment, for scripts, or from the keyboard; never from the command line, which others can read."""
     given = os.environ.get(PASSPHRASE)
     if given is None:
@@ -56,9 +56,9 @@ def ask(what: str = "Passphrase", twice: bool = False) -> bytes:
 
 def private_key(path: str) -> RSAPrivateKey:
     """The private key in the file `path`; its passphrase is asked for where it has one."""
-    with told():
+    with click_errors():
         raw = key_files.read(path)
-        return key_files.load(path, ask("Passphrase of %s" % path) if key_files.is_encrypted(raw) else b"")
+        return key_files.load(path, ask_passphrase("Passphrase of %s" % path) if key_files.is_encrypted(raw) else b"")
 
 
 # ---- ioto keys
@@ -83,13 +83,13 @@ def new(file: str, no_passphrase: bool) -> None:
 
     The passphrase is asked for, or taken from IOTO_PASSPHRASE.
     """
-    public_file = beside(file)
-    with told():
+    public_file = public_path(file)
+    with click_errors():
         if os.path.exists(public_file):
             raise key_files.KeyFileError(
                 "%s is there already and is not overwritten: choose another name" % public_file
             )
-        passphrase = b"" if no_passphrase else ask("Passphrase for %s (not empty)" % file, twice=True)
+        passphrase = b"" if no_passphrase else ask_passphrase("Passphrase for %s (not empty)" % file, twice=True)
         if not passphrase and not no_passphrase:
             raise click.ClickException("the passphrase is empty: give one, or use --no-passphrase")
         click.echo("generating an RSA key of %d bits" % key_files.BITS, err=True)
@@ -103,7 +103,7 @@ def new(file: str, no_passphrase: bool) -> None:
     click.echo("fingerprint %s" % key_files.fingerprint(made))
 
 
-def beside(path: str) -> str:
+def public_path(path: str) -> str:
     private = Path(path)
     return str(private.with_name("%s.pub%s" % (private.stem, private.suffix or ".pem")))
 
@@ -112,10 +112,10 @@ def beside(path: str) -> str:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 def show(file: str) -> None:
     """Say what key FILE (private or public, PEM or DER) holds. Nothing secret is printed."""
-    with told():
+    with click_errors():
         raw = key_files.read(file)
         private = b"PRIVATE KEY" in raw
-        public = key_files.load_public(file, lambda: ask("Passphrase of %s" % file))
+        public = key_files.load_public(file, lambda: ask_passphrase("Passphrase of %s" % file))
     what = (
         "private key, %s" % ("with a passphrase" if key_files.is_encrypted(raw) else "no passphrase")
         if private
@@ -131,8 +131,8 @@ def show(file: str) -> None:
 @click.option("--der", is_flag=True, help="Binary DER instead of PEM: 30 % smaller, for boards.")
 def export(file: str, out: str, der: bool) -> None:
     """Write the public key of FILE to the new file OUT."""
-    with told():
-        public = key_files.load_public(file, lambda: ask("Passphrase of %s" % file))
+    with click_errors():
+        public = key_files.load_public(file, lambda: ask_passphrase("Passphrase of %s" % file))
         key_files.write_new(out, key_files.public_bytes(public, der), 0o644)
     click.echo("public key %s, fingerprint %s" % (out, key_files.fingerprint(public)))
 
@@ -140,7 +140,7 @@ def export(file: str, out: str, der: bool) -> None:
 # ---- ioto sign
 
 
-def until(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+def parse_expiry(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     """Unix seconds of `90d` (from now on) or `2027-12-31`."""
     if text is None:
         return None
@@ -159,7 +159,10 @@ def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--minimum", metavar="SEMVER", help="Least version that may step to this one."),
         click.option(
-            "--expires", metavar="WHEN", callback=until, help="90d, 8w, 2y or a day: nobody begins with it afterwards."
+            "--expires",
+            metavar="WHEN",
+            callback=parse_expiry,
+            help="90d, 8w, 2y or a day: nobody begins with it afterwards.",
         ),
         click.option(
             "--allow-downgrade",
@@ -174,7 +177,7 @@ def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def application_of(image: str, any_file: bool) -> Iterator[str]:
+def extracted_application(image: str, any_file: bool) -> Iterator[str]:
     """The path `image`, or for a whole firmware file that of a temporary one with its application alone, which is
     said.
     """
@@ -199,7 +202,7 @@ def application_of(image: str, any_file: bool) -> Iterator[str]:
 
 
 @contextmanager
-def signed(
+def signed_file(
     image: str,
     key: str,
     folder: str | Path,
@@ -220,7 +223,7 @@ def signed(
     private = private_key(key)
     handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
     try:
-        with told(), os.fdopen(handle, "wb") as out, application_of(image, any_file) as alone:
+        with click_errors(), os.fdopen(handle, "wb") as out, extracted_application(image, any_file) as alone:
             release.sign(
                 alone, out, private, product, version, any_file, image, minimum=minimum, expires=expires, down=down
             )
@@ -244,7 +247,7 @@ def sign(image: str, key: str, product: str, version: str, out: str | None, **mo
     """
     out = out or image + ".signed"
     folder = os.path.dirname(os.path.abspath(out))
-    with signed(image, key, folder, product, version, **more) as path:
+    with signed_file(image, key, folder, product, version, **more) as path:
         os.chmod(path, 0o644)
         os.replace(path, out)
     size = os.path.getsize(out)

@@ -5,7 +5,7 @@ import click
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.http.nginx import config
 
-from .site import data_option, opened
+from .site import data_option, open_site
 
 
 @click.command()
@@ -41,6 +41,6 @@ def link_key(revoke: bool, data: str) -> None:
     That happens by itself every 90 days, and links under way hold until they expire. With --revoke they end within a
     minute: a device that is downloading is refused, checks in again and goes on from where it was.
     """
-    with opened(data) as site:
+    with open_site(data) as site:
         site.links.rotate(site.who, revoke)
     click.echo("links are signed with a new key%s" % ("; earlier links no longer work" if revoke else ""))

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from .site import Duration, ago, data_option, json_option, opened, printed, shown
+from .output import ago, json_option, print_json, print_table
+from .site import Duration, data_option, open_site
 
 SCOPES = ("read", "publish", "admin")
 
@@ -36,10 +37,10 @@ def token_new(name: str, scope: str, expires: int | None, data: str, json: bool)
     """
     from ioto_tools.cloud.operators import operator_tokens
 
-    with opened(data) as site:
+    with open_site(data) as site:
         made = operator_tokens.new(site, name, scope, expires)
     if json:
-        printed(made)
+        print_json(made)
     else:
         click.echo("token of %s, for %s: %s" % (name, scope, made["token"]))
 
@@ -51,17 +52,20 @@ def token_list(data: str, json: bool) -> None:
     """List the tokens: whose, for what, until when. The tokens themselves are not kept."""
     from ioto_tools.cloud.operators import operator_tokens
 
-    with opened(data) as site:
+    with open_site(data) as site:
         found = operator_tokens.listed(site)
         now_s = site.now_s()
     if json:
-        printed(found)
+        print_json(found)
         return
-    rows = [(each["name"], each["scope"], ago(each["created_s"]), _until(each["expires_s"], now_s)) for each in found]
-    shown("Tokens", ("name", "scope", "made", "expires"), rows)
+    rows = [
+        (each["name"], each["scope"], ago(each["created_s"]), _format_expiry(each["expires_s"], now_s))
+        for each in found
+    ]
+    print_table("Tokens", ("name", "scope", "made", "expires"), rows)
 
 
-def _until(expires_s: int | None, now_s: int) -> str:
+def _format_expiry(expires_s: int | None, now_s: int) -> str:
     if expires_s is None:
         return "never"
     return "in %d h" % ((expires_s - now_s) // 3600) if expires_s > now_s else "has expired"
@@ -74,7 +78,7 @@ def token_revoke(name: str, data: str) -> None:
     """End the token of NAME at once."""
     from ioto_tools.cloud.operators import operator_tokens
 
-    with opened(data) as site:
+    with open_site(data) as site:
         operator_tokens.revoke(site, name)
     click.echo("token of %s is revoked" % name)
 
@@ -96,16 +100,18 @@ def audit(limit: int, subject: str | None, data: str, json: bool) -> None:
     """Show who did what, and when: operators, and the cloud by itself."""
     from ioto_tools.cloud.storage import audit as audits
 
-    with opened(data) as site:
+    with open_site(data) as site:
         found = site.database.read(audits.last, limit, subject)
     if json:
-        printed(found)
+        print_json(found)
         return
-    rows = [(ago(row["at_s"]), row["who"], row["action"], row["subject"], _words(row["detail"])) for row in found]
-    shown("Audit", ("when", "who", "did", "to", "detail"), rows)
+    rows = [
+        (ago(row["at_s"]), row["who"], row["action"], row["subject"], _format_detail(row["detail"])) for row in found
+    ]
+    print_table("Audit", ("when", "who", "did", "to", "detail"), rows)
 
 
-def _words(detail: dict[str, Any]) -> str:
+def _format_detail(detail: dict[str, Any]) -> str:
     return (
         ", ".join(
             "%s %s" % (name, value if isinstance(value, str) else json_module.dumps(value))

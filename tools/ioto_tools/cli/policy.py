@@ -32,8 +32,8 @@ def test(expression: str, file: str, version: str | None, json: bool) -> None:
 
     A blank EXPR is what a release without a policy has: devices on an older version.
     """
-    made = _compiled(expression if expression.strip() else language.NEWER)
-    device, update = _device(file), _update(version)
+    made = _compile(expression if expression.strip() else language.NEWER)
+    device, update = _read_device(file), _update_properties(version)
     holds, terms = made(device, update), made.explain(device, update)
     if json:
         click.echo(
@@ -41,17 +41,17 @@ def test(expression: str, file: str, version: str | None, json: bool) -> None:
         )
         return
     click.echo("the policy holds for this device" if holds else "the policy does not hold for this device")
-    wide = max((len(_line(each["term"])) for each in terms), default=0)
+    wide = max((len(_one_line(each["term"])) for each in terms), default=0)
     for each in terms:
         values = ", ".join("%s is %s" % (name, json_module.dumps(value)) for name, value in each["values"].items())
         click.echo(
-            ("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", wide, _line(each["term"]), values)).rstrip()
+            ("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", wide, _one_line(each["term"]), values)).rstrip()
         )
     for doubt in made.doubts:
         click.echo("Warning: " + doubt, err=True)
 
 
-def _compiled(text: str) -> language.Policy:
+def _compile(text: str) -> language.Policy:
     try:
         return language.compile(text)
     except PolicyError as e:
@@ -59,7 +59,7 @@ def _compiled(text: str) -> language.Policy:
         raise click.ClickException("%s\n  %s\n  %s^" % (e, line, " " * (e.column - 1))) from e
 
 
-def _device(file: str) -> dict[str, Any]:
+def _read_device(file: str) -> dict[str, Any]:
     with click.open_file(file, "rb") as opened:
         raw = opened.read()
     try:
@@ -71,11 +71,11 @@ def _device(file: str) -> dict[str, Any]:
     return found
 
 
-def _update(version: str | None) -> dict[str, str]:
+def _update_properties(version: str | None) -> dict[str, str]:
     if version is not None and not semver.is_valid(version):
         raise click.ClickException("--update %s: expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
     return {} if version is None else {"version": version}
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())

@@ -17,10 +17,10 @@ from ioto_tools.cloud.rules import terms
 from ioto_tools.cloud.rules.selection import WHY
 from ioto_tools.image import release
 
-from .keys import application_of, manifest_options
-from .keys import signed as signed_file
-from .site import counted, data_option, json_option, opened, printed, shown
-from .terms import doubtful, said, taken, terms_options
+from .keys import extracted_application, manifest_options, signed_file
+from .output import json_option, pluralize, print_json, print_table
+from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
+from .site import data_option, open_site
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
@@ -77,8 +77,8 @@ def publish(
     running server needs no restart. A version never changes: publishing other content under it is refused, the same
     content again does nothing.
     """
-    rollout = taken(more)
-    product, version, is_signed = _said(image, product, version)
+    rollout = pop_terms(more)
+    product, version, is_signed = _identify(image, product, version)
     if signed and not (is_signed or key):
         raise click.ClickException("%s: not signed: sign it with `ioto sign`, or give --key" % image)
     if not key and any(more[name] for name in more if name != "any_file"):
@@ -88,23 +88,23 @@ def publish(
         )
     for doubt in terms.version_doubts(version):
         click.echo("Warning: " + doubt, err=True)
-    with opened(data) as site, _sealed(site, image, key, product, version, more) as path:
-        asked = {"description": description, "any_file": more["any_file"], "said": said(site, rollout)}
-        with _bar(image, os.path.getsize(path), shown=not json) as advance:
+    with open_site(data) as site, _file_to_publish(site, image, key, product, version, more) as path:
+        asked = {"description": description, "any_file": more["any_file"], "said": resolve_group(site, rollout)}
+        with _progress_bar(image, os.path.getsize(path), shown=not json) as advance:
             if dry_run:
-                return _tried(publishing.dry_run(site, path, product, version, progress=advance, **asked), json)
+                return _print_dry_run(publishing.dry_run(site, path, product, version, progress=advance, **asked), json)
             asked.update(enabled=not disabled, by_hand=approve_by_hand)
             made, new = publishing.publish(site, path, product, version, progress=advance, **asked)
         found = overview.update(site, made["id"])
         warnings = doubts.of_update(site, found)
     if json:
-        printed(dict(found, new=new))
+        print_json(dict(found, new=new))
     else:
-        _told(found, new)
-        doubtful(warnings)
+        _print_published(found, new)
+        print_warnings(warnings)
 
 
-def _told(found: dict[str, Any], new: bool) -> None:
+def _print_published(found: dict[str, Any], new: bool) -> None:
     what = "published" if new else "was published already:"
     click.echo(
         "%s %s %s, %d bytes, SHA-256 %s" % (what, found["product"], found["version"], found["size"], found["checksum"])
@@ -114,17 +114,17 @@ def _told(found: dict[str, Any], new: bool) -> None:
             click.echo("not offered yet: `ioto updates %s %s@%s`" % (command, found["product"], found["version"]))
 
 
-def _tried(found: dict[str, Any], json: bool) -> None:
+def _print_dry_run(found: dict[str, Any], json: bool) -> None:
     if json:
-        return printed(found)
+        return print_json(found)
     offered = found["found"].get("offered", {"count": 0})["count"]
-    click.echo("nothing is published; of %s %d would be offered it" % (counted(found["devices"], "device"), offered))
+    click.echo("nothing is published; of %s %d would be offered it" % (pluralize(found["devices"], "device"), offered))
     rows = [(each["count"], WHY.get(why, why), ", ".join(each["examples"])) for why, each in found["found"].items()]
-    shown("Devices", ("devices", "because", "such as"), rows)
-    doubtful(found["doubts"])
+    print_table("Devices", ("devices", "because", "such as"), rows)
+    print_warnings(found["doubts"])
 
 
-def _said(image: str, product: str | None, version: str | None) -> tuple[str, str, bool]:
+def _identify(image: str, product: str | None, version: str | None) -> tuple[str, str, bool]:
     """(product, version, is it signed?), from the manifest where the command does not say them."""
     try:
         found = release.read(image)
@@ -141,10 +141,12 @@ def _said(image: str, product: str | None, version: str | None) -> tuple[str, st
 
 
 @contextmanager
-def _sealed(site: Site, image: str, key: str | None, product: str, version: str, more: dict[str, Any]) -> Iterator[str]:
+def _file_to_publish(
+    site: Site, image: str, key: str | None, product: str, version: str, more: dict[str, Any]
+) -> Iterator[str]:
     """`image`, or with a key the signed file made of it, gone afterwards."""
     if not key:
-        with application_of(image, more["any_file"]) as path:
+        with extracted_application(image, more["any_file"]) as path:
             yield path
         return
     owner = publishing.product_of(site, product)
@@ -153,7 +155,7 @@ def _sealed(site: Site, image: str, key: str | None, product: str, version: str,
 
 
 @contextmanager
-def _bar(image: str, size: int, shown: bool) -> Iterator[Callable[[int], None]]:
+def _progress_bar(image: str, size: int, shown: bool) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn

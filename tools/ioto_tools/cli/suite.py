@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..suite.run import CHECKS, UPDATE
-from .deploy import PORT, RESET, WAIT, at_prompt, the_port
-from .flash import confirm, refuse
+from .deploy import PORT, RESET, WAIT, find_port, open_prompt
+from .flash import confirm, fail
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -68,30 +68,30 @@ def test(
     from ..suite import host as hosts
     from ..suite import run, table
 
-    port = the_port(port, "board test")
+    port = find_port(port, "board test")
     names = [name for name in (*CHECKS, UPDATE) if name in only or not only and (name != UPDATE or update)]
     try:
-        with at_prompt(port, wait_s, reset) as board:
+        with open_prompt(port, wait_s, reset) as board:
             told = run.about(board)
             if not yes:
-                confirm("board test", printable(_warning(told)))
+                confirm("board test", printable(_question(told)))
             wifi = told["wifi"] if isinstance(told["wifi"], dict) else {}
             given = {"ssid": ssid or wifi.get("ssid", ""), "password": password if ssid else wifi.get("password", "")}
             given["blocks"] = run.blocks(told)
             with hosts.Host(host or hosts.address_towards(), hosts.image_for(told["chip"], given["blocks"])) as servers:
-                results = list(_results(board, told, servers, names, given))
+                results = list(_run_checks(board, told, servers, names, given))
     except (OSError, PromptError) as e:
-        refuse("board test", e)
+        fail("board test", e)
     if as_json:
         click.echo(json.dumps(table.as_object(told, results), indent=2))
     elif markdown:
         click.echo(printable("\n".join(table.markdown(results))))
     else:
-        _show(told, results)
+        _print_results(told, results)
     sys.exit(any(each.result == "failed" for each in results))
 
 
-def _warning(told: dict[str, Any]) -> str:
+def _question(told: dict[str, Any]) -> str:
     other = [label for label in told["slots"] if label != told["running"]]
     slots = "what is in %s is overwritten" % " and ".join(other) if other else "it has no second slot"
     return "%s: %s runs; %s, and the board is reset a few times. Go on?" % (
@@ -101,7 +101,7 @@ def _warning(told: dict[str, Any]) -> str:
     )
 
 
-def _results(
+def _run_checks(
     board: Prompt, told: dict[str, Any], servers: Host, names: list[str], given: dict[str, Any]
 ) -> Iterator[Result]:
     from rich.console import Console
@@ -121,11 +121,11 @@ def _results(
             run.remove(board)
 
 
-def _show(told: dict[str, Any], results: list[Result]) -> None:
+def _print_results(told: dict[str, Any], results: list[Result]) -> None:
     from ..suite import table
-    from .site import shown
+    from .output import print_table
 
-    shown("%s, MicroPython %s, agent %s" % (told["machine"] or "board", ".".join(map(str, told["version"][:3])),
+    print_table("%s, MicroPython %s, agent %s" % (told["machine"] or "board", ".".join(map(str, told["version"][:3])),
         told["agent"] or "brought along"),
           ("check", "result", "s", "found"), [(each.name, each.result, each.seconds,
               table.words(each)) for each in results])  # fmt: skip

@@ -14,8 +14,9 @@ from ioto_tools.cloud.releases import doubts
 from ioto_tools.cloud.rules import update_states
 
 from . import withdrawal
-from .site import ago, data_option, json_option, opened, printed, product_option, shown
-from .terms import doubtful, said, taken, terms_options
+from .output import ago, json_option, print_json, print_table
+from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
+from .site import data_option, open_site, product_option
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
@@ -29,43 +30,43 @@ if TYPE_CHECKING:
 def updates(context: click.Context, product: str | None, data: str, json: bool) -> None:
     """List the published updates: whether they are offered, and how many devices stand where."""
     if context.invoked_subcommand:
-        for name, value in (("--product", product), ("--json", json), ("--data", _given(context, "data"))):
+        for name, value in (("--product", product), ("--json", json), ("--data", _is_given(context, "data"))):
             if value:
                 raise click.UsageError(
                     "put %s after the command: ioto updates %s ..." % (name, context.invoked_subcommand)
                 )
         return
-    with opened(data) as site:
+    with open_site(data) as site:
         found = overview.updates(site, product)
     if json:
-        printed(found)
+        print_json(found)
         return
     rows = [
         (
             each["product"],
             each["version"],
-            _offered(each),
+            _offered_word(each),
             each["size"],
-            _counts(each["states"]),
+            _format_counts(each["states"]),
             each["update"],
             each["description"],
         )
         for each in found
     ]
-    shown("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
+    print_table("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
 
 
-def _offered(update: dict[str, Any]) -> str:
+def _offered_word(update: dict[str, Any]) -> str:
     if update["status"] == "disabled":
         return "no"
     return "yes" if update["status"] == "active" else update["status"]
 
 
-def _given(context: click.Context, name: str) -> bool:
+def _is_given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-def _counts(states: dict[str, int]) -> str:
+def _format_counts(states: dict[str, int]) -> str:
     return ", ".join("%d %s" % (n, state) for state, n in sorted(states.items())) or "-"
 
 
@@ -75,11 +76,11 @@ def _counts(states: dict[str, int]) -> str:
 @json_option
 def show(update: str, data: str, json: bool) -> None:
     """Show UPDATE (PRODUCT@VERSION or its id): its terms, where the devices stand, and who did what to it."""
-    with opened(data) as site:
+    with open_site(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
         warnings = doubts.of_update(site, found)
     if json:
-        printed(found)
+        print_json(found)
         return
     signed = "signed" if found["signed"] else "not signed"
     click.echo(
@@ -87,24 +88,24 @@ def show(update: str, data: str, json: bool) -> None:
     )
     click.echo(
         "%s, published %s, offered to %s so far"
-        % (found["status"], ago(found["created_s"]), withdrawal.counted_devices(found["granted"]))
+        % (found["status"], ago(found["created_s"]), withdrawal.pluralize_devices(found["granted"]))
     )
-    for line in withdrawal.lines(found, now_s):
+    for line in withdrawal.unapplied_lines(found, now_s):
         click.echo(line)
-    doubtful(warnings)
+    print_warnings(warnings)
     if found["stops"]:
         click.echo(
             "its stop rule still applies: it is paused again as soon as another device finishes, unless --stop is "
             "changed"
         )
-    shown(
+    print_table(
         "Terms", ("term", "is"), [(name, "none" if value is None else value) for name, value in found["terms"].items()]
     )
-    shown("Devices", ("state", "devices"), sorted(found["states"].items()))
+    print_table("Devices", ("state", "devices"), sorted(found["states"].items()))
     rows = [
         (ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]
     ]
-    shown("Audit", ("when", "who", "what", "detail"), rows)
+    print_table("Audit", ("when", "who", "what", "detail"), rows)
 
 
 @updates.command("set")
@@ -117,16 +118,16 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
 
     Devices that were offered it keep it: to stop those too, pause or cancel it.
     """
-    options = taken(more)
+    options = pop_terms(more)
     if all(value is None for value in options.values()):
         raise click.UsageError("nothing to change: give an option, such as --limit 100")
-    with opened(data) as site:
-        found = control.set_terms(site, update, said(site, options))
+    with open_site(data) as site:
+        found = control.set_terms(site, update, resolve_group(site, options))
         warnings = doubts.of_update(site, found)
     if json:
-        printed(found)
+        print_json(found)
         return
-    doubtful(warnings)
+    print_warnings(warnings)
     words = ", ".join("%s %s" % (name, value) for name, value in found["terms"].items() if value is not None)
     click.echo("%s %s: %s" % (found["product"], found["version"], words))
 
@@ -150,25 +151,25 @@ def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str,
     there. How it ended so far no longer counts for the stop rule. Devices that refused it give their rollout slots back
     first.
     """
-    with opened(data) as site:
+    with open_site(data) as site:
         n = control.retry(site, update, ids, states)
         found = overview.update(site, update)
     if json:
-        printed({**found, "retried": n})
+        print_json({**found, "retried": n})
     else:
         click.echo(
             "%s %s: %s"
             % (
                 found["product"],
                 found["version"],
-                withdrawal.counted_devices(n, "is offered it again", "are offered it again"),
+                withdrawal.pluralize_devices(n, "is offered it again", "are offered it again"),
             )
         )
         if found["status"] != "active":
             click.echo("Warning: no device is offered it now: it is %s" % found["status"], err=True)
 
 
-def _change(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
+def _add_change(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
     """One command that changes an update: change(site, update) gives it as it is then."""
 
     @updates.command(name, help=text)
@@ -176,15 +177,15 @@ def _change(name: str, change: Callable[[Site, str], dict[str, Any]], word: str,
     @data_option
     @json_option
     def command(update: str, data: str, json: bool) -> None:
-        with opened(data) as site:
+        with open_site(data) as site:
             found = change(site, update)
-        _changed(found, word, json)
+        _print_changed(found, word, json)
 
 
-def _withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
+def _add_withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
     """One command after which an update is offered to no device; it waits until all have heard so that can."""
 
-    @updates.command(name, help=text + _WITHDRAWN)
+    @updates.command(name, help=text + _WITHDRAWN_HELP)
     @click.argument("update")
     @click.option(
         "--no-wait",
@@ -194,57 +195,57 @@ def _withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], word: 
     @data_option
     @json_option
     def command(update: str, no_wait: bool, data: str, json: bool) -> None:
-        with opened(data) as site:
+        with open_site(data) as site:
             found = change(site, update)
-            _changed(found, word, json)
+            _print_changed(found, word, json)
             if not json:
-                withdrawal.tell(site, found, wait=not no_wait and sys.stdout.isatty())
+                withdrawal.report_unapplied(site, found, wait=not no_wait and sys.stdout.isatty())
 
 
-_WITHDRAWN = """
+_WITHDRAWN_HELP = """
 
     Devices that have staged it or are downloading it drop it at their next check-in: their agents ask before they
     apply. Those of other makers do not ask. Ctrl-C ends the waiting and nothing else."""
 
 
-def _changed(found: dict[str, Any], word: str, json: bool) -> None:
+def _print_changed(found: dict[str, Any], word: str, json: bool) -> None:
     if json:
-        printed(found)
+        print_json(found)
     else:
         click.echo("%s %s %s" % (found["product"], found["version"], word))
 
 
-_change(
+_add_change(
     "enable",
     lambda site, update: control.enable(site, update, True),
     "is switched on",
     "Offer UPDATE (PRODUCT@VERSION or its id) to the devices that it is for.",
 )
-_withdrawal(
+_add_withdrawal(
     "disable",
     lambda site, update: control.enable(site, update, False),
     "is offered to no more devices",
     "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices.",
 )
-_change(
+_add_change(
     "approve",
     lambda site, update: control.move(site, update, "approved"),
     "is approved",
     "Approve UPDATE (PRODUCT@VERSION or its id), published with --approve-by-hand: it is offered from now on.",
 )
-_withdrawal(
+_add_withdrawal(
     "pause",
     lambda site, update: control.move(site, update, "paused"),
     "is paused",
     "Pause UPDATE (PRODUCT@VERSION or its id): no device is offered it before `ioto updates resume`.",
 )
-_change(
+_add_change(
     "resume",
     lambda site, update: control.move(site, update, "resumed"),
     "is resumed",
     "Resume UPDATE (PRODUCT@VERSION or its id) where it was paused, by hand or by its stop rule.",
 )
-_withdrawal(
+_add_withdrawal(
     "cancel",
     lambda site, update: control.move(site, update, "cancelled"),
     "is cancelled",

@@ -5,8 +5,9 @@ import json as json_module
 
 import click
 
+from .output import ago, json_option, print_json, print_table
 from .printable import printable
-from .site import ago, data_option, json_option, opened, printed, shown
+from .site import data_option, open_site
 
 
 @click.group()
@@ -29,10 +30,10 @@ def webhook_new(url: str, events: tuple[str, ...], data: str, json: bool) -> Non
     """Post every event to URL from now on, and print the secret that signs them, once."""
     from ioto_tools.cloud.operators import webhooks
 
-    with opened(data) as site:
+    with open_site(data) as site:
         made = webhooks.new(site, url, events)
     if json:
-        printed(made)
+        print_json(made)
     else:
         click.echo("webhook %s: secret %s" % (made["id"], made["secret"]))
 
@@ -44,10 +45,10 @@ def webhook_list(data: str, json: bool) -> None:
     """List the webhooks: where to, what, what waits, and what went wrong last."""
     from ioto_tools.cloud.operators import webhooks
 
-    with opened(data) as site:
+    with open_site(data) as site:
         found = webhooks.listed(site)
     if json:
-        printed(found)
+        print_json(found)
         return
     rows = [
         (
@@ -60,7 +61,7 @@ def webhook_list(data: str, json: bool) -> None:
         )
         for each in found
     ]
-    shown("Webhooks", ("id", "url", "events", "waiting", "last told", "error"), rows)
+    print_table("Webhooks", ("id", "url", "events", "waiting", "last told", "error"), rows)
 
 
 @webhook.command("remove")
@@ -70,7 +71,7 @@ def webhook_remove(id: str, data: str) -> None:
     """Remove webhook ID, and what it has not been told yet."""
     from ioto_tools.cloud.operators import webhooks
 
-    with opened(data) as site:
+    with open_site(data) as site:
         webhooks.remove(site, id)
     click.echo("webhook %s removed" % id)
 
@@ -82,7 +83,7 @@ def webhook_test(id: str, data: str) -> None:
     """Post an event webhook.test to webhook ID, here and now, and say what it answered."""
     from ioto_tools.cloud.operators import webhook_delivery, webhooks
 
-    with opened(data) as site:
+    with open_site(data) as site:
         found = site.database.read(webhooks.known, id)
         event = {
             "id": 0,

@@ -12,19 +12,19 @@ import click
 
 from ioto_tools.cloud.operators import overview
 
-from .site import counted
+from .output import pluralize
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
 
-EVERY_S = 2
+POLL_S = 2
 
 
-def tell(site: Site, found: dict[str, Any], wait: bool) -> None:
+def report_unapplied(site: Site, found: dict[str, Any], wait: bool) -> None:
     """Say how many devices may still apply the update (as overview.update() returns it), and with `wait` whenever that
     changes.
     """
-    for line in lines(found, site.now_s()):
+    for line in unapplied_lines(found, site.now_s()):
         click.echo(line)
     left = found["unapplied"]["told"]
     if not wait or not left:
@@ -32,40 +32,41 @@ def tell(site: Site, found: dict[str, Any], wait: bool) -> None:
     click.echo("waiting until they have dropped it (Ctrl-C ends the waiting, the update stays as it is)")
     try:
         while left:
-            time.sleep(EVERY_S)
+            time.sleep(POLL_S)
             now = overview.update(site, found["update"])["unapplied"]["told"]
             if now != left:
-                click.echo("%s left" % counted_devices(now))
+                click.echo("%s left" % pluralize_devices(now))
             left = now
     except KeyboardInterrupt:
         click.echo(
             "\n%s left; `ioto updates show %s@%s` counts them"
-            % (counted_devices(left), found["product"], found["version"])
+            % (pluralize_devices(left), found["product"], found["version"])
         )
 
 
-def lines(found: dict[str, Any], now_s: int) -> Iterator[str]:
+def unapplied_lines(found: dict[str, Any], now_s: int) -> Iterator[str]:
     """What is to be said of devices that may still apply the update."""
     told, strangers, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
     if told:
         drops = (
             ""
             if found["status"] == "active"
-            else ": each drops it at its next check-in, the last one %s" % _due(due_s - now_s)
+            else ": each drops it at its next check-in, the last one %s" % _format_due(due_s - now_s)
         )
-        yield "%s it staged or in download%s" % (counted_devices(told, "has", "have"), drops)
+        yield "%s it staged or in download%s" % (pluralize_devices(told, "has", "have"), drops)
     if strangers:
-        yield "%s offered it and can't be made to drop it: the agent does not ask before it applies" % counted_devices(
-            strangers, "was", "were"
+        yield (
+            "%s offered it and can't be made to drop it: the agent does not ask before it applies"
+            % pluralize_devices(strangers, "was", "were")
         )
 
 
-def counted_devices(n: int, one: str = "", more: str = "") -> str:
+def pluralize_devices(n: int, one: str = "", more: str = "") -> str:
     """As `1 device has`, `2 devices have`: `one` or `more` stands behind the number."""
-    return ("%s %s" % (counted(n, "device"), one if n == 1 else more)).rstrip()
+    return ("%s %s" % (pluralize(n, "device"), one if n == 1 else more)).rstrip()
 
 
-def _due(seconds: int) -> str:
+def _format_due(seconds: int) -> str:
     for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit:
             return "within %d %s" % (-(-seconds // unit), name)

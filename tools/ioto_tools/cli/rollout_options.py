@@ -56,12 +56,12 @@ def terms_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def taken(more: dict[str, Any]) -> dict[str, Any]:
+def pop_terms(more: dict[str, Any]) -> dict[str, Any]:
     """The terms among a command's options, out of `more`; with `group` among them."""
     return {name: more.pop(name) for name in (*terms.TERMS, "group")}
 
 
-def said(site: Site, options: dict[str, Any]) -> dict[str, Any]:
+def resolve_group(site: Site, options: dict[str, Any]) -> dict[str, Any]:
     """taken()'s options as terms.read() wants them: a group is its policy."""
     options = dict(options)
     if group := options.pop("group"):
@@ -69,7 +69,7 @@ def said(site: Site, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def doubtful(doubts: Iterable[str]) -> None:
+def print_warnings(doubts: Iterable[str]) -> None:
     """Warn of what is allowed and hardly meant."""
     for doubt in doubts:
         click.echo("Warning: " + doubt, err=True)

@@ -8,7 +8,8 @@ import click
 
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
 
-from .site import data_option, json_option, printed
+from .output import json_option, print_json
+from .site import data_option
 
 _folder = click.Path(file_okay=False)
 
@@ -31,9 +32,9 @@ def migrate(data: str, to: str, json: bool) -> None:
     """
     from ioto_tools.cloud.site import moving
 
-    with _shown(json) as progress:
+    with _progress_bars(json) as progress:
         copied = moving.migrate(data, to, progress)
-    _said(copied, json, "moved to %s: serve it with --data %s from now on" % (to, to))
+    _print_summary(copied, json, "moved to %s: serve it with --data %s from now on" % (to, to))
 
 
 @click.command()
@@ -47,9 +48,9 @@ def backup(folder: str, data: str, json: bool) -> None:
     """
     from ioto_tools.cloud.site import moving
 
-    with _shown(json) as progress:
+    with _progress_bars(json) as progress:
         copied = moving.backup(data, folder, progress)
-    _said(copied, json, "backed up to %s" % folder)
+    _print_summary(copied, json, "backed up to %s" % folder)
 
 
 @click.command()
@@ -60,14 +61,14 @@ def restore(folder: str, data: str, json: bool) -> None:
     """Make a site of the backup in DIR, in the new folder --data or where its site.toml says."""
     from ioto_tools.cloud.site import moving
 
-    with _shown(json) as progress:
+    with _progress_bars(json) as progress:
         copied = moving.restore(folder, data, progress)
-    _said(copied, json, "restored to %s" % data)
+    _print_summary(copied, json, "restored to %s" % data)
 
 
-def _said(copied: dict[str, Any], json: bool, words: str) -> None:
+def _print_summary(copied: dict[str, Any], json: bool, words: str) -> None:
     if json:
-        printed(copied)
+        print_json(copied)
         return
     rows = sum(table["rows"] for table in copied["tables"].values())
     click.echo(
@@ -78,7 +79,7 @@ def _said(copied: dict[str, Any], json: bool, words: str) -> None:
 
 
 @contextmanager
-def _shown(json: bool) -> Iterator[Callable[[str, int, int], None]]:
+def _progress_bars(json: bool) -> Iterator[Callable[[str, int, int], None]]:
     """progress(what, done, total) as bars on a terminal; errors as click shows them."""
     from rich.console import Console
     from rich.progress import Progress
@@ -86,12 +87,12 @@ def _shown(json: bool) -> Iterator[Callable[[str, int, int], None]]:
     console = Console(stderr=True)
     bars = {}
     try:
-        with Progress(console=console, disable=json or not console.is_terminal) as shown:
+        with Progress(console=console, disable=json or not console.is_terminal) as display:
 
             def progress(what: str, done: int, total: int) -> None:
                 if what not in bars:
-                    bars[what] = shown.add_task(what, total=total)
-                shown.update(bars[what], completed=done)
+                    bars[what] = display.add_task(what, total=total)
+                display.update(bars[what], completed=done)
 
             yield progress
     except (CloudError, Unavailable) as e:

@@ -1,0 +1,48 @@
+"""How the commands about a site print: JSON or a table, counts and times in words."""
+
+import json as json_module
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from .printable import printable
+
+json_option = click.option("--json", is_flag=True, help="Print JSON for programs instead of a table for people.")
+
+
+def print_json(found: Any) -> None:
+    click.echo(json_module.dumps(found, indent=2))
+
+
+def ago(then_s: int | None) -> str:
+    """A moment as people say it."""
+    if then_s is None:
+        return "never"
+    seconds = max(0, int(time.time()) - then_s)
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return "%d %s ago" % (seconds // unit, name)
+    return "%d s ago" % seconds
+
+
+def pluralize(n: int, noun: str) -> str:
+    """The number with its noun: `1 device`, `2 devices`."""
+    return "%d %s%s" % (n, noun, "" if n == 1 else "s")
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table; what devices and operators wrote is never taken for markup, nor obeyed by the terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(printable(title)), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(printable(str(cell))) for cell in row))
+    wide = None if sys.stdout.isatty() else 200  # in a pipe, whole lines
+    Console(width=wide).print(table)
