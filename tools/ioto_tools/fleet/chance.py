@@ -3,7 +3,7 @@
 _MASK = (1 << 64) - 1
 
 
-def draw(seed, *what):
+def draw(seed: int, *what: int) -> float:
     """A number from 0 up to, but not including, 1 for the integers `what`. Mixing as in SplitMix64 (Steele, Lea, Flood
     2014).
     """

@@ -1,16 +1,19 @@
 """The state of all devices in arrays: about 150 bytes per device with its token, so 15 MB for 100,000 devices."""
 
 from array import array
+from typing import Any
 
 from . import life
 
 NONE = 0xFFFF  # no offer
 
+Offer = dict[str, Any]  # a reply of the cloud to a check-in
+
 
 class Devices:
     """`count` devices, none registered yet. The numbers in the arrays are indexes of `versions` and `offers`."""
 
-    def __init__(self, count, version) -> None:
+    def __init__(self, count: int, version: str) -> None:
         self.phase = bytearray(count)  # life.NEW
         self.token = [""] * count
         self.version = array("H", bytes(2 * count))  # the running version
@@ -25,18 +28,18 @@ class Devices:
         self.failures = bytearray(count)  # consecutive failures of the cloud
         self.checkin_ms = array("Q", bytes(8 * count))  # the next scheduled check-in, without jitter
         self.resume_ms = array("Q", bytes(8 * count))  # when the phase continues
-        self.urls = {}  # device -> url, from the offer to its download
+        self.urls: dict[int, str] = {}  # device -> url, from the offer to its download
         self.versions = [version]
-        self.offers = []  # {update, version, checksum, size}
-        self._numbers = {}
+        self.offers: list[dict[str, Any]] = []  # {update, version, checksum, size}
+        self._numbers: dict[str, int] = {}
 
-    def version_number(self, version):
+    def version_number(self, version: str) -> int:
         if version not in self.versions:
             self.versions.append(version)
         return self.versions.index(version)
 
-    def offer_number(self, offer):
-        """The index in `offers` of an offer (a reply of the cloud); new offers are added."""
+    def offer_number(self, offer: Offer) -> int:
+        """The index in `offers` of an offer; new offers are added."""
         number = self._numbers.get(offer["update"])
         if number is None:
             number = self._numbers[offer["update"]] = len(self.offers)
@@ -44,9 +47,10 @@ class Devices:
             self.offers.append(dict(kept, devices=bytearray(len(self.phase))))
         return number
 
-    def counts(self):
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """({version: number of devices}, {phase name: number of devices})."""
-        by_version, by_phase = {}, {}
+        by_version: dict[str, int] = {}
+        by_phase: dict[str, int] = {}
         for number, phase in zip(self.version, self.phase, strict=True):
             version, name = self.versions[number], life.PHASES[phase]
             by_version[version] = by_version.get(version, 0) + 1

@@ -9,10 +9,14 @@ import hashlib
 import heapq
 import json
 import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from . import life
 from .chance import draw
-from .devices import NONE, Devices
+from .devices import NONE, Devices, Offer
+from .http import Done, Reply, Sink
+from .settings import Settings
 from .tally import Tally
 
 _REPEATED = 3  # purposes of draws (chance.py)
@@ -24,15 +28,21 @@ _FORGET = (b"Authentication failed", b"Cannot find device")
 _HEAD_BYTES = 1024
 
 
+class Ask(Protocol):
+    def __call__(
+        self, method: str, url: str, token: str, body: bytes, done: Done, more: str = "", sink: Sink | None = None
+    ) -> None: ...
+
+
 class Fleet:
     """A fleet with `settings`, whose devices send requests to the cloud at `url` with `ask`."""
 
-    def __init__(self, settings, url, ask, clock) -> None:
+    def __init__(self, settings: Settings, url: str, ask: Ask, clock: Callable[[], float]) -> None:
         self.settings, self.url, self.ask, self.clock = settings, url, ask, clock
         self.devices = Devices(settings.devices, settings.version)
         self.tally = Tally()
         self.asking = 0  # number of requests without an answer yet
-        self._due = []  # a heap of milliseconds << 20 | device
+        self._due: list[int] = []  # a heap of milliseconds << 20 | device
         now_ms = int(clock() * 1000)
         for n in range(settings.devices):
             self.devices.checkin_ms[n] = now_ms + int(settings.period_s * 1000 * draw(settings.seed, n))
@@ -40,11 +50,11 @@ class Fleet:
 
     # ---- the schedule
 
-    def due_s(self):
+    def due_s(self) -> float | None:
         """When the next device is due, in seconds; None if no device is."""
         return (self._due[0] >> 20) / 1000 if self._due else None
 
-    def step(self, limit=None) -> None:
+    def step(self, limit: int | None = None) -> None:
         """Handle the devices that are due now, at most `limit` of them, so that answers can be processed in between."""
         now_ms = int(self.clock() * 1000)
         while self._due and self._due[0] >> 20 <= now_ms and limit != 0:
@@ -52,13 +62,13 @@ class Fleet:
             self._act(due & 0xFFFFF, due >> 20)
             limit = limit and limit - 1
 
-    def _push(self, n, ms) -> None:
+    def _push(self, n: int, ms: int) -> None:
         heapq.heappush(self._due, ms << 20 | n)
 
-    def _later(self, n, seconds) -> None:
+    def _later(self, n: int, seconds: float) -> None:
         self._push(n, int((self.clock() + seconds) * 1000))
 
-    def _rest(self, n) -> None:
+    def _rest(self, n: int) -> None:
         """Wait until the next check-in, or until the phase continues if that is earlier."""
         devices, settings = self.devices, self.settings
         period_ms, now_ms = int(settings.period_s * 1000), int(self.clock() * 1000)
@@ -71,7 +81,7 @@ class Fleet:
             at = min(at, devices.resume_ms[n])
         self._push(n, at)
 
-    def _again(self, n, reply) -> None:
+    def _again(self, n: int, reply: Reply) -> None:
         """Retry after a failed request, with exponential backoff and at least the `Retry-After` of the cloud."""
         devices = self.devices
         devices.failures[n] = min(devices.failures[n] + 1, 10)
@@ -83,7 +93,7 @@ class Fleet:
 
     # ---- requests
 
-    def _act(self, n, due_ms) -> None:
+    def _act(self, n: int, due_ms: int) -> None:
         devices, phase = self.devices, self.devices.phase[n]
         if due_ms >= devices.resume_ms[n]:
             if phase == life.WAITING and not self.settings.asks(n):
@@ -99,10 +109,19 @@ class Fleet:
         else:
             self._check_in(n, due_ms)
 
-    def _ask(self, n, due_ms, kind, path, token, fields, answered) -> None:
+    def _ask(
+        self,
+        n: int,
+        due_ms: int,
+        kind: str,
+        path: str,
+        token: str,
+        fields: dict[str, Any],
+        answered: Callable[[int, Reply], None] | None,
+    ) -> None:
         """POST `fields`; calls answered(n, reply) unless it is None."""
 
-        def done(reply) -> None:
+        def done(reply: Reply) -> None:
             self._told(kind, due_ms, reply)
             if answered and reply.status in (401, 404) and reply.body.startswith(_FORGET):
                 self._forget(n)
@@ -112,18 +131,18 @@ class Fleet:
         self.asking += 1
         self.ask("POST", self.url + path, token, json.dumps(fields).encode(), done)
 
-    def _told(self, kind, due_ms, reply) -> None:
+    def _told(self, kind: str, due_ms: int, reply: Reply) -> None:
         self.asking -= 1
         self.tally.answer(kind, reply, self.clock() - due_ms / 1000)
 
-    def _register(self, n, due_ms) -> None:
+    def _register(self, n: int, due_ms: int) -> None:
         product = self.settings.product
         fields = dict(self.settings.facts(n), id=self.settings.id(n), product=product)
         self._ask(n, due_ms, "register", "/device/register", product, fields, self._registered)
 
-    def _check_in(self, n, due_ms) -> None:
+    def _check_in(self, n: int, due_ms: int) -> None:
         devices, settings = self.devices, self.settings
-        fields = {
+        fields: dict[str, Any] = {
             "id": settings.id(n),
             "product": settings.product,
             "version": self._runs(n),
@@ -137,11 +156,11 @@ class Fleet:
                 fields["staged"] = devices.offers[devices.update[n]]["update"]
         self._ask(n, due_ms, "check_in", "/tok/provision/update", devices.token[n], fields, self._checked_in)
 
-    def _report(self, n, due_ms):
+    def _report(self, n: int, due_ms: int) -> None:
         devices, phase, update = self.devices, self.devices.phase[n], self.devices.update[n]
         if self._fate(n) == life.MUTE:
             return self._carried_out(n)
-        fields = {
+        fields: dict[str, Any] = {
             "id": self.settings.id(n),
             "update": devices.offers[update]["update"],
             "success": phase not in life.FAILURES,
@@ -155,18 +174,18 @@ class Fleet:
             self._ask(n, due_ms, *ask, None)  # as if the answer had been lost
         self._ask(n, due_ms, *ask, self._reported)
 
-    def _fetch(self, n, due_ms):
+    def _fetch(self, n: int, due_ms: int) -> None:
         how, offer = self.settings.download, self.devices.offers[self.devices.update[n]]
         url = self.devices.urls.pop(n)
         if how == "none":
             return self._carried_out(n)
         sha256 = hashlib.sha256()
 
-        def taken(piece) -> None:
+        def taken(piece: bytes) -> None:
             self.tally.bytes += len(piece)
             sha256.update(piece)
 
-        def done(reply):
+        def done(reply: Reply) -> None:
             self._told("download", due_ms, reply)
             if reply.status != (200 if how == "whole" else 206):
                 self.devices.urls[n] = url
@@ -181,14 +200,14 @@ class Fleet:
 
     # ---- answers
 
-    def _registered(self, n, reply):
+    def _registered(self, n: int, reply: Reply) -> None:
         token = _object(reply).get("token")
         if not token:
             return self._again(n, reply)
         self.devices.token[n], self.devices.phase[n] = token, life.IDLE
         self._later(n, 0)
 
-    def _checked_in(self, n, reply):
+    def _checked_in(self, n: int, reply: Reply) -> None:
         devices = self.devices
         if reply.status != 200:
             return self._again(n, reply)
@@ -204,7 +223,7 @@ class Fleet:
         else:
             self._rest(n)
 
-    def _offered(self, n, offer):
+    def _offered(self, n: int, offer: Offer) -> None:
         devices = self.devices
         number = devices.offer_number(offer)
         devices.offers[number]["devices"][n] = 1
@@ -221,18 +240,18 @@ class Fleet:
             return self._go(n, life.DROPPED)
         self._take(n, number)
 
-    def _take(self, n, number) -> None:
+    def _take(self, n: int, number: int) -> None:
         devices = self.devices
         devices.update[n], devices.attempt[n], devices.deferrals[n] = number, 1, 0
         self._go(n, life.begin(self._fate(n)))
 
-    def _reported(self, n, reply):
+    def _reported(self, n: int, reply: Reply) -> None:
         if reply.status != 200 and reply.status not in _ANSWERED:
             return self._again(n, reply)
         self.tally.report(life.REPORTS[self.devices.phase[n]])
         self._carried_out(n)
 
-    def _carried_out(self, n):
+    def _carried_out(self, n: int) -> None:
         """Finish the phase and enter the next one."""
         devices, phase, fate = self.devices, self.devices.phase[n], self._fate(n)
         devices.failures[n] = 0
@@ -249,7 +268,7 @@ class Fleet:
             devices.attempt[n] += 1
         self._go(n, to, self.settings.seconds(wait, n, devices.update[n]))
 
-    def _go(self, n, phase, seconds: float = 0.0) -> None:
+    def _go(self, n: int, phase: int, seconds: float = 0.0) -> None:
         """Enter `phase`, which begins in `seconds`; in the phases of life.RESTS the device keeps checking in."""
         self.devices.phase[n] = phase
         if phase in life.RESTS:
@@ -258,28 +277,28 @@ class Fleet:
         elif phase != life.GONE:
             self._later(n, seconds)
 
-    def _relapse(self, n) -> None:
+    def _relapse(self, n: int) -> None:
         """The old version was installed again, and is kept."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
         devices.end[n] = life.NEW
 
-    def _forget(self, n) -> None:
+    def _forget(self, n: int) -> None:
         self.devices.phase[n] = life.NEW
         self.devices.urls.pop(n, None)
         self._later(n, 1)
 
-    def _fate(self, n):
+    def _fate(self, n: int) -> str:
         return self.settings.fate(n, zlib.crc32(self.devices.offers[self.devices.update[n]]["version"].encode()))
 
-    def _runs(self, n):
+    def _runs(self, n: int) -> str:
         devices = self.devices
         if devices.phase[n] in (life.TRIAL, life.CONFIRMED):
             return devices.offers[devices.update[n]]["version"]
         return devices.versions[devices.version[n]]
 
 
-def _object(reply):
+def _object(reply: Reply) -> dict[str, Any]:
     """The JSON object in an answer; {} if there is none."""
     try:
         found = json.loads(reply.body) if reply.status == 200 else {}

@@ -8,6 +8,9 @@ import asyncio
 import re
 import time
 from collections import deque
+from collections.abc import Callable
+from ssl import SSLContext
+from typing import cast
 
 BODY_BYTES = 64 * 1024  # larger than any answer except an image; a longer body needs a sink
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
@@ -20,13 +23,18 @@ class Reply:
 
     __slots__ = ("status", "head", "body", "error")
 
-    def __init__(self, status, head: bytes = b"", body: bytes = b"", error: str = "") -> None:
+    def __init__(self, status: int, head: bytes = b"", body: bytes = b"", error: str = "") -> None:
         self.status, self.head, self.body, self.error = status, head, body, error
 
-    def header(self, name):
+    def header(self, name: str) -> str:
         """The value of a header as text; "" if it is missing."""
         found = re.search(rb"\r\n%s:[ \t]*([^\r]*)" % re.escape(name.encode()), self.head, re.IGNORECASE)
         return found[1].decode("latin-1") if found else ""
+
+
+Done = Callable[[Reply], None]
+Sink = Callable[[bytes], object]
+_Job = tuple[bytes, Done, Sink | None]
 
 
 class Client:
@@ -37,18 +45,25 @@ class Client:
     """
 
     def __init__(
-        self, host, port, *, tls=None, connections: int = 100, keep_alive: bool = True, timeout_s: int = 30
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: SSLContext | None = None,
+        connections: int = 100,
+        keep_alive: bool = True,
+        timeout_s: float = 30,
     ) -> None:
         self.host, self.port, self.tls = host, port, tls
         self.connections, self.keep_alive, self.timeout_s = connections, keep_alive, timeout_s
-        self.open = set()
-        self._idle = []
-        self._waiting = deque()
-        self._opening = set()
+        self.open: set[_Connection] = set()
+        self._idle: list[_Connection] = []
+        self._waiting: deque[_Job] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._watch = self._loop.call_later(1, self._look)
 
-    def ask(self, request, done, sink=None) -> None:
+    def ask(self, request: bytes, done: Done, sink: Sink | None = None) -> None:
         """Send `request` (complete, as bytes); done(Reply) is called later. `sink(piece)`, if given, receives the body
         of a 2xx answer.
         """
@@ -59,12 +74,12 @@ class Client:
         else:
             self._waiting.append((request, done, sink))
 
-    def _connect(self, *job) -> None:
-        task = self._loop.create_task(self._connected(job))
+    def _connect(self, request: bytes, done: Done, sink: Sink | None) -> None:
+        task = self._loop.create_task(self._connected((request, done, sink)))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _connected(self, job) -> None:
+    async def _connected(self, job: _Job) -> None:
         try:
             async with asyncio.timeout(self.timeout_s):
                 _, connection = await self._loop.create_connection(
@@ -81,14 +96,14 @@ class Client:
         else:
             connection.send(*job)
 
-    def free(self, connection) -> None:
+    def free(self, connection: "_Connection") -> None:
         """Reuse a connection that has received its answer."""
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
             self._idle.append(connection)
 
-    def gone(self, connection) -> None:
+    def gone(self, connection: "_Connection") -> None:
         self.open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -98,7 +113,7 @@ class Client:
         if self._waiting and len(self.open) + len(self._opening) < self.connections:
             self._connect(*self._waiting.popleft())
 
-    def retry(self, job) -> None:
+    def retry(self, job: _Job) -> None:
         self._connect(*job)
 
     def _look(self) -> None:
@@ -120,24 +135,27 @@ class Client:
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time. `job` is (request, done, sink) while an answer is pending."""
 
-    def __init__(self, client) -> None:
+    transport: asyncio.Transport
+
+    def __init__(self, client: Client) -> None:
         self.client = client
-        self.transport = self.job = None
+        self.job: _Job | None = None
         self.used = False
         self._clear()
 
     def _clear(self) -> None:
-        self.buffer, self.head, self.status, self.left = b"", b"", 0, None
+        self.buffer, self.head, self.status = b"", b"", 0
+        self.left: int | None = None  # bytes of the body to come; None: the head is not complete
 
-    def connection_made(self, transport) -> None:
-        self.transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
         self.client.open.add(self)
 
-    def send(self, request, done, sink) -> None:
+    def send(self, request: bytes, done: Done, sink: Sink | None) -> None:
         self.job, self.since = (request, done, sink), time.monotonic()
         self.transport.write(request)
 
-    def data_received(self, data) -> None:
+    def data_received(self, data: bytes) -> None:
         if self.job is None:
             self.transport.abort()  # data without a request
             return
@@ -148,12 +166,13 @@ class _Connection(asyncio.Protocol):
                 if len(self.buffer) > BODY_BYTES:
                     self.fail("head too long")
                 return
-            data = self._begin(end)
-            if data is None:
+            rest = self._begin(end)
+            if rest is None:
                 return
+            data = rest
         self._body(data)
 
-    def _begin(self, end):
+    def _begin(self, end: int) -> bytes | None:
         self.head, data, self.buffer = self.buffer[: end + 2], self.buffer[end + 4 :], b""
         found = _LENGTH.search(self.head)
         if (
@@ -162,12 +181,14 @@ class _Connection(asyncio.Protocol):
             or not found
             and self.head[9:12] not in (b"204", b"304")
         ):
-            return self.fail("no answer of HTTP/1.1 with a Content-Length")
+            self.fail("no answer of HTTP/1.1 with a Content-Length")
+            return None
         self.status = int(self.head[9:12])
         self.left = int(found[1]) if found and self.status != 304 else 0
         return data
 
-    def _body(self, data):
+    def _body(self, data: bytes) -> None:
+        assert self.job and self.left is not None
         sink = self.job[2] if self.status < 300 else None
         self.left -= len(data)
         if sink:
@@ -182,6 +203,7 @@ class _Connection(asyncio.Protocol):
             self._done()
 
     def _done(self) -> None:
+        assert self.job
         (_, done, _), self.job = self.job, None
         reply = Reply(self.status, self.head, self.buffer)
         self.used = True
@@ -192,12 +214,13 @@ class _Connection(asyncio.Protocol):
             self.client.free(self)
         done(reply)
 
-    def fail(self, error) -> None:
+    def fail(self, error: str) -> None:
         job, self.job = self.job, None
+        assert job
         self.transport.abort()
         job[1](Reply(0, error=error))
 
-    def connection_lost(self, error) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         job, self.job = self.job, None
         fresh = not self.used or self.head or self.buffer
         self.client.gone(self)
@@ -209,7 +232,9 @@ class _Connection(asyncio.Protocol):
             self.client.retry(job)
 
 
-def request(method, target, host, token: str = "", body: bytes = b"", more: str = "", keep_alive: bool = True):
+def request(
+    method: str, target: str, host: str, token: str = "", body: bytes = b"", more: str = "", keep_alive: bool = True
+) -> bytes:
     """The bytes of a request. `more`: additional header lines, each with its CRLF."""
     head = "%s %s HTTP/1.1\r\nHost: %s\r\n" % (method, target, host)
     if token:

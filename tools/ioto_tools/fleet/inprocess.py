@@ -1,13 +1,21 @@
 """A cloud in this process and in simulated time: days of a large fleet take minutes, and runs are reproducible."""
 
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.types import Message
 
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.devices.worker_cache import LOOK_S, Memory
+from ioto_tools.cloud.storage.transactions import Database
 
 from .fleet import Fleet
-from .http import Reply
+from .http import Done, Reply, Sink
+from .settings import Settings
 
 
 class Stepped:
@@ -15,32 +23,37 @@ class Stepped:
     immediate.
     """
 
-    def __init__(self, app) -> None:
+    def __init__(self, app: Starlette) -> None:
         self.app = app
 
-    def ask(self, method, url, token, body, done, more: str = "", sink=None) -> None:
+    def ask(
+        self, method: str, url: str, token: str, body: bytes, done: Done, more: str = "", sink: Sink | None = None
+    ) -> None:
         path, query = urlsplit(url)[2:4]
         headers = [(b"host", b"cloud.test")]
         if token:
             headers.append((b"authorization", b"bearer " + token.encode()))
-        headers += [tuple(part.strip().encode() for part in line.split(":", 1)) for line in more.lower().splitlines()]
+        lines = (line.split(":", 1) for line in more.lower().splitlines())
+        headers += [(name.strip().encode(), value.strip().encode()) for name, value in lines]
         reply = self.call(method, path, query, headers, body)
         if sink and reply.status < 300:
             sink(reply.body)
         done(reply)
 
-    def post(self, path, token, fields):
+    def post(self, path: str, token: str, fields: dict[str, Any]) -> Reply:
         return self.call(
             "POST", path, headers=[(b"authorization", b"bearer " + token.encode())], body=json.dumps(fields).encode()
         )
 
-    def call(self, method, path, query: str = "", headers=(), body: bytes = b""):
-        sent = []
+    def call(
+        self, method: str, path: str, query: str = "", headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b""
+    ) -> Reply:
+        sent: list[Message] = []
 
-        async def receive():
+        async def receive() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send(message) -> None:
+        async def send(message: Message) -> None:
             sent.append(message)
 
         scope = {
@@ -61,7 +74,7 @@ class Stepped:
         return Reply(start["status"], head, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
-def cloud(folder, clock, **options):
+def cloud(folder: Path, clock: "Clock", **options: Any) -> Starlette:
     """The cloud of the site in `folder`, in the time of `clock`; `options` are those of create_app().
 
     Like a server, it checks for changes once a second and collects deferred writes for a second, but in simulated time.
@@ -75,12 +88,13 @@ def cloud(folder, clock, **options):
 class Gathered:
     """A site's database that collects deferred writes for a second."""
 
-    def __init__(self, database, clock) -> None:
+    def __init__(self, database: Database, clock: "Clock") -> None:
         self.read, self.write = database.read, database.write
         self._database, self._clock = database, clock
-        self._rows, self._since = {}, clock()
+        self._rows: dict[Callable[..., object], dict[object, Any]] = {}
+        self._since = clock()
 
-    def soft(self, function, key, row) -> None:
+    def soft(self, function: Callable[..., object], key: object, row: Any) -> None:
         self._rows.setdefault(function, {})[key] = row
         if self._clock() - self._since >= 1:
             self.settle()
@@ -98,11 +112,13 @@ class Gathered:
 class Simulation:
     """A fleet, the application `app` and their common clock. `settled()` is called at the end of each run()."""
 
-    def __init__(self, app, clock, settings, settled=lambda: None) -> None:
+    def __init__(
+        self, app: Starlette, clock: "Clock", settings: Settings, settled: Callable[[], object] = lambda: None
+    ) -> None:
         self.clock, self.settled = clock, settled
         self.fleet = Fleet(settings, "http://cloud.test", Stepped(app).ask, clock)
 
-    def run(self, seconds) -> None:
+    def run(self, seconds: float) -> None:
         """Run for `seconds` of simulated time."""
         ends_s = self.clock.now_s + seconds
         while (due_s := self.fleet.due_s()) is not None and due_s <= ends_s:
@@ -118,5 +134,5 @@ class Clock:
     def __init__(self, now_s: float = 1_800_000_000.0) -> None:
         self.now_s = now_s
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now_s

@@ -12,13 +12,13 @@ class Latency:
         self.counts = array("Q", bytes(8 * _STEPS * 32))
         self.n = 0
 
-    def add(self, seconds) -> None:
+    def add(self, seconds: float) -> None:
         us = max(0, int(seconds * 1e6))  # a request that is sent slightly early may be answered before its due time
         power = max(us.bit_length() - 6, 0)
         self.counts[min(power * _STEPS + (us >> power), len(self.counts) - 1)] += 1
         self.n += 1
 
-    def quantile(self, q):
+    def quantile(self, q: float) -> float:
         """The quantile `q` (0 to 1) in seconds; 0.0 if there are no times."""
         left = max(1, round(self.n * q))
         for bucket, count in enumerate(self.counts):
@@ -28,7 +28,7 @@ class Latency:
         return 0.0
 
 
-def _most(bucket):
+def _most(bucket: int) -> int:
     """The highest time of a bucket, in microseconds: the steps are in the upper half of each power's range."""
     power = max(bucket // _STEPS - 1, 0)
     return ((bucket - power * _STEPS + 1) << power) - 1

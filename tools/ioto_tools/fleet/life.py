@@ -42,12 +42,12 @@ DEFERRALS = 2
 NOW, FETCHED, APPLY, BOOT, RETRY, PUT_OFF, RELAPSE = "now", "fetched", "apply", "boot", "retry", "put_off", "relapse"
 
 
-def begin(fate):
+def begin(fate: str) -> int:
     """The first phase after a device accepts an offer."""
     return REFUSED if fate == REFUSE else OFFERED
 
 
-def after(phase, fate, attempt, deferrals):
+def after(phase: int, fate: str, attempt: int, deferrals: int) -> tuple[int, str]:
     """The transition at the end of `phase`: (next phase, delay until it begins).
 
     `attempt` counts from 1, `deferrals` is the number already reported. From ROLLED_BACK to WAITING the attempt goes up
@@ -74,7 +74,7 @@ def after(phase, fate, attempt, deferrals):
     return (OFFERED if phase == DROPPED else IDLE), NOW
 
 
-def _after_boot(fate):
+def _after_boot(fate: str) -> tuple[int, str]:
     if fate == CRASH:
         return ROLLED_BACK, BOOT
     return (GONE, NOW) if fate == LOSE else (TRIAL, BOOT)

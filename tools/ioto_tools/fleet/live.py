@@ -1,10 +1,14 @@
 """A fleet in real time, with a running cloud."""
 
 import asyncio
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from ssl import SSLContext
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from .fleet import Fleet
-from .http import Client, request
+from .http import Client, Done, Sink, request
+from .settings import Settings
 
 _LOOK_S = 0.25  # interval of checking whether the run is over
 _DRAIN_S = 30  # wait for the last answers
@@ -15,20 +19,25 @@ class Wire:
     https.
     """
 
-    def __init__(self, tls=None, **options) -> None:
+    def __init__(self, tls: SSLContext | None = None, **options: Any) -> None:
         self.tls, self.options = tls, options
-        self.clients = {}
+        self.clients: dict[tuple[str, str], Client] = {}
 
-    def ask(self, method, url, token, body, done, more: str = "", sink=None) -> None:
+    def ask(
+        self, method: str, url: str, token: str, body: bytes, done: Done, more: str = "", sink: Sink | None = None
+    ) -> None:
         parts = urlsplit(url)
         client = self.clients.get(parts[:2]) or self._client(parts)
         target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
         client.ask(request(method, target, parts.netloc, token, body, more, client.keep_alive), done, sink)
 
-    def _client(self, parts):
+    def _client(self, parts: SplitResult) -> Client:
         https = parts.scheme == "https"
         client = Client(
-            parts.hostname, parts.port or (443 if https else 80), tls=self.tls if https else None, **self.options
+            parts.hostname or "localhost",
+            parts.port or (443 if https else 80),
+            tls=self.tls if https else None,
+            **self.options,
         )
         self.clients[parts[:2]] = client
         return client
@@ -38,7 +47,14 @@ class Wire:
             await client.close()
 
 
-async def run(settings, url, seconds, told=lambda fleet: None, over=lambda fleet: False, **options):
+async def run(
+    settings: Settings,
+    url: str,
+    seconds: float,
+    told: Callable[[Fleet], object] = lambda fleet: None,
+    over: Callable[[Fleet], bool] = lambda fleet: False,
+    **options: Any,
+) -> Fleet:
     """Run for `seconds`, or until over(fleet) is true; then wait for the pending answers. Returns the fleet.
 
     told(fleet) is called four times a second. `options` are those of Wire.

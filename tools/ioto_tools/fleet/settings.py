@@ -1,6 +1,7 @@
 """The settings of a simulated fleet: size, intervals and failures. Times are in seconds, shares from 0 to 1."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import life
 from .chance import draw
@@ -31,10 +32,10 @@ class Settings:
     relapse_s: float = 3 * 86400
     repeats: float = 0.0  # share of reports that are sent twice
     strangers: float = 0.0  # share of devices that do not send `next` and do not ask before they apply
-    shares: dict = field(default_factory=dict)
-    properties: dict = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    properties: dict[str, list[Any]] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for fate, share in self.shares.items():
             if fate not in life.FATES or not 0 <= share <= 1:
                 raise ValueError(
@@ -45,10 +46,10 @@ class Settings:
         if not 0 < self.devices < 1 << 20:
             raise ValueError("%d devices: expected: 1 to %d" % (self.devices, (1 << 20) - 1))
 
-    def id(self, n) -> str:
+    def id(self, n: int) -> str:
         return "%s%07d" % (self.prefix, n)
 
-    def fate(self, n, of):
+    def fate(self, n: int, of: int) -> str:
         """The fate of the update `of` (a number) on device `n`."""
         left = draw(self.seed, _FATE, n, of)
         for fate in life.FATES:
@@ -57,11 +58,11 @@ class Settings:
                 return fate
         return life.GOOD
 
-    def asks(self, n):
+    def asks(self, n: int) -> bool:
         """True if device `n` asks the cloud before it applies a staged update."""
         return draw(self.seed, _STRANGER, n) >= self.strangers
 
-    def facts(self, n):
+    def facts(self, n: int) -> dict[str, Any]:
         """The properties of device `n`."""
         drawn = (
             (name, values, draw(self.seed, _PROPERTY + at, n))
@@ -69,7 +70,7 @@ class Settings:
         )
         return {name: values[int(share * len(values))] for name, values, share in drawn}
 
-    def seconds(self, wait, n, of):
+    def seconds(self, wait: str, n: int, of: int) -> float:
         """The duration in seconds of `wait` (a delay of life.py) on device `n`."""
         if wait == life.NOW:
             return 0.0

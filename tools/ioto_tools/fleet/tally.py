@@ -1,7 +1,9 @@
 """Statistics of a fleet: answers and their times by kind of request, reports by state, and faults."""
 
 import json
+from typing import Any
 
+from .http import Reply
 from .latency import Latency
 
 KINDS = ("register", "check_in", "download", "report")
@@ -9,31 +11,31 @@ KINDS = ("register", "check_in", "download", "report")
 
 class Tally:
     def __init__(self) -> None:
-        self.answers = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
-        self.refusals = {}  # (kind, status) -> the text of the first such answer
+        self.answers: dict[str, dict[int | str, int]] = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
+        self.refusals: dict[tuple[str, int], str] = {}  # (kind, status) -> the text of the first such answer
         self.latency = {kind: Latency() for kind in KINDS}
-        self.reports = {}  # state -> number accepted by the cloud
+        self.reports: dict[str, int] = {}  # state -> number accepted by the cloud
         self.bytes = 0  # received of images
-        self.faults = {}  # what -> count: for example a wrong checksum or an invalid answer
+        self.faults: dict[str, int] = {}  # what -> count: for example a wrong checksum or an invalid answer
 
-    def answer(self, kind, reply, seconds) -> None:
+    def answer(self, kind: str, reply: Reply, seconds: float) -> None:
         said = reply.status or reply.error
         self.answers[kind][said] = self.answers[kind].get(said, 0) + 1
         self.latency[kind].add(seconds)
         if reply.status >= 400 and (kind, reply.status) not in self.refusals:
             self.refusals[kind, reply.status] = _text(reply.body)
 
-    def report(self, state) -> None:
+    def report(self, state: str) -> None:
         self.reports[state] = self.reports.get(state, 0) + 1
 
-    def fault(self, what) -> None:
+    def fault(self, what: str) -> None:
         self.faults[what] = self.faults.get(what, 0) + 1
 
-    def rows(self):
+    def rows(self) -> list[dict[str, Any]]:
         """[{kind, answers, good, p50_ms, p99_ms, others}] for each kind of request with an answer."""
         return [self._row(kind) for kind in KINDS if self.answers[kind]]
 
-    def _row(self, kind):
+    def _row(self, kind: str) -> dict[str, Any]:
         said, latency = self.answers[kind], self.latency[kind]
         good = sum(count for status, count in said.items() if status in (200, 206))
         others = {str(status): count for status, count in said.items() if status not in (200, 206)}
@@ -48,7 +50,7 @@ class Tally:
         }
 
 
-def _text(body):
+def _text(body: bytes) -> str:
     """The text of an error response: its `error`, else the body."""
     try:
         return str(json.loads(body)["error"])

@@ -3,23 +3,27 @@ else.
 """
 
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import IO, Any
 
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..devices import messages, tokens
 from ..http.errors import CloudError, Refusal
 from ..images.folder_store import INCOMING
 from ..operators import hidden_fields, metrics, operator_tokens
+from ..site.site import Site
 from . import fields, openapi
-from .operations import IMAGE_BYTES, OPERATIONS
+from .operations import IMAGE_BYTES, OPERATIONS, Arguments, Operation, Run
 
 BODY_BYTES = 64 * 1024
 PER_MINUTE = 600  # requests per token
 
 
-def routes():
+def routes() -> list[Route]:
     """Starlette routes: one for each path, plus the OpenAPI document and the metrics."""
     found = [
         Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"]),
@@ -38,18 +42,18 @@ def routes():
     return found
 
 
-async def _document(request):
+async def _document(request: Request) -> Response:
     return JSONResponse(openapi.document())
 
 
-async def _metrics(request):
+async def _metrics(request: Request) -> Response:
     await _operator(request, "read")
     request.app.state.counters.flush()
     return PlainTextResponse(await request.app.state.run(metrics.text, request.app.state.site), media_type=metrics.TYPE)
 
 
-def _endpoint(by_method):
-    async def endpoint(request):
+def _endpoint(by_method: dict[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
         operation = by_method["GET" if request.method == "HEAD" else request.method]
         run, site = request.app.state.run, request.app.state.site
         name, scope = await _operator(request, operation.scope)
@@ -62,14 +66,14 @@ def _endpoint(by_method):
     return endpoint
 
 
-def _done(function, site, asked):
+def _done(function: Run, site: Site, asked: Arguments) -> Any:
     try:
         return hidden_fields.hidden(function(site, asked), hidden_fields.names(site))
     except CloudError as e:
         raise Refusal(e.status, str(e)) from e
 
 
-async def _operator(request, scope):
+async def _operator(request: Request, scope: str) -> tuple[str, str]:
     """(name, scope) of the operator that sent the request. Refusal 401, 403 or 429."""
     token = messages.token(request.headers.get("authorization"))
     request.app.state.operators.check(tokens.hashed(token))
@@ -77,7 +81,7 @@ async def _operator(request, scope):
     return await request.app.state.run(site.database.read, operator_tokens.allowed, token, scope, site.now_s())
 
 
-def _path(request):
+def _path(request: Request) -> dict[str, str]:
     for name, value in request.path_params.items():
         if not 0 < len(value) <= 128 or not value.isprintable():
             raise Refusal(400, "%s: expected: 1 to 128 printable characters" % name)
@@ -85,7 +89,7 @@ def _path(request):
 
 
 @asynccontextmanager
-async def _body(request, operation):
+async def _body(request: Request, operation: Operation) -> AsyncIterator[Arguments]:
     """Yield the content of the body; an image is in a temporary file until the end of the block."""
     if operation.upload:
         with tempfile.NamedTemporaryFile(prefix=INCOMING, dir=request.app.state.site.images.spool()) as file:
@@ -100,7 +104,7 @@ async def _body(request, operation):
         yield {}
 
 
-async def _received(request, file):
+async def _received(request: Request, file: IO[bytes]) -> None:
     run = request.app.state.run
     if (
         request.headers.get("content-type", "").lower().startswith("multipart/")
@@ -113,7 +117,7 @@ async def _received(request, file):
     await run(file.seek, 0)
 
 
-async def _chunks(request, most):
+async def _chunks(request: Request, most: int) -> AsyncIterator[bytes]:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)

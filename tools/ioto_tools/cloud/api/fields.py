@@ -1,27 +1,32 @@
 """Schemas of request fields: requests are validated with the same schema that the OpenAPI document shows. Pure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..http.errors import Refusal
 
-NAME = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x21-\x7e]+$"}
-TEXT = {"type": "string", "maxLength": 2000}
-VERSION = {"type": "string", "minLength": 1, "maxLength": 128, "description": "SemVer 2.0"}
-YES = {"type": "boolean"}
+Schema = dict[str, Any]  # a JSON schema of a string, integer or boolean; "x-optional": the field may be omitted
+
+NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x21-\x7e]+$"}
+TEXT: Schema = {"type": "string", "maxLength": 2000}
+VERSION: Schema = {"type": "string", "minLength": 1, "maxLength": 128, "description": "SemVer 2.0"}
+YES: Schema = {"type": "boolean"}
 
 
-def number(least, most):
+def number(least: int, most: int) -> Schema:
     return {"type": "integer", "minimum": least, "maximum": most}
 
 
-def choice(*words):
+def choice(*words: str) -> Schema:
     return {"type": "string", "enum": list(words)}
 
 
-def optional(schema):
+def optional(schema: Schema) -> Schema:
     """Mark the field as optional."""
     return {**schema, "x-optional": True}
 
 
-def from_query(found, schemas):
+def from_query(found: Mapping[str, str], schemas: dict[str, Schema]) -> dict[str, Any]:
     """{name: value} from a query string (a multi-dict of texts). Refusal 400 names the field."""
     values = {}
     for name in found:
@@ -29,7 +34,7 @@ def from_query(found, schemas):
     return checked(values, schemas)
 
 
-def _typed(text, schema):
+def _typed(text: str, schema: Schema) -> str | int | bool:
     if schema.get("type") == "integer" and text.isascii() and text.removeprefix("-").isdigit() and len(text) < 16:
         return int(text)
     if schema.get("type") == "boolean":
@@ -37,7 +42,7 @@ def _typed(text, schema):
     return text
 
 
-def checked(values, schemas):
+def checked(values: dict[str, Any], schemas: dict[str, Schema]) -> dict[str, Any]:
     """`values`, validated with their schemas, None for omitted fields. Refusal 400 names the field."""
     for name in values:
         if name not in schemas:
@@ -51,10 +56,10 @@ def checked(values, schemas):
     return {name: values.get(name) for name in schemas}
 
 
-_TYPES = {"string": str, "integer": int, "boolean": bool}
+_TYPES: dict[str, type[Any]] = {"string": str, "integer": int, "boolean": bool}
 
 
-def _check(name, value, schema):
+def _check(name: str, value: Any, schema: Schema) -> None:
     kind = schema["type"]
     if not isinstance(value, _TYPES[kind]) or kind == "integer" and isinstance(value, bool):
         such = ', such as "%s"' % str(value)[:20] if kind == "string" and type(value) in (int, float) else ""
@@ -65,7 +70,7 @@ def _check(name, value, schema):
         raise Refusal(400, "%s: expected: from %d to %d" % (name, schema["minimum"], schema["maximum"]))
 
 
-def _check_text(name, value, schema):
+def _check_text(name: str, value: str, schema: Schema) -> None:
     if "enum" in schema and value not in schema["enum"]:
         raise Refusal(400, "%s: expected: one of %s" % (name, ", ".join(schema["enum"])))
     if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 128):

@@ -1,9 +1,11 @@
 """The OpenAPI 3.1 document of the API, made from the table of operations. Pure."""
 
 import re
+from typing import Any
 
 from ..operators.operator_tokens import SCOPES
-from .operations import OPERATIONS
+from .fields import Schema
+from .operations import OPERATIONS, Operation
 
 PREFIX = "/api/v1"
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
@@ -19,9 +21,9 @@ _ANSWERS = {
 }
 
 
-def document():
+def document() -> dict[str, Any]:
     """The document as a JSON-serializable dict."""
-    paths = {}
+    paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
@@ -41,12 +43,12 @@ def document():
     }
 
 
-def _operation(operation):
+def _operation(operation: Operation) -> dict[str, Any]:
     parameters = [
         _parameter(name, "path", {"type": "string", "minLength": 1, "maxLength": 128}) for name in parts(operation)
     ]
     parameters += [_parameter(name, "query", schema) for name, schema in operation.query.items()]
-    found = {
+    found: dict[str, Any] = {
         "operationId": operation.run.__name__,
         "summary": operation.says,
         "description": "Scope: %s." % operation.scope,
@@ -68,12 +70,12 @@ def _operation(operation):
     return found
 
 
-def parts(operation):
+def parts(operation: Operation) -> list[str]:
     """The names of the path's parameters."""
     return re.findall(r"\{(\w+)\}", operation.path)
 
 
-def _parameter(name, where, schema):
+def _parameter(name: str, where: str, schema: Schema) -> dict[str, Any]:
     return {
         "name": name,
         "in": where,
@@ -82,11 +84,11 @@ def _parameter(name, where, schema):
     }
 
 
-def _object(fields):
+def _object(fields: dict[str, Schema]) -> Schema:
     required = [name for name, schema in fields.items() if not schema.get("x-optional")]
     properties = {name: _plain(schema) for name, schema in fields.items()}
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _plain(schema):
+def _plain(schema: Schema) -> Schema:
     return {key: value for key, value in schema.items() if key != "x-optional"}

@@ -6,6 +6,7 @@ fields in one dict, None for omitted ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import IO, Any
 
 from ..devices import registration
 from ..operators import control, groups, operator_tokens, overview
@@ -13,10 +14,15 @@ from ..operators import webhooks as hooks
 from ..releases import doubts
 from ..releases import publish as publishing
 from ..rules import update_states
+from ..site.site import Site
 from ..storage import audit
-from .fields import NAME, TEXT, VERSION, YES, choice, number, optional
+from ..storage.tables import Row
+from .fields import NAME, TEXT, VERSION, YES, Schema, choice, number, optional
 
 IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs accept
+
+Arguments = dict[str, Any]  # of a request
+Run = Callable[[Site, Arguments], Any]  # returns what is sent as JSON
 
 
 @dataclass(frozen=True)
@@ -24,21 +30,21 @@ class Operation:
     method: str
     path: str
     scope: str
-    run: Callable
+    run: Run
     says: str
-    query: dict = field(default_factory=dict)
-    body: dict | None = None  # fields of a JSON object
+    query: dict[str, Schema] = field(default_factory=dict)
+    body: dict[str, Schema] | None = None  # fields of a JSON object
     upload: bool = False  # the body is an image; `run` gets it as the open `file`
 
 
 # ---- products
 
 
-def products(site, asked):
+def products(site: Site, asked: Arguments) -> list[Row]:
     return overview.products(site)
 
 
-def new_product(site, asked):
+def new_product(site: Site, asked: Arguments) -> Row:
     return publishing.new_product(site, asked["name"], asked["id"], bool(asked["by_hand"]))
 
 
@@ -47,7 +53,7 @@ def new_product(site, asked):
 TERMS = ("policy", "limit", "percentage", "rate", "period", "start", "end", "stop", "age")
 
 
-def _terms(site, asked):
+def _terms(site: Site, asked: Arguments) -> dict[str, str | None]:
     """{term: text} of the requested rollout; a group narrows the policy."""
     said = {name: asked[name] for name in TERMS}
     if asked.get("group"):
@@ -55,11 +61,11 @@ def _terms(site, asked):
     return said
 
 
-def releases(site, asked):
+def releases(site: Site, asked: Arguments) -> list[Row]:
     return overview.updates(site, asked["product"])
 
 
-def publish(site, asked):
+def publish(site: Site, asked: Arguments) -> Row:
     made, new = publishing.publish_file(
         site,
         *_upload(asked),
@@ -70,11 +76,11 @@ def publish(site, asked):
     return {**_with_doubts(site, made["id"]), "new": new}
 
 
-def dry_run(site, asked):
+def dry_run(site: Site, asked: Arguments) -> Row:
     return publishing.dry_run_file(site, *_upload(asked), said=_terms(site, asked))
 
 
-def _upload(asked):
+def _upload(asked: Arguments) -> tuple[IO[bytes], str, str, str, str, bool]:
     return (
         asked["file"],
         "the image",
@@ -85,11 +91,11 @@ def _upload(asked):
     )
 
 
-def release(site, asked):
+def release(site: Site, asked: Arguments) -> Row:
     return overview.update(site, asked["release"])
 
 
-def change_release(site, asked):
+def change_release(site: Site, asked: Arguments) -> Row:
     word, said = asked["release"], _terms(site, asked)
     if any(text is not None for text in said.values()):
         control.set_terms(site, word, said)
@@ -98,7 +104,7 @@ def change_release(site, asked):
     return _with_doubts(site, word)
 
 
-def _with_doubts(site, word):
+def _with_doubts(site: Site, word: str) -> Row:
     found = overview.update(site, word)
     return {**found, "doubts": doubts.of_update(site, found)}
 
@@ -106,11 +112,11 @@ def _with_doubts(site, word):
 _MOVES = {"approve": "approved", "pause": "paused", "resume": "resumed", "cancel": "cancelled"}
 
 
-def move_release(site, asked):
+def move_release(site: Site, asked: Arguments) -> Row:
     return control.move(site, asked["release"], _MOVES[asked["move"]])
 
 
-def retry_release(site, asked):
+def retry_release(site: Site, asked: Arguments) -> Row:
     devices, states = ([asked[name]] if asked[name] else [] for name in ("device", "state"))
     n = control.retry(site, asked["release"], devices, states)
     return {**overview.update(site, asked["release"]), "retried": n}
@@ -119,15 +125,15 @@ def retry_release(site, asked):
 # ---- devices
 
 
-def devices(site, asked):
+def devices(site: Site, asked: Arguments) -> list[Row]:
     return overview.page(site, asked["product"], asked["after"] or "", asked["limit"] or 100)
 
 
-def device(site, asked):
+def device(site: Site, asked: Arguments) -> Row:
     return overview.device(site, asked["device"], asked["product"])
 
 
-def new_device(site, asked):
+def new_device(site: Site, asked: Arguments) -> Row:
     product = publishing.product_of(site, asked["product"])
     return {
         "id": asked["id"],
@@ -136,7 +142,7 @@ def new_device(site, asked):
     }
 
 
-def change_device(site, asked):
+def change_device(site: Site, asked: Arguments) -> Row:
     id, product = asked["device"], asked["product"]
     if asked["pin"] is not None:
         control.pin(site, id, asked["pin"] or None, product)
@@ -149,7 +155,7 @@ def change_device(site, asked):
     return overview.device(site, id, product)
 
 
-def remove_device(site, asked):
+def remove_device(site: Site, asked: Arguments) -> Row:
     before = overview.device(site, asked["device"], asked["product"])
     control.remove(site, before["id"], before["product"])
     return overview.device(site, before["id"], before["product"])
@@ -158,17 +164,17 @@ def remove_device(site, asked):
 # ---- groups
 
 
-def list_groups(site, asked):
+def list_groups(site: Site, asked: Arguments) -> list[Row]:
     return groups.listed(site)
 
 
-def keep_group(site, asked):
+def keep_group(site: Site, asked: Arguments) -> Row:
     groups.keep(site, asked["group"], asked["policy"])
     text = groups.policy(site, asked["group"])
     return {"name": asked["group"], "policy": text, "doubts": doubts.of_choice(site, None, text)}
 
 
-def remove_group(site, asked):
+def remove_group(site: Site, asked: Arguments) -> Row:
     groups.remove(site, asked["group"])
     return {}
 
@@ -176,42 +182,42 @@ def remove_group(site, asked):
 # ---- the site
 
 
-def audited(site, asked):
+def audited(site: Site, asked: Arguments) -> list[Row]:
     return site.database.read(audit.last, asked["limit"] or 100, asked["subject"])
 
 
-def tokens(site, asked):
+def tokens(site: Site, asked: Arguments) -> list[Row]:
     return operator_tokens.listed(site)
 
 
-def new_token(site, asked):
+def new_token(site: Site, asked: Arguments) -> Row:
     return operator_tokens.new(site, asked["name"], asked["scope"], asked["lifetime_s"])
 
 
-def revoke_token(site, asked):
+def revoke_token(site: Site, asked: Arguments) -> Row:
     operator_tokens.revoke(site, asked["token"])
     return {}
 
 
-def webhooks(site, asked):
+def webhooks(site: Site, asked: Arguments) -> list[Row]:
     return hooks.listed(site)
 
 
-def new_webhook(site, asked):
+def new_webhook(site: Site, asked: Arguments) -> Row:
     return hooks.new(site, asked["url"], (asked["events"] or "").split())
 
 
-def remove_webhook(site, asked):
+def remove_webhook(site: Site, asked: Arguments) -> Row:
     hooks.remove(site, asked["webhook"])
     return {}
 
 
-def test_webhook(site, asked):
+def test_webhook(site: Site, asked: Arguments) -> Row:
     hooks.test(site, asked["webhook"])
     return {}
 
 
-def new_link_key(site, asked):
+def new_link_key(site: Site, asked: Arguments) -> Row:
     site.links.rotate(site.who, bool(asked["revoke"]))
     return {}
 

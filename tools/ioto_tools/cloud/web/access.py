@@ -4,17 +4,18 @@ from ioto import duration
 
 from ..http.errors import CloudError
 from ..operators import operator_tokens
+from ..site.site import Site
 from ..storage import audit as audit_rows
-from .answers import Page
+from .answers import Asked, Page
 
 ROWS = 50
 
 
-def tokens(site, asked):
+def tokens(site: Site, asked: Asked) -> Page:
     return Page("tokens.html", {"tokens": operator_tokens.listed(site), "made": None})
 
 
-def change_tokens(site, asked):
+def change_tokens(site: Site, asked: Asked) -> Page:
     """Create a token, which is shown only once, or revoke one."""
     form = asked.form
     if name := form.get("revoke"):
@@ -27,14 +28,14 @@ def change_tokens(site, asked):
     return Page("tokens.html", {"tokens": operator_tokens.listed(site), "made": made})
 
 
-def _lifetime(text):
+def _lifetime(text: str) -> int | None:
     try:
         return duration.parse(text) if text else None
     except ValueError as e:
         raise CloudError("lifetime %s: %s" % (text, e)) from e
 
 
-def audit(site, asked):
+def audit(site: Site, asked: Asked) -> Page:
     """The newest audit rows, or those before the row `before`; only those about `subject` if given."""
     subject = asked.query.get("subject", "").strip()
     rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, asked.number("before"))

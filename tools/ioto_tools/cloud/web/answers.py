@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
@@ -10,7 +11,7 @@ import jinja2
 from . import assets
 
 
-def text(value):
+def text(value: str) -> str:
     """Return `value` (text) if the database and a page can contain it; else ValueError."""
     if "\0" in value:
         raise ValueError("a NUL in a text")
@@ -22,10 +23,10 @@ def text(value):
 class Asked:
     """`query` and `form` are {name: text}; a file in a form is an UploadFile."""
 
-    query: dict
-    form: dict
+    query: dict[str, str]
+    form: dict[str, Any]
 
-    def number(self, name):
+    def number(self, name: str) -> int | None:
         """A whole number from the query, None if it is missing or invalid."""
         text = self.query.get(name, "")
         return int(text) if text.isdecimal() and len(text) < 16 else None
@@ -34,16 +35,16 @@ class Asked:
 @dataclass(frozen=True)
 class Page:
     template: str
-    values: dict = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     status: int = 200
-    headers: dict = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Data:
     """JSON, for page.js."""
 
-    values: dict
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,25 +54,29 @@ class Moved:
     to: str
 
 
-def to(name, **query):
+Answer = Page | Data | Moved
+Action = tuple[str, str, str | None]  # (action, text of its button, confirmation question)
+
+
+def to(name: str, **query: object) -> str:
     """The relative link to the page `name`."""
     given = urlencode({name: value for name, value in query.items() if value not in (None, "")})
     return name + ("?" + given if given else "")
 
 
-def render(page, **common):
+def render(page: Page, **common: Any) -> str:
     return templates().get_template(page.template).render(**common, **page.values)
 
 
 class _Environment(jinja2.Environment):
     """Makes `each.update` in a template the key of a row, not the method of dict."""
 
-    def getattr(self, obj, attribute):
+    def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
 
 
 @cache
-def templates():
+def templates() -> jinja2.Environment:
     made = _Environment(
         loader=jinja2.PackageLoader("ioto_tools.cloud.web"),
         autoescape=True,
@@ -84,27 +89,27 @@ def templates():
     return made
 
 
-def _ago(then_s, now_s):
+def _ago(then_s: int | None, now_s: int) -> str:
     """`3 min ago`, `in 2 h`, `never`."""
     if then_s is None:
         return "never"
     seconds = abs(now_s - then_s)
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        if seconds >= 2 * unit or unit == 1:
-            return ("%d %s ago" if then_s <= now_s else "in %d %s") % (seconds // unit, name)
+    units = (86400, "d"), (3600, "h"), (60, "min"), (1, "s")
+    unit, name = next(each for each in units if seconds >= 2 * each[0] or each[0] == 1)
+    return ("%d %s ago" if then_s <= now_s else "in %d %s") % (seconds // unit, name)
 
 
-def _moment(then_s):
+def _moment(then_s: int) -> str:
     """The time in UTC, for HTML's <time> and for people."""
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(then_s))
 
 
-def _bytes(n) -> str:
+def _bytes(n: int) -> str:
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
         if n >= unit:
             return "%.1f %s" % (n / unit, name)
     return "%d bytes" % n
 
 
-def _number(n) -> str:
+def _number(n: int) -> str:
     return f"{n:,}"

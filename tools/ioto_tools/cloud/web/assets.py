@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 FOLDER = Path(__file__).parent / "static"
@@ -30,7 +31,7 @@ class Asset:
 
 
 @cache
-def asset(name):
+def asset(name: str) -> Asset:
     """The Asset with this name; KeyError if there is none."""
     path = _files()[name]
     body = path.read_bytes()
@@ -38,15 +39,15 @@ def asset(name):
 
 
 @cache
-def _files():
+def _files() -> dict[str, Path]:
     return {path.name: path for path in FOLDER.iterdir() if path.suffix in _TYPES}
 
 
-def path(name):
+def path(name: str) -> str:
     return asset(name).path
 
 
-async def serve(request):
+async def serve(request: Request) -> Response:
     """/web/static/HASH/NAME. With a wrong hash the file is also sent, but not cached: an old page may still be open."""
     try:
         found = asset(request.path_params["name"])

@@ -1,17 +1,22 @@
 """The pages for devices: the list, one page at a time, and a single device."""
 
+from collections.abc import Callable
+from typing import Any
+
 from .. import policy
 from ..http.errors import CloudError
 from ..operators import control, overview, search
 from ..rules import selection, update_states
+from ..site.site import Site
 from ..storage import queries
-from .answers import Moved, Page, to
+from ..storage.tables import Row
+from .answers import Action, Asked, Moved, Page, to
 
 # Why a release is not offered, without the commands that are for the command line.
 WORDS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
 
 
-def index(site, asked):
+def index(site: Site, asked: Asked) -> Page:
     values = {"products": site.database.read(queries.product_names), "search": _search(asked), "problem": None}
     try:
         return Page("devices.html", {**values, **_rows(site, asked)})
@@ -19,7 +24,7 @@ def index(site, asked):
         return Page("devices.html", {**values, "problem": "policy: %s" % e}, 400)
 
 
-def more(site, asked):
+def more(site: Site, asked: Asked) -> Page:
     """The next rows of the list."""
     try:
         return Page("device-rows.html", _rows(site, asked))
@@ -27,11 +32,11 @@ def more(site, asked):
         raise CloudError("policy: %s" % e) from e
 
 
-def _search(asked):
+def _search(asked: Asked) -> dict[str, str]:
     return {name: asked.query.get(name, "").strip() for name in ("product", "id", "policy")}
 
 
-def _rows(site, asked):
+def _rows(site: Site, asked: Asked) -> dict[str, Any]:
     wanted = _search(asked)
     which = policy.compile(wanted["policy"]) if wanted["policy"] else None
     before, looked = (asked.number(name) or 0 for name in ("found", "looked"))
@@ -47,7 +52,7 @@ def _rows(site, asked):
     }
 
 
-def show(site, asked):
+def show(site: Site, asked: Asked) -> Page | Moved:
     id = asked.query.get("id", "")
     try:
         found = overview.device(site, id, asked.query.get("product"))
@@ -58,11 +63,14 @@ def show(site, asked):
     )
 
 
-def _actions(device):
-    """[(action, text, confirmation question)]."""
+def _actions(device: Row) -> list[Action]:
     if device["removed"]:
         return []
-    remove = "remove", "Remove", "Remove the device? Its token ends; a board that knows its product can register again."
+    remove: Action = (
+        "remove",
+        "Remove",
+        "Remove the device? Its token ends; a board that knows its product can register again.",
+    )
     release = "release", "Unclaim", "Unclaim the device? It gets no token before it is claimed again."
     revoke = (
         "revoke",
@@ -78,7 +86,7 @@ def _actions(device):
     return [rotate, revoke, claim, release, remove] if device["claimed"] else [claim, remove]
 
 
-def act(site, asked):
+def act(site: Site, asked: Asked) -> Moved:
     id, product, action = (asked.form.get(name, "") for name in ("id", "product", "action"))
     if action == "pin":
         control.pin(site, id, asked.form.get("version", "").strip(), product)
@@ -91,7 +99,7 @@ def act(site, asked):
     return Moved(to("device", id=id, product=product))
 
 
-_CHANGES = {
+_CHANGES: dict[str, Callable[[Site, str, str], object]] = {
     "rotate": lambda site, id, product: control.rotate(site, [id], product),
     "revoke": control.revoke,
     "release": control.release,

@@ -2,18 +2,23 @@
 response.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ..http import request_log
 from ..http.errors import CloudError, Refusal, Unavailable
 from ..operators import hidden_fields
+from ..site.site import Site
 from . import session
-from .answers import Asked, Data, Moved, Page, render, text, to
+from .answers import Answer, Asked, Data, Moved, Page, render, text, to
 
 FORM_BYTES = 64 * 1024
+PageFunction = Callable[[Site, Asked], Answer]
 AWAY = "the cloud cannot answer now: try again in half a minute; its log has the cause under request %s"
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -26,20 +31,21 @@ HEADERS = {
 }
 
 
-def shown(path, function, scope: str = "read"):
-    """The route of a page that is read: function(site, Asked) -> Page or Moved."""
+def shown(path: str, function: PageFunction, scope: str = "read") -> Route:
+    """The route of a page that is read."""
     return Route(path, _endpoint(function, scope, None), methods=["GET"])
 
 
-def changed(path, function, scope, most=FORM_BYTES):
+def changed(path: str, function: PageFunction, scope: str, most: int = FORM_BYTES) -> Route:
     """The route of a change, with a form of up to `most` bytes."""
     return Route(path, _endpoint(function, scope, most), methods=["POST"])
 
 
-def _endpoint(function, scope, most):
-    async def endpoint(request):
+def _endpoint(function: PageFunction, scope: str, most: int | None) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
         secret = request.cookies.get(session.COOKIE)
-        operator = None
+        operator: session.Operator | None = None
+        answer: Answer
         try:
             operator = await request.app.state.run(session.operator, request.app.state.site, secret)
             if operator is None:
@@ -57,7 +63,14 @@ def _endpoint(function, scope, most):
     return endpoint
 
 
-async def _answer(request, function, scope, most, operator, secret):
+async def _answer(
+    request: Request,
+    function: PageFunction,
+    scope: str,
+    most: int | None,
+    operator: session.Operator,
+    secret: str | None,
+) -> Answer:
     if not operator.may(scope):
         raise Refusal(403, "this needs a token of the scope %s, yours has the scope %s" % (scope, operator.scope))
     try:
@@ -69,7 +82,7 @@ async def _answer(request, function, scope, most, operator, secret):
         await request.close()
 
 
-def _shown_to(site, function, asked):
+def _shown_to(site: Site, function: PageFunction, asked: Asked) -> Answer:
     """The result of a page's function, without the fields that are hidden from the operator's scope."""
     answer, names = function(site, asked), hidden_fields.names(site)
     if names and not isinstance(answer, Moved):
@@ -77,7 +90,7 @@ def _shown_to(site, function, asked):
     return answer
 
 
-def _texts(fields):
+def _texts(fields: dict[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         try:
             text(value if isinstance(value, str) else "")  # a file is not checked
@@ -86,7 +99,9 @@ def _texts(fields):
     return fields
 
 
-def respond(request, answer, operator=None, secret=None):
+def respond(
+    request: Request, answer: Answer, operator: session.Operator | None = None, secret: str | None = None
+) -> Response:
     if isinstance(answer, Moved):
         return _moved(request, answer.to)
     if isinstance(answer, Data):
@@ -101,25 +116,24 @@ def respond(request, answer, operator=None, secret=None):
     return HTMLResponse(html, answer.status, {**HEADERS, **answer.headers})
 
 
-def _sign_in_first(request):
+def _sign_in_first(request: Request) -> Response:
     here = request.url.path.rpartition("/")[2] + ("?" + request.url.query if request.url.query else "")
     there = to("sign-in", next=here if request.method == "GET" and not _is_part(request) else None)
     return _moved(request, there)
 
 
-def _moved(request, to):
+def _moved(request: Request, to: str) -> Response:
     if _is_part(request):  # htmx would follow a redirect by itself, without the other page's head
         return Response(headers={**HEADERS, "hx-redirect": to})
     return RedirectResponse(to, 303, HEADERS)
 
 
-def _is_part(request) -> bool:
+def _is_part(request: Request) -> bool:
     return "hx-request" in request.headers
 
 
-def _failed(request, text, status, headers=None):
-    if headers is None:
-        headers = {}
+def _failed(request: Request, text: str, status: int, headers: dict[str, str] | None = None) -> Page:
+    headers = headers or {}
     if _is_part(request):
         return Page(
             "problem.html", {"problem": text}, status, {"hx-retarget": "#problem", "hx-reswap": "innerHTML", **headers}
@@ -127,7 +141,7 @@ def _failed(request, text, status, headers=None):
     return Page("failed.html", {"problem": text}, status, headers)
 
 
-async def read_form(request, most, secret=None):
+async def read_form(request: Request, most: int, secret: str | None = None) -> dict[str, Any]:
     """The fields of a form, which must come from this site, and from the session `secret` if there is one. Refusal."""
     session.check_origin(request.headers, request.app.state.public_url)
     length = request.headers.get("content-length", "")

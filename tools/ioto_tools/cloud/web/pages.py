@@ -2,6 +2,7 @@
 
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
@@ -33,11 +34,11 @@ PAGES = (
 )
 
 
-async def _slash(request):
+async def _slash(request: Request) -> RedirectResponse:
     return RedirectResponse("web/", 308)
 
 
-async def _home(request):
+async def _home(request: Request) -> RedirectResponse:
     return RedirectResponse("web/", 307)
 
 

@@ -1,6 +1,7 @@
 """The page to publish a release, with warnings about the policy and a dry run."""
 
 import json
+from typing import Any
 
 from .. import policy
 from ..api.operations import IMAGE_BYTES
@@ -9,8 +10,9 @@ from ..operators import groups, overview
 from ..releases import doubts
 from ..releases import publish as publishing
 from ..rules import selection, terms
+from ..site.site import Site
 from ..storage import queries
-from .answers import Moved, Page, text, to
+from .answers import Asked, Moved, Page, text, to
 from .devices import WORDS
 from .dispatch import FORM_BYTES
 from .releases import said
@@ -19,7 +21,7 @@ UPLOAD_BYTES = IMAGE_BYTES + FORM_BYTES
 SLICE = 10_000  # devices evaluated between two progress updates of a dry run
 
 
-def form(site, asked):
+def form(site: Site, asked: Asked) -> Page:
     blank = dict.fromkeys(terms.TERMS)
     product = asked.query.get("product", "")
     values = {
@@ -31,8 +33,9 @@ def form(site, asked):
     return Page("publish.html", values)
 
 
-def publish(site, asked):
-    form, image = asked.form, asked.form.get("image")
+def publish(site: Site, asked: Asked) -> Moved:
+    form = asked.form
+    image: Any = form.get("image")
     if not getattr(image, "filename", ""):
         raise CloudError("image: choose a file")
     release, new = publishing.publish_file(
@@ -43,14 +46,14 @@ def publish(site, asked):
     return Moved(to("release", id=release["id"]))
 
 
-def _terms(site, form):
+def _terms(site: Site, form: dict[str, Any]) -> dict[str, str | None]:
     found = said(form, None)
     if name := form.get("group"):
         found["policy"] = groups.both(groups.policy(site, name), found["policy"])
     return found
 
 
-def check(site, asked):
+def check(site: Site, asked: Asked) -> Page:
     """Warnings and errors of the policy in the form."""
     text = asked.form.get("policy", "")
     try:
@@ -61,14 +64,14 @@ def check(site, asked):
     return Page("policy-check.html", {"error": None, "doubts": found})
 
 
-def _product(site, form):
+def _product(site: Site, form: dict[str, Any]) -> str | None:
     """The product in the form, or the product of the form's release, or None."""
     if form.get("id"):
         return overview.update(site, form["id"])["product"]
     return form.get("product") or None
 
 
-def dry_run(site, asked):
+def dry_run(site: Site, asked: Asked) -> Page:
     """The dry run for one slice of the devices; the page requests the next slice by itself."""
     form = asked.form
     version = form.get("version", "").strip()
@@ -81,7 +84,7 @@ def dry_run(site, asked):
     )
 
 
-def _so_far(form):
+def _so_far(form: dict[str, Any]) -> dict[str, Any] | None:
     """The result of the earlier slices, which the page sends back; CloudError if it is invalid."""
     if "so_far" not in form:
         return None
@@ -94,5 +97,5 @@ def _so_far(form):
         raise CloudError("dry run: its progress was lost: start it again") from e
 
 
-def _reason(said):
+def _reason(said: dict[str, Any]) -> dict[str, Any]:
     return {"count": int(said["count"]), "examples": [text(str(id)) for id in said["examples"]]}

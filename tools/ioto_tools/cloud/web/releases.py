@@ -1,5 +1,7 @@
 """The page for one release: its progress on the devices, and the operator's actions."""
 
+from typing import Any
+
 from ..http.errors import CloudError
 from ..operators import control, overview
 from ..releases import doubts
@@ -7,7 +9,9 @@ from ..rollout import samples
 from ..rollout.lifecycle import MOVES
 from ..rules import update_states
 from ..rules.terms import TERMS
-from .answers import Data, Moved, Page, to
+from ..site.site import Site
+from ..storage.tables import Row
+from .answers import Action, Asked, Data, Moved, Page, to
 
 # Groups of states on the page; page.js draws them in this order, from the bottom.
 GROUPS = {
@@ -17,7 +21,7 @@ GROUPS = {
     "bad": tuple(sorted(update_states.BAD)),
     "past": ("refused", "superseded", "withdrawn"),
 }
-_MOVES = (
+_MOVES: tuple[Action, ...] = (
     ("approved", "Approve", None),
     ("resumed", "Resume", None),
     ("paused", "Pause", None),
@@ -25,15 +29,15 @@ _MOVES = (
 )
 
 
-def show(site, asked):
+def show(site: Site, asked: Asked) -> Page:
     found = overview.update(site, asked.query.get("id", ""))
     values = {"terms": found["terms"], "moves": _moves(found), "doubts": doubts.of_update(site, found)}
     return Page("release.html", {"release": found, **values, **_progress(found, site.now_s())})
 
 
-def _moves(release):
-    """[(action, text, confirmation question)] that the state of the release allows."""
-    found = [move for move in _MOVES if release["state"] in MOVES[move[0]]]
+def _moves(release: Row) -> list[Action]:
+    """The actions that the state of the release allows."""
+    found: list[Action] = [move for move in _MOVES if release["state"] in MOVES[move[0]]]
     if release["state"] == "cancelled":
         return found
     return (
@@ -43,7 +47,7 @@ def _moves(release):
     )
 
 
-def progress(site, asked):
+def progress(site: Site, asked: Asked) -> Page:
     """The part of the page that is refreshed. It shows if the release was changed since the page was loaded."""
     found = overview.update(site, asked.query.get("id", ""))
     values = _progress(found, site.now_s())
@@ -51,9 +55,10 @@ def progress(site, asked):
     return Page("progress.html", {"release": found, **values, "seen": seen, "changed": seen != values["seen"]})
 
 
-def _progress(release, now_s):
+def _progress(release: Row, now_s: int) -> dict[str, Any]:
     counts = grouped(release["states"])
-    of, before, bar = sum(counts.values()), 0, []
+    of, before = sum(counts.values()), 0.0
+    bar: list[dict[str, Any]] = []
     for name, n in counts.items():
         share = round(100 * n / of, 3) if of else 0
         bar.append({"name": name, "before": before, "share": share})
@@ -74,16 +79,16 @@ def _progress(release, now_s):
     }
 
 
-def grouped(states):
+def grouped(states: dict[str, int]) -> dict[str, int]:
     """{group: number of devices} of {state: number of devices}."""
     return {name: sum(states.get(state, 0) for state in of) for name, of in GROUPS.items()}
 
 
-def _ordered(states):
+def _ordered(states: dict[str, int]) -> dict[str, int]:
     return {state: states[state] for state in update_states.STATES if state in states}
 
 
-def history(site, asked):
+def history(site: Site, asked: Asked) -> Data:
     """{"at_s": [..], group: [..]} from the first device until now, for the chart."""
     found = overview.update(site, asked.query.get("id", ""))
     rows = site.database.read(samples.of, found["update"])
@@ -91,7 +96,7 @@ def history(site, asked):
     return Data({"at_s": [at_s for at_s, _ in rows], **{name: [counts[name] for _, counts in rows] for name in GROUPS}})
 
 
-def act(site, asked):
+def act(site: Site, asked: Asked) -> Moved:
     id, action = asked.form.get("id", ""), asked.form.get("action", "")
     if action in ("enable", "disable"):
         control.enable(site, id, action == "enable")
@@ -105,13 +110,13 @@ def act(site, asked):
     return Moved(to("release", id=id))
 
 
-def set_terms(site, asked):
+def set_terms(site: Site, asked: Asked) -> Moved:
     id = asked.form.get("id", "")
     control.set_terms(site, id, said(asked.form, "none"))
     return Moved(to("release", id=id))
 
 
-def said(form, blank):
+def said(form: dict[str, Any], blank: str | None) -> dict[str, str | None]:
     """{term: text} from a form; empty fields become `blank`, an empty period None."""
     found = {name: form.get(name, "").strip() or blank for name in TERMS}
     if found["period"] == blank:

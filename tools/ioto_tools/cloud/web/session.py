@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
+from starlette.datastructures import Headers
 
 from ..http.errors import Refusal
+from ..site.site import Site
 from ..storage.tables import operators, sessions
 
 COOKIE = "ioto_session"
@@ -27,17 +29,17 @@ class Operator:
     name: str
     scope: str
 
-    def may(self, scope):
+    def may(self, scope: str) -> bool:
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
-def begin(site, token):
+def begin(site: Site, token: str) -> str | None:
     """Start a session with an operator's token; return its secret, or None if the token is invalid."""
     secret = base64.urlsafe_b64encode(site.random_bytes(_SESSION_BYTES)).decode()
     return secret if site.database.write(_begin, _hash(token), _hash(secret), site.now_s()) else None
 
 
-def _begin(conn, token, session, now_s) -> bool:
+def _begin(conn: sa.Connection, token: str, session: str, now_s: int) -> bool:
     if _named(conn, operators.c.hash == token, now_s) is None:
         return False
     conn.execute(sessions.delete().where(sessions.c.expires_s <= now_s))
@@ -45,36 +47,36 @@ def _begin(conn, token, session, now_s) -> bool:
     return True
 
 
-def operator(site, secret):
+def operator(site: Site, secret: str | None) -> Operator | None:
     """The Operator of the session, or None."""
     return site.database.read(_operator, _hash(secret), site.now_s()) if secret else None
 
 
-def _operator(conn, session, now_s):
+def _operator(conn: sa.Connection, session: str, now_s: int) -> Operator | None:
     open_yet = sa.and_(sessions.c.hash == session, sessions.c.expires_s > now_s)
     return _named(conn, operators.c.hash == sa.select(sessions.c.operator).where(open_yet).scalar_subquery(), now_s)
 
 
-def _named(conn, which, now_s):
+def _named(conn: sa.Connection, which: sa.ColumnElement[bool], now_s: int) -> Operator | None:
     good = sa.or_(operators.c.expires_s.is_(None), operators.c.expires_s > now_s)
     row = conn.execute(sa.select(operators.c.name, operators.c.scope).where(which, good)).first()
-    return row and Operator(*row)
+    return Operator(*row) if row else None
 
 
-def end(site, secret) -> None:
+def end(site: Site, secret: str) -> None:
     site.database.write(_end, _hash(secret))
 
 
-def _end(conn, session) -> None:
+def _end(conn: sa.Connection, session: str) -> None:
     conn.execute(sessions.delete().where(sessions.c.hash == session))
 
 
-def form_token(secret):
+def form_token(secret: str) -> str:
     """The token that every form of the session contains."""
     return _hash("form\n" + secret)
 
 
-def check_origin(headers, public_url=None):
+def check_origin(headers: Headers, public_url: str | None = None) -> None:
     """Refusal 403 unless the browser says that the request is from a page of this site.
 
     `public_url`: where browsers reach the cloud; a proxy in front may send a different Host.
@@ -89,19 +91,19 @@ def check_origin(headers, public_url=None):
         )
 
 
-def _host(url):
+def _host(url: str) -> str:
     try:
         return urlsplit(url).netloc
     except ValueError:  # such as http://[::1
         return ""
 
 
-def check_form(secret, token):
+def check_form(secret: str, token: str) -> None:
     """Refusal 403 unless the form is from this session."""
     if not hmac.compare_digest(form_token(secret).encode(), token.encode()):
         raise Refusal(403, "this form is from an earlier session: load the page again and repeat the change")
 
 
-def _hash(secret):
+def _hash(secret: str) -> str:
     # Random bits, so a plain hash can't be inverted.
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,5 +1,7 @@
 """Sign-in and sign-out: the only pages that need no session."""
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ..http.errors import Refusal, Unavailable
@@ -11,17 +13,17 @@ from .dispatch import AWAY, FORM_BYTES, read_form, respond
 SIGN_IN = "sign-in"
 
 
-async def form(request):
+async def form(request: Request) -> Response:
     return respond(request, _page(request))
 
 
-def _page(request, problem=None, status: int = 200, headers=None):
-    if headers is None:
-        headers = {}
-    return Page("sign-in.html", {"problem": problem, "next": _next(request)}, status, headers)
+def _page(
+    request: Request, problem: str | None = None, status: int = 200, headers: dict[str, str] | None = None
+) -> Page:
+    return Page("sign-in.html", {"problem": problem, "next": _next(request)}, status, headers or {})
 
 
-async def sign_in(request):
+async def sign_in(request: Request) -> Response:
     try:
         fields = await read_form(request, FORM_BYTES)
         secret = await request.app.state.run(
@@ -42,13 +44,13 @@ async def sign_in(request):
     return answer
 
 
-def _next(request):
+def _next(request: Request) -> str:
     """The page that was requested before sign-in; only paths below /web/."""
     wanted = request.query_params.get("next", "")
     return wanted if wanted[:1].isalpha() and ":" not in wanted.partition("?")[0] else "."
 
 
-async def sign_out(request):
+async def sign_out(request: Request) -> Response:
     secret = request.cookies.get(session.COOKIE)
     try:
         await read_form(request, FORM_BYTES, secret or "")
@@ -57,7 +59,7 @@ async def sign_out(request):
     if secret:
         await request.app.state.run(session.end, request.app.state.site, secret)
     answer = respond(request, Moved(SIGN_IN))
-    answer.delete_cookie(session.COOKIE, path=None)
+    answer.set_cookie(session.COOKIE, max_age=0, expires=0, path=None)
     return answer
 
 
