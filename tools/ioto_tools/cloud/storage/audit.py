@@ -4,12 +4,13 @@ The rows are also the site's events: each adds a delivery for every webhook that
 """
 
 import json
+from typing import Any
 
 import sqlalchemy as sa
 
-from .tables import audit, deliveries, devices, products, webhooks
+from .tables import Row, audit, deliveries, devices, products, webhooks
 
-CLOUD = "cloud"  # the cloud itself, such as a stop rule
+CLOUD = "cloud"  # the cloud itself, for example a stop rule
 COMMAND = "command line"
 
 ACTIONS = (
@@ -24,32 +25,35 @@ ACTIONS = (
 )  # fmt: skip
 
 
-def note(conn, now_s, who, action, subject, **detail) -> None:
+def note(conn: sa.Connection, now_s: int, who: str, action: str, subject: str, **detail: Any) -> None:
     """Add a row. `subject`: the id of the product, update or device; `detail`: JSON-serializable values."""
     row = {"at_s": now_s, "who": who, "action": action, "subject": subject, "detail": json.dumps(detail)}
-    id = conn.execute(audit.insert().values(row)).inserted_primary_key[0]
-    for each in conn.execute(sa.select(webhooks.c.id, webhooks.c.wanted)).all():
-        if _wants(each, action, subject):
-            conn.execute(deliveries.insert().values(webhook=each.id, event=id, tries=0, due_s=now_s))
+    inserted: Any = conn.execute(audit.insert().values(row)).inserted_primary_key
+    for webhook in conn.execute(sa.select(webhooks.c.id, webhooks.c.wanted)).all():
+        if _wants(webhook, action, subject):
+            conn.execute(deliveries.insert().values(webhook=webhook.id, event=inserted[0], tries=0, due_s=now_s))
 
 
-def note_device(conn, now_s, who, action, device, **detail) -> None:
-    """note() about a device (its key): the subject is its id, and the detail contains its `product` (the name)."""
+def note_device(conn: sa.Connection, now_s: int, who: str, action: str, device: str, **detail: Any) -> None:
+    """Add a row about a device (its key): the subject is its id; the detail includes `product`, the product's name."""
     found = sa.select(devices.c.id, products.c.name).join(products).where(devices.c.key == device)
     id, product = conn.execute(found).one()
     note(conn, now_s, who, action, id, product=product, **detail)
 
 
-def _wants(webhook, action, subject):
+def _wants(webhook: "sa.Row[str, str]", action: str, subject: str) -> bool:
     if action == "webhook.test":
         return subject == webhook.id
     if action == "webhook.gave_up" and subject == webhook.id:
-        return False  # this would not reach it either
+        return False  # it could not be delivered either
     return not webhook.wanted or action in webhook.wanted.split()
 
 
-def last(conn, most: int = 100, subject=None, before=None):
-    """[{id, at_s, who, action, subject, detail}], newest first; only rows before the row `before` (an id), if given."""
+def last(conn: sa.Connection, most: int = 100, subject: str | None = None, before: int | None = None) -> list[Row]:
+    """At most `most` rows, newest first: [{id, at_s, who, action, subject, detail}].
+
+    `subject`: only rows about it; `before`: only rows older than the row with this id.
+    """
     found = sa.select(audit).order_by(audit.c.id.desc()).limit(most)
     if subject:
         found = found.where(audit.c.subject == subject)

@@ -1,15 +1,22 @@
-"""Counters, such as for requests: added up in memory, and every second added to the database, for all workers together.
+"""Counters, for example of requests. A worker counts in memory and adds its counts to the database every second.
 
 A worker that crashes loses the counts of one second.
 """
 
 import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 from .queries import upsert
 from .tables import counters
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ..site.site import Site
 
 _FLUSH_S = 1
 _CALLS = {"/tok/provision/update": "check_in", "/tok/provision/updateReport": "report", "/device/register": "register",
@@ -19,13 +26,14 @@ _CALLS = {"/tok/provision/update": "check_in", "/tok/provision/updateReport": "r
 class Counters:
     """The counts of one worker that are not in the database yet."""
 
-    def __init__(self, site) -> None:
+    def __init__(self, site: "Site") -> None:
         self.site = site
-        self._waiting = {}
-        self._flushed_s = 0
+        self._waiting: dict[str, int] = {}
+        self._flushed_s = 0.0
         self._number = itertools.count()
 
-    def add(self, name) -> None:
+    def add(self, name: str) -> None:
+        """Count one event; flush() the counts if they are a second old."""
         self._waiting[name] = self._waiting.get(name, 0) + 1
         now_s = self.site.clock()
         if not 0 <= now_s - self._flushed_s < _FLUSH_S:
@@ -36,66 +44,67 @@ class Counters:
         """Pass the counts to the database as a deferred write."""
         waiting, self._waiting = self._waiting, {}
         try:
-            # Each row has its own key, so that none replaces another.
+            # Each batch has its own key, so that none replaces another.
             self.site.database.soft(added, ("counters", id(self), next(self._number)), waiting)
         except (OSError, Unavailable):
             for name, n in waiting.items():
                 self._waiting[name] = self._waiting.get(name, 0) + n
 
 
-def added(conn, rows) -> None:
+def added(conn: sa.Connection, rows: Iterable[dict[str, int]]) -> None:
     """Add `rows`, each {name: increment}, to the counters."""
-    sums = {}
+    sums: dict[str, int] = {}
     for row in rows:
         for name, n in row.items():
             sums[name] = sums.get(name, 0) + n
-    for name in sorted(sums):  # a fixed order, so that two transactions never wait for each other
+    for name in sorted(sums):  # a fixed order, so that two transactions can't deadlock
         new = upsert(conn, counters).values(name=name, value=sums[name])
         conn.execute(
             new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + sums[name]})
         )
 
 
-def read(conn):
-    """{name: value}."""
+def read(conn: sa.Connection) -> dict[str, int]:
+    """All counters: {name: value}."""
     return {row.name: row.value for row in conn.execute(sa.select(counters))}
 
 
-def one(conn, name):
-    """The value of this name, 0 if there is none."""
+def one(conn: sa.Connection, name: str) -> int:
+    """The value of one counter; 0 if it does not exist."""
     return conn.execute(sa.select(counters.c.value).where(counters.c.name == name)).scalar() or 0
 
 
-def begin_with(conn, text):
-    """{name: value} of the counters whose names begin with `text`."""
+def begin_with(conn: sa.Connection, text: str) -> dict[str, int]:
+    """The counters whose names begin with `text`: {name: value}."""
     return {
         row.name: row.value
         for row in conn.execute(sa.select(counters).where(counters.c.name.startswith(text, autoescape=True)))
     }
 
 
-def remove(conn, name) -> None:
+def remove(conn: sa.Connection, name: str) -> None:
     conn.execute(counters.delete().where(counters.c.name == name))
 
 
-def put(conn, name, value) -> None:
+def put(conn: sa.Connection, name: str, value: int) -> None:
+    """Set a counter to `value`."""
     new = upsert(conn, counters).values(name=name, value=value)
     conn.execute(new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": value}))
 
 
 class Counted:
-    """ASGI middleware that counts responses by call and status, such as `http check_in 200`."""
+    """ASGI middleware that counts responses by call and status, for example `http check_in 200`."""
 
-    def __init__(self, app, counters) -> None:
+    def __init__(self, app: "ASGIApp", counters: Counters) -> None:
         self.app = app
         self.counters = counters
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def counting(message) -> None:
+        async def counting(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 self.counters.add("http %s %d" % (_call(scope["path"]), message["status"]))
             await send(message)
@@ -103,7 +112,7 @@ class Counted:
         await self.app(scope, receive, counting)
 
 
-def _call(path):
+def _call(path: str) -> str:
     if path in _CALLS:
         return _CALLS[path]
     return {"image": "image", "api": "api", "metrics": "metrics"}.get(path[1:].partition("/")[0], "other")

@@ -1,8 +1,7 @@
-"""Migrates a database to this program's tables, in one transaction, when it is first opened.
+"""Migrates a database to this program's tables, in one transaction, when the database is opened.
 
 A new database gets the tables of tables.py at once; tests/cloud/test_migrations.py checks that all migrations together
-make the same ones. Alembic is imported only if a migration is needed: commands such as listing devices should not wait
-for it.
+make the same ones. Alembic is imported only if a migration is needed, because it would delay every command.
 """
 
 from pathlib import Path
@@ -15,37 +14,38 @@ from .tables import metadata
 LATEST = "0011"  # the newest file of migrations/versions; tests/cloud/test_migrations.py compares them
 
 
-def revision(conn):
+def revision(conn: sa.Connection) -> str | None:
     """The database's revision; None: it has no tables yet."""
     if not sa.inspect(conn).has_table("alembic_version"):
         return None
     return conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def up(conn):
-    """Migrate the database of `conn`, a write transaction, to LATEST. CloudError if it was made by a newer program."""
+def up(conn: sa.Connection) -> None:
+    """Migrate the database of `conn`, a write transaction, to LATEST. CloudError if a newer program has migrated it."""
     found = revision(conn)
     if found == LATEST:
         return
     if found is None:
-        return create(conn)
-    if found is not None and found > LATEST:
+        create(conn)
+        return
+    if found > LATEST:
         raise CloudError(
-            "the database is at revision %s, this ioto-tools knows %s: install the newer ioto-tools again"
+            "the database is at revision %s, but this ioto-tools supports only %s: install a newer ioto-tools"
             % (found, LATEST)
         )
     to(conn, LATEST)
 
 
-def create(conn) -> None:
+def create(conn: sa.Connection) -> None:
     """Create all tables, at revision LATEST, in a database without any."""
     metadata.create_all(conn, checkfirst=False)
     conn.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     conn.execute(sa.text("INSERT INTO alembic_version VALUES (:latest)"), {"latest": LATEST})
 
 
-def to(conn, target) -> None:
-    """Migrate up or down to `target`, a revision or "base"."""
+def to(conn: sa.Connection, target: str) -> None:
+    """Migrate up or down to `target`, a revision or "base" (no tables)."""
     from alembic import command
     from alembic.config import Config
 

@@ -1,5 +1,4 @@
-"""PostgreSQL through asyncpg. A lock allows one writer at a time, as with SQLite, so that functions of a connection
-behave the same on both.
+"""PostgreSQL through asyncpg. A lock allows one writer at a time, so that transactions behave as with SQLite.
 
 The connections belong to an event loop in its own thread, where functions run in greenlets (SQLAlchemy's `run_sync`).
 """
@@ -8,24 +7,29 @@ import asyncio
 import re
 import threading
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..http.errors import CloudError, Unavailable
 
-CONNECTIONS = 10  # per process, at most
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+CONNECTIONS = 10  # maximum per process
 CONNECT_S = 5
 ANSWER_S = 20  # for a transaction of a server: longer than the other time limits
-QUIET_S = 2  # after a timeout, other transactions fail at once for this time
+QUIET_S = 2  # after a timeout, all transactions fail at once for this time
 LOCK = 0x696F746F  # "ioto"
-_FAULTS = ("22", "23", "25006", "42")  # SQLSTATE prefixes of permanent errors; all others may be temporary
+_PERMANENT = ("22", "23", "25006", "42")  # SQLSTATE prefixes of permanent errors; all others may be temporary
 _SESSION = {
     "application_name": "ioto",
     "synchronous_commit": "on",
     "lock_timeout": "10s",  # how long a writer waits for the others
-    # The limit for a host that disappears in the middle of a write, while the others wait.
+    # Ends the transaction of a host that disappears in the middle of a write, while the others wait.
     "idle_in_transaction_session_timeout": "15s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -36,7 +40,7 @@ _SESSION = {
 class Postgresql:
     """Transactions in the database at `url`, postgresql://USER@HOST/NAME. Thread-safe."""
 
-    def __init__(self, url) -> None:
+    def __init__(self, url: str) -> None:
         self.url = _url(url)
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
@@ -52,23 +56,23 @@ class Postgresql:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
         self._thread.start()
-        self._answer_s = None  # no limit: a command can wait, and its transaction may be long
-        self._quiet_until = 0
+        self._answer_s: int | None = None  # no limit: a command can wait, and its transaction may be long
+        self._quiet_until = 0.0
 
-    async def _connect(self, url):
+    async def _connect(self, url: str) -> Any:
         try:
             return await asyncpg.connect(url, timeout=CONNECT_S, server_settings=_SESSION)
         except (ValueError, asyncpg.ClientConfigurationError) as e:  # in the query part of the URL
             raise CloudError("database %s: %s" % (self.url, e)) from e
 
-    def read(self, function, *arguments):
+    def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         return self._wait(self._transaction, self._snapshot, function, *arguments)
 
-    def write(self, function, *arguments):
+    def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         return self._wait(self._transaction, self._engine, _alone, function, *arguments)
 
     def served(self) -> None:
-        """Limit the time of each transaction from now on: devices wait for the answers."""
+        """Limit the time of each transaction from now on, because devices wait for the answers."""
         self._answer_s = ANSWER_S
 
     def tidy(self) -> None:
@@ -81,7 +85,8 @@ class Postgresql:
             self._thread.join()
             self._loop.close()
 
-    def _wait(self, work, *arguments):
+    def _wait(self, work: Callable[[*Arguments], Coroutine[Any, Any, T]], *arguments: *Arguments) -> T:
+        """Run the coroutine work(*arguments) in the event loop, and return its result."""
         assert threading.current_thread() is not self._thread, "a transaction inside another would wait for ever"
         if not self._thread.is_alive():
             raise Unavailable("%s: closed" % (self.url,))  # a URL is a tuple too
@@ -92,27 +97,31 @@ class Postgresql:
                 self._quiet_until = time.monotonic() + QUIET_S
             raise Unavailable("%s: %s" % (self.url, str(e) or type(e).__name__)) from e
 
-    async def _transaction(self, engine, function, *arguments):
+    async def _transaction(
+        self, engine: AsyncEngine, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments
+    ) -> T:
         if time.monotonic() < self._quiet_until:
-            raise Unavailable("%s: it did not answer a moment ago" % (self.url,))
+            raise Unavailable("%s: no answer a moment ago" % (self.url,))
         async with asyncio.timeout(self._answer_s), engine.begin() as conn:
             return await conn.run_sync(function, *arguments)
 
-    def _failed(self, context):
+    def _failed(self, context: sa.ExceptionContext) -> Unavailable | None:
         if context.is_pre_ping:  # the connection is from before a server outage: the pool opens another
             return None
         state = getattr(context.original_exception, "sqlstate", None) or ""
-        if not state.startswith(_FAULTS):
+        if not state.startswith(_PERMANENT):
             return Unavailable("%s: %s" % (self.url, context.original_exception))
         return None
 
 
-def _alone(conn, function, *arguments):
+def _alone(conn: sa.Connection, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
+    """Return function(conn, *arguments), which runs when no other writer does."""
     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
     return function(conn, *arguments)
 
 
-def _url(text):
+def _url(text: str) -> sa.URL:
+    url: sa.URL | None
     try:
         url = sa.make_url(text)
     except sa.exc.ArgumentError:

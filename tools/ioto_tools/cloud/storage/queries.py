@@ -1,30 +1,35 @@
-"""Database queries and changes: functions of a connection in a transaction (`Database.read` and `write`); rows are
-returned as dicts.
+"""Queries and changes of products, releases, devices and reports. Rows are returned as dicts.
 
-All statements run on both SQLite and PostgreSQL.
+Each function takes a connection in a transaction (`Database.read` or `write`). All statements run on both SQLite and
+PostgreSQL.
 """
 
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..rules.update_states import REPORTS
-from .tables import LONG, devices, products, releases, reports
+from .tables import LONG, Row, devices, products, releases, reports
+
+if TYPE_CHECKING:
+    from ..devices.registration import Registration
 
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def upsert(conn, table):
+def upsert(conn: sa.Connection, table: sa.Table) -> Any:
     """An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, in the dialect of the connection."""
     return _INSERT[conn.dialect.name](table)
 
 
-def _rows(found):
+def _rows(found: sa.Result[Any]) -> list[Row]:
     return [dict(row) for row in found.mappings()]
 
 
-def _row(found):
+def _row(found: sa.Result[Any]) -> Row | None:
     row = found.mappings().first()
     return dict(row) if row else None
 
@@ -32,26 +37,33 @@ def _row(found):
 # ---- products
 
 
-def add_product(conn, id, name, now_s, by_hand: bool = False):
+def add_product(conn: sa.Connection, id: str, name: str, now_s: int, by_hand: bool = False) -> Row:
+    """Add a product; return its row."""
     conn.execute(products.insert().values(id=id, name=name, created_s=now_s, by_hand=by_hand))
-    return product_by_id(conn, id)
+    return dict(conn.execute(sa.select(products).where(products.c.id == id)).mappings().one())
 
 
-def product(conn, word):
+def product(conn: sa.Connection, word: str) -> Row | None:
     """The product with this id or name, or None."""
     found = sa.select(products).where(sa.or_(products.c.id == word, products.c.name == word))
     return _row(conn.execute(found.order_by(products.c.id != word)))
 
 
-def product_by_id(conn, id):
+def product_by_id(conn: sa.Connection, id: str) -> Row | None:
     return _row(conn.execute(sa.select(products).where(products.c.id == id)))
 
 
-NEW_S = 24 * 3600  # since their first registration
+def product_name(conn: sa.Connection, id: str) -> str:
+    """The name of an existing product."""
+    name: str = conn.execute(sa.select(products.c.name).where(products.c.id == id)).scalar_one()
+    return name
 
 
-def all_products(conn, now_s: int = 0):
-    """Every product with the numbers of its `devices`, `new` devices and `updates`, by name."""
+NEW_S = 24 * 3600  # a device is new for this time after its first registration
+
+
+def all_products(conn: sa.Connection, now_s: int = 0) -> list[Row]:
+    """Every product, sorted by name, with the numbers of its `devices`, `new` devices and `updates`."""
     count = sa.func.count()
     there = sa.select(count).where(devices.c.product == products.c.id, devices.c.removed_s.is_(None))
     here, new = there.scalar_subquery(), there.where(devices.c.first_s > now_s - NEW_S).scalar_subquery()
@@ -65,34 +77,34 @@ def all_products(conn, now_s: int = 0):
     )
 
 
-def product_names(conn):
-    """[{id, name}] by name, without the counts of all_products()."""
+def product_names(conn: sa.Connection) -> list[Row]:
+    """Every product, sorted by name: [{id, name}]."""
     return _rows(conn.execute(sa.select(products.c.id, products.c.name).order_by(products.c.name)))
 
 
 # ---- releases
 
 
-def add_release(conn, release) -> None:
+def add_release(conn: sa.Connection, release: Row) -> None:
     conn.execute(releases.insert().values(release))
 
 
-def releases_of(conn, product):
+def releases_of(conn: sa.Connection, product: str) -> list[Row]:
     return _rows(conn.execute(sa.select(releases).where(releases.c.product == product)))
 
 
-def release(conn, id):
+def release(conn: sa.Connection, id: str) -> Row | None:
     return _row(conn.execute(sa.select(releases).where(releases.c.id == id)))
 
 
-def release_by_version(conn, product, precedence):
-    return _row(
-        conn.execute(sa.select(releases).where(releases.c.product == product, releases.c.precedence == precedence))
-    )
+def release_by_version(conn: sa.Connection, product: str, precedence: str) -> Row | None:
+    """The product's release whose version has this `precedence` (selection.precedence), or None."""
+    found = sa.select(releases).where(releases.c.product == product, releases.c.precedence == precedence)
+    return _row(conn.execute(found))
 
 
-def all_releases(conn, product=None):
-    """Every release with its `product_name`."""
+def all_releases(conn: sa.Connection, product: str | None = None) -> list[Row]:
+    """Every release, or every one of `product` (an id), with its `product_name`."""
     found = sa.select(releases, products.c.name.label("product_name")).join(products)
     return _rows(conn.execute(found.where(releases.c.product == product) if product else found))
 
@@ -103,33 +115,34 @@ def all_releases(conn, product=None):
 # A device is one id of one product. Other tables refer to it by its `key`, which is never shown.
 
 
-def device(conn, key):
-    """The device with its `product_name`, removed or not, or None."""
+def device(conn: sa.Connection, key: str) -> Row | None:
+    """The device with its `product_name`, even if it is removed, or None."""
     return _row(conn.execute(_DEVICES.where(devices.c.key == key)))
 
 
-def device_of(conn, product, id):
-    """Like device(), by its id and its product's id."""
+def device_of(conn: sa.Connection, product: str, id: str) -> Row | None:
+    """Like device(), by its product's id and its own."""
     return _row(conn.execute(_DEVICES.where(devices.c.id == id, devices.c.product == product)))
 
 
-def devices_with(conn, id):
-    """Every device with this id, like device(), by product name."""
+def devices_with(conn: sa.Connection, id: str) -> list[Row]:
+    """Every device with this id, sorted by product name; rows as in device()."""
     return _rows(conn.execute(_DEVICES.where(devices.c.id == id).order_by(products.c.name)))
 
 
 _DEVICES = sa.select(devices, products.c.name.label("product_name")).join(products)
 
 
-def devices_by_id(conn, columns, which, most):
-    """The `columns`, which include `key` and `id`, of devices that are not removed and match all conditions in `which`,
-    by id.
+def devices_by_id(
+    conn: sa.Connection, columns: Sequence[Any], which: Sequence[sa.ColumnElement[bool]], most: int
+) -> list[sa.RowMapping]:
+    """The `columns`, which include `key` and `id`, of devices that match all conditions in `which`, sorted by id.
 
-    At most `most` rows, plus the other devices with the last id: devices of several products may share an id, and the
-    next page begins after it.
+    Without removed devices. At most `most` rows, plus the other devices with the last id: devices of several products
+    may share an id, and the next page begins after it.
     """
     found = sa.select(*columns).where(devices.c.removed_s.is_(None), *which).order_by(devices.c.id, devices.c.product)
-    rows = conn.execute(found.limit(most)).mappings().all()
+    rows = list(conn.execute(found.limit(most)).mappings())
     if len(rows) == most:
         last = rows[-1]["id"]
         have = [row["key"] for row in rows if row["id"] == last]
@@ -137,11 +150,8 @@ def devices_by_id(conn, columns, which, most):
     return rows
 
 
-def register(conn, key, asking, claimed, now_s, new) -> None:
-    """Store a registration of the device `key`; `new`: its first one, or the first after its removal.
-
-    `asking`: registration.Registration.
-    """
+def register(conn: sa.Connection, key: str, asking: "Registration", claimed: bool, now_s: int, new: bool) -> None:
+    """Store a registration of the device `key`; `new`: its first one, or the first after its removal."""
     row = {
         "product": asking.product,
         "properties": json.dumps(asking.properties),
@@ -150,9 +160,10 @@ def register(conn, key, asking, claimed, now_s, new) -> None:
         "claimed": claimed,
         "address": asking.address,
     }
-    unknown = {column.name: column.default.arg for column in devices.c if column.default is not None} | {
-        "first_s": now_s
+    unknown: Row = {
+        column.name: column.default.arg for column in devices.c if isinstance(column.default, sa.ColumnDefault)
     }
+    unknown["first_s"] = now_s
     unknown |= dict.fromkeys(("reported_s", "refused_s", "booted_s", "mixed_s", "shared_s"))
     first = upsert(conn, devices).values(
         key=key, id=asking.id, registrations=1, checkins=0, unknown_reports=0, **unknown | row
@@ -161,17 +172,16 @@ def register(conn, key, asking, claimed, now_s, new) -> None:
     conn.execute(first.on_conflict_do_update(index_elements=[devices.c.key], set_=again))
 
 
-def checked_in(conn, rows) -> None:
+def checked_in(conn: sa.Connection, rows: list[Row]) -> None:
     """Store check-ins: [{device (its key), version, properties, at_s, next_s, booted_s}]."""
-    values = {name: sa.bindparam(name) for name in ("version", "properties", "next_s", "booted_s")}
+    values: Row = {name: sa.bindparam(name) for name in ("version", "properties", "next_s", "booted_s")}
     seen = devices.update().where(devices.c.key == sa.bindparam("device"))
     conn.execute(seen.values(checkins=devices.c.checkins + 1, seen_s=_AT, interval_s=_INTERVAL, **values), rows)
 
 
 INTERVAL_S = 25 * 3600  # assumed after one check-in: the agent's defaults are a day, and up to an hour of jitter
 _AT = sa.bindparam("at_s", type_=LONG)
-# The longest recent interval, so that a few restarts or extra check-ins do not make a device seem to check in more
-# often.
+# The longest recent interval: a few restarts or extra check-ins do not make a device seem to check in more often.
 _GAP, _BEFORE = _AT - devices.c.seen_s, sa.func.coalesce(devices.c.interval_s, INTERVAL_S)
 _INTERVAL = sa.case(
     (devices.c.seen_s.is_(None), None), (_GAP * 4 > _BEFORE * 3, _GAP), (_GAP * 100 < _BEFORE, _BEFORE * 31 // 32),
@@ -182,25 +192,28 @@ _INTERVAL = sa.case(
 # ---- reports
 
 
-def add_report(conn, device, release, attempt, state, row, news) -> None:
-    """Store a report; a repeated (device, release, attempt, state) is only counted, unless it is `news`, from another
-    offer.
+def add_report(conn: sa.Connection, device: str, release: str, attempt: int, state: str, row: Row, news: bool) -> None:
+    """Store a report, `row`, or count a repeated one: with the same device, release, attempt and state.
+
+    `news`: it has changed the grant, so it is about another offer than the stored report and replaces it.
     """
     new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
     again = {"times": reports.c.times + 1, **(row if news else {})}
     conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_=again))
 
 
-def unknown_report(conn, device) -> None:
+def unknown_report(conn: sa.Connection, device: str) -> None:
+    """Count a report about an unknown update."""
     conn.execute(devices.update().where(devices.c.key == device).values(unknown_reports=devices.c.unknown_reports + 1))
 
 
 _STEP = sa.case({state: step for step, state in enumerate(REPORTS)}, value=reports.c.state)
 
 
-def reports_of(conn, device):
-    """Every report of a device, with the update's `update_version`, in order of arrival, within a second in the order
-    of an update.
+def reports_of(conn: sa.Connection, device: str) -> list[Row]:
+    """Every report of a device in order of arrival, each with `update_version`.
+
+    Reports of the same second are in the order of an attempt (REPORTS).
     """
     found = sa.select(reports, releases.c.version.label("update_version")).join(releases)
     found = found.where(reports.c.device == device)

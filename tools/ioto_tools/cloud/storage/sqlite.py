@@ -1,5 +1,7 @@
-"""SQLite in WAL mode. Readers never wait; writers wait for each other (`BEGIN IMMEDIATE`, so that none fails half way);
-a write is on the disk before it returns (`synchronous=FULL`).
+"""SQLite in WAL mode. Readers never wait.
+
+Writers wait for each other (`BEGIN IMMEDIATE`, so that none fails half way). A write is on the disk before it returns
+(`synchronous=FULL`).
 """
 
 import contextlib
@@ -7,21 +9,30 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
 JOURNAL_BYTES = 16 * 1024 * 1024  # size to which the write-ahead log file is truncated after it is written back
 BUSY_MS = 5000  # how long a writer waits for one in another process
 _THREADS = 40  # concurrent readers: as many as there are request threads
-_AWAY = {"BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOMEM", "NOTADB", "PERM", "PROTOCOL", "READONLY"}
+# SQLite's errors that are due to the disk or another program, not to the statement.
+_UNAVAILABLE = {
+    "BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOMEM", "NOTADB", "PERM", "PROTOCOL", "READONLY",
+}  # fmt: skip
 
 
 class Sqlite:
     """Transactions in the file `path`. Thread-safe."""
 
-    def __init__(self, path) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         with contextlib.suppress(OSError):  # opening the database raises a better error
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # the WAL files get the same mode
@@ -29,7 +40,7 @@ class Sqlite:
         self.writing = self._engine("BEGIN IMMEDIATE", "PRAGMA synchronous=FULL")
         self._turn = threading.Lock()  # fairer than SQLite's own polling
 
-    def _engine(self, begin, pragma):
+    def _engine(self, begin: str, pragma: str) -> sa.Engine:
         # Errors are logged without the parameters, which may contain secrets of webhooks.
         engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(self.path)), max_overflow=_THREADS, hide_parameters=True
@@ -39,14 +50,14 @@ class Sqlite:
         sa.event.listen(engine, "handle_error", self._failed)
         return engine
 
-    def read(self, function, *arguments):
+    def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         with self.reading.connect() as conn, conn.begin():
             return function(conn, *arguments)
 
-    def write(self, function, *arguments):
+    def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         with self._turn, self.writing.connect() as conn, conn.begin():
             result = function(conn, *arguments)
-            if not conn.connection.dbapi_connection.in_transaction:  # COMMIT would not raise
+            if not _connection(conn).in_transaction:  # COMMIT would not raise
                 raise Unavailable("%s: the transaction was lost: is the disk full?" % self.path)
             return result
 
@@ -54,11 +65,9 @@ class Sqlite:
         """Nothing to do: BUSY_MS limits the wait for other processes."""
 
     def tidy(self) -> None:
-        """Write back and truncate the write-ahead log, unless another connection is reading or writing: housekeeping
-        does not wait.
-        """
+        """Write back and truncate the write-ahead log, unless another connection is in use: this never waits."""
         with self.writing.connect() as conn:
-            connection = conn.connection.dbapi_connection
+            connection = _connection(conn)
             connection.execute("PRAGMA busy_timeout=0")
             try:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -69,10 +78,9 @@ class Sqlite:
         self.reading.dispose()
         self.writing.dispose()
 
-    def _failed(self, context):
-        # Is the cause the disk or another program, rather than the statement?
+    def _failed(self, context: sa.ExceptionContext) -> Unavailable | None:
         name = getattr(context.original_exception, "sqlite_errorname", "")
-        if name.removeprefix("SQLITE_").partition("_")[0] in _AWAY:
+        if name.removeprefix("SQLITE_").partition("_")[0] in _UNAVAILABLE:
             return Unavailable(
                 "%s: %s: is the disk full, or does another program use the file?"
                 % (self.path, context.original_exception)
@@ -80,7 +88,12 @@ class Sqlite:
         return None
 
 
-def _connected(connection, pragma) -> None:
+def _connection(conn: sa.Connection) -> Any:
+    """The sqlite3.Connection behind `conn`."""
+    return conn.connection.dbapi_connection
+
+
+def _connected(connection: Any, pragma: str) -> None:
     connection.isolation_level = None  # this module begins transactions itself
     connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
     _write_ahead(connection)
@@ -89,8 +102,8 @@ def _connected(connection, pragma) -> None:
     connection.execute(pragma)
 
 
-def _write_ahead(connection):
-    # The mode is stored in the file. If two connections set it at the same time, busy_timeout does not apply.
+def _write_ahead(connection: Any) -> None:
+    """Set WAL mode, which is stored in the file. busy_timeout does not apply if two connections set it at once."""
     give_up = time.monotonic() + BUSY_MS / 1000
     while True:
         try:

@@ -17,13 +17,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-Row = dict[str, Any]  # a row, by the names of the columns
+Row = dict[str, Any]  # a row: {column: value}
 
 metadata = MetaData()
 # Ids compare byte by byte, whatever the locale of the database, so that ids with the same prefix are adjacent.
 DEVICE = String(128).with_variant(String(128, collation="C"), "postgresql")
-# PostgreSQL's INTEGER has 32 bits, too few for seconds after 2038. SQLite's have 64 bits, and only INTEGER
-# autoincrements.
+# PostgreSQL's INTEGER has 32 bits, too few for seconds after 2038. SQLite's has 64, and only INTEGER autoincrements.
 LONG = BigInteger().with_variant(Integer, "sqlite")
 WHO = String(64).with_variant(String(128), "postgresql")
 
@@ -50,21 +49,20 @@ releases = Table(
     Column("enabled", Boolean, nullable=False),
     Column("created_s", LONG, nullable=False),
     Column("policy", Text, nullable=False),
-    Column("limit", Integer),  # devices in total; null: no limit, as below
+    Column("limit", Integer),  # devices in total; null: no limit, also for the terms below
     Column("percentage", Float, nullable=False),
     Column("rate", Integer),  # devices in any `period_s`
     Column("period_s", Integer),
     Column("start_s", LONG),
     Column("end_s", LONG),
-    Column("stop_percent", Float),  # of the devices that have finished, once these are `stop_after`
+    Column("stop_percent", Float),  # of the devices that have finished, once at least `stop_after` have
     Column("stop_after", Integer),
     Column("manifest", Text),  # as signed, in base64 with its signature; null: not signed
     Column("state", String(16), nullable=False),  # selection.RELEASE_STATES
     Column("taken", Integer, nullable=False),  # slots taken, including those in `leases`
     Column("counts", Text, nullable=False),  # JSON, see grants.py
-    Column(
-        "age_s", Integer, nullable=False, default=0
-    ),  # a device known for less gets no limited slot, and does not count
+    # A device known for less time gets no slot of a release with a limit or rate, and does not count for the stop rule.
+    Column("age_s", Integer, nullable=False, default=0),
     Column("chip", Integer),  # chip id of the image; null: not an ESP chip, or published before this column existed
     Column("head", String(48)),  # hex of the image's first 24 bytes, with the chip revisions it supports; null as above
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
@@ -85,26 +83,25 @@ devices = Table(
     Column("next_s", Integer),  # seconds from then to the planned next check-in; null: not sent by its agent
     Column("interval_s", LONG),  # between its last check-ins, as observed by the cloud
     Column("checkins", Integer, nullable=False),
-    Column("unknown_reports", Integer, nullable=False),  # about unknown updates
+    Column("unknown_reports", Integer, nullable=False),  # number of reports about unknown updates
     Column("removed_s", LONG),
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
     Column("first_s", LONG, nullable=False, default=0),  # its first registration
-    Column(
-        "vouched", Boolean, nullable=False, default=False
-    ),  # an operator created or claimed it: it counts whatever its age
-    Column(
-        "awaited", Boolean, nullable=False, default=False
-    ),  # claimed by an operator, and has not registered and used its token since
+    # An operator created or claimed it: it counts whatever its age.
+    Column("vouched", Boolean, nullable=False, default=False),
+    # Claimed by an operator, and has not registered and used its token since.
+    Column("awaited", Boolean, nullable=False, default=False),
     Column("address", String(64), nullable=False, default=""),  # of the last registration
-    Column("keeps", Boolean, nullable=False, default=False),  # known to keep its token over a restart
+    Column("keeps", Boolean, nullable=False, default=False),  # known to keep its token when it restarts
     Column("reported_s", LONG),  # last report
-    Column("refused", Integer, nullable=False, default=0),  # refused registrations with its id
-    Column("refused_s", LONG),  # the last of them
-    Column("refused_from", String(64), nullable=False, default=""),
-    Column("booted_s", LONG),  # when it started, by its last check-in; null: not sent
-    Column("mixed", Integer, nullable=False, default=0),  # signs that several boards share its id, see identity.py
-    Column("mixed_s", LONG),  # the last of them
+    Column("refused", Integer, nullable=False, default=0),  # number of refused registrations with its id
+    Column("refused_s", LONG),  # time of the last one
+    Column("refused_from", String(64), nullable=False, default=""),  # address of the last one
+    Column("booted_s", LONG),  # when it started, according to its last check-in; null: not sent
+    # Number of signs that several boards share its id, see identity.py.
+    Column("mixed", Integer, nullable=False, default=0),
+    Column("mixed_s", LONG),  # time of the last sign
     Column("shared_s", LONG),  # when it was marked as shared
     Index("ix_devices_id", "id", "product", unique=True),
     Index("ix_devices_product", "product", "removed_s", "id"),
@@ -118,12 +115,11 @@ tokens = Table(
     Column("device", String(128), ForeignKey("devices.key"), nullable=False),
     Column("created_s", LONG, nullable=False),
     Column("used_s", LONG),  # first use; null: not used yet
-    Column("replaces", Boolean, nullable=False),  # its first use ends the others
+    Column("replaces", Boolean, nullable=False),  # its first use ends the device's other tokens
     Column("rotate", Boolean, nullable=False),  # the device gets a new token at its next check-in
     Column("origin", String(16), nullable=False, default="registered"),  # tokens.ORIGINS
-    Column(
-        "asked", String(64), nullable=False, default=""
-    ),  # SHA-256 of the address and properties of the registration
+    # SHA-256 of the address and properties of the registration.
+    Column("asked", String(64), nullable=False, default=""),
     Column("ended_s", LONG),  # when another token replaced it
     Column("late_s", LONG),  # its first use after that
     Index("ix_tokens_device", "device"),
@@ -139,7 +135,7 @@ reports = Table(
     Column("success", Boolean, nullable=False),
     Column("reason", String(256), nullable=False),
     Column("version", String(128)),
-    Column("received_s", LONG, nullable=False),  # the first time
+    Column("received_s", LONG, nullable=False),  # when it arrived first
     Column("times", Integer, nullable=False),  # how often the same report arrived
     Index("ix_reports_received", "received_s"),  # to delete the oldest
 )
@@ -152,12 +148,12 @@ grants = Table(
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
     Column("version", String(128), nullable=False),  # the version that ran at the offer
     Column("tries", Integer, nullable=False),  # how often it was offered
-    Column("attempt", Integer, nullable=False),  # the device's own count, of its last report
-    Column("state", String(16), nullable=False),  # update_states.TABLE
-    Column("ended", String(16)),  # the state in which the last attempt ended; counted during a new attempt
+    Column("attempt", Integer, nullable=False),  # the device's own count of attempts, from its last report
+    Column("state", String(16), nullable=False),  # a state of update_states.TABLE
+    Column("ended", String(16)),  # the state in which the last attempt ended; still counted during a new attempt
     Column("counted", Boolean, nullable=False, default=False),  # `ended` is included in the release's counts
     Column("granted_s", LONG, nullable=False),  # when the slot was taken; 0: no slot (update_states.WITHDRAWN)
-    Column("offered_s", LONG, nullable=False),  # the last offer; a device has no two offers in the same second
+    Column("offered_s", LONG, nullable=False),  # the last offer; different for all grants of a device
     Column("changed_s", LONG, nullable=False),
     Column("retry", Integer, nullable=False, server_default="0"),  # how often an operator requested another try
     Index("ix_grants_release", "release", "granted_s"),
@@ -165,7 +161,7 @@ grants = Table(
     Index("ix_grants_state", "state", "changed_s"),
 )
 
-# Rollout slots of a release that a worker may grant without coordination with the others.
+# Rollout slots of a release that a worker may grant without coordination with the others (leases.py).
 leases = Table(
     "leases",
     metadata,
@@ -183,17 +179,17 @@ audit = Table(
     Column("at_s", LONG, nullable=False),
     Column("who", WHO, nullable=False),
     Column("action", String(32), nullable=False),
-    Column("subject", String(128), nullable=False),  # a device, a product, an update
+    Column("subject", String(128), nullable=False),  # id of a device, product or update
     Column("detail", Text, nullable=False),  # JSON
     sqlite_autoincrement=True,
 )
 
-# Changes that workers must read again: a device (its key), or, if null, the releases and products.
+# Changed data that workers must read again (changes.py).
 changes = Table(
     "changes",
     metadata,
     Column("seq", LONG, primary_key=True),
-    Column("device", String(128)),
+    Column("device", String(128)),  # its key; null: the products and releases
     Column("at_s", LONG, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -219,12 +215,12 @@ operators = Table(
     metadata,
     Column("hash", String(64), primary_key=True),  # SHA-256 of the token
     Column("name", String(64), nullable=False, unique=True),
-    Column("scope", String(16), nullable=False),  # read, publish, admin: each includes those before it
+    Column("scope", String(16), nullable=False),  # read, publish or admin: each includes those before it
     Column("created_s", LONG, nullable=False),
     Column("expires_s", LONG),  # null: never
 )
 
-# Operators who are signed in at the page.
+# Operators who are signed in to the web page.
 sessions = Table(
     "sessions",
     metadata,
@@ -251,25 +247,24 @@ webhooks = Table(
     Column("wanted", Text, nullable=False),  # actions of audit.py, separated by spaces; empty: all
     Column("created_s", LONG, nullable=False),
     Column("delivered_s", LONG),  # the last success
-    Column("error", String(256), nullable=False),  # of the last try, empty after success
+    Column("error", String(256), nullable=False),  # of the last try; empty after a success
 )
 
-# Events that are not delivered to a webhook yet.
+# Events that are still to be delivered to a webhook.
 deliveries = Table(
     "deliveries",
     metadata,
     Column("webhook", String(16), ForeignKey("webhooks.id"), primary_key=True),
     Column("event", LONG, ForeignKey("audit.id"), primary_key=True),
     Column("tries", Integer, nullable=False),
-    Column(
-        "due_s", LONG, nullable=False
-    ),  # not before this time; a worker that takes the event sets it to the end of its lease
+    # Not before this time. A worker that takes the event sets it to the end of its lease.
+    Column("due_s", LONG, nullable=False),
     Index("ix_deliveries_due", "due_s"),
 )
 
 counters = Table(
     "counters",
     metadata,
-    Column("name", String(128), primary_key=True),  # see counters.py
+    Column("name", String(128), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )

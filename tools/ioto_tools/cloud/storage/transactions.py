@@ -1,39 +1,60 @@
 """A site's interface to its database: reads, writes and deferred writes, the same for SQLite and PostgreSQL."""
 
+from collections.abc import Callable, Hashable
+from typing import Protocol, TypeVar, TypeVarTuple
+
+import sqlalchemy as sa
+
 from . import migrate
+from .deferred_writes import WriteRows
+from .tables import Row
 from .writer import Writer
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+
+class Transactions(Protocol):
+    """What a kind of database provides: Sqlite, Postgresql."""
+
+    def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
+    def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
+    def served(self) -> None: ...
+    def tidy(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Database:
-    """The database behind `transactions` (Sqlite or Postgresql), migrated to the newest tables.
+    """The database behind `transactions`, migrated to the newest tables.
 
     read() and write() run a function in one transaction. With `threads`, one thread writes for all callers; else each
     caller writes by itself, and deferred writes are done at once. Unavailable if the database does not answer.
     """
 
-    def __init__(self, transactions, threads) -> None:
+    def __init__(self, transactions: Transactions, threads: bool) -> None:
         self.transactions = transactions
-        self._writer = None
+        self._writer: Writer | None = None
         if transactions.read(migrate.revision) != migrate.LATEST:
             transactions.write(migrate.up)
         if threads:
             transactions.served()
             self._writer = Writer(transactions.write)
 
-    def read(self, function, *arguments):
+    def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return function(conn, *arguments), which reads from one snapshot."""
         return self.transactions.read(function, *arguments)
 
-    def write(self, function, *arguments):
+    def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return function(conn, *arguments) after its changes are on the disk; they are rolled back if it raises.
 
-        There is no other writer at the same time.
+        Write transactions never overlap.
         """
         return (self._writer or self.transactions).write(function, *arguments)
 
-    def soft(self, function, key, row) -> None:
-        """Defer function(conn, [row, ...]), with the last row of each key, for up to a second; a crash loses these
-        rows.
+    def soft(self, function: WriteRows, key: Hashable, row: Row) -> None:
+        """Call function(conn, [row, ...]), with the last row of each key, up to a second later.
+
+        A crash loses the rows that are not written yet.
         """
         if self._writer:
             self._writer.soft.add(function, key, row)

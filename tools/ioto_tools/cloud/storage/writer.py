@@ -2,41 +2,50 @@
 
 import queue
 import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, TypeVarTuple
+
+import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 from . import group_commit
 from .deferred_writes import WAIT_S, Soft
 
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
 
 class Writer(threading.Thread):
     """Writes through transaction(function, *arguments), until close()."""
 
-    def __init__(self, transaction) -> None:
+    def __init__(self, transaction: Callable[..., Any]) -> None:
         super().__init__(name="writer", daemon=True)
         self.soft = Soft()
         self._transaction = transaction
-        self._queue = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[group_commit.Job | None] = queue.SimpleQueue()  # None only wakes the thread
         self._open = True
         self._putting = threading.Lock()
         self.start()
 
-    def write(self, function, *arguments):
+    def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
+        """Return function(conn, *arguments) after its transaction is committed."""
         job = group_commit.Job(function, *arguments)
         with self._putting:
             if not self._open:
                 raise Unavailable("the site is closed")
             self._queue.put(job)
-        return job.done.result()
+        result: T = job.done.result()
+        return result
 
     def close(self) -> None:
-        """Finish all earlier writes, then stop."""
+        """Finish all earlier writes, then stop the thread."""
         with self._putting:
             self._open = False
             self._queue.put(None)
         self.join()
 
     def run(self) -> None:
-        jobs = []
+        jobs: list[group_commit.Job] = []
         while self._open or jobs:
             jobs = self._waiting()
             group_commit.commit(self._transaction, jobs)
@@ -44,10 +53,8 @@ class Writer(threading.Thread):
                 self._write_soft()
         self._write_soft()
 
-    def _waiting(self):
-        """The waiting jobs, at most group_commit.SIZE; none if none arrives within the time that deferred writes may
-        wait.
-        """
+    def _waiting(self) -> list[group_commit.Job]:
+        """The waiting jobs, at most group_commit.SIZE; an empty list if none arrives within WAIT_S."""
         jobs = []
         try:
             jobs.append(self._queue.get(timeout=WAIT_S if self._open else 0))
