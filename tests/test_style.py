@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -114,20 +115,13 @@ def test_every_requirement_is_locked_by_hash():
         assert all("--hash=sha256:" in entry for entry in entries)
 
 
-def test_the_rooms_of_the_cloud_import_one_way():
-    """Each folder of the device cloud imports those before it only; docs/internals.md says what is in which."""
-    cloud = "tools/ioto_tools/cloud/"
-    rooms = re.findall(
-        r"^\| `(.*)` \|", (ROOT / "docs" / "internals.md").read_text().split("| `cloud/` |")[1].split("\n\n")[0], re.M
-    )
-    rooms = [room for names in rooms for room in names.split("`, `")]
-    assert {path.parent.name for path in (ROOT / cloud).glob("*/__init__.py")} == set(rooms)
-    up = []
-    for name, tree in trees(cloud):
-        *folders, _ = name.removeprefix(cloud).split("/")
-        for node in ast.walk(tree):
-            if folders and isinstance(node, ast.ImportFrom) and node.level == len(folders) + 1:
-                for other in [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]:
-                    if other not in rooms or rooms.index(other) > rooms.index(folders[0]):
-                        up.append("%s: %s" % (name, other))
-    assert not up
+def test_the_pictures_of_the_imports_are_the_contracts():
+    """`make lint` checks pyproject.toml; docs/internals.md shows the same."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {contract["id"]: contract.get("layers") for contract in contracts}
+    page = (ROOT / "docs" / "internals.md").read_text()
+    lines = re.search(r"```text\n(cli .*?)```", page, re.S)[1].strip().split("\n")
+    assert [" : ".join(line[:20].split()) for line in lines] == layers["tools"]
+    rows = re.findall(r"^\| (`.*`) \|", page.split("| `cloud/` | contents |")[1].split("\n\n")[0], re.M)
+    folders = [folder for row in rows for folder in re.findall(r"`(\w+)`", row)]
+    assert folders[::-1] == [layer for layer in layers["cloud"] if layer != "app"]

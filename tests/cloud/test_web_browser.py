@@ -4,6 +4,7 @@ keeps what it saw.
 
 import http.client
 import json
+import re
 import signal
 import time
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from cloud_under_test import PRODUCT, ROOT, esp_image
 from ioto_tools.cloud.operators import control, operator_tokens
 from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.site.site import Site
+from page_picture import picture
 
 SHOTS = ROOT / ".build" / "screenshots"
 WEIGHT = 60_000
@@ -161,6 +163,15 @@ def watch(jo, devices, site):
     page.locator("#chart .u-legend tr", has_text="confirmed").get_by_text("4").wait_for()
     assert page.locator("#chart canvas").bounding_box()["width"] > 200
     jo.shot("release")
+    if jo.sizes == LIGHT:
+        same_picture(picture(page, 900, 420))
+
+
+def same_picture(svg):
+    """The picture in README.md shows the page as it is."""
+    (SHOTS / "release.svg").write_text(svg)
+    texts = [re.findall("<text.*?>(.*)</text>", shown) for shown in (svg, (ROOT / "docs" / "release.svg").read_text())]
+    assert texts[0] == texts[1], "the page has changed: run `make screenshots`, then copy release.svg to docs/"
 
 
 def stop(jo, devices):
