@@ -77,7 +77,7 @@ def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
         json.loads(run("updates", "set", name, "--limit", "none", "--stop", "none", "--json").output)["terms"]["limit"]
         is None
     )
-    assert "says nothing of device.version" in run("updates", "set", name, "--policy", "true").output
+    assert "does not compare device.version" in run("updates", "set", name, "--policy", "true").output
     assert [each["id"] for each in json.loads(run("devices", "--where", "id == 'D1'", "--json").output)] == ["D1"]
     assert json.loads(run("devices", "--group", "beta", "--json").output) == []
     for command in (("pin", "D1", "1.0.0"), ("unpin", "D1"), ("release", "D1"), ("claim", "D1")):

@@ -207,7 +207,7 @@ def test_a_store_that_is_not_there_is_503_and_a_clear_error(tmp_path, monkeypatc
 def test_a_bucket_that_is_not_there_is_named(tmp_path, s3):
     images = store(tmp_path, s3, bucket="missing")
     with pytest.raises(
-        Unavailable, match="/missing: there is no such bucket: make it, or correct images.bucket in site.toml"
+        Unavailable, match="/missing: there is no such bucket: create it, or correct images.bucket in site.toml"
     ):
         kept(images, b"an image")
 

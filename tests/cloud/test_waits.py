@@ -72,7 +72,7 @@ def test_somebody_elses_cancelling_is_not_taken_for_lateness(all_waits):
         task = asyncio.create_task(all_waits.wait(asyncio.sleep(30), 0.01))
         await asyncio.sleep(0)
         all_waits._until[task] = 0
-        all_waits._look(asyncio.get_running_loop())
+        all_waits._cancel_late(asyncio.get_running_loop())
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -84,6 +84,6 @@ def test_nobody_looks_when_nobody_waits(all_waits):
     async def main():
         await all_waits.wait(answer(0, 1), 5)
         await asyncio.sleep(0.05)
-        return all_waits._looking
+        return all_waits._next_check
 
     assert asyncio.run(main()) is None

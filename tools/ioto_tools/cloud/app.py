@@ -1,4 +1,4 @@
-"""The ASGI application: routes, and errors as JSON. No SQL, no SemVer.
+"""The ASGI application: its routes, limits and background tasks, and errors as JSON. No SQL, no SemVer.
 
 create_app() is served by uvicorn, or called by tests as a plain ASGI callable. With `threads=False` it awaits only
 `receive` and `send`, so it can be stepped without an event loop, in simulated time.
@@ -7,14 +7,18 @@ create_app() is served by uvicorn, or called by tests as a plain ASGI callable. 
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .api import app as api
 from .devices import registration, routes, tokens
@@ -34,7 +38,7 @@ from .web import pages
 RETRY_AFTER_S = 30
 AT_ONE_ADDRESS = 10  # devices behind one router that may register at their full rate
 
-DEVICES = {  # the routes of devices
+DEVICES = {  # the paths for devices
     "/device/register": routes.register,
     "/api/device/register": routes.register,  # the default path of Ioto's agents, below the Builder
     "/tok/device/provision": routes.mqtt,
@@ -48,38 +52,38 @@ ROUTES = (
 
 
 def create_app(
-    data_dir,
-    public_url=None,
+    data_dir: str | Path,
+    public_url: str | None = None,
     *,
-    link_lifetime_s=links.LIFETIME_S,
-    quiet_s=tokens.QUIET_S,
-    lost_after_s=lost_devices.AFTER_S,
-    rate=PER_MINUTE,
-    new_per_hour=registration.NEW_PER_HOUR,
-    clock=time.time,
-    random_bytes=os.urandom,
+    link_lifetime_s: int = links.LIFETIME_S,
+    quiet_s: int = tokens.QUIET_S,
+    lost_after_s: int = lost_devices.AFTER_S,
+    rate: int = PER_MINUTE,
+    new_per_hour: int = registration.NEW_PER_HOUR,
+    clock: Callable[[], float] = time.time,
+    random_bytes: Callable[[int], bytes] = os.urandom,
     threads: bool = True,
-):
+) -> Starlette:
     """The cloud of the site in `data_dir` (created if missing), as an ASGI application.
 
     `public_url`: where devices reach it, such as "https://updates.example.com"; default: the URL of the request.
     `link_lifetime_s`: minimum lifetime of a link to an image. `quiet_s`: a device that was silent for this time may
-    register again with its product's id. `lost_after_s`: a device with an open offer is lost after this silence, or a
-    longer one by its check-in interval (lost_devices.py). `rate`: allowed requests per minute of a device, and a tenth
-    of the allowed registrations from one address; 0: unlimited. `new_per_hour`: allowed first registrations of a
-    product's devices; 0: unlimited. `clock` returns Unix seconds, `random_bytes(n)` secret bytes. Call
-    `app.state.site.close()` at the end.
+    register again with its product's id. `lost_after_s`: a device with an open offer is lost after this silence, or
+    after a longer one if its check-in interval is long (lost_devices.py). `rate`: allowed requests per minute of a
+    device, and a tenth of the allowed registrations from one address; 0: unlimited. `new_per_hour`: allowed first
+    registrations of a product's devices; 0: unlimited. `clock` returns Unix seconds, `random_bytes(n)` secret bytes.
+    Call `app.state.site.close()` at the end.
     """
     app = Starlette(
         routes=[*ROUTES, *api.routes(), *pages.ROUTES],
-        lifespan=_beside,
+        lifespan=_background_tasks,
         exception_handlers={
             Refusal: _refused,
             HTTPException: _http_error,
-            ClientDisconnect: _gone,
+            ClientDisconnect: _disconnected,
             Unavailable: _unavailable,
             OSError: _unavailable,
-            Exception: _broken,
+            Exception: _unexpected,
         },
     )
     app.state.public_url = _public_url(public_url)
@@ -106,10 +110,10 @@ def create_app(
 class _Slashes:
     """ASGI middleware that removes extra slashes from device paths: a configured URL often ends with one."""
 
-    def __init__(self, app) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if ("//" in path or path[-1:] == "/") and (exact := "/" + "/".join(filter(None, path.split("/")))) in DEVICES:
             scope = {**scope, "path": exact, "raw_path": exact.encode()}
@@ -117,55 +121,57 @@ class _Slashes:
 
 
 @asynccontextmanager
-async def _beside(app):
+async def _background_tasks(app: Starlette) -> AsyncIterator[None]:
     """Run a worker's background tasks while it serves."""
     tasks = [
-        asyncio.create_task(each.run(app.state.site, app.state.run))
-        for each in (webhook_delivery, housekeeping, lost_devices, samples)
+        asyncio.create_task(module.run(app.state.site, app.state.run))
+        for module in (webhook_delivery, housekeeping, lost_devices, samples)
     ]
     yield
     for task in tasks:
         task.cancel()
 
 
-def _public_url(text):
+def _public_url(text: str | None) -> str | None:
     if text is not None and (not is_address(text) or "?" in text or "#" in text):
-        raise CloudError("public URL %s: expected: http:// or https://, a host, perhaps a path" % text)
+        raise CloudError("public URL %s: expected: http:// or https://, a host, and optionally a path" % text)
     return text.rstrip("/") if text else None
 
 
-async def _run_here(function, *arguments):
+async def _run_here(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-async def _refused(request, refusal):
+async def _refused(request: Request, refusal: Any) -> Response:
     if refusal.bare:
         return PlainTextResponse(refusal.error, refusal.status)
     headers = {"Retry-After": str(refusal.retry_s)} if refusal.retry_s else None
     return JSONResponse({"error": refusal.error}, refusal.status, headers)
 
 
-async def _http_error(request, error):
+async def _http_error(request: Request, error: Any) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-async def _gone(request, error):
-    return Response(status_code=400)  # the client has disconnected
+async def _disconnected(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)
 
 
-async def _unavailable(request, error):
-    # A full disk, or a locked database: must not send one of the texts that make a device delete its registration.
+async def _unavailable(request: Request, error: Exception) -> Response:
+    # Such as a full disk. The text must not be one of those that make a device delete its registration.
     return _fault(request, error, 503, "the cloud cannot answer now", {"Retry-After": str(RETRY_AFTER_S)})
 
 
-async def _broken(request, error):
+async def _unexpected(request: Request, error: Exception) -> Response:
     return _fault(request, error, 500, "the cloud has a fault")
 
 
-def _fault(request, error, status, text, headers=None):
-    if headers is None:
-        headers = {}
+def _fault(
+    request: Request, error: Exception, status: int, text: str, headers: dict[str, str] | None = None
+) -> Response:
     id = request_log.fault(request, error)
     return JSONResponse(
-        {"error": "%s; its log has the cause under request %s" % (text, id)}, status, {**headers, request_log.ID: id}
+        {"error": "%s; its log has the cause under request %s" % (text, id)},
+        status,
+        {**(headers or {}), request_log.ID: id},
     )

@@ -5,10 +5,8 @@ import re
 from urllib.parse import urlsplit
 
 
-def is_address(text):
-    """Is it an http:// or https:// URL with a host and an optional port and path, in ASCII, without user name and
-    password?
-    """
+def is_address(text: str) -> bool:
+    """Is `text` an http:// or https:// URL with a host, in ASCII, without user name and password?"""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -18,9 +16,10 @@ def is_address(text):
     return bool(host) and port != 0 and re.fullmatch("[!-~]+", text) is not None
 
 
-def place(address):
-    """The part of a client's address that identifies it: the IPv4 address, the /64 of an IPv6 address; else the
-    text.
+def place(address: str) -> str:
+    """The part of an address that identifies a client: the IPv4 address, or the /64 of an IPv6 address.
+
+    Any other text is returned as it is, up to 64 characters.
     """
     try:
         found = ipaddress.ip_address(address)

@@ -1,9 +1,10 @@
-"""Limits on a worker's connections: how many in all, how many from one address, and how long a request's head may take.
+"""Limits on a worker's connections: their number, the number from one address, and the time for a request's head.
 
 At a limit, the connection that has been silent for longest is closed. A connection with a complete request is never
 closed for one without. Only if every connection has a complete request in progress is the new one closed.
 """
 
+import asyncio
 import logging
 import resource
 import time
@@ -25,10 +26,8 @@ _LOG_EVERY_S = 60
 _log = logging.getLogger("ioto.cloud")
 
 
-def allowed(most):
-    """`most`, or fewer if the process's limit of open files requires it; first raises the soft limit to the hard
-    limit.
-    """
+def allowed(most: int) -> int:
+    """`most`, or fewer if the process may not open that many files. First raises the soft limit to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -41,19 +40,19 @@ def allowed(most):
 class Connections:
     """The open connections of one worker: `most` in all, `per_address` from each address."""
 
-    def __init__(self, most=MOST, per_address=PER_ADDRESS) -> None:
+    def __init__(self, most: int = MOST, per_address: int = PER_ADDRESS) -> None:
         self.most = most
         self.per_address = per_address
-        self._addresses = {}  # protocol -> address
-        self._count = Counter()  # address -> connections
-        self._waiting = {}  # protocols without a complete request, the longest wait first
-        self._closed = 0
-        self._logged_at = None
+        self._addresses: dict[Limited, str] = {}
+        self._count: Counter[str] = Counter()  # address -> connections
+        self._waiting: dict[Limited, bool] = {}  # those without a complete request, the longest wait first
+        self._closed = 0  # since the last log line
+        self._logged_at: float | None = None
 
     def __len__(self) -> int:
         return len(self._addresses)
 
-    def add(self, protocol):
+    def add(self, protocol: "Limited") -> bool:
         """Add a new connection. False: there is no room, and the caller must close it."""
         address = place(protocol.client[0]) if protocol.client else ""
         if address not in PROXIES and self._count[address] >= self.per_address and not self._make_room(address):
@@ -65,7 +64,7 @@ class Connections:
         self._waiting[protocol] = True
         return True
 
-    def remove(self, protocol) -> None:
+    def remove(self, protocol: "Limited") -> None:
         address = self._addresses.pop(protocol, None)
         if address is None:
             return
@@ -74,36 +73,37 @@ class Connections:
         if not self._count[address]:
             del self._count[address]
 
-    def busy(self, protocol) -> None:
+    def busy(self, protocol: "Limited") -> None:
         """The connection has sent a complete request."""
         self._waiting.pop(protocol, None)
 
-    def receiving(self, protocol) -> None:
-        """The connection has sent a part of a request's body."""
+    def receiving(self, protocol: "Limited") -> None:
+        """The connection has sent part of a request's body."""
         if protocol in self._addresses:
             self._waiting.pop(protocol, None)
             self._waiting[protocol] = True
 
-    def idle(self, protocol) -> None:
+    def idle(self, protocol: "Limited") -> None:
         """The connection is waiting for a request, or for the rest of a head."""
         if protocol in self._addresses:
             self._waiting.setdefault(protocol, True)
 
-    def _make_room(self, address=None) -> bool:
+    def _make_room(self, address: str | None = None) -> bool:
+        """Close the connection that waits for longest, if one does: of `address`, or of all."""
         found = (protocol for protocol in self._waiting if address is None or self._addresses[protocol] == address)
         protocol = next(found, None)
         if protocol is None:
             return False
         self.remove(protocol)
         protocol.transport.abort()
-        self._note("%d connections: those that sent nothing for longest are closed", len(self) + 1)
+        self._log("%d connections: those that have been silent for longest are closed", len(self) + 1)
         return True
 
-    def _refuse(self, *what) -> bool:
-        self._note(*what)
+    def _refuse(self, text: str, *values: int | str) -> bool:
+        self._log(text, *values)
         return False
 
-    def _note(self, text, *values) -> None:
+    def _log(self, text: str, *values: int | str) -> None:
         """Log at most once in _LOG_EVERY_S: an attack must not fill the log."""
         self._closed += 1
         now = time.monotonic()
@@ -116,7 +116,7 @@ class Connections:
             self._logged_at, self._closed = now, 0
 
 
-def protocol(connections):
+def protocol(connections: Connections) -> type["Limited"]:
     """The protocol class for uvicorn, within the limits of `connections`."""
     return type("Limited", (Limited,), {"limits": connections})
 
@@ -124,39 +124,39 @@ def protocol(connections):
 class Limited(H11Protocol):
     """uvicorn's HTTP/1.1 protocol within the limits of `limits`, a Connections."""
 
-    limits = None
-    _head_timer = None
+    limits: Connections  # of the subclass that protocol() returns
+    _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
         if self.limits.add(self):
             self._wait_for_head()
         else:
             transport.abort()
 
-    def connection_lost(self, exc) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.limits.remove(self)
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def data_received(self, data) -> None:
+    def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._look()
+        self._update_state()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()  # handles the next request at once if it has arrived already
-        self._look()
+        self._update_state()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()  # closes after the client has read everything
         self.loop.call_later(FLUSH_S, self.transport.abort)
 
-    def _look(self) -> None:
+    def _update_state(self) -> None:
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-            if self.conn.their_state is h11.SEND_BODY:  # a slow body is fine, as long as there is room
+            if self.conn.their_state is h11.SEND_BODY:  # a slow body is allowed while there is room
                 self.limits.receiving(self)
             else:
                 self.limits.busy(self)
@@ -167,13 +167,13 @@ class Limited(H11Protocol):
 
     def _wait_for_head(self) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self._too_slow)
+            self._head_timer = self.loop.call_later(HEAD_S, self._close_slow)
 
     def _stop_waiting(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _too_slow(self) -> None:
+    def _close_slow(self) -> None:
         self._head_timer = None
         self.transport.abort()

@@ -5,7 +5,7 @@ Two texts of the protocol make a device delete its registration and register aga
 
 
 class CloudError(Exception):
-    """An operator's mistake or a site that cannot be used; the text says what to do next."""
+    """An operator's mistake, or a site that cannot be used. The text says what to do next."""
 
     status = 400  # over HTTP
 
@@ -23,7 +23,7 @@ class Conflict(CloudError):
 
 
 class Unavailable(Exception):
-    """The database or the image store does not answer, or its disk is full; a retry may succeed in a minute."""
+    """The database or the image store does not answer, or its disk is full. A retry may succeed in a minute."""
 
 
 class Refusal(Exception):
@@ -32,7 +32,7 @@ class Refusal(Exception):
     `retry_s`: seconds until the client may try again.
     """
 
-    def __init__(self, status, error, bare: bool = False, retry_s=None) -> None:
+    def __init__(self, status: int, error: str, bare: bool = False, retry_s: int | None = None) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
@@ -40,13 +40,14 @@ class Refusal(Exception):
         self.retry_s = retry_s
 
 
-def authentication_failed():
-    """The token does not, or no longer, belong to this device. Ioto's C agent compares the whole body with this
-    text.
+def authentication_failed() -> Refusal:
+    """The token does not belong to this device, or no longer does.
+
+    Ioto's C agent compares the whole body with this text.
     """
     return Refusal(401, "Authentication failed", bare=True)
 
 
-def cannot_find_device():
+def cannot_find_device() -> Refusal:
     """The token is correct, but an operator has removed the device."""
     return Refusal(404, "Cannot find device", bare=True)

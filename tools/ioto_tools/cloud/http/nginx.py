@@ -1,4 +1,4 @@
-"""The nginx configuration of this cloud, from the template nginx.conf in this folder. Pure."""
+"""The nginx configuration for this cloud, from the template nginx.conf in this folder. Pure."""
 
 import re
 from importlib.resources import files
@@ -7,9 +7,17 @@ from pathlib import Path
 from .errors import CloudError
 
 
-def config(server_name, certificate, key, data, listen: str = "443", upstream: str = "127.0.0.1:8080"):
-    """The text of the configuration. `data`: the site's folder. CloudError for a value with characters that are special
-    to nginx.
+def config(
+    server_name: str,
+    certificate: str | Path,
+    key: str | Path,
+    data: str | Path,
+    listen: str = "443",
+    upstream: str = "127.0.0.1:8080",
+) -> str:
+    """The text of the configuration. `data`: the site's folder.
+
+    CloudError if a value contains characters that are special to nginx.
     """
     values = {
         "SERVER_NAME": server_name,

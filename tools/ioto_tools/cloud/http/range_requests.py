@@ -6,17 +6,17 @@ Unsupported ranges (other units, several ranges, bad syntax) are ignored: the re
 
 import re
 
-_ONE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \t]*", re.IGNORECASE)
+_SINGLE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \t]*", re.IGNORECASE)
 
 
-def resolve(size, etag, wanted=None, if_range=None):
-    """(status, start, length) for the headers Range and If-Range of a request for a file of `size` > 0 bytes with the
-    ETag `etag`.
+def resolve(size: int, etag: str, wanted: str | None = None, if_range: str | None = None) -> tuple[int, int, int]:
+    """(status, start, length) of the response to a request for a file of `size` > 0 bytes.
 
-    200: everything; 206: `length` bytes from `start`; 416: nothing to send.
-    If-Range uses the strong comparison; a date never matches, since images have none.
+    `etag`: of the file; `wanted`, `if_range`: the headers Range and If-Range. 200: the whole file; 206: `length` bytes
+    from `start`; 416: nothing to send. If-Range uses the strong comparison; a date never matches, because images have
+    no modification date.
     """
-    found = _ONE.fullmatch(wanted.strip()) if wanted else None
+    found = _SINGLE_RANGE.fullmatch(wanted.strip()) if wanted else None
     if not found or found[1] == found[2] == "" or if_range is not None and if_range.strip() != etag:
         return 200, 0, size
     if found[1] == "":  # the last bytes
@@ -25,7 +25,7 @@ def resolve(size, etag, wanted=None, if_range=None):
     start = int(found[1])
     last = int(found[2]) if found[2] else size - 1
     if last < start and found[2]:
-        return 200, 0, size  # not a range at all
+        return 200, 0, size  # invalid: the last byte is before the first
     if start >= size:
         return 416, 0, 0
     return 206, start, min(last, size - 1) - start + 1

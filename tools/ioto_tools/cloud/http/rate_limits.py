@@ -1,29 +1,34 @@
-"""Request rate limits: a token bucket for each key (a device's token, an id that registers, an operator's token). In
-memory, per worker.
+"""Request rate limits: a token bucket for each key, in the memory of a worker.
 
-Each device has its own bucket, so a runaway device slows down only itself: with one limit for all, any client could
-lock out a fleet. The response to a client over its limit says how long to wait; its token remains valid.
+A key is a device's token, the id in a registration, or an operator's token. Each device has its own bucket, so a
+runaway device slows down only itself: with one limit for all, any client could lock out a fleet. The response to a
+client over its limit says how long to wait; its token remains valid.
 """
+
+from collections.abc import Callable, Hashable
 
 from .errors import Refusal
 
 PER_MINUTE = 60  # for a device: more than an update with all its reports
-# buckets of about 250 bytes, whatever the keys: 25 MB. The least recently used is dropped first; a new one starts full
+# Maximum number of buckets. One takes about 250 bytes, whatever its key, so all take 25 MB. The least recently used
+# bucket is dropped first; a new bucket is full.
 KEYS = 100_000
 
 
 class Limits:
-    """`per_minute` requests a minute for each key, and at most as many at once; 0: no limit. `clock` returns
-    seconds.
+    """At most `per_minute` requests a minute for each key, and as many at once; 0: no limit.
+
+    `clock` returns seconds.
     """
 
-    def __init__(self, per_minute, clock) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self.per_minute = per_minute
         self.clock = clock
-        self._buckets = {}  # hash of the key -> (requests left, time), least recently used first
+        # hash of the key -> (requests left, time), least recently used first
+        self._buckets: dict[int, tuple[float, float]] = {}
 
-    def check(self, key):
-        """Count one request of `key` (hashable). Refusal 429 if there were too many."""
+    def check(self, key: Hashable) -> None:
+        """Count one request of `key`. Refusal 429 if there were too many."""
         if not self.per_minute:
             return
         key = hash(key)  # clients choose keys, but must not choose how much memory they take

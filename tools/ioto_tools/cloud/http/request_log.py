@@ -4,13 +4,16 @@ import logging
 import os
 import time
 
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 ID = "x-request-id"
 _log = logging.getLogger("ioto.cloud")
 _access = logging.getLogger("ioto.cloud.access")
 
 
-def fault(request, error):
-    """Log why `request` failed; return the id of the log line, which the client can quote."""
+def fault(request: Request, error: Exception) -> str:
+    """Log why `request` failed. Returns the id of the log line, which the client can quote."""
     id = os.urandom(4).hex()
     cause = str(error).partition("\n")[0]
     _log.error("request %s: %s %s: %s: %s", id, request.method, _path(request.scope), type(error).__name__, cause)
@@ -18,20 +21,21 @@ def fault(request, error):
 
 
 class AccessLog:
-    """ASGI middleware that logs each response, without the query string, which contains the signature of image
-    links.
+    """ASGI middleware that logs each response.
+
+    The query string is left out: that of an image link contains its signature.
     """
 
-    def __init__(self, app) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        began = time.perf_counter()
+        started = time.perf_counter()
         status, size = 0, 0
 
-        async def counting(message) -> None:
+        async def count_bytes(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -39,12 +43,12 @@ class AccessLog:
             await send(message)
 
         try:
-            await self.app(scope, receive, counting)
+            await self.app(scope, receive, count_bytes)
         finally:
             client = scope["client"][0] if scope.get("client") else "-"
-            took_ms = (time.perf_counter() - began) * 1000
+            took_ms = (time.perf_counter() - started) * 1000
             _access.info("%s %s %s %d %d bytes %.1f ms", client, scope["method"], _path(scope), status, size, took_ms)
 
 
-def _path(scope):
+def _path(scope: Scope) -> str:
     return "".join(c if c.isprintable() else "?" for c in scope["path"][:200])

@@ -6,9 +6,12 @@ import signal
 import socket
 import ssl
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import workers
 from .connection_limits import IDLE_S, MOST, PER_ADDRESS, Connections, allowed, protocol
@@ -16,11 +19,9 @@ from .errors import CloudError, Refusal
 from .request_log import AccessLog
 from .timeouts import Waits
 
-BODY_S = (
-    30  # for the next part of a request's body, and for the whole body in addition to the time that BODY_BYTES_S allows
-)
+BODY_S = 30  # for the next part of a request's body; for the whole body, in addition to what BODY_BYTES_S allows
 BODY_BYTES_S = 1024  # minimum average rate of a body, in bytes a second
-# for a client to read the next part of an image; throttled boards are slow, but dead connections must be closed
+# For a client to read the next part of an image. Throttled boards are slow, but dead connections must be closed.
 SEND_S = 900
 STOP_S = 5  # for running downloads when the server stops; devices resume them
 
@@ -36,16 +37,24 @@ class Options:
     access_log: bool = False
 
 
-def serve(make_app, host, port, ready, options=Options(), count: int = 1, said=print) -> None:
-    """Serve the application that make_app() returns until SIGINT or SIGTERM; ready(port) is called when connections are
-    accepted.
+def serve(
+    make_app: Callable[[], Starlette],
+    host: str,
+    port: int,
+    ready: Callable[[int], None],
+    options: Options = Options(),
+    count: int = 1,
+    said: Callable[[str], None] = print,
+) -> None:
+    """Serve the application that make_app() returns until SIGINT or SIGTERM.
 
-    `port` 0: any free port. `count`: the number of processes; if there are several, make_app must be picklable, and
-    said(text) is called when one is replaced. CloudError if an option is invalid.
+    `port` 0: any free port. ready(port) is called when connections are accepted. `count`: the number of processes; if
+    there are several, make_app must be picklable, and said(text) is called when one is replaced. CloudError if an
+    option is invalid.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: finish running requests, close the site
     if options.certificate:
-        _look(options.certificate, options.key)
+        _check_certificate(options.certificate, options.key)
     with _listen(host, port) as listening:
         port = listening.getsockname()[1]
         if count == 1:
@@ -55,22 +64,21 @@ def serve(make_app, host, port, ready, options=Options(), count: int = 1, said=p
         workers.run(count, _serve, make_app, listening, options, ready=lambda: ready(port), said=said)
 
 
-def _serve(ready, make_app, listening, options) -> None:
+def _serve(
+    ready: Callable[[], None], make_app: Callable[[], Starlette], listening: socket.socket, options: Options
+) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
-    tempfile.tempdir = (
-        app.state.site.images.spool()
-    )  # uploads are spooled to the disk of the images, not to a small /tmp
+    tempfile.tempdir = app.state.site.images.spool()  # uploads go to the disk of the images, not to a small /tmp
     limited = _limited(app)
     most = allowed(options.connections)
     config = uvicorn.Config(
         AccessLog(limited) if options.access_log else limited,
         http=protocol(Connections(most, options.per_address)),
-        backlog=min(
-            2048, most // 4 + 1
-        ),  # accepted at a time: a request that has arrived is read before its connection is the oldest
+        # Accepted at a time: a request that has arrived is read before its connection is the oldest.
+        backlog=min(2048, most // 4 + 1),
         timeout_keep_alive=IDLE_S,
         loop="asyncio",
         lifespan="on",
@@ -91,22 +99,22 @@ def _serve(ready, make_app, listening, options) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config, ready) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
 
-    async def startup(self, sockets=None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
 
-    async def shutdown(self, sockets=None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         if self.force_exit:  # second Ctrl-C: uvicorn skips this, and the event loop would end it with a traceback
             await self.lifespan.shutdown()
 
 
-def _look(certificate, key):
+def _check_certificate(certificate: str, key: str | None) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")  # no prompt in a service
     except (OSError, ValueError) as e:  # ssl.SSLError too
@@ -116,7 +124,7 @@ def _look(certificate, key):
         ) from e
 
 
-def _listen(host, port):
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
@@ -127,7 +135,7 @@ def _listen(host, port):
     return listening
 
 
-def _limited(app):
+def _limited(app: ASGIApp) -> ASGIApp:
     """Wrap `app` with a limit on each wait, and with response heads that EmbedThis' C updater can read.
 
     This updater searches for exactly `Content-Length`, and for the end of that line before the empty line: the header
@@ -136,16 +144,16 @@ def _limited(app):
 
     waits = Waits()
 
-    async def limited(scope, receive, send):
+    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the lifespan, which lasts until the server stops
             return await app(scope, receive, send)
 
         loop = asyncio.get_running_loop()
-        began_at, size = loop.time(), 0
+        started_at, size = loop.time(), 0
 
-        async def receive_soon():
+        async def receive_in_time() -> Message:
             nonlocal size
-            left_s = BODY_S + size / BODY_BYTES_S - (loop.time() - began_at)
+            left_s = BODY_S + size / BODY_BYTES_S - (loop.time() - started_at)
             try:
                 message = await waits.wait(receive(), max(0, min(BODY_S, left_s)))
             except TimeoutError:
@@ -153,12 +161,12 @@ def _limited(app):
             size += len(message.get("body", b""))
             return message
 
-        def send_soon(message):
+        def send_in_time(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 headers = [(name.title(), value) for name, value in message["headers"]]
                 message["headers"] = sorted(headers, key=lambda header: header[0] != b"Content-Length")
             return waits.wait(send(message), SEND_S)
 
-        return await app(scope, receive_soon, send_soon)
+        return await app(scope, receive_in_time, send_in_time)
 
     return limited

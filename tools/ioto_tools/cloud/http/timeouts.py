@@ -1,25 +1,29 @@
 """Timeouts for waits on clients. Checking all of them periodically costs a twentieth of one timer for each."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 LOOK_S = 1  # interval of the checks; a wait may be longer than its limit by this much
+_Result = TypeVar("_Result")
 
 
 class Waits:
     """The waits of one event loop."""
 
     def __init__(self) -> None:
-        self._until = {}  # task -> deadline
-        self._late = set()
-        self._looking = None
+        self._until: dict[asyncio.Task[Any], float] = {}  # task -> deadline
+        self._late: set[asyncio.Task[Any]] = set()  # cancelled at their deadline
+        self._next_check: asyncio.TimerHandle | None = None
 
-    async def wait(self, awaitable, seconds):
+    async def wait(self, awaitable: Awaitable[_Result], seconds: float) -> _Result:
         """Return the result of `awaitable`. TimeoutError, and `awaitable` is cancelled, after `seconds`."""
         task = asyncio.current_task()
+        assert task is not None  # inside a coroutine
         loop = task.get_loop()
         self._until[task] = loop.time() + seconds
-        if self._looking is None:
-            self._looking = loop.call_later(LOOK_S, self._look, loop)
+        if self._next_check is None:
+            self._next_check = loop.call_later(LOOK_S, self._cancel_late, loop)
         try:
             return await awaitable
         except asyncio.CancelledError:
@@ -30,9 +34,9 @@ class Waits:
             del self._until[task]
             self._late.discard(task)
 
-    def _look(self, loop) -> None:
+    def _cancel_late(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         for task in [task for task, until in self._until.items() if until < now and task not in self._late]:
             self._late.add(task)
             task.cancel()
-        self._looking = loop.call_later(LOOK_S, self._look, loop) if self._until else None
+        self._next_check = loop.call_later(LOOK_S, self._cancel_late, loop) if self._until else None

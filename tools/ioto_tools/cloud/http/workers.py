@@ -7,85 +7,103 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
 
 from .errors import CloudError
 
 _SPAWN = multiprocessing.get_context("spawn")  # not fork: this process has threads
-_AGAIN_S = 1.0  # minimum time between two starts of a worker, also if it ends at once
+_RESTART_S = 1.0  # minimum time between two starts of a worker, also if it ends at once
 _END_S = 15  # for a worker to finish its requests
 
 
-def run(count, work, *arguments, ready, said) -> None:
-    """Run work(ready, *arguments) in `count` processes until SIGINT or SIGTERM; `work` and the arguments must be
-    picklable.
+def run(
+    count: int,
+    work: Callable[..., None],
+    *arguments: Any,
+    ready: Callable[[], None] | None,
+    said: Callable[[str], None],
+) -> None:
+    """Run work(ready, *arguments) in `count` processes until SIGINT or SIGTERM.
 
-    ready() is called once all of the processes have called theirs; said(text) is called when one has ended.
+    `work` and the arguments must be picklable. ready() is called once all processes have called theirs; said(text) is
+    called when one has ended.
     """
     resource_tracker.ensure_running()  # its start would unblock Ctrl-C in start()
-    places = [_Place(work, arguments) for _ in range(count)]
+    workers = [_Worker(work, arguments) for _ in range(count)]
     try:
-        for place in places:
-            place.start()
-        waiting = set(places)
+        for worker in workers:
+            worker.start()
+        waiting = set(workers)
         while True:
-            ended = multiprocessing.connection.wait([place.pipe for place in places])
-            for place in [place for place in places if place.pipe in ended]:
-                if place.heard():
-                    waiting.discard(place)
+            readable = multiprocessing.connection.wait([worker.pipe for worker in workers])
+            for worker in [worker for worker in workers if worker.pipe in readable]:
+                if worker.read_ready():
+                    waiting.discard(worker)
                     if not waiting and ready:
                         ready()
                         ready = None
                 else:
-                    said("worker %d ended (%s): another follows" % (place.process.pid, place.how()))
-                    place.start()
+                    said("%s: starting another" % worker.describe_end())
+                    worker.start()
     except KeyboardInterrupt:
         pass
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers end within a limit already: ignore a second Ctrl-C
-        for place in places:
-            place.stop()
-        for place in places:
-            place.end()
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.end()
 
 
-class _Place:
-    """Runs one worker after the other. `pipe` is readable when the current one is ready or has ended."""
+class _Worker:
+    """One worker process, and those that replace it. `pipe` is readable when the process is ready or has ended."""
 
-    def __init__(self, work, arguments) -> None:
+    pipe: Connection
+
+    def __init__(self, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         self.work = work
         self.arguments = arguments
-        self.process = None
-        self.started_at = None
+        self.process: SpawnProcess | None = None
+        self.started_at: float | None = None
 
     def start(self) -> None:
         if self.started_at is not None:
-            time.sleep(max(0.0, self.started_at + _AGAIN_S - time.monotonic()))
+            time.sleep(max(0.0, self.started_at + _RESTART_S - time.monotonic()))
         self.started_at = time.monotonic()
         self.pipe, theirs = _SPAWN.Pipe()
-        self.process = _SPAWN.Process(target=_worker, args=(theirs, self.work, self.arguments))
-        # A terminal sends Ctrl-C to the workers too, even while they start: they inherit the blocked signal, and are
-        # ended by stop().
+        process = self.process = _SPAWN.Process(target=_work, args=(theirs, self.work, self.arguments))
+        # A terminal sends Ctrl-C to the workers too, even while they start. They inherit the blocked signal; stop()
+        # ends them.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            self.process.start()
+            process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
-    def heard(self) -> bool:
-        """Read the pipe. True: the worker is ready; False: it has ended."""
+    def read_ready(self) -> bool:
+        """Read the pipe. True: the process is ready; False: it has ended."""
         try:
             self.pipe.recv()
             return True
         except (EOFError, OSError):
             self.pipe.close()
-            self.process.join()
             return False
 
-    def how(self):
+    def describe_end(self) -> str:
+        """Wait for the end of the process. Returns "worker PID ended (CAUSE)"."""
+        assert self.process is not None
+        self.process.join()
         code = self.process.exitcode
-        return "exit code %d" % code if code >= 0 else signal.Signals(-code).name
+        assert code is not None
+        return "worker %s ended (%s)" % (
+            self.process.pid,
+            "exit code %d" % code if code >= 0 else signal.Signals(-code).name,
+        )
 
     def stop(self) -> None:
         if self.process is not None:
@@ -98,8 +116,8 @@ class _Place:
             self.process.join()
 
 
-def _worker(pipe, work, arguments) -> None:
-    threading.Thread(target=_with_parent, args=(pipe,), daemon=True).start()
+def _work(pipe: Connection, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:
         work(lambda: pipe.send(True), *arguments)
     except CloudError as e:
@@ -108,8 +126,8 @@ def _worker(pipe, work, arguments) -> None:
         pass
 
 
-def _with_parent(pipe) -> None:
-    """End this worker if the parent process has ended."""
+def _end_with_parent(pipe: Connection) -> None:
+    """End this process once the parent process has ended."""
     try:
         pipe.recv()
     except (EOFError, OSError):

@@ -8,8 +8,11 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
 from ..http.errors import Unavailable
 
@@ -18,35 +21,54 @@ INCOMING = ".incoming-"  # name prefix of files that are being received
 _LEFT_OVER_S = 24 * 3600  # older than any publish that still runs
 
 
+class ImageFile(Protocol):
+    """An image that is open for reading, in any store. `size` in bytes."""
+
+    size: int
+
+    def seek(self, offset: int, /) -> object: ...
+
+    def read(self, n: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
 class Store:
-    def __init__(self, folder) -> None:
+    """The images in `folder`, which is created when the first one is received."""
+
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def name(self, checksum) -> str:
+    def name(self, checksum: str) -> str:
         # Subfolders of two hex digits keep each folder small.
         return "%s/%s" % (checksum[:2], checksum)
 
-    def path(self, checksum):
+    def path(self, checksum: str) -> Path:
         return self.folder / self.name(checksum)
 
-    def open(self, checksum):
-        """Open the image for reading; the file has a `size`. FileNotFoundError if it does not exist."""
+    def open(self, checksum: str) -> ImageFile:
+        """Open the image for reading. FileNotFoundError if it does not exist."""
         return _Image(self.path(checksum))
 
-    def link(self, checksum, seconds):
-        """A URL of the image that is valid for `seconds`; None: the cloud itself serves the image."""
+    def link(self, checksum: str, seconds: int) -> str | None:
+        """A URL of the image that is valid for `seconds`. None: the cloud itself serves the image."""
         return None
 
-    def spool(self):
-        """The folder for files that are being received, on the disk of the images. Unavailable."""
+    def spool(self) -> str:
+        """Create the folder for files that are being received, on the disk of the images. Returns its path."""
         with self._room():
             self.folder.mkdir(parents=True, exist_ok=True)
         return str(self.folder)
 
     @contextmanager
-    def receive(self, chunks):
-        """Write `chunks` (bytes) to a temporary file and yield an Incoming, which is deleted unless it is kept inside
-        the block.
+    def receive(self, chunks: Iterable[bytes]) -> Iterator["Incoming"]:
+        """Write `chunks` to a temporary file, which is deleted after the block unless keep() was called.
 
         Unavailable if the disk is full; errors of `chunks` are passed on.
         """
@@ -59,7 +81,7 @@ class Store:
         finally:
             path.unlink(missing_ok=True)
 
-    def _write(self, path, chunks):
+    def _write(self, path: Path, chunks: Iterable[bytes]) -> "Incoming":
         sha256 = hashlib.sha256()
         size = 0
         with self._room():
@@ -74,7 +96,7 @@ class Store:
                 os.fsync(file.fileno())
         return Incoming(self, path, sha256.hexdigest(), size)
 
-    def keep(self, incoming) -> None:
+    def keep(self, incoming: "Incoming") -> None:
         path = self.path(incoming.checksum)
         with self._room():
             path.parent.mkdir(exist_ok=True)
@@ -83,7 +105,7 @@ class Store:
                 _sync(folder)
 
     @contextmanager
-    def _room(self):
+    def _room(self) -> Iterator[None]:
         try:
             yield
         except OSError as e:
@@ -103,7 +125,7 @@ class Store:
 class Incoming:
     """A received image without its final name: `checksum` (hex), `size` in bytes."""
 
-    def __init__(self, store, path, checksum, size) -> None:
+    def __init__(self, store: Store, path: Path, checksum: str, size: int) -> None:
         self.store = store
         self.path = path
         self.checksum = checksum
@@ -115,18 +137,18 @@ class Incoming:
 
 
 class _Image(io.FileIO):
-    def __init__(self, path) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.size = os.fstat(self.fileno()).st_size
 
 
-def _write(file, chunk) -> None:
+def _write(file: io.FileIO, chunk: bytes) -> None:
     left = memoryview(chunk)
     while left:  # a nearly full disk may accept only a part
         left = left[file.write(left) :]
 
 
-def _sync(folder) -> None:
+def _sync(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -4,17 +4,20 @@ A received file stays in the site's folder until it is inspected and its name is
 are never in the store.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from ..http.errors import Unavailable
-from .folder_store import Store
+from .folder_store import ImageFile, Incoming, Store
 
-SETTINGS = {
+SETTINGS = {  # of `images` in site.toml: (default, type)
     "bucket": (None, str),
     "prefix": ("", str),  # of the images' names in it
     "endpoint": ("", str),  # http(s)://HOST[:PORT]; "" = Amazon's
@@ -25,50 +28,52 @@ SETTINGS = {
     "links": (True, bool),  # devices get the image from the store; false: through the cloud
 }
 _PART_BYTES = 5 * 1024 * 1024  # of an upload: the minimum of S3
-_AHEAD_BYTES = 256 * 1024  # read at a time
+_READ_BYTES = 256 * 1024  # read at a time
 _READ_S, _WRITE_S = 10, 60  # for a part, including all retries
 _LINK_S = 7 * 24 * 3600  # the longest lifetime of an S3 link
 _CLOCKS_S = 900  # the store's clock may be ahead by this much, as S3 allows for requests
 
 
 class S3(Store):
-    def __init__(self, folder, settings) -> None:
+    """The images in a bucket; `settings`: those of SETTINGS. `folder`: for files that are being received."""
+
+    def __init__(self, folder: str | Path, settings: dict[str, Any]) -> None:
         super().__init__(folder)
         self.where = "%s/%s" % (settings["endpoint"] or "s3:/", settings["bucket"])
         self._links = settings["links"]
-        with self._answering():
+        with self._errors_as_unavailable():
             self._reading, self._writing = _store(settings, _READ_S), _store(settings, _WRITE_S)
 
-    def open(self, checksum):
+    def open(self, checksum: str) -> ImageFile:
         name = self.name(checksum)
-        with self._answering():
+        with self._errors_as_unavailable():
             try:
-                return _Image(self, obstore.open_reader(self._reading, name, buffer_size=_AHEAD_BYTES))
+                return _Image(self, obstore.open_reader(self._reading, name, buffer_size=_READ_BYTES))
             except FileNotFoundError as e:
                 raise FileNotFoundError("images in %s: there is no object %s" % (self.where, name)) from e
 
-    def link(self, checksum, seconds):
+    def link(self, checksum: str, seconds: int) -> str | None:
         if not self._links:
             return None
-        with self._answering():
+        with self._errors_as_unavailable():
             return obstore.sign(
                 self._reading, "GET", self.name(checksum), timedelta(seconds=min(seconds + _CLOCKS_S, _LINK_S))
             )
 
-    def keep(self, incoming):
+    def keep(self, incoming: Incoming) -> None:
         name = self.name(incoming.checksum)
-        with self._answering(), open(incoming.path, "rb") as file:
+        with self._errors_as_unavailable(), open(incoming.path, "rb") as file:
             try:
                 obstore.put(self._writing, name, file, chunk_size=_PART_BYTES, max_concurrency=2)
                 size = obstore.head(self._writing, name)["size"]
             except FileNotFoundError as e:
-                text = "images in %s: there is no such bucket: make it, or correct images.bucket in site.toml"
+                text = "images in %s: there is no such bucket: create it, or correct images.bucket in site.toml"
                 raise Unavailable(text % self.where) from e
         if size != incoming.size:
-            raise Unavailable("images in %s: of %d bytes it has %d" % (self.where, incoming.size, size))
+            raise Unavailable("images in %s: %d of %d bytes were stored" % (self.where, size, incoming.size))
 
     @contextmanager
-    def _answering(self):
+    def _errors_as_unavailable(self) -> Iterator[None]:
         try:
             yield
         except BaseError as e:
@@ -78,30 +83,30 @@ class S3(Store):
 class _Image:
     """The interface of a folder's image, for an object in the store."""
 
-    def __init__(self, store, reader) -> None:
+    def __init__(self, store: S3, reader: Any) -> None:
         self.name = store.where
-        self.size = reader.size
+        self.size: int = reader.size
         self._store = store
         self._reader = reader
 
-    def seek(self, offset) -> None:
+    def seek(self, offset: int) -> None:
         self._reader.seek(offset)
 
-    def read(self, n):
-        with self._store._answering():
+    def read(self, n: int) -> bytes:
+        with self._store._errors_as_unavailable():
             return bytes(self._reader.read(n))
 
     def close(self) -> None:
         self._reader.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
-def _store(settings, seconds):
+def _store(settings: dict[str, Any], seconds: int) -> S3Store:
     config = {key: settings[key] for key in ("endpoint", "access_key_id", "secret_access_key") if settings[key]}
     return S3Store(
         settings["bucket"],

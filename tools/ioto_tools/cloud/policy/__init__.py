@@ -2,18 +2,22 @@
 
 policy = compile("device.version < update.version && device.region == 'us-west'")
 policy(device, update)  # True or False: `device` is the body of the check-in, `update` the release, both dicts
-policy.explain(device, update)  # why: every term, whether it is true, and the values of its names
+policy.explain(device, update)  # every term, whether it is true, and the values of its names
 """
 
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 from lark import Lark
 from lark.exceptions import UnexpectedInput
 
 from .errors import PolicyError, place, unexpected
 from .names import properties
-from .nodes import Builder
+from .nodes import Builder, Term
+from .values import Condition, Properties
+
+__all__ = ["CHARACTERS", "NEWER", "Policy", "PolicyError", "compile", "everybody"]
 
 CHARACTERS = 2000
 # The policy of a release that was published without one.
@@ -25,33 +29,34 @@ class Policy:
 
     __slots__ = ("text", "holds", "terms")
 
-    def __init__(self, text, holds, terms) -> None:
+    def __init__(self, text: str, holds: Condition, terms: tuple[Term, ...]) -> None:
         self.text = text
         self.holds = holds
         self.terms = terms
 
-    def __call__(self, device, update):
+    def __call__(self, device: Properties, update: Properties) -> bool:
         return self.holds(device, update)
 
     def __repr__(self) -> str:
         return "Policy(%r)" % self.text
 
     @property
-    def doubts(self):
-        """Warnings about terms that are valid but probably a mistake, one text each with line and column, for the
-        publisher.
-        """
+    def doubts(self) -> list[str]:
+        """Warnings about terms that are valid but probably a mistake, each with line and column."""
         return [term.doubt for term in self.terms if term.doubt]
 
     @property
-    def properties(self):
-        """The names of the device properties that it may read, or None: any. Other properties can't change its
-        result.
-        """
-        found = [properties(name) for term in self.terms for name, _ in term.names]
-        return None if None in found else {name for each in found for name in each}
+    def properties(self) -> set[str] | None:
+        """The device properties that the policy may read, or None: any. Others can't change its result."""
+        found: set[str] = set()
+        for term in self.terms:
+            for name, _ in term.names:
+                if (each := properties(name)) is None:
+                    return None
+                found.update(each)
+        return found
 
-    def explain(self, device, update):
+    def explain(self, device: Properties, update: Properties) -> list[dict[str, Any]]:
         """All terms, in the order of the text: [{"term": its text, "holds": bool, "values": {name: value}}]."""
         return [
             {
@@ -63,14 +68,16 @@ class Policy:
         ]
 
 
-def everybody(device, update) -> bool:
+def everybody(device: Properties, update: Properties) -> bool:
+    """The condition of a blank policy: it selects all devices."""
     return True
 
 
 @lru_cache(4096)
-def compile(text):
-    """Compile `text` to a Policy; a blank text selects all devices. PolicyError says where it is wrong and what is
-    expected there.
+def compile(text: str) -> Policy:
+    """Compile `text` to a Policy. A blank text selects all devices.
+
+    PolicyError says where the text is wrong, and what is expected there.
     """
     if len(text) > CHARACTERS:
         raise PolicyError("%d characters, the limit is %d" % (len(text), CHARACTERS), *place(text, CHARACTERS))
@@ -79,7 +86,7 @@ def compile(text):
     except UnicodeEncodeError as e:
         raise PolicyError("an incomplete character (a surrogate without the other)", *place(text, e.start)) from e
     try:
-        node = _parser().parse(text)
+        node: Any = _parser().parse(text)  # a Node, of Builder.start()
     except UnexpectedInput as e:
         raise unexpected(e, text) from e
     if node is None:
@@ -88,6 +95,6 @@ def compile(text):
 
 
 @cache
-def _parser():
+def _parser() -> Lark:
     grammar = (Path(__file__).parent / "grammar.lark").read_text()
     return Lark(grammar, parser="lalr", transformer=Builder())

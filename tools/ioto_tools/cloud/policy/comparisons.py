@@ -1,14 +1,22 @@
 """Compiles comparisons of a policy to closures, and rejects those that are not allowed. Pure."""
 
+from typing import TYPE_CHECKING, Any
+
+from lark import Token
+
 from . import names, texts, values
-from .errors import at
+from .errors import PolicyError, at
+from .values import Condition
+
+if TYPE_CHECKING:
+    from .nodes import Node
 
 _EQUALS = {"==": True, "===": True, "!=": False, "!==": False}
 _ORDERS = ("<", "<=", ">", ">=")
 
 
-def comparison(left, token, right):
-    """The closure of `left token right`; PolicyError if that is not a valid comparison."""
+def comparison(left: "Node", token: Token, right: "Node") -> Condition:
+    """The closure of `left token right`. PolicyError if that is not a valid comparison."""
     if token == "=~" or "regex" in (left.kind, right.kind):
         return _match(left, token, right)
     if token in _EQUALS and any(side.kind == "literal" and side.value is None for side in (left, right)):
@@ -20,15 +28,15 @@ def comparison(left, token, right):
     return lambda device, update: holds(get(device, update), other(device, update))
 
 
-def _null_test(left, operator, right):
+def _null_test(left: "Node", operator: str, right: "Node") -> Condition:
     """x == null or x != null: does x exist? The only comparison with null that is not always false."""
     get = left.get if right.kind == "literal" and right.value is None else right.get
     wanted = _EQUALS[operator]
     return lambda device, update: (get(device, update) is None) is wanted
 
 
-def _match(left, token, right):
-    """x =~ 'expression', and EmbedThis' x == /expression/ on either side."""
+def _match(left: "Node", token: Token, right: "Node") -> Condition:
+    """x =~ 'expression', and the syntax of EmbedThis: x == /expression/, with the expression on either side."""
     if token != "=~" and left.kind == "regex":
         left, right = right, left
     if left.kind == "regex" or token not in ("=~", "==", "!="):
@@ -39,7 +47,7 @@ def _match(left, token, right):
     return lambda device, update: texts.found(pattern, get(device, update))
 
 
-def _pattern(node):
+def _pattern(node: "Node") -> Any:
     if node.kind == "regex":
         return node.value
     if node.kind != "literal" or type(node.value) is not str:
@@ -47,42 +55,46 @@ def _pattern(node):
     return texts.compiled(node.value, node.token)
 
 
-def misplaced(node):
-    return at(node.token, "a regular expression stands to the right of =~ or on one side of == or !=")
+def misplaced(node: "Node") -> PolicyError:
+    """The error for a regular expression where none may be."""
+    return at(node.token, "a regular expression is only valid to the right of =~ or on one side of == or !=")
 
 
-def doubt(token, left, right):
+def doubt(token: Token, left: "Node", right: "Node") -> str | None:
     """A warning about a comparison of a name with a literal that is valid but probably a mistake, or None."""
     for name, literal in ((left, right), (right, left)):
         if name.kind == "name" and literal.kind == "literal":
             if name.names[0][0] in names.VERSIONS and token in values.ORDERS:
                 return doubt_of_version(literal)
             if token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
-                text = literal.token
-                return (
-                    "line %d, column %d: %s in quotes compares with strings by characters, '1000' before '256': "
-                    "leave the quotes out"
-                ) % (
-                    text.line, text.column, text)  # fmt: skip
+                return _warning(
+                    literal, "in quotes compares with strings by characters, '1000' before '256': leave the quotes out"
+                )
+    return None
 
 
-def doubt_of_version(node) -> str:
+def doubt_of_version(node: "Node") -> str | None:
     """A warning about a literal that is not a version, where only versions can be compared, or None."""
     if node.kind == "literal" and node.value is not None and values.version(node.value) is None:
-        return "line %d, column %d: %s is not a SemVer version (like 2.0.0): no version compares with it" % (
-            node.token.line, node.token.column, node.token)  # fmt: skip
+        return _warning(node, "is not a SemVer version (like 2.0.0): no version compares with it")
+    return None
 
 
-def arguments_of_semver(token, arguments):
-    """The three arguments of semver(a, "<", b), the middle one as text."""
+def _warning(node: "Node", problem: str) -> str:
+    return str(at(node.token, "%s %s" % (node.token, problem)))
+
+
+def arguments_of_semver(token: Token, arguments: list["Node | None"]) -> tuple["Node", str, "Node"]:
+    """The three arguments of semver(a, "<", b), the second one as text. PolicyError if they are not valid."""
     if token != "semver":
         raise at(token, 'there is no function %s, only semver(version, "<", newVersion)' % token[:20])
     if len(arguments) != 3 or None in arguments:
         raise at(token, 'semver takes three arguments: semver(version, "<", newVersion)')
-    for each in arguments:
+    given = [each for each in arguments if each is not None]  # all of them
+    for each in given:
         if each.kind == "regex":
             raise misplaced(each)
-    left, order, right = arguments
+    left, order, right = given
     if order.kind != "literal" or order.value not in values.ORDERS:
         raise at(order.token, "the second argument of semver is one of %s, in quotes" % " ".join(values.ORDERS))
     return left, order.value, right

@@ -1,5 +1,8 @@
 """Errors in the text of a policy: what is wrong, where, and what is expected there. Pure."""
 
+from collections.abc import Collection
+from typing import Any
+
 from lark.exceptions import UnexpectedCharacters
 
 _OPERAND = "a name, a value, ! or ("
@@ -13,8 +16,8 @@ _TERMINALS = {
     "RPAR": ")",
     "$END": "the end",
 }
-# Hints for syntax of other languages, by its first character.
-_SLIPS = {
+# Hints for frequent mistakes and for syntax of other languages, by the first character.
+_HINTS = {
     "=": "write == to compare",
     "&": "write && for and",
     "|": "write || for or",
@@ -28,43 +31,45 @@ _DIGIT = "a number is written 12, -1.5 or 1e6, a version in quotes"
 
 
 class PolicyError(ValueError):
-    """The text is not a valid policy. `line` and `column` start at 1; `problem` says what is wrong and what is
-    expected.
+    """The text is not a valid policy.
+
+    `line` and `column` start at 1; `problem` says what is wrong and what is expected.
     """
 
-    def __init__(self, problem, line, column) -> None:
+    def __init__(self, problem: str, line: int, column: int) -> None:
         super().__init__("line %d, column %d: %s" % (line, column, problem))
         self.problem = problem
         self.line = line
         self.column = column
 
 
-def place(text, index):
-    """Line and column of `index`, starting at 1."""
+def place(text: str, index: int) -> tuple[int, int]:
+    """Line and column of the character text[index], starting at 1."""
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 
 
-def at(token, problem):
+def at(token: Any, problem: str) -> PolicyError:
+    """The error `problem` at the position of `token`."""
     return PolicyError(problem, token.line, token.column)
 
 
-def unexpected(e, text):
-    """Convert lark's error about `text` to a PolicyError."""
+def unexpected(e: Any, text: str) -> PolicyError:
+    """Convert lark's error `e`, an UnexpectedInput, about `text` to a PolicyError."""
     if isinstance(e, UnexpectedCharacters):
         allowed = e.allowed if "NAME" in e.allowed else e.allowed & {"OPERATOR", "_AND", "_OR"}
-        hint = _DIGIT if e.char.isdigit() else _SLIPS.get(e.char)
+        hint = _DIGIT if e.char.isdigit() else _HINTS.get(e.char)
         problem = "%s, found %s%s" % (_expected(allowed), ascii(e.char), ": " + hint if hint else "")
         return PolicyError(problem, e.line, e.column)
     if e.token.type == "$END":
         return PolicyError("%s, found the end" % _expected(e.accepts), *place(text, len(text)))
     hint = ": comparisons do not follow one another" if e.token.type == "OPERATOR" and "_AND" in e.accepts else ""
-    return at(e.token, "%s, found %s%s" % (_expected(e.accepts), _short(e.token), hint))
+    return at(e.token, "%s, found %s%s" % (_expected(e.accepts), _shortened(e.token), hint))
 
 
-def _expected(terminals):
+def _expected(terminals: Collection[str]) -> str:
     words = [word for name, word in _TERMINALS.items() if name in terminals]
     return "expected " + (", ".join(words[:-1]) + " or " + words[-1] if words[1:] else "".join(words))
 
 
-def _short(text):
+def _shortened(text: str) -> str:
     return text if len(text) <= 20 else text[:17] + "..."

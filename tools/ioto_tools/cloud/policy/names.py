@@ -2,25 +2,23 @@
 
 import re
 
+from lark import Token
+
 from .texts import unquoted
-from .values import version
+from .values import Getter, Properties, version
 
 _STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
-VERSIONS = (
-    "device.version",
-    "version",
-    "update.version",
-    "newVersion",
-)  # the cloud ensures that these are SemVer versions
+# The names whose values are SemVer versions, as the cloud ensures.
+VERSIONS = ("device.version", "version", "update.version", "newVersion")
 PARTS = {"major": 0, "minor": 1, "patch": 2}
 
 
-def keys(token):
-    """device['a-b'].c -> ("device", "a-b", "c")."""
+def keys(token: Token | str) -> tuple[str, ...]:
+    """Split a name: device['a-b'].c -> ("device", "a-b", "c")."""
     return tuple(unquoted(token, step) if step[0] in "\"'" else step for step in _STEPS.findall(token))
 
 
-def getter(token):
+def getter(token: Token) -> Getter:
     """The closure of a name. A flat name is a device property, except newVersion, major, minor and patch."""
     first, *rest = (str(token),) if token.isidentifier() else keys(token)
     if first == "device":
@@ -34,7 +32,7 @@ def getter(token):
     return _part(first) if first in PARTS else _device([first])
 
 
-def properties(token):
+def properties(token: str) -> list[str] | None:
     """The device properties that a name may read, or None: any."""
     first, *rest = keys(token)
     if first == "device":
@@ -44,21 +42,21 @@ def properties(token):
     return [first, "version"] if first in PARTS and not rest else [first]
 
 
-def _device(path):
+def _device(path: list[str]) -> Getter:
     if len(path) == 1:
         key = path[0]
         return lambda device, update: device.get(key)
     return lambda device, update: _inside(device, path)
 
 
-def _update(path):
+def _update(path: list[str]) -> Getter:
     if len(path) == 1:
         key = path[0]
         return lambda device, update: update.get(key)
     return lambda device, update: _inside(update, path)
 
 
-def _inside(value, path):
+def _inside(value: object, path: list[str]) -> object:
     for key in path:
         if type(value) is not dict:
             return None
@@ -66,11 +64,11 @@ def _inside(value, path):
     return value
 
 
-def _part(name):
+def _part(name: str) -> Getter:
     """The device's own property of this name, else this number of its version."""
     at = PARTS[name]
 
-    def get(device, update):
+    def get(device: Properties, update: Properties) -> object:
         own = device.get(name)
         if own is not None:
             return own

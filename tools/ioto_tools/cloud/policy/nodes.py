@@ -4,14 +4,21 @@ A closure takes the properties of the device and of the release and returns a va
 parses the text, innermost first, so nothing here recurses over user input.
 """
 
-from lark import Transformer, v_args
+from collections.abc import Sequence
+from typing import Any
+
+from lark import Token, Transformer, v_args
 
 from . import names, texts, values
 from .comparisons import arguments_of_semver, comparison, doubt, doubt_of_version, misplaced
-from .errors import at
+from .errors import PolicyError, at
+from .values import Condition, Getter, Properties
 
-DEPTH = 32
+DEPTH = 32  # of nested parentheses and negations
 TERMS = 50
+
+
+NamedGetter = tuple[str, Getter]  # a name in the text, and its closure
 
 
 class Node:
@@ -20,14 +27,22 @@ class Node:
     __slots__ = ("token", "end", "get", "value", "kind", "names", "terms", "depth")
 
     def __init__(
-        self, token, end, get, kind: str = "condition", value=None, names=(), terms=(), depth: int = 0
+        self,
+        token: Token,
+        end: Any,
+        get: Any,
+        kind: str = "condition",
+        value: Any = None,
+        names: tuple[NamedGetter, ...] = (),
+        terms: "tuple[Term, ...]" = (),
+        depth: int = 0,
     ) -> None:
         self.token = token
         self.end = end
         self.get = get
         self.kind = kind  # condition (true or false), name, literal or regex
         self.value = value  # of a literal; the compiled expression of a regex
-        self.names = names  # (text, closure) of each name in it
+        self.names = names  # the names in it
         self.terms = terms
         self.depth = depth
 
@@ -37,19 +52,19 @@ class Term:
 
     __slots__ = ("start", "end", "holds", "names", "doubt")
 
-    def __init__(self, node, doubt) -> None:
-        self.start = node.token.start_pos
+    def __init__(self, node: Node, doubt: str | None) -> None:
+        self.start: Any = node.token.start_pos
         self.end = node.end
-        self.holds = node.get
+        self.holds: Condition = node.get
         self.names = node.names
         self.doubt = doubt  # a warning that this is probably a mistake, or None
 
 
-def _literal(token, value):
+def _literal(token: Token, value: Any) -> Node:
     return Node(token, token.end_pos, lambda device, update: value, "literal", value)
 
 
-def _condition(node):
+def _condition(node: Node) -> Node:
     """Convert `node` to a condition (true or false)."""
     if node.kind == "condition":
         return node
@@ -60,7 +75,7 @@ def _condition(node):
     return _as_term(Node(node.token, node.end, holds, names=node.names, terms=node.terms, depth=node.depth))
 
 
-def _as_term(node, doubt=None):
+def _as_term(node: Node, doubt: str | None = None) -> Node:
     """Add `node` to its own terms."""
     node.terms += (Term(node, doubt),)
     if len(node.terms) > TERMS:
@@ -68,53 +83,56 @@ def _as_term(node, doubt=None):
     return node
 
 
-def _too_many(token):
+def _too_many(token: Token) -> PolicyError:
     return at(token, "more than %d terms" % TERMS)
 
 
-def _joined(parts, get):
+def _joined(parts: Sequence[Node], get: Condition) -> Node:
     parts_terms = [term for part in parts for term in part.terms]
     if len(parts_terms) > TERMS:
         raise _too_many(_at_term(parts, TERMS))
     return Node(parts[0].token, parts[-1].end, get, terms=tuple(parts_terms), depth=max(part.depth for part in parts))
 
 
-def _at_term(parts, index):
+def _at_term(parts: Sequence[Node], index: int) -> Token:
     """The token of the part that contains the term number `index`."""
     for part in parts:
         index -= len(part.terms)
         if index < 0:
             return part.token
+    raise IndexError(index)
 
 
-def _deeper(token, inner, end, get):
+def _deeper(token: Token, inner: Node, end: Any, get: Getter) -> Node:
     if inner.depth == DEPTH:
         raise at(token, "nested more than %d deep" % DEPTH)
     return Node(token, end, get, inner.kind, inner.value, inner.names, inner.terms, inner.depth + 1)
 
 
 @v_args(inline=True)
-class Builder(Transformer):
-    def start(self, node):
+class Builder(Transformer[Token, Node | None]):
+    """Builds the Node of each rule of grammar.lark. `start` is None for a blank text."""
+
+    def start(self, node: Node | None) -> Node | None:
         return node and _condition(node)
 
-    def any(self, *parts):
-        parts = [_condition(part) for part in parts]
-        return _joined(parts, _any_of([part.get for part in parts]))
+    def any(self, *parts: Node) -> Node:
+        conditions = [_condition(part) for part in parts]
+        return _joined(conditions, _any_of([part.get for part in conditions]))
 
-    def all(self, *parts):
-        parts = [_condition(part) for part in parts]
-        return _joined(parts, _all_of([part.get for part in parts]))
+    def all(self, *parts: Node) -> Node:
+        conditions = [_condition(part) for part in parts]
+        return _joined(conditions, _all_of([part.get for part in conditions]))
 
-    def group(self, token, inner, end):
+    def group(self, token: Token, inner: Node, end: Token) -> Node:
         return _deeper(token, inner, end.end_pos, inner.get)
 
-    def negation(self, token, operand):
+    def negation(self, token: Token, operand: Node) -> Node:
         operand = _condition(operand)
         get = operand.get
         return _deeper(token, operand, operand.end, lambda device, update: not get(device, update))
 
-    def comparison(self, left, token, right):
+    def comparison(self, left: Node, token: Token, right: Node) -> Node:
         get = comparison(left, token, right)
         depth = left.depth if left.depth > right.depth else right.depth
         node = Node(
@@ -122,39 +140,39 @@ class Builder(Transformer):
         )
         return _as_term(node, doubt(token, left, right))
 
-    def call(self, token, _, *rest):
+    def call(self, token: Token, _: Token, *rest: Any) -> Node:
         *arguments, end = rest
         left, order, right = arguments_of_semver(token, arguments)
 
-        def holds(device, update):
+        def holds(device: Properties, update: Properties) -> bool:
             return values.in_order(left.get(device, update), order, right.get(device, update))
 
         joined = _joined((left, right), holds)
         node = Node(token, end.end_pos, holds, names=left.names + right.names, terms=joined.terms, depth=joined.depth)
         return _as_term(node, doubt_of_version(left) or doubt_of_version(right))
 
-    def name(self, token):
+    def name(self, token: Token) -> Node:
         if token in texts.WORDS:
             return _literal(token, texts.WORDS[token])
         get = names.getter(token)
         return Node(token, token.end_pos, get, "name", names=((str(token), get),))
 
-    def string(self, token):
+    def string(self, token: Token) -> Node:
         return _literal(token, texts.unquoted(token))
 
-    def number(self, token):
+    def number(self, token: Token) -> Node:
         return _literal(token, texts.number(token))
 
-    def regex(self, token):
+    def regex(self, token: Token) -> Node:
         return Node(token, token.end_pos, None, "regex", texts.regex(token))
 
 
-def _any_of(parts):
+def _any_of(parts: Sequence[Condition]) -> Condition:
     if len(parts) == 2:
         first, second = parts
         return lambda device, update: first(device, update) or second(device, update)
 
-    def holds(device, update) -> bool:
+    def holds(device: Properties, update: Properties) -> bool:
         for part in parts:
             if part(device, update):
                 return True
@@ -163,12 +181,12 @@ def _any_of(parts):
     return holds
 
 
-def _all_of(parts):
+def _all_of(parts: Sequence[Condition]) -> Condition:
     if len(parts) == 2:
         first, second = parts
         return lambda device, update: first(device, update) and second(device, update)
 
-    def holds(device, update) -> bool:
+    def holds(device: Properties, update: Properties) -> bool:
         for part in parts:
             if not part(device, update):
                 return False

@@ -1,8 +1,10 @@
 """Literals of a policy: strings with escapes, numbers, regular expressions. Pure."""
 
 import re
+from typing import Any
 
 import re2
+from lark import Token
 
 from .errors import at
 
@@ -24,13 +26,13 @@ _ESCAPES = {
 }
 
 
-def unquoted(token, text=None):
-    """The value of the string literal `text` (default: `token`)."""
+def unquoted(token: Token | str, text: str | None = None) -> str:
+    """The value of the string literal `text` (default: `token`). PolicyError, at `token`, if it is invalid."""
     inner = (token if text is None else text)[1:-1]
     if "\\" not in inner:
         return str(inner)
 
-    def character(match):
+    def character(match: re.Match[str]) -> str:
         code = match[1] or match[2] or match[3]
         if code:
             if int(code, 16) > 0x10FFFF:
@@ -46,17 +48,18 @@ def unquoted(token, text=None):
         raise at(token, "an incomplete character: \\uD800 to \\uDFFF come in pairs") from e
 
 
-def number(token):
+def number(token: str) -> int | float:
     return float(token) if set(token) & set(".eE") else int(token)
 
 
-def regex(token):
-    """/expression/ or /expression/i, compiled."""
+def regex(token: Token) -> Any:
+    """Compile the literal /expression/ or /expression/i."""
     body, flag = token[1:].rsplit("/", 1)
     return compiled(body, token, case_sensitive=not flag)
 
 
-def compiled(text, token, case_sensitive: bool = True):
+def compiled(text: str, token: Token, case_sensitive: bool = True) -> Any:
+    """Compile the regular expression `text`. PolicyError, at `token`, if it is invalid."""
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True  # groups would make a search many times slower, and are not needed
@@ -65,12 +68,13 @@ def compiled(text, token, case_sensitive: bool = True):
     try:
         return re2.compile(text, options)
     except re2.error as e:
-        said = e.args[0].decode() if isinstance(e.args[0], bytes) else e.args[0]
-        raise at(token, "invalid regular expression: %s (RE2 has no look-around and no back references)" % said) from e
+        cause = e.args[0].decode() if isinstance(e.args[0], bytes) else e.args[0]
+        raise at(token, "invalid regular expression: %s (RE2 has no look-around and no back references)" % cause) from e
 
 
-def found(pattern, value) -> bool:
-    """Does `pattern` match anywhere in the string `value`? A lone surrogate, which JSON can contain, is not an
-    error.
+def found(pattern: Any, value: object) -> bool:
+    """Does `pattern` match anywhere in the string `value`?
+
+    A lone surrogate, which JSON can contain, is not an error.
     """
     return type(value) is str and pattern.search(value.encode("utf-8", "surrogatepass")) is not None

@@ -1,1 +1,1 @@
-"""Pure decisions: the states of an update on a device, the release that a device is offered, the terms of a rollout."""
+"""Pure decisions: the states of an update on a device, the selection of a release, and the terms of a rollout."""

@@ -1,13 +1,16 @@
 """Selects the release that a device is offered, and gives the reason why each other release is not. Pure.
 
-Releases of the product are checked from the highest version down. The first one without a reason against it is offered;
-none, if the release that the device runs is reached before that.
+The releases of the product are checked from the highest version down. The first one without a reason against it is
+offered. If the release that the device runs is reached before that, none is offered.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from ioto import image, semver
 
+from ..policy.values import Condition, Properties, SortKey
 from .update_states import OPEN, WITHDRAWN, is_new, next_try, share, waits
 
 ACTIVE = "active"
@@ -43,28 +46,26 @@ WHY = {
 
 @dataclass(slots=True)
 class Release:
-    """A release, prepared for the decision. `order`: its version as returned by semver.parse(); `policy`: a
-    function(device, facts).
-    """
+    """A release, prepared for the decision. `order`: its version as returned by semver.parse()."""
 
     id: str
     version: str
-    order: tuple
+    order: SortKey
     checksum: str
     size: int
     enabled: bool
     state: str
-    policy: object
-    facts: dict  # `update` in a policy
+    policy: Condition
+    facts: Properties  # `update` in a policy
     percentage: float = 100
     start_s: int | None = None
     end_s: int | None = None
     limited: bool = False  # has a limit or a rate
-    age_s: int = 0  # how long the device must be known to get one of its limited slots
+    age_s: int = 0  # the time that a device must have been known to get one of the limited slots
     image_bytes: int = 0  # without the envelope
     chip: int | None = None  # None: not an ESP chip, or unknown
     head: bytes | None = None  # the first 24 bytes of the image; None as for `chip`
-    minimum: tuple | None = None  # from the signed manifest, parsed like `order`
+    minimum: SortKey | None = None  # from the signed manifest, parsed like `order`
     expires_s: int | None = None  # from the signed manifest
 
 
@@ -85,46 +86,42 @@ class Grant:
 
 @dataclass(slots=True)
 class Asker:
-    """A device that checks in. `order`: its version as returned by semver.parse(), None if it is invalid; `pin`:
-    likewise, or None.
-    """
+    """A device that checks in. `order` and `pin`: versions as returned by semver.parse()."""
 
     id: str
-    order: tuple | None
-    properties: dict  # the body of the check-in: `device` in a policy
-    pin: tuple | None = None
-    grants: dict = field(default_factory=dict)  # {release's id: Grant}
-    verdicts: dict = field(default_factory=dict)  # {release's id: does its policy match?}, as far as evaluated
+    order: SortKey | None  # None: the device sent no valid version
+    properties: Properties  # the body of the check-in: `device` in a policy
+    pin: SortKey | None = None
+    grants: dict[str, Grant] = field(default_factory=dict)  # by the release's id
+    verdicts: dict[str, bool] = field(default_factory=dict)  # by the release's id: does its policy match?
     since_s: int = 0  # known since; 0: an operator vouches for it
     claimed: bool = True
 
+
+Room = Callable[[Release], str | None]  # "limit" or "rate" if no other device can be offered the release now
+_Versioned = TypeVar("_Versioned", bound=Mapping[str, Any])
 
 VERSION_LENGTH = 128
 VERSION_WANTED = "expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1, of %d characters at most" % VERSION_LENGTH
 
 
-def is_version(text):
-    """Is `text` a valid version of a release: SemVer 2.0, at most VERSION_LENGTH characters? VERSION_WANTED is the
-    error text.
-    """
+def is_version(text: str) -> bool:
+    """Is `text` a valid version of a release? If not, VERSION_WANTED is the second part of the error message."""
     return len(text) <= VERSION_LENGTH and semver.is_valid(text)
 
 
-def precedence(version):
+def precedence(version: str) -> str:
     """The part of a valid version that SemVer compares: all but the build metadata. Equal texts are equal versions."""
     return version.split("+")[0]
 
 
-def newest_first(releases):
+def newest_first(releases: Iterable[_Versioned]) -> list[_Versioned]:
     """Sort `releases` (mappings with `version`) by descending precedence."""
     return sorted(releases, key=lambda release: semver.parse(release["version"]), reverse=True)
 
 
-def offer(releases, asker, now_s, room):
-    """The one of `releases` (by descending version) that the device is offered, or None.
-
-    room(release) returns "limit" or "rate" if no other device can be offered it now, else None.
-    """
+def offer(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> Release | None:
+    """The one of `releases` (by descending version) that the device is offered, or None."""
     for release in releases:
         why = against(release, asker, now_s, room)
         if why is None:
@@ -134,7 +131,7 @@ def offer(releases, asker, now_s, room):
     return None
 
 
-def explain(releases, asker, now_s, room):
+def explain(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> list[tuple[Release, str | None]]:
     """[(release, None if it is offered, else a key of WHY)], in the order of `releases`."""
     found, open_yet = [], True
     for release in releases:
@@ -144,11 +141,11 @@ def explain(releases, asker, now_s, room):
     return found
 
 
-def against(release, asker, now_s, room):
+def against(release: Release, asker: Asker, now_s: int, room: Room) -> str | None:
     """The reason not to offer the release to the device, a key of WHY, or None.
 
-    A pin replaces policy, schedule and percentage. For a device that has a rollout slot, percentage, limit and rate are
-    not checked again.
+    A pin replaces policy, schedule and percentage. For a device that already has a rollout slot, percentage, limit and
+    rate are not checked again.
     """
     if not asker.claimed:
         return "unclaimed"
@@ -164,7 +161,7 @@ def against(release, asker, now_s, room):
         return "runs"
     if why := _unfit(release, asker, now_s):
         return why
-    if asker.pin is None and (why := _not_meant(release, asker, now_s)):
+    if asker.pin is None and (why := _not_selected(release, asker, now_s)):
         return why
     grant = asker.grants.get(release.id)
     if grant is not None and grant.state != WITHDRAWN:
@@ -176,12 +173,13 @@ def against(release, asker, now_s, room):
     return room(release)
 
 
-def _unfit(release, asker, now_s):
-    """The reason for which the device would have to refuse it. Missing properties, and properties of another type, are
-    ignored.
+def _unfit(release: Release, asker: Asker, now_s: int) -> str | None:
+    """The reason for which the device would have to refuse the release, a key of WHY, or None.
+
+    Missing properties, and properties of another type, are ignored.
     """
-    said = asker.properties
-    chip, revision, slot_bytes = said.get("chip"), said.get("revision"), said.get("slotSize")
+    sent = asker.properties
+    chip, revision, slot_bytes = sent.get("chip"), sent.get("revision"), sent.get("slotSize")
     if release.chip is not None and type(chip) is int and chip != release.chip:
         return "chip"
     if (
@@ -193,12 +191,12 @@ def _unfit(release, asker, now_s):
         return "revision"
     if type(slot_bytes) is int and slot_bytes < release.image_bytes:
         return "too_large"
-    if release.minimum is not None and asker.order < release.minimum:
+    if release.minimum is not None and asker.order is not None and asker.order < release.minimum:
         return "minimum"
     return "expired" if release.expires_s is not None and now_s > release.expires_s else None
 
 
-def _not_meant(release, asker, now_s):
+def _not_selected(release: Release, asker: Asker, now_s: int) -> str | None:
     if why := out_of_schedule(release.start_s, release.end_s, now_s):
         return why
     holds = asker.verdicts.get(release.id)
@@ -207,14 +205,14 @@ def _not_meant(release, asker, now_s):
     return None if holds else "policy"
 
 
-def out_of_schedule(start_s, end_s, now_s):
+def out_of_schedule(start_s: int | None, end_s: int | None, now_s: int) -> str | None:
     """Return "early", "late", or None if the time is within the schedule."""
     if start_s is not None and now_s < start_s:
         return "early"
     return "late" if end_s is not None and now_s >= end_s else None
 
 
-def _not_again(grant, now_s):
+def _not_again(grant: Grant, now_s: int) -> str | None:
     if grant.state in OPEN:
         return None
     found = next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
@@ -223,12 +221,11 @@ def _not_again(grant, now_s):
     return "waits" if waits(found[1], grant.changed_s, now_s) else None
 
 
-def reply(release, url, retry: int = 0):
-    """The response body for a check-in: the four fields of the protocol, `size`, and `retry` if it is not 0; {} if
-    `release` is None.
+def reply(release: Release | None, url: str | None, retry: int = 0) -> dict[str, Any]:
+    """The response body of a check-in, {} if `release` is None.
 
-    Some clients search the text for `"key":`, so the caller writes compact JSON, and no key occurs in another key's
-    value.
+    It has the four fields of the protocol, `size`, and `retry` if it is not 0. Some clients search the text for
+    `"key":`, so the caller writes compact JSON, and no key occurs in another key's value.
     """
     if release is None:
         return {}

@@ -13,39 +13,34 @@ Operators write them as text or numbers; "none" removes a limit.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from ioto import duration, semver
 
 from .. import policy
 from ..http.errors import CloudError
 
+Values = dict[str, Any]  # by the columns of `releases`
+
 NONE = "none"
 MOST = 2**31 - 1
 LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the maximum of datetime
 LONGEST_S = 366 * 86400  # of a period
-FIRST = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # the defaults; all other terms are None
+FIRST: Values = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # the defaults; all other terms are None
 COLUMNS = (
-    "policy",
-    "limit",
-    "percentage",
-    "rate",
-    "period_s",
-    "start_s",
-    "end_s",
-    "stop_percent",
-    "stop_after",
-    "age_s",
-)
+    "policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s",
+)  # fmt: skip
 _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
 
-def read(said, before=None, now_s: int = 0):
-    """All terms of a release as {column of `releases`: value}: those in `said`, {term: text or None (not given)}, else
-    of `before`.
+def read(said: Mapping[str, Any], before: Mapping[str, Any] | None = None, now_s: int = 0) -> Values:
+    """All terms of a release: those that an operator gave in `said`, else those of `before`.
 
-    CloudError names the invalid term; an `end` in `said` must be after `now_s`.
+    `said`: {term: text or number, None if not given}. CloudError names the invalid term; an `end` in `said` must be
+    after `now_s`.
     """
     found = {name: (before or FIRST).get(name) for name in COLUMNS}
     for name, text in said.items():
@@ -64,20 +59,21 @@ def read(said, before=None, now_s: int = 0):
     return found
 
 
-def doubts(text):
-    """Warnings about what is probably a mistake in a policy's text, one sentence each."""
+def doubts(text: str) -> list[str]:
+    """Warnings about probable mistakes in a policy's text, one sentence each."""
     found = policy.compile(text)
     names = {name for term in found.terms for name, _ in term.names}
     if names & {"device.version", "version", "major"}:
         return found.doubts
     return found.doubts + [
-        "it says nothing of device.version: devices that run a higher version are offered the update as well"
+        "it does not compare device.version: devices that run a higher version are offered the update as well"
     ]
 
 
-def version_doubts(version):
-    """Warnings about a version such as alpha11, which SemVer sorts as a word below alpha2: alpha.11 is probably
-    meant.
+def version_doubts(version: str) -> list[str]:
+    """Warnings about a version such as 1.0.0-alpha11, which SemVer sorts below 1.0.0-alpha2.
+
+    1.0.0-alpha.11 is probably meant.
     """
     found = []
     for word in version.partition("+")[0].partition("-")[2].split("."):
@@ -89,15 +85,16 @@ def version_doubts(version):
     return found
 
 
-def same_version(embedded, version):
-    """Does the version text in an image match `version`? True also if it is not a version, such as the empty text of
-    MicroPython.
+def same_version(embedded: str, version: str) -> bool:
+    """Does the version text in an image match `version`?
+
+    True also if the text is not a version, such as the empty one of MicroPython.
     """
     found = embedded.removeprefix("v")
     return not semver.is_valid(found) or semver.compare(found, version) == 0
 
 
-def shown(release):
+def shown(release: Mapping[str, Any]) -> dict[str, Any]:
     """The terms of a release's row: {term: value that read() accepts, or None}."""
     stop = release["stop_percent"]
     return {
@@ -113,7 +110,7 @@ def shown(release):
     }
 
 
-def _duration(seconds) -> str:
+def _duration(seconds: int) -> str:
     """A text for duration.parse(), in the largest unit without a remainder."""
     size, unit = next(
         each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0
@@ -121,11 +118,11 @@ def _duration(seconds) -> str:
     return "%d %s%s" % (seconds // size, unit, "s" if seconds > size else "")
 
 
-def _shown_time(seconds):
+def _shown_time(seconds: int | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _policy(name, text):
+def _policy(name: str, text: str) -> Values:
     text = policy.NEWER if text in ("", NONE) else text
     try:
         policy.compile(text)
@@ -134,7 +131,7 @@ def _policy(name, text):
     return {"policy": text}
 
 
-def _count(name, text):
+def _count(name: str, text: str) -> Values:
     if text == NONE:
         return {name: None}
     if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) <= MOST:
@@ -142,14 +139,14 @@ def _count(name, text):
     return {name: int(text)}
 
 
-def _percentage(name, text):
+def _percentage(name: str, text: str) -> Values:
     found = _PERCENTAGE.fullmatch("100" if text == NONE else text)
     if not found or float(found[1]) > 100:
         raise CloudError("percentage %s: expected: 0 to 100" % text)
     return {"percentage": float(found[1])}
 
 
-def _period(name, text):
+def _period(name: str, text: str) -> Values:
     try:
         seconds = duration.parse(text)
     except ValueError as e:
@@ -159,11 +156,11 @@ def _period(name, text):
     return {"period_s": seconds}
 
 
-def _age(name, text):
+def _age(name: str, text: str) -> Values:
     return {"age_s": 0} if text in (NONE, "0") else {"age_s": _period(name, text)["period_s"]}
 
 
-def _moment(name, text):
+def _time(name: str, text: str) -> Values:
     column = name + "_s"
     if text == NONE:
         return {column: None}
@@ -177,17 +174,17 @@ def _moment(name, text):
     return {column: int(seconds)}
 
 
-def _stop(name, text):
+def _stop(name: str, text: str) -> Values:
     if text == NONE:
         return {"stop_percent": None, "stop_after": None}
     found = _STOP.fullmatch(text)
     if not found or not 0 < float(found[1]) <= 100 or not 0 < int(found[2]):
-        raise CloudError('stop %s: expected: such as "5%% after 20", or none' % text)
+        raise CloudError('stop %s: expected: a text such as "5%% after 20", or none' % text)
     return {"stop_percent": float(found[1]), "stop_after": int(found[2])}
 
 
-_READ = {
+_READ: dict[str, Callable[[str, str], Values]] = {
     "policy": _policy, "limit": _count, "percentage": _percentage, "rate": _count, "period": _period,
-    "start": _moment, "end": _moment, "stop": _stop, "age": _age,
+    "start": _time, "end": _time, "stop": _stop, "age": _age,
 }  # fmt: skip
 TERMS = tuple(_READ)

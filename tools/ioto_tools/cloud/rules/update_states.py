@@ -18,13 +18,14 @@ arrive does not matter: within an attempt, the last one in the order of REPORTS 
 """
 
 import hashlib
+from collections.abc import Mapping
 
 # In the order of an attempt. A board on trial checks in with the new version: `runs` leads to `confirmed`, which may be
 # reverted.
 REPORTS = ("downloading", "staged", "deferred", "applied", "confirmed", "rolled_back", "refused", "failed")
 
 
-def _row(reports, **events):
+def _row(reports: str, **events: str) -> dict[str, str]:
     """A table row in which each of `reports` leads to the state of the same name."""
     return {report: report for report in reports.split()} | events
 
@@ -61,9 +62,8 @@ UNAPPLIED = OPEN - {"applied"}  # the device may still apply the update, and can
 SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"  # the only state without a rollout slot
 BAD = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # failures for the stop rule
-COUNTED = BAD | {
-    "confirmed"
-}  # all outcomes for the stop rule; a refusal for other reasons says nothing about the release
+# All outcomes for the stop rule. A refusal for other reasons says nothing about the release.
+COUNTED = BAD | {"confirmed"}
 ENDED = COUNTED | {"refused"}
 RETRIED = frozenset(state for state, row in TABLE.items() if "retry" in row)
 
@@ -77,16 +77,16 @@ UNFIT = frozenset((
 
 ATTEMPTS = 3
 RETRY_S = (3600, 86400)  # after the first attempt, after the second
-AHEAD_S = 20  # tolerated clock difference of servers; a time further in the future was recorded by a wrong clock
+AHEAD_S = 20  # tolerated difference of the servers' clocks; a time further in the future is from a wrong clock
 
 
-def after(state, event):
+def after(state: str, event: str) -> str | None:
     """The state after `event` in `state`, or None: no change."""
     return TABLE[state].get(event)
 
 
-def event_of(report, reason, ended=None):
-    """The event for a report and its reason; `ended`: the state in which the device's last attempt ended."""
+def event_of(report: str, reason: str, ended: str | None = None) -> str:
+    """The event for a report and its reason. `ended`: the state in which the device's last attempt ended."""
     if report != "refused":
         return report
     if reason == "failed_before" and ended == "unfit":  # the device repeats its earlier refusal, whose cause is known
@@ -94,19 +94,19 @@ def event_of(report, reason, ended=None):
     return WITHDRAWN if reason == WITHDRAWN else "unfit" if reason in UNFIT else report
 
 
-def after_report(state, attempt, report, reported_attempt):
-    """(state, attempt) after a report (an event), or None: no change. `attempt`: the device's own count, 0 before its
-    first report.
+def after_report(state: str, attempt: int, report: str, reported_attempt: int) -> tuple[str, int] | None:
+    """(state, attempt) after the event `report`, or None: no change.
+
+    `attempt`: the device's own count, 0 before its first report.
     """
     if reported_attempt < attempt:
         return None
-    if reported_attempt > attempt and attempt:
-        state = after(state, "again")
-    state = state and after(state, report)
-    return state and (state, reported_attempt)
+    before = after(state, "again") if reported_attempt > attempt and attempt else state
+    found = before and after(before, report)
+    return (found, reported_attempt) if found else None
 
 
-def next_try(state, tries, attempt, changed_s):
+def next_try(state: str, tries: int, attempt: int, changed_s: int) -> tuple[int, int] | None:
     """(number of the next try, time from which it may be offered), or None: the attempts are used up.
 
     For a device whose last attempt has ended. `tries`: how often the update was offered, reset to 0 when an operator
@@ -121,19 +121,20 @@ def next_try(state, tries, attempt, changed_s):
     return None if used >= ATTEMPTS else (used + 1, changed_s + RETRY_S[used - 1])
 
 
-def waits(due_s, changed_s, now_s):
-    """Must the next try wait until `due_s`? Not if `changed_s`, when the last attempt ended, is in the future: that
-    clock was wrong.
+def waits(due_s: int, changed_s: int, now_s: int) -> bool:
+    """Must the next try wait, because it is before `due_s`?
+
+    Not if `changed_s`, when the last attempt ended, is in the future: that clock was wrong.
     """
     return now_s < due_s and changed_s <= now_s + AHEAD_S
 
 
-def is_new(since_s, age_s, now_s):
+def is_new(since_s: int, age_s: int, now_s: int) -> bool:
     """Is a device that has been known since `since_s` too new for a release with this `age_s`?"""
     return age_s > 0 and now_s - since_s < age_s and since_s <= now_s + AHEAD_S
 
 
-def stops(ended, least, percent):
+def stops(ended: Mapping[str, int], least: int, percent: float | None) -> bool:
     """Does the stop rule pause the release? `ended`: {state: number of devices whose last attempt ended in it}.
 
     Yes if at least `least` devices ended in a state of COUNTED, and `percent` % of them or more in one of BAD.
@@ -144,8 +145,8 @@ def stops(ended, least, percent):
     return percent is not None and bad > 0 and of >= least and bad * 100 >= percent * of
 
 
-def share(update, device):
-    """The device's position in the rollout, in [0, 100): it is included if this is less than the update's percentage.
+def share(update: str, device: str) -> float:
+    """The device's position in the rollout, in [0, 100). If it is less than the percentage, the device is included.
 
     The update's id is the salt, so that different updates start with different devices.
     """
