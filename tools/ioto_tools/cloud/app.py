@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .api import app as api
+from .api import health
 from .devices import registration, routes, tokens
 from .devices.worker_cache import LOOK_S, Memory
 from .http import request_log
@@ -75,7 +76,7 @@ def create_app(
     Call `app.state.site.close()` at the end.
     """
     app = Starlette(
-        routes=[*ROUTES, *api.routes(), *pages.ROUTES],
+        routes=[*ROUTES, *health.ROUTES, *api.routes(), *pages.ROUTES],
         lifespan=_background_tasks,
         exception_handlers={
             Refusal: _refused,
@@ -97,6 +98,7 @@ def create_app(
     app.state.site.quiet_s = quiet_s
     app.state.site.new_per_hour = new_per_hour
     app.state.site.lost_after_s = lost_after_s
+    app.state.health = health.Health(app.state.site)
     app.state.counters = Counters(app.state.site)
     app.add_middleware(Counted, counters=app.state.counters)
     app.add_middleware(_Slashes)
