@@ -5,23 +5,35 @@ memory (worker_cache.py), and the time of the check-in is written later (deferre
 about the last offer, are stored in the database before the device gets its answer.
 """
 
+from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from ioto import semver
 
 from ..http.errors import Refusal, Unavailable, authentication_failed, cannot_find_device
 from ..images import links
 from ..rollout import grants, identity, leases
+from ..rollout.catalogue import Product
 from ..rules import selection, update_states
-from ..rules.selection import Asker
+from ..rules.selection import Asker, Grant, Release
 from ..rules.update_states import OPEN
 from ..storage import changes, queries
+from ..storage.tables import Row
 from . import device_cache, messages, tokens
+from .device_cache import Known
+from .worker_cache import Memory
+
+if TYPE_CHECKING:
+    from ..site.site import Site
+
+Run = Callable[..., Awaitable[Any]]  # run(function, *arguments) waits for the database
 
 parsed = lru_cache(1000)(semver.parse)  # a fleet runs few versions
 
 
-async def check_in(site, memory, run, token, fields, base_url):
+async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: Row, base_url: Callable[[], str]) -> Row:
     """Answer the check-in `fields`: return the response body, {} or the offered update.
 
     run(function, ...) waits for the database; base_url() returns the URL at which the device reaches this cloud.
@@ -61,7 +73,7 @@ async def check_in(site, memory, run, token, fields, base_url):
         await run(site.database.write, identity.sign, device.key, sign, now_s)
     if event == "doubt":
         return more
-    if event:
+    if event and device.last:
         device.hold(await run(site.database.write, grants.happened, device.key, device.last[0], event, now_s))
     if _news(device, said):
         device.hold(await run(site.database.write, grants.holds, device.key, said.staged, said.attempt, now_s))
@@ -74,15 +86,17 @@ async def check_in(site, memory, run, token, fields, base_url):
     return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
 
 
-def _news(device, said) -> bool:
+def _news(device: Known, said: messages.CheckIn) -> bool:
     """Does the check-in report a staged update that the cloud does not know to be staged?"""
-    grant = device.grants.get(said.staged)
+    grant = device.grants.get(said.staged) if said.staged else None
     return (
         grant is not None and update_states.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
     )
 
 
-async def _withdraw(site, run, device, said, offered, now_s) -> None:
+async def _withdraw(
+    site: "Site", run: Run, device: Known, said: messages.CheckIn, offered: Release | None, now_s: int
+) -> None:
     """Withdraw earlier releases that are not `offered` (a release or None) and not staged on the device: it can no
     longer apply them.
 
@@ -96,7 +110,9 @@ async def _withdraw(site, run, device, said, offered, now_s) -> None:
             device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
 
 
-async def _device(site, memory, run, token, said, now_s):
+async def _device(
+    site: "Site", memory: Memory, run: Run, token: str, said: messages.CheckIn, now_s: int
+) -> tuple[Known, Row]:
     """(the device that owns the token, further fields of the answer: a new token if one is due)."""
     hash = tokens.hashed(token)
     found, more = memory.devices.get(hash), {}
@@ -119,12 +135,12 @@ async def _device(site, memory, run, token, said, now_s):
     return found, more
 
 
-def _used(conn, token, drawn, id, now_s):
+def _used(conn: sa.Connection, token: str, drawn: str, id: str, now_s: int) -> bool:
     """Authenticate the token, with all effects of its use. Return True if `drawn` is issued in exchange for it."""
     return tokens.renewed(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
 
 
-async def _nobody(memory, read, said):
+async def _nobody(memory: Memory, read: Run, said: messages.CheckIn) -> Refusal:
     """The refusal for an unknown token."""
     if said.product is not None and not memory.has(said.product):
         memory.outdated()
@@ -140,14 +156,16 @@ async def _nobody(memory, read, said):
     return authentication_failed()
 
 
-async def _product(memory, read, id):
+async def _product(memory: Memory, read: Run, id: str) -> Product:
     if id not in memory.products:  # created since the last refresh
         memory.outdated()
         await memory.refresh(read)
     return memory.products[id]
 
 
-async def _offer(site, memory, run, device, asker, version, now_s):
+async def _offer(
+    site: "Site", memory: Memory, run: Run, device: Known, asker: Asker, version: str, now_s: int
+) -> Release | None:
     """The release that the device is offered from now on, or None.
 
     The database is authoritative. If it contradicts memory, memory is corrected (a release without free slots is marked
@@ -176,7 +194,9 @@ async def _offer(site, memory, run, device, asker, version, now_s):
     raise Unavailable("device %s: its releases change faster than they can be offered" % device.id)
 
 
-async def _granted(site, memory, run, device, release, version, now_s):
+async def _granted(
+    site: "Site", memory: Memory, run: Run, device: Known, release: Release, version: str, now_s: int
+) -> dict[str, Grant]:
     """Offer the release to the device; {release: Grant} of the device afterwards."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
@@ -185,7 +205,9 @@ async def _granted(site, memory, run, device, release, version, now_s):
     return await run(site.database.write, _if_new, memory.seq, grants.offer, *arguments)
 
 
-def _if_new(conn, seq, function, *arguments):
+def _if_new(
+    conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
+) -> dict[str, Grant]:
     """function(conn, *arguments), or leases.Stale if a release has changed since `seq`, on which the decision is
     based.
     """
@@ -194,7 +216,7 @@ def _if_new(conn, seq, function, *arguments):
     return function(conn, *arguments)
 
 
-def image_url(site, base_url, release):
+def image_url(site: "Site", base_url: str, release: Release) -> str:
     """The URL of the image: at the store if the store has its own links, else at this cloud."""
     site.links.refresh(links.READ_S)
     return site.links.url(base_url, release.id, release.checksum)

@@ -10,6 +10,7 @@ from ioto import semver
 
 from ..rollout import grants
 from ..rollout.identity import SLACK_S
+from ..rules.selection import Grant
 from ..rules.update_states import AHEAD_S, SUPERSEDED, UNAPPLIED, after
 from ..storage.tables import devices, tokens
 from .tokens import settled
@@ -46,18 +47,20 @@ class Known:
     ran: tuple | None = None  # the version of the previous check-in, parsed
     booted_s: int | None = None  # its start time, as of the previous check-in
     shared: bool = False  # several boards use its id
-    grants: dict = field(default_factory=dict)
-    last: tuple | None = None  # the last offer: (release, its version, the version to replace), versions parsed
+    grants: dict[str, Grant] = field(default_factory=dict)
+    last: tuple[str, tuple, tuple] | None = (
+        None  # the last offer: (release, its version, the version to replace), versions parsed
+    )
 
-    def unapplied(self):
+    def unapplied(self) -> str | None:
         """The release that the device was offered and may still apply, or None. There is at most one."""
         return next((release for release, grant in self.grants.items() if grant.state in UNAPPLIED), None)
 
-    def passed_over(self):
+    def passed_over(self) -> list[str]:
         """The releases superseded by a newer offer, whose rollout slots the device still has."""
         return [release for release, grant in self.grants.items() if grant.state == SUPERSEDED]
 
-    def hold(self, held) -> None:
+    def hold(self, held: dict[str, Grant]) -> None:
         """Set the device's grants to `held`: {release: Grant}."""
         self.grants, self.last = held, None
         if held:
@@ -65,7 +68,7 @@ class Known:
             self.last = release, semver.parse(held[release].version), semver.parse(held[release].before)
 
 
-def load(conn, hash):
+def load(conn: sa.Connection, hash: str) -> Known | None:
     """The device whose token has this hash, or None."""
     columns = [devices.c[name] for name in _COLUMNS]
     found = (
@@ -96,7 +99,9 @@ def load(conn, hash):
     return known
 
 
-def noticed(known, order, booted_s, now_s, staged=None):
+def noticed(
+    known: Known, order: tuple | None, booted_s: int | None, now_s: int, staged: str | None = None
+) -> tuple[str | None, str | None]:
     """Interpret a check-in with the version `order` (parsed) of a board that started at `booted_s` (None: not sent).
 
     Return (event, sign). `event` is about the last offer: "runs", "returns", "again" (the board is back at the old
@@ -126,28 +131,28 @@ def noticed(known, order, booted_s, now_s, staged=None):
     return "doubt", sign or (None if booted_s is None else "start")
 
 
-def _of(known, sign):
+def _of(known: Known, sign: str | None) -> str | None:
     return None if known.shared else sign
 
 
 class Devices:
     """LRU cache {hash of a token: Known} of at most `most` devices."""
 
-    def __init__(self, most=MOST) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self.most = most
-        self._by_hash = OrderedDict()
-        self._hashes = {}  # key of a device -> hash; only one token of a device is cached
+        self._by_hash: OrderedDict[str, Known] = OrderedDict()
+        self._hashes: dict[str, str] = {}  # key of a device -> hash; only one token of a device is cached
 
     def __len__(self) -> int:
         return len(self._by_hash)
 
-    def get(self, hash):
+    def get(self, hash: str) -> Known | None:
         known = self._by_hash.get(hash)
         if known is not None:
             self._by_hash.move_to_end(hash)
         return known
 
-    def keep(self, hash, known) -> None:
+    def keep(self, hash: str, known: Known) -> None:
         self.forget(known.key)
         self._by_hash[hash] = known
         self._hashes[known.key] = hash
@@ -155,7 +160,7 @@ class Devices:
             _, oldest = self._by_hash.popitem(last=False)
             del self._hashes[oldest.key]
 
-    def forget(self, device) -> None:
+    def forget(self, device: str) -> None:
         if hash := self._hashes.pop(device, None):
             del self._by_hash[hash]
 

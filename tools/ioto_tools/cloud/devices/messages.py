@@ -6,12 +6,16 @@ Every message names the field and says what is allowed. Unknown fields are kept 
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import orjson
 
 from ..http.errors import Refusal
 from ..rules.selection import VERSION_LENGTH
+
+Fields = dict[str, Any]  # the JSON object that a device sends
 
 BODY_BYTES = 16 * 1024  # more than any device.json
 DEPTH = 16
@@ -32,7 +36,7 @@ _LAST_COMMA = re.compile(r"([^{,\s])\s*,\s*\}\s*\Z")
 @dataclass(frozen=True)
 class Registration:
     id: str
-    properties: dict
+    properties: Fields
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class CheckIn:
     id: str
     product: str | None
     version: str
-    properties: dict  # the whole body
+    properties: Fields  # the whole body
     next_s: int | None  # planned seconds until its next check-in; None: not this project's agent
     staged: str | None  # the update that is staged on the device
     attempt: int  # the device's own count
@@ -57,7 +61,7 @@ class Report:
     version: str | None
 
 
-def token(header):
+def token(header: str | None) -> str:
     """The token of an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN. Refusal 401 if there is
     none.
 
@@ -70,7 +74,7 @@ def token(header):
     return found[1]
 
 
-def parse(body):
+def parse(body: bytes) -> Fields:
     """The JSON object in `body` (bytes). Refusal 400 if it is not one."""
     try:
         found = orjson.loads(body)
@@ -83,7 +87,7 @@ def parse(body):
     return found
 
 
-def _judged(body):
+def _judged(body: bytes) -> Any:
     """Parse what orjson rejects: accept what the standard library accepts, else raise a Refusal with the cause."""
     try:
         text = body.decode()
@@ -96,7 +100,7 @@ def _judged(body):
         raise Refusal(400, "body: not JSON: %s" % e) from None
 
 
-def dumped(fields):
+def dumped(fields: Fields) -> str:
     """The JSON text of an object returned by parse()."""
     try:
         return orjson.dumps(fields).decode()
@@ -104,7 +108,7 @@ def dumped(fields):
         return json.dumps(fields)
 
 
-def _loads(text):
+def _loads(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except ValueError:
@@ -114,18 +118,18 @@ def _loads(text):
         return json.loads(mended, parse_constant=_no_number, parse_float=_finite)
 
 
-def _no_number(name):
+def _no_number(name: str) -> NoReturn:
     raise ValueError("%s is not JSON" % name)
 
 
-def _finite(text):
+def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise ValueError("the number %s is out of range" % text[:20])
     return number
 
 
-def _shallow(found) -> bool:
+def _shallow(found: Fields) -> bool:
     level = [found]
     for _ in range(DEPTH):
         level = [inner for each in level if isinstance(each, (dict, list)) for inner in _members(each)]
@@ -134,15 +138,15 @@ def _shallow(found) -> bool:
     return not any(isinstance(each, (dict, list)) for each in level)
 
 
-def _members(container):
+def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
-def registration(fields):
+def registration(fields: Fields) -> Registration:
     return Registration(_text(fields, "id", ID_LENGTH), fields)
 
 
-def check_in(fields):
+def check_in(fields: Fields) -> CheckIn:
     return CheckIn(
         _text(fields, "id", ID_LENGTH),
         _text(fields, "product", ID_LENGTH, None),
@@ -154,7 +158,7 @@ def check_in(fields):
     )
 
 
-def report(fields):
+def report(fields: Fields) -> Report:
     """Other clients send `success` only: it counts as confirmed or failed, attempt 0."""
     success = _boolean(fields, "success")
     state = _text(fields, "state", 16, "confirmed" if success else "failed")
@@ -174,7 +178,7 @@ def report(fields):
 _WANTED = object()
 
 
-def _text(fields, name, length, default=_WANTED):
+def _text(fields: Fields, name: str, length: int, default: Any = _WANTED) -> Any:
     value = fields.get(name)
     if value is None or value == "" and default is not _WANTED:
         if default is _WANTED:
@@ -186,7 +190,7 @@ def _text(fields, name, length, default=_WANTED):
     return value
 
 
-def _reason(fields):
+def _reason(fields: Fields) -> str:
     # Truncated rather than refused: a device drops a refused report, and the outcome matters more than the text.
     value = fields.get("reason") or ""
     if not isinstance(value, str):
@@ -194,7 +198,7 @@ def _reason(fields):
     return "".join(c if c.isprintable() else "?" for c in value[:REASON_LENGTH])
 
 
-def _boolean(fields, name):
+def _boolean(fields: Fields, name: str) -> bool:
     value = fields.get(name)
     if isinstance(value, str):  # the shell updater quotes it
         value = {"true": True, "false": False}.get(value.lower())
@@ -203,7 +207,7 @@ def _boolean(fields, name):
     return value
 
 
-def _whole(fields, name, most):
+def _whole(fields: Fields, name: str, most: int) -> int | None:
     """A whole number of a check-in, capped at `most`; None if it is not one: a device's own property may have this
     name.
     """
@@ -211,7 +215,7 @@ def _whole(fields, name, most):
     return min(value, most) if type(value) is int and value >= 0 else None
 
 
-def _count(fields, name, most):
+def _count(fields: Fields, name: str, most: int) -> int:
     value = fields.get(name, 0)
     if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value):
         value = int(value)
@@ -220,5 +224,5 @@ def _count(fields, name, most):
     return value
 
 
-def _show(value):
+def _show(value: Any) -> str:
     return json.dumps(value)[:60]

@@ -7,7 +7,9 @@ determined before the transaction begins.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -15,8 +17,12 @@ from ..http.errors import Refusal
 from ..rollout import grants, identity
 from ..rules import update_states
 from ..storage import audit, changes, counters, queries
-from ..storage.tables import devices
+from ..storage.tables import Row, devices
 from . import messages, tokens
+from .messages import Fields
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 NEW_PER_HOUR = 600  # devices of a product that register for the first time
 UNCLAIMED_BYTES = 2048  # size limit for the properties of an unclaimed device
@@ -34,11 +40,11 @@ class Registration:
 
     product: str  # its id
     id: str
-    properties: dict
+    properties: Fields
     address: str  # "" if unknown
 
     @property
-    def asked(self):
+    def asked(self) -> str:
         """A hash that is the same whenever the same program starts on the same device at the same address; "" if that
         is unknown.
         """
@@ -46,7 +52,7 @@ class Registration:
         return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
 
 
-def register(site, product, fields, base_url, address: str = ""):
+def register(site: "Site", product: str, fields: Fields, base_url: str, address: str = "") -> Row:
     """Register a device with its product's id; return the response body with the API's URL and a token.
 
     tokens.py has the rules for an id that is already known. An unclaimed device gets neither URL nor token, and asks
@@ -62,12 +68,14 @@ def register(site, product, fields, base_url, address: str = ""):
     return {"api": base_url, "token": token, "registered": True}
 
 
-def _key(site):
+def _key(site: "Site") -> str:
     """A key for a new device (tables.py)."""
     return site.random_bytes(13).hex()
 
 
-def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
+def _register(
+    conn: sa.Connection, key: str, asking: Registration, token: str, now_s: int, quiet_s: int, new_per_hour: int
+) -> tuple[bool, Refusal | None]:
     """(is the device claimed and the token stored?, Refusal or None). A refusal is returned, not raised, so that its
     rows are committed.
     """
@@ -101,7 +109,7 @@ def _register(conn, key, asking, token, now_s, quiet_s, new_per_hour):
     return claimed, None
 
 
-def _that_fit(properties):
+def _that_fit(properties: Fields) -> Fields:
     """The `properties` that fit into UNCLAIMED_BYTES."""
     kept, left = {}, UNCLAIMED_BYTES
     for name, value in properties.items():
@@ -112,7 +120,7 @@ def _that_fit(properties):
     return kept
 
 
-def _crowded(conn, product, now_s, most):
+def _crowded(conn: sa.Connection, product: str, now_s: int, most: int) -> int | None:
     """Seconds that a new device of the product must wait, None if it need not. Writes an audit entry at most once an
     hour.
     """
@@ -130,7 +138,7 @@ def _crowded(conn, product, now_s, most):
     return min(_HOUR_S, oldest_s + _HOUR_S - now_s + 1)
 
 
-def register_by_hand(site, product, id):
+def register_by_hand(site: "Site", product: str, id: str) -> str:
     """Make a token for device `id` of `product` (an id) at an operator's request; its first use ends all earlier ones.
     Return the token.
     """
@@ -140,7 +148,7 @@ def register_by_hand(site, product, id):
     return token
 
 
-def _register_by_hand(conn, key, asking, token, now_s, who) -> None:
+def _register_by_hand(conn: sa.Connection, key: str, asking: Registration, token: str, now_s: int, who: str) -> None:
     known = queries.device_of(conn, asking.product, asking.id)
     key = known["key"] if known else key
     new = known is None or known["removed_s"] is not None
@@ -153,7 +161,7 @@ def _register_by_hand(conn, key, asking, token, now_s, who) -> None:
     audit.note_device(conn, now_s, who, "device.new", key)
 
 
-def report(site, token, fields):
+def report(site: "Site", token: str, fields: Fields) -> Row:
     """Store a device's report about an update. Repeated, late and unknown reports are counted and change nothing
     else.
     """
@@ -162,7 +170,7 @@ def report(site, token, fields):
     return {}
 
 
-def _authenticated(site, now_s, function, *arguments):
+def _authenticated(site: "Site", now_s: int, function: Callable[..., object], *arguments: Any) -> None:
     """function(conn, *arguments), which authenticates a token; the operator is notified if it is a replaced token."""
     try:
         site.database.write(function, *arguments)
@@ -171,7 +179,7 @@ def _authenticated(site, now_s, function, *arguments):
         raise
 
 
-def _report(conn, token, said, now_s) -> None:
+def _report(conn: sa.Connection, token: str, said: messages.Report, now_s: int) -> None:
     device = tokens.authenticate(conn, token, said.id, now_s)["device"]
     product = conn.execute(
         devices.update().where(devices.c.key == device).values(reported_s=now_s).returning(devices.c.product)
@@ -188,7 +196,7 @@ def _report(conn, token, said, now_s) -> None:
     queries.add_report(conn, device, said.update, attempt, said.state, row, news)
 
 
-def mqtt(site, token, fields):
+def mqtt(site: "Site", token: str, fields: Fields) -> Row:
     """Answer a request for an MQTT certificate. Ioto's C agent sends it before its first update check, and waits for
     the answer.
 
@@ -200,7 +208,7 @@ def mqtt(site, token, fields):
     return {"certificate": "", "key": ""}
 
 
-def image(site, update, expires, signature):
+def image(site: "Site", update: str, expires: str | None, signature: str | None) -> tuple[Any, Row]:
     """(open file, release) of a signed link. Refusal 403 if the link is invalid, OSError if the file can't be read."""
     site.links.check(update, expires, signature)
     release = site.database.read(queries.release, update)

@@ -1,17 +1,24 @@
 """The device routes, one function each: read the request, call registration.py or checkin.py, write the answer."""
 
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from ..http.addresses import place
 from ..http.errors import Refusal
 from ..http.range_requests import resolve
 from ..images.folder_store import CHUNK_BYTES
+from ..storage.tables import Row
 from . import checkin, messages, registration
+from .messages import Fields
 
 NOTHING = JSONResponse({})  # for most check-ins
 
 
-async def register(request):
+async def register(request: Request) -> Response:
     product = messages.token(request.headers.get("authorization"))
     fields = await _body(request)
     state = request.app.state
@@ -21,7 +28,7 @@ async def register(request):
     return await _answer(request, registration.register, product, fields, _base_url(request), address)
 
 
-async def check_in(request):
+async def check_in(request: Request) -> Response:
     token = _token(request)
     state = request.app.state
     fields = await _body(request)
@@ -33,17 +40,17 @@ async def check_in(request):
     return JSONResponse(answer)
 
 
-async def report(request):
+async def report(request: Request) -> Response:
     token = _token(request)
     return await _answer(request, registration.report, token, await _body(request))
 
 
-async def mqtt(request):
+async def mqtt(request: Request) -> Response:
     token = _token(request)
     return await _answer(request, registration.mqtt, token, await _body(request))
 
 
-async def image(request):
+async def image(request: Request) -> "Response | _Part":
     """The image of an update, or the requested range of it."""
     run = request.app.state.run
     query = request.query_params
@@ -56,7 +63,7 @@ async def image(request):
         raise
 
 
-def _image(request, run, file, release):
+def _image(request: Request, run: checkin.Run, file: Any, release: Row) -> "Response | _Part":
     size = release["size"]
     if file.size != size:
         raise OSError("%s: not the %d bytes that were published" % (file.name, size))
@@ -82,7 +89,9 @@ def _image(request, run, file, release):
 class _Part:
     """Sends `length` bytes of `file` from `start`, one chunk in memory at a time, and closes the file."""
 
-    def __init__(self, run, file, start, length, status, headers) -> None:
+    def __init__(
+        self, run: checkin.Run, file: Any, start: int, length: int, status: int, headers: dict[str, str]
+    ) -> None:
         self.run = run
         self.file = file
         self.start = start
@@ -90,7 +99,7 @@ class _Part:
         self.status = status
         self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self.file:
             await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
             self.file.seek(self.start)
@@ -105,11 +114,11 @@ class _Part:
                 await send({"type": "http.response.body", "body": b""})
 
 
-async def _answer(request, function, *arguments):
+async def _answer(request: Request, function: Callable[..., dict[str, Any]], *arguments: Any) -> Response:
     return JSONResponse(await request.app.state.run(function, request.app.state.site, *arguments))
 
 
-async def _body(request):
+async def _body(request: Request) -> Fields:
     """The JSON object of the request's body. Stops reading at the size limit."""
     body = bytearray()
     async for chunk in request.stream():
@@ -119,14 +128,14 @@ async def _body(request):
     return messages.parse(bytes(body))
 
 
-def _token(request):
+def _token(request: Request) -> str:
     """The token of the request, if the device is within its rate limit."""
     token = messages.token(request.headers.get("authorization"))
     request.app.state.devices.check(token)
     return token
 
 
-def _base_url(request):
+def _base_url(request: Request) -> str:
     """The URL at which the device reaches this cloud, without a trailing slash."""
     url = request.url
     return request.app.state.public_url or "%s://%s" % (url.scheme, url.netloc)

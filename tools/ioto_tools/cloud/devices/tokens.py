@@ -16,13 +16,18 @@ Registering needs only the product id, which every board contains, so it must no
 
 import base64
 import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..http.errors import Refusal, authentication_failed, cannot_find_device
 from ..rollout import identity
 from ..storage import audit, changes, counters
-from ..storage.tables import devices, tokens
+from ..storage.tables import Row, devices, tokens
+
+if TYPE_CHECKING:
+    from .registration import Registration
 
 TOKEN_BYTES = 30  # 40 characters; the updater programs have room for 206
 QUIET_S = 3 * 24 * 3600
@@ -38,22 +43,22 @@ _ENDED_MOST = 4  # kept to recognise clients that still use them
 class Late(Refusal):
     """A replaced token was used: `hash`."""
 
-    def __init__(self, hash) -> None:
+    def __init__(self, hash: str) -> None:
         refusal = authentication_failed()
         super().__init__(refusal.status, refusal.error, refusal.bare)
         self.hash = hash
 
 
-def drawn(random_bytes):
+def drawn(random_bytes: Callable[[int], bytes]) -> str:
     return base64.urlsafe_b64encode(random_bytes(TOKEN_BYTES)).decode()
 
 
-def hashed(token):
+def hashed(token: str) -> str:
     # A token is 240 random bits: a plain hash can't be inverted, and needs no salt.
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def all_of(conn, device):
+def all_of(conn: sa.Connection, device: str) -> list[Row]:
     """All tokens of the device, oldest first, including ended ones: [{hash, device, created_s, used_s, origin, ended_s,
     late_s ...}].
     """
@@ -61,16 +66,24 @@ def all_of(conn, device):
     return [dict(row) for row in conn.execute(found.order_by(tokens.c.created_s, tokens.c.used_s)).mappings()]
 
 
-def of_device(conn, device):
+def of_device(conn: sa.Connection, device: str) -> list[Row]:
     """Like all_of(), valid tokens only."""
     return [each for each in all_of(conn, device) if each["ended_s"] is None]
 
 
-def used_of(conn, device):
+def used_of(conn: sa.Connection, device: str) -> list[Row]:
     return [each for each in of_device(conn, device) if each["used_s"] is not None]
 
 
-def give(conn, token, device, now_s, origin=REGISTERED, asked: str = "", replaces: bool = False) -> None:
+def give(
+    conn: sa.Connection,
+    token: str,
+    device: str,
+    now_s: int,
+    origin: str = REGISTERED,
+    asked: str = "",
+    replaces: bool = False,
+) -> None:
     """Add a token to the device. Unused tokens of the same origin become void. `asked`: see restarted()."""
     good = of_device(conn, device)
     alike = _ASKED if origin in _ASKED else (origin,)
@@ -93,7 +106,7 @@ def give(conn, token, device, now_s, origin=REGISTERED, asked: str = "", replace
     conn.execute(tokens.insert().values(row))
 
 
-def refusal(conn, device, asking, now_s, quiet_s):
+def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int, quiet_s: int) -> Refusal | None:
     """Refusal 409 if the device (a claimed row) may not register with the request `asking` (registration.Registration);
     else None.
     """
@@ -134,7 +147,7 @@ def refusal(conn, device, asking, now_s, quiet_s):
     return None
 
 
-def restarted(conn, device, asked):
+def restarted(conn: sa.Connection, device: Row, asked: str) -> bool:
     """Is this a restart of a program that saves no token, such as Ioto's C agent with a fixed id?
 
     If so, it sends the same properties from the same address as in the registration of one of its tokens. Always false
@@ -145,13 +158,13 @@ def restarted(conn, device, asked):
     return bool(asked) and any(each["asked"] == asked for each in of_device(conn, device["key"]))
 
 
-def _unheard_since_restored(conn, device):
+def _unheard_since_restored(conn: sa.Connection, device: Row) -> bool:
     """Was the device in the backup from which the site was restored, without a check-in or report since?"""
     backup_s = counters.one(conn, BACKUP)
     return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
-def authenticate(conn, token, id, now_s):
+def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.RowMapping:
     """The row of a valid token of a device with this id; applies all effects of its use. Refusal for any other
     token.
     """
@@ -172,7 +185,7 @@ def authenticate(conn, token, id, now_s):
     return found
 
 
-def _first_use(conn, found, now_s) -> None:
+def _first_use(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
     if found["replaces"]:
         _end_others(conn, found, now_s)
         identity.one_again(conn, found["device"])
@@ -180,14 +193,14 @@ def _first_use(conn, found, now_s) -> None:
     changes.note(conn, now_s, found["device"])  # workers that cache another token of the device must read it again
 
 
-def _end_others(conn, found, now_s) -> None:
+def _end_others(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
     others = sa.and_(tokens.c.device == found["device"], tokens.c.hash != found["hash"])
     conn.execute(tokens.update().where(others, tokens.c.ended_s.is_(None)).values(ended_s=now_s))
     ended = [each["hash"] for each in all_of(conn, found["device"]) if each["ended_s"] is not None]
     conn.execute(tokens.delete().where(tokens.c.hash.in_(ended[:-_ENDED_MOST])))
 
 
-def is_ended(conn, hash) -> bool:
+def is_ended(conn: sa.Connection, hash: str) -> bool:
     """Was this token replaced, and not used since?"""
     found = sa.select(tokens.c.hash).where(
         tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None)
@@ -195,7 +208,7 @@ def is_ended(conn, hash) -> bool:
     return conn.execute(found).first() is not None
 
 
-def used_late(conn, hash, now_s) -> None:
+def used_late(conn: sa.Connection, hash: str, now_s: int) -> None:
     """Handle the use of a replaced token: notify the operator, once for each token."""
     first = tokens.update().where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
     row = conn.execute(first.values(late_s=now_s).returning(tokens.c.device, tokens.c.ended_s)).first()
@@ -203,21 +216,21 @@ def used_late(conn, hash, now_s) -> None:
         audit.note_device(conn, now_s, audit.CLOUD, "device.two_hold", row.device, ended_s=row.ended_s)
 
 
-def _later(conn, found):
+def _later(conn: sa.Connection, found: sa.RowMapping) -> list[str]:
     """Hashes of the used tokens that are newer than `found`."""
     used = [each["hash"] for each in used_of(conn, found["device"])]
     return used[used.index(found["hash"]) + 1 :]
 
 
-def settled(conn, hash) -> bool:
+def settled(conn: sa.Connection, hash: str) -> bool:
     """Does using the token have no side effects? Then a worker may cache it until a change of its device is
     recorded.
     """
-    found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().first()
+    found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().one()
     return found["used_s"] is not None and not found["rotate"] and not _later(conn, found)
 
 
-def _older_counts(conn, found, now_s) -> None:
+def _older_counts(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
     later = _later(conn, found)
     if later:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
@@ -227,7 +240,7 @@ def _older_counts(conn, found, now_s) -> None:
         changes.note(conn, now_s, found["device"])
 
 
-def renewed(conn, found, token, now_s) -> bool:
+def renewed(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: int) -> bool:
     """Issue `token` in exchange for the row `found` if a rotation is due. True: the caller must send it to the
     device.
     """
@@ -244,7 +257,7 @@ def renewed(conn, found, token, now_s) -> bool:
     return True
 
 
-def rotate(conn, keys, now_s, who) -> None:
+def rotate(conn: sa.Connection, keys: list[str], now_s: int, who: str) -> None:
     """Request a new token for each of the devices (keys): issued at the next check-in; the old one is valid until the
     new one is used.
     """
@@ -255,11 +268,11 @@ def rotate(conn, keys, now_s, who) -> None:
         changes.note(conn, now_s, key)
 
 
-def end(conn, device) -> None:
+def end(conn: sa.Connection, device: str) -> None:
     conn.execute(tokens.delete().where(tokens.c.device == device))
 
 
-def revoke(conn, device, now_s, who) -> None:
+def revoke(conn: sa.Connection, device: str, now_s: int, who: str) -> None:
     """End all tokens of the device: it receives `Authentication failed`, and gets no other token until it is
     claimed.
     """

@@ -2,47 +2,57 @@
 workers.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict
 from ..rollout import grants, identity, leases, lifecycle
 from ..rules import selection, terms, update_states
 from ..storage import audit, changes, queries
-from ..storage.tables import devices, reports
+from ..storage.tables import Row, devices, reports
 from ..storage.tables import grants as grant_rows
 from . import overview
+
+if TYPE_CHECKING:
+    from ..site.site import Site
+
+Rotated = tuple[int, list[tuple[str, str]]]  # the result of rotate()
 
 # ---- releases: `word` is an update's id, or PRODUCT@VERSION
 
 
-def enable(site, word, enabled):
+def enable(site: "Site", word: str, enabled: bool) -> Row:
     """Enable or disable the update; return overview.update()."""
     return overview.update(site, site.database.write(_enable, word, enabled, site.now_s(), site.who))
 
 
-def _enable(conn, word, enabled, now_s, who):
+def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str) -> str:
     row = _locked(conn, word)
     if row["enabled"] != enabled:
         lifecycle.change(conn, row, {"enabled": enabled}, "enabled" if enabled else "disabled", now_s, who)
     return row["id"]
 
 
-def move(site, word, action):
+def move(site: "Site", word: str, action: str) -> Row:
     """Apply the action `approved`, `paused`, `resumed` or `cancelled` to the update; return overview.update()."""
     return overview.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
 
 
-def _move(conn, word, action, now_s, who):
+def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> str:
     id = overview.release(conn, word)["id"]
     lifecycle.move(conn, id, action, now_s, who)
     return id
 
 
-def set_terms(site, word, said):
+def set_terms(site: "Site", word: str, said: dict[str, str | None]) -> Row:
     """Change the terms {term: text} of the update's rollout; devices that have it keep it. Return overview.update()."""
     return overview.update(site, site.database.write(_set, word, said, site.now_s(), site.who))
 
 
-def _set(conn, word, said, now_s, who):
+def _set(conn: sa.Connection, word: str, said: dict[str, str | None], now_s: int, who: str) -> str:
     row = _locked(conn, word)
     values = terms.read(said, row, now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}
@@ -51,11 +61,11 @@ def _set(conn, word, said, now_s, who):
     return row["id"]
 
 
-def _locked(conn, word):
+def _locked(conn: sa.Connection, word: str) -> sa.RowMapping:
     return leases.locked(conn, overview.release(conn, word)["id"])
 
 
-def retry(site, word, ids=(), states=()):
+def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str] = ()) -> int:
     """Let the devices `ids`, or without ids all in one of `states` (update_states.RETRIED if empty), try the update
     again.
 
@@ -74,7 +84,7 @@ def retry(site, word, ids=(), states=()):
     return n
 
 
-def _retry_some(conn, word, ids, states, now_s, who):
+def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequence[str], now_s: int, who: str) -> int:
     release = _open(conn, word)
     keys = {overview.known(conn, id, release["product"])["key"]: id for id in ids}
     found = {row["device"]: row for row in grants.rows(conn, release["id"], grant_rows.c.device.in_(keys))}
@@ -92,13 +102,13 @@ def _retry_some(conn, word, ids, states, now_s, who):
     return _retry(conn, release, list(found.values()), now_s, who)
 
 
-def _retry_all(conn, word, states, now_s, who):
+def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int, who: str) -> int:
     release = _open(conn, word)
     which = grant_rows.c.state.in_(states), grant_rows.c.tries > 0
     return _retry(conn, release, grants.rows(conn, release["id"], *which), now_s, who)
 
 
-def _open(conn, word):
+def _open(conn: sa.Connection, word: str) -> Row:
     release = overview.release(conn, word)
     name = queries.product_by_id(conn, release["product"])["name"]
     if release["state"] == "cancelled":
@@ -106,7 +116,7 @@ def _open(conn, word):
     return {**release, "product_name": name}
 
 
-def _retry(conn, release, rows, now_s, who):
+def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: str) -> int:
     if rows:
         grants.retry(conn, release["id"], rows, now_s)
         some = {"device": queries.device(conn, rows[0]["device"])["id"]} if len(rows) == 1 else {"devices": len(rows)}
@@ -126,25 +136,25 @@ def _retry(conn, release, rows, now_s, who):
 # ---- devices: `id` and `product` as for overview.known()
 
 
-def remove(site, id, product=None) -> None:
+def remove(site: "Site", id: str, product: str | None = None) -> None:
     """Remove the device: its next request is refused as unknown, and it must register again. Its properties and reports
     are deleted.
     """
     site.database.write(_remove, id, product, site.now_s(), site.who)
 
 
-def _remove(conn, id, product, now_s, who) -> None:
+def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: str) -> None:
     key = _device(conn, id, product, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
     conn.execute(reports.delete().where(reports.c.device == key))
 
 
-def release(site, id, product=None) -> None:
+def release(site: "Site", id: str, product: str | None = None) -> None:
     """Make the device unclaimed: its next request is refused as unknown, and it gets no token until it is claimed."""
     values = {"claimed": False, "awaited": False, "vouched": False}
     site.database.write(_device, id, product, values, "released", site.now_s(), site.who)
 
 
-def claim(site, id, product=None) -> None:
+def claim(site: "Site", id: str, product: str | None = None) -> None:
     """Claim the device: it gets a token at its next registration, in any case; the token's first use ends its other
     tokens.
     """
@@ -152,7 +162,7 @@ def claim(site, id, product=None) -> None:
     site.database.write(_device, id, product, values, "claimed", site.now_s(), site.who)
 
 
-def pin(site, id, version, product=None):
+def pin(site: "Site", id: str, version: str | None, product: str | None = None) -> None:
     """Pin the device: it is offered only this version, even if it is lower than its own. None removes the pin."""
     if version is not None and not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
@@ -161,7 +171,7 @@ def pin(site, id, version, product=None):
     site.database.write(_device, id, product, values, action, site.now_s(), site.who)
 
 
-def _device(conn, id, product, values, action, now_s, who):
+def _device(conn: sa.Connection, id: str, product: str | None, values: Row, action: str, now_s: int, who: str) -> str:
     """Set `values` in the device's row; return its key."""
     key = _there(conn, id, product)["key"]
     conn.execute(devices.update().where(devices.c.key == key).values(values))
@@ -171,7 +181,7 @@ def _device(conn, id, product, values, action, now_s, who):
     return key
 
 
-def _there(conn, id, product):
+def _there(conn: sa.Connection, id: str, product: str | None) -> Row:
     """The device's row. Conflict if it is removed: its next registration resets the row, so a change would be lost."""
     found = overview.known(conn, id, product)
     if found["removed_s"] is not None:
@@ -181,16 +191,16 @@ def _there(conn, id, product):
     return found
 
 
-def revoke(site, id, product=None) -> None:
+def revoke(site: "Site", id: str, product: str | None = None) -> None:
     """Revoke the device's tokens: its next request is refused, and it gets no other token until it is claimed."""
     site.database.write(_revoke, id, product, site.now_s(), site.who)
 
 
-def _revoke(conn, id, product, now_s, who) -> None:
+def _revoke(conn: sa.Connection, id: str, product: str | None, now_s: int, who: str) -> None:
     tokens.revoke(conn, _there(conn, id, product)["key"], now_s, who)
 
 
-def rotate(site, ids=(), product=None):
+def rotate(site: "Site", ids: Sequence[str] = (), product: str | None = None) -> Rotated:
     """Rotate the tokens of the devices `ids` (of `product` if given), or without ids of all of a product, at their next
     check-ins.
 
@@ -198,17 +208,18 @@ def rotate(site, ids=(), product=None):
     """
     if ids:
         return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)
-    n, keep = 0, []
+    n = 0
+    keep: list[tuple[str, str]] = []
     for page in overview.rows(site, product):
         more, kept = site.database.write(_rotate, page, site.now_s(), site.who)
         n, keep = n + more, keep + kept
     return n, keep
 
 
-def _rotate_named(conn, ids, product, now_s, who):
+def _rotate_named(conn: sa.Connection, ids: Sequence[str], product: str | None, now_s: int, who: str) -> Rotated:
     return _rotate(conn, [_there(conn, id, product) for id in ids], now_s, who)
 
 
-def _rotate(conn, rows, now_s, who):
+def _rotate(conn: sa.Connection, rows: list[Row], now_s: int, who: str) -> Rotated:
     tokens.rotate(conn, [row["key"] for row in rows], now_s, who)
     return len(rows), [(row["id"], row["product_name"]) for row in rows if identity.keeps_its_token(row)]

@@ -1,16 +1,19 @@
 """Explains which releases a device is offered, and why not the others. Read-only."""
 
 import json
+from collections.abc import Callable
 
+import sqlalchemy as sa
 from ioto import semver
 
 from ..rollout import catalogue, grants, leases
 from ..rules import selection
-from ..rules.selection import Asker
+from ..rules.selection import Asker, Grant, Release
 from ..storage import queries
+from ..storage.tables import Row
 
 
-def offers(conn, device, now_s):
+def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
     """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too; overview.device()
     explains `why`.
     """
@@ -29,12 +32,12 @@ def offers(conn, device, now_s):
     ]
 
 
-def _terms(release, asker):
+def _terms(release: Release, asker: Asker) -> list[Row]:
     """The terms of the release's policy, and which of them are true for the device."""
     return release.policy.explain(asker.properties, release.facts)
 
 
-def asker(device, held):
+def asker(device: Row, held: dict[str, Grant]) -> Asker:
     """Convert a device's row, as of its last check-in, to the Asker that selection.py uses."""
     version = _runs(device, held) or ""
     order = semver.parse(version) if semver.is_valid(version) else None
@@ -45,7 +48,7 @@ def asker(device, held):
     )
 
 
-def _runs(device, held):
+def _runs(device: Row, held: dict[str, Grant]) -> str | None:
     """The running version, as far as known: the one confirmed since the last check-in, else the one in that
     check-in.
     """
@@ -55,12 +58,13 @@ def _runs(device, held):
     return device["version"]
 
 
-def _room(conn, now_s):
-    def room(release):
+def _room(conn: sa.Connection, now_s: int) -> Callable[[Release], str | None]:
+    def room(release: Release) -> str | None:
         try:
             row = queries.release(conn, release.id)
             leases.room(conn, row, row["taken"], now_s)
         except leases.Full as e:
             return e.why
+        return None
 
     return room

@@ -1,40 +1,45 @@
 """Groups: named policies for repeated use, such as the beta testers, a customer or a region."""
 
+from typing import TYPE_CHECKING
+
 import sqlalchemy as sa
 
 from ..http.errors import CloudError, Missing
 from ..rules import terms
 from ..storage import audit, queries
-from ..storage.tables import groups
+from ..storage.tables import Row, groups
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 
-def listed(site):
+def listed(site: "Site") -> list[Row]:
     """[{name, policy}] by name."""
     return site.database.read(_listed)
 
 
-def _listed(conn):
+def _listed(conn: sa.Connection) -> list[Row]:
     return [dict(row) for row in conn.execute(sa.select(groups).order_by(groups.c.name)).mappings()]
 
 
-def policy(site, name):
+def policy(site: "Site", name: str) -> str:
     """The policy of the group. CloudError if there is none."""
     return site.database.read(_policy, name)
 
 
-def _policy(conn, name):
+def _policy(conn: sa.Connection, name: str) -> str:
     found = conn.execute(sa.select(groups.c.policy).where(groups.c.name == name)).scalar()
     if found is None:
         raise Missing("group %s: not found; `ioto groups` lists them" % name)
     return found
 
 
-def both(one, other):
+def both(one: str | None, other: str | None) -> str | None:
     """A policy that is true if both are; None: no policy."""
     return "(%s) && (%s)" % (one, other) if one and other else one or other
 
 
-def keep(site, name, text):
+def keep(site: "Site", name: str, text: str) -> None:
     """Set the policy of the group `name` to `text`. Releases that were published with its earlier policy keep that
     one.
     """
@@ -43,17 +48,17 @@ def keep(site, name, text):
     site.database.write(_keep, name, terms.read({"policy": text})["policy"], site.now_s(), site.who)
 
 
-def _keep(conn, name, text, now_s, who) -> None:
+def _keep(conn: sa.Connection, name: str, text: str, now_s: int, who: str) -> None:
     new = queries.upsert(conn, groups).values(name=name, policy=text)
     conn.execute(new.on_conflict_do_update(index_elements=[groups.c.name], set_={"policy": text}))
     audit.note(conn, now_s, who, "group.set", name, policy=text)
 
 
-def remove(site, name) -> None:
+def remove(site: "Site", name: str) -> None:
     site.database.write(_remove, name, site.now_s(), site.who)
 
 
-def _remove(conn, name, now_s, who) -> None:
+def _remove(conn: sa.Connection, name: str, now_s: int, who: str) -> None:
     _policy(conn, name)
     conn.execute(groups.delete().where(groups.c.name == name))
     audit.note(conn, now_s, who, "group.removed", name)

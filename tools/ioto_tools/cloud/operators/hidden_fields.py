@@ -2,24 +2,31 @@
 names().
 """
 
+from typing import TYPE_CHECKING, Any
+
 import sqlalchemy as sa
 
 from ..storage.tables import products
+
+if TYPE_CHECKING:
+    from ..site.site import Site
+
+Names = dict[str, str]  # {id of a product: its name}
 
 # minimum length of an id that is replaced within other texts, such as policies; shorter ones would match by chance
 LONG = 8
 
 
-def names(site):
+def names(site: "Site") -> Names:
     """{id of a product: its name} for all products whose id is hidden from the site's operator."""
     return site.database.read(_names) if site.scope == "read" else {}
 
 
-def _names(conn):
+def _names(conn: sa.Connection) -> Names:
     return dict(tuple(row) for row in conn.execute(sa.select(products.c.id, products.c.name)))
 
 
-def hidden(value, names):
+def hidden(value: Any, names: Names) -> Any:
     """`value` (dicts, lists, texts) with product ids replaced by product names."""
     if not names:
         return value
@@ -32,7 +39,7 @@ def hidden(value, names):
     return value
 
 
-def _text(text, names):
+def _text(text: str, names: Names) -> str:
     if text in names:
         return names[text]
     for id, name in names.items():

@@ -1,33 +1,49 @@
-"""The metrics page for Prometheus: rollouts and requests from the database (the same from every worker), and the
-answering process.
+"""The metrics page for Prometheus: rollouts, requests, webhooks, and the worker process that answers.
+
+All figures but those of the process and the disk come from the database and are the same from every worker.
 """
 
 import os
 import resource
 import shutil
 import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..rules import update_states
 from ..storage import counters
+from ..storage.tables import Row
 from . import overview, webhooks
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STARTED_S = time.time()
-# Name -> (meaning, the states that are counted).
+# Name -> (help text, states that are counted).
 _OUTCOMES = {
-    "success": ("devices that run it for good", ("confirmed",)),
+    "success": ("devices that confirmed it", ("confirmed",)),
     "failed": (
-        "devices on which it ended badly: what the stop rule counts, without those that are lost",
+        "devices on which it failed, as counted by the stop rule, without lost devices",
         update_states.BAD - {"lost"},
     ),
-    "refused": ("devices that refused it for reasons of their own", ("refused",)),
-    "withdrawn": ("devices that were kept from applying it", ("withdrawn",)),
-    "deferred": ("devices that put it off", ("deferred",)),
-    "lost": ("devices that were not heard of again", ("lost",)),
+    "refused": ("devices that refused it for a reason not due to the release", ("refused",)),
+    "withdrawn": ("devices that were prevented from applying it", ("withdrawn",)),
+    "deferred": ("devices that deferred it", ("deferred",)),
+    "lost": ("devices that stopped sending requests after they were offered it", ("lost",)),
 }
 
 
-def text(site):
+class Family(NamedTuple):
+    """A metric with all its samples."""
+
+    name: str
+    kind: str
+    meaning: str
+    samples: Sequence[tuple[dict[str, str], float]]  # labels and value
+
+
+def text(site: "Site") -> str:
     """The whole page."""
     counted = site.database.read(counters.read)
     families = (
@@ -37,85 +53,80 @@ def text(site):
         + _disk(site)
         + _process()
     )
-    return "".join(_family(*family) for family in families)
+    return "".join(map(_text, families))
 
 
-def _releases(releases, counted):
-    """Metric families by release; `started`: devices that have reported about the update, or whose outcome is known."""
+def _releases(releases: list[Row], counted: dict[str, int]) -> list[Family]:
+    """Metrics of releases; `started`: devices that have reported about the update, or whose outcome is known."""
 
-    def family(name, kind, meaning, value):
+    def family(name: str, kind: str, meaning: str, value: Callable[[Row], int]) -> Family:
         samples = [
             ({"product": each["product"], "version": each["version"], "update": each["update"]}, value(each))
             for each in releases
         ]
-        return "ioto_release_" + name, kind, meaning, samples
+        return Family("ioto_release_" + name, kind, meaning, samples)
 
-    granted = {each["update"]: each.get("granted", sum(each["states"].values())) for each in releases}
-    found = [
+    return [
         family(
             "requests_total",
             "counter",
             "check-ins that were answered with it",
             lambda each: counted.get("release " + each["update"], 0),
         ),
-        family("offered", "gauge", "devices that were ever offered it", lambda each: granted[each["update"]]),
+        family("offered", "gauge", "devices that were ever offered it", lambda each: each["granted"]),
         family(
             "started",
             "gauge",
-            "devices that began with it",
-            lambda each: granted[each["update"]] - each["states"].get("offered", 0),
+            "devices that started the update",
+            lambda each: each["granted"] - each["states"].get("offered", 0),
         ),
+        *(family(name, "gauge", meaning, _in_states(states)) for name, (meaning, states) in _OUTCOMES.items()),
     ]
-    for name, (meaning, states) in _OUTCOMES.items():
-        found.append(
-            family(
-                name,
-                "gauge",
-                meaning,
-                lambda each, states=states: sum(each["states"].get(state, 0) for state in states),
-            )
-        )
-    return found
 
 
-def _http(counted):
+def _in_states(states: Collection[str]) -> Callable[[Row], int]:
+    return lambda each: sum(each["states"].get(state, 0) for state in states)
+
+
+def _http(counted: dict[str, int]) -> list[Family]:
     samples = []
     for name in sorted(counted):
         if name.startswith("http "):
             _, call, status = name.split()
             samples.append(({"call": call, "status": status}, counted[name]))
-    return [
-        ("ioto_http_requests_total", "counter", "requests by what was called and the status of the answer", samples)
-    ]
+    return [Family("ioto_http_requests_total", "counter", "requests by call and response status", samples)]
 
 
-def _webhooks(found):
+def _webhooks(found: list[Row]) -> list[Family]:
     samples = [({"webhook": each["id"]}, each["waiting"]) for each in found]
-    return [("ioto_webhook_waiting", "gauge", "events that a webhook has not taken yet", samples)]
+    return [Family("ioto_webhook_waiting", "gauge", "events that are not delivered to the webhook yet", samples)]
 
 
-def _disk(site):
+def _disk(site: "Site") -> list[Family]:
     free = shutil.disk_usage(site.data).free
-    return [("ioto_disk_free_bytes", "gauge", "free on the disk of the site's folder", [({}, free)])]
+    return [Family("ioto_disk_free_bytes", "gauge", "free space on the disk of the site's folder", [({}, free)])]
 
 
-def _process():
+def _process() -> list[Family]:
+    def family(name: str, kind: str, value: float) -> Family:
+        return Family("process_" + name, kind, "of the worker that answers this request", [({}, value)])
+
     used = resource.getrusage(resource.RUSAGE_SELF)
     found = [
-        ("process_cpu_seconds_total", "counter", "of the worker that answers", [({}, used.ru_utime + used.ru_stime)]),
-        ("process_start_time_seconds", "gauge", "of the worker that answers", [({}, _STARTED_S)]),
+        family("cpu_seconds_total", "counter", used.ru_utime + used.ru_stime),
+        family("start_time_seconds", "gauge", _STARTED_S),
     ]
     if os.path.exists("/proc/self/statm"):
         with open("/proc/self/statm") as f:
             resident = int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        found.append(("process_resident_memory_bytes", "gauge", "of the worker that answers", [({}, resident)]))
-        found.append(
-            ("process_open_fds", "gauge", "of the worker that answers", [({}, len(os.listdir("/proc/self/fd")))])
-        )
+        found.append(family("resident_memory_bytes", "gauge", resident))
+        found.append(family("open_fds", "gauge", len(os.listdir("/proc/self/fd"))))
     return found
 
 
-def _family(name, kind, meaning, samples):
+def _text(family: Family) -> str:
+    """The metric in Prometheus' text format."""
+    name, kind, meaning, samples = family
     lines = ["# HELP %s %s" % (name, meaning[0].upper() + meaning[1:]), "# TYPE %s %s" % (name, kind)]
     for labels, value in samples:
         shown = ",".join('%s="%s"' % (label, _escaped(text)) for label, text in labels.items())
@@ -123,5 +134,5 @@ def _family(name, kind, meaning, samples):
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -5,20 +5,24 @@ folder.
 """
 
 import re
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict, Missing, Refusal
 from ..storage import audit
-from ..storage.tables import operators
+from ..storage.tables import Row, operators
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 SCOPES = ("read", "publish", "admin")  # each may do what those before it may
 PREFIX = "ioto_"  # makes a token that was published by mistake easy to find
 NAME = "[A-Za-z0-9._-]{1,64}"
 
 
-def new(site, name, scope, lifetime_s=None):
+def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> Row:
     """Create a token; {name, scope, created_s, expires_s, token}. CloudError if the name is invalid or taken, or the
     scope unknown.
     """
@@ -33,7 +37,7 @@ def new(site, name, scope, lifetime_s=None):
     return {**row, "token": token}
 
 
-def _new(conn, row, who):
+def _new(conn: sa.Connection, row: Row, who: str) -> None:
     if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
         raise Conflict(
             "token %s: there is one with this name: `ioto token revoke` it, or choose another name" % row["name"]
@@ -42,28 +46,28 @@ def _new(conn, row, who):
     audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
 
 
-def listed(site):
+def listed(site: "Site") -> list[Row]:
     """[{name, scope, created_s, expires_s}] by name."""
     return site.database.read(_listed)
 
 
-def _listed(conn):
+def _listed(conn: sa.Connection) -> list[Row]:
     columns = operators.c.name, operators.c.scope, operators.c.created_s, operators.c.expires_s
     return [dict(row) for row in conn.execute(sa.select(*columns).order_by(operators.c.name)).mappings()]
 
 
-def revoke(site, name) -> None:
+def revoke(site: "Site", name: str) -> None:
     """Revoke the token at once. CloudError if there is none."""
     site.database.write(_revoke, name, site.now_s(), site.who)
 
 
-def _revoke(conn, name, now_s, who):
+def _revoke(conn: sa.Connection, name: str, now_s: int, who: str) -> None:
     if not conn.execute(operators.delete().where(operators.c.name == name)).rowcount:
         raise Missing("token %s: not found; `ioto token list` lists them" % name)
     audit.note(conn, now_s, who, "token.revoked", name)
 
 
-def allowed(conn, token, scope, now_s):
+def allowed(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[str, str]:
     """(name, scope) of the token's operator, if its scope includes `scope`. Refusal 401 or 403."""
     found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
     if found is None:

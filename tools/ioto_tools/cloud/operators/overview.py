@@ -4,6 +4,8 @@ Plain dicts and lists, the same for tables and --json. Times are Unix seconds. C
 """
 
 import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -12,22 +14,28 @@ from ..http.errors import Conflict, Missing
 from ..rollout import catalogue, grants, identity, leases
 from ..rules import selection, terms, update_states
 from ..storage import audit, queries
+from ..storage.tables import Row, releases, reports
 from ..storage.tables import devices as device_rows
 from ..storage.tables import grants as grant_rows
 from ..storage.tables import products as product_rows
-from ..storage.tables import releases, reports
+
+if TYPE_CHECKING:
+    from ..site.site import Site
+
+Which = Callable[[dict[str, Any], dict[str, Any]], bool]  # a policy: which(properties, {})
+AnyRow = Row | sa.RowMapping
 
 PAGE = 1000  # devices read at a time
 
 
-def products(site):
+def products(site: "Site") -> list[Row]:
     return site.database.read(queries.all_products, site.now_s())
 
 
 # ---- updates
 
 
-def updates(site, product=None):
+def updates(site: "Site", product: str | None = None) -> list[Row]:
     """[{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms,
     granted, states, ended}], products by name, newest first.
 
@@ -40,12 +48,12 @@ def updates(site, product=None):
     return [_update(release, slots[release["id"]], now_s) for release in found]
 
 
-def _updates(conn, product):
+def _updates(conn: sa.Connection, product: str | None) -> tuple[list[Row], dict[str, int]]:
     found = queries.all_releases(conn, product and product_of(conn, product)["id"])
     return found, leases.granted(conn)
 
 
-def update(site, word):
+def update(site: "Site", word: str) -> Row:
     """One update (its id, or PRODUCT@VERSION) as in updates(), with further fields.
 
     `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.unapplied()); `audit`:
@@ -57,13 +65,13 @@ def update(site, word):
     return {**shown, "stops": stops, "unapplied": unapplied, "audit": rows}
 
 
-def _one(conn, word):
+def _one(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int], Row, list[Row]]:
     id = release(conn, word)["id"]
     found = next(each for each in queries.all_releases(conn) if each["id"] == id)
     return found, leases.granted(conn, id), grants.unapplied(conn, id), audit.last(conn, subject=id)
 
 
-def _update(release, slots, now_s):
+def _update(release: Row, slots: int, now_s: int) -> Row:
     states = grants.counts(release, slots)
     kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s")
     return {
@@ -79,7 +87,7 @@ def _update(release, slots, now_s):
     }
 
 
-def release(conn, word):
+def release(conn: sa.Connection, word: str) -> Row:
     """The row of the update `word`. Missing if there is none."""
     found = queries.release(conn, word)
     name, at, version = word.rpartition("@")
@@ -95,7 +103,7 @@ def release(conn, word):
 # ---- devices
 
 
-def devices(site, product=None, which=None):
+def devices(site: "Site", product: str | None = None, which: Which | None = None) -> list[Row]:
     """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed,
     vouched, pin, shared_s, update}] by id.
 
@@ -110,14 +118,14 @@ def devices(site, product=None, which=None):
     return found
 
 
-def page(site, product=None, after: str = "", most=PAGE):
+def page(site: "Site", product: str | None = None, after: str = "", most: int = PAGE) -> list[Row]:
     """Like devices(), the first `most` with an id after `after`, or a few more (queries.devices_by_id())."""
     found = site.database.read(_page, product, after, most)
     offered = site.database.read(last_offered, [row["key"] for row in found])
     return [device_shown(row, offered.get(row["key"])) for row in found]
 
 
-def rows(site, product=None, last: str = ""):
+def rows(site: "Site", product: str | None = None, last: str = "") -> Iterator[list[Row]]:
     """Yield the rows of devices that are not removed, with their `product_name`, by id after `last`, in lists of PAGE
     or a few more.
 
@@ -131,7 +139,7 @@ def rows(site, product=None, last: str = ""):
         last = found[-1]["id"]
 
 
-def _page(conn, product, last, most):
+def _page(conn: sa.Connection, product: str | None, last: str, most: int) -> list[Row]:
     which = [device_rows.c.id > last, device_rows.c.product == product_rows.c.id]
     if product:
         which.append(device_rows.c.product == product_of(conn, product)["id"])
@@ -141,12 +149,12 @@ def _page(conn, product, last, most):
     ]
 
 
-def last_offered(conn, keys):
+def last_offered(conn: sa.Connection, keys: list[str]) -> dict[str, sa.RowMapping]:
     """{key of a device: its last offer}."""
     return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(keys))}
 
 
-def _offered(conn, which):
+def _offered(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[sa.RowMapping]:
     """The devices' grants by time of the offer, each with the `reason` of the last report about it."""
     refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported as `refused`, with a reason
     about = sa.and_(
@@ -159,7 +167,7 @@ def _offered(conn, which):
     return conn.execute(found.where(which).order_by(grant_rows.c.offered_s)).mappings().all()
 
 
-def device_shown(device, offered):
+def device_shown(device: AnyRow, offered: AnyRow | None) -> Row:
     """An element of devices(), from a device's row and its last offer or None."""
     kept = (
         "id",
@@ -183,7 +191,7 @@ def device_shown(device, offered):
     }
 
 
-def _state(offered):
+def _state(offered: AnyRow) -> Row:
     kept = ("state", "ended", "attempt", "tries", "offered_s", "changed_s")
     return {
         "update": offered["release"],
@@ -193,7 +201,7 @@ def _state(offered):
     }
 
 
-def device(site, id, product=None):
+def device(site: "Site", id: str, product: str | None = None) -> Row:
     """One device, found by known(), as in devices(), with further fields.
 
     `properties`: of its last check-in; `updates`: those that it was offered; `reports`: all of them; `doubts`: [{says,
@@ -212,7 +220,7 @@ def device(site, id, product=None):
     }
 
 
-def _report(row):
+def _report(row: AnyRow) -> Row:
     kept = ("state", "attempt", "reason", "received_s", "success", "times")
     return {
         "update": row["release"],
@@ -222,7 +230,9 @@ def _report(row):
     }
 
 
-def _history(conn, id, product, now_s):
+def _history(
+    conn: sa.Connection, id: str, product: str | None, now_s: int
+) -> tuple[Row, list[Row], Sequence[sa.RowMapping], list[Row], list[Row]]:
     from . import explain  # compiles policies; needed only here
 
     found = known(conn, id, product)
@@ -231,7 +241,7 @@ def _history(conn, id, product, now_s):
     return found, tokens.all_of(conn, key), offered, queries.reports_of(conn, key), explain.offers(conn, found, now_s)
 
 
-def known(conn, id, product=None):
+def known(conn: sa.Connection, id: str, product: str | None = None) -> Row:
     """The row, with its `product_name`, of the device with this id, of `product` (name or id) or of any product.
 
     Devices that are not removed take precedence. Missing if there is none, Ambiguous if there are several.
@@ -258,7 +268,7 @@ class Ambiguous(Conflict):
     """Devices of several products have the id."""
 
 
-def product_of(conn, word):
+def product_of(conn: sa.Connection, word: str) -> Row:
     """The product's row by id or name. Missing if there is none."""
     found = queries.product(conn, word)
     if found is None:

@@ -1,55 +1,72 @@
 """Device search, one page at a time, by id prefix and policy; products. The cost does not grow with the fleet."""
 
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..storage import queries
-from ..storage.tables import devices, releases
+from ..storage.tables import Row, devices, releases
 from ..storage.tables import products as products_
 from . import hidden_fields, overview
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 PAGE = 50  # devices on a page
 LOOKS = 5000  # devices for which the policy is evaluated, at most, for one page
 LAST = chr(0x10FFFF)
 COUNTED = 100_000  # devices are counted up to this number
+Found = tuple[list[str], int, str | None]  # keys of the devices found, number examined, id to go on after
 
 
-def page(site, product=None, begins: str = "", which=None, after: str = "", most=PAGE):
+def page(
+    site: "Site",
+    product: str | None = None,
+    begins: str = "",
+    which: overview.Which | None = None,
+    after: str = "",
+    most: int = PAGE,
+) -> Row:
     """{"devices": at most `most`, by id, as in overview.devices(), "looked": number of devices examined, "after": the
     id after which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
     """
     if which is not None and (names := hidden_fields.names(site)):  # a policy must not reveal hidden ids
         asked = which
 
-        def which(properties, facts):
+        def which(properties: Row, facts: Row) -> bool:
             return asked(hidden_fields.hidden(properties, names), facts)
 
     return site.database.read(_page, product, begins, which, after, most)
 
 
-def _page(conn, product, begins, which, after, most):
-    keys, looked, after = (
-        _plain(conn, product, begins, after, most)
-        if which is None
-        else _chosen(conn, product, begins, which, after, most)
-    )
+def _page(
+    conn: sa.Connection, product: str | None, begins: str, which: overview.Which | None, after: str, most: int
+) -> Row:
+    if which is None:
+        keys, looked, last = _plain(conn, product, begins, after, most)
+    else:
+        keys, looked, last = _chosen(conn, product, begins, which, after, most)
     found = sa.select(devices, products_.c.name.label("product_name")).join(products_).where(devices.c.key.in_(keys))
     found = found.order_by(devices.c.id, devices.c.product)
     offered = overview.last_offered(conn, keys)
     rows = [overview.device_shown(row, offered.get(row["key"])) for row in conn.execute(found).mappings()]
-    return {"devices": rows, "looked": looked, "after": after}
+    return {"devices": rows, "looked": looked, "after": last}
 
 
-def _plain(conn, product, begins, after, most):
+def _plain(conn: sa.Connection, product: str | None, begins: str, after: str, most: int) -> Found:
     rows = queries.devices_by_id(conn, _NAMES, _which(product, begins, after), most)
     last = rows[-1]["id"] if len(rows) >= most else None
     more = last is not None and queries.devices_by_id(conn, _NAMES, _which(product, begins, last), 1)
     return [row["key"] for row in rows], len(rows), last if more else None
 
 
-def _chosen(conn, product, begins, which, after, most):
-    keys, looked = [], 0
+def _chosen(
+    conn: sa.Connection, product: str | None, begins: str, which: overview.Which, after: str, most: int
+) -> Found:
+    keys: list[str] = []
+    looked = 0
     for row in queries.devices_by_id(conn, (*_NAMES, devices.c.properties), _which(product, begins, after), LOOKS):
         if len(keys) >= most and row["id"] != after:
             return keys, looked, after
@@ -62,7 +79,7 @@ def _chosen(conn, product, begins, which, after, most):
 _NAMES = devices.c.key, devices.c.id
 
 
-def _which(product, begins, after):
+def _which(product: str | None, begins: str, after: str) -> Iterator[sa.ColumnElement[bool]]:
     # Only one lower bound: SQLite uses the first one for its index.
     yield devices.c.id >= begins if begins > after else devices.c.id > after
     if begins:
@@ -71,12 +88,12 @@ def _which(product, begins, after):
         yield devices.c.product == product
 
 
-def products(site):
+def products(site: "Site") -> list[Row]:
     """[{id, name, devices, new, updates}] by name; `devices` and `new` (devices) are counted up to COUNTED."""
     return site.database.read(_products, site.now_s())
 
 
-def _products(conn, now_s):
+def _products(conn: sa.Connection, now_s: int) -> list[Row]:
     published = sa.select(sa.func.count()).where(releases.c.product == products_.c.id).scalar_subquery()
     found = sa.select(products_.c.id, products_.c.name, published.label("updates")).order_by(products_.c.name)
     new = devices.c.first_s > now_s - queries.NEW_S
@@ -84,10 +101,10 @@ def _products(conn, now_s):
     return [dict(row, devices=_counted(conn, row["id"]), new=_counted(conn, row["id"], new)) for row in rows]
 
 
-def _counted(conn, product, *which):
+def _counted(conn: sa.Connection, product: str, *which: sa.ColumnElement[bool]) -> int:
     some = (
         sa.select(devices.c.product)
         .where(devices.c.product == product, devices.c.removed_s.is_(None), *which)
         .limit(COUNTED)
     )
-    return conn.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar()
+    return conn.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()

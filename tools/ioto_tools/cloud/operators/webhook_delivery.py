@@ -7,22 +7,29 @@ import asyncio
 import functools
 import logging
 import ssl
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
 
 import h11
 
 from ..http.errors import Unavailable
+from ..storage.tables import Row
 from . import webhooks
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 LOOK_S = 1
 WAIT_S = 20  # for one post, from the name lookup to the status
 _READ_BYTES = 4096
+Ask = Callable[..., Awaitable[Any]]  # ask(function, *arguments) waits for the site's database
 _log = logging.getLogger("ioto.cloud")
 
 
-async def run(site, database) -> None:
+async def run(site: "Site", database: Ask) -> None:
     """Run forever. `database(function, *arguments)` waits for the site's database."""
-    working = {}  # webhook -> task
+    working: dict[str, asyncio.Task[None]] = {}  # webhook -> task
     try:
         while True:
             try:
@@ -40,13 +47,13 @@ async def run(site, database) -> None:
             task.cancel()
 
 
-def _ended(working, webhook, task) -> None:
+def _ended(working: dict[str, asyncio.Task[None]], webhook: str, task: asyncio.Task[None]) -> None:
     del working[webhook]
     if not task.cancelled() and task.exception():  # its events are posted again after their lease
         _log.error("webhook %s: %s: %s", webhook, type(task.exception()).__name__, task.exception())
 
 
-async def once(site, database):
+async def once(site: "Site", database: Ask) -> int:
     """Post every event that is due now, once; return the number of events."""
     taken = await _taken(site, database)
     for error in await asyncio.gather(
@@ -57,17 +64,17 @@ async def once(site, database):
     return sum(map(len, taken.values()))
 
 
-async def _taken(site, database, but=()):
+async def _taken(site: "Site", database: Ask, but: Sequence[str] = ()) -> dict[str, list[Row]]:
     """Take due events: {webhook: [row, ...]}, without the webhooks `but`."""
     if not await database(site.database.read, webhooks.waits, site.now_s(), but):
         return {}
-    taken = {}
+    taken: dict[str, list[Row]] = {}
     for row in await database(site.database.write, webhooks.take, site.now_s(), but):
         taken.setdefault(row["webhook"], []).append(row)
     return taken
 
 
-async def _posted(site, database, rows) -> None:
+async def _posted(site: "Site", database: Ask, rows: list[Row]) -> None:
     """Post the rows of one webhook in turn. After a failure the others are not tried: they wait as long as the failed
     one.
     """
@@ -80,7 +87,7 @@ async def _posted(site, database, rows) -> None:
         await database(site.database.write, webhooks.settle, row, error, site.now_s())
 
 
-async def post(row, now_s):
+async def post(row: Row, now_s: int) -> str:
     """Post one row; return "" or an error text. Redirects are not followed: the owner of the secret is at this URL."""
     headers, body = webhooks.message(row, now_s)
     try:
@@ -93,7 +100,7 @@ async def post(row, now_s):
     return "" if 200 <= status < 300 else "status %d" % status
 
 
-async def _status(parts, headers, body):
+async def _status(parts: SplitResult, headers: dict[str, str], body: bytes) -> int:
     secure = parts.scheme == "https"
     reader, writer = await asyncio.open_connection(
         parts.hostname, parts.port or (443 if secure else 80), ssl=_context() if secure else None
@@ -103,7 +110,7 @@ async def _status(parts, headers, body):
         headers = {"Host": parts.netloc, "Connection": "close", "Content-Length": str(len(body)), **headers}
         http = h11.Connection(h11.CLIENT)
         request = h11.Request(method="POST", target=target, headers=list(headers.items()))
-        writer.write(b"".join(map(http.send, (request, h11.Data(data=body), h11.EndOfMessage()))))
+        writer.write(http.send(request) + http.send(h11.Data(data=body)) + http.send(h11.EndOfMessage()))
         await writer.drain()
         while True:
             event = http.next_event()
@@ -116,5 +123,5 @@ async def _status(parts, headers, body):
 
 
 @functools.cache
-def _context():
+def _context() -> ssl.SSLContext:
     return ssl.create_default_context()

@@ -10,6 +10,8 @@ deduplicate by `id`.
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -17,8 +19,11 @@ from ..http.addresses import is_address
 from ..http.errors import CloudError, Missing
 from ..rules.update_states import AHEAD_S
 from ..storage import audit
+from ..storage.tables import Row, deliveries, webhooks
 from ..storage.tables import audit as events
-from ..storage.tables import deliveries, webhooks
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 LEASE_S = 60
 AGAIN_S = 10  # delay after the first failure; doubled after each further one
@@ -27,7 +32,7 @@ GIVE_UP_S = 24 * 3600
 AT_ONCE = 20
 
 
-def new(site, url, wanted=()):
+def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:
     """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all); return its row with the `secret`, shown
     only once.
     """
@@ -52,24 +57,24 @@ def new(site, url, wanted=()):
     return {**shown({**row, "waiting": 0}), "secret": secret}
 
 
-def _new(conn, row, who) -> None:
+def _new(conn: sa.Connection, row: Row, who: str) -> None:
     audit.note(conn, row["created_s"], who, "webhook.new", row["id"])
     conn.execute(webhooks.insert().values(row))
 
 
-def shown(row):
+def shown(row: Row) -> Row:
     kept = ("id", "url", "created_s", "delivered_s", "error", "waiting")
     return {**{name: row[name] for name in kept}, "wanted": row["wanted"].split()}
 
 
-def listed(site):
+def listed(site: "Site") -> list[Row]:
     """[{id, url, wanted, created_s, delivered_s, error, waiting}]; `waiting`: number of pending events, `error`: of the
     last post.
     """
     return [shown(row) for row in site.database.read(_listed)]
 
 
-def _listed(conn):
+def _listed(conn: sa.Connection) -> list[Row]:
     waiting = sa.select(sa.func.count()).where(deliveries.c.webhook == webhooks.c.id).scalar_subquery()
     return [
         dict(row)
@@ -79,19 +84,19 @@ def _listed(conn):
     ]
 
 
-def remove(site, id) -> None:
+def remove(site: "Site", id: str) -> None:
     """Delete the webhook and its pending events."""
     site.database.write(_remove, id, site.now_s(), site.who)
 
 
-def _remove(conn, id, now_s, who) -> None:
+def _remove(conn: sa.Connection, id: str, now_s: int, who: str) -> None:
     known(conn, id)
     conn.execute(deliveries.delete().where(deliveries.c.webhook == id))
     conn.execute(webhooks.delete().where(webhooks.c.id == id))
     audit.note(conn, now_s, who, "webhook.removed", id)
 
 
-def known(conn, id):
+def known(conn: sa.Connection, id: str) -> Row:
     """The webhook's row. CloudError if there is none."""
     found = conn.execute(sa.select(webhooks).where(webhooks.c.id == id)).mappings().first()
     if found is None:
@@ -99,12 +104,12 @@ def known(conn, id):
     return dict(found)
 
 
-def test(site, id) -> None:
+def test(site: "Site", id: str) -> None:
     """Send a test event to this webhook only; listed() shows when it was delivered."""
     site.database.write(_test, id, site.now_s(), site.who)
 
 
-def _test(conn, id, now_s, who) -> None:
+def _test(conn: sa.Connection, id: str, now_s: int, who: str) -> None:
     known(conn, id)
     audit.note(conn, now_s, who, "webhook.test", id)
 
@@ -112,18 +117,18 @@ def _test(conn, id, now_s, who) -> None:
 # ---- delivery
 
 
-def waits(conn, now_s, but=()) -> bool:
+def waits(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> bool:
     """Is any event due, for webhooks that are not in `but`?"""
     return conn.execute(sa.select(deliveries.c.event).where(_due(now_s, but)).limit(1)).first() is not None
 
 
-def _due(now_s, but):
+def _due(now_s: int, but: Sequence[str]) -> sa.ColumnElement[bool]:
     # No retry is scheduled so far ahead: such a row was written while the clock was ahead.
     due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + AHEAD_S)
     return sa.and_(due, deliveries.c.webhook.not_in(but))
 
 
-def take(conn, now_s, but=()):
+def take(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> list[Row]:
     """Take up to AT_ONCE due events of webhooks that are not in `but`; no other worker takes them for LEASE_S.
 
     [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}].
@@ -144,11 +149,11 @@ def take(conn, now_s, but=()):
     return taken
 
 
-def _of(webhook, event):
+def _of(webhook: str, event: int) -> sa.ColumnElement[bool]:
     return sa.and_(deliveries.c.webhook == webhook, deliveries.c.event == event)
 
 
-def settle(conn, row, error, now_s) -> None:
+def settle(conn: sa.Connection, row: Row, error: str, now_s: int) -> None:
     """Store the outcome of a row from take(): "" or the error."""
     told = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
     conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(told))
@@ -162,7 +167,7 @@ def settle(conn, row, error, now_s) -> None:
         audit.note(conn, now_s, audit.CLOUD, "webhook.gave_up", row["webhook"], event=row["id"], error=error[:256])
 
 
-def message(row, now_s):
+def message(row: Row, now_s: int) -> tuple[dict[str, str], bytes]:
     """(headers, body) of the POST for an audit row with its webhook's `secret`.
 
     `Ioto-Signature` is `t=SECONDS,v1=HEX`: the HMAC-SHA-256 of the seconds, a dot and the body, with the secret as key.

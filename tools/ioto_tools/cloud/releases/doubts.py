@@ -4,6 +4,7 @@ Read-only.
 
 import difflib
 import json
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -12,14 +13,17 @@ from ..operators import overview
 from ..policy.names import PARTS
 from ..rollout import identity
 from ..rules import terms
-from ..storage.tables import devices
+from ..storage.tables import Row, devices
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 LOOKS = 5000  # devices whose properties are examined
 UPDATER_BYTES = 100 * 1024 * 1024  # EmbedThis' updater programs refuse larger images
 _ALWAYS = {"id", "product", "version", *PARTS}
 
 
-def of_update(site, update):
+def of_update(site: "Site", update: Row) -> list[str]:
     """Warnings about an update as returned by overview.update()."""
     found = of(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
     if update["size"] > UPDATER_BYTES:
@@ -27,7 +31,7 @@ def of_update(site, update):
     return found
 
 
-def of(site, product, text, percentage=None):
+def of(site: "Site", product: str | None, text: str, percentage: float | None = None) -> list[str]:
     """Warnings about a policy for the devices of `product` (name or id; None: any), and about a percentage."""
     found = terms.doubts(text) + _of_names(site, product, text)
     if percentage == 0:
@@ -35,17 +39,17 @@ def of(site, product, text, percentage=None):
     return found
 
 
-def of_choice(site, product, text):
+def of_choice(site: "Site", product: str | None, text: str) -> list[str]:
     """Warnings about a policy that selects devices of `product` (name or id; None: any), whatever version they run."""
     return policy.compile(text).doubts + _of_names(site, product, text)
 
 
-def _of_names(site, product, text):
+def _of_names(site: "Site", product: str | None, text: str) -> list[str]:
     names = sorted((policy.compile(text).properties or set()) - _ALWAYS)
     return site.database.read(_unsent, product, names) if names else []
 
 
-def _too_large(conn, update):
+def _too_large(conn: sa.Connection, update: Row) -> list[str]:
     """A sentence if some of the product's devices, of LOOKS examined, use clients other than this project's agent."""
     found = (
         _seen().where(devices.c.product == overview.product_of(conn, update["product"])["id"]).order_by(devices.c.id)
@@ -64,7 +68,7 @@ def _too_large(conn, update):
             "project's agent, such as %s: publish a smaller image for them" % asked]  # fmt: skip
 
 
-def _seen():
+def _seen() -> sa.Select:
     """The devices that are examined."""
     return (
         sa.select(devices.c.id, devices.c.properties)
@@ -73,9 +77,9 @@ def _seen():
     )
 
 
-def _unsent(conn, product, names):
+def _unsent(conn: sa.Connection, product: str | None, names: list[str]) -> list[str]:
     """A sentence for each of `names` that none of LOOKS devices has sent."""
-    sent = set()
+    sent: set[str] = set()
     found = _seen()
     if product:
         found = found.where(devices.c.product == overview.product_of(conn, product)["id"])
@@ -86,6 +90,6 @@ def _unsent(conn, product, names):
     return [_sentence(name, sent) for name in names if name not in sent] if sent else []
 
 
-def _sentence(name, sent) -> str:
+def _sentence(name: str, sent: set[str]) -> str:
     like = difflib.get_close_matches(name, sent, 1)
     return "no known device has sent the property %s%s" % (name, ": is %s meant?" % like[0] if like else "")

@@ -3,18 +3,26 @@ Read-only.
 """
 
 from collections import Counter
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 from ..operators import overview
 from ..operators.explain import asker
 from ..rollout import catalogue, grants, leases
 from ..rules import selection
+from ..rules.selection import Asker, Release
 from ..rules.update_states import WITHDRAWN
 from ..storage import queries
+from ..storage.tables import Row
+
+if TYPE_CHECKING:
+    from ..site.site import Site
 
 EXAMPLES = 5
 
 
-def dry_run(site, row):
+def dry_run(site: "Site", row: Row) -> Row:
     """The forecast for a release's row, if it were published: {"devices": n, "found": {why: {"count": n, "examples":
     [id]}}}.
 
@@ -25,7 +33,7 @@ def dry_run(site, row):
     return {name: found[name] for name in ("devices", "found")}
 
 
-def dry_run_slice(site, row, so_far=None, most=None):
+def dry_run_slice(site: "Site", row: Row, so_far: Row | None = None, most: int | None = None) -> Row:
     """dry_run() for the next `most` devices (at least; None: all) after `so_far`, the result of the previous call.
 
     Further keys: "after": the last device of this slice (None: no more devices), "slots": slots of each release that
@@ -51,7 +59,7 @@ def dry_run_slice(site, row, so_far=None, most=None):
     return {"devices": counts.total(), "found": found, "after": after, "slots": slots.used}
 
 
-def _releases(conn, row, used, now_s):
+def _releases(conn: sa.Connection, row: Row, used: dict[str, int], now_s: int) -> "tuple[list[Release], Slots]":
     """(the product's releases including this one, highest first; the Slots that they have left)."""
     rows = [each for each in queries.releases_of(conn, row["product"]) if each["state"] != "cancelled"]
     rows = [each for each in rows if each["precedence"] != row["precedence"]] + [row]
@@ -59,14 +67,14 @@ def _releases(conn, row, used, now_s):
     return releases, Slots({each["id"]: (each, _left(conn, each, now_s)) for each in rows}, used)
 
 
-def _left(conn, row, now_s):
+def _left(conn: sa.Connection, row: Row, now_s: int) -> int | None:
     try:
         return leases.room(conn, row, row["taken"], now_s)
     except leases.Full:
         return 0
 
 
-def _judge(releases, id, asks, now_s, slots):
+def _judge(releases: list[Release], id: str, asks: Asker, now_s: int, slots: "Slots") -> str | None:
     """The reason why the release `id` is not offered, or None. An offer of any release takes one of its slots."""
     judged = {release.id: why for release, why in selection.explain(releases, asks, now_s, slots.room)}
     for release, why in judged.items():
@@ -79,11 +87,11 @@ def _judge(releases, id, asks, now_s, slots):
 class Slots:
     """The slots that each release has left while devices are evaluated one after the other."""
 
-    def __init__(self, releases, used) -> None:
+    def __init__(self, releases: dict[str, tuple[Row, int | None]], used: dict[str, int]) -> None:
         self._releases = releases  # {id: (row, slots left now, None: no limit)}
         self.used = dict(used)
 
-    def room(self, release):
+    def room(self, release: Release) -> str | None:
         """The room() function for selection.py: "limit", "rate" or None."""
         row, left = self._releases[release.id]
         used = self.used.get(release.id, 0)

@@ -5,6 +5,9 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from ioto import image, release
 from ioto.errors import UpdateError
@@ -25,7 +28,7 @@ _REMEDY = {
 }
 
 
-def application(file, path, any_file: bool = False):
+def application(file: BinaryIO, path: str | Path, any_file: bool = False) -> BinaryIO:
     """The file to publish: `file` (`path` for messages), or only the application from a whole firmware file, as an open
     file.
 
@@ -49,17 +52,19 @@ class Inspection:
     signed.
     """
 
-    def __init__(self, file, path, product, version, any_file) -> None:
+    def __init__(self, file: BinaryIO, path: str | Path, product: str, version: str, any_file: bool) -> None:
         self.file = file
         self.path = path
         self.product = product
         self.version = version
         self.any_file = any_file
-        self.manifest = None
-        self.chip = None  # chip id of the image, after all chunks are read; None if it is not an ESP application
-        self.head = None  # hex of its header; as for `chip`
+        self.manifest: str | None = None
+        self.chip: int | None = (
+            None  # chip id of the image, after all chunks are read; None if it is not an ESP application
+        )
+        self.head: str | None = None  # hex of its header; as for `chip`
 
-    def chunks(self, progress):
+    def chunks(self, progress: Callable[[int], object]) -> Iterator[bytes]:
         """Yield the file in chunks. CloudError, at the latest after the last chunk, if the file is invalid."""
         size = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
@@ -87,7 +92,7 @@ class Inspection:
             remedy = _REMEDY.get(e.reason, "see docs/cloud.md")
             raise CloudError("%s: not an application image (%s): %s" % (self.path, e, remedy)) from e
 
-    def _begin(self, size):
+    def _begin(self, size: int) -> "tuple[bytes, list[_Whole | _Look]]":
         """(the envelope or empty bytes, the object that checks the rest)."""
         front = self.file.read(release.ENVELOPE_BYTES)
         found = release.unwrap(front)
@@ -95,12 +100,12 @@ class Inspection:
         if said is None:
             front = b""
             self.file.seek(0)
-        looks = [_Whole(said)] if said else []
+        looks: list[_Whole | _Look] = [_Whole(said)] if said else []
         if not self.any_file and (not said or "chip" in said):
             looks.append(_Look(size - len(front), self.version))
         return front, looks
 
-    def _said(self, text, signature):
+    def _said(self, text: bytes, signature: bytes) -> dict[str, Any]:
         said = release.parse(text)
         for key, wanted in (("product", self.product), ("version", self.version)):
             if said[key] != wanted:
@@ -113,16 +118,16 @@ class Inspection:
 class _Whole:
     """Checks that the image is the one in the manifest."""
 
-    def __init__(self, said) -> None:
+    def __init__(self, said: dict[str, Any]) -> None:
         self.said = said
         self.size = 0
         self.sha256 = hashlib.sha256()
 
-    def feed(self, offset, chunk) -> None:
+    def feed(self, offset: int, chunk: bytes) -> None:
         self.size += len(chunk)
         self.sha256.update(chunk)
 
-    def end(self):
+    def end(self) -> None:
         if (self.size, self.sha256.hexdigest()) != (self.said["size"], self.said["sha256"]):
             raise UpdateError("manifest_mismatch", "size or SHA-256 of the image")
 
@@ -130,14 +135,14 @@ class _Whole:
 class _Look:
     """The checks of a board, plus the image's own hash, which on a board the bootloader checks."""
 
-    def __init__(self, size, version) -> None:
+    def __init__(self, size: int, version: str) -> None:
         self.size = size
         self.version = version
         self.walk = image.Walk(size)
         self.sha256 = hashlib.sha256()
         self.tail = b""  # the last 32 bytes so far: the hash, if the image contains one
 
-    def feed(self, offset, chunk):
+    def feed(self, offset: int, chunk: bytes) -> None:
         if offset == 0:
             image.check(chunk[: image.CHECK_BYTES], self.size, self.size)
             self.chip = chunk[12] | chunk[13] << 8  # esp_image_header_t.chip_id
@@ -150,7 +155,7 @@ class _Look:
         self.sha256.update(held[:-32])
         self.tail = held[-32:]
 
-    def end(self):
+    def end(self) -> None:
         self.walk.end()
         if self.walk.hashed and self.sha256.digest() != self.tail:
             raise UpdateError("image_malformed", "its own SHA-256 does not match")

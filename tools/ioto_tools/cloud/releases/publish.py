@@ -3,26 +3,39 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import sqlalchemy as sa
 
 from ..http.errors import CloudError, Conflict, Missing
+from ..images.folder_store import Incoming
 from ..rules import selection, terms
 from ..storage import audit, changes, queries
+from ..storage.tables import Row
 from . import doubts, forecast
 from .inspection import Inspection, application
 
+if TYPE_CHECKING:
+    from ..site.site import Site
+
+Progress = Callable[[int], object]  # is called with the number of bytes that were read
+Terms = dict[str, str | None]  # terms of a rollout as an operator writes them (terms.py)
+
 
 def publish(
-    site,
-    path,
-    product,
-    version,
+    site: "Site",
+    path: str | Path,
+    product: str,
+    version: str,
     description: str = "",
     any_file: bool = False,
     enabled: bool = True,
-    progress=lambda n: None,
-    said=None,
+    progress: Progress = lambda n: None,
+    said: Terms | None = None,
     by_hand: bool = False,
-):
+) -> tuple[Row, bool]:
     """Publish the file `path` as `version` of `product` (id or name); (release as a dict, True if it is new).
 
     The manifest of a signed file must have the same version and product; devices verify its signature. `said`: {term:
@@ -40,18 +53,18 @@ def publish(
 
 
 def publish_file(
-    site,
-    file,
-    name,
-    product,
-    version,
+    site: "Site",
+    file: BinaryIO,
+    name: str | Path,
+    product: str,
+    version: str,
     description: str = "",
     any_file: bool = False,
     enabled: bool = True,
-    progress=lambda n: None,
-    said=None,
+    progress: Progress = lambda n: None,
+    said: Terms | None = None,
     by_hand: bool = False,
-):
+) -> tuple[Row, bool]:
     """publish() for the open file `file` (`name` in messages); OSError if it can't be read or the site can't be
     written.
 
@@ -76,8 +89,15 @@ def publish_file(
 
 
 def dry_run(
-    site, path, product, version, description: str = "", any_file: bool = False, progress=lambda n: None, said=None
-):
+    site: "Site",
+    path: str | Path,
+    product: str,
+    version: str,
+    description: str = "",
+    any_file: bool = False,
+    progress: Progress = lambda n: None,
+    said: Terms | None = None,
+) -> Row:
     """Forecast which devices would be offered the file: forecast.dry_run() plus `doubts` (doubts.py). Nothing
     changes.
     """
@@ -89,16 +109,16 @@ def dry_run(
 
 
 def dry_run_file(
-    site,
-    file,
-    name,
-    product,
-    version,
+    site: "Site",
+    file: BinaryIO,
+    name: str | Path,
+    product: str,
+    version: str,
     description: str = "",
     any_file: bool = False,
-    progress=lambda n: None,
-    said=None,
-):
+    progress: Progress = lambda n: None,
+    said: Terms | None = None,
+) -> Row:
     """dry_run() for the open file `file` (`name` in messages)."""
     owner, rollout = _asked(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
@@ -119,7 +139,9 @@ def dry_run_file(
     return {**forecast.dry_run(site, row), "doubts": _doubts(site, row)}
 
 
-def dry_run_slice(site, product, version, said, so_far, most):
+def dry_run_slice(
+    site: "Site", product: str, version: str, said: Terms | None, so_far: Row | None, most: int | None
+) -> Row:
     """forecast.dry_run_slice() for a release without its image, after `so_far` (None: from the first device), plus
     `doubts`.
     """
@@ -131,11 +153,11 @@ def dry_run_slice(site, product, version, said, so_far, most):
     return {**forecast.dry_run_slice(site, row, so_far, most), "doubts": _doubts(site, row)}
 
 
-def _doubts(site, row):
+def _doubts(site: "Site", row: Row) -> list[str]:
     return doubts.of_update(site, {"product": row["product"], "size": row["size"], "terms": terms.shown(row)})
 
 
-def _asked(site, product, version, said):
+def _asked(site: "Site", product: str, version: str, said: Terms | None) -> tuple[Row, Row]:
     """(the product's row, the terms of the rollout). CloudError."""
     owner = product_of(site, product)
     if not selection.is_version(version):
@@ -143,12 +165,12 @@ def _asked(site, product, version, said):
     return owner, terms.read(said or {}, now_s=site.now_s())
 
 
-def product_of(site, word):
+def product_of(site: "Site", word: str) -> Row:
     """The product's row by name or id; CloudError."""
     return site.database.read(_product_of, word)
 
 
-def _product_of(conn, word):
+def _product_of(conn: sa.Connection, word: str) -> Row:
     found = queries.product(conn, word)
     if found is None:
         names = [each["name"] for each in queries.all_products(conn)]
@@ -157,7 +179,7 @@ def _product_of(conn, word):
     return found
 
 
-def _row(site, product, version, checksum, size):
+def _row(site: "Site", product: Row, version: str, checksum: str, size: int) -> Row:
     """The columns of a release that result from the file, its product and its version."""
     return {
         "id": _update_id(product["id"], version, checksum),
@@ -172,14 +194,14 @@ def _row(site, product, version, checksum, size):
     }
 
 
-def _enter(site, incoming, release, product):
+def _enter(site: "Site", incoming: Incoming, release: Row, product: Row) -> tuple[Row, bool]:
     site.database.read(_there, release, product)
     incoming.keep()  # even if the release exists: this restores a lost file
     there = site.database.write(_add, release, product, site.who)
     return there or release, not there
 
 
-def _add(conn, release, product, who):
+def _add(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | None:
     there = _there(conn, release, product)  # another publisher may have been faster
     if not there:
         queries.add_release(conn, release)
@@ -189,7 +211,7 @@ def _add(conn, release, product, who):
     return there
 
 
-def _there(conn, release, product):
+def _there(conn: sa.Connection, release: Row, product: Row) -> Row | None:
     """The release of this version, or None. CloudError if it has other content."""
     there = queries.release_by_version(conn, product["id"], release["precedence"])
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
@@ -200,13 +222,13 @@ def _there(conn, release, product):
     return there
 
 
-def _update_id(product, version, checksum):
+def _update_id(product: str, version: str, checksum: str) -> str:
     """26 characters, derived from the update: the same update has the same id on every site."""
     digest = hashlib.sha256("\n".join((product, version, checksum)).encode()).digest()
     return base64.b32encode(digest).decode()[:26]
 
 
-def new_product(site, name, id=None, by_hand: bool = False):
+def new_product(site: "Site", name: str, id: str | None = None, by_hand: bool = False) -> Row:
     """Create a product; return its row as a dict.
 
     `id`: in ioto.json of every board; random unless given. `by_hand`: its devices get no token until an operator has
@@ -219,7 +241,7 @@ def new_product(site, name, id=None, by_hand: bool = False):
     return site.database.write(_add_product, id, name, by_hand, site.now_s(), site.who)
 
 
-def _add_product(conn, id, name, by_hand, now_s, who):
+def _add_product(conn: sa.Connection, id: str, name: str, by_hand: bool, now_s: int, who: str) -> Row:
     if queries.product(conn, name) or queries.product(
         conn, id
     ):  # a word that is both a name and an id would be ambiguous
