@@ -3,7 +3,7 @@ workers.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -47,12 +47,12 @@ def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> 
     return id
 
 
-def set_terms(site: "Site", word: str, said: dict[str, str | None]) -> Row:
+def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
     """Change the terms {term: text} of the update's rollout; devices that have it keep it. Return overview.update()."""
     return overview.update(site, site.database.write(_set, word, said, site.now_s(), site.who))
 
 
-def _set(conn: sa.Connection, word: str, said: dict[str, str | None], now_s: int, who: str) -> str:
+def _set(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: str) -> str:
     row = _locked(conn, word)
     values = terms.read(said, row, now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}

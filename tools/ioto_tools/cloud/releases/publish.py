@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import sqlalchemy as sa
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 Progress = Callable[[int], object]  # is called with the number of bytes that were read
-Terms = dict[str, str | None]  # terms of a rollout as an operator writes them (terms.py)
+Terms = dict[str, Any]  # {term of a rollout: text or number}, as an operator writes them (terms.py)
 
 
 def publish(
