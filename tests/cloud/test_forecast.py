@@ -82,7 +82,7 @@ def test_a_version_that_there_is(cloud):
     assert told(cloud, "2.0.0") == {"offered": 1}
     with pytest.raises(CloudError, match="other content"):
         told(cloud, "2.0.0", esp_image(b"other"))
-    with pytest.raises(CloudError, match="thermo 2.0.0 is published already"):
+    with pytest.raises(CloudError, match="thermo 2.0.0 is already published"):
         dry_run_slice(cloud.site, PRODUCT, "2.0.0", {}, None, 10)
 
 

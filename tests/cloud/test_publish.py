@@ -104,12 +104,12 @@ def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
 def test_the_remedies_that_refusals_propose(cloud):
     """Each is done as the message says, and the file is taken."""
     named = esp.make(2000, "x", version="2.5.0")
-    with pytest.raises(CloudError, match="build it with this version, or publish it as the version that it says"):
+    with pytest.raises(CloudError, match="build it with this version, or publish it as the version that it contains"):
         cloud.publish("1.0.0", named)
     assert cloud.publish("2.5.0", named)
     path = cloud.folder / "linux.tar"
     path.write_bytes(b"not an image" * 100)
-    with pytest.raises(CloudError, match="a file for Linux devices goes with --any-file"):
+    with pytest.raises(CloudError, match="for a file for Linux devices, use --any-file"):
         publish(cloud.site, path, "thermo", "3.0.0")
     assert publish(cloud.site, path, "thermo", "3.0.0", any_file=True)
     merged = b"\xff" * 0x1000 + esp_image(b"x")

@@ -154,7 +154,7 @@ def test_an_id_that_is_not_clear_is_an_error_that_changes_nothing(two):
 
 def test_a_name_that_is_another_products_id_is_refused(two):
     for name, id in (("NEW", PRODUCT), (PRODUCT, None), ("NEW", "thermo")):
-        with pytest.raises(Conflict, match="there is one with this name or id"):
+        with pytest.raises(Conflict, match="this name or id is in use"):
             new_product(two.site, name, id)
 
 

@@ -1,8 +1,8 @@
-"""Answers a device's check-in, from memory if nothing is new.
+"""Answers a device's check-in, without database access if nothing is new.
 
-For a cached device without news, the answer needs no database access: its token, its releases and their policies are in
-memory (worker_cache.py), and the time of the check-in is written later (deferred_writes.py). A first offer, and news
-about the last offer, are stored in the database before the device gets its answer.
+For a cached device without news, its token, its releases and their policies are in memory (worker_cache.py), and the
+time of the check-in is written later (deferred_writes.py). A first offer, and news about the last offer, are stored in
+the database before the device gets its answer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,24 +30,25 @@ if TYPE_CHECKING:
 
 Run = Callable[..., Awaitable[Any]]  # run(function, *arguments) waits for the database
 
-parsed = lru_cache(1000)(semver.parse)  # a fleet runs few versions
+parsed = lru_cache(1000)(semver.parse)  # a fleet runs only a few versions
 
 
 async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: Row, base_url: Callable[[], str]) -> Row:
     """Answer the check-in `fields`: return the response body, {} or the offered update.
 
-    run(function, ...) waits for the database; base_url() returns the URL at which the device reaches this cloud.
+    `run` waits for the database; `base_url` returns the URL at which the device reaches this cloud.
     """
     said = messages.check_in(fields)
     read = partial(run, site.database.read)
     await memory.refresh(read)
     now_s = site.now_s()
-    device, more = await _device(site, memory, run, token, said, now_s)
-    product = await _product(memory, read, device.product)
+    device, more = await _find_device(site, memory, run, token, said, now_s)
+    product = await _find_product(memory, read, device.product)
     if said.product not in (None, product.id, product.name):
         raise Refusal(
             403,
-            "product: device %s belongs to product %s: send its id, or leave `product` out" % (said.id, product.name),
+            "product: device %s belongs to product %s: send the id of that product, or omit `product`"
+            % (said.id, product.name),
         )
     booted_s = identity.booted_s(fields, now_s)
     row = {
@@ -62,10 +63,10 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
     try:
         order = parsed(said.version)
     except ValueError:
-        # Not an error for the device: it gets no update, and its developer and the operator can see why.
+        # No error status: the device just gets no update. Its developer and the operator can see why.
         return {
-            "warning": "version: %s is not a SemVer 2.0 version: no update can be offered before the device sends "
-            "one, such as 1.0.0" % said.version,
+            "warning": "version: %s is not a SemVer 2.0 version: the device is offered no update until it sends one, "
+            "such as 1.0.0" % said.version,
             **more,
         }
     event, sign = device_cache.noticed(device, order, booted_s, now_s, said.staged)
@@ -75,7 +76,7 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
         return more
     if event and device.last:
         device.hold(await run(site.database.write, grants.happened, device.key, device.last[0], event, now_s))
-    if _news(device, said):
+    if _is_newly_staged(device, said):
         device.hold(await run(site.database.write, grants.holds, device.key, said.staged, said.attempt, now_s))
     asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
     release = await _offer(site, memory, run, device, asker, said.version, now_s)
@@ -86,8 +87,8 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
     return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
 
 
-def _news(device: Known, said: messages.CheckIn) -> bool:
-    """Does the check-in report a staged update that the cloud does not know to be staged?"""
+def _is_newly_staged(device: Known, said: messages.CheckIn) -> bool:
+    """Does the check-in report a staged update that is not stored as staged yet?"""
     grant = device.grants.get(said.staged) if said.staged else None
     return (
         grant is not None and update_states.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
@@ -97,8 +98,7 @@ def _news(device: Known, said: messages.CheckIn) -> bool:
 async def _withdraw(
     site: "Site", run: Run, device: Known, said: messages.CheckIn, offered: Release | None, now_s: int
 ) -> None:
-    """Withdraw earlier releases that are not `offered` (a release or None) and not staged on the device: it can no
-    longer apply them.
+    """Withdraw earlier releases that the device can no longer apply: neither `offered` nor staged on it.
 
     If one is staged, this answer makes the device drop it and report that. Other clients do not say what they have
     staged, so nothing is withdrawn for them.
@@ -110,7 +110,7 @@ async def _withdraw(
             device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
 
 
-async def _device(
+async def _find_device(
     site: "Site", memory: Memory, run: Run, token: str, said: messages.CheckIn, now_s: int
 ) -> tuple[Known, Row]:
     """(the device that owns the token, further fields of the answer: a new token if one is due)."""
@@ -121,7 +121,7 @@ async def _device(
         if found is None:
             if await run(site.database.read, tokens.is_ended, hash):
                 await run(site.database.write, tokens.used_late, hash, now_s)
-            raise await _nobody(memory, partial(run, site.database.read), said)
+            raise await _unknown_token(memory, partial(run, site.database.read), said)
         if found.settled:
             memory.devices.keep(hash, found)
     if found.id != said.id:
@@ -130,24 +130,24 @@ async def _device(
         raise cannot_find_device()
     if not found.settled:
         drawn = tokens.drawn(site.random_bytes)
-        if await run(site.database.write, _used, token, drawn, said.id, now_s):
+        if await run(site.database.write, _use_token, token, drawn, said.id, now_s):
             more = {"token": drawn}
     return found, more
 
 
-def _used(conn: sa.Connection, token: str, drawn: str, id: str, now_s: int) -> bool:
-    """Authenticate the token, with all effects of its use. Return True if `drawn` is issued in exchange for it."""
+def _use_token(conn: sa.Connection, token: str, drawn: str, id: str, now_s: int) -> bool:
+    """Authenticate the token, with all effects of its use. Return whether `drawn` is issued in exchange for it."""
     return tokens.renewed(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
 
 
-async def _nobody(memory: Memory, read: Run, said: messages.CheckIn) -> Refusal:
+async def _unknown_token(memory: Memory, read: Run, said: messages.CheckIn) -> Refusal:
     """The refusal for an unknown token."""
     if said.product is not None and not memory.has(said.product):
         memory.outdated()
         await memory.refresh(read)
         if not memory.has(said.product):
-            # The database may be the wrong one, or empty by mistake: no device should delete its registration because
-            # of that.
+            # The database may be the wrong one, or empty by mistake. That must not make devices delete their
+            # registrations.
             return Refusal(
                 403,
                 "product: this cloud has no product %s: is it the right cloud? `ioto product list` lists its products"
@@ -156,7 +156,8 @@ async def _nobody(memory: Memory, read: Run, said: messages.CheckIn) -> Refusal:
     return authentication_failed()
 
 
-async def _product(memory: Memory, read: Run, id: str) -> Product:
+async def _find_product(memory: Memory, read: Run, id: str) -> Product:
+    """The cached product with this id. It is in the database, because a device belongs to it."""
     if id not in memory.products:  # created since the last refresh
         memory.outdated()
         await memory.refresh(read)
@@ -168,8 +169,8 @@ async def _offer(
 ) -> Release | None:
     """The release that the device is offered from now on, or None.
 
-    The database is authoritative. If it contradicts memory, memory is corrected (a release without free slots is marked
-    full, a release that is no longer offered is removed, the grants are updated) and the decision is repeated.
+    The database is authoritative. If it contradicts the cache, the cache is corrected and the decision is repeated: a
+    release without free slots is marked full, a release that is no longer offered is removed, grants are updated.
     """
     for _ in range(len(memory.products[device.product].releases) + 3):
         product = memory.products[device.product]  # a refresh replaces it
@@ -179,7 +180,7 @@ async def _offer(
             return None
         seq = memory.seq
         try:
-            device.hold(await _granted(site, memory, run, device, release, version, now_s))
+            device.hold(await _grant(site, memory, run, device, release, version, now_s))
         except leases.Full as e:
             if e.ahead:
                 await run(site.database.write, leases.set_back, release.id, now_s)
@@ -194,29 +195,27 @@ async def _offer(
     raise Unavailable("device %s: its releases change faster than they can be offered" % device.id)
 
 
-async def _granted(
+async def _grant(
     site: "Site", memory: Memory, run: Run, device: Known, release: Release, version: str, now_s: int
 ) -> dict[str, Grant]:
     """Offer the release to the device; {release: Grant} of the device afterwards."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
-        return await run(site.database.read, _if_new, memory.seq, grants.of, device.key)
+        return await run(site.database.read, _if_unchanged, memory.seq, grants.of, device.key)
     arguments = device.key, release.id, version, memory.worker, now_s, site.moment_s, device.grants
-    return await run(site.database.write, _if_new, memory.seq, grants.offer, *arguments)
+    return await run(site.database.write, _if_unchanged, memory.seq, grants.offer, *arguments)
 
 
-def _if_new(
+def _if_unchanged(
     conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
 ) -> dict[str, Grant]:
-    """function(conn, *arguments), or leases.Stale if a release has changed since `seq`, on which the decision is
-    based.
-    """
+    """function(conn, *arguments); leases.Stale if a release has changed since the change `seq`."""
     if changes.of_releases(conn, seq):
         raise leases.Stale(seq)
     return function(conn, *arguments)
 
 
 def image_url(site: "Site", base_url: str, release: Release) -> str:
-    """The URL of the image: at the store if the store has its own links, else at this cloud."""
+    """The URL of the image: the store's own link if it has one, else a link to this cloud."""
     site.links.refresh(links.READ_S)
     return site.links.url(base_url, release.id, release.checksum)

@@ -1,5 +1,6 @@
-"""Per-worker device cache. Authoritative only for tokens: the database checks everything else again before a grant or
-change.
+"""Per-worker device cache, authoritative only for tokens.
+
+The database checks everything else again before a grant or another change.
 """
 
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from ..storage.tables import devices, tokens
 from .tokens import settled
 
 MOST = 100_000
-_SECONDS_OFF = 10  # tolerance for a board's start time
+_START_TOLERANCE_S = 10  # a board's start time is not exact
 _COLUMNS = (
     "key",
     "id",
@@ -34,7 +35,7 @@ _COLUMNS = (
 
 @dataclass(slots=True)
 class Known:
-    """A device, found by one of its tokens."""
+    """A cached device, found by one of its tokens."""
 
     key: str  # its key in the database
     id: str  # the id that it sends
@@ -49,7 +50,7 @@ class Known:
     shared: bool = False  # several boards use its id
     grants: dict[str, Grant] = field(default_factory=dict)
     last: tuple[str, tuple, tuple] | None = (
-        None  # the last offer: (release, its version, the version to replace), versions parsed
+        None  # last offer: (release, its version, the version it replaces), versions parsed
     )
 
     def unapplied(self) -> str | None:
@@ -102,41 +103,51 @@ def load(conn: sa.Connection, hash: str) -> Known | None:
 def noticed(
     known: Known, order: tuple | None, booted_s: int | None, now_s: int, staged: str | None = None
 ) -> tuple[str | None, str | None]:
-    """Interpret a check-in with the version `order` (parsed) of a board that started at `booted_s` (None: not sent).
+    """Interpret a check-in: return (event about the last offer, sign of another board), each None if there is none.
 
-    Return (event, sign). `event` is about the last offer: "runs", "returns", "again" (the board is back at the old
-    version, with the update still `staged`: its trial was interrupted, and it tries again by itself), "doubt" (it may
-    be back at the old version: the next check-in decides) or None. `sign` is a sign of another board (identity.py) or
-    None. Stores the version and start time for the next call.
+    `order`: the version in the check-in, parsed. `booted_s`: the board's start time, None if it was not sent. `staged`:
+    the update that is staged on the board, or None. Stores the version and the start time for the next call.
+
+    Events:
+
+        runs      the board runs the offered version
+        returns   the board is back at the old version
+        again     the same, with the update still `staged`: its trial was interrupted, the board tries again by itself
+        doubt     the board may be back at the old version: the next check-in decides
+
+    The signs are explained in identity.py.
     """
     ran, known.ran = known.ran, order
     started_s, known.booted_s = known.booted_s, booted_s
     sign = "start" if booted_s is not None and started_s is not None and booted_s < started_s - SLACK_S else None
     if known.last is None or order is None:
-        return None, _of(known, sign)
+        return None, _unless_shared(known, sign)
     release, offered, before = known.last
     grant = known.grants[release]
-    # A board must restart to run another version: if it has been running since before the change, it is another board.
+    # A board must restart to run another version. One that has been running since before the change is another board.
     # A change in the future was recorded by a clock that was ahead.
-    started = booted_s is not None and (booted_s >= grant.changed_s - _SECONDS_OFF or grant.changed_s > now_s + AHEAD_S)
+    started = booted_s is not None and (
+        booted_s >= grant.changed_s - _START_TOLERANCE_S or grant.changed_s > now_s + AHEAD_S
+    )
     if order == offered:
         another = grant.state == "reverted" and not started
-        return "runs" if after(grant.state, "runs") else None, _of(known, "version" if another else sign)
+        return "runs" if after(grant.state, "runs") else None, _unless_shared(known, "version" if another else sign)
     if known.shared or order != before and not order < offered or not after(grant.state, "returns"):
-        return None, _of(known, sign)
-    # Two boards with the same id report the two versions in turn. A single board that went back, and sends no start
-    # time, reports the old version twice.
+        return None, _unless_shared(known, sign)
+    # Two boards with one id report the two versions in turn. A single board that went back reports the old version
+    # twice: this decides if the board sends no start time.
     if started or booted_s is None and ran == order:
         return "again" if staged == release else "returns", sign
     return "doubt", sign or (None if booted_s is None else "start")
 
 
-def _of(known: Known, sign: str | None) -> str | None:
+def _unless_shared(known: Known, sign: str | None) -> str | None:
+    """`sign`, or None if it is known already that several boards share the id."""
     return None if known.shared else sign
 
 
 class Devices:
-    """LRU cache {hash of a token: Known} of at most `most` devices."""
+    """LRU cache of at most `most` devices: {hash of a token: Known}."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
@@ -161,6 +172,7 @@ class Devices:
             del self._hashes[oldest.key]
 
     def forget(self, device: str) -> None:
+        """Remove the device with this key, if it is cached."""
         if hash := self._hashes.pop(device, None):
             del self._by_hash[hash]
 

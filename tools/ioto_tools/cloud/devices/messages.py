@@ -1,6 +1,6 @@
 """Parses and validates what devices send. Pure: bytes and strings in, values out, Refusal if invalid.
 
-Every message names the field and says what is allowed. Unknown fields are kept and are never an error.
+Every error names the field and says what is allowed. Unknown fields are kept and are never an error.
 """
 
 import json
@@ -20,8 +20,7 @@ Fields = dict[str, Any]  # the JSON object that a device sends
 BODY_BYTES = 16 * 1024  # more than any device.json
 DEPTH = 16
 
-# The states that a report may contain, from the first sign of an update to its end. update_states.py has the
-# transitions.
+# The states that a report may contain, in the order of an update. update_states.py has the transitions.
 STATES = ("downloading", "staged", "deferred", "applied", "confirmed", "failed", "rolled_back", "refused")
 ATTEMPTS = 99
 NEXT_S = 366 * 24 * 3600
@@ -29,8 +28,8 @@ ID_LENGTH = 128
 REASON_LENGTH = 256
 
 _BEARER = re.compile(r"(?:bearer\s+)?(\S{1,512})", re.IGNORECASE)
-# Older updater programs (C, shell) send a trailing comma if they were given no property.
-_LAST_COMMA = re.compile(r"([^{,\s])\s*,\s*\}\s*\Z")
+# Older updater programs (C, shell) send a trailing comma if no property was passed to them.
+_TRAILING_COMMA = re.compile(r"([^{,\s])\s*,\s*\}\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class CheckIn:
     properties: Fields  # the whole body
     next_s: int | None  # planned seconds until its next check-in; None: not this project's agent
     staged: str | None  # the update that is staged on the device
-    attempt: int  # the device's own count
+    attempt: int  # as counted by the device
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,10 @@ class Report:
 
 
 def token(header: str | None) -> str:
-    """The token of an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN. Refusal 401 if there is
-    none.
+    """The token in an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN.
 
-    The message is not one of those that make a device delete its registration: a proxy that drops the header must not
-    cost a fleet its tokens.
+    Refusal 401 if there is none, with a text that does not make a device delete its registration: a proxy that drops
+    the header must not cost a fleet its tokens.
     """
     found = _BEARER.fullmatch((header or "").strip())
     if not found or found[1].lower() == "bearer":
@@ -75,20 +73,20 @@ def token(header: str | None) -> str:
 
 
 def parse(body: bytes) -> Fields:
-    """The JSON object in `body` (bytes). Refusal 400 if it is not one."""
+    """The JSON object in `body`. Refusal 400 if it is not one."""
     try:
         found = orjson.loads(body)
     except ValueError:
-        found = _judged(body)
+        found = _parse_leniently(body)
     if not isinstance(found, dict):
         raise Refusal(400, "body: expected a JSON object")
-    if body.count(b"{") + body.count(b"[") > DEPTH and not _shallow(found):
+    if body.count(b"{") + body.count(b"[") > DEPTH and not _is_within_depth(found):
         raise Refusal(400, "body: nested deeper than %d" % DEPTH)
     return found
 
 
-def _judged(body: bytes) -> Any:
-    """Parse what orjson rejects: accept what the standard library accepts, else raise a Refusal with the cause."""
+def _parse_leniently(body: bytes) -> Any:
+    """Parse what orjson rejects if the standard library accepts it; otherwise Refusal with the cause."""
     try:
         text = body.decode()
         return _loads(text)
@@ -110,26 +108,26 @@ def dumped(fields: Fields) -> str:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_number)
     except ValueError:
-        mended = _LAST_COMMA.sub(r"\1}", text)
-        if mended == text:
+        corrected = _TRAILING_COMMA.sub(r"\1}", text)
+        if corrected == text:
             raise
-        return json.loads(mended, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(corrected, parse_constant=_refuse_constant, parse_float=_finite_number)
 
 
-def _no_number(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError("%s is not JSON" % name)
 
 
-def _finite(text: str) -> float:
+def _finite_number(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise ValueError("the number %s is out of range" % text[:20])
     return number
 
 
-def _shallow(found: Fields) -> bool:
+def _is_within_depth(found: Fields) -> bool:
     level = [found]
     for _ in range(DEPTH):
         level = [inner for each in level if isinstance(each, (dict, list)) for inner in _members(each)]
@@ -143,31 +141,36 @@ def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def registration(fields: Fields) -> Registration:
+    """The Registration in the body of a registration request. Refusal 400."""
     return Registration(_text(fields, "id", ID_LENGTH), fields)
 
 
 def check_in(fields: Fields) -> CheckIn:
+    """The CheckIn in the body of a check-in. Refusal 400."""
     return CheckIn(
         _text(fields, "id", ID_LENGTH),
         _text(fields, "product", ID_LENGTH, None),
         _text(fields, "version", VERSION_LENGTH),
         fields,
-        _whole(fields, "next", NEXT_S),
+        _integer_or_none(fields, "next", NEXT_S),
         fields.get("staged") if isinstance(fields.get("staged"), str) else None,
-        _whole(fields, "attempt", ATTEMPTS) or 0,
+        _integer_or_none(fields, "attempt", ATTEMPTS) or 0,
     )
 
 
 def report(fields: Fields) -> Report:
-    """Other clients send `success` only: it counts as confirmed or failed, attempt 0."""
+    """The Report in the body of a report. Refusal 400.
+
+    Other clients send only `success`: it means `confirmed` or `failed`, attempt 0.
+    """
     success = _boolean(fields, "success")
     state = _text(fields, "state", 16, "confirmed" if success else "failed")
     if state not in STATES:
-        raise Refusal(400, "state: %s, allowed: %s" % (_show(state), ", ".join(STATES)))
+        raise Refusal(400, "state: %s, allowed: %s" % (_excerpt(state), ", ".join(STATES)))
     return Report(
         _text(fields, "id", ID_LENGTH),
         _text(fields, "update", ID_LENGTH),
-        _count(fields, "attempt", ATTEMPTS),
+        _integer(fields, "attempt", ATTEMPTS),
         state,
         success,
         _reason(fields),
@@ -175,18 +178,20 @@ def report(fields: Fields) -> Report:
     )
 
 
-_WANTED = object()
+_REQUIRED = object()
 
 
-def _text(fields: Fields, name: str, length: int, default: Any = _WANTED) -> Any:
+def _text(fields: Fields, name: str, length: int, default: Any = _REQUIRED) -> Any:
     value = fields.get(name)
-    if value is None or value == "" and default is not _WANTED:
-        if default is _WANTED:
+    if value is None or value == "" and default is not _REQUIRED:
+        if default is _REQUIRED:
             raise Refusal(400, "%s: missing" % name)
         return default
-    # isprintable() excludes control characters and lone surrogates, which cause trouble in terminals and databases.
+    # isprintable() excludes control characters and lone surrogates, which break terminals and databases.
     if not isinstance(value, str) or not 0 < len(value) <= length or not value.isprintable() or value != value.strip():
-        raise Refusal(400, "%s: %s, expected: a printable string of 1 to %d characters" % (name, _show(value), length))
+        raise Refusal(
+            400, "%s: %s, expected: a printable string of 1 to %d characters" % (name, _excerpt(value), length)
+        )
     return value
 
 
@@ -194,7 +199,7 @@ def _reason(fields: Fields) -> str:
     # Truncated rather than refused: a device drops a refused report, and the outcome matters more than the text.
     value = fields.get("reason") or ""
     if not isinstance(value, str):
-        raise Refusal(400, "reason: %s, expected: a string" % _show(value))
+        raise Refusal(400, "reason: %s, expected: a string" % _excerpt(value))
     return "".join(c if c.isprintable() else "?" for c in value[:REASON_LENGTH])
 
 
@@ -203,26 +208,28 @@ def _boolean(fields: Fields, name: str) -> bool:
     if isinstance(value, str):  # the shell updater quotes it
         value = {"true": True, "false": False}.get(value.lower())
     if not isinstance(value, bool):
-        raise Refusal(400, "%s: %s, expected: true or false" % (name, _show(fields.get(name))))
+        raise Refusal(400, "%s: %s, expected: true or false" % (name, _excerpt(fields.get(name))))
     return value
 
 
-def _whole(fields: Fields, name: str, most: int) -> int | None:
-    """A whole number of a check-in, capped at `most`; None if it is not one: a device's own property may have this
-    name.
+def _integer_or_none(fields: Fields, name: str, most: int) -> int | None:
+    """A non-negative integer, capped at `most`; None if the field has any other value.
+
+    This is not an error, because a device's own property may have this name.
     """
     value = fields.get(name)
     return min(value, most) if type(value) is int and value >= 0 else None
 
 
-def _count(fields: Fields, name: str, most: int) -> int:
+def _integer(fields: Fields, name: str, most: int) -> int:
+    """An integer from 0 to `most`, 0 if it is missing. Refusal 400."""
     value = fields.get(name, 0)
     if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise Refusal(400, "%s: %s, expected: a whole number from 0 to %d" % (name, _show(fields.get(name)), most))
+        raise Refusal(400, "%s: %s, expected: a whole number from 0 to %d" % (name, _excerpt(fields.get(name)), most))
     return value
 
 
-def _show(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     return json.dumps(value)[:60]

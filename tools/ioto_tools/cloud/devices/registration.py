@@ -1,5 +1,4 @@
-"""Answers a device's registration, report and image request (check-in: checkin.py). Functions of a site, a token and a
-parsed body.
+"""Answers a device's registration, report and image request (check-in: checkin.py).
 
 Each is one transaction, which is on the disk before the device gets its answer. Random values and the time are
 determined before the transaction begins.
@@ -27,11 +26,8 @@ if TYPE_CHECKING:
 NEW_PER_HOUR = 600  # devices of a product that register for the first time
 UNCLAIMED_BYTES = 2048  # size limit for the properties of an unclaimed device
 _HOUR_S = 3600
-_CHANGING = (
-    "created",
-    "version",
-    "iotoVersion",
-)  # may differ between two starts of the same program, for example after an update
+# Properties that may differ between two starts of the same program, for example after an update.
+_VOLATILE = "created", "version", "iotoVersion"
 
 
 @dataclass(frozen=True)
@@ -45,21 +41,22 @@ class Registration:
 
     @property
     def asked(self) -> str:
-        """A hash that is the same whenever the same program starts on the same device at the same address; "" if that
-        is unknown.
+        """A hash that identifies the same program, starting again on the same device at the same address.
+
+        "" if the address is unknown.
         """
-        said = {name: value for name, value in self.properties.items() if name not in _CHANGING}
+        said = {name: value for name, value in self.properties.items() if name not in _VOLATILE}
         return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
 
 
 def register(site: "Site", product: str, fields: Fields, base_url: str, address: str = "") -> Row:
     """Register a device with its product's id; return the response body with the API's URL and a token.
 
-    tokens.py has the rules for an id that is already known. An unclaimed device gets neither URL nor token, and asks
-    again.
+    tokens.py has the rules for an id that is already registered. An unclaimed device gets neither URL nor token, and
+    asks again.
     """
     asking = Registration(product, messages.registration(fields).id, fields, address)
-    token, key = tokens.drawn(site.random_bytes), _key(site)
+    token, key = tokens.drawn(site.random_bytes), _new_key(site)
     claimed, refusal = site.database.write(_register, key, asking, token, site.now_s(), site.quiet_s, site.new_per_hour)
     if refusal:
         raise refusal
@@ -68,7 +65,7 @@ def register(site: "Site", product: str, fields: Fields, base_url: str, address:
     return {"api": base_url, "token": token, "registered": True}
 
 
-def _key(site: "Site") -> str:
+def _new_key(site: "Site") -> str:
     """A key for a new device (tables.py)."""
     return site.random_bytes(13).hex()
 
@@ -76,8 +73,9 @@ def _key(site: "Site") -> str:
 def _register(
     conn: sa.Connection, key: str, asking: Registration, token: str, now_s: int, quiet_s: int, new_per_hour: int
 ) -> tuple[bool, Refusal | None]:
-    """(is the device claimed and the token stored?, Refusal or None). A refusal is returned, not raised, so that its
-    rows are committed.
+    """(is the device claimed and the token stored?, Refusal or None).
+
+    A Refusal is returned, not raised, so that the transaction is committed with what it has recorded.
     """
     found = queries.product_by_id(conn, asking.product)
     if found is None:
@@ -85,7 +83,7 @@ def _register(
     known = queries.device_of(conn, asking.product, asking.id)
     key = known["key"] if known else key
     new = known is None or known["removed_s"] is not None
-    if new and (wait_s := _crowded(conn, found["id"], now_s, new_per_hour)):
+    if new and (wait_s := _wait_s(conn, found["id"], now_s, new_per_hour)):
         return False, Refusal(
             429,
             "product %s: the limit of %d new devices in an hour is reached: try again later"
@@ -96,9 +94,9 @@ def _register(
         identity.refused(conn, known, asking.address, now_s)
         return False, refusal
     if new or not known["claimed"]:
-        tokens.end(conn, key)  # kept until now so that their use got the right refusal
+        tokens.end(conn, key)  # kept until now, so that their use was refused with the right error
     claimed = not found["by_hand"] if new else known["claimed"]
-    kept = asking if claimed else replace(asking, properties=_that_fit(asking.properties))
+    kept = asking if claimed else replace(asking, properties=_truncated(asking.properties))
     queries.register(conn, key, kept, claimed, now_s, new)
     if claimed:
         awaited = not new and known["awaited"]
@@ -109,7 +107,7 @@ def _register(
     return claimed, None
 
 
-def _that_fit(properties: Fields) -> Fields:
+def _truncated(properties: Fields) -> Fields:
     """The `properties` that fit into UNCLAIMED_BYTES."""
     kept, left = {}, UNCLAIMED_BYTES
     for name, value in properties.items():
@@ -120,30 +118,31 @@ def _that_fit(properties: Fields) -> Fields:
     return kept
 
 
-def _crowded(conn: sa.Connection, product: str, now_s: int, most: int) -> int | None:
-    """Seconds that a new device of the product must wait, None if it need not. Writes an audit entry at most once an
-    hour.
+def _wait_s(conn: sa.Connection, product: str, now_s: int, most: int) -> int | None:
+    """Seconds that a new device of the product must wait, None if it need not.
+
+    Writes an audit entry, at most once an hour, if the limit of `most` new devices in an hour is reached.
     """
-    within = devices.c.first_s.between(
-        now_s - _HOUR_S + 1, now_s + update_states.AHEAD_S
-    )  # later ones: the clock was wrong
+    # Devices registered later than that were recorded by a wrong clock.
+    within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.AHEAD_S)
     recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
     if not oldest_s:
         return None
-    told = "crowded " + product
-    if abs(now_s - counters.one(conn, told)) >= _HOUR_S:
-        counters.put(conn, told, now_s)
+    counter = "crowded " + product
+    if abs(now_s - counters.one(conn, counter)) >= _HOUR_S:
+        counters.put(conn, counter, now_s)
         audit.note(conn, now_s, audit.CLOUD, "product.many_new", product, devices=most, within_s=_HOUR_S)
     return min(_HOUR_S, oldest_s + _HOUR_S - now_s + 1)
 
 
 def register_by_hand(site: "Site", product: str, id: str) -> str:
-    """Make a token for device `id` of `product` (an id) at an operator's request; its first use ends all earlier ones.
-    Return the token.
+    """Make a token for device `id` of `product` (an id) at an operator's request; return the token.
+
+    Its first use ends all earlier tokens of the device.
     """
     asking = Registration(product, messages.registration({"id": id}).id, {"id": id}, "")
-    token, key = tokens.drawn(site.random_bytes), _key(site)
+    token, key = tokens.drawn(site.random_bytes), _new_key(site)
     site.database.write(_register_by_hand, key, asking, token, site.now_s(), site.who)
     return token
 
@@ -162,8 +161,9 @@ def _register_by_hand(conn: sa.Connection, key: str, asking: Registration, token
 
 
 def report(site: "Site", token: str, fields: Fields) -> Row:
-    """Store a device's report about an update. Repeated, late and unknown reports are counted and change nothing
-    else.
+    """Store a device's report about an update; return the response body.
+
+    Repeated, late and unknown reports are counted and change nothing else.
     """
     now_s = site.now_s()
     _authenticated(site, now_s, _report, token, messages.report(fields), now_s)
@@ -171,7 +171,10 @@ def report(site: "Site", token: str, fields: Fields) -> Row:
 
 
 def _authenticated(site: "Site", now_s: int, function: Callable[..., object], *arguments: Any) -> None:
-    """function(conn, *arguments), which authenticates a token; the operator is notified if it is a replaced token."""
+    """Run function(conn, *arguments), which authenticates a token, in a transaction.
+
+    If the token was replaced, the operator is notified.
+    """
     try:
         site.database.write(function, *arguments)
     except tokens.Late as e:
@@ -189,7 +192,7 @@ def _report(conn: sa.Connection, token: str, said: messages.Report, now_s: int) 
         queries.unknown_report(conn, device)
         return
     grant = grants.of(conn, device).get(said.update)
-    # Other clients do not count their attempts: use the cloud's count.
+    # Other clients do not count their attempts: the cloud's count is used.
     attempt = said.attempt or (grant.tries if grant else 1)
     row = {"success": said.success, "reason": said.reason, "version": said.version, "received_s": now_s}
     news = grant is not None and grants.reported(conn, device, said.update, said.state, attempt, now_s, said.reason)
@@ -197,10 +200,10 @@ def _report(conn: sa.Connection, token: str, said: messages.Report, now_s: int) 
 
 
 def mqtt(site: "Site", token: str, fields: Fields) -> Row:
-    """Answer a request for an MQTT certificate. Ioto's C agent sends it before its first update check, and waits for
-    the answer.
+    """Answer a request for an MQTT certificate; return the response body.
 
-    There is no MQTT broker: after an empty certificate and no `endpoint`, the agent connects to none and checks for
+    Ioto's C agent sends this request before its first update check, and waits for the answer. This cloud has no MQTT
+    broker: if the certificate is empty and `endpoint` is missing, the agent does not connect to one and checks for
     updates.
     """
     now_s = site.now_s()
@@ -209,7 +212,7 @@ def mqtt(site: "Site", token: str, fields: Fields) -> Row:
 
 
 def image(site: "Site", update: str, expires: str | None, signature: str | None) -> tuple[Any, Row]:
-    """(open file, release) of a signed link. Refusal 403 if the link is invalid, OSError if the file can't be read."""
+    """(open file, release's row) for a signed link. Refusal 403 or 404; OSError if the file can't be read."""
     site.links.check(update, expires, signature)
     release = site.database.read(queries.release, update)
     if release is None:

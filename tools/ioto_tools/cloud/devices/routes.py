@@ -1,4 +1,4 @@
-"""The device routes, one function each: read the request, call registration.py or checkin.py, write the answer."""
+"""The device routes: each reads the request, calls registration.py or checkin.py, and writes the answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,8 +24,8 @@ async def register(request: Request) -> Response:
     state = request.app.state
     if address := place(request.client.host if request.client else ""):
         state.addresses.check(address)
-    state.devices.check((product, messages.registration(fields).id))  # all devices of a product share its id
-    return await _answer(request, registration.register, product, fields, _base_url(request), address)
+    state.devices.check((product, messages.registration(fields).id))  # not the product alone: all its devices share it
+    return await _respond(request, registration.register, product, fields, _base_url(request), address)
 
 
 async def check_in(request: Request) -> Response:
@@ -42,16 +42,16 @@ async def check_in(request: Request) -> Response:
 
 async def report(request: Request) -> Response:
     token = _token(request)
-    return await _answer(request, registration.report, token, await _body(request))
+    return await _respond(request, registration.report, token, await _body(request))
 
 
 async def mqtt(request: Request) -> Response:
     token = _token(request)
-    return await _answer(request, registration.mqtt, token, await _body(request))
+    return await _respond(request, registration.mqtt, token, await _body(request))
 
 
-async def image(request: Request) -> "Response | _Part":
-    """The image of an update, or the requested range of it."""
+async def image(request: Request) -> "Response | _ImageRange":
+    """Send the image of an update, or the requested range of it."""
     run = request.app.state.run
     query = request.query_params
     link = request.path_params["update"], query.get("expires"), query.get("signature")
@@ -63,12 +63,12 @@ async def image(request: Request) -> "Response | _Part":
         raise
 
 
-def _image(request: Request, run: checkin.Run, file: Any, release: Row) -> "Response | _Part":
+def _image(request: Request, run: checkin.Run, file: Any, release: Row) -> "Response | _ImageRange":
     size = release["size"]
     if file.size != size:
-        raise OSError("%s: not the %d bytes that were published" % (file.name, size))
+        raise OSError("%s: the size is not %d bytes, as published" % (file.name, size))
     etag = '"%s"' % release["checksum"]
-    # EmbedThis' C updater reads an image until the connection closes.
+    # EmbedThis' C updater reads the image until the connection is closed.
     headers = {"connection": "close", "etag": etag, "accept-ranges": "bytes", "cache-control": "private"}
     if request.headers.get("if-none-match", "").strip() in (etag, "*"):
         file.close()
@@ -83,11 +83,11 @@ def _image(request: Request, run: checkin.Run, file: Any, release: Row) -> "Resp
         headers["content-range"] = "bytes %d-%d/%d" % (start, start + length - 1, size)
     headers["content-length"] = str(length)
     headers["content-type"] = "application/octet-stream"
-    return _Part(run, file, start, 0 if request.method == "HEAD" else length, status, headers)
+    return _ImageRange(run, file, start, 0 if request.method == "HEAD" else length, status, headers)
 
 
-class _Part:
-    """Sends `length` bytes of `file` from `start`, one chunk in memory at a time, and closes the file."""
+class _ImageRange:
+    """Response that sends `length` bytes of `file` from `start` in chunks, and closes the file."""
 
     def __init__(
         self, run: checkin.Run, file: Any, start: int, length: int, status: int, headers: dict[str, str]
@@ -107,19 +107,20 @@ class _Part:
             while left:
                 chunk = await self.run(self.file.read, min(CHUNK_BYTES, left))
                 if not chunk:
-                    raise OSError("%s became shorter while it was sent" % self.file.name)
+                    raise OSError("%s was truncated while it was sent" % self.file.name)
                 left -= len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
             if not self.length:
                 await send({"type": "http.response.body", "body": b""})
 
 
-async def _answer(request: Request, function: Callable[..., dict[str, Any]], *arguments: Any) -> Response:
+async def _respond(request: Request, function: Callable[..., dict[str, Any]], *arguments: Any) -> Response:
+    """Run the function with the site and the arguments; respond with its result as JSON."""
     return JSONResponse(await request.app.state.run(function, request.app.state.site, *arguments))
 
 
 async def _body(request: Request) -> Fields:
-    """The JSON object of the request's body. Stops reading at the size limit."""
+    """The JSON object in the request's body. Reading stops at the size limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -129,7 +130,7 @@ async def _body(request: Request) -> Fields:
 
 
 def _token(request: Request) -> str:
-    """The token of the request, if the device is within its rate limit."""
+    """The token of the request. Refusal 429 if the device exceeds its rate limit."""
     token = messages.token(request.headers.get("authorization"))
     request.app.state.devices.check(token)
     return token

@@ -1,11 +1,12 @@
-"""Device tokens: issued at registration, stored as SHA-256, rotated on request, revoked by operators. Functions of a
-connection; a `device` is its key.
+"""Device tokens: issued at registration, stored as SHA-256, rotated on request, revoked by operators.
+
+Functions of a connection; a `device` is its key.
 
 Registering needs only the product id, which every board contains, so it must not grant control of an existing device:
 
-* While a device sends requests, its id can't be registered again, except after `quiet_s` of silence (its flash was
-  erased), after an operator has claimed it, after the site was restored from a backup, or when the same program starts
-  again: restarted().
+* While a device sends requests, its id can't be registered again. Exceptions: the device was silent for `quiet_s` (its
+  flash was erased), an operator has claimed it, the site was restored from a backup, or the same program starts again
+  (restarted()).
 * A token issued in this way ends no other token. If an older token is used again, its device was not erased: the newer
   tokens end.
 * The oldest used token is never deleted to make room. A registration does not void a token that an operator made by
@@ -29,19 +30,20 @@ from ..storage.tables import Row, devices, tokens
 if TYPE_CHECKING:
     from .registration import Registration
 
-TOKEN_BYTES = 30  # 40 characters; the updater programs have room for 206
+TOKEN_BYTES = 30  # 40 characters; the updater programs accept up to 206
 QUIET_S = 3 * 24 * 3600
 REGISTERED, RESTARTED, BY_HAND, ROTATED = ORIGINS = ("registered", "restarted", "hand", "rotated")
-_ASKED = REGISTERED, RESTARTED
+_BY_DEVICE = REGISTERED, RESTARTED
 BACKUP = "restored backup_s"  # in `counters`: time of the backup from which the site was restored
-_SECONDS_AGAIN = 3600  # a device that did not use a rotated token is given the next one after this time
-_USED_MOST = 8  # per device
+_REISSUE_S = 3600  # a device that does not use a rotated token gets another one after this time
+# Tokens stored for a device, at most:
+_USED_MOST = 8
 _WAITING_MOST = 3  # rotated tokens that are not used yet
-_ENDED_MOST = 4  # kept to recognise clients that still use them
+_ENDED_MOST = 4  # to recognise clients that still use them
 
 
 class Late(Refusal):
-    """A replaced token was used: `hash`."""
+    """A replaced token was used. `hash`: the token's hash."""
 
     def __init__(self, hash: str) -> None:
         refusal = authentication_failed()
@@ -50,17 +52,20 @@ class Late(Refusal):
 
 
 def drawn(random_bytes: Callable[[int], bytes]) -> str:
+    """A new random token."""
     return base64.urlsafe_b64encode(random_bytes(TOKEN_BYTES)).decode()
 
 
 def hashed(token: str) -> str:
     # A token is 240 random bits: a plain hash can't be inverted, and needs no salt.
+    """The hash by which a token is stored."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def all_of(conn: sa.Connection, device: str) -> list[Row]:
-    """All tokens of the device, oldest first, including ended ones: [{hash, device, created_s, used_s, origin, ended_s,
-    late_s ...}].
+    """All tokens of the device, oldest first, including ended ones.
+
+    [{hash, device, created_s, used_s, origin, ended_s, late_s ...}]
     """
     found = sa.select(tokens).where(tokens.c.device == device)
     return [dict(row) for row in conn.execute(found.order_by(tokens.c.created_s, tokens.c.used_s)).mappings()]
@@ -72,6 +77,7 @@ def of_device(conn: sa.Connection, device: str) -> list[Row]:
 
 
 def used_of(conn: sa.Connection, device: str) -> list[Row]:
+    """Like all_of(), valid tokens that were used."""
     return [each for each in of_device(conn, device) if each["used_s"] is not None]
 
 
@@ -84,13 +90,13 @@ def give(
     asked: str = "",
     replaces: bool = False,
 ) -> None:
-    """Add a token to the device. Unused tokens of the same origin become void. `asked`: see restarted()."""
+    """Issue a token to the device. Unused tokens of the same origin become void. `asked`: see restarted()."""
     good = of_device(conn, device)
-    alike = _ASKED if origin in _ASKED else (origin,)
+    alike = _BY_DEVICE if origin in _BY_DEVICE else (origin,)
     waiting = [each["hash"] for each in good if each["used_s"] is None and each["origin"] in alike]
     used = [each["hash"] for each in good if each["used_s"] is not None]
     void = waiting[: 1 - _WAITING_MOST] if origin == ROTATED else waiting
-    if origin == RESTARTED:  # the program did not save the tokens of its earlier starts
+    if origin == RESTARTED:  # the program has not saved the tokens of its earlier starts
         void += [each["hash"] for each in good if each["asked"] == asked and each["hash"] in used[1:]]
     void += used[1 : 1 - _USED_MOST]  # never the oldest
     conn.execute(tokens.delete().where(tokens.c.hash.in_(void)))
@@ -107,8 +113,9 @@ def give(
 
 
 def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int, quiet_s: int) -> Refusal | None:
-    """Refusal 409 if the device (a claimed row) may not register with the request `asking` (registration.Registration);
-    else None.
+    """Refusal 409 if the device may not register with the request `asking`, else None.
+
+    `device`: its row; it is claimed.
     """
     good = of_device(conn, device["key"])
     used = [each["used_s"] for each in good if each["used_s"] is not None]
@@ -123,17 +130,16 @@ def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int
     if restarted(conn, device, asking.asked):
         return None
     silent_s = now_s - max(device["seen_s"] or 0, device["reported_s"] or 0, *used)
-    restored = _unheard_since_restored(conn, device)
+    restored = _is_silent_since_restore(conn, device)
     if silent_s < quiet_s and not restored:
         return Refusal(
             409,
-            "id: device %s has a token and was heard %d s ago: if this is the same device, `ioto device claim` lets "
-            "it register again at once; else it can after "
-            "%d s of silence" % (device["id"], silent_s, quiet_s),
+            "id: device %s has a token and sent a request %d s ago: if this is the same device, `ioto device claim` "
+            "lets it register again at once; otherwise it can after %d s of silence"
+            % (device["id"], silent_s, quiet_s),
         )
-    if not any(
-        abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]
-    ):  # else it is in the audit log already
+    # After a recent registration of this kind, the audit log contains an entry already.
+    if not any(abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]):
         audit.note_device(
             conn,
             now_s,
@@ -150,23 +156,25 @@ def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int
 def restarted(conn: sa.Connection, device: Row, asked: str) -> bool:
     """Is this a restart of a program that saves no token, such as Ioto's C agent with a fixed id?
 
-    If so, it sends the same properties from the same address as in the registration of one of its tokens. Always false
-    for a device that saves its token: one that has proved so, or whose check-ins are those of this project's agent.
+    Such a program sends the same properties from the same address as in the registration of one of its tokens. Always
+    false for a device that saves its token: one that used an older token again, or whose check-ins are those of this
+    project's agent.
     """
     if device["keeps"] or identity.is_ours(device):
         return False
     return bool(asked) and any(each["asked"] == asked for each in of_device(conn, device["key"]))
 
 
-def _unheard_since_restored(conn: sa.Connection, device: Row) -> bool:
+def _is_silent_since_restore(conn: sa.Connection, device: Row) -> bool:
     """Was the device in the backup from which the site was restored, without a check-in or report since?"""
     backup_s = counters.one(conn, BACKUP)
     return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
 def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.RowMapping:
-    """The row of a valid token of a device with this id; applies all effects of its use. Refusal for any other
-    token.
+    """The row of a valid token of a device with this id; applies all effects of its use.
+
+    Refusal for any other token.
     """
     rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(
         devices, devices.c.key == tokens.c.device
@@ -181,7 +189,7 @@ def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.Row
     if found["used_s"] is None:
         _first_use(conn, found, now_s)
     else:
-        _older_counts(conn, found, now_s)
+        _end_newer(conn, found, now_s)
     return found
 
 
@@ -209,29 +217,31 @@ def is_ended(conn: sa.Connection, hash: str) -> bool:
 
 
 def used_late(conn: sa.Connection, hash: str, now_s: int) -> None:
-    """Handle the use of a replaced token: notify the operator, once for each token."""
+    """Record the use of a replaced token, and notify the operator, once for each token."""
     first = tokens.update().where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
     row = conn.execute(first.values(late_s=now_s).returning(tokens.c.device, tokens.c.ended_s)).first()
     if row is not None:
         audit.note_device(conn, now_s, audit.CLOUD, "device.two_hold", row.device, ended_s=row.ended_s)
 
 
-def _later(conn: sa.Connection, found: sa.RowMapping) -> list[str]:
-    """Hashes of the used tokens that are newer than `found`."""
+def _newer(conn: sa.Connection, found: sa.RowMapping) -> list[str]:
+    """Hashes of the device's used tokens that are newer than `found`."""
     used = [each["hash"] for each in used_of(conn, found["device"])]
     return used[used.index(found["hash"]) + 1 :]
 
 
 def settled(conn: sa.Connection, hash: str) -> bool:
-    """Does using the token have no side effects? Then a worker may cache it until a change of its device is
-    recorded.
+    """Does using the token have no side effects?
+
+    Then a worker may cache it until a change of its device is recorded.
     """
     found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().one()
-    return found["used_s"] is not None and not found["rotate"] and not _later(conn, found)
+    return found["used_s"] is not None and not found["rotate"] and not _newer(conn, found)
 
 
-def _older_counts(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
-    later = _later(conn, found)
+def _end_newer(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
+    """End the tokens that are newer than `found`: its use shows that its device was not erased."""
+    later = _newer(conn, found)
     if later:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
         conn.execute(devices.update().where(devices.c.key == found["device"]).values(keeps=True))
@@ -241,8 +251,9 @@ def _older_counts(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None
 
 
 def renewed(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: int) -> bool:
-    """Issue `token` in exchange for the row `found` if a rotation is due. True: the caller must send it to the
-    device.
+    """Issue `token` in exchange for the row `found` if a rotation is due.
+
+    Return whether it was issued: then the caller must send it to the device.
     """
     if not found["rotate"]:
         return False
@@ -251,15 +262,16 @@ def renewed(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: int) -
         for each in of_device(conn, found["device"])
         if each["used_s"] is None and each["origin"] == ROTATED
     ]
-    if any(abs(now_s - created_s) < _SECONDS_AGAIN for created_s in waiting):
+    if any(abs(now_s - created_s) < _REISSUE_S for created_s in waiting):
         return False
     give(conn, token, found["device"], now_s, ROTATED, replaces=True)
     return True
 
 
 def rotate(conn: sa.Connection, keys: list[str], now_s: int, who: str) -> None:
-    """Request a new token for each of the devices (keys): issued at the next check-in; the old one is valid until the
-    new one is used.
+    """Request a new token for each of the devices `keys`.
+
+    It is issued at the device's next check-in; the old one is valid until the new one is used.
     """
     for key in keys:
         mine = sa.and_(tokens.c.device == key, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
@@ -269,12 +281,14 @@ def rotate(conn: sa.Connection, keys: list[str], now_s: int, who: str) -> None:
 
 
 def end(conn: sa.Connection, device: str) -> None:
+    """Delete all tokens of the device."""
     conn.execute(tokens.delete().where(tokens.c.device == device))
 
 
 def revoke(conn: sa.Connection, device: str, now_s: int, who: str) -> None:
-    """End all tokens of the device: it receives `Authentication failed`, and gets no other token until it is
-    claimed.
+    """Delete all tokens of the device, and make it unclaimed.
+
+    It receives `Authentication failed`, and gets no other token until an operator claims it.
     """
     end(conn, device)
     conn.execute(devices.update().where(devices.c.key == device).values(claimed=False, awaited=False))

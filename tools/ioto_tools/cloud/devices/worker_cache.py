@@ -1,6 +1,6 @@
 """A worker's in-memory cache: the catalogue, devices by token, and releases without free rollout slots.
 
-Used only by the thread that answers requests. It is refreshed with the recorded changes (changes.py) if it is older
+Only the thread that answers requests uses it. It is refreshed from the recorded changes (changes.py) when it is older
 than a second.
 """
 
@@ -24,7 +24,7 @@ Read = Callable[..., Awaitable[Any]]  # read(function, *arguments) reads from th
 
 
 class News(NamedTuple):
-    """What has changed in the database since a cache was refreshed."""
+    """What has changed in the database since the last refresh."""
 
     seq: int  # number of the last change
     devices: Sequence[str]  # keys of changed devices
@@ -32,7 +32,7 @@ class News(NamedTuple):
 
 
 class Memory:
-    """`look_s`: its maximum age; 0: refresh at every check-in."""
+    """The cache of one worker. `look_s`: its maximum age; 0: refresh at every check-in."""
 
     def __init__(self, look_s: float = LOOK_S, clock: Callable[[], float] = time.monotonic) -> None:
         self.worker = os.urandom(8).hex()  # owner of the leases
@@ -41,36 +41,36 @@ class Memory:
         self._full: dict[str, tuple[str, int, int | None]] = {}  # release -> (why, since_s, until_s)
         self._look_s = look_s
         self._clock = clock
-        self._looked: float | None = None
+        self._refreshed_s: float | None = None
         self.seq: int | None = None  # number of the last change that is included
-        self._looking = asyncio.Lock()
-        self._vain = 0  # number of failed refreshes
+        self._lock = asyncio.Lock()
+        self._failures = 0  # number of failed refreshes
 
     async def refresh(self, read: Read) -> None:
-        """Refresh if older than `look_s`; read(function, ...) reads from the database. Unavailable.
+        """Refresh the cache if it is older than `look_s`. Unavailable.
 
-        A request that waits while the refresh of another one fails does not try again: if the database is down, all of
-        them would wait for it, one after the other.
+        If a refresh fails, the requests that waited for it fail too. Otherwise each of them would wait for the
+        unreachable database, one after the other.
         """
-        if not self._fresh():
-            vain = self._vain
-            async with self._looking:
-                if self._vain != vain:
+        if not self._is_fresh():
+            failures = self._failures
+            async with self._lock:
+                if self._failures != failures:
                     raise Unavailable("the database did not answer")
-                if not self._fresh():
-                    await self._look(read)
+                if not self._is_fresh():
+                    await self._load(read)
 
-    def _fresh(self) -> bool:
-        return self._looked is not None and self._clock() - self._looked < self._look_s
+    def _is_fresh(self) -> bool:
+        return self._refreshed_s is not None and self._clock() - self._refreshed_s < self._look_s
 
-    async def _look(self, read: Read) -> None:
+    async def _load(self, read: Read) -> None:
         now = self._clock()
-        if self._looked is not None and now - self._looked > changes.KEPT_S / 2:
+        if self._refreshed_s is not None and now - self._refreshed_s > changes.KEPT_S / 2:
             self.seq = None  # changes may have been deleted before they were read
         try:
             seq, devices, found = await read(news, self.seq)
         except (OSError, Unavailable):
-            self._vain += 1
+            self._failures += 1
             raise
         if self.seq is None:
             self.devices.clear()
@@ -79,19 +79,20 @@ class Memory:
         if found is not None:
             self.products = catalogue.compiled(*found)
             self._full.clear()
-        self.seq, self._looked = seq, now
+        self.seq, self._refreshed_s = seq, now
 
     def outdated(self) -> None:
-        """Mark the cache as outdated: it is refreshed before the next use."""
-        self._looked = None
+        """Mark the cache as outdated: the next refresh() reads the changes."""
+        self._refreshed_s = None
 
     def has(self, word: str) -> bool:
         """Is there a product with this id or name?"""
         return word in self.products or any(word == product.name for product in self.products.values())
 
     def full(self, release: str, why: str, now_s: int, until_s: int | None, seq: int | None) -> None:
-        """Record that the release, as of the change `seq`, has no slot left, until `until_s` or (None) until it is
-        changed.
+        """Record that the release has no free slot until `until_s`; None: until the release is changed.
+
+        `seq`: the last change that was known when the slots were counted.
         """
         if seq == self.seq:  # else the release may have changed meanwhile
             self._full[release] = why, now_s, until_s
@@ -102,7 +103,7 @@ class Memory:
 
         def room(release: Release) -> str | None:
             why, since_s, until_s = full.get(release.id, _NOT_FULL)
-            # Now is before `since_s`: the clock was ahead then, so the entry means nothing.
+            # If now is before `since_s`, the clock was ahead then, and the entry is invalid.
             return why if until_s is None or since_s <= now_s < until_s else None
 
         return room

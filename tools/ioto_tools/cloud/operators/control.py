@@ -30,7 +30,7 @@ def enable(site: "Site", word: str, enabled: bool) -> Row:
 
 
 def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str) -> str:
-    row = _locked(conn, word)
+    row = _locked_release(conn, word)
     if row["enabled"] != enabled:
         lifecycle.change(conn, row, {"enabled": enabled}, "enabled" if enabled else "disabled", now_s, who)
     return row["id"]
@@ -49,11 +49,11 @@ def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> 
 
 def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
     """Change the terms {term: text} of the update's rollout; devices that have it keep it. Return overview.update()."""
-    return overview.update(site, site.database.write(_set, word, said, site.now_s(), site.who))
+    return overview.update(site, site.database.write(_set_terms, word, said, site.now_s(), site.who))
 
 
-def _set(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: str) -> str:
-    row = _locked(conn, word)
+def _set_terms(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: str) -> str:
+    row = _locked_release(conn, word)
     values = terms.read(said, row, now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}
     if changed:
@@ -61,7 +61,7 @@ def _set(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: 
     return row["id"]
 
 
-def _locked(conn: sa.Connection, word: str) -> sa.RowMapping:
+def _locked_release(conn: sa.Connection, word: str) -> sa.RowMapping:
     return leases.locked(conn, overview.release(conn, word)["id"])
 
 
@@ -85,7 +85,7 @@ def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str
 
 
 def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequence[str], now_s: int, who: str) -> int:
-    release = _open(conn, word)
+    release = _uncancelled(conn, word)
     keys = {overview.known(conn, id, release["product"])["key"]: id for id in ids}
     found = {row["device"]: row for row in grants.rows(conn, release["id"], grant_rows.c.device.in_(keys))}
     for key, id in keys.items():
@@ -103,12 +103,12 @@ def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequ
 
 
 def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int, who: str) -> int:
-    release = _open(conn, word)
+    release = _uncancelled(conn, word)
     which = grant_rows.c.state.in_(states), grant_rows.c.tries > 0
     return _retry(conn, release, grants.rows(conn, release["id"], *which), now_s, who)
 
 
-def _open(conn: sa.Connection, word: str) -> Row:
+def _uncancelled(conn: sa.Connection, word: str) -> Row:
     release = overview.release(conn, word)
     name = queries.product_by_id(conn, release["product"])["name"]
     if release["state"] == "cancelled":
@@ -144,14 +144,14 @@ def remove(site: "Site", id: str, product: str | None = None) -> None:
 
 
 def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: str) -> None:
-    key = _device(conn, id, product, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
+    key = _change_device(conn, id, product, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
     conn.execute(reports.delete().where(reports.c.device == key))
 
 
 def release(site: "Site", id: str, product: str | None = None) -> None:
     """Make the device unclaimed: its next request is refused as unknown, and it gets no token until it is claimed."""
     values = {"claimed": False, "awaited": False, "vouched": False}
-    site.database.write(_device, id, product, values, "released", site.now_s(), site.who)
+    site.database.write(_change_device, id, product, values, "released", site.now_s(), site.who)
 
 
 def claim(site: "Site", id: str, product: str | None = None) -> None:
@@ -159,7 +159,7 @@ def claim(site: "Site", id: str, product: str | None = None) -> None:
     tokens.
     """
     values = {"claimed": True, "awaited": True, "vouched": True}
-    site.database.write(_device, id, product, values, "claimed", site.now_s(), site.who)
+    site.database.write(_change_device, id, product, values, "claimed", site.now_s(), site.who)
 
 
 def pin(site: "Site", id: str, version: str | None, product: str | None = None) -> None:
@@ -168,12 +168,12 @@ def pin(site: "Site", id: str, version: str | None, product: str | None = None) 
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
     action = "unpinned" if version is None else "pinned"
     values = {"pin": version and selection.precedence(version)}
-    site.database.write(_device, id, product, values, action, site.now_s(), site.who)
+    site.database.write(_change_device, id, product, values, action, site.now_s(), site.who)
 
 
-def _device(conn: sa.Connection, id: str, product: str | None, values: Row, action: str, now_s: int, who: str) -> str:
+def _change_device(conn: sa.Connection, id: str, product: str | None, values: Row, action: str, now_s: int, who: str) -> str:
     """Set `values` in the device's row; return its key."""
-    key = _there(conn, id, product)["key"]
+    key = _registered_device(conn, id, product)["key"]
     conn.execute(devices.update().where(devices.c.key == key).values(values))
     changes.note(conn, now_s, key)
     detail = {"version": values["pin"]} if values.get("pin") else {}
@@ -181,7 +181,7 @@ def _device(conn: sa.Connection, id: str, product: str | None, values: Row, acti
     return key
 
 
-def _there(conn: sa.Connection, id: str, product: str | None) -> Row:
+def _registered_device(conn: sa.Connection, id: str, product: str | None) -> Row:
     """The device's row. Conflict if it is removed: its next registration resets the row, so a change would be lost."""
     found = overview.known(conn, id, product)
     if found["removed_s"] is not None:
@@ -197,7 +197,7 @@ def revoke(site: "Site", id: str, product: str | None = None) -> None:
 
 
 def _revoke(conn: sa.Connection, id: str, product: str | None, now_s: int, who: str) -> None:
-    tokens.revoke(conn, _there(conn, id, product)["key"], now_s, who)
+    tokens.revoke(conn, _registered_device(conn, id, product)["key"], now_s, who)
 
 
 def rotate(site: "Site", ids: Sequence[str] = (), product: str | None = None) -> Rotated:
@@ -217,7 +217,7 @@ def rotate(site: "Site", ids: Sequence[str] = (), product: str | None = None) ->
 
 
 def _rotate_named(conn: sa.Connection, ids: Sequence[str], product: str | None, now_s: int, who: str) -> Rotated:
-    return _rotate(conn, [_there(conn, id, product) for id in ids], now_s, who)
+    return _rotate(conn, [_registered_device(conn, id, product) for id in ids], now_s, who)
 
 
 def _rotate(conn: sa.Connection, rows: list[Row], now_s: int, who: str) -> Rotated:

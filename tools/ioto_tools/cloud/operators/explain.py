@@ -20,26 +20,26 @@ def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
     rows = queries.releases_of(conn, device["product"])
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
     asks = asker(device, grants.of(conn, device["key"]))
-    judged = selection.explain(releases, asks, now_s, _room(conn, now_s))
+    judged = selection.explain(releases, asks, now_s, _slot_check(conn, now_s))
     return [
         {
             "update": release.id,
             "version": release.version,
             "why": why,
-            "terms": _terms(release, asks) if why == "policy" else [],
+            "terms": _policy_terms(release, asks) if why == "policy" else [],
         }
         for release, why in judged
     ]
 
 
-def _terms(release: Release, asker: Asker) -> list[Row]:
+def _policy_terms(release: Release, asker: Asker) -> list[Row]:
     """The terms of the release's policy, and which of them are true for the device."""
     return release.policy.explain(asker.properties, release.facts)
 
 
 def asker(device: Row, held: dict[str, Grant]) -> Asker:
     """Convert a device's row, as of its last check-in, to the Asker that selection.py uses."""
-    version = _runs(device, held) or ""
+    version = _running_version(device, held) or ""
     order = semver.parse(version) if semver.is_valid(version) else None
     pin = device["pin"] and semver.parse(device["pin"])
     since_s = 0 if device["vouched"] else device["first_s"]
@@ -48,7 +48,7 @@ def asker(device: Row, held: dict[str, Grant]) -> Asker:
     )
 
 
-def _runs(device: Row, held: dict[str, Grant]) -> str | None:
+def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
     """The running version, as far as known: the one confirmed since the last check-in, else the one in that
     check-in.
     """
@@ -58,7 +58,7 @@ def _runs(device: Row, held: dict[str, Grant]) -> str | None:
     return device["version"]
 
 
-def _room(conn: sa.Connection, now_s: int) -> Callable[[Release], str | None]:
+def _slot_check(conn: sa.Connection, now_s: int) -> Callable[[Release], str | None]:
     def room(release: Release) -> str | None:
         try:
             row = queries.release(conn, release.id)

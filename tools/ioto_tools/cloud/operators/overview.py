@@ -45,7 +45,7 @@ def updates(site: "Site", product: str | None = None) -> list[Row]:
     """
     (found, slots), now_s = site.database.read(_updates, product), site.now_s()
     found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
-    return [_update(release, slots[release["id"]], now_s) for release in found]
+    return [_update_shown(release, slots[release["id"]], now_s) for release in found]
 
 
 def _updates(conn: sa.Connection, product: str | None) -> tuple[list[Row], dict[str, int]]:
@@ -59,19 +59,19 @@ def update(site: "Site", word: str) -> Row:
     `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.unapplied()); `audit`:
     its audit rows, newest first.
     """
-    found, slots, unapplied, rows = site.database.read(_one, word)
-    shown = _update(found, slots[found["id"]], site.now_s())
+    found, slots, unapplied, rows = site.database.read(_update_details, word)
+    shown = _update_shown(found, slots[found["id"]], site.now_s())
     stops = update_states.stops(shown["ended"], found["stop_after"], found["stop_percent"])
     return {**shown, "stops": stops, "unapplied": unapplied, "audit": rows}
 
 
-def _one(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int], Row, list[Row]]:
+def _update_details(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int], Row, list[Row]]:
     id = release(conn, word)["id"]
     found = next(each for each in queries.all_releases(conn) if each["id"] == id)
     return found, leases.granted(conn, id), grants.unapplied(conn, id), audit.last(conn, subject=id)
 
 
-def _update(release: Row, slots: int, now_s: int) -> Row:
+def _update_shown(release: Row, slots: int, now_s: int) -> Row:
     states = grants.counts(release, slots)
     kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s")
     return {
@@ -187,11 +187,11 @@ def device_shown(device: AnyRow, offered: AnyRow | None) -> Row:
         **{name: device[name] for name in kept},
         "product": device["product_name"],
         "removed": device["removed_s"] is not None,
-        "update": offered and _state(offered),
+        "update": offered and _grant_shown(offered),
     }
 
 
-def _state(offered: AnyRow) -> Row:
+def _grant_shown(offered: AnyRow) -> Row:
     kept = ("state", "ended", "attempt", "tries", "offered_s", "changed_s")
     return {
         "update": offered["release"],
@@ -209,18 +209,18 @@ def device(site: "Site", id: str, product: str | None = None) -> Row:
     releases, highest first, as if it checked in again now. `why`: the reason against it, a key of selection.WHY, or
     None for the release that it would be offered.
     """
-    found, held, offered, told, judged = site.database.read(_history, id, product, site.now_s())
+    found, held, offered, told, judged = site.database.read(_device_details, id, product, site.now_s())
     return {
         **device_shown(found, offered[-1] if offered else None),
         "properties": json.loads(found["properties"]),
         "doubts": [{"says": says, "at_s": at_s} for says, at_s in identity.doubts(found, held)],
-        "updates": [_state(each) for each in offered],
-        "reports": [_report(each) for each in told],
+        "updates": [_grant_shown(each) for each in offered],
+        "reports": [_report_shown(each) for each in told],
         "offers": judged,
     }
 
 
-def _report(row: AnyRow) -> Row:
+def _report_shown(row: AnyRow) -> Row:
     kept = ("state", "attempt", "reason", "received_s", "success", "times")
     return {
         "update": row["release"],
@@ -230,7 +230,7 @@ def _report(row: AnyRow) -> Row:
     }
 
 
-def _history(
+def _device_details(
     conn: sa.Connection, id: str, product: str | None, now_s: int
 ) -> tuple[Row, list[Row], Sequence[sa.RowMapping], list[Row], list[Row]]:
     from . import explain  # compiles policies; needed only here

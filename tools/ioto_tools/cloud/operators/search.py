@@ -18,7 +18,7 @@ PAGE = 50  # devices on a page
 LOOKS = 5000  # devices for which the policy is evaluated, at most, for one page
 LAST = chr(0x10FFFF)
 COUNTED = 100_000  # devices are counted up to this number
-Found = tuple[list[str], int, str | None]  # keys of the devices found, number examined, id to go on after
+Page = tuple[list[str], int, str | None]  # keys of the devices found, number examined, id to go on after
 
 
 def page(
@@ -45,9 +45,9 @@ def _page(
     conn: sa.Connection, product: str | None, begins: str, which: overview.Which | None, after: str, most: int
 ) -> Row:
     if which is None:
-        keys, looked, last = _plain(conn, product, begins, after, most)
+        keys, looked, last = _by_id(conn, product, begins, after, most)
     else:
-        keys, looked, last = _chosen(conn, product, begins, which, after, most)
+        keys, looked, last = _by_policy(conn, product, begins, which, after, most)
     found = sa.select(devices, products_.c.name.label("product_name")).join(products_).where(devices.c.key.in_(keys))
     found = found.order_by(devices.c.id, devices.c.product)
     offered = overview.last_offered(conn, keys)
@@ -55,19 +55,19 @@ def _page(
     return {"devices": rows, "looked": looked, "after": last}
 
 
-def _plain(conn: sa.Connection, product: str | None, begins: str, after: str, most: int) -> Found:
-    rows = queries.devices_by_id(conn, _NAMES, _which(product, begins, after), most)
+def _by_id(conn: sa.Connection, product: str | None, begins: str, after: str, most: int) -> Page:
+    rows = queries.devices_by_id(conn, _KEY_AND_ID, _conditions(product, begins, after), most)
     last = rows[-1]["id"] if len(rows) >= most else None
-    more = last is not None and queries.devices_by_id(conn, _NAMES, _which(product, begins, last), 1)
+    more = last is not None and queries.devices_by_id(conn, _KEY_AND_ID, _conditions(product, begins, last), 1)
     return [row["key"] for row in rows], len(rows), last if more else None
 
 
-def _chosen(
+def _by_policy(
     conn: sa.Connection, product: str | None, begins: str, which: overview.Which, after: str, most: int
-) -> Found:
+) -> Page:
     keys: list[str] = []
     looked = 0
-    for row in queries.devices_by_id(conn, (*_NAMES, devices.c.properties), _which(product, begins, after), LOOKS):
+    for row in queries.devices_by_id(conn, (*_KEY_AND_ID, devices.c.properties), _conditions(product, begins, after), LOOKS):
         if len(keys) >= most and row["id"] != after:
             return keys, looked, after
         looked, after = looked + 1, row["id"]
@@ -76,10 +76,10 @@ def _chosen(
     return keys, looked, after if looked >= LOOKS else None
 
 
-_NAMES = devices.c.key, devices.c.id
+_KEY_AND_ID = devices.c.key, devices.c.id
 
 
-def _which(product: str | None, begins: str, after: str) -> Iterator[sa.ColumnElement[bool]]:
+def _conditions(product: str | None, begins: str, after: str) -> Iterator[sa.ColumnElement[bool]]:
     # Only one lower bound: SQLite uses the first one for its index.
     yield devices.c.id >= begins if begins > after else devices.c.id > after
     if begins:

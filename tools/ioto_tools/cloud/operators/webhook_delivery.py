@@ -33,13 +33,13 @@ async def run(site: "Site", database: Ask) -> None:
     try:
         while True:
             try:
-                taken = await _taken(site, database, tuple(working))
+                taken = await _take_due(site, database, tuple(working))
             except (OSError, Unavailable) as e:  # the events wait in the database
                 _log.error("webhooks: %s", e)
                 taken = {}
             for webhook, rows in taken.items():
-                working[webhook] = asyncio.create_task(_posted(site, database, rows))
-                working[webhook].add_done_callback(functools.partial(_ended, working, webhook))
+                working[webhook] = asyncio.create_task(_post_in_turn(site, database, rows))
+                working[webhook].add_done_callback(functools.partial(_task_done, working, webhook))
             if not taken:
                 await asyncio.sleep(LOOK_S)
     finally:
@@ -47,7 +47,7 @@ async def run(site: "Site", database: Ask) -> None:
             task.cancel()
 
 
-def _ended(working: dict[str, asyncio.Task[None]], webhook: str, task: asyncio.Task[None]) -> None:
+def _task_done(working: dict[str, asyncio.Task[None]], webhook: str, task: asyncio.Task[None]) -> None:
     del working[webhook]
     if not task.cancelled() and task.exception():  # its events are posted again after their lease
         _log.error("webhook %s: %s: %s", webhook, type(task.exception()).__name__, task.exception())
@@ -55,16 +55,16 @@ def _ended(working: dict[str, asyncio.Task[None]], webhook: str, task: asyncio.T
 
 async def once(site: "Site", database: Ask) -> int:
     """Post every event that is due now, once; return the number of events."""
-    taken = await _taken(site, database)
+    taken = await _take_due(site, database)
     for error in await asyncio.gather(
-        *(_posted(site, database, rows) for rows in taken.values()), return_exceptions=True
+        *(_post_in_turn(site, database, rows) for rows in taken.values()), return_exceptions=True
     ):
         if error:
             raise error
     return sum(map(len, taken.values()))
 
 
-async def _taken(site: "Site", database: Ask, but: Sequence[str] = ()) -> dict[str, list[Row]]:
+async def _take_due(site: "Site", database: Ask, but: Sequence[str] = ()) -> dict[str, list[Row]]:
     """Take due events: {webhook: [row, ...]}, without the webhooks `but`."""
     if not await database(site.database.read, webhooks.waits, site.now_s(), but):
         return {}
@@ -74,7 +74,7 @@ async def _taken(site: "Site", database: Ask, but: Sequence[str] = ()) -> dict[s
     return taken
 
 
-async def _posted(site: "Site", database: Ask, rows: list[Row]) -> None:
+async def _post_in_turn(site: "Site", database: Ask, rows: list[Row]) -> None:
     """Post the rows of one webhook in turn. After a failure the others are not tried: they wait as long as the failed
     one.
     """
@@ -92,7 +92,7 @@ async def post(row: Row, now_s: int) -> str:
     headers, body = webhooks.message(row, now_s)
     try:
         async with asyncio.timeout(WAIT_S):
-            status = await _status(urlsplit(row["url"]), headers, body)
+            status = await _send(urlsplit(row["url"]), headers, body)
     except TimeoutError:
         return "no answer within %d s" % WAIT_S
     except (OSError, h11.ProtocolError, ValueError) as e:
@@ -100,7 +100,7 @@ async def post(row: Row, now_s: int) -> str:
     return "" if 200 <= status < 300 else "status %d" % status
 
 
-async def _status(parts: SplitResult, headers: dict[str, str], body: bytes) -> int:
+async def _send(parts: SplitResult, headers: dict[str, str], body: bytes) -> int:
     secure = parts.scheme == "https"
     reader, writer = await asyncio.open_connection(
         parts.hostname, parts.port or (443 if secure else 80), ssl=_context() if secure else None

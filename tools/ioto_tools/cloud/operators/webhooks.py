@@ -143,13 +143,13 @@ def take(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> list[Row]:
     )
     taken = []
     for row in conn.execute(found.limit(AT_ONCE)).mappings().all():
-        mine = deliveries.update().where(_of(row["webhook"], row["id"]), deliveries.c.due_s == row["due_s"])
+        mine = deliveries.update().where(_delivery(row["webhook"], row["id"]), deliveries.c.due_s == row["due_s"])
         if conn.execute(mine.values(due_s=now_s + LEASE_S)).rowcount:
             taken.append(dict(row))
     return taken
 
 
-def _of(webhook: str, event: int) -> sa.ColumnElement[bool]:
+def _delivery(webhook: str, event: int) -> sa.ColumnElement[bool]:
     return sa.and_(deliveries.c.webhook == webhook, deliveries.c.event == event)
 
 
@@ -157,7 +157,7 @@ def settle(conn: sa.Connection, row: Row, error: str, now_s: int) -> None:
     """Store the outcome of a row from take(): "" or the error."""
     told = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
     conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(told))
-    this = _of(row["webhook"], row["id"])
+    this = _delivery(row["webhook"], row["id"])
     if error and now_s - row["at_s"] < GIVE_UP_S:
         due_s = now_s + min(LONGEST_S, AGAIN_S * 2 ** min(row["tries"], 20))
         conn.execute(deliveries.update().where(this).values(tries=row["tries"] + 1, due_s=due_s))

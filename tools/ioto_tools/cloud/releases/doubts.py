@@ -1,5 +1,6 @@
-"""Warnings about terms of a rollout that are valid but probably a mistake: one sentence each, for the operator.
-Read-only.
+"""Warnings for the operator about terms of a rollout that are valid but probably a mistake.
+
+One sentence each. Read-only.
 """
 
 import difflib
@@ -27,49 +28,48 @@ def of_update(site: "Site", update: Row) -> list[str]:
     """Warnings about an update as returned by overview.update()."""
     found = of(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
     if update["size"] > UPDATER_BYTES:
-        found = found + site.database.read(_too_large, update)
+        found = found + site.database.read(_image_too_large, update)
     return found
 
 
 def of(site: "Site", product: str | None, text: str, percentage: float | None = None) -> list[str]:
-    """Warnings about a policy for the devices of `product` (name or id; None: any), and about a percentage."""
-    found = terms.doubts(text) + _of_names(site, product, text)
+    """Warnings about a percentage, and about a policy for devices of `product` (name or id; None: any)."""
+    found = terms.doubts(text) + _unknown_properties(site, product, text)
     if percentage == 0:
         found = found + ["percentage 0: no device is offered the update before it is raised"]
     return found
 
 
 def of_choice(site: "Site", product: str | None, text: str) -> list[str]:
-    """Warnings about a policy that selects devices of `product` (name or id; None: any), whatever version they run."""
-    return policy.compile(text).doubts + _of_names(site, product, text)
+    """Warnings about a policy that searches for devices of `product` (name or id; None: any)."""
+    return policy.compile(text).doubts + _unknown_properties(site, product, text)
 
 
-def _of_names(site: "Site", product: str | None, text: str) -> list[str]:
+def _unknown_properties(site: "Site", product: str | None, text: str) -> list[str]:
+    """A sentence for each property in the policy that no examined device has sent."""
     names = sorted((policy.compile(text).properties or set()) - _ALWAYS)
-    return site.database.read(_unsent, product, names) if names else []
+    return site.database.read(_never_sent, product, names) if names else []
 
 
-def _too_large(conn: sa.Connection, update: Row) -> list[str]:
-    """A sentence if some of the product's devices, of LOOKS examined, use clients other than this project's agent."""
+def _image_too_large(conn: sa.Connection, update: Row) -> list[str]:
+    """A sentence if some examined devices of the product use clients other than this project's agent."""
     found = (
-        _seen().where(devices.c.product == overview.product_of(conn, update["product"])["id"]).order_by(devices.c.id)
+        _examined()
+        .where(devices.c.product == overview.product_of(conn, update["product"])["id"])
+        .order_by(devices.c.id)
     )
     others = [row["id"] for row in conn.execute(found).mappings() if not identity.is_ours(row)]
     if not others:
         return []
-    asked = (
-        update["size"] / (1 << 20),
-        len(others),
-        "s of the product use" if len(others) > 1 else " of the product uses",
-        others[0],
-    )
-    return ["image: it has %.1f MiB, and EmbedThis' updater programs refuse more than 100 MiB: %d device%s another "
-            "client than this "
-            "project's agent, such as %s: publish a smaller image for them" % asked]  # fmt: skip
+    who = "%d devices of the product use" % len(others) if len(others) > 1 else "1 device of the product uses"
+    return [
+        "image: it has %.1f MiB, and EmbedThis' updater programs refuse more than 100 MiB: %s another client than this "
+        "project's agent, such as %s: publish a smaller image for them" % (update["size"] / (1 << 20), who, others[0])
+    ]
 
 
-def _seen() -> sa.Select:
-    """The devices that are examined."""
+def _examined() -> sa.Select:
+    """The query for the devices that are examined."""
     return (
         sa.select(devices.c.id, devices.c.properties)
         .where(devices.c.removed_s.is_(None), devices.c.seen_s.is_not(None))
@@ -77,10 +77,10 @@ def _seen() -> sa.Select:
     )
 
 
-def _unsent(conn: sa.Connection, product: str | None, names: list[str]) -> list[str]:
-    """A sentence for each of `names` that none of LOOKS devices has sent."""
+def _never_sent(conn: sa.Connection, product: str | None, names: list[str]) -> list[str]:
+    """A sentence for each of `names` that no examined device has sent; none if there is no device."""
     sent: set[str] = set()
-    found = _seen()
+    found = _examined()
     if product:
         found = found.where(devices.c.product == overview.product_of(conn, product)["id"])
     for _, properties in conn.execute(found):

@@ -1,5 +1,6 @@
-"""Forecasts the rollout of an unpublished release: the decision for each stored device at its next check-in.
-Read-only.
+"""Forecasts the rollout of an unpublished release: which stored devices would be offered it. Read-only.
+
+The decision for each device is that of a check-in; all devices share the limit and the rate.
 """
 
 from collections import Counter
@@ -23,21 +24,20 @@ EXAMPLES = 5
 
 
 def dry_run(site: "Site", row: Row) -> Row:
-    """The forecast for a release's row, if it were published: {"devices": n, "found": {why: {"count": n, "examples":
-    [id]}}}.
+    """The forecast for a release's row, if it were published.
 
-    For all stored devices of the product, by their last check-ins, as if all checked in now, or when the release
-    starts. `why`: a key of selection.WHY, or "offered".
+    {"devices": n, "found": {why: {"count": n, "examples": [id]}}}. `why`: a key of selection.WHY, or "offered". For all
+    stored devices of the product, by their last check-ins, as if all checked in now, or when the release starts.
     """
     found = dry_run_slice(site, row)
     return {name: found[name] for name in ("devices", "found")}
 
 
 def dry_run_slice(site: "Site", row: Row, so_far: Row | None = None, most: int | None = None) -> Row:
-    """dry_run() for the next `most` devices (at least; None: all) after `so_far`, the result of the previous call.
+    """dry_run() for the next devices, at least `most` (None: all).
 
-    Further keys: "after": the last device of this slice (None: no more devices), "slots": slots of each release that
-    would be taken so far.
+    `so_far`: the result of the previous call; None: begin with the first device. Further keys of the result: "after":
+    the last device of this slice (None: no more devices), "slots": slots of each release that would be taken so far.
     """
     before = so_far or {"devices": 0, "after": "", "found": {}, "slots": {}}
     now_s = max(site.now_s(), row["start_s"] or 0)
@@ -48,7 +48,7 @@ def dry_run_slice(site: "Site", row: Row, so_far: Row | None = None, most: int |
     for page in overview.rows(site, row["product"], after):
         held = site.database.read(grants.of_each, [device["key"] for device in page])
         for device in page:
-            why = _judge(releases, row["id"], asker(device, held.get(device["key"], {})), now_s, slots) or "offered"
+            why = _reason(releases, row["id"], asker(device, held.get(device["key"], {})), now_s, slots) or "offered"
             counts[why] += 1
             if counts[why] <= EXAMPLES:
                 examples.setdefault(why, []).append(device["id"])
@@ -64,17 +64,18 @@ def _releases(conn: sa.Connection, row: Row, used: dict[str, int], now_s: int) -
     rows = [each for each in queries.releases_of(conn, row["product"]) if each["state"] != "cancelled"]
     rows = [each for each in rows if each["precedence"] != row["precedence"]] + [row]
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
-    return releases, Slots({each["id"]: (each, _left(conn, each, now_s)) for each in rows}, used)
+    return releases, Slots({each["id"]: (each, _slots_left(conn, each, now_s)) for each in rows}, used)
 
 
-def _left(conn: sa.Connection, row: Row, now_s: int) -> int | None:
+def _slots_left(conn: sa.Connection, row: Row, now_s: int) -> int | None:
+    """The number of slots that the release has left now; None: no limit."""
     try:
         return leases.room(conn, row, row["taken"], now_s)
     except leases.Full:
         return 0
 
 
-def _judge(releases: list[Release], id: str, asks: Asker, now_s: int, slots: "Slots") -> str | None:
+def _reason(releases: list[Release], id: str, asks: Asker, now_s: int, slots: "Slots") -> str | None:
     """The reason why the release `id` is not offered, or None. An offer of any release takes one of its slots."""
     judged = {release.id: why for release, why in selection.explain(releases, asks, now_s, slots.room)}
     for release, why in judged.items():

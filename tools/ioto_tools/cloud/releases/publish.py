@@ -1,4 +1,4 @@
-"""Publishes an image as a release: inspects it, copies it into the store, adds it to the database. All or nothing."""
+"""Publishes a release: inspects the image, copies it into the store, adds it to the database. All or nothing."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from .inspection import Inspection, application
 if TYPE_CHECKING:
     from ..site.site import Site
 
-Progress = Callable[[int], object]  # is called with the number of bytes that were read
+Progress = Callable[[int], object]  # called with the number of bytes that were read
 Terms = dict[str, Any]  # {term of a rollout: text or number}, as an operator writes them (terms.py)
 
 
@@ -36,12 +36,12 @@ def publish(
     said: Terms | None = None,
     by_hand: bool = False,
 ) -> tuple[Row, bool]:
-    """Publish the file `path` as `version` of `product` (id or name); (release as a dict, True if it is new).
+    """Publish the file `path` as `version` of `product` (id or name); (release's row, True if it is new).
 
-    The manifest of a signed file must have the same version and product; devices verify its signature. `said`: {term:
-    text} of its rollout (terms.py); `by_hand`: no device is offered it before it is approved. Publishing the same file
-    under the same version again changes nothing. `progress(n)`: n more bytes are done. CloudError, without any change,
-    if anything is invalid.
+    The release manifest of a signed file must have the same version and product; devices verify its signature. `said`:
+    {term: text} of its rollout (terms.py); `by_hand`: no device is offered it before it is approved. Publishing the
+    same file under the same version again changes nothing. `progress(n)`: n more bytes were read. CloudError, without
+    any change, if anything is invalid.
     """
     try:
         with open(path, "rb") as file:
@@ -65,12 +65,12 @@ def publish_file(
     said: Terms | None = None,
     by_hand: bool = False,
 ) -> tuple[Row, bool]:
-    """publish() for the open file `file` (`name` in messages); OSError if it can't be read or the site can't be
-    written.
+    """publish() for the open file `file` (`name` in messages).
 
-    From a whole firmware file, the application is published.
+    From a whole firmware file, only the application is published. OSError if the file can't be read or the site can't
+    be written.
     """
-    owner, rollout = _asked(site, product, version, said)
+    owner, rollout = _check_request(site, product, version, said)
     more = {
         "description": description,
         "enabled": enabled,
@@ -80,7 +80,7 @@ def publish_file(
     inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
-        return _enter(
+        return _store(
             site,
             incoming,
             {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip, "head": inspection.head},
@@ -98,9 +98,7 @@ def dry_run(
     progress: Progress = lambda n: None,
     said: Terms | None = None,
 ) -> Row:
-    """Forecast which devices would be offered the file: forecast.dry_run() plus `doubts` (doubts.py). Nothing
-    changes.
-    """
+    """Forecast which devices would be offered the file: forecast.dry_run() plus `doubts`. Changes nothing."""
     try:
         with open(path, "rb") as file:
             return dry_run_file(site, file, path, product, version, description, any_file, progress, said)
@@ -120,14 +118,14 @@ def dry_run_file(
     said: Terms | None = None,
 ) -> Row:
     """dry_run() for the open file `file` (`name` in messages)."""
-    owner, rollout = _asked(site, product, version, said)
+    owner, rollout = _check_request(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
     inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
     for chunk in inspection.chunks(progress):
         sha256.update(chunk)
         size += len(chunk)
     row = _row(site, owner, version, sha256.hexdigest(), size)
-    site.database.read(_there, row, owner)
+    site.database.read(_published, row, owner)
     row.update(
         description=description,
         enabled=True,
@@ -142,13 +140,14 @@ def dry_run_file(
 def dry_run_slice(
     site: "Site", product: str, version: str, said: Terms | None, so_far: Row | None, most: int | None
 ) -> Row:
-    """forecast.dry_run_slice() for a release without its image, after `so_far` (None: from the first device), plus
-    `doubts`.
+    """forecast.dry_run_slice() for a release without its image, plus `doubts`.
+
+    `so_far`: the result of the previous call; None: begin with the first device.
     """
-    owner, rollout = _asked(site, product, version, said)
+    owner, rollout = _check_request(site, product, version, said)
     row = _row(site, owner, version, "", 0)
     if there := site.database.read(queries.release_by_version, owner["id"], row["precedence"]):
-        raise Conflict("%s %s is published already: choose another version" % (owner["name"], there["version"]))
+        raise Conflict("%s %s is already published: choose another version" % (owner["name"], there["version"]))
     row.update(description="", enabled=True, state=selection.ACTIVE, manifest=None, chip=None, head=None, **rollout)
     return {**forecast.dry_run_slice(site, row, so_far, most), "doubts": _doubts(site, row)}
 
@@ -157,7 +156,7 @@ def _doubts(site: "Site", row: Row) -> list[str]:
     return doubts.of_update(site, {"product": row["product"], "size": row["size"], "terms": terms.shown(row)})
 
 
-def _asked(site: "Site", product: str, version: str, said: Terms | None) -> tuple[Row, Row]:
+def _check_request(site: "Site", product: str, version: str, said: Terms | None) -> tuple[Row, Row]:
     """(the product's row, the terms of the rollout). CloudError."""
     owner = product_of(site, product)
     if not selection.is_version(version):
@@ -166,7 +165,7 @@ def _asked(site: "Site", product: str, version: str, said: Terms | None) -> tupl
 
 
 def product_of(site: "Site", word: str) -> Row:
-    """The product's row by name or id; CloudError."""
+    """The product's row by name or id. Missing if there is none."""
     return site.database.read(_product_of, word)
 
 
@@ -175,12 +174,12 @@ def _product_of(conn: sa.Connection, word: str) -> Row:
     if found is None:
         names = [each["name"] for each in queries.all_products(conn)]
         known = "known products: %s" % ", ".join(names) if names else "there are no products yet"
-        raise Missing("product %s: not found, %s; make it with `ioto product new %s`" % (word, known, word))
+        raise Missing("product %s: not found; %s; create it with `ioto product new %s`" % (word, known, word))
     return found
 
 
 def _row(site: "Site", product: Row, version: str, checksum: str, size: int) -> Row:
-    """The columns of a release that result from the file, its product and its version."""
+    """The columns of a release that follow from the file, its product and its version."""
     return {
         "id": _update_id(product["id"], version, checksum),
         "product": product["id"],
@@ -194,15 +193,15 @@ def _row(site: "Site", product: Row, version: str, checksum: str, size: int) -> 
     }
 
 
-def _enter(site: "Site", incoming: Incoming, release: Row, product: Row) -> tuple[Row, bool]:
-    site.database.read(_there, release, product)
-    incoming.keep()  # even if the release exists: this restores a lost file
-    there = site.database.write(_add, release, product, site.who)
+def _store(site: "Site", incoming: Incoming, release: Row, product: Row) -> tuple[Row, bool]:
+    site.database.read(_published, release, product)
+    incoming.keep()  # also if the release exists: this restores a lost file
+    there = site.database.write(_insert, release, product, site.who)
     return there or release, not there
 
 
-def _add(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | None:
-    there = _there(conn, release, product)  # another publisher may have been faster
+def _insert(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | None:
+    there = _published(conn, release, product)  # another publisher may have been faster
     if not there:
         queries.add_release(conn, release)
         changes.note(conn, release["created_s"])
@@ -211,8 +210,8 @@ def _add(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | Non
     return there
 
 
-def _there(conn: sa.Connection, release: Row, product: Row) -> Row | None:
-    """The release of this version, or None. CloudError if it has other content."""
+def _published(conn: sa.Connection, release: Row, product: Row) -> Row | None:
+    """The release of this version, or None. Conflict if it has other content."""
     there = queries.release_by_version(conn, product["id"], release["precedence"])
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise Conflict(
@@ -229,10 +228,10 @@ def _update_id(product: str, version: str, checksum: str) -> str:
 
 
 def new_product(site: "Site", name: str, id: str | None = None, by_hand: bool = False) -> Row:
-    """Create a product; return its row as a dict.
+    """Create a product; return its row.
 
-    `id`: in ioto.json of every board; random unless given. `by_hand`: its devices get no token until an operator has
-    claimed them.
+    `id`: the id in ioto.json of every board; random unless given. `by_hand`: its devices get no token until an operator
+    claims them.
     """
     for what, text in (("name", name), ("id", id)):
         if text is not None and not re.fullmatch("[!-~]{1,64}", text):
@@ -242,10 +241,9 @@ def new_product(site: "Site", name: str, id: str | None = None, by_hand: bool = 
 
 
 def _add_product(conn: sa.Connection, id: str, name: str, by_hand: bool, now_s: int, who: str) -> Row:
-    if queries.product(conn, name) or queries.product(
-        conn, id
-    ):  # a word that is both a name and an id would be ambiguous
-        raise Conflict("product %s: there is one with this name or id: see `ioto product list`" % name)
+    # A word that is both a name and an id would be ambiguous.
+    if queries.product(conn, name) or queries.product(conn, id):
+        raise Conflict("product %s: this name or id is in use: see `ioto product list`" % name)
     found = queries.add_product(conn, id, name, now_s, by_hand)
     changes.note(conn, now_s)
     audit.note(conn, now_s, who, "product.new", id, name=name)
