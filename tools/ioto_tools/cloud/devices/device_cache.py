@@ -49,9 +49,8 @@ class Known:
     booted_s: int | None = None  # its start time, as of the previous check-in
     shared: bool = False  # several boards use its id
     grants: dict[str, Grant] = field(default_factory=dict)
-    last: tuple[str, tuple, tuple] | None = (
-        None  # last offer: (release, its version, the version it replaces), versions parsed
-    )
+    # The last offer: (release, its version, the version it replaces), versions parsed.
+    last: tuple[str, tuple, tuple] | None = None
 
     def unapplied(self) -> str | None:
         """The release that the device was offered and may still apply, or None. There is at most one."""
@@ -135,7 +134,7 @@ def noticed(
     if known.shared or order != before and not order < offered or not after(grant.state, "returns"):
         return None, _unless_shared(known, sign)
     # Two boards with one id report the two versions in turn. A single board that went back reports the old version
-    # twice: this decides if the board sends no start time.
+    # twice, which is the only hint from boards that send no start time.
     if started or booted_s is None and ran == order:
         return "again" if staged == release else "returns", sign
     return "doubt", sign or (None if booted_s is None else "start")

@@ -41,7 +41,10 @@ def of(site: "Site", product: str | None, text: str, percentage: float | None = 
 
 
 def of_choice(site: "Site", product: str | None, text: str) -> list[str]:
-    """Warnings about a policy that searches for devices of `product` (name or id; None: any)."""
+    """Warnings about a policy that searches for devices of `product` (name or id; None: any).
+
+    Unlike for an update, the policy need not contain device.version.
+    """
     return policy.compile(text).doubts + _unknown_properties(site, product, text)
 
 
