@@ -51,15 +51,7 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
             % (said.id, product.name),
         )
     booted_s = identity.booted_s(fields, now_s)
-    row = {
-        "device": device.key,
-        "version": said.version,
-        "properties": messages.dumped(fields),
-        "at_s": now_s,
-        "next_s": said.next_s,
-        "booted_s": booted_s,
-    }
-    site.database.soft(queries.checked_in, device.key, row)
+    site.database.soft(queries.checked_in, device.key, _row(device, said, now_s, booted_s))
     try:
         order = parsed(said.version)
     except ValueError:
@@ -85,6 +77,18 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
         return more
     retry = device.grants[release.id].retry
     return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
+
+
+def _row(device: Known, said: messages.CheckIn, now_s: int, booted_s: int | None) -> Row:
+    """The row of a check-in, for queries.checked_in()."""
+    return {
+        "device": device.key,
+        "version": said.version,
+        "properties": messages.dumped(said.properties),
+        "at_s": now_s,
+        "next_s": said.next_s,
+        "booted_s": booted_s,
+    }
 
 
 def _is_newly_staged(device: Known, said: messages.CheckIn) -> bool:

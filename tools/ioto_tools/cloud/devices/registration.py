@@ -80,9 +80,9 @@ def _register(
     found = queries.product_by_id(conn, asking.product)
     if found is None:
         raise Refusal(401, "Authorization: no product has this id: `ioto product list` shows the ids of the products")
-    known = queries.device_of(conn, asking.product, asking.id)
-    key = known["key"] if known else key
-    new = known is None or known["removed_s"] is not None
+    known = queries.device_of(conn, asking.product, asking.id) or {}
+    key = known.get("key", key)
+    new = not known or known["removed_s"] is not None
     if new and (wait_s := _wait_s(conn, found["id"], now_s, new_per_hour)):
         return False, Refusal(
             429,
@@ -148,9 +148,9 @@ def register_by_hand(site: "Site", product: str, id: str) -> str:
 
 
 def _register_by_hand(conn: sa.Connection, key: str, asking: Registration, token: str, now_s: int, who: str) -> None:
-    known = queries.device_of(conn, asking.product, asking.id)
-    key = known["key"] if known else key
-    new = known is None or known["removed_s"] is not None
+    known = queries.device_of(conn, asking.product, asking.id) or {}
+    key = known.get("key", key)
+    new = not known or known["removed_s"] is not None
     if new:
         tokens.end(conn, key)
     queries.register(conn, key, asking, True, now_s, new)

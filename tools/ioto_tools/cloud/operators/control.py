@@ -54,7 +54,7 @@ def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
 
 def _set_terms(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: str) -> str:
     row = _locked_release(conn, word)
-    values = terms.read(said, row, now_s)
+    values = terms.read(said, dict(row), now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}
     if changed:
         lifecycle.change(conn, row, changed, "set", now_s, who, set=changed)
@@ -110,7 +110,7 @@ def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int
 
 def _uncancelled(conn: sa.Connection, word: str) -> Row:
     release = overview.release(conn, word)
-    name = queries.product_by_id(conn, release["product"])["name"]
+    name = overview.product_of(conn, release["product"])["name"]
     if release["state"] == "cancelled":
         raise Conflict("%s %s is cancelled: publish a higher version instead" % (name, release["version"]))
     return {**release, "product_name": name}
@@ -119,7 +119,8 @@ def _uncancelled(conn: sa.Connection, word: str) -> Row:
 def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: str) -> int:
     if rows:
         grants.retry(conn, release["id"], rows, now_s)
-        some = {"device": queries.device(conn, rows[0]["device"])["id"]} if len(rows) == 1 else {"devices": len(rows)}
+        device = queries.device(conn, rows[0]["device"]) if len(rows) == 1 else None
+        some = {"device": device["id"]} if device else {"devices": len(rows)}
         audit.note(
             conn,
             now_s,
@@ -171,7 +172,9 @@ def pin(site: "Site", id: str, version: str | None, product: str | None = None) 
     site.database.write(_change_device, id, product, values, action, site.now_s(), site.who)
 
 
-def _change_device(conn: sa.Connection, id: str, product: str | None, values: Row, action: str, now_s: int, who: str) -> str:
+def _change_device(
+    conn: sa.Connection, id: str, product: str | None, values: Row, action: str, now_s: int, who: str
+) -> str:
     """Set `values` in the device's row; return its key."""
     key = _registered_device(conn, id, product)["key"]
     conn.execute(devices.update().where(devices.c.key == key).values(values))

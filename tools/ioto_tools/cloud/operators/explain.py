@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from typing import cast
 
 import sqlalchemy as sa
 from ioto import semver
 
+from ..policy import Policy
 from ..rollout import catalogue, grants, leases
 from ..rules import selection
 from ..rules.selection import Asker, Grant, Release
@@ -34,7 +36,7 @@ def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
 
 def _policy_terms(release: Release, asker: Asker) -> list[Row]:
     """The terms of the release's policy, and which of them are true for the device."""
-    return release.policy.explain(asker.properties, release.facts)
+    return cast(Policy, release.policy).explain(asker.properties, release.facts)
 
 
 def asker(device: Row, held: dict[str, Grant]) -> Asker:
@@ -61,8 +63,8 @@ def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
 def _slot_check(conn: sa.Connection, now_s: int) -> Callable[[Release], str | None]:
     def room(release: Release) -> str | None:
         try:
-            row = queries.release(conn, release.id)
-            leases.room(conn, row, row["taken"], now_s)
+            if row := queries.release(conn, release.id):
+                leases.room(conn, row, row["taken"], now_s)
         except leases.Full as e:
             return e.why
         return None

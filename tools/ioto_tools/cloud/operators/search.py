@@ -1,7 +1,6 @@
 """Device search, one page at a time, by id prefix and policy; products. The cost does not grow with the fleet."""
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -67,7 +66,9 @@ def _by_policy(
 ) -> Page:
     keys: list[str] = []
     looked = 0
-    for row in queries.devices_by_id(conn, (*_KEY_AND_ID, devices.c.properties), _conditions(product, begins, after), LOOKS):
+    for row in queries.devices_by_id(
+        conn, (*_KEY_AND_ID, devices.c.properties), _conditions(product, begins, after), LOOKS
+    ):
         if len(keys) >= most and row["id"] != after:
             return keys, looked, after
         looked, after = looked + 1, row["id"]
@@ -79,13 +80,14 @@ def _by_policy(
 _KEY_AND_ID = devices.c.key, devices.c.id
 
 
-def _conditions(product: str | None, begins: str, after: str) -> Iterator[sa.ColumnElement[bool]]:
+def _conditions(product: str | None, begins: str, after: str) -> list[sa.ColumnElement[bool]]:
     # Only one lower bound: SQLite uses the first one for its index.
-    yield devices.c.id >= begins if begins > after else devices.c.id > after
+    found = [devices.c.id >= begins if begins > after else devices.c.id > after]
     if begins:
-        yield devices.c.id < begins + LAST
+        found.append(devices.c.id < begins + LAST)
     if product:
-        yield devices.c.product == product
+        found.append(devices.c.product == product)
+    return found
 
 
 def products(site: "Site") -> list[Row]:
