@@ -1,6 +1,4 @@
-"""The routes of the API, made from the table of operations: authenticate, authorize, parse the request, answer. Nothing
-else.
-"""
+"""The routes of the API, made from the table of operations: authenticate, authorize, parse the request, answer."""
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -58,17 +56,17 @@ def _endpoint(by_method: dict[str, Operation]) -> Callable[[Request], Awaitable[
         run, site = request.app.state.run, request.app.state.site
         name, scope = await _operator(request, operation.scope)
         site = site.acting("operator %s" % name, scope)
-        asked = {**_path(request), **fields.from_query(request.query_params, operation.query)}
+        args = {**_path(request), **fields.from_query(request.query_params, operation.query)}
         async with _body(request, operation) as body:
-            asked.update(body)
-            return JSONResponse(await run(_done, operation.run, site, asked))
+            args.update(body)
+            return JSONResponse(await run(_done, operation.run, site, args))
 
     return endpoint
 
 
-def _done(function: Run, site: Site, asked: Arguments) -> Any:
+def _done(function: Run, site: Site, args: Arguments) -> Any:
     try:
-        return hidden_fields.hidden(function(site, asked), hidden_fields.names(site))
+        return hidden_fields.hidden(function(site, args), hidden_fields.names(site))
     except CloudError as e:
         raise Refusal(e.status, str(e)) from e
 
@@ -90,7 +88,7 @@ def _path(request: Request) -> dict[str, str]:
 
 @asynccontextmanager
 async def _body(request: Request, operation: Operation) -> AsyncIterator[Arguments]:
-    """Yield the content of the body; an image is in a temporary file until the end of the block."""
+    """Yield the fields of the body; an image is in a temporary file, which is deleted at the end of the block."""
     if operation.upload:
         with tempfile.NamedTemporaryFile(prefix=INCOMING, dir=request.app.state.site.images.spool()) as file:
             await _received(request, file)
@@ -106,9 +104,8 @@ async def _body(request: Request, operation: Operation) -> AsyncIterator[Argumen
 
 async def _received(request: Request, file: IO[bytes]) -> None:
     run = request.app.state.run
-    if (
-        request.headers.get("content-type", "").lower().startswith("multipart/")
-    ):  # the form's boundaries would be published too
+    # The boundaries of a form would be published with the image.
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Refusal(415, "body: a form: send the image alone as the body, as `curl --data-binary @FILE` does")
     async for chunk in _chunks(request, IMAGE_BYTES):
         await run(file.write, chunk)

@@ -1,4 +1,4 @@
-"""Schemas of request fields: requests are validated with the same schema that the OpenAPI document shows. Pure."""
+"""Schemas of request fields, and validation of requests. The OpenAPI document shows the same schemas. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def optional(schema: Schema) -> Schema:
 
 
 def from_query(found: Mapping[str, str], schemas: dict[str, Schema]) -> dict[str, Any]:
-    """{name: value} from a query string (a multi-dict of texts). Refusal 400 names the field."""
+    """Parse and validate a query string (a multi-dict of texts): {name: value}. Refusal 400 names the field."""
     values = {}
     for name in found:
         values[name] = _typed(found[name], schemas.get(name, {}))
@@ -43,11 +43,11 @@ def _typed(text: str, schema: Schema) -> str | int | bool:
 
 
 def checked(values: dict[str, Any], schemas: dict[str, Schema]) -> dict[str, Any]:
-    """`values`, validated with their schemas, None for omitted fields. Refusal 400 names the field."""
+    """Validate `values` and return them, with None for omitted fields. Refusal 400 names the field."""
     for name in values:
         if name not in schemas:
             known = ", ".join(schemas) or "none"
-            raise Refusal(400, "%s: unknown field; known: %s" % (name[:40], known))
+            raise Refusal(400, "%s: unknown field; known fields: %s" % (name[:40], known))
     for name, schema in schemas.items():
         if name in values:
             _check(name, values[name], schema)
@@ -67,7 +67,7 @@ def _check(name: str, value: Any, schema: Schema) -> None:
     if kind == "string":
         _check_text(name, value, schema)
     elif kind == "integer" and not schema["minimum"] <= value <= schema["maximum"]:
-        raise Refusal(400, "%s: expected: from %d to %d" % (name, schema["minimum"], schema["maximum"]))
+        raise Refusal(400, "%s: expected: a number from %d to %d" % (name, schema["minimum"], schema["maximum"]))
 
 
 def _check_text(name: str, value: str, schema: Schema) -> None:
@@ -79,7 +79,5 @@ def _check_text(name: str, value: str, schema: Schema) -> None:
         )
     printable = value.replace("\n", "").isprintable()  # no control characters, no lone surrogates
     if not printable or "pattern" in schema and not all("!" <= c <= "~" for c in value):
-        raise Refusal(
-            400,
-            "%s: expected: printable characters%s" % (name, " of ASCII without a space" if "pattern" in schema else ""),
-        )
+        wanted = "printable ASCII characters without spaces" if "pattern" in schema else "printable characters"
+        raise Refusal(400, "%s: expected: %s" % (name, wanted))

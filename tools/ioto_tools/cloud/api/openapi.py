@@ -10,14 +10,14 @@ from .operations import OPERATIONS, Operation
 PREFIX = "/api/v1"
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _ANSWERS = {
-    400: "A field will not do; the text names it and says what is wanted.",
-    401: "No token, or none of an operator.",
-    403: "The token's scope does not reach so far.",
-    404: "There is none.",
-    409: "It is there already, or not as this wants it.",
+    400: "A field is invalid; the text names it and what is expected.",
+    401: "The token is missing, or is not a valid operator's token.",
+    403: "The token's scope does not include this operation.",
+    404: "Not found.",
+    409: "It already exists, or its state does not allow this.",
     413: "The body is too long.",
-    429: "Too many requests; Retry-After says for how many seconds.",
-    503: "The cloud can't answer now; Retry-After says for how many seconds.",
+    429: "Too many requests; Retry-After is the number of seconds to wait.",
+    503: "The cloud cannot answer now; Retry-After is the number of seconds to wait.",
 }
 
 
@@ -31,8 +31,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Device cloud",
             "version": "1",
-            "description": "For operators. Times are Unix seconds. Scopes of tokens: %s; each may what those before "
-            "it may." % ", ".join(SCOPES),
+            "description": "For operators. Times are Unix seconds. Scopes of tokens: %s; each includes those "
+            "before it." % ", ".join(SCOPES),
         },
         "paths": paths,
         "security": [{"operator": []}],
@@ -54,7 +54,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "description": "Scope: %s." % operation.scope,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "Done.", "content": {"application/json": {"schema": {"type": ["object", "array"]}}}}
+            "200": {
+                "description": "Success.",
+                "content": {"application/json": {"schema": {"type": ["object", "array"]}}},
+            }
         },
     }
     for status, says in _ANSWERS.items():
