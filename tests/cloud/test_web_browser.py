@@ -112,16 +112,16 @@ def publish(jo, image, version):
     jo.shot("policy")
     policy.fill("device.version < update.version && device.region == 'eu'")
     jo.says("Valid policy.")
-    page.get_by_label("Limit, devices in all").fill("x")
+    page.get_by_label("Limit (devices in total)").fill("x")
     page.get_by_role("button", name="Publish", exact=True).click()
     jo.says("limit x: expected: a number of devices")
     assert page.get_by_label("Version").input_value() == version  # nothing that was typed is lost
-    page.get_by_label("Limit, devices in all").fill("8")
+    page.get_by_label("Limit (devices in total)").fill("8")
     page.get_by_label("Stop rule").fill("50% after 20")
     page.get_by_label("Age of devices").fill("none")
     page.get_by_label("Wait for approval").check()
     page.get_by_role("button", name="Dry run").click()
-    jo.says("Of 24 devices that are stored, 8 would be offered it.")
+    jo.says("8 of 24 stored devices would be offered it.")
     jo.shot("dry-run")
     page.get_by_role("button", name="Publish", exact=True).click()
     page.wait_for_url("**/release?id=*")
@@ -130,12 +130,12 @@ def publish(jo, image, version):
 def typed_text_stays(jo, site, release):
     """Another operator changes the release while somebody types: the page says so, and loses nothing."""
     page = jo.page
-    page.get_by_text("Change the roll-out").click()
-    page.get_by_label("Limit, devices in all").fill("777")
+    page.get_by_text("Change the rollout").click()
+    page.get_by_label("Limit (devices in total)").fill("777")
     control.set_terms(site, release, {"rate": "100", "period": "1 hour"})
     jo.says("The release was changed")
-    assert page.get_by_label("Limit, devices in all").input_value() == "777"
-    page.get_by_role("link", name="load the page again").click()
+    assert page.get_by_label("Limit (devices in total)").input_value() == "777"
+    page.get_by_role("link", name="reload the page").click()
     page.locator("dt:text('rate') + dd", has_text="100").wait_for()
     control.set_terms(site, release, {"rate": "none"})  # nothing is typed now: it loads by itself
     page.locator("dt:text('rate') + dd", has_text="none").wait_for()
@@ -149,7 +149,7 @@ def an_empty_chart_has_an_axis_of_time(jo):
 
 def watch(jo, devices, site):
     page = jo.page
-    jo.says("No device was offered it yet.")
+    jo.says("No device has been offered it yet.")
     an_empty_chart_has_an_axis_of_time(jo)
     typed_text_stays(jo, site, page.url.partition("id=")[2])
     assert devices.check_in() == {}  # it awaits approval
@@ -178,9 +178,9 @@ def stop(jo, devices):
     page = jo.page
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Resume").wait_for()
-    page.get_by_text("Change the roll-out").click()
-    page.get_by_label("Limit, devices in all").fill("")
-    page.get_by_role("button", name="Change it").click()
+    page.get_by_text("Change the rollout").click()
+    page.get_by_label("Limit (devices in total)").fill("")
+    page.get_by_role("button", name="Save").click()
     page.locator("dt:text('limit') + dd", has_text="none").wait_for()
     devices.check_in_until(lambda found: not found)
     page.once("dialog", lambda dialog: dialog.accept())
@@ -193,7 +193,7 @@ def look_around(jo):
     page = jo.page
     page.get_by_role("link", name="Devices", exact=True).click()
     page.get_by_label("Id begins with").fill("roof-1")
-    page.get_by_label("Policy that holds").fill("region == 'eu' && version == '1.0.0'")
+    page.get_by_label("Matches policy").fill("region == 'eu' && version == '1.0.0'")
     page.keyboard.press("Enter")
     jo.says("5 of 10 devices.")
     jo.shot("devices")
@@ -216,7 +216,7 @@ def by_keyboard(jo):
     """A token is made without a mouse: over the pages' links by the skip link, then from field to field."""
     press = jo.page.keyboard.press
     press("Tab")
-    assert jo.focused() == "Skip to the page"
+    assert jo.focused() == "Skip to content"
     press("Enter")
     for wanted in ("Revoke", "New token"):
         press("Tab")
@@ -226,7 +226,7 @@ def by_keyboard(jo):
         press("Tab")
         jo.page.keyboard.type(text)
     press("Enter")
-    jo.says("shown this once")
+    jo.says("shown only once")
     assert jo.page.locator("#made code").inner_text().startswith("ioto_")
 
 

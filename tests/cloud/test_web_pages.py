@@ -46,15 +46,15 @@ def test_products_are_listed_and_made(cloud, jo):
 
 
 def test_empty_states(cloud, jo):
-    assert "Nothing is published for thermo yet." in text(jo.get("product?id=thermo"))
+    assert "No release is published for thermo yet." in text(jo.get("product?id=thermo"))
     assert "No device has registered yet" in text(jo.get("devices"))
-    assert "No device is like that." in text(jo.get("devices?id=x"))
-    assert "No device of the product is stored yet." in text(
+    assert "No matching devices." in text(jo.get("devices?id=x"))
+    assert "The product has no devices yet." in text(
         jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0"})
     )
     cloud.device("D1")
-    assert "Nothing is published for its product." in text(jo.get("device?id=D1"))
-    assert "It was offered nothing yet." in text(jo.get("device?id=D1"))
+    assert "No release is published for its product." in text(jo.get("device?id=D1"))
+    assert "No update was offered to it yet." in text(jo.get("device?id=D1"))
     assert "No entries." in text(jo.get("audit?subject=nothing"))
 
 
@@ -127,7 +127,7 @@ def test_exactly_the_moves_that_its_state_allows(cloud, jo):
 def test_the_page_says_when_somebody_else_changed_the_release(cloud, jo):
     release = cloud.publish("1.1.0")
     poll = html.unescape(re.search(r'hx-get="(progress[^"]*)"', jo.get("release?id=" + release["id"]).body.decode())[1])
-    said = b"data-changed", b"load the page again"
+    said = b"data-changed", b"reload the page"
     assert not any(each in jo.get(poll).body for each in said)
     for change in ("paused", "resumed"):
         control.move(cloud.site, release["id"], change)
@@ -344,10 +344,10 @@ def test_a_dry_run_tells_in_slices_what_it_tells_at_once(cloud, jo, monkeypatch,
         more = re.search(r"hx-vals='([^']*)'", reply.body.decode())
         if not more:
             break
-        assert "Looked at %d devices so far" % (20 * slices) in text(reply)
+        assert "Checked %d devices so far" % (20 * slices) in text(reply)
         form = json.loads(html.unescape(more[1]))
     assert slices == 4 and sum(each["count"] for each in whole["found"].values()) == whole["devices"] == 70
-    assert "Of 70 devices that are stored, %d would be offered it" % whole["found"]["offered"]["count"] in text(reply)
+    assert "%d of 70 stored devices would be offered it" % whole["found"]["offered"]["count"] in text(reply)
     rows = re.findall(
         r'<tr><td>(.*?)</td><td class="n"[^>]*>(\d+)</td>\s*<td[^>]*>(.*?)</td>', reply.body.decode(), re.S
     )

@@ -36,7 +36,7 @@ def _lifetime(text: str) -> int | None:
 
 
 def audit(site: Site, asked: Asked) -> Page:
-    """The newest audit rows, or those before the row `before`; only those about `subject` if given."""
+    """The newest audit rows, or those older than the row `before`; only those about `subject` if given."""
     subject = asked.query.get("subject", "").strip()
     rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, asked.number("before"))
     more = rows[ROWS - 1]["id"] if len(rows) > ROWS else None

@@ -1,4 +1,4 @@
-"""Arguments and results of a page's function, and their rendering as HTML."""
+"""The arguments and results of page functions, and the rendering of pages as HTML."""
 
 import time
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from . import assets
 
 
 def text(value: str) -> str:
-    """Return `value` (text) if the database and a page can contain it; else ValueError."""
+    """Return `value` if the database and a page can contain it. ValueError: a NUL or a lone surrogate."""
     if "\0" in value:
         raise ValueError("a NUL in a text")
     value.encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
@@ -21,19 +21,21 @@ def text(value: str) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """`query` and `form` are {name: text}; a file in a form is an UploadFile."""
+    """The fields of a request: `query` and `form` are {name: text}; a file in a form is an UploadFile."""
 
     query: dict[str, str]
     form: dict[str, Any]
 
     def number(self, name: str) -> int | None:
-        """A whole number from the query, None if it is missing or invalid."""
+        """A number of the query, None if it is missing or invalid."""
         text = self.query.get(name, "")
         return int(text) if text.isdecimal() and len(text) < 16 else None
 
 
 @dataclass(frozen=True)
 class Page:
+    """A template and its values, to be rendered as HTML."""
+
     template: str
     values: dict[str, Any] = field(default_factory=dict)
     status: int = 200
@@ -42,7 +44,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Data:
-    """JSON, for page.js."""
+    """Values that page.js reads as JSON."""
 
     values: dict[str, Any]
 
@@ -69,7 +71,7 @@ def render(page: Page, **common: Any) -> str:
 
 
 class _Environment(jinja2.Environment):
-    """Makes `each.update` in a template the key of a row, not the method of dict."""
+    """In its templates `row.update` is the key of a row, not the method of dict."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
@@ -100,7 +102,7 @@ def _ago(then_s: int | None, now_s: int) -> str:
 
 
 def _moment(then_s: int) -> str:
-    """The time in UTC, for HTML's <time> and for people."""
+    """The time in UTC, in the format of HTML's <time>."""
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(then_s))
 
 

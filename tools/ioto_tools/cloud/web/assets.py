@@ -1,6 +1,4 @@
-"""The static files, compressed once, with their hash in the path: browsers cache a file for a year; a changed file has
-a new path.
-"""
+"""Static files, compressed once. Their paths contain a hash of the content, so browsers cache them for a year."""
 
 import gzip
 import hashlib
@@ -26,7 +24,7 @@ class Asset:
 
     @property
     def path(self) -> str:
-        """Below /web/."""
+        """The path below /web/."""
         return "static/%s/%s" % (self.hash, self.name)
 
 
@@ -48,11 +46,11 @@ def path(name: str) -> str:
 
 
 async def serve(request: Request) -> Response:
-    """/web/static/HASH/NAME. With a wrong hash the file is also sent, but not cached: an old page may still be open."""
+    """Serve /web/static/HASH/NAME. With an old hash, the file is sent but not cached: an old page may still be open."""
     try:
         found = asset(request.path_params["name"])
     except KeyError:
-        raise HTTPException(404, "there is no such file") from None
+        raise HTTPException(404, "no such file") from None
     fresh = request.path_params["hash"] == found.hash
     headers = {
         "cache-control": "public, max-age=%d, immutable" % _YEAR_S if fresh else "no-cache",

@@ -12,7 +12,7 @@ from ..storage import queries
 from ..storage.tables import Row
 from .answers import Action, Asked, Moved, Page, to
 
-# Why a release is not offered, without the commands that are for the command line.
+# Why a release is not offered, without the hints for the command line.
 WORDS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
 
 
@@ -25,7 +25,7 @@ def index(site: Site, asked: Asked) -> Page:
 
 
 def more(site: Site, asked: Asked) -> Page:
-    """The next rows of the list."""
+    """The next rows of the list, which the page requests by itself."""
     try:
         return Page("device-rows.html", _rows(site, asked))
     except policy.PolicyError as e:
@@ -69,18 +69,18 @@ def _actions(device: Row) -> list[Action]:
     remove: Action = (
         "remove",
         "Remove",
-        "Remove the device? Its token ends; a board that knows its product can register again.",
+        "Remove the device? Its token stops working; a board that knows the product id can register again.",
     )
-    release = "release", "Unclaim", "Unclaim the device? It gets no token before it is claimed again."
+    release = "release", "Unclaim", "Unclaim the device? It cannot get a token until it is claimed again."
     revoke = (
         "revoke",
         "Revoke tokens",
-        "End the device's tokens? It is told so at its next call, and gets no other before it is claimed.",
+        "Revoke the device's tokens? Its next request is rejected, and it cannot get a token until it is claimed.",
     )
     claim = (
         "claim",
         "Claim",
-        "Let the device register? The next one with this id gets its token, and with its first use all others end.",
+        "Let the device register? The next one with this id gets a token; its first use revokes all others.",
     )
     rotate = "rotate", "Rotate token", None
     return [rotate, revoke, claim, release, remove] if device["claimed"] else [claim, remove]

@@ -1,6 +1,4 @@
-"""Calls a page's function for a request: checks session, scope and form token, and sets the headers of every
-response.
-"""
+"""Calls page functions: checks session, scope and form token, and sets the headers of every response."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -32,12 +30,12 @@ HEADERS = {
 
 
 def shown(path: str, function: PageFunction, scope: str = "read") -> Route:
-    """The route of a page that is read."""
+    """The route of a page that only reads."""
     return Route(path, _endpoint(function, scope, None), methods=["GET"])
 
 
 def changed(path: str, function: PageFunction, scope: str, most: int = FORM_BYTES) -> Route:
-    """The route of a change, with a form of up to `most` bytes."""
+    """The route of a change; its form may have up to `most` bytes."""
     return Route(path, _endpoint(function, scope, most), methods=["POST"])
 
 
@@ -72,7 +70,7 @@ async def _answer(
     secret: str | None,
 ) -> Answer:
     if not operator.may(scope):
-        raise Refusal(403, "this needs a token of the scope %s, yours has the scope %s" % (scope, operator.scope))
+        raise Refusal(403, "this needs a token with the scope %s; yours has the scope %s" % (scope, operator.scope))
     try:
         form = await read_form(request, most, secret) if most else {}
         asked = Asked(_texts(dict(request.query_params)), _texts(form))
@@ -95,7 +93,7 @@ def _texts(fields: dict[str, Any]) -> dict[str, Any]:
         try:
             text(value if isinstance(value, str) else "")  # a file is not checked
         except ValueError as e:
-            raise Refusal(400, "%s: expected: a text without control characters" % name[:40]) from e
+            raise Refusal(400, "%s: expected: text without NUL characters and lone surrogates" % name[:40]) from e
     return fields
 
 
@@ -142,7 +140,7 @@ def _failed(request: Request, text: str, status: int, headers: dict[str, str] | 
 
 
 async def read_form(request: Request, most: int, secret: str | None = None) -> dict[str, Any]:
-    """The fields of a form, which must come from this site, and from the session `secret` if there is one. Refusal."""
+    """The fields of a form. Refusal unless it is from this site and, if given, from the session `secret`."""
     session.check_origin(request.headers, request.app.state.public_url)
     length = request.headers.get("content-length", "")
     # A chunked body may have any length, whatever its Content-Length.

@@ -1,4 +1,4 @@
-"""The page to publish a release, with warnings about the policy and a dry run."""
+"""The page to publish a release, with warnings about its policy and a dry run."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ def _terms(site: Site, form: dict[str, Any]) -> dict[str, str | None]:
 
 
 def check(site: Site, asked: Asked) -> Page:
-    """Warnings and errors of the policy in the form."""
+    """Warnings about the policy in the form, or its error."""
     text = asked.form.get("policy", "")
     try:
         found = doubts.of(site, _product(site, asked.form), text) if text.strip() else []
@@ -72,7 +72,7 @@ def _product(site: Site, form: dict[str, Any]) -> str | None:
 
 
 def dry_run(site: Site, asked: Asked) -> Page:
-    """The dry run for one slice of the devices; the page requests the next slice by itself."""
+    """Dry run for one slice of the devices; the page requests the next slice by itself."""
     form = asked.form
     version = form.get("version", "").strip()
     found = publishing.dry_run_slice(site, form.get("product", ""), version, _terms(site, form), _so_far(form), SLICE)
@@ -85,7 +85,7 @@ def dry_run(site: Site, asked: Asked) -> Page:
 
 
 def _so_far(form: dict[str, Any]) -> dict[str, Any] | None:
-    """The result of the earlier slices, which the page sends back; CloudError if it is invalid."""
+    """The result of the earlier slices, which the page sends back. CloudError if it is invalid."""
     if "so_far" not in form:
         return None
     try:

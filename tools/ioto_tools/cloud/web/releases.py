@@ -25,7 +25,7 @@ _MOVES: tuple[Action, ...] = (
     ("approved", "Approve", None),
     ("resumed", "Resume", None),
     ("paused", "Pause", None),
-    ("cancelled", "Cancel", "Cancel this release for good? It is never offered again."),
+    ("cancelled", "Cancel", "Cancel this release permanently? It will never be offered again."),
 )
 
 
@@ -41,14 +41,12 @@ def _moves(release: Row) -> list[Action]:
     if release["state"] == "cancelled":
         return found
     return (
-        found[:-1]
-        + [("disable", "Switch off", None) if release["enabled"] else ("enable", "Switch on", None)]
-        + found[-1:]
+        found[:-1] + [("disable", "Disable", None) if release["enabled"] else ("enable", "Enable", None)] + found[-1:]
     )
 
 
 def progress(site: Site, asked: Asked) -> Page:
-    """The part of the page that is refreshed. It shows if the release was changed since the page was loaded."""
+    """The part of the page that is refreshed. It shows whether the release was changed since the page was loaded."""
     found = overview.update(site, asked.query.get("id", ""))
     values = _progress(found, site.now_s())
     seen = asked.query.get("seen", "")
@@ -80,7 +78,7 @@ def _progress(release: Row, now_s: int) -> dict[str, Any]:
 
 
 def grouped(states: dict[str, int]) -> dict[str, int]:
-    """{group: number of devices} of {state: number of devices}."""
+    """Sum {state: number of devices} by group: {group: number of devices}."""
     return {name: sum(states.get(state, 0) for state in of) for name, of in GROUPS.items()}
 
 

@@ -1,8 +1,8 @@
-"""Sessions of the web page: an operator signs in with a token and gets a random cookie, valid for half a day and while
-the token is.
+"""Sessions of the web page: sign-in with an operator's token gives a random cookie, valid for half a day.
 
-The cookie is HttpOnly and SameSite=Strict. Every change also requires that the browser names a page of this site as the
-origin of the request, and the form's token, which is derived from the session and which no other site can read.
+The session also ends with the token. The cookie is HttpOnly and SameSite=Strict. For a change, the browser must also
+name a page of this site as the origin of the request, and the form must contain a token derived from the session, which
+no other site can read.
 """
 
 import base64
@@ -77,9 +77,9 @@ def form_token(secret: str) -> str:
 
 
 def check_origin(headers: Headers, public_url: str | None = None) -> None:
-    """Refusal 403 unless the browser says that the request is from a page of this site.
+    """Refusal 403 unless, according to the browser, the request is from a page of this site.
 
-    `public_url`: where browsers reach the cloud; a proxy in front may send a different Host.
+    `public_url`: the cloud's address for browsers; a proxy in front may send a different Host.
     """
     site = headers.get("sec-fetch-site")
     if site is None:  # browsers do not send it over plain HTTP
@@ -87,7 +87,7 @@ def check_origin(headers: Headers, public_url: str | None = None) -> None:
         site = "same-origin" if origin and origin in (headers.get("host"), _host(public_url or "")) else "unknown"
     if site != "same-origin":
         raise Refusal(
-            403, "this request did not come from a page of this cloud: open the page again and repeat the change there"
+            403, "this request did not come from a page of this cloud: open the page again and repeat the change"
         )
 
 
@@ -101,9 +101,9 @@ def _host(url: str) -> str:
 def check_form(secret: str, token: str) -> None:
     """Refusal 403 unless the form is from this session."""
     if not hmac.compare_digest(form_token(secret).encode(), token.encode()):
-        raise Refusal(403, "this form is from an earlier session: load the page again and repeat the change")
+        raise Refusal(403, "this form is from an earlier session: reload the page and repeat the change")
 
 
 def _hash(secret: str) -> str:
-    # Random bits, so a plain hash can't be inverted.
+    # The secrets are random, so a plain hash cannot be inverted.
     return hashlib.sha256(secret.encode()).hexdigest()

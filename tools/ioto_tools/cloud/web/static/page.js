@@ -1,7 +1,7 @@
-// What htmx does not do: the chart, how far an upload is, a word when nobody answers, and no questions from a page unseen.
+// In addition to htmx: the chart, upload progress, a message if the cloud does not answer, no polling while hidden.
 "use strict";
 
-// ---- the chart: groups of states on top of each other, over time
+// ---- the chart: groups of states over time, stacked
 
 const GROUPS = [
   ["confirmed", "confirmed", "--good"],
@@ -16,7 +16,7 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// uPlot draws each series from the axis up: the whole stack first, the lowest group last.
+// uPlot fills each series down to the axis, so the sum of all groups is drawn first and the lowest group last.
 function stacked() {
   const sums = samples.at_s.map(() => 0);
   const rows = GROUPS.map(([key]) => samples[key].map((n, i) => (sums[i] += n)));
@@ -75,18 +75,18 @@ async function start(place) {
   const reply = await fetch(place.dataset.from);
   if (!reply.ok) return;
   samples = await reply.json();
-  if (samples.at_s.length === 1) for (const name in samples) samples[name].unshift(samples[name][0] - (name === "at_s" ? 60 : 0)); // a stretch of time, for the axis
+  if (samples.at_s.length === 1) for (const name in samples) samples[name].unshift(samples[name][0] - (name === "at_s" ? 60 : 0)); // two points, so that the axis has a length
   draw(place);
   new ResizeObserver(() => chart.setSize(size(place))).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
 }
 
-// The part of the page that htmx renews carries the newest counts.
+// The part of the page that htmx refreshes contains the newest counts.
 function now(counts) {
   if (!chart) return;
   const last = samples.at_s.length - 1;
   const same = last > 0 && GROUPS.every(([key]) => samples[key][last] === counts[key] && samples[key][last - 1] === counts[key]);
-  const at = same ? last : last + 1; // of a stretch without change its two ends are enough
+  const at = same ? last : last + 1; // without a change, only the two ends of the interval are kept
   samples.at_s[at] = counts.at_s;
   for (const [key] of GROUPS) samples[key][at] = counts[key];
   chart.setData(stacked());
@@ -100,7 +100,7 @@ htmx.onLoad((part) => {
   if ("changed" in part.dataset && !typed) location.reload();
 });
 
-// Somebody else's change loads the page again, but never over what is typed: then the page only says so.
+// If another operator changes the release, the page is reloaded; if a form was edited, it only shows a notice.
 let typed = false;
 document.addEventListener("input", () => (typed = true));
 document.addEventListener("htmx:beforeSwap", (event) => event.detail.target === document.body && (typed = false));
@@ -121,8 +121,8 @@ function tell(text) {
   place.replaceChildren(told);
 }
 
-document.addEventListener("htmx:sendError", () => tell("The cloud does not answer. Is it running, and this computer on the network?"));
-document.addEventListener("htmx:responseError", (event) => event.detail.xhr.status >= 500 && tell("The cloud has a fault; its log says more."));
+document.addEventListener("htmx:sendError", () => tell("The cloud does not answer. Check that it is running and that this computer is on the network."));
+document.addEventListener("htmx:responseError", (event) => event.detail.xhr.status >= 500 && tell("The cloud failed to handle the request; its log has the cause."));
 document.addEventListener("htmx:afterOnLoad", () => document.querySelector(".unanswered")?.remove());
 
 document.addEventListener("htmx:xhr:progress", (event) => {
