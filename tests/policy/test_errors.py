@@ -25,7 +25,7 @@ ERRORS = [  # text, line, column, part of the problem
     ("device.try-beta", 1, 11, "device['its-name']"),
     ("a[b]", 1, 2, "in quotes"),
     ("a.", 1, 2, "found '.'"),
-    ("a < b < c", 1, 7, "comparisons do not follow one another"),
+    ("a < b < c", 1, 7, "comparisons cannot be chained"),
     ("a =~ b", 1, 6, "in quotes or slashes"),
     ("a =~ 1", 1, 6, "in quotes or slashes"),
     ("/x/ =~ /x/", 1, 1, "regular expression is only valid"),

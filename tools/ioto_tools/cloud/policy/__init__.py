@@ -12,8 +12,8 @@ from typing import Any
 from lark import Lark
 from lark.exceptions import UnexpectedInput
 
-from .errors import PolicyError, place, unexpected
-from .names import properties
+from .errors import PolicyError, line_and_column, syntax_error
+from .names import property_names
 from .nodes import Builder, Term
 from .values import Condition, Properties
 
@@ -43,7 +43,7 @@ class Policy:
     @property
     def doubts(self) -> list[str]:
         """Warnings about terms that are valid but probably a mistake, each with line and column."""
-        return [term.doubt for term in self.terms if term.doubt]
+        return [term.warning for term in self.terms if term.warning]
 
     @property
     def properties(self) -> set[str] | None:
@@ -51,7 +51,7 @@ class Policy:
         found: set[str] = set()
         for term in self.terms:
             for name, _ in term.names:
-                if (each := properties(name)) is None:
+                if (each := property_names(name)) is None:
                     return None
                 found.update(each)
         return found
@@ -80,15 +80,17 @@ def compile(text: str) -> Policy:
     PolicyError says where the text is wrong, and what is expected there.
     """
     if len(text) > CHARACTERS:
-        raise PolicyError("%d characters, the limit is %d" % (len(text), CHARACTERS), *place(text, CHARACTERS))
+        raise PolicyError(
+            "%d characters, the limit is %d" % (len(text), CHARACTERS), *line_and_column(text, CHARACTERS)
+        )
     try:
         text.encode()
     except UnicodeEncodeError as e:
-        raise PolicyError("an incomplete character (a surrogate without the other)", *place(text, e.start)) from e
+        raise PolicyError("an incomplete character (half of a surrogate pair)", *line_and_column(text, e.start)) from e
     try:
         node: Any = _parser().parse(text)  # a Node, of Builder.start()
     except UnexpectedInput as e:
-        raise unexpected(e, text) from e
+        raise syntax_error(e, text) from e
     if node is None:
         return Policy(text, everybody, ())
     return Policy(text, node.get, tuple(sorted(node.terms, key=lambda term: term.start)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from lark import Token
 
 from . import names, texts, values
-from .errors import PolicyError, at
+from .errors import PolicyError, error_at
 from .values import Condition
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ _EQUALS = {"==": True, "===": True, "!=": False, "!==": False}
 _ORDERS = ("<", "<=", ">", ">=")
 
 
-def comparison(left: "Node", token: Token, right: "Node") -> Condition:
+def compile_comparison(left: "Node", token: Token, right: "Node") -> Condition:
     """The closure of `left token right`. PolicyError if that is not a valid comparison."""
     if token == "=~" or "regex" in (left.kind, right.kind):
         return _match(left, token, right)
@@ -40,32 +40,34 @@ def _match(left: "Node", token: Token, right: "Node") -> Condition:
     if token != "=~" and left.kind == "regex":
         left, right = right, left
     if left.kind == "regex" or token not in ("=~", "==", "!="):
-        raise misplaced(left if left.kind == "regex" else right)
+        raise misplaced_regex(left if left.kind == "regex" else right)
     get, pattern = left.get, _pattern(right)
     if token == "!=":
-        return lambda device, update: get(device, update) is not None and not texts.found(pattern, get(device, update))
-    return lambda device, update: texts.found(pattern, get(device, update))
+        return lambda device, update: (
+            get(device, update) is not None and not texts.matches(pattern, get(device, update))
+        )
+    return lambda device, update: texts.matches(pattern, get(device, update))
 
 
 def _pattern(node: "Node") -> Any:
     if node.kind == "regex":
         return node.value
     if node.kind != "literal" or type(node.value) is not str:
-        raise at(node.token, "expected a regular expression, in quotes or slashes, found a value")
-    return texts.compiled(node.value, node.token)
+        raise error_at(node.token, "expected a regular expression, in quotes or slashes, found a value")
+    return texts.compile_regex(node.value, node.token)
 
 
-def misplaced(node: "Node") -> PolicyError:
+def misplaced_regex(node: "Node") -> PolicyError:
     """The error for a regular expression where none may be."""
-    return at(node.token, "a regular expression is only valid to the right of =~ or on one side of == or !=")
+    return error_at(node.token, "a regular expression is only valid to the right of =~ or on one side of == or !=")
 
 
-def doubt(token: Token, left: "Node", right: "Node") -> str | None:
+def comparison_warning(token: Token, left: "Node", right: "Node") -> str | None:
     """A warning about a comparison of a name with a literal that is valid but probably a mistake, or None."""
     for name, literal in ((left, right), (right, left)):
         if name.kind == "name" and literal.kind == "literal":
             if name.names[0][0] in names.VERSIONS and token in values.ORDERS:
-                return doubt_of_version(literal)
+                return version_warning(literal)
             if token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
                 return _warning(
                     literal, "in quotes compares with strings by characters, '1000' before '256': leave the quotes out"
@@ -73,7 +75,7 @@ def doubt(token: Token, left: "Node", right: "Node") -> str | None:
     return None
 
 
-def doubt_of_version(node: "Node") -> str | None:
+def version_warning(node: "Node") -> str | None:
     """A warning about a literal that is not a version, where only versions can be compared, or None."""
     if node.kind == "literal" and node.value is not None and values.version(node.value) is None:
         return _warning(node, "is not a SemVer version (like 2.0.0): no version compares with it")
@@ -81,20 +83,22 @@ def doubt_of_version(node: "Node") -> str | None:
 
 
 def _warning(node: "Node", problem: str) -> str:
-    return str(at(node.token, "%s %s" % (node.token, problem)))
+    return str(error_at(node.token, "%s %s" % (node.token, problem)))
 
 
-def arguments_of_semver(token: Token, arguments: list["Node | None"]) -> tuple["Node", str, "Node"]:
+def check_semver_arguments(token: Token, arguments: list["Node | None"]) -> tuple["Node", str, "Node"]:
     """The three arguments of semver(a, "<", b), the second one as text. PolicyError if they are not valid."""
     if token != "semver":
-        raise at(token, 'there is no function %s, only semver(version, "<", newVersion)' % token[:20])
+        raise error_at(token, 'there is no function %s, only semver(version, "<", newVersion)' % token[:20])
     if len(arguments) != 3 or None in arguments:
-        raise at(token, 'semver takes three arguments: semver(version, "<", newVersion)')
+        raise error_at(token, 'semver takes three arguments: semver(version, "<", newVersion)')
     given = [each for each in arguments if each is not None]  # all of them
     for each in given:
         if each.kind == "regex":
-            raise misplaced(each)
+            raise misplaced_regex(each)
     left, order, right = given
     if order.kind != "literal" or order.value not in values.ORDERS:
-        raise at(order.token, "the second argument of semver is one of %s, in quotes" % " ".join(values.ORDERS))
+        raise error_at(
+            order.token, "the second argument of semver must be one of %s, in quotes" % " ".join(values.ORDERS)
+        )
     return left, order.value, right

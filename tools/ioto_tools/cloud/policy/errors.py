@@ -43,17 +43,17 @@ class PolicyError(ValueError):
         self.column = column
 
 
-def place(text: str, index: int) -> tuple[int, int]:
+def line_and_column(text: str, index: int) -> tuple[int, int]:
     """Line and column of the character text[index], starting at 1."""
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 
 
-def at(token: Any, problem: str) -> PolicyError:
+def error_at(token: Any, problem: str) -> PolicyError:
     """The error `problem` at the position of `token`."""
     return PolicyError(problem, token.line, token.column)
 
 
-def unexpected(e: Any, text: str) -> PolicyError:
+def syntax_error(e: Any, text: str) -> PolicyError:
     """Convert lark's error `e`, an UnexpectedInput, about `text` to a PolicyError."""
     if isinstance(e, UnexpectedCharacters):
         allowed = e.allowed if "NAME" in e.allowed else e.allowed & {"OPERATOR", "_AND", "_OR"}
@@ -61,9 +61,9 @@ def unexpected(e: Any, text: str) -> PolicyError:
         problem = "%s, found %s%s" % (_expected(allowed), ascii(e.char), ": " + hint if hint else "")
         return PolicyError(problem, e.line, e.column)
     if e.token.type == "$END":
-        return PolicyError("%s, found the end" % _expected(e.accepts), *place(text, len(text)))
-    hint = ": comparisons do not follow one another" if e.token.type == "OPERATOR" and "_AND" in e.accepts else ""
-    return at(e.token, "%s, found %s%s" % (_expected(e.accepts), _shortened(e.token), hint))
+        return PolicyError("%s, found the end" % _expected(e.accepts), *line_and_column(text, len(text)))
+    hint = ": comparisons cannot be chained" if e.token.type == "OPERATOR" and "_AND" in e.accepts else ""
+    return error_at(e.token, "%s, found %s%s" % (_expected(e.accepts), _shortened(e.token), hint))
 
 
 def _expected(terminals: Collection[str]) -> str:

@@ -4,7 +4,7 @@ import re
 
 from lark import Token
 
-from .texts import unquoted
+from .texts import unquote
 from .values import Getter, Properties, version
 
 _STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
@@ -13,14 +13,14 @@ VERSIONS = ("device.version", "version", "update.version", "newVersion")
 PARTS = {"major": 0, "minor": 1, "patch": 2}
 
 
-def keys(token: Token | str) -> tuple[str, ...]:
+def split_name(token: Token | str) -> tuple[str, ...]:
     """Split a name: device['a-b'].c -> ("device", "a-b", "c")."""
-    return tuple(unquoted(token, step) if step[0] in "\"'" else step for step in _STEPS.findall(token))
+    return tuple(unquote(token, step) if step[0] in "\"'" else step for step in _STEPS.findall(token))
 
 
-def getter(token: Token) -> Getter:
+def compile_name(token: Token) -> Getter:
     """The closure of a name. A flat name is a device property, except newVersion, major, minor and patch."""
-    first, *rest = (str(token),) if token.isidentifier() else keys(token)
+    first, *rest = (str(token),) if token.isidentifier() else split_name(token)
     if first == "device":
         return _device(rest)
     if first == "update":
@@ -32,9 +32,9 @@ def getter(token: Token) -> Getter:
     return _part(first) if first in PARTS else _device([first])
 
 
-def properties(token: str) -> list[str] | None:
+def property_names(token: str) -> list[str] | None:
     """The device properties that a name may read, or None: any."""
-    first, *rest = keys(token)
+    first, *rest = split_name(token)
     if first == "device":
         return rest[:1] or None
     if first == "update" or first == "newVersion" and not rest:

@@ -10,8 +10,14 @@ from typing import Any
 from lark import Token, Transformer, v_args
 
 from . import names, texts, values
-from .comparisons import arguments_of_semver, comparison, doubt, doubt_of_version, misplaced
-from .errors import PolicyError, at
+from .comparisons import (
+    check_semver_arguments,
+    comparison_warning,
+    compile_comparison,
+    misplaced_regex,
+    version_warning,
+)
+from .errors import PolicyError, error_at
 from .values import Condition, Getter, Properties
 
 DEPTH = 32  # of nested parentheses and negations
@@ -50,14 +56,14 @@ class Node:
 class Term:
     """One condition: a comparison, a call, or a single value."""
 
-    __slots__ = ("start", "end", "holds", "names", "doubt")
+    __slots__ = ("start", "end", "holds", "names", "warning")
 
-    def __init__(self, node: Node, doubt: str | None) -> None:
+    def __init__(self, node: Node, warning: str | None) -> None:
         self.start: Any = node.token.start_pos
         self.end = node.end
         self.holds: Condition = node.get
         self.names = node.names
-        self.doubt = doubt  # a warning that this is probably a mistake, or None
+        self.warning = warning  # a warning that this is probably a mistake, or None
 
 
 def _literal(token: Token, value: Any) -> Node:
@@ -70,21 +76,21 @@ def _condition(node: Node) -> Node:
         return node
     get = node.get
     if node.kind == "regex":
-        raise misplaced(node)
+        raise misplaced_regex(node)
     holds = lambda device, update: values.is_true(get(device, update))
     return _as_term(Node(node.token, node.end, holds, names=node.names, terms=node.terms, depth=node.depth))
 
 
-def _as_term(node: Node, doubt: str | None = None) -> Node:
+def _as_term(node: Node, warning: str | None = None) -> Node:
     """Add `node` to its own terms."""
-    node.terms += (Term(node, doubt),)
+    node.terms += (Term(node, warning),)
     if len(node.terms) > TERMS:
         raise _too_many(node.token)
     return node
 
 
 def _too_many(token: Token) -> PolicyError:
-    return at(token, "more than %d terms" % TERMS)
+    return error_at(token, "more than %d terms" % TERMS)
 
 
 def _joined(parts: Sequence[Node], get: Condition) -> Node:
@@ -105,7 +111,7 @@ def _at_term(parts: Sequence[Node], index: int) -> Token:
 
 def _deeper(token: Token, inner: Node, end: Any, get: Getter) -> Node:
     if inner.depth == DEPTH:
-        raise at(token, "nested more than %d deep" % DEPTH)
+        raise error_at(token, "nested more than %d deep" % DEPTH)
     return Node(token, end, get, inner.kind, inner.value, inner.names, inner.terms, inner.depth + 1)
 
 
@@ -133,32 +139,32 @@ class Builder(Transformer[Token, Node | None]):
         return _deeper(token, operand, operand.end, lambda device, update: not get(device, update))
 
     def comparison(self, left: Node, token: Token, right: Node) -> Node:
-        get = comparison(left, token, right)
+        get = compile_comparison(left, token, right)
         depth = left.depth if left.depth > right.depth else right.depth
         node = Node(
             left.token, right.end, get, "condition", None, left.names + right.names, left.terms + right.terms, depth
         )
-        return _as_term(node, doubt(token, left, right))
+        return _as_term(node, comparison_warning(token, left, right))
 
     def call(self, token: Token, _: Token, *rest: Any) -> Node:
         *arguments, end = rest
-        left, order, right = arguments_of_semver(token, arguments)
+        left, order, right = check_semver_arguments(token, arguments)
 
         def holds(device: Properties, update: Properties) -> bool:
             return values.in_order(left.get(device, update), order, right.get(device, update))
 
         joined = _joined((left, right), holds)
         node = Node(token, end.end_pos, holds, names=left.names + right.names, terms=joined.terms, depth=joined.depth)
-        return _as_term(node, doubt_of_version(left) or doubt_of_version(right))
+        return _as_term(node, version_warning(left) or version_warning(right))
 
     def name(self, token: Token) -> Node:
         if token in texts.WORDS:
             return _literal(token, texts.WORDS[token])
-        get = names.getter(token)
+        get = names.compile_name(token)
         return Node(token, token.end_pos, get, "name", names=((str(token), get),))
 
     def string(self, token: Token) -> Node:
-        return _literal(token, texts.unquoted(token))
+        return _literal(token, texts.unquote(token))
 
     def number(self, token: Token) -> Node:
         return _literal(token, texts.number(token))

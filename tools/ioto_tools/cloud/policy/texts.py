@@ -6,7 +6,7 @@ from typing import Any
 import re2
 from lark import Token
 
-from .errors import at
+from .errors import error_at
 
 WORDS = {"true": True, "false": False, "null": None}
 _MEMORY_BYTES = 1 << 20  # of one regular expression
@@ -26,7 +26,7 @@ _ESCAPES = {
 }
 
 
-def unquoted(token: Token | str, text: str | None = None) -> str:
+def unquote(token: Token | str, text: str | None = None) -> str:
     """The value of the string literal `text` (default: `token`). PolicyError, at `token`, if it is invalid."""
     inner = (token if text is None else text)[1:-1]
     if "\\" not in inner:
@@ -36,16 +36,16 @@ def unquoted(token: Token | str, text: str | None = None) -> str:
         code = match[1] or match[2] or match[3]
         if code:
             if int(code, 16) > 0x10FFFF:
-                raise at(token, "there is no character \\u{%s}" % code)
+                raise error_at(token, "there is no character \\u{%s}" % code)
             return chr(int(code, 16))
         if match[4] not in _ESCAPES:
-            raise at(token, "unknown escape \\%s in a string: a backslash is written \\\\" % match[4])
+            raise error_at(token, "unknown escape \\%s in a string: a backslash is written \\\\" % match[4])
         return _ESCAPES[match[4]]
 
     try:  # a surrogate pair becomes one character
         return _ESCAPE.sub(character, inner).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError as e:
-        raise at(token, "an incomplete character: \\uD800 to \\uDFFF come in pairs") from e
+        raise error_at(token, "an incomplete character: \\uD800 to \\uDFFF come in pairs") from e
 
 
 def number(token: str) -> int | float:
@@ -55,10 +55,10 @@ def number(token: str) -> int | float:
 def regex(token: Token) -> Any:
     """Compile the literal /expression/ or /expression/i."""
     body, flag = token[1:].rsplit("/", 1)
-    return compiled(body, token, case_sensitive=not flag)
+    return compile_regex(body, token, case_sensitive=not flag)
 
 
-def compiled(text: str, token: Token, case_sensitive: bool = True) -> Any:
+def compile_regex(text: str, token: Token, case_sensitive: bool = True) -> Any:
     """Compile the regular expression `text`. PolicyError, at `token`, if it is invalid."""
     options = re2.Options()
     options.log_errors = False
@@ -69,10 +69,12 @@ def compiled(text: str, token: Token, case_sensitive: bool = True) -> Any:
         return re2.compile(text, options)
     except re2.error as e:
         cause = e.args[0].decode() if isinstance(e.args[0], bytes) else e.args[0]
-        raise at(token, "invalid regular expression: %s (RE2 has no look-around and no back references)" % cause) from e
+        raise error_at(
+            token, "invalid regular expression: %s (RE2 has no look-around and no back references)" % cause
+        ) from e
 
 
-def found(pattern: Any, value: object) -> bool:
+def matches(pattern: Any, value: object) -> bool:
     """Does `pattern` match anywhere in the string `value`?
 
     A lone surrogate, which JSON can contain, is not an error.

@@ -51,7 +51,7 @@ def read(said: Mapping[str, Any], before: Mapping[str, Any] | None = None, now_s
     elif found["period_s"] is None:
         raise CloudError("rate %d: the period is missing: add one, such as `1 hour`" % found["rate"])
     if found["start_s"] is not None and found["end_s"] is not None and found["start_s"] >= found["end_s"]:
-        raise CloudError("end: it is before the start: no device would be offered the update")
+        raise CloudError("end: it is not after the start: no device would be offered the update")
     if said.get("end") is not None and found["end_s"] is not None and found["end_s"] <= now_s:
         raise CloudError(
             "end %s: it is in the past: no device would be offered the update; pause it to stop it now" % said["end"]
