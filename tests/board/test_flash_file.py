@@ -26,7 +26,7 @@ def test_one_board_runs_on_it(tmp_path):
     ) as first:
         assert "blink" in first.stdout.readline()
         for command in (("run", flash, "--seconds", "1"), ("cut", flash, "--op", "0", "--seconds", "1")):
-            assert "b.flash: a virtual board runs on this flash file already: end that one first" in ioto(
+            assert "b.flash: another virtual board is running on this flash file: stop that one first" in ioto(
                 *command, status=1
             )
         assert "main.py" in ioto("show", flash)

@@ -108,7 +108,7 @@ BROKEN = {
     "partition-boot": "from ioto_tools.board.partitions import Partitions; Partitions.set_boot = lambda self, row: "
                       "None",
     "nvs": "from ioto_tools.board.nvs import Nvs; Nvs.set_blob = lambda self, *a: None",
-    "watchdog": "from ioto_tools.board.hardware import Hardware; Hardware._bite_us = lambda self: float('inf')",
+    "watchdog": "from ioto_tools.board.hardware import Hardware; Hardware._watchdog_us = lambda self: float('inf')",
     "clock": "from ioto_tools.board.board import Board; from ioto_tools.board import bootloader; old = "
              "bootloader.Bootloader.start\n"
              "def start(self): it.clock.power_cut(); return old(self)\nbootloader.Bootloader.start = start",

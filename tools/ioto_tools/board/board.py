@@ -6,8 +6,10 @@ print(run.console, board.otadata())
 """
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .. import private_file
 from ..image import layout
@@ -20,6 +22,7 @@ from .cpu import Cpu
 from .flash import Cut, Flash, PowerCut, Trace
 from .hardware import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Ended, Hardware, Reset
 from .memory import GC_BYTES, IDF_BYTES, heap_bytes
+from .serial import Serial
 from .simulated_network import SimulatedNetwork
 
 FAULTS = ("crash", "hang", "selftest", "exception")
@@ -31,7 +34,7 @@ _RTC_WATCHDOG_US = 9_000_000  # the bootloader's watchdog, for an image that han
 class Boot:
     slot: str  # label of the partition that ran; "" if none did
     cause: int
-    messages: list
+    messages: list[str]
     at_s: float
 
 
@@ -39,13 +42,14 @@ class Boot:
 class Run:
     """The result of one run of the board: boots, flash operations, console output, and why it ended."""
 
-    boots: list = field(default_factory=list)
-    trace: Trace = None
+    boots: list[Boot] = field(default_factory=list)
+    trace: Trace = field(default_factory=Trace)
     console: str = ""
     ended: str = ""  # cut, time, boots, idle, hung, stopped, exit, dead
 
     @property
-    def slots(self):
+    def slots(self) -> list[str]:
+        """The label of the partition that ran, for each boot."""
         return [b.slot for b in self.boots]
 
 
@@ -58,45 +62,55 @@ class Board:
 
     def __init__(
         self,
-        path,
-        air=None,
-        faults=None,
+        path: str | Path,
+        air: SimulatedNetwork | None = None,
+        faults: Mapping[str, str] | None = None,
         real_time: bool = False,
         seed: int = 0,
-        idf_bytes=IDF_BYTES,
+        idf_bytes: int = IDF_BYTES,
         watchdogs: bool = True,
-        frozen=None,
+        frozen: Mapping[str, bytes] | None = None,
         revision: int = 0,
     ) -> None:
         self.clock = Clock(real_time)
         if not Path(path).is_file():
-            raise FileNotFoundError("%s: no such flash file; `ioto board new` makes one" % path)
+            raise FileNotFoundError("%s: no such flash file; create one with `ioto board new`" % path)
         self.flash = Flash(path, self.clock)
         self.rows = layout.with_files(layout.parse(self.flash.peek(layout.TABLE, 0xC00)), self.flash.size)
         self.air = air or SimulatedNetwork()
         for fault in (faults or {}).values():
             if fault not in FAULTS:
-                raise ValueError("fault %r: one of %s" % (fault, ", ".join(FAULTS)))
+                raise ValueError("fault %r: use one of %s" % (fault, ", ".join(FAULTS)))
         self.faults = dict(faults or {})
         self.idf_bytes = idf_bytes
         self.watchdogs = watchdogs
         self.chip = _chip(self.flash)
         self.revision = revision
-        self.frozen = self._freeze(frozen) if frozen else ""
+        self.frozen: str | Path = self._freeze(frozen) if frozen else ""
         self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip, idf_bytes, revision)
 
     @classmethod
-    def create(cls, path, firmware, files=None, flash_bytes=4 << 20, slot_bytes: int = 0x1A0000, rows=None, **options):
-        """Create a flash file with `firmware` (an application image, or {label: image}) in the first slot and `files`
-        in littlefs.
+    def create(
+        cls,
+        path: str | Path,
+        firmware: bytes | dict[str, bytes],
+        files: littlefs.Files | None = None,
+        flash_bytes: int = 4 << 20,
+        slot_bytes: int = 0x1A0000,
+        rows: list[layout.Partition] | None = None,
+        **options: Any,
+    ) -> "Board":
+        """Create a flash file with `firmware` in the first slot and `files` in littlefs.
 
-        `files` is {path: bytes} or a folder. ValueError if something does not fit.
+        `firmware` is an application image, or {label: image}; `files` is {path: bytes} or a folder. `options` are those
+        of Board. ValueError if something does not fit.
         """
         rows = rows or layout.ota(flash_bytes, slot_bytes)
         images = (
             firmware if isinstance(firmware, dict) else {next(p.label for p in rows if p.type == layout.APP): firmware}
         )
         vfs = layout.file_system(layout.with_files(rows, flash_bytes))
+        assert vfs
         parts = [(layout.TABLE, layout.build(rows)), (vfs.address, littlefs.build(files or {}, vfs.size))]
         for label, image in images.items():
             slot = next(p for p in rows if p.label == label)
@@ -106,7 +120,7 @@ class Board:
         Flash.create(path, flash_bytes, parts)
         return cls(path, **options)
 
-    def _freeze(self, files):
+    def _freeze(self, files: Mapping[str, bytes]) -> Path:
         """Write the frozen modules as a file system into a file beside the flash file; returns its path."""
         path = Path(str(self.flash.path) + ".frozen")
         private_file.write(path, littlefs.build(files, 1 << 20))
@@ -114,22 +128,22 @@ class Board:
 
     # ---- inspecting and changing the flash
 
-    def partition(self, label):
+    def partition(self, label: str) -> layout.Partition:
         for p in self.rows:
             if p.label == label:
                 return p
-        raise ValueError("no partition %r; there are %s" % (label, ", ".join(p.label for p in self.rows)))
+        raise ValueError("no partition %r: use one of %s" % (label, ", ".join(p.label for p in self.rows)))
 
-    def otadata(self):
+    def otadata(self) -> str:
         """The two records as text, for example `1/VALID 2/NEW`."""
         return " ".join(str(r) for r in Bootloader(self.flash, self.rows, self.chip, self.revision).records())
 
-    def set_otadata(self, words) -> None:
+    def set_otadata(self, words: str) -> None:
         at = self.partition("otadata").address
         for i, record in enumerate(otadata.from_words(words)):
             self.flash.data[at + i * 4096 : at + i * 4096 + 4096] = record.raw().ljust(4096, b"\xff")
 
-    def read_slot(self, label):
+    def read_slot(self, label: str) -> bytes:
         """The image in a slot; b"" if the bootloader would reject it."""
         p = self.partition(label)
         try:
@@ -137,23 +151,23 @@ class Board:
         except ImageError:
             return b""
 
-    def write_slot(self, label, raw) -> None:
+    def write_slot(self, label: str, raw: bytes) -> None:
         """Write bytes to a slot, as a flashing tool would."""
         p = self.partition(label)
         self.flash.data[p.address : p.address + p.size] = raw.ljust(p.size, b"\xff")
 
-    def files(self):
+    def files(self) -> dict[str, bytes]:
         """{path: bytes} of the board's file system; ValueError if there is no readable one."""
         p = self._file_system()
         return littlefs.read(self.flash.peek(p.address, p.size))
 
-    def put_files(self, changes) -> None:
+    def put_files(self, changes: Mapping[str, bytes | None]) -> None:
         """Write files, or remove those whose value is None, as a user would over USB."""
         p = self._file_system()
         raw = littlefs.change(self.flash.peek(p.address, p.size), changes)
         self.flash.data[p.address : p.address + p.size] = raw
 
-    def _file_system(self):
+    def _file_system(self) -> layout.Partition:
         found = layout.file_system(self.rows)
         if found is None:
             raise ValueError(
@@ -163,26 +177,35 @@ class Board:
 
     # ---- running
 
-    def run(self, until_s=None, max_boots=None, cut=None, console=None, stop=None, cause=PWRON, serial=None):
-        """Power on and run until a time (of the board's clock), a number of boots, a power cut, or `stop(line)` is
-        true. ValueError if another process runs a board on the same file.
+    def run(
+        self,
+        until_s: float | None = None,
+        max_boots: int | None = None,
+        cut: Cut | None = None,
+        console: Callable[[str], Any] | None = None,
+        stop: Callable[[str], bool] | None = None,
+        cause: int = PWRON,
+        serial: Serial | None = None,
+    ) -> Run:
+        """Power on and run until a time of the board's clock, a number of boots, `cut`, or `stop(line)` is true.
 
         `console(line)` is called with each printed line. The run begins with a power-on (`cause` PWRON) or with a reset
-        by the reset pin (HARD). `serial` is a serial.Serial, for a board in real time.
+        by the reset pin (HARD). `serial` is for a board in real time. ValueError if another process runs a board on the
+        same file.
         """
         with self.flash.powered():
-            return self._run(until_s, max_boots, cut, console, stop, cause, serial)
+            self.flash.trace = Trace()
+            self.flash.cut = cut
+            run = Run(trace=self.flash.trace)
+            hardware = self.hardware
+            hardware.until_us = float("inf") if until_s is None else self.clock.now_us + until_s * 1e6
+            hardware.serial = serial
+            if cause == PWRON:
+                hardware.power_on()
+            self._boot_until_end(run, _Lines(run, console, stop, serial), cause, max_boots)
+            return run
 
-    def _run(self, until_s, max_boots, cut, console, stop, cause, serial):
-        self.flash.trace = Trace()
-        self.flash.cut = cut
-        run = Run(trace=self.flash.trace)
-        hardware = self.hardware
-        hardware.until_us = float("inf") if until_s is None else self.clock.now_us + until_s * 1e6
-        hardware.serial = serial
-        if cause == PWRON:
-            hardware.power_on()
-        lines = _Lines(run, console, stop, serial)
+    def _boot_until_end(self, run: Run, lines: "_Lines", cause: int, max_boots: int | None) -> None:
         running = None
         failed = 0
         try:
@@ -202,16 +225,15 @@ class Board:
         except Ended as e:
             run.ended = str(e)
         lines.end()
-        return run
 
-    def _bootloader(self):
+    def _bootloader(self) -> tuple[layout.Partition | None, list[str]]:
         loader = Bootloader(self.flash, self.rows, self.chip, self.revision)
         try:
             return loader.start(), loader.messages
         except NoBootableApp:
             return None, loader.messages
 
-    def _program(self, running, cause, lines):
+    def _program(self, running: layout.Partition, cause: int, lines: "_Lines") -> int:
         """Run the image in a partition until a reset; returns the reset cause for the next start."""
         hardware = self.hardware
         hardware.begin(running, cause)
@@ -243,10 +265,8 @@ class Board:
         self.flash.close()
 
 
-def _chip(flash):
-    """The chip id in the header of the bootloader, at any of the chips' bootloader addresses; 0 (ESP32) without a
-    bootloader.
-    """
+def _chip(flash: Flash) -> int:
+    """The chip id in the bootloader's header, at any of the chips' addresses; 0 (ESP32) without a bootloader."""
     for address in sorted(set(BOOTLOADER.values())):
         head = flash.peek(address, 16)
         if head[0] == MAGIC:
@@ -257,11 +277,17 @@ def _chip(flash):
 class _Lines:
     """Splits the console output into lines."""
 
-    def __init__(self, run, console, stop, serial=None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        console: Callable[[str], Any] | None,
+        stop: Callable[[str], bool] | None,
+        serial: Serial | None,
+    ) -> None:
         self.run, self.console, self.stop, self.serial = run, console, stop, serial
         self.part = ""
 
-    def put(self, raw):
+    def put(self, raw: bytes) -> None:
         if self.serial:
             self.serial.send(raw)
         self.part += raw.decode("utf-8", "replace")

@@ -6,6 +6,7 @@ port. AGAIN has no reply. A negative status is an error; the shims on the CPU's 
 shims/_bus.py has the same two formats and the same numbers.
 """
 
+import socket
 import struct
 
 REQUEST = struct.Struct("<HqqqI")
@@ -21,7 +22,7 @@ OPS = {
     "reset": 16, "soft_reset": 17, "deepsleep": 18, "watchdog": 19, "rtc_get": 20, "rtc_set": 21, "rtc_memory": 22,
     "rtc_memory_set": 23, "reset_cause": 24, "unique_id": 25, "random": 26, "idle": 27, "pin": 28,
     "console_read": 29, "console_mode": 30, "interrupt_char": 31,
-    "time": 32, "sleep": 33, "gc": 34, "idf": 35, "thread": 36, "register": 37,
+    "sleep": 33, "gc": 34, "idf": 35, "thread": 36, "register": 37,
     "socket": 64, "connect": 65, "send": 66, "recv": 67, "sendto": 68, "recvfrom": 69, "close": 70, "poll": 71,
     "resolve": 72,
     "wifi": 73, "tls": 74,
@@ -33,7 +34,8 @@ class Gone(Exception):
     """The CPU process exited by itself."""
 
 
-def receive(connection, n):
+def receive(connection: socket.socket, n: int) -> bytes:
+    """Exactly `n` bytes; Gone if the connection ends before."""
     raw = b""
     while len(raw) < n:
         part = connection.recv(n - len(raw))

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .spawner import BREAK
 
@@ -15,9 +17,12 @@ from .spawner import BREAK
 class _Spawner:
     """Client of the spawner process (spawner.py); one for each process that runs boards."""
 
+    _process: subprocess.Popen[bytes]
+    _line: socket.socket
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of = None  # PID of the process that started the spawner: a fork starts another one
+        self._of: int | None = None  # PID of the process that started the spawner: a fork starts another one
 
     def _started(self) -> None:
         if self._of == os.getpid() and self._process.poll() is None:
@@ -31,7 +36,7 @@ class _Spawner:
         theirs.close()
         self._of = os.getpid()
 
-    def ask(self, asked, files=()):
+    def ask(self, asked: dict[str, Any], files: Sequence[int] = ()) -> int:
         with self._lock:
             self._started()
             socket.send_fds(self._line, [json.dumps(asked).encode() + b"\n"], files)
@@ -39,7 +44,7 @@ class _Spawner:
             while not answer.endswith(b"\n"):
                 piece = self._line.recv(64)
                 if not piece:
-                    raise OSError("the process that starts the board's programs has ended")
+                    raise OSError("the process that starts the board's programs (spawner.py) has exited")
                 answer += piece
             return int(answer)
 
@@ -48,11 +53,11 @@ _spawner = _Spawner()
 
 
 class Cpu:
-    """One run of a program. `link` is the bus, `out` the program's output (non-blocking); the hardware must watch
-    both.
-    """
+    """One run of a program. `link` is the bus, `out` the program's output, without blocking; watch both."""
 
-    def __init__(self, flash, simulated, fault, heap_bytes, chip_bytes, frozen: str = "") -> None:
+    def __init__(
+        self, flash: Path, simulated: bool, fault: str, heap_bytes: int, chip_bytes: int, frozen: str | Path = ""
+    ) -> None:
         self.link, theirs = socket.socketpair()
         read, write = os.pipe()
         os.set_blocking(read, False)
@@ -72,7 +77,7 @@ class Cpu:
         """Raise KeyboardInterrupt in a program that is computing (Ctrl-C)."""
         os.kill(self.pid, BREAK)
 
-    def kill(self):
+    def kill(self) -> bytes:
         """Kill the process at once, as a loss of power would. Returns the rest of its output."""
         os.kill(self.pid, signal.SIGKILL)
         _spawner.ask({"end": self.pid})

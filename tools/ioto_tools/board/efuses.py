@@ -5,14 +5,14 @@ import struct
 from ioto.revision import ROW, SYSCON_DATE, TABLE
 
 
-def registers(chip, revision):
+def registers(chip: int, revision: int) -> dict[int, int]:
     """{address: word}; {} for an unknown chip."""
     row = next((TABLE[at : at + ROW] for at in range(0, len(TABLE), ROW) if TABLE[at] == chip), None)
     if row is None:
         return {}
     address = struct.unpack_from("<I", row, 1)[0]
     major, minor = divmod(revision, 100)
-    found = {}
+    found: dict[int, int] = {}
     if chip == 0:
         found[SYSCON_DATE] = (major == 3) << 31
         major = (0, 1, 3, 3)[major]

@@ -1,4 +1,4 @@
-"""Reads the files of a FAT file system, as used by boards with TinyUF2 (label `ffat`) and by MicroPython before 1.12.
+"""Read the files of a FAT file system, as used by boards with TinyUF2 (label `ffat`) and by MicroPython before 1.12.
 
 MicroPython's own driver reads it: the unix port mounts the image and prints the files, in a sandboxed process, since
 the image may be untrusted. That process runs this file as a program: python fat.py SECTOR_BYTES PATH, with the image as
@@ -11,6 +11,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import NoReturn
 
 _LIMIT_S = 60
 _READ = """
@@ -48,7 +50,7 @@ walk("")
 """
 
 
-def is_fat(raw):
+def is_fat(raw: bytes) -> bool:
     """True if `raw` starts with a boot sector: a jump, 512 to 4096 bytes per sector, the signature at the end."""
     return (
         len(raw) >= 512
@@ -58,11 +60,11 @@ def is_fat(raw):
     )
 
 
-def _sector_bytes(raw):
+def _sector_bytes(raw: bytes) -> int:
     return struct.unpack_from("<H", raw, 11)[0]
 
 
-def read(raw):
+def read(raw: bytes) -> dict[str, bytes]:
     """{path: bytes} of all files; ValueError if the image can't be read completely."""
     words = [sys.executable, "-E", "-s", "-S", __file__, str(_sector_bytes(raw)), json.dumps(sys.path)]
     with tempfile.TemporaryFile() as image:
@@ -78,7 +80,7 @@ def read(raw):
     return dict(_found(ran.stdout))
 
 
-def _found(raw):
+def _found(raw: bytes) -> Iterator[tuple[str, bytes]]:
     """Parse the output of the driver's process: (path, bytes) of each file."""
     at = 0
     while at < len(raw):
@@ -88,10 +90,10 @@ def _found(raw):
         at += n + size
 
 
-def _run() -> None:
+def _run() -> NoReturn:
     sys.path[1:] = json.loads(sys.argv[2])
-    import sandbox
-    from micropython_run import run_main
+    import sandbox  # type: ignore[import-not-found]  # beside this program
+    from micropython_run import run_main  # type: ignore[import-not-found]  # a C extension
 
     words = ["micropython", "-c", _READ % int(sys.argv[1])]
     if sandbox.available():

@@ -1,8 +1,8 @@
-"""The file system in a flash file: littlefs (littlefs-python, with the geometry of MicroPython's VfsLfs2); FAT can only
-be read.
-"""
+"""The file system in a flash file: littlefs, with the geometry of MicroPython's VfsLfs2; FAT can only be read."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import littlefs
 
@@ -12,20 +12,25 @@ _GEOMETRY = {"block_size": 4096, "read_size": 32, "prog_size": 32, "lookahead_si
 _VERSION = 0x00020000  # of the disk format: readable by every MicroPython since 1.12
 
 
-def _open(raw):
+Files = (
+    Mapping[str, bytes | str | Path] | str | Path
+)  # {path on the board: content, or a file of this machine}, or a folder
+
+
+def _open(raw: bytes) -> Any:
     fs = littlefs.LittleFS(block_count=len(raw) // 4096, mount=False, **_GEOMETRY)
     fs.context.buffer = bytearray(raw)
     fs.mount()
     return fs
 
 
-def listed(files):
+def listed(files: Files) -> dict[str, bytes]:
     """{path: bytes} from a dictionary or a folder, without `__pycache__` and hidden files."""
-    if isinstance(files, dict):
+    if isinstance(files, Mapping):
         return {str(k): v if isinstance(v, bytes) else Path(v).read_bytes() for k, v in files.items()}
     folder = Path(files)
     if not folder.is_dir():
-        raise ValueError("%s: no folder of files for the board" % folder)
+        raise ValueError("%s: no such folder" % folder)
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -35,14 +40,16 @@ def listed(files):
 
 
 class _Counting(littlefs.UserContext):
+    """Memory that counts the erased blocks."""
+
     erases = 0
 
-    def erase(self, cfg, block):
+    def erase(self, cfg: Any, block: int) -> int:
         self.erases += 1
         return super().erase(cfg, block)
 
 
-def build(files, size):
+def build(files: Files, size: int) -> bytes:
     """A littlefs image of `size` bytes with `files` in it; ValueError if they do not fit."""
     flash = _Counting(size)
     fs = littlefs.LittleFS(context=flash, block_count=size // 4096, mount=False, disk_version=_VERSION, **_GEOMETRY)
@@ -55,11 +62,11 @@ def build(files, size):
     return bytes(flash.buffer)
 
 
-def _compact(fs, flash, name) -> None:
-    """Compact the metadata log of the folder of file `name`. A lookup reads the whole log, and an import does four
-    lookups.
+def _compact(fs: Any, flash: _Counting, name: str) -> None:
+    """Compact the metadata log of the folder of file `name`.
 
-    littlefs compacts a log when it is full, so this fills the log by removing an attribute that does not exist.
+    A lookup reads the whole log, and an import does four lookups. littlefs compacts a log when it is full, so this
+    fills the log by removing an attribute that does not exist.
     """
     before = flash.erases
     for _ in range(4096 // 32):
@@ -68,7 +75,7 @@ def _compact(fs, flash, name) -> None:
         fs.removeattr(name, "-")
 
 
-def _write(fs, files, size):
+def _write(fs: Any, files: Mapping[str, bytes], size: int) -> None:
     for name, raw in files.items():
         try:
             folders = name.split("/")[:-1]
@@ -82,7 +89,7 @@ def _write(fs, files, size):
             )
 
 
-def read(raw):
+def read(raw: bytes) -> dict[str, bytes]:
     """{path: bytes} of all files; ValueError if the image is neither littlefs nor FAT."""
     if fat.is_fat(raw):
         return fat.read(raw)
@@ -99,7 +106,7 @@ def read(raw):
     return found
 
 
-def change(raw, changes):
+def change(raw: bytes, changes: Mapping[str, bytes | None]) -> bytes:
     """The image with the files of `changes` {path: bytes} written, or removed if the value is None."""
     fs = _open(raw)
     for name, value in changes.items():

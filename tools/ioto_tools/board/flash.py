@@ -6,11 +6,14 @@ read call.
 
 import fcntl
 import mmap
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import private_file
+from .clock import Clock
 
 SECTOR = 4096
 _ERASE_US = 45000
@@ -25,48 +28,52 @@ class PowerCut(Exception):
 
 @dataclass
 class Cut:
-    """Cut the power at erase or program operation `op` (counted from 0 over the whole run): before, during or after
-    it.
-    """
+    """Cut the power before, during or after erase or program operation `op`, counted from 0 over the whole run."""
 
     op: int
     when: str = "during"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.when not in ("before", "during", "after"):
             raise ValueError("a cut is before, during or after an operation, not %r" % self.when)
 
 
+class Operation(NamedTuple):
+    kind: str  # erase, program
+    address: int
+    length: int
+    data: bytes | None  # if short
+
+
 @dataclass
 class Trace:
-    """The operations on the chip: (kind, address, length, data if short, else None), and the number of reads."""
+    """The operations on the chip, and the number of reads."""
 
-    ops: list = field(default_factory=list)
+    ops: list[Operation] = field(default_factory=list)
     reads: int = 0
     read_bytes: int = 0
 
 
 class Flash:
-    def __init__(self, path, clock) -> None:
+    def __init__(self, path: str | Path, clock: Clock) -> None:
         self.path = Path(path)
         self.clock = clock
-        self.cut = None
+        self.cut: Cut | None = None
         self.trace = Trace()
         self._file = open(self.path, "r+b")
         self.data = mmap.mmap(self._file.fileno(), 0)
         self.size = len(self.data)
 
     @staticmethod
-    def create(path, size, parts=()) -> None:
-        """Create the file of a chip of `size` bytes: erased, with `parts` [(address, bytes)] written. The file is
-        created atomically.
+    def create(path: str | Path, size: int, parts: Iterable[tuple[int, bytes]] = ()) -> None:
+        """Create the file of a chip of `size` bytes, atomically: erased, with `parts` [(address, bytes)] written.
 
         Only its owner can read it, like the files of `ioto init`: it contains a board's settings and token.
         """
         chip = bytearray(b"\xff" * size)
         for address, raw in parts:
             chip[address : address + len(raw)] = raw
-        private_file.write(path, chip)
+        private_file.write(path, bytes(chip))
 
     def close(self) -> None:
         self.data.flush()
@@ -74,43 +81,43 @@ class Flash:
         self._file.close()
 
     @contextmanager
-    def powered(self):
+    def powered(self) -> Iterator[None]:
         """Lock the flash file for one running board; ValueError if another one is running."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                "%s: a virtual board runs on this flash file already: end that one first" % self.path
+                "%s: another virtual board is running on this flash file: stop that one first" % self.path
             ) from None
         try:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def peek(self, address, n):
+    def peek(self, address: int, n: int) -> bytes:
         """Read as a debugger would: takes no time and is not traced."""
         return self.data[address : address + n]
 
-    def read(self, address, n):
+    def read(self, address: int, n: int) -> bytes:
         self.trace.reads += 1
         self.trace.read_bytes += n
         self.clock.advance(_CALL_US + _READ_US * n // SECTOR)
         return self.data[address : address + n]
 
-    def erase(self, address, n) -> None:
+    def erase(self, address: int, n: int) -> None:
         """Erase `n` bytes from `address`, both multiples of 4096."""
         for at in range(address, address + n, SECTOR):
             self._operate("erase", at, SECTOR, _ERASE_US, None)
 
-    def program(self, address, raw) -> None:
+    def program(self, address: int, raw: bytes) -> None:
         if raw:
             self._operate("program", address, len(raw), _PROGRAM_US * -(-len(raw) // 256), bytes(raw))
 
-    def _operate(self, kind, address, n, us, raw):
+    def _operate(self, kind: str, address: int, n: int, us: int, raw: bytes | None) -> None:
         cut = self.cut if self.cut and self.cut.op == len(self.trace.ops) else None
         if cut and cut.when == "before":
             raise PowerCut
-        self.trace.ops.append((kind, address, n, raw if raw and n <= 64 else None))
+        self.trace.ops.append(Operation(kind, address, n, raw if raw and n <= 64 else None))
         self.clock.advance(us)
         done = n if not cut or cut.when == "after" else n // 2
         if raw is None:
@@ -120,7 +127,7 @@ class Flash:
         if cut:
             raise PowerCut
 
-    def _and(self, address, raw) -> None:
+    def _and(self, address: int, raw: bytes) -> None:
         n = len(raw)
         old = self.data[address : address + n]
         if old.count(0xFF) != n:

@@ -1,8 +1,7 @@
-"""The chip's memory: the IDF heap, shared by Wi-Fi, TLS, threads and MicroPython's GC heap. All sizes are bytes on the
-chip.
+"""The chip's memory: the IDF heap, shared by Wi-Fi, TLS, threads and MicroPython's GC heap.
 
-The figures are those of a standard ESP32 without PSRAM (docs/virtual-board.md, "Memory"). The free memory is assumed to
-be one block.
+All sizes are bytes on the chip. The figures are those of a standard ESP32 without PSRAM (docs/virtual-board.md,
+"Memory"). The free memory is assumed to be one block.
 """
 
 KB = 1024
@@ -14,31 +13,31 @@ SMALL_CHAIN = (32 * KB, 25 * KB)  # P-256 root and leaf
 LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root, an intermediate sent: both forms of Let's Encrypt
 _BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
 _THREAD_BYTES = 512  # in addition to its stack
-FULL = 7, 8  # usable share of the GC heap: above it the free memory is too fragmented, and the heap grows
-WIDE = (
-    29,
-    20,
-)  # ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes
+FULL = 7, 8  # usable fraction of the GC heap: above it the free memory is too fragmented, and the heap grows
+# Ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes.
+WIDE = 29, 20
+
+Owner = str | int  # "wifi", "thread N", or the number of a socket
 
 
 class Memory:
     """The IDF heap with `idf_bytes` free at the start."""
 
-    def __init__(self, idf_bytes=IDF_BYTES) -> None:
+    def __init__(self, idf_bytes: int = IDF_BYTES) -> None:
         self.total = idf_bytes
-        self.areas = []  # sizes of the areas added to the GC heap
-        self.taken = {}  # owner: bytes
+        self.areas: list[int] = []  # sizes of the areas added to the GC heap
+        self.taken: dict[Owner, int] = {}
         self.least = idf_bytes
 
     @property
-    def free(self):
+    def free(self) -> int:
         return self.total - sum(self.areas) - sum(self.taken.values())
 
     @property
-    def gc_bytes(self):
+    def gc_bytes(self) -> int:
         return GC_BYTES + sum(self.areas)
 
-    def take(self, who, held, before: int = 0) -> bool:
+    def take(self, who: Owner, held: int, before: int = 0) -> bool:
         """Allocate `held` bytes for `who`; False if fewer than `before` or `held` bytes are free."""
         if who not in self.taken:
             if self.free < max(held, before):
@@ -47,10 +46,10 @@ class Memory:
             self._note(before - held)
         return True
 
-    def give(self, who) -> None:
+    def give(self, who: Owner) -> None:
         self.taken.pop(who, None)
 
-    def fit(self, live):
+    def fit(self, live: int) -> int:
         """Resize the GC heap after a collection that left `live` bytes: free empty areas, or grow by the current size.
 
         If less memory is free, it grows by all free memory. Returns how many live bytes fit.
@@ -66,26 +65,28 @@ class Memory:
     def _note(self, more: int = 0) -> None:
         self.least = min(self.least, self.free - max(0, more))
 
-    def connect(self, who, chain):
-        """Allocate TLS for connection `who`: the bytes allocated, -1 too little free for its buffers, -2 too little to
-        verify `chain`.
+    def connect(self, who: Owner, chain: tuple[int, int]) -> int:
+        """Allocate the memory of TLS for connection `who`; returns its size.
+
+        -1 if too little is free for the buffers, -2 if too little to verify `chain`.
         """
         before, held = chain
         if self.take(who, held, before):
             return held
         return -1 if self.free < _BUFFERS_BYTES else -2
 
-    def thread(self, who, stack_bytes):
+    def thread(self, who: Owner, stack_bytes: int) -> bool:
         return self.take(who, stack_bytes + _THREAD_BYTES)
 
-    def info(self):
+    def info(self) -> list[tuple[int, int, int, int]]:
         """Like esp32.idf_heap_info(esp32.HEAP_DATA): [(total, free, largest block, minimum free so far)]."""
         return [(self.total + GC_BYTES, self.free, self.free, self.least)]
 
 
-def heap_bytes(idf_bytes):
-    """The heap size to start the CPU's process with: all memory could become GC heap. The shims trim it after they
-    start.
+def heap_bytes(idf_bytes: int) -> int:
+    """The heap size to start the CPU's process with: all memory could become GC heap.
+
+    The shims trim it after they start.
     """
     wide, narrow = WIDE
     return (GC_BYTES + idf_bytes) * wide // narrow + 192 * KB

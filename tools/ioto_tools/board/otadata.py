@@ -4,6 +4,9 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from ..image.layout import Partition
+from .flash import Flash
+
 NEW, PENDING_VERIFY, VALID, INVALID, ABORTED, UNDEFINED = 0, 1, 2, 3, 4, 0xFFFFFFFF
 STATES = {
     NEW: "NEW",
@@ -16,7 +19,7 @@ STATES = {
 BLANK = b"\xff" * 32
 
 
-def crc(seq):
+def crc(seq: int) -> int:
     return zlib.crc32(struct.pack("<I", seq), 0xFFFFFFFF)
 
 
@@ -27,26 +30,26 @@ class Record:
     crc: int
 
     @staticmethod
-    def parse(raw):
+    def parse(raw: bytes) -> "Record":
         return Record(*struct.unpack("<I20xII", raw[:32]))
 
     @staticmethod
-    def made(seq, state):
+    def made(seq: int, state: int) -> "Record":
         return Record(seq, state, crc(seq))
 
-    def raw(self):
+    def raw(self) -> bytes:
         return struct.pack("<I20sII", self.seq, b"\xff" * 20, self.state, self.crc)
 
     @property
-    def bad(self):
+    def bad(self) -> bool:
         return self.seq == 0xFFFFFFFF or self.state in (INVALID, ABORTED)
 
     @property
-    def good(self):
+    def good(self) -> bool:
         return not self.bad and self.crc == crc(self.seq)
 
     @property
-    def blank_or_broken(self):
+    def blank_or_broken(self) -> bool:
         return self.seq == 0xFFFFFFFF or self.crc != crc(self.seq)
 
     def __str__(self) -> str:
@@ -56,7 +59,18 @@ class Record:
         return words if self.crc == crc(self.seq) else words + "/badcrc"
 
 
-def from_words(text):
+def read(flash: Flash, partition: Partition) -> list[Record]:
+    """The two records in the partition `otadata`."""
+    return [Record.parse(flash.peek(partition.address + i * 4096, 32)) for i in (0, 1)]
+
+
+def write(flash: Flash, partition: Partition, sector: int, record: Record) -> None:
+    at = partition.address + sector * 4096
+    flash.erase(at, 4096)
+    flash.program(at, record.raw())
+
+
+def from_words(text: str) -> list[Record]:
     """Parse two records from text such as `1/VALID -`."""
     records = []
     for word in text.split():
@@ -73,13 +87,13 @@ def from_words(text):
     return records
 
 
-def active(records):
+def active(records: list[Record]) -> int | None:
     """Index of the active record, None if there is none. With equal sequence numbers, the first."""
     good = [i for i, r in enumerate(records) if r.good]
     return max(good, key=lambda i: (records[i].seq, -i)) if good else None
 
 
-def next_seq(records, slot, count):
+def next_seq(records: list[Record], slot: int, count: int) -> tuple[int, int]:
     """(sector, sequence number) that set_boot() writes to select `slot` of `count` (esp_ota_ops.c 552-597)."""
     now = active(records)
     if now is None:

@@ -15,20 +15,15 @@ import struct
 # process or an address (open, stat, exec, socket, kill, ptrace), and calls that change a descriptor's owner (fcntl,
 # ioctl).
 _CALLS = {
-    "read": (0, 63), "write": (1, 64), "clock_gettime": (228, 113), "lseek": (8, 62), "readv": (19, 65), "writev": (20,
-    66),
-    "pread64": (17, 67), "close": (3, 57), "fstat": (5, 80), "poll": (7, None), "ppoll": (271, 73), "select": (23,
-    None),
-    "pselect6": (270, 72), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216),
-    "madvise": (28, 233),
-    "brk": (12, 214), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
-    "sigaltstack": (131, 132),
+    "read": (0, 63), "write": (1, 64), "clock_gettime": (228, 113), "lseek": (8, 62), "readv": (19, 65),
+    "writev": (20, 66), "pread64": (17, 67), "close": (3, 57), "fstat": (5, 80), "poll": (7, None),
+    "ppoll": (271, 73), "select": (23, None), "pselect6": (270, 72), "mmap": (9, 222), "mprotect": (10, 226),
+    "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214), "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
     "restart_syscall": (219, 128), "gettimeofday": (96, 169), "time": (201, None), "clock_getres": (229, 114),
-    "nanosleep": (35, 101),
-    "clock_nanosleep": (230, 115), "getpid": (39, 172), "gettid": (186, 178), "sched_yield": (24, 124), "futex": (202,
-    98),
-    "set_robust_list": (273, 99), "rseq": (334, 293), "getrandom": (318, 278), "exit": (60, 93), "exit_group": (231,
-    94),
+    "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "getpid": (39, 172), "gettid": (186, 178),
+    "sched_yield": (24, 124), "futex": (202, 98), "set_robust_list": (273, 99), "rseq": (334, 293),
+    "getrandom": (318, 278), "exit": (60, 93), "exit_group": (231, 94),
 }  # fmt: skip
 _CLONE, _CLONE3 = (56, 220), (435, 435)  # for threads only
 _ARCH = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH of linux/audit.h
@@ -41,12 +36,12 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
 
 
-def available():
+def available() -> bool:
     """True if this machine supports the sandbox."""
     return platform.system() == "Linux" and platform.machine() in _ARCH
 
 
-def close_off():
+def close_off() -> None:
     """Restrict this process and its threads from now on. OSError if the kernel refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     program = _program(*_ARCH[platform.machine()])
@@ -58,10 +53,10 @@ def close_off():
             raise OSError(code, "seccomp: %s" % os.strerror(code))
 
 
-def _program(column, machine):
+def _program(column: int, machine: int) -> bytes:
     """The filter: an array of struct sock_filter (code, instructions to skip if true, if false, value)."""
 
-    def op(code, value, true: int = 0, false: int = 0):
+    def op(code: int, value: int, true: int = 0, false: int = 0) -> bytes:
         return struct.pack("=HBBI", code, true, false, value)
 
     allow, refuse = op(_RETURN, _ALLOW), op(_RETURN, _ERRNO | errno.EPERM)
@@ -74,8 +69,9 @@ def _program(column, machine):
         refuse,
     ]
     for numbers in _CALLS.values():
-        if numbers[column] is not None:
-            lines += [op(_EQUAL, numbers[column], 0, 1), allow]
+        number = numbers[column]
+        if number is not None:
+            lines += [op(_EQUAL, number, 0, 1), allow]
     # Without clone3() the C library uses clone(), whose flags the filter can check.
     lines += [op(_EQUAL, _CLONE3[column], 0, 1), op(_RETURN, _ERRNO | errno.ENOSYS)]
     lines += [op(_EQUAL, _CLONE[column], 0, 3), op(_LOAD, _FIRST), op(_HAS, _CLONE_THREAD, 0, 1), allow, refuse]

@@ -13,27 +13,25 @@ class Serial:
     """`path` is the device to open. Bytes in both directions, without blocking."""
 
     def __init__(self) -> None:
-        self._master, self._slave = os.openpty()  # the slave stays open, or the line would end when a client closes it
+        # The slave stays open, or the line would end when a client closes it.
+        self._master, self._slave = os.openpty()
+        self.plugged = True
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
         self.typed = b""  # received, but not yet read by the program
         self._unread = b""
-        self._last = b""
+        self._last = 0
 
-    def fileno(self):
+    def fileno(self) -> int:
         return self._master
-
-    @property
-    def plugged(self) -> bool:
-        return self._master is not None
 
     def receive(self) -> bool:
         """Read the received bytes into `typed`; True if they contain an interrupt (see interrupted())."""
         fcntl.ioctl(self._slave, termios.TIOCNXCL)  # otherwise the next client is refused, since our end stays open
         try:
             data = os.read(self._master, 4096)
-        except (BlockingIOError, OSError):
+        except OSError:  # also if it would block
             return False
         self.typed += data
         return INTERRUPT in data
@@ -42,7 +40,7 @@ class Serial:
         """Discard the input up to the last interrupt."""
         self.typed = self.typed.rpartition(INTERRUPT)[2]
 
-    def send(self, raw) -> None:
+    def send(self, raw: bytes) -> None:
         """Send output of the program; a single line feed becomes CR LF, as in MicroPython's console."""
         cooked = bytearray()
         for byte in raw:
@@ -57,7 +55,7 @@ class Serial:
         while self._unread and self.plugged:
             try:
                 n = os.write(self._master, self._unread)
-            except (BlockingIOError, OSError):
+            except OSError:  # also if it would block
                 return
             self._unread = self._unread[n:]
 
@@ -66,4 +64,4 @@ class Serial:
         if self.plugged:
             os.close(self._master)
             os.close(self._slave)
-            self._master = None
+            self.plugged = False

@@ -13,12 +13,12 @@ from typing import Any
 
 from .clock import Clock
 from .dns_and_ntp import DNS_PORT, NTP_PORT, dns_reply, ntp_reply
-from .peers import Tcp
-from .sockets import EAGAIN, ECONNRESET, TCP, ConnectionLog, Socket
+from .peers import Peer, Tcp
+from .sockets import EAGAIN, ECONNABORTED, ECONNRESET, TCP, ConnectionLog, Socket
 from .wifi_station import NAME_SERVER, WifiStation
 
 EBADF, ENFILE, ENOBUFS = 9, 23, 105
-ECONNABORTED, EHOSTUNREACH, EINPROGRESS, ENOTCONN = 113, 118, 119, 128
+EHOSTUNREACH, EINPROGRESS, ENOTCONN = 118, 119, 128
 IN, OUT, ERR, HUP = 1, 4, 8, 16
 _MOST_OPEN = 10
 _MOST_LINGERING = 12
@@ -39,7 +39,7 @@ class SimulatedNetwork:
     def __init__(
         self,
         names: Mapping[str, str] | None = None,
-        peers: Mapping[tuple[str, int], Any] | None = None,
+        peers: Mapping[tuple[str, int], Peer] | None = None,
         wifi: dict[str, str] | None = None,
         ntp: bool = True,
         unix_s: int = 1_800_000_000,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-EAGAIN, ECONNRESET = 11, 104
+EAGAIN, ECONNRESET, ECONNABORTED = 11, 104, 113
 TCP = 1
 _SEGMENT_BYTES = 1460
 _FOREVER = float("inf")

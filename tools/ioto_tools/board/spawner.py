@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
 BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two of its steps
@@ -42,12 +43,13 @@ import _start
 """
 
 
-def serve(line) -> None:
-    """Answer requests until the other end closes: {"start": {...}} with two descriptors forks a CPU, {"end": pid} waits
-    for its exit.
+def serve(line: socket.socket) -> None:
+    """Answer requests until the other end closes.
+
+    {"start": {...}} with two descriptors forks a CPU, {"end": pid} waits for its exit.
     """
-    import micropython_run
-    import sandbox
+    import micropython_run  # type: ignore[import-not-found]  # a C extension
+    import sandbox  # type: ignore[import-not-found]  # beside this program
 
     here = os.getpid()
     shims = sorted((Path(__file__).parent / "shims").glob("*.py"))
@@ -68,7 +70,9 @@ def serve(line) -> None:
         line.sendall(b"%d\n" % pid)
 
 
-def _become(micropython_run, sandbox, parent, start, files, shims) -> None:
+def _become(
+    micropython_run: Any, sandbox: Any, parent: int, start: dict[str, Any], files: list[int], shims: list[Path]
+) -> NoReturn:
     """Become the CPU in this fork; never returns."""
     status = 1
     try:
