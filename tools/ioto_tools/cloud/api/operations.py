@@ -6,7 +6,7 @@ and body fields in one dict, None for omitted ones.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from ..devices import registration
 from ..operators import control, groups, operator_tokens, overview
@@ -79,7 +79,7 @@ def dry_run(site: Site, args: Arguments) -> Row:
     return publishing.dry_run_file(site, *_upload(args), said=_terms(site, args))
 
 
-def _upload(args: Arguments) -> tuple[IO[bytes], str, str, str, str, bool]:
+def _upload(args: Arguments) -> tuple[BinaryIO, str, str, str, str, bool]:
     return (
         args["file"],
         "the image",
