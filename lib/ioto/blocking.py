@@ -8,11 +8,11 @@ from asyncio import sleep_ms
 
 import requests
 
-from .errors import UpdateError
+from .errors import UpdateError, no_memory
 from .http import Response, follow_redirects
 from .http_parse import header, host_header
 from .net import Connection
-from .reserve import END_MS, free, no_memory
+from .reserve import END_MS, free
 
 _HEAD_BYTES = 16384
 

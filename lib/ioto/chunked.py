@@ -8,15 +8,15 @@ from .http_parse import HEX, malformed
 _CHUNK_LINE_BYTES = 256
 
 
-def readinto(response, buf):  # async
-    """Response.readinto() for a chunked body."""
+def readinto(response, buf, read_headers):  # async
+    """Response.readinto() for a chunked body; `read_headers` is http.read_headers(), for the trailers."""
     connection = response.connection
     connection.begin()
     have = 0
     while response.chunked and have < len(buf):
         if not response.left:
             yield from asyncio.sleep_ms(0)  # a server that sends one-byte chunks must not block the other tasks
-            yield from _next_chunk(response, connection)
+            yield from _next_chunk(response, connection, read_headers)
             continue
         piece = buf[have : have + response.left]
         n = yield from connection.fill(piece, connection.s.readinto(piece))
@@ -27,7 +27,7 @@ def readinto(response, buf):  # async
     return have
 
 
-def _next_chunk(response, connection):
+def _next_chunk(response, connection, read_headers):
     if response.begun:
         line = yield from connection.readline(2)
         if line != b"\r\n":
@@ -35,9 +35,7 @@ def _next_chunk(response, connection):
     response.begun = True
     response.left = chunk_size((yield from connection.readline(_CHUNK_LINE_BYTES)))
     if not response.left:
-        from .http import HEAD_BYTES, read_headers
-
-        yield from read_headers(connection, {}, HEAD_BYTES)  # trailers
+        yield from read_headers(connection, {})  # trailers
         response.chunked = False
 
 

@@ -10,11 +10,11 @@ import struct
 from os import urandom
 
 from . import BUILT
+from .calendar import days
 from .connect import resolver
 from .errors import UpdateError
 from .log import log
 from .net import ask
-from .timezone import days
 from .uptime import uptime_s
 
 _TO_1970_S = 2208988800  # NTP counts from 1900

@@ -7,7 +7,7 @@ time: a minute skipped by a clock change never occurs, a repeated one occurs twi
 """
 
 from .ascii import number
-from .schedule import DAYS, WEEKDAYS
+from .masks import DAYS, MONTHS, WEEKDAYS
 
 ALIASES = {
     "anytime": "* * * * *",
@@ -34,7 +34,7 @@ def parse(text):
     if either and (mdays == DAYS or wdays == WEEKDAYS):
         mdays, wdays = DAYS, WEEKDAYS
     # Not every month has the days 30 and 31.
-    if fields[4] == "*" and not months & (0x1FFE if mdays & 0x3FFFFFFE else 0x1FFA if mdays >> 30 & 1 else 0x15AA):
+    if fields[4] == "*" and not months & (MONTHS if mdays & 0x3FFFFFFE else 0x1FFA if mdays >> 30 & 1 else 0x15AA):
         raise ValueError("never", fields[2], fields[3])
     return (text, minutes, hours, mdays, months, wdays, either)
 

@@ -1,8 +1,10 @@
 """The agent's exceptions and the list of reasons.
 
 OSError is an external failure and is retried; UpdateError is a refusal by the agent and is reported.
-Pure: no clock, no network, no flash.
+Pure, except that no_memory() reads the state of both heaps.
 """
+
+import gc
 
 # Every `reason` of a report, of `device:update:failed` and of UpdateError, by the step that gives it.
 REASONS = (
@@ -70,10 +72,25 @@ def refusal(e, reason):
     if isinstance(e, UpdateError):
         return e
     if isinstance(e, MemoryError):
-        from .reserve import no_memory
-
         return no_memory(e)
     return UpdateError(reason, repr(e))
+
+
+def no_memory(e):
+    """Return an UpdateError no_memory for the exception `e`, with the state of both heaps."""
+    return UpdateError(
+        "no_memory", "GC heap %d bytes used, IDF heap %s free and largest block: %r" % (gc.mem_alloc(), idf_heap(), e)
+    )
+
+
+def idf_heap():
+    """(free bytes, largest free block) of the IDF heap; None on ports without one."""
+    try:
+        from esp32 import HEAP_DATA, idf_heap_info
+    except ImportError:
+        return None
+    regions = idf_heap_info(HEAP_DATA)
+    return sum([region[1] for region in regions]), max([region[2] for region in regions])
 
 
 class UpdateError(Exception):

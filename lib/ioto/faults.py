@@ -2,8 +2,8 @@
 
 from errno import ENOMEM
 
-from .errors import UpdateError
-from .reserve import ENOUGH, no_memory
+from .errors import UpdateError, no_memory
+from .reserve import ENOUGH
 
 # Words in Mbed TLS's messages about a certificate. The first match counts, so a date is reported only if nothing else
 # is wrong.

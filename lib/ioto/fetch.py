@@ -5,8 +5,8 @@ from asyncio import sleep_ms
 from .download import Download
 from .errors import Paused, refusal
 from .log import log
+from .masks import is_always
 from .parts import Part
-from .schedule import is_always
 from .uptime import uptime_s
 from .watch import rSignal, watchers
 

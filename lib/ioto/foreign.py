@@ -1,4 +1,4 @@
-"""Read configuration files of Ioto's own agent, with keys that are not in config.DEFAULTS. Imported only for such a
+"""Read configuration files of Ioto's own agent, with keys that are not in DEFAULTS. Imported only for such a
 file.
 
 Pure except for checking whether a file exists.
@@ -6,7 +6,7 @@ Pure except for checking whether a file exists.
 
 import os
 
-from .config import DEFAULTS, ConfigError
+from .defaults import DEFAULTS, ConfigError
 from .wrong import shown
 
 # Keys with another name in Ioto's own files: {Ioto's key: key of DEFAULTS}.

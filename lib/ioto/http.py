@@ -6,15 +6,15 @@ OSError: no connection, no reply in time, or a truncated reply. UpdateError: an 
 from asyncio import sleep_ms
 from errno import ECONNRESET, ETIMEDOUT
 
-from .errors import UpdateError
+from .errors import UpdateError, idf_heap
 from .http_parse import body_length, header, host_header, parse_url, status
 from .net import connect
 from .parts import Part
-from .reserve import END_MS, free, idf_heap
+from .reserve import END_MS, free
 
 _REDIRECTS = 5
 _LINE_BYTES = 2304  # longest header line that is kept: a URL of 2048 and the header's name
-HEAD_BYTES = 16384  # all lines of a head, including preceding 1xx replies; also for the trailers of a body
+_HEAD_BYTES = 16384  # all lines of a head, including preceding 1xx replies; also for the trailers of a body
 _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 
 
@@ -145,7 +145,7 @@ def request_head(method, url, headers, body, keep=False):
 
 async def read_head(connection):
     """Read the next head and return its Response, skipping 1xx replies."""
-    left = HEAD_BYTES
+    left = _HEAD_BYTES
     found = 100
     while found < 200:
         line = await connection.readline(_LINE_BYTES)
@@ -155,14 +155,14 @@ async def read_head(connection):
     return Response(connection, found, headers)
 
 
-async def read_headers(connection, headers, left):
+async def read_headers(connection, headers, left=_HEAD_BYTES):
     """Read header lines into `headers` up to the empty line; returns how many of the `left` bytes remain."""
     begins = True
     while True:
         line = await connection.readline(_LINE_BYTES)
         left -= len(line)
         if left < 0:
-            raise UpdateError("http_malformed", "head longer than %d bytes" % HEAD_BYTES)
+            raise UpdateError("http_malformed", "head longer than %d bytes" % _HEAD_BYTES)
         if begins:
             if line in (b"\r\n", b"\n"):
                 return left
@@ -212,7 +212,7 @@ class Response:
         if self.chunked:
             from .chunked import readinto
 
-            return (yield from readinto(self, buf))
+            return (yield from readinto(self, buf, read_headers))
         left = self.left
         if left is not None and left <= len(buf):
             if not left:

@@ -1,7 +1,7 @@
 """Parse the Date and Retry-After headers (RFC 9110, 5.6.7 and 10.2.3). Pure."""
 
+from .calendar import days
 from .http_parse import number
-from .timezone import days
 
 
 def http_date(text):

@@ -5,7 +5,7 @@ in seconds ahead of UTC, and two rules (kind, numbers, seconds after midnight).
 """
 
 from .ascii import DIGITS, LETTERS
-from .timezone import EVER, date, days
+from .calendar import EVER, date, days
 
 
 def parse(text):

@@ -7,29 +7,12 @@ frees the stack.
 
 import gc
 
-from .errors import UpdateError
+from .errors import idf_heap
 
 _KB = (46, 38)  # every public chain tested passes with 42 KB free before the handshake, a P-256 chain with 36 KB
 ENOUGH = 42 * 1024
 END_MS = 20  # time after free() until the thread's memory is free
 parked = None  # the lock that the thread waits for
-
-
-def idf_heap():
-    """(free bytes, largest free block) of the IDF heap; None on ports without one."""
-    try:
-        from esp32 import HEAP_DATA, idf_heap_info
-    except ImportError:
-        return None
-    regions = idf_heap_info(HEAP_DATA)
-    return sum([region[1] for region in regions]), max([region[2] for region in regions])
-
-
-def no_memory(e):
-    """Return an UpdateError no_memory for the exception `e`, with the state of both heaps."""
-    return UpdateError(
-        "no_memory", "GC heap %d bytes used, IDF heap %s free and largest block: %r" % (gc.mem_alloc(), idf_heap(), e)
-    )
 
 
 def hold():

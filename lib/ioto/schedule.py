@@ -14,28 +14,13 @@
 * Without a clock only a window that never closes is open.
 """
 
-from hashlib import sha256
+from .masks import is_always
+from .spread import spread
 
-MINUTES = 0xFFFFFFFFFFFFFFF
-HOURS = 0xFFFFFF
-DAYS = 0xFFFFFFFE
-WEEKDAYS = 127
 _FIRST_S = 30
 _HOLD_MOST_S = 7 * 86400
 _POWER_S = 300  # longest wait after a power failure without a clock, where check-ins failed before
 _DAY_S = 86400
-
-
-def is_always(window):
-    """True for a window that never closes, which needs no clock."""
-    return window[1:6] == (MINUTES, HOURS, DAYS, 0x1FFE, WEEKDAYS)
-
-
-def spread(text, most):
-    """An integer in [0, most), always the same for the same `text` and evenly spread for different ones; 0 if `most` is
-    0.
-    """
-    return int.from_bytes(sha256(text.encode()).digest()[:6], "big") * most >> 48
 
 
 def backoff_s(failures, device):

@@ -4,12 +4,12 @@ An instance is the argument of `device:update`; the application decides with app
 """
 
 from .log import log
+from .masks import is_always
 from .parts import Part
-from .schedule import is_always
 from .uptime import uptime_s
 from .watch import rSignal, watchers
 
-ASK_AGAIN_S = 3600  # an unanswered signal is repeated after this time
+_ASK_AGAIN_S = 3600  # an unanswered signal is repeated after this time
 _CONFIRMED_S = 300  # an offer is valid for this time
 _LONG_S = 86400  # nothing is due
 _DEFER_MOST_S = 366 * 86400
@@ -33,7 +33,7 @@ class Staged:
         self.installing = None  # Linux: the task that runs the script
         self.postpone(wait_s)
 
-    def postpone(self, seconds):
+    def postpone(self, seconds=_ASK_AGAIN_S):
         self._next_s = uptime_s() + seconds
 
     def is_confirmed(self):
@@ -65,7 +65,7 @@ class Staged:
         """Signal `device:update`; its watcher decides. Without a watcher, a Linux host runs scripts/update, as Ioto
         does.
         """
-        self.postpone(ASK_AGAIN_S)
+        self.postpone()
         if self.agreed:
             self.apply()
         elif watchers("device:update"):

@@ -29,6 +29,7 @@ def agent(folder="", listener=None):
     from .reserve import hold
 
     hold()
+    from .agent import Agent  # noqa: F401 - loaded before loaded() is called, so it stays
 
     gc.collect()
     kept = loaded()
@@ -70,11 +71,11 @@ def safe_mode():
     """Called by boot.py, see without_main.py."""
     from .without_main import for_an_hour
 
-    for_an_hour()
+    run(for_an_hour(agent()))
 
 
 def alone():
     """Called by boot.py, see without_main.py."""
     from .without_main import once
 
-    run(once())
+    run(once(agent))

@@ -5,7 +5,6 @@ needed.
 from .errors import UpdateError, refusal
 from .image import HEAD_BYTES
 from .log import log
-from .staged import ASK_AGAIN_S
 from .update import copied
 from .watch import rSignal, rSignalSync
 
@@ -29,7 +28,7 @@ def swap(staged):
     if not pair.keep(record):  # the intent, saved before the swap
         record.update(before)
         staged.agreed = False
-        staged.postpone(ASK_AGAIN_S)
+        staged.postpone()
         rSignal("device:update:failed", UpdateError("record_failed", "not applied"))
         return None
     staged.waiting = False

@@ -4,8 +4,10 @@ A search steps over spans in which the window does not change (a month, a day, a
 twelve years, with some 400 steps per year at most.
 """
 
-from .schedule import HOURS, MINUTES, is_always, spread
-from .timezone import date, days, offset_s, stretch
+from .calendar import date, days
+from .masks import HOURS, MINUTES, is_always
+from .spread import spread
+from .timezone import offset_s, stretch
 
 # Twelve years, the longest time that a window can stay closed: February 29 across 1900 or 2100, and again because its
 # hour was skipped.

@@ -2,31 +2,25 @@
 
 import asyncio
 
-from .start import agent, run
 from .watch import rWatch
 
 _SAFE_S = 3600
 _ALONE_S = 1800
 
 
-def for_an_hour():
+async def for_an_hour(made):
     """Safe mode: run the agent without the application for an hour and apply a staged update. Then reset, because the
     failed starts may have been power failures.
     """
     rWatch("device:update", lambda data, staged: staged.apply())
-    made = agent()
     made.error = "safe_mode"
-    run(_run(made))
-
-
-async def _run(made):
     try:
         await asyncio.wait_for(made.run(), _SAFE_S)
     except asyncio.TimeoutError:
         made.board.reset()
 
 
-async def once():
+async def once(agent):
     """Do one check-in without the application, with the download it leads to; then reset. A download that takes longer
     than half an hour is resumed in the next such boot.
     """

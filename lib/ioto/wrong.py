@@ -3,9 +3,10 @@
 import json
 import os
 
-from .config import MOST_BYTES, SECRET, ConfigError
 from .cron import ALIASES
+from .defaults import MOST_BYTES, ConfigError
 
+_SECRET = ("token", "wifi.password")  # values that are not for a console or a log
 _ZONE = "no time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
 _FIELDS = {
     59: "minute",
@@ -75,4 +76,4 @@ def error(path, key, what, *details):
 def of_value(path, key, value, kind, e):
     """Return the ConfigError for a value of this kind, from the ValueError `e` of its conversion."""
     text = _ZONE % (e.args[0] or value) if kind == "zone" else say(*e.args)
-    return error(path, key, text if key in SECRET else "%s: %s" % (shown(value), text))
+    return error(path, key, text if key in _SECRET else "%s: %s" % (shown(value), text))

@@ -1,6 +1,6 @@
 """The jitter after power-on, on a virtual board: the whole span, and never before the device is registered."""
 
-from ioto.schedule import spread
+from ioto.spread import spread
 from test_servers import Sick, board
 
 JITTER_S = 3600

@@ -1,8 +1,8 @@
 """Whole fleets: how the jitter spreads them over a window, beyond a period, and after a power failure."""
 
+from ioto.calendar import days
 from ioto.cron import parse
 from ioto.schedule import rest_s
-from ioto.timezone import days
 from test_schedule import DAY, HOUR, IDS, MINUTE, NOON, UTC, due, even
 
 

@@ -3,9 +3,11 @@
 import gc
 
 from ioto import window as windows
+from ioto.calendar import days
 from ioto.cron import parse
-from ioto.schedule import backoff_s, due_s, is_always, rest_s, spread
-from ioto.timezone import days
+from ioto.masks import is_always
+from ioto.schedule import backoff_s, due_s, rest_s
+from ioto.spread import spread
 from ioto.window import closes_s, is_open, next_open
 from ioto.zone import parse as zone_of
 

@@ -5,7 +5,8 @@ calendar.
 import gc
 
 from ioto.ascii import number
-from ioto.timezone import date, days, local, offset_s, stretch
+from ioto.calendar import date, days
+from ioto.timezone import local, offset_s, stretch
 from ioto.zone import parse
 
 if hasattr(gc, "threshold"):

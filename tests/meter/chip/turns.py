@@ -1,27 +1,28 @@
-"""The loop, one turn at a time: the port's own event loop, whose timer is the meter's. Its other modules are imported
-here, before anything is measured.
+"""The loop, one turn at a time: the port's own event loop, with the meter's timer.
+
+Imports all other modules; their order decides which names are interned before a file is measured.
 """
 
 import asyncio
 import asyncio.core as core
 import binascii
 import builtins
-import errno
 import gc
 import hashlib
 import json
+import micropython
 import os
-import socket
 import struct
 import sys
 import time
-from _asyncio import TaskQueue
 
+import errno
 import esp32
 import machine
-import micropython
 import network
+import socket
 import tls
+from _asyncio import TaskQueue
 
 _last = 0
 due_ms = -1  # until the next turn; -1: nothing is waiting
@@ -41,9 +42,7 @@ def _schedule(ms):
 
 
 def _until(a, b):
-    """ticks_diff() for core._run_iter: the first task of a turn is run, and for the next one a new turn is asked
-    for.
-    """
+    """ticks_diff() for core._run_iter: run the first task of a turn, and ask for a new turn for the next one."""
     global _first
     ms = time.ticks_diff(a, b)
     if _first:
@@ -117,9 +116,7 @@ def _import(*arguments):
 
 
 class Gc:
-    """The module, for the agent: its collections are counted, and done when the turn is over, as this port can't
-    sooner.
-    """
+    """The module, for the agent: counts its collections, and does them after the turn; this port can't sooner."""
 
     def __getattr__(self, name):
         return getattr(gc, name)
@@ -152,7 +149,7 @@ collect = gc.collect
 def release(name):
     """As the agent releases a part, and what that has imported; but what every start imports stays."""
     if name in ("ioto", "ioto.start", "ioto.agent"):
-        resident[:] = list(sys.modules)
+        resident[:] = [each for each in sys.modules]
         return
     for each in [each for each in sys.modules if each[:5] == "ioto." and each not in resident]:
         del sys.modules[each]

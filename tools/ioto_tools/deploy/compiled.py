@@ -16,8 +16,21 @@ from .linked import LinkedFile, link
 FILES: dict[str, tuple[str, ...]] = {
     "__init__": ("__init__", "archive", "log", "watch"),
     "start": ("start", "parts"),
-    "agent": ("agent", "board", "deadline", "errors", "record", "reserve", "schedule", "uptime", "watchdog", "wifi"),
-    "setup": ("setup", "ascii", "config", "cron", "duration", "revision", "zone"),
+    "agent": (
+        "agent",
+        "board",
+        "deadline",
+        "errors",
+        "masks",
+        "record",
+        "reserve",
+        "schedule",
+        "spread",
+        "uptime",
+        "watchdog",
+        "wifi",
+    ),  # fmt: skip
+    "setup": ("setup", "ascii", "config", "cron", "defaults", "duration", "revision", "zone"),
     "begin": ("begin", "plan"),
     "connect": ("connect", "http", "http_parse", "net", "resolver"),
     "checkin": ("checkin", "cloud"),
@@ -28,9 +41,10 @@ FILES: dict[str, tuple[str, ...]] = {
     **{
         name: (name,)
         for name in "prepare swap trial failure space alone registration folder costs blocking foreign json5 "
-        "posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds timezone "
+        "posix_tz wrong clock dns redirect chunked ranges faults facts http_date semver bounds "
         "window staged update recall otadata without_main".split()
     },
+    "timezone": ("timezone", "calendar"),
 }
 # Other names to keep: used by the checks of `ioto board test` and by docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
