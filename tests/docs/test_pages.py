@@ -1,11 +1,13 @@
 """What the pages list is what the code has: phases, reasons, events, modules, links."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 from ioto.errors import REASONS
 from ioto.update import PHASES
+from ioto_tools.deploy.compiled import FILES, sources
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -34,10 +36,26 @@ def test_every_reason_is_given_somewhere():
     assert not [r for r in REASONS if '"%s"' % r not in code]
 
 
-def test_every_module_is_in_the_map():
-    page = (DOCS / "internals.md").read_text()
-    missing = [f.stem for f in (ROOT / "lib" / "ioto").glob("*.py") if "`%s`" % f.stem not in page]
-    assert set(missing) <= {"__init__", "errors", "log", "watch", "uptime"}
+def test_the_table_of_modules_is_complete_and_in_the_order_of_their_imports():
+    """Each module of lib/ioto is in it once, with the file that it is in, and imports only modules after it."""
+    page = (DOCS / "internals.md").read_text().split("| modules | file |")[1].split("\n\n")[0]
+    rows = [(re.findall(r"`(\w+)`", a), b.strip(" `")) for a, b in re.findall(r"^\| (`.+?) \|(.*?)\|", page, re.M)]
+    order = [module for modules, _ in rows for module in modules]
+    texts = sources()
+    assert sorted(order) == sorted(texts)
+    home = {module: file for file, modules in FILES.items() for module in modules}
+    assert {m: file or m for modules, file in rows for m in modules} == {m: home.get(m, m) for m in texts}
+    imported = [(a, b) for a, text in texts.items() for b in imports(text, texts)]
+    assert [(a, b) for a, b in imported if order.index(a) >= order.index(b)] == []
+
+
+def imports(text, modules):
+    """The modules of the agent that a module imports, at its top, in functions and as the part of a step."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for alias in node.names:
+                yield node.module or (alias.name if alias.name in modules else "__init__")
+    yield from re.findall(r'\.do\("(\w+)"', text)
 
 
 @pytest.mark.parametrize(
