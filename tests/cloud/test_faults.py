@@ -79,6 +79,23 @@ def test_the_access_log_tells_each_answer_and_no_secret(serve, tmp_path, capfd):
     assert "secret" not in "".join(lines) and "/web/sign-in" in lines[1]
 
 
+def test_the_log_as_json_lines(serve, tmp_path, capfd):
+    """Every line is an object, those of uvicorn and tracebacks too."""
+    _, address = serve("--data", str(tmp_path / "site"), "--access-log", "--log-format", "json")
+    (tmp_path / "site" / "cloud.db").rename(tmp_path / "away.db")
+    (tmp_path / "site" / "cloud.db").mkdir()
+    connection = http.client.HTTPConnection(urlsplit(address).netloc)
+    connection.request("GET", "/image/X?expires=9&signature=secret")
+    connection.getresponse().read()
+    said = []
+    until(lambda: said.append(capfd.readouterr().err) or '"path": "/image/X"' in "".join(said))
+    lines = [json.loads(line) for line in "".join(said).splitlines()]
+    assert all({"time", "level", "logger", "process", "message"} <= set(line) for line in lines)
+    answer = next(line for line in lines if line["logger"] == "ioto.cloud.access")
+    assert answer["method"] == "GET" and answer["path"] == "/image/X" and answer["client"] == "127.0.0.1"
+    assert "secret" not in "".join(said)
+
+
 # ---- uploads
 
 

@@ -20,7 +20,7 @@ from ioto_tools.image import esp, samples
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SECTION = (ROOT / "README.md").read_text().split("## Your own board")[1].split("\n## ")[0]
+SECTION = (ROOT / "README.md").read_text().split("## Your first update, on your own board")[1].split("\n## ")[0]
 COMMANDS = [
     line[2:]
     for block in re.findall(r"```console\n(.*?)```", SECTION, re.S)
@@ -122,7 +122,7 @@ def test_the_section_is_what_is_tested():
 
 def test_the_readme_says_where_the_command_is():
     """What `make` and `pip install .` do, for those who have just cloned it."""
-    before = (ROOT / "README.md").read_text().split("## Your own board")[0]
+    before = (ROOT / "README.md").read_text().split("## Your first update, on your own board")[0]
     assert (
         "command `ioto` into `.venv/bin`" in before and ". .venv/bin/activate" in before and "`pip install .`" in before
     )

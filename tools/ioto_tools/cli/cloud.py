@@ -107,6 +107,13 @@ for command in (migrate, backup, restore):
     help="Connections from one address; a proxy on this machine has no limit.",
 )
 @click.option("--access-log", is_flag=True, help="Log each answer to standard error.")
+@click.option(
+    "--log-format",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "json"]),
+    help="json: one object a line, for programs that collect logs.",
+)
 @json_option
 def serve(
     data: str,
@@ -124,6 +131,7 @@ def serve(
     connections: int,
     per_address: int,
     access_log: bool,
+    log_format: str,
     json: bool,
 ) -> None:
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
@@ -161,7 +169,7 @@ def serve(
             rate=rate,
             new_per_hour=new_devices,
         )
-        options = Options(certificate, key, connections, per_address, access_log)
+        options = Options(certificate, key, connections, per_address, access_log, log_format == "json")
         run(make_app, host, port, ready, options, workers, said=lambda text: click.echo(text, err=True))
     except (CloudError, Unavailable) as e:
         raise click.ClickException(str(e)) from e

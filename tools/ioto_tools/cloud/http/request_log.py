@@ -16,7 +16,9 @@ def fault(request: Request, error: Exception) -> str:
     """Log why `request` failed. Returns the id of the log line, which the client can quote."""
     id = os.urandom(4).hex()
     cause = str(error).partition("\n")[0]
-    _log.error("request %s: %s %s: %s: %s", id, request.method, _path(request.scope), type(error).__name__, cause)
+    path, kind = _path(request.scope), type(error).__name__
+    fields = {"request": id, "method": request.method, "path": path, "error": kind, "cause": cause}
+    _log.error("request %s: %s %s: %s: %s", id, request.method, path, kind, cause, extra={"fields": fields})
     return id
 
 
@@ -47,7 +49,9 @@ class AccessLog:
         finally:
             client = scope["client"][0] if scope.get("client") else "-"
             took_ms = (time.perf_counter() - started) * 1000
-            _access.info("%s %s %s %d %d bytes %.1f ms", client, scope["method"], _path(scope), status, size, took_ms)
+            values = (client, scope["method"], _path(scope), status, size, round(took_ms, 1))
+            fields = dict(zip(("client", "method", "path", "status", "bytes", "ms"), values))
+            _access.info("%s %s %s %d %d bytes %.1f ms", *values, extra={"fields": fields})
 
 
 def _path(scope: Scope) -> str:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from . import workers
 from .connection_limits import IDLE_S, MOST, PER_ADDRESS, Connections, allowed, protocol
 from .errors import CloudError, Refusal
+from .json_log import JsonLines
 from .request_log import AccessLog
 from .timeouts import Waits
 
@@ -28,13 +29,17 @@ STOP_S = 5  # for running downloads when the server stops; devices resume them
 
 @dataclass(frozen=True)
 class Options:
-    """`certificate` and `key`: PEM files for TLS. `connections` (in total) and `per_address`: limits of each worker."""
+    """`certificate` and `key`: PEM files for TLS. `connections` (in total) and `per_address`: limits of each worker.
+
+    `json_log`: log JSON Lines instead of text.
+    """
 
     certificate: str | None = None
     key: str | None = None
     connections: int = MOST
     per_address: int = PER_ADDRESS
     access_log: bool = False
+    json_log: bool = False
 
 
 def serve(
@@ -68,7 +73,11 @@ def _serve(
     ready: Callable[[], None], make_app: Callable[[], Starlette], listening: socket.socket, options: Options
 ) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonLines() if options.json_log else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
     tempfile.tempdir = app.state.site.images.spool()  # uploads go to the disk of the images, not to a small /tmp
@@ -84,6 +93,7 @@ def _serve(
         lifespan="on",
         log_level="warning",
         access_log=False,
+        log_config=None,
         server_header=False,
         forwarded_allow_ips="127.0.0.1,::1",
         timeout_graceful_shutdown=STOP_S,

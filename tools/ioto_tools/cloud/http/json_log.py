@@ -1,0 +1,24 @@
+"""The log as JSON Lines, for programs that collect logs: one object for each event."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+
+class JsonLines(logging.Formatter):
+    """Fields: `time` (ISO 8601, UTC), `level`, `logger`, `process`, `message`, those in `extra={"fields": {...}}` of
+    the call, and `exception` with a traceback.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
