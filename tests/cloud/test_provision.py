@@ -71,7 +71,7 @@ def test_what_an_operator_wants_of_a_removed_device_is_refused(cloud):
     for name, change in changes.items():
         with pytest.raises(
             CloudError,
-            match="device D1 is removed: it can be changed once it has registered again, or with `ioto device new`",
+            match="device D1 is removed: change it after it has registered again, or after `ioto device new`",
         ):
             change()
     assert cloud.check_in("D1", cloud.device(), "1.0.0").status == 200

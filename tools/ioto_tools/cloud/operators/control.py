@@ -1,5 +1,6 @@
-"""Operators' changes of releases and devices: each is one transaction with its audit row and a change record for the
-workers.
+"""Operators' changes of releases and devices.
+
+Each is one transaction with its audit row and a change record for the workers.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str)
 
 
 def move(site: "Site", word: str, action: str) -> Row:
-    """Apply the action `approved`, `paused`, `resumed` or `cancelled` to the update; return overview.update()."""
+    """Approve, pause, resume or cancel the update, by its `action` in the past tense; return overview.update()."""
     return overview.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
 
 
@@ -48,7 +49,10 @@ def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> 
 
 
 def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
-    """Change the terms {term: text} of the update's rollout; devices that have it keep it. Return overview.update()."""
+    """Change terms of the update's rollout: {term: text}; return overview.update().
+
+    Devices that were offered the update keep it.
+    """
     return overview.update(site, site.database.write(_set_terms, word, said, site.now_s(), site.who))
 
 
@@ -66,10 +70,10 @@ def _locked_release(conn: sa.Connection, word: str) -> sa.RowMapping:
 
 
 def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str] = ()) -> int:
-    """Let the devices `ids`, or without ids all in one of `states` (update_states.RETRIED if empty), try the update
-    again.
+    """Let devices try the update again; return how many.
 
-    Return how many. CloudError, without any change, if one of `ids` has nothing to try again.
+    Those with the ids `ids`; without ids, all in one of `states` (default: all of update_states.RETRIED). CloudError,
+    without any change, if one of `ids` has nothing to try again.
     """
     for state in states:
         if state not in update_states.RETRIED:
@@ -96,7 +100,7 @@ def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequ
             )
         if state not in (states or update_states.RETRIED):
             raise Conflict(
-                "device %s: the update is %s on it: only one that is %s can be tried again"
+                "device %s: the update is %s there; it can be tried again only if it is %s"
                 % (id, state, " or ".join(states or sorted(update_states.RETRIED)))
             )
     return _retry(conn, release, list(found.values()), now_s, who)
@@ -109,6 +113,7 @@ def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int
 
 
 def _uncancelled(conn: sa.Connection, word: str) -> Row:
+    """The release's row with its `product_name`. Conflict if it is cancelled."""
     release = overview.release(conn, word)
     name = overview.product_of(conn, release["product"])["name"]
     if release["state"] == "cancelled":
@@ -134,12 +139,13 @@ def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: 
     return len(rows)
 
 
-# ---- devices: `id` and `product` as for overview.known()
+# ---- devices: `id` and `product` as in overview.known()
 
 
 def remove(site: "Site", id: str, product: str | None = None) -> None:
-    """Remove the device: its next request is refused as unknown, and it must register again. Its properties and reports
-    are deleted.
+    """Remove the device, and delete its properties and reports.
+
+    Its next request is refused as unknown, and it must register again.
     """
     site.database.write(_remove, id, product, site.now_s(), site.who)
 
@@ -150,21 +156,28 @@ def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: 
 
 
 def release(site: "Site", id: str, product: str | None = None) -> None:
-    """Make the device unclaimed: its next request is refused as unknown, and it gets no token until it is claimed."""
+    """Make the device unclaimed.
+
+    Its next request is refused as unknown, and it gets no token until it is claimed.
+    """
     values = {"claimed": False, "awaited": False, "vouched": False}
     site.database.write(_change_device, id, product, values, "released", site.now_s(), site.who)
 
 
 def claim(site: "Site", id: str, product: str | None = None) -> None:
-    """Claim the device: it gets a token at its next registration, in any case; the token's first use ends its other
-    tokens.
+    """Claim the device: it gets a token at its next registration, in any case.
+
+    The first use of this token ends the device's other tokens.
     """
     values = {"claimed": True, "awaited": True, "vouched": True}
     site.database.write(_change_device, id, product, values, "claimed", site.now_s(), site.who)
 
 
 def pin(site: "Site", id: str, version: str | None, product: str | None = None) -> None:
-    """Pin the device: it is offered only this version, even if it is lower than its own. None removes the pin."""
+    """Pin the device to a version, which may be lower than its own; None removes the pin.
+
+    A pinned device is offered only this version.
+    """
     if version is not None and not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
     action = "unpinned" if version is None else "pinned"
@@ -185,17 +198,18 @@ def _change_device(
 
 
 def _registered_device(conn: sa.Connection, id: str, product: str | None) -> Row:
-    """The device's row. Conflict if it is removed: its next registration resets the row, so a change would be lost."""
+    """The device's row. Conflict if it is removed.
+
+    The next registration resets the row of a removed device, so a change would be lost.
+    """
     found = overview.known(conn, id, product)
     if found["removed_s"] is not None:
-        raise Conflict(
-            "device %s is removed: it can be changed once it has registered again, or with `ioto device new`" % id
-        )
+        raise Conflict("device %s is removed: change it after it has registered again, or after `ioto device new`" % id)
     return found
 
 
 def revoke(site: "Site", id: str, product: str | None = None) -> None:
-    """Revoke the device's tokens: its next request is refused, and it gets no other token until it is claimed."""
+    """Revoke the device's tokens: its next request is refused, and it gets no token until it is claimed."""
     site.database.write(_revoke, id, product, site.now_s(), site.who)
 
 
@@ -204,10 +218,10 @@ def _revoke(conn: sa.Connection, id: str, product: str | None, now_s: int, who: 
 
 
 def rotate(site: "Site", ids: Sequence[str] = (), product: str | None = None) -> Rotated:
-    """Rotate the tokens of the devices `ids` (of `product` if given), or without ids of all of a product, at their next
-    check-ins.
+    """Rotate devices' tokens at their next check-ins.
 
-    (number of devices, [(id, product's name)] of those whose clients never accept a new token).
+    The devices `ids` (of `product` if given); without ids, all, or all of `product`. Return (number of devices, [(id,
+    product's name)] of those whose clients never accept a new token).
     """
     if ids:
         return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)

@@ -16,8 +16,10 @@ from ..storage.tables import Row
 
 
 def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
-    """[{update, version, why, terms}] for a device's row, highest release first, cancelled ones too; overview.device()
-    explains `why`.
+    """Which of its product's releases the device is offered, and why not the others.
+
+    [{update, version, why, terms}] for a device's row, highest release first, including cancelled ones;
+    overview.device() explains `why`.
     """
     rows = queries.releases_of(conn, device["product"])
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
@@ -51,8 +53,9 @@ def asker(device: Row, held: dict[str, Grant]) -> Asker:
 
 
 def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
-    """The running version, as far as known: the one confirmed since the last check-in, else the one in that
-    check-in.
+    """The version that runs, as far as known.
+
+    The one confirmed since the last check-in, else the one in that check-in.
     """
     last = max(held.values(), key=lambda grant: grant.offered_s, default=None)
     if last and last.state == "confirmed" and last.changed_s >= (device["seen_s"] or 0):
@@ -61,6 +64,8 @@ def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
 
 
 def _slot_check(conn: sa.Connection, now_s: int) -> Callable[[Release], str | None]:
+    """The room() function for selection.py, from the database."""
+
     def room(release: Release) -> str | None:
         try:
             if row := queries.release(conn, release.id):

@@ -1,4 +1,4 @@
-"""Groups: named policies for repeated use, such as the beta testers, a customer or a region."""
+"""Groups: named policies for repeated use, such as beta testers, a customer or a region."""
 
 from typing import TYPE_CHECKING
 
@@ -23,25 +23,26 @@ def _listed(conn: sa.Connection) -> list[Row]:
 
 
 def policy(site: "Site", name: str) -> str:
-    """The policy of the group. CloudError if there is none."""
+    """The policy of the group. Missing if there is no such group."""
     return site.database.read(_policy, name)
 
 
 def _policy(conn: sa.Connection, name: str) -> str:
     found = conn.execute(sa.select(groups.c.policy).where(groups.c.name == name)).scalar()
     if found is None:
-        raise Missing("group %s: not found; `ioto groups` lists them" % name)
+        raise Missing("group %s: not found; `ioto groups` lists the groups" % name)
     return found
 
 
 def both(one: str | None, other: str | None) -> str | None:
-    """A policy that is true if both are; None: no policy."""
+    """A policy that is true if both policies are; None: no policy."""
     return "(%s) && (%s)" % (one, other) if one and other else one or other
 
 
 def keep(site: "Site", name: str, text: str) -> None:
-    """Set the policy of the group `name` to `text`. Releases that were published with its earlier policy keep that
-    one.
+    """Set the policy of the group `name` to `text`.
+
+    Releases that were published with its earlier policy keep that one.
     """
     if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
         raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)
@@ -55,6 +56,7 @@ def _keep(conn: sa.Connection, name: str, text: str, now_s: int, who: str) -> No
 
 
 def remove(site: "Site", name: str) -> None:
+    """Delete the group. Missing if there is none."""
     site.database.write(_remove, name, site.now_s(), site.who)
 
 

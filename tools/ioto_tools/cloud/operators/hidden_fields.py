@@ -1,5 +1,6 @@
-"""Hides product ids, with which any client can register devices, from operators of scope `read`. Pure except
-names().
+"""Hides product ids from operators of scope `read`: with such an id, any client can register devices.
+
+Pure except names().
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 Names = dict[str, str]  # {id of a product: its name}
 
-# minimum length of an id that is replaced within other texts, such as policies; shorter ones would match by chance
+# An id of at least this length is also replaced inside texts, such as policies; a shorter one would match by chance.
 LONG = 8
 
 

@@ -1,7 +1,7 @@
-"""Tokens of operators and their programs: shown once, stored as SHA-256, each with one scope and an optional expiry.
+"""Tokens of operators and their programs, each with one scope and an optional expiry.
 
-They are valid for the operators' API only, not for device requests. The command line needs none: it uses the site's
-folder.
+A token is shown once and stored as SHA-256. It is valid for the operators' API only, not for device requests. The
+command line needs none: it uses the site's folder.
 """
 
 import re
@@ -17,14 +17,15 @@ from ..storage.tables import Row, operators
 if TYPE_CHECKING:
     from ..site.site import Site
 
-SCOPES = ("read", "publish", "admin")  # each may do what those before it may
-PREFIX = "ioto_"  # makes a token that was published by mistake easy to find
+SCOPES = ("read", "publish", "admin")  # each includes those before it
+PREFIX = "ioto_"  # makes leaked tokens easy to find
 NAME = "[A-Za-z0-9._-]{1,64}"
 
 
 def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> Row:
-    """Create a token; {name, scope, created_s, expires_s, token}. CloudError if the name is invalid or taken, or the
-    scope unknown.
+    """Create a token; return {name, scope, created_s, expires_s, token}.
+
+    CloudError if the name is invalid or in use, or the scope unknown.
     """
     if not re.fullmatch(NAME, name):
         raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
@@ -39,9 +40,7 @@ def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> R
 
 def _new(conn: sa.Connection, row: Row, who: str) -> None:
     if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
-        raise Conflict(
-            "token %s: there is one with this name: `ioto token revoke` it, or choose another name" % row["name"]
-        )
+        raise Conflict("token %s: this name is in use: `ioto token revoke` it, or choose another name" % row["name"])
     conn.execute(operators.insert().values(row))
     audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
 
@@ -57,13 +56,13 @@ def _listed(conn: sa.Connection) -> list[Row]:
 
 
 def revoke(site: "Site", name: str) -> None:
-    """Revoke the token at once. CloudError if there is none."""
+    """Revoke the token at once. Missing if there is none."""
     site.database.write(_revoke, name, site.now_s(), site.who)
 
 
 def _revoke(conn: sa.Connection, name: str, now_s: int, who: str) -> None:
     if not conn.execute(operators.delete().where(operators.c.name == name)).rowcount:
-        raise Missing("token %s: not found; `ioto token list` lists them" % name)
+        raise Missing("token %s: not found; `ioto token list` lists the tokens" % name)
     audit.note(conn, now_s, who, "token.revoked", name)
 
 
@@ -71,9 +70,9 @@ def allowed(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[st
     """(name, scope) of the token's operator, if its scope includes `scope`. Refusal 401 or 403."""
     found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
     if found is None:
-        raise Refusal(401, "token: not the token of an operator, or a revoked one: `ioto token new` makes one")
+        raise Refusal(401, "token: unknown or revoked: `ioto token new` creates one")
     if found["expires_s"] is not None and found["expires_s"] <= now_s:
-        raise Refusal(401, "token: the token of %s has expired: `ioto token new` makes another" % found["name"])
+        raise Refusal(401, "token: the token of %s has expired: `ioto token new` creates another" % found["name"])
     if SCOPES.index(found["scope"]) < SCOPES.index(scope):
         raise Refusal(
             403,

@@ -29,6 +29,7 @@ PAGE = 1000  # devices read at a time
 
 
 def products(site: "Site") -> list[Row]:
+    """Every product with its numbers of devices and updates, by name."""
     return site.database.read(queries.all_products, site.now_s())
 
 
@@ -36,12 +37,12 @@ def products(site: "Site") -> list[Row]:
 
 
 def updates(site: "Site", product: str | None = None) -> list[Row]:
-    """[{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms,
-    granted, states, ended}], products by name, newest first.
+    """All updates, of `product` if given: products by name, newest first.
 
-    `status`: from catalogue.status(); `terms`: from terms.shown(); `granted`: number of devices that were ever offered
-    it; `states`: {state: number of devices}; `ended`: {state: number of devices whose last attempt ended in it}, for
-    the stop rule.
+    [{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted,
+    states, ended}]. `status`: from catalogue.status(); `terms`: from terms.shown(); `granted`: number of devices that
+    were ever offered it; `states`: {state: number of devices}; `ended`: {state: number of devices whose last attempt
+    ended in it}, for the stop rule.
     """
     (found, slots), now_s = site.database.read(_updates, product), site.now_s()
     found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
@@ -95,7 +96,7 @@ def release(conn: sa.Connection, word: str) -> Row:
         found = queries.release_by_version(conn, product_of(conn, name)["id"], selection.precedence(version))
     if found is None:
         raise Missing(
-            "update %s: not found; `ioto updates` lists them, name one as PRODUCT@VERSION or by its id" % word
+            "update %s: not found: name it as PRODUCT@VERSION or by its id; `ioto updates` lists the updates" % word
         )
     return found
 
@@ -104,11 +105,12 @@ def release(conn: sa.Connection, word: str) -> Row:
 
 
 def devices(site: "Site", product: str | None = None, which: Which | None = None) -> list[Row]:
-    """[{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed,
-    vouched, pin, shared_s, update}] by id.
+    """All devices by id, of `product` if given.
 
-    `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update, version, state, ended,
-    attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which its last attempt ended, or None.
+    [{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched,
+    pin, shared_s, update}]. `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update,
+    version, state, ended, attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which its last
+    attempt ended, or None.
     """
     found = []
     for page in rows(site, product):
@@ -126,10 +128,9 @@ def page(site: "Site", product: str | None = None, after: str = "", most: int = 
 
 
 def rows(site: "Site", product: str | None = None, last: str = "") -> Iterator[list[Row]]:
-    """Yield the rows of devices that are not removed, with their `product_name`, by id after `last`, in lists of PAGE
-    or a few more.
+    """Yield lists of the rows of devices that are not removed, by id after `last`.
 
-    There may be millions.
+    Each list contains PAGE rows or a few more, with their `product_name`; there may be millions in all.
     """
     while True:
         found = site.database.read(_page, product, last, PAGE)
@@ -242,9 +243,10 @@ def _device_details(
 
 
 def known(conn: sa.Connection, id: str, product: str | None = None) -> Row:
-    """The row, with its `product_name`, of the device with this id, of `product` (name or id) or of any product.
+    """The row, with its `product_name`, of the device with this id.
 
-    Devices that are not removed take precedence. Missing if there is none, Ambiguous if there are several.
+    `product` (name or id): None if the id is enough. Devices that are not removed take precedence. Missing if there is
+    none, Ambiguous if there are several.
     """
     if product:
         owner = product_of(conn, product)
@@ -272,5 +274,5 @@ def product_of(conn: sa.Connection, word: str) -> Row:
     """The product's row by id or name. Missing if there is none."""
     found = queries.product(conn, word)
     if found is None:
-        raise Missing("product %s: not found; `ioto product list` lists them" % word)
+        raise Missing("product %s: not found; `ioto product list` lists the products" % word)
     return found

@@ -1,4 +1,4 @@
-"""Device search, one page at a time, by id prefix and policy; products. The cost does not grow with the fleet."""
+"""Device search by id prefix and policy, one page at a time; products. The cost does not grow with the fleet."""
 
 import json
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 PAGE = 50  # devices on a page
-LOOKS = 5000  # devices for which the policy is evaluated, at most, for one page
+LOOKS = 5000  # the policy is evaluated for at most so many devices for one page
 LAST = chr(0x10FFFF)
 COUNTED = 100_000  # devices are counted up to this number
 Page = tuple[list[str], int, str | None]  # keys of the devices found, number examined, id to go on after
@@ -28,8 +28,10 @@ def page(
     after: str = "",
     most: int = PAGE,
 ) -> Row:
-    """{"devices": at most `most`, by id, as in overview.devices(), "looked": number of devices examined, "after": the
-    id after which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
+    """One page of devices, by id.
+
+    {"devices": at most `most`, as in overview.devices(), "looked": number of devices examined, "after": the id after
+    which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
     """
     if which is not None and (names := hidden_fields.names(site)):  # a policy must not reveal hidden ids
         asked = which

@@ -1,4 +1,4 @@
-"""Posts the events of webhooks.py: one task in each worker, plus a task for each webhook with due events.
+"""Posts the events of webhooks.py: one task in each worker, plus one for each webhook with due events.
 
 A slow or unreachable webhook delays only its own events.
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 LOOK_S = 1
-WAIT_S = 20  # for one post, from the name lookup to the status
+WAIT_S = 20  # timeout of one post, from the name lookup to the status
 _READ_BYTES = 4096
 Ask = Callable[..., Awaitable[Any]]  # ask(function, *arguments) waits for the site's database
 _log = logging.getLogger("ioto.cloud")
 
 
 async def run(site: "Site", database: Ask) -> None:
-    """Run forever. `database(function, *arguments)` waits for the site's database."""
+    """Run forever. `database` waits for the site's database."""
     working: dict[str, asyncio.Task[None]] = {}  # webhook -> task
     try:
         while True:
@@ -65,7 +65,7 @@ async def once(site: "Site", database: Ask) -> int:
 
 
 async def _take_due(site: "Site", database: Ask, but: Sequence[str] = ()) -> dict[str, list[Row]]:
-    """Take due events: {webhook: [row, ...]}, without the webhooks `but`."""
+    """Take due events of webhooks that are not in `but`: {webhook: [row, ...]}."""
     if not await database(site.database.read, webhooks.waits, site.now_s(), but):
         return {}
     taken: dict[str, list[Row]] = {}
@@ -75,20 +75,24 @@ async def _take_due(site: "Site", database: Ask, but: Sequence[str] = ()) -> dic
 
 
 async def _post_in_turn(site: "Site", database: Ask, rows: list[Row]) -> None:
-    """Post the rows of one webhook in turn. After a failure the others are not tried: they wait as long as the failed
-    one.
+    """Post the rows of one webhook in turn.
+
+    After a failure, the others are not tried: they wait as long as the failed one.
     """
     until = asyncio.get_running_loop().time() + webhooks.LEASE_S - WAIT_S
     error = ""
     for row in rows:
         if asyncio.get_running_loop().time() > until:
-            break  # the lease of the other rows ends: they are taken again
+            break  # the lease of the other rows is about to end: they will be taken again
         error = error or await post(row, site.now_s())
         await database(site.database.write, webhooks.settle, row, error, site.now_s())
 
 
 async def post(row: Row, now_s: int) -> str:
-    """Post one row; return "" or an error text. Redirects are not followed: the owner of the secret is at this URL."""
+    """Post one row; return "" or an error text.
+
+    Redirects are not followed: only this URL belongs to the owner of the secret.
+    """
     headers, body = webhooks.message(row, now_s)
     try:
         async with asyncio.timeout(WAIT_S):
@@ -101,6 +105,7 @@ async def post(row: Row, now_s: int) -> str:
 
 
 async def _send(parts: SplitResult, headers: dict[str, str], body: bytes) -> int:
+    """Send the POST request; return the status of the response."""
     secure = parts.scheme == "https"
     reader, writer = await asyncio.open_connection(
         parts.hostname, parts.port or (443 if secure else 80), ssl=_context() if secure else None

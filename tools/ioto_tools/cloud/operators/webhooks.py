@@ -1,5 +1,4 @@
-"""Webhooks: each audit row that a webhook subscribes to is signed and posted to its URL, until it is accepted or a day
-has passed.
+"""Webhooks: signed audit events, posted to a URL until it accepts them or a day has passed.
 
 Pending events are rows of `deliveries`, written in the transaction of the change itself (audit.note). So none is lost
 in a crash, and callers never wait for the webhook's server. A worker takes due events for LEASE_S, posts them and
@@ -29,17 +28,16 @@ LEASE_S = 60
 AGAIN_S = 10  # delay after the first failure; doubled after each further one
 LONGEST_S = 3600  # the longest delay
 GIVE_UP_S = 24 * 3600
-AT_ONCE = 20
+AT_ONCE = 20  # events taken in one transaction
 
 
 def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:
-    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all); return its row with the `secret`, shown
-    only once.
+    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all).
+
+    Return its row with the `secret`, which is shown only once.
     """
     if not is_address(url):
-        raise CloudError(
-            "%s: expected: the https:// address of a webhook, in ASCII, without a password in it" % url[:80]
-        )
+        raise CloudError("%s: expected: the https:// address of a webhook, in ASCII, without a password" % url[:80])
     for action in wanted:
         if action not in audit.ACTIONS:
             raise CloudError("event %s: unknown; known: %s" % (action, ", ".join(audit.ACTIONS)))
@@ -63,13 +61,15 @@ def _new(conn: sa.Connection, row: Row, who: str) -> None:
 
 
 def shown(row: Row) -> Row:
+    """A webhook's row as listed() returns it."""
     kept = ("id", "url", "created_s", "delivered_s", "error", "waiting")
     return {**{name: row[name] for name in kept}, "wanted": row["wanted"].split()}
 
 
 def listed(site: "Site") -> list[Row]:
-    """[{id, url, wanted, created_s, delivered_s, error, waiting}]; `waiting`: number of pending events, `error`: of the
-    last post.
+    """All webhooks: [{id, url, wanted, created_s, delivered_s, error, waiting}].
+
+    `waiting`: number of pending events; `error`: of the last post.
     """
     return [shown(row) for row in site.database.read(_listed)]
 
@@ -97,10 +97,10 @@ def _remove(conn: sa.Connection, id: str, now_s: int, who: str) -> None:
 
 
 def known(conn: sa.Connection, id: str) -> Row:
-    """The webhook's row. CloudError if there is none."""
+    """The webhook's row. Missing if there is none."""
     found = conn.execute(sa.select(webhooks).where(webhooks.c.id == id)).mappings().first()
     if found is None:
-        raise Missing("webhook %s: not found; `ioto webhook list` lists them" % id)
+        raise Missing("webhook %s: not found; `ioto webhook list` lists the webhooks" % id)
     return dict(found)
 
 
@@ -123,15 +123,16 @@ def waits(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> bool:
 
 
 def _due(now_s: int, but: Sequence[str]) -> sa.ColumnElement[bool]:
-    # No retry is scheduled so far ahead: such a row was written while the clock was ahead.
+    # No retry is scheduled further ahead: such a row was written while the clock was ahead.
     due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + AHEAD_S)
     return sa.and_(due, deliveries.c.webhook.not_in(but))
 
 
 def take(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> list[Row]:
-    """Take up to AT_ONCE due events of webhooks that are not in `but`; no other worker takes them for LEASE_S.
+    """Take up to AT_ONCE due events of webhooks that are not in `but`, for LEASE_S.
 
-    [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}].
+    Return [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}]. No other worker takes them
+    meanwhile.
     """
     found = sa.select(deliveries, webhooks.c.url, webhooks.c.secret, events).join(
         webhooks, webhooks.c.id == deliveries.c.webhook
@@ -154,9 +155,9 @@ def _delivery(webhook: str, event: int) -> sa.ColumnElement[bool]:
 
 
 def settle(conn: sa.Connection, row: Row, error: str, now_s: int) -> None:
-    """Store the outcome of a row from take(): "" or the error."""
-    told = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
-    conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(told))
+    """Store the outcome of posting a row from take(): "" or the error."""
+    values = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
+    conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(values))
     this = _delivery(row["webhook"], row["id"])
     if error and now_s - row["at_s"] < GIVE_UP_S:
         due_s = now_s + min(LONGEST_S, AGAIN_S * 2 ** min(row["tries"], 20))
