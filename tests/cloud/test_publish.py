@@ -85,7 +85,7 @@ def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
         ("short", whole[:0x8000]),
     ):
         said = (
-            "image.bin: the table says factory at 0x10000, and no application is there: is the file cut short?: "
+            "image.bin: the table has factory at 0x10000, but no application is there: is the file cut short?: "
             "build or download it again"
         )
         if what != "short":

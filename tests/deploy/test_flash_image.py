@@ -89,7 +89,7 @@ BAD = {
     "bootloader": (lambda: merged("ESP32")[:0x6000], "use the whole firmware .bin"),
     "no-application": (lambda: merged("ESP32")[:0x9000], "no application is there"),
     "cut-short": (lambda: merged("ESP32")[:600000], "damaged or cut short"),
-    "application": (lambda: merged("ESP32")[0xF000:], "takes the whole .bin"),
+    "application": (lambda: merged("ESP32")[0xF000:], "use the whole .bin file"),
     "one-bit": (lambda: merged("ESP32")[:900000] + b"\0\1\2\3" + merged("ESP32")[900004:], "damaged or cut short"),
     "bootloader-damaged": (lambda: merged("ESP32")[:9000] + bytes(4) + merged("ESP32")[9004:], "bootloader is damaged"),
     "esp8266": (
@@ -106,7 +106,7 @@ BAD = {
     ),
     "old": (
         lambda: changed_application(lambda raw: raw.replace(b"MicroPython v1.25", b"MicroPython v1.23")),
-        "1.24 is the least",
+        "the agent needs 1.24",
     ),
 }
 
@@ -131,9 +131,9 @@ def test_every_length_of_a_cut_is_refused(files):
 
 
 @pytest.mark.parametrize("size, slot, words", [
-    ("2M", None, "it takes a larger flash"),
+    ("2M", None, "use a larger flash"),
     ("4M", 0x190000, None),
-    ("4M", 0x180000, "so 0x1a0000 at least"),
+    ("4M", 0x180000, "needs at least 0x1a0000"),
     ("4M", 0x1A1000, "multiple of 0x10000"),
     ("4M", 0x1F0000, "--slot-size 0x1e0000 leaves enough"),
     ("8M", 0x3F0000, "leaves enough"),
@@ -141,14 +141,15 @@ def test_every_length_of_a_cut_is_refused(files):
 def test_what_does_not_fit_is_said_with_numbers(files, size, slot, words):
     firmware = parse(merged("ESP32"))
     if words is None:
-        slot, words = 0x190000, "so 0x1a0000 at least"
+        slot, words = 0x190000, "needs at least 0x1a0000"
     with pytest.raises(FirmwareError, match=words):
         build(firmware, files, FLASH_SIZES[size], slot)
 
 
 def test_files_that_do_not_fit(files):
     with pytest.raises(
-        FirmwareError, match="big.bin .* does not fit .* a smaller --slot-size leaves more, 0x1a0000 at least"
+        FirmwareError,
+        match="big.bin .* does not fit .* a smaller --slot-size leaves more: the application needs 0x1a0000",
     ):
         build(parse(merged("ESP32")), {**files, "big.bin": bytes(900000)}, FLASH_SIZES["4M"])
 
@@ -176,7 +177,7 @@ def test_slots_grow_with_the_application():
 @pytest.mark.parametrize("size, n, slot, files, warned", [
     ("4M", 1_640_800, 0x1C0000, 458_752, ""),
     ("4M", 1_833_328, 0x1D0000, 327_680, "--slot-size 0x1e0000 leaves 196608 bytes for files"),
-    ("4M", 1_966_080, 0x1E0000, 196_608, "a smaller build of MicroPython or a larger flash"),
+    ("4M", 1_966_080, 0x1E0000, 196_608, "use a smaller build of MicroPython or a larger flash"),
     ("4M", 1_000_000, 0x1A0000, 720_896, ""),
     ("8M", 1_833_328, 0x270000, 3_211_264, ""),
     ("8M", 2_400_000, 0x290000, 2_949_120, ""),
@@ -190,7 +191,7 @@ def test_a_slot_has_room_for_the_releases_to_come(size, n, slot, files, warned):
     assert (made.partition("ota_0").size, made.partition("vfs").size) == (slot, files)
     told = list(made.room())
     assert "a release may grow by %d " % (slot - n) in told[0] and told[1].startswith(
-        "file system of %d bytes: the files take 100000" % files
+        "file system of %d bytes: the files use 100000" % files
     )
     assert (warned in told[2] and told[2].startswith("warning")) if warned else len(told) == 2
     if "--slot-size" in warned:  # what is proposed works
@@ -224,13 +225,13 @@ def test_the_commands(tmp_path):
         == 0
     )
     again = ioto("init", tmp_path / "thermo")
-    assert again.returncode == 1 and "is there already; nothing was written" in again.stderr
+    assert again.returncode == 1 and "exists; nothing was written" in again.stderr
     made = ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash")
     assert (
         made.returncode == 0
         and "MicroPython 1.25.0" in made.stdout
         and "a release may grow by" in made.stdout
-        and "whoever owns the cloud" in made.stderr
+        and "whoever controls the cloud" in made.stderr
     )
     assert "is there already" in ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash").stderr
     (tmp_path / "thermo" / "ioto.json").write_text(

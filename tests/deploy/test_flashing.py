@@ -260,22 +260,22 @@ def test_what_can_not_be_kept_is_not_lost_in_silence(files):
     refused(
         torn,
         files,
-        "the FAT file system can't be read: OSError: .*ENODEV .*, so its files can't be kept .* --erase begins anew",
+        "the FAT file system can't be read: OSError: .*ENODEV .*, so its files can't be kept .* --erase discards",
     )
     foreign = stock_board()
     foreign.data[0x200000:0x400000] = b"\xeb\xfe\x90".ljust(0x200000, b"\0")
     refused(
         foreign,
         files,
-        r"neither littlefs nor FAT: .* \(`vfs`, 0x200000\), so its files can't be kept .* --erase begins anew",
+        r"neither littlefs nor FAT: .* \(`vfs`, 0x200000\), so its files can't be kept .* --erase discards everything",
     )
     torn = stock_board()
     torn.data[0x8000:0x8020] = bytes(32)
-    refused(torn, files, "partition table: .* --erase begins anew")
+    refused(torn, files, "partition table: .* --erase discards everything")
     moved = stock_board()
     rows = [layout.Partition(1, 2, 0xA000, 0x4000, "nvs")] + layout.stock()[1:]
     moved.data[0x8000:0x8C00] = layout.build(rows)
-    refused(moved, files, "its NVS lies at 0xa000")
+    refused(moved, files, "its NVS is at 0xa000")
     bare = stock_board()
     bare.data[0x8000:0x8C00] = layout.build(
         layout.stock()[:2]

@@ -118,7 +118,7 @@ def test_what_is_missing_is_said(tmp_path, made):
         told.returncode == 0
         and "no --password: net is taken for an open network" in told.stderr
         and "no --ca" in told.stderr
-        and "no update.keys: whoever owns the cloud owns the board" in told.stderr
+        and "no update.keys: whoever controls the cloud controls the board" in told.stderr
     )
     image = command("ioto", "image", sample(tmp_path), there, "-o", tmp_path / "x")
     assert image.returncode == 1 and "https: tls.ca names the authorities to trust" in image.stderr

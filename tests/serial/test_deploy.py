@@ -192,7 +192,9 @@ def test_another_kind_of_compiled_files(port, folder, flash, monkeypatch, versio
     monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
     before = files_of(flash)
     told = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])
-    wanted = ".mpy is a .mpy of version 6, this MicroPython loads %s: --source brings .py" % (version or "none")
+    wanted = ".mpy is a .mpy file of version 6, but this MicroPython loads %s: use --source for .py files" % (
+        version or "none"
+    )
     assert told.exit_code == 1 and wanted in told.stderr, told.output
     assert {n: raw for n, raw in files_of(flash).items() if "state/" not in n} == {
         n: raw for n, raw in before.items() if "state/" not in n

@@ -56,7 +56,7 @@ def test_a_port_one_may_not_use():
         os.chown(path, 0, grp.getgrnam("dialout").gr_gid)
         os.chmod(path, 0o660)
         assert (
-            "no permission to use it: it is for the group `dialout`: `sudo usermod -a -G dialout "
+            "no permission to use it: it belongs to the group `dialout`: run `sudo usermod -a -G dialout "
             in asked_by_nobody(path)
         )
         os.chown(path, 0, 0)
@@ -67,9 +67,9 @@ def test_a_port_one_may_not_use():
 
 @pytest.mark.parametrize("port, words", [
     ("/dev/ttyNOWHERE", "there is no such port: is the board plugged in?"),
-    ("/dev/null", "it is no serial port"),
-    ("/tmp", "it is no serial port"),
-    (__file__, "it is no serial port"),
+    ("/dev/null", "it is not a serial port"),
+    ("/tmp", "it is not a serial port"),
+    (__file__, "it is not a serial port"),
     ("socket://127.0.0.1:1", "Connection refused. Write socket://HOST:PORT"),
     ("socket://127.0.0.1", "Write socket://HOST:PORT"),
     ("rfc2217://127.0.0.1:1", "Connection refused. Write socket"),
@@ -82,7 +82,7 @@ def test_what_is_wrong_with_a_port(port, words):
 
 
 @pytest.mark.parametrize(
-    "port, words", [("/dev/null", "it is no serial port"), ("nonsense://a", "protocol 'nonsense' not known")]
+    "port, words", [("/dev/null", "it is not a serial port"), ("nonsense://a", "protocol 'nonsense' not known")]
 )
 def test_every_command_says_it(folder, port, words):
     for asked in (
@@ -205,7 +205,7 @@ def test_a_board_that_does_not_come_to_its_prompt_at_once(flash, folder, main, m
             monkeypatch.setattr("ioto_tools.deploy.prompt._ANSWER_S", 0.5)  # else ten seconds
             with (
                 pytest.raises(
-                    PromptError, match="a board that sleeps answers only while it is awake, .*`--wait 60` keeps trying"
+                    PromptError, match="A board that sleeps answers only while it is awake, .*`--wait 60` keeps trying"
                 ),
                 Prompt(port),
             ):

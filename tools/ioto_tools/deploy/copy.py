@@ -1,7 +1,7 @@
-"""Copy the files of a folder and the agent to a board through its prompt: only changed files, each replaced as a whole.
+"""Copy changed files to a board through its prompt; each is replaced as a whole.
 
 New files are written to `deploy.new/`, verified by their hashes, and only then renamed into place. `deployed.json` on
-the board contains the hashes of the last deploy: a file that differs from it was changed on the board, and is kept.
+the board contains the hashes of the last deploy: a file with another hash was changed on the board, and is kept.
 """
 
 import ast
@@ -21,8 +21,7 @@ AGENT = "lib/ioto/"
 _BLOCK = 4096
 Progress = Callable[[str, int], None]  # called with a file's name and the bytes just written
 
-# littlefs counts some blocks twice: when it is nearly full, MicroPython's number of free blocks falls below 0 and
-# wraps.
+# littlefs counts some blocks twice: when it is nearly full, MicroPython's number of free blocks wraps below 0.
 _FILES = """
 import os, json, hashlib
 def h(p):
@@ -79,15 +78,13 @@ class CopyError(ValueError):
 
 @dataclass
 class Plan:
-    """`write` {path: bytes}; `remove` paths; `kept` {path: diff}, changed by the user on the board; `same`: number of
-    equal files.
-    """
+    """What a deploy changes on the board."""
 
     write: dict[str, bytes] = field(default_factory=dict)
     remove: list[str] = field(default_factory=list)
-    kept: dict[str, str] = field(default_factory=dict)
-    same: int = 0
-    brought: dict[str, str] = field(default_factory=dict)  # the new content of LIST
+    kept: dict[str, str] = field(default_factory=dict)  # {path: diff} of files that were changed on the board
+    same: int = 0  # number of equal files
+    brought: dict[str, str] = field(default_factory=dict)  # {path: hash}, the new content of LIST
 
 
 def digest(raw: bytes) -> str:
@@ -104,13 +101,13 @@ def check_compiled(files: dict[str, bytes], version: int) -> None:
     for name, raw in files.items():
         if name.endswith(".mpy") and raw[1] != version:
             raise CopyError(
-                "%s is a .mpy of version %d, this MicroPython loads %s: --source brings .py"
+                "%s is a .mpy file of version %d, but this MicroPython loads %s: use --source for .py files"
                 % (name, raw[1], version or "none")
             )
 
 
 def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
-    """The Plan to copy `files` {path: bytes} to the board (a Prompt); CopyError if they don't fit."""
+    """The Plan to copy `files` {path: bytes} to the board; CopyError if they don't fit."""
     found = board.ask(_FILES % ((STAGING, "state"), ""))
     there = found["files"]
     before = _before(board, there)
@@ -129,12 +126,11 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
     # MicroPython prefers a .py to the .mpy beside it; files that the new agent no longer has are removed too.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
     blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
-    need = (
-        blocks + 2 * (1 + len(_folders(made.write) - _folders(there)))
-    ) * _BLOCK  # a folder takes two blocks, and so does STAGING
+    folders = 1 + len(_folders(made.write) - _folders(there))  # STAGING is one; each takes two blocks
+    need = (blocks + 2 * folders) * _BLOCK
     if need > found["free"]:
         raise CopyError(
-            "the board's file system has %d bytes free, %d files need %d: remove something first"
+            "the board's file system has %d bytes free, %d files need %d: remove files from the board first"
             % (found["free"], len(made.write), need)
         )
     return made
@@ -145,8 +141,9 @@ def _folders(names: Iterable[str]) -> set[str]:
 
 
 def carry_out(board: Prompt, made: Plan, progress: Progress = lambda name, n: None) -> None:
-    """Write to STAGING, verify, rename. If the connection breaks, the board is unchanged, or has complete files
-    only.
+    """Write the files to STAGING, verify and rename them.
+
+    If the connection breaks, no file on the board is incomplete.
     """
     board.run(_REMOVE + "rm(%r)\nos.mkdir(%r)\n" % (STAGING, STAGING))
     names = sorted(made.write)
@@ -171,7 +168,7 @@ def _stage(board: Prompt, made: Plan, names: list[str], progress: Progress) -> N
     found = board.ask(_FILES % ((), STAGING + "/"))["files"]
     for i, name in enumerate(names):
         if found.get("%s/%d" % (STAGING, i)) != digest(made.write[name]):
-            raise CopyError("%s did not arrive as it was sent; nothing was changed, try again" % name)
+            raise CopyError("%s arrived corrupt; nothing was changed: try again" % name)
 
 
 def _before(board: Prompt, there: dict[str, str]) -> dict[str, str]:
@@ -184,7 +181,7 @@ def _before(board: Prompt, there: dict[str, str]) -> dict[str, str]:
 
 
 def _is_users(name: str, there: dict[str, str], before: dict[str, str]) -> bool:
-    """True if the file was changed on the board since the last deploy. The agent's files never count as changed."""
+    """True if the file was changed on the board since the last deploy; the agent's files never count as changed."""
     return name in there and not name.startswith(AGENT) and there[name] != before.get(name)
 
 
@@ -194,4 +191,4 @@ def _diff(board: Prompt, name: str, raw: bytes) -> str:
         a, b = ast.literal_eval(old).decode().splitlines(), raw.decode().splitlines()
     except ValueError:
         return "binary files differ"
-    return "\n".join(difflib.unified_diff(a, b, "%s on the board" % name, "%s to be brought" % name, lineterm=""))
+    return "\n".join(difflib.unified_diff(a, b, "%s on the board" % name, "%s to deploy" % name, lineterm=""))

@@ -1,4 +1,4 @@
-"""The files for a board: those of the user's folder, and the agent."""
+"""Collect the files for a board: those of the device's folder, and the agent."""
 
 import ast
 import json
@@ -37,8 +37,8 @@ def begin(
 ) -> list[str]:
     """Create boot.py, main.py, ioto.json and device.json in `folder`; `settings` is {dotted key: value} for ioto.json.
 
-    `authorities` and `keys` are files to copy there, for tls.ca and update.keys. FileExistsError if one of the files
-    exists, ValueError if one is invalid; nothing is written then. Returns the names of the created files.
+    `authorities` and `keys` are files to copy there, for tls.ca and update.keys. Returns the names of the created
+    files. FileExistsError if one of them exists, ValueError if one is invalid; nothing is written then.
     """
     folder = Path(folder)
     found = {name: example(name) for name in TEMPLATE if not name.startswith("scripts")}
@@ -49,7 +49,7 @@ def begin(
     found["ioto.json"] = _configured(json.loads(example("ioto.json")), settings)
     for name in found:
         if (folder / name).exists():
-            raise FileExistsError("%s is there already; nothing was written" % (folder / name))
+            raise FileExistsError("%s exists; nothing was written" % (folder / name))
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     for name, raw in found.items():
@@ -85,7 +85,7 @@ def _configured(nested: dict[str, Any], settings: dict[str, Any]) -> bytes:
 def device_files(folder: str | Path, source: bool = False) -> dict[str, bytes]:
     """{path on the board: bytes} of a folder and the agent; with `source`, the agent's .py files instead of .mpy.
 
-    The agent's own modules check the configuration here; ValueError names a missing or invalid file. The device's state
+    The agent's own modules check the configuration; ValueError names a missing or invalid file. The device's state
     (state/) is left out.
     """
     folder = Path(folder)
@@ -93,20 +93,23 @@ def device_files(folder: str | Path, source: bool = False) -> dict[str, bytes]:
     for name in ("boot.py", "main.py"):
         if name not in found:
             raise ValueError(
-                "%s: not there; `ioto init` makes a folder with everything a board needs" % (folder / name)
+                "%s: no such file; `ioto init` creates a folder with all files that a board needs" % (folder / name)
             )
     trust.look(folder, config.load(str(folder) + "/"), found)
     config.load_device(str(folder) + "/")
     for name in found:
         if name.startswith("lib/ioto/"):
-            raise ValueError("%s: lib/ioto is put there from this program's own copy; remove it" % (folder / name))
+            raise ValueError(
+                "%s: remove lib/ioto from the folder: `ioto` adds its own copy of the agent" % (folder / name)
+            )
     found.update(agent_sources() if source else agent_files())
     return {**found, LIST: hashes(found)}
 
 
 def agent_sources() -> dict[str, bytes]:
-    """The agent's modules as source without comments and docstrings, which would fill the file system of a board with 4
-    MB.
+    """{path on the board: bytes} of the agent's modules as source, without comments and docstrings.
+
+    With them, the agent would fill the file system of a board with 4 MB of flash.
     """
     return {"lib/ioto/%s.py" % name: _bare(text).encode() for name, text in sources().items()}
 

@@ -1,5 +1,6 @@
-"""The content of a board's flash: bootloader, partition table, otadata, application in the first slot, and file
-system.
+"""Build the content of a board's flash.
+
+It has bootloader, partition table, otadata, the application in the first slot, and the file system.
 """
 
 from collections.abc import Iterator
@@ -13,9 +14,8 @@ from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropy
 
 _ALIGN = 0x10000  # of an application slot
 _LEAST_FILES = 0x20000  # the agent takes 76 KiB of a file system
-_ENOUGH_FILES = (
-    0x40000  # room for `ioto deploy` to stage a new agent beside the old one: slots don't grow into this by default
-)
+# Room for `ioto deploy` to stage a new agent beside the old one: by default, slots don't grow into it.
+_ENOUGH_FILES = 0x40000
 _SLOTS = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
 _LARGE = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
 SPARE = 10  # percent of the application's size that a slot should have free for future releases
@@ -30,15 +30,13 @@ class Part:
 
 @dataclass(frozen=True)
 class FlashImage:
-    """`parts` are in the order of their addresses, with erased flash between them. `files_bytes` is the total size of
-    the files.
-    """
+    """The content of a flash: `parts` in the order of their addresses, and erased flash between them."""
 
     flash_bytes: int
     rows: list[layout.Partition]
     parts: list[Part]
     application_bytes: int
-    files_bytes: int
+    files_bytes: int  # total size of the files
 
     def whole(self) -> bytes:
         """All bytes of the flash, from address 0."""
@@ -51,17 +49,15 @@ class FlashImage:
         return next(p for p in self.rows if p.label == label)
 
     def room(self) -> Iterator[str]:
-        """Lines about the free space in a slot (for later releases) and in the file system, with a warning if a slot
-        has little.
-        """
+        """Lines about the free space in the slots and the file system, and a warning if the slots have little."""
         slot, size = self.partition("ota_0").size, self.application_bytes
         spare = slot - size
-        yield "slots of 0x%x bytes: the application takes %d of %d, so a release may grow by %d (%.1f %%)" % (
+        yield "slots of 0x%x bytes: the application uses %d of %d, so a release may grow by %d (%.1f %%)" % (
             slot, size, slot, spare, 100 * spare / size)  # fmt: skip
         files = self.partition("vfs").size
-        yield "file system of %d bytes: the files take %d, and each some more than its size" % (files, self.files_bytes)
+        yield "file system of %d bytes: the files use %d, and each some more than its size" % (files, self.files_bytes)
         if spare * 100 < SPARE * size:
-            yield "warning: MicroPython grows with each version, and slots can't grow over the air: %s" % self._remedy(
+            yield "warning: MicroPython grows with each version, but slots can't grow over the air: %s" % self._remedy(
                 slot
             )
 
@@ -71,7 +67,7 @@ class FlashImage:
             left = self.flash_bytes - 0x10000 - 2 * larger
             if left >= max(_LEAST_FILES, self.files_bytes * 3 // 2):
                 return "--slot-size 0x%x leaves %d bytes for files" % (larger, left)
-        return "a smaller build of MicroPython or a larger flash is the way out"
+        return "use a smaller build of MicroPython or a larger flash"
 
 
 def _rounded_up(n: int) -> int:
@@ -92,10 +88,10 @@ def rows_for(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) 
     )
     slot = slot_bytes or max(least, min(wanted, most))
     if slot % _ALIGN:
-        raise FirmwareError("--slot-size 0x%x: a multiple of 0x%x" % (slot, _ALIGN))
+        raise FirmwareError("--slot-size 0x%x: must be a multiple of 0x%x" % (slot, _ALIGN))
     if slot < image_bytes:
         raise FirmwareError(
-            "--slot-size 0x%x: the application has %d bytes, so 0x%x at least" % (slot, image_bytes, least)
+            "--slot-size 0x%x: the application has %d bytes and needs at least 0x%x" % (slot, image_bytes, least)
         )
     left = flash_bytes - 0x10000 - 2 * slot
     if left < _LEAST_FILES:
@@ -103,22 +99,23 @@ def rows_for(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) 
         remedy = (
             "--slot-size 0x%x leaves enough" % most
             if most >= least
-            else "it takes a larger flash, or a smaller build of MicroPython"
+            else "use a larger flash or a smaller build of MicroPython"
         )
         found = "%d bytes" % left if left > 0 else "nothing"
         raise FirmwareError(
-            "two slots of 0x%x bytes leave %s of %s of flash for files, 0x%x are the least: %s"
+            "two slots of 0x%x bytes leave %s of %s of flash for files, but 0x%x are needed: %s"
             % (slot, found, name, _LEAST_FILES, remedy)
         )
     return layout.ota(flash_bytes, slot)
 
 
 def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_bytes: int | None = None) -> FlashImage:
-    """The FlashImage of a complete firmware file and `files` {path: bytes}. FirmwareError names what does not fit, and
-    a remedy.
+    """The FlashImage of a complete firmware file and `files` {path: bytes}.
+
+    FirmwareError if something does not fit; the text names it, and a remedy.
     """
     if firmware.bootloader is None:
-        raise FirmwareError("an application alone: it takes the whole .bin, with bootloader and partition table")
+        raise FirmwareError("only an application: use the whole .bin file, with bootloader and partition table")
     check_micropython(firmware)
     rows = rows_for(flash_bytes, len(firmware.application), slot_bytes)
     at = {p.label: p for p in rows}
@@ -132,9 +129,9 @@ def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_by
             "%s; %s"
             % (
                 e,
-                "a smaller --slot-size leaves more, 0x%x at least" % least
+                "a smaller --slot-size leaves more: the application needs 0x%x" % least
                 if smaller
-                else "slots can't be smaller: bring less",
+                else "the slots can't be smaller: use fewer or smaller files",
             )
         )
     records = b"".join(r.raw().ljust(4096, b"\xff") for r in otadata.from_words("1/VALID -"))

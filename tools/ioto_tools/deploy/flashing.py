@@ -1,6 +1,6 @@
-"""Flash a firmware, the agent and its files onto a board: read the current content, list the changes, then write.
+"""Flash firmware, the agent and files onto a board: read its current content, list the changes, then write.
 
-A board that is in use keeps its NVS and its files; files that are replaced are listed by name.
+A board that is in use keeps its NVS and its files; the files that are replaced are listed by name.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class LostPartition(NamedTuple):
 
 @dataclass
 class Plan:
-    """`image` is the flash_image.FlashImage to write; `kept` and `replaced` are names of files on the board."""
+    """What flashing changes on the board; `kept` and `replaced` are names of files on it."""
 
     image: FlashImage
     erase: bool
@@ -41,7 +41,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """The changes, as lines of text."""
+        """Describe the changes in lines of text."""
         for part in self.image.parts:
             yield "write 0x%06x  %8d bytes  %s" % (part.address, len(part.raw), part.what)
         nvs = self.image.partition("nvs")
@@ -78,18 +78,20 @@ def plan(
     chip, there = loader.identify()
     if chip != firmware.chip:
         raise Refused(
-            "the chip is an %s, the firmware is for %s: use the .bin of this chip" % (CHIPS[chip], firmware.chip_name)
+            "the chip is an %s, the firmware is for %s: use the .bin file for this chip"
+            % (CHIPS[chip], firmware.chip_name)
         )
     flash_bytes = flash_bytes or there
     if flash_bytes > there:
         raise Refused("--flash-size is more than the %d MiB that this chip has" % (there >> 20))
     if flash_bytes not in FLASH_SIZES.values():
-        raise Refused("%d bytes of flash: --flash-size says which of %s to use" % (flash_bytes, ", ".join(FLASH_SIZES)))
+        raise Refused(
+            "the chip has %d bytes of flash: use --flash-size with one of %s" % (flash_bytes, ", ".join(FLASH_SIZES))
+        )
     protected = loader.protections()
     if protected:
         raise Refused(
-            "this chip has %s on: it takes an image made for its keys, with Espressif's own tools"
-            % " and ".join(protected)
+            "this chip has %s on: flash an image made for its keys, with Espressif's tools" % " and ".join(protected)
         )
     rows = [] if erase else layout.with_files(_rows(loader), there)
     kept = _files(loader, rows)
@@ -98,12 +100,12 @@ def plan(
     replaced = sorted(n for n in kept if n in files and kept[n] != files[n] and n != LIST)
     made = Plan(image, erase, sorted(set(kept) - set(files)), replaced, _lost(loader, rows))
     if not rows and not erase:
-        made.notes.append("no partition table is there: nothing to keep")
+        made.notes.append("no partition table on the board: nothing to keep")
     return made
 
 
 def carry_out(loader: "Loader", made: Plan) -> None:
-    """Write the Plan; the chip reads each part back and compares its hash. Then the board starts."""
+    """Write what the Plan lists; the chip verifies each part by its hash. Then the board starts."""
     if made.erase:
         loader.erase()
     loader.write([(part.address, part.raw) for part in made.image.parts])
@@ -116,7 +118,7 @@ def _rows(loader: "Loader") -> list[layout.Partition]:
     try:
         return layout.parse(raw)
     except ValueError as e:
-        raise Refused("%s; --erase begins anew" % e)
+        raise Refused("%s; --erase discards everything" % e)
 
 
 def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
@@ -131,15 +133,13 @@ def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
         return littlefs.read(raw)
     except ValueError as e:
         raise Refused(
-            "%s (`%s`, 0x%x), so its files can't be kept (copy them off with mpremote); --erase begins anew"
+            "%s (`%s`, 0x%x), so its files can't be kept (copy them with mpremote); --erase discards everything"
             % (e, found.label, found.address)
         )
 
 
 def _lost(loader: "Loader", rows: list[layout.Partition]) -> list[LostPartition]:
-    """[(partition, whether it seems empty)] that the new table drops: a romfs, a second file system, NVS keys, a second
-    bootloader.
-    """
+    """The partitions that the new table drops: a romfs, a second file system, NVS keys, a second bootloader."""
     known = (
         layout.file_system(rows),
         next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None),
@@ -159,17 +159,18 @@ def _lost(loader: "Loader", rows: list[layout.Partition]) -> list[LostPartition]
 
 
 def _keep_nvs(loader: "Loader", rows: list[layout.Partition], image: FlashImage) -> None:
-    """Check that the new table keeps the NVS; Refused if it has another address, or uses space that the new one
-    lacks.
-    """
+    """Check that the new table keeps the NVS; Refused if it moves, or uses more space than the new one has."""
     old = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None)
     new = image.partition("nvs")
     if old is None or (old.address, old.size) == (new.address, new.size):
         return
     if old.address != new.address:
-        raise Refused("its NVS lies at 0x%x, the new table's at 0x%x; --erase begins anew" % (old.address, new.address))
+        raise Refused(
+            "its NVS is at 0x%x, but at 0x%x in the new table; --erase discards everything" % (old.address, new.address)
+        )
     beyond = old.size - new.size
     if beyond > 0 and loader.read(new.address + new.size, beyond).strip(_BLANK):
         raise Refused(
-            "its NVS uses more than the 0x%x bytes that the new table has for it; --erase begins anew" % new.size
+            "its NVS uses more than the 0x%x bytes that the new table has for it; --erase discards everything"
+            % new.size
         )

@@ -15,10 +15,9 @@ _PATIENCE_S = 0.5  # wait for the rest of a line
 
 
 def lines(port: str, say: Callable[[str], None]) -> Iterator[str]:
-    """Yield the output as it arrives, forever: complete lines, or parts of slow ones. PortError if `port` can't be
-    opened at first.
+    """Yield the output as it arrives, forever: complete lines, or parts of slow ones.
 
-    `say(text)` is called when the port disappears and when it is back.
+    `say(text)` is called when the port disappears and when it is back. PortError if `port` can't be opened at first.
     """
     line = opened(port, _READ_S)
     while True:
@@ -28,7 +27,7 @@ def lines(port: str, say: Callable[[str], None]) -> Iterator[str]:
             pass
         with suppress(*GONE):
             line.close()
-        say("the port is gone (a reset, or unplugged); waiting for it")
+        say("the port is gone (reset or unplugged); waiting for it")
         line = _back(port)
         say("the port is back")
 

@@ -1,4 +1,4 @@
-"""Writes ioto_build.py, the device's settings and files to freeze into a custom firmware, from the device's folder."""
+"""Write ioto_build.py: the settings and files of a device's folder, to freeze into custom firmware."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from . import trust
 from .device_files import OWN
 
 NAME = "ioto_build.py"
-_HEAD = '''"""Frozen into the firmware by firmware/manifest.py; made by `ioto freeze`, which makes it anew."""
+_HEAD = '''"""Frozen into the firmware by firmware/manifest.py. Written by `ioto freeze`: do not edit."""
 
 PRODUCT = %s
 VERSION = %s
@@ -22,8 +22,9 @@ _RUN = (".py", ".mpy")  # code: frozen as modules, if at all
 
 
 def build(folder: str | Path) -> list[str]:
-    """Write `folder`/ioto_build.py; returns the names of the files in it. ValueError if the agent would not start with
-    them.
+    """Write `folder`/ioto_build.py; returns the names of the files in it.
+
+    ValueError if the agent would not start with them.
     """
     folder = Path(folder)
     found = {name: raw for name, raw in listed(folder).items() if not name.startswith(OWN)}

@@ -1,6 +1,4 @@
-"""Information about a board at its prompt: queried from the board in one request, and interpreted here with the agent's
-own modules.
-"""
+"""Query a board at its prompt, and interpret its answers with the agent's own modules."""
 
 import base64
 import json
@@ -74,7 +72,7 @@ _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock wa
 
 
 def facts(board: Prompt) -> dict[str, Any]:
-    """All facts that `ioto board info` shows, as one dict; `board` is a Prompt."""
+    """All facts that `ioto board info` shows."""
     who = board.identify()
     told = board.ask(_FACTS % (_SETTINGS + _STATE,))
     files = {name: base64.b64decode(raw) for name, raw in told["files"].items() if raw is not None}
@@ -112,19 +110,19 @@ def _slot(row: list[Any], record: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _rollback(told: dict[str, Any]) -> str:
-    """Text about whether the bootloader rolls back by itself. Only a trial shows it for certain."""
+    """Describe whether the bootloader rolls back by itself. Only a trial shows it for certain."""
     if len(told["slots"]) < 2 or not told["otadata"]:
-        return "no: there are no two update slots; `ioto flash` lays them out"
+        return "no: the board does not have two update slots; `ioto flash` creates them"
     states = [otadata.Record.parse(base64.b64decode(raw)).state for raw in told["otadata"]]
     if any(s in (otadata.NEW, otadata.PENDING_VERIFY, otadata.ABORTED) for s in states):
         return "yes: otadata shows a trial"
     if told["running"] == told["boot"] and otadata.UNDEFINED in states and otadata.VALID not in states:
         return "perhaps not: the image was installed without a trial"
-    return "not seen yet: MicroPython's own builds have it on"
+    return "not seen yet: it is enabled in MicroPython's own builds"
 
 
 def _named(files: dict[str, bytes]) -> list[str]:
-    """The settings that may be names of files on the board: authorities, keys, the device's certificate."""
+    """Settings that may be names of files on the board: authorities, keys, the device's certificate."""
     found = set()
 
     def walk(value: Any) -> None:
@@ -145,8 +143,9 @@ def _named(files: dict[str, bytes]) -> list[str]:
 def _configured(
     files: dict[str, bytes], there: Iterable[str], record: dict[str, Any] | None, told: dict[str, Any]
 ) -> dict[str, Any]:
-    """The board's settings as the agent reads them. Of the files `there` that the settings name, only the existence is
-    checked.
+    """The board's settings as the agent reads them.
+
+    The settings name the files `there`; only their existence is checked.
     """
     with TemporaryDirectory() as folder:
         for name in (*_SETTINGS, *there):
@@ -176,15 +175,15 @@ def _configured(
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """`facts()` as lines of text."""
+    """Describe facts() in lines of text."""
     yield "%s, MicroPython %s, agent %s" % (
         found["machine"] or "board",
         found["micropython"],
-        found["agent"] or "none: `ioto deploy` brings it",
+        found["agent"] or "none: `ioto deploy` installs it",
     )
     for slot in found["slots"]:
         image = slot["image"]
-        holds = "ELF %s, %s" % (image["elf"][:12], image["date"]) if image else "nothing that starts"
+        holds = "ELF %s, %s" % (image["elf"][:12], image["date"]) if image else "no bootable image"
         marks = " (runs)" if slot["label"] == found["running"] else ""
         marks += " (boots next)" if slot["label"] == found["boots_next"] and not marks else ""
         yield "%-10s 0x%06x %8d bytes  %s%s%s" % (

@@ -20,7 +20,7 @@ _PROTECTED = {  # name in espefuse's summary -> the protection that it turns on
 
 
 class LoaderError(Exception):
-    """No chip answers, or a command failed; the text is esptool's, or says what to do next."""
+    """No chip answers, or a command failed; the text is from esptool, or says what to do next."""
 
 
 class Loader:
@@ -38,7 +38,7 @@ class Loader:
         name = chip and (chip.group(1) if chip.group(1) in numbers else "ESP32")
         if not name or not size:
             raise LoaderError(
-                "%s: no ESP32 that esptool knows; it says: %s" % (self.port, told.strip().splitlines()[-1:])
+                "%s: not an ESP32 that esptool supports; its output: %s" % (self.port, told.strip().splitlines()[-1:])
             )
         return numbers[name], FLASH_SIZES.get(size.group(1), int(size.group(1)[:-1]) << 20)
 
@@ -55,8 +55,9 @@ class Loader:
             return path.read_bytes()
 
     def write(self, parts: Iterable[tuple[int, bytes]]) -> None:
-        """Write [(address, bytes)], each verified by a hash that the chip computes, then start it. Progress goes to the
-        terminal.
+        """Write [(address, bytes)], each verified by a hash that the chip computes, then start the chip.
+
+        esptool's progress goes to the terminal.
         """
         with tempfile.TemporaryDirectory() as folder:
             words: list[str] = []

@@ -37,18 +37,18 @@ def fault(port: str) -> str:
 def why(port: str, error: Exception) -> str:
     """Explain an OSError or ValueError from opening `port`."""
     if "://" in port:
-        return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT, of a server that runs" % (port, _cause(error))
+        return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT of a running server" % (port, _cause(error))
     code = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO) or os.name == "nt" and "FileNotFoundError" in str(error):
         return "%s: there is no such port: is the board plugged in? %s" % (port, _others())
     if os.name == "nt" and "PermissionError" in str(error) or code in (errno.EAGAIN, errno.EBUSY):
-        return "%s: another program uses it (`ioto board log`, a terminal, Thonny): end that first" % port
+        return "%s: another program uses it (`ioto board log`, a terminal, Thonny): close that first" % port
     if code in (errno.EACCES, errno.EPERM):
         return "%s: you have no permission to use it: %s" % (port, _permission(port))
     if code == errno.EIO:
         return "%s: input/output error: plug the board in again" % port
     if code in (errno.ENOTTY, errno.EINVAL, errno.EISDIR) or "configure port" in str(error) or _is_file(port):
-        return "%s: it is no serial port. %s" % (port, _others())
+        return "%s: it is not a serial port. %s" % (port, _others())
     return "%s: %s" % (port, _cause(error))
 
 
@@ -59,7 +59,7 @@ def _cause(error: Exception) -> str:
 
 def _others() -> str:
     found = [each.device for each in comports()]
-    return "Ports of this machine: %s" % ", ".join(found) if found else "This machine has no serial port now"
+    return "Ports of this machine: %s" % ", ".join(found) if found else "This machine has no serial port at the moment"
 
 
 def _is_file(port: str) -> bool:
@@ -78,7 +78,7 @@ def _permission(port: str) -> str:
     except KeyError:
         group = str(found.st_gid)
     if found.st_gid == 0 or found.st_mode & 0o060 != 0o060:
-        return "its mode is %s, owner %d: a rule of udev would give it to a group" % (
+        return "its mode is %s, owner %d: add a udev rule that gives it to a group" % (
             stat.filemode(found.st_mode),
             found.st_uid,
         )
@@ -86,4 +86,8 @@ def _permission(port: str) -> str:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = "USER"
-    return "it is for the group `%s`: `sudo usermod -a -G %s %s`, then log out and in again" % (group, group, user)
+    return "it belongs to the group `%s`: run `sudo usermod -a -G %s %s`, then log out and in again" % (
+        group,
+        group,
+        user,
+    )

@@ -1,4 +1,4 @@
-"""A board at its MicroPython prompt, through mpremote's transport: run Python code and write files on the board."""
+"""Run Python code and write files on a board at its MicroPython prompt, through mpremote's transport."""
 
 import errno
 import io
@@ -79,13 +79,14 @@ class Prompt:
             if e.errno not in (errno.ENOTTY, errno.EINVAL):  # a port that disappears with its chip, and comes back
                 return
             raise PromptError(
-                "%s: this port has no lines to reset the board with: press its reset button while `--wait 60` tries"
+                "%s: this port has no lines to reset the board with: use `--wait 60` and press the board's reset button"
                 % self.port
             ) from None
 
     def _keep_trying(self, limit_s: float) -> None:
-        """Get to the prompt within `limit_s`: after a wake-up or reset, Ctrl-C arrives in boot.py, before main.py can
-        ignore it.
+        """Get to the prompt within `limit_s`.
+
+        After a wake-up or reset, Ctrl-C arrives during boot.py, before main.py can ignore it.
         """
         end = time.monotonic() + limit_s
         while not self._back():
@@ -130,7 +131,7 @@ class Prompt:
         try:
             told, failed = self.line.exec_raw(source, limit_s)
         except _GONE as e:
-            raise PromptError("%s: the line is gone: %s. Plug it in and start again" % (self.port, e))
+            raise PromptError("%s: the connection is gone: %s. Plug the board in and try again" % (self.port, e))
         if failed:
             lines = [line for line in failed.decode("utf-8", "replace").splitlines() if line.strip()]
             raise PromptError("%s: the board says: %s" % (self.port, lines[-1] if lines else "nothing"))
@@ -142,7 +143,7 @@ class Prompt:
         try:
             return json.loads(told[told.index("{") :])
         except ValueError:
-            raise PromptError("%s: the board's answer makes no sense: %r" % (self.port, told[:80]))
+            raise PromptError("%s: invalid answer of the board: %r" % (self.port, told[:80]))
 
     def fresh(self) -> None:
         """Soft reset to a prompt with no modules imported; main.py does not run."""
@@ -155,8 +156,8 @@ class Prompt:
     def restart(self, source: str) -> None:
         """Run `source`, which resets the board, and return to the prompt soon after its application starts.
 
-        A USB port that disappears with the reset is reopened. PromptError if the board does not come back, or was not
-        reset.
+        A USB port that disappears with the reset is reopened. PromptError if the board does not answer in time, or was
+        not reset.
         """
         self.run("before_the_reset = 1")
         try:
@@ -167,12 +168,12 @@ class Prompt:
         end = time.monotonic() + _BACK_S
         while not self._back():
             if time.monotonic() > end:
-                raise PromptError("%s: the board did not come back from its reset in %d s" % (self.port, _BACK_S))
+                raise PromptError("%s: the board does not answer %d s after its reset" % (self.port, _BACK_S))
         if "before_the_reset" in self.run("print(dir())"):
             raise PromptError("%s: the board was not reset" % self.port)
 
     def _back(self) -> bool:
-        """Try once to get to the prompt; True if the board is there."""
+        """Try once to get to the prompt; returns whether the board answers."""
         try:
             if not self.line:
                 self._open()
@@ -208,18 +209,18 @@ class Prompt:
         if tuple(told["version"][:2]) < LEAST:
             words = ".".join(str(n) for n in told["version"][:3])
             raise PromptError(
-                "%s: MicroPython %s; the agent needs %d.%d: `ioto flash` puts a newer one on it"
+                "%s: MicroPython %s; the agent needs %d.%d or later: `ioto flash` installs one"
                 % ((self.port, words) + LEAST)
             )
         return told
 
 
 _NO_PROMPT = """%s: no MicroPython prompt there. Is it the right port? If it is:
-  a board that sleeps answers only while it is awake, and an application may ignore Ctrl-C: `--wait 60` keeps trying
-  for a minute;
-  press the board's reset button meanwhile, or let it wake; `--reset` resets it over the cable, where the port can.
+  A board that sleeps answers only while it is awake, and an application may ignore Ctrl-C. `--wait 60` keeps trying
+  for a minute: press the board's reset button meanwhile, or let it wake.
+  `--reset` resets the board over the cable, if the port supports it.
   In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one."""
-_NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s, over any wake or reset of the board.
+_NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s.
   Is it the right port? If it is: try again and press the board's reset button meanwhile.
   In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one, or reset
   it six times, each time within ten seconds."""

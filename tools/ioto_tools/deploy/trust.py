@@ -1,4 +1,4 @@
-"""Checks a board's trust settings: the TLS authorities and the release keys, which are files.
+"""Check a board's trust settings: the files of its TLS authorities and release keys.
 
 The agent's own modules read the files, so that the board accepts what passes here. No private key except `tls.key` is
 deployed.
@@ -19,7 +19,7 @@ def authority(path: str | Path) -> bytes:
     raw = _read(path)
     if _PRIVATE in raw:
         raise ValueError(
-            "%s: a private key: boards get the certificate (`ioto cloud certificate` makes it as ca.pem)" % path
+            "%s: a private key: boards get the certificate (`ioto cloud certificate` writes it to ca.pem)" % path
         )
     try:
         for der in certs.certificates(raw):
@@ -34,8 +34,7 @@ def release_key(path: str | Path) -> bytes:
     raw = _read(path)
     if _PRIVATE in raw:
         raise ValueError(
-            "%s: a private key: boards get the public one (`ioto keys new` made it beside, `ioto keys export` makes "
-            "it)" % path
+            "%s: a private key: boards get the public one (written by `ioto keys new`, or by `ioto keys export`)" % path
         )
     try:
         pss.public_key(raw)
@@ -54,14 +53,14 @@ def _read(path: str | Path) -> bytes:
 def look(folder: str | Path, config: dict[str, Any], files: dict[str, bytes]) -> None:
     """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
-    `config` is from config.load(), `files` is {path: bytes}. Settings that lib/ioto/setup.py rejects at startup are
-    rejected here.
+    `config` is from config.load(), `files` is {path: bytes}. Rejects the settings that lib/ioto/setup.py rejects when
+    the agent starts.
     """
     folder = Path(folder)
     for key in ("builder", "api"):
         if config[key].startswith("http://") and not config["tls.plain"]:
             raise ValueError(
-                "%s: %s: plain http: use https (`ioto cloud certificate` makes what it takes)"
+                "%s: %s: plain http: use https (`ioto cloud certificate` creates the certificates)"
                 % (folder / "ioto.json", key)
             )
         if config[key].startswith("https://") and config["tls.verify"] and not config["tls.ca"]:
@@ -79,10 +78,10 @@ def warnings(config: dict[str, Any]) -> Iterator[str]:
     """Warnings about settings that leave the board unprotected."""
     if not config["update.keys"]:
         yield (
-            "no update.keys: whoever owns the cloud owns the board (`ioto keys new` makes a key, `ioto init "
-            "--key` puts it there)"
+            "no update.keys: whoever controls the cloud controls the board (`ioto keys new` creates a key, "
+            "`ioto init --key` adds it)"
         )
     if not config["tls.verify"]:
-        yield "tls.verify is false: anybody on the way can be the cloud"
+        yield "tls.verify is false: anyone on the network path can impersonate the cloud"
     if config["tls.plain"]:
-        yield "tls.plain is true: anybody on the way can read and change what goes over http"
+        yield "tls.plain is true: anyone on the network path can read and change what is sent over http"

@@ -35,11 +35,10 @@ def xor(data: bytes) -> int:
 def verify(
     read: Callable[[int, int], bytes], address: int, room: int, chip: int = 0, revision: int | None = None
 ) -> int:
-    """Verify the image at flash `address` as set_boot() and the bootloader do; returns its length in bytes. ImageError
-    if it is invalid.
+    """Verify the image at flash `address` as set_boot() and the bootloader do; returns its length in bytes.
 
     `read(address, n)` returns bytes of the flash; `room` is the partition's size; `revision` is the chip's, major * 100
-    + minor.
+    + minor. ImageError if the image is invalid.
     """
     head = read(address, 24)
     if head[0] != MAGIC:
@@ -108,8 +107,9 @@ def describe(image: bytes) -> dict[str, str]:
 
 
 def is_esp8266(data: bytes) -> bool:
-    """True if `data` starts with an ESP8266 image. Its header has 8 bytes and no chip id; its code is loaded to
-    0x401xxxxx.
+    """True if `data` starts with an ESP8266 image.
+
+    Such an image has a header of 8 bytes without a chip id; its code is loaded to 0x401xxxxx.
     """
     if len(data) < 16 or data[0] not in (MAGIC, 0xEA) or not 1 <= data[1] <= 16:
         return False
@@ -120,7 +120,7 @@ def is_esp8266(data: bytes) -> bool:
 
 
 def seal(image: bytes) -> bytes:
-    """Recompute the checksum and SHA-256 of a changed image; returns the bytes of a complete, valid image."""
+    """Recompute the checksum and SHA-256 of a changed image; returns the valid image."""
     at, checksum = 24, 0xEF
     for _ in range(image[1]):
         length = struct.unpack_from("<I", image, at + 4)[0]
@@ -132,8 +132,9 @@ def seal(image: bytes) -> bytes:
 
 
 def make(size: int, text: str = "", chip: int = 0, version: str = "", revisions: tuple[int, int] = (0, 0)) -> bytes:
-    """A small valid image of `size` bytes (a multiple of 16, at least 384) with `text` in its data, for chips of these
-    `revisions` (minimum, maximum; 0: any).
+    """Make a small valid image of `size` bytes, which is a multiple of 16 and at least 384, with `text` in its data.
+
+    `revisions` are the minimum and maximum of the chip's revision; 0: any.
     """
     data = size - 24 - 8 - 32 - 16
     desc = struct.pack("<II8x", DESC_MAGIC, 0) + version.encode()[:31].ljust(32, b"\0") + b"virtual".ljust(32, b"\0")

@@ -1,5 +1,6 @@
-"""MicroPython firmware files for ESP chips: complete ones (bootloader, partition table, application), or only an
-application.
+"""MicroPython firmware files for ESP chips: a complete file, or only the application.
+
+A complete file contains bootloader, partition table and application.
 """
 
 import re
@@ -15,7 +16,7 @@ LEAST = (1, 24)  # the oldest MicroPython that the agent supports
 
 
 class FirmwareError(ValueError):
-    """The file is not usable as firmware; the text gives the reason and says what to use."""
+    """The file is not usable as firmware; the text gives the reason and a remedy."""
 
 
 class DamagedFirmware(FirmwareError):
@@ -43,7 +44,7 @@ class Firmware:
 
 
 def parse(data: bytes) -> Firmware:
-    """Parse a file's bytes as Firmware; FirmwareError if it is not usable."""
+    """Parse the content of a firmware file; FirmwareError if it is not usable."""
     if data[:4] == b"\x7fELF" or data[:4] == b"UF2\n":
         raise FirmwareError(
             "this is an %s file: use the .bin of the same build" % ("ELF" if data[1:4] == b"ELF" else "UF2")
@@ -54,9 +55,8 @@ def parse(data: bytes) -> Firmware:
         return Firmware(chip, _image(data, "the application"))
     if is_esp8266(data):
         raise FirmwareError("firmware for an ESP8266: it has no update slots and is not supported; %s" % _SUPPORTED)
-    for start in sorted(
-        set(BOOTLOADER.values()), reverse=True
-    ):  # a complete file starts at the bootloader, a flash dump at 0
+    # A complete file starts at the bootloader, a flash dump at 0.
+    for start in sorted(set(BOOTLOADER.values()), reverse=True):
         rows = _table(data, start)
         first = next((p for p in rows if p.type == layout.APP), None)
         if first:
@@ -64,16 +64,17 @@ def parse(data: bytes) -> Firmware:
     if data[:1] == bytes([MAGIC]) and len(data) >= 24:
         _check_supported(struct.unpack_from("<H", data, 12)[0])
         raise FirmwareError(
-            "a bootloader or an image without a partition table: use the whole firmware .bin of MicroPython"
+            "a bootloader, or an image without a partition table: use the whole firmware .bin of MicroPython"
         )
     raise FirmwareError(
-        "no firmware for an ESP32: neither an application image nor a whole .bin with a partition table"
+        "no firmware for an ESP32: neither an application image nor a whole .bin file with a partition table"
     )
 
 
 def inside(file: BinaryIO) -> tuple[int, int] | None:
-    """(offset, size) of the application in `file`, an open complete firmware file; None for any other file,
-    DamagedFirmware for a damaged one. Afterwards the position of `file` is 0.
+    """(offset, size) of the application in the open `file` if it is a complete firmware file, else None.
+
+    Leaves `file` at position 0. DamagedFirmware if the firmware file is damaged.
     """
     file.seek(0)
     data = file.read(_WHOLE_BYTES + 1)
@@ -111,7 +112,7 @@ def _whole(data: bytes, start: int, rows: list[layout.Partition], first: layout.
     application = data[first.address - start :]
     if not describe(application):
         raise DamagedFirmware(
-            "the table says %s at 0x%x, and no application is there: is the file cut short?"
+            "the table has %s at 0x%x, but no application is there: is the file cut short?"
             % (first.label, first.address)
         )
     application = _image(application, "the application at 0x%x" % first.address)
@@ -119,7 +120,9 @@ def _whole(data: bytes, start: int, rows: list[layout.Partition], first: layout.
     _check_supported(chip)
     at = BOOTLOADER[chip] - start
     if at < 0 or data[at : at + 1] != bytes([MAGIC]):
-        raise FirmwareError("no bootloader at flash 0x%x, where the %s looks for it" % (BOOTLOADER[chip], CHIPS[chip]))
+        raise FirmwareError(
+            "no bootloader at flash address 0x%x, where the %s expects it" % (BOOTLOADER[chip], CHIPS[chip])
+        )
     return Firmware(chip, application, _image(data[at : layout.TABLE - start], "the bootloader"), rows)
 
 
@@ -132,12 +135,10 @@ def _image(data: bytes, what: str) -> bytes:
 
 
 def sized(bootloader: bytes, flash_bytes: int) -> bytes:
-    """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), and its checksum and hash
-    recomputed.
-    """
+    """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), checksum and hash recomputed."""
     sizes = list(FLASH_SIZES.values())
     if flash_bytes not in sizes:
-        raise FirmwareError("%d bytes of flash: one of %s" % (flash_bytes, ", ".join(FLASH_SIZES)))
+        raise FirmwareError("a flash of %d bytes: supported are %s" % (flash_bytes, ", ".join(FLASH_SIZES)))
     code = sizes.index(flash_bytes) << 4
     return seal(bootloader[:3] + bytes([bootloader[3] & 15 | code]) + bootloader[4:])
 
@@ -148,4 +149,4 @@ def check_micropython(firmware: Firmware) -> None:
     if not version:
         raise FirmwareError("an application for %s, but not MicroPython" % firmware.chip_name)
     if tuple(int(n) for n in version.split(".")[:2]) < LEAST:
-        raise FirmwareError("MicroPython %s: %d.%d is the least that the agent runs on" % ((version,) + LEAST))
+        raise FirmwareError("MicroPython %s: the agent needs %d.%d or later" % ((version,) + LEAST))

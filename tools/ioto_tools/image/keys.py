@@ -1,4 +1,4 @@
-"""Release keys: creates, reads and uses RSA keys in PEM files, as used by openssl and espsecure, with `cryptography`.
+"""Create, read and use release keys: RSA keys in PEM files, as openssl and espsecure use them.
 
 A private key is written only to its own file, and is never part of an error or a log.
 """
@@ -50,15 +50,15 @@ def load(path: str | Path, passphrase: bytes = b"") -> rsa.RSAPrivateKey:
         found = load_pem_private_key(raw, passphrase or None)
     except TypeError:
         raise KeyFileError(
-            "%s: %s" % (path, "it has no passphrase" if passphrase else "it needs its passphrase")
+            "%s: %s" % (path, "the key has no passphrase" if passphrase else "the key needs its passphrase")
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise KeyFileError(
-            "%s: %s" % (path, "not with this passphrase" if is_encrypted(raw) else "no private key in PEM")
+            "%s: %s" % (path, "wrong passphrase" if is_encrypted(raw) else "no private key in PEM")
         ) from None
     if not isinstance(found, rsa.RSAPrivateKey) or not _fits(found.public_key()):
         raise KeyFileError(
-            "%s: not an RSA key of 2048 to 4096 bits with the exponent 65537: `ioto keys new` makes one" % path
+            "%s: not an RSA key of 2048 to 4096 bits with the exponent 65537: `ioto keys new` creates one" % path
         )
     return found
 
@@ -76,7 +76,9 @@ def load_public(path: str | Path, passphrase: Callable[[], bytes] | None = None)
     except (ValueError, UnsupportedAlgorithm):
         raise KeyFileError("%s: no key in PEM or DER" % path) from None
     if not isinstance(found, rsa.RSAPublicKey) or not _fits(found):
-        raise KeyFileError("%s: an RSA key of 2048 to 4096 bits with the exponent 65537 is wanted" % path)
+        raise KeyFileError(
+            "%s: not an RSA key of 2048 to 4096 bits with the exponent 65537: `ioto keys new` creates one" % path
+        )
     return found
 
 
@@ -105,11 +107,11 @@ def sign(private: rsa.RSAPrivateKey, message: bytes) -> bytes:
 
 
 def write_new(path: str | Path, raw: bytes, mode: int) -> None:
-    """Create a new file, completely or not at all; KeyFileError if it exists."""
+    """Create a file, completely or not at all; KeyFileError if it exists."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise KeyFileError("%s is there already and is not overwritten: choose another name" % path) from None
+        raise KeyFileError("%s exists and is not overwritten: choose another name" % path) from None
     except OSError as e:
         raise KeyFileError("%s: %s" % (path, e.strerror)) from None
     try:

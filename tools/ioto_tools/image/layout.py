@@ -21,11 +21,9 @@ class Partition:
 def ota(
     flash_bytes: int = 4 << 20, slot_bytes: int = 0x1A0000, slots: int = 2, otadata: bool = True
 ) -> list[Partition]:
-    """A layout for updates: nvs, otadata, phy_init, `slots` application slots, and littlefs in the rest of the
-    flash.
-    """
+    """A layout for updates: nvs, otadata, phy_init, application slots, and littlefs in the rest of the flash."""
     if slot_bytes % 65536:
-        raise ValueError("a slot of 0x%x bytes: application slots are multiples of 0x10000" % slot_bytes)
+        raise ValueError("a slot of 0x%x bytes: the size must be a multiple of 0x10000" % slot_bytes)
     rows = [Partition(DATA, NVS, 0x9000, 0x4000, "nvs")]
     if otadata:
         rows.append(Partition(DATA, OTADATA, 0xD000, 0x2000, "otadata"))
@@ -49,7 +47,9 @@ def stock(flash_bytes: int = 4 << 20) -> list[Partition]:
 
 def _rest(at: int, flash_bytes: int) -> Partition:
     if flash_bytes - at < 8 * 4096:
-        raise ValueError("%d bytes of flash leave %d for files, 32768 are the least" % (flash_bytes, flash_bytes - at))
+        raise ValueError(
+            "a flash of %d bytes leaves %d for files; at least 32768 are needed" % (flash_bytes, flash_bytes - at)
+        )
     return Partition(DATA, LITTLEFS, at, flash_bytes - at, "vfs")
 
 
@@ -89,7 +89,7 @@ def parse(raw: bytes) -> list[Partition]:
             rows.append(Partition(kind, subtype, address, size, label.split(b"\0")[0].decode()))
         elif row[:2] == b"\xeb\xeb":
             if row[16:] != md5(raw[:at]).digest():
-                raise ValueError("partition table: its MD5 does not fit")
+                raise ValueError("partition table: wrong MD5")
             return rows
         else:
             break

@@ -37,7 +37,9 @@ def seal(manifest: bytes, signature: bytes) -> bytes:
     """The envelope as bytes (format: lib/ioto/release.py); ValueError if manifest and signature don't fit."""
     raw = release.MAGIC + struct.pack(">HH", len(manifest), len(signature)) + manifest + signature
     if len(raw) > release.ENVELOPE_BYTES:
-        raise ValueError("manifest and signature have %d bytes, %d fit" % (len(raw) - 12, release.ENVELOPE_BYTES - 12))
+        raise ValueError(
+            "manifest and signature have %d bytes, at most %d fit" % (len(raw) - 12, release.ENVELOPE_BYTES - 12)
+        )
     return raw + bytes(release.ENVELOPE_BYTES - len(raw))
 
 
@@ -51,15 +53,14 @@ def sign(
     name: str | Path | None = None,
     **more: Any,
 ) -> Manifest:
-    """Write manifest, signature and the content of file `path` to the file object `out`; returns the manifest as a
-    dict. Errors name the file `name`, if `path` was extracted from it.
+    """Write manifest, signature and the content of file `path` to the file object `out`; returns the manifest.
 
-    `more`: minimum, expires, down, base, created of release.FIELDS; None is omitted. ReleaseError if the file can't be
-    signed.
+    `more`: minimum, expires, down, base, created of release.FIELDS; None is omitted. Errors name the file `name`, if
+    `path` was extracted from it. ReleaseError if the file can't be signed.
     """
     name = name or path
     if read(path):
-        raise ReleaseError("%s: it is signed already: sign the image it was made from" % name)
+        raise ReleaseError("%s: signed already: sign the image that it was made from" % name)
     manifest: Manifest = {
         "product": product, "version": version, "format": "raw", "size": os.path.getsize(path), "sha256": _sha256(path),
         "created": int(time.time()),
@@ -72,7 +73,7 @@ def sign(
         and not 0 <= manifest.get("expires", 0) - manifest["created"] <= release.DOWN_MOST_S
     ):
         raise ReleaseError(
-            "%s: a downgrade from every higher version must expire, 30 days from now at the latest: --expires 30d, "
+            "%s: a downgrade from every higher version must expire within 30 days: use --expires 30d, "
             "or --downgrade-from VERSION" % name
         )
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -103,6 +104,6 @@ def _chip(path: str | Path, size: int, name: str | Path) -> int:
         esp_image.check(head, size, size)
     except UpdateError as e:
         raise ReleaseError(
-            "%s: no application image (%s); a file for Linux devices goes with --any-file" % (name, e)
+            "%s: not an application image (%s); for a file for Linux devices use --any-file" % (name, e)
         ) from e
     return int.from_bytes(head[12:14], "little")  # esp_image_header_t.chip_id

