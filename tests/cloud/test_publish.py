@@ -113,7 +113,7 @@ def test_the_remedies_that_refusals_propose(cloud):
         publish(cloud.site, path, "thermo", "3.0.0")
     assert publish(cloud.site, path, "thermo", "3.0.0", any_file=True)
     merged = b"\xff" * 0x1000 + esp_image(b"x")
-    with pytest.raises(CloudError, match="the whole firmware .bin as MicroPython offers it"):
+    with pytest.raises(CloudError, match="a whole firmware .bin as downloaded from MicroPython"):
         cloud.publish("4.0.0", merged)
     assert cloud.publish("4.0.0", samples.merged("generic"))
 

@@ -18,6 +18,7 @@ from ..storage.tables import Row, releases, reports
 from ..storage.tables import devices as device_rows
 from ..storage.tables import grants as grant_rows
 from ..storage.tables import products as product_rows
+from . import explain
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -234,8 +235,6 @@ def _report_shown(row: AnyRow) -> Row:
 def _device_details(
     conn: sa.Connection, id: str, product: str | None, now_s: int
 ) -> tuple[Row, list[Row], Sequence[sa.RowMapping], list[Row], list[Row]]:
-    from . import explain  # compiles policies; needed only here
-
     found = known(conn, id, product)
     key = found["key"]
     offered = _offered(conn, grant_rows.c.device == key)
