@@ -148,6 +148,6 @@ def test_an_operator_who_claims_the_right_board_ends_the_doubt(cloud, told_by):
     assert not ok(cloud, old)
     device = overview.device(cloud.site, "D1")
     assert device["shared_s"] is None and [each["says"] for each in device["doubts"]] == [
-        "a token was used after another had replaced it: two boards hold this device's tokens: `ioto device "
+        "a token was used after another one had replaced it: two boards have this device's tokens: `ioto device "
         "revoke`, then `ioto device claim`"
     ]

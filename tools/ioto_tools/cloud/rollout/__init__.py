@@ -1,1 +1,1 @@
-"""Rollouts: the devices that are offered a release, its quotas, its progress, and what stops it."""
+"""Rollouts: which devices were offered a release, its quotas, its progress, and what stops it."""

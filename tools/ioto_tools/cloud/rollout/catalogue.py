@@ -4,7 +4,9 @@ Rebuilt after every change to products or releases; unchanged policies are not c
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from ioto import semver
@@ -12,7 +14,7 @@ from ioto import semver
 from .. import policy
 from ..rules import selection
 from ..rules.selection import ACTIVE, Release
-from ..storage.tables import products, releases
+from ..storage.tables import AnyRow, Row, products, releases
 
 _KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s", "age_s")
 _FACTS = ("version", "product", "description", "size")  # what a policy sees as `update`
@@ -20,37 +22,36 @@ _COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "ch
 
 
 KEPT = 10_000  # cached policy results per product
-LONGEST = (
-    100  # characters; results for a longer property are not cached, so that ever-changing values do not fill the memory
-)
+# Characters. Results for a longer property are not cached, so that ever-changing values do not fill the memory.
+LONGEST = 100
+Verdicts = dict[str, bool]  # {release's id: does its policy match?}
 
 
 @dataclass(slots=True)
 class Product:
-    """`releases` by descending version; `reads`: the device properties that their policies may read, None: any
-    property.
-    """
+    """A product with its `releases` by descending version."""
 
     id: str
     name: str
-    releases: list = field(default_factory=list)
-    reads: tuple | None = ()
-    _verdicts: dict = field(default_factory=dict)
+    releases: list[Release] = field(default_factory=list)
+    reads: tuple[str, ...] | None = ()  # the device properties that their policies may read; None: any property
+    _verdicts: dict[tuple[Any, ...], Verdicts] = field(default_factory=dict)
 
-    def verdicts(self, properties):
-        """A dict {release's id: does its policy match?} for the caller to fill in, shared by all devices with equal
-        values of `reads`.
+    def verdicts(self, properties: Mapping[str, Any]) -> Verdicts:
+        """The policies' results for a device, as far as they are known; the caller adds the missing ones.
+
+        The dict is shared by all devices with equal values of the properties in `reads`.
         """
         if self.reads is None:
             return {}
-        key = []
+        values: list[Any] = []
         for name in self.reads:
             value = properties.get(name)
             if value.__class__ is str and len(value) > LONGEST:
                 return {}
-            key += value.__class__, value  # true, 1 and 1.0 are equal in Python, but not for every operator
+            values += value.__class__, value  # true, 1 and 1.0 are equal in Python, but not for every operator
         try:
-            found = self._verdicts.get(key := tuple(key))
+            found = self._verdicts.get(key := tuple(values))
         except TypeError:  # a list or an object
             return {}
         if found is None:
@@ -60,26 +61,26 @@ class Product:
         return found
 
 
-def rows(conn):
-    """(products, releases) from the database, without cancelled releases, which are never offered again."""
+def rows(conn: sa.Connection) -> tuple[list[tuple[str, str]], list[Row]]:
+    """Products, as (id, name), and releases from the database, without cancelled ones: they are never offered again."""
     found = sa.select(*(releases.c[name] for name in _COLUMNS)).where(releases.c.state != "cancelled")
     named = sa.select(products.c.id, products.c.name)
     return [tuple(row) for row in conn.execute(named)], [dict(row) for row in conn.execute(found).mappings()]
 
 
-def compiled(products, releases):
-    """{id: Product} from the result of rows()."""
+def compiled(products: Iterable[tuple[str, str]], releases: Iterable[Row]) -> dict[str, Product]:
+    """Prepare the result of rows(): {product's id: Product}."""
     found = {id: Product(id, name) for id, name in products}
     for row in releases:
         found[row["product"]].releases.append(release(row))
     for product in found.values():
         product.releases.sort(key=lambda release: release.order, reverse=True)
-        reads = [release.policy.properties for release in product.releases]
+        reads: list[Any] = [release.policy.properties for release in product.releases]
         product.reads = None if None in reads else tuple(sorted(set().union(*reads)))
     return found
 
 
-def release(row):
+def release(row: AnyRow) -> Release:
     """Convert a release's row to the Release that selection.py uses."""
     facts = {name: row[name] for name in _FACTS}
     kept = {name: row[name] for name in _KEPT}
@@ -92,8 +93,8 @@ def release(row):
     return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, **kept)
 
 
-def status(row, now_s):
-    """One word for a release's row: "active" if it is offered to devices now, else why not."""
+def status(row: AnyRow, now_s: int) -> str:
+    """Summarize a release's row in one word: "active" if it is offered to devices now, else why not."""
     if not row["enabled"]:
         return "disabled"
     if row["state"] != ACTIVE:
@@ -102,9 +103,9 @@ def status(row, now_s):
     if expires_s is not None and now_s > expires_s:
         return "expired"
     why = selection.out_of_schedule(row["start_s"], row["end_s"], now_s)
-    return {"early": "scheduled", "late": "ended"}.get(why, ACTIVE)
+    return {"early": "scheduled", "late": "ended", None: ACTIVE}[why]
 
 
-def manifest(row):
+def manifest(row: AnyRow) -> dict[str, Any]:
     """The signed manifest in a release's row; {} if it is not signed."""
     return json.loads(json.loads(row["manifest"])["manifest"]) if row["manifest"] else {}

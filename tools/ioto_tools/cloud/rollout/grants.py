@@ -1,7 +1,7 @@
-"""Grants: which devices were offered which release, and the state of the update on each. Functions of a connection; a
-`device` is its key.
+"""Grants: which devices were offered which release, and the state of the update on each.
 
-`releases.counts` is updated in the same transaction, as JSON:
+Functions of a connection; a `device` is its key, a `release` its id. The column `releases.counts` is updated in the
+same transaction, as JSON:
 
     now    {state: number of devices in this state}, without `offered`, which is the rest of the slots in use
     ended  {state: number of devices whose last attempt ended in it}, for the stop rule. A device that tries again is
@@ -11,6 +11,8 @@ A device occupies a rollout slot of the release from its first offer until the o
 """
 
 import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 
@@ -18,10 +20,13 @@ from ..rules import update_states
 from ..rules.selection import ACTIVE, Grant
 from ..rules.update_states import ENDED, OPEN, UNAPPLIED, WITHDRAWN
 from ..storage import audit, changes
-from ..storage.tables import devices, grants, releases
+from ..storage.tables import AnyRow, Row, devices, grants, releases
 from . import identity, leases, lifecycle
 
-AT_ONCE = 500  # in one transaction, because devices wait for it
+Held = dict[str, Grant]  # the grants of a device: {release: Grant}
+Counts = dict[str | None, int]  # {state: number of devices}
+
+AT_ONCE = 500  # maximum number of grants changed in one transaction, because devices wait for it
 MOST_COUNTED = 100_000
 # The release's id, then the fields of selection.Grant in order.
 _COLUMNS = (
@@ -30,27 +35,36 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def of(conn, device):
-    """{release: Grant} of a device."""
+def of(conn: sa.Connection, device: str) -> Held:
+    """The grants of a device: {release: Grant}."""
     found = sa.select(*_COLUMNS).join(releases, releases.c.id == grants.c.release).where(grants.c.device == device)
     return {release: Grant(*values) for release, *values in conn.execute(found)}
 
 
-def of_each(conn, keys):
-    """{device: {release: Grant}} of those devices that have any."""
+def of_each(conn: sa.Connection, keys: Sequence[str]) -> dict[str, Held]:
+    """The grants of several devices: {device: {release: Grant}}, without the devices that have none."""
     found = (
         sa.select(grants.c.device, *_COLUMNS)
         .join(releases, releases.c.id == grants.c.release)
         .where(grants.c.device.in_(keys))
     )
-    held = {}
+    held: dict[str, Held] = {}
     for device, release, *values in conn.execute(found):
         held.setdefault(device, {})[release] = Grant(*values)
     return held
 
 
-def offer(conn, device, release, version, worker, now_s, moment_s, known):
-    """Offer the release to the device, which runs `version`, for the first time or again; {release: Grant} afterwards.
+def offer(
+    conn: sa.Connection,
+    device: str,
+    release: str,
+    version: str,
+    worker: str,
+    now_s: int,
+    moment_s: Callable[[], int],
+    known: Held,
+) -> Held:
+    """Offer the release to the device, which runs `version`, for the first time or again; return its grants.
 
     No-op if the offer is open or not yet due, or if `known`, the grants in the worker's cache, is stale: another worker
     may have offered a higher release. Supersedes older open offers. `moment_s()` returns the time, rounded up so that
@@ -64,55 +78,45 @@ def offer(conn, device, release, version, worker, now_s, moment_s, known):
         return held
     grant = held.get(release)
     if grant is None or grant.state == WITHDRAWN:
-        row = {"attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
-        leases.spend(
-            conn, release, worker, now_s
-        )  # before the grant is stored, which would count towards the rate's period
+        row: Row = {"attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
+        # Before the grant is stored, which would count towards the rate's period.
+        leases.spend(conn, release, worker, now_s)
         row["granted_s"] = moment_s()
         if grant is None:
             row.update(tries=1, state="offered", ended=None, changed_s=now_s)
             conn.execute(grants.insert().values(device=device, release=release, **row))
             changes.note(conn, now_s, device)
         else:
-            change(
-                conn,
-                device,
-                release,
-                grant,
-                update_states.after(WITHDRAWN, "offer"),
-                now_s,
-                tries=grant.tries or 1,
-                **row,
-            )
-    elif not _again(conn, device, release, held, version, now_s):
+            state = update_states.TABLE[WITHDRAWN]["offer"]
+            change(conn, device, release, grant, state, now_s, tries=grant.tries or 1, **row)
+    elif not _offer_again(conn, device, release, held, version, now_s):
         return held
     for other, each in held.items():
         if other != release and each.state in OPEN:
-            change(conn, device, other, each, update_states.after(each.state, "newer"), now_s)
+            change(conn, device, other, each, update_states.TABLE[each.state]["newer"], now_s)
     return of(conn, device)
 
 
-def _again(conn, device, release, held, version, now_s) -> bool:
+def _offer_again(conn: sa.Connection, device: str, release: str, held: Held, version: str, now_s: int) -> bool:
     """Offer another try to a device whose last attempt has ended; False if it is not due."""
     grant = held[release]
-    due = (
-        None
-        if grant.state in OPEN
-        else update_states.next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
-    )
+    due = None
+    if grant.state not in OPEN:
+        due = update_states.next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
     if due is None or update_states.waits(due[1], grant.changed_s, now_s):
         return False
-    more = {"tries": due[0], "attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
-    change(conn, device, release, grant, update_states.after(grant.state, "offer"), now_s, **more)
+    more: Row = {"tries": due[0], "attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
+    change(conn, device, release, grant, update_states.TABLE[grant.state]["offer"], now_s, **more)
     return True
 
 
-def _offered_s(held, now_s):
+def _offered_s(held: Held, now_s: int) -> int:
+    """The time of an offer: now, or a second after the device's last offer if that is later."""
     return max([now_s, *(each.offered_s + 1 for each in held.values())])
 
 
-def happened(conn, device, release, event, now_s):
-    """Apply an event that the cloud has detected itself; {release: Grant} afterwards."""
+def happened(conn: sa.Connection, device: str, release: str, event: str, now_s: int) -> Held:
+    """Apply an event that the cloud has detected itself; return the device's grants."""
     held = of(conn, device)
     if release in held and (state := update_states.after(held[release].state, event)):
         change(conn, device, release, held[release], state, now_s)
@@ -120,16 +124,16 @@ def happened(conn, device, release, event, now_s):
     return held
 
 
-def holds(conn, device, release, attempt, now_s):
-    """A check-in shows that the release is staged on the device: treated like the report `staged`. {release: Grant}
-    afterwards.
-    """
+def holds(conn: sa.Connection, device: str, release: str, attempt: int, now_s: int) -> Held:
+    """Apply the fact, from a check-in, that the release is staged, like a report; return the device's grants."""
     reported(conn, device, release, "staged", attempt, now_s)
     return of(conn, device)
 
 
-def reported(conn, device, release, report, attempt, now_s, reason: str = "") -> bool:
-    """Apply a device's report about a release that it was offered. Return whether it changed the grant."""
+def reported(
+    conn: sa.Connection, device: str, release: str, report: str, attempt: int, now_s: int, reason: str = ""
+) -> bool:
+    """Apply a device's report about a release that it was offered; return whether the grant has changed."""
     grant = of(conn, device)[release]
     event = update_states.event_of(report, reason.partition(":")[0], grant.ended)
     found = update_states.after_report(grant.state, grant.attempt, event, attempt)
@@ -138,47 +142,39 @@ def reported(conn, device, release, report, attempt, now_s, reason: str = "") ->
     return found is not None
 
 
-def rows(conn, release, *which):
-    """At most AT_ONCE rows of the release's grants."""
+def rows(conn: sa.Connection, release: str, *which: sa.ColumnElement[bool]) -> list[Row]:
+    """At most AT_ONCE rows of the release's grants that match all conditions in `which`."""
     found = sa.select(grants).where(grants.c.release == release, *which).limit(AT_ONCE)
     return [dict(row) for row in conn.execute(found).mappings()]
 
 
-def retry(conn, release, rows, now_s) -> None:
-    """Let the devices of `rows` (of `grants`, in a state of update_states.RETRIED) try the release as if for the first
-    time.
+def retry(conn: sa.Connection, release: str, rows: Sequence[Row], now_s: int) -> None:
+    """Let the devices of `rows` (of `grants`) try the release as if for the first time.
 
-    Their earlier outcomes no longer count for the stop rule, and devices that refused the release give back their
-    slots.
+    The grants are in states of update_states.RETRIED. Their earlier outcomes no longer count for the stop rule, and
+    devices that refused the release give back their slots.
     """
     row = leases.locked(conn, release)
     counts, taken = {"ended": {}, **json.loads(row["counts"])}, row["taken"]
     for grant in rows:
-        state = update_states.after(grant["state"], "retry")
-        values = {
-            "state": state,
-            "ended": None,
-            "counted": False,
-            "tries": 0,
-            "retry": grant["retry"] + 1,
-            "changed_s": now_s,
-        }
+        state = update_states.TABLE[grant["state"]]["retry"]
+        values: Row = {"state": state, "ended": None, "counted": False, "tries": 0}
+        values |= {"retry": grant["retry"] + 1, "changed_s": now_s}
         if state == WITHDRAWN:
             values["granted_s"], taken = 0, taken - 1
         conn.execute(
             grants.update().where(grants.c.device == grant["device"], grants.c.release == release).values(values)
         )
         changes.note(conn, now_s, grant["device"])
-        _shift(counts["now"], grant["state"], state)
-        _shift(counts["ended"], grant["ended"] if grant["counted"] else None, None)
+        _move_count(counts["now"], grant["state"], state)
+        _move_count(counts["ended"], grant["ended"] if grant["counted"] else None, None)
     counts["ended"].pop(None, None)
     changes.note(conn, now_s)
     conn.execute(releases.update().where(releases.c.id == release).values(counts=json.dumps(counts), taken=taken))
 
 
-def change(conn, device, release, grant, state, now_s, **more) -> None:
-    """Change the state of a grant: write it, record the change for the workers, update the counts and check the stop
-    rule.
+def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: str, now_s: int, **more: Any) -> None:
+    """Change a grant's state, and its columns in `more`; update the counts and apply the stop rule.
 
     A withdrawn grant gives back its slot. It gets one again with a new offer (`granted_s` in `more`), or if the device
     turns out to have the update after all.
@@ -189,21 +185,35 @@ def change(conn, device, release, grant, state, now_s, **more) -> None:
     if slots and "granted_s" not in more:
         more["granted_s"] = now_s if slots > 0 else 0
     elif slots:
-        slots = 0  # spent already
+        slots = 0  # offer() has spent it already
     row = leases.locked(conn, release)
     counted = conn.execute(sa.select(grants.c.counted).where(mine)).scalar()
     counts = identity.counts(conn, device, row["age_s"], now_s) if state in ENDED else counted
     values = {"state": state, "ended": ended, "counted": counts, "changed_s": now_s, **more}
     conn.execute(grants.update().where(mine).values(values))
     changes.note(conn, now_s, device)
-    _count(conn, row, grant.state, state, grant.ended if counted else None, ended if counts else None, now_s, slots)
+    ended_before, ended = grant.ended if counted else None, ended if counts else None
+    _update_counts(conn, row, grant.state, state, ended_before, ended, now_s, slots)
 
 
-def _count(conn, row, before, state, ended_before, ended, now_s, slots) -> None:
+def _update_counts(
+    conn: sa.Connection,
+    row: AnyRow,
+    before: str,
+    state: str,
+    ended_before: str | None,
+    ended: str | None,
+    now_s: int,
+    slots: int,
+) -> None:
+    """Move a device from its earlier states to its new ones in the counts of a release, and apply the stop rule.
+
+    `slots`: 1 if it takes a slot, -1 if it gives one back.
+    """
     counts = json.loads(row["counts"])
     now, ends = counts.setdefault("now", {}), counts.setdefault("ended", {})
-    _shift(now, before, state)
-    _shift(ends, ended_before, ended)
+    _move_count(now, before, state)
+    _move_count(ends, ended_before, ended)
     now.pop("offered", None)
     ends.pop(None, None)
     conn.execute(
@@ -212,7 +222,7 @@ def _count(conn, row, before, state, ended_before, ended, now_s, slots) -> None:
         .values(counts=json.dumps(counts), taken=row["taken"] + slots)
     )
     if slots < 0 and row["state"] == ACTIVE and row["limit"] is not None and row["taken"] >= row["limit"]:
-        changes.note(conn, now_s)  # the last slot was taken, and one is free now
+        changes.note(conn, now_s)  # all slots were taken, and one is free now
     if (
         state in update_states.COUNTED
         and row["state"] == ACTIVE
@@ -221,26 +231,30 @@ def _count(conn, row, before, state, ended_before, ended, now_s, slots) -> None:
         lifecycle.move(conn, row["id"], "stopped", now_s, audit.CLOUD, ended=ends)
 
 
-def _shift(counts, before, after) -> None:
+def _move_count(counts: Counts, before: str | None, after: str | None) -> None:
     counts[before] = counts.get(before, 0) - 1
     counts[after] = counts.get(after, 0) + 1
     if not counts[before]:
         del counts[before]
 
 
-def counts(row, slots):
+def counts(row: AnyRow, slots: int) -> dict[str, int]:
     """{state: number of devices} from a release's row and the number of its slots in use."""
-    now = json.loads(row["counts"]).get("now", {})
+    now: dict[str, int] = json.loads(row["counts"]).get("now", {})
     offered = slots - sum(n for state, n in now.items() if state != WITHDRAWN)
     return {"offered": offered, **now} if offered else now
 
 
-def unapplied(conn, release):
-    """Count the devices that may still apply the release, at most MOST_COUNTED.
+class Unapplied(TypedDict):
+    """Numbers of devices that may still apply a release."""
 
-    {"told": those that ask the cloud before they apply it, "due_s": when the last of these is due to check in,
-    "strangers": devices with other clients, which can't be kept from it}.
-    """
+    told: int  # they ask the cloud before they apply it
+    due_s: int | None  # when the last of these is due to check in
+    strangers: int  # devices with other clients, which can't be kept from it
+
+
+def unapplied(conn: sa.Connection, release: str) -> Unapplied:
+    """Count the devices that may still apply the release, at most MOST_COUNTED."""
     here = sa.and_(grants.c.release == release, grants.c.state.in_(sorted(UNAPPLIED)), devices.c.removed_s.is_(None))
     some = (
         sa.select(devices.c.seen_s, devices.c.next_s)

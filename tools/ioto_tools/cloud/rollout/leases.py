@@ -1,7 +1,7 @@
 """Rollout slots of a release, leased to workers in blocks.
 
 A worker leases a block of slots, and spends one in the transaction that grants the release to a device. So workers do
-not wait for each other at every grant, and a killed worker has spent exactly the slots that its devices have. Unspent
+not wait for each other at every grant, and a killed worker has spent exactly the slots that its devices occupy. Unspent
 slots are stored only in the worker's row of `leases`: if it has spent none for LEASE_S, any worker may return them.
 
     releases.taken              <= limit
@@ -9,28 +9,30 @@ slots are stored only in the worker's row of `leases`: if it has spent none for 
     granted so far              =  taken - the slots in leases
 
 Every change of a release, by an operator or by its stop rule, revokes its leases in the same transaction: later grants
-must lease new slots, and see the release as it is then.
+must lease new slots, and so see the changed release.
 """
+
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..rules.selection import ACTIVE
 from ..rules.update_states import AHEAD_S
 from ..storage import queries
-from ..storage.tables import grants, leases, releases
+from ..storage.tables import AnyRow, grants, leases, releases
 
 LEASE_S = 10
 BLOCK = 64
-PART = 8  # one worker gets at most 1/PART of the slots left, so that the others get some too
+PART = 8  # one worker gets at most 1/PART of the free slots, so that the others get some too
 
 
 class Full(Exception):
-    """No slot is free. `why`: "limit" or "rate"; `until_s`: when to try again, None: not before the release is changed.
+    """No slot is free. `why`: "limit" or "rate"; `until_s`: when to try again, None: after a change of the release.
 
     `ahead`: slots are recorded as taken in the future, by a wrong clock: call set_back() first.
     """
 
-    def __init__(self, why, until_s, ahead: bool = False) -> None:
+    def __init__(self, why: str, until_s: int | None, ahead: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.until_s = until_s
@@ -38,35 +40,35 @@ class Full(Exception):
 
 
 class Stale(Exception):
-    """The release is not offered, or no longer: the worker's cache is outdated."""
+    """The release is not, or no longer, offered: the worker's cache is outdated."""
 
 
-def locked(conn, release):
-    """The release's row, locked until the transaction ends; None if there is none."""
+def locked(conn: sa.Connection, release: str) -> Any:
+    """The release's row (a mapping), locked until the transaction ends; None if there is none."""
     found = sa.select(releases).where(releases.c.id == release)
     return conn.execute(found.with_for_update(key_share=True)).mappings().first()
 
 
-def spend(conn, release, worker, now_s) -> None:
+def spend(conn: sa.Connection, release: str, worker: str, now_s: int) -> None:
     """Spend one slot of the release, from the worker's lease or from a new block. Full, Stale."""
-    if not _spent(conn, release, worker, now_s):
-        _take(conn, release, worker, now_s)
-        _spent(conn, release, worker, now_s)
+    if not _spend_leased(conn, release, worker, now_s):
+        _lease_block(conn, release, worker, now_s)
+        _spend_leased(conn, release, worker, now_s)
 
 
-def _spent(conn, release, worker, now_s):
+def _spend_leased(conn: sa.Connection, release: str, worker: str, now_s: int) -> bool:
     own = sa.and_(leases.c.release == release, leases.c.worker == worker, leases.c.places > 0)
     spent = leases.update().where(own).values(places=leases.c.places - 1, until_s=now_s + LEASE_S)
     return conn.execute(spent).rowcount == 1
 
 
-def _take(conn, release, worker, now_s):
+def _lease_block(conn: sa.Connection, release: str, worker: str, now_s: int) -> None:
     row = locked(conn, release)
     if row is None or not row["enabled"] or row["state"] != ACTIVE:
         raise Stale(release)
-    # A lease that lasts longer than any can was written with a wrong clock: treat it as ended.
+    # A lease that ends too far in the future was written with a wrong clock: treat it as ended.
     ended = sa.or_(leases.c.until_s < now_s, leases.c.until_s > now_s + 2 * LEASE_S)
-    taken = row["taken"] - _back(conn, leases.c.release == release, ended)
+    taken = row["taken"] - _delete(conn, leases.c.release == release, ended)
     left = room(conn, row, taken, now_s)
     block = BLOCK if left is None else min(BLOCK, max(1, left // PART))
     conn.execute(releases.update().where(releases.c.id == release).values(taken=taken + block))
@@ -75,17 +77,17 @@ def _take(conn, release, worker, now_s):
     conn.execute(new.on_conflict_do_update(index_elements=list(leases.primary_key), set_=more))
 
 
-def _back(conn, *which):
-    """Delete these leases; return the sum of their slots."""
+def _delete(conn: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
+    """Delete the leases that match all conditions in `which`; return the sum of their slots."""
     return sum(conn.execute(leases.delete().where(*which).returning(leases.c.places)).scalars())
 
 
-def room(conn, row, taken, now_s):
-    """Number of free slots (at least 1) of the release of `row` if `taken` are taken; None: unlimited. Full."""
+def room(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int | None:
+    """The number of free slots, 1 or more, of the release `row` if `taken` are taken; None: unlimited. Full."""
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken
-        if left <= 0:  # unless another worker gives some back
+        if left <= 0:  # another worker may give some back in a moment
             raise Full("limit", now_s + 1 if _leased(conn, row["id"]) else None)
     if row["rate"] is not None:
         here, leased, oldest, newest = _in_period(conn, row["id"], now_s - row["period_s"])
@@ -98,38 +100,38 @@ def room(conn, row, taken, now_s):
     return left
 
 
-def _leased(conn, release):
-    return conn.execute(sa.select(_sum(release))).scalar()
+def _leased(conn: sa.Connection, release: str) -> int:
+    return conn.execute(sa.select(_leased_slots(release))).scalar_one()
 
 
-def _sum(release):
-    places = sa.select(sa.func.coalesce(sa.func.sum(leases.c.places), 0))
-    return places.where(leases.c.release == release).scalar_subquery()
+def _leased_slots(release: str) -> sa.ScalarSelect[int]:
+    slots = sa.select(sa.func.coalesce(sa.func.sum(leases.c.places), 0))
+    return slots.where(leases.c.release == release).scalar_subquery()
 
 
-def _in_period(conn, release, since_s):
-    """(slots granted after `since_s`, slots in leases, times of the first and the last of those grants), in one
-    statement.
+def _in_period(conn: sa.Connection, release: str, since_s: int) -> "sa.Row[int, int, int | None, int | None]":
+    """(slots granted after `since_s`, slots in leases, times of the first and the last of those grants).
 
-    With two statements, a grant that is committed between them would be in neither result.
+    This is one statement: with two, a grant that is committed between them would be in neither result.
     """
     since = sa.and_(grants.c.release == release, grants.c.granted_s > since_s)
     found = sa.select(
-        sa.func.count(), _sum(release), sa.func.min(grants.c.granted_s), sa.func.max(grants.c.granted_s)
+        sa.func.count(), _leased_slots(release), sa.func.min(grants.c.granted_s), sa.func.max(grants.c.granted_s)
     ).where(since)
     return conn.execute(found).one()
 
 
-def set_back(conn, release, now_s) -> None:
-    """Change slots that were taken in the future to taken now: the rate still applies, without a wait until that
-    date.
+def set_back(conn: sa.Connection, release: str, now_s: int) -> None:
+    """Change slots that were taken in the future to taken now.
+
+    The rate still applies, but no device has to wait until that future time.
     """
     ahead = sa.and_(grants.c.release == release, grants.c.granted_s > now_s + AHEAD_S)
     conn.execute(grants.update().where(ahead).values(granted_s=now_s))
 
 
-def granted(conn, release=None):
-    """{release: number of slots in use}."""
+def granted(conn: sa.Connection, release: str | None = None) -> dict[str, int]:
+    """The number of slots in use of each release, or of `release` only: {release: slots}."""
     left = (
         sa.select(leases.c.release, sa.func.sum(leases.c.places).label("places")).group_by(leases.c.release).subquery()
     )
@@ -138,8 +140,8 @@ def granted(conn, release=None):
     return dict(tuple(row) for row in conn.execute(found.where(releases.c.id == release) if release else found))
 
 
-def revoke(conn, row):
-    """End all leases of the release of `row` (locked); return the new value of `taken` in the database."""
-    taken = row["taken"] - _back(conn, leases.c.release == row["id"])
+def revoke(conn: sa.Connection, row: AnyRow) -> int:
+    """End all leases of the release `row` (locked); return the new value of `taken` in the database."""
+    taken: int = row["taken"] - _delete(conn, leases.c.release == row["id"])
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(taken=taken))
     return taken

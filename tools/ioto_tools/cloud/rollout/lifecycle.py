@@ -1,13 +1,15 @@
-"""The states of a release, as one table, and the functions through which operators and its stop rule change it.
+"""The states of a release, as one table, and the functions with which operators and its stop rule change it.
 
 One transaction changes the row, revokes the leases, writes the audit row and records the change for the workers.
 """
+
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..http.errors import Conflict
 from ..storage import audit, changes, queries
-from ..storage.tables import releases
+from ..storage.tables import AnyRow, Row, releases
 from . import leases
 
 # action -> {state: next state}
@@ -20,24 +22,34 @@ MOVES = {
 }
 
 
-def move(conn, release, action, now_s, who, **detail):
-    """Apply an action of MOVES, such as `paused`, to the release (its id). Conflict, without any change, if MOVES does
-    not allow it.
+def move(conn: sa.Connection, release: str, action: str, now_s: int, who: str, **detail: Any) -> None:
+    """Apply an action of MOVES, for example `paused`, to the release (its id).
+
+    Conflict, without any change, if MOVES does not allow it in the release's state.
     """
     row = leases.locked(conn, release)
     state = MOVES[action].get(row["state"])
     if state is None:
         allowed = " or ".join(MOVES[action])
-        name = queries.product_by_id(conn, row["product"])["name"]
+        name = queries.product_name(conn, row["product"])
         raise Conflict(
             "%s %s is %s: only a release that is %s can be %s" % (name, row["version"], row["state"], allowed, action)
         )
     change(conn, row, {"state": state}, action, now_s, who, **detail)
 
 
-def change(conn, row, values, action, now_s, who, **detail) -> None:
-    """Set `values` in the release of `row` (locked), and revoke its leases so that no slot is granted under the old
-    values.
+def change(
+    conn: sa.Connection,
+    row: AnyRow,
+    values: Row,
+    action: str,
+    now_s: int,
+    who: str,
+    **detail: Any,
+) -> None:
+    """Set `values` in the release `row` (locked); revoke its leases, so that no slot is granted under the old values.
+
+    `action`: for the audit log, without `release.`.
     """
     leases.revoke(conn, row)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))
@@ -46,8 +58,8 @@ def change(conn, row, values, action, now_s, who, **detail) -> None:
     audit.note(conn, now_s, who, "release." + action, row["id"], **detail)
 
 
-def state(conn, release):
-    """(enabled, state) of the release, or None if there is none."""
+def state(conn: sa.Connection, release: str) -> tuple[bool, str] | None:
+    """(enabled, state) of the release, or None if it does not exist."""
     found = sa.select(releases.c.enabled, releases.c.state).where(releases.c.id == release)
     row = conn.execute(found).first()
-    return row and tuple(row)
+    return None if row is None else tuple(row)

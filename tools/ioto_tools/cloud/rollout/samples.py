@@ -1,11 +1,13 @@
 """Samples of a release's progress over time: the number of devices in each state. Functions of a connection.
 
 A row is added if the counts have changed since the last one. If a release has more than MOST rows, every other one is
-deleted, so a chart costs the same after a year.
+deleted, so that a chart of a year costs no more than one of a day.
 """
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -14,21 +16,24 @@ from ..storage import queries
 from ..storage.tables import releases, samples
 from . import grants, leases
 
+if TYPE_CHECKING:
+    from ..site.site import Site
+
 EVERY_S = 60
 MOST = 512
 
 
-async def run(site, ask) -> None:
+async def run(site: "Site", ask: Callable[..., Awaitable[Any]]) -> None:
     """Run forever. `ask(function, *arguments)` waits for the site's database."""
     while True:
         await asyncio.sleep(EVERY_S)
         try:
             await ask(site.database.write, take, site.now_s())
-        except (OSError, Unavailable):  # the next minute's sample is as good
+        except (OSError, Unavailable):  # the next sample, a minute later, is good enough
             continue
 
 
-def take(conn, now_s) -> None:
+def take(conn: sa.Connection, now_s: int) -> None:
     """Add a row for each release whose counts have changed."""
     slots, last = leases.granted(conn), _last(conn)
     for row in conn.execute(sa.select(releases.c.id, releases.c.counts)).mappings().all():
@@ -39,7 +44,8 @@ def take(conn, now_s) -> None:
             _thin(conn, row["id"])
 
 
-def _last(conn):
+def _last(conn: sa.Connection) -> dict[str, str]:
+    """The newest sample of each release: {release: counts as JSON}."""
     newest = (
         sa.select(samples.c.release, sa.func.max(samples.c.at_s).label("at_s")).group_by(samples.c.release).subquery()
     )
@@ -47,7 +53,8 @@ def _last(conn):
     return dict(tuple(row) for row in conn.execute(sa.select(samples.c.release, samples.c.counts).join(newest, same)))
 
 
-def _thin(conn, release) -> None:
+def _thin(conn: sa.Connection, release: str) -> None:
+    """Delete every other sample of the release if there are more than MOST."""
     found = sa.select(samples.c.at_s).where(samples.c.release == release).order_by(samples.c.at_s)
     times = conn.execute(found).scalars().all()
     if len(times) > MOST:
@@ -55,7 +62,7 @@ def _thin(conn, release) -> None:
         conn.execute(samples.delete().where(samples.c.release == release, samples.c.at_s.in_(gone)))
 
 
-def of(conn, release):
-    """[(at_s, {state: number of devices})], oldest first."""
+def of(conn: sa.Connection, release: str) -> list[tuple[int, dict[str, int]]]:
+    """The samples of a release, oldest first: [(at_s, {state: number of devices})]."""
     found = sa.select(samples.c.at_s, samples.c.counts).where(samples.c.release == release).order_by(samples.c.at_s)
     return [(at_s, json.loads(counts)) for at_s, counts in conn.execute(found)]

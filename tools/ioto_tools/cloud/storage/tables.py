@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    RowMapping,
     String,
     Table,
     Text,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 
 Row = dict[str, Any]  # a row: {column: value}
+AnyRow = Row | RowMapping  # the same, or a row as SQLAlchemy returns it: it can only be read
 
 metadata = MetaData()
 # Ids compare byte by byte, whatever the locale of the database, so that ids with the same prefix are adjacent.
