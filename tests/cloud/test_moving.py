@@ -100,7 +100,7 @@ def test_a_site_moves_and_lives_on(way, tmp_path):
         name: len(found) for name, found in before.items()
     }
     assert (copied["images"], copied["bytes"]) == (3, 3 * 100_000)
-    with pytest.raises(CloudError, match="holds a site already"):
+    with pytest.raises(CloudError, match="already contains a site"):
         moving.migrate(way[0], way[1], quiet)
     site = Site(way[1])
     new_product(site, "another", "P8")  # numbers go on behind those that came along
@@ -154,7 +154,7 @@ def test_killed_at_many_lines_it_goes_on(old, tmp_path):
     from test_publish import in_child
 
     def move():
-        with suppress(CloudError):  # it had ended already: "holds a site"
+        with suppress(CloudError):  # it had ended already: "contains a site"
             moving.migrate(old, tmp_path / "new", quiet)
 
     wanted = everything(old)
@@ -266,9 +266,9 @@ def test_what_is_there_is_never_overwritten(old, tmp_path):
     (tmp_path / "strange" / "thesis.tex").write_text("")
     before = everything(other)
     for to, word in (
-        (other, "holds a site already"),
+        (other, "already contains a site"),
         (tmp_path / "strange", "other files"),
-        (old, "holds a site already"),
+        (old, "already contains a site"),
     ):
         for command in (moving.migrate, moving.backup):
             with pytest.raises(CloudError, match=word):
@@ -316,4 +316,4 @@ def test_the_commands(old, ioto, tmp_path):
     restored, *before = again.database.read(audit.last)
     assert restored["action"] == "site.restored" and (overview.updates(again), before) == wanted
     again.close()
-    assert "holds a site already" in ioto("cloud", "migrate", "--data", "old", "--to", "new", ok=False).stderr
+    assert "already contains a site" in ioto("cloud", "migrate", "--data", "old", "--to", "new", ok=False).stderr

@@ -1,1 +1,1 @@
-"""A site: its folder and settings, backup and migration, certificates, housekeeping."""
+"""A site: its folder and settings, backup and moving, certificates, housekeeping."""

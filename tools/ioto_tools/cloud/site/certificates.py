@@ -1,14 +1,16 @@
 """Creates a private certificate authority and a server certificate: TLS for a site without a public name.
 
 FOLDER/ca.pem       for the boards: `tls.ca`
-FOLDER/ca.key       signs the next server certificate
+FOLDER/ca.key       the authority's key, which signs the next server certificate too
 FOLDER/server.pem   for the server, with its key in server.key
 """
 
 import datetime
 import ipaddress
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,12 +20,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..http.errors import CloudError
 
-_YEARS = 20  # lifetime of the authority: boards that outlive it can't be reached any more
+_YEARS = 20  # lifetime of the authority; after it, boards that trust it can't connect any more
 _SERVER_DAYS = 825
 _DAY = datetime.timedelta(days=1)
 
 
-def make(folder, names, now=None) -> None:
+def make(folder: str | Path, names: Sequence[str], now: datetime.datetime | None = None) -> None:
     """Create the files for a server with these `names` (host names and IP addresses). CloudError for an invalid name.
 
     An existing authority is kept, so that boards that trust it still connect; the server's certificate is always new.
@@ -33,7 +35,7 @@ def make(folder, names, now=None) -> None:
     alternatives = [_name(text) for text in names]
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "ca.key").exists():
-        key = load_pem_private_key((folder / "ca.key").read_bytes(), None)
+        key: Any = load_pem_private_key((folder / "ca.key").read_bytes(), None)
         authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
     else:
         key, authority = _authority(folder, now)
@@ -43,10 +45,10 @@ def make(folder, names, now=None) -> None:
     made = made.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    _keep(folder, "server", own, made.sign(key, hashes.SHA256()))
+    _write(folder, "server", own, made.sign(key, hashes.SHA256()))
 
 
-def _authority(folder, now):
+def _authority(folder: Path, now: datetime.datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device cloud authority %s" % os.urandom(4).hex())])
     made = _builder(subject, subject, key, now, _YEARS * 365)
@@ -65,17 +67,19 @@ def _authority(folder, now):
     )
     made = made.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
     signed = made.sign(key, hashes.SHA256())
-    _keep(folder, "ca", key, signed)
+    _write(folder, "ca", key, signed)
     return key, signed
 
 
-def _builder(subject, issuer, key, now, days):
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, days: int
+) -> x509.CertificateBuilder:
     made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     made = made.serial_number(x509.random_serial_number())
     return made.not_valid_before(now - _DAY).not_valid_after(now + days * _DAY)  # a day of tolerance for slow clocks
 
 
-def _keep(folder, name, key, certificate) -> None:
+def _write(folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
     for file, raw, mode in (
         (name + ".key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600),
         (name + ".pem", certificate.public_bytes(Encoding.PEM), 0o644),
@@ -87,7 +91,7 @@ def _keep(folder, name, key, certificate) -> None:
         os.replace(path, folder / file)
 
 
-def _name(text):
+def _name(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:

@@ -1,21 +1,42 @@
-"""Copies a whole site into another one, with any database and store: images and all tables, and verifies that they are
-equal.
+"""Copies all tables and images of a site into another one, and verifies that they are equal.
 
-A second run resumes: equal rows and images are kept, different ones are corrected, surplus ones deleted. All rows are
-from one snapshot of the source, which may be served during the copy.
+The databases and image stores may be of different kinds. A second run resumes: equal rows and images are kept,
+different ones are corrected, surplus ones deleted. All rows are from one snapshot of the source, which may be served
+during the copy.
 """
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 
 from ..http.errors import CloudError
 from ..images.folder_store import CHUNK_BYTES
 from ..storage.queries import upsert
-from ..storage.tables import metadata, releases
+from ..storage.tables import Row, metadata, releases
+from ..storage.transactions import Database
+from .site import Site
 
-ROWS = 1000  # at a time
+ROWS = 1000  # in one transaction
 _MODULO = 1 << 256
+Progress = Callable[[str, int, int], None]  # progress(what, done, total)
+Key = tuple[Any, ...]  # the primary key of a row
+
+
+class SumAsDict(TypedDict):
+    """A Sum as JSON: `sha256` in hex."""
+
+    rows: int
+    sha256: str
+
+
+class Copied(TypedDict):
+    """What copy() has copied."""
+
+    images: int
+    bytes: int
+    tables: dict[str, SumAsDict]
 
 
 class Sum:
@@ -25,44 +46,43 @@ class Sum:
         self.rows = 0
         self._sum = 0
 
-    def add(self, row) -> None:
+    def add(self, row: "sa.Row[*tuple[Any, ...]]") -> None:
         self.rows += 1
         self._sum += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest(), "big")
 
-    def __eq__(self, other):
-        return self.as_dict() == other.as_dict()
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sum) and self.as_dict() == other.as_dict()
 
-    def as_dict(self):
+    def as_dict(self) -> SumAsDict:
         return {"rows": self.rows, "sha256": "%064x" % (self._sum % _MODULO)}
 
 
-def copy(source, target, progress=lambda what, done, total: None):
-    """Make `target` (a Site) equal to `source`; return {images, bytes, tables: {name: {rows, sha256}}}.
+def copy(source: Site, target: Site, progress: Progress = lambda what, done, total: None) -> Copied:
+    """Make `target` equal to `source`; return what was copied.
 
     `progress(what, done, total)`: rows of the table `what`, or bytes of "images". CloudError if they differ afterwards.
     """
     sums = source.database.read(_tables, target.database, progress)
-    _same(sums, target.database.read(summed), target.data)
-    images = _images(source, target, progress)
-    return {**images, "tables": {name: each.as_dict() for name, each in sums.items()}}
+    _check_equal(sums, target.database.read(summed), target.data)
+    images, size = _images(source, target, progress)
+    return {"images": images, "bytes": size, "tables": {name: each.as_dict() for name, each in sums.items()}}
 
 
-def unchanged(source, copied):
+def unchanged(source: Site, copied: Copied) -> None:
     """CloudError if `source` has changed since copy()."""
     now = {name: each.as_dict() for name, each in source.database.read(summed).items()}
     if now != copied["tables"]:
         raise CloudError(
-            "%s changed during the copy: stop its servers, then run the same command again: it resumes here"
-            % source.data
+            "%s changed during the copy: stop its servers, then run the same command again: it resumes" % source.data
         )
 
 
-def summed(conn):
-    """{table: its Sum}."""
+def summed(conn: sa.Connection) -> dict[str, Sum]:
+    """The Sum of each table, by the table's name."""
     return {table.name: _summed(conn, table) for table in metadata.sorted_tables}
 
 
-def _summed(conn, table):
+def _summed(conn: sa.Connection, table: sa.Table) -> Sum:
     found = Sum()
     for rows in _pages(conn, table):
         for row in rows:
@@ -70,45 +90,47 @@ def _summed(conn, table):
     return found
 
 
-def _pages(conn, table):
+def _pages(conn: sa.Connection, table: sa.Table) -> Iterator[Sequence["sa.Row[*tuple[Any, ...]]"]]:
     return conn.execute(sa.select(table).execution_options(yield_per=ROWS)).partitions()
 
 
-def _same(wanted, found, where):
+def _check_equal(wanted: dict[str, Sum], found: dict[str, Sum], where: object) -> None:
     wrong = [name for name in wanted if wanted[name] != found[name]]
     if wrong:
         raise CloudError(
-            "%s: tables %s differ from their source: stop whatever writes there, then run the same command again"
-            % (where, ", ".join(wrong))
+            "%s: tables %s differ from their source: stop all programs that write there, then run the same command "
+            "again" % (where, ", ".join(wrong))
         )
 
 
 # ---- tables
 
 
-def _tables(conn, target, progress):
-    for table in reversed(metadata.sorted_tables):  # referring tables first
+def _tables(conn: sa.Connection, target: Database, progress: Progress) -> dict[str, Sum]:
+    """Make all tables of `target` equal to those of `conn`; return their sums."""
+    for table in reversed(metadata.sorted_tables):  # tables that refer to others first
         _remove_surplus(conn, table, target)
     sums = {table.name: _copied(conn, table, target, progress) for table in metadata.sorted_tables}
-    target.write(_count_on)
+    target.write(_set_sequences)
     return sums
 
 
-def _copied(conn, table, target, progress):
-    total, found = conn.execute(sa.select(sa.func.count()).select_from(table)).scalar(), Sum()
+def _copied(conn: sa.Connection, table: sa.Table, target: Database, progress: Progress) -> Sum:
+    total, found = conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one(), Sum()
     for page in _pages(conn, table):
-        target.write(_take, table, [dict(row._mapping) for row in page])
+        target.write(_store, table, [dict(row._mapping) for row in page])
         for row in page:
             found.add(row)
         progress(table.name, found.rows, total)
     return found
 
 
-def _key(table):
+def _key(table: sa.Table) -> Any:
     return sa.tuple_(*table.primary_key)
 
 
-def _take(conn, table, rows) -> None:
+def _store(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
+    """Add these rows of the source, or correct those that differ."""
     names = [column.name for column in table.primary_key]
     keys = [tuple(row[name] for name in names) for row in rows]
     there = {
@@ -126,8 +148,9 @@ def _take(conn, table, rows) -> None:
         )
 
 
-def _remove_surplus(conn, table, target) -> None:
-    after = None
+def _remove_surplus(conn: sa.Connection, table: sa.Table, target: Database) -> None:
+    """Remove the rows of `target` that the source, `conn`, does not have."""
+    after: Key | None = None
     while keys := target.read(_keys_after, table, after):
         after = keys[-1]
         there = set(map(tuple, conn.execute(sa.select(*table.primary_key).where(_key(table).in_(keys)))))
@@ -135,18 +158,18 @@ def _remove_surplus(conn, table, target) -> None:
             target.write(_remove, table, surplus)
 
 
-def _keys_after(conn, table, after):
+def _keys_after(conn: sa.Connection, table: sa.Table, after: Key | None) -> list[Key]:
     found = sa.select(*table.primary_key).order_by(*table.primary_key).limit(ROWS)
     if after is not None:
         found = found.where(_key(table) > sa.tuple_(*after))
     return list(map(tuple, conn.execute(found)))
 
 
-def _remove(conn, table, keys) -> None:
+def _remove(conn: sa.Connection, table: sa.Table, keys: list[Key]) -> None:
     conn.execute(table.delete().where(_key(table).in_(keys)))
 
 
-def _count_on(conn) -> None:
+def _set_sequences(conn: sa.Connection) -> None:
     """Set PostgreSQL's sequences to continue after the copied numbers; SQLite does this by itself."""
     if conn.dialect.name != "postgresql":
         return
@@ -161,13 +184,14 @@ def _count_on(conn) -> None:
 # ---- images
 
 
-def _images(source, target, progress):
+def _images(source: Site, target: Site, progress: Progress) -> tuple[int, int]:
+    """Copy the images that the target lacks; return the number of its images and the sum of their bytes."""
     wanted = target.database.read(_checksums)
     total, done = sum(wanted.values()), 0
     lost = []
     for checksum, size in wanted.items():
-        if not _whole(target.images, checksum, size):
-            if _whole(source.images, checksum, size):
+        if not _is_intact(target.images, checksum, size):
+            if _is_intact(source.images, checksum, size):
                 _copy_image(source, target, checksum)
             else:
                 lost.append(checksum)
@@ -178,10 +202,11 @@ def _images(source, target, progress):
             "%s: images are lost or damaged: SHA-256 %s: publish their files again under the same versions, then "
             "run the same command again" % (source.data, ", ".join(lost))
         )
-    return {"images": len(wanted), "bytes": total}
+    return len(wanted), total
 
 
-def _checksums(conn):
+def _checksums(conn: sa.Connection) -> dict[str, int]:
+    """The images of all releases: {checksum: size}."""
     return dict(
         tuple(row)
         for row in conn.execute(
@@ -190,22 +215,22 @@ def _checksums(conn):
     )
 
 
-def _copy_image(source, target, checksum):
+def _copy_image(source: Site, target: Site, checksum: str) -> None:
     with source.images.open(checksum) as file, target.images.receive(_chunks(file)) as incoming:
         incoming.keep()
-    if not _whole(target.images, checksum, incoming.size):
+    if not _is_intact(target.images, checksum, incoming.size):
         raise CloudError(
-            "%s: image %s differs after it was copied: run the same command again, and check the disk if it happens "
-            "again" % (target.data, checksum)
+            "%s: image %s differs after it was copied: run the same command again; if it happens again, check the disk"
+            % (target.data, checksum)
         )
 
 
-def _chunks(file):
+def _chunks(file: Any) -> Iterator[bytes]:
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
 
 
-def _whole(images, checksum, size):
+def _is_intact(images: Any, checksum: str, size: int) -> bool:
     """Does the image exist, with every byte correct?"""
     sha256 = hashlib.sha256()
     try:

@@ -1,30 +1,34 @@
-"""Deletes old data, an hour's worth per transaction, so that no device waits for it. Runs in every worker; running
-twice is harmless.
+"""Deletes old data, an hour's worth per transaction, so that no device has to wait.
+
+Runs in every worker; several may run at the same time.
 """
 
 import asyncio
 import logging
 import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 from ..storage import changes
-from ..storage.tables import audit, deliveries, devices, grants, releases, reports, tokens
+from ..storage.tables import Row, audit, deliveries, devices, grants, releases, reports, tokens
+from .site import Site
 
 EVERY_S = 3600
-_AT_ONCE_S = 3600  # time range of the rows in one transaction
-_AT_ONCE = 500  # devices
+_AT_ONCE_S = 3600  # time range of the rows deleted in one transaction
+_AT_ONCE = 500  # maximum number of devices deleted in one transaction
+# For how long old data is kept.
 REPORTS_S = 400 * 24 * 3600
-REMOVED_S = (
-    90 * 24 * 3600
-)  # then a removed device without any offer is deleted; others are kept for the releases' counts
+REMOVED_S = 90 * 24 * 3600  # removed devices without any offer; others are kept for the releases' counts
 AUDIT_S = 2 * 365 * 24 * 3600
 FREE_BYTES = 256 * 1024 * 1024  # on the site's disk; with less, a warning is logged
 _log = logging.getLogger("ioto.cloud")
 
 
-async def run(site, database) -> None:
+async def run(site: Site, database: Callable[..., Awaitable[Any]]) -> None:
     """Run forever. `database(function, *arguments)` waits for the site's database."""
     try:
         await database(look_at_images, site)
@@ -41,9 +45,10 @@ async def run(site, database) -> None:
         await asyncio.sleep(EVERY_S)
 
 
-def look_at_images(site) -> None:
-    """Log each release that is not cancelled and whose image is missing or has a wrong size: a proxy in front may still
-    serve it.
+def look_at_images(site: Site) -> None:
+    """Log each release, if it is not cancelled, whose image is missing or has a wrong size.
+
+    A proxy in front may still serve such an image.
     """
     for release in site.database.read(_not_cancelled):
         try:
@@ -58,24 +63,24 @@ def look_at_images(site) -> None:
             )
 
 
-def _not_cancelled(conn):
-    found = sa.select(releases.c.product, releases.c.version, releases.c.checksum, releases.c.size).where(
-        releases.c.state != "cancelled"
-    )
-    return [dict(row) for row in conn.execute(found).mappings()]
+def _not_cancelled(conn: sa.Connection) -> list[Row]:
+    found = sa.select(releases.c.product, releases.c.version, releases.c.checksum, releases.c.size)
+    return [dict(row) for row in conn.execute(found.where(releases.c.state != "cancelled")).mappings()]
 
 
-def look_at_disk(data) -> None:
+def look_at_disk(data: Path) -> None:
     """Log a warning if the site's disk is nearly full."""
     free = shutil.disk_usage(data).free
     if free < FREE_BYTES:
         _log.warning(
-            "%s: only %d MiB are free on its disk: make room, or nothing can be published or recorded", data, free >> 20
+            "%s: only %d MiB are free on its disk: free some space, or nothing can be published or recorded",
+            data,
+            free >> 20,
         )
 
 
-def forget(conn, now_s):
-    """Delete some old reports, changes, and audit rows that no webhook waits for. False: there are no more."""
+def forget(conn: sa.Connection, now_s: int) -> bool:
+    """Delete some of the old data; are there perhaps more? Audit rows that a webhook waits for are kept."""
     changes.forget(conn, now_s)
     waiting = audit.c.id.in_(sa.select(deliveries.c.event))
     more = _oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
@@ -83,7 +88,7 @@ def forget(conn, now_s):
     return _oldest(conn, audit, audit.c.at_s, now_s - AUDIT_S, sa.not_(waiting)) or more
 
 
-def _removed(conn, before_s):
+def _removed(conn: sa.Connection, before_s: int) -> bool:
     """Delete at most _AT_ONCE devices that were removed before `before_s`; were there any?"""
     old = sa.and_(
         devices.c.removed_s < before_s,
@@ -96,7 +101,9 @@ def _removed(conn, before_s):
     return bool(found)
 
 
-def _oldest(conn, table, column, before_s, *which) -> bool:
+def _oldest(
+    conn: sa.Connection, table: sa.Table, column: sa.Column[int], before_s: int, *which: sa.ColumnElement[bool]
+) -> bool:
     """Delete the rows of the oldest hour that are older than `before_s`; were there any?"""
     first_s = conn.execute(sa.select(sa.func.min(column)).where(column < before_s, *which)).scalar()
     if first_s is None:

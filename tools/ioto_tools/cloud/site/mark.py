@@ -3,48 +3,60 @@
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TypedDict
 
 from ..http.errors import CloudError
 
-FILE = "copy.json"  # {of: the source folder, whole: is it a backup?, at_s: since when}
+FILE = "copy.json"
 
 
-def read(folder):
-    """The content of the mark, or None."""
+class Mark(TypedDict):
+    """The content of copy.json."""
+
+    of: str  # the source's folder
+    whole: bool  # a complete backup; False: an incomplete copy
+    at_s: int  # time of the copy
+
+
+def read(folder: Path) -> Mark | None:
+    """The mark of the site in `folder`, or None. CloudError if it can't be read."""
     try:
-        return json.loads((folder / FILE).read_text())
+        found: Mark = json.loads((folder / FILE).read_text())
+        return found
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as e:
         raise CloudError("%s: %s" % (folder / FILE, e)) from e
 
 
-def write(folder, **said) -> None:
+def write(folder: Path, mark: Mark) -> None:
     path = folder / (FILE + ".new")
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        json.dump(said, file)
+        json.dump(mark, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(path, folder / FILE)
 
 
-def remove(folder) -> None:
+def remove(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
-def check(folder):
+def check(folder: Path) -> None:
     """CloudError if the site in `folder` is a backup or an incomplete copy."""
     said = read(folder)
     if said is None:
         return
     if said["whole"]:
-        raise CloudError("%s is a backup: make a site of it with `ioto cloud restore %s --data DIR`" % (folder, folder))
-    raise CloudError("%s is an incomplete copy of %s: run the command that makes it again" % (folder, said["of"]))
+        raise CloudError("%s is a backup: restore it with `ioto cloud restore %s --data DIR`" % (folder, folder))
+    raise CloudError("%s is an incomplete copy of %s: run the command that copies it again" % (folder, said["of"]))
 
 
 @contextmanager
-def held(folder):
+def held(folder: Path) -> Iterator[None]:
     """Lock `folder` against other copies into it."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -1,10 +1,10 @@
-"""Moves, backs up and restores sites: copying.py from one folder's site to another's, wherever their databases and
-images are.
+"""Moves, backs up and restores sites: copies the site of one folder to another folder (copying.py).
 
-The target must be new or empty. Until the copy is complete, it has a mark (mark.py), which lets the same command
-resume.
+The databases and images may be elsewhere. The target must be new or empty. Until the copy is complete, it has a mark
+(mark.py), which lets the same command resume.
 """
 
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -18,10 +18,8 @@ from . import copying, mark
 from .site import Site
 
 
-def migrate(data, to, progress):
-    """Move the site of folder `data`, which must not be served meanwhile, to folder `to`; return the result of
-    copying.copy().
-    """
+def migrate(data: str | Path, to: str | Path, progress: copying.Progress) -> copying.Copied:
+    """Copy the site of folder `data` to folder `to`, which replaces it. It must not be served meanwhile."""
     with closing(Site(data)) as source, _target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copying.unchanged(source, copied)
@@ -29,21 +27,21 @@ def migrate(data, to, progress):
     return copied
 
 
-def backup(data, to, progress):
+def backup(data: str | Path, to: str | Path, progress: copying.Progress) -> copying.Copied:
     """Back up a snapshot of the site of folder `data` to folder `to`."""
     with closing(Site(data)) as source, _target(source, to) as target:
         copied = copying.copy(source, target, progress)
-        mark.write(target.data, of=_name(source), whole=True, at_s=source.now_s())
+        mark.write(target.data, {"of": _name(source), "whole": True, "at_s": source.now_s()})
     return copied
 
 
-def restore(backup, data, progress):
+def restore(backup: str | Path, data: str | Path, progress: copying.Progress) -> copying.Copied:
     """Restore the backup in folder `backup` to folder `data`."""
     said = mark.read(Path(backup))
     if said is None or not said["whole"]:
         raise CloudError(
-            "%s is not a complete backup: make one with `ioto cloud backup`; after an interruption the same command "
-            "finishes it" % backup
+            "%s is not a complete backup: run `ioto cloud backup`; if that was interrupted, run the same command again"
+            % backup
         )
     with closing(Site(backup, copied=True)) as source, _target(source, data) as target:
         copied = copying.copy(source, target, progress)
@@ -52,28 +50,28 @@ def restore(backup, data, progress):
     return copied
 
 
-def _restored(conn, backup_s, now_s) -> None:
-    """Record that the site was restored: it does not contain what devices did after `backup_s`."""
+def _restored(conn: sa.Connection, backup_s: int, now_s: int) -> None:
+    """Record that the site was restored from a backup of `backup_s`: later requests of devices are missing."""
     counters.put(conn, tokens.BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 
 
-def _name(site):
+def _name(site: Site) -> str:
     return str(site.data.resolve())
 
 
 @contextmanager
-def _target(source, folder):
-    """The site in `folder`: new, empty or an incomplete copy of `source`; marked as an incomplete copy from now on."""
+def _target(source: Site, folder: str | Path) -> Iterator[Site]:
+    """The site in `folder`, which must be new, empty or an incomplete copy of `source`; mark it as the latter."""
     with closing(Site(folder, make=True, copied=True)) as target, mark.held(target.data):
         said = mark.read(target.data)
         if said is None and not target.database.read(_empty):
-            raise CloudError("%s holds a site already: choose a new folder, or an empty database" % target.data)
+            raise CloudError("%s already contains a site: choose a new folder, or an empty database" % target.data)
         if said is not None and (said["whole"] or said["of"] != _name(source)):
-            raise CloudError("%s holds a copy of %s already: choose a new folder" % (target.data, said["of"]))
-        mark.write(target.data, of=_name(source), whole=False, at_s=source.now_s())
+            raise CloudError("%s already contains a copy of %s: choose a new folder" % (target.data, said["of"]))
+        mark.write(target.data, {"of": _name(source), "whole": False, "at_s": source.now_s()})
         yield target
 
 
-def _empty(conn) -> bool:
+def _empty(conn: sa.Connection) -> bool:
     return not any(conn.execute(sa.select(table).limit(1)).first() for table in metadata.sorted_tables)

@@ -1,19 +1,22 @@
-"""site.toml: where a site keeps data outside its folder. Without this file, everything is in the folder."""
+"""site.toml: where a site keeps its database and images. Without this file, everything is in the site's folder."""
 
 import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from ..http.errors import CloudError
 
 FILE = "site.toml"
-# Key: (default, type), and its meaning. All keys are optional.
-DEFAULTS = {
+Defaults = Mapping[str, tuple[Any, type]]  # {key: (default, type)}; default None: the key is required
+DEFAULTS: Defaults = {
     "database": ("", str),  # postgresql://USER@HOST/NAME; "" = SQLite in the folder
     "images": ({}, dict),  # an S3-compatible store; {} = in the folder
 }
 
 
-def load(folder):
-    """{key: value} of folder/site.toml and DEFAULTS. CloudError names the file and the invalid key."""
+def load(folder: Path) -> dict[str, Any]:
+    """The settings in folder/site.toml, completed from DEFAULTS. CloudError names the file and the invalid key."""
     path = folder / FILE
     try:
         said = tomllib.loads(path.read_text())
@@ -24,11 +27,11 @@ def load(folder):
     return checked(path, "", said, DEFAULTS)
 
 
-def checked(path, table, said, defaults):
-    """`said`, completed from defaults {key: (value, type)}; value None: the key is required."""
+def checked(path: Path, table: str, said: dict[str, Any], defaults: Defaults) -> dict[str, Any]:
+    """Check the settings `said` of a table of the file `path`, and complete them from `defaults`."""
     for key, value in said.items():
         if key not in defaults:
-            raise CloudError("%s: %s%s: unknown key; known: %s" % (path, table, key, ", ".join(defaults)))
+            raise CloudError("%s: %s%s: unknown key; known keys: %s" % (path, table, key, ", ".join(defaults)))
         if not isinstance(value, defaults[key][1]):
             raise CloudError("%s: %s%s: expected: %s" % (path, table, key, _KINDS[defaults[key][1]]))
     found = {**{key: value for key, (value, _) in defaults.items()}, **said}
@@ -38,4 +41,4 @@ def checked(path, table, said, defaults):
     return found
 
 
-_KINDS = {str: "a text", bool: "true or false", dict: "a table"}
+_KINDS = {str: "a string", bool: "true or false", dict: "a table"}

@@ -4,15 +4,17 @@
     DATA/cloud.db      SQLite, with cloud.db-wal and cloud.db-shm while it is in use
     DATA/images/       folder_store.py
 
-Any number of processes, servers and commands, may use one site at a time: they learn of each other's changes through
-it.
+Any number of processes, servers and commands, may use a site at the same time: they see each other's changes in its
+database.
 """
 
 import copy
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..devices import tokens
 from ..http.errors import CloudError, Unavailable
@@ -24,11 +26,15 @@ from ..storage.sqlite import Sqlite
 from ..storage.transactions import Database
 from . import mark, settings
 
+if TYPE_CHECKING:
+    from ..images.s3 import S3
+    from ..storage.transactions import Transactions
+
 DATABASE = "cloud.db"
 
 
-def exposed(folder):
-    """Files in a site's folder that other users of this machine can read or write: one sentence each, with the remedy.
+def exposed(folder: Path) -> list[str]:
+    """The files of a site that other users of this machine can read or write: one sentence each, with the remedy.
 
     Images are not secret on this machine, and nginx must be able to read them.
     """
@@ -44,7 +50,7 @@ def exposed(folder):
 
 
 class Site:
-    """The site in the folder `data`. CloudError if there is none, unless `make` creates it.
+    """The site in the folder `data`. CloudError if there is none; `make`: create it instead.
 
     `clock` returns Unix seconds, `random_bytes(n)` n unpredictable bytes. `threads`: several threads use it at once.
     `copied`: also accept a backup or an incomplete copy.
@@ -52,10 +58,10 @@ class Site:
 
     def __init__(
         self,
-        data,
+        data: str | Path,
         make: bool = False,
-        clock=time.time,
-        random_bytes=os.urandom,
+        clock: Callable[[], float] = time.time,
+        random_bytes: Callable[[int], bytes] = os.urandom,
         threads: bool = False,
         copied: bool = False,
     ) -> None:
@@ -63,10 +69,10 @@ class Site:
         self.clock = clock
         self.random_bytes = random_bytes
         self.who = audit.CLOUD  # for the audit log
-        self.scope = None  # of the operator's token; None: access through the folder
+        self.scope: str | None = None  # of the operator's token; None: access through the folder
         self.links = Links(self)
         self.quiet_s = tokens.QUIET_S  # see tokens.refusal()
-        self.new_per_hour = 0  # see registration.py; 0: no limit
+        self.new_per_hour = 0  # maximum number of new devices of a product, see registration.py; 0: no limit
         self.lost_after_s = lost_devices.AFTER_S
         self.settings = settings.load(self.data)
         if not copied:
@@ -84,45 +90,49 @@ class Site:
                 raise CloudError(str(e)) from e
             raise
 
-    def _check(self, make):
+    def _check(self, make: bool) -> None:
         found = {path.name for path in self.data.iterdir()} if self.data.is_dir() else set()
         if found & {DATABASE, settings.FILE}:
             return
         if not make:
             raise self._nothing()
         if found:
-            raise CloudError("%s holds other files and no site: choose an empty or new folder with --data" % self.data)
+            raise CloudError(
+                "%s contains other files, but no site: choose a new or empty folder with --data" % self.data
+            )
         try:
             self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as e:
-            raise CloudError("%s cannot be made: %s" % (self.data, e.strerror)) from e
+            raise CloudError("%s cannot be created: %s" % (self.data, e.strerror)) from e
 
-    def _images(self):
+    def _images(self) -> "Store | S3":
         folder, said = self.data / "images", self.settings["images"]
         if not said:
             return Store(folder)
-        from ..images import s3  # slow import, as above
+        from ..images import s3  # slow to import
 
         return s3.S3(folder, settings.checked(self.data / settings.FILE, "images.", said, s3.SETTINGS))
 
-    def _transactions(self):
+    def _transactions(self) -> "Transactions":
         if not self.settings["database"]:
             return Sqlite(self.data / DATABASE)
         from ..storage.postgresql import Postgresql  # asyncpg is slow to import
 
         return Postgresql(self.settings["database"])
 
-    def _nothing(self):
-        return CloudError("%s holds no site: `ioto product new` makes one, or name its folder with --data" % self.data)
+    def _nothing(self) -> CloudError:
+        return CloudError(
+            "%s contains no site: create one with `ioto product new`, or choose its folder with --data" % self.data
+        )
 
-    def now_s(self):
+    def now_s(self) -> int:
         return int(self.clock())
 
-    def moment_s(self):
+    def moment_s(self) -> int:
         """The time now, rounded up to a whole second."""
         return math.ceil(self.clock())
 
-    def acting(self, who, scope):
+    def acting(self, who: str, scope: str) -> "Site":
         """The same site, acting for the operator `who`, whose token has this scope."""
         found = copy.copy(self)
         found.who, found.scope = who, scope
