@@ -87,7 +87,7 @@ def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
     assert (
         doubts(cloud)
         == [
-            "a token was used after another had replaced it: two boards hold this device's tokens: `ioto device "
+            "a token was used after another one had replaced it: two boards have this device's tokens: `ioto device "
             "revoke`, then `ioto device claim`"
         ]
         * 2

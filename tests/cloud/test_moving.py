@@ -53,7 +53,7 @@ def peopled(folder, tmp_path):
     """Rows in every table, and three images."""
     site = Site(folder, make=True)
     site.database.write(fill)
-    site.database.write(copying._count_on)
+    site.database.write(copying._set_sequences)
     new_product(site, "thermo", "P7")
     for version in ("1.0.0", "1.1.0", "1.1.1"):
         (tmp_path / "image.bin").write_bytes(esp_image(version.encode(), 100_000))
