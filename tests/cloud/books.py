@@ -1,6 +1,4 @@
-"""Three roll-outs for a storm of devices, and the books: what the database says in the end is what every device was
-told.
-"""
+"""Three rollouts for the devices of storm.py, and a check that the database agrees with what every device received."""
 
 import json
 import time
@@ -22,9 +20,7 @@ PERIOD_S = 2
 
 
 class Rollouts:
-    """A site with devices and three releases for all of them: to so many, so many in a time, and so many of a
-    hundred.
-    """
+    """A site with devices and three releases: with a limit, with a rate and with a percentage."""
 
     def __init__(self, site, folder, devices, limit, rate, percentage):
         self.limit, self.rate, self.percentage = limit, rate, percentage
@@ -58,8 +54,11 @@ def rows_of_devices(site, table, *columns):
     return site.database.read(lambda conn: [tuple(row) for row in conn.execute(found.select_from(table))])
 
 
-def check(site, told, storm):
-    """What the database says is what devices were told, and nothing of it is too much."""
+def check(site, rollouts, storm):
+    """The database agrees with what devices received, and no quota is exceeded.
+
+    Return the number of grants of the release with a limit.
+    """
     update = {version: id for id, version in rows(site, releases.c.id, releases.c.version)}
     limited, slow, some = (update["%d.0.0" % n] for n in (4, 3, 2))
     granted = rows_of_devices(site, grant_rows, grant_rows.c.release, grant_rows.c.granted_s, grant_rows.c.state)
@@ -69,16 +68,16 @@ def check(site, told, storm):
     )
     count = Counter(release for _, release, _, _ in granted)
     taken = dict(rows(site, releases.c.id, releases.c.taken))
-    places = Counter()
+    leased = Counter()
     for release, n in rows(site, lease_rows.c.release, lease_rows.c.places):
-        places[release] += n
+        leased[release] += n
     assert (
-        taken == {release: count[release] + places[release] for release in taken}
-        and count[limited] <= taken[limited] <= told.limit
+        taken == {release: count[release] + leased[release] for release in taken}
+        and count[limited] <= taken[limited] <= rollouts.limit
     )
-    assert all(update_states.share(some, device) < told.percentage for device, release in held if release == some)
-    _slow_enough(told.rate, sorted((at, at) for _, release, at, _ in granted if release == slow))
-    _slow_enough(told.rate, sorted(when for (_, release), when in storm.got.items() if release == slow))
+    assert all(update_states.share(some, device) < rollouts.percentage for device, release in held if release == some)
+    _check_rate(rollouts.rate, sorted((at, at) for _, release, at, _ in granted if release == slow))
+    _check_rate(rollouts.rate, sorted(when for (_, release), when in storm.got.items() if release == slow))
     for row in site.database.read(queries.all_releases):
         assert grants.counts(row, count[row["id"]]) == Counter(
             state for _, release, _, state in granted if release == row["id"]
@@ -86,15 +85,16 @@ def check(site, told, storm):
     return count[limited]
 
 
-def _slow_enough(rate, moments):
-    """Of [(not before, not after)], sorted: never more than `rate` for certain within a period."""
+def _check_rate(rate, moments):
+    """`moments`: [(not before, not after)], sorted. No period contains certainly more than `rate` of them."""
     for begins, _ in moments:
         assert sum(begins <= after and before < begins + PERIOD_S for after, before in moments) <= rate, begins
 
 
-def the_rest(folder, storm):
-    """Places that the dead had taken come back: everybody asks until nothing more is to be had, and hears of what he
-    has.
+def check_in_all(folder, storm):
+    """A check-in of every device after all leases have ended, so that the slots of killed workers are free.
+
+    Return {device: the update that it is offered or None}.
     """
     later = create_app(folder, rate=0, threads=False, clock=lambda: time.time() + leases.LEASE_S + 1)
     try:
@@ -109,8 +109,8 @@ def the_rest(folder, storm):
     return answers
 
 
-def standing(site, storm):
-    """{device: update} of the offers that stand, to devices that do not run something higher already."""
+def open_offers(site, storm):
+    """{device: update} of the open offers, without devices that run a higher version already."""
     runs = {device.id: device.version for device in storm.devices}
     found = sa.select(devices.c.id, grant_rows.c.release, releases.c.version).select_from(grant_rows).join(releases)
     found = found.join(devices, devices.c.key == grant_rows.c.device).where(grant_rows.c.state.in_(update_states.OPEN))

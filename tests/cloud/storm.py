@@ -1,6 +1,4 @@
-"""Devices that check in over and over, at random and some of them twice at once, and write down every word of the
-cloud.
-"""
+"""Devices that check in repeatedly at random, some of them twice at once, and record every answer of the cloud."""
 
 import asyncio
 import json
@@ -14,8 +12,9 @@ CONNECTIONS = 16
 
 
 class Device:
-    """`first_s`: when it asked what it may not know the answer to yet; `chosen`: the update it works on, `ended` those
-    it has done with.
+    """A device. `chosen`: the update that it works on; `ended`: the updates that it has finished.
+
+    `first_s`: time of its first check-in whose answer may be lost; `unsure`: a check-in had no answer.
     """
 
     def __init__(self, id, token, version):
@@ -25,9 +24,11 @@ class Device:
 
 
 class Storm:
-    """`tokens`: {id: token}; `again_s`: a device that had no answer or was sent away asks again so soon. What was
-    heard: `statuses` of all answers, `got` {(device, update): (asked_s, heard_s)}, `reports` {(device, update, attempt,
-    state)} that were taken, `back` [(device, version, lower version offered while that stood)].
+    """The devices of `tokens`, {id: token}. After no answer or a 503, a device waits `again_s`, then asks again.
+
+    What was received: `statuses` of all answers, `got` {(device, update): (asked_s, received_s)}, the accepted
+    `reports` {(device, update, attempt, state)}, and `back` [(device, version, lower version)]: a lower version that
+    was offered while the offer of the higher one was open.
     """
 
     def __init__(self, netloc, tokens, version, again_s=0.05, seed=0):
@@ -39,9 +40,7 @@ class Storm:
         self.answered = 0
 
     def run(self, count, every, disturb):
-        """Until `count` check-ins were answered; disturb() once in `every` of them. `count` may be changed
-        meanwhile.
-        """
+        """Run until `count` check-ins are answered; call disturb() at every `every`-th. `count` may be changed."""
         asyncio.run(self._run(count, every, disturb))
 
     async def _run(self, count, every, disturb):
@@ -56,9 +55,8 @@ class Storm:
     async def _live(self):
         while self.answered < self.count:
             device = self.draw.choice(self.devices)
-            asked = [
-                self._check_in(device) for _ in range(1 + (self.draw.random() < 0.05))
-            ]  # its first one may have come to nothing
+            # Sometimes two at once, as if the device had given up waiting for the first one.
+            asked = [self._check_in(device) for _ in range(1 + (self.draw.random() < 0.05))]
             for offer in await asyncio.gather(*asked):
                 if offer and offer["update"] not in {device.chosen} | device.ended:
                     device.chosen = offer["update"]
@@ -76,7 +74,7 @@ class Storm:
         return reply
 
     async def _check_in(self, device):
-        """The offer, {} for none, None for no answer."""
+        """Return the offer, {} if there is none, None if there is no answer."""
         now_s = time.time()
         device.first_s = asked_s = device.first_s or now_s
         device.asking += 1
@@ -99,7 +97,7 @@ class Storm:
         return offer
 
     async def _work(self, device, offer):
-        """What becomes of the update on the device; every report until it is taken."""
+        """Choose what happens to the update on the device; send each report until it is accepted."""
         fate = self.draw.choice(("waits", "begins", "fails", "runs", "confirms", "confirms"))
         states = {
             "begins": ["downloading"],

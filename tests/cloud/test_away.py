@@ -1,6 +1,4 @@
-"""PostgreSQL is away for a while under a real cloud: devices are told to come back, nobody forgets himself, and then
-all goes on by itself.
-"""
+"""A PostgreSQL outage under a running server: devices are asked to retry, keep their tokens, and then continue."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +12,7 @@ from storm import Storm
 
 DEVICES = 100
 MINUTE_S = 60
-SOME = 200  # check-ins before it goes away, and after it is back
+SOME = 200  # check-ins before and after the outage
 
 
 def stopped(postgresql, seconds):
@@ -38,28 +36,28 @@ def frozen(postgresql, seconds):
     "ways, seconds",
     [((stopped, killed), 1), *(pytest.param([way], MINUTE_S, marks=pytest.mark.sweep) for way in (stopped, frozen))],
 )
-def test_a_database_that_is_away(postgresql, serve, tmp_path, ways, seconds):
+def test_devices_continue_after_a_database_outage(postgresql, serve, tmp_path, ways, seconds):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "site.toml").write_text('database = "%s"' % postgresql.database())
     site = Site(tmp_path / "site", make=True)
-    told = Rollouts(site, tmp_path, DEVICES, limit=DEVICES // 4, rate=2, percentage=40)
+    rollouts = Rollouts(site, tmp_path, DEVICES, limit=DEVICES // 4, rate=2, percentage=40)
     process, address = serve("--data", "site", "--rate", "0")
-    storm = Storm(urlsplit(address).netloc, told.tokens, "1.0.0", again_s=0.3)
+    storm = Storm(urlsplit(address).netloc, rollouts.tokens, "1.0.0", again_s=0.3)
 
-    def go():
+    def interrupt():
         try:
-            for away in ways:
+            for outage in ways:
                 before, served = storm.statuses[503], storm.answered
-                away(postgresql, seconds)
-                until(lambda: storm.answered > served + SOME, "it does not go on")
+                outage(postgresql, seconds)
+                until(lambda: storm.answered > served + SOME, "devices do not continue")
                 assert storm.statuses[503] > before
         finally:
             storm.count = 0
 
-    gone = []
+    outages = []
     with ThreadPoolExecutor(1) as other:
-        storm.run(1 << 60, SOME, lambda: gone or gone.append(other.submit(go)))
-        gone[0].result()
+        storm.run(1 << 60, SOME, lambda: outages or outages.append(other.submit(interrupt)))
+        outages[0].result()
     assert storm.back == [] and process.poll() is None
-    check(site, told, storm)
+    check(site, rollouts, storm)
     site.close()

@@ -1,4 +1,4 @@
-"""The catalogue in memory: releases in order, and answers of policies remembered only where they are the same."""
+"""The catalogue in memory: the order of releases, and cached results of policies."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def row(number, policy):
     }  # fmt: skip
 
 
-def test_releases_by_falling_version_each_product_its_own():
+def test_releases_of_each_product_are_sorted_by_descending_version():
     rows = [row(number, "") for number in (2, 10, 1)] + [dict(row(3, ""), product="Q", version="1.0.0-rc.1")]
     found = catalogue.compiled([("P", "one"), ("Q", "two"), ("R", "none")], rows)
     assert [each.version for each in found["P"].releases] == ["1.10.0", "1.2.0", "1.1.0"]
@@ -40,8 +40,8 @@ def test_releases_by_falling_version_each_product_its_own():
     )
 
 
-def test_remembered_answers_are_those_of_the_policy():
-    """Every policy, every pair of values, one after the other through one product: as if nothing were remembered."""
+def test_cached_results_are_those_of_the_policy():
+    """Every policy with every pair of values, one after the other through one product: the same as without a cache."""
     products = catalogue.compiled([("P", "one")], [row(number, policy) for number, policy in enumerate(POLICIES)])
     products.update((policy, catalogue.compiled([("P", "one")], [row(0, policy)])["P"]) for policy in POLICIES)
     for a, b, product in itertools.product(VALUES, VALUES, products.values()):
@@ -55,7 +55,7 @@ def test_remembered_answers_are_those_of_the_policy():
     assert all(len(product._verdicts) for product in products.values())
 
 
-def test_what_is_remembered_is_bounded(monkeypatch):
+def test_the_number_of_cached_results_is_limited(monkeypatch):
     monkeypatch.setattr(catalogue, "KEPT", 10)
     [product] = catalogue.compiled([("P", "one")], [row(1, "a == 1")]).values()
     for number in range(100):
@@ -65,5 +65,5 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     held["U1"] = False
     assert product.verdicts({"a": "x" * 100}) is held
     product.verdicts({"a": "x" * 101})["U1"] = False
-    assert product.verdicts({"a": "x" * 101}) == {}  # not remembered
+    assert product.verdicts({"a": "x" * 101}) == {}  # not cached
     assert product.verdicts({"a": [1]}) == {} and Product("P", "one", [], None).verdicts({"a": 1}) == {}

@@ -1,4 +1,4 @@
-"""Two boards with one flash image, so with one id and one token: seen, shown, and kept out of the stop rule."""
+"""Two boards with the same flash image, id and token are detected, shown, and not counted for the stop rule."""
 
 import pytest
 from asking import ask, state, tell
@@ -10,13 +10,13 @@ HOUR = 3600
 
 
 class Board:
-    """One of several with the id and token of D1. `says`: it tells since when it runs."""
+    """One of several boards with the id and token of D1. `sends_up`: its check-ins contain `up`."""
 
-    def __init__(self, cloud, says, version="1.0.0"):
-        self.cloud, self.says, self.version, self.booted_s = cloud, says, version, cloud.now_s
+    def __init__(self, cloud, sends_up, version="1.0.0"):
+        self.cloud, self.sends_up, self.version, self.booted_s = cloud, sends_up, version, cloud.now_s
 
     def check_in(self):
-        up = {"up": self.cloud.now_s - self.booted_s} if self.says else {}
+        up = {"up": self.cloud.now_s - self.booted_s} if self.sends_up else {}
         reply = self.cloud.check_in("D1", self.cloud.tokens["D1"], self.version, **up)
         assert reply.status == 200
         return reply.json().get("version")
@@ -26,17 +26,17 @@ class Board:
 
 
 @pytest.fixture
-def told_by(cloud):
-    """told_by(says) is two boards with one id, and a release that would be paused by one bad end in six."""
+def make_clones(cloud):
+    """make_clones(sends_up) returns two boards with one id; one failure of six devices would pause their release."""
 
-    def make(says):
+    def make(sends_up):
         for n in range(2, 7):
             ask(cloud, "D%d" % n)
         ask(cloud, "D1")
         boards = []
         for _ in range(2):
             cloud.now_s += HOUR
-            boards.append(Board(cloud, says))
+            boards.append(Board(cloud, sends_up))
         cloud.publish("2.0.0", stop="10% after 6")
         for n in range(2, 7):
             assert ask(cloud, "D%d" % n) == "2.0.0"
@@ -46,9 +46,9 @@ def told_by(cloud):
     return make
 
 
-@pytest.mark.parametrize("says", [True, False])
-def test_two_boards_with_one_flash_image_stop_no_release(cloud, told_by, says):
-    one, two = told_by(says)
+@pytest.mark.parametrize("sends_up", [True, False])
+def test_two_boards_with_the_same_flash_image_do_not_stop_a_release(cloud, make_clones, sends_up):
+    one, two = make_clones(sends_up)
     assert one.check_in() == "2.0.0"
     cloud.now_s += 60
     one.apply("2.0.0")
@@ -60,19 +60,19 @@ def test_two_boards_with_one_flash_image_stop_no_release(cloud, told_by, says):
             counted.append(
                 (bool(told(cloud, "device.shared")), overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"])
             )
-    assert set(counted) == ({(False, 6), (True, 5)} if says else {(False, 6)})  # from the sign on
+    assert set(counted) == ({(False, 6), (True, 5)} if sends_up else {(False, 6)})  # not counted after the sign
     update = overview.update(cloud.site, "thermo@2.0.0")
     assert update["state"] == "active" and not any(each in update["ended"] for each in ("reverted", "failed"))
-    if says:
+    if sends_up:
         assert told(cloud, "device.shared") == ["D1"]
         assert any("share this id" in each["says"] for each in overview.device(cloud.site, "D1")["doubts"])
         assert update["ended"] == {"confirmed": 5}  # D1 does not count
-        assert two.check_in() == "2.0.0"  # and both are served
+        assert two.check_in() == "2.0.0"  # but is still offered releases
 
 
-def test_boards_that_say_nothing_of_their_start_are_told_by_what_the_update_came_to(cloud, told_by):
-    """Each checks in twice in a row now and then: the update is taken back, and runs again without an offer."""
-    one, two = told_by(False)
+def test_boards_that_do_not_send_their_start_time_are_detected_by_the_update_outcome(cloud, make_clones):
+    """Sometimes each checks in twice in a row: the update is reverted, then runs again without an offer."""
+    one, two = make_clones(False)
     assert one.check_in() == "2.0.0"
     one.apply("2.0.0")
     control.set_terms(cloud.site, "thermo@2.0.0", {"stop": "none"})
@@ -87,8 +87,8 @@ def test_boards_that_say_nothing_of_their_start_are_told_by_what_the_update_came
     assert rows == [{"product": "thermo", "sign": "version"}]
 
 
-def test_one_board_is_never_taken_for_two(cloud):
-    """It restarts, updates, goes back, tries again; the server's clock is set back once; it loses its flash."""
+def test_one_board_is_never_detected_as_two(cloud):
+    """It restarts, updates, reverts and tries again; once the server's clock is set back."""
     ask(cloud, "D1")
     board = Board(cloud, True)
     cloud.publish("2.0.0")
@@ -102,9 +102,8 @@ def test_one_board_is_never_taken_for_two(cloud):
         cloud.now_s += 60
         board.apply("1.0.0")
         cloud.now_s += 5
-        assert (
-            board.check_in() is None and state(cloud, "D1") == "reverted"
-        )  # at once: it says that it has started since
+        # At once, because its check-in shows that it has restarted.
+        assert board.check_in() is None and state(cloud, "D1") == "reverted"
         cloud.now_s += DAY
     cloud.now_s -= 2 * DAY
     board.booted_s -= 2 * DAY
@@ -114,10 +113,8 @@ def test_one_board_is_never_taken_for_two(cloud):
     assert told(cloud, "device.shared") == [] and overview.device(cloud.site, "D1")["doubts"] == []
 
 
-def test_a_board_that_went_back_after_the_clock_was_ahead_is_one_board(cloud):
-    """It confirmed while the clock was two days ahead, and goes back when it is right: reverted, no clone, and the next
-    release is for it.
-    """
+def test_a_board_that_reverts_after_the_clock_was_ahead_is_one_board(cloud):
+    """It confirms while the clock is two days ahead, and reverts when the clock is right: it is not a clone."""
     ask(cloud, "D1")
     cloud.publish("2.0.0")
     board = Board(cloud, True)
@@ -135,8 +132,8 @@ def test_a_board_that_went_back_after_the_clock_was_ahead_is_one_board(cloud):
     assert board.check_in() == "2.0.1" and not told(cloud, "device.shared")
 
 
-def test_an_operator_who_claims_the_right_board_ends_the_doubt(cloud, told_by):
-    one, two = told_by(True)
+def test_claiming_one_of_the_boards_clears_the_signs(cloud, make_clones):
+    one, two = make_clones(True)
     for _ in range(3):
         for board in (one, two):
             cloud.now_s += HOUR

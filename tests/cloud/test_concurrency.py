@@ -1,6 +1,4 @@
-"""Real processes side by side: publishers, a server, devices. Nothing half, nothing twice, nobody refused without
-cause.
-"""
+"""Publishers, a server and devices as concurrent processes: complete images, no version published twice."""
 
 import hashlib
 import http.client
@@ -13,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cloud_under_test import ENV, esp_image
 
-# Publishes its arguments one after the other in one process: starting one for each takes longer than the work.
+# Publishes its arguments one after the other, because starting a process for each takes longer than the work.
 PUBLISHER = """
 import sys
 from ioto_tools.cloud.releases.publish import publish
@@ -45,7 +43,7 @@ def connected(address):
 
 
 class Device(threading.Thread):
-    """Checks in over and over, downloads what it is offered, runs it, reports."""
+    """Checks in repeatedly, downloads, runs and reports what it is offered."""
 
     def __init__(self, id, address, last):
         super().__init__(daemon=True)
@@ -83,14 +81,14 @@ class Device(threading.Thread):
         raise AssertionError("never saw %s, only %s" % (self.last, self.versions))
 
 
-def test_publishers_and_devices_at_once(ioto, serve, make_site, tmp_path):
+def test_publishers_and_devices_run_concurrently(ioto, serve, make_site, tmp_path):
     make_site.settings(tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
     _, address = serve("--data", "site", "--rate", "0")
     devices = [Device("D%d" % n, address, "4.4.0") for n in range(3)]
     for device in devices:
         device.start()
-    # Four publishers; each has versions of its own, and all want to have 1.0.0 with a content of their own.
+    # Each of four publishers has its own versions, and its own image for 1.0.0.
     publishers = []
     for number in range(4):
         pairs = []

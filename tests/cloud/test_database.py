@@ -1,6 +1,4 @@
-"""What a function of a connection may rely on, on both databases: alone, whole, on the disk when it returns, and soft
-writes.
-"""
+"""Transactions on both databases: isolation, atomicity, durability; and deferred writes."""
 
 import threading
 import time
@@ -36,7 +34,7 @@ def site(request, make_site, tmp_path):
 
 
 class Gate:
-    """A write that holds the writer until open(): what is asked for meanwhile shares one transaction."""
+    """A write that blocks the writer until open(): the writes requested meanwhile share one transaction."""
 
     def __init__(self, site):
         self.opened, self.entered = threading.Event(), threading.Event()
@@ -55,27 +53,28 @@ class Gate:
 
 @pytest.fixture
 def together(make_site, tmp_path):
-    """together(functions) writes all of them in one transaction: [result or exception] of each; the site is
-    `together.site`.
+    """together(functions) runs all of them in one transaction and returns the result or exception of each.
+
+    The site is `together.site`.
     """
     site = make_site(tmp_path / "site", threads=True)
 
     def run(functions):
         gate = Gate(site)
         with ThreadPoolExecutor(len(functions)) as pool:
-            ended = [pool.submit(site.database.write, function) for function in functions]
+            futures = [pool.submit(site.database.write, function) for function in functions]
             queued = site.database._writer._queue
             while queued.qsize() < len(functions):
                 time.sleep(0.001)
             gate.open()
-            return [future.exception(30) or future.result() for future in ended]
+            return [future.exception(30) or future.result() for future in futures]
 
     run.site = site
     yield run
     site.close()
 
 
-def test_what_a_function_did_is_there_when_it_returns_and_gone_when_it_raises(site):
+def test_changes_are_visible_when_a_function_returns_and_rolled_back_when_it_raises(site):
     def add_and_fail(conn):
         add(conn, "half")
         raise CloudError("no")
@@ -89,15 +88,15 @@ def test_what_a_function_did_is_there_when_it_returns_and_gone_when_it_raises(si
     assert site.database.write(add, "b") == "b"
 
 
-def test_a_fault_does_not_tell_what_was_to_be_written(site):
+def test_an_error_does_not_contain_the_written_values(site):
     site.database.write(queries.add_product, "hidden", "hidden", 1)
-    with pytest.raises(sa.exc.IntegrityError) as told:
+    with pytest.raises(sa.exc.IntegrityError) as raised:
         site.database.write(queries.add_product, "hidden", "secret-of-a-row", 1)
-    assert "secret-of-a-row" not in str(told.value)
+    assert "secret-of-a-row" not in str(raised.value)
 
 
-def test_everybody_writes_alone(site):
-    """Read, think, write: whoever did not wait for the others would take the same number."""
+def test_write_transactions_never_overlap(site):
+    """Each transaction reads, waits, then writes: if two overlapped, both would take the same number."""
 
     def next_number(conn):
         number = len(names(conn))
@@ -109,8 +108,8 @@ def test_everybody_writes_alone(site):
     assert sorted(given, key=int) == ["%d" % number for number in range(2 * CALLERS)]
 
 
-def test_one_transaction_a_savepoint_each(together):
-    """All see each other in it; who raises takes back his own part only."""
+def test_functions_of_one_transaction_have_their_own_savepoints(together):
+    """They see each other's changes; if one raises, only its own changes are rolled back."""
     seen = []
 
     def write(number):
@@ -120,7 +119,7 @@ def test_one_transaction_a_savepoint_each(together):
             if number % 3 == 0:
                 raise CloudError("%d" % number)
             if number % 3 == 1:
-                add(conn, "%d" % number)  # a second time: refused by the database itself
+                add(conn, "%d" % number)  # a second time: refused by the database
             return number
 
         return function
@@ -135,11 +134,11 @@ def test_one_transaction_a_savepoint_each(together):
     assert max(seen) >= len(kept) - 1
 
 
-def test_nobody_has_succeeded_when_the_transaction_is_lost(together):
+def test_all_functions_fail_when_their_transaction_is_lost(together):
     def lose(conn):
         add(conn, "lost")
         conn.exec_driver_sql("ROLLBACK")
-        raise CloudError("never said")
+        raise CloudError("never seen")
 
     functions = [lambda conn, n=n: add(conn, "%d" % n) for n in range(CALLERS)]
     ended = together(functions[:10] + [lose] + functions[10:])
@@ -148,7 +147,7 @@ def test_nobody_has_succeeded_when_the_transaction_is_lost(together):
     assert together.site.database.write(add, "next") == "next"
 
 
-def test_a_read_is_of_one_moment(site, make_site):
+def test_a_read_uses_one_snapshot(site, make_site):
     other = make_site(site.data)
 
     def look(conn):
@@ -162,13 +161,13 @@ def test_a_read_is_of_one_moment(site, make_site):
     other.close()
 
 
-def test_who_reads_cannot_write(site):
+def test_a_read_transaction_cannot_write(site):
     with pytest.raises((Unavailable, sa.exc.DBAPIError), match="read-?only"):
         site.database.read(add, "a")
     assert site.database.write(names) == set()
 
 
-def test_soft_writes_are_there_at_the_end_the_last_of_each_key(site, make_site):
+def test_close_writes_the_last_deferred_row_of_each_key(site, make_site):
     for name in "abc":
         site.database.write(add, name)
     for number in range(50):
@@ -180,7 +179,7 @@ def test_soft_writes_are_there_at_the_end_the_last_of_each_key(site, make_site):
     again.close()
 
 
-def test_soft_writes_come_by_themselves(site):
+def test_deferred_rows_are_written_without_another_call(site):
     site.database.write(add, "a")
     site.database.soft(rename, "a", {"key": "a", "new": "b"})
     give_up = time.monotonic() + 30
@@ -189,22 +188,22 @@ def test_soft_writes_come_by_themselves(site):
         time.sleep(0.02)
 
 
-def test_a_soft_write_that_cannot_be_is_told_and_harms_no_other(make_site, tmp_path, caplog):
+def test_a_failed_deferred_write_is_logged_and_does_not_affect_others(make_site, tmp_path, caplog):
     def broken(conn, rows):
-        raise KeyError("nothing of it")
+        raise KeyError("cannot be written")
 
     site = make_site(tmp_path / "site", threads=True)
     site.database.write(add, "a")
     site.database.soft(broken, "a", {})
     site.database.soft(rename, "a", {"key": "a", "new": "b"})
     site.close()
-    assert "broken" in caplog.text and "nothing of it" in caplog.text
+    assert "broken" in caplog.text and "cannot be written" in caplog.text
     again = make_site(tmp_path / "site")
     assert again.database.read(names) == {"b"}
     again.close()
 
 
-def test_soft_writes_wait_for_a_database_that_is_away_but_not_without_end():
+def test_a_limited_number_of_deferred_rows_waits_for_an_unavailable_database():
     waiting = deferred_writes.Soft()
     old, newer = {"name": "old"}, {"name": "newer"}
     for number in range(deferred_writes.ROWS):
@@ -219,23 +218,23 @@ def test_soft_writes_wait_for_a_database_that_is_away_but_not_without_end():
     assert len(waiting) == deferred_writes.ROWS and waiting.take()[rename][1] == newer
 
 
-def test_soft_writes_take_no_more_memory_than_they_may(monkeypatch):
+def test_the_memory_of_deferred_rows_is_limited(monkeypatch):
     monkeypatch.setattr(deferred_writes, "CHARACTERS", 100)
     waiting = deferred_writes.Soft()
     waiting.add(rename, 1, {"name": "x" * 60})
-    waiting.add(rename, 1, {"name": "y" * 90})  # in the place of the other
+    waiting.add(rename, 1, {"name": "y" * 90})  # replaces the other
     with pytest.raises(Unavailable, match="90 characters"):
         waiting.add(rename, 2, {"name": "z" * 11})
     waiting.add(rename, 2, {"name": "z" * 10})
     taken = waiting.take()
     waiting.add(rename, 3, {"name": "w" * 100})
-    waiting.failed(rename, taken[rename], Unavailable("away"))  # nothing that was accepted is lost
+    waiting.failed(rename, taken[rename], Unavailable("away"))  # no accepted row is lost
     assert len(waiting) == 3
     with pytest.raises(Unavailable):
         waiting.add(rename, 4, {"name": "w"})
 
 
-def test_a_closed_site_says_so(make_site, tmp_path):
+def test_writing_to_a_closed_site_is_unavailable(make_site, tmp_path):
     site = make_site(tmp_path / "site", threads=True)
     site.close()
     with pytest.raises(Unavailable, match="closed"):

@@ -1,6 +1,4 @@
-"""A disk that is full under a real cloud: whoever was told something finds it again, the others come back, and nothing
-is half there.
-"""
+"""A full disk under a running server: answered requests are not lost, others are asked to retry, no file is partial."""
 
 import http.client
 import json
@@ -15,11 +13,11 @@ from ioto_tools.cloud.site.site import Site
 from processes import until
 
 FORGET = (b"Authentication failed", b"Cannot find device")
-ENOUGH = 5  # refusals in a row: what was free in files that are there already is used up
+ENOUGH = 5  # refusals in a row: the free space in existing files is used up
 
 
 class Mounted:
-    """A small disk of its own."""
+    """A small mounted file system."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -47,7 +45,7 @@ class Mounted:
 
 
 class Limited:
-    """No file of the server may grow, or be written to: EFBIG for ENOSPC. Any system can do that."""
+    """The server can't write to any file: EFBIG instead of ENOSPC. This works on every system."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -75,7 +73,7 @@ class Cloud:
         self.connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
 
     def post(self, path, token, fields):
-        """The body of the answer, None for one that says to come back."""
+        """The body of the answer; None if the cloud asks to retry."""
         body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
         self.connection.request(
             "POST", path, body, {"Authorization": "bearer " + token, "Content-Type": "application/json"}
@@ -99,7 +97,7 @@ class Cloud:
 
 
 def until_full(ask):
-    """[n] for which ask(n) was answered before it was refused for good."""
+    """The numbers n for which ask(n) was answered before the disk was full."""
     taken, refused, n = [], 0, 0
     while refused < ENOUGH:
         n += 1
@@ -130,17 +128,17 @@ def test_a_full_disk(disk, ioto, serve, tmp_path):
     registered = until_full(lambda n: cloud.register("R%d" % n))
     assert cloud.check_in("NEW", tokens["NEW"]) is None
     reported = [state for state in states if cloud.report("OFFERED", tokens["OFFERED"], update, state) is not None]
-    assert cloud.check_in("QUIET", tokens["QUIET"], "9.0.1") == {}  # out of memory; it is written when there is room
+    assert cloud.check_in("QUIET", tokens["QUIET"], "9.0.1") == {}  # from memory; it is written when there is space
     published = cloud.post("/api/v1/products/thermo/releases?version=3.0.0", operator, esp_image(b"b", 200_000))
     assert reported == [] and published is None
-    if isinstance(disk, Mounted):  # where the command line finds it full as well
+    if isinstance(disk, Mounted):  # full for the command line too
         done = ioto(
             "publish", tmp_path / "b.bin", "--product", "thermo", "--version", "3.0.0", "--data", folder, ok=False
         )
         assert done.returncode == 1 and str(folder) in done.stderr and "is the disk full?" in done.stderr, done.stderr
 
     disk.free(process)
-    until(lambda: cloud.check_in("NEW", tokens["NEW"]), "it does not go on")
+    until(lambda: cloud.check_in("NEW", tokens["NEW"]), "the cloud does not recover")
     assert all(cloud.report("OFFERED", tokens["OFFERED"], update, state) == {} for state in states)
     assert cloud.register("AFTER")["registered"]
     assert (
@@ -148,7 +146,7 @@ def test_a_full_disk(disk, ioto, serve, tmp_path):
         == "3.0.0"
     )
     site = Site(folder)
-    until(lambda: overview.device(site, "QUIET")["version"] == "9.0.1", "what was seen is not written")
+    until(lambda: overview.device(site, "QUIET")["version"] == "9.0.1", "the check-in is not written")
     assert {each["id"] for each in overview.devices(site)} == {*tokens, "AFTER", *("R%d" % n for n in registered)}
     assert [each["state"] for each in overview.device(site, "OFFERED")["reports"]] == list(states)
     assert [each["version"] for each in overview.updates(site)] == ["3.0.0", "2.0.0"] and process.poll() is None

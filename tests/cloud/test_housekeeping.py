@@ -1,4 +1,4 @@
-"""What goes, and what stays, to the second."""
+"""Which old data is deleted, and when, to the second."""
 
 import asyncio
 
@@ -11,53 +11,53 @@ from ioto_tools.cloud.storage import audit
 DAY = 86400
 
 
-def keep_house(cloud):
-    """Until there is no more to do; how many transactions that took."""
+def run_housekeeping(cloud):
+    """Run it until there is no more to delete; return the number of transactions."""
     n = 0
     while cloud.site.database.write(housekeeping.forget, cloud.now_s):
         n += 1
     return n
 
 
-def test_reports_and_audit_go_when_they_are_too_old_and_no_sooner(cloud):
+def test_reports_and_audit_rows_are_deleted_at_their_age_limit(cloud):
     update = cloud.publish("2.0.0")["id"]
     token = cloud.device()
     cloud.check_in("D1", token, "1.0.0")
     began = cloud.now_s
-    for attempt in range(1, 60):  # a report and a deed each ten days
+    for attempt in range(1, 60):  # a report and an audit row every ten days
         cloud.report("D1", token, update, state="staged", attempt=attempt)
         operator_tokens.new(cloud.site, "t%d" % attempt, "read")
         cloud.now_s += 10 * DAY
-        assert keep_house(cloud) <= 2
+        assert run_housekeeping(cloud) <= 2
         reports = [each["received_s"] for each in overview.device(cloud.site, "D1")["reports"]]
         wanted = [began + n * 10 * DAY for n in range(attempt) if began + n * 10 * DAY >= cloud.now_s - 400 * DAY]
         assert sorted(reports) == wanted, attempt
     cloud.now_s = began + housekeeping.AUDIT_S
-    keep_house(cloud)
+    run_housekeeping(cloud)
     assert min(row["at_s"] for row in cloud.site.database.read(audit.last, 1000)) == began
     cloud.now_s += 1
-    keep_house(cloud)
+    run_housekeeping(cloud)
     assert min(row["at_s"] for row in cloud.site.database.read(audit.last, 1000)) > began
-    assert len(operator_tokens.listed(cloud.site)) == 59 and overview.devices(cloud.site)  # deeds go, not what was done
+    assert len(operator_tokens.listed(cloud.site)) == 59 and overview.devices(cloud.site)  # tokens and devices are kept
 
 
-def test_what_a_webhook_waits_for_stays(cloud):
+def test_audit_rows_that_a_webhook_waits_for_are_kept(cloud):
     webhooks.new(cloud.site, "https://hooks.test/")
     operator_tokens.new(cloud.site, "ci", "read")
     cloud.now_s += housekeeping.AUDIT_S + 1
-    keep_house(cloud)
+    run_housekeeping(cloud)
     assert [row["action"] for row in cloud.site.database.read(audit.last)] == ["token.new"]
 
 
-def test_years_of_it_go_an_hour_at_a_time(cloud):
+def test_each_transaction_deletes_one_hour_of_rows(cloud):
     for number in range(10):
         operator_tokens.new(cloud.site, "t%d" % number, "read")
         cloud.now_s += 3600
     cloud.now_s += housekeeping.AUDIT_S
-    assert keep_house(cloud) == 10 and cloud.site.database.read(audit.last) == []
+    assert run_housekeeping(cloud) == 10 and cloud.site.database.read(audit.last) == []
 
 
-def test_a_worker_does_it_while_it_serves_and_outlives_a_database_that_is_away(cloud, monkeypatch):
+def test_a_worker_runs_it_and_continues_after_a_database_outage(cloud, monkeypatch):
     operator_tokens.new(cloud.site, "ci", "read")
     cloud.now_s += housekeeping.AUDIT_S + 1
     failures = [OSError("disk"), None, None, None]
@@ -81,8 +81,8 @@ def test_a_worker_does_it_while_it_serves_and_outlives_a_database_that_is_away(c
         asyncio.run(housekeeping.run(cloud.site, database))
 
 
-def test_what_was_stored_of_a_removed_device_is_deleted(cloud):
-    """Its properties and reports at once; after a while all of it, unless releases count it."""
+def test_the_data_of_a_removed_device_is_deleted(cloud):
+    """Its properties and reports at once; later the whole device, unless releases count it."""
     update = cloud.publish("2.0.0")["id"]
     token = cloud.device("OFFERED", filler="x" * 8000)
     cloud.check_in("OFFERED", token, "1.0.0")
@@ -96,9 +96,9 @@ def test_what_was_stored_of_a_removed_device_is_deleted(cloud):
         assert found["properties"] == {} and found["reports"] == []
     assert overview.update(cloud.site, update)["states"] == {"confirmed": 1}
     cloud.now_s += housekeeping.REMOVED_S
-    assert keep_house(cloud) == 0
+    assert run_housekeeping(cloud) == 0
     cloud.now_s += 1
-    assert keep_house(cloud) == 1
+    assert run_housekeeping(cloud) == 1
     assert overview.device(cloud.site, "OFFERED")["removed"] and overview.device(cloud.site, "FAKE2")["properties"]
     for id in removed[1:]:
         with pytest.raises(Missing):

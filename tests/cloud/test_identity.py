@@ -1,4 +1,4 @@
-"""Who can act as which device: takeovers, leaked tokens, prepared ids, restarts and restores."""
+"""Which client can act as a device: takeovers, leaked tokens, prepared ids, restarts and restores."""
 
 import json
 
@@ -22,16 +22,16 @@ def doubts(cloud, id="D1"):
     return [each["says"] for each in overview.device(cloud.site, id)["doubts"]]
 
 
-# ---- an id that is taken over in silence
+# ---- an id that is taken over while its owner is silent
 
 
-def test_whoever_registers_again_and_again_while_the_owner_is_silent_does_not_push_it_out(cloud):
+def test_repeated_registrations_while_the_owner_is_silent_do_not_displace_it(cloud):
     owner = cloud.device()
     assert ok(cloud, owner)
     update = cloud.publish("2.0.0")["id"]
     for round in range(30):
         cloud.now_s += tokens.QUIET_S
-        for n in range(4):  # from one address or from others, and each token is used, for reports
+        for n in range(4):  # from one address or from several; each token is used for reports
             reply = cloud.register("D1", address="192.0.2.%d" % (n if round % 2 else 0), round=round)
             assert reply.status == (409 if n and round % 2 else 200)
             if reply.status == 200:
@@ -46,7 +46,7 @@ def test_whoever_registers_again_and_again_while_the_owner_is_silent_does_not_pu
     assert cloud.register("D1", address=ELSEWHERE).status == 409 and ok(cloud, owner)
 
 
-def test_a_registration_in_silence_that_is_never_used_is_told_of_once(cloud):
+def test_unused_registrations_during_silence_are_recorded_once(cloud):
     ok(cloud, cloud.device())
     cloud.now_s += tokens.QUIET_S
     for _ in range(48):
@@ -58,7 +58,7 @@ def test_a_registration_in_silence_that_is_never_used_is_told_of_once(cloud):
 # ---- a token that leaked
 
 
-def test_after_revoke_nobody_gets_a_token_before_an_operator_has_claimed_the_device(cloud):
+def test_after_revoke_no_client_gets_a_token_before_an_operator_claims_the_device(cloud):
     owner = cloud.device()
     ok(cloud, owner)
     control.revoke(cloud.site, "D1")
@@ -66,17 +66,17 @@ def test_after_revoke_nobody_gets_a_token_before_an_operator_has_claimed_the_dev
     for address in (ELSEWHERE, "device.test"):
         assert cloud.register("D1", address=address).json() == {"registered": True, "id": "D1"}
     control.claim(cloud.site, "D1")
-    lost = cloud.device()  # its answer does not arrive
+    lost = cloud.device()  # the answer does not arrive
     owner = cloud.device()
     assert not ok(cloud, lost) and ok(cloud, owner)
     assert cloud.register("D1", address=ELSEWHERE).status == 409 and ok(cloud, owner)
 
 
-def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
+def test_the_use_of_a_rotated_token_by_two_clients_is_detected_and_shown(cloud):
     owner = cloud.device()
     ok(cloud, owner)
     control.rotate(cloud.site, ["D1"])
-    first = cloud.check_in("D1", owner, "1.0.0").json()["token"]  # whoever polls with the leaked one gets it
+    first = cloud.check_in("D1", owner, "1.0.0").json()["token"]  # for a thief with the leaked token
     cloud.now_s += HOUR
     second = cloud.check_in("D1", owner, "1.0.0").json()["token"]
     assert ok(cloud, second) and doubts(cloud) == []
@@ -95,14 +95,14 @@ def test_a_rotated_token_that_two_hold_is_seen_and_shown(cloud):
     assert ok(cloud, second)
     control.rotate(cloud.site, ["D1"])
     assert ok(cloud, cloud.check_in("D1", second, "1.0.0").json()["token"])
-    assert cloud.post("/tok/device/provision", {"id": "D1"}, second).body == FORGET  # whatever call it is used for
+    assert cloud.post("/tok/device/provision", {"id": "D1"}, second).body == FORGET  # for every call
     assert told(cloud, "device.two_hold") == ["D1"] * 3
     control.revoke(cloud.site, "D1")
     control.claim(cloud.site, "D1")
     assert ok(cloud, cloud.device()) and doubts(cloud) == []
 
 
-def test_a_client_that_takes_no_other_token_is_named(cloud, ioto):
+def test_a_client_that_does_not_accept_a_new_token_is_named(cloud, ioto):
     held = {id: cloud.device(id) for id in ("OURS", "UPDATER", "NEVER")}
     for id, said in (("OURS", {"accepts": ["raw"]}), ("UPDATER", {"pro": "true"})):
         assert cloud.check_in(id, held[id], "1.0.0", **said).status == 200
@@ -115,7 +115,7 @@ def test_a_client_that_takes_no_other_token_is_named(cloud, ioto):
     assert [len(doubts(cloud, id)) for id in held] == [0, 1, 0] and "keeps its old one" in doubts(cloud, "UPDATER")[0]
     token = json.loads(ioto("device", "new", "UPDATER", "--product", "thermo", "--json", "--data", "site").stdout)[
         "token"
-    ]  # as it says
+    ]  # as the warning says
     assert (
         ok(cloud, held["UPDATER"], "UPDATER")
         and ok(cloud, token, "UPDATER")
@@ -124,7 +124,7 @@ def test_a_client_that_takes_no_other_token_is_named(cloud, ioto):
     assert not any("keeps its old one" in each for each in doubts(cloud, "UPDATER"))
 
 
-def test_a_rotation_that_waits_is_not_voided_by_a_registration(cloud):
+def test_a_pending_rotation_is_not_voided_by_a_registration(cloud):
     owner = cloud.device()
     ok(cloud, owner)
     control.rotate(cloud.site, ["D1"])
@@ -137,7 +137,7 @@ def test_a_rotation_that_waits_is_not_voided_by_a_registration(cloud):
 # ---- an id that an operator has prepared
 
 
-def test_a_prepared_id_is_the_operators(cloud):
+def test_a_prepared_id_can_only_be_used_with_the_operators_token(cloud):
     new_product(cloud.site, "hand", "HAND", by_hand=True)
     for id, product in (("D1", PRODUCT), ("D2", "HAND")):
         token = registration.register_by_hand(cloud.site, product, id)
@@ -147,11 +147,11 @@ def test_a_prepared_id_is_the_operators(cloud):
         fields = {"id": id, "version": "1.0.0"}
         assert cloud.post("/tok/provision/update", fields, "bearer " + token).status == 200
     other = registration.register_by_hand(cloud.site, PRODUCT, "D3")
-    control.claim(cloud.site, "D3")  # the board registers by itself after all
+    control.claim(cloud.site, "D3")  # now the board may register by itself
     assert ok(cloud, cloud.device("D3"), "D3") and not ok(cloud, other, "D3")
 
 
-def test_registrations_that_are_refused_leave_a_trace_that_does_not_grow(cloud):
+def test_refused_registrations_are_counted_but_rarely_audited(cloud):
     owner = cloud.device()
     assert ok(cloud, owner) and cloud.register("D1", address="192.0.2.0").status == 409
     assert doubts(cloud) == ["a registration with this id was refused, from 192.0.2.0"]
@@ -160,7 +160,7 @@ def test_registrations_that_are_refused_leave_a_trace_that_does_not_grow(cloud):
         for n in range(5):
             assert cloud.register("D1", address="192.0.2.%d" % n).status == 409
         cloud.now_s += HOUR
-    assert len(told(cloud, "device.refused")) == 1  # as long as it goes on
+    assert len(told(cloud, "device.refused")) == 1  # because there was no day without one
     assert doubts(cloud) == ["361 registrations with this id were refused, the last one from 192.0.2.4"]
     assert overview.device(cloud.site, "D1")["registrations"] == 1
     assert cloud.site.database.read(audit.last, 1, "D1")[0]["detail"] == {"product": "thermo", "address": "192.0.2.0"}
@@ -169,11 +169,11 @@ def test_registrations_that_are_refused_leave_a_trace_that_does_not_grow(cloud):
     assert len(told(cloud, "device.refused")) == 2
 
 
-# ---- a program that keeps no token
+# ---- a program that does not keep its token
 
 
-def over(cloud, address="device.test"):
-    """The cloud as strangers ask it, from an address."""
+def requests_from(cloud, address="device.test"):
+    """The function with which the clients of strangers.py send requests, from this address."""
 
     def request(method, url, headers, body):
         path = "/" + url.partition("//")[2].partition("/")[2]
@@ -184,13 +184,13 @@ def over(cloud, address="device.test"):
 
 
 @pytest.mark.own_links
-def test_iotos_c_agent_with_a_fixed_id_registers_at_each_start(cloud):
-    """It never saves its token: after an update with `restart`, and each morning."""
+def test_iotos_c_agent_with_a_fixed_id_can_register_at_each_start(cloud):
+    """It never saves its token. It starts after an update with `restart`, and every minute."""
     device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256, "version": "1.0.0", "iotoVersion": "2.7.0"}
-    agent = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device, keeps=False)
+    agent = IotoAgent(requests_from(cloud), "https://updates.test", PRODUCT, device, keeps=False)
     cloud.publish("2.0.0")
     assert agent.update("1.0.0")
-    device.update(version="2.0.0", iotoVersion="2.8.0")  # what `restart` starts is another version
+    device.update(version="2.0.0", iotoVersion="2.8.0")  # `restart` starts another version
     for minute in range(100):
         agent.restart()
         assert agent.update("2.0.0") is None
@@ -200,9 +200,9 @@ def test_iotos_c_agent_with_a_fixed_id_registers_at_each_start(cloud):
     assert told(cloud, "device.again") == told(cloud, "device.refused") == []
 
 
-def test_what_is_no_restart_is_refused(cloud):
+def test_a_registration_that_is_not_a_restart_is_refused(cloud):
     device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256}
-    agent = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device)
+    agent = IotoAgent(requests_from(cloud), "https://updates.test", PRODUCT, device)
     agent.update("1.0.0")
     for other, address in (
         (device, ELSEWHERE),
@@ -210,26 +210,26 @@ def test_what_is_no_restart_is_refused(cloud):
         ({"id": "IOTO1"}, "device.test"),
     ):
         try:
-            IotoAgent(over(cloud, address), "https://updates.test", PRODUCT, other).update("1.0.0")
+            IotoAgent(requests_from(cloud, address), "https://updates.test", PRODUCT, other).update("1.0.0")
         except Complaint as e:
             assert "has a token" in str(e)
         else:
             raise AssertionError((other, address))
-    # Somebody behind the same router who knows everything: until the device is heard again, and then no more.
-    thief = IotoAgent(over(cloud), "https://updates.test", PRODUCT, device)
+    # A thief behind the same router who knows all properties: only until the device sends its next request.
+    thief = IotoAgent(requests_from(cloud), "https://updates.test", PRODUCT, device)
     thief.update("1.0.0")
     assert agent.update("1.0.0") is None and thief.update("1.0.0") is None and thief.provision == {}
     assert told(cloud, "device.taken_over") == ["IOTO1"]
     assert cloud.register(**device).status == 409
-    # A board of this project's keeps its token, whatever its address.
+    # A board with this project's agent keeps its token, whatever its address.
     cloud.check_in("D2", cloud.device("D2"), "1.0.0", accepts=["raw"])
     assert cloud.register("D2").status == 409
 
 
-# ---- a backup that is older than what devices have
+# ---- a backup that is older than the devices' tokens
 
 
-def test_devices_of_a_restored_site_register_again_at_once(tmp_path, kind):
+def test_devices_of_a_restored_site_can_register_again_at_once(tmp_path, kind):
     from ioto_tools.cloud.site import moving
 
     cloud = Cloud(tmp_path, kind)
@@ -243,7 +243,7 @@ def test_devices_of_a_restored_site_register_again_at_once(tmp_path, kind):
     assert ok(cloud, new, "EXCHANGED")
     cloud.close()
     backup = json.loads((tmp_path / "backup" / "copy.json").read_text())
-    backup["at_s"] = cloud.now_s - HOUR  # the command has a clock of its own
+    backup["at_s"] = cloud.now_s - HOUR  # the command has its own clock
     (tmp_path / "backup" / "copy.json").write_text(json.dumps(backup))
     (tmp_path / "again" / "site").mkdir(parents=True)
     (tmp_path / "again" / "site" / "site.toml").write_text(kind.settings())
@@ -257,7 +257,7 @@ def test_devices_of_a_restored_site_register_again_at_once(tmp_path, kind):
         "site"
     ]
     assert ok(restored, kept, "KEPT") and restored.register("KEPT", address=ELSEWHERE).status == 409
-    assert not ok(restored, new, "EXCHANGED")  # it forgets its token and registers
+    assert not ok(restored, new, "EXCHANGED")  # it deletes its token and registers again
     again = restored.device("EXCHANGED", address=ELSEWHERE)
     assert ok(restored, again, "EXCHANGED") and restored.register("EXCHANGED", address="192.0.2.1").status == 409
     assert ok(restored, quiet, "QUIET")
@@ -277,10 +277,10 @@ def _served(cloud):
     )
 
 
-# ---- devices that never were
+# ---- fake devices
 
 
-def test_new_devices_of_a_product_are_limited_and_told_of(tmp_path, kind):
+def test_new_devices_of_a_product_are_limited_and_reported(tmp_path, kind):
     cloud = Cloud(tmp_path, kind, new_per_hour=50)
     owner = cloud.device("OLD")
     ok(cloud, owner, "OLD")
@@ -289,14 +289,14 @@ def test_new_devices_of_a_product_are_limited_and_told_of(tmp_path, kind):
     assert [reply.status for reply in replies] == [200] * 50 + [429] * 150
     assert 0 < int(replies[-1].headers["retry-after"]) <= HOUR + 1
     assert told(cloud, "product.many_new") == [PRODUCT]
-    assert ok(cloud, owner, "OLD") and cloud.register("FAKE1").status == 200  # known ones are not held back
+    assert ok(cloud, owner, "OLD") and cloud.register("FAKE1").status == 200  # known devices are not limited
     cloud.now_s += HOUR
     assert cloud.register("NEW").status == 200
     cloud.close()
 
 
-def test_devices_that_were_new_while_the_clock_was_ahead_keep_no_other_out(tmp_path, kind):
-    """A year ahead and back: the limit of an hour holds neither for that year, nor is it told of less."""
+def test_devices_registered_while_the_clock_was_ahead_do_not_use_up_the_limit(tmp_path, kind):
+    """A year ahead and back: the limit and its audit row work as before."""
     cloud = Cloud(tmp_path, kind, new_per_hour=3)
     cloud.now_s += 365 * DAY
     assert [cloud.register("A%d" % n).status for n in range(4)] == [200] * 3 + [429]
@@ -308,21 +308,21 @@ def test_devices_that_were_new_while_the_clock_was_ahead_keep_no_other_out(tmp_p
     cloud.close()
 
 
-def test_a_refusal_and_a_rotation_of_a_clock_that_was_ahead(cloud):
-    """Told of, and given, again at once when the clock is right, not in a year."""
+def test_refusals_and_rotations_recover_after_the_clock_was_ahead(cloud):
+    """A refusal is recorded and a new token sent when the clock is right again, not a year later."""
     token = cloud.device()
     assert ok(cloud, token)
     cloud.now_s += 365 * DAY
     assert ok(cloud, token) and cloud.register("D1", address=ELSEWHERE).status == 409
     control.rotate(cloud.site, ["D1"])
-    assert cloud.check_in("D1", token, "1.0.0").json()["token"]  # and the answer is lost
+    assert cloud.check_in("D1", token, "1.0.0").json()["token"]  # the answer is lost
     cloud.now_s -= 365 * DAY
     assert cloud.check_in("D1", token, "1.0.0").json()["token"] and cloud.check_in("D1", token, "1.0.0").json() == {}
     assert cloud.register("D1", address=ELSEWHERE).status == 409
     assert told(cloud, "device.refused") == ["D1", "D1"]
 
 
-def test_little_is_kept_of_a_device_that_is_not_claimed(cloud):
+def test_only_a_few_properties_of_an_unclaimed_device_are_stored(cloud):
     new_product(cloud.site, "hand", "HAND", by_hand=True)
     created = "2026-01-01T00:00:00Z"
     said = {"junk": "x" * 9000, "model": "thermo", "list": [1] * 1100, "note": "y" * 1500, "more": "z" * 1500}
@@ -348,10 +348,8 @@ def test_registrations_from_one_address_are_limited(tmp_path):
     assert place("::ffff:192.0.2.1") == "192.0.2.1" and place("nothing") == "nothing"
 
 
-def test_fakes_neither_stop_a_release_nor_hide_its_failures(cloud):
-    """22 boards that fail, 400 fakes that tell of success; then 20 fakes that tell of failure. With and without the
-    term age.
-    """
+def test_fake_devices_neither_stop_a_release_nor_hide_its_failures(cloud):
+    """22 boards fail while 400 fakes report success; then 20 fakes report failure. With and without the term `age`."""
 
     def outcome(version, fakes, state, age):
         cloud.publish(version, stop="10% after 20", age=age)
@@ -372,13 +370,13 @@ def test_fakes_neither_stop_a_release_nor_hide_its_failures(cloud):
     for n in range(420):
         ask(cloud, "FAKE%d" % n)
     good, bad = ["FAKE%d" % n for n in range(400)], ["FAKE%d" % n for n in range(400, 420)]
-    assert outcome("2.0.0", good, "confirmed", "none") == "active"  # 22 of 22 boards have failed
+    assert outcome("2.0.0", good, "confirmed", "none") == "active"  # although 22 of 22 boards have failed
     assert outcome("3.0.0", good, "confirmed", "1 day") == "paused"
-    assert outcome("4.0.0", bad, "failed", "none") == "paused"  # and no board has
+    assert outcome("4.0.0", bad, "failed", "none") == "paused"  # although no board has failed
     assert outcome("5.0.0", bad, "failed", "1 day") == "active"
 
 
-def test_fakes_take_no_slots_of_a_limit_or_rate(cloud):
+def test_fake_devices_take_no_slots_of_a_limit_or_rate(cloud):
     for n in range(5):
         ask(cloud, "REAL%d" % n)
     cloud.now_s += DAY
@@ -392,7 +390,7 @@ def test_fakes_take_no_slots_of_a_limit_or_rate(cloud):
     control.claim(cloud.site, "FAKE0")  # an operator vouches for it
     assert ask(cloud, "FAKE0") == "2.0.0"
     control.set_terms(cloud.site, "thermo@2.0.0", {"rate": "none"})
-    assert ask(cloud, "FAKE1") == "2.0.0"  # where nothing is limited nobody waits
+    assert ask(cloud, "FAKE1") == "2.0.0"  # without a limit or rate, age does not matter
 
 
 def test_a_registration_without_a_product_is_refused(cloud):

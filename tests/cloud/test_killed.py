@@ -1,5 +1,6 @@
-"""Eight processes serve one site while its workers are killed, kill -9, at any moment: nothing is granted twice or too
-often, and nothing that a device was told, or told, is lost. On both databases.
+"""Eight processes serve a site while workers are killed (kill -9) at any moment, on both databases.
+
+No device gets a slot twice, no quota is exceeded, and no answer to a device and no report is lost.
 """
 
 import random
@@ -7,7 +8,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from books import Rollouts, check, standing, the_rest
+from books import Rollouts, check, check_in_all, open_offers
 from ioto_tools.cloud.site.site import Site
 from processes import workers
 from storm import Storm
@@ -17,12 +18,12 @@ COUNT = 8
 
 @pytest.fixture(params=("sqlite", "postgresql"))
 def database(request):
-    """Lines of a site.toml."""
+    """The content of a site.toml."""
     return "" if request.param == "sqlite" else 'database = "%s"' % request.getfixturevalue("postgresql").database()
 
 
 class Killer:
-    """Kills a worker at each call, every tenth time all of them."""
+    """Kills one worker at each call, all of them at every tenth."""
 
     def __init__(self, process, seed=0):
         self.process, self.draw = process, random.Random(seed)
@@ -39,19 +40,19 @@ class Killer:
 @pytest.mark.parametrize(
     "checkins, devices, kills", [(1500, 120, 2), pytest.param(100_000, 2000, 30, marks=pytest.mark.sweep)]
 )
-def test_eight_workers_kill_9_among_them(database, serve, tmp_path, checkins, devices, kills):
+def test_eight_workers_of_which_some_are_killed(database, serve, tmp_path, checkins, devices, kills):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "site.toml").write_text(database)
     site = Site(tmp_path / "site", make=True)
-    told = Rollouts(site, tmp_path, devices, limit=devices // 4, rate=devices // 80, percentage=40)
+    rollouts = Rollouts(site, tmp_path, devices, limit=devices // 4, rate=devices // 80, percentage=40)
     process, address = serve("--data", "site", "--workers", str(COUNT), "--rate", "0")
-    storm, killer = Storm(urlsplit(address).netloc, told.tokens, "1.0.0"), Killer(process)
+    storm, killer = Storm(urlsplit(address).netloc, rollouts.tokens, "1.0.0"), Killer(process)
     assert len(workers(process)) == COUNT
     storm.run(checkins, checkins // (kills + 1), killer)
     assert killer.killed >= kills and storm.answered >= checkins and storm.back == []
-    check(site, told, storm)
-    answers = the_rest(site.data, storm)
-    assert check(site, told, storm) == told.limit
-    found = standing(site, storm)
+    check(site, rollouts, storm)
+    answers = check_in_all(site.data, storm)
+    assert check(site, rollouts, storm) == rollouts.limit
+    found = open_offers(site, storm)
     assert len(found) > devices / 10 and found == {device: answers[device] for device in found}
     site.close()

@@ -1,6 +1,4 @@
-"""The places of a release: never one too many in any order of things, and in the end every one of them, on both
-databases.
-"""
+"""Rollout slots: never more than allowed in any order of events, and in the end all of them. On both databases."""
 
 import random
 from collections import Counter
@@ -21,8 +19,8 @@ START = 1_800_000_000
 WORKERS = ("A", "B", "C")
 
 
-class World:
-    """A site with a release, devices that ask for it through some worker, and a clock. Every offer is kept."""
+class RolloutUnderTest:
+    """A site with a release, devices that ask a worker for it, and a clock. `got` records every offer."""
 
     def __init__(self, make_site, folder, **said):
         self.now_s = START
@@ -33,10 +31,10 @@ class World:
             self.site, folder / "image.bin", "thermo", "2.0.0", said={name: str(value) for name, value in said.items()}
         )[0]["id"]
         self.count = 0
-        self.got = []  # when each device got it
+        self.got = []  # times of the offers
 
     def ask(self, worker, device=None):
-        """A new device (or this one) asks: did it get the release?"""
+        """Let `device`, or a new one, ask the worker: was it offered the release?"""
         if device is None:
             self.count += 1
             device = "D%d" % self.count
@@ -59,10 +57,10 @@ class World:
         return self.site.database.read(lambda conn: conn.execute(sa.select(column).select_from(table)).scalars().all())
 
     def check(self, limit=None, rate=None, period_s=1):
-        """What the database says agrees with what devices were told, and nothing is too much."""
-        [taken], places = self.rows(release_rows, release_rows.c.taken), self.rows(lease_rows, lease_rows.c.places)
+        """The database agrees with the offers, and no quota is exceeded."""
+        [taken], slots = self.rows(release_rows, release_rows.c.taken), self.rows(lease_rows, lease_rows.c.places)
         granted = self.rows(grant_rows, grant_rows.c.granted_s)
-        assert all(n >= 0 for n in places) and taken - sum(places) == len(granted) == len(self.got)
+        assert all(n >= 0 for n in slots) and taken - sum(slots) == len(granted) == len(self.got)
         assert self.site.database.read(leases.granted) == {self.update: len(granted)}
         assert limit is None or taken <= limit
         for ends in self.got if rate else ():
@@ -70,11 +68,11 @@ class World:
 
 
 @pytest.fixture
-def world(make_site, tmp_path):
+def make_rollout(make_site, tmp_path):
     made = []
 
     def make(**said):
-        made.append(World(make_site, tmp_path, **said))
+        made.append(RolloutUnderTest(make_site, tmp_path, **said))
         return made[-1]
 
     yield make
@@ -83,156 +81,154 @@ def world(make_site, tmp_path):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(1, 20))])
-def test_random_workers_that_die_and_operators_who_change_their_mind(world, seed):
+def test_limits_hold_while_workers_die_and_operators_change_the_release(make_rollout, seed):
     draw = random.Random(seed)
     limit, rate, period_s = 40, 9, 30
-    told = world(limit=limit, rate=rate, period="30 secs")
+    rollout = make_rollout(limit=limit, rate=rate, period="30 secs")
     for _ in range(150):
         step = draw.random()
         if step < 0.75:
-            told.ask(draw.choice(WORKERS))  # one that died comes back by another name as well
+            rollout.ask(draw.choice(WORKERS))
         elif step < 0.95:
-            told.now_s += draw.choice((0.2, 0.5, 1, 3, 11))
+            rollout.now_s += draw.choice((0.2, 0.5, 1, 3, 11))
         else:
             action = draw.choice(("paused", "percentage", "limit"))
             if action == "paused":
-                control.move(told.site, told.update, "paused")
-                assert not told.ask(draw.choice(WORKERS))
-                control.move(told.site, told.update, "resumed")
+                control.move(rollout.site, rollout.update, "paused")
+                assert not rollout.ask(draw.choice(WORKERS))
+                control.move(rollout.site, rollout.update, "resumed")
             else:
-                control.set_terms(told.site, told.update, {action: str(draw.choice((20, 40)))})
-                control.set_terms(told.site, told.update, {"limit": "40"})
-        told.check(limit, rate, period_s)
-    while len(told.got) < limit:  # whoever holds a block dies: what it has not spent comes back
-        told.now_s += leases.LEASE_S + 1
-        before = len(told.got)
+                control.set_terms(rollout.site, rollout.update, {action: str(draw.choice((20, 40)))})
+                control.set_terms(rollout.site, rollout.update, {"limit": "40"})
+        rollout.check(limit, rate, period_s)
+    while len(rollout.got) < limit:  # the workers die: their unspent slots are returned
+        rollout.now_s += leases.LEASE_S + 1
+        before = len(rollout.got)
         for _ in range(rate + 1):
-            told.ask("Z")
-        told.check(limit, rate, period_s)
-        assert len(told.got) - before <= rate
-    assert not told.ask("A") and told.full.why == "limit" and told.full.until_s is None
+            rollout.ask("Z")
+        rollout.check(limit, rate, period_s)
+        assert len(rollout.got) - before <= rate
+    assert not rollout.ask("A") and rollout.full.why == "limit" and rollout.full.until_s is None
 
 
-def test_a_block_is_taken_once_and_spent_place_by_place(world):
-    told = world()
+def test_a_block_is_leased_once_and_spent_slot_by_slot(make_rollout):
+    rollout = make_rollout()
     for n in range(leases.BLOCK + 1):
-        assert told.ask("A")
-        [places] = told.rows(lease_rows, lease_rows.c.places)
-        assert places == (leases.BLOCK - 1 - n) % leases.BLOCK
-    told.check()
+        assert rollout.ask("A")
+        [slots] = rollout.rows(lease_rows, lease_rows.c.places)
+        assert slots == (leases.BLOCK - 1 - n) % leases.BLOCK
+    rollout.check()
 
 
-def test_the_last_places_go_to_whoever_asks(world):
-    """A limit of a few: nobody takes so many that the others go without."""
-    told = world(limit=16)
-    got = Counter(worker for _ in range(3) for worker in WORKERS if told.ask(worker))
+def test_few_slots_are_shared_by_all_workers(make_rollout):
+    """With a small limit, no worker leases so many that the others get none."""
+    rollout = make_rollout(limit=16)
+    got = Counter(worker for _ in range(3) for worker in WORKERS if rollout.ask(worker))
     assert got == dict.fromkeys(WORKERS, 3)
-    told.check(16)
+    rollout.check(16)
 
 
-def test_an_idle_worker_s_places_are_given_back_after_a_while_and_no_earlier(world):
-    told = world(limit=leases.PART * 4)
-    assert told.ask("A")  # and has three more
-    while told.ask("B"):
+def test_the_slots_of_an_idle_worker_are_returned_after_the_lease_time(make_rollout):
+    rollout = make_rollout(limit=leases.PART * 4)
+    assert rollout.ask("A")  # its worker has leased three more
+    while rollout.ask("B"):
         pass
-    assert told.full.why == "limit" and told.full.until_s == START + 1 and len(told.got) < leases.PART * 4
-    told.now_s += leases.LEASE_S
-    assert not told.ask("B")
-    told.now_s += 1
-    while told.ask("B"):
+    assert rollout.full.why == "limit" and rollout.full.until_s == START + 1 and len(rollout.got) < leases.PART * 4
+    rollout.now_s += leases.LEASE_S
+    assert not rollout.ask("B")
+    rollout.now_s += 1
+    while rollout.ask("B"):
         pass
-    assert len(told.got) == leases.PART * 4 and told.full.until_s is None
-    told.check(leases.PART * 4)
+    assert len(rollout.got) == leases.PART * 4 and rollout.full.until_s is None
+    rollout.check(leases.PART * 4)
 
 
-def test_places_taken_by_a_clock_that_was_wrong_come_back(world):
-    told = world(limit=leases.PART * 4)
-    told.now_s += 400 * 86400
-    assert told.ask("A")  # and has three more
-    told.now_s -= 400 * 86400
-    while told.ask("B"):
+def test_slots_leased_with_a_wrong_clock_are_returned(make_rollout):
+    rollout = make_rollout(limit=leases.PART * 4)
+    rollout.now_s += 400 * 86400
+    assert rollout.ask("A")  # its worker has leased three more
+    rollout.now_s -= 400 * 86400
+    while rollout.ask("B"):
         pass
-    assert len(told.got) == leases.PART * 4 and told.full.until_s is None
-    told.check(leases.PART * 4)
+    assert len(rollout.got) == leases.PART * 4 and rollout.full.until_s is None
+    rollout.check(leases.PART * 4)
 
 
-def test_a_rate_goes_on_after_the_clock_was_ahead(world):
-    """Two days ahead and back: what was granted there counts as granted now, once, and a period later the next ones
-    are.
-    """
-    told = world(rate=2, period="1 hour")
-    told.now_s += 48 * 3600
-    assert told.ask("A") and told.ask("A") and not told.ask("A")
-    told.now_s -= 48 * 3600
-    assert not told.ask("A") and told.full.ahead and told.full.until_s == START + 1
-    told.site.database.write(leases.set_back, told.update, told.now_s)
-    assert not told.ask("A") and not told.full.ahead and told.full.until_s == START + 3600
-    told.now_s += 3599
-    assert not told.ask("B")
-    told.now_s += 1
-    assert told.ask("B") and told.ask("A") and not told.ask("A")
+def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):
+    """Two days ahead and back: slots granted then count as granted now; a period later the next ones are granted."""
+    rollout = make_rollout(rate=2, period="1 hour")
+    rollout.now_s += 48 * 3600
+    assert rollout.ask("A") and rollout.ask("A") and not rollout.ask("A")
+    rollout.now_s -= 48 * 3600
+    assert not rollout.ask("A") and rollout.full.ahead and rollout.full.until_s == START + 1
+    rollout.site.database.write(leases.set_back, rollout.update, rollout.now_s)
+    assert not rollout.ask("A") and not rollout.full.ahead and rollout.full.until_s == START + 3600
+    rollout.now_s += 3599
+    assert not rollout.ask("B")
+    rollout.now_s += 1
+    assert rollout.ask("B") and rollout.ask("A") and not rollout.ask("A")
 
 
-def test_rates_for_every_size_and_moment(world):
-    """As many as ask, at moments between the seconds: never more than `rate` in any period, and soon again as many as
-    allowed.
-    """
+def test_rates_are_kept_and_used_up_at_any_moment(make_rollout):
+    """Requests at fractions of a second: never more than `rate` in any period, and no less than that for long."""
     for number, (rate, period_s) in enumerate(((1, 1), (1, 5), (3, 2), (10, 7))):
         if not number:
-            told = world(rate=rate, period="%d secs" % period_s)
+            rollout = make_rollout(rate=rate, period="%d secs" % period_s)
         else:
-            control.set_terms(told.site, told.update, {"rate": str(rate), "period": "%d secs" % period_s})
-            told.now_s += 60
-        begins = len(told.got)
+            control.set_terms(rollout.site, rollout.update, {"rate": str(rate), "period": "%d secs" % period_s})
+            rollout.now_s += 60
+        begins = len(rollout.got)
         mine = []
         for _ in range(40):
-            told.now_s += 0.35
-            if told.ask("A"):
-                mine.append(told.now_s)
+            rollout.now_s += 0.35
+            if rollout.ask("A"):
+                mine.append(rollout.now_s)
         for ends in mine:
             assert sum(ends - period_s < each <= ends for each in mine) <= rate, (rate, period_s, mine)
         spent_s = 40 * 0.35
         assert len(mine) >= rate * (spent_s // (period_s + 1)), (rate, period_s)
-        assert len(told.got) == begins + len(mine)
-    told.check()
+        assert len(rollout.got) == begins + len(mine)
+    rollout.check()
 
 
-def test_a_full_rate_says_when_to_ask_again(world):
-    told = world(rate=2, period="100 secs")
-    assert told.ask("A")
-    told.now_s += 30
-    assert told.ask("A")
-    told.now_s += 30
-    assert not told.ask("A") and told.full.why == "rate" and told.full.until_s == START + 100
-    told.now_s = START + 99
-    assert not told.ask("A")
-    told.now_s = START + 100
-    assert told.ask("A") and not told.ask("A") and told.full.until_s == START + 130
+def test_a_full_rate_returns_the_time_of_the_next_slot(make_rollout):
+    rollout = make_rollout(rate=2, period="100 secs")
+    assert rollout.ask("A")
+    rollout.now_s += 30
+    assert rollout.ask("A")
+    rollout.now_s += 30
+    assert not rollout.ask("A") and rollout.full.why == "rate" and rollout.full.until_s == START + 100
+    rollout.now_s = START + 99
+    assert not rollout.ask("A")
+    rollout.now_s = START + 100
+    assert rollout.ask("A") and not rollout.ask("A") and rollout.full.until_s == START + 130
 
 
-def test_every_change_by_an_operator_ends_the_leases(world):
-    told = world(limit=1000)
+def test_every_change_by_an_operator_revokes_the_leases(make_rollout):
+    rollout = make_rollout(limit=1000)
     changes = (
-        lambda: control.move(told.site, told.update, "paused"), lambda: control.move(told.site, told.update, "resumed"),
-        lambda: control.enable(told.site, told.update, False), lambda: control.enable(told.site, told.update, True),
-        lambda: control.set_terms(told.site, told.update, {"policy": "false"}), lambda: control.move(told.site,
-        told.update, "cancelled"),
-    )  # fmt: skip
+        lambda: control.move(rollout.site, rollout.update, "paused"),
+        lambda: control.move(rollout.site, rollout.update, "resumed"),
+        lambda: control.enable(rollout.site, rollout.update, False),
+        lambda: control.enable(rollout.site, rollout.update, True),
+        lambda: control.set_terms(rollout.site, rollout.update, {"policy": "false"}),
+        lambda: control.move(rollout.site, rollout.update, "cancelled"),
+    )
     for change in changes:
-        got = told.ask("A")
-        assert got == bool(told.rows(lease_rows, lease_rows.c.places))
+        got = rollout.ask("A")
+        assert got == bool(rollout.rows(lease_rows, lease_rows.c.places))
         change()
-        assert told.rows(lease_rows, lease_rows.c.places) == []
-        told.check(1000)
-    assert not told.ask("A")
+        assert rollout.rows(lease_rows, lease_rows.c.places) == []
+        rollout.check(1000)
+    assert not rollout.ask("A")
 
 
-def test_a_device_takes_one_place_however_often_and_wherever_it_asks(world):
-    told = world(limit=3)
-    assert told.ask("A")
-    told.got.clear()
+def test_a_device_takes_one_slot_however_often_it_asks_any_worker(make_rollout):
+    rollout = make_rollout(limit=3)
+    assert rollout.ask("A")
+    rollout.got.clear()
     for worker in WORKERS * 3:
-        assert told.ask(worker, "D1")
-    told.got[:] = told.got[:1]
-    told.check(3)
-    assert told.ask("B") and told.ask("C") and not told.ask("A")
+        assert rollout.ask(worker, "D1")
+    rollout.got[:] = rollout.got[:1]
+    rollout.check(3)
+    assert rollout.ask("B") and rollout.ask("C") and not rollout.ask("A")

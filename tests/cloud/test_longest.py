@@ -1,6 +1,4 @@
-"""The longest and the largest that the tables have to hold, on both databases: PostgreSQL counts, SQLite takes
-anything.
-"""
+"""The longest and largest values of the tables on both databases. Only PostgreSQL checks them; SQLite does not."""
 
 import json
 
@@ -16,7 +14,7 @@ BOTH = True
 NAME = "n" * 64
 
 
-def test_the_longest_name_of_an_operator_is_written_down_whole(cloud):
+def test_the_longest_operator_name_fits_into_the_audit_log(cloud):
     token = operator_tokens.new(cloud.site, NAME, "admin")["token"]
     body = json.dumps({"name": "other"}).encode()
     assert call(cloud.app, "POST", openapi.PREFIX + "/products", {"Authorization": "bearer " + token}, body).status in (
@@ -25,13 +23,13 @@ def test_the_longest_name_of_an_operator_is_written_down_whole(cloud):
     )
     [row] = cloud.site.database.read(audit.last, 1)
     assert (row["action"], row["who"]) == ("product.new", "operator " + NAME)
-    cloud.site.database.write(migrate.to, "0006")  # where there is no room for it
+    cloud.site.database.write(migrate.to, "0006")  # its column is too short
     cloud.site.database.write(migrate.up)
     [row] = cloud.site.database.read(audit.last, 1)
     assert row["who"].startswith(("operator " + NAME)[:64])
 
 
-def test_an_update_after_2038_and_tokens_that_hold_for_ever(cloud):
+def test_times_after_2038(cloud):
     cloud.now_s = 2**31 + 5
     operator_tokens.new(cloud.site, "forever", "read", 1 << 40)
     token = cloud.device()
@@ -46,14 +44,14 @@ def test_an_update_after_2038_and_tokens_that_hold_for_ever(cloud):
     assert overview.update(cloud.site, update)["states"] == {"confirmed": 1}
 
 
-def test_an_image_of_more_than_two_gigabytes(cloud):
+def test_an_image_larger_than_2_gib(cloud):
     row = cloud.site.database.read(queries.release, cloud.publish("2.0.0")["id"])
     large = {**row, "id": "x" * 26, "version": "3.0.0", "precedence": "3.0.0", "size": 3 << 30}
     cloud.site.database.write(queries.add_release, large)
     assert overview.update(cloud.site, "thermo@3.0.0")["size"] == 3 << 30
 
 
-def test_the_longest_version_and_one_more(cloud):
+def test_the_longest_version_is_accepted_and_a_longer_one_refused(cloud):
     longest = "1.0.0-" + "a" * (selection.VERSION_LENGTH - 6)
     update = cloud.publish(longest)["id"]
     token = cloud.device()

@@ -1,6 +1,4 @@
-"""Silence and whose it is: by the device's own rhythm, and only in time in which it could have been heard, however
-often nobody served meanwhile.
-"""
+"""Lost devices: silent for longer than their usual interval, without the time in which no server was running."""
 
 import random
 
@@ -12,7 +10,7 @@ HOUR, DAY = 3600, 86400
 
 
 def serve(cloud, seconds):
-    """So much time goes by while somebody serves; how many were lost."""
+    """Let time pass while a server is running; return how many devices were marked as lost."""
     found, ends_s = 0, cloud.now_s + seconds
     while cloud.now_s < ends_s:
         cloud.now_s = min(ends_s, cloud.now_s + lost_devices.EVERY_S)
@@ -20,17 +18,17 @@ def serve(cloud, seconds):
     return found
 
 
-def away(cloud, seconds):
-    """So much time goes by while nobody does."""
+def pass_without_server(cloud, seconds):
+    """Let time pass while no server is running."""
     cloud.now_s += seconds
 
 
-def test_a_fleet_is_not_lost_because_its_cloud_was_away(cloud):
+def test_devices_are_not_lost_because_the_cloud_was_down(cloud):
     cloud.publish("2.0.0", stop="50% after 1")
     lost_devices.sweep(cloud.site)
     assert ask(cloud, "D1", next=HOUR) == ask(cloud, "D2", next=HOUR) == "2.0.0"
     assert serve(cloud, 20 * HOUR) == 0
-    away(cloud, 3 * DAY)
+    pass_without_server(cloud, 3 * DAY)
     assert lost_devices.sweep(cloud.site) == 0 and serve(cloud, HOUR) == 0
     assert ask(cloud, "D2", next=HOUR) == "2.0.0"
     assert serve(cloud, 2 * HOUR) == 0 and serve(cloud, HOUR) == 1
@@ -38,19 +36,19 @@ def test_a_fleet_is_not_lost_because_its_cloud_was_away(cloud):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(1, 12))])
-def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
+def test_silent_devices_are_marked_in_the_end_but_never_too_early(cloud, seed):
     draw = random.Random(seed)
     cloud.publish("2.0.0")
     lost_devices.sweep(cloud.site)
     grace = {"D%d" % n: draw.choice((DAY, 2 * DAY, 9 * DAY)) for n in range(4)}
-    served = {}  # device -> seconds since it was heard in which somebody served
+    served = {}  # device -> seconds since its last check-in, without those in which no server was running
     for n in range(4):
         ask(cloud, "D%d" % n, next=grace["D%d" % n] // 2)
         served["D%d" % n] = 0
         for _ in range(3):
             spent = draw.randrange(5 * HOUR)
             serve(cloud, spent)
-            away(cloud, draw.choice((0, HOUR, DAY, 9 * DAY)))
+            pass_without_server(cloud, draw.choice((0, HOUR, DAY, 9 * DAY)))
             served = {id: seconds + spent for id, seconds in served.items()}
             for id, seconds in served.items():
                 assert state(cloud, id) == "offered" or seconds >= grace[id], (id, seconds)
@@ -62,7 +60,7 @@ def test_never_too_early_and_in_the_end_for_certain(cloud, seed):
 @pytest.mark.parametrize(
     "next, allowed", [(0, DAY), (HOUR, DAY), (12 * HOUR, DAY), (25 * HOUR, 50 * HOUR), (7 * DAY, 14 * DAY)]
 )
-def test_a_device_is_expected_when_it_said_and_may_miss_one_check_in(cloud, next, allowed):
+def test_a_device_may_miss_one_check_in_of_the_interval_that_it_sent(cloud, next, allowed):
     cloud.publish("2.0.0")
     ask(cloud, "D1", next=next)
     lost_devices.sweep(cloud.site)
@@ -71,13 +69,13 @@ def test_a_device_is_expected_when_it_said_and_may_miss_one_check_in(cloud, next
 
 
 @pytest.mark.parametrize("intervals, allowed", [
-    ((), 50 * HOUR),  # seen once, or a few times in a row
+    ((), 50 * HOUR),  # one check-in, or a few in a row
     ((HOUR,) * 9, DAY), ((7 * DAY,), 14 * DAY),
     ((7 * DAY, 60, 60), 2 * 7 * DAY * 31 * 31 // 32 // 32),  # two restarts after a week
-    ((30 * DAY, *(DAY,) * 12), 2 * DAY),  # a month in the cupboard is forgotten
-    ((7 * DAY, *(60,) * 90), DAY),  # so is a week
+    ((30 * DAY, *(DAY,) * 12), 2 * DAY),  # a month without power no longer matters
+    ((7 * DAY, *(60,) * 90), DAY),  # nor does a week
 ])  # fmt: skip
-def test_a_stranger_is_expected_after_the_time_that_lay_between_its_check_ins(cloud, intervals, allowed):
+def test_the_interval_of_other_clients_is_estimated_from_their_check_ins(cloud, intervals, allowed):
     ask(cloud, "D1")
     for seconds in intervals:
         cloud.now_s += seconds
@@ -90,8 +88,8 @@ def test_a_stranger_is_expected_after_the_time_that_lay_between_its_check_ins(cl
     assert serve(cloud, 2 * lost_devices.EVERY_S) == 1
 
 
-def test_a_clock_that_was_ahead_delays_nobody_s_loss(cloud):
-    """Two days ahead and back again: neither the gap nor the moment of the last look counts once the clock is right."""
+def test_a_clock_that_was_ahead_does_not_delay_the_marking(cloud):
+    """Two days ahead and back: neither the gap nor the time of the last look counts when the clock is right again."""
     cloud.publish("2.0.0")
     lost_devices.sweep(cloud.site)
     ask(cloud, "D1", next=HOUR)
@@ -101,10 +99,8 @@ def test_a_clock_that_was_ahead_delays_nobody_s_loss(cloud):
     assert serve(cloud, DAY - lost_devices.EVERY_S) == 0 and serve(cloud, lost_devices.EVERY_S) == 1
 
 
-def test_however_many_outages_there_were(cloud):
-    """Nightly restarts that take an hour each, for a quarter of a year: the query stays short, and a weekly device is
-    not lost.
-    """
+def test_many_outages(cloud):
+    """An hour's outage every night for a quarter of a year: a device with a weekly interval is not lost."""
     cloud.publish("2.0.0")
     for n in range(90):
         lost_devices.sweep(cloud.site)

@@ -1,4 +1,4 @@
-"""The migrations make exactly tables.py, go up and down with data in them, and run once whoever comes first."""
+"""Migrations: they create exactly tables.py, keep data up and down, and run once if several processes start."""
 
 import multiprocessing
 from pathlib import Path
@@ -30,9 +30,7 @@ def differences(conn):
 
 
 def again(ask, function):
-    """A connection that was there before the tables changed says so once, as the database being away, and then goes by
-    the new ones.
-    """
+    """ask(function), which may be Unavailable once: on a connection from before the tables were changed."""
     try:
         return ask(function)
     except Unavailable as e:
@@ -41,7 +39,7 @@ def again(ask, function):
 
 
 def schema(conn):
-    """Everything that the database says of its tables but the defaults: those are for the rows of older revisions."""
+    """All properties of the tables except the columns' defaults, which are for the rows of older revisions."""
     inspector = sa.inspect(conn)
     found = {}
     for table in names(conn):
@@ -70,7 +68,7 @@ def test_a_new_database_has_the_tables_that_all_migrations_make(make_site, tmp_p
     site.close()
 
 
-def test_up_and_down_through_every_revision_with_rows_in_every_table(make_site, tmp_path):
+def test_every_revision_up_and_down_with_rows_in_every_table(make_site, tmp_path):
     folder = Path(migrate.__file__).parent / "migrations" / "versions"
     revisions = sorted(path.name.split("_")[0] for path in folder.glob("*.py"))
     assert revisions[-1] == migrate.LATEST
@@ -114,7 +112,7 @@ def _make(make_site, folder, number):
     site.close()
 
 
-def test_many_processes_make_the_same_site_at_once(make_site, tmp_path):
+def test_several_processes_create_the_same_site_at_once(make_site, tmp_path):
     context = multiprocessing.get_context("fork")
     for round in range(3):
         folder = tmp_path / str(round)

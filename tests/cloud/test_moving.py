@@ -91,7 +91,7 @@ def without_its_restore(found):
     return tables, images
 
 
-def test_a_site_moves_and_lives_on(way, tmp_path):
+def test_a_moved_site_is_equal_and_can_be_used(way, tmp_path):
     before, images = everything(way[0])
     assert all(before.values()) and len(images) == 3
     copied = moving.migrate(way[0], way[1], quiet)
@@ -137,7 +137,7 @@ def killed(command, old, new, call):
 
 
 @pytest.mark.sweep
-def test_killed_at_any_step_it_goes_on(way):
+def test_a_move_killed_at_any_step_can_be_resumed(way):
     wanted = everything(way[0])
     calls = itertools.count(1, 7)
     while killed("migrate", *way, next(calls)):
@@ -149,7 +149,7 @@ def test_killed_at_any_step_it_goes_on(way):
 
 
 @pytest.mark.sweep
-def test_killed_at_many_lines_it_goes_on(old, tmp_path):
+def test_a_move_killed_at_many_lines_can_be_resumed(old, tmp_path):
     """Beside the steps that progress tells of: everywhere."""
     from test_publish import in_child
 
@@ -165,7 +165,7 @@ def test_killed_at_many_lines_it_goes_on(old, tmp_path):
 
 
 @pytest.mark.sweep
-def test_what_changed_since_it_was_killed_is_put_right(old, tmp_path):
+def test_a_resumed_move_copies_later_changes(old, tmp_path):
     assert killed("migrate", old, tmp_path / "new", len(metadata.sorted_tables))
     site = Site(old)
     with_children = {key.column.table for table in metadata.sorted_tables for key in table.foreign_keys}
@@ -184,7 +184,7 @@ def test_what_changed_since_it_was_killed_is_put_right(old, tmp_path):
     assert len(leaves) > 5
 
 
-def test_a_source_that_changes_is_told_and_the_same_command_goes_on(old, tmp_path):
+def test_a_source_that_changes_is_an_error_and_the_command_can_be_repeated(old, tmp_path):
     site = Site(old)
     names = itertools.count()
 
@@ -198,7 +198,7 @@ def test_a_source_that_changes_is_told_and_the_same_command_goes_on(old, tmp_pat
     assert everything(tmp_path / "new") == everything(old)
 
 
-def test_a_copy_that_is_not_the_same_is_told(old, tmp_path):
+def test_a_copy_that_differs_is_an_error(old, tmp_path):
     def meddle(what, done, total):
         if what == metadata.sorted_tables[-1].name:
             target = Site(tmp_path / "new", copied=True)
@@ -211,7 +211,7 @@ def test_a_copy_that_is_not_the_same_is_told(old, tmp_path):
     assert everything(tmp_path / "new") == everything(old)
 
 
-def test_a_lost_or_damaged_image_is_told_and_can_be_mended(old, tmp_path):
+def test_a_lost_or_damaged_image_is_an_error_and_can_be_published_again(old, tmp_path):
     site = Site(old)
     first, second, _ = everything(old)[1]
     site.images.path(first).unlink()
@@ -228,7 +228,7 @@ def test_a_lost_or_damaged_image_is_told_and_can_be_mended(old, tmp_path):
 
 
 @pytest.mark.sweep
-def test_a_backup_is_of_one_moment_and_comes_back(way, tmp_path):
+def test_a_backup_is_a_snapshot_and_can_be_restored(way, tmp_path):
     """Products are made meanwhile, each with its row of audit."""
     site = Site(way[0], threads=True)
     going = threading.Event()
@@ -258,7 +258,7 @@ def test_a_backup_is_of_one_moment_and_comes_back(way, tmp_path):
     assert without_its_restore(everything(way[1])) == kept == everything(tmp_path / "backup", copied=True)
 
 
-def test_what_is_there_is_never_overwritten(old, tmp_path):
+def test_an_existing_site_or_folder_is_never_overwritten(old, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     peopled(other, tmp_path)
@@ -286,7 +286,7 @@ def test_what_is_there_is_never_overwritten(old, tmp_path):
     assert everything(other) == before and not (tmp_path / "new").exists()
 
 
-def test_two_at_once(old, tmp_path):
+def test_a_second_move_to_the_same_folder_is_refused(old, tmp_path):
     told = []
 
     def second(what, done, total):
@@ -300,7 +300,7 @@ def test_two_at_once(old, tmp_path):
 
 
 @pytest.mark.sweep
-def test_the_commands(old, ioto, tmp_path):
+def test_the_backup_restore_and_migrate_commands(old, ioto, tmp_path):
     Site(old).database.write(lambda conn: [conn.execute(table.delete()) for table in reversed(metadata.sorted_tables)])
     site = Site(old)
     new_product(site, "thermo")

@@ -27,7 +27,7 @@ def opened(postgresql):
         each.close()
 
 
-def test_an_address_that_will_not_do_is_told_without_its_password(opened, postgresql):
+def test_errors_of_a_wrong_url_do_not_contain_the_password(opened, postgresql):
     url = postgresql.database()
     for bad, error, word in (
         ("postgresql://u:hidden@127.0.0.1:1/ioto", Unavailable, "127.0.0.1:1"),
@@ -42,7 +42,7 @@ def test_an_address_that_will_not_do_is_told_without_its_password(opened, postgr
     assert opened(url.replace("postgresql://", "postgres://")).read(one) == 1
 
 
-def test_a_server_that_is_gone_and_back_needs_no_restart(opened, postgresql):
+def test_transactions_work_again_after_a_server_outage(opened, postgresql):
     url = postgresql.database()
     database = opened(url)
     assert database.write(one) == 1
@@ -54,7 +54,7 @@ def test_a_server_that_is_gone_and_back_needs_no_restart(opened, postgresql):
         assert database.write(one) == database.read(one) == 1
 
 
-def test_connections_of_before_a_restart_are_replaced_and_nobody_hears_of_it(opened, postgresql):
+def test_connections_from_before_a_server_restart_are_replaced_without_an_error(opened, postgresql):
     url = postgresql.database()
     database = opened(url)
     with ThreadPoolExecutor(CONNECTIONS) as pool:  # all of them at once
@@ -64,7 +64,7 @@ def test_connections_of_before_a_restart_are_replaced_and_nobody_hears_of_it(ope
     assert [database.write(one) for _ in range(2 * CONNECTIONS)] == [1] * 2 * CONNECTIONS
 
 
-def test_a_connection_that_is_cut_among_others_in_one_transaction_is_the_database_being_away(opened, postgresql):
+def test_a_lost_connection_is_unavailable_for_all_functions_of_the_transaction(opened, postgresql):
     """To all of them, not a fault of the cloud: they may come back."""
     database = opened(postgresql.database())
 
@@ -77,7 +77,7 @@ def test_a_connection_that_is_cut_among_others_in_one_transaction_is_the_databas
     assert database.write(one) == 1
 
 
-def test_a_server_that_stands_still_is_not_waited_for_without_end(opened, postgresql, monkeypatch):
+def test_waiting_for_a_frozen_server_is_limited(opened, postgresql, monkeypatch):
     """Not even once by those who ask soon after: and when it goes on, so do they."""
     from ioto_tools.cloud.storage import postgresql as module
 
@@ -96,7 +96,7 @@ def test_a_server_that_stands_still_is_not_waited_for_without_end(opened, postgr
     assert database.write(one) == database.read(one) == 1
 
 
-def test_more_than_there_are_connections_wait_for_their_turn(opened, postgresql):
+def test_more_transactions_than_connections_wait_for_their_turn(opened, postgresql):
     database = opened(postgresql.database())
     results = []
 
@@ -112,7 +112,7 @@ def test_more_than_there_are_connections_wait_for_their_turn(opened, postgresql)
     assert results == [1] * 4 * CONNECTIONS
 
 
-def test_a_writer_that_vanishes_does_not_keep_the_others_waiting(opened, postgresql, monkeypatch):
+def test_a_writer_that_vanishes_does_not_block_the_others(opened, postgresql, monkeypatch):
     """A host that loses its power says no goodbye: the server ends its transaction by itself."""
     from ioto_tools.cloud.storage import postgresql as module
 
@@ -143,7 +143,7 @@ def test_a_writer_that_vanishes_does_not_keep_the_others_waiting(opened, postgre
     assert len(ended) == 1 and frozen.write(one) == 1
 
 
-def test_who_waits_too_long_to_write_hears_so(opened, postgresql, monkeypatch):
+def test_waiting_too_long_for_the_writer_lock_is_unavailable(opened, postgresql, monkeypatch):
     from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setitem(module._SESSION, "lock_timeout", "200ms")
@@ -161,7 +161,7 @@ def test_who_waits_too_long_to_write_hears_so(opened, postgresql, monkeypatch):
     assert other.write(one) == 1
 
 
-def test_a_transaction_inside_another_is_a_fault_not_a_wait(opened, postgresql):
+def test_a_transaction_inside_another_is_an_error_not_a_deadlock(opened, postgresql):
     database = opened(postgresql.database())
     started = time.monotonic()
     with pytest.raises(AssertionError, match="inside"):

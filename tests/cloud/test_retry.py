@@ -41,7 +41,7 @@ def offered(cloud, id):
 
 
 @pytest.mark.parametrize("how", sorted(update_states.RETRIED))
-def test_used_up_attempts_are_given_back_as_often_as_somebody_asks(cloud, how):
+def test_an_operator_can_repeatedly_allow_new_attempts(cloud, how):
     cloud.publish("2.0.0", stop="none")
     other = second_worker(cloud)
     for n in range(3):
@@ -70,7 +70,7 @@ def test_used_up_attempts_are_given_back_as_often_as_somebody_asks(cloud, how):
     other.close()
 
 
-def test_by_device_by_state_and_all(cloud):
+def test_retry_by_device_by_state_and_for_all(cloud):
     cloud.publish("2.0.0")
     for id, how in (("F1", "failed"), ("F2", "failed"), ("R1", "refused"), ("U1", "unfit")):
         end(cloud, id, how)
@@ -111,7 +111,7 @@ def test_by_device_by_state_and_all(cloud):
     "how, keeps",
     [("refused", False), ("unfit", False), ("failed", True), ("lost", True), ("reverted", True), ("rolled_back", True)],
 )
-def test_who_refused_it_gives_its_slot_back_first(cloud, how, keeps):
+def test_retry_returns_the_slots_of_devices_that_refused(cloud, how, keeps):
     cloud.publish("2.0.0", limit=2)
     end(cloud, "D1", how), end(cloud, "D2", how)
     assert ask(cloud, "D3") is None
@@ -124,7 +124,7 @@ def test_who_refused_it_gives_its_slot_back_first(cloud, how, keeps):
     assert overview.update(cloud.site, "thermo@2.0.0")["granted"] == (2 if keeps else 3)
 
 
-def test_more_devices_than_go_into_one_transaction(cloud, monkeypatch):
+def test_retry_of_more_devices_than_fit_into_one_transaction(cloud, monkeypatch):
     monkeypatch.setattr(grants, "AT_ONCE", 3)
     cloud.publish("2.0.0")
     for n in range(8):
@@ -133,7 +133,7 @@ def test_more_devices_than_go_into_one_transaction(cloud, monkeypatch):
     assert [row["detail"]["devices"] for row in cloud.site.database.read(audit.last)[:3]] == [2, 3, 3]
 
 
-def test_dismissed_ends_stop_nothing(cloud):
+def test_outcomes_before_a_retry_do_not_count_for_the_stop_rule(cloud):
     """Eight bad ends, all to be tried again; the next bad end is the first."""
     cloud.publish("2.0.0", stop="50% after 4")
     for n in range(3):
@@ -147,7 +147,7 @@ def test_dismissed_ends_stop_nothing(cloud):
     assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
 
 
-def test_an_offer_after_a_failure_is_answered_by_the_agent_s_memory(cloud):
+def test_the_report_failed_before_ends_the_next_offer_too(cloud):
     """`failed_before` is a report that came before, and it counts for the offer that it answers: the device does not
     stay at `offered`.
     """
@@ -167,7 +167,7 @@ def test_an_offer_after_a_failure_is_answered_by_the_agent_s_memory(cloud):
     assert overview.update(cloud.site, "thermo@2.0.0")["ended"] == {"failed": 1, "unfit": 1}
 
 
-def test_command_api_and_page(cloud, ioto):
+def test_retry_by_command_api_and_page(cloud, ioto):
     cloud.publish("2.0.0")
     for n in range(4):
         end(cloud, "D%d" % n, "failed")

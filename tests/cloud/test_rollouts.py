@@ -25,7 +25,7 @@ def deeds(cloud):
 # ---- who is offered it
 
 
-def test_a_policy_chooses_by_what_devices_send_now(cloud):
+def test_a_policy_uses_the_properties_of_the_current_check_in(cloud):
     cloud.publish(
         "2.0.0", policy="device.version < update.version && (device.region == 'us-west' || device.pro == true)"
     )
@@ -37,7 +37,7 @@ def test_a_policy_chooses_by_what_devices_send_now(cloud):
     assert ask(cloud, "D1", region="moved") is None and why(cloud, "D1") == {"2.0.0": "policy"}
 
 
-def test_limit_and_percentage_let_those_in_who_are_in_and_nobody_else(cloud):
+def test_limit_and_percentage_admit_only_selected_devices(cloud):
     cloud.publish("2.0.0", limit=7, percentage=40)
     devices = ["D%d" % n for n in range(60)]
     update = overview.updates(cloud.site)[0]["update"]
@@ -57,13 +57,13 @@ def test_limit_and_percentage_let_those_in_who_are_in_and_nobody_else(cloud):
     assert overview.updates(cloud.site)[0]["granted"] == len(inside)
 
 
-def test_a_lower_release_takes_those_that_a_higher_one_has_no_place_for(cloud):
+def test_devices_beyond_the_limit_are_offered_a_lower_release(cloud):
     cloud.publish("1.1.0")
     cloud.publish("1.2.0", limit=2)
     assert [ask(cloud, "D%d" % n) for n in range(4)] == ["1.2.0", "1.2.0", "1.1.0", "1.1.0"]
 
 
-def test_a_schedule_opens_and_closes_to_the_second(cloud):
+def test_a_schedule_begins_and_ends_to_the_second(cloud):
     cloud.publish("2.0.0", start="2027-01-15T09:00+01:00", end="2027-01-15T10:00Z")  # 8:00 to 10:00 in UTC
     assert cloud.now_s == 1_800_000_000  # 2027-01-15T08:00:00Z
     cloud.now_s -= 1
@@ -76,7 +76,7 @@ def test_a_schedule_opens_and_closes_to_the_second(cloud):
     assert ask(cloud, "D1") is ask(cloud, "D3") is None and why(cloud, "D3") == {"2.0.0": "late"}
 
 
-def test_by_hand_approved_paused_resumed_cancelled(cloud):
+def test_approve_pause_resume_and_cancel(cloud):
     cloud.publish("2.0.0", by_hand=True)
     steps = (("awaiting", None), ("approved", "2.0.0"), ("paused", None), ("resumed", "2.0.0"), ("cancelled", None))
     for number, (action, wanted) in enumerate(steps):
@@ -92,7 +92,7 @@ def test_by_hand_approved_paused_resumed_cancelled(cloud):
     ]  # fmt: skip
 
 
-def test_every_move_of_a_release_and_no_other(cloud):
+def test_only_allowed_changes_of_a_releases_state_are_accepted(cloud):
     from ioto_tools.cloud.rollout.lifecycle import MOVES
     from ioto_tools.cloud.rules.selection import RELEASE_STATES
 
@@ -114,7 +114,7 @@ def test_every_move_of_a_release_and_no_other(cloud):
             assert overview.update(cloud.site, "thermo@" + version)["state"] == before
 
 
-def test_pinned_to_a_version(cloud):
+def test_a_pinned_device_is_offered_only_that_version(cloud):
     for version in ("1.1.0", "1.2.0", "1.3.0"):
         cloud.publish(version)
     assert ask(cloud, "D1", "1.2.0") == "1.3.0"
@@ -134,7 +134,7 @@ def test_pinned_to_a_version(cloud):
 # ---- what it comes to
 
 
-def test_success_is_what_runs(cloud):
+def test_a_check_in_with_the_new_version_confirms_the_update(cloud):
     """A stranger that never reports anything."""
     cloud.publish("2.0.0+b1")
     assert ask(cloud, "D1") == "2.0.0+b1" and state(cloud, "D1") == "offered"
@@ -144,7 +144,7 @@ def test_success_is_what_runs(cloud):
     assert overview.updates(cloud.site)[0]["states"] == overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
-def test_back_on_the_old_version_after_success_is_reverted_and_tried_again_in_an_hour(cloud):
+def test_a_reverted_update_is_offered_again_after_an_hour(cloud):
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     ask(cloud, "D1", "2.0.0")
@@ -161,7 +161,7 @@ def test_back_on_the_old_version_after_success_is_reverted_and_tried_again_in_an
     assert overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
-def test_a_board_on_trial_checks_in_before_it_confirms(cloud):
+def test_a_board_that_checks_in_during_its_trial(cloud):
     """Success by its check-in, taken back by its report; the next attempt of its own counts anew."""
     cloud.publish("2.0.0")
     ask(cloud, "D1")
@@ -179,7 +179,7 @@ def test_a_board_on_trial_checks_in_before_it_confirms(cloud):
     assert overview.updates(cloud.site)[0]["states"] == overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
-def test_a_newer_offer_supersedes_one_that_stands_and_no_other(cloud):
+def test_a_newer_offer_supersedes_only_an_open_one(cloud):
     cloud.publish("1.1.0")
     for id in ("D1", "D2"):
         ask(cloud, id)
@@ -195,7 +195,7 @@ def test_a_newer_offer_supersedes_one_that_stands_and_no_other(cloud):
     assert ask(cloud, "D2") == "1.1.0"
 
 
-def test_silent_for_a_day_is_lost_and_comes_back(cloud, monkeypatch):
+def test_a_device_is_lost_after_a_day_of_silence_and_can_return(cloud, monkeypatch):
     monkeypatch.setattr(lost_devices, "EVERY_S", DAY)  # somebody looked all the time
     cloud.publish("2.0.0")
     for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED"):
@@ -223,7 +223,7 @@ def test_silent_for_a_day_is_lost_and_comes_back(cloud, monkeypatch):
     assert lost_devices.sweep(cloud.site) == 2 and state(cloud, "GONE") == state(cloud, "BACK") == "lost"
 
 
-def test_more_lost_devices_than_go_into_one_transaction(cloud, monkeypatch):
+def test_more_lost_devices_than_fit_into_one_transaction(cloud, monkeypatch):
     monkeypatch.setattr(lost_devices, "AT_ONCE", 3)
     cloud.publish("2.0.0", stop="50% after 5")
     for n in range(8):
@@ -233,7 +233,7 @@ def test_more_lost_devices_than_go_into_one_transaction(cloud, monkeypatch):
     assert overview.updates(cloud.site)[0]["state"] == "paused" and deeds(cloud)[-1] == ("release.stopped", "cloud")
 
 
-def test_a_clock_that_was_ahead_holds_up_no_rate_and_no_further_try(cloud):
+def test_a_clock_that_was_ahead_delays_neither_a_rate_nor_the_next_try(cloud):
     """48 hours ahead and back: the rate waits for one period, a device that failed meanwhile for nothing."""
     cloud.publish("2.0.0", rate=2, period="1 hour")
     cloud.now_s += 48 * HOUR
@@ -252,7 +252,7 @@ def test_a_clock_that_was_ahead_holds_up_no_rate_and_no_further_try(cloud):
 
 
 @pytest.mark.parametrize("least,percent", [(1, 40), (4, 50), (5, 20), (10, 5)])
-def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, percent):
+def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, percent):
     """Every second device ends badly, each bad end in its turn, and one refuses it for its own reasons after each:
     paused exactly when the rule holds, not one report later.
     """
@@ -306,7 +306,7 @@ def test_the_stop_rule_acts_with_the_report_that_makes_it_hold(cloud, least, per
     other.close()
 
 
-def test_repeated_and_foreign_reports_never_stop_anything(cloud):
+def test_repeated_and_foreign_reports_never_stop_a_release(cloud):
     cloud.publish("2.0.0", stop="50% after 2")
     ask(cloud, "D1")
     for _ in range(5):
@@ -322,7 +322,7 @@ def test_repeated_and_foreign_reports_never_stop_anything(cloud):
 # ---- devices on purpose
 
 
-def test_claimed_or_not(cloud):
+def test_claimed_and_released_devices(cloud):
     new_product(cloud.site, "held", "HELD7", by_hand=True)
     reply = cloud.register("C1", "HELD7")
     assert reply.status == 200 and reply.json() == {"registered": True, "id": "C1"}
@@ -348,7 +348,7 @@ def test_claimed_or_not(cloud):
     assert [action for action, _ in deeds(cloud)][-4:] == claims
 
 
-def test_a_dry_run_says_who_and_why_and_changes_nothing(cloud):
+def test_a_dry_run_lists_devices_with_reasons_and_changes_nothing(cloud):
     cloud.publish("1.0.0")
     for n in range(12):
         ask(cloud, "D%02d" % n, "1.%d.0" % (n % 3), region="west" if n < 8 else "east")
@@ -373,7 +373,7 @@ def test_a_dry_run_says_who_and_why_and_changes_nothing(cloud):
     ] == [0, 3, 6]
 
 
-def test_devices_are_found_by_a_policy(cloud):
+def test_devices_can_be_searched_with_a_policy(cloud):
     from ioto_tools.cloud import policy
 
     for n in range(5):

@@ -58,7 +58,7 @@ def kept(cloud, product=PRODUCT):
     return cloud.site.database.read(rows)
 
 
-def test_what_a_device_does_never_touches_the_other(two):
+def test_requests_of_one_device_never_affect_the_other(two):
     update = overview.update(two.site, "gate@3.0.0")["update"]
     before = kept(two)
     tell = lambda **said: two.report("D1", two.theirs, update, **said).status
@@ -97,7 +97,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("product", ["gate", OTHER])
-def test_what_an_operator_does_never_touches_the_other(two, change, product):
+def test_changes_by_an_operator_never_affect_the_other(two, change, product):
     two.report("D1", two.theirs, overview.update(two.site, "gate@3.0.0")["update"], False)
     other = second_worker(two)  # whose caches know both
     for token, owner in ((two.mine, PRODUCT), (two.theirs, OTHER)):
@@ -117,7 +117,7 @@ def test_what_an_operator_does_never_touches_the_other(two, change, product):
     assert row["detail"]["product"] in ("gate", OTHER) and row["who"] == two.site.who
 
 
-def test_the_limit_of_one_devices_requests_is_not_the_others(tmp_path):
+def test_the_request_limits_of_the_devices_are_separate(tmp_path):
     cloud = Cloud(tmp_path, rate=5)
     new_product(cloud.site, "gate", OTHER)
     assert [cloud.register("D1", OTHER, address="192.0.2.%d" % n).status for n in range(7)] == [200] * 5 + [429] * 2
@@ -131,7 +131,7 @@ def test_the_limit_of_one_devices_requests_is_not_the_others(tmp_path):
 WANTED = "device D1: several products have a device with this id (gate, thermo): add `--product NAME`"
 
 
-def test_an_id_that_is_not_clear_is_an_error_that_changes_nothing(two):
+def test_an_ambiguous_id_is_an_error_that_changes_nothing(two):
     before = kept(two), kept(two, OTHER)
     for change in ("pin", "rotate", "revoke", "release", "claim", "remove"):
         with pytest.raises(overview.Ambiguous, match=re.escape(WANTED)):
@@ -152,13 +152,13 @@ def test_an_id_that_is_not_clear_is_an_error_that_changes_nothing(two):
     )
 
 
-def test_a_name_that_is_another_products_id_is_refused(two):
+def test_a_product_name_that_is_another_products_id_is_refused(two):
     for name, id in (("NEW", PRODUCT), (PRODUCT, None), ("NEW", "thermo")):
         with pytest.raises(Conflict, match="this name or id is in use"):
             new_product(two.site, name, id)
 
 
-def test_the_api_takes_a_product(two):
+def test_the_api_accepts_a_product(two):
     head = {"Authorization": "bearer " + operator_tokens.new(two.site, "boss", "admin")["token"]}
     for method, body in (("GET", b""), ("PATCH", b'{"pin": "3.0.0"}'), ("DELETE", b"")):
         reply = call(two.app, method, API + "/devices/D1", head, body)
@@ -171,7 +171,7 @@ def test_the_api_takes_a_product(two):
     assert call(two.app, "GET", API + "/devices/D1", head).json()["product"] == "thermo"
 
 
-def test_the_command_takes_a_product(two, ioto):
+def test_the_commands_accept_a_product(two, ioto):
     said = ("device", "pin", "D1", "2.0.0", "--data", "site")
     refused = ioto(*said, ok=False)
     assert refused.returncode == 1 and WANTED in refused.stderr.replace("\n", " ")
@@ -188,7 +188,7 @@ def test_the_command_takes_a_product(two, ioto):
     assert told(two, "device.rotated") == ["D1"]
 
 
-def test_the_page_leads_to_the_right_one(two):
+def test_the_pages_link_to_the_right_device(two):
     jo = Session(two)
     links = re.findall(r'href="(device\?[^"]*)"', jo.get("devices").body.decode())
     assert sorted(links) == ["device?id=D1&amp;product=gate", "device?id=D1&amp;product=thermo"]
@@ -207,7 +207,7 @@ def test_the_page_leads_to_the_right_one(two):
 # ---- lists
 
 
-def test_lists_in_pages_of_any_size_miss_none(cloud, monkeypatch):
+def test_lists_in_pages_of_any_size_are_complete(cloud, monkeypatch):
     names = ["p%d" % n for n in range(4)]
     for name in names:
         new_product(cloud.site, name, name.upper())
@@ -240,7 +240,7 @@ def test_lists_in_pages_of_any_size_miss_none(cloud, monkeypatch):
     assert pair(overview.devices(cloud.site, "p1")) == [("p1", "D%d" % n) for n in range(5) if (1 + n) % 3]
 
 
-def test_a_dry_run_judges_the_products_own(two):
+def test_a_dry_run_uses_the_devices_of_its_product(two):
     control.pin(two.site, "D1", "1.0.0", "gate")
     (two.folder / "image.bin").write_bytes(esp_image(b"4.0.0"))
     for product, why in (("thermo", "offered"), ("gate", "pinned")):
@@ -251,7 +251,7 @@ def test_a_dry_run_judges_the_products_own(two):
 # ---- the database
 
 
-def test_a_site_with_such_devices_is_backed_up_and_comes_back(two, tmp_path, kind):
+def test_a_site_with_such_devices_can_be_backed_up_and_restored(two, tmp_path, kind):
     before = kept(two), kept(two, OTHER)
     moving.backup(two.folder / "site", tmp_path / "backup", lambda *_: None)
     (tmp_path / "again").mkdir()
@@ -262,7 +262,7 @@ def test_a_site_with_such_devices_is_backed_up_and_comes_back(two, tmp_path, kin
     assert (kept(two), kept(two, OTHER)) == before
 
 
-def test_devices_of_before_keep_what_they_have(two, monkeypatch):
+def test_devices_of_an_older_database_keep_their_data(two, monkeypatch):
     """A database of revision 0009, in which ids were unique: its devices go on, and another product's may have their
     ids.
     """
@@ -299,7 +299,7 @@ def forget(conn):
     return True
 
 
-def test_an_older_device_and_a_clone_of_another_product_are_told_apart(two):
+def test_devices_of_two_products_are_not_detected_as_clones(two):
     assert identity.SIGNS == 2  # clones of one product are seen, see test_clones.py; two products with one id are none
     for n in range(10):
         two.now_s += DAY

@@ -67,7 +67,7 @@ def expired(conn):
 
 
 @pytest.mark.parametrize("way", STOPS)
-def test_what_is_staged_is_offered_until_it_is_stopped_and_again_afterwards(cloud, way):
+def test_a_staged_update_is_offered_until_the_release_is_stopped_and_again_afterwards(cloud, way):
     does, undoes = STOPS[way]
     cloud.publish("2.0.0", limit=3, stop="50% after 2")
     update = staged(cloud, "D1")
@@ -94,7 +94,7 @@ def test_what_is_staged_is_offered_until_it_is_stopped_and_again_afterwards(clou
         )  # it cost no try
 
 
-def test_a_higher_release_takes_the_place_of_what_is_staged(cloud):
+def test_a_higher_release_replaces_a_staged_one(cloud):
     cloud.publish("1.5.0")
     lower = staged(cloud, "D1")
     cloud.publish("2.0.0")
@@ -112,7 +112,7 @@ def slots(cloud, update):
     return cloud.site.database.read(leases.granted)[update]
 
 
-def test_a_device_that_moved_on_to_a_higher_release_gives_its_slot_back(cloud):
+def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
     """Of a limit of two: who holds nothing of it staged can't apply it any more. A stranger could, and keeps its
     slot.
     """
@@ -130,7 +130,7 @@ def test_a_device_that_moved_on_to_a_higher_release_gives_its_slot_back(cloud):
     assert ask(cloud, "OURS", next=HOUR, region="north") is None and ask(cloud, "STRANGER", region="north") == "1.5.0"
 
 
-def test_what_was_only_offered_is_withdrawn_by_the_next_check_in(cloud):
+def test_an_offer_that_is_not_staged_is_withdrawn_at_the_next_check_in(cloud):
     """A device that holds nothing of it has nothing to report. A stranger may hold anything."""
     cloud.publish("2.0.0")
     for id in ("OURS", "LOADS", "HOLDS"):
@@ -161,7 +161,7 @@ def test_what_was_only_offered_is_withdrawn_by_the_next_check_in(cloud):
     assert state(cloud, "STRANGER") == "confirmed"
 
 
-def test_a_slot_that_was_given_back_goes_to_another_and_is_had_again_when_there_is_one(cloud):
+def test_a_returned_slot_goes_to_another_device(cloud):
     cloud.publish("2.0.0", limit=2)
     other = second_worker(cloud)
     updates = [staged(cloud, id) for id in ("D1", "D2")]
@@ -178,7 +178,7 @@ def test_a_slot_that_was_given_back_goes_to_another_and_is_had_again_when_there_
     other.close()
 
 
-def test_a_rate_counts_a_slot_that_was_given_back_no_more(cloud):
+def test_a_returned_slot_does_not_count_for_the_rate(cloud):
     cloud.publish("2.0.0", rate=1, period="1 hour")
     update = staged(cloud, "D1")
     assert ask(cloud, "D2", next=HOUR) is None
@@ -194,7 +194,7 @@ def test_a_rate_counts_a_slot_that_was_given_back_no_more(cloud):
     "report, ends",
     [("applied", "applied"), ("confirmed", "confirmed"), ("rolled_back", "rolled_back"), ("staged", "withdrawn")],
 )
-def test_a_device_that_has_it_all_the_same_has_a_slot(cloud, report, ends):
+def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, ends):
     """A report from before that comes late changes nothing; what the device did counts, and takes a slot whatever the
     limit.
     """
@@ -208,7 +208,7 @@ def test_a_device_that_has_it_all_the_same_has_a_slot(cloud, report, ends):
     assert ask(cloud, "D2", next=HOUR) == ("2.0.0" if ends == "withdrawn" else None)
 
 
-def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
+def test_a_check_in_with_staged_counts_as_that_report(cloud):
     """So a device that was taken for lost, or that tries again by itself after a rollback, is not told to drop what it
     holds.
     """
@@ -241,7 +241,7 @@ def test_a_check_in_that_says_staged_counts_as_that_report(cloud):
     )
 
 
-def test_nonsense_in_the_new_fields_is_a_stranger_s_property(cloud):
+def test_invalid_values_of_next_and_staged_are_treated_as_properties(cloud):
     cloud.publish("2.0.0")
     for n, said in enumerate(
         (
@@ -263,7 +263,7 @@ def test_nonsense_in_the_new_fields_is_a_stranger_s_property(cloud):
 # ---- the command line
 
 
-def test_cancel_says_how_many_have_it_and_does_not_wait_without_a_terminal(cloud, ioto):
+def test_cancel_prints_the_number_of_devices_and_does_not_wait_without_a_terminal(cloud, ioto):
     cloud.publish("2.0.0")
     updates = {staged(cloud, "D%d" % n) for n in range(3)}
     ask(cloud, "STRANGER")
@@ -286,7 +286,7 @@ def heard(terminal, words, limit_s=60):
         seen += os.read(terminal, 4096)
 
 
-def test_cancel_watches_the_number_go_down_at_a_terminal(cloud, tmp_path):
+def test_cancel_shows_the_remaining_number_at_a_terminal(cloud, tmp_path):
     import pty
 
     cloud.publish("2.0.0")
@@ -309,7 +309,7 @@ def test_cancel_watches_the_number_go_down_at_a_terminal(cloud, tmp_path):
     os.close(ours)
 
 
-def test_ctrl_c_ends_the_waiting_and_nothing_else(cloud, tmp_path):
+def test_ctrl_c_ends_only_the_waiting(cloud, tmp_path):
     import pty
     import signal
 
