@@ -1,4 +1,4 @@
-"""Rows in every table that there is, whatever its columns."""
+"""Fills every table of a database with rows, for any revision of the tables."""
 
 import sqlalchemy as sa
 
@@ -12,7 +12,7 @@ def tables(conn):
 
 
 def rows(conn):
-    """{table: its rows as dicts, in the order of their keys}."""
+    """{table: its rows as dicts, sorted by key}."""
     return {
         table.name: [dict(row) for row in conn.execute(sa.select(table).order_by(*table.primary_key)).mappings()]
         for table in tables(conn)
@@ -20,7 +20,7 @@ def rows(conn):
 
 
 def fill(conn, count=ROWS):
-    """`count` rows in each table that has none; rows() then."""
+    """Add `count` rows to each empty table; return rows()."""
     for table in tables(conn):
         if not conn.execute(sa.select(table).limit(1)).first():
             conn.execute(
@@ -31,10 +31,10 @@ def fill(conn, count=ROWS):
 
 def value(column, n):
     if column.name == "ended_s":
-        return None  # tokens that were ended go on the way down: an older program would take them for good ones
+        return None  # a downgrade deletes ended tokens, because an older program would accept them
     if isinstance(column.type, sa.Boolean):
         return n % 2 == 1
     if isinstance(column.type, (sa.Integer, sa.Float)):
         return n + 1
     assert isinstance(column.type, sa.String), column.type
-    return "%d" % n  # also where it names a row of another table
+    return "%d" % n  # also for keys of other tables

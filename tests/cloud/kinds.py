@@ -1,6 +1,4 @@
-"""The two kinds of site: everything in the folder, or on servers. What tests do to a site behind its back, for
-either.
-"""
+"""The two kinds of site, with everything in its folder or on servers, and how a test inspects and damages it."""
 
 import sqlite3
 from contextlib import contextmanager
@@ -12,27 +10,27 @@ from ioto_tools.cloud.storage.tables import metadata
 
 class InFolder:
     def settings(self):
-        """The site.toml of one more site."""
+        """The content of site.toml for a new site."""
         return ""
 
     def kept(self, site):
-        """Every byte of the database, or as good."""
+        """The content of the database as bytes."""
         return b"".join(path.read_bytes() for path in site.data.rglob("*") if path.is_file())
 
     def images(self, site):
-        """Names of the images, and of what else lies among them."""
+        """Names of the images, and of all other files in their folder."""
         return sorted(path.name for path in site.images.folder.rglob("*") if path.is_file())
 
     def spoil(self, site, checksum, content):
-        """An image is something else, or with None lost."""
+        """Replace an image's content; None: delete it."""
         path = site.images.path(checksum)
         path.unlink() if content is None else path.write_bytes(content)
 
     @contextmanager
     def away(self, site):
-        """The database does not answer: another holds it for longer than anybody waits."""
+        """Make the database unavailable: another connection locks it."""
         with site.database.transactions.writing.connect() as conn:
-            conn.exec_driver_sql("PRAGMA busy_timeout=0")  # the pool hands this connection out next
+            conn.exec_driver_sql("PRAGMA busy_timeout=0")  # the pool uses this connection next
             conn.rollback()
         other = sqlite3.connect(site.data / "cloud.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -44,7 +42,7 @@ class InFolder:
 
 
 class OnServers:
-    """`links`: devices are sent to the store itself; without, they get images through the cloud."""
+    """`links`: devices download images from the store itself, otherwise through the cloud."""
 
     def __init__(self, postgresql, s3, links=True):
         self.postgresql = postgresql
@@ -71,7 +69,7 @@ class OnServers:
 
     @contextmanager
     def away(self, site):
-        """The database takes no connections, and those it had are cut."""
+        """Make the database unavailable: it closes all connections and accepts no new ones."""
         self.postgresql.shut(site.settings["database"])
         try:
             yield

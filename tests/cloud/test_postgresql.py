@@ -1,4 +1,4 @@
-"""What only a database on a server can be: somewhere else, out of reach, wrong, full of others."""
+"""Failures of a database server: wrong address, outage, restart, frozen server, lost connections and clients."""
 
 import threading
 import time
@@ -36,9 +36,9 @@ def test_errors_of_a_wrong_url_do_not_contain_the_password(opened, postgresql):
         (url.replace("postgres:@", "nobody:hidden@"), Unavailable, "nobody"),
         (url.replace("/test", "/nothing"), Unavailable, "nothing"),
     ):
-        with pytest.raises(error, match=word) as told:
+        with pytest.raises(error, match=word) as raised:
             opened(bad).read(one)
-        assert "hidden" not in str(told.value), bad
+        assert "hidden" not in str(raised.value), bad
     assert opened(url.replace("postgresql://", "postgres://")).read(one) == 1
 
 
@@ -65,7 +65,7 @@ def test_connections_from_before_a_server_restart_are_replaced_without_an_error(
 
 
 def test_a_lost_connection_is_unavailable_for_all_functions_of_the_transaction(opened, postgresql):
-    """To all of them, not a fault of the cloud: they may come back."""
+    """For all of them, because a retry may succeed."""
     database = opened(postgresql.database())
 
     def cut(conn):
@@ -78,7 +78,7 @@ def test_a_lost_connection_is_unavailable_for_all_functions_of_the_transaction(o
 
 
 def test_waiting_for_a_frozen_server_is_limited(opened, postgresql, monkeypatch):
-    """Not even once by those who ask soon after: and when it goes on, so do they."""
+    """Transactions that follow soon after a timeout fail at once, and succeed when the server runs again."""
     from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setattr(module, "ANSWER_S", 0.5)
@@ -113,7 +113,7 @@ def test_more_transactions_than_connections_wait_for_their_turn(opened, postgres
 
 
 def test_a_writer_that_vanishes_does_not_block_the_others(opened, postgresql, monkeypatch):
-    """A host that loses its power says no goodbye: the server ends its transaction by itself."""
+    """A host that loses power does not close its connection: the server ends its transaction."""
     from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setitem(module._SESSION, "idle_in_transaction_session_timeout", "500ms")
@@ -126,13 +126,13 @@ def test_a_writer_that_vanishes_does_not_block_the_others(opened, postgresql, mo
         thaw.wait(60)
         return one(conn)
 
-    ended = []
+    errors = []
 
     def write():
         try:
             frozen.write(freeze)
         except Unavailable as e:
-            ended.append(e)
+            errors.append(e)
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -140,7 +140,7 @@ def test_a_writer_that_vanishes_does_not_block_the_others(opened, postgresql, mo
     assert other.write(one) == 1  # waits for half a second
     thaw.set()
     thread.join(60)
-    assert len(ended) == 1 and frozen.write(one) == 1
+    assert len(errors) == 1 and frozen.write(one) == 1
 
 
 def test_waiting_too_long_for_the_writer_lock_is_unavailable(opened, postgresql, monkeypatch):
@@ -148,7 +148,7 @@ def test_waiting_too_long_for_the_writer_lock_is_unavailable(opened, postgresql,
 
     monkeypatch.setitem(module._SESSION, "lock_timeout", "200ms")
     url = postgresql.database()
-    one_, other = opened(url), opened(url)
+    first, other = opened(url), opened(url)
 
     def other_writes(conn):
         with pytest.raises(Unavailable, match="lock"):
@@ -157,7 +157,7 @@ def test_waiting_too_long_for_the_writer_lock_is_unavailable(opened, postgresql,
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d" % LOCK
         ).scalar()
 
-    assert one_.write(other_writes) == 1
+    assert first.write(other_writes) == 1
     assert other.write(one) == 1
 
 

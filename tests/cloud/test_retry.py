@@ -1,4 +1,4 @@
-"""Another try on an operator's word: who is offered the update again, what it costs, and what it frees."""
+"""`ioto updates retry`: which devices are offered the update again, and what happens to their slots and outcomes."""
 
 import pytest
 from asking import ask, second_worker, state, tell, why
@@ -20,6 +20,7 @@ ENDS = {
 
 
 def end(cloud, id, how):
+    """Offer the device 2.0.0, and let the attempt end in the state `how`."""
     assert ask(cloud, id) == "2.0.0"
     if how == "lost":
         key = cloud.site.database.read(overview.known, id)["key"]
@@ -27,9 +28,8 @@ def end(cloud, id, how):
             grants.happened, key, *cloud.site.database.read(grants.of, key), "silent", cloud.now_s
         )
     elif how == "reverted":
-        assert (
-            ask(cloud, id, "2.0.0") is ask(cloud, id) is ask(cloud, id) is None
-        )  # a board that does not say when it started
+        # A board that does not send its start time.
+        assert ask(cloud, id, "2.0.0") is ask(cloud, id) is ask(cloud, id) is None
     else:
         tell(cloud, id, *ENDS[how])
     assert state(cloud, id) == how
@@ -55,10 +55,10 @@ def test_an_operator_can_repeatedly_allow_new_attempts(cloud, how):
         assert control.retry(cloud.site, "thermo@2.0.0") == 1
         assert overview.update(cloud.site, "thermo@2.0.0")["ended"] == {}
         other.moments[0] += 1
-        assert ask(other, "D1") == "2.0.0"  # at once, and by every worker
+        assert ask(other, "D1") == "2.0.0"  # at once, by every worker
         assert offered(cloud, "D1")["retry"] == times and overview.device(cloud.site, "D1")["update"]["tries"] == 1
         for n in range(3):
-            end(cloud, "D1", how)  # the same reports as before, and they count again
+            end(cloud, "D1", how)  # the same reports as before count again
             cloud.now_s += 2 * DAY
         assert ask(cloud, "D1") is None and why(cloud, "D1") == {"2.0.0": "tried"}
     row = cloud.site.database.read(audit.last)[0]
@@ -134,7 +134,7 @@ def test_retry_of_more_devices_than_fit_into_one_transaction(cloud, monkeypatch)
 
 
 def test_outcomes_before_a_retry_do_not_count_for_the_stop_rule(cloud):
-    """Eight bad ends, all to be tried again; the next bad end is the first."""
+    """Three failures before a retry are forgotten: the next failure is the first one."""
     cloud.publish("2.0.0", stop="50% after 4")
     for n in range(3):
         end(cloud, "D%d" % n, "failed")
@@ -148,9 +148,7 @@ def test_outcomes_before_a_retry_do_not_count_for_the_stop_rule(cloud):
 
 
 def test_the_report_failed_before_ends_the_next_offer_too(cloud):
-    """`failed_before` is a report that came before, and it counts for the offer that it answers: the device does not
-    stay at `offered`.
-    """
+    """The agent refuses an image that has failed before: the device must not stay in the state `offered`."""
     cloud.publish("2.0.0")
     for how, reason in (("failed", "signature_invalid"), ("refused", "image_chip")):
         id = how.upper()

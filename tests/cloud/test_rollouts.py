@@ -1,6 +1,4 @@
-"""Roll-outs through check-ins and reports: who is offered what, what it comes to, what stops it, and what is written
-down of it.
-"""
+"""Rollouts through check-ins and reports: offers, outcomes, the stop rule, and the audit log."""
 
 import itertools
 from fractions import Fraction
@@ -18,11 +16,12 @@ from ioto_tools.cloud.storage import audit
 HOUR, DAY = 3600, 86400
 
 
-def deeds(cloud):
+def audited(cloud):
+    """[(action, who)] of the audit log, oldest first."""
     return [(row["action"], row["who"]) for row in cloud.site.database.read(audit.last)][::-1]
 
 
-# ---- who is offered it
+# ---- which devices are offered a release
 
 
 def test_a_policy_uses_the_properties_of_the_current_check_in(cloud):
@@ -44,7 +43,7 @@ def test_limit_and_percentage_admit_only_selected_devices(cloud):
     inside = [id for id in devices if update_states.share(update, id) < 40]
     got = [id for id in devices if ask(cloud, id)]
     assert got == inside[:7] and len(inside) > 14
-    assert [id for id in devices if ask(cloud, id)] == got  # their offer stands
+    assert [id for id in devices if ask(cloud, id)] == got  # their offers are still open
     assert why(cloud, inside[7])["2.0.0"] == "limit" and {
         why(cloud, id)["2.0.0"] for id in set(devices) - set(inside)
     } == {"percentage"}
@@ -87,7 +86,7 @@ def test_approve_pause_resume_and_cancel(cloud):
     for action in ("approved", "paused", "resumed", "cancelled"):
         with pytest.raises(CloudError, match="is cancelled: only a release that is .* can be " + action):
             control.move(cloud.site, "thermo@2.0.0", action)
-    assert [action for action, _ in deeds(cloud)] == [
+    assert [action for action, _ in audited(cloud)] == [
         "product.new", "release.published", "release.approved", "release.paused", "release.resumed", "release.cancelled"
     ]  # fmt: skip
 
@@ -131,11 +130,11 @@ def test_a_pinned_device_is_offered_only_that_version(cloud):
         control.pin(cloud.site, "D9", "1.0.0")
 
 
-# ---- what it comes to
+# ---- outcomes
 
 
 def test_a_check_in_with_the_new_version_confirms_the_update(cloud):
-    """A stranger that never reports anything."""
+    """For a client that never sends reports."""
     cloud.publish("2.0.0+b1")
     assert ask(cloud, "D1") == "2.0.0+b1" and state(cloud, "D1") == "offered"
     assert ask(cloud, "D1", "2.0.0+b2") is None and state(cloud, "D1") == "confirmed"
@@ -148,21 +147,20 @@ def test_a_reverted_update_is_offered_again_after_an_hour(cloud):
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     ask(cloud, "D1", "2.0.0")
-    assert (
-        ask(cloud, "D1") is None and state(cloud, "D1") == "confirmed"
-    )  # another board with its id would say so as well: once
+    # The first check-in with the old version may be from another board with this id.
+    assert ask(cloud, "D1") is None and state(cloud, "D1") == "confirmed"
     assert ask(cloud, "D1") is None and state(cloud, "D1") == "reverted" and why(cloud, "D1") == {"2.0.0": "waits"}
     assert overview.updates(cloud.site)[0]["ended"] == {"reverted": 1}
     cloud.now_s += HOUR
     assert ask(cloud, "D1") == "2.0.0" and overview.device(cloud.site, "D1")["update"]["tries"] == 2
     [update] = overview.updates(cloud.site)
-    assert update["states"] == {"offered": 1} and update["ended"] == {"reverted": 1}  # until it ends otherwise
+    assert update["states"] == {"offered": 1} and update["ended"] == {"reverted": 1}  # until the next outcome
     ask(cloud, "D1", "2.0.0")
     assert overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
 def test_a_board_that_checks_in_during_its_trial(cloud):
-    """Success by its check-in, taken back by its report; the next attempt of its own counts anew."""
+    """Its check-in confirms, its report reverts that; the next attempt, which it starts by itself, counts again."""
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     for report in ("downloading", "staged", "applied"):
@@ -171,7 +169,7 @@ def test_a_board_that_checks_in_during_its_trial(cloud):
         assert ask(cloud, "D1", "2.0.0") is None and state(cloud, "D1") == "confirmed"
         tell(cloud, "D1", "rolled_back", attempt)
         assert state(cloud, "D1") == "rolled_back"
-        assert ask(cloud, "D1") is None  # it goes on by itself
+        assert ask(cloud, "D1") is None  # it tries again by itself
         tell(cloud, "D1", "applied", attempt + 1)
         assert state(cloud, "D1") == "applied"
     ask(cloud, "D1", "2.0.0")
@@ -188,7 +186,7 @@ def test_a_newer_offer_supersedes_only_an_open_one(cloud):
     assert ask(cloud, "D1") == ask(cloud, "D2") == "1.2.0"
     found = {each["version"]: each for each in overview.updates(cloud.site)}
     assert found["1.1.0"]["states"] == {"superseded": 1, "failed": 1} and found["1.1.0"]["ended"] == {"failed": 1}
-    # Paused, the older one is offered again: to D1 at once, to the one that failed in its time.
+    # After a pause, the older one is offered again: to D1 at once, to D2, which failed, after an hour.
     control.move(cloud.site, "thermo@1.2.0", "paused")
     assert ask(cloud, "D1") == "1.1.0" and ask(cloud, "D2") is None
     cloud.now_s += HOUR
@@ -196,7 +194,7 @@ def test_a_newer_offer_supersedes_only_an_open_one(cloud):
 
 
 def test_a_device_is_lost_after_a_day_of_silence_and_can_return(cloud, monkeypatch):
-    monkeypatch.setattr(lost_devices, "EVERY_S", DAY)  # somebody looked all the time
+    monkeypatch.setattr(lost_devices, "EVERY_S", DAY)  # as if a server had been running all the time
     cloud.publish("2.0.0")
     for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED"):
         ask(cloud, id, next=HOUR)
@@ -211,7 +209,7 @@ def test_a_device_is_lost_after_a_day_of_silence_and_can_return(cloud, monkeypat
     assert {id: state(cloud, id) for id in ("GONE", "BACK", "AWAKE", "REPORTS", "REMOVED")} == {
         "GONE": "lost", "BACK": "lost", "AWAKE": "offered", "REPORTS": "deferred", "REMOVED": "offered"
     }  # fmt: skip
-    tell(cloud, "BACK", "staged")  # a report that comes late
+    tell(cloud, "BACK", "staged")  # a late report
     assert state(cloud, "BACK") == "staged"
     cloud.now_s += HOUR
     assert lost_devices.sweep(cloud.site) == 2 and state(cloud, "AWAKE") == state(cloud, "REPORTS") == "lost"
@@ -230,11 +228,11 @@ def test_more_lost_devices_than_fit_into_one_transaction(cloud, monkeypatch):
         ask(cloud, "D%d" % n, next=HOUR)
     cloud.now_s += DAY
     assert [lost_devices.sweep(cloud.site) for _ in range(4)] == [3, 3, 2, 0]
-    assert overview.updates(cloud.site)[0]["state"] == "paused" and deeds(cloud)[-1] == ("release.stopped", "cloud")
+    assert overview.updates(cloud.site)[0]["state"] == "paused" and audited(cloud)[-1] == ("release.stopped", "cloud")
 
 
 def test_a_clock_that_was_ahead_delays_neither_a_rate_nor_the_next_try(cloud):
-    """48 hours ahead and back: the rate waits for one period, a device that failed meanwhile for nothing."""
+    """48 hours ahead and back: the rate waits for one period, a device that failed meanwhile not at all."""
     cloud.publish("2.0.0", rate=2, period="1 hour")
     cloud.now_s += 48 * HOUR
     assert [ask(cloud, "D%d" % n) for n in range(3)] == ["2.0.0", "2.0.0", None]
@@ -253,12 +251,10 @@ def test_a_clock_that_was_ahead_delays_neither_a_rate_nor_the_next_try(cloud):
 
 @pytest.mark.parametrize("least,percent", [(1, 40), (4, 50), (5, 20), (10, 5)])
 def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, percent):
-    """Every second device ends badly, each bad end in its turn, and one refuses it for its own reasons after each:
-    paused exactly when the rule holds, not one report later.
-    """
+    """Every second device fails, in every way; after each, one refuses for its own reasons, which does not count."""
     cloud.publish("2.0.0", stop="%d%% after %d" % (percent, least))
     other = second_worker(cloud)
-    assert ask(other, "FIRST") == "2.0.0"  # and it holds places for more
+    assert ask(other, "FIRST") == "2.0.0"  # so it has leased slots for more
     ended = []
     for n, bad in zip(range(24), itertools.cycle(sorted(update_states.BAD - {"lost"}))):
         id, end = "D%d" % n, bad if n % 2 else "confirmed"
@@ -281,7 +277,7 @@ def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, 
         update = overview.update(cloud.site, "thermo@2.0.0")
         assert (update["state"] == "paused") == holds == update["stops"], ended
         if holds:
-            # The other worker has not looked since, and has places in hand; nobody gets any of them.
+            # The other worker's cache is not refreshed yet and it had leased slots; no device gets one of them.
             assert ask(other, "LATE") is None and ask(cloud, "LATER") is None
             break
     else:
@@ -294,7 +290,7 @@ def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, 
     )
     granted = overview.update(cloud.site, "thermo@2.0.0")["granted"]
     assert granted == 2 * len(ended) + 1
-    # Resumed, it is stopped again by the next end, unless it has another rule.
+    # After it is resumed, the next outcome pauses it again, unless its rule is changed.
     control.move(cloud.site, "thermo@2.0.0", "resumed")
     tell(cloud, "FIRST", "failed")
     assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
@@ -312,14 +308,14 @@ def test_repeated_and_foreign_reports_never_stop_a_release(cloud):
     for _ in range(5):
         tell(cloud, "D1", "failed")
     update = overview.device(cloud.site, "D1")["update"]["update"]
-    ask(cloud, "NEVER", "2.0.0")  # it was not offered it
+    ask(cloud, "NEVER", "2.0.0")  # it was never offered the release
     cloud.report("NEVER", cloud.tokens["NEVER"], update, False)
     assert cloud.report("D1", cloud.tokens["NEVER"], update, False).status == 401
     found = overview.update(cloud.site, update)
     assert found["state"] == "active" and found["ended"] == {"failed": 1}
 
 
-# ---- devices on purpose
+# ---- claimed devices, dry runs, search
 
 
 def test_claimed_and_released_devices(cloud):
@@ -337,7 +333,7 @@ def test_claimed_and_released_devices(cloud):
     assert cloud.post("/tok/provision/update", {"id": "C1", "version": "1.0.0"}, token).body == b"Authentication failed"
     control.claim(cloud.site, "C1")
     assert "token" in cloud.register("C1", "HELD7").json()
-    # A product whose devices are claimed by themselves: released on purpose, one is not claimed again by itself.
+    # Of a product whose devices are claimed automatically: a released device is not claimed again.
     token = cloud.device("D1")
     control.release(cloud.site, "D1")
     assert (
@@ -345,7 +341,7 @@ def test_claimed_and_released_devices(cloud):
         and "token" not in cloud.register("D1").json()
     )
     claims = ["device.claimed", "device.released"] * 2
-    assert [action for action, _ in deeds(cloud)][-4:] == claims
+    assert [action for action, _ in audited(cloud)][-4:] == claims
 
 
 def test_a_dry_run_lists_devices_with_reasons_and_changes_nothing(cloud):

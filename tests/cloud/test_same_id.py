@@ -1,4 +1,4 @@
-"""Devices of two products with one id: neither the devices nor what operators do to one ever touches the other."""
+"""Devices of two products with the same id are independent, in their requests and for operators."""
 
 import json
 import re
@@ -27,7 +27,7 @@ API = "/api/v1"
 
 @pytest.fixture
 def two(cloud):
-    """A cloud with D1 of two products, each with a release that it is offered."""
+    """A cloud with two devices D1, each of another product and with a release that it is offered."""
     new_product(cloud.site, "gate", OTHER)
     cloud.mine, cloud.theirs = cloud.device(), cloud.device(product=OTHER)
     cloud.publish("2.0.0")
@@ -46,7 +46,7 @@ def check_in(cloud, token, product=PRODUCT, version="1.0.0", **said):
 
 
 def kept(cloud, product=PRODUCT):
-    """All that is stored of the product's D1."""
+    """All stored data of the product's D1."""
     key = sa.select(devices.c.key).where(devices.c.product == product).scalar_subquery()
 
     def rows(conn):
@@ -63,10 +63,9 @@ def test_requests_of_one_device_never_affect_the_other(two):
     before = kept(two)
     tell = lambda **said: two.report("D1", two.theirs, update, **said).status
     assert [tell(state=state, success=False) for state in ("staged", "applied", "rolled_back", "failed")] == [200] * 4
-    assert (
-        two.report("D1", two.theirs, overview.update(two.site, "thermo@2.0.0")["update"]).status == 200
-    )  # one of the other product
-    for up in (100, 5000, 100, 5000, 100):  # several boards share the id, of this product
+    # A report about a release of the other product.
+    assert two.report("D1", two.theirs, overview.update(two.site, "thermo@2.0.0")["update"]).status == 200
+    for up in (100, 5000, 100, 5000, 100):  # as if several boards of this product shared the id
         assert check_in(two, two.theirs, OTHER, up=up).status == 200
     assert told(two, "device.shared") == ["D1"] and two.register("D1", OTHER, address="192.0.2.1").status == 409
     assert (
@@ -99,7 +98,7 @@ CHANGES = {
 @pytest.mark.parametrize("product", ["gate", OTHER])
 def test_changes_by_an_operator_never_affect_the_other(two, change, product):
     two.report("D1", two.theirs, overview.update(two.site, "gate@3.0.0")["update"], False)
-    other = second_worker(two)  # whose caches know both
+    other = second_worker(two)  # with both devices in its cache
     for token, owner in ((two.mine, PRODUCT), (two.theirs, OTHER)):
         assert [check_in(other, token, owner).status for _ in range(3)] == [200] * 3
     before, theirs = kept(two), kept(two, OTHER)
@@ -125,7 +124,7 @@ def test_the_request_limits_of_the_devices_are_separate(tmp_path):
     cloud.close()
 
 
-# ---- naming it
+# ---- naming one of them
 
 
 WANTED = "device D1: several products have a device with this id (gate, thermo): add `--product NAME`"
@@ -142,7 +141,7 @@ def test_an_ambiguous_id_is_an_error_that_changes_nothing(two):
     with pytest.raises(Missing, match="product nothing"):
         control.remove(two.site, "D1", "nothing")
     control.remove(two.site, "D1", "gate")
-    assert overview.device(two.site, "D1")["product"] == "thermo"  # the one that is not removed is meant
+    assert overview.device(two.site, "D1")["product"] == "thermo"  # the one that is not removed
     control.remove(two.site, "D1")
     with pytest.raises(overview.Ambiguous):
         overview.device(two.site, "D1")
@@ -263,9 +262,7 @@ def test_a_site_with_such_devices_can_be_backed_up_and_restored(two, tmp_path, k
 
 
 def test_devices_of_an_older_database_keep_their_data(two, monkeypatch):
-    """A database of revision 0009, in which ids were unique: its devices go on, and another product's may have their
-    ids.
-    """
+    """In revision 0009, ids were unique. After the migration, devices of another product may have the same ids."""
     control.remove(two.site, "D1", "gate")
     two.site.database.write(
         lambda conn: conn.execute(devices.delete().where(devices.c.product == OTHER)) if forget(conn) else None
@@ -300,7 +297,7 @@ def forget(conn):
 
 
 def test_devices_of_two_products_are_not_detected_as_clones(two):
-    assert identity.SIGNS == 2  # clones of one product are seen, see test_clones.py; two products with one id are none
+    assert identity.SIGNS == 2  # for clones of one product, see test_clones.py
     for n in range(10):
         two.now_s += DAY
         assert check_in(two, two.mine, up=1000 * n).status == check_in(two, two.theirs, OTHER, up=10).status == 200

@@ -1,6 +1,4 @@
-"""What an operator stops is not applied by a device that asks: it is offered again as long as it may apply it, and not
-once it may not.
-"""
+"""Devices that ask before they apply do not apply a stopped release: only what is offered again at that check-in."""
 
 import os
 import select
@@ -19,14 +17,14 @@ HOUR = 3600
 
 
 def staged(cloud, id, next=HOUR, **said):
-    """The device has taken what it is offered, and it waits staged."""
+    """Let the device download and stage the release that it is offered; return its id."""
     update = overview.device(cloud.site, id)["update"]["update"] if ask(cloud, id, next=next, **said) else None
     tell(cloud, id, "staged")
     return update
 
 
-def again(cloud, id, update, **said):
-    """The check-in before it applies: may it? If not it drops what it has staged, and reports so."""
+def may_apply(cloud, id, update, **said):
+    """The check-in before it applies the staged update: may it? If not, it deletes the update and reports that."""
     offered = cloud.check_in(id, cloud.tokens[id], "1.0.0", next=HOUR, staged=update, attempt=1, **said).json()
     if offered.get("update") == update:
         return True
@@ -40,7 +38,7 @@ def stop(cloud):
         tell(cloud, "BAD%d" % n, "failed")
 
 
-# What a person or the cloud does, and what undoes it if anything does.
+# What stops a release, and what undoes that, if possible.
 STOPS = {
     "cancel": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "cancelled"), None),
     "pause": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "paused"), lambda cloud: control.move(cloud.site,
@@ -58,7 +56,7 @@ STOPS = {
 
 
 def expired(conn):
-    """The release is signed for use until a second ago."""
+    """Let the manifest of the release have expired a second ago."""
     from ioto_tools.cloud.storage import changes
 
     manifest = '{"manifest": "{\\"size\\": 1024, \\"expires\\": 1799999999}", "signature": ""}'
@@ -71,17 +69,17 @@ def test_a_staged_update_is_offered_until_the_release_is_stopped_and_again_after
     does, undoes = STOPS[way]
     cloud.publish("2.0.0", limit=3, stop="50% after 2")
     update = staged(cloud, "D1")
-    assert all(again(cloud, "D1", update) for _ in range(3)) and state(cloud, "D1") == "staged"
+    assert all(may_apply(cloud, "D1", update) for _ in range(3)) and state(cloud, "D1") == "staged"
     does(cloud)
     cloud.now_s += 2
     before = overview.update(cloud.site, update)
     assert before["unapplied"] == {"told": 1, "due_s": cloud.now_s - 2 + HOUR, "strangers": 0}
-    assert not again(cloud, "D1", update) and state(cloud, "D1") == "withdrawn"
+    assert not may_apply(cloud, "D1", update) and state(cloud, "D1") == "withdrawn"
     after = overview.update(cloud.site, update)
     assert (
         after["unapplied"]["told"] == 0 and after["granted"] == before["granted"] and after["states"]["withdrawn"] == 1
     )
-    assert after["ended"] == before["ended"]  # it says nothing about the release
+    assert after["ended"] == before["ended"]  # a withdrawal is no outcome
     assert cloud.site.database.read(leases.granted)[update] == before["granted"] - 1  # the slot is free
     assert ask(cloud, "D1", next=HOUR) is None and state(cloud, "D1") == "withdrawn"
     if undoes:
@@ -89,9 +87,8 @@ def test_a_staged_update_is_offered_until_the_release_is_stopped_and_again_after
         assert ask(cloud, "D1", next=HOUR) == "2.0.0" and state(cloud, "D1") == "offered"
         assert cloud.site.database.read(leases.granted)[update] == before["granted"]
         tell(cloud, "D1", "staged")
-        assert (
-            again(cloud, "D1", update) and overview.device(cloud.site, "D1")["update"]["tries"] == 1
-        )  # it cost no try
+        # The withdrawal used up no try.
+        assert may_apply(cloud, "D1", update) and overview.device(cloud.site, "D1")["update"]["tries"] == 1
 
 
 def test_a_higher_release_replaces_a_staged_one(cloud):
@@ -113,9 +110,7 @@ def slots(cloud, update):
 
 
 def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
-    """Of a limit of two: who holds nothing of it staged can't apply it any more. A stranger could, and keeps its
-    slot.
-    """
+    """This project's agent, without the update staged, can't apply it; another client could, and keeps its slot."""
     lower = cloud.publish("1.5.0", limit=2)["id"]
     assert ask(cloud, "OURS", next=HOUR) == ask(cloud, "STRANGER") == "1.5.0" and ask(cloud, "WAITS", next=HOUR) is None
     higher = cloud.publish("2.0.0", policy="device.region == 'north'")["id"]
@@ -131,7 +126,7 @@ def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
 
 
 def test_an_offer_that_is_not_staged_is_withdrawn_at_the_next_check_in(cloud):
-    """A device that holds nothing of it has nothing to report. A stranger may hold anything."""
+    """For this project's agent, which has not staged it. Another client may have downloaded it."""
     cloud.publish("2.0.0")
     for id in ("OURS", "LOADS", "HOLDS"):
         ask(cloud, id, next=HOUR)
@@ -157,7 +152,7 @@ def test_an_offer_that_is_not_staged_is_withdrawn_at_the_next_check_in(cloud):
         "due_s": cloud.now_s + HOUR,
         "strangers": 1,
     }
-    ask(cloud, "STRANGER", "2.0.0")  # and has applied it
+    ask(cloud, "STRANGER", "2.0.0")  # it has applied it
     assert state(cloud, "STRANGER") == "confirmed"
 
 
@@ -167,7 +162,7 @@ def test_a_returned_slot_goes_to_another_device(cloud):
     updates = [staged(cloud, id) for id in ("D1", "D2")]
     assert ask(cloud, "D3", next=HOUR) is ask(other, "D4", next=HOUR) is None and why(cloud, "D3") == {"2.0.0": "limit"}
     control.pin(cloud.site, "D1", "1.0.0")
-    assert not again(cloud, "D1", updates[0])
+    assert not may_apply(cloud, "D1", updates[0])
     other.moments[0] += 1
     assert ask(other, "D4", next=HOUR) == "2.0.0" and ask(cloud, "D3", next=HOUR) is None
     control.pin(cloud.site, "D1", None)
@@ -183,7 +178,7 @@ def test_a_returned_slot_does_not_count_for_the_rate(cloud):
     update = staged(cloud, "D1")
     assert ask(cloud, "D2", next=HOUR) is None
     control.move(cloud.site, "thermo@2.0.0", "paused")
-    assert not again(cloud, "D1", update)
+    assert not may_apply(cloud, "D1", update)
     control.move(cloud.site, "thermo@2.0.0", "resumed")
     assert ask(cloud, "D1", next=HOUR) == "2.0.0" and ask(cloud, "D2", next=HOUR) is None
     cloud.now_s += HOUR
@@ -195,13 +190,11 @@ def test_a_returned_slot_does_not_count_for_the_rate(cloud):
     [("applied", "applied"), ("confirmed", "confirmed"), ("rolled_back", "rolled_back"), ("staged", "withdrawn")],
 )
 def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, ends):
-    """A report from before that comes late changes nothing; what the device did counts, and takes a slot whatever the
-    limit.
-    """
+    """Even above the limit. A late report from before the withdrawal changes nothing."""
     cloud.publish("2.0.0", limit=1)
     update = staged(cloud, "D1")
     control.move(cloud.site, update, "paused")
-    assert not again(cloud, "D1", update)
+    assert not may_apply(cloud, "D1", update)
     tell(cloud, "D1", report)
     assert state(cloud, "D1") == ends and cloud.site.database.read(leases.granted)[update] == (ends != "withdrawn")
     control.move(cloud.site, update, "resumed")
@@ -209,9 +202,7 @@ def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, en
 
 
 def test_a_check_in_with_staged_counts_as_that_report(cloud):
-    """So a device that was taken for lost, or that tries again by itself after a rollback, is not told to drop what it
-    holds.
-    """
+    """So a device that was marked as lost, or tries again by itself after a rollback, may apply its staged update."""
     from ioto_tools.cloud.rollout import lost_devices
 
     cloud.publish("2.0.0")
@@ -224,8 +215,8 @@ def test_a_check_in_with_staged_counts_as_that_report(cloud):
     cloud.site.database.write(
         lambda conn: conn.execute(grants.update().where(grants.c.device == silent).values(state="lost", attempt=1))
     )
-    assert again(cloud, "SILENT", update) and state(cloud, "SILENT") == "staged"
-    assert again(cloud, "UNHEARD", update) and state(cloud, "UNHEARD") == "staged"
+    assert may_apply(cloud, "SILENT", update) and state(cloud, "SILENT") == "staged"
+    assert may_apply(cloud, "UNHEARD", update) and state(cloud, "UNHEARD") == "staged"
     tell(cloud, "BACK", "applied")
     tell(cloud, "BACK", "rolled_back")
     assert why(cloud, "BACK") == {"2.0.0": "waits"}
@@ -273,7 +264,7 @@ def test_cancel_prints_the_number_of_devices_and_does_not_wait_without_a_termina
     )
     assert "1 device was offered it and can't be made to drop it" in done
     for n in range(3):
-        assert not again(cloud, "D%d" % n, *updates)
+        assert not may_apply(cloud, "D%d" % n, *updates)
     shown = ioto("updates", "show", "thermo@2.0.0", "--data", "site").stdout
     assert "in download" not in shown and "1 device was offered it and can't" in shown
 
@@ -301,9 +292,9 @@ def test_cancel_shows_the_remaining_number_at_a_terminal(cloud, tmp_path):
     )
     os.close(theirs)
     heard(ours, b"waiting until they have dropped it")
-    assert not again(cloud, "D0", *updates)
+    assert not may_apply(cloud, "D0", *updates)
     heard(ours, b"1 device left")
-    assert not again(cloud, "D1", *updates)
+    assert not may_apply(cloud, "D1", *updates)
     heard(ours, b"0 devices left")
     assert process.wait(30) == 0
     os.close(ours)
