@@ -119,7 +119,8 @@ def test_why_each_release_is_not_offered(cloud, jo):
         and "pro == true is false: pro = null" in found
     )
     assert (
-        "device.version < update.version is true" in found and "1.0.0 not offered: the device runs this version" in found
+        "device.version < update.version is true" in found
+        and "1.0.0 not offered: the device runs this version" in found
     )
     assert "`" not in found
     cloud.check_in("D1", token, "1.0.0", region="us")

@@ -49,9 +49,7 @@ def test_empty_states(cloud, jo):
     assert "No release is published for thermo yet." in text(jo.get("product?id=thermo"))
     assert "No device has registered yet" in text(jo.get("devices"))
     assert "No matching devices." in text(jo.get("devices?id=x"))
-    assert "The product has no devices yet." in text(
-        jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0"})
-    )
+    assert "The product has no devices yet." in text(jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0"}))
     cloud.device("D1")
     assert "No release is published for its product." in text(jo.get("device?id=D1"))
     assert "No update was offered to it yet." in text(jo.get("device?id=D1"))

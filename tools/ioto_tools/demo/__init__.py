@@ -1,5 +1,4 @@
-"""The demonstration: a virtual board, a device cloud over TLS, real MicroPython firmware and signed releases, in real
-time.
+"""The demonstration: a virtual board, a device cloud over TLS, real firmware and signed releases, in real time.
 
 1. A good image: check-in, download, staged, applied, trial, confirmed, reported.
 2. An image that crashes at start: the bootloader rolls back; the agent makes three attempts, then never again.
@@ -15,14 +14,18 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from ..board import Board, Cut
+from ..board import Board, Cut, Run
 from ..board.peers import Asgi, Tcp, Tls
 from ..board.simulated_network import SimulatedNetwork
 from ..cloud.app import create_app
@@ -46,29 +49,35 @@ class Failed(Exception):
 class Demonstration:
     """With `real_time`, a real server runs beside the board; without, both run in simulated time in this process."""
 
-    def __init__(self, folder, firmware=None, console=None, real_time: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        firmware: Path | None = None,
+        console: Console | None = None,
+        real_time: bool = True,
+    ) -> None:
         self.folder = Path(folder)
         self.real_time = real_time
         self.images = {name: samples.application(name, firmware) for name in samples.SAMPLES}
         self.console = console or Console(highlight=False, soft_wrap=True)
-        self.server = None
-        self.lines = []
+        self.server: subprocess.Popen[str] | None = None
+        self.lines: list[str] = []
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._clear()
         self.site = Site(self.folder / "cloud", make=True)
         self.product = new_product(self.site, "blinker")["id"]
         self.key = keys.make(self.folder / "release.pem", b"")
         certificates.make(self.folder / "tls", [_HOST])  # the only authority that the board trusts
         self.certificate = [str(self.folder / "tls" / name) for name in ("server.pem", "server.key")]
-        cloud = self._served() if self.real_time else self._simulated()
-        self.air = SimulatedNetwork(
+        cloud = self._start_server() if self.real_time else self._simulate_server()
+        self.network = SimulatedNetwork(
             {"time.example": "10.0.9.9"}, {(_HOST, 443): cloud}, unix_s=int(time.time()), latency_ms=20
         )
-        self.board = self._make()
+        self.board = self._create_board()
         return self
 
-    def _clear(self):
+    def _clear(self) -> None:
         """Create an empty folder; removes an existing one only if it is from an earlier demonstration."""
         if self.folder.exists():
             if any(self.folder.iterdir()) and not (self.folder / "cloud").is_dir():
@@ -79,60 +88,46 @@ class Demonstration:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
 
-    def _simulated(self):
+    def _simulate_server(self) -> Tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.certificate)
         return Tls(Asgi(create_app(self.folder / "cloud", _URL, threads=False)), context)
 
-    def _served(self):
+    def _start_server(self) -> Tcp:
         """Start the device cloud as an operator would; returns the peer that forwards to it."""
-        data = str(self.folder / "cloud")
-        command = [
-            sys.executable,
-            "-m",
-            "ioto_tools.cli",
-            "cloud",
-            "serve",
-            "--data",
-            data,
-            "--port",
-            "0",
-            "--public-url",
-            _URL,
-        ]
+        command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(self.folder / "cloud")]
+        command += ["--port", "0", "--public-url", _URL]
         command += ["--certificate", self.certificate[0], "--key", self.certificate[1]]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return Tcp("127.0.0.1", self._port())
-
-    def _port(self):
+        assert self.server.stdout
         for line in self.server.stdout:
-            found = re.search(r"https://[^:/ ]+:(\d+)", line)
-            if found:
-                return int(found[1])
+            if found := re.search(r"https://[^:/ ]+:(\d+)", line):
+                return Tcp("127.0.0.1", int(found[1]))
         raise Failed("the device cloud did not start")
 
-    def _make(self):
+    def _create_board(self) -> Board:
         here = files("ioto_tools.demo") / "board"
         contents = dict(agent_files())
         contents["ca.pem"] = (self.folder / "tls" / "ca.pem").read_bytes()
         contents["release.pub.pem"] = keys.public_bytes(self.key.public_key())
         contents["main.py"] = (here / "main.py").read_bytes()
-        contents["ioto.json"] = json.dumps(
-            dict(json.loads((here / "ioto.json").read_text()), product=self.product)
-        ).encode()
+        settings = dict(json.loads((here / "ioto.json").read_text()), product=self.product)
+        contents["ioto.json"] = json.dumps(settings).encode()
         contents["device.json"] = json.dumps({"id": "auto", "model": "virtual ESP32", "region": "roof"}).encode()
         board = Board.create(
             self.folder / "board.flash",
             self.images["generic"],
             contents,
-            air=self.air,
+            air=self.network,
             real_time=self.real_time,
             seed=int(time.time()),
         )
         board.set_otadata("1/VALID -")
         return board
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self.server:
             self.server.terminate()
             self.server.wait(10)
@@ -145,11 +140,11 @@ class Demonstration:
         self._title("1. A good update", "ESP32_GENERIC v1.25.0 runs; another real firmware is published as 1.26.0")
         self._publish(self.images["etboard-0608"], "1.26.0")
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.26.0"))
-        self._settle()
+        self._deliver_reports()
         self._expect("1.26.0", "confirmed")
         self.console.print("   slots: %s, otadata %s" % (self._slots(), self.board.otadata()))
 
-    def crashing_update(self):
+    def crashing_update(self) -> None:
         self._title("2. An image that crashes at start", "published as 1.27.0; three attempts, then never again")
         image = self.images["etboard-0831"]
         self.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
@@ -158,50 +153,50 @@ class Demonstration:
         attempts = sum("attempt" in line and "1.27.0" in line for line in self.lines)
         if attempts != 3:
             raise Failed("%d attempts of the crashing image, not 3" % attempts)
-        self._settle()
+        self._deliver_reports()
         self._expect("1.26.0", "failed")
-        self.console.print("   the bootloader went back %d times; otadata %s" % (attempts, self.board.otadata()))
+        self.console.print("   the bootloader rolled back %d times; otadata %s" % (attempts, self.board.otadata()))
 
-    def power_cut(self):
-        self._title("3. The power goes in mid-download", "a third firmware is published as 1.28.0")
+    def power_cut(self) -> None:
+        self._title("3. A power cut during the download", "a third firmware is published as 1.28.0")
         image = with_version(self.images["generic"], "v1.28.0")
         self._publish(image, "1.28.0")
-        before = len(self.air.log)
+        before = len(self.network.log)
         run = self._run(cut=Cut(op=500, when="during"), stop=lambda line: False)
         if run.ended != "cut":
-            raise Failed("the power was to be cut, the run ended with %r" % run.ended)
-        self.console.print("   [bold red]power cut[/] at flash operation 500; power comes back")
+            raise Failed("the run ended with %r instead of the power cut" % run.ended)
+        self.console.print("   [bold red]power cut[/] at flash operation 500; the power is back")
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.28.0"))
-        self._settle()
+        self._deliver_reports()
         self._expect("1.28.0", "confirmed")
-        fetched = sum(c.received for c in self.air.log[before:] if c.received > 65536)  # TLS's own bytes too
+        fetched = sum(c.received for c in self.network.log[before:] if c.received > 65536)  # TLS's own bytes too
         self.twice = fetched - len(image)
         self.console.print(
             "   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice)
         )
         if not 0 <= self.twice <= 65536:
-            raise Failed("%d bytes were fetched twice" % self.twice)
+            raise Failed("%d bytes were fetched twice, not 0 to 65536" % self.twice)
 
-    def forged_update(self):
+    def forged_update(self) -> None:
         self._title(
-            "4. A forged release", "published as 1.28.1 by somebody who owns the cloud, but not the release key"
+            "4. A forged release", "published as 1.28.1 by an attacker who controls the cloud, but not the release key"
         )
         thief = keys.make(self.folder / "thief.pem", b"")
         self._publish(self.images["etboard-0831"], "1.28.1", thief)
-        before = self._flash()
+        before = self._flash_hash()
         self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
-        self._settle()
+        self._deliver_reports()
         self._expect("1.28.0", "refused")
-        if self._flash() != before:
-            raise Failed("a slot or the boot choice has changed")
-        self.console.print("   both slots and the boot choice are byte for byte as they were")
+        if self._flash_hash() != before:
+            raise Failed("a slot or otadata has changed")
+        self.console.print("   both slots and otadata are unchanged")
 
     # ---- helpers
 
-    def _title(self, title, text) -> None:
+    def _title(self, title: str, text: str) -> None:
         self.console.print("\n[bold]%s[/]\n   %s" % (title, text))
 
-    def _publish(self, image, version, key=None) -> None:
+    def _publish(self, image: bytes, version: str, key: RSAPrivateKey | None = None) -> None:
         path = self.folder / ("%s.bin" % version)
         path.write_bytes(image)
         signed = path.with_suffix(".signed")
@@ -209,13 +204,13 @@ class Demonstration:
             release.sign(path, out, key or self.key, self.product, version)
         publish(self.site, signed, self.product, version)
 
-    def _run(self, stop, cut=None):
+    def _run(self, stop: Callable[[str], bool], cut: Cut | None = None) -> Run:
         """Run the board until `stop(line)` is true; shows its output and a progress bar."""
         columns = (TextColumn("   {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task("download", total=None, visible=False)
 
-            def show(line) -> None:
+            def show(line: str) -> None:
                 self.lines.append(line)
                 if line.startswith("progress "):
                     done, size, _ = (int(n) for n in line.split()[1:])
@@ -225,30 +220,28 @@ class Demonstration:
 
             run = self.board.run(until_s=_LIMIT_S, cut=cut, console=show, stop=stop)
         if run.ended not in ("stopped", "cut"):
-            raise Failed("the board came to no end in %d s: %s\n%s" % (_LIMIT_S, run.ended, run.console[-2000:]))
+            raise Failed("the board did not finish in %d s: %s\n%s" % (_LIMIT_S, run.ended, run.console[-2000:]))
         return run
 
-    def _settle(self) -> None:
+    def _deliver_reports(self) -> None:
         """Run the board until its reports are delivered."""
         self.board.run(until_s=6, console=self.lines.append, cause=2)
 
-    def _expect(self, version, state):
-        """Show what is stored about the device in the cloud; Failed unless it runs `version` and has reported
-        `state`.
-        """
+    def _expect(self, version: str, state: str) -> None:
+        """Show what the cloud stores about the device; Failed unless it runs `version` and has reported `state`."""
         device = overview.devices(self.site)[0]
-        told = overview.device(self.site, device["id"])
-        self.console.print("   [bold]the cloud knows:[/] device %s runs %s" % (device["id"], device["version"]))
-        states = {}
-        for report in told["reports"]:
+        stored = overview.device(self.site, device["id"])
+        self.console.print("   [bold]stored in the cloud:[/] device %s runs %s" % (device["id"], device["version"]))
+        states: dict[str, list[str]] = {}
+        for report in stored["reports"]:
             reason = " (%s)" % report["reason"] if report["reason"] else ""
             states.setdefault(report["version"], []).append(report["state"] + reason)
         for each, reported in states.items():
             self.console.print("      %s: %s" % (each, ", ".join(reported)))
-        if device["version"] != version or state not in [r["state"] for r in told["reports"]]:
-            raise Failed("the cloud was to know version %s, %s" % (version, state))
+        if device["version"] != version or state not in [r["state"] for r in stored["reports"]]:
+            raise Failed("version %s, %s is not stored in the cloud" % (version, state))
 
-    def _flash(self):
+    def _flash_hash(self) -> str:
         """Hash of everything that an update may change: otadata and both slots."""
         found = hashlib.sha256()
         for label in ("otadata", "ota_0", "ota_1"):
@@ -256,5 +249,5 @@ class Demonstration:
             found.update(self.board.flash.peek(part.address, part.size))
         return found.hexdigest()
 
-    def _slots(self):
+    def _slots(self) -> str:
         return ", ".join("%s %d bytes" % (label, len(self.board.read_slot(label))) for label in ("ota_0", "ota_1"))

@@ -1,6 +1,4 @@
-"""The servers for the suite: HTTPS with a valid and with three invalid certificates, HTTP, and a name server that never
-answers.
-"""
+"""The servers for the suite: HTTPS with one valid and three invalid certificates, HTTP, and a mute name server."""
 
 import datetime
 import functools
@@ -13,6 +11,8 @@ import threading
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from ..cloud.site import certificates
 from ..image import esp
@@ -22,22 +22,21 @@ _LONG_AGO = datetime.timedelta(days=2000)
 
 
 class Host:
-    """`with Host(address, image) as host`: servers at `address`, an IP address of this machine, until the end of the
-    block.
+    """`with Host(address, image) as host`: servers at `address`, an IP address of this machine.
 
     `given` is the information about them for the board; `authority` is the content of ca.pem.
     """
 
-    def __init__(self, address, image) -> None:
+    def __init__(self, address: str, image: bytes) -> None:
         self.address, self.image = address, image
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             now = datetime.datetime.now(datetime.UTC)
             certificates.make(folder / "ours", [self.address])
             self.authority = (folder / "ours" / "ca.pem").read_bytes()
-            self.given = {
+            self.given: dict[str, Any] = {
                 "host": self.address,
                 "checksum": hashlib.sha256(self.image).hexdigest(),
                 "size": len(self.image),
@@ -57,37 +56,42 @@ class Host:
             self.close = stack.pop_all().close
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
-    def _serve(self, stack, name, certificate) -> None:
-        server = stack.enter_context(ThreadingHTTPServer((self.address, 0), functools.partial(_Answer, self.image)))
-        server.daemon_threads = True
+    def _serve(self, stack: ExitStack, name: str, certificate: Path | None) -> None:
+        server = stack.enter_context(_Server((self.address, 0), functools.partial(_Handler, self.image)))
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate / "server.pem", certificate / "server.key")
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        server.handle_error = lambda request, address: None  # boards are expected to reject certificates
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         stack.callback(server.shutdown)
         self.given[name] = server.server_address[1]
 
 
-class _Answer(BaseHTTPRequestHandler):
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: boards are expected to reject certificates."""
+
+
+class _Handler(BaseHTTPRequestHandler):
     """GET /bytes/N returns N bytes, GET /image returns the image."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
 
-    def __init__(self, image, *args) -> None:
+    def __init__(self, image: bytes, *args: Any) -> None:
         self.image = image
         super().__init__(*args)
 
-    def do_GET(self):
-        size = re.fullmatch(r"/bytes/(\d{1,8})", self.path)
-        if not size and self.path != "/image":
+    def do_GET(self) -> None:
+        found = re.fullmatch(r"/bytes/(\d{1,8})", self.path)
+        if not found and self.path != "/image":
             return self.send_error(404)
-        size = int(size[1]) if size else len(self.image)
+        size = int(found[1]) if found else len(self.image)
         self.send_response(200)
         self.send_header("Content-Length", str(size))
         self.end_headers()
@@ -97,20 +101,20 @@ class _Answer(BaseHTTPRequestHandler):
         for at in range(0, size, len(_PIECE)):
             self.wfile.write(_PIECE[: size - at])
 
-    def log_message(self, *args) -> None:
+    def log_message(self, *args: Any) -> None:
         pass
 
 
-def image_for(chip, blocks):
+def image_for(chip: int, blocks: int) -> bytes:
     """A valid application image for `chip`, never started, of slightly less than `blocks` times 4 KiB."""
     return esp.make(blocks * 4096 - 2048, "the on-board suite's", chip)
 
 
-def address_towards(there: str = "192.0.2.1"):
-    """The IP address that this machine would use to reach `there`. Sends nothing."""
+def address_towards() -> str:
+    """The IP address of this machine in its network. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         try:
-            s.connect((there, 9))
+            s.connect(("192.0.2.1", 9))  # an address of the internet, reserved for documentation
             return s.getsockname()[0]
         except OSError:
             return "127.0.0.1"

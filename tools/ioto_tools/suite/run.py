@@ -2,12 +2,17 @@
 
 import json
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from ..deploy.compiled import agent_files, compiled
-from ..deploy.prompt import PromptError
+from ..deploy.prompt import Prompt, PromptError
 from ..image import keys
+
+if TYPE_CHECKING:
+    from .host import Host
 
 CHECKS = ("partition", "nvs", "record", "watchdog", "clock", "stages", "download", "signature", "wifi", "dns", "tls")
 UPDATE = "update"
@@ -74,31 +79,27 @@ _SETTINGS = {
 
 @dataclass
 class Result:
-    """The result of a check: `result` is passed, failed or not run; `why` is the reason unless passed; `found` are the
-    measurements.
-    """
+    """The result of a check."""
 
     name: str
-    result: str
-    why: str = ""
-    found: dict = field(default_factory=dict)
+    result: str  # passed, failed, not run
+    why: str = ""  # the reason unless passed
+    found: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0
 
 
-def about(board):
+def about(board: Prompt) -> dict[str, Any]:
     """Information about the board that the suite needs: chip, slots, the version of its agent, Wi-Fi settings."""
     return {**board.identify(), **board.ask(_ABOUT)}
 
 
-def blocks(told):
+def blocks(told: dict[str, Any]) -> int:
     """The number of 4 KiB blocks that the checks write, limited to the size of the slot."""
     return min(_BLOCKS, told["slot_bytes"] // 4096)
 
 
-def bring(board, told, host, names) -> None:
-    """Copy the checks `names` and the files that they need into the suite's folder; also the agent, if the board has
-    none.
-    """
+def bring(board: Prompt, told: dict[str, Any], host: "Host", names: Sequence[str]) -> None:
+    """Copy the checks `names` and the files that they need to the board, and the agent if the board has none."""
     private = keys.drawn()
     found = {"onboard/%s.mpy" % name: compiled(text, name + ".py", 2) for name, text in _modules(names).items()}
     if not told["agent"]:
@@ -114,7 +115,7 @@ def bring(board, told, host, names) -> None:
         board.write("%s/%s" % (_FOLDER, name), raw)
 
 
-def _modules(names):
+def _modules(names: Iterable[str]) -> dict[str, str]:
     """{module: text} of these checks and of the modules that are not checks."""
     found = {
         path.name[:-3]: path for path in files(__package__).joinpath("onboard").iterdir() if path.name.endswith(".py")
@@ -122,7 +123,7 @@ def _modules(names):
     return {name: found[name].read_text() for name in sorted(found) if name in names or name not in (*CHECKS, UPDATE)}
 
 
-def run(board, name, given):
+def run(board: Prompt, name: str, given: dict[str, Any]) -> Result:
     """Run one check; returns its Result. A PromptError makes it fail."""
     began = time.monotonic()
     result = Result(name, "failed", found={})
@@ -147,7 +148,8 @@ def run(board, name, given):
     return result
 
 
-def _step(board, name, n, given):
+def _step(board: Prompt, name: str, n: int, given: dict[str, Any]) -> Any:
+    """Run step `n` of a check; returns the object that it prints."""
     given["now"] = int(time.time())
     source = "import sys\nsys.path.insert(0, '/suite')\nimport onboard\nonboard.run(%r, %d, %r)\n" % (
         name,
@@ -158,10 +160,10 @@ def _step(board, name, n, given):
     try:
         return json.loads(said.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        raise PromptError("step %d: the answer makes no sense: %r" % (n, said[-80:])) from None
+        raise PromptError("step %d: the board printed no JSON: %r" % (n, said[-80:])) from None
 
 
-def remove(board) -> None:
+def remove(board: Prompt) -> None:
     """Remove the suite from the board and reset it, so that no watchdog of the suite remains."""
     board.fresh()
     board.run(_GONE)
