@@ -1,8 +1,8 @@
-"""Frozen, in the place of MicroPython's own: mounts the file system, whatever state it is in.
+"""Mount the file system, whatever its state; frozen in place of MicroPython's own _boot.py.
 
-One that can't be mounted is made anew, where MicroPython would print a message for ever; and what the device can't be
-without (`ioto freeze` has it in ioto_build.py) is put back where it is missing. What else was in a broken file system
-is lost.
+If the file system can't be mounted, it is formatted, where MicroPython would print a message forever. Then the files
+in ioto_build.py (written by `ioto freeze`), which the device needs to start, are restored if they are missing. All
+other files of a broken file system are lost.
 """
 
 import gc
@@ -22,16 +22,16 @@ def mount():
     vfs.mount(bdev, "/")
 
 
-def put_back(files):
+def restore(files):
     for name in files:
         try:
-            there = os.stat(name)[6] or not files[name]  # empty: the power went while somebody wrote it
+            there = os.stat(name)[6] or not files[name]  # empty: the power failed during a write
         except OSError:
             there = False
         if not there:
             with open("_boot.new", "wb") as f:
                 f.write(files[name])
-            os.rename("_boot.new", name)  # whole, or not there
+            os.rename("_boot.new", name)  # complete or missing, never a part
 
 
 try:
@@ -39,8 +39,8 @@ try:
         mount()
         from ioto_build import FILES
 
-        put_back(FILES)
+        restore(FILES)
         del FILES
-except (OSError, ImportError):  # a flash that is worn out: the agent will say so
+except (OSError, ImportError):  # worn-out flash: the agent reports it
     pass
 gc.collect()

@@ -101,7 +101,7 @@ def test_manifest(manifest, device):
 def test_a_manifest_without_its_device(manifest, device, tmp_path):
     for wrong in ("", "relative", tmp_path):
         with pytest.raises(
-            manifest.error, match="IOTO_DEVICE=.*: has to name a folder of `ioto init` in which `ioto freeze` has been"
+            manifest.error, match="IOTO_DEVICE=.*: not a folder with ioto_build.py: run `ioto freeze FOLDER`"
         ):
             manifest(wrong)
 

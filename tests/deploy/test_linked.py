@@ -129,8 +129,8 @@ def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
     ("start", "from os import json\nfrom .far import json\n", "far: json is not defined"),
     ("start", "import json\nfrom os import json\n", "start: json"),
     ("start", "from .cron import log\n", "cron: log is not defined"),
-    ("zone", "import gc\ngc.threshold(4096)\ndef parse(text):\n    pass\n", "zone: gc.threshold.4096. would not be "
-                                                                            "done"),
+    ("zone", "import gc\ngc.threshold(4096)\ndef parse(text):\n    pass\n",
+        "zone: gc.threshold.4096. would not be executed"),
 ])  # fmt: skip
 def test_what_can_not_be_joined_says_so(module, text, says):
     with pytest.raises(LinkError, match="^" + says):

@@ -110,13 +110,13 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
     """The Plan to copy `files` {path: bytes} to the board; CopyError if they don't fit."""
     found = board.ask(_FILES % ((STAGING, "state"), ""))
     there = found["files"]
-    before = _before(board, there)
+    before = _last_deployed(board, there)
     made = Plan()
     for name, raw in sorted(files.items()):
         new = digest(raw)
         if there.get(name) == new:
             made.same += 1
-        elif _is_users(name, there, before) and not force:
+        elif _is_changed_on_board(name, there, before) and not force:
             made.kept[name] = _diff(board, name, raw)
             continue
         else:
@@ -171,7 +171,7 @@ def _stage(board: Prompt, made: Plan, names: list[str], progress: Progress) -> N
             raise CopyError("%s arrived corrupt; nothing was changed: try again" % name)
 
 
-def _before(board: Prompt, there: dict[str, str]) -> dict[str, str]:
+def _last_deployed(board: Prompt, there: dict[str, str]) -> dict[str, str]:
     if LIST not in there:
         return {}
     try:
@@ -180,7 +180,7 @@ def _before(board: Prompt, there: dict[str, str]) -> dict[str, str]:
         return {}
 
 
-def _is_users(name: str, there: dict[str, str], before: dict[str, str]) -> bool:
+def _is_changed_on_board(name: str, there: dict[str, str], before: dict[str, str]) -> bool:
     """True if the file was changed on the board since the last deploy; the agent's files never count as changed."""
     return name in there and not name.startswith(AGENT) and there[name] != before.get(name)
 

@@ -46,7 +46,7 @@ def begin(
     for key, read, paths in (("tls.ca", trust.authority, authorities), ("update.keys", trust.release_key, keys)):
         settings.update({key: [Path(path).name for path in paths]} if paths else {})
         found.update({Path(path).name: read(path) for path in paths})
-    found["ioto.json"] = _configured(json.loads(example("ioto.json")), settings)
+    found["ioto.json"] = _apply_settings(json.loads(example("ioto.json")), settings)
     for name in found:
         if (folder / name).exists():
             raise FileExistsError("%s exists; nothing was written" % (folder / name))
@@ -68,7 +68,7 @@ def begin(
     return sorted(found)
 
 
-def _configured(nested: dict[str, Any], settings: dict[str, Any]) -> bytes:
+def _apply_settings(nested: dict[str, Any], settings: dict[str, Any]) -> bytes:
     nested["wifi"].update(ssid="", password="")
     nested["update"] = {k: nested["update"][k] for k in ("schedule", "apply", "period", "jitter")}
     for key in ("api", "token", "state", "tls"):
@@ -111,10 +111,10 @@ def agent_sources() -> dict[str, bytes]:
 
     With them, the agent would fill the file system of a board with 4 MB of flash.
     """
-    return {"lib/ioto/%s.py" % name: _bare(text).encode() for name, text in sources().items()}
+    return {"lib/ioto/%s.py" % name: _without_docstrings(text).encode() for name, text in sources().items()}
 
 
-def _bare(text: str) -> str:
+def _without_docstrings(text: str) -> str:
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if (

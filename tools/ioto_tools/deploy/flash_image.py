@@ -12,12 +12,12 @@ from ..image import layout
 from ..image.esp import BOOTLOADER
 from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropython, sized
 
-_ALIGN = 0x10000  # of an application slot
-_LEAST_FILES = 0x20000  # the agent takes 76 KiB of a file system
+_SLOT_ALIGN_BYTES = 0x10000  # of an application slot
+_MIN_FILES_BYTES = 0x20000  # the agent takes 76 KiB of a file system
 # Room for `ioto deploy` to stage a new agent beside the old one: by default, slots don't grow into it.
-_ENOUGH_FILES = 0x40000
-_SLOTS = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
-_LARGE = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
+_DEFAULT_MIN_FILES_BYTES = 0x40000
+_MIN_SLOT_BYTES = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
+_MIN_LARGE_SLOT_BYTES = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
 SPARE = 10  # percent of the application's size that a slot should have free for future releases
 
 
@@ -63,39 +63,40 @@ class FlashImage:
 
     def _remedy(self, slot: int) -> str:
         least = _rounded_up(self.application_bytes * (100 + SPARE) // 100)
-        for larger in range(least, slot, -_ALIGN):
+        for larger in range(least, slot, -_SLOT_ALIGN_BYTES):
             left = self.flash_bytes - 0x10000 - 2 * larger
-            if left >= max(_LEAST_FILES, self.files_bytes * 3 // 2):
+            if left >= max(_MIN_FILES_BYTES, self.files_bytes * 3 // 2):
                 return "--slot-size 0x%x leaves %d bytes for files" % (larger, left)
         return "use a smaller build of MicroPython or a larger flash"
 
 
 def _rounded_up(n: int) -> int:
-    return -(-n // _ALIGN) * _ALIGN
+    return -(-n // _SLOT_ALIGN_BYTES) * _SLOT_ALIGN_BYTES
 
 
 def rows_for(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) -> list[layout.Partition]:
     """The partition table: two slots for `image_bytes`, and files in the rest; FirmwareError if they don't fit.
 
     Without `slot_bytes`, the slots have room for an application that is SPARE percent larger, if that leaves
-    _ENOUGH_FILES.
+    _DEFAULT_MIN_FILES_BYTES.
     """
     name = next(k for k, v in FLASH_SIZES.items() if v == flash_bytes)
     least = _rounded_up(image_bytes)
-    most = (flash_bytes - 0x10000 - _ENOUGH_FILES) // 2 // _ALIGN * _ALIGN
+    most = (flash_bytes - 0x10000 - _DEFAULT_MIN_FILES_BYTES) // 2 // _SLOT_ALIGN_BYTES * _SLOT_ALIGN_BYTES
     wanted = max(
-        _rounded_up(image_bytes * (100 + SPARE) // 100), _SLOTS.get(flash_bytes, _LARGE if flash_bytes > 4 << 20 else 0)
+        _rounded_up(image_bytes * (100 + SPARE) // 100),
+        _MIN_SLOT_BYTES.get(flash_bytes, _MIN_LARGE_SLOT_BYTES if flash_bytes > 4 << 20 else 0),
     )
     slot = slot_bytes or max(least, min(wanted, most))
-    if slot % _ALIGN:
-        raise FirmwareError("--slot-size 0x%x: must be a multiple of 0x%x" % (slot, _ALIGN))
+    if slot % _SLOT_ALIGN_BYTES:
+        raise FirmwareError("--slot-size 0x%x: must be a multiple of 0x%x" % (slot, _SLOT_ALIGN_BYTES))
     if slot < image_bytes:
         raise FirmwareError(
             "--slot-size 0x%x: the application has %d bytes and needs at least 0x%x" % (slot, image_bytes, least)
         )
     left = flash_bytes - 0x10000 - 2 * slot
-    if left < _LEAST_FILES:
-        most = (flash_bytes - 0x10000 - _LEAST_FILES) // 2 // _ALIGN * _ALIGN
+    if left < _MIN_FILES_BYTES:
+        most = (flash_bytes - 0x10000 - _MIN_FILES_BYTES) // 2 // _SLOT_ALIGN_BYTES * _SLOT_ALIGN_BYTES
         remedy = (
             "--slot-size 0x%x leaves enough" % most
             if most >= least
@@ -104,7 +105,7 @@ def rows_for(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) 
         found = "%d bytes" % left if left > 0 else "nothing"
         raise FirmwareError(
             "two slots of 0x%x bytes leave %s of %s of flash for files, but 0x%x are needed: %s"
-            % (slot, found, name, _LEAST_FILES, remedy)
+            % (slot, found, name, _MIN_FILES_BYTES, remedy)
         )
     return layout.ota(flash_bytes, slot)
 

@@ -96,9 +96,9 @@ def plan(
     rows = [] if erase else layout.with_files(_rows(loader), there)
     kept = _files(loader, rows)
     image = build(firmware, {**kept, **files}, flash_bytes, slot_bytes)
-    _keep_nvs(loader, rows, image)
+    _check_nvs_kept(loader, rows, image)
     replaced = sorted(n for n in kept if n in files and kept[n] != files[n] and n != LIST)
-    made = Plan(image, erase, sorted(set(kept) - set(files)), replaced, _lost(loader, rows))
+    made = Plan(image, erase, sorted(set(kept) - set(files)), replaced, _lost_partitions(loader, rows))
     if not rows and not erase:
         made.notes.append("no partition table on the board: nothing to keep")
     return made
@@ -138,7 +138,7 @@ def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
         )
 
 
-def _lost(loader: "Loader", rows: list[layout.Partition]) -> list[LostPartition]:
+def _lost_partitions(loader: "Loader", rows: list[layout.Partition]) -> list[LostPartition]:
     """The partitions that the new table drops: a romfs, a second file system, NVS keys, a second bootloader."""
     known = (
         layout.file_system(rows),
@@ -158,7 +158,7 @@ def _lost(loader: "Loader", rows: list[layout.Partition]) -> list[LostPartition]
     ]
 
 
-def _keep_nvs(loader: "Loader", rows: list[layout.Partition], image: FlashImage) -> None:
+def _check_nvs_kept(loader: "Loader", rows: list[layout.Partition], image: FlashImage) -> None:
     """Check that the new table keeps the NVS; Refused if it moves, or uses more space than the new one has."""
     old = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None)
     new = image.partition("nvs")

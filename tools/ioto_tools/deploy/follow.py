@@ -10,8 +10,8 @@ import serial
 from .port import GONE, PortError, opened
 
 _READ_S = 0.2
-_AGAIN_S = 0.2  # between two attempts to open a port that is gone
-_PATIENCE_S = 0.5  # wait for the rest of a line
+_REOPEN_S = 0.2  # between two attempts to open a port that is gone
+_PARTIAL_LINE_S = 0.5  # wait for the rest of a line
 
 
 def lines(port: str, say: Callable[[str], None]) -> Iterator[str]:
@@ -22,24 +22,24 @@ def lines(port: str, say: Callable[[str], None]) -> Iterator[str]:
     line = opened(port, _READ_S)
     while True:
         try:
-            yield from _texts(line)
+            yield from _read_texts(line)
         except GONE:
             pass
         with suppress(*GONE):
             line.close()
         say("the port is gone (reset or unplugged); waiting for it")
-        line = _back(port)
+        line = _reopen(port)
         say("the port is back")
 
 
-def _back(port: str) -> serial.Serial:
+def _reopen(port: str) -> serial.Serial:
     while True:
-        time.sleep(_AGAIN_S)
+        time.sleep(_REOPEN_S)
         with suppress(PortError):
             return opened(port, _READ_S)
 
 
-def _texts(line: serial.Serial) -> Iterator[str]:
+def _read_texts(line: serial.Serial) -> Iterator[str]:
     """Yield texts until the port is gone. Characters and line ends that a read splits are joined."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, since = "", time.monotonic()
@@ -54,6 +54,6 @@ def _texts(line: serial.Serial) -> Iterator[str]:
         if end:
             yield whole + end
             since = time.monotonic()
-        elif text and time.monotonic() - since > _PATIENCE_S:  # a prompt, a progress bar
+        elif text and time.monotonic() - since > _PARTIAL_LINE_S:  # a prompt, a progress bar
             yield text
             text, since = "", time.monotonic()

@@ -59,7 +59,7 @@ print(json.dumps(out))
 """
 _SETTINGS = ("ioto.json", "ioto.json5", "device.json", "device.json5")
 _STATE = ("state/record.0", "state/record.1", "state/provision.json")
-_THERE = """
+_EXISTING = """
 import json, os
 def there(p):
     try:
@@ -77,7 +77,7 @@ def facts(board: Prompt) -> dict[str, Any]:
     told = board.ask(_FACTS % (_SETTINGS + _STATE,))
     files = {name: base64.b64decode(raw) for name, raw in told["files"].items() if raw is not None}
     named = _named(files)
-    there = board.ask(_THERE % named)["there"] if named else ()
+    there = board.ask(_EXISTING % named)["there"] if named else ()
     records = [r for r in (decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)) if r]
     record = max(records, default=(0, None), key=lambda r: r[0])[1]
     slots = [_slot(row, record) for row in told["slots"]]
@@ -88,13 +88,13 @@ def facts(board: Prompt) -> dict[str, Any]:
         "running": told["running"],
         "boots_next": told["boot"],
         "otadata": [str(otadata.Record.parse(base64.b64decode(raw))) for raw in told["otadata"]],
-        "rollback": _rollback(told),
+        "rollback": _describe_rollback(told),
         "slots": slots,
         "heap": {"used": told["heap"][0], "free": told["heap"][1]},
         "files": {"free": told["disk"][0], "size": told["disk"][1]},
         "clock": told["now"] if told["now"] >= _CLOCK_SET_S else None,
         "registered": "state/provision.json" in files,
-        **_configured(files, there, record, told),
+        **_read_settings(files, there, record, told),
     }
 
 
@@ -109,7 +109,7 @@ def _slot(row: list[Any], record: dict[str, Any] | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rollback(told: dict[str, Any]) -> str:
+def _describe_rollback(told: dict[str, Any]) -> str:
     """Describe whether the bootloader rolls back by itself. Only a trial shows it for certain."""
     if len(told["slots"]) < 2 or not told["otadata"]:
         return "no: the board does not have two update slots; `ioto flash` creates them"
@@ -140,7 +140,7 @@ def _named(files: dict[str, bytes]) -> list[str]:
     return sorted(found)
 
 
-def _configured(
+def _read_settings(
     files: dict[str, bytes], there: Iterable[str], record: dict[str, Any] | None, told: dict[str, Any]
 ) -> dict[str, Any]:
     """The board's settings as the agent reads them.
@@ -200,22 +200,22 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield "settings   %s" % found["configuration"]
     else:
         yield "version    %s of product %s, phase %s" % (found["version"], found["product"], found["phase"])
-        yield "check-in   last %s, %d failures since" % (_when(found["last_check_in"]), found["failures"])
+        yield "check-in   last %s, %d failures since" % (_format_time(found["last_check_in"]), found["failures"])
         for key, window in found["windows"].items():
             opens = (
                 "open now"
                 if window["open"]
-                else "opens %s" % _when(window["opens"])
+                else "opens %s" % _format_time(window["opens"])
                 if window["opens"]
                 else "opening unknown"
             )
             yield "%-10s %s (%s)" % (key.split(".")[1], window["window"], opens)
-    yield "clock      %s" % (_when(found["clock"]) if found["clock"] else "never set")
+    yield "clock      %s" % (_format_time(found["clock"]) if found["clock"] else "never set")
     yield "heap       %d bytes used, %d free; files %d of %d bytes free" % (
         found["heap"]["used"], found["heap"]["free"], found["files"]["free"], found["files"]["size"])  # fmt: skip
 
 
-def _when(unix_s: float | None) -> str:
+def _format_time(unix_s: float | None) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(unix_s)) if unix_s else "never"

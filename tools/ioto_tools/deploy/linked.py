@@ -1,8 +1,8 @@
-"""Joins the agent's modules into a few files, so that shared names, strings and imports are stored once.
+"""Join the agent's modules into a few files, so that shared names, strings and imports are stored once.
 
-In a file, a name that two of its modules define becomes name_module, `module.name` becomes that name, and an upper-case
-name of a constant becomes the constant. Unreferenced definitions are dropped; private names are shortened (short.py).
-Scopes are not analysed: a local variable with the name of a renamed definition is an error.
+If two modules of a file define the same name, it becomes name_module. `module.name` becomes a name of the file, and an
+upper-case name of a constant becomes the constant. Unreferenced definitions are dropped; private names are shortened
+(short.py). Scopes are not analysed: a local variable with the name of a renamed definition is an error.
 """
 
 import ast
@@ -32,59 +32,58 @@ class LinkedFile(NamedTuple):
 def link(
     sources: dict[str, str], files: dict[str, tuple[str, ...]], kept: Iterable[Definition] = ()
 ) -> dict[str, LinkedFile]:
-    """{file: (text, {short name: [original names]})} from {module: text} and {file: its modules, one of which has the
-    file's name}.
+    """Join `sources` {module: text} to `files` {file: its modules}; returns {file: LinkedFile}.
 
-    `kept` are definitions (module, name) with other users.
+    One module of each file has the file's name. `kept` are definitions with users outside of the agent.
     """
-    whole = _Whole({name: ast.parse(text) for name, text in sources.items()}, files, kept)
-    return {file: whole.text(file) for file in files}
+    program = _Program({name: ast.parse(text) for name, text in sources.items()}, files, kept)
+    return {file: program.text(file) for file in files}
 
 
-class _Whole:
+class _Program:
+    """All modules, and where each of their definitions goes."""
+
     def __init__(
         self, trees: dict[str, ast.Module], files: dict[str, tuple[str, ...]], kept: Iterable[Definition]
     ) -> None:
         self.trees = trees
         self.files = files
         self.short = Short(trees.values())
-        self.home = {module: file for file, modules in files.items() for module in modules}
-        self.new: dict[
-            Definition, Replacement
-        ] = {}  # {(module, name) of a definition: its new name, or the ast.Constant that replaces it}
+        self.file_of = {module: file for file, modules in files.items() for module in modules}
+        self.new_names: dict[Definition, Replacement] = {}
         for file, modules in files.items():
-            count = Counter(name for module in modules for name in _defined(trees[module]))
+            count = Counter(name for module in modules for name in _module_definitions(trees[module]))
             for module in modules:
-                for name, constant in _defined(trees[module]).items():
+                for name, constant in _module_definitions(trees[module]).items():
                     alone = count[name] == 1 or module == file
-                    self.new[module, name] = constant or (name if alone else "%s_%s" % (name, module))
-        # Names that a file exports: the public names of the module it is named after, and the names that other files
-        # import.
-        self.wanted: dict[str, set[Any]] = {
-            file: {name for name in _defined(trees[file]) if name[0] != "_" or name[:2] == "__"} for file in files
+                    self.new_names[module, name] = constant or (name if alone else "%s_%s" % (name, module))
+        # The public names of the module that a file is named after, and the names that other files import.
+        self.exported: dict[str, set[Any]] = {
+            file: {name for name in _module_definitions(trees[file]) if name[0] != "_" or name[:2] == "__"}
+            for file in files
         }
         for module, tree in trees.items():
-            for node, alias in _relative(ast.walk(tree)):
+            for node, alias in _package_imports(ast.walk(tree)):
                 defined = node.module or "__init__", alias.name
-                home = self.home.get(defined[0], "")
-                if defined in self.new and (home != self.home.get(module) or home == module):
-                    self.wanted[home].add(self.new[defined])
+                home = self.file_of.get(defined[0], "")
+                if defined in self.new_names and (home != self.file_of.get(module) or home == module):
+                    self.exported[home].add(self.new_names[defined])
         for defined in kept:
-            self.wanted[self.home[defined[0]]].add(self.new[defined])
+            self.exported[self.file_of[defined[0]]].add(self.new_names[defined])
 
     def find(self, module: str, name: str) -> tuple[str, Any]:
-        """(file, new name or ast.Constant there) of a name of a module."""
-        if (module, name) not in self.new:
-            raise LinkError("%s: %s is not defined in it: import it from where it is" % (module, name))
-        return self.home[module], self.new[module, name]
+        """(file, Replacement) of a definition in `module`."""
+        if (module, name) not in self.new_names:
+            raise LinkError("%s: %s is not defined in it: import it from the module that defines it" % (module, name))
+        return self.file_of[module], self.new_names[module, name]
 
     def ordered(self, file: str) -> list[str]:
         """The file's modules, each after those that it imports."""
         done: list[str] = []
 
         def add(module: str) -> None:
-            if module not in done and self.home.get(module) == file:
-                for node, alias in _relative(self.trees[module].body):
+            if module not in done and self.file_of.get(module) == file:
+                for node, alias in _package_imports(self.trees[module].body):
                     add(node.module or alias.name)
                 done.append(module)
 
@@ -96,52 +95,52 @@ class _Whole:
         imports: dict[tuple[type, str | None, int], dict[str, ast.alias]] = {}
         body: list[ast.stmt] = []
         for module in self.ordered(file):
-            for node in _Renamed(self, file, module).visit(self.trees[module]).body:
+            for node in _Renamer(self, file, module).visit(self.trees[module]).body:
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     names = imports.setdefault((type(node), getattr(node, "module", ""), getattr(node, "level", 0)), {})
                     names.update((ast.unparse(alias), alias) for alias in node.names)
                 elif not isinstance(node, ast.Expr):
                     body.append(node)
-                elif (
-                    not isinstance(node.value, ast.Constant) and ast.unparse(node) != "gc.collect()"
-                ):  # between modules
+                # A docstring, and the gc.collect() between imports, can be left out.
+                elif not isinstance(node.value, ast.Constant) and ast.unparse(node) != "gc.collect()":
                     raise LinkError(
-                        "%s: %s would not be done: only definitions are joined" % (module, ast.unparse(node))
+                        "%s: %s would not be executed: only definitions are joined" % (module, ast.unparse(node))
                     )
-        body = _needed(body, self.wanted[file])
+        body = _referenced(body, self.exported[file])
         bound = Counter(bound_name(alias) for names in imports.values() for alias in names.values())
-        bound.update(name for node in body for name in _defines(node))
+        bound.update(name for node in body for name in _definitions(node))
         for name in (name for name, times in bound.items() if times > 1):
-            raise LinkError("%s: %s stands for two things" % (file, name))
+            raise LinkError("%s: %s has two meanings: rename one" % (file, name))
         made = [
             ast.Import(list(names.values()))
             if kind is ast.Import
             else ast.ImportFrom(module, list(names.values()), level)
             for (kind, module, level), names in imports.items()
         ]
-        new = self.short.shorten(body, {name for node in body for name in _defines(node)} - self.wanted[file])
-        text = ast.unparse(ast.fix_missing_locations(ast.Module(_most_used(made + body) + made + body, []))) + "\n"
-        return LinkedFile(text, self._stands_for(file, new))
+        new = self.short.shorten(body, {name for node in body for name in _definitions(node)} - self.exported[file])
+        text = ast.unparse(ast.fix_missing_locations(ast.Module(_number_names(made + body) + made + body, []))) + "\n"
+        return LinkedFile(text, self._original_names(file, new))
 
-    def _stands_for(self, file: str, new: dict[Any, str]) -> dict[str, list[str]]:
+    def _original_names(self, file: str, new: dict[Any, str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name, short in self.short.attributes.items():
             found.setdefault(short, []).append(name)
-        for (module, name), joined in self.new.items():
-            if joined in new and self.home.get(module) == file:
+        for (module, name), joined in self.new_names.items():
+            if joined in new and self.file_of.get(module) == file:
                 found.setdefault(new[joined], []).append("%s.%s" % (module, name))
         return found
 
 
-def _most_used(body: list[ast.stmt]) -> list[ast.stmt]:
-    """A statement without effect that mentions the most used names. Nothing after `break` is compiled, but the compiler
-    numbers the names, and the strings that could be names, in order of appearance, and each use of the first 128 takes
-    one byte.
+def _number_names(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Build a statement without effect that makes the compiler number the most used names first.
+
+    It numbers names, and strings that could be names, in order of appearance, and each use of the first 128 takes one
+    byte. It does not compile what follows `break`.
     """
     known = {
         name
         for node in body
-        for name in [*_defines(node), *(bound_name(alias) for alias in getattr(node, "names", ()))]
+        for name in [*_definitions(node), *(bound_name(alias) for alias in getattr(node, "names", ()))]
     }
     known.update(dir(builtins))
     count: Counter[Any] = Counter()
@@ -159,32 +158,36 @@ def _most_used(body: list[ast.stmt]) -> list[ast.stmt]:
     return ast.parse("while True:\n    break\n    " + "; ".join(names)).body if names else []
 
 
-class _Renamed(ast.NodeTransformer):
+class _Renamer(ast.NodeTransformer):
     """Renames the names in one module to those of its file."""
 
-    def __init__(self, whole: _Whole, file: str, module: str) -> None:
-        self.whole = whole
+    def __init__(self, program: _Program, file: str, module: str) -> None:
+        self.program = program
         self.file = file
-        tree = whole.trees[module]
-        self.names: dict[str, Any] = {name: whole.new[module, name] for name in _defined(tree)}
+        tree = program.trees[module]
+        self.names: dict[str, Any] = {name: program.new_names[module, name] for name in _module_definitions(tree)}
         self.modules: dict[str, str] = {}  # {name: module} of the imported modules in this file
-        for node, alias in _relative(ast.walk(tree)):
+        for node, alias in _package_imports(ast.walk(tree)):
             bound = bound_name(alias)
-            if node.module or alias.name not in whole.trees:
-                home, new = whole.find(node.module or "__init__", alias.name)
+            if node.module or alias.name not in program.trees:
+                home, new = program.find(node.module or "__init__", alias.name)
                 if home == file or isinstance(new, ast.Constant):
                     self.names[bound] = new
                 elif bound in self.names:
-                    raise LinkError("%s: line %d: %s is defined in it, and imported" % (module, node.lineno, bound))
-            elif whole.home[alias.name] == file:
+                    raise LinkError(
+                        "%s: line %d: %s is defined in it and also imported: rename one" % (module, node.lineno, bound)
+                    )
+            elif program.file_of[alias.name] == file:
                 self.modules[bound] = alias.name
         taken = {name for names in self.names.items() if names[0] != names[1] for name in names} | set(self.modules)
         for each in ast.walk(tree):
-            if self._module(each):
-                taken.add(whole.find(self.modules[each.value.id], each.attr)[1])
-        for name, line in _locals(tree):
+            if self._is_module_attribute(each):
+                taken.add(program.find(self.modules[each.value.id], each.attr)[1])
+        for name, line in _local_names(tree):
             if name in taken:
-                raise LinkError("%s: line %d: %s has another meaning in the file" % (module, line, name))
+                raise LinkError(
+                    "%s: line %d: %s has another meaning in the joined file: rename it" % (module, line, name)
+                )
 
     def generic_visit(self, node: Any) -> Any:
         super().generic_visit(node)
@@ -201,13 +204,13 @@ class _Renamed(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return _named(self.names.get(node.id, node.id), node)
 
-    def _module(self, node: ast.AST) -> TypeGuard[Any]:
-        """True if the node is `module.name` for a module in this file."""
+    def _is_module_attribute(self, node: ast.AST) -> TypeGuard[Any]:
+        """True if the node is `module.name`, for a module in this file."""
         return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.modules
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if self._module(node):
-            return _named(self.whole.find(self.modules[node.value.id], node.attr)[1], node)
+        if self._is_module_attribute(node):
+            return _named(self.program.find(self.modules[node.value.id], node.attr)[1], node)
         return self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
@@ -226,8 +229,8 @@ class _Renamed(ast.NodeTransformer):
         ]
         home = None
         for alias in kept:
-            if node.module or alias.name not in self.whole.trees:
-                home, new = self.whole.find(node.module or "__init__", alias.name)
+            if node.module or alias.name not in self.program.trees:
+                home, new = self.program.find(node.module or "__init__", alias.name)
                 alias.name, alias.asname = (
                     new,
                     None if new == (alias.asname or alias.name) else alias.asname or alias.name,
@@ -239,12 +242,12 @@ def _named(new: Replacement, node: ast.Name | ast.Attribute) -> ast.expr:
     return new if isinstance(new, ast.Constant) else ast.Name(new, node.ctx)
 
 
-def _relative(nodes: Iterable[ast.AST]) -> list[tuple[ast.ImportFrom, ast.alias]]:
+def _package_imports(nodes: Iterable[ast.AST]) -> list[tuple[ast.ImportFrom, ast.alias]]:
     """(statement, alias) of each import from the package itself."""
     return [(node, alias) for node in nodes if isinstance(node, ast.ImportFrom) and node.level for alias in node.names]
 
 
-def _defines(node: ast.AST) -> dict[str, ast.Constant | None]:
+def _definitions(node: ast.AST) -> dict[str, ast.Constant | None]:
     """{name: ast.Constant or None} of the definitions in a statement at module level."""
     if isinstance(node, _DEFINITIONS):
         return {node.name: None}
@@ -259,11 +262,11 @@ def _defines(node: ast.AST) -> dict[str, ast.Constant | None]:
     return {name: _constant(node.value) if alone and name.isupper() else None for name, alone in names}
 
 
-def _defined(tree: ast.Module) -> dict[str, ast.Constant | None]:
-    return {name: constant for node in tree.body for name, constant in _defines(node).items()}
+def _module_definitions(tree: ast.Module) -> dict[str, ast.Constant | None]:
+    return {name: constant for node in tree.body for name, constant in _definitions(node).items()}
 
 
-def _loaded(body: list[ast.stmt]) -> Counter[str]:
+def _read_counts(body: list[ast.stmt]) -> Counter[str]:
     """How often each name is read."""
     return Counter(
         name.id
@@ -273,11 +276,11 @@ def _loaded(body: list[ast.stmt]) -> Counter[str]:
     )
 
 
-def _needed(body: list[ast.stmt], wanted: set[Any]) -> list[ast.stmt]:
+def _referenced(body: list[ast.stmt], wanted: set[Any]) -> list[ast.stmt]:
     """The statements without unreferenced definitions, such as helpers for the host or for tests."""
     while True:
-        used = wanted.union(_loaded(body))
-        kept = [node for node in body if not _defines(node) or used.intersection(_defines(node))]
+        used = wanted.union(_read_counts(body))
+        kept = [node for node in body if not _definitions(node) or used.intersection(_definitions(node))]
         if len(kept) == len(body):
             return body
         body = kept
@@ -293,8 +296,8 @@ def _constant(node: ast.expr) -> ast.Constant | None:
     return ast.Constant(value) if is_constant else None
 
 
-def _locals(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """(name, line) of the names bound inside definitions; names of methods don't count."""
+def _local_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """(name, line) of the names bound inside definitions, except names of methods."""
     for top in tree.body:
         if isinstance(top, _DEFINITIONS):
             no_names = [top] + [each for node in ast.walk(top) if isinstance(node, ast.ClassDef) for each in node.body]

@@ -37,27 +37,30 @@ def fault(port: str) -> str:
 def why(port: str, error: Exception) -> str:
     """Explain an OSError or ValueError from opening `port`."""
     if "://" in port:
-        return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT of a running server" % (port, _cause(error))
+        return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT of a running server" % (
+            port,
+            _root_cause(error),
+        )
     code = getattr(error, "errno", None) or getattr(error.__context__, "errno", None)
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO) or os.name == "nt" and "FileNotFoundError" in str(error):
-        return "%s: there is no such port: is the board plugged in? %s" % (port, _others())
+        return "%s: there is no such port: is the board plugged in? %s" % (port, _list_ports())
     if os.name == "nt" and "PermissionError" in str(error) or code in (errno.EAGAIN, errno.EBUSY):
         return "%s: another program uses it (`ioto board log`, a terminal, Thonny): close that first" % port
     if code in (errno.EACCES, errno.EPERM):
-        return "%s: you have no permission to use it: %s" % (port, _permission(port))
+        return "%s: you have no permission to use it: %s" % (port, _explain_permission(port))
     if code == errno.EIO:
         return "%s: input/output error: plug the board in again" % port
     if code in (errno.ENOTTY, errno.EINVAL, errno.EISDIR) or "configure port" in str(error) or _is_file(port):
-        return "%s: it is not a serial port. %s" % (port, _others())
-    return "%s: %s" % (port, _cause(error))
+        return "%s: it is not a serial port. %s" % (port, _list_ports())
+    return "%s: %s" % (port, _root_cause(error))
 
 
-def _cause(error: Exception) -> str:
+def _root_cause(error: Exception) -> str:
     inner = error.__context__
     return str(inner if isinstance(inner, OSError) else error)
 
 
-def _others() -> str:
+def _list_ports() -> str:
     found = [each.device for each in comports()]
     return "Ports of this machine: %s" % ", ".join(found) if found else "This machine has no serial port at the moment"
 
@@ -68,7 +71,7 @@ def _is_file(port: str) -> bool:
     return False
 
 
-def _permission(port: str) -> str:
+def _explain_permission(port: str) -> str:
     """How to get permission: by the port's group, as distributions set it up (dialout, uucp, plugdev)."""
     import grp  # not on every system
 

@@ -17,16 +17,16 @@ from . import port as ports
 
 LEAST = (1, 24)  # the oldest MicroPython that the agent supports
 _ANSWER_S = 10  # a board that is silent for this long is gone
-_PIECE_BYTES = 1024  # of a file; up to four times as long as text
-_BACK_S = 30  # limit for a reset
-_LOOK_S = 0.4  # between two checks whether the board is back
-_HEARD_S = 3  # wait for the last output before the reset; some ports lose it
+_WRITE_BYTES = 1024  # of a file; up to four times as long as text
+_RESET_LIMIT_S = 30  # limit for a reset
+_RETRY_S = 0.4  # between two checks whether the board is back
+_LAST_OUTPUT_S = 3  # wait for the last output before the reset; some ports lose it
 # The Ctrl-C that searches for the prompt must not interrupt the code that resets the board.
-_UNDISTURBED = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
+_IGNORE_CTRL_C = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
 # The agent's watchdog would reset a board whose application was interrupted. It can't be disabled, so it gets a day.
-_AT_PROMPT = "import sys\nif 'ioto.agent' in sys.modules:\n import machine\n machine.WDT(timeout=86400000)\n"
-_KNOCK_S = 0.02  # between two Ctrl-C, one of which must arrive during boot.py
-_KNOCKS = 10
+_RELAX_WATCHDOG = "import sys\nif 'ioto.agent' in sys.modules:\n import machine\n machine.WDT(timeout=86400000)\n"
+_CTRL_C_PAUSE_S = 0.02  # between two Ctrl-C, one of which must arrive during boot.py
+_CTRL_C_TIMES = 10
 _GONE = (*ports.GONE, TransportError, struct.error)  # struct.error: an incomplete answer
 
 
@@ -52,8 +52,8 @@ class Prompt:
                 self._open()
             if self.reset:
                 self._reset()
-            self._keep_trying(self.wait_s or (_BACK_S if self.reset else _ANSWER_S))
-            self.run(_AT_PROMPT)
+            self._keep_trying(self.wait_s or (_RESET_LIMIT_S if self.reset else _ANSWER_S))
+            self.run(_RELAX_WATCHDOG)
         except _GONE:
             self._close()
             raise PromptError(_NO_PROMPT % self.port) from None
@@ -89,20 +89,20 @@ class Prompt:
         After a wake-up or reset, Ctrl-C arrives during boot.py, before main.py can ignore it.
         """
         end = time.monotonic() + limit_s
-        while not self._back():
+        while not self._try_prompt():
             if time.monotonic() > end:
                 why = "" if self.line else ports.fault(self.port)
                 words = (
                     _NO_PROMPT_IN_TIME % (self.port, limit_s) if self.wait_s or self.reset else _NO_PROMPT % self.port
                 )
                 raise PromptError(why or words)
-            self._knock()
+            self._send_ctrl_c()
 
-    def _knock(self) -> None:
+    def _send_ctrl_c(self) -> None:
         with suppress(*_GONE):
-            for _ in range(_KNOCKS):
+            for _ in range(_CTRL_C_TIMES):
                 self.line.serial.write(b"\x03")
-                time.sleep(_KNOCK_S)
+                time.sleep(_CTRL_C_PAUSE_S)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -161,24 +161,24 @@ class Prompt:
         """
         self.run("before_the_reset = 1")
         try:
-            self.line.exec_raw_no_follow(_UNDISTURBED + source)
-            self.line.read_until(1, b"going\r\n", timeout_overall=_HEARD_S)
+            self.line.exec_raw_no_follow(_IGNORE_CTRL_C + source)
+            self.line.read_until(1, b"going\r\n", timeout_overall=_LAST_OUTPUT_S)
         except _GONE:  # the port disappeared with the reset
             pass
-        end = time.monotonic() + _BACK_S
-        while not self._back():
+        end = time.monotonic() + _RESET_LIMIT_S
+        while not self._try_prompt():
             if time.monotonic() > end:
-                raise PromptError("%s: the board does not answer %d s after its reset" % (self.port, _BACK_S))
+                raise PromptError("%s: the board does not answer %d s after its reset" % (self.port, _RESET_LIMIT_S))
         if "before_the_reset" in self.run("print(dir())"):
             raise PromptError("%s: the board was not reset" % self.port)
 
-    def _back(self) -> bool:
+    def _try_prompt(self) -> bool:
         """Try once to get to the prompt; returns whether the board answers."""
         try:
             if not self.line:
                 self._open()
             with redirect_stdout(io.StringIO()):
-                self.line.enter_raw_repl(soft_reset=False, timeout_overall=_LOOK_S)
+                self.line.enter_raw_repl(soft_reset=False, timeout_overall=_RETRY_S)
             # Answers to earlier attempts may still arrive: only the output after a unique word is new.
             word = "back %d" % time.monotonic_ns()
             self.line.serial.write(b"print('%s')\x04" % word.encode())
@@ -191,14 +191,14 @@ class Prompt:
             return False
         except (*_GONE, PromptError):
             self._close()
-            time.sleep(_LOOK_S)
+            time.sleep(_RETRY_S)
             return False
 
     def write(self, path: str, raw: bytes, progress: Callable[[int], None] = lambda n: None) -> None:
         """Write a file; `progress(n)` is called after each piece of n bytes."""
         self.run("f = open(%r, 'wb')\nw = f.write\n" % path)
-        for at in range(0, len(raw), _PIECE_BYTES):
-            piece = raw[at : at + _PIECE_BYTES]
+        for at in range(0, len(raw), _WRITE_BYTES):
+            piece = raw[at : at + _WRITE_BYTES]
             self.run("w(%r)\n" % piece)
             progress(len(piece))
         self.run("f.close()\n")

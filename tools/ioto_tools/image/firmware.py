@@ -52,15 +52,15 @@ def parse(data: bytes) -> Firmware:
     if describe(data):
         chip = struct.unpack_from("<H", data, 12)[0]
         _check_supported(chip)
-        return Firmware(chip, _image(data, "the application"))
+        return Firmware(chip, _verified_image(data, "the application"))
     if is_esp8266(data):
         raise FirmwareError("firmware for an ESP8266: it has no update slots and is not supported; %s" % _SUPPORTED)
     # A complete file starts at the bootloader, a flash dump at 0.
     for start in sorted(set(BOOTLOADER.values()), reverse=True):
-        rows = _table(data, start)
+        rows = _read_table(data, start)
         first = next((p for p in rows if p.type == layout.APP), None)
         if first:
-            return _whole(data, start, rows, first)
+            return _parse_complete(data, start, rows, first)
     if data[:1] == bytes([MAGIC]) and len(data) >= 24:
         _check_supported(struct.unpack_from("<H", data, 12)[0])
         raise FirmwareError(
@@ -77,9 +77,9 @@ def inside(file: BinaryIO) -> tuple[int, int] | None:
     Leaves `file` at position 0. DamagedFirmware if the firmware file is damaged.
     """
     file.seek(0)
-    data = file.read(_WHOLE_BYTES + 1)
+    data = file.read(_MAX_BYTES + 1)
     file.seek(0)
-    if len(data) > _WHOLE_BYTES or describe(data):
+    if len(data) > _MAX_BYTES or describe(data):
         return None
     try:
         found = parse(data)
@@ -90,7 +90,7 @@ def inside(file: BinaryIO) -> tuple[int, int] | None:
     return data.index(found.application), len(found.application)
 
 
-_WHOLE_BYTES = max(FLASH_SIZES.values())
+_MAX_BYTES = max(FLASH_SIZES.values())
 _SUPPORTED = "supported are %s" % ", ".join(CHIPS[chip] for chip in BOOTLOADER)
 
 
@@ -101,21 +101,21 @@ def _check_supported(chip: int) -> None:
         )
 
 
-def _table(data: bytes, start: int) -> list[layout.Partition]:
+def _read_table(data: bytes, start: int) -> list[layout.Partition]:
     try:
         return layout.parse(data[layout.TABLE - start : layout.TABLE - start + 0xC00])
     except ValueError:
         return []
 
 
-def _whole(data: bytes, start: int, rows: list[layout.Partition], first: layout.Partition) -> Firmware:
+def _parse_complete(data: bytes, start: int, rows: list[layout.Partition], first: layout.Partition) -> Firmware:
     application = data[first.address - start :]
     if not describe(application):
         raise DamagedFirmware(
             "the table has %s at 0x%x, but no application is there: is the file cut short?"
             % (first.label, first.address)
         )
-    application = _image(application, "the application at 0x%x" % first.address)
+    application = _verified_image(application, "the application at 0x%x" % first.address)
     chip = struct.unpack_from("<H", application, 12)[0]
     _check_supported(chip)
     at = BOOTLOADER[chip] - start
@@ -123,10 +123,10 @@ def _whole(data: bytes, start: int, rows: list[layout.Partition], first: layout.
         raise FirmwareError(
             "no bootloader at flash address 0x%x, where the %s expects it" % (BOOTLOADER[chip], CHIPS[chip])
         )
-    return Firmware(chip, application, _image(data[at : layout.TABLE - start], "the bootloader"), rows)
+    return Firmware(chip, application, _verified_image(data[at : layout.TABLE - start], "the bootloader"), rows)
 
 
-def _image(data: bytes, what: str) -> bytes:
+def _verified_image(data: bytes, what: str) -> bytes:
     chip = struct.unpack_from("<H", data, 12)[0]
     try:
         return data[: verify(lambda a, n: (data[a : a + n] + b"\xff" * n)[:n], 0, len(data), chip)]

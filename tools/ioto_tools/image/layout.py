@@ -32,7 +32,7 @@ def ota(
     for n in range(slots):
         rows.append(Partition(APP, OTA_0 + n, at, slot_bytes, "ota_%d" % n))
         at += slot_bytes
-    return rows + [_rest(at, flash_bytes)]
+    return rows + [_files_partition(at, flash_bytes)]
 
 
 def stock(flash_bytes: int = 4 << 20) -> list[Partition]:
@@ -41,11 +41,11 @@ def stock(flash_bytes: int = 4 << 20) -> list[Partition]:
         Partition(DATA, NVS, 0x9000, 0x6000, "nvs"),
         Partition(DATA, PHY, 0xF000, 0x1000, "phy_init"),
         Partition(APP, FACTORY, 0x10000, 0x1F0000, "factory"),
-        _rest(0x200000, flash_bytes),
+        _files_partition(0x200000, flash_bytes),
     ]
 
 
-def _rest(at: int, flash_bytes: int) -> Partition:
+def _files_partition(at: int, flash_bytes: int) -> Partition:
     if flash_bytes - at < 8 * 4096:
         raise ValueError(
             "a flash of %d bytes leaves %d for files; at least 32768 are needed" % (flash_bytes, flash_bytes - at)
