@@ -15,6 +15,7 @@ from .backup import backup, migrate, restore
 from .nginx import link_key, nginx
 from .output import json_option, print_json, print_table
 from .site import Duration, data_option, open_site
+from .systemd import unit
 
 # ---- ioto cloud
 
@@ -25,6 +26,7 @@ def cloud() -> None:
 
 
 cloud.add_command(nginx)
+cloud.add_command(unit)
 cloud.add_command(link_key)
 for command in (migrate, backup, restore):
     cloud.add_command(command)

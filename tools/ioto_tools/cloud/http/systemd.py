@@ -1,0 +1,35 @@
+"""The systemd unit of this cloud, from the template ioto-cloud.service in this folder. Pure."""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from .errors import CloudError
+
+_LAST_RESERVED_PORT = 1023  # binding to it or a lower one takes a capability
+
+
+def unit(user: str, data: str | Path, program: str, arguments: Sequence[str], port: int) -> str:
+    """The text of the unit that runs `program arguments...` as `user`. `data`: the site's folder; `port`: of the server.
+
+    CloudError for a value that can't be in a unit.
+    """
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]*", user):
+        raise CloudError("user %s: expected: the name of a user of this machine, such as ioto" % user)
+    values = {
+        "USER": user,
+        "DATA": _quoted(str(Path(data).absolute())),
+        "COMMAND": " ".join(_quoted(word) for word in (program, *arguments)),
+        "CAPABILITIES": "CAP_NET_BIND_SERVICE" if 0 < port <= _LAST_RESERVED_PORT else "",
+    }
+    template = files(__package__).joinpath("ioto-cloud.service").read_text()
+    return re.sub("@([A-Z]+)@", lambda found: values[found[1]], template)
+
+
+def _quoted(word: str) -> str:
+    """`word` for systemd: its specifiers (%) and variables ($) are escaped (systemd.service, "Command lines")."""
+    if not word.isprintable():
+        raise CloudError("%r: expected: printable characters" % word)
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return '"%s"' % word if re.search(r"[\s'\"\\;]", word) or not word else word
