@@ -10,38 +10,38 @@ from ..rules import selection, update_states
 from ..site.site import Site
 from ..storage import queries
 from ..storage.tables import Row
-from .answers import Action, Asked, Moved, Page, to
+from .responses import Action, Page, PageRequest, Redirect, link
 
 # Why a release is not offered, without the hints for the command line.
-WORDS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
+REASONS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
 
 
-def index(site: Site, asked: Asked) -> Page:
-    values = {"products": site.database.read(queries.product_names), "search": _search(asked), "problem": None}
+def index(site: Site, request: PageRequest) -> Page:
+    values = {"products": site.database.read(queries.product_names), "search": _search(request), "problem": None}
     try:
-        return Page("devices.html", {**values, **_rows(site, asked)})
+        return Page("devices.html", {**values, **_rows(site, request)})
     except policy.PolicyError as e:
         return Page("devices.html", {**values, "problem": "policy: %s" % e}, 400)
 
 
-def more(site: Site, asked: Asked) -> Page:
+def more(site: Site, request: PageRequest) -> Page:
     """The next rows of the list, which the page requests by itself."""
     try:
-        return Page("device-rows.html", _rows(site, asked))
+        return Page("device-rows.html", _rows(site, request))
     except policy.PolicyError as e:
         raise CloudError("policy: %s" % e) from e
 
 
-def _search(asked: Asked) -> dict[str, str]:
-    return {name: asked.query.get(name, "").strip() for name in ("product", "id", "policy")}
+def _search(request: PageRequest) -> dict[str, str]:
+    return {name: request.query.get(name, "").strip() for name in ("product", "id", "policy")}
 
 
-def _rows(site: Site, asked: Asked) -> dict[str, Any]:
-    wanted = _search(asked)
+def _rows(site: Site, request: PageRequest) -> dict[str, Any]:
+    wanted = _search(request)
     which = policy.compile(wanted["policy"]) if wanted["policy"] else None
-    before, looked = (asked.number(name) or 0 for name in ("found", "looked"))
+    before, looked = (request.number(name) or 0 for name in ("found", "looked"))
     most = max(1, search.PAGE - before)
-    found = search.page(site, wanted["product"] or None, wanted["id"], which, asked.query.get("after", ""), most)
+    found = search.page(site, wanted["product"] or None, wanted["id"], which, request.query.get("after", ""), most)
     count = before + len(found["devices"])
     return {
         **found,
@@ -52,14 +52,14 @@ def _rows(site: Site, asked: Asked) -> dict[str, Any]:
     }
 
 
-def show(site: Site, asked: Asked) -> Page | Moved:
-    id = asked.query.get("id", "")
+def show(site: Site, request: PageRequest) -> Page | Redirect:
+    id = request.query.get("id", "")
     try:
-        found = overview.device(site, id, asked.query.get("product"))
+        found = overview.device(site, id, request.query.get("product"))
     except overview.Ambiguous:
-        return Moved(to("devices", id=id))
+        return Redirect(link("devices", id=id))
     return Page(
-        "device.html", {"device": found, "words": WORDS, "actions": _actions(found), "retried": update_states.RETRIED}
+        "device.html", {"device": found, "words": REASONS, "actions": _actions(found), "retried": update_states.RETRIED}
     )
 
 
@@ -86,17 +86,17 @@ def _actions(device: Row) -> list[Action]:
     return [rotate, revoke, claim, release, remove] if device["claimed"] else [claim, remove]
 
 
-def act(site: Site, asked: Asked) -> Moved:
-    id, product, action = (asked.form.get(name, "") for name in ("id", "product", "action"))
+def act(site: Site, request: PageRequest) -> Redirect:
+    id, product, action = (request.form.get(name, "") for name in ("id", "product", "action"))
     if action == "pin":
-        control.pin(site, id, asked.form.get("version", "").strip(), product)
+        control.pin(site, id, request.form.get("version", "").strip(), product)
     elif action == "unpin":
         control.pin(site, id, None, product)
     elif action in _CHANGES:
         _CHANGES[action](site, id, product)
     else:
         raise CloudError("action %s: unknown" % action)
-    return Moved(to("device", id=id, product=product))
+    return Redirect(link("device", id=id, product=product))
 
 
 _CHANGES: dict[str, Callable[[Site, str, str], object]] = {

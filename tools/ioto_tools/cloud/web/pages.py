@@ -6,31 +6,31 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from . import access, assets, devices, products, publishing, releases, signing
-from .dispatch import changed, shown
+from . import assets, devices, products, publishing, releases, sign_in, tokens_and_audit
+from .dispatch import form_route, page_route
 
 PAGES = (
-    *signing.ROUTES,
+    *sign_in.ROUTES,
     Route("/static/{hash}/{name}", assets.serve, methods=["GET"]),
-    shown("/", products.index),
-    changed("/products", products.new, "admin"),
-    shown("/product", products.show),
-    shown("/release", releases.show),
-    changed("/release", releases.act, "publish"),
-    changed("/terms", releases.set_terms, "publish"),
-    shown("/progress", releases.progress),
-    shown("/samples", releases.history),
-    shown("/publish", publishing.form, "publish"),
-    changed("/publish", publishing.publish, "publish", publishing.UPLOAD_BYTES),
-    changed("/policy-check", publishing.check, "read"),
-    changed("/dry-run", publishing.dry_run, "publish"),
-    shown("/devices", devices.index),
-    shown("/device-rows", devices.more),
-    shown("/device", devices.show),
-    changed("/device", devices.act, "admin"),
-    shown("/tokens", access.tokens, "admin"),
-    changed("/tokens", access.change_tokens, "admin"),
-    shown("/audit", access.audit),
+    page_route("/", products.index),
+    form_route("/products", products.new, "admin"),
+    page_route("/product", products.show),
+    page_route("/release", releases.show),
+    form_route("/release", releases.act, "publish"),
+    form_route("/terms", releases.set_terms, "publish"),
+    page_route("/progress", releases.progress),
+    page_route("/samples", releases.history),
+    page_route("/publish", publishing.form, "publish"),
+    form_route("/publish", publishing.publish, "publish", publishing.UPLOAD_BYTES),
+    form_route("/policy-check", publishing.check, "read"),
+    form_route("/dry-run", publishing.dry_run, "publish"),
+    page_route("/devices", devices.index),
+    page_route("/device-rows", devices.more),
+    page_route("/device", devices.show),
+    form_route("/device", devices.act, "admin"),
+    page_route("/tokens", tokens_and_audit.tokens, "admin"),
+    form_route("/tokens", tokens_and_audit.change_tokens, "admin"),
+    page_route("/audit", tokens_and_audit.audit),
 )
 
 

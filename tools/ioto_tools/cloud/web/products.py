@@ -3,18 +3,18 @@
 from ..operators import overview, search
 from ..releases import publish as publishing
 from ..site.site import Site
-from .answers import Asked, Moved, Page, to
+from .responses import Page, PageRequest, Redirect, link
 
 
-def index(site: Site, asked: Asked) -> Page:
+def index(site: Site, request: PageRequest) -> Page:
     return Page("products.html", {"products": search.products(site), "counted": search.COUNTED})
 
 
-def new(site: Site, asked: Asked) -> Moved:
-    made = publishing.new_product(site, asked.form.get("name", ""), asked.form.get("id") or None)
-    return Moved(to("product", id=made["id"]))
+def new(site: Site, request: PageRequest) -> Redirect:
+    made = publishing.new_product(site, request.form.get("name", ""), request.form.get("id") or None)
+    return Redirect(link("product", id=made["id"]))
 
 
-def show(site: Site, asked: Asked) -> Page:
-    product = publishing.product_of(site, asked.query.get("id", ""))
+def show(site: Site, request: PageRequest) -> Page:
+    product = publishing.product_of(site, request.query.get("id", ""))
     return Page("product.html", {"product": product, "releases": overview.updates(site, product["id"])})

@@ -12,18 +12,18 @@ from ..releases import publish as publishing
 from ..rules import selection, terms
 from ..site.site import Site
 from ..storage import queries
-from .answers import Asked, Moved, Page, text, to
-from .devices import WORDS
+from .devices import REASONS
 from .dispatch import FORM_BYTES
-from .releases import said
+from .releases import terms_from_form
+from .responses import Page, PageRequest, Redirect, check_text, link
 
 UPLOAD_BYTES = IMAGE_BYTES + FORM_BYTES
 SLICE = 10_000  # devices evaluated between two progress updates of a dry run
 
 
-def form(site: Site, asked: Asked) -> Page:
+def form(site: Site, request: PageRequest) -> Page:
     blank = dict.fromkeys(terms.TERMS)
-    product = asked.query.get("product", "")
+    product = request.query.get("product", "")
     values = {
         "products": site.database.read(queries.product_names),
         "product": product,
@@ -33,8 +33,8 @@ def form(site: Site, asked: Asked) -> Page:
     return Page("publish.html", values)
 
 
-def publish(site: Site, asked: Asked) -> Moved:
-    form = asked.form
+def publish(site: Site, request: PageRequest) -> Redirect:
+    form = request.form
     image: Any = form.get("image")
     if not getattr(image, "filename", ""):
         raise CloudError("image: choose a file")
@@ -43,21 +43,21 @@ def publish(site: Site, asked: Asked) -> Moved:
         form.get("description", "").strip(), any_file="any_file" in form, said=_terms(site, form),
         by_hand="by_hand" in form,
     )  # fmt: skip
-    return Moved(to("release", id=release["id"]))
+    return Redirect(link("release", id=release["id"]))
 
 
 def _terms(site: Site, form: dict[str, Any]) -> dict[str, str | None]:
-    found = said(form, None)
+    found = terms_from_form(form, None)
     if name := form.get("group"):
         found["policy"] = groups.both(groups.policy(site, name), found["policy"])
     return found
 
 
-def check(site: Site, asked: Asked) -> Page:
+def check(site: Site, request: PageRequest) -> Page:
     """Warnings about the policy in the form, or its error."""
-    text = asked.form.get("policy", "")
+    text = request.form.get("policy", "")
     try:
-        found = doubts.of(site, _product(site, asked.form), text) if text.strip() else []
+        found = doubts.of(site, _product(site, request.form), text) if text.strip() else []
     except policy.PolicyError as e:
         line = text.splitlines()[e.line - 1 : e.line] or [""]
         return Page("policy-check.html", {"error": str(e), "line": line[0], "caret": " " * (e.column - 1) + "^"})
@@ -71,16 +71,16 @@ def _product(site: Site, form: dict[str, Any]) -> str | None:
     return form.get("product") or None
 
 
-def dry_run(site: Site, asked: Asked) -> Page:
+def dry_run(site: Site, request: PageRequest) -> Page:
     """Dry run for one slice of the devices; the page requests the next slice by itself."""
-    form = asked.form
+    form = request.form
     version = form.get("version", "").strip()
     found = publishing.dry_run_slice(site, form.get("product", ""), version, _terms(site, form), _so_far(form), SLICE)
     again = {name: form[name] for name in ("product", "version", "group", *terms.TERMS) if name in form}
     again["so_far"] = json.dumps(found)
     return Page(
         "dry-run.html",
-        {"found": found, "again": again, "words": WORDS, "doubts": terms.version_doubts(version) + found["doubts"]},
+        {"found": found, "again": again, "words": REASONS, "doubts": terms.version_doubts(version) + found["doubts"]},
     )
 
 
@@ -91,11 +91,16 @@ def _so_far(form: dict[str, Any]) -> dict[str, Any] | None:
     try:
         said = json.loads(form["so_far"])
         found = {why: _reason(each) for why, each in said["found"].items() if why in (*selection.WHY, "offered")}
-        slots = {text(str(id)): int(n) for id, n in said["slots"].items()}
-        return {"devices": int(said["devices"]), "after": text(str(said["after"])), "found": found, "slots": slots}
+        slots = {check_text(str(id)): int(n) for id, n in said["slots"].items()}
+        return {
+            "devices": int(said["devices"]),
+            "after": check_text(str(said["after"])),
+            "found": found,
+            "slots": slots,
+        }
     except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as e:
         raise CloudError("dry run: its progress was lost: start it again") from e
 
 
 def _reason(said: dict[str, Any]) -> dict[str, Any]:
-    return {"count": int(said["count"]), "examples": [text(str(id)) for id in said["examples"]]}
+    return {"count": int(said["count"]), "examples": [check_text(str(id)) for id in said["examples"]]}

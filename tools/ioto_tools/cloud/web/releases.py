@@ -11,7 +11,7 @@ from ..rules import update_states
 from ..rules.terms import TERMS
 from ..site.site import Site
 from ..storage.tables import Row
-from .answers import Action, Asked, Data, Moved, Page, to
+from .responses import Action, JsonData, Page, PageRequest, Redirect, link
 
 # Groups of states on the page; page.js draws them in this order, from the bottom.
 GROUPS = {
@@ -29,8 +29,8 @@ _MOVES: tuple[Action, ...] = (
 )
 
 
-def show(site: Site, asked: Asked) -> Page:
-    found = overview.update(site, asked.query.get("id", ""))
+def show(site: Site, request: PageRequest) -> Page:
+    found = overview.update(site, request.query.get("id", ""))
     values = {"terms": found["terms"], "moves": _moves(found), "doubts": doubts.of_update(site, found)}
     return Page("release.html", {"release": found, **values, **_progress(found, site.now_s())})
 
@@ -45,11 +45,11 @@ def _moves(release: Row) -> list[Action]:
     )
 
 
-def progress(site: Site, asked: Asked) -> Page:
+def progress(site: Site, request: PageRequest) -> Page:
     """The part of the page that is refreshed. It shows whether the release was changed since the page was loaded."""
-    found = overview.update(site, asked.query.get("id", ""))
+    found = overview.update(site, request.query.get("id", ""))
     values = _progress(found, site.now_s())
-    seen = asked.query.get("seen", "")
+    seen = request.query.get("seen", "")
     return Page("progress.html", {"release": found, **values, "seen": seen, "changed": seen != values["seen"]})
 
 
@@ -86,35 +86,37 @@ def _ordered(states: dict[str, int]) -> dict[str, int]:
     return {state: states[state] for state in update_states.STATES if state in states}
 
 
-def history(site: Site, asked: Asked) -> Data:
+def history(site: Site, request: PageRequest) -> JsonData:
     """{"at_s": [..], group: [..]} from the first device until now, for the chart."""
-    found = overview.update(site, asked.query.get("id", ""))
+    found = overview.update(site, request.query.get("id", ""))
     rows = site.database.read(samples.of, found["update"])
     rows = [(at_s, grouped(states)) for at_s, states in rows] + [(site.now_s(), grouped(found["states"]))]
-    return Data({"at_s": [at_s for at_s, _ in rows], **{name: [counts[name] for _, counts in rows] for name in GROUPS}})
+    return JsonData(
+        {"at_s": [at_s for at_s, _ in rows], **{name: [counts[name] for _, counts in rows] for name in GROUPS}}
+    )
 
 
-def act(site: Site, asked: Asked) -> Moved:
-    id, action = asked.form.get("id", ""), asked.form.get("action", "")
+def act(site: Site, request: PageRequest) -> Redirect:
+    id, action = request.form.get("id", ""), request.form.get("action", "")
     if action in ("enable", "disable"):
         control.enable(site, id, action == "enable")
     elif action in [move[0] for move in _MOVES]:
         control.move(site, id, action)
     elif action == "retry":
-        devices, states = ([asked.form[name]] if asked.form.get(name) else [] for name in ("device", "state"))
+        devices, states = ([request.form[name]] if request.form.get(name) else [] for name in ("device", "state"))
         control.retry(site, id, devices, states)
     else:
         raise CloudError("action %s: unknown" % action)
-    return Moved(to("release", id=id))
+    return Redirect(link("release", id=id))
 
 
-def set_terms(site: Site, asked: Asked) -> Moved:
-    id = asked.form.get("id", "")
-    control.set_terms(site, id, said(asked.form, "none"))
-    return Moved(to("release", id=id))
+def set_terms(site: Site, request: PageRequest) -> Redirect:
+    id = request.form.get("id", "")
+    control.set_terms(site, id, terms_from_form(request.form, "none"))
+    return Redirect(link("release", id=id))
 
 
-def said(form: dict[str, Any], blank: str | None) -> dict[str, str | None]:
+def terms_from_form(form: dict[str, Any], blank: str | None) -> dict[str, str | None]:
     """{term: text} from a form; empty fields become `blank`, an empty period None."""
     found = {name: form.get(name, "").strip() or blank for name in TERMS}
     if found["period"] == blank:

@@ -6,18 +6,18 @@ from ..http.errors import CloudError
 from ..operators import operator_tokens
 from ..site.site import Site
 from ..storage import audit as audit_rows
-from .answers import Asked, Page
+from .responses import Page, PageRequest
 
 ROWS = 50
 
 
-def tokens(site: Site, asked: Asked) -> Page:
+def tokens(site: Site, request: PageRequest) -> Page:
     return Page("tokens.html", {"tokens": operator_tokens.listed(site), "made": None})
 
 
-def change_tokens(site: Site, asked: Asked) -> Page:
+def change_tokens(site: Site, request: PageRequest) -> Page:
     """Create a token, which is shown only once, or revoke one."""
-    form = asked.form
+    form = request.form
     if name := form.get("revoke"):
         operator_tokens.revoke(site, name)
         made = None
@@ -35,9 +35,9 @@ def _lifetime(text: str) -> int | None:
         raise CloudError("lifetime %s: %s" % (text, e)) from e
 
 
-def audit(site: Site, asked: Asked) -> Page:
+def audit(site: Site, request: PageRequest) -> Page:
     """The newest audit rows, or those older than the row `before`; only those about `subject` if given."""
-    subject = asked.query.get("subject", "").strip()
-    rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, asked.number("before"))
+    subject = request.query.get("subject", "").strip()
+    rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, request.number("before"))
     more = rows[ROWS - 1]["id"] if len(rows) > ROWS else None
     return Page("audit.html", {"rows": rows[:ROWS], "subject": subject, "more": more})

@@ -11,7 +11,7 @@ import jinja2
 from . import assets
 
 
-def text(value: str) -> str:
+def check_text(value: str) -> str:
     """Return `value` if the database and a page can contain it. ValueError: a NUL or a lone surrogate."""
     if "\0" in value:
         raise ValueError("a NUL in a text")
@@ -20,7 +20,7 @@ def text(value: str) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PageRequest:
     """The fields of a request: `query` and `form` are {name: text}; a file in a form is an UploadFile."""
 
     query: dict[str, str]
@@ -43,24 +43,24 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Data:
+class JsonData:
     """Values that page.js reads as JSON."""
 
     values: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Moved:
+class Redirect:
     """A redirect to a path below /web/."""
 
     to: str
 
 
-Answer = Page | Data | Moved
+PageResponse = Page | JsonData | Redirect
 Action = tuple[str, str, str | None]  # (action, text of its button, confirmation question)
 
 
-def to(name: str, **query: object) -> str:
+def link(name: str, **query: object) -> str:
     """The relative link to the page `name`."""
     given = urlencode({name: value for name, value in query.items() if value not in (None, "")})
     return name + ("?" + given if given else "")
@@ -86,7 +86,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(asset=assets.path, to=to)
+    made.globals.update(asset=assets.path, link=link)
     made.filters.update(ago=_ago, moment=_moment, bytes=_bytes, number=_number)
     return made
 

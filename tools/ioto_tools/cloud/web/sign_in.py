@@ -7,8 +7,8 @@ from starlette.routing import Route
 from ..http.errors import Refusal, Unavailable
 from ..http.request_log import ID, fault
 from . import session
-from .answers import Moved, Page
-from .dispatch import AWAY, FORM_BYTES, read_form, respond
+from .dispatch import FORM_BYTES, UNAVAILABLE, read_form, respond
+from .responses import Page, Redirect
 
 SIGN_IN = "sign-in"
 
@@ -33,10 +33,10 @@ async def sign_in(request: Request) -> Response:
         return respond(request, _page(request, e.error, e.status))
     except (OSError, Unavailable) as e:
         id = fault(request, e)
-        return respond(request, _page(request, AWAY % id, 503, {ID: id}))
+        return respond(request, _page(request, UNAVAILABLE % id, 503, {ID: id}))
     if secret is None:
         return respond(request, _page(request, "no operator has this token, or it has expired", 403))
-    answer = respond(request, Moved(_next(request)))
+    answer = respond(request, Redirect(_next(request)))
     secure = request.url.scheme == "https"
     answer.set_cookie(
         session.COOKIE, secret, session.SESSION_S, path=None, secure=secure, httponly=True, samesite="strict"
@@ -58,7 +58,7 @@ async def sign_out(request: Request) -> Response:
         return respond(request, Page("failed.html", {"problem": e.error}, e.status))
     if secret:
         await request.app.state.run(session.end, request.app.state.site, secret)
-    answer = respond(request, Moved(SIGN_IN))
+    answer = respond(request, Redirect(SIGN_IN))
     answer.set_cookie(session.COOKIE, max_age=0, expires=0, path=None)
     return answer
 
