@@ -4,9 +4,7 @@ _MASK = (1 << 64) - 1
 
 
 def draw(seed: int, *what: int) -> float:
-    """A number from 0 up to, but not including, 1 for the integers `what`. Mixing as in SplitMix64 (Steele, Lea, Flood
-    2014).
-    """
+    """A number in [0, 1) for the integers `what`. Mixed as in SplitMix64 (Steele, Lea, Flood 2014)."""
     x = seed & _MASK
     for each in what:
         x = (x + 0x9E3779B97F4A7C15 + each * 0xD1342543DE82EF95) & _MASK

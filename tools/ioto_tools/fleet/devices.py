@@ -1,4 +1,4 @@
-"""The state of all devices in arrays: about 150 bytes per device with its token, so 15 MB for 100,000 devices."""
+"""The state of all devices, in arrays: about 150 bytes per device with its token, so 15 MB for 100,000 devices."""
 
 from array import array
 from typing import Any
@@ -11,7 +11,7 @@ Offer = dict[str, Any]  # a reply of the cloud to a check-in
 
 
 class Devices:
-    """`count` devices, none registered yet. The numbers in the arrays are indexes of `versions` and `offers`."""
+    """`count` devices, none registered yet. Versions and offers are stored as indexes of `versions` and `offers`."""
 
     def __init__(self, count: int, version: str) -> None:
         self.phase = bytearray(count)  # life.NEW
@@ -19,10 +19,10 @@ class Devices:
         self.version = array("H", bytes(2 * count))  # the running version
         self.before = array("H", bytes(2 * count))  # the version before it
         self.update = array("H", bytes(2 * count))  # the current offer
-        self.pending = array("H", bytes(2 * count))  # the offer to take after DROPPED
-        self.failed = array("H", [NONE]) * count  # the offer that failed and is not taken again
-        self.end = bytearray(count)  # the final phase of that offer; life.NEW: it is not reported
-        self.retry = bytearray(count)  # of the current offer, or of the one that failed
+        self.pending = array("H", bytes(2 * count))  # the offer to accept after DROPPED; NONE: no offer
+        self.failed = array("H", [NONE]) * count  # the offer that failed and is not accepted again
+        self.end = bytearray(count)  # the final phase of that offer; life.NEW: not reported
+        self.retry = bytearray(count)  # the `retry` of the current offer, or of the one that failed
         self.attempt = bytearray(count)
         self.deferrals = bytearray(count)
         self.failures = bytearray(count)  # consecutive failures of the cloud
@@ -31,7 +31,7 @@ class Devices:
         self.urls: dict[int, str] = {}  # device -> url, from the offer to its download
         self.versions = [version]
         self.offers: list[dict[str, Any]] = []  # {update, version, checksum, size}
-        self._numbers: dict[str, int] = {}
+        self._offer_numbers: dict[str, int] = {}
 
     def version_number(self, version: str) -> int:
         if version not in self.versions:
@@ -40,9 +40,9 @@ class Devices:
 
     def offer_number(self, offer: Offer) -> int:
         """The index in `offers` of an offer; new offers are added."""
-        number = self._numbers.get(offer["update"])
+        number = self._offer_numbers.get(offer["update"])
         if number is None:
-            number = self._numbers[offer["update"]] = len(self.offers)
+            number = self._offer_numbers[offer["update"]] = len(self.offers)
             kept = {name: offer.get(name) for name in ("update", "version", "checksum", "size")}
             self.offers.append(dict(kept, devices=bytearray(len(self.phase))))
         return number

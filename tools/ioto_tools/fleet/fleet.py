@@ -1,8 +1,7 @@
 """The fleet's event loop: sends the requests that are due; their answers decide what each device does next.
 
 Open loop: a device checks in on its schedule, however long the cloud takes to answer others. Independent of network and
-clock: `ask(method, url, token, body, done, more, sink)` sends a request, `clock()` returns seconds since any fixed
-time.
+clock: an `Ask` sends a request, `clock()` returns seconds since any fixed time.
 """
 
 import hashlib
@@ -19,16 +18,21 @@ from .http import Done, Reply, Sink
 from .settings import Settings
 from .tally import Tally
 
-_REPEATED = 3  # purposes of draws (chance.py)
+_REPEAT = 3  # purposes of draws (chance.py)
 _JITTER = 4
 _BACKOFF = 5
 _BACKOFF_MOST_S = 600
-_ANSWERED = (400, 404, 410, 413, 422)  # a report rejected with these is not repeated
-_FORGET = (b"Authentication failed", b"Cannot find device")
+_FINAL_REFUSALS = (400, 404, 410, 413, 422)  # a report that was rejected with one of these is not sent again
+_UNREGISTERED = (b"Authentication failed", b"Cannot find device")
 _HEAD_BYTES = 1024
 
 
 class Ask(Protocol):
+    """Sends a request; done(reply) is called later.
+
+    `more`: further header lines; `sink` receives the body of a 2xx answer.
+    """
+
     def __call__(
         self, method: str, url: str, token: str, body: bytes, done: Done, more: str = "", sink: Sink | None = None
     ) -> None: ...
@@ -41,12 +45,12 @@ class Fleet:
         self.settings, self.url, self.ask, self.clock = settings, url, ask, clock
         self.devices = Devices(settings.devices, settings.version)
         self.tally = Tally()
-        self.asking = 0  # number of requests without an answer yet
+        self.asking = 0  # number of requests that are not answered yet
         self._due: list[int] = []  # a heap of milliseconds << 20 | device
         now_ms = int(clock() * 1000)
         for n in range(settings.devices):
             self.devices.checkin_ms[n] = now_ms + int(settings.period_s * 1000 * draw(settings.seed, n))
-            self._push(n, self.devices.checkin_ms[n])
+            self._schedule(n, self.devices.checkin_ms[n])
 
     # ---- the schedule
 
@@ -55,20 +59,20 @@ class Fleet:
         return (self._due[0] >> 20) / 1000 if self._due else None
 
     def step(self, limit: int | None = None) -> None:
-        """Handle the devices that are due now, at most `limit` of them, so that answers can be processed in between."""
+        """Handle the devices that are due now, at most `limit` of them, so that answers are processed in between."""
         now_ms = int(self.clock() * 1000)
         while self._due and self._due[0] >> 20 <= now_ms and limit != 0:
             due = heapq.heappop(self._due)
-            self._act(due & 0xFFFFF, due >> 20)
+            self._send_due(due & 0xFFFFF, due >> 20)
             limit = limit and limit - 1
 
-    def _push(self, n: int, ms: int) -> None:
+    def _schedule(self, n: int, ms: int) -> None:
         heapq.heappush(self._due, ms << 20 | n)
 
-    def _later(self, n: int, seconds: float) -> None:
-        self._push(n, int((self.clock() + seconds) * 1000))
+    def _schedule_in(self, n: int, seconds: float) -> None:
+        self._schedule(n, int((self.clock() + seconds) * 1000))
 
-    def _rest(self, n: int) -> None:
+    def _wait_for_check_in(self, n: int) -> None:
         """Wait until the next check-in, or until the phase continues if that is earlier."""
         devices, settings = self.devices, self.settings
         period_ms, now_ms = int(settings.period_s * 1000), int(self.clock() * 1000)
@@ -79,9 +83,9 @@ class Fleet:
         )
         if devices.phase[n] in (life.WAITING, life.PROBATION):
             at = min(at, devices.resume_ms[n])
-        self._push(n, at)
+        self._schedule(n, at)
 
-    def _again(self, n: int, reply: Reply) -> None:
+    def _retry_later(self, n: int, reply: Reply) -> None:
         """Retry after a failed request, with exponential backoff and at least the `Retry-After` of the cloud."""
         devices = self.devices
         devices.failures[n] = min(devices.failures[n] + 1, 10)
@@ -89,17 +93,17 @@ class Fleet:
             0.5 + draw(self.settings.seed, _BACKOFF, n, devices.failures[n])
         )
         hold = reply.header("retry-after")
-        self._later(n, max(wait_s, int(hold) if hold.isdigit() else 0))
+        self._schedule_in(n, max(wait_s, int(hold) if hold.isdigit() else 0))
 
     # ---- requests
 
-    def _act(self, n: int, due_ms: int) -> None:
+    def _send_due(self, n: int, due_ms: int) -> None:
         devices, phase = self.devices, self.devices.phase[n]
         if due_ms >= devices.resume_ms[n]:
             if phase == life.WAITING and not self.settings.asks(n):
                 devices.phase[n] = phase = life.APPLIED
             elif phase == life.PROBATION:
-                self._relapse(n)
+                self._revert(n)
         if phase == life.NEW:
             self._register(n, due_ms)
         elif phase in life.REPORTS:
@@ -109,7 +113,7 @@ class Fleet:
         else:
             self._check_in(n, due_ms)
 
-    def _ask(
+    def _post(
         self,
         n: int,
         due_ms: int,
@@ -119,33 +123,33 @@ class Fleet:
         fields: dict[str, Any],
         answered: Callable[[int, Reply], None] | None,
     ) -> None:
-        """POST `fields`; calls answered(n, reply) unless it is None."""
+        """POST `fields`; then call answered(n, reply) unless it is None."""
 
         def done(reply: Reply) -> None:
-            self._told(kind, due_ms, reply)
-            if answered and reply.status in (401, 404) and reply.body.startswith(_FORGET):
-                self._forget(n)
+            self._count_answer(kind, due_ms, reply)
+            if answered and reply.status in (401, 404) and reply.body.startswith(_UNREGISTERED):
+                self._register_again(n)
             elif answered:
                 answered(n, reply)
 
         self.asking += 1
         self.ask("POST", self.url + path, token, json.dumps(fields).encode(), done)
 
-    def _told(self, kind: str, due_ms: int, reply: Reply) -> None:
+    def _count_answer(self, kind: str, due_ms: int, reply: Reply) -> None:
         self.asking -= 1
         self.tally.answer(kind, reply, self.clock() - due_ms / 1000)
 
     def _register(self, n: int, due_ms: int) -> None:
         product = self.settings.product
         fields = dict(self.settings.facts(n), id=self.settings.id(n), product=product)
-        self._ask(n, due_ms, "register", "/device/register", product, fields, self._registered)
+        self._post(n, due_ms, "register", "/device/register", product, fields, self._registered)
 
     def _check_in(self, n: int, due_ms: int) -> None:
         devices, settings = self.devices, self.settings
         fields: dict[str, Any] = {
             "id": settings.id(n),
             "product": settings.product,
-            "version": self._runs(n),
+            "version": self._running_version(n),
             "iotoVersion": "0.1.0",
             "accepts": ["raw"],
         }
@@ -154,12 +158,12 @@ class Fleet:
             fields["next"] = int(settings.period_s + settings.jitter_s)
             if devices.phase[n] == life.WAITING:
                 fields["staged"] = devices.offers[devices.update[n]]["update"]
-        self._ask(n, due_ms, "check_in", "/tok/provision/update", devices.token[n], fields, self._checked_in)
+        self._post(n, due_ms, "check_in", "/tok/provision/update", devices.token[n], fields, self._checked_in)
 
     def _report(self, n: int, due_ms: int) -> None:
         devices, phase, update = self.devices, self.devices.phase[n], self.devices.update[n]
         if self._fate(n) == life.MUTE:
-            return self._carried_out(n)
+            return self._finish_phase(n)
         fields: dict[str, Any] = {
             "id": self.settings.id(n),
             "update": devices.offers[update]["update"],
@@ -167,61 +171,64 @@ class Fleet:
         }
         attempt = 0 if phase == life.REFUSED else devices.attempt[n]
         fields.update(
-            state=life.REPORTS[phase], attempt=attempt, reason=life.REASONS.get(phase, ""), version=self._runs(n)
+            state=life.REPORTS[phase],
+            attempt=attempt,
+            reason=life.REASONS.get(phase, ""),
+            version=self._running_version(n),
         )
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
-        if draw(self.settings.seed, _REPEATED, n, update, phase, attempt) < self.settings.repeats:
-            self._ask(n, due_ms, *ask, None)  # as if the answer had been lost
-        self._ask(n, due_ms, *ask, self._reported)
+        if draw(self.settings.seed, _REPEAT, n, update, phase, attempt) < self.settings.repeats:
+            self._post(n, due_ms, *ask, None)  # as if the answer was lost
+        self._post(n, due_ms, *ask, self._reported)
 
     def _fetch(self, n: int, due_ms: int) -> None:
         how, offer = self.settings.download, self.devices.offers[self.devices.update[n]]
         url = self.devices.urls.pop(n)
         if how == "none":
-            return self._carried_out(n)
+            return self._finish_phase(n)
         sha256 = hashlib.sha256()
 
-        def taken(piece: bytes) -> None:
+        def received(piece: bytes) -> None:
             self.tally.bytes += len(piece)
             sha256.update(piece)
 
         def done(reply: Reply) -> None:
-            self._told("download", due_ms, reply)
+            self._count_answer("download", due_ms, reply)
             if reply.status != (200 if how == "whole" else 206):
                 self.devices.urls[n] = url
-                return self._again(n, reply)
+                return self._retry_later(n, reply)
             if how == "whole" and sha256.hexdigest() != offer["checksum"]:
                 self.tally.fault("an image with another SHA-256")
-            self._carried_out(n)
+            self._finish_phase(n)
 
         self.asking += 1
         more = "" if how == "whole" else "Range: bytes=0-%d\r\n" % (_HEAD_BYTES - 1)
-        self.ask("GET", url, "", b"", done, more, taken)
+        self.ask("GET", url, "", b"", done, more, received)
 
     # ---- answers
 
     def _registered(self, n: int, reply: Reply) -> None:
-        token = _object(reply).get("token")
+        token = _json_object(reply).get("token")
         if not token:
-            return self._again(n, reply)
+            return self._retry_later(n, reply)
         self.devices.token[n], self.devices.phase[n] = token, life.IDLE
-        self._later(n, 0)
+        self._schedule_in(n, 0)
 
     def _checked_in(self, n: int, reply: Reply) -> None:
         devices = self.devices
         if reply.status != 200:
-            return self._again(n, reply)
+            return self._retry_later(n, reply)
         devices.failures[n] = 0
         if devices.phase[n] == life.TRIAL:
-            return self._carried_out(n)
-        offer = _object(reply)
+            return self._finish_phase(n)
+        offer = _json_object(reply)
         if offer.get("url"):
             self._offered(n, offer)
         elif devices.phase[n] == life.WAITING and self.settings.asks(n):
             devices.pending[n] = NONE
-            self._go(n, life.DROPPED)
+            self._enter(n, life.DROPPED)
         else:
-            self._rest(n)
+            self._wait_for_check_in(n)
 
     def _offered(self, n: int, offer: Offer) -> None:
         devices = self.devices
@@ -230,75 +237,78 @@ class Fleet:
         waits, retry = devices.phase[n] == life.WAITING, offer.get("retry", 0)
         if waits and number == devices.update[n]:
             may = self.settings.asks(n) and devices.resume_ms[n] <= self.clock() * 1000 + 1  # seconds are rounded
-            return self._go(n, life.APPLIED) if may else self._rest(n)
+            return self._enter(n, life.APPLIED) if may else self._wait_for_check_in(n)
         if number == devices.failed[n] and retry <= devices.retry[n]:
             devices.update[n] = number
-            return self._go(n, devices.end[n]) if devices.end[n] else self._rest(n)
+            return self._enter(n, devices.end[n]) if devices.end[n] else self._wait_for_check_in(n)
         devices.urls[n], devices.retry[n] = offer["url"], retry
         if waits:
             devices.pending[n] = number
-            return self._go(n, life.DROPPED)
-        self._take(n, number)
+            return self._enter(n, life.DROPPED)
+        self._accept(n, number)
 
-    def _take(self, n: int, number: int) -> None:
+    def _accept(self, n: int, number: int) -> None:
         devices = self.devices
         devices.update[n], devices.attempt[n], devices.deferrals[n] = number, 1, 0
-        self._go(n, life.begin(self._fate(n)))
+        self._enter(n, life.begin(self._fate(n)))
 
     def _reported(self, n: int, reply: Reply) -> None:
-        if reply.status != 200 and reply.status not in _ANSWERED:
-            return self._again(n, reply)
+        if reply.status != 200 and reply.status not in _FINAL_REFUSALS:
+            return self._retry_later(n, reply)
         self.tally.report(life.REPORTS[self.devices.phase[n]])
-        self._carried_out(n)
+        self._finish_phase(n)
 
-    def _carried_out(self, n: int) -> None:
+    def _finish_phase(self, n: int) -> None:
         """Finish the phase and enter the next one."""
         devices, phase, fate = self.devices, self.devices.phase[n], self._fate(n)
         devices.failures[n] = 0
         if phase == life.DROPPED:
-            return self._take(n, devices.pending[n]) if devices.pending[n] != NONE else self._go(n, life.IDLE)
+            return self._accept(n, devices.pending[n]) if devices.pending[n] != NONE else self._enter(n, life.IDLE)
         if phase == life.DEFERRED:
             devices.deferrals[n] += 1
         elif phase == life.CONFIRMED:
-            devices.before[n], devices.version[n] = devices.version[n], devices.version_number(self._runs(n))
+            devices.before[n], devices.version[n] = (
+                devices.version[n],
+                devices.version_number(self._running_version(n)),
+            )
         elif phase in (life.FAILED, life.REFUSED):
             devices.failed[n], devices.end[n] = devices.update[n], phase
         to, wait = life.after(phase, fate, devices.attempt[n], devices.deferrals[n])
         if phase == life.ROLLED_BACK and to == life.WAITING:
             devices.attempt[n] += 1
-        self._go(n, to, self.settings.seconds(wait, n, devices.update[n]))
+        self._enter(n, to, self.settings.seconds(wait, n, devices.update[n]))
 
-    def _go(self, n: int, phase: int, seconds: float = 0.0) -> None:
+    def _enter(self, n: int, phase: int, seconds: float = 0.0) -> None:
         """Enter `phase`, which begins in `seconds`; in the phases of life.RESTS the device keeps checking in."""
         self.devices.phase[n] = phase
         if phase in life.RESTS:
             self.devices.resume_ms[n] = int((self.clock() + seconds) * 1000)
-            self._rest(n)
+            self._wait_for_check_in(n)
         elif phase != life.GONE:
-            self._later(n, seconds)
+            self._schedule_in(n, seconds)
 
-    def _relapse(self, n: int) -> None:
-        """The old version was installed again, and is kept."""
+    def _revert(self, n: int) -> None:
+        """Run the old version again, as if it had been installed over the update, and keep it."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
         devices.end[n] = life.NEW
 
-    def _forget(self, n: int) -> None:
+    def _register_again(self, n: int) -> None:
         self.devices.phase[n] = life.NEW
         self.devices.urls.pop(n, None)
-        self._later(n, 1)
+        self._schedule_in(n, 1)
 
     def _fate(self, n: int) -> str:
         return self.settings.fate(n, zlib.crc32(self.devices.offers[self.devices.update[n]]["version"].encode()))
 
-    def _runs(self, n: int) -> str:
+    def _running_version(self, n: int) -> str:
         devices = self.devices
         if devices.phase[n] in (life.TRIAL, life.CONFIRMED):
             return devices.offers[devices.update[n]]["version"]
         return devices.versions[devices.version[n]]
 
 
-def _object(reply: Reply) -> dict[str, Any]:
+def _json_object(reply: Reply) -> dict[str, Any]:
     """The JSON object in an answer; {} if there is none."""
     try:
         found = json.loads(reply.body) if reply.status == 200 else {}

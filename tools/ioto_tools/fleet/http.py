@@ -1,7 +1,6 @@
-"""An HTTP/1.1 client for many devices in one process. Callbacks instead of coroutines: a request costs about 30
-microseconds.
+"""An HTTP/1.1 client for many devices in one process, with callbacks: a request costs about 30 microseconds.
 
-A request is sent as soon as a connection is free; measuring how long it waited is left to the caller.
+A request is sent as soon as a connection is free; the caller measures how long it waited.
 """
 
 import asyncio
@@ -17,8 +16,9 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 
 
 class Reply:
-    """`status`, `head` (bytes up to the empty line), `body` (empty if a sink received it). Status 0: no answer, `error`
-    is the reason.
+    """An answer. `head`: the bytes before the empty line; `body`: empty if a sink received it.
+
+    Status 0: no answer, `error` is the reason.
     """
 
     __slots__ = ("status", "head", "body", "error")
@@ -61,11 +61,12 @@ class Client:
         self._waiting: deque[_Job] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._watch = self._loop.call_later(1, self._look)
+        self._timer = self._loop.call_later(1, self._close_overdue)
 
     def ask(self, request: bytes, done: Done, sink: Sink | None = None) -> None:
-        """Send `request` (complete, as bytes); done(Reply) is called later. `sink(piece)`, if given, receives the body
-        of a 2xx answer.
+        """Send `request` (complete, as bytes); done(Reply) is called later.
+
+        `sink(piece)`, if given, receives the body of a 2xx answer.
         """
         if self._idle:
             self._idle.pop().send(request, done, sink)
@@ -87,7 +88,7 @@ class Client:
                 )
         except (OSError, TimeoutError) as e:
             self._opening.discard(asyncio.current_task())
-            self._next()
+            self._connect_next()
             job[1](
                 Reply(
                     0, error="connect: %s" % (e.strerror if isinstance(e, OSError) and e.strerror else type(e).__name__)
@@ -107,24 +108,24 @@ class Client:
         self.open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        self._next()
+        self._connect_next()
 
-    def _next(self) -> None:
+    def _connect_next(self) -> None:
         if self._waiting and len(self.open) + len(self._opening) < self.connections:
             self._connect(*self._waiting.popleft())
 
     def retry(self, job: _Job) -> None:
         self._connect(*job)
 
-    def _look(self) -> None:
+    def _close_overdue(self) -> None:
         # Checking all connections once a second costs less than a timer for each request.
         before = time.monotonic() - self.timeout_s
         for connection in [each for each in self.open if each.job and each.since < before]:
             connection.fail("timeout")
-        self._watch = self._loop.call_later(1, self._look)
+        self._timer = self._loop.call_later(1, self._close_overdue)
 
     async def close(self) -> None:
-        self._watch.cancel()
+        self._timer.cancel()
         for task in list(self._opening):
             task.cancel()
         for connection in list(self.open):
@@ -141,9 +142,9 @@ class _Connection(asyncio.Protocol):
         self.client = client
         self.job: _Job | None = None
         self.used = False
-        self._clear()
+        self._reset()
 
-    def _clear(self) -> None:
+    def _reset(self) -> None:
         self.buffer, self.head, self.status = b"", b"", 0
         self.left: int | None = None  # bytes of the body to come; None: the head is not complete
 
@@ -166,13 +167,13 @@ class _Connection(asyncio.Protocol):
                 if len(self.buffer) > BODY_BYTES:
                     self.fail("head too long")
                 return
-            rest = self._begin(end)
+            rest = self._parse_head(end)
             if rest is None:
                 return
             data = rest
-        self._body(data)
+        self._add_body(data)
 
-    def _begin(self, end: int) -> bytes | None:
+    def _parse_head(self, end: int) -> bytes | None:
         self.head, data, self.buffer = self.buffer[: end + 2], self.buffer[end + 4 :], b""
         found = _LENGTH.search(self.head)
         if (
@@ -181,13 +182,13 @@ class _Connection(asyncio.Protocol):
             or not found
             and self.head[9:12] not in (b"204", b"304")
         ):
-            self.fail("no answer of HTTP/1.1 with a Content-Length")
+            self.fail("not an HTTP/1.1 answer with a Content-Length")
             return None
         self.status = int(self.head[9:12])
         self.left = int(found[1]) if found and self.status != 304 else 0
         return data
 
-    def _body(self, data: bytes) -> None:
+    def _add_body(self, data: bytes) -> None:
         assert self.job and self.left is not None
         sink = self.job[2] if self.status < 300 else None
         self.left -= len(data)
@@ -200,14 +201,14 @@ class _Connection(asyncio.Protocol):
         if self.left < 0:
             self.fail("answer longer than its Content-Length")
         elif self.left == 0:
-            self._done()
+            self._finish()
 
-    def _done(self) -> None:
+    def _finish(self) -> None:
         assert self.job
         (_, done, _), self.job = self.job, None
         reply = Reply(self.status, self.head, self.buffer)
         self.used = True
-        self._clear()
+        self._reset()
         if not self.client.keep_alive or b"\nconnection: close" in reply.head.lower():
             self.transport.close()
         else:
@@ -228,7 +229,7 @@ class _Connection(asyncio.Protocol):
             return
         if fresh:
             job[1](Reply(0, error="connection lost"))
-        else:  # the server closed an idle connection while the request was on its way: RFC 9112, 9.3.1
+        else:  # the server closed an idle connection when the request was already sent: RFC 9112, 9.3.1
             self.client.retry(job)
 
 

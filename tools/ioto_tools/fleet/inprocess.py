@@ -1,4 +1,4 @@
-"""A cloud in this process and in simulated time: days of a large fleet take minutes, and runs are reproducible."""
+"""A fleet with a cloud in this process, in simulated time: days take minutes, and runs are reproducible."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,8 +19,9 @@ from .settings import Settings
 
 
 class Stepped:
-    """Sends requests to an ASGI application that waits only for its client (create_app with threads=False): answers are
-    immediate.
+    """Sends requests to an ASGI application that only waits for its client, so it answers at once.
+
+    create_app(threads=False) makes such an application.
     """
 
     def __init__(self, app: Starlette) -> None:
@@ -68,7 +69,7 @@ class Stepped:
             pass
         else:
             steps.close()
-            raise RuntimeError("%s %s: the application waits for something else than its client" % (method, path))
+            raise RuntimeError("%s %s: the application waits for something other than its client" % (method, path))
         start = sent[0]
         head = b"".join(b"\r\n%s: %s" % header for header in start["headers"]) + b"\r\n"
         return Reply(start["status"], head, b"".join(message.get("body", b"") for message in sent[1:]))
@@ -81,11 +82,11 @@ def cloud(folder: Path, clock: "Clock", **options: Any) -> Starlette:
     """
     app = create_app(folder, clock=clock, threads=False, **options)
     app.state.memory = Memory(LOOK_S, clock)
-    app.state.site.database = Gathered(app.state.site.database, clock)
+    app.state.site.database = DeferringDatabase(app.state.site.database, clock)
     return app
 
 
-class Gathered:
+class DeferringDatabase:
     """A site's database that collects deferred writes for a second."""
 
     def __init__(self, database: Database, clock: "Clock") -> None:

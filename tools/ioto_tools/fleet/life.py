@@ -1,4 +1,4 @@
-"""The phases of an update on a simulated device, as the agent (lib/ioto) passes through and reports them. Pure.
+"""The phases of an update on a simulated device, as the agent (lib/ioto) goes through and reports them. Pure.
 
 after(phase, fate, ...) is the transition table; the fate of an update on a device is drawn once.
 """
@@ -27,10 +27,10 @@ FAILURES = (ROLLED_BACK, FAILED, REFUSED, DROPPED)
 # The fate of an update on a device.
 GOOD = "good"
 CRASH = "crash"  # the new image crashes at start: rolled back at every attempt
-FAIL = "fail"  # downloaded, but its signature is invalid
-REFUSE = "refuse"  # not for this board
+FAIL = "fail"  # downloaded, but the signature is invalid
+REFUSE = "refuse"  # the image is not for this board
 LOSE = "lose"  # applied, then the device is never seen again
-REVERT = "revert"  # confirmed, but back on the old version some check-ins later
+REVERT = "revert"  # confirmed, but the old version runs again some check-ins later
 DEFER = "defer"  # deferred DEFERRALS times, then good
 MUTE = "mute"  # good, but without reports: only the next check-in shows it
 FATES = (CRASH, FAIL, REFUSE, LOSE, REVERT, DEFER, MUTE)

@@ -1,4 +1,4 @@
-"""A fleet in real time, with a running cloud."""
+"""A fleet with a running cloud, in real time."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,14 +10,12 @@ from .fleet import Fleet
 from .http import Client, Done, Sink, request
 from .settings import Settings
 
-_LOOK_S = 0.25  # interval of checking whether the run is over
-_DRAIN_S = 30  # wait for the last answers
+_POLL_S = 0.25  # interval between checks whether the run is over
+_DRAIN_S = 30  # maximum wait for the last answers
 
 
-class Wire:
-    """Sends each request to the server in its URL. `options` are those of http.Client, `tls` is an SSLContext for
-    https.
-    """
+class HttpClients:
+    """Sends each request to the server in its URL. `tls`: for https; `options`: those of http.Client."""
 
     def __init__(self, tls: SSLContext | None = None, **options: Any) -> None:
         self.tls, self.options = tls, options
@@ -57,21 +55,21 @@ async def run(
 ) -> Fleet:
     """Run for `seconds`, or until over(fleet) is true; then wait for the pending answers. Returns the fleet.
 
-    told(fleet) is called four times a second. `options` are those of Wire.
+    told(fleet) is called four times a second. `options` are those of HttpClients.
     """
     loop = asyncio.get_running_loop()
-    wire = Wire(**options)
+    wire = HttpClients(**options)
     fleet = Fleet(settings, url.rstrip("/"), wire.ask, loop.time)
     ends = loop.time() + seconds
-    look = loop.time()
+    next_poll = loop.time()
     try:
         while loop.time() < ends and not over(fleet):
             fleet.step(limit=500)
-            if loop.time() >= look:
-                look = loop.time() + _LOOK_S
+            if loop.time() >= next_poll:
+                next_poll = loop.time() + _POLL_S
                 told(fleet)
             due_s = fleet.due_s()
-            until = look if due_s is None else min(due_s, look)
+            until = next_poll if due_s is None else min(due_s, next_poll)
             await asyncio.sleep(max(0, min(until, ends) - loop.time()))
         drained = loop.time() + _DRAIN_S
         while fleet.asking and loop.time() < drained:

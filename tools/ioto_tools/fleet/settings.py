@@ -6,15 +6,16 @@ from typing import Any
 from . import life
 from .chance import draw
 
-_PROPERTY = 1000  # purposes of draws (chance.py)
+_PROPERTIES = 1000  # purposes of draws (chance.py)
 _FATE = 2
-_STRANGER = 6
+_ASKS = 6
 
 
 @dataclass
 class Settings:
-    """`properties` {name: [values]}: each device has one of the values. `shares` {fate of life.FATES: share of the
-    devices}.
+    """The settings of a fleet.
+
+    `properties`: {name: [values]}, each device has one of the values. `shares`: {fate of life.FATES: share of devices}.
     """
 
     product: str
@@ -31,7 +32,7 @@ class Settings:
     put_off_s: float = 3600
     relapse_s: float = 3 * 86400
     repeats: float = 0.0  # share of reports that are sent twice
-    strangers: float = 0.0  # share of devices that do not send `next` and do not ask before they apply
+    strangers: float = 0.0  # share of devices that do not send `next` and do not ask the cloud before they apply
     shares: dict[str, float] = field(default_factory=dict)
     properties: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -60,12 +61,12 @@ class Settings:
 
     def asks(self, n: int) -> bool:
         """True if device `n` asks the cloud before it applies a staged update."""
-        return draw(self.seed, _STRANGER, n) >= self.strangers
+        return draw(self.seed, _ASKS, n) >= self.strangers
 
     def facts(self, n: int) -> dict[str, Any]:
         """The properties of device `n`."""
         drawn = (
-            (name, values, draw(self.seed, _PROPERTY + at, n))
+            (name, values, draw(self.seed, _PROPERTIES + at, n))
             for at, (name, values) in enumerate(self.properties.items())
         )
         return {name: values[int(share * len(values))] for name, values, share in drawn}

@@ -15,8 +15,8 @@ class Tally:
         self.refusals: dict[tuple[str, int], str] = {}  # (kind, status) -> the text of the first such answer
         self.latency = {kind: Latency() for kind in KINDS}
         self.reports: dict[str, int] = {}  # state -> number accepted by the cloud
-        self.bytes = 0  # received of images
-        self.faults: dict[str, int] = {}  # what -> count: for example a wrong checksum or an invalid answer
+        self.bytes = 0  # of images, received
+        self.faults: dict[str, int] = {}  # what -> count, such as a wrong checksum
 
     def answer(self, kind: str, reply: Reply, seconds: float) -> None:
         said = reply.status or reply.error
