@@ -1,10 +1,10 @@
-"""The command `ioto`: thin commands over the rest of ioto_tools, each loaded when it is asked for."""
+"""The command `ioto`: thin commands over the rest of ioto_tools, each module imported when it is used."""
 
 from importlib import import_module
 
 import click
 
-# command -> the module of this package that has it under the same name
+# command: the module of this package that defines it, under the same name
 COMMANDS = {
     "init": "flash",
     "image": "flash",
@@ -41,4 +41,4 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Updates over the air for MicroPython boards: virtual board, device cloud, releases."""
+    """Over-the-air updates for MicroPython boards: virtual board, device cloud, releases."""

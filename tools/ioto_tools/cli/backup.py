@@ -1,4 +1,4 @@
-"""`ioto cloud migrate`, `ioto cloud backup`, `ioto cloud restore`: thin, over ioto_tools.cloud.moving."""
+"""`ioto cloud migrate`, `ioto cloud backup`, `ioto cloud restore`: thin commands over ioto_tools.cloud."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,14 +21,14 @@ _folder = click.Path(file_okay=False)
     required=True,
     type=_folder,
     metavar="DIR",
-    help="Folder of the new site; its site.toml says where that lies.",
+    help="Folder of the new site; its site.toml says where the data is stored.",
 )
 @json_option
 def migrate(data: str, to: str, json: bool) -> None:
-    """Move the whole site to another place: from its folder to PostgreSQL and S3, back, or to another server.
+    """Move the whole site: from its folder to PostgreSQL and S3, back, or to another server.
 
-    End the servers of the site first. Every table and image is compared afterwards. Interrupted, the same command goes
-    on where it was. The old site stays as it is.
+    Stop the servers of the site first. Every table and image is compared afterwards. After an interruption, run
+    the same command again to continue. The old site is not changed.
     """
     from ioto_tools.cloud.site import moving
 
@@ -42,9 +42,9 @@ def migrate(data: str, to: str, json: bool) -> None:
 @data_option
 @json_option
 def backup(folder: str, data: str, json: bool) -> None:
-    """Copy the whole site, as it is at one moment, to the new folder DIR, while it is served.
+    """Copy the whole site, as it is at one moment, to the new folder DIR; servers may keep running.
 
-    Keep it where nobody else reads: it has the keys that sign links and webhooks.
+    Keep the copy private: it contains the keys that sign links and webhooks.
     """
     from ioto_tools.cloud.site import moving
 
@@ -58,7 +58,7 @@ def backup(folder: str, data: str, json: bool) -> None:
 @data_option
 @json_option
 def restore(folder: str, data: str, json: bool) -> None:
-    """Make a site of the backup in DIR, in the new folder --data or where its site.toml says."""
+    """Create a site from the backup in DIR, in the new folder --data or where its site.toml says."""
     from ioto_tools.cloud.site import moving
 
     with _progress_bars(json) as progress:
@@ -80,7 +80,7 @@ def _print_summary(copied: dict[str, Any], json: bool, words: str) -> None:
 
 @contextmanager
 def _progress_bars(json: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """progress(what, done, total) as bars on a terminal; errors as click shows them."""
+    """progress(what, done, total) as bars on a terminal; shows errors as click does."""
     from rich.console import Console
     from rich.progress import Progress
 

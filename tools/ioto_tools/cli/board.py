@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def board() -> None:
-    """Virtual boards: an ESP32's flash in a file, its bootloader, and MicroPython's unix port as the CPU."""
+    """Run virtual boards; inspect and test boards on a serial port.
+
+    A virtual board consists of an ESP32's flash in a file, its bootloader, and MicroPython's unix port as the CPU.
+    """
 
 
 board.add_command(info)
@@ -57,24 +60,24 @@ def parse_number(text: int | str) -> int:
 @click.argument("firmware", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option(
-    "--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Bytes of flash."
+    "--flash-size", type=click.Choice(list(FLASH_SIZES)), default="4M", show_default=True, help="Size of the flash."
 )
 @click.option(
     "--slot-size",
     type=parse_number,
     default=0x1A0000,
     show_default="0x1A0000",
-    help="Bytes of each update slot, a multiple of 0x10000.",
+    help="Size of each update slot in bytes, a multiple of 0x10000.",
 )
-@click.option("--agent/--no-agent", default=True, show_default=True, help="Put the compiled agent into lib/ioto.")
-@click.option("--force", is_flag=True, help="Overwrite FLASH if it is there.")
+@click.option("--agent/--no-agent", default=True, show_default=True, help="Add the compiled agent as lib/ioto.")
+@click.option("--force", is_flag=True, help="Overwrite FLASH if it exists.")
 def new(
     flash: Path, firmware: Path, folder: Path | None, flash_size: str, slot_size: int, agent: bool, force: bool
 ) -> None:
-    """Make the file FLASH: FIRMWARE in the first slot, FOLDER as its file system.
+    """Create the file FLASH with FIRMWARE in the first slot and FOLDER as the file system.
 
-    FIRMWARE is an application image, or a whole file with bootloader and partition table, in which the application is
-    found. FOLDER holds what the board sees: boot.py, main.py, ioto.json, device.json.
+    FIRMWARE is an application image, or a whole-flash file from which the application is extracted. FOLDER
+    contains the board's files: boot.py, main.py, ioto.json, device.json.
     """
     from ..board import Board
     from ..board.files import listed
@@ -82,7 +85,7 @@ def new(
     from ..image.firmware import parse
 
     if flash.exists() and not force:
-        fail("%s is there already; --force overwrites it" % flash)
+        fail("%s already exists; --force overwrites it" % flash)
     try:
         image = parse(firmware.read_bytes()).application
         files = dict(agent_files()) if agent else {}
@@ -97,7 +100,7 @@ def new(
 
 
 def parse_peers(words: Iterable[str]) -> dict[tuple[str, int], Tcp]:
-    """[NAME:PORT=HOST:PORT] -> {(name, port): Tcp(host, port)}."""
+    """Parse [NAME:PORT=HOST:PORT] to {(name, port): Tcp(host, port)}."""
     from ..board.peers import Tcp
 
     found = {}
@@ -107,12 +110,12 @@ def parse_peers(words: Iterable[str]) -> dict[tuple[str, int], Tcp]:
             (name, port), (host, real) = here.rsplit(":", 1), there.rsplit(":", 1)
             found[(name, int(port))] = Tcp(host, int(real))
         except ValueError:
-            fail("--peer %s: write NAME:PORT=HOST:PORT, as in cloud.test:80=127.0.0.1:8080" % word)
+            fail("--peer %s: expected: NAME:PORT=HOST:PORT, such as cloud.test:80=127.0.0.1:8080" % word)
     return found
 
 
 def build_network(peer: Iterable[str], wifi: str | None = None, network: bool = False) -> SimulatedNetwork:
-    """What the board reaches; `wifi` is NAME:PASSWORD, None any network."""
+    """The network that the board reaches. `wifi` is NAME:PASSWORD; None accepts any Wi-Fi network."""
     import time
 
     from ..board.simulated_network import SimulatedNetwork
@@ -136,14 +139,14 @@ def run_board(
     seed: int = 0,
     serial: bool = False,
 ) -> Run:
-    """Run and print; returns the Run, the board closed."""
+    """Run the board, print its output and close it; returns the Run."""
     from ..board import sandbox
     from ..board.serial import Serial
 
     if not sandbox.available():
         click.echo(
-            "note: on this machine a board's program is not shut off from your files: run only flash files that you "
-            "trust",
+            "note: this machine has no sandbox, so a board's program can access your files: run only "
+            "flash files that you trust",
             err=True,
         )
     faults = {}
@@ -161,7 +164,7 @@ def run_board(
     except ValueError as e:
         fail(e)
     except KeyboardInterrupt:
-        click.echo("stopped as by a power cut; %s is as the board left it" % flash, err=True)
+        click.echo("stopped, as by a power cut; %s contains what the board has written" % flash, err=True)
         sys.exit(130)
     click.echo(
         "-- %s after %d boot(s): %s; otadata %s" % (run.ended, len(run.boots), " ".join(run.slots), it.otadata())
@@ -171,17 +174,25 @@ def run_board(
 
 
 PEER = click.option(
-    "--peer", multiple=True, metavar="NAME:PORT=HOST:PORT", help="A server that the board can reach; may be repeated."
+    "--peer",
+    multiple=True,
+    metavar="NAME:PORT=HOST:PORT",
+    help="Let the board reach HOST:PORT as NAME:PORT; may be repeated.",
 )
-SECONDS = click.option("--seconds", type=float, help="End after that long on the board's clock; else at Ctrl-C.")
+SECONDS = click.option(
+    "--seconds", type=float, help="Stop after this many seconds on the board's clock; by default, run until Ctrl-C."
+)
 SIMULATED = click.option(
-    "--simulated", is_flag=True, help="Time passes as fast as the work is done; servers of --peer live in real time."
+    "--simulated",
+    is_flag=True,
+    help="Run on simulated time, as fast as possible; the servers of --peer stay in real time.",
 )
 FAULT = click.option(
     "--fault",
     multiple=True,
     metavar="SHA256=KIND",
-    help="Make an image crash, hang, fail its selftest, or raise an exception at start.",
+    help="Make the image with this SHA-256 crash, hang, fail its self-test, or raise an exception "
+    "at start; may be repeated.",
 )
 
 
@@ -192,10 +203,14 @@ FAULT = click.option(
 @SIMULATED
 @FAULT
 @click.option(
-    "--serial", is_flag=True, help="Offer a serial port with MicroPython's prompt: for mpremote, Thonny, `ioto deploy`."
+    "--serial",
+    is_flag=True,
+    help="Provide a serial port with MicroPython's prompt, for mpremote, Thonny or `ioto deploy`.",
 )
-@click.option("--wifi", metavar="NAME:PASSWORD", help="The one network in its air; else any will do.")
-@click.option("--network", is_flag=True, help="The board reaches every IP address that this machine reaches.")
+@click.option(
+    "--wifi", metavar="NAME:PASSWORD", help="The only Wi-Fi network in range; by default, any network is accepted."
+)
+@click.option("--network", is_flag=True, help="Let the board reach every IP address that this machine reaches.")
 def run(
     flash: Path,
     peer: tuple[str, ...],
@@ -206,22 +221,22 @@ def run(
     wifi: str | None,
     network: bool,
 ) -> None:
-    """Power the board on and print what it prints. Ctrl-C pulls the plug."""
+    """Power the board on and print its output. Ctrl-C cuts the power."""
     for given, option in ((serial, "--serial"), (network, "--network")):
         if given and simulated:
-            fail("%s is for a board in real time: leave --simulated out" % option)
+            fail("%s needs a board in real time: omit --simulated" % option)
     run_board(flash, build_network(peer, wifi, network), seconds, simulated, fault, serial=serial)
 
 
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
-@click.option("--op", type=int, required=True, help="Number of the erase or program operation, counted from 0.")
+@click.option("--op", type=int, required=True, help="Number of the flash operation (erase or program), counted from 0.")
 @click.option(
     "--when",
     type=click.Choice(["before", "during", "after"]),
     default="during",
     show_default=True,
-    help="Of that operation.",
+    help="Cut before, during or after that operation.",
 )
 @PEER
 @SECONDS
@@ -236,16 +251,19 @@ def cut(
     simulated: bool,
     fault: tuple[str, ...],
 ) -> None:
-    """Run as `ioto board run` does, and cut the power at one flash operation. `ioto board run` then gives it back."""
+    """Run like `ioto board run`, and cut the power at one flash operation.
+
+    The next `ioto board run` powers the board on again.
+    """
     from ..board import Cut
 
     ended = run_board(flash, build_network(peer), seconds, simulated, fault, Cut(op, when)).ended
     if ended != "cut":
-        fail("operation %d was never reached" % op)
+        fail("flash operation %d was never reached" % op)
 
 
 def board_facts(it: Board) -> dict[str, Any]:
-    """What `show` knows, as one object."""
+    """What `ioto board show` prints, as a JSON object."""
     from ioto.recall import decode
 
     from ..image import layout
@@ -280,9 +298,9 @@ def board_facts(it: Board) -> dict[str, Any]:
 
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(flash: Path, as_json: bool) -> None:
-    """Say what a board holds: partitions, otadata in words, slots, files, and the agent's record."""
+    """Show a board's partitions, otadata, slots, files, and the agent's record."""
     it = open_board(flash)
     found = board_facts(it)
     it.close()
@@ -298,10 +316,10 @@ def show(flash: Path, as_json: bool) -> None:
     say("otadata    %s" % (found["otadata"] or "none"))
     for label, slot in found["slots"].items():
         if slot is None:
-            say("%-10s nothing that starts" % label)
+            say("%-10s no bootable image" % label)
         else:
             say("%-10s %d bytes, %s, version %s, ELF %s, SHA-256 %s" % (
-                label, slot["bytes"], slot.get("chip", "?"), slot.get("version") or "not said", slot.get("elf",
+                label, slot["bytes"], slot.get("chip", "?"), slot.get("version") or "unknown", slot.get("elf",
                 "?")[:12], slot["sha256"][:16]))  # fmt: skip
     say("files      %s" % (", ".join("%s (%d)" % f for f in found["files"].items()) or "none"))
     record = found["record"]
@@ -311,8 +329,8 @@ def show(flash: Path, as_json: bool) -> None:
         update = record["update"]
         say("record     phase %s%s" % (record["phase"], ", update %(version)s in %(slot)s" % update if update else ""))
         say(
-            "           attempt %d, %d failed before, %d reports to deliver"
+            "           attempt %d, %d failed before, %d reports to send"
             % (record["attempt"], len(record["failed"]), len(record["reports"]))
         )
         for label, installed in record["slots"].items():
-            say("           %s was given version %s" % (label, installed["version"]))
+            say("           %s: version %s was installed" % (label, installed["version"]))

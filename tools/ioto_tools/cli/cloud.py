@@ -1,4 +1,4 @@
-"""`ioto cloud serve`, `ioto cloud certificate`, `ioto product`: thin, over ioto_tools.cloud."""
+"""`ioto cloud` and `ioto product`: thin commands over ioto_tools.cloud."""
 
 import sys
 from functools import partial
@@ -22,7 +22,7 @@ from .systemd import unit
 
 @click.group()
 def cloud() -> None:
-    """Run the device cloud."""
+    """Run and maintain the device cloud."""
 
 
 cloud.add_command(nginx)
@@ -42,79 +42,86 @@ for command in (migrate, backup, restore):
     default=8080,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen on; 0: any free port.",
+    help="Port to listen on; 0 selects a free port.",
 )
 @click.option(
     "--public-url",
     metavar="URL",
-    help="Address of this cloud for devices, such as https://updates.example.com; needed behind a proxy.",
+    help="URL of this cloud for devices, such as https://updates.example.com; needed behind a proxy.",
 )
 @click.option(
     "--certificate",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="PEM file: serve TLS; see `ioto cloud certificate`.",
+    help="PEM file of the certificate to serve TLS with; `ioto cloud certificate` creates one.",
 )
-@click.option("--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of its private key.")
 @click.option(
-    "--link-lifetime", default="24 hrs", show_default=True, type=Duration(), help="How long a link to an image holds."
+    "--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of the private key of --certificate."
+)
+@click.option(
+    "--link-lifetime",
+    default="24 hrs",
+    show_default=True,
+    type=Duration(),
+    help="How long a link to an image is valid.",
 )
 @click.option(
     "--register-again",
     default="3 days",
     show_default=True,
     type=Duration(),
-    help="Silence after which a known device may register again.",
+    help="Silence after which a registered device may register again.",
 )
 @click.option(
     "--lost-after",
     default="24 hrs",
     show_default=True,
     type=Duration(),
-    help="Silence after which a device with an offered update counts as lost; longer for devices that check in rarely.",
+    help="Silence after which a device with an offered update counts as lost; increase it for "
+    "devices that check in rarely.",
 )
 @click.option(
     "--rate",
     default=60,
     show_default=True,
     type=click.IntRange(0),
-    help="Requests a minute that a device may make; 0: no limit.",
+    help="Requests per minute that a device may make; 0: no limit.",
 )
 @click.option(
     "--new-devices",
     default=600,
     show_default=True,
     type=click.IntRange(0),
-    help="Devices of a product that may register for the first time in an hour; 0: no limit.",
+    help="Devices of a product that may register for the first time per hour; 0: no limit.",
 )
 @click.option(
     "--workers",
     default=1,
     show_default=True,
     type=click.IntRange(1, 256),
-    help="Processes that serve: one for each processor core.",
+    help="Number of server processes: one for each processor core.",
 )
 @click.option(
     "--connections",
     default=4000,
     show_default=True,
     type=click.IntRange(1),
-    help="Connections of one worker; idle ones make room.",
+    help="Maximum number of connections of one worker; the longest idle one is closed for a new one.",
 )
 @click.option(
     "--per-address",
     default=200,
     show_default=True,
     type=click.IntRange(1),
-    help="Connections from one address; a proxy on this machine has no limit.",
+    help="Maximum number of connections from one address; a proxy on this machine has no limit.",
 )
-@click.option("--access-log", is_flag=True, help="Log each answer to standard error.")
+@click.option("--access-log", is_flag=True, help="Log each response to standard error.")
 @click.option(
     "--log-format",
     default="text",
     show_default=True,
     type=click.Choice(["text", "json"]),
-    help="json: one object a line, for programs that collect logs.",
+    help="Format of the log; json: one object per line, for programs that collect logs.",
 )
 @json_option
 def serve(
@@ -138,14 +145,14 @@ def serve(
 ) -> None:
     """Serve devices until Ctrl-C: registration, check-ins, reports, images.
 
-    Makes the folder --data at the first start. Publish into it from another terminal while the server runs.
+    The first start creates the folder --data. Publish into it from another terminal while the server runs.
     """
     from ioto_tools.cloud.app import create_app  # only this command needs a web server
     from ioto_tools.cloud.http.server import Options
     from ioto_tools.cloud.http.server import serve as run
 
     if bool(certificate) != bool(key):
-        raise click.UsageError("--certificate and --key go together")
+        raise click.UsageError("--certificate and --key must be given together")
 
     for each in exposed(Path(data)):
         click.echo("Warning: " + each, err=True)
@@ -156,7 +163,7 @@ def serve(
             print_json({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
         else:
             click.echo(
-                "device cloud at %s, its page at %s/web/, data in %s (Ctrl-C ends it)" % (address, address, data)
+                "device cloud at %s, web page at %s/web/, data in %s (Ctrl-C stops it)" % (address, address, data)
             )
         sys.stdout.flush()
 
@@ -181,16 +188,16 @@ def serve(
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--out", default="tls", show_default=True, type=click.Path(file_okay=False), help="Folder for the files.")
 def certificate(names: tuple[str, ...], out: str) -> None:
-    """Make a certificate for a server that boards reach as NAME (host names, IP addresses), and an authority of your
-    own.
+    """Create a certificate for a server that boards reach as NAME, and your own authority.
 
-    For a site without a public name. An authority that is in the folder already is kept: boards that trust it go on.
+    NAME is a host name or an IP address. Use this for a site without a public name. If the folder already contains
+    an authority, it is kept, so boards that trust it keep working.
 
-    Its chain is the shortest there is: a stock ESP32 without PSRAM verifies it beside an application with 40 KB of
-    data. The chain of a public authority (an RSA-4096 root, one intermediate, as Let's Encrypt's) fits beside 20 KB.
-    With a larger application the agent restarts the board without it to check in and update, see update.alone. Put the
-    root of a public authority into tls.ca, never the server's own certificate or an intermediate. What each chain
-    needs: docs/network.md, "Certificates that fit".
+    The chain is as short as possible: a stock ESP32 without PSRAM can verify it beside an application with 40 KB
+    of data. The chain of a public authority (an RSA-4096 root and one intermediate, as Let's Encrypt's) fits
+    beside 20 KB. If the application is larger, the agent restarts the board without it to check in and update (see
+    update.alone). Put the root of a public authority into tls.ca, never the server's own certificate or an
+    intermediate. docs/network.md, "Certificates that fit", lists what each chain needs.
     """
     from ioto_tools.cloud.site import certificates
 
@@ -203,7 +210,7 @@ def certificate(names: tuple[str, ...], out: str) -> None:
         "%s/server.pem  and server.key: ioto cloud serve --certificate %s/server.pem --key %s/server.key"
         % (out, out, out)
     )
-    click.echo("%s/ca.key      makes the next certificate: keep it where nobody else reads" % out)
+    click.echo("%s/ca.key      issues the next certificate: keep it private" % out)
     click.echo(
         "A stock ESP32 without PSRAM verifies this chain beside an application with 40 KB of data, a public "
         "authority's beside 20 KB."
@@ -215,22 +222,22 @@ def certificate(names: tuple[str, ...], out: str) -> None:
 
 @click.group()
 def product() -> None:
-    """Make and list products: what a fleet of boards with the same firmware is called."""
+    """Create and list products. The boards of a product run the same firmware."""
 
 
 @product.command("new")
 @click.argument("name")
 @click.option(
-    "--id", "id", metavar="ID", help="Give the id instead of drawing one, to move a product from another cloud."
+    "--id", "id", metavar="ID", help="Use this id instead of a random one, to move a product from another cloud."
 )
 @click.option("--claim-by-hand", is_flag=True, help="A device that registers gets no token before `ioto device claim`.")
 @data_option
 @json_option
 def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json: bool) -> None:
-    """Make the product NAME and print its id.
+    """Create the product NAME and print its id.
 
-    The id goes into ioto.json of every board as "product": with it a board registers and gets a token of its own.
-    Anybody who knows it can register boards, so do not publish it.
+    The id goes into ioto.json of every board as "product": with it, a board registers and gets its own token.
+    Anyone who knows the id can register boards, so do not publish it.
     """
     with open_site(data, make=True) as site:
         made = publishing.new_product(site, name, id, claim_by_hand)
@@ -244,11 +251,11 @@ def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json:
 @data_option
 @json_option
 def product_list(data: str, json: bool) -> None:
-    """List the products with their ids and how many devices and updates they have."""
+    """List the products with their ids and their numbers of devices and updates."""
     with open_site(data) as site:
         found = overview.products(site)
     if json:
         print_json(found)
     else:
         rows = [(each["name"], each["id"], each["devices"], each["new"], each["updates"]) for each in found]
-        print_table("Products", ("name", "id", "devices", "of them new", "updates"), rows)
+        print_table("Products", ("name", "id", "devices", "new devices", "updates"), rows)

@@ -12,20 +12,20 @@ import click
     type=click.Path(path_type=Path),
     default=Path(".build/demo"),
     show_default=True,
-    help="Where board and cloud live; that of an earlier demonstration is replaced.",
+    help="Folder for the board and the cloud; replaces an earlier demonstration.",
 )
 @click.option(
     "--firmware",
     type=click.Path(path_type=Path),
     default=Path(".build/firmware"),
     show_default=True,
-    help="Where the sample firmware is.",
+    help="Folder with the sample firmware.",
 )
 def demo(folder: Path, firmware: Path) -> None:
-    """Show a virtual board that updates itself from one real MicroPython firmware to another, in about two minutes.
+    """Show a virtual board updating itself from one real MicroPython firmware to another, in two minutes.
 
-    A good update, an image that crashes at start, a power cut in mid-download, and a forged release, against a real
-    device cloud over TLS.
+    Shows a good update, an image that crashes at start, a power cut during a download, and a forged release, with
+    a real device cloud over TLS.
     """
     from ..demo import Demonstration, Failed
 
@@ -39,6 +39,6 @@ def demo(folder: Path, firmware: Path) -> None:
         click.echo("demonstration failed: %s" % e, err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        click.echo("stopped; %s holds the board as it was" % folder, err=True)
+        click.echo("stopped; %s contains the board as it was" % folder, err=True)
         sys.exit(130)
     click.echo("confirmed version 1.28.0")

@@ -1,4 +1,4 @@
-"""`ioto deploy`, and `ioto board info` and `log`: boards at a serial port."""
+"""`ioto deploy`, and `ioto board info`, `log` and `traceback`: boards on a serial port."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from .flash import fail
+from .output import pluralize
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def find_port(port: str | None, command: str) -> str:
-    """The port given, or the only USB serial port there is."""
+    """Return the given port, or the only USB serial port of this machine."""
     if port:
         return port
     from serial.tools.list_ports import comports
@@ -25,7 +26,9 @@ def find_port(port: str | None, command: str) -> str:
         return found[0]
     fail(
         command,
-        "no USB serial port found: name it" if not found else "several ports: name one of %s" % ", ".join(found),
+        "no USB serial port found: give PORT"
+        if not found
+        else "several USB serial ports found: give one of %s" % ", ".join(found),
     )
 
 
@@ -36,21 +39,23 @@ WAIT = click.option(
     type=click.IntRange(0),
     default=0,
     metavar="SECONDS",
-    help="Keep trying for so long: for a board that sleeps, or whose application ignores Ctrl-C.",
+    help="Keep trying for this long: for a board that sleeps, or whose application ignores Ctrl-C.",
 )
 RESET = click.option(
     "--reset",
     is_flag=True,
-    help="Reset the board over the cable first, and interrupt it while it starts. An image on trial goes back.",
+    help="Reset the board over the cable first, and interrupt it while it starts. An image on trial is rolled back.",
 )
 
 
 def open_prompt(port: str, wait_s: int, reset: bool) -> Prompt:
-    """The board's Prompt, entered by `with`; says that it waits."""
+    """Return the board's Prompt, a context manager; prints a note if it will keep trying."""
     from ..deploy.prompt import Prompt
 
     if wait_s:
-        click.echo("%s: trying for %d s; press the board's reset button, or let it wake" % (port, wait_s), err=True)
+        click.echo(
+            "%s: trying for %d s; press the board's reset button, or wait until it wakes" % (port, wait_s), err=True
+        )
     return Prompt(port, wait_s, reset)
 
 
@@ -61,18 +66,18 @@ def open_prompt(port: str, wait_s: int, reset: bool) -> Prompt:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=".",
     show_default=True,
-    help="What the board is to have: boot.py, main.py, ioto.json, device.json, and yours.",
+    help="Files for the board: boot.py, main.py, ioto.json, device.json, and your own.",
 )
-@click.option("--source", is_flag=True, help="The agent as .py files.")
+@click.option("--source", is_flag=True, help="Copy the agent as .py files.")
 @click.option("--force", is_flag=True, help="Also replace files that were changed on the board.")
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @WAIT
 @RESET
 def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: bool, wait_s: int, reset: bool) -> None:
-    """Bring FOLDER's files and the agent onto the board at PORT: what changed only, whole files only.
+    """Copy FOLDER's files and the agent to the board at PORT, only those that changed.
 
-    The record and provision.json stay. A file that was changed on the board since the last time is kept and its
-    differences are shown. The application is stopped meanwhile, and started again by a soft reset.
+    The record and provision.json are kept. A file that was changed on the board since the last deployment is kept,
+    and its differences are shown. The application is stopped meanwhile; a soft reset starts it again.
     """
     from rich.progress import Progress
 
@@ -99,7 +104,7 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
             for name in made.remove:
                 click.echo(printable("remove %s" % name))
             for name, raw in made.write.items():
-                click.echo("bring  %s (%d bytes)" % (name, len(raw)))
+                click.echo("copy   %s (%d bytes)" % (name, len(raw)))
             if dry_run:
                 click.echo("nothing was changed")
                 return
@@ -107,8 +112,8 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
                 bar = bars.add_task("copying", total=sum(map(len, made.write.values())))
                 copy.carry_out(board, made, lambda name, n: bars.advance(bar, n))
             click.echo(
-                "%d files brought, %d were the same%s"
-                % (len(made.write), made.same, ", %d kept" % len(made.kept) if made.kept else "")
+                "%s copied, %d unchanged%s"
+                % (pluralize(len(made.write), "file"), made.same, ", %d kept" % len(made.kept) if made.kept else "")
             )
     except (ValueError, PromptError) as e:
         fail("deploy", e)
@@ -116,13 +121,13 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
 
 @click.command()
 @PORT
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @WAIT
 @RESET
 def info(port: str | None, as_json: bool, wait_s: int, reset: bool) -> None:
-    """Say what the board at PORT is and holds: chip, slots, otadata in words, version, windows.
+    """Show the board at PORT: chip, slots, otadata, version, windows.
 
-    Its application is interrupted, and started again by a soft reset.
+    The application is interrupted; a soft reset starts it again.
     """
     from ..deploy import info as board_info
     from ..deploy.prompt import PromptError
@@ -138,9 +143,9 @@ def info(port: str | None, as_json: bool, wait_s: int, reset: bool) -> None:
 @click.command()
 @PORT
 def log(port: str | None) -> None:
-    """Follow what the board at PORT prints, the agent's log with it. Ctrl-C ends; the board goes on.
+    """Print the output of the board at PORT, including the agent's log. Ctrl-C stops; the board keeps running.
 
-    A port that goes away, as that of a board with its own USB does in a reset, is waited for.
+    If the port disappears, as that of a board with native USB does at a reset, the command waits for it.
     """
     from ..deploy import follow
     from ..deploy.port import PortError
@@ -158,8 +163,9 @@ def log(port: str | None) -> None:
 @click.command()
 @click.argument("file", type=click.File(), default="-")
 def traceback(file: TextIO) -> None:
-    """Say what a board has printed, FILE or standard input, with tracebacks in the names of lib/ioto: compiled it has
-    short ones.
+    """Print the output of a board, from FILE or standard input, with readable tracebacks.
+
+    The compiled agent has shortened names; its tracebacks are printed with the names of lib/ioto.
     """
     from ..deploy.compiled import readable
 

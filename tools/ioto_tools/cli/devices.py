@@ -1,4 +1,4 @@
-"""`ioto devices`, `ioto device`: thin, over ioto_tools.cloud."""
+"""`ioto devices`, `ioto device`: thin commands over ioto_tools.cloud."""
 
 import json as json_module
 from typing import Any
@@ -23,20 +23,20 @@ from .site import data_option, open_site, product_option
 device_product_option = click.option(
     "--product",
     metavar="PRODUCT",
-    help="Product of the device (name or id), needed where several have one with this id.",
+    help="Product of the device (name or id); required if several products have a device with this id.",
 )
 
 
 @click.command()
 @product_option
 @click.option(
-    "--where", metavar="EXPR", help="Only devices for which this policy holds, by their last check-in (docs/policy.md)."
+    "--where", metavar="EXPR", help="Only devices that this policy matches, by their last check-in (docs/policy.md)."
 )
 @click.option("--group", metavar="GROUP", help="Only devices of this group (`ioto groups`).")
 @data_option
 @json_option
 def devices(product: str | None, where: str | None, group: str | None, data: str, json: bool) -> None:
-    """List the devices: version, last check-in, and how far the last update came."""
+    """List devices with their version, last check-in, and the state of their last update."""
     with open_site(data) as site:
         text = groups.both(group and groups.policy(site, group), where)
         found = overview.devices(site, product, text and policy.compile(terms.read({"policy": text})["policy"]))
@@ -63,7 +63,7 @@ def _update_words(update: dict[str, Any] | None) -> str:
 
 @click.group()
 def device() -> None:
-    """Show, add, pin or remove one device."""
+    """Register, show, pin and remove devices, and manage their tokens."""
 
 
 @device.command("show")
@@ -72,7 +72,7 @@ def device() -> None:
 @data_option
 @json_option
 def device_show(id: str, product: str | None, data: str, json: bool) -> None:
-    """Show what is known of device ID: its last check-in, and every report."""
+    """Show device ID: its last check-in, the updates of its product, and every report."""
     with open_site(data) as site:
         found = overview.device(site, id, product)
     if json:
@@ -111,7 +111,7 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
 
 
 def _offer_row(judged: dict[str, Any], updates: list[dict[str, Any]]) -> tuple[str, str, str]:
-    """A row: is it offered now, and why not; how far it came if it was."""
+    """A table row: whether the update is offered now, why not, and its state on the device."""
     had = [_update_words(each).partition(" ")[2] for each in updates if each["update"] == judged["update"]]
     words = ([WHY[judged["why"]]] if judged["why"] else []) + ["state on the device: %s" % each for each in had]
     return judged["version"], "no" if judged["why"] else "yes", "; ".join(words) or "-"
@@ -125,8 +125,8 @@ def _offer_row(judged: dict[str, Any], updates: list[dict[str, Any]]) -> tuple[s
 def device_new(id: str, product: str, data: str, json: bool) -> None:
     """Register device ID by hand and print its token, once.
 
-    For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with the
-    agent need none of this.
+    For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with
+    the agent do not need this.
     """
     with open_site(data) as site:
         found = next((each for each in overview.products(site) if product in (each["id"], each["name"])), None)
@@ -147,10 +147,10 @@ def device_new(id: str, product: str, data: str, json: bool) -> None:
 @device_product_option
 @data_option
 def device_remove(id: str, product: str | None, data: str) -> None:
-    """Remove device ID: its token ends.
+    """Remove device ID and invalidate its token.
 
-    The device is told so at its next call and registers again, as any board can that knows its product's id. Its
-    history stays.
+    The device is notified at its next request and registers again, as any board can that knows its product's id.
+    Its history is kept.
     """
     with open_site(data) as site:
         control.remove(site, id, product)
@@ -162,9 +162,10 @@ def device_remove(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_revoke(id: str, product: str | None, data: str) -> None:
-    """End the tokens of device ID. It is told so at its next call, and gets no other before `ioto device claim`.
+    """Invalidate the tokens of device ID, which gets no other before `ioto device claim`.
 
-    For a device whose token may be in somebody else's hands: who registers first could be either of them.
+    The device is notified at its next request. Use this if a token may have leaked: then the next client to
+    register could be the device or the thief.
     """
     with open_site(data) as site:
         control.revoke(site, id, product)
@@ -174,28 +175,31 @@ def device_revoke(id: str, product: str | None, data: str) -> None:
 @device.command("rotate")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
-    "--product", metavar="PRODUCT", help="All devices of this product (name or id), or with ID... the devices of it."
+    "--product",
+    metavar="PRODUCT",
+    help="All devices of this product (name or id); with ID..., the product of these devices.",
 )
 @data_option
 def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
-    """Exchange the tokens of the devices ID..., or of all devices of a --product, at their next check-in.
+    """Replace the tokens of the devices ID..., or of all devices of --product, at their next check-in.
 
-    The old token is good until the device has used the new one. Clients other than this project's agent, such as
-    EmbedThis' updaters, take no new one and keep theirs: the command names them. Give them one of `ioto device new`.
+    The old token is valid until the device has used the new one. Clients other than this project's agent, such as
+    EmbedThis' updaters, never accept a new token and keep theirs: the command lists them. Give them a token from
+    `ioto device new`.
     """
     if not ids and not product:
-        raise click.UsageError("name devices, or a --product for all of its devices")
+        raise click.UsageError("give device ids, or --product for all of its devices")
     with open_site(data) as site:
         n, keep = control.rotate(site, ids, product)
     n -= len(keep)
     if n or not keep:
-        click.echo("%d %s given another token at the next check-in" % (n, "device is" if n == 1 else "devices are"))
+        click.echo("%s a new token at the next check-in" % (pluralize(n, "device") + (" gets" if n == 1 else " get")))
     if keep:
         id, product = keep[0]
         named = "device %s" % id if len(keep) == 1 else "%d devices, such as %s" % (len(keep), id)
-        click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: `ioto "
-                             "device new %s --product %s` makes "
-                             "one to give to it by hand, and its first use ends the old one" % (named, id, product)),
+        click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: create one "
+"with `ioto device new %s --product %s` and install it by hand; its first use invalidates "
+"the old one" % (named, id, product)),
                              err=True)  # fmt: skip
 
 
@@ -204,15 +208,14 @@ def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_claim(id: str, product: str | None, data: str) -> None:
-    """Let device ID register: the next one that does so with this id gets its token, and with its first use all others
-    end.
+    """Let device ID register: the next client that registers with this id gets the device's token.
 
-    For a device of a product made with --claim-by-hand, for one that was released or whose tokens were revoked, and for
-    a board whose flash was erased.
+    The first use of the token invalidates all others. For devices of a product created with --claim-by-hand,
+    devices that were released or whose tokens were revoked, and boards whose flash was erased.
     """
     with open_site(data) as site:
         control.claim(site, id, product)
-    click.echo("device %s is claimed: it gets its token when it registers the next time" % id)
+    click.echo("device %s is claimed: it gets its token when it next registers" % id)
 
 
 @device.command("release")
@@ -220,8 +223,9 @@ def device_claim(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_release(id: str, product: str | None, data: str) -> None:
-    """Release device ID on purpose: it is told so at its next call, forgets its token, and gets none before it is
-    claimed.
+    """Release device ID: it loses its token and gets no other before it is claimed.
+
+    The device is notified at its next request and forgets its token.
     """
     with open_site(data) as site:
         control.release(site, id, product)
@@ -234,9 +238,9 @@ def device_release(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_pin(id: str, version: str, product: str | None, data: str) -> None:
-    """Pin device ID to VERSION: it is offered that one, whatever its policy, also where it is lower, and no other.
+    """Pin device ID to VERSION: whatever its policy, it is offered only this version, even a lower one.
 
-    A board takes a lower version only if the release was signed with --allow-downgrade or --downgrade-from.
+    A board accepts a lower version only if the release was signed with --allow-downgrade or --downgrade-from.
     """
     with open_site(data) as site:
         control.pin(site, id, version, product)
@@ -253,7 +257,7 @@ def device_pin(id: str, version: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_unpin(id: str, product: str | None, data: str) -> None:
-    """Unpin device ID: it is offered what the others are."""
+    """Unpin device ID: it is offered the same updates as other devices."""
     with open_site(data) as site:
         control.pin(site, id, None, product)
     click.echo("device %s is not pinned" % id)

@@ -1,4 +1,4 @@
-"""`ioto init`, `ioto image`, `ioto flash`: from a stock firmware file to a board with the agent on it."""
+"""`ioto init`, `image`, `flash` and `freeze`: from a stock firmware file to a board with the agent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fail(command: str, text: object) -> NoReturn:
 
 
 def confirm(command: str, text: str) -> None:
-    """Ask; the command ends unless the answer is yes. --yes is for where there is nobody to ask."""
+    """Ask for confirmation, and exit unless the answer is yes. --yes is for use without a terminal."""
     try:
         click.confirm(text, abort=True, err=True)
     except click.Abort:
@@ -31,7 +31,7 @@ def confirm(command: str, text: str) -> None:
             raise
         fail(
             command,
-            "not confirmed and there is no terminal to ask at: --yes goes on without asking. Nothing was changed",
+            "not confirmed: there is no terminal to ask on; use --yes to continue without asking. Nothing was changed",
         )
 
 
@@ -39,7 +39,7 @@ def parse_bytes(context: click.Context, parameter: click.Parameter, text: str | 
     try:
         return int(text, 0) if text else None
     except ValueError:
-        raise click.BadParameter("%s: a number of bytes, as 0x1A0000" % text)
+        raise click.BadParameter("%s: expected: a number of bytes, such as 0x1A0000" % text)
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -49,51 +49,52 @@ SLOT_SIZE = click.option(
     "--slot-size",
     callback=parse_bytes,
     metavar="BYTES",
-    help="Size of each update slot, a multiple of 0x10000; by default as large as fits into the flash.",
+    help="Size of each update slot, a multiple of 0x10000; by default, the largest that fits into the flash.",
 )
 SOURCE = click.option(
     "--source",
     is_flag=True,
-    help="The agent as .py files, to read and change on the board; they take twice the room and more RAM.",
+    help="Install the agent as .py files, to read and change on the board; they take twice the space and more RAM.",
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--product", default="PRODUCT-ID", help="Product id that devices register with; `ioto product` shows yours."
+    "--product", default="PRODUCT-ID", help="Product id with which boards register; `ioto product list` shows yours."
 )
 @click.option(
     "--builder",
     metavar="URL",
     default="https://cloud.example.com",
     show_default=True,
-    help="Where they register: the address of your device cloud.",
+    help="Address of your device cloud, where boards register.",
 )
 @click.option(
     "--ca",
     "authorities",
     multiple=True,
     type=FILE,
-    help="Certificate of the authority that vouches for the cloud, as `ioto cloud certificate` makes it.",
+    help="Certificate of the authority that signs the cloud's, as `ioto cloud certificate` creates it.",
 )
 @click.option(
     "--key",
     "keys",
     multiple=True,
     type=FILE,
-    help="Public release key, as `ioto keys new` makes it: the board then installs nothing that is not signed with it.",
+    help="Public release key, as `ioto keys new` creates it: the board then installs only releases "
+    "that are signed with it.",
 )
-@click.option("--ssid", default="", help="Wi-Fi network.")
+@click.option("--ssid", default="", help="Name of the Wi-Fi network.")
 @click.option(
     "--password",
     default="",
     envvar="IOTO_WIFI_PASSWORD",
-    help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.",
+    help="Password of the Wi-Fi network; also read from the variable IOTO_WIFI_PASSWORD.",
 )
 @click.option(
-    "--version", default="1.0.0", show_default=True, help="SemVer of the software that the board starts with."
+    "--version", default="1.0.0", show_default=True, help="Version (SemVer) of the software that the board starts with."
 )
 def init(
     folder: Path,
@@ -105,9 +106,9 @@ def init(
     password: str,
     version: str,
 ) -> None:
-    """Make FOLDER: boot.py, main.py, ioto.json and device.json, as a board wants them, and the files it trusts.
+    """Create FOLDER with a board's files: boot.py, main.py, ioto.json, device.json, and the files it trusts.
 
-    --ca and --key may be given more than once; the files are copied.
+    --ca and --key may be given more than once; their files are copied.
     """
     from ioto.config import load
 
@@ -116,7 +117,7 @@ def init(
     if not builder.startswith("https://"):
         fail(
             "init",
-            "--builder %s: boards speak https with the cloud: `ioto cloud certificate` makes what it takes" % builder,
+            "--builder %s: expected: an https URL; `ioto cloud certificate` creates the certificates" % builder,
         )
     settings = {
         "product": product,
@@ -133,13 +134,14 @@ def init(
     click.echo("%s: %s" % (folder, ", ".join(made)))
     if ssid and not password:
         click.echo(
-            "note: no --password: %s is taken for an open network; wifi.password in %s is the place for one"
-            % (ssid, folder / "ioto.json"),
+            "note: no --password: %s is treated as an open network; if it is not, set wifi.password "
+            "in %s" % (ssid, folder / "ioto.json"),
             err=True,
         )
     if not config["tls.ca"]:
         click.echo(
-            "note: no --ca: copy the certificate of the cloud's authority there, and name it in tls.ca", err=True
+            "note: no --ca: copy the certificate of the cloud's authority into %s, and name it in tls.ca" % folder,
+            err=True,
         )
     print_settings_warnings(folder)
 
@@ -154,14 +156,14 @@ def _read_firmware(command: str, path: Path) -> Firmware:
 
 
 def print_settings_warnings(folder: Path) -> None:
-    """Say what the settings in `folder`, if there are any, leave open."""
+    """Print notes about the settings in `folder`, if it has any."""
     from ioto.config import ConfigError, load
 
     from ..deploy.trust import warnings
 
     try:
         found = list(warnings(load(str(folder) + "/")))
-    except ConfigError:  # its business who needs them
+    except ConfigError:  # reported by the commands that need the settings
         return
     for text in found:
         click.echo("note: %s: %s" % (folder, text), err=True)
@@ -170,9 +172,9 @@ def print_settings_warnings(folder: Path) -> None:
 @click.command()
 @FOLDER
 def freeze(folder: Path) -> None:
-    """Make FOLDER ready to be frozen into a firmware of your own: product, version and settings in ioto_build.py.
+    """Prepare FOLDER for your own firmware: write its product, version and settings to ioto_build.py.
 
-    firmware/manifest.py of the sources freezes it, with the agent and FOLDER's boot.py and main.py.
+    firmware/manifest.py of the sources freezes this file, the agent, and FOLDER's boot.py and main.py.
     """
     from ..deploy import frozen
 
@@ -181,7 +183,7 @@ def freeze(folder: Path) -> None:
     except ValueError as e:
         fail("freeze", e)
     click.echo("%s: %s" % (folder / frozen.NAME, ", ".join(names)))
-    click.echo("note: whoever has the image has what is in them, a Wi-Fi password too", err=True)
+    click.echo("note: anyone who has the image can read these files, including a Wi-Fi password", err=True)
     print_settings_warnings(folder)
 
 
@@ -204,7 +206,7 @@ def freeze(folder: Path) -> None:
 )
 @SLOT_SIZE
 @SOURCE
-@click.option("--force", is_flag=True, help="Overwrite OUTPUT if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite OUTPUT if it exists.")
 @AS_JSON
 def image(
     firmware: Path,
@@ -216,16 +218,16 @@ def image(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make a whole flash image without a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
+    """Create a flash image without a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
-    FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C5, C6, P4) as micropython.org has it. The image
-    is written with `esptool write-flash 0 OUTPUT`, or run with `ioto board run OUTPUT`.
+    FIRMWARE is MicroPython's .bin for the chip (ESP32, S2, S3, C2, C3, C5, C6, P4) as published on
+    micropython.org. Write the image with `esptool write-flash 0 OUTPUT`, or run it with `ioto board run OUTPUT`.
     """
     from ..deploy.device_files import device_files
     from ..deploy.flash_image import build
 
     if output.exists() and not force:
-        fail("image", "%s is there already; --force overwrites it" % output)
+        fail("image", "%s already exists; --force overwrites it" % output)
     try:
         made = build(
             _read_firmware("image", firmware), device_files(folder, source), FLASH_SIZES[flash_size], slot_size
@@ -258,24 +260,24 @@ def image(
     required=True,
     help="Serial port of the board: /dev/ttyUSB0, COM3, socket://HOST:PORT, rfc2217://HOST:PORT.",
 )
-@click.option("-b", "--baud", type=int, default=460800, show_default=True, help="Bits a second on the line.")
+@click.option("-b", "--baud", type=int, default=460800, show_default=True, help="Baud rate.")
 @click.option(
     "--flash-size",
     type=click.Choice(list(FLASH_SIZES)),
-    help="Use only so much of the flash; by default all that the chip reports.",
+    help="Use only this much of the flash; by default, all that the chip reports.",
 )
 @SLOT_SIZE
 @SOURCE
-@click.option("--erase", is_flag=True, help="Erase the whole chip first: NVS, files and provisioning are lost.")
-@click.option("--dry-run", is_flag=True, help="Look at the board, say what would change, and write nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--no-stub", is_flag=True, help="With the chip's own loader only: slower, for ports that lose bytes.")
+@click.option("--erase", is_flag=True, help="Erase the whole chip first; NVS, files and provisioning are lost.")
+@click.option("--dry-run", is_flag=True, help="Inspect the board, show what would change, and write nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--no-stub", is_flag=True, help="Use only the chip's own loader: slower, for ports that lose bytes.")
 @click.option(
     "--before",
     type=click.Choice(["default-reset", "usb-reset", "no-reset"]),
     default="default-reset",
     show_default=True,
-    help="How the chip gets into its loader; no-reset: it is there.",
+    help="How to reset the chip into its loader; no-reset: it is already running.",
 )
 def flash(
     firmware: Path,
@@ -293,8 +295,8 @@ def flash(
 ) -> None:
     """Flash a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
-    A board in use keeps its NVS and its files, but for those that FOLDER or the agent bring. You see what will change
-    and are asked before anything is written.
+    A board in use keeps its NVS and its files, except those that FOLDER or the agent replace. The command shows
+    what will change and asks for confirmation before it writes anything.
     """
     from ..deploy import flashing
     from ..deploy.device_files import device_files
@@ -304,8 +306,8 @@ def flash(
     found = _read_firmware("flash", firmware)
     try:
         files = device_files(folder, source)
-        click.echo("looking at the board at %s" % port)
-        made = flashing.plan(loader, found, files, flash_size and FLASH_SIZES[flash_size], slot_size, erase)
+        click.echo("inspecting the board at %s" % port)
+        made = flashing.plan(loader, found, files, FLASH_SIZES[flash_size] if flash_size else None, slot_size, erase)
         for line in made.lines():
             click.echo(printable("  " + line))
         print_settings_warnings(folder)
@@ -313,8 +315,8 @@ def flash(
             click.echo("nothing was written")
             return
         if not yes:
-            confirm("flash", "write this to the board?")
+            confirm("flash", "Write this to the board?")
         flashing.carry_out(loader, made)
     except (ValueError, LoaderError) as e:
         fail("flash", e)
-    click.echo("done: the board starts. `ioto board log %s` follows what it says" % port)
+    click.echo("done: the board is starting; `ioto board log %s` prints its output" % port)

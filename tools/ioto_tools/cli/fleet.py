@@ -1,4 +1,4 @@
-"""`ioto fleet run`: thin, over ioto_tools.fleet."""
+"""`ioto fleet run`: a thin command over ioto_tools.fleet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Duration(click.ParamType):
 
 
 class Property(click.ParamType):
-    """NAME=VALUE,VALUE: (name, [values]); a value that is JSON, such as 256 or true, is taken as such."""
+    """NAME=VALUE,VALUE as (name, [values]). A value that is JSON, such as 256 or true, is parsed."""
 
     name = "name=value,..."
 
@@ -58,56 +58,78 @@ def fleet() -> None:
 
 @fleet.command()
 @click.argument("url")
-@click.option("--product", required=True, metavar="ID", help="Id of the product the devices register with.")
-@click.option("--devices", default=100, show_default=True, type=click.IntRange(1, (1 << 20) - 1), help="How many.")
-@click.option("--duration", "seconds", default="1 min", show_default=True, type=Duration(), help="Then it stops.")
+@click.option("--product", required=True, metavar="ID", help="Id of the product that the devices register with.")
 @click.option(
-    "--period", default="10 secs", show_default=True, type=Duration(), help="Between two check-ins of a device."
+    "--devices", default=100, show_default=True, type=click.IntRange(1, (1 << 20) - 1), help="Number of devices."
 )
-@click.option("--jitter", default="0", type=Duration(), help="Random delay of each check-in, at the most.")
-@click.option("--version", default="1.0.0", show_default=True, metavar="SEMVER", help="What the devices run at first.")
+@click.option(
+    "--duration", "seconds", default="1 min", show_default=True, type=Duration(), help="How long to simulate."
+)
+@click.option(
+    "--period", default="10 secs", show_default=True, type=Duration(), help="Time between two check-ins of a device."
+)
+@click.option("--jitter", default="0", type=Duration(), help="Maximum random delay of each check-in.")
+@click.option(
+    "--version", default="1.0.0", show_default=True, metavar="SEMVER", help="Version that the devices run at first."
+)
 @click.option(
     "--property",
     "properties",
     multiple=True,
     type=Property(),
-    help="Each device has one of the values; may be repeated.",
+    help="Property of the devices; each device has one of the values. May be repeated.",
 )
-@click.option("--prefix", default="SIM", show_default=True, help="What the devices' ids begin with.")
-@click.option("--seed", default=1, show_default=True, help="The same seed, the same devices with the same fates.")
+@click.option("--prefix", default="SIM", show_default=True, help="Prefix of the devices' ids.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    help="Random seed; the same seed gives the same devices with the same outcomes.",
+)
 @click.option(
     "--download",
     default="head",
     show_default=True,
     type=click.Choice(("none", "head", "whole")),
-    help="How much of an image.",
+    help="How much of an image to download.",
 )
 @click.option(
-    "--apply", default="5 secs", show_default=True, type=Duration(), help="The longest wait between staged and applied."
+    "--apply", default="5 secs", show_default=True, type=Duration(), help="Maximum wait between staged and applied."
 )
 @click.option(
     "--crash", default=0.0, type=SHARE, help="Share of devices whose new image is rolled back at each attempt."
 )
-@click.option("--fail", default=0.0, type=SHARE, help="... that find the signature of the image to be bad.")
-@click.option("--refuse", default=0.0, type=SHARE, help="... that refuse the offer.")
-@click.option("--lose", default=0.0, type=SHARE, help="... that apply it and are never heard of again.")
-@click.option("--revert", default=0.0, type=SHARE, help="... that confirm it and are back on the old version later.")
-@click.option("--defer", default=0.0, type=SHARE, help="... that put it off twice.")
-@click.option("--mute", default=0.0, type=SHARE, help="... that never report.")
-@click.option("--repeats", default=0.0, type=SHARE, help="Share of the reports that are sent twice.")
+@click.option("--fail", default=0.0, type=SHARE, help="Share of devices that find the image's signature invalid.")
+@click.option("--refuse", default=0.0, type=SHARE, help="Share of devices that refuse the offer.")
 @click.option(
-    "--connections", default=200, show_default=True, type=click.IntRange(1, 20000), help="Open at a time, at the most."
+    "--lose", default=0.0, type=SHARE, help="Share of devices that apply the update and are never heard from again."
+)
+@click.option(
+    "--revert",
+    default=0.0,
+    type=SHARE,
+    help="Share of devices that confirm the update and later run the old version again.",
+)
+@click.option("--defer", default=0.0, type=SHARE, help="Share of devices that defer the update twice.")
+@click.option("--mute", default=0.0, type=SHARE, help="Share of devices that never report.")
+@click.option("--repeats", default=0.0, type=SHARE, help="Share of reports that are sent twice.")
+@click.option(
+    "--connections",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1, 20000),
+    help="Maximum number of open connections.",
 )
 @click.option(
     "--fresh",
     is_flag=True,
-    help="A connection for each request, as boards have it, instead of connections that are kept.",
+    help="Open a new connection for each request, as boards do, instead of reusing connections.",
 )
 @click.option(
     "--ca",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="PEM file of the authority to trust for https.",
+    help="PEM file of the certificate authority to trust for https.",
 )
 @json_option
 def run(
@@ -121,9 +143,9 @@ def run(
     json: bool,
     **options: Any,
 ) -> None:
-    """Devices that register at the cloud at URL, check in, download, report, and fail as told.
+    """Simulate devices that register at the cloud at URL, check in, download, report, and fail.
 
-    They arrive by schedule, however slow the cloud is (open loop). Only ever against a cloud that is yours.
+    They make requests on schedule, however slow the cloud is (open loop). Use it only against your own cloud.
     """
     from ioto_tools.fleet import live
 

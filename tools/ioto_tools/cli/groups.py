@@ -1,4 +1,4 @@
-"""`ioto groups`: thin, over ioto_tools.cloud."""
+"""`ioto groups`: thin commands over ioto_tools.cloud."""
 
 import click
 
@@ -12,14 +12,14 @@ from .site import data_option, open_site
 
 @click.group()
 def groups() -> None:
-    """Keep policies under a name: `--group NAME` of `ioto publish`, `ioto updates set` and `ioto devices`."""
+    """Manage named policies, for --group of `ioto publish`, `ioto updates set` and `ioto devices`."""
 
 
 @groups.command("list")
 @data_option
 @json_option
 def list_groups(data: str, json: bool) -> None:
-    """List the groups with their policies."""
+    """List the groups and their policies."""
     with open_site(data) as site:
         found = policies.listed(site)
     if json:
@@ -34,7 +34,7 @@ def list_groups(data: str, json: bool) -> None:
 @data_option
 @json_option
 def set_group(name: str, policy: str, data: str, json: bool) -> None:
-    """Keep POLICY as the group NAME. What was published for the group before stays as it was."""
+    """Set the policy of group NAME. Updates already published for the group keep theirs."""
     with open_site(data) as site:
         policies.keep(site, name, policy)
         warnings = doubts.of_choice(site, None, policies.policy(site, name))
@@ -50,7 +50,7 @@ def set_group(name: str, policy: str, data: str, json: bool) -> None:
 @data_option
 @json_option
 def remove_group(name: str, data: str, json: bool) -> None:
-    """Forget the group NAME; what was published for it stays as it was."""
+    """Remove group NAME. Updates published for the group keep its policy."""
     with open_site(data) as site:
         policies.remove(site, name)
     if json:

@@ -1,4 +1,4 @@
-"""`ioto keys`, `ioto sign`: thin, over ioto_tools.image.keys and release."""
+"""`ioto keys`, `ioto sign`: thin commands over ioto_tools.image.keys and release."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 
 @contextmanager
 def click_errors() -> Iterator[None]:
-    """Errors of keys and releases as click shows them."""
+    """Show errors of keys and releases as click does."""
     try:
         yield
     except (key_files.KeyFileError, release.ReleaseError) as e:
@@ -35,27 +35,29 @@ def click_errors() -> Iterator[None]:
 
 
 def ask_passphrase(what: str = "Passphrase", twice: bool = False) -> bytes:
-    """From the environment, for scripts, or from the keyboard; never from the command line, which others can read."""
+    """Read the passphrase from the environment, for scripts, or from the terminal.
+
+    Never from the command line, which other users can read.
+    """
     given = os.environ.get(PASSPHRASE)
     if given is None:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "error", getpass.GetPassWarning
-                )  # no terminal: it would be read from anywhere, and shown
+                # Without a terminal, getpass would read the passphrase from standard input and echo it.
+                warnings.simplefilter("error", getpass.GetPassWarning)
                 given = click.prompt(
                     what, hide_input=True, confirmation_prompt=twice, default="", show_default=False, err=True
                 )
         except getpass.GetPassWarning:
             without = ", or give --no-passphrase" if twice else ""
             raise click.ClickException(
-                "%s: there is no terminal to ask at: set %s%s" % (what, PASSPHRASE, without)
+                "%s: there is no terminal to ask on: set %s%s" % (what, PASSPHRASE, without)
             ) from None
     return given.encode()
 
 
 def private_key(path: str) -> RSAPrivateKey:
-    """The private key in the file `path`; its passphrase is asked for where it has one."""
+    """Load the private key from the file `path`; asks for its passphrase if it has one."""
     with click_errors():
         raw = key_files.read(path)
         return key_files.load(path, ask_passphrase("Passphrase of %s" % path) if key_files.is_encrypted(raw) else b"")
@@ -66,36 +68,36 @@ def private_key(path: str) -> RSAPrivateKey:
 
 @click.group()
 def keys() -> None:
-    """Make and show the keys that releases are signed with.
+    """Create and show the keys that sign releases.
 
-    The private key signs; keep it off the servers. The public key goes onto the boards, named by `update.keys` in
-    ioto.json: from then on they install nothing that is not signed with it.
+    The private key signs; keep it off the servers. The public key goes onto the boards, where `update.keys` in
+    ioto.json names it: from then on, they install only what is signed with it.
     """
 
 
 @keys.command("new")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option(
-    "--no-passphrase", is_flag=True, help="Leave the file unencrypted, for espsecure or a machine that keeps it safe."
+    "--no-passphrase",
+    is_flag=True,
+    help="Leave the private key unencrypted, for espsecure or a machine that keeps it safe.",
 )
 def new(file: str, no_passphrase: bool) -> None:
-    """Make a release key (RSA-3072): FILE holds the private key, FILE with .pub before its ending the public one.
+    """Create a release key (RSA-3072): FILE is the private key, FILE with .pub before its ending the public one.
 
-    The passphrase is asked for, or taken from IOTO_PASSPHRASE.
+    The passphrase is read from the variable IOTO_PASSPHRASE or from the terminal.
     """
     public_file = public_path(file)
     with click_errors():
         if os.path.exists(public_file):
-            raise key_files.KeyFileError(
-                "%s is there already and is not overwritten: choose another name" % public_file
-            )
+            raise key_files.KeyFileError("%s already exists and is not overwritten: choose another name" % public_file)
         passphrase = b"" if no_passphrase else ask_passphrase("Passphrase for %s (not empty)" % file, twice=True)
         if not passphrase and not no_passphrase:
             raise click.ClickException("the passphrase is empty: give one, or use --no-passphrase")
         click.echo("generating an RSA key of %d bits" % key_files.BITS, err=True)
         made = key_files.make(file, passphrase).public_key()
         key_files.write_new(public_file, key_files.public_bytes(made), 0o644)
-    click.echo("private key %s: keep it, and a copy, where nobody else reads" % file)
+    click.echo("private key %s: keep it private, and keep a backup" % file)
     click.echo(
         'public key  %s: copy it to the boards, "update": {"keys": "%s"} in ioto.json'
         % (public_file, Path(public_file).name)
@@ -111,7 +113,7 @@ def public_path(path: str) -> str:
 @keys.command("show")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 def show(file: str) -> None:
-    """Say what key FILE (private or public, PEM or DER) holds. Nothing secret is printed."""
+    """Show which key FILE contains (private or public, PEM or DER). Prints nothing secret."""
     with click_errors():
         raw = key_files.read(file)
         private = b"PRIVATE KEY" in raw
@@ -128,7 +130,7 @@ def show(file: str) -> None:
 @keys.command("export")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False))
-@click.option("--der", is_flag=True, help="Binary DER instead of PEM: 30 % smaller, for boards.")
+@click.option("--der", is_flag=True, help="Write binary DER instead of PEM: 30 % smaller, for boards.")
 def export(file: str, out: str, der: bool) -> None:
     """Write the public key of FILE to the new file OUT."""
     with click_errors():
@@ -141,7 +143,7 @@ def export(file: str, out: str, der: bool) -> None:
 
 
 def parse_expiry(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Unix seconds of `90d` (from now on) or `2027-12-31`."""
+    """Unix seconds of `90d` (from now) or `2027-12-31`."""
     if text is None:
         return None
     if re.fullmatch("[0-9]{1,5}[hdwy]", text):
@@ -150,27 +152,27 @@ def parse_expiry(context: click.Context, parameter: click.Parameter, text: str |
         return int(time.mktime(time.strptime(text, "%Y-%m-%d")))
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            "%s: expected: 12h, 90d, 8w, 2y from now on, or a day such as 2027-12-31" % text
+            "%s: expected: a time from now, such as 12h, 90d, 8w or 2y, or a day such as 2027-12-31" % text
         ) from None
 
 
 def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What the signed manifest may say beside product and version."""
+    """The options for what the signed manifest says besides product and version."""
     for option in (
-        click.option("--minimum", metavar="SEMVER", help="Least version that may step to this one."),
+        click.option("--minimum", metavar="SEMVER", help="Lowest version that may update to this one."),
         click.option(
             "--expires",
             metavar="WHEN",
             callback=parse_expiry,
-            help="90d, 8w, 2y or a day: nobody begins with it afterwards.",
+            help="No device begins to install it after this time (90d, 8w, 2y from now, or a day such as 2027-12-31).",
         ),
         click.option(
             "--allow-downgrade",
             is_flag=True,
-            help="Also for devices that run, or have run, a higher version; with --expires, at most 30 days.",
+            help="Also for devices that run, or have run, a higher version; requires --expires, at most 30 days.",
         ),
         click.option("--downgrade-from", metavar="SEMVER", help="Also for devices that run this higher version."),
-        click.option("--any-file", is_flag=True, help="IMAGE is no ESP application: a file for Linux devices."),
+        click.option("--any-file", is_flag=True, help="IMAGE is not an ESP application but a file for Linux devices."),
     ):
         command = option(command)
     return command
@@ -178,8 +180,9 @@ def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def extracted_application(image: str, any_file: bool) -> Iterator[str]:
-    """The path `image`, or for a whole firmware file that of a temporary one with its application alone, which is
-    said.
+    """The path `image`, or for a whole firmware file, a temporary file with its application.
+
+    Prints a note if it extracts the application.
     """
     with open(image, "rb") as file:
         try:
@@ -191,7 +194,7 @@ def extracted_application(image: str, any_file: bool) -> Iterator[str]:
             return
         at, size = found
         click.echo(
-            "%s is a whole firmware file: its application is taken, %d bytes from offset 0x%X on" % (image, size, at),
+            "%s is a whole firmware file: using its application, %d bytes from offset 0x%X" % (image, size, at),
             err=True,
         )
         with tempfile.NamedTemporaryFile(suffix=".bin") as out:
@@ -214,11 +217,12 @@ def signed_file(
     downgrade_from: str | None,
     any_file: bool,
 ) -> Iterator[str]:
-    """A file in `folder` that is `image` with its signed manifest in front, gone after the block unless it is
-    renamed.
+    """A temporary file in `folder`: the signed manifest, followed by `image`.
+
+    It is deleted after the block unless it has been renamed.
     """
     if allow_downgrade and downgrade_from:
-        raise click.UsageError("--allow-downgrade and --downgrade-from: give one of them")
+        raise click.UsageError("--allow-downgrade and --downgrade-from: give only one of them")
     down = downgrade_from or allow_downgrade or None
     private = private_key(key)
     handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
@@ -235,15 +239,15 @@ def signed_file(
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False))
 @click.option("--key", required=True, type=click.Path(exists=True, dir_okay=False), help="File of the private key.")
-@click.option("--product", required=True, metavar="ID", help='Product id, as "product" in ioto.json says it.')
-@click.option("--version", required=True, metavar="SEMVER", help="Of the release.")
-@click.option("--out", type=click.Path(dir_okay=False), help="File to make; IMAGE.signed unless given.")
+@click.option("--product", required=True, metavar="ID", help='Product id, as in "product" of ioto.json.')
+@click.option("--version", required=True, metavar="SEMVER", help="Version of the release.")
+@click.option("--out", type=click.Path(dir_okay=False), help="File to write; by default, IMAGE.signed.")
 @manifest_options
 def sign(image: str, key: str, product: str, version: str, out: str | None, **more: Any) -> None:
-    """Sign IMAGE as a release, on a machine that needs no network: IMAGE.signed goes to `ioto publish`.
+    """Sign IMAGE as a release, on a machine that needs no network. Publish IMAGE.signed with `ioto publish`.
 
-    The signed file is the image with 4096 bytes in front, which say for which product, chip and version it is. Any
-    server can offer it; boards without keys take it too.
+    The signed file is the image with 4096 bytes in front that say for which product, chip and version it is. Any
+    server can offer it; boards without keys accept it too.
     """
     out = out or image + ".signed"
     folder = os.path.dirname(os.path.abspath(out))

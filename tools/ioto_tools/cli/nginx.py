@@ -1,4 +1,4 @@
-"""`ioto cloud nginx`, `ioto cloud link-key`: thin, over ioto_tools.cloud."""
+"""`ioto cloud nginx`, `ioto cloud link-key`: thin commands over ioto_tools.cloud."""
 
 import click
 
@@ -10,21 +10,24 @@ from .site import data_option, open_site
 
 @click.command()
 @click.argument("server_name", metavar="NAME")
-@click.option("--certificate", metavar="FILE", required=True, help="PEM file with the chain that devices see.")
+@click.option("--certificate", metavar="FILE", required=True, help="PEM file with the certificate chain for devices.")
 @click.option("--key", metavar="FILE", required=True, help="PEM file of its private key.")
-@click.option("--listen", default="443", show_default=True, metavar="[HOST:]PORT", help="Where nginx listens.")
+@click.option(
+    "--listen", default="443", show_default=True, metavar="[HOST:]PORT", help="Address on which nginx listens."
+)
 @click.option(
     "--upstream",
     default="127.0.0.1:8080",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where `ioto cloud serve` listens.",
+    help="Address on which `ioto cloud serve` listens.",
 )
 @data_option
 def nginx(server_name: str, certificate: str, key: str, listen: str, upstream: str, data: str) -> None:
-    """Print the configuration for nginx in front of this cloud, which devices reach as NAME.
+    """Print the configuration of an nginx in front of this cloud, which devices reach as NAME.
 
-    nginx ends TLS and sends the images itself, straight from the folder --data, which its user must be able to read.
+    nginx terminates TLS and sends the images itself, directly from the folder --data, which its user must be able
+    to read.
     """
     try:
         click.echo(config(server_name, certificate, key, data, listen, upstream), nl=False)
@@ -33,13 +36,14 @@ def nginx(server_name: str, certificate: str, key: str, listen: str, upstream: s
 
 
 @click.command("link-key")
-@click.option("--revoke", is_flag=True, help="End every link that was given out before.")
+@click.option("--revoke", is_flag=True, help="Invalidate all earlier links.")
 @data_option
 def link_key(revoke: bool, data: str) -> None:
     """Sign the links to images with a new key from now on.
 
-    That happens by itself every 90 days, and links under way hold until they expire. With --revoke they end within a
-    minute: a device that is downloading is refused, checks in again and goes on from where it was.
+    This happens automatically every 90 days; existing links stay valid until they expire. With --revoke, they
+    become invalid within a minute: a device that is downloading is refused, checks in again and resumes its
+    download.
     """
     with open_site(data) as site:
         site.links.rotate(site.who, revoke)

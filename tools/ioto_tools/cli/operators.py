@@ -1,4 +1,4 @@
-"""`ioto token`, `ioto audit`: thin, over ioto_tools.cloud."""
+"""`ioto token`, `ioto audit`: thin commands over ioto_tools.cloud."""
 
 import json as json_module
 from typing import Any
@@ -13,7 +13,7 @@ SCOPES = ("read", "publish", "admin")
 
 @click.group()
 def token() -> None:
-    """Make, list and end the tokens with which programs and people use the HTTP API."""
+    """Manage the tokens with which programs and people use the HTTP API."""
 
 
 @token.command("new")
@@ -23,17 +23,20 @@ def token() -> None:
     type=click.Choice(SCOPES),
     default="read",
     show_default=True,
-    help="What it may do; each scope may what those before it may.",
+    help="What the token allows; each scope includes the ones before it.",
 )
 @click.option(
-    "--expires", type=Duration(), help="Such as 90d or `30 days`; without it the token holds until it is revoked."
+    "--expires",
+    type=Duration(),
+    help="Lifetime, such as 90d or `30 days`; by default, the token is valid until it is revoked.",
 )
 @data_option
 @json_option
 def token_new(name: str, scope: str, expires: int | None, data: str, json: bool) -> None:
-    """Make a token for NAME, a person or a program, and print it, once. It is kept nowhere.
+    """Create a token for NAME, a person or a program, and print it, once. It is not stored.
 
-    read sees everything but secrets; publish also publishes, enables and pauses releases; admin does everything.
+    read allows reading everything except secrets; publish also allows publishing and changing releases; admin
+    allows everything.
     """
     from ioto_tools.cloud.operators import operator_tokens
 
@@ -49,7 +52,7 @@ def token_new(name: str, scope: str, expires: int | None, data: str, json: bool)
 @data_option
 @json_option
 def token_list(data: str, json: bool) -> None:
-    """List the tokens: whose, for what, until when. The tokens themselves are not kept."""
+    """List the tokens: name, scope and expiry. The tokens themselves are not stored."""
     from ioto_tools.cloud.operators import operator_tokens
 
     with open_site(data) as site:
@@ -62,7 +65,7 @@ def token_list(data: str, json: bool) -> None:
         (each["name"], each["scope"], ago(each["created_s"]), _format_expiry(each["expires_s"], now_s))
         for each in found
     ]
-    print_table("Tokens", ("name", "scope", "made", "expires"), rows)
+    print_table("Tokens", ("name", "scope", "created", "expires"), rows)
 
 
 def _format_expiry(expires_s: int | None, now_s: int) -> str:
@@ -75,7 +78,7 @@ def _format_expiry(expires_s: int | None, now_s: int) -> str:
 @click.argument("name")
 @data_option
 def token_revoke(name: str, data: str) -> None:
-    """End the token of NAME at once."""
+    """Revoke the token of NAME immediately."""
     from ioto_tools.cloud.operators import operator_tokens
 
     with open_site(data) as site:
@@ -89,15 +92,15 @@ def token_revoke(name: str, data: str) -> None:
     default=50,
     show_default=True,
     type=click.IntRange(1, 100000),
-    help="Number of entries, the newest first.",
+    help="Number of entries, newest first.",
 )
 @click.option(
-    "--subject", metavar="ID", help="Only what was done to this device, product, update or token (its id or name)."
+    "--subject", metavar="ID", help="Only entries about this device, product, update or token (its id or name)."
 )
 @data_option
 @json_option
 def audit(limit: int, subject: str | None, data: str, json: bool) -> None:
-    """Show who did what, and when: operators, and the cloud by itself."""
+    """Show who did what, and when: the actions of operators and of the cloud itself."""
     from ioto_tools.cloud.storage import audit as audits
 
     with open_site(data) as site:

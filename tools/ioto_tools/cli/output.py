@@ -1,4 +1,4 @@
-"""How the commands about a site print: JSON or a table, counts and times in words."""
+"""What commands print: JSON or a table, with counts and times in words."""
 
 import json as json_module
 import sys
@@ -18,7 +18,7 @@ def print_json(found: Any) -> None:
 
 
 def ago(then_s: int | None) -> str:
-    """A moment as people say it."""
+    """A time in words, such as `3 h ago` or `never`."""
     if then_s is None:
         return "never"
     seconds = max(0, int(time.time()) - then_s)
@@ -29,12 +29,12 @@ def ago(then_s: int | None) -> str:
 
 
 def pluralize(n: int, noun: str) -> str:
-    """The number with its noun: `1 device`, `2 devices`."""
+    """The number and its noun: `1 device`, `2 devices`."""
     return "%d %s%s" % (n, noun, "" if n == 1 else "s")
 
 
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table; what devices and operators wrote is never taken for markup, nor obeyed by the terminal."""
+    """Print a table. Text in cells is printed literally: markup and control characters are escaped."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -44,5 +44,5 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(str(cell))) for cell in row))
-    wide = None if sys.stdout.isatty() else 200  # in a pipe, whole lines
+    wide = None if sys.stdout.isatty() else 200  # in a pipe, do not wrap to the terminal's width
     Console(width=wide).print(table)

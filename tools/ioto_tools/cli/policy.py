@@ -1,4 +1,4 @@
-"""`ioto policy test`: thin, over ioto_tools.cloud.policy."""
+"""`ioto policy test`: a thin command over ioto_tools.cloud.policy."""
 
 import json as json_module
 from typing import Any
@@ -12,7 +12,7 @@ from ioto_tools.cloud.policy.errors import PolicyError
 
 @click.group()
 def policy() -> None:
-    """Try distribution policies: the expressions that say which devices a release is for."""
+    """Test distribution policies, the expressions that select the devices for a release."""
 
 
 @policy.command("test")
@@ -23,14 +23,14 @@ def policy() -> None:
     required=True,
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="What a device sends: JSON or JSON5, - for standard input.",
+    help="JSON or JSON5 file with what the device sends in a check-in; - for standard input.",
 )
-@click.option("--update", "version", metavar="VERSION", help="The release's version: update.version and newVersion.")
+@click.option("--update", "version", metavar="VERSION", help="Version of the release: update.version and newVersion.")
 @click.option("--json", is_flag=True, help="Print JSON for programs.")
 def test(expression: str, file: str, version: str | None, json: bool) -> None:
-    """Say whether the policy EXPR holds for a device, and which of its terms do.
+    """Show whether the policy EXPR matches a device, and which of its terms are true.
 
-    A blank EXPR is what a release without a policy has: devices on an older version.
+    A blank EXPR is the policy of a release without one: devices that run an older version.
     """
     made = _compile(expression if expression.strip() else language.NEWER)
     device, update = _read_device(file), _update_properties(version)
@@ -40,7 +40,7 @@ def test(expression: str, file: str, version: str | None, json: bool) -> None:
             json_module.dumps({"policy": made.text, "holds": holds, "terms": terms, "doubts": made.doubts}, indent=2)
         )
         return
-    click.echo("the policy holds for this device" if holds else "the policy does not hold for this device")
+    click.echo("the policy matches this device" if holds else "the policy does not match this device")
     wide = max((len(_one_line(each["term"])) for each in terms), default=0)
     for each in terms:
         values = ", ".join("%s is %s" % (name, json_module.dumps(value)) for name, value in each["values"].items())

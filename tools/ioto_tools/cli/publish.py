@@ -1,4 +1,4 @@
-"""`ioto publish`: thin, over ioto_tools.cloud."""
+"""`ioto publish`: a thin command over ioto_tools.cloud."""
 
 from __future__ import annotations
 
@@ -31,23 +31,24 @@ if TYPE_CHECKING:
 @click.option(
     "--product",
     metavar="PRODUCT",
-    help="Name or id of the product; `ioto product new` makes one. Not needed for a signed IMAGE.",
+    help="Name or id of the product; `ioto product new` creates one. Not needed for a signed IMAGE.",
 )
 @click.option(
     "--version",
     metavar="SEMVER",
-    help="Such as 1.4.0; devices take only a higher version than theirs. Not needed for a signed IMAGE.",
+    help="Version of the release, such as 1.4.0; devices accept only a version higher than theirs. "
+    "Not needed for a signed IMAGE.",
 )
 @click.option(
     "--key", type=click.Path(exists=True, dir_okay=False), help="Sign IMAGE with the private key in this file."
 )
 @click.option("--signed", is_flag=True, help="Refuse IMAGE unless it is signed.")
-@click.option("--description", default="", metavar="TEXT", help="What is new, for the people who read `ioto updates`.")
+@click.option("--description", default="", metavar="TEXT", help="What is new, shown by `ioto updates`.")
 @click.option("--disabled", is_flag=True, help="Publish, but offer it to no device before `ioto updates enable`.")
 @click.option(
     "--approve-by-hand", is_flag=True, help="Publish, but offer it to no device before `ioto updates approve`."
 )
-@click.option("--dry-run", is_flag=True, help="Publish nothing: show which known devices would be offered it.")
+@click.option("--dry-run", is_flag=True, help="Publish nothing; show which of the stored devices would be offered it.")
 @terms_options
 @manifest_options
 @data_option
@@ -66,16 +67,16 @@ def publish(
     json: bool,
     **more: Any,
 ) -> None:
-    """Publish the file IMAGE as an update: for every device of the product that runs a lower version, unless it says
-    otherwise.
+    """Publish the file IMAGE as an update for the devices of a product that run a lower version.
 
-    IMAGE comes signed out of `ioto sign`, or is signed here with --key, or is not signed: then boards that have keys
-    refuse it.
+    The options below can restrict which devices are offered it, how many, and when.
 
-    IMAGE is the application alone, as MicroPython's build leaves it in micropython.bin; of a whole firmware .bin, which
-    begins with a bootloader, the application is taken. It is checked, copied into the site and offered from then on; a
-    running server needs no restart. A version never changes: publishing other content under it is refused, the same
-    content again does nothing.
+    IMAGE is signed by `ioto sign`, signed here with --key, or not signed: then boards that have keys refuse it.
+
+    IMAGE is the application alone, such as micropython.bin of a MicroPython build. From a whole firmware .bin,
+    which begins with a bootloader, the application is extracted. It is checked, copied into the site and offered
+    from then on; a running server needs no restart. A published version never changes: other content under it is
+    refused; publishing the same content again has no effect.
     """
     rollout = pop_terms(more)
     product, version, is_signed = _identify(image, product, version)
@@ -83,8 +84,8 @@ def publish(
         raise click.ClickException("%s: not signed: sign it with `ioto sign`, or give --key" % image)
     if not key and any(more[name] for name in more if name != "any_file"):
         raise click.UsageError(
-            "--minimum, --expires, --allow-downgrade, --downgrade-from are signed: give --key, or give them to "
-            "`ioto sign`"
+            "--minimum, --expires, --allow-downgrade and --downgrade-from need a signature: give "
+            "--key, or give them to `ioto sign`"
         )
     for doubt in terms.version_doubts(version):
         click.echo("Warning: " + doubt, err=True)
@@ -105,7 +106,7 @@ def publish(
 
 
 def _print_published(found: dict[str, Any], new: bool) -> None:
-    what = "published" if new else "was published already:"
+    what = "published" if new else "already published:"
     click.echo(
         "%s %s %s, %d bytes, SHA-256 %s" % (what, found["product"], found["version"], found["size"], found["checksum"])
     )
@@ -118,14 +119,14 @@ def _print_dry_run(found: dict[str, Any], json: bool) -> None:
     if json:
         return print_json(found)
     offered = found["found"].get("offered", {"count": 0})["count"]
-    click.echo("nothing is published; of %s %d would be offered it" % (pluralize(found["devices"], "device"), offered))
+    click.echo("%d of %s would be offered it; nothing was published" % (offered, pluralize(found["devices"], "device")))
     rows = [(each["count"], WHY.get(why, why), ", ".join(each["examples"])) for why, each in found["found"].items()]
     print_table("Devices", ("devices", "because", "such as"), rows)
     print_warnings(found["doubts"])
 
 
 def _identify(image: str, product: str | None, version: str | None) -> tuple[str, str, bool]:
-    """(product, version, is it signed?), from the manifest where the command does not say them."""
+    """(product, version, is it signed?). Missing options are taken from the signed manifest."""
     try:
         found = release.read(image)
     except UpdateError as e:
@@ -144,7 +145,7 @@ def _identify(image: str, product: str | None, version: str | None) -> tuple[str
 def _file_to_publish(
     site: Site, image: str, key: str | None, product: str, version: str, more: dict[str, Any]
 ) -> Iterator[str]:
-    """`image`, or with a key the signed file made of it, gone afterwards."""
+    """The file `image`, or with a key, a temporary signed file made from it."""
     if not key:
         with extracted_application(image, more["any_file"]) as path:
             yield path

@@ -1,4 +1,4 @@
-"""The options that say who is offered an update, how many, when: of `ioto publish` and `ioto updates set`."""
+"""The options for who is offered an update, how many, and when (`ioto publish`, `ioto updates set`)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option(
-        "--policy", metavar="EXPR", help="Which devices it is for (docs/policy.md); none: those with a lower version."
+        "--policy",
+        metavar="EXPR",
+        help="Offer it to devices that this policy matches (docs/policy.md); none: those with a lower version.",
     ),
     click.option(
         "--group",
         metavar="GROUP",
-        help="Only for the devices of this group (`ioto groups`), those that --policy holds for too.",
+        help="Offer it to devices of this group (`ioto groups`), and only those that --policy matches too.",
     ),
-    click.option("--limit", metavar="N", help="Offer it to so many devices and no more, or none."),
+    click.option("--limit", metavar="N", help="Offer it to at most N devices; none: no limit."),
     click.option(
         "--percentage",
         metavar="P",
-        help="Offer it to P % of the devices it is for, always the same ones; a higher P adds others.",
+        help="Offer it to P % of these devices, always the same ones; a higher P adds others.",
     ),
-    click.option("--rate", metavar="N", help="Offer it to so many devices in any --period, or none."),
+    click.option("--rate", metavar="N", help="Offer it to at most N devices in any --period; none: no limit."),
     click.option("--period", metavar="DURATION", help="Period of --rate, such as 10 mins or 1 hour."),
     click.option(
         "--start",
         metavar="DATE",
-        help="Offer it from this date on, such as 2026-03-01T08:00+01:00 (UTC without a zone); none: at once.",
+        help="Offer it from this date, such as 2026-03-01T08:00+01:00 (UTC without a time zone); none: immediately.",
     ),
-    click.option("--end", metavar="DATE", help="Offer it until this date; none: without end."),
+    click.option("--end", metavar="DATE", help="Offer it until this date; none: indefinitely."),
     click.option(
         "--stop",
         metavar="RULE",
@@ -44,8 +46,8 @@ _OPTIONS = (
     click.option(
         "--age",
         metavar="DURATION",
-        help="Devices known for less time wait where there is a limit or rate, and do not count for --stop; by "
-        "default 1 day.",
+        help="Devices known for less time than this wait if there is a limit or a rate, and do not "
+        "count for --stop; by default 1 day.",
     ),
 )
 
@@ -57,12 +59,12 @@ def terms_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def pop_terms(more: dict[str, Any]) -> dict[str, Any]:
-    """The terms among a command's options, out of `more`; with `group` among them."""
+    """Move the rollout options (the terms and `group`) from a command's options `more` into a dict."""
     return {name: more.pop(name) for name in (*terms.TERMS, "group")}
 
 
 def resolve_group(site: Site, options: dict[str, Any]) -> dict[str, Any]:
-    """taken()'s options as terms.read() wants them: a group is its policy."""
+    """The options of pop_terms() as terms.read() expects them: the group is replaced by its policy."""
     options = dict(options)
     if group := options.pop("group"):
         options["policy"] = groups.both(groups.policy(site, group), options["policy"])
@@ -70,6 +72,6 @@ def resolve_group(site: Site, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_warnings(doubts: Iterable[str]) -> None:
-    """Warn of what is allowed and hardly meant."""
+    """Warn about settings that are valid but probably not intended."""
     for doubt in doubts:
         click.echo("Warning: " + doubt, err=True)

@@ -1,4 +1,4 @@
-"""What the commands about a site share: its folder, JSON or a table, moments as people say them."""
+"""The site that a command works on: the option --data, and errors as click shows them."""
 
 import getpass
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ data_option = click.option(
     envvar="IOTO_DATA",
     show_envvar=True,
     type=click.Path(file_okay=False),
-    help="Folder of the site: its database and its images.",
+    help="Folder of the site, with its database and its images.",
 )
-product_option = click.option("--product", metavar="PRODUCT", help="Only this product (its name or id).")
+product_option = click.option("--product", metavar="PRODUCT", help="Only this product (name or id).")
 
 
 class Duration(click.ParamType):
-    """`90`, `24 hrs`, `3 days`: whole seconds."""
+    """`90`, `24 hrs`, `3 days` as whole seconds."""
 
     name = "DURATION"
 
@@ -39,7 +39,7 @@ class Duration(click.ParamType):
 
 @contextmanager
 def open_site(data: str, make: bool = False) -> Iterator[Site]:
-    """The site in `data`, closed afterwards; its errors as click shows them."""
+    """Open the site in `data` and close it afterwards; shows its errors as click does."""
     site = None
     try:
         site = Site(data, make=make)
@@ -57,5 +57,5 @@ def open_site(data: str, make: bool = False) -> Iterator[Site]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container's number without a name
+    except (OSError, KeyError):  # in a container, a user id without a name
         return "?"

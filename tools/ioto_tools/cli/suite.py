@@ -22,27 +22,31 @@ if TYPE_CHECKING:
 
 @click.command("test")
 @PORT
-@click.option("--ssid", default="", help="Wi-Fi network; else that of the board's ioto.json, if it has one.")
+@click.option(
+    "--ssid", default="", help="Name of the Wi-Fi network; by default, that of the board's ioto.json, if any."
+)
 @click.option(
     "--password",
     default="",
     envvar="IOTO_WIFI_PASSWORD",
-    help="Password of the Wi-Fi network; also in the variable IOTO_WIFI_PASSWORD.",
+    help="Password of the Wi-Fi network; also read from the variable IOTO_WIFI_PASSWORD.",
 )
 @click.option(
     "--host",
     metavar="ADDRESS",
-    help="IP address at which the board reaches this machine; else the one this machine uses itself.",
+    help="IP address at which the board reaches this machine; by default, the one that this machine uses.",
 )
 @click.option(
-    "--only", "only", multiple=True, type=click.Choice((*CHECKS, UPDATE)), help="This check; may be repeated."
+    "--only", "only", multiple=True, type=click.Choice((*CHECKS, UPDATE)), help="Run only this check; may be repeated."
 )
 @click.option(
-    "--update", is_flag=True, help="Then a whole update to a second image, a rollback, the update confirmed, and back."
+    "--update",
+    is_flag=True,
+    help="Also test an update to a second image with a rollback, then with a confirmation, and the way back.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, to publish.")
-@click.option("--markdown", is_flag=True, help="A table for a page.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for publishing.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @WAIT
 @RESET
 def test(
@@ -58,10 +62,10 @@ def test(
     wait_s: int,
     reset: bool,
 ) -> None:
-    """Check on the board at PORT itself what the virtual board promises, and measure it.
+    """Check on the board at PORT what the virtual board promises, and take measurements.
 
-    What is in the inactive update slot is lost, and the board is reset a few times; its files, its record and its
-    settings stay. Without Wi-Fi everything else is checked. PORT is a serial device, a pseudo terminal,
+    The contents of the inactive update slot are lost, and the board is reset a few times; its files, record and
+    settings are kept. Checks that need Wi-Fi are skipped without it. PORT is a serial device, a pseudo terminal,
     socket://HOST:PORT or rfc2217://HOST:PORT.
     """
     from ..deploy.prompt import PromptError
@@ -93,8 +97,8 @@ def test(
 
 def _question(told: dict[str, Any]) -> str:
     other = [label for label in told["slots"] if label != told["running"]]
-    slots = "what is in %s is overwritten" % " and ".join(other) if other else "it has no second slot"
-    return "%s: %s runs; %s, and the board is reset a few times. Go on?" % (
+    slots = "the contents of %s are overwritten" % " and ".join(other) if other else "it has no second slot"
+    return "%s: %s is running; %s, and the board is reset a few times. Continue?" % (
         told["machine"] or "board",
         told["running"],
         slots,
@@ -117,7 +121,7 @@ def _run_checks(
                 bars.update(bar, description=name, total=len(names), completed=n)
                 yield run.run(board, name, {**given, **servers.given})
         finally:
-            bars.update(bar, description="taking the suite off again")
+            bars.update(bar, description="removing the suite")
             run.remove(board)
 
 
@@ -126,6 +130,6 @@ def _print_results(told: dict[str, Any], results: list[Result]) -> None:
     from .output import print_table
 
     print_table("%s, MicroPython %s, agent %s" % (told["machine"] or "board", ".".join(map(str, told["version"][:3])),
-        told["agent"] or "brought along"),
+        told["agent"] or "copied with the suite"),
           ("check", "result", "s", "found"), [(each.name, each.result, each.seconds,
               table.words(each)) for each in results])  # fmt: skip

@@ -1,4 +1,4 @@
-"""`ioto updates`: thin, over ioto_tools.cloud."""
+"""`ioto updates`: thin commands over ioto_tools.cloud."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def updates(context: click.Context, product: str | None, data: str, json: bool) -> None:
-    """List the published updates: whether they are offered, and how many devices stand where."""
+    """List the published updates: whether they are offered, and how many devices are in each state."""
     if context.invoked_subcommand:
         for name, value in (("--product", product), ("--json", json), ("--data", _is_given(context, "data"))):
             if value:
@@ -75,7 +75,7 @@ def _format_counts(states: dict[str, int]) -> str:
 @data_option
 @json_option
 def show(update: str, data: str, json: bool) -> None:
-    """Show UPDATE (PRODUCT@VERSION or its id): its terms, where the devices stand, and who did what to it."""
+    """Show UPDATE (PRODUCT@VERSION or its id): its rollout settings, its devices by state, and who changed it."""
     with open_site(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
         warnings = doubts.of_update(site, found)
@@ -95,11 +95,13 @@ def show(update: str, data: str, json: bool) -> None:
     print_warnings(warnings)
     if found["stops"]:
         click.echo(
-            "its stop rule still applies: it is paused again as soon as another device finishes, unless --stop is "
-            "changed"
+            "its stop rule still applies: unless --stop is changed, it is paused again as soon as "
+            "another device finishes"
         )
     print_table(
-        "Terms", ("term", "is"), [(name, "none" if value is None else value) for name, value in found["terms"].items()]
+        "Terms",
+        ("term", "value"),
+        [(name, "none" if value is None else value) for name, value in found["terms"].items()],
     )
     print_table("Devices", ("state", "devices"), sorted(found["states"].items()))
     rows = [
@@ -114,9 +116,10 @@ def show(update: str, data: str, json: bool) -> None:
 @data_option
 @json_option
 def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
-    """Change the terms of UPDATE (PRODUCT@VERSION or its id); what is not said stays. `none` takes a limit away.
+    """Change rollout settings of UPDATE (PRODUCT@VERSION or its id). `none` removes a setting.
 
-    Devices that were offered it keep it: to stop those too, pause or cancel it.
+    Settings that are not given stay. Devices that were offered the update keep it: to stop those too, pause or
+    cancel it.
     """
     options = pop_terms(more)
     if all(value is None for value in options.values()):
@@ -145,11 +148,11 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
 @data_option
 @json_option
 def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str, json: bool) -> None:
-    """Let devices try UPDATE (PRODUCT@VERSION or its id) again on which it came to a bad end or that refused it.
+    """Let devices on which UPDATE (PRODUCT@VERSION or its id) failed, or that refused it, try it again.
 
-    Each is offered it at its next check-in, with all its attempts, and its agent forgets that the update has failed
-    there. How it ended so far no longer counts for the stop rule. Devices that refused it give their rollout slots back
-    first.
+    Each of them is offered it at its next check-in, with all its attempts, and an agent that remembers the update
+    as failed tries it again. Earlier outcomes no longer count for the stop rule. Devices that refused the update
+    give their rollout slots back first.
     """
     with open_site(data) as site:
         n = control.retry(site, update, ids, states)
@@ -170,7 +173,7 @@ def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str,
 
 
 def _add_change(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
-    """One command that changes an update: change(site, update) gives it as it is then."""
+    """Add a command that changes an update: change(site, update) returns the changed update."""
 
     @updates.command(name, help=text)
     @click.argument("update")
@@ -183,14 +186,14 @@ def _add_change(name: str, change: Callable[[Site, str], dict[str, Any]], word: 
 
 
 def _add_withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
-    """One command after which an update is offered to no device; it waits until all have heard so that can."""
+    """Add a command that stops offering an update, and waits until the devices have dropped it."""
 
     @updates.command(name, help=text + _WITHDRAWN_HELP)
     @click.argument("update")
     @click.option(
         "--no-wait",
         is_flag=True,
-        help="Do not wait until the devices have dropped it. Without a terminal it never waits.",
+        help="Do not wait until the devices have dropped it. Without a terminal, the command never waits.",
     )
     @data_option
     @json_option
@@ -204,8 +207,8 @@ def _add_withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], wo
 
 _WITHDRAWN_HELP = """
 
-    Devices that have staged it or are downloading it drop it at their next check-in: their agents ask before they
-    apply. Those of other makers do not ask. Ctrl-C ends the waiting and nothing else."""
+    Devices that are downloading it or have staged it drop it at their next check-in: their agents ask before they
+    apply it. Other clients do not ask. Ctrl-C stops the waiting and nothing else."""
 
 
 def _print_changed(found: dict[str, Any], word: str, json: bool) -> None:
@@ -218,13 +221,13 @@ def _print_changed(found: dict[str, Any], word: str, json: bool) -> None:
 _add_change(
     "enable",
     lambda site, update: control.enable(site, update, True),
-    "is switched on",
+    "is enabled",
     "Offer UPDATE (PRODUCT@VERSION or its id) to the devices that it is for.",
 )
 _add_withdrawal(
     "disable",
     lambda site, update: control.enable(site, update, False),
-    "is offered to no more devices",
+    "is disabled",
     "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices.",
 )
 _add_change(
@@ -243,11 +246,11 @@ _add_change(
     "resume",
     lambda site, update: control.move(site, update, "resumed"),
     "is resumed",
-    "Resume UPDATE (PRODUCT@VERSION or its id) where it was paused, by hand or by its stop rule.",
+    "Resume UPDATE (PRODUCT@VERSION or its id), paused by hand or by its stop rule.",
 )
 _add_withdrawal(
     "cancel",
     lambda site, update: control.move(site, update, "cancelled"),
     "is cancelled",
-    "Cancel UPDATE (PRODUCT@VERSION or its id) for good: it is never offered again.",
+    "Cancel UPDATE (PRODUCT@VERSION or its id) permanently: it is never offered again.",
 )

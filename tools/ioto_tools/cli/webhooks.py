@@ -1,4 +1,4 @@
-"""`ioto webhook`: thin, over ioto_tools.cloud.webhooks."""
+"""`ioto webhook`: thin commands over ioto_tools.cloud."""
 
 import asyncio
 import json as json_module
@@ -12,7 +12,7 @@ from .site import data_option, open_site
 
 @click.group()
 def webhook() -> None:
-    """Tell other programs what happens: releases that are published or stop, devices that are removed, and so on."""
+    """Send events to other programs: releases that are published or stopped, devices that are removed ..."""
 
 
 @webhook.command("new")
@@ -22,12 +22,12 @@ def webhook() -> None:
     "events",
     multiple=True,
     metavar="NAME",
-    help="Only these, such as release.stopped; may be given more than once.",
+    help="Only this event, such as release.stopped; may be repeated.",
 )
 @data_option
 @json_option
 def webhook_new(url: str, events: tuple[str, ...], data: str, json: bool) -> None:
-    """Post every event to URL from now on, and print the secret that signs them, once."""
+    """Send every event to URL from now on; prints the secret that signs the events, once."""
     from ioto_tools.cloud.operators import webhooks
 
     with open_site(data) as site:
@@ -42,7 +42,7 @@ def webhook_new(url: str, events: tuple[str, ...], data: str, json: bool) -> Non
 @data_option
 @json_option
 def webhook_list(data: str, json: bool) -> None:
-    """List the webhooks: where to, what, what waits, and what went wrong last."""
+    """List the webhooks: URL, events, how many are waiting, and the last error."""
     from ioto_tools.cloud.operators import webhooks
 
     with open_site(data) as site:
@@ -61,14 +61,14 @@ def webhook_list(data: str, json: bool) -> None:
         )
         for each in found
     ]
-    print_table("Webhooks", ("id", "url", "events", "waiting", "last told", "error"), rows)
+    print_table("Webhooks", ("id", "url", "events", "waiting", "last sent", "error"), rows)
 
 
 @webhook.command("remove")
 @click.argument("id")
 @data_option
 def webhook_remove(id: str, data: str) -> None:
-    """Remove webhook ID, and what it has not been told yet."""
+    """Remove webhook ID, including the events that it has not received yet."""
     from ioto_tools.cloud.operators import webhooks
 
     with open_site(data) as site:
@@ -80,7 +80,7 @@ def webhook_remove(id: str, data: str) -> None:
 @click.argument("id")
 @data_option
 def webhook_test(id: str, data: str) -> None:
-    """Post an event webhook.test to webhook ID, here and now, and say what it answered."""
+    """Send an event webhook.test to webhook ID now, and show whether it was accepted."""
     from ioto_tools.cloud.operators import webhook_delivery, webhooks
 
     with open_site(data) as site:
@@ -96,4 +96,4 @@ def webhook_test(id: str, data: str) -> None:
         error = asyncio.run(webhook_delivery.post({**found, **event}, site.now_s()))
     if error:
         raise click.ClickException(printable("webhook %s: %s: %s" % (id, found["url"], error)))
-    click.echo("webhook %s: %s has taken it" % (id, found["url"]))
+    click.echo("webhook %s: %s has accepted the event" % (id, found["url"]))

@@ -1,6 +1,4 @@
-"""What follows for devices when an update is no longer offered: how many may still apply it, and that number as it goes
-down.
-"""
+"""How many devices may still apply an update that is no longer offered, until there are none."""
 
 from __future__ import annotations
 
@@ -21,15 +19,16 @@ POLL_S = 2
 
 
 def report_unapplied(site: Site, found: dict[str, Any], wait: bool) -> None:
-    """Say how many devices may still apply the update (as overview.update() returns it), and with `wait` whenever that
-    changes.
+    """Print how many devices may still apply the update; with `wait`, until there are none.
+
+    `found` is the update as overview.update() returns it.
     """
     for line in unapplied_lines(found, site.now_s()):
         click.echo(line)
     left = found["unapplied"]["told"]
     if not wait or not left:
         return
-    click.echo("waiting until they have dropped it (Ctrl-C ends the waiting, the update stays as it is)")
+    click.echo("waiting until they have dropped it (Ctrl-C stops waiting; the update stays as it is)")
     try:
         while left:
             time.sleep(POLL_S)
@@ -45,7 +44,7 @@ def report_unapplied(site: Site, found: dict[str, Any], wait: bool) -> None:
 
 
 def unapplied_lines(found: dict[str, Any], now_s: int) -> Iterator[str]:
-    """What is to be said of devices that may still apply the update."""
+    """Sentences about devices that may still apply the update."""
     told, strangers, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
     if told:
         drops = (
@@ -53,16 +52,15 @@ def unapplied_lines(found: dict[str, Any], now_s: int) -> Iterator[str]:
             if found["status"] == "active"
             else ": each drops it at its next check-in, the last one %s" % _format_due(due_s - now_s)
         )
-        yield "%s it staged or in download%s" % (pluralize_devices(told, "has", "have"), drops)
+        has = pluralize_devices(told, "has staged it or is downloading it", "have staged it or are downloading it")
+        yield has + drops
     if strangers:
-        yield (
-            "%s offered it and can't be made to drop it: the agent does not ask before it applies"
-            % pluralize_devices(strangers, "was", "were")
-        )
+        were = pluralize_devices(strangers, "was", "were")
+        yield were + " offered it and can't be made to drop it: the agent does not ask before it applies an update"
 
 
 def pluralize_devices(n: int, one: str = "", more: str = "") -> str:
-    """As `1 device has`, `2 devices have`: `one` or `more` stands behind the number."""
+    """`1 device has`, `2 devices have`: the number of devices, followed by `one` or `more`."""
     return ("%s %s" % (pluralize(n, "device"), one if n == 1 else more)).rstrip()
 
 
