@@ -58,7 +58,7 @@ def main():
             with open(folder / "thermo" / "main.py", "a") as f:
                 f.write("# changed\n")
             seconds, said = ioto("deploy", port, "--folder", folder / "thermo")
-            assert "1 files brought" in said
+            assert "1 file copied" in said
             print("Deploy of one changed file over the virtual serial port, the whole command: %.1f s" % seconds)
             words = (
                 "--only",

@@ -37,7 +37,7 @@ def test_new_show_run(there):
         "otadata    1/VALID -" in told
         and "version v9" in told
         and "main.py" in told
-        and "ota_1      nothing that starts" in told
+        and "ota_1      no bootable image" in told
     )
     printed = ioto("run", "b.flash", "--simulated", "--seconds", "10")
     assert "blink 0\nblink 1\nblink 2\n" in printed and "-- time after 1 boot(s): ota_0; otadata 1/VALID -" in printed

@@ -56,7 +56,7 @@ def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
     tried = json.loads(run(*publish, "--dry-run", "--json").output.partition("\n")[2])
     assert tried == {"devices": 1, "found": {"version": {"count": 1, "examples": ["D1"]}}, "doubts": []}
     assert (
-        "of 1 device 0 would be offered it" in run(*publish, "--dry-run").output
+        "0 of 1 device would be offered it" in run(*publish, "--dry-run").output
         and json.loads(run("updates", "--json").output) == []
     )
     done = run(*publish, "--approve-by-hand")

@@ -139,7 +139,7 @@ def test_a_dry_run_says_it_before_anything_is_published(cloud, ioto, tmp_path):
     assert (
         "is region meant?" in done.stderr
         and "Warning: percentage 0" in done.stderr
-        and "0 would be offered it" in done.stdout
+        and "0 of 1 device would be offered it" in done.stdout
     )
     assert len(json.loads(ioto(*asked, "--json").stdout)["doubts"]) == 2
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]

@@ -108,7 +108,7 @@ def test_a_client_that_does_not_accept_a_new_token_is_named(cloud, ioto):
         assert cloud.check_in(id, held[id], "1.0.0", **said).status == 200
     assert [control.rotate(cloud.site, [id]) for id in held] == [(1, []), (1, [("UPDATER", "thermo")]), (1, [])]
     done = ioto("device", "rotate", "--product", "thermo", "--data", "site")
-    assert done.stdout == "2 devices are given another token at the next check-in\n"
+    assert done.stdout == "2 devices get a new token at the next check-in\n"
     assert "Warning: device UPDATER: the client is not this project's agent and keeps its old token" in done.stderr
     assert "`ioto device new UPDATER --product thermo` makes one" in done.stderr
     assert ioto("device", "rotate", "UPDATER", "--data", "site").stdout == ""

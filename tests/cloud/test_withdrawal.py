@@ -260,7 +260,8 @@ def test_cancel_prints_the_number_of_devices_and_does_not_wait_without_a_termina
     ask(cloud, "STRANGER")
     done = ioto("updates", "cancel", "thermo@2.0.0", "--data", "site").stdout
     assert (
-        "thermo 2.0.0 is cancelled\n3 devices have it staged or in download: each drops it at its next check-in" in done
+        "thermo 2.0.0 is cancelled\n3 devices have staged it or are downloading it: each drops it at its next check-in"
+        in done
     )
     assert "1 device was offered it and can't be made to drop it" in done
     for n in range(3):

@@ -52,7 +52,7 @@ def device(tmp_path):
         [tmp_path / "tls" / "ca.pem"],
     )
     done = command("ioto", "freeze", tmp_path / "device")
-    assert done.returncode == 0 and "whoever has the image has what is in them" in done.stderr, done.stderr
+    assert done.returncode == 0 and "anyone who has the image can read these files" in done.stderr, done.stderr
     return tmp_path / "device"
 
 

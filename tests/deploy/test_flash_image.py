@@ -233,7 +233,7 @@ def test_the_commands(tmp_path):
         and "a release may grow by" in made.stdout
         and "whoever controls the cloud" in made.stderr
     )
-    assert "is there already" in ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash").stderr
+    assert "already exists" in ioto("image", stock, tmp_path / "thermo", "-o", tmp_path / "out.flash").stderr
     (tmp_path / "thermo" / "ioto.json").write_text(
         '{"product": "P1", "builder": "https://x", "update": {"schedule": "61 * * * *"}}'
     )

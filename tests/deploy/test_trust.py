@@ -98,7 +98,7 @@ WRONG = [
     ("--key", "release.pem", "a private key: boards get the public one"),
     ("--key", "ca.pem", "no RSA public key in PEM or DER"),
     ("--key", "text.pem", "no RSA public key in PEM or DER"),
-    ("--builder", "http://cloud.test", "boards speak https"),
+    ("--builder", "http://cloud.test", "expected: an https URL"),
     ("--version", "1/2", "no SemVer version"),
 ]
 
@@ -116,7 +116,7 @@ def test_what_is_missing_is_said(tmp_path, made):
     told = command("ioto", "init", there, "--ssid", "net")
     assert (
         told.returncode == 0
-        and "no --password: net is taken for an open network" in told.stderr
+        and "no --password: net is treated as an open network" in told.stderr
         and "no --ca" in told.stderr
         and "no update.keys: whoever controls the cloud controls the board" in told.stderr
     )

@@ -191,7 +191,7 @@ def test_from_a_box_to_an_update(shell, really):
     settings = json.loads((shell.folder / "thermo" / "ioto.json").read_text())
     settings["update"].update(period="1 sec", jitter=0, apply="anytime")
     (shell.folder / "thermo" / "ioto.json").write_text(json.dumps(settings))
-    assert "1 files brought" in shell.run(the("ioto deploy").replace("/dev/ttyUSB0", usb))
+    assert "1 file copied" in shell.run(the("ioto deploy").replace("/dev/ttyUSB0", usb))
     log, _ = shell.start(the("ioto board log").replace("/dev/ttyUSB0", usb), "boot is trial: ota_1 1.1.0")
     read_until(log, "confirmed 1.1.0")  # by its main.py
     seen(shell, "1.1.0")

@@ -31,14 +31,14 @@ def test_for_programs():
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n"])
 def test_blank_is_newer(blank):
-    assert run(blank, "--update", "1.0.1")[1].startswith("the policy holds")
+    assert run(blank, "--update", "1.0.1")[1].startswith("the policy matches")
     for version in ("1.0.0", "1.0.0-rc.1", "0.9.9"):
-        assert run(blank, "--update", version)[1].startswith("the policy does not hold")
-    assert run(blank)[1].startswith("the policy does not hold")
+        assert run(blank, "--update", version)[1].startswith("the policy does not match")
+    assert run(blank)[1].startswith("the policy does not match")
 
 
 def test_a_device_in_json5():
-    assert run("a['b-c'] == 1", device="{a: {'b-c': 1,},} // as in device.json5")[1].startswith("the policy holds")
+    assert run("a['b-c'] == 1", device="{a: {'b-c': 1,},} // as in device.json5")[1].startswith("the policy matches")
 
 
 @pytest.mark.parametrize("arguments, device, says", [

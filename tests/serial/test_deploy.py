@@ -32,20 +32,20 @@ def files_of(flash):
 
 def test_only_what_changed_is_brought(port, folder, flash):
     first = deploy(port, folder)
-    assert first.returncode == 0 and "0 files brought" in first.stdout, first.stderr
+    assert first.returncode == 0 and "0 files copied" in first.stdout, first.stderr
     with open(folder / "main.py", "a") as f:
         f.write("# changed\n")
     (folder / "data").mkdir()
     (folder / "data" / "table.csv").write_text("1,2\n")
     looked = deploy(port, folder, "--dry-run")
-    assert "bring  main.py" in looked.stdout and "nothing was changed" in looked.stdout
+    assert "copy   main.py" in looked.stdout and "nothing was changed" in looked.stdout
     assert not files_of(flash)["main.py"].endswith(b"# changed\n")
     done = deploy(port, folder)
-    assert "2 files brought" in done.stdout, done.stdout + done.stderr
+    assert "2 files copied" in done.stdout, done.stdout + done.stderr
     found = files_of(flash)
     assert found["main.py"].endswith(b"# changed\n") and found["data/table.csv"] == b"1,2\n"
     assert not any(name.startswith("deploy.new") for name in found)
-    assert "0 files brought" in deploy(port, folder).stdout
+    assert "0 files copied" in deploy(port, folder).stdout
 
 
 def test_what_the_user_changed_on_the_board_is_kept(port, folder, flash):
@@ -55,7 +55,7 @@ def test_what_the_user_changed_on_the_board_is_kept(port, folder, flash):
     told = deploy(port, folder)
     assert told.returncode == 0 and "1 kept" in told.stdout and "-# mine" in told.stderr and "+# theirs" in told.stderr
     assert files_of(flash)["main.py"].endswith(b"# mine\n")
-    assert "bring  main.py" in deploy(port, folder, "--force").stdout
+    assert "copy   main.py" in deploy(port, folder, "--force").stdout
     assert files_of(flash)["main.py"].endswith(b"# theirs\n")
 
 
@@ -69,7 +69,7 @@ for name in "lib/ioto/plan.py", "lib/ioto/parts.bin":
 def test_the_agent_is_ours_and_its_leftovers_go(port, folder, flash):
     command("mpremote", "connect", port, "exec", SPOIL)
     told = deploy(port, folder)
-    assert "remove lib/ioto/plan.py" in told.stdout and "bring  lib/ioto/parts.bin" in told.stdout, told.stderr
+    assert "remove lib/ioto/plan.py" in told.stdout and "copy   lib/ioto/parts.bin" in told.stdout, told.stderr
     assert "lib/ioto/plan.py" not in files_of(flash)
     assert command("mpremote", "connect", port, "exec", "import ioto.start").returncode == 0
 

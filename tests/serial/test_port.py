@@ -212,9 +212,7 @@ def test_a_board_that_does_not_come_to_its_prompt_at_once(flash, folder, main, m
                 pass
         told = command("ioto", "deploy", port, "--folder", folder, "--force", "--wait", LIMIT_S, limit_s=2 * LIMIT_S)
         assert (
-            told.returncode == 0
-            and "1 files brought" in told.stdout
-            and "press the board's reset button" in told.stderr
+            told.returncode == 0 and "1 file copied" in told.stdout and "press the board's reset button" in told.stderr
         ), told
     it = Board(flash)
     assert it.files()["main.py"] == b"print('new')\n"

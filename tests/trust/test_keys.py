@@ -79,7 +79,7 @@ def test_without_a_terminal_it_says_what_to_set(key, image, tmp_path, monkeypatc
     words = [{"KEY": key, "IMAGE": image, "SITE": tmp_path / "site"}.get(word, word) for word in words]
     for given in ("", "typed\ntyped\n"):
         told = ioto(*words, passphrase=None, input=given)
-        refused(told, "there is no terminal to ask at: " + wanted)
+        refused(told, "there is no terminal to ask on: " + wanted)
         assert told.stderr.strip().count("\n") == 0 and "Aborted" not in told.stderr, told.stderr
     assert not (tmp_path / "new.pem").exists() and not (tmp_path / "out.pem").exists()
 
@@ -102,7 +102,7 @@ def test_at_a_terminal_it_asks(tmp_path):
 
 def test_a_key_is_never_half_made_or_overwritten(tmp_path):
     (tmp_path / "a.pub.pem").write_text("somebody's")
-    refused(ioto("keys", "new", tmp_path / "a.pem"), "a.pub.pem is there already")
+    refused(ioto("keys", "new", tmp_path / "a.pem"), "a.pub.pem already exists")
     refused(ioto("keys", "new", tmp_path / "no" / "folder.pem"), "No such file")
     refused(ioto("keys", "new", tmp_path / "b.pem", passphrase=""), "--no-passphrase")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pub.pem"]

@@ -65,9 +65,10 @@ def parse_number(text: int | str) -> int:
 @click.option(
     "--slot-size",
     type=parse_number,
+    metavar="BYTES",
     default=0x1A0000,
     show_default="0x1A0000",
-    help="Size of each update slot in bytes, a multiple of 0x10000.",
+    help="Size of each update slot, a multiple of 0x10000.",
 )
 @click.option("--agent/--no-agent", default=True, show_default=True, help="Add the compiled agent as lib/ioto.")
 @click.option("--force", is_flag=True, help="Overwrite FLASH if it exists.")
@@ -136,7 +137,6 @@ def run_board(
     simulated: bool,
     fault: Iterable[str],
     cut: Cut | None = None,
-    seed: int = 0,
     serial: bool = False,
 ) -> Run:
     """Run the board, print its output and close it; returns the Run."""
@@ -157,7 +157,7 @@ def run_board(
     if port:
         click.echo("-- serial port: %s" % port.path)
     try:
-        it = open_board(flash, air=air, real_time=not simulated, faults=faults, seed=seed)
+        it = open_board(flash, air=air, real_time=not simulated, faults=faults)
         run = it.run(
             until_s=seconds, cut=cut, console=None if port else lambda line: click.echo(printable(line)), serial=port
         )

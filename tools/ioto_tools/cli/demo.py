@@ -22,7 +22,7 @@ import click
     help="Folder with the sample firmware.",
 )
 def demo(folder: Path, firmware: Path) -> None:
-    """Show a virtual board updating itself from one real MicroPython firmware to another, in two minutes.
+    """Show a virtual board updating itself from one real MicroPython firmware to another, in about two minutes.
 
     Shows a good update, an image that crashes at start, a power cut during a download, and a forged release, with
     a real device cloud over TLS.

@@ -164,7 +164,7 @@ def device_remove(id: str, product: str | None, data: str) -> None:
 def device_revoke(id: str, product: str | None, data: str) -> None:
     """Invalidate the tokens of device ID, which gets no other before `ioto device claim`.
 
-    The device is notified at its next request. Use this if a token may have leaked: then the next client to
+    The device is notified at its next request. Use this if a token may have leaked, since the next client to
     register could be the device or the thief.
     """
     with open_site(data) as site:
@@ -257,7 +257,7 @@ def device_pin(id: str, version: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_unpin(id: str, product: str | None, data: str) -> None:
-    """Unpin device ID: it is offered the same updates as other devices."""
+    """Unpin device ID: it is offered updates like other devices."""
     with open_site(data) as site:
         control.pin(site, id, None, product)
     click.echo("device %s is not pinned" % id)

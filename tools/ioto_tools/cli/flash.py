@@ -277,7 +277,7 @@ def image(
     type=click.Choice(["default-reset", "usb-reset", "no-reset"]),
     default="default-reset",
     show_default=True,
-    help="How to reset the chip into its loader; no-reset: it is already running.",
+    help="How to reset the chip into its loader; no-reset: the loader is already running.",
 )
 def flash(
     firmware: Path,

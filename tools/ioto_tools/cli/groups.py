@@ -34,7 +34,7 @@ def list_groups(data: str, json: bool) -> None:
 @data_option
 @json_option
 def set_group(name: str, policy: str, data: str, json: bool) -> None:
-    """Set the policy of group NAME. Updates already published for the group keep theirs."""
+    """Save POLICY as the group NAME. Updates already published for the group keep their policy."""
     with open_site(data) as site:
         policies.keep(site, name, policy)
         warnings = doubts.of_choice(site, None, policies.policy(site, name))

@@ -83,9 +83,10 @@ def keys() -> None:
     help="Leave the private key unencrypted, for espsecure or a machine that keeps it safe.",
 )
 def new(file: str, no_passphrase: bool) -> None:
-    """Create a release key (RSA-3072): FILE is the private key, FILE with .pub before its ending the public one.
+    """Create a release key (RSA-3072) in the new file FILE.
 
-    The passphrase is read from the variable IOTO_PASSPHRASE or from the terminal.
+    FILE is the private key. The public key is written next to it, with .pub before the ending. The passphrase is
+    read from the variable IOTO_PASSPHRASE or from the terminal.
     """
     public_file = public_path(file)
     with click_errors():

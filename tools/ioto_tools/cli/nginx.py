@@ -11,7 +11,7 @@ from .site import data_option, open_site
 @click.command()
 @click.argument("server_name", metavar="NAME")
 @click.option("--certificate", metavar="FILE", required=True, help="PEM file with the certificate chain for devices.")
-@click.option("--key", metavar="FILE", required=True, help="PEM file of its private key.")
+@click.option("--key", metavar="FILE", required=True, help="PEM file of the private key of --certificate.")
 @click.option(
     "--listen", default="443", show_default=True, metavar="[HOST:]PORT", help="Address on which nginx listens."
 )

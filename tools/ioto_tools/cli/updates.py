@@ -75,7 +75,10 @@ def _format_counts(states: dict[str, int]) -> str:
 @data_option
 @json_option
 def show(update: str, data: str, json: bool) -> None:
-    """Show UPDATE (PRODUCT@VERSION or its id): its rollout settings, its devices by state, and who changed it."""
+    """Show UPDATE: its rollout settings, its devices by state, and who changed it.
+
+    UPDATE is PRODUCT@VERSION or its id.
+    """
     with open_site(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
         warnings = doubts.of_update(site, found)
@@ -116,10 +119,10 @@ def show(update: str, data: str, json: bool) -> None:
 @data_option
 @json_option
 def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
-    """Change rollout settings of UPDATE (PRODUCT@VERSION or its id). `none` removes a setting.
+    """Change the rollout settings of UPDATE, which is PRODUCT@VERSION or its id.
 
-    Settings that are not given stay. Devices that were offered the update keep it: to stop those too, pause or
-    cancel it.
+    `none` removes a setting; settings that are not given stay. Devices that were offered the update keep it: to
+    stop those too, pause or cancel it.
     """
     options = pop_terms(more)
     if all(value is None for value in options.values()):
@@ -148,11 +151,11 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
 @data_option
 @json_option
 def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str, json: bool) -> None:
-    """Let devices on which UPDATE (PRODUCT@VERSION or its id) failed, or that refused it, try it again.
+    """Let devices on which UPDATE failed, or that refused it, try it again.
 
-    Each of them is offered it at its next check-in, with all its attempts, and an agent that remembers the update
-    as failed tries it again. Earlier outcomes no longer count for the stop rule. Devices that refused the update
-    give their rollout slots back first.
+    UPDATE is PRODUCT@VERSION or its id. Each of the devices is offered it at its next check-in, with all its
+    attempts, and an agent that remembers the update as failed tries it again. Earlier outcomes no longer count for
+    the stop rule. Devices that refused the update give their rollout slots back first.
     """
     with open_site(data) as site:
         n = control.retry(site, update, ids, states)
@@ -175,7 +178,7 @@ def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str,
 def _add_change(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
     """Add a command that changes an update: change(site, update) returns the changed update."""
 
-    @updates.command(name, help=text)
+    @updates.command(name, help=text + _NAMED_HELP)
     @click.argument("update")
     @data_option
     @json_option
@@ -188,7 +191,7 @@ def _add_change(name: str, change: Callable[[Site, str], dict[str, Any]], word: 
 def _add_withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
     """Add a command that stops offering an update, and waits until the devices have dropped it."""
 
-    @updates.command(name, help=text + _WITHDRAWN_HELP)
+    @updates.command(name, help=text + _NAMED_HELP + _WITHDRAWN_HELP)
     @click.argument("update")
     @click.option(
         "--no-wait",
@@ -204,6 +207,10 @@ def _add_withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], wo
             if not json:
                 withdrawal.report_unapplied(site, found, wait=not no_wait and sys.stdout.isatty())
 
+
+_NAMED_HELP = """
+
+    UPDATE is PRODUCT@VERSION or its id."""
 
 _WITHDRAWN_HELP = """
 
@@ -222,35 +229,35 @@ _add_change(
     "enable",
     lambda site, update: control.enable(site, update, True),
     "is enabled",
-    "Offer UPDATE (PRODUCT@VERSION or its id) to the devices that it is for.",
+    "Offer UPDATE to the devices that it is for.",
 )
 _add_withdrawal(
     "disable",
     lambda site, update: control.enable(site, update, False),
     "is disabled",
-    "Offer UPDATE (PRODUCT@VERSION or its id) to no more devices.",
+    "Stop offering UPDATE.",
 )
 _add_change(
     "approve",
     lambda site, update: control.move(site, update, "approved"),
     "is approved",
-    "Approve UPDATE (PRODUCT@VERSION or its id), published with --approve-by-hand: it is offered from now on.",
+    "Approve UPDATE, published with --approve-by-hand: it is offered from now on.",
 )
 _add_withdrawal(
     "pause",
     lambda site, update: control.move(site, update, "paused"),
     "is paused",
-    "Pause UPDATE (PRODUCT@VERSION or its id): no device is offered it before `ioto updates resume`.",
+    "Pause UPDATE: no device is offered it before `ioto updates resume`.",
 )
 _add_change(
     "resume",
     lambda site, update: control.move(site, update, "resumed"),
     "is resumed",
-    "Resume UPDATE (PRODUCT@VERSION or its id), paused by hand or by its stop rule.",
+    "Resume UPDATE after it was paused, by hand or by its stop rule.",
 )
 _add_withdrawal(
     "cancel",
     lambda site, update: control.move(site, update, "cancelled"),
     "is cancelled",
-    "Cancel UPDATE (PRODUCT@VERSION or its id) permanently: it is never offered again.",
+    "Cancel UPDATE permanently: it is never offered again.",
 )
