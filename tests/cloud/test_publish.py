@@ -60,7 +60,7 @@ def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name
     ioto("keys", "new", "k.pem", "--no-passphrase")
     done = ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.0", "--data", "other")
     assert (
-        "its application is taken, %d bytes from offset 0xF000 on" % len(alone) in done.stderr
+        "using its application, %d bytes from offset 0xF000" % len(alone) in done.stderr
         and made["checksum"] in done.stdout
     )
     ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.1", "--key", "k.pem", "--data", "other")

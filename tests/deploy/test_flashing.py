@@ -305,10 +305,10 @@ def test_through_esptool_itself(tmp_path, folder, rom):
     said_no = ioto_flash(stock, folder, rom, answer="n\n")
     assert (
         said_no.returncode == 1
-        and "--yes goes on without asking. Nothing was changed" in said_no.stderr
+        and "use --yes to continue without asking. Nothing was changed" in said_no.stderr
         and "Aborted" not in said_no.stderr
     )
-    assert "--yes goes on" in ioto_flash(stock, folder, rom).stderr  # nobody there to answer
+    assert "use --yes" in ioto_flash(stock, folder, rom).stderr  # nobody there to answer
     loader = Loader(rom, stub=False, before="no-reset")
     assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # so far nothing was
     table = layout.build(layout.ota(FLASH))
