@@ -1,4 +1,4 @@
-"""`ioto cloud unit`: thin, over ioto_tools.cloud.http.systemd."""
+"""`ioto cloud unit`: a thin command over ioto_tools.cloud.http.systemd."""
 
 import sys
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from ioto_tools.cloud.http.errors import CloudError
-from ioto_tools.cloud.http.systemd import unit as text_of
+from ioto_tools.cloud.http.systemd import unit as unit_text
 
 _FILES = ("data", "certificate", "key")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--user", default="ioto", show_default=True, help="User of this machine that the service runs as.")
+@click.option("--user", default="ioto", show_default=True, help="User of this machine that runs the service.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[SERVE OPTIONS]...")
 def unit(user: str, options: tuple[str, ...]) -> None:
     """Print a systemd unit that runs `ioto cloud serve` with these options.
@@ -36,11 +36,11 @@ def unit(user: str, options: tuple[str, ...]) -> None:
     for name, value in named.items():
         words += [name] if name in flags else [name, _word(name, value)]
     try:
-        click.echo(text_of(user, data, str(Path(sys.executable).with_name("ioto")), words, port), nl=False)
+        click.echo(unit_text(user, data, str(Path(sys.executable).with_name("ioto")), words, port), nl=False)
     except CloudError as e:
         raise click.ClickException(str(e)) from e
 
 
 def _word(option: str, value: object) -> str:
-    """The value as it is given on a command line; files by their absolute paths, as a service has no current folder."""
+    """The value as given on a command line. A file gets its absolute path: a service has no current folder."""
     return str(Path(str(value)).absolute()) if option.strip("-") in _FILES else str(value)
