@@ -14,7 +14,7 @@ COMMANDS = {
     "board": "board",
     "demo": "demo",
     "cloud": "cloud",
-    "product": "cloud",
+    "product": "product",
     "keys": "keys",
     "sign": "keys",
     "publish": "publish",

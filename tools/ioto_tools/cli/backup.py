@@ -1,8 +1,10 @@
 """`ioto cloud migrate`, `ioto cloud backup`, `ioto cloud restore`: thin commands over ioto_tools.cloud."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,9 @@ from ioto_tools.cloud.http.errors import CloudError, Unavailable
 
 from .output import json_option, print_json
 from .site import data_option
+
+if TYPE_CHECKING:
+    from ioto_tools.cloud.site.copying import Copied
 
 _folder = click.Path(file_okay=False)
 
@@ -66,7 +71,7 @@ def restore(folder: str, data: str, json: bool) -> None:
     _print_summary(copied, json, "restored to %s" % data)
 
 
-def _print_summary(copied: dict[str, Any], json: bool, words: str) -> None:
+def _print_summary(copied: Copied, json: bool, words: str) -> None:
     if json:
         print_json(copied)
         return

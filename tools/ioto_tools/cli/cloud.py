@@ -1,23 +1,13 @@
-"""`ioto cloud` and `ioto product`: thin commands over ioto_tools.cloud."""
-
-import sys
-from functools import partial
-from pathlib import Path
+"""`ioto cloud` with its subcommands, and `ioto cloud certificate`."""
 
 import click
 
-from ioto_tools.cloud.http.errors import CloudError, Unavailable
-from ioto_tools.cloud.operators import overview
-from ioto_tools.cloud.releases import publish as publishing
-from ioto_tools.cloud.site.site import exposed
+from ioto_tools.cloud.http.errors import CloudError
 
 from .backup import backup, migrate, restore
 from .nginx import link_key, nginx
-from .output import json_option, print_json, print_table
-from .site import Duration, data_option, open_site
+from .serve import serve
 from .systemd import unit
-
-# ---- ioto cloud
 
 
 @click.group()
@@ -25,163 +15,8 @@ def cloud() -> None:
     """Run and maintain the device cloud."""
 
 
-cloud.add_command(nginx)
-cloud.add_command(unit)
-cloud.add_command(link_key)
-for command in (migrate, backup, restore):
+for command in (serve, nginx, unit, link_key, migrate, backup, restore):
     cloud.add_command(command)
-
-
-@cloud.command()
-@data_option
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for boards on your network."
-)
-@click.option(
-    "--port",
-    default=8080,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 selects a free port.",
-)
-@click.option(
-    "--public-url",
-    metavar="URL",
-    help="URL of this cloud for devices, such as https://updates.example.com; needed behind a proxy.",
-)
-@click.option(
-    "--certificate",
-    metavar="FILE",
-    type=click.Path(dir_okay=False),
-    help="PEM file of the certificate to serve TLS with; `ioto cloud certificate` creates one.",
-)
-@click.option(
-    "--key", metavar="FILE", type=click.Path(dir_okay=False), help="PEM file of the private key of --certificate."
-)
-@click.option(
-    "--link-lifetime",
-    default="24 hrs",
-    show_default=True,
-    type=Duration(),
-    help="How long a link to an image is valid.",
-)
-@click.option(
-    "--register-again",
-    default="3 days",
-    show_default=True,
-    type=Duration(),
-    help="Silence after which a registered device may register again.",
-)
-@click.option(
-    "--lost-after",
-    default="24 hrs",
-    show_default=True,
-    type=Duration(),
-    help="Silence after which a device with an offered update counts as lost; increase it for "
-    "devices that check in rarely.",
-)
-@click.option(
-    "--rate",
-    default=60,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Requests per minute that a device may make; 0: no limit.",
-)
-@click.option(
-    "--new-devices",
-    default=600,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Devices of a product that may register for the first time per hour; 0: no limit.",
-)
-@click.option(
-    "--workers",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 256),
-    help="Number of server processes: one for each processor core.",
-)
-@click.option(
-    "--connections",
-    default=4000,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Maximum number of connections of one worker; the longest idle one is closed for a new one.",
-)
-@click.option(
-    "--per-address",
-    default=200,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Maximum number of connections from one address; a proxy on this machine has no limit.",
-)
-@click.option("--access-log", is_flag=True, help="Log each response to standard error.")
-@click.option(
-    "--log-format",
-    default="text",
-    show_default=True,
-    type=click.Choice(["text", "json"]),
-    help="Format of the log; json: one object per line, for programs that collect logs.",
-)
-@json_option
-def serve(
-    data: str,
-    host: str,
-    port: int,
-    public_url: str | None,
-    certificate: str | None,
-    key: str | None,
-    link_lifetime: int,
-    register_again: int,
-    lost_after: int,
-    rate: int,
-    new_devices: int,
-    workers: int,
-    connections: int,
-    per_address: int,
-    access_log: bool,
-    log_format: str,
-    json: bool,
-) -> None:
-    """Serve devices until Ctrl-C: registration, check-ins, reports, images.
-
-    The first start creates the folder --data. Publish into it from another terminal while the server runs.
-    """
-    from ioto_tools.cloud.app import create_app  # only this command needs a web server
-    from ioto_tools.cloud.http.server import Options
-    from ioto_tools.cloud.http.server import serve as run
-
-    if bool(certificate) != bool(key):
-        raise click.UsageError("--certificate and --key must be given together")
-
-    for each in exposed(Path(data)):
-        click.echo("Warning: " + each, err=True)
-
-    def ready(port: int) -> None:
-        address = "http%s://%s:%d" % ("s" if key else "", "[%s]" % host if ":" in host else host, port)
-        if json:
-            print_json({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
-        else:
-            click.echo(
-                "device cloud at %s, web page at %s/web/, data in %s (Ctrl-C stops it)" % (address, address, data)
-            )
-        sys.stdout.flush()
-
-    try:
-        make_app = partial(
-            create_app,
-            data,
-            public_url,
-            link_lifetime_s=link_lifetime,
-            quiet_s=register_again,
-            lost_after_s=lost_after,
-            rate=rate,
-            new_per_hour=new_devices,
-        )
-        options = Options(certificate, key, connections, per_address, access_log, log_format == "json")
-        run(make_app, host, port, ready, options, workers, said=lambda text: click.echo(text, err=True))
-    except (CloudError, Unavailable) as e:
-        raise click.ClickException(str(e)) from e
 
 
 @cloud.command()
@@ -215,47 +50,3 @@ def certificate(names: tuple[str, ...], out: str) -> None:
         "A stock ESP32 without PSRAM verifies this chain beside an application with 40 KB of data, a public "
         "authority's beside 20 KB."
     )
-
-
-# ---- ioto product
-
-
-@click.group()
-def product() -> None:
-    """Create and list products. The boards of a product run the same firmware."""
-
-
-@product.command("new")
-@click.argument("name")
-@click.option(
-    "--id", "id", metavar="ID", help="Use this id instead of a random one, to move a product from another cloud."
-)
-@click.option("--claim-by-hand", is_flag=True, help="A device that registers gets no token before `ioto device claim`.")
-@data_option
-@json_option
-def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json: bool) -> None:
-    """Create the product NAME and print its id.
-
-    The id goes into ioto.json of every board as "product": with it, a board registers and gets its own token.
-    Anyone who knows the id can register boards, so do not publish it.
-    """
-    with open_site(data, make=True) as site:
-        made = publishing.new_product(site, name, id, claim_by_hand)
-    if json:
-        print_json(made)
-    else:
-        click.echo('product %s: put this into ioto.json:  "product": "%s"' % (made["name"], made["id"]))
-
-
-@product.command("list")
-@data_option
-@json_option
-def product_list(data: str, json: bool) -> None:
-    """List the products with their ids and their numbers of devices and updates."""
-    with open_site(data) as site:
-        found = overview.products(site)
-    if json:
-        print_json(found)
-    else:
-        rows = [(each["name"], each["id"], each["devices"], each["new"], each["updates"]) for each in found]
-        print_table("Products", ("name", "id", "devices", "new devices", "updates"), rows)

@@ -39,7 +39,7 @@ def devices(product: str | None, where: str | None, group: str | None, data: str
     """List devices with their version, last check-in, and the state of their last update."""
     with open_site(data) as site:
         text = groups.both(group and groups.policy(site, group), where)
-        found = overview.devices(site, product, text and policy.compile(terms.read({"policy": text})["policy"]))
+        found = overview.devices(site, product, _compile(text))
         warnings = doubts.of_choice(site, product, text) if text and not found else []
     print_warnings(warnings)
     if json:
@@ -50,6 +50,10 @@ def devices(product: str | None, where: str | None, group: str | None, data: str
         for each in found
     ]
     print_table("Devices", ("id", "product", "version", "last check-in", "last update"), rows)
+
+
+def _compile(text: str | None) -> policy.Policy | None:
+    return policy.compile(terms.read({"policy": text})["policy"]) if text else None
 
 
 def _update_words(update: dict[str, Any] | None) -> str:

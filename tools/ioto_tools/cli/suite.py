@@ -80,7 +80,10 @@ def test(
             if not yes:
                 confirm("board test", printable(_question(told)))
             wifi = told["wifi"] if isinstance(told["wifi"], dict) else {}
-            given = {"ssid": ssid or wifi.get("ssid", ""), "password": password if ssid else wifi.get("password", "")}
+            given: dict[str, Any] = {
+                "ssid": ssid or wifi.get("ssid", ""),
+                "password": password if ssid else wifi.get("password", ""),
+            }
             given["blocks"] = run.blocks(told)
             with hosts.Host(host or hosts.address_towards(), hosts.image_for(told["chip"], given["blocks"])) as servers:
                 results = list(_run_checks(board, told, servers, names, given))

@@ -8,6 +8,8 @@ import click
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.http.systemd import unit as unit_text
 
+from .serve import serve
+
 _FILES = ("data", "certificate", "key")
 
 
@@ -21,8 +23,6 @@ def unit(user: str, options: tuple[str, ...]) -> None:
     ioto cloud unit --data /srv/ioto --port 443 --certificate cert.pem --key key.pem \\
         | sudo tee /etc/systemd/system/ioto-cloud.service
     """
-    from .cloud import serve
-
     with serve.make_context("serve", list(options)) as context:
         given = {
             param: context.params[param.name]
