@@ -76,9 +76,9 @@ def test_what_can_not_run_says_why(tmp_path):
     assert {name for name, each in found.items() if each.result == "passed"} == {"signature"}
     assert all(each.result == "not run" for name, each in found.items() if name != "signature")
     for name in ("partition", "stages", "download", "update"):
-        assert found[name].why == "no update slots: `ioto flash` lays them out"
+        assert found[name].why == "no update slots: create them with `ioto flash`"
     for name in ("wifi", "dns", "tls"):
-        assert found[name].why == "no Wi-Fi name: --ssid says it, or the board's ioto.json"
+        assert found[name].why == "no Wi-Fi name: pass --ssid, or set wifi.ssid in the board's ioto.json"
     assert "suite" not in again.stdout
 
 

@@ -1,36 +1,34 @@
-"""The CPU's end of the bus: call(op, a, b, data) asks the hardware and blocks for the reply (see board/bus.py)."""
+"""The CPU's end of the bus: call(op, a, b, data) sends a request and waits for the reply (see board/bus.py)."""
 
 import struct
 import sys
 
 _REQUEST = "<HqqqI"
 _REPLY = "<qqI"
-_AGAIN = struct.pack(_REQUEST, 38, 0, 0, 0, 0)  # the one request without a reply
+_AGAIN = struct.pack(_REQUEST, 38, 0, 0, 0, 0)  # the only request without a reply
 _INTERRUPT = 1 << 31  # in the length of a reply: Ctrl-C was typed
 _head = bytearray(struct.calcsize(_REPLY))
 
 simulated = sys.argv[2] == "simulated"
-now_us = 0  # of the hardware's clock, as of the last reply
-holding = True  # an interrupt waits until there is a program to interrupt
-held = False
-_broken_into = False  # in the middle of an exchange
+now_us = 0  # the hardware's clock at the last reply
+holding = True  # interrupts wait until a program runs
+held = False  # an interrupt waits
+_broken_into = False  # an interrupt came during an exchange
 _in_c = False  # in a function that is C on the chip, see whole()
-_deferred = False  # an interrupt came meanwhile
-_asked = False  # for it to come again
-cpu_us = 0  # simulated time that the CPU itself has used since then
-look = None  # what is done before each use of the hardware, see _heap.py
-used = None  # and after it
+_deferred = False  # an interrupt came in that function
+_asked = False  # the hardware was asked to repeat that interrupt
+cpu_us = 0  # simulated time that the CPU has used since the last reply
+look = None  # called before each use of the hardware, see _heap.py
+used = None  # called after it
 _file = open(int(sys.argv[1]), "r+b")
 
 
 def call(op, a=0, b=0, data=b"", into=None):
-    """(status, data): data of the reply is read into `into` where that is given (it must fit), else returned as
-    bytes.
-    """
+    """(status, data) of the reply. With `into` the data is read into it and must fit; `data` is then its length."""
     global now_us, cpu_us, _asked
     if _asked and not _in_c:
         _asked = False
-        call(0)  # it has come by the end of this, here or before
+        call(0)  # the interrupt arrives before the end of this request
     if look and op != 34:
         look()
     request = struct.pack(_REQUEST, op, a, b, cpu_us, len(data))
@@ -56,18 +54,18 @@ def interrupted():
 
 
 def release():
-    """From now on interrupts are the program's; one that came before is raised."""
+    """A program runs from now on: raise interrupts in it, and one that came before at once."""
     global holding, held
     holding = False
     if not simulated:
-        call(0, 1)  # the hardware may break in from now on
+        call(0, 1)  # the hardware may interrupt it from now on
     if held:
         held = False
         raise KeyboardInterrupt
 
 
 def hold():
-    """The program has ended: an interrupt that comes too late for it changes nothing."""
+    """The program has ended: an interrupt that is too late for it has no effect."""
     global holding
     holding = True
     if not simulated:
@@ -75,8 +73,9 @@ def hold():
 
 
 def whole(method):
-    """`method`, which an interrupt does not leave half done: littlefs, which calls the flash's driver, would take what
-    was never read for read. The interrupt comes again afterwards.
+    """Wrap `method` so that an interrupt does not leave it incomplete; the interrupt comes again afterwards.
+
+    Otherwise littlefs, which calls the flash driver, would use data that was never read.
     """
 
     def called(*args):
@@ -89,9 +88,9 @@ def whole(method):
                 if _deferred:
                     _file.write(_AGAIN)
                     _deferred, _asked = False, True
-                    sum(range(20000))  # it comes while C computes, and is raised where Python goes on
+                    sum(range(20000))  # it comes while C computes, and is raised when Python continues
                 return found
-            except KeyboardInterrupt:  # the hardware broke in
+            except KeyboardInterrupt:  # from the hardware
                 _deferred = True
             except BaseException:
                 _in_c = False
@@ -101,8 +100,9 @@ def whole(method):
 
 
 def _exchange(request, data, into):
-    """(status, time, was Ctrl-C typed?, data) of the reply. The hardware may break in: what is left of half an exchange
-    would be taken for the next one's, so this goes on to its end.
+    """(status, time, whether Ctrl-C was typed, data) of the reply.
+
+    An interrupt does not end an exchange: the rest of its reply would be read as the reply of the next request.
     """
     global _broken_into
     buf, have, head = _head, 0, None
@@ -116,7 +116,7 @@ def _exchange(request, data, into):
                 while have < len(buf):
                     n = _file.readinto(memoryview(buf)[have:])
                     have += n
-                    if not n:  # the hardware is gone: so is the CPU, by this write's signal
+                    if not n:  # the hardware has exited: the signal of this write ends the CPU too
                         _file.write(b"gone")
                 if head:
                     return head + (buf,)
@@ -129,13 +129,11 @@ def _exchange(request, data, into):
             _broken_into = True
 
 
-timers = []  # machine.Timer objects that run; each has `at_us` and `fire()`
+timers = []  # running machine.Timer objects; each has `at_us` and `fire()`
 
 
 def wait(op, us):
-    """`op`, which lets simulated time pass, for `us` (negative: for ever) at the most; timers that are due run
-    meanwhile.
-    """
+    """Wait with `op` for at most `us` (negative: forever), or until a timer is due; then run the due timers."""
     for timer in timers:
         left_us = max(1, timer.at_us - ticks_us())
         if us < 0 or left_us < us:
@@ -147,7 +145,7 @@ def wait(op, us):
 
 
 def ticks_us():
-    """Time as the CPU sees it. Simulated, each look at the clock costs a little, so that a busy loop sees it move."""
+    """Time as the CPU sees it. Each call uses a little simulated time, so that time passes in a busy loop."""
     global cpu_us
     cpu_us += 5
     return now_us + cpu_us

@@ -1,7 +1,7 @@
-"""Moments without memory, for tests: between one use of the hardware and the next one nothing can be allocated.
+"""Memory failures for tests: between two uses of the hardware nothing can be allocated.
 
-_faults.note()  # `allocated`: the uses that are followed by an allocation
-_faults.fail(n)  # the n-th, counted from here, is followed by MemoryError instead
+_faults.note()  # collect in `allocated` the numbers of the uses that are followed by an allocation
+_faults.fail(n)  # after the n-th use from now on, allocations raise MemoryError
 """
 
 import gc
@@ -35,7 +35,7 @@ def _begin():
 
 
 def _look():
-    """Before each use."""
+    """Called before each use of the hardware."""
     global _uses, _locked
     if _locked:
         micropython.heap_unlock()
@@ -47,7 +47,7 @@ def _look():
 
 
 def _used():
-    """After it."""
+    """Called after each use of the hardware."""
     global _locked, _before
     if allocated is not None:
         _before = gc.mem_alloc()

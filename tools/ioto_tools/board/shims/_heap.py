@@ -1,7 +1,7 @@
-"""The chip's two heaps, as far as the CPU has to do with them (board/memory.py).
+"""The CPU's part of the simulated memory (board/memory.py).
 
-When live objects no longer fit the chip's GC heap, the hardware grows it; what Wi-Fi, TLS and threads hold of the
-chip's memory is taken out of the heap of this port as well, so that memory ends where it would on the chip.
+When live objects no longer fit into the chip's GC heap, the hardware grows it. The memory of Wi-Fi, TLS and threads is
+allocated from the heap of this port too, so that memory is exhausted when it would be on the chip.
 """
 
 import gc
@@ -9,21 +9,19 @@ import gc
 import _bus
 
 _GC = 34
-_EVERY = (
-    48  # looks at the clock, the flash or anything else of the hardware from one count to the next: counting takes time
-)
+_EVERY = 48  # uses of the hardware between two checks, since a check takes time
 _PIECE = 2048
 _WIDE, _NARROW = 29, 20  # as memory.WIDE
 
-_held = {}  # who: pieces
+_held = {}  # owner: pieces of memory
 _held_bytes = 0
-_base = 0  # bytes of the shims themselves
-_size = 1 << 30  # live bytes that fit the chip's GC heap as it is
+_base = 0  # bytes of the shims
+_size = 1 << 30  # live bytes that fit into the chip's GC heap at its current size
 _count = 0
 
 
 def begin(all_bytes):
-    """What is there now is the shims'; `all_bytes` of the chip is all that its GC heap could ever have."""
+    """Count all objects so far as the shims'. `all_bytes` is the largest possible size of the chip's GC heap."""
     global _base, _size
     gc.collect()
     _base = gc.mem_alloc()
@@ -35,13 +33,13 @@ def begin(all_bytes):
 
 
 def _drop_count(who):
-    """It belongs to what was there at the start."""
+    """Do not count the memory of `who`: it is part of the base."""
     global _held_bytes
     _held_bytes -= len(_held[who]) * _PIECE
 
 
 def hold(who, n):
-    """`n` bytes of the chip are `who`'s until drop(): MemoryError where they are not there."""
+    """Allocate `n` bytes of the chip for `who`, until drop(); MemoryError if they are not free."""
     global _held_bytes
     pieces = []
     for _ in range(n * _WIDE // _NARROW // _PIECE):
@@ -56,12 +54,12 @@ def drop(who):
 
 
 def live():
-    """Bytes of the chip that the program's objects take, garbage with them."""
+    """Size of the program's objects in bytes of the chip, including garbage."""
     return max(0, gc.mem_alloc() - _base - _held_bytes) * _NARROW // _WIDE
 
 
 def look():
-    """Now and then: has it outgrown its heap?"""
+    """Call check() at every 48th use of the hardware."""
     global _count
     _count += 1
     if _count % _EVERY == 0:
@@ -69,7 +67,7 @@ def look():
 
 
 def check():
-    """A collection comes first. Before anything else takes memory, too."""
+    """Collect garbage if the objects no longer fit. Also called before other owners allocate memory."""
     if live() > _size:
         collect()
 
@@ -81,7 +79,7 @@ def collect():
 
 
 class Gc:
-    """The module as programs get it: what others hold is not in the figures."""
+    """The module `gc` for programs: the memory of other owners is not counted."""
 
     collect = staticmethod(collect)
 

@@ -1,7 +1,7 @@
 """The prompt at the serial port: MicroPython's REPL, raw REPL and raw paste mode (shared/runtime/pyexec.c).
 
-In C on a real board; here a program over two operations of the bus. Control characters: A raw, B friendly, C interrupt,
-D run what was typed, or soft reset where nothing was, E paste.
+It is C on a real board; here it is a program that uses two operations of the bus. Control characters: A raw mode,
+B friendly mode, C interrupt, D run the input, or soft reset if there is none, E paste mode.
 """
 
 import gc
@@ -12,7 +12,7 @@ import _bus
 import machine
 
 _IDLE, _READ, _MODE = 27, 29, 30
-_WINDOW = 128  # bytes of raw paste that may be under way, twice
+_WINDOW = 128  # bytes of raw paste that the client may send ahead, twice
 BANNER = (
     "MicroPython v%d.%d.%d on a virtual board with ESP32\n" % sys.implementation.version[:3]
     + 'Type "help()" for more information.\n'
@@ -22,7 +22,7 @@ _pushed = b""
 
 
 def raw_mode():
-    """Does raw mode go on over a soft reset? Then boot.py runs and main.py does not."""
+    """True if raw mode continues over a soft reset: then boot.py runs and main.py does not."""
     return _bus.call(_MODE, -1)[0] == 1
 
 
@@ -31,7 +31,7 @@ def _set(raw):
 
 
 def _read(n=1):
-    """1 to `n` bytes as they arrive."""
+    """Wait for input; returns 1 to `n` bytes."""
     global _pushed
     if not _pushed:
         _pushed = _bus.call(_READ)[1]
@@ -44,7 +44,7 @@ def _say(text):
 
 
 def _execute(source, scope, kind, name):
-    """Compile and run; what goes wrong is printed, after a \\x04 in raw mode."""
+    """Compile and run; returns the exception, or None."""
     try:
         try:
             _bus.held = False  # an interrupt that came at the prompt
@@ -65,7 +65,7 @@ def _soft_reset():
 
 
 def _collect():
-    """What is typed up to Ctrl-D; None if Ctrl-C comes first. (bytes, was it raw paste?)"""
+    """(the input up to Ctrl-D, or None if Ctrl-C comes first; whether it was raw paste)"""
     text = b""
     while True:
         piece = _read(256)
@@ -119,7 +119,7 @@ def _paste(first):
 
 
 def raw(scope):
-    """Until Ctrl-B."""
+    """The raw prompt, until Ctrl-B."""
     _set(True)
     _say("raw REPL; CTRL-B to exit\n")
     while True:
@@ -147,7 +147,7 @@ def raw(scope):
 
 
 def _line():
-    """One line with echo: its text, or the control character that ended it."""
+    """Read one line, with echo; returns its text, or the control character that ended it."""
     text = ""
     while True:
         c = _read()
@@ -164,12 +164,12 @@ def _line():
             try:
                 text += c.decode()
                 _say(c.decode())
-            except ValueError:  # half a character
+            except ValueError:  # an incomplete character
                 pass
 
 
 def _block(first):
-    """A statement that goes on over several lines, up to an empty one."""
+    """Read the rest of a compound statement, up to an empty line."""
     lines = [first]
     while True:
         _say("... ")
@@ -183,7 +183,7 @@ def _block(first):
 
 
 def friendly(scope):
-    """For ever."""
+    """The friendly prompt, forever."""
     _say(BANNER)
     while True:
         _say(">>> ")
@@ -217,12 +217,12 @@ def _show(failed):
         told = io.StringIO()
         sys.print_exception(failed, told)
         for line in told.getvalue().split("\n"):
-            if "/.shims/" not in line and line:  # on a board this is C, and in no traceback
+            if "/.shims/" not in line and line:  # on a real board this is C, so it is not in a traceback
                 _say(line + "\n")
 
 
 def run(scope):
-    """For ever; quiet where there is no serial port."""
+    """The prompts, forever; silent without a serial port."""
     while True:
         try:
             while _bus.call(_MODE, -1)[0] < 0:

@@ -1,4 +1,4 @@
-"""What the port's C code does at start: mount the file system, run boot.py and main.py, then sit at the prompt."""
+"""The start of the port, which is C on a chip: mount the file system, run boot.py, main.py and then the prompt."""
 
 import asyncio
 import asyncio.core
@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 
-import _bus  # the shims first, while they are mounted (spawner.py)
+import _bus  # all shims, before they are unmounted (spawner.py)
 import _faults
 import _heap
 import _repl
@@ -34,7 +34,7 @@ import vfs
 
 
 class Micropython:
-    """The module, with Ctrl-C as the serial port of the board has it."""
+    """The module, with the kbd_intr() of the board's serial port."""
 
     def __getattr__(self, name):
         return getattr(micropython, name)
@@ -50,11 +50,11 @@ sys.modules["tls"] = _tls.Tls()
 sys.modules["_thread"] = _threads
 fault = sys.argv[3]
 platform = "esp32"
-FROZEN = "/.firmware/"  # what the firmware has frozen; found before lib/ and before files of the same name
+FROZEN = "/.firmware/"  # the frozen modules; imported before lib/ and before files of the same name
 
 
 class Firmware:
-    """The modules of the firmware, as a block device on a file of the host's."""
+    """The frozen modules, as a block device on a file of the host."""
 
     def __init__(self, path):
         self.file = open(int(path), "rb")
@@ -71,13 +71,13 @@ class Firmware:
 
 
 def flashbdev():
-    """The partition with the file system, as the port's flashbdev.py has it; None if there is none."""
+    """The partition with the file system, as in the port's flashbdev.py; None if there is none."""
     found = esp32.Partition.find(1, label="vfs") or esp32.Partition.find(1, label="ffat", block_size=512)
     return found[0] if found else None
 
 
 def mount():
-    """As the port's _boot.py, or the frozen one in its place."""
+    """Mount the file system like the port's _boot.py, or run a frozen _boot.py instead."""
     flash = flashbdev()
     firmware = sys.argv[5] and vfs.VfsLfs2(Firmware(sys.argv[5]))
     vfs.umount("/.shims")
@@ -87,7 +87,7 @@ def mount():
         vfs.mount(firmware, FROZEN[:-1], readonly=True)
         sys.path.insert(1, FROZEN[:-1])
         sys.modules["flashbdev"] = type("flashbdev", (), {"bdev": flash})
-        exec(compile(source_of("_boot.py"), "_boot.py", "exec"), {"__name__": "__main__"})  # Ctrl-C has to wait
+        exec(compile(source_of("_boot.py"), "_boot.py", "exec"), {"__name__": "__main__"})  # Ctrl-C must wait
     elif flash:
         try:
             vfs.mount(flash, "/")
@@ -107,7 +107,7 @@ def inisetup(flash):
 
 
 def source_of(name):
-    """Of the frozen one, or of the file; None where there is neither."""
+    """The text of the frozen module, or of the file; None if there is neither."""
     for path in (FROZEN + name, name):
         try:
             with open(path) as f:
@@ -117,7 +117,7 @@ def source_of(name):
 
 
 def run(name, scope):
-    """False if it raised, or was interrupted."""
+    """Run a file; False if it raised an exception or was interrupted."""
     try:
         _bus.release()
         source = source_of(name)
@@ -130,15 +130,15 @@ def run(name, scope):
         return True
     except SystemExit:
         machine.soft_reset()
-    except BaseException as e:  # KeyboardInterrupt too
+    except BaseException as e:  # also KeyboardInterrupt
         sys.print_exception(e)
         return False
 
 
 mount()
 gc.collect()
-# The chip's drivers are in C and leave no garbage; ours do, at each read of the flash. Collected often, it does not
-# scatter what the program keeps all over the heap.
+# The chip's drivers are C and leave no garbage; these leave some at each read of the flash. It is collected often, so
+# that it does not fragment the heap of the program.
 gc.threshold(16384)
 scope = {"__name__": "__main__"}
 _heap.begin(int(sys.argv[6]))
@@ -151,8 +151,8 @@ try:
     elif fault == "exception":
         print("ValueError: broken application")
         _bus.call(27)
-    if well and not _repl.raw_mode():  # as the port's main.c has it
+    if well and not _repl.raw_mode():  # like the port's main.c
         run("main.py", scope)
-except KeyboardInterrupt:  # between the two
+except KeyboardInterrupt:  # between boot.py and main.py
     pass
 _repl.run(scope)

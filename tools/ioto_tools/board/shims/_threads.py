@@ -1,7 +1,7 @@
-"""MicroPython's `_thread` as far as threads hold memory: one runs when it is started, until it waits for a lock that is
-taken.
+"""MicroPython's `_thread`, only as far as threads need memory.
 
-It is parked there, with its stack, and ends when the lock is released: what would come after that is not done.
+A thread runs when it is started, until it waits for a lock that is taken. Then it is parked with its stack, and ends
+when the lock is released: the rest of its function does not run.
 """
 
 import _bus

@@ -1,4 +1,4 @@
-"""MicroPython's `tls`, whose connections take the chip's memory, or fail as on a chip that has too little of it."""
+"""MicroPython's `tls`: connections need memory of the chip, and fail as on a chip if too little is free."""
 
 import io
 
@@ -9,14 +9,13 @@ import tls
 _TLS = 74
 _ERRORS = {
     -1: lambda: OSError(12),
-    -2: lambda: ValueError(
-        "The certificate is not correctly signed by the trusted CA\n"
-    ),  # what Mbed TLS says when it runs out of memory there
+    # The error of Mbed TLS when memory runs out during the verification.
+    -2: lambda: ValueError("The certificate is not correctly signed by the trusted CA\n"),
 }
 
 
 class Tls:
-    """The module."""
+    """The module `tls`."""
 
     def __getattr__(self, name):
         return getattr(tls, name)
@@ -50,7 +49,7 @@ class SSLContext:
 
 
 class _Failed(io.IOBase):
-    """A connection without memory: it shows in the first write or read."""
+    """A connection without enough memory: the first write or read raises the error."""
 
     def __init__(self, sock, failed):
         self._sock = sock

@@ -1,18 +1,7 @@
-"""The ESP32 port's error numbers (lwIP's and newlib's), which are not Linux's."""
+"""The error numbers of the ESP32 port (from lwIP and newlib), which differ from those of Linux."""
 
-ENOENT, EIO, EBADF, EAGAIN, ENOMEM, EACCES, EEXIST, ENODEV, EISDIR, EINVAL, ENFILE = (
-    2,
-    5,
-    9,
-    11,
-    12,
-    13,
-    17,
-    19,
-    21,
-    22,
-    23,
-)
+ENOENT, EIO, EBADF, EAGAIN, ENOMEM, EACCES = 2, 5, 9, 11, 12, 13
+EEXIST, ENODEV, EISDIR, EINVAL, ENFILE = 17, 19, 21, 22, 23
 EPERM, EOPNOTSUPP, ECONNRESET, ENOBUFS, EADDRINUSE, ECONNABORTED, ECONNREFUSED = 1, 95, 104, 105, 112, 113, 111
 ETIMEDOUT, EHOSTUNREACH, EINPROGRESS, EALREADY, ENOTCONN, ENOSPC = 116, 118, 119, 120, 128, 28
 errorcode = {ETIMEDOUT: "ETIMEDOUT", ECONNRESET: "ECONNRESET", EHOSTUNREACH: "EHOSTUNREACH", ENOENT: "ENOENT"}

@@ -19,13 +19,13 @@ _chip = open(int(sys.argv[4]), "rb")  # before the board's own file system is mo
 
 
 def _entered():
-    """What is in C on the chip takes no memory of the program's from here on."""
+    """Begin a part that is C on the chip: it allocates no memory of the program."""
     if _bus.look:
         _bus.look()
 
 
 def _short(address, buf):
-    """Serve a short read, of the file system mostly, as the chip does: through its cache, without a driver's call."""
+    """Serve a short read, as the file system does often, from the flash file itself: faster than over the bus."""
     _entered()
     _chip.seek(address)
     _chip.readinto(buf)
@@ -55,7 +55,7 @@ HEAP_DATA, HEAP_EXEC = 4, 1024
 
 
 def idf_heap_info(capabilities):
-    """Of the one heap there is; data and code have one each on a chip."""
+    """The one heap of this port; a chip has one for data and one for code."""
     _heap.check()
     return [tuple(row) for row in json.loads(_bus.call(35)[1])]
 
@@ -111,9 +111,8 @@ class Partition:
         else:
             self._long(at, buf)
 
-    def _long(
-        self, at, buf
-    ):  # apart: MicroPython takes heap for each call of a function with more than 11 values on its stack
+    # A separate function: MicroPython uses the heap for each call of a function with more than 11 values on its stack.
+    def _long(self, at, buf):
         _entered()
         _check(_bus.call(1, self._index, at, struct.pack("<I", len(buf)), buf)[0])
 
@@ -131,7 +130,7 @@ class Partition:
             _check(_bus.call(3, self._index, at, struct.pack("<I", len(data)))[0])
             _check(_bus.call(2, self._index, at, data)[0])
             return
-        # Blocks smaller than a sector: each sector is read, erased and written again around them.
+        # Blocks smaller than a sector: each sector is read, changed, erased and written.
         done = 0
         cache = bytearray(4096)
         while done < len(data):
@@ -144,9 +143,8 @@ class Partition:
             _check(_bus.call(2, self._index, sector, cache)[0])
             done += part
 
-    def ioctl(
-        self, op, arg=_MISSING
-    ):  # no `*args`: the tuple for them is memory, and a failure of it would jump out of littlefs
+    # No `*args`: their tuple needs memory, and a MemoryError here would jump out of littlefs.
+    def ioctl(self, op, arg=_MISSING):
         _entered()
         if arg is _MISSING:
             raise TypeError("function takes 3 positional arguments but 2 were given")
@@ -175,7 +173,7 @@ class Partition:
         _check(_bus.call(5)[0])
 
 
-if not _bus.simulated:  # where there is a serial port there is Ctrl-C
+if not _bus.simulated:  # with a serial port, and so with Ctrl-C
     for _name in ("readblocks", "writeblocks", "ioctl"):
         setattr(Partition, _name, _bus.whole(getattr(Partition, _name)))
 
@@ -190,7 +188,7 @@ class NVS:
         return struct.unpack("<i", reply)[0]
 
     def set_i32(self, key, value):
-        if not -(1 << 31) < value < 1 << 31:  # a 32-bit port overflows at the lowest number already
+        if not -(1 << 31) < value < 1 << 31:  # a 32-bit port overflows already at the lowest number
             raise OverflowError("overflow converting long int to machine word")
         _check(_bus.call(11, self._space, value, key.encode())[0])
 

@@ -1,4 +1,4 @@
-"""MicroPython's `machine` as far as an agent and its application use it; what it does is done by the hardware."""
+"""MicroPython's `machine`, as far as an agent and its application use it."""
 
 import _bus
 
@@ -63,7 +63,7 @@ class WDT:
 
 
 class Timer:
-    """One of the chip's four. Its callback runs between two instructions of the program: here, while that waits."""
+    """One of the chip's four timers. Its callback runs while the program waits; on a chip, between two instructions."""
 
     ONE_SHOT, PERIODIC = 0, 1
     _all = {}

@@ -1,4 +1,4 @@
-"""MicroPython's `network` with one radio: WLAN(STA_IF), as an ESP32 answers."""
+"""MicroPython's `network` with one interface, WLAN(STA_IF), which behaves like that of an ESP32."""
 
 import builtins
 import json
@@ -8,13 +8,8 @@ import _heap
 
 STA_IF, AP_IF = 0, 1
 STAT_IDLE, STAT_CONNECTING, STAT_GOT_IP = 1000, 1001, 1010
-STAT_BEACON_TIMEOUT, STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD, STAT_ASSOC_FAIL, STAT_HANDSHAKE_TIMEOUT = (
-    200,
-    201,
-    202,
-    203,
-    204,
-)
+STAT_BEACON_TIMEOUT, STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD = 200, 201, 202
+STAT_ASSOC_FAIL, STAT_HANDSHAKE_TIMEOUT = 203, 204
 _name = "esp32"
 
 

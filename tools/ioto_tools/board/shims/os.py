@@ -1,7 +1,7 @@
-"""MicroPython's `os` as the ESP32 port has it; its random numbers come from the hardware, so that a run with the same
-seed is the same.
+"""MicroPython's `os` as in the ESP32 port.
 
-Nothing else of the unix port's `os` is here: a board has no shell and no environment.
+Random numbers come from the hardware, so that runs with the same seed are equal. The rest of the unix port's `os` is
+missing: a board has no shell and no environment.
 """
 
 import sys

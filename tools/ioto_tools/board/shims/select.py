@@ -1,4 +1,4 @@
-"""MicroPython's `select` whose waiting is the hardware's: time and network move while the CPU idles."""
+"""MicroPython's `select`, which waits in the hardware: simulated time passes while the CPU is idle."""
 
 import time
 
@@ -17,8 +17,8 @@ class poll:
         self.unregister = self._poll.unregister
 
     def poll(self, timeout=-1):
-        """Ready streams; each is asked by its own ioctl, so streams over streams (TLS) work."""
-        if _bus.look:  # a use of the hardware, though it may find all that it wants here
+        """The ready streams; each is polled by its own ioctl, so streams over streams (TLS) work."""
+        if _bus.look:  # counts as a use of the hardware, even without a request
             _bus.look()
         until = None if timeout < 0 else time.ticks_add(time.ticks_ms(), timeout)
         while True:

@@ -1,4 +1,4 @@
-"""MicroPython's `socket` over the hardware's radio, with the chip's error numbers and habits."""
+"""MicroPython's `socket` on the simulated network, with the error numbers and the behaviour of the chip."""
 
 import io
 import struct
@@ -35,7 +35,7 @@ def getaddrinfo(host, port, af=0, type=SOCK_STREAM, proto=0, flags=0):
 class socket(io.IOBase):
     def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0):
         self._id = _check(_bus.call(64, type)[0])
-        self._timeout_ms = None  # None blocks for ever, 0 never
+        self._timeout_ms = None  # None blocks forever, 0 never
         self.type = type
 
     def setblocking(self, flag):
@@ -48,7 +48,7 @@ class socket(io.IOBase):
         pass
 
     def _blocking(self, op, a, data, flags, into=None):
-        """Do `op`; where it would block, wait for `flags` as long as the socket's timeout says."""
+        """Do `op`; if it would block, wait for `flags`, limited by the timeout of the socket."""
         while True:
             status, reply = _bus.call(op, self._id, a, data, into)
             if status != -_EAGAIN:

@@ -1,4 +1,4 @@
-"""The demonstration's device: the agent, a watcher, and an application that blinks through it all."""
+"""The device of the demonstration: the agent, watchers of its events, and an application that keeps blinking."""
 
 import asyncio
 import time
@@ -10,9 +10,7 @@ longest_ms = 0
 
 
 async def blink():
-    """The user's own task: every 10 ms, whatever else goes on. What it is held up by is what an application would
-    feel.
-    """
+    """The application's own task: runs every 10 ms and measures how long the agent delays it."""
     global longest_ms
     last = time.ticks_ms()
     while True:

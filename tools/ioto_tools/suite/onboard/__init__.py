@@ -44,7 +44,7 @@ def run(check, n, text):
 def agent(module, name):
     """Import `name` from the agent's `module`; in a joined agent it is in one of the files, possibly as name_module.
 
-    Files without it are released: together they do not fit into a board's heap beside a check.
+    Files without it are unloaded: together they do not fit into a board's heap beside a check.
     """
     for file in (".%s" % module, "") + _JOINED:
         known = list(sys.modules)
@@ -58,12 +58,12 @@ def agent(module, name):
         for each in [each for each in sys.modules if each[:5] == "ioto." and each not in known]:
             del sys.modules[each]
         gc.collect()
-    raise Wrong("the agent has no %s in %s" % (name, module))
+    raise Wrong("the agent has no %s.%s" % (module, name))
 
 
 def expect(what, found, wanted):
     if found != wanted:
-        raise Wrong("%s: %r, wanted %r" % (what, found, wanted))
+        raise Wrong("%s: %r instead of %r" % (what, found, wanted))
 
 
 def raises(what, number, call, *args):
@@ -83,11 +83,11 @@ def inactive():
     try:
         other = here.get_next_update()
     except OSError:
-        raise Skip("no update slots: `ioto flash` lays them out")
+        raise Skip("no update slots: create them with `ioto flash`")
     if other.info()[4] == here.info()[4] or not Partition.find(Partition.TYPE_DATA, 0):
-        raise Skip("no second update slot, or no otadata: `ioto flash` lays them out")
+        raise Skip("no second update slot, or no otadata: create them with `ioto flash`")
     if agent("board", "Board")().state() == "pending":
-        raise Skip("the running image is on trial: let it be confirmed first")
+        raise Skip("the running image is on trial: repeat the check when it is confirmed")
     return other
 
 

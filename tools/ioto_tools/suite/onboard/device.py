@@ -1,7 +1,7 @@
-"""A separate agent for the checks that need one, with its settings and record in /suite and a stub instead of the
-cloud.
+"""A separate agent for the checks that need one. Not a check.
 
-The device's own record, token and version floor are not changed. Not a check.
+Its settings and record are in /suite, and a stub replaces the cloud. The device's own record, token and version floor
+are not changed.
 """
 
 import asyncio
@@ -51,8 +51,9 @@ def made(offered, client=None):
 
 
 def until(found, event):
-    """Run the agent until it signals `event`; returns the signal's argument. Wrong if the agent gives up or takes too
-    long.
+    """Run the agent until it signals `event`; returns the signal's argument.
+
+    Wrong if the agent gives up or takes too long.
     """
     told = {}
     names = (event, "device:update:failed", "device:rollback")
@@ -61,7 +62,7 @@ def until(found, event):
     asyncio.run(_until(found, told, event))
     if event in told:
         return told[event]
-    raise Wrong("%s did not come in %d s: %s" % (event, _LIMIT_S, told))
+    raise Wrong("no signal %s within %d s: %s" % (event, _LIMIT_S, told))
 
 
 async def _until(found, told, event):

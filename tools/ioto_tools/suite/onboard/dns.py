@@ -1,6 +1,4 @@
-"""Check of DNS: an unknown name fails, a query to a server that never answers times out, and the event loop keeps
-running meanwhile.
-"""
+"""Check of DNS: an unknown name fails, a query to a mute server times out, and the event loop keeps running."""
 
 import asyncio
 

@@ -1,7 +1,7 @@
-"""Check of a complete download by the agent into the inactive slot: speed, heap before, during and after, longest pause
-of a 10 ms ticker.
+"""Check of a complete download by the agent into the inactive slot.
 
-Downloads over TLS from the host if there is Wi-Fi, otherwise copies from the running slot.
+Measures speed, the heap before, during and after, and the longest pause of a 10 ms ticker. Downloads over TLS from the
+host if there is Wi-Fi, otherwise copies from the running slot.
 """
 
 import asyncio

@@ -10,7 +10,7 @@ from . import Skip, agent
 def wanted(given):
     """Skip unless the name of a Wi-Fi network is given."""
     if not given["ssid"]:
-        raise Skip("no Wi-Fi name: --ssid says it, or the board's ioto.json")
+        raise Skip("no Wi-Fi name: pass --ssid, or set wifi.ssid in the board's ioto.json")
 
 
 def up(given):
@@ -29,7 +29,7 @@ def up(given):
         if wlan.isconnected():
             return wlan
         time.sleep_ms(100)
-    raise Skip("Wi-Fi %s does not come up: status %s" % (given["ssid"], wlan.status()))
+    raise Skip("can't connect to the Wi-Fi %s: status %s" % (given["ssid"], wlan.status()))
 
 
 def resolver(servers=None, port=53):
@@ -46,8 +46,9 @@ def client(given):
 
 
 async def fetch(client, url):
-    """GET `url`; returns status and number of bytes. Collects garbage first, as the agent does: TLS needs memory
-    outside the heap.
+    """GET `url`; returns status and number of bytes.
+
+    Collects garbage first, as the agent does: TLS needs memory outside the heap.
     """
     gc.collect()
     reply = await client.request("GET", url)

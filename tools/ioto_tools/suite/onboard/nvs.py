@@ -14,7 +14,7 @@ def write(given):
     nvs.set_i32("number", -2147483647)  # one less overflows on a 32-bit port
     nvs.set_blob("blob", _BLOB)
     nvs.commit()
-    raises("a key that is not there", _NOT_FOUND, nvs.get_i32, "nothing")
+    raises("a missing key", _NOT_FOUND, nvs.get_i32, "nothing")
     raises("a buffer that is too short", _INVALID_LENGTH, nvs.get_blob, "blob", bytearray(10))
 
 
@@ -25,7 +25,7 @@ def read(given):
     expect("the blob after a reset", bytes(buf[: nvs.get_blob("blob", buf)]), _BLOB)
     for key in ("number", "blob"):
         nvs.erase_key(key)
-        raises("a key that was erased", _NOT_FOUND, nvs.get_i32, key)
+        raises("an erased key", _NOT_FOUND, nvs.get_i32, key)
     nvs.commit()
 
 

@@ -15,7 +15,7 @@ def begin(given):
 def cut(after):
     def step(given):
         pair = agent("record", "Pair")(_PATH)
-        expect("what the record holds", pair.load(), {"n": 1})
+        expect("the record", pair.load(), {"n": 1})
         asyncio.run(_begun(pair, after))
 
     return step
@@ -30,8 +30,8 @@ async def _begun(pair, steps):
 
 def look(given):
     pair = agent("record", "Pair")(_PATH)
-    expect("what the record holds in the end", pair.load(), {"n": _KEPT[-1]})
-    expect("is it damaged?", pair.damaged, False)
+    expect("the record after the resets", pair.load(), {"n": _KEPT[-1]})
+    expect("whether the record is damaged", pair.damaged, False)
     return {"resets": len(_KEPT)}
 
 

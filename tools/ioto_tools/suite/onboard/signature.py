@@ -1,4 +1,4 @@
-"""Check of the signature verification: its duration, and that the signature of another text is rejected."""
+"""Check of the signature verification: how long it takes, and that the signature of another text is rejected."""
 
 from hashlib import sha256
 
@@ -26,8 +26,8 @@ def _verify(key, signed, signature):
 def check(given):
     key = agent("pss", "public_key")(_raw("key.der"))
     good, found, longest, steps = _verify(key, b"suite", _raw("signature"))
-    expect("the signature", good, True)
-    expect("the signature of another text", _verify(key, b"suitf", _raw("signature"))[0], False)
+    expect("whether the signature is valid", good, True)
+    expect("whether the signature of another text is valid", _verify(key, b"suitf", _raw("signature"))[0], False)
     return {"bits": 3072, "steps": steps, "verify_ms": found, "worst_step_ms": longest}
 
 

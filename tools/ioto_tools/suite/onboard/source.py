@@ -7,8 +7,9 @@ _VERSION_AT, _VERSION_BYTES = 48, 32  # in the application description; inside t
 
 
 class Image:
-    """The image of `partition` with `version` in it, and checksum and SHA-256 recomputed. `size` in bytes, `sha256` in
-    hex.
+    """The image of `partition` with another `version`, and checksum and SHA-256 recomputed.
+
+    `size` is in bytes, `sha256` in hex.
     """
 
     def __init__(self, partition, version):

@@ -19,7 +19,7 @@ async def _refusal(asks, name, url):
             if reason != "no_memory":
                 break
             continue
-        raise Wrong("%s: the certificate was taken: %s" % (name, told))
+        raise Wrong("%s: the certificate was accepted: %s" % (name, told))
     return reason
 
 
@@ -29,16 +29,16 @@ async def _run(given):
     async with Ticker() as ticker:
         told = await fetch(asks, "https://%s:%d/bytes/100" % (given["host"], given["right"]))
         found = {"right_ms": watch.ms(), "pause_ms": ticker.pause_ms}
-    expect("the right certificate", told, (200, 100))
+    expect("the answer with the valid certificate", told, (200, 100))
     unsaid = 0
     for name in _WRONG:
         found[name] = reason = await _refusal(asks, name, "https://%s:%d/bytes/100" % (given["host"], given[name]))
         if reason != "no_memory":
-            expect("%s: a reason about TLS, and not %s" % (name, reason), reason[:4], "tls_")
+            expect("%s: start of the reason %s" % (name, reason), reason[:4], "tls_")
         else:
             unsaid += 1
         if unsaid > 1:  # rejected too, but possibly for any reason
-            raise Skip("%s: not enough memory for Mbed TLS to say why it refuses certificates" % name)
+            raise Skip("%s: not enough memory for Mbed TLS to report why it rejects certificates" % name)
     return found
 
 

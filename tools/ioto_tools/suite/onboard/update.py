@@ -1,7 +1,7 @@
-"""Check of a complete update into the other slot: a trial without confirmation, the rollback, a confirmed attempt, and
-the way back.
+"""Check of a complete update into the other slot, and of the way back.
 
-The second image is the running image with another version string. At the end the first slot runs its own image again.
+A trial without confirmation is rolled back; the second attempt is confirmed. The second image is the running image with
+another version string. At the end the first slot runs its own image again.
 """
 
 from esp32 import Partition
@@ -18,16 +18,14 @@ def _board():
 def _stands(running, state):
     board = _board()
     expect(
-        "slot that runs, slot that boots next, otadata",
+        "running slot, next slot to boot, state in otadata",
         (board.running, board.boot(), board.state()),
         (running, running, state),
     )
 
 
 def _apply(device, attempt):
-    """Stage and swap; the host does the reset, so that it knows when to get back to the prompt before the application
-    starts.
-    """
+    """Stage and swap. The host resets the board, to reach the prompt before the application starts."""
     device.board.reset = lambda: None
     staged = until(device, "device:update")
     expect("attempt", staged.attempt, attempt)

@@ -23,7 +23,7 @@ def arm(given):
 
 
 def bitten(given):
-    expect("reset_cause() after the watchdog", machine.reset_cause(), machine.WDT_RESET)
+    expect("reset_cause() after a reset by the watchdog", machine.reset_cause(), machine.WDT_RESET)
 
 
 STEPS = ((arm, _HANG), (bitten, None))

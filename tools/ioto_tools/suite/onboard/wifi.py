@@ -22,7 +22,7 @@ async def _run(given):
     found["lost_after_ms"] = watch.ms()
     await _told(changes, 3)
     found["back_after_ms"] = watch.ms()
-    expect("what was told: up, lost, up", changes, [True, False, True])
+    expect("the changes of the link", changes, [True, False, True])
     return found
 
 
