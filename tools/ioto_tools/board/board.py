@@ -26,14 +26,16 @@ from .serial import Serial
 from .simulated_network import SimulatedNetwork
 
 FAULTS = ("crash", "hang", "selftest", "exception")
-_BOOT_LOOP = 5  # consecutive resets without a bootable image
+_BOOT_LOOP = 5  # consecutive resets without a bootable image end the run
 _RTC_WATCHDOG_US = 9_000_000  # the bootloader's watchdog, for an image that hangs at start
 
 
 @dataclass
 class Boot:
+    """One start of the bootloader."""
+
     slot: str  # label of the partition that ran; "" if none did
-    cause: int
+    cause: int  # of the reset
     messages: list[str]
     at_s: float
 
@@ -54,10 +56,16 @@ class Run:
 
 
 class Board:
-    """`air` is the simulated network (default: without peers); `faults` {SHA-256 of an image: crash, hang (both before
-    Python starts), selftest or exception}; `real_time` for demonstrations; a different `seed` gives a different board;
-    `revision` is the chip's revision, major * 100 + minor. `idf_bytes` is the memory beside the first area of the GC
-    heap (memory.py). `frozen` {path: bytes} are the firmware's frozen modules, the same for every image.
+    """A board whose flash is the file `path`.
+
+    `air`: the simulated network; default: one without peers.
+    `faults`: {SHA-256 of an image: `crash` or `hang`, both before Python starts, `selftest` or `exception`}.
+    `real_time`: for demonstrations, and boards with a serial port.
+    `seed`: of the random numbers and of the board's id.
+    `idf_bytes`: the memory in addition to the first area of the GC heap (memory.py).
+    `watchdogs`: False turns off the bootloader's watchdog.
+    `frozen`: {path: bytes}, the firmware's frozen modules, the same for every image.
+    `revision`: the chip's revision, major * 100 + minor.
     """
 
     def __init__(
@@ -139,6 +147,7 @@ class Board:
         return " ".join(str(r) for r in Bootloader(self.flash, self.rows, self.chip, self.revision).records())
 
     def set_otadata(self, words: str) -> None:
+        """Write the two records, for example `1/VALID -`."""
         at = self.partition("otadata").address
         for i, record in enumerate(otadata.from_words(words)):
             self.flash.data[at + i * 4096 : at + i * 4096 + 4096] = record.raw().ljust(4096, b"\xff")
@@ -162,7 +171,7 @@ class Board:
         return littlefs.read(self.flash.peek(p.address, p.size))
 
     def put_files(self, changes: Mapping[str, bytes | None]) -> None:
-        """Write files, or remove those whose value is None, as a user would over USB."""
+        """Write files, or remove those whose value is None, as a user could over USB."""
         p = self._file_system()
         raw = littlefs.change(self.flash.peek(p.address, p.size), changes)
         self.flash.data[p.address : p.address + p.size] = raw
@@ -171,7 +180,7 @@ class Board:
         found = layout.file_system(self.rows)
         if found is None:
             raise ValueError(
-                "no file system: no partition is labelled vfs or ffat, and none is free behind the last one"
+                "no file system: no partition is labelled vfs or ffat, and no space is free after the last one"
             )
         return found
 
@@ -206,8 +215,9 @@ class Board:
             return run
 
     def _boot_until_end(self, run: Run, lines: "_Lines", cause: int, max_boots: int | None) -> None:
+        """Boot again and again until the run ends; fills in `run`."""
         running = None
-        failed = 0
+        failed = 0  # consecutive resets without a bootable image
         try:
             while max_boots is None or len(run.boots) < max_boots:
                 if cause != SOFT and not (cause == DEEPSLEEP and running):

@@ -11,6 +11,8 @@ class NoBootableApp(Exception):
 
 
 class Bootloader:
+    """`messages` are the printed lines of the last start()."""
+
     def __init__(self, flash: Flash, rows: list[layout.Partition], chip: int = 0, revision: int = 0) -> None:
         self.flash = flash
         self.chip = chip

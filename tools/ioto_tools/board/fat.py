@@ -28,7 +28,7 @@ class Image:
     def ioctl(self, op, arg):
         return {4: self.count, 5: self.block}.get(op, 0)
 fs = vfs.VfsFat(Image())
-vfs.mount(fs, "/fat", readonly=True)  # refuses what is none
+vfs.mount(fs, "/fat", readonly=True)  # raises if it is not FAT
 out = sys.stdout.buffer
 def walk(folder):
     for entry in list(fs.ilistdir(folder or "/")):
@@ -73,7 +73,7 @@ def read(raw: bytes) -> dict[str, bytes]:
         try:
             ran = subprocess.run(words, stdin=image, capture_output=True, timeout=_LIMIT_S, env={})
         except subprocess.TimeoutExpired:
-            raise ValueError("the FAT file system can't be read in %d s" % _LIMIT_S) from None
+            raise ValueError("the FAT file system can't be read within %d s" % _LIMIT_S) from None
     if ran.returncode:
         said = (ran.stderr or ran.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise ValueError("the FAT file system can't be read: %s" % said)

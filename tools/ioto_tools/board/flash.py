@@ -35,7 +35,7 @@ class Cut:
 
     def __post_init__(self) -> None:
         if self.when not in ("before", "during", "after"):
-            raise ValueError("a cut is before, during or after an operation, not %r" % self.when)
+            raise ValueError("cut %r: use before, during or after" % self.when)
 
 
 class Operation(NamedTuple):
@@ -55,6 +55,8 @@ class Trace:
 
 
 class Flash:
+    """The chip in the file `path`; `clock` advances with each operation."""
+
     def __init__(self, path: str | Path, clock: Clock) -> None:
         self.path = Path(path)
         self.clock = clock
@@ -110,6 +112,7 @@ class Flash:
             self._operate("erase", at, SECTOR, _ERASE_US, None)
 
     def program(self, address: int, raw: bytes) -> None:
+        """Clear the bits that are 0 in `raw`, from `address`."""
         if raw:
             self._operate("program", address, len(raw), _PROGRAM_US * -(-len(raw) // 256), bytes(raw))
 

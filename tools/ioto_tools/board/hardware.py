@@ -1,4 +1,4 @@
-"""The board's hardware except the CPU: serves the bus while one program runs, until a reset, a power cut or a limit.
+"""The board's hardware except the CPU: serves the bus while one program runs, until a reset or a limit.
 
 A session ends with an exception of this module; board.py decides what happens next.
 """
@@ -16,7 +16,7 @@ from .serial import INTERRUPT, Serial
 
 PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
 _BREAK_REAL_S = 0.2  # a CPU that makes no request for this long is interrupted by a signal
-_HANG_REAL_S = 20  # a CPU that makes no request for this long hangs
+_HANG_REAL_S = 20  # a CPU that makes no request for this long is considered hung
 _FOREVER = float("inf")
 
 
@@ -29,7 +29,7 @@ class Reset(Exception):
 
 
 class Ended(Exception):
-    """The run is over: `time`, `idle` (no event is pending), `hung`, `stopped`, `exit`."""
+    """The run is over: `time`, `idle` (no event is pending), `hung`, `stopped`, `exit`, `dead` (see board.Run)."""
 
 
 class Hardware(Peripherals):

@@ -25,6 +25,8 @@ def crc(seq: int) -> int:
 
 @dataclass(frozen=True)
 class Record:
+    """One record. `bad` and `good` are not opposites: a record with a wrong CRC is neither."""
+
     seq: int
     state: int
     crc: int
@@ -80,10 +82,10 @@ def from_words(text: str) -> list[Record]:
         seq, state, *broken = word.split("/")
         value = next((n for n, name in STATES.items() if name == state), None)
         if value is None or broken not in ([], ["badcrc"]) or not seq.isdigit():
-            raise ValueError("otadata %r: write - or SEQUENCE/STATE, with /badcrc for a wrong check" % word)
+            raise ValueError("otadata %r: write - or SEQUENCE/STATE, with /badcrc for a wrong CRC" % word)
         records.append(Record(int(seq), value, crc(int(seq)) ^ (1 if broken else 0)))
     if len(records) != 2:
-        raise ValueError("otadata %r: two records, as in `1/VALID -`" % text)
+        raise ValueError("otadata %r: write two records, as in `1/VALID -`" % text)
     return records
 
 

@@ -23,7 +23,7 @@ class EspError(Exception):
 
 
 class Panic(Exception):
-    """The firmware aborts: a write to the running slot or to the first 0x9000 bytes."""
+    """The firmware aborts: a write to the running slot."""
 
 
 class Partitions:
@@ -50,6 +50,7 @@ class Partitions:
         self.count = sum(0x10 <= p.subtype < 0x20 for p in self.apps)
 
     def boot(self) -> layout.Partition:
+        """The partition that is selected to boot."""
         if not self.data:
             if self.factory and self.count:
                 return self.factory
@@ -65,6 +66,7 @@ class Partitions:
         return next(p for p in self.apps if p.subtype == 0x10 + slot)
 
     def next_update(self, start: layout.Partition) -> layout.Partition:
+        """The update slot after `start`."""
         slots = [p for p in self.apps if p.subtype != layout.FACTORY]
         if not slots:
             raise EspError(ENOENT)

@@ -1,4 +1,4 @@
-"""Sandbox a process with Linux's seccomp: it can only compute and use the descriptors that are already open.
+"""Sandbox this process with Linux's seccomp: it can only compute and use the descriptors that are already open.
 
 The kernel refuses every system call that is not in a short list. A board's program can import every module of
 MicroPython's unix port, read and write all memory of its process, and run its own machine code; so only the kernel can

@@ -10,7 +10,7 @@ _MOST_UNREAD = 65536  # beyond this, the oldest output is lost, as on a serial l
 
 
 class Serial:
-    """`path` is the device to open. Bytes in both directions, without blocking."""
+    """`path` is the device that the client opens. No method blocks."""
 
     def __init__(self) -> None:
         # The slave stays open, or the line would end when a client closes it.
@@ -52,6 +52,7 @@ class Serial:
         self.flush()
 
     def flush(self) -> None:
+        """Send as much of the output as the client reads."""
         while self._unread and self.plugged:
             try:
                 n = os.write(self._master, self._unread)
