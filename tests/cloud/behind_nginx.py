@@ -1,5 +1,6 @@
-"""The real nginx with the configuration that `ioto cloud nginx` prints, before `ioto cloud serve`, TLS by an own
-authority.
+"""Runs the real nginx in front of `ioto cloud serve`, with the configuration that `ioto cloud nginx` prints.
+
+The certificate is from a private authority.
 """
 
 import http.client
@@ -19,9 +20,9 @@ from tests.bench.servers import free_port
 
 NAME = "updates.test"
 PROGRAM = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-needed = pytest.mark.skipif(not PROGRAM, reason="nginx is not here: apt-get install nginx-light")
+needed = pytest.mark.skipif(not PROGRAM, reason="nginx is not installed: apt-get install nginx-light")
 
-_AROUND = """%(user)s daemon off; pid %(folder)s/pid; error_log %(folder)s/error.log; worker_processes 1;
+_MAIN_CONFIGURATION = """%(user)s daemon off; pid %(folder)s/pid; error_log %(folder)s/error.log; worker_processes 1;
 events { worker_connections 128; }
 http { access_log off; client_body_temp_path %(folder)s/body; proxy_temp_path %(folder)s/proxy;
 fastcgi_temp_path %(folder)s/fastcgi; uwsgi_temp_path %(folder)s/uwsgi; scgi_temp_path %(folder)s/scgi;
@@ -30,9 +31,7 @@ include %(folder)s/ioto.conf; %(more)s }
 
 
 class Nginx:
-    """Runs as long as the block: `request(method, url, headers, body)` -> (status, pairs of headers, body), over
-    TLS.
-    """
+    """Context manager that runs nginx. request(method, url, headers, body) returns (status, headers, body)."""
 
     def __init__(self, folder, upstream, data, more=""):
         self.folder = folder
@@ -45,16 +44,16 @@ class Nginx:
             NAME, tls / "server.pem", tls / "server.key", data, "127.0.0.1:%d" % self.port, urlsplit(upstream).netloc
         )
         (folder / "ioto.conf").write_text(text.replace("/var/lib/nginx", str(folder)))
-        user = "user root;" if os.geteuid() == 0 else ""  # else its workers may not read pytest's folders
-        (folder / "nginx.conf").write_text(_AROUND % {"user": user, "folder": folder, "more": more})
+        user = "user root;" if os.geteuid() == 0 else ""  # otherwise its workers may not read pytest's folders
+        (folder / "nginx.conf").write_text(_MAIN_CONFIGURATION % {"user": user, "folder": folder, "more": more})
 
     def __enter__(self):
         self.process = subprocess.Popen(
             [PROGRAM, "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"]
         )
-        until = time.monotonic() + 20
+        give_up = time.monotonic() + 20
         while not self._answers():
-            assert self.process.poll() is None and time.monotonic() < until, self.errors()
+            assert self.process.poll() is None and time.monotonic() < give_up, self.errors()
             time.sleep(0.02)
         return self
 

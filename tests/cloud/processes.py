@@ -1,4 +1,4 @@
-"""The processes of a cloud that is served by several."""
+"""Helpers for a cloud that several processes serve."""
 
 import time
 
@@ -6,7 +6,7 @@ import psutil
 
 
 def workers(process):
-    """Ids of those that serve; spawn has one more, which tidies up."""
+    """The ids of the worker processes; multiprocessing has another child, its resource tracker."""
     return {child.pid for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())}
 
 

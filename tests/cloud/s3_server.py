@@ -1,6 +1,4 @@
-"""An S3 server for the tests of one process: OpenStack Swift, which checks signatures as Amazon does; a bucket for each
-test.
-"""
+"""An S3 server for tests: OpenStack Swift, which checks signatures as Amazon does, with a new bucket for each test."""
 
 import itertools
 import os
@@ -19,6 +17,8 @@ KEY, SECRET = "test:tester", "testing"
 
 
 class S3Server:
+    """Runs swift_server.py. Skips the test if the temporary folder has no extended attributes."""
+
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="ioto-s3-")
         try:

@@ -1,9 +1,9 @@
-"""OpenStack Swift with its S3 interface, whole in one process on loopback: an S3 server that checks what it is asked.
+"""OpenStack Swift with its S3 interface in one process on loopback: an S3 server that checks signatures.
 
     python swift_server.py FOLDER      prints its port, serves until its standard input ends
 
-One replica, accounts of tempauth: access key test:tester, secret testing. FOLDER must be on a file system with extended
-attributes.
+One replica; the account of tempauth has the access key test:tester and the secret testing. FOLDER must be on a file
+system with extended attributes.
 """
 
 import sys

@@ -1,6 +1,4 @@
-"""Clients that hold connections without sending a request: a real server, real sockets, and honest clients beside
-them.
-"""
+"""Slow and silent clients on a real server: they are disconnected, and other clients are still gets_response."""
 
 import contextlib
 import json
@@ -22,7 +20,7 @@ WHOLE = b"GET / HTTP/1.1\r\nHost: cloud.test\r\n\r\n"
 
 @contextlib.contextmanager
 def serving(limits, app=None):
-    """A server in a thread within `limits`; gives a function that connects to it from an address."""
+    """Run a server in a thread within `limits`; yields a function that connects to it from an address."""
 
     async def hello(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
@@ -45,14 +43,14 @@ def serving(limits, app=None):
 
         try:
             yield connect
-        finally:  # a test that fails must not leave the server, and pytest waiting for it
+        finally:  # also if the test fails: pytest would wait for the thread
             server.should_exit = True
             for client in opened:
                 client.close()
             thread.join(30)
 
 
-def answered(client):
+def gets_response(client):
     client.sendall(WHOLE)
     reply = b""
     while not reply.endswith(b"hi"):
@@ -68,28 +66,28 @@ def is_closed(client):
 
 
 def until(condition):
-    """Wait for what another thread is about to do."""
+    """Wait until another thread makes `condition` true."""
     for _ in range(500):
         if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("it did not happen")
+    raise AssertionError("the condition is still false")
 
 
 @pytest.mark.parametrize("beginning", [b"", HALF_A_HEAD])
-def test_a_client_that_does_not_send_its_head_is_closed(monkeypatch, beginning):
+def test_client_without_a_complete_head_is_disconnected(monkeypatch, beginning):
     monkeypatch.setattr(connection_limits, "HEAD_S", 0.2)
     limits = Connections()
     with serving(limits) as connect:
         assert is_closed(connect("127.0.0.2", beginning))
         kept = connect("127.0.0.2")
-        assert answered(kept)
-        kept.sendall(HALF_A_HEAD)  # the second request of a connection likewise
+        assert gets_response(kept)
+        kept.sendall(HALF_A_HEAD)  # the same for the second request of a connection
         assert is_closed(kept)
         until(lambda: len(limits) == 0)
 
 
-def test_a_trickled_head_is_not_longer_than_a_slow_one(monkeypatch):
+def test_trickled_head_has_the_same_time_limit(monkeypatch):
     monkeypatch.setattr(connection_limits, "HEAD_S", 0.3)
     with serving(Connections()) as connect:
         client = connect("127.0.0.2", HALF_A_HEAD)
@@ -103,32 +101,32 @@ def test_a_trickled_head_is_not_longer_than_a_slow_one(monkeypatch):
         assert "timed out" not in str(client)
 
 
-def test_idle_connections_make_room_for_requests():
+def test_idle_connections_are_closed_for_new_requests():
     limits = Connections(most=20, per_address=10)
     with serving(limits) as connect:
         slow = [connect("127.0.0.%d" % (2 + i % 4), HALF_A_HEAD) for i in range(60)]
-        assert all(answered(connect("127.0.1.%d" % i)) for i in range(1, 101))
+        assert all(gets_response(connect("127.0.1.%d" % i)) for i in range(1, 101))
         assert len(limits) <= 20
         assert is_closed(slow[0])
 
 
-def test_one_address_has_its_share_and_no_more():
+def test_connections_of_one_address_are_limited_except_for_proxies():
     limits = Connections(most=1000, per_address=5)
     with serving(limits) as connect:
         first = connect("127.0.0.2")
         others = [connect("127.0.0.2") for _ in range(5)]
-        assert is_closed(first) and all(answered(each) for each in others)
-        proxied = [connect("127.0.0.1") for _ in range(50)]  # a proxy speaks for many
-        assert all(answered(each) for each in proxied)
+        assert is_closed(first) and all(gets_response(each) for each in others)
+        proxied = [connect("127.0.0.1") for _ in range(50)]  # a proxy forwards requests of many clients
+        assert all(gets_response(each) for each in proxied)
 
 
-def test_a_request_under_way_is_never_closed_for_another():
-    go_on = threading.Event()
+def test_running_request_is_never_closed_for_a_new_one():
+    finish = threading.Event()
 
     async def slow(scope, receive, send):
         import asyncio
 
-        await asyncio.to_thread(go_on.wait, 30)
+        await asyncio.to_thread(finish.wait, 30)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"done"})
 
@@ -137,51 +135,54 @@ def test_a_request_under_way_is_never_closed_for_another():
         busy = [connect("127.0.0.%d" % i, WHOLE) for i in (2, 3, 4)]
         until(lambda: len(limits) == 3 and not limits._waiting)
         assert is_closed(connect("127.0.0.5"))
-        go_on.set()
+        finish.set()
         assert all(each.recv(100).startswith(b"HTTP/1.1 200") for each in busy)
 
 
-async def reads_the_body(scope, receive, send):
+async def read_body_then_answer(scope, receive, send):
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"hi"})
 
 
-def test_bodies_that_do_not_come_make_room_for_requests():
+def test_connections_with_incomplete_bodies_are_closed_for_new_requests():
     limits = Connections(most=20, per_address=10)
-    with serving(limits, reads_the_body) as connect:
+    with serving(limits, read_body_then_answer) as connect:
         slow = [connect("127.0.0.%d" % (2 + i % 4), HALF_A_BODY) for i in range(60)]
         until(
             lambda: len(limits) == 20 and all(each.cycle for each in list(limits._addresses))
         )  # their heads were read
-        assert all(answered(connect("127.0.1.%d" % i)) for i in range(1, 101))
+        assert all(gets_response(connect("127.0.1.%d" % i)) for i in range(1, 101))
         assert len(limits) <= 20
         assert is_closed(slow[0])
 
 
-def test_a_body_that_comes_stays_before_one_that_does_not():
+def test_silent_body_is_closed_before_an_arriving_one():
     limits = Connections(most=3, per_address=3)
-    made = [Client("192.0.2.%d" % n) for n in range(6)]
-    for each in made[:3]:
+    fakes = [FakeConnection("192.0.2.%d" % n) for n in range(6)]
+    for each in fakes[:3]:
         limits.add(each)
-    limits.receiving(made[0])
-    limits.busy(made[1])
-    for each in made[3:5]:
+    limits.receiving(fakes[0])
+    limits.busy(fakes[1])
+    for each in fakes[3:5]:
         assert limits.add(each)
-        limits.receiving(made[0])
-    assert [each.closed for each in made] == [False, False, True, True, False, False]
+        limits.receiving(fakes[0])
+    assert [each.closed for each in fakes] == [False, False, True, True, False, False]
 
 
-def test_the_clients_of_one_ipv6_network_share_its_connections():
+def test_clients_of_one_ipv6_network_share_the_limit():
     limits = Connections(most=1000, per_address=3)
-    made = [Client("2001:db8::%x" % n) for n in range(10)] + [Client("2001:db8:0:1::1"), Client("::ffff:192.0.2.1")]
-    assert all(limits.add(each) for each in made)
-    assert [each.closed for each in made] == [True] * 7 + [False] * 5
+    fakes = [FakeConnection("2001:db8::%x" % n) for n in range(10)] + [
+        FakeConnection("2001:db8:0:1::1"),
+        FakeConnection("::ffff:192.0.2.1"),
+    ]
+    assert all(limits.add(each) for each in fakes)
+    assert [each.closed for each in fakes] == [True] * 7 + [False] * 5
 
 
-class Client:
-    """A connection as far as Connections knows it."""
+class FakeConnection:
+    """What Connections uses of a connection."""
 
     def __init__(self, address):
         self.client = address, 5000
@@ -192,14 +193,14 @@ class Client:
         self.closed = True
 
 
-def test_the_limit_fits_the_open_files():
+def test_limit_is_reduced_to_the_open_file_limit():
     assert allowed(10) == 10
     assert allowed(10**9) < 10**9
 
 
 @pytest.mark.sweep
-def test_two_thousand_slow_clients_and_a_hundred_honest_ones(serve, tmp_path):
-    """Each of the slow ones connects again as soon as it is closed; the honest ones' requests are all answered."""
+def test_hundred_requests_are_answered_beside_two_thousand_slow_clients(serve, tmp_path):
+    """Each slow client connects again as soon as it is disconnected; all requests of the honest one are gets_response."""
     process, address = serve("--data", str(tmp_path / "site"), "--connections", "500")
     port = int(address.rpartition(":")[2])
     end = threading.Event()

@@ -1,4 +1,4 @@
-"""How often a token may ask: against a model, one noisy device beside quiet ones, and nobody forgets itself over it."""
+"""Request rate limits: against a model, and a noisy device beside quiet ones, which all keep their tokens."""
 
 import pickle
 import random
@@ -11,7 +11,7 @@ from ioto_tools.cloud.http.errors import Refusal
 SPECIAL = (b"Authentication failed", b"Cannot find device")
 
 
-def test_no_more_than_the_rate_and_a_burst_in_any_stretch_of_time():
+def test_no_interval_exceeds_the_rate_plus_one_burst():
     for seed in range(30):
         chance = random.Random(seed)
         per_minute = chance.choice((1, 2, 7, 60, 600))
@@ -31,7 +31,7 @@ def test_no_more_than_the_rate_and_a_burst_in_any_stretch_of_time():
                 assert j - i + 1 <= per_minute + (passed[j] - start) * per_minute / 60 + 1e-6, (seed, i, j)
 
 
-def test_who_waits_as_long_as_he_is_told_passes():
+def test_client_that_waits_for_retry_s_passes():
     now = [0.0]
     for per_minute in range(1, 130):
         bucket = rate_limits.Limits(per_minute, lambda: now[0])
@@ -44,7 +44,7 @@ def test_who_waits_as_long_as_he_is_told_passes():
                 bucket.check("one")
 
 
-def test_a_clock_that_goes_back_locks_nobody_out():
+def test_clock_that_goes_back_locks_no_client_out():
     now = [1000.0]
     bucket = rate_limits.Limits(2, lambda: now[0])
     bucket.check("one")
@@ -56,7 +56,7 @@ def test_a_clock_that_goes_back_locks_nobody_out():
     bucket.check("one")
 
 
-def test_the_memory_for_it_is_bounded(monkeypatch):
+def test_number_of_buckets_is_bounded(monkeypatch):
     monkeypatch.setattr(rate_limits, "KEYS", 100)
     bucket = rate_limits.Limits(5, lambda: 0.0)
     for n in range(1000):
@@ -65,19 +65,19 @@ def test_the_memory_for_it_is_bounded(monkeypatch):
     assert len(bucket._buckets) == 100
 
 
-def test_a_long_key_takes_no_more_memory_than_a_short_one(tmp_path):
+def test_long_keys_take_no_more_memory_than_short_ones(tmp_path):
     bucket = rate_limits.Limits(5, lambda: 0.0)
     for n in range(100):
         bucket.check(("id", "%d" % n + "x" * 16000))
-    assert len(pickle.dumps(bucket._buckets)) < 100 * 64  # with what the keys are made of
+    assert len(pickle.dumps(bucket._buckets)) < 100 * 64  # including the keys
     cloud = Cloud(tmp_path, rate=10)
-    for n in range(100):  # refused before anything is kept of it
+    for n in range(100):  # refused before a bucket is created
         assert cloud.register("%d" % n + "x" * 10000).status == 400
     assert len(cloud.app.state.devices._buckets) == 0
     cloud.close()
 
 
-def test_a_noisy_device_is_held_back_and_no_other(tmp_path):
+def test_noisy_device_is_limited_and_no_other(tmp_path):
     cloud = Cloud(tmp_path, rate=10)
     noisy, quiet = cloud.device("D1"), cloud.device("D2")
     update = cloud.publish("2.0.0")["id"]
@@ -87,7 +87,7 @@ def test_a_noisy_device_is_held_back_and_no_other(tmp_path):
         assert reply.status == 429 and int(reply.headers["retry-after"]) <= 7
         assert not any(text in reply.body for text in SPECIAL) and "10 a minute" in reply.json()["error"]
     assert cloud.check_in("D2", quiet, "1.0.0").status == 200
-    assert cloud.register("D3").status == 200  # all of them register with one product's id
+    assert cloud.register("D3").status == 200  # all devices register with the same product id
     assert [cloud.register("D4").status for _ in range(12)] == [200] * 10 + [429] * 2
     assert cloud.register("D5").status == 200
     cloud.now_s += int(replies[-1].headers["retry-after"])
@@ -95,7 +95,7 @@ def test_a_noisy_device_is_held_back_and_no_other(tmp_path):
     cloud.close()
 
 
-def test_whoever_has_no_token_uses_up_nobody_elses(tmp_path):
+def test_requests_with_wrong_tokens_do_not_use_up_a_devices_limit(tmp_path):
     cloud = Cloud(tmp_path, rate=5)
     token = cloud.device()
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""Signed links: every tampering refused, to the second, across workers and changes of the key."""
+"""Signed links: every change is refused; lifetimes to the second; several workers; new keys."""
 
 import re
 
@@ -26,10 +26,10 @@ def test_every_changed_character_is_refused(cloud):
     assert status(cloud, path) == 200
     for at in range(len("/image/"), len(path)):
         for character in "0A-_=&%":
-            spoilt = path[:at] + character + path[at + 1 :]
-            assert spoilt == path or path[at] == "?" or status(cloud, spoilt) == 403, spoilt
-        for spoilt in (path[:at], path[:at] + path[at + 1 :], path[:at] + path[at] + path[at:]):
-            assert path[at] == "&" or status(cloud, spoilt) in (403, 404), spoilt  # two & mean the same as one
+            tampered = path[:at] + character + path[at + 1 :]
+            assert tampered == path or path[at] == "?" or status(cloud, tampered) == 403, tampered
+        for tampered in (path[:at], path[:at] + path[at + 1 :], path[:at] + path[at] + path[at:]):
+            assert path[at] == "&" or status(cloud, tampered) in (403, 404), tampered  # two & are the same as one
     assert status(cloud, path.replace(one, other)) == 403
     for query in (
         "",
@@ -44,14 +44,14 @@ def test_every_changed_character_is_refused(cloud):
         assert reply.status == 403 and "not signed" in reply.json()["error"] or "wrong" in reply.json()["error"], query
 
 
-def test_a_later_end_written_by_the_device_is_refused(cloud):
+def test_changed_expiry_is_refused(cloud):
     update = cloud.publish("1.0.0")["id"]
     path = cloud.link(update)
     for end in (expires(path) + 1, 0, -1, "%d " % expires(path), "0%d" % expires(path), "1e9", "9" * 13):
         assert status(cloud, path.replace(str(expires(path)), str(end))) == 403, end
 
 
-def test_a_link_holds_a_day_to_the_second_and_a_span_shares_it(cloud):
+def test_link_is_valid_for_a_day_and_shared_within_a_span(cloud):
     update = cloud.publish("1.0.0")["id"]
     cloud.now_s = 1_800_000_000 // HOUR * HOUR
     first = cloud.link(update)
@@ -70,7 +70,7 @@ def test_a_link_holds_a_day_to_the_second_and_a_span_shares_it(cloud):
     assert reply.status == 403 and "expired" in reply.json()["error"] and status(cloud, cloud.link(update)) == 200
 
 
-def test_the_lifetime_is_a_setting(tmp_path, kind):
+def test_lifetime_is_configurable(tmp_path, kind):
     for lifetime_s in (1, 60, 3600, links.LONGEST_S):
         cloud = Cloud(tmp_path / str(lifetime_s), kind, link_lifetime_s=lifetime_s)
         path = cloud.link(cloud.publish("1.0.0")["id"])
@@ -82,7 +82,7 @@ def test_the_lifetime_is_a_setting(tmp_path, kind):
             Cloud(tmp_path / "bad", link_lifetime_s=bad)
 
 
-def test_a_new_key_breaks_no_link_under_way_and_every_worker_follows(cloud):
+def test_new_key_keeps_old_links_valid_and_reaches_every_worker(cloud):
     update = cloud.publish("1.0.0")["id"]
     worker = links.Links(cloud.site)
     old = worker.path(update)
@@ -92,7 +92,9 @@ def test_a_new_key_breaks_no_link_under_way_and_every_worker_follows(cloud):
     assert new != old and worker.path(update) == old
     cloud.now_s += 1
     query = dict(pair.split("=") for pair in new.partition("?")[2].split("&"))
-    worker.check(update, query["expires"], query["signature"])  # made by the other with a key this one has not seen
+    worker.check(
+        update, query["expires"], query["signature"]
+    )  # signed by the other worker, with a key that this one has not read
     assert worker.path(update) == new and status(cloud, old) == 200
     for _ in range(4):
         cloud.now_s += 6 * HOUR - 1
@@ -102,17 +104,15 @@ def test_a_new_key_breaks_no_link_under_way_and_every_worker_follows(cloud):
     assert what.count("links.rotated") == 5
 
 
-def test_with_revoke_what_was_given_out_ends_at_once(cloud):
+def test_revoke_invalidates_earlier_links_at_once(cloud):
     update = cloud.publish("1.0.0")["id"]
     old = cloud.link(update)
     cloud.site.links.rotate("boss", revoke=True)
     assert status(cloud, old) == 403 and status(cloud, cloud.link(update)) == 200
 
 
-def test_keys_are_followed_by_themselves_and_old_ones_go(cloud):
-    """Two years in steps of 12 hours: the last link of each moment holds for a day, and no more than a few keys are
-    kept.
-    """
+def test_keys_are_replaced_automatically_and_old_ones_deleted(cloud):
+    """Two years in steps of 12 hours: each link is valid for a day, and at most three keys are stored."""
     update = cloud.publish("2.0.0")["id"]
     seen = set()
     links_ = [cloud.link(update)]
@@ -128,15 +128,15 @@ def test_keys_are_followed_by_themselves_and_old_ones_go(cloud):
     assert len(seen) == 2 * 365 // 90 + 1
 
 
-def test_two_workers_that_need_the_first_key_at_once_get_the_same(cloud):
-    drawn = [{"id": "%016x" % n, "secret": "%064x" % n} for n in range(2)]
-    for each in drawn:
+def test_two_workers_create_only_one_first_key(cloud):
+    new_keys = [{"id": "%016x" % n, "secret": "%064x" % n} for n in range(2)]
+    for each in new_keys:
         found = cloud.site.database.write(links._next_key, each, cloud.site.now_s(), None)
-    assert [key["id"] for key in found] == [drawn[0]["id"]]
+    assert [key["id"] for key in found] == [new_keys[0]["id"]]
 
 
-def test_a_check_in_with_nothing_new_reads_no_key(cloud, monkeypatch):
-    """Once a minute a worker looks for keys; between that a link costs neither database nor HMAC."""
+def test_link_needs_no_database_between_refreshes(cloud, monkeypatch):
+    """A worker reads the keys once a minute. In between, a link costs neither a query nor an HMAC."""
     update = cloud.publish("1.0.0")["id"]
     worker = links.Links(cloud.site)
     worker.refresh(links.READ_S)
@@ -151,8 +151,8 @@ def test_a_check_in_with_nothing_new_reads_no_key(cloud, monkeypatch):
         worker.refresh(links.READ_S)
 
 
-def test_links_of_the_store_are_given_and_shared_too(cloud, monkeypatch):
-    """A store that signs its links itself is asked once a span, not at every check-in."""
+def test_links_of_the_store_are_shared_within_a_span(cloud, monkeypatch):
+    """A store that signs its own links is asked once per span, not at every check-in."""
     asked = []
 
     def link(checksum, seconds):

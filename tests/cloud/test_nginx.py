@@ -1,4 +1,4 @@
-"""Behind the real nginx, over TLS: images as the cloud itself sends them, limits, a cloud that is away."""
+"""Behind the real nginx, over TLS: images as the cloud itself sends them, limits, and an unavailable cloud."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def site(tmp_path):
 
 @pytest.fixture
 def behind(site, serve, tmp_path):
-    """(nginx, the process of the cloud)."""
+    """(nginx, the cloud's process)."""
     process, address = serve("--data", "site", "--public-url", URL)
     with Nginx(tmp_path / "nginx", address, tmp_path / "site") as nginx:
         yield nginx, process
@@ -61,18 +61,18 @@ def lines(headers):
 
 @needed
 def test_images_and_limits(behind, site, tmp_path):
-    """One server for all of them: starting one takes longer than the rest."""
+    """All checks use one server: starting it takes longer than the checks."""
     nginx, process = behind
     url = offer(nginx)["url"]
-    images_are_those_of_the_cloud(nginx, url)
-    what_nginx_cannot_send_the_cloud_answers(nginx, url, site)
-    bodies_that_are_too_long_are_refused(nginx)
-    an_operator_publishes(nginx, site)
-    the_page_takes_an_image(nginx, site)
-    a_cloud_that_is_away_makes_nobody_forget(nginx, process)
+    check_images_match_those_of_the_cloud(nginx, url)
+    check_the_cloud_answers_if_nginx_cannot_send(nginx, url, site)
+    check_too_long_bodies_are_refused(nginx)
+    check_an_operator_can_publish(nginx, site)
+    check_the_page_accepts_an_image(nginx, site)
+    check_unavailable_cloud_is_503_without_a_special_text(nginx, process)
 
 
-def images_are_those_of_the_cloud(nginx, url):
+def check_images_match_those_of_the_cloud(nginx, url):
     app = create_app(nginx.folder.parent / "site", URL, threads=False)
     etag = call(app, "HEAD", url[len(URL) :]).headers["etag"]
     edges = (0, 1, 4095, 4096, 65536, SIZE - 1, SIZE, SIZE + 1)
@@ -96,7 +96,7 @@ def images_are_those_of_the_cloud(nginx, url):
     app.state.site.close()
 
 
-def what_nginx_cannot_send_the_cloud_answers(nginx, url, site):
+def check_the_cloud_answers_if_nginx_cannot_send(nginx, url, site):
     status, _, body = nginx.request("GET", URL + "/image/NOBODY", {})
     assert status == 403 and "not signed" in json.loads(body)["error"]
     status, _, body = nginx.request("GET", url[:-1] + ("A" if url[-1] != "A" else "B"), {})
@@ -111,13 +111,13 @@ def what_nginx_cannot_send_the_cloud_answers(nginx, url, site):
         assert nginx.request("GET", URL + path, {})[0] in (400, 403, 404), path
 
 
-def bodies_that_are_too_long_are_refused(nginx):
+def check_too_long_bodies_are_refused(nginx):
     for length in (16384, 16385, 10**6):
         status, _, body = post(nginx, "/tok/provision/update", "T", b'{"id":"D1","x":"%s"}' % (b"x" * (length - 18)))
         assert status == (413 if length > 16384 else 400) and json.loads(body)["error"], (length, status, body)
 
 
-def an_operator_publishes(nginx, site):
+def check_an_operator_can_publish(nginx, site):
     token = operator_tokens.new(site, "ci", "publish")["token"]
     image = esp_image(b"newer", 1_000_000)
     status, _, body = nginx.request(
@@ -127,7 +127,7 @@ def an_operator_publishes(nginx, site):
     assert nginx.request("GET", offer(nginx, "D2")["url"], {})[2] == image
 
 
-def the_page_takes_an_image(nginx, site):
+def check_the_page_accepts_an_image(nginx, site):
     origin = {"Origin": URL, "Sec-Fetch-Site": "same-origin"}
     token = operator_tokens.new(site, "jo", "publish")["token"]
     body = urlencode({"token": token}).encode()
@@ -149,7 +149,7 @@ def the_page_takes_an_image(nginx, site):
         assert status == 200 and dict(headers)["Content-Encoding"] == "gzip" and body[:2] == b"\x1f\x8b"
 
 
-def a_cloud_that_is_away_makes_nobody_forget(nginx, process):
+def check_unavailable_cloud_is_503_without_a_special_text(nginx, process):
     process.send_signal(signal.SIGINT)
     process.wait(20)
     status, headers, body = post(nginx, "/tok/provision/update", "T", {"id": "D1", "version": "1.0.0"})
@@ -162,7 +162,7 @@ def a_cloud_that_is_away_makes_nobody_forget(nginx, process):
 
 
 @needed
-def test_what_is_not_tls_or_not_this_server_gets_nothing(behind):
+def test_plain_http_and_old_tls_are_refused(behind):
     nginx, _ = behind
     with socket.create_connection(("127.0.0.1", nginx.port), 10) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % NAME.encode())
@@ -173,7 +173,7 @@ def test_what_is_not_tls_or_not_this_server_gets_nothing(behind):
     assert done.returncode != 0
 
 
-def test_values_that_nginx_would_read_are_refused():
+def test_values_with_special_characters_are_refused():
     good = {
         "server_name": "a.test",
         "certificate": "c.pem",

@@ -1,4 +1,4 @@
-"""Every range over small sizes against brute force, and every boundary of a chunk through the application."""
+"""Every range of small files against expected_positions force, and every chunk boundary through the application."""
 
 import itertools
 
@@ -9,9 +9,10 @@ from ioto_tools.cloud.images.folder_store import CHUNK_BYTES
 ETAG = '"abc"'
 
 
-def brute(size, first, last):
-    """The positions that `bytes=first-last` names in a file of `size` bytes; "" is an open end. None: no range at
-    all.
+def expected_positions(size, first, last):
+    """The positions that `bytes=first-last` selects in a file of `size` bytes, None if it is not a valid range.
+
+    "": an open end.
     """
     if first == "" and last == "":
         return None
@@ -22,11 +23,11 @@ def brute(size, first, last):
     return [i for i in range(size) if i >= int(first) and (last == "" or i <= int(last))]
 
 
-def test_every_range_of_small_files():
+def test_every_range_of_small_files_matches_brute_force():
     count = 0
     numbers = ["", *map(str, range(9)), "999999999999999999"]
     for size, first, last in itertools.product(range(1, 8), numbers, numbers):
-        wanted = brute(size, first, last)
+        wanted = expected_positions(size, first, last)
         got = resolve(size, ETAG, "bytes=%s-%s" % (first, last))
         if wanted is None:
             assert got == (200, 0, size), (size, first, last)
@@ -38,7 +39,7 @@ def test_every_range_of_small_files():
     assert count == 7 * 11 * 11
 
 
-def test_what_is_no_single_range_is_ignored():
+def test_unsupported_ranges_are_ignored():
     for text in (
         "bytes=0-1,3-4",
         "bytes=0-1,",
@@ -60,7 +61,7 @@ def test_what_is_no_single_range_is_ignored():
     assert resolve(10, ETAG, " Bytes = 2 - 3 ") == (206, 2, 2)
 
 
-def test_if_range():
+def test_if_range_requires_the_same_etag():
     for text in ('"abd"', 'W/"abc"', "abc", "Wed, 21 Oct 2015 07:28:00 GMT", "", '"abc", "x"'):
         assert resolve(10, ETAG, "bytes=4-", text) == (200, 0, 10), text
     assert resolve(10, ETAG, "bytes=4-", ETAG) == (206, 4, 6)
@@ -68,7 +69,7 @@ def test_if_range():
     assert resolve(10, ETAG, "bytes=10-", '"abd"') == (200, 0, 10)
 
 
-def test_every_boundary_through_the_application(cloud):
+def test_every_chunk_boundary_through_the_application(cloud):
     image = esp_image(b"chunks", 2 * CHUNK_BYTES)
     size = len(image)
     path = cloud.link(cloud.publish("1.0.0", image)["id"])
@@ -89,7 +90,7 @@ def test_every_boundary_through_the_application(cloud):
         assert max(map(len, reply.chunks)) <= CHUNK_BYTES
 
 
-def test_whole_head_and_conditional(cloud):
+def test_whole_image_head_and_conditional_requests(cloud):
     image = esp_image(b"whole", 3000)
     release = cloud.publish("1.0.0", image)
     path = cloud.link(release["id"])
@@ -103,7 +104,7 @@ def test_whole_head_and_conditional(cloud):
     assert (stale.status, stale.body) == (200, image)
 
 
-def test_no_image_but_a_published_one(cloud):
+def test_only_published_images_are_served(cloud):
     release = cloud.publish("1.0.0")
     for name in (
         "",
@@ -117,10 +118,10 @@ def test_no_image_but_a_published_one(cloud):
         for path in ("/image/" + name, cloud.link(name), cloud.link(release["id"]).replace(release["id"], name)):
             assert call(cloud.app, "GET", path).status in (307, 403, 404), path
     disabled = cloud.publish("1.1.0", enabled=False)
-    assert call(cloud.app, "GET", cloud.link(disabled["id"])).status == 200  # who began may end
+    assert call(cloud.app, "GET", cloud.link(disabled["id"])).status == 200  # a running download may finish
 
 
-def test_a_lost_or_cut_file_is_503_not_a_wrong_image(cloud):
+def test_lost_or_truncated_file_is_503_not_a_wrong_image(cloud):
     release = cloud.publish("1.0.0")
     path = cloud.link(release["id"])
     whole = call(cloud.app, "GET", path).body
@@ -129,5 +130,5 @@ def test_a_lost_or_cut_file_is_503_not_a_wrong_image(cloud):
     assert reply.status == 503 and reply.headers["retry-after"] == "30"
     cloud.kind.spoil(cloud.site, release["checksum"], None)
     assert call(cloud.app, "GET", path).status == 503
-    cloud.publish("1.0.0")  # publishing the same again mends it
+    cloud.publish("1.0.0")  # publishing the same image again restores it
     assert call(cloud.app, "GET", path).body == whole

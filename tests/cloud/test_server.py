@@ -1,4 +1,4 @@
-"""The limits around every wait for a client, and around nothing else."""
+"""Limits on every wait for a client, and on no other wait."""
 
 import asyncio
 import socket
@@ -7,40 +7,38 @@ import pytest
 from ioto_tools.cloud.http import server, timeouts
 from ioto_tools.cloud.http.errors import Refusal
 
-AWAY_S = 0.3
+WAIT_S = 0.3
 
 
 def wait_in(kind, monkeypatch):
-    """An application that waits AWAY_S for its next message, where a client is given a tenth of that."""
-    monkeypatch.setattr(server, "BODY_S", AWAY_S / 10)
-    monkeypatch.setattr(timeouts, "LOOK_S", AWAY_S / 30)
-    heard = []
+    """Run an application that waits WAIT_S for its next message; the limit for clients is a tenth of that."""
+    monkeypatch.setattr(server, "BODY_S", WAIT_S / 10)
+    monkeypatch.setattr(timeouts, "LOOK_S", WAIT_S / 30)
+    messages = []
 
     async def app(scope, receive, send):
-        heard.append(await receive())
+        messages.append(await receive())
 
     async def receive():
-        await asyncio.sleep(AWAY_S)
+        await asyncio.sleep(WAIT_S)
         return {"type": "a message"}
 
     asyncio.run(server._limited(app)({"type": kind}, receive, None))
-    return heard
+    return messages
 
 
-def test_a_client_that_says_nothing_is_not_waited_for(monkeypatch):
+def test_silent_client_gets_408(monkeypatch):
     with pytest.raises(Refusal, match="too slowly") as e:
         wait_in("http", monkeypatch)
     assert e.value.status == 408
 
 
-def test_what_lives_as_long_as_the_server_is(monkeypatch):
+def test_lifespan_has_no_limit(monkeypatch):
     assert wait_in("lifespan", monkeypatch) == [{"type": "a message"}]
 
 
-def test_an_answer_in_two_writes_waits_for_nobody():
-    """TCP_NODELAY on what is accepted: else the kernel holds a body back until the other side has acknowledged the
-    head.
-    """
+def test_accepted_sockets_have_tcp_nodelay():
+    """Otherwise the kernel delays the body of a response until the client has acknowledged the head."""
     with server._listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname(), 5):
         with listening.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

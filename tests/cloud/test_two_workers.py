@@ -1,15 +1,15 @@
-"""Two workers at one site: what either holds in memory is up to a second old, and never the last word."""
+"""Two workers of one site: their caches are up to a second old, and never decide alone."""
 
 import pytest
 from asking import ask, second_worker, tell, why
 from ioto_tools.cloud.operators import control, overview
 
 
-def test_a_change_is_heard_by_another_worker_within_its_second(cloud):
+def test_change_reaches_another_worker_within_a_second(cloud):
     other = second_worker(cloud)
     cloud.publish("2.0.0", limit=1)
     assert ask(other, "D1") == "2.0.0"
-    assert ask(cloud, "D1") == ask(other, "D1") == "2.0.0"  # whoever granted it
+    assert ask(cloud, "D1") == ask(other, "D1") == "2.0.0"  # whichever worker granted it
     assert ask(other, "D2") is None
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})
     control.remove(cloud.site, "D1")
@@ -20,10 +20,8 @@ def test_a_change_is_heard_by_another_worker_within_its_second(cloud):
     other.close()
 
 
-def test_what_a_worker_holds_is_a_hint_only(cloud):
-    """Paused, switched off, ended or granted elsewhere: another worker that does not know it yet offers nothing
-    wrong.
-    """
+def test_stale_cache_causes_no_wrong_offer(cloud):
+    """After a failure, a disabled release or a grant elsewhere, a worker with a stale cache makes no wrong offer."""
     other = second_worker(cloud)
     cloud.publish("2.0.0", limit=3)
     assert ask(other, "D1") == ask(other, "D2") == "2.0.0"
@@ -39,22 +37,22 @@ def test_what_a_worker_holds_is_a_hint_only(cloud):
 
 
 @pytest.mark.parametrize("change", [{"policy": "false"}, {"percentage": "0"}, {"start": "2036-01-01"}])
-def test_what_an_operator_changed_holds_at_once_on_every_worker(cloud, change):
+def test_changed_terms_apply_at_once_on_every_worker(cloud, change):
     other = second_worker(cloud)
     cloud.publish("2.0.0")
     assert ask(other, "D1") == ask(other, "D1") == "2.0.0" and ask(other, "D2", "9.0.0") is None
     control.set_terms(cloud.site, "thermo@2.0.0", change)
     assert ask(other, "D2") is None
-    assert ask(other, "D1") == ("2.0.0" if "percentage" in change else None)  # those who are in it are
+    assert ask(other, "D1") == ("2.0.0" if "percentage" in change else None)  # a device with a slot keeps it
     other.close()
 
 
-def test_nobody_is_led_from_a_higher_offer_to_a_lower_one(cloud):
-    """By a worker that has not heard of the higher one yet, and knows that it has no place left."""
+def test_device_with_a_higher_offer_gets_no_lower_one(cloud):
+    """Not even from a worker that has not read of the higher offer, but knows that this release has no free slot."""
     other = second_worker(cloud)
     cloud.publish("2.0.0")
     cloud.publish("3.0.0", limit=1)
-    assert ask(other, "D1", "9.0.0") is ask(other, "D1", "9.0.0") is None  # now it holds the device in memory
+    assert ask(other, "D1", "9.0.0") is ask(other, "D1", "9.0.0") is None  # now the device is in its cache
     assert ask(cloud, "D1") == "3.0.0" and ask(other, "D2") == "2.0.0"
     assert ask(other, "D1") == "3.0.0"
     assert {each["version"]: each["states"] for each in overview.updates(cloud.site)} == {
@@ -64,13 +62,13 @@ def test_nobody_is_led_from_a_higher_offer_to_a_lower_one(cloud):
     other.close()
 
 
-def test_a_report_is_heard_by_another_worker_within_its_second(cloud):
+def test_report_reaches_another_worker_within_a_second(cloud):
     other = second_worker(cloud)
     cloud.publish("2.0.0")
     assert ask(cloud, "D1") == "2.0.0"
     tell(cloud, "D1", "rolled_back")
-    assert ask(other, "D1") is ask(other, "D1") is None  # an hour has to go by
-    tell(cloud, "D1", "downloading", attempt=2)  # not for a board that tries again by itself
+    assert ask(other, "D1") is ask(other, "D1") is None  # the next try is due in an hour
+    tell(cloud, "D1", "downloading", attempt=2)  # except for a board that tries again by itself
     other.moments[0] += 1
     assert ask(other, "D1") == "2.0.0"
     other.close()

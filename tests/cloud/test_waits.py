@@ -1,4 +1,4 @@
-"""The limit on waits: what is late is ended, what is not is left alone, and nothing is left behind."""
+"""Timeouts of waits: late waits are cancelled, others are not, and no state is left behind."""
 
 import asyncio
 
@@ -19,12 +19,12 @@ async def answer(seconds, value):
     return value
 
 
-def test_some_are_late_and_some_are_not(all_waits):
+def test_only_late_waits_time_out(all_waits):
     async def main():
         many = [all_waits.wait(answer(0 if n % 3 else 30, n), 0.1 if n % 2 else 60) for n in range(60)]
         tasks = [asyncio.create_task(each) for each in many]
         await asyncio.sleep(0.3)
-        for task in tasks[::6]:  # would wait for half a minute, and may
+        for task in tasks[::6]:  # within their limit, but too slow for this test
             task.cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -35,26 +35,26 @@ def test_some_are_late_and_some_are_not(all_waits):
             assert type(found) is (TimeoutError if n % 2 else asyncio.CancelledError), n
 
 
-def test_what_waits_is_cancelled_and_the_task_goes_on(all_waits):
+def test_late_awaitable_is_cancelled_and_the_task_continues(all_waits):
     async def main():
-        told = []
+        events = []
 
         async def stubborn():
             try:
                 await asyncio.sleep(30)
             finally:
-                told.append("ended")
+                events.append("ended")
 
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await all_waits.wait(stubborn(), 0.01)
         await asyncio.sleep(0)
-        return told, await all_waits.wait(answer(0.05, "goes on"), 5), asyncio.current_task().cancelling()
+        return events, await all_waits.wait(answer(0.05, "continues"), 5), asyncio.current_task().cancelling()
 
-    assert asyncio.run(main()) == (["ended"] * 3, "goes on", 0)
+    assert asyncio.run(main()) == (["ended"] * 3, "continues", 0)
 
 
-def test_an_error_is_the_callers(all_waits):
+def test_error_is_raised_in_the_caller(all_waits):
     async def fails():
         raise KeyError("a")
 
@@ -65,8 +65,8 @@ def test_an_error_is_the_callers(all_waits):
     asyncio.run(main())
 
 
-def test_somebody_elses_cancelling_is_not_taken_for_lateness(all_waits):
-    """Cancelled by its own limit and by another at the same time: the other counts."""
+def test_cancellation_by_other_code_is_not_a_timeout(all_waits):
+    """A task that its limit and other code cancel at the same time counts as cancelled, not as late."""
 
     async def main():
         task = asyncio.create_task(all_waits.wait(asyncio.sleep(30), 0.01))
@@ -80,7 +80,7 @@ def test_somebody_elses_cancelling_is_not_taken_for_lateness(all_waits):
     asyncio.run(main())
 
 
-def test_nobody_looks_when_nobody_waits(all_waits):
+def test_checks_stop_when_nothing_waits(all_waits):
     async def main():
         await all_waits.wait(answer(0, 1), 5)
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""`ioto cloud serve --workers`: processes at one socket; kill -9 of one, of all, of the one that watches over them."""
+"""`ioto cloud serve --workers`: processes on one socket, with SIGKILL and Ctrl-C for workers and their parent."""
 
 import contextlib
 import http.client
@@ -27,20 +27,20 @@ def served(make_site, ioto, serve, tmp_path):
 
 
 class Devices(threading.Thread):
-    """Registers one device after the other, each over a connection of its own; `known`: those that were told so."""
+    """Registers one device after another, each over its own connection. `known`: the ids of the registered ones."""
 
     def __init__(self, netloc, name):
         super().__init__(daemon=True)
         self.netloc = netloc
         self.name_ = name
         self.known = []
-        self.cut = 0
+        self.interrupted = 0
         self.wrong = []
-        self.going = True
+        self.active = True
 
     def run(self):
         number = 0
-        while self.going:
+        while self.active:
             number += 1
             id = "%s-%d" % (self.name_, number)
             try:
@@ -50,7 +50,7 @@ class Devices(threading.Thread):
                 reply.read()
                 connection.close()
             except (OSError, http.client.HTTPException):
-                self.cut += 1  # the worker it had reached was killed
+                self.interrupted += 1  # its worker was killed
                 continue
             if reply.status == 200:
                 self.known.append(id)
@@ -58,7 +58,7 @@ class Devices(threading.Thread):
                 self.wrong.append((id, reply.status))
 
 
-def test_a_killed_worker_takes_nothing_along_and_is_replaced(served, ioto):
+def test_killed_worker_loses_no_registration_and_is_replaced(served, ioto):
     process, netloc = served
     devices = [Devices(netloc, "abcd"[n]) for n in range(4)]
     for device in devices:
@@ -71,14 +71,14 @@ def test_a_killed_worker_takes_nothing_along_and_is_replaced(served, ioto):
         psutil.Process(victim).send_signal(signal.SIGKILL)
         until(
             lambda: all(len(device.known) > count + 1 for device, count in zip(devices, seen)),
-            "the others do not go on",
+            "the other workers do not answer",
         )
-        until(lambda: len(workers(process) - {victim}) == COUNT, "nobody follows")
+        until(lambda: len(workers(process) - {victim}) == COUNT, "the worker is not replaced")
     for device in devices:
-        device.going = False
+        device.active = False
     for device in devices:
         device.join(60)
-        assert device.wrong == [] and device.cut < 20
+        assert device.wrong == [] and device.interrupted < 20
     listed = {device["id"] for device in json.loads(ioto("devices", "--data", "site", "--json").stdout)}
     assert listed >= {id for device in devices for id in device.known}
     left = [psutil.Process(pid) for pid in workers(process)]
@@ -90,10 +90,8 @@ def test_a_killed_worker_takes_nothing_along_and_is_replaced(served, ioto):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_ctrl_c_twice_ends_it_and_says_nothing(tmp_path, count):
-    """The second one comes while the first one waits for a request that never ends. A terminal sends each to all
-    processes.
-    """
+def test_second_ctrl_c_ends_the_server_without_output(tmp_path, count):
+    """The server gets the second Ctrl-C while it waits for a request that never ends. A terminal sends it to all."""
     with started(tmp_path, count) as process:
         netloc = urlsplit(process.stdout.readline().split()[3].rstrip(",")).netloc
         host, _, port = netloc.partition(":")
@@ -104,36 +102,36 @@ def test_ctrl_c_twice_ends_it_and_says_nothing(tmp_path, count):
             )
             assert open_request.recv(12) == b"HTTP/1.1 100"
             os.killpg(process.pid, signal.SIGINT)
-            until(lambda: not listens(process), "it goes on accepting connections")
+            until(lambda: not listens(process), "it still accepts connections")
             os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 0
         assert process.stderr.read() == ""
 
 
-def test_ctrl_c_while_workers_start(tmp_path):
+def test_workers_ignore_ctrl_c_while_they_start(tmp_path):
     with started(tmp_path, 2) as process:
         until(lambda: len(workers(process)) == 2, "no workers")
         for pid in workers(process):
             os.kill(pid, signal.SIGINT)
-        assert process.stdout.readline().startswith("device cloud at ")  # none of them ends before it is told to
+        assert process.stdout.readline().startswith("device cloud at ")  # no worker has ended
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 0 and process.stderr.read() == ""
 
 
 @contextlib.contextmanager
 def started(folder, count):
-    """`ioto cloud serve` as the leader of a group of processes, as in a terminal."""
+    """Run `ioto cloud serve` as the leader of a process group, as in a terminal."""
     command = [*COMMAND, "cloud", "serve", "--data", "site", "--port", "0", "--workers", str(count)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=folder, env=ENV, start_new_session=True, **pipes) as process:
         try:
             yield process
         finally:
-            process.kill()  # where a test has failed; its workers end with it
+            process.kill()  # if a test has failed; its workers end with it
 
 
 def listens(process):
-    """Does one of those that serve accept connections?"""
+    """Does the server, or one of its workers, accept connections?"""
     for pid in workers(process) or {process.pid}:
         try:
             if any(each.status == psutil.CONN_LISTEN for each in psutil.Process(pid).net_connections("tcp")):
@@ -143,7 +141,7 @@ def listens(process):
     return False
 
 
-def test_all_end_with_the_one_that_watches(served):
+def test_workers_end_with_their_parent_process(served):
     process, _ = served
     left = [psutil.Process(pid) for pid in workers(process)]
     process.kill()

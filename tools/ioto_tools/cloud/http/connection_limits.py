@@ -89,7 +89,7 @@ class Connections:
             self._waiting.setdefault(protocol, True)
 
     def _make_room(self, address: str | None = None) -> bool:
-        """Close the connection that waits for longest, if one does: of `address`, or of all."""
+        """Close the connection that has waited for longest, of `address` or of all. False: none is waiting."""
         found = (protocol for protocol in self._waiting if address is None or self._addresses[protocol] == address)
         protocol = next(found, None)
         if protocol is None:

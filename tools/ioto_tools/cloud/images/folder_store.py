@@ -62,7 +62,7 @@ class Store:
 
     def spool(self) -> str:
         """Create the folder for files that are being received, on the disk of the images. Returns its path."""
-        with self._room():
+        with self._disk_errors_as_unavailable():
             self.folder.mkdir(parents=True, exist_ok=True)
         return str(self.folder)
 
@@ -73,8 +73,8 @@ class Store:
         Unavailable if the disk is full; errors of `chunks` are passed on.
         """
         self.spool()
-        with self._room():
-            self._sweep()
+        with self._disk_errors_as_unavailable():
+            self._delete_left_over()
         path = self.folder / ("%s%d-%s" % (INCOMING, os.getpid(), os.urandom(8).hex()))
         try:
             yield self._write(path, chunks)
@@ -84,35 +84,35 @@ class Store:
     def _write(self, path: Path, chunks: Iterable[bytes]) -> "Incoming":
         sha256 = hashlib.sha256()
         size = 0
-        with self._room():
+        with self._disk_errors_as_unavailable():
             file = open(path, "xb", buffering=0)
         with file:
             for chunk in chunks:
-                with self._room():
+                with self._disk_errors_as_unavailable():
                     _write(file, chunk)
                 sha256.update(chunk)
                 size += len(chunk)
-            with self._room():
+            with self._disk_errors_as_unavailable():
                 os.fsync(file.fileno())
         return Incoming(self, path, sha256.hexdigest(), size)
 
     def keep(self, incoming: "Incoming") -> None:
         path = self.path(incoming.checksum)
-        with self._room():
+        with self._disk_errors_as_unavailable():
             path.parent.mkdir(exist_ok=True)
             os.replace(incoming.path, path)
             for folder in (path.parent, self.folder):
                 _sync(folder)
 
     @contextmanager
-    def _room(self) -> Iterator[None]:
+    def _disk_errors_as_unavailable(self) -> Iterator[None]:
         try:
             yield
         except OSError as e:
             raise Unavailable("images in %s: %s: is the disk full?" % (self.folder, e.strerror)) from e
 
-    def _sweep(self) -> None:
-        # A publisher that was killed leaves its temporary file behind.
+    def _delete_left_over(self) -> None:
+        """Delete the temporary files of publishers that were killed."""
         before = time.time() - _LEFT_OVER_S
         for path in self.folder.glob(INCOMING + "*"):
             try:

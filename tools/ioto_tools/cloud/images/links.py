@@ -36,9 +36,9 @@ _EXPIRES = re.compile("[1-9][0-9]{0,11}")
 class Links:
     """The links of `site`. Thread-safe."""
 
-    def __init__(self, site: "Site", lifetime_s: int = LIFETIME_S) -> None:
+    def __init__(self, site: "Site") -> None:
         self.site = site
-        self.lifetime_s = lifetime_s
+        self.lifetime_s = LIFETIME_S
         self._secrets: tuple[bytes, ...] = ()  # newest first
         self._read_s: int | None = None
         self._store_links: dict[str, tuple[int, str | None]] = {}  # checksum -> (expiry time, the store's link)

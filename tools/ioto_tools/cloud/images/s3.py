@@ -19,10 +19,10 @@ from .folder_store import ImageFile, Incoming, Store
 
 SETTINGS = {  # of `images` in site.toml: (default, type)
     "bucket": (None, str),
-    "prefix": ("", str),  # of the images' names in it
+    "prefix": ("", str),  # of the images' names in the bucket
     "endpoint": ("", str),  # http(s)://HOST[:PORT]; "" = Amazon's
     "region": ("us-east-1", str),
-    "access_key_id": ("", str),  # "" = the variable AWS_ACCESS_KEY_ID, or as the machine's role says
+    "access_key_id": ("", str),  # "" = the variable AWS_ACCESS_KEY_ID, or the role of the machine
     "secret_access_key": ("", str),  # "" = the variable AWS_SECRET_ACCESS_KEY
     "virtual_hosted": (False, bool),  # the bucket is part of the host name
     "links": (True, bool),  # devices get the image from the store; false: through the cloud
