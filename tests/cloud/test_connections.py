@@ -1,4 +1,4 @@
-"""Slow and silent clients on a real server: they are disconnected, and other clients are still gets_response."""
+"""Slow and silent clients on a real server: they are disconnected, and other clients are still answered."""
 
 import contextlib
 import json
@@ -200,7 +200,7 @@ def test_limit_is_reduced_to_the_open_file_limit():
 
 @pytest.mark.sweep
 def test_hundred_requests_are_answered_beside_two_thousand_slow_clients(serve, tmp_path):
-    """Each slow client connects again as soon as it is disconnected; all requests of the honest one are gets_response."""
+    """Each slow client connects again as soon as it is disconnected; all honest requests are answered."""
     process, address = serve("--data", str(tmp_path / "site"), "--connections", "500")
     port = int(address.rpartition(":")[2])
     end = threading.Event()

@@ -1,6 +1,4 @@
-"""An S3 store: links that it checks itself, images that stream, and a store that answers slowly, wrongly or not at
-all.
-"""
+"""An S3 store: its own links, streamed images, and a store that answers slowly, wrongly or not at all."""
 
 import hashlib
 import http.client
@@ -26,7 +24,7 @@ def chunks(size):
 
 
 def get(url, **headers):
-    """(status, body) of what any client gets that is handed this address."""
+    """(status, body) that a client gets from this URL."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     try:
@@ -48,28 +46,28 @@ def images(tmp_path, s3):
     return store(tmp_path, s3)
 
 
-def kept(images, content):
+def stored(images, content):
     with images.receive([content]) as incoming:
         incoming.keep()
     return incoming.checksum
 
 
-def test_a_link_has_a_margin_for_the_clock_of_the_store(images):
+def test_link_has_a_margin_for_the_clock_of_the_store(images):
     query = dict(pair.split("=") for pair in urlsplit(images.link("ab" * 32, 60)).query.split("&"))
     assert query["X-Amz-Expires"] == str(60 + 900)
 
 
-def test_links_open_one_image_and_no_other(images, monkeypatch):
+def test_link_opens_only_its_own_image(images, monkeypatch):
     monkeypatch.setattr(module, "_CLOCKS_S", 0)
     content = b"an image" * 1000
-    url = images.link(kept(images, content), 60)
-    other = kept(images, b"another")
+    url = images.link(stored(images, content), 60)
+    other = stored(images, b"another")
     assert get(url) == (200, content)
     assert get(url, Range="bytes=8-15") == (206, content[8:16])
     parts = urlsplit(url)
     query = dict(pair.split("=") for pair in parts.query.split("&"))
     assert query["X-Amz-Expires"] == "60"
-    spoilt = [
+    tampered = [
         parts._replace(
             path=parts.path.replace(parts.path[-64:], other).replace("/%s/" % parts.path[-64:][:2], "/%s/" % other[:2])
         )
@@ -77,39 +75,39 @@ def test_links_open_one_image_and_no_other(images, monkeypatch):
     for key, value in query.items():
         without = "&".join("%s=%s" % pair for pair in query.items() if pair[0] != key)
         for changed in (value[:-1] + ("1" if value[-1] != "1" else "2"), value + "0", ""):
-            spoilt.append(parts._replace(query="%s&%s=%s" % (without, key, changed)))
-        spoilt.append(parts._replace(query=without))
-    for each in spoilt:
+            tampered.append(parts._replace(query="%s&%s=%s" % (without, key, changed)))
+        tampered.append(parts._replace(query=without))
+    for each in tampered:
         status, body = get(each.geturl())
         assert 400 <= status < 500 and b"image" not in body, each
 
 
 def test_links_expire(images, monkeypatch):
     monkeypatch.setattr(module, "_CLOCKS_S", 0)
-    url = images.link(kept(images, b"an image"), 3)
+    url = images.link(stored(images, b"an image"), 3)
     assert get(url)[0] == 200
-    time.sleep(4.1)  # the store's clock, which nobody can set
+    time.sleep(4.1)  # by the store's clock, which the test cannot set
     status, body = get(url)
     assert status == 403 and b"expired" in body
-    assert "X-Amz-Expires=604800&" in images.link("00" * 32, 365 * 86400)  # the longest that S3 knows
+    assert "X-Amz-Expires=604800&" in images.link("00" * 32, 365 * 86400)  # the maximum of S3
 
 
-def test_links_can_be_off(tmp_path, s3):
+def test_links_can_be_disabled(tmp_path, s3):
     images = store(tmp_path, s3, links=False, prefix="ioto/images")
-    assert images.link(kept(images, b"an image"), 60) is None
+    assert images.link(stored(images, b"an image"), 60) is None
 
 
-def test_names_begin_with_the_prefix(tmp_path, s3):
+def test_object_names_begin_with_the_prefix(tmp_path, s3):
     images = store(tmp_path, s3, prefix="ioto/images")
-    checksum = kept(images, b"an image")
+    checksum = stored(images, b"an image")
     assert "/ioto/images/%s/%s?" % (checksum[:2], checksum) in images.link(checksum, 60)
     with images.open(checksum) as file:
         assert (file.size, file.read(100)) == (8, b"an image")
 
 
 @pytest.mark.sweep
-def test_an_image_is_never_whole_in_memory(images):
-    kept(images, b"warm")
+def test_image_is_never_whole_in_memory(images):
+    stored(images, b"warm")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = 96 * MEGABYTE
     with images.receive(chunks(size)) as incoming:
@@ -123,7 +121,7 @@ def test_an_image_is_never_whole_in_memory(images):
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < size * 2 / 3
 
 
-def test_what_is_refused_never_reaches_the_store(tmp_path, s3):
+def test_refused_image_never_reaches_the_store(tmp_path, s3):
     cloud = Cloud(tmp_path)
     cloud.site.images = images = store(tmp_path, s3)
     with pytest.raises(CloudError):
@@ -133,13 +131,13 @@ def test_what_is_refused_never_reaches_the_store(tmp_path, s3):
     cloud.close()
 
 
-# ---- a store that is not well
+# ---- a faulty store
 
 HEADERS = (
     b'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nETag: "e"\r\nLast-Modified: Tue, 24 Nov 2026 23:12:34 GMT\r\n\r\n'
 )
-ANSWERS = {
-    "nothing": None,  # it takes the request and says nothing
+FAULTY_ANSWERS = {
+    "nothing": None,  # it accepts the request and never responds
     "hangs up": b"",
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n" * 20,
     "500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
@@ -152,8 +150,8 @@ ANSWERS = {
 
 
 @contextmanager
-def answering(answer):
-    """A server that answers everything so; its endpoint. None: never."""
+def faulty_store(answer):
+    """Run a server that sends `answer` to every request, None: nothing; yields its endpoint."""
     listening = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
@@ -188,31 +186,31 @@ def answering(answer):
         thread.join(10)
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_a_store_that_does_not_answer_well_is_503_and_a_clear_error(tmp_path, monkeypatch, answer):
+@pytest.mark.parametrize("answer", FAULTY_ANSWERS.values(), ids=FAULTY_ANSWERS)
+def test_faulty_store_is_503_and_a_clear_error(tmp_path, monkeypatch, answer):
     monkeypatch.setattr(module, "_READ_S", 0.5)
     monkeypatch.setattr(module, "_WRITE_S", 0.5)
-    with answering(answer) as endpoint:
-        unwell(tmp_path, endpoint)
+    with faulty_store(answer) as endpoint:
+        check_publish_and_download_fail_cleanly(tmp_path, endpoint)
 
 
-def test_a_store_that_is_not_there_is_503_and_a_clear_error(tmp_path, monkeypatch):
+def test_unreachable_store_is_503_and_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_READ_S", 0.5)
     monkeypatch.setattr(module, "_WRITE_S", 0.5)
-    with answering(b"") as endpoint:
+    with faulty_store(b"") as endpoint:
         pass
-    unwell(tmp_path, endpoint)
+    check_publish_and_download_fail_cleanly(tmp_path, endpoint)
 
 
-def test_a_bucket_that_is_not_there_is_named(tmp_path, s3):
+def test_missing_bucket_is_named(tmp_path, s3):
     images = store(tmp_path, s3, bucket="missing")
     with pytest.raises(
         Unavailable, match="/missing: there is no such bucket: create it, or correct images.bucket in site.toml"
     ):
-        kept(images, b"an image")
+        stored(images, b"an image")
 
 
-def unwell(tmp_path, endpoint):
+def check_publish_and_download_fail_cleanly(tmp_path, endpoint):
     from cloud_under_test import call
 
     cloud = Cloud(tmp_path)
@@ -226,14 +224,14 @@ def unwell(tmp_path, endpoint):
     cloud.site.images = module.S3(tmp_path / "incoming", settings)
     reply = call(cloud.app, "GET", cloud.link(release["id"]))
     assert reply.status == 503 and reply.headers["retry-after"] == "30"
-    with pytest.raises(Unavailable, match="%s/b" % endpoint) as told:
+    with pytest.raises(Unavailable, match="%s/b" % endpoint) as error:
         cloud.publish("2.0.0")
-    assert "\n" not in str(told.value) and len(str(told.value)) < 500
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
     assert not list((tmp_path / "incoming").iterdir())
     cloud.close()
 
 
-def test_settings_that_will_not_do_are_told_by_name(tmp_path):
+def test_invalid_settings_are_named(tmp_path):
     folder = tmp_path / "site"
     folder.mkdir()
     for text, words in (
@@ -252,6 +250,6 @@ def test_settings_that_will_not_do_are_told_by_name(tmp_path):
         if not words:
             Site(folder, make=True).close()
             continue
-        with pytest.raises(CloudError) as told:
+        with pytest.raises(CloudError) as error:
             Site(folder, make=True)
-        assert all(word in str(told.value) for word in words) and "secret@" not in str(told.value), text
+        assert all(word in str(error.value) for word in words) and "secret@" not in str(error.value), text

@@ -1,6 +1,4 @@
-"""Which release is offered, and why the others are not: every combination against brute force, with the `semver`
-library.
-"""
+"""Which release is offered, and why the others are not: all combinations against brute force, with `semver`."""
 
 import functools
 import itertools
@@ -40,7 +38,7 @@ def asker(version, grants=None, pin=None, **properties):
     return Asker("D1", order, {"version": version, **properties}, pin and ours.parse(pin), grants or {})
 
 
-def everywhere(release):
+def never_full(release):
     return None
 
 
@@ -48,15 +46,15 @@ def sorted_releases(releases):
     return sorted(releases, key=functools.cmp_to_key(lambda a, b: compared(b.version, a.version)))
 
 
-def test_every_set_of_releases_and_switches():
-    """With the policy that a release has by itself: of the enabled and newer ones, the one that none is newer than."""
+def test_every_set_of_enabled_and_disabled_releases():
+    """With the default policy, the newest of the enabled releases that are newer than the device's version."""
     count = 0
     made = {(version, enabled): release(version, enabled) for version in VERSIONS for enabled in (False, True)}
     for switches in itertools.product((None, False, True), repeat=len(VERSIONS)):
         releases = sorted_releases([made[pair] for pair in zip(VERSIONS, switches) if pair[1] is not None])
         for running in RUNNING:
             fits = [each for each in releases if each.enabled and compared(each.version, running) > 0]
-            assert selection.offer(releases, asker(running), NOW, everywhere) is (fits[0] if fits else None), (
+            assert selection.offer(releases, asker(running), NOW, never_full) is (fits[0] if fits else None), (
                 switches,
                 running,
             )
@@ -64,52 +62,52 @@ def test_every_set_of_releases_and_switches():
     assert count == 3 ** len(VERSIONS) * len(RUNNING)
 
 
-def test_no_version_is_offered_nothing():
+def test_device_without_a_valid_version_is_offered_nothing():
     for version in ("", "1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "latest", "1.0.0 ", "-1.0.0"):
         for policy in (newer, lambda device, facts: True):
             releases = [release("99.0.0", policy=policy)]
-            assert selection.offer(releases, asker(version), NOW, everywhere) is None, version
-            assert selection.explain(releases, asker(version), NOW, everywhere) == [(releases[0], "version")]
+            assert selection.offer(releases, asker(version), NOW, never_full) is None, version
+            assert selection.explain(releases, asker(version), NOW, never_full) == [(releases[0], "version")]
 
 
-# What may speak against a release: (key of WHY, what to change of a release that nothing speaks against).
-HERE, NEWER = (esp.make(384, revisions=revisions)[:24] for revisions in ((101, 101), (102, 199)))
-AGAINST = (
+# Reasons not to offer a release: (key of WHY, what makes an acceptable release unacceptable).
+SAME_REVISION, NEWER_REVISION = (esp.make(384, revisions=revisions)[:24] for revisions in ((101, 101), (102, 199)))
+REASONS_AGAINST = (
     ("disabled", {"enabled": False}), ("paused", {"state": "paused"}), ("awaiting", {"state": "awaiting"}),
         ("cancelled", {"state": "cancelled"}),
-    ("chip", {"chip": 9}), ("revision", {"head": NEWER}), ("too_large", {"image_bytes": 1001}), ("minimum",
+    ("chip", {"chip": 9}), ("revision", {"head": NEWER_REVISION}), ("too_large", {"image_bytes": 1001}), ("minimum",
         {"minimum": ours.parse("1.0.1")}), ("expired", {"expires_s": NOW - 1}),
     ("early", {"start_s": NOW + 1}), ("late", {"end_s": NOW}), ("policy", {"policy": lambda device, facts: False}),
         ("percentage", {"percentage": 0}),
 )  # fmt: skip
-EDGES = {
+ACCEPTABLE = {
     "start_s": NOW,
     "end_s": NOW + 1,
     "percentage": 100,
     "chip": 0,
-    "head": HERE,
+    "head": SAME_REVISION,
     "image_bytes": 1000,
     "minimum": ours.parse("1.0.0"),
     "expires_s": NOW,
 }
-BOARD = {"chip": 0, "revision": 101, "slotSize": 1000}  # for which they still speak for it
+BOARD = {"chip": 0, "revision": 101, "slotSize": 1000}  # with these values, the release is still acceptable
 
 
-def test_everything_that_speaks_against_a_release_alone_and_together():
-    """Every set of reasons; the one that is told is the first of WHY, and the next release is offered instead."""
+def test_every_combination_of_reasons_against_a_release():
+    """Every set of reasons: the first one in the order of WHY is given, and the next release is offered instead."""
     lower = release("1.5.0")
     order = list(selection.WHY)
-    for chosen in itertools.product((False, True), repeat=len(AGAINST)):
-        changes, reasons = dict(EDGES), []
-        for use, (why, change) in zip(chosen, AGAINST):
+    for chosen in itertools.product((False, True), repeat=len(REASONS_AGAINST)):
+        changes, reasons = dict(ACCEPTABLE), []
+        for use, (why, change) in zip(chosen, REASONS_AGAINST):
             if use and not (set(change) & {"state"} and "state" in changes):
                 changes.update(change)
                 reasons.append(why)
         higher = release("2.0.0", **changes)
-        found = selection.explain([higher, lower], asker("1.0.0", **BOARD), NOW, everywhere)
+        found = selection.explain([higher, lower], asker("1.0.0", **BOARD), NOW, never_full)
         first = min(reasons, key=order.index, default=None)
         assert [why for _, why in found] == ([None, "below"] if first is None else [first, None]), changes
-        assert selection.offer([higher, lower], asker("1.0.0", **BOARD), NOW, everywhere) is (
+        assert selection.offer([higher, lower], asker("1.0.0", **BOARD), NOW, never_full) is (
             lower if first else higher
         )
     for why in ("limit", "rate"):
@@ -117,12 +115,10 @@ def test_everything_that_speaks_against_a_release_alone_and_together():
         assert [w for _, w in selection.explain([release("2.0.0"), lower], asker("1.0.0"), NOW, full)] == [why, None]
 
 
-def test_what_a_device_does_not_say_speaks_against_nothing():
-    """Nor what only looks like a chip or a size: strangers have properties of these names. A pin lets nothing of it
-    pass.
-    """
-    board = release("2.0.0", chip=9, head=NEWER, image_bytes=1000)
-    for said in (
+def test_missing_properties_are_no_reason_against_a_release():
+    """Nor do values of other types: other clients may use these names. A pin does not override the hardware."""
+    board = release("2.0.0", chip=9, head=NEWER_REVISION, image_bytes=1000)
+    for sent in (
         {},
         {"chip": "0"},
         {"chip": None},
@@ -135,36 +131,36 @@ def test_what_a_device_does_not_say_speaks_against_nothing():
         {"chip": 9, "revision": True},
         {"chip": 9, "revision": 150},
     ):
-        assert selection.against(board, asker("1.0.0", **said), NOW, everywhere) is None, said
-        assert selection.against(release("2.0.0"), asker("1.0.0", **said), NOW, everywhere) is None, said
-    for said, why in (
+        assert selection.against(board, asker("1.0.0", **sent), NOW, never_full) is None, sent
+        assert selection.against(release("2.0.0"), asker("1.0.0", **sent), NOW, never_full) is None, sent
+    for sent, why in (
         ({"chip": 0}, "chip"),
         ({"chip": 9, "revision": 101}, "revision"),
         ({"slotSize": 999}, "too_large"),
     ):
-        assert selection.against(board, asker("1.0.0", pin="2.0.0", **said), NOW, everywhere) == why
+        assert selection.against(board, asker("1.0.0", pin="2.0.0", **sent), NOW, never_full) == why
     device = asker("1.0.0")
     device.claimed = False
-    assert selection.against(board, device, NOW, everywhere) == "unclaimed"
+    assert selection.against(board, device, NOW, never_full) == "unclaimed"
 
 
-def test_what_runs_ends_the_search():
-    """A lower release whose policy names no version is not offered to a device that runs a higher one of the list."""
-    everybody = lambda device, facts: True
-    lower, runs, higher = (release(version, policy=everybody) for version in ("1.0.0", "2.0.0", "3.0.0-rc.1"))
+def test_search_ends_at_the_running_release():
+    """A lower release whose policy ignores versions is not offered to a device that runs a higher release."""
+    always = lambda device, facts: True
+    lower, runs, higher = (release(version, policy=always) for version in ("1.0.0", "2.0.0", "3.0.0-rc.1"))
     off = release("3.0.0-rc.1", enabled=False)
-    assert selection.explain([off, runs, lower], asker("2.0.0+5"), NOW, everywhere) == [
+    assert selection.explain([off, runs, lower], asker("2.0.0+5"), NOW, never_full) == [
         (off, "disabled"),
         (runs, "runs"),
         (lower, "below"),
     ]
-    assert selection.offer([higher, runs, lower], asker("2.0.0"), NOW, everywhere) is higher
-    # Switched off it holds nobody any more, and a policy may lead down.
+    assert selection.offer([higher, runs, lower], asker("2.0.0"), NOW, never_full) is higher
+    # A disabled release does not end the search, and a policy may select a lower version.
     runs.enabled = False
-    assert selection.offer([off, runs, lower], asker("2.0.0"), NOW, everywhere) is lower
+    assert selection.offer([off, runs, lower], asker("2.0.0"), NOW, never_full) is lower
 
 
-def test_a_pin_stands_for_policy_schedule_and_percentage():
+def test_pin_replaces_policy_schedule_and_percentage():
     nobody = {"policy": lambda device, facts: False, "start_s": NOW + 9, "percentage": 0}
     high, low = release("2.0.0"), release("1.0.0", **nobody)
     for running, pin, wanted in (
@@ -174,35 +170,35 @@ def test_a_pin_stands_for_policy_schedule_and_percentage():
         ("2.0.0", "1.0.0+x", ["pinned", None]),
         ("1.5.0", "1.7.0", ["pinned", "pinned"]),
     ):
-        assert [why for _, why in selection.explain([high, low], asker(running, pin=pin), NOW, everywhere)] == wanted, (
+        assert [why for _, why in selection.explain([high, low], asker(running, pin=pin), NOW, never_full)] == wanted, (
             running,
             pin,
         )
     for change, why in (({"enabled": False}, "disabled"), ({"state": "paused"}, "paused")):
-        assert selection.against(release("1.0.0", **change), asker("1.5.0", pin="1.0.0"), NOW, everywhere) == why
+        assert selection.against(release("1.0.0", **change), asker("1.5.0", pin="1.0.0"), NOW, never_full) == why
     assert selection.against(low, asker("1.5.0", pin="1.0.0"), NOW, lambda each: "limit") == "limit"
 
 
-def test_a_device_that_has_it_is_not_asked_for_a_place_again():
-    """For every state, number of tries and age of the grant: offered while it stands, else when the next try is due."""
+def test_device_with_a_slot_needs_no_new_one():
+    """For each state, number of tries and age of a grant: offered while it is open, or when the next try is due."""
     full = release("2.0.0", percentage=0)
     for state, tries, attempt, age in itertools.product(STATES, (1, 2, 3), (0, 1, 3), (0, 3599, 3600, 86400)):
         held = {full.id: Grant("2.0.0", "1.0.0", tries, attempt, state, None, NOW, NOW - age)}
         found = selection.against(full, asker("1.0.0", held), NOW, lambda each: "limit")
         due = next_try(state, tries, attempt, NOW - age)
         wanted = None if state in OPEN else "tried" if due is None else "waits" if due[1] > NOW else None
-        wanted = "percentage" if state == "withdrawn" else wanted  # it has no slot any more
+        wanted = "percentage" if state == "withdrawn" else wanted  # it no longer has a slot
         assert found == wanted, (state, tries, attempt, age)
-        # What speaks against the release itself speaks against its offer to those who have it, too.
-        assert selection.against(release("2.0.0", state="paused"), asker("1.0.0", held), NOW, everywhere) == "paused"
+        # The reasons that concern the release itself apply to such a device too.
+        assert selection.against(release("2.0.0", state="paused"), asker("1.0.0", held), NOW, never_full) == "paused"
         assert (
-            selection.against(release("2.0.0", policy=lambda d, u: False), asker("1.0.0", held), NOW, everywhere)
+            selection.against(release("2.0.0", policy=lambda d, u: False), asker("1.0.0", held), NOW, never_full)
             == "policy"
         )
 
 
-def brute(releases, device, running, pin, now_s):
-    """Once more, from the rule's words: the first release in order of version that everything holds for."""
+def expected_offer(releases, device, running, pin, now_s):
+    """The rule again, as simply as possible: the first acceptable release by descending version."""
     for each in sorted_releases(releases):
         counts = each.enabled and each.state == "active" and (pin is None or compared(each.version, pin) == 0)
         if counts and compared(each.version, running) == 0:
@@ -249,16 +245,16 @@ def test_random_catalogues_against_brute_force():
         }  # fmt: skip
         running, pin = draw.choice(RUNNING), draw.choice((None, None, None, *VERSIONS))
         device = Asker("D%d" % round, ours.parse(running), {"version": running}, pin and ours.parse(pin), held)
-        found = selection.offer(sorted_releases(releases), device, NOW, everywhere)
-        assert found is brute(releases, device, running, pin, NOW), (round, running, pin, releases, held)
-        told = selection.explain(sorted_releases(releases), device, NOW, everywhere)
-        assert [each for each, why in told if why is None] == ([found] if found else []), round
-        assert {why for _, why in told} <= {None, *selection.WHY}
+        found = selection.offer(sorted_releases(releases), device, NOW, never_full)
+        assert found is expected_offer(releases, device, running, pin, NOW), (round, running, pin, releases, held)
+        explained = selection.explain(sorted_releases(releases), device, NOW, never_full)
+        assert [each for each, why in explained if why is None] == ([found] if found else []), round
+        assert {why for _, why in explained} <= {None, *selection.WHY}
         offered += found is not None
     assert offered > 1500
 
 
-def test_the_same_through_the_whole_cloud(cloud):
+def test_the_same_through_the_application(cloud):
     versions = ("1.0.0-rc.1", "1.0.0", "1.1.0", "1.10.0")
     updates = {version: cloud.publish(version, esp_image(version.encode()))["id"] for version in versions}
     count = 0
@@ -275,12 +271,16 @@ def test_the_same_through_the_whole_cloud(cloud):
                 assert reply.body == b"{}", (switches, running)
             else:
                 assert reply.json()["version"] == fits[-1] and reply.json()["update"] == updates[fits[-1]]
-            # What device show says is what the device was told.
-            told = overview.device(cloud.site, id)["offers"]
-            assert [each["version"] for each in told if each["why"] is None] == fits[-1:], (switches, running, told)
+            # `ioto device show` explains the same decision.
+            explained = overview.device(cloud.site, id)["offers"]
+            assert [each["version"] for each in explained if each["why"] is None] == fits[-1:], (
+                switches,
+                running,
+                explained,
+            )
 
 
-def test_two_products_never_meet(cloud):
+def test_devices_are_offered_only_releases_of_their_product(cloud):
     from cloud_under_test import PRODUCT
     from ioto_tools.cloud.releases.publish import new_product
 

@@ -1,6 +1,4 @@
-"""The terms of a roll-out as operators write them: every kind of right and wrong text, and that they come back as they
-went in.
-"""
+"""The terms of a rollout as operators write them: valid and invalid texts of every kind, read and shown again."""
 
 import itertools
 
@@ -13,7 +11,7 @@ from ioto_tools.cloud.releases.publish import publish
 from ioto_tools.cloud.rules import terms
 from ioto_tools.image import esp
 
-GOOD = {
+VALID = {
     "policy": ("device.version < update.version && region == 'x'", "true", " none ", ""),
     "limit": ("1", "2147483647", "none", 5),
     "percentage": ("0", "0.5", "25%", "100", "none", 33.25, 7),
@@ -24,7 +22,7 @@ GOOD = {
     "stop": ("5% after 20", "0.5 % after 1", "100 after 9", "none"),
     "age": ("none", "0", "1 day", "90 secs", 3600),
 }
-BAD = {
+INVALID = {
     "policy": ("device.version <", "x" * 2001, "((("),
     "limit": ("0", "-1", "1.5", "many", "2147483648", "", "٣"),
     "percentage": ("-1", "100.1", "x", "", "1e1", "25%%", "nan"),
@@ -37,23 +35,23 @@ BAD = {
 }
 
 
-def test_every_term_alone():
-    assert set(GOOD) == set(BAD) == set(terms.TERMS)
-    for name, texts in GOOD.items():
+def test_each_term_alone():
+    assert set(VALID) == set(INVALID) == set(terms.TERMS)
+    for name, texts in VALID.items():
         for text in texts:
             said = {name: text} | ({"period": "1 min"} if name == "rate" else {})
             found = terms.read(said)
             assert set(found) == set(terms.COLUMNS), (name, text)
             again = terms.read({key: value for key, value in terms.shown(found).items() if value is not None})
             assert again == found, (name, text)
-    for name, texts in BAD.items():
+    for name, texts in INVALID.items():
         for text in texts:
             with pytest.raises(CloudError) as refused:
                 terms.read({name: text})
             assert str(refused.value).startswith(name), (name, text)
 
 
-def test_what_is_not_said_stays():
+def test_terms_that_are_not_given_stay_as_they_are():
     before = terms.read(
         {
             "limit": "5",
@@ -81,7 +79,7 @@ def test_what_is_not_said_stays():
                 )
 
 
-def test_terms_that_do_not_go_together():
+def test_contradicting_terms_are_refused():
     for said, word in (
         ({"rate": "5"}, "period"),
         ({"start": "2026-01-02", "end": "2026-01-02"}, "end"),
@@ -89,34 +87,34 @@ def test_terms_that_do_not_go_together():
     ):
         with pytest.raises(CloudError, match=word):
             terms.read(said)
-    assert terms.read({"period": "1 hour"})["period_s"] is None  # of no rate
+    assert terms.read({"period": "1 hour"})["period_s"] is None  # without a rate, a period has no meaning
 
 
-def test_a_term_that_will_not_do_changes_nothing(cloud):
+def test_invalid_term_changes_nothing(cloud):
     path = cloud.folder / "image.bin"
     path.write_bytes(esp_image(b"a"))
-    for name, texts in BAD.items():
+    for name, texts in INVALID.items():
         with pytest.raises(CloudError, match=name):
             publish(cloud.site, path, "thermo", "1.0.0", said={name: texts[0]})
     assert overview.updates(cloud.site) == []
     cloud.publish("1.0.0", limit="5")
     before = overview.update(cloud.site, "thermo@1.0.0")
-    for name, texts in BAD.items():
+    for name, texts in INVALID.items():
         with pytest.raises(CloudError, match=name):
             control.set_terms(cloud.site, "thermo@1.0.0", {"percentage": "5", name: texts[0]})
     control.set_terms(cloud.site, "thermo@1.0.0", {"limit": "5"})  # no change: nothing is written
     assert overview.update(cloud.site, "thermo@1.0.0") == before
 
 
-def test_policies_that_are_hardly_meant():
-    for text, doubtful in (
+def test_probable_mistakes_are_warned_about():
+    for text, warnings in (
         ("region == 'x'", 1),
         ("device.version < update.version", 0),
         ("major < 2", 0),
         ("region == 'x' && version < newVersion", 0),
         ("true", 1),
     ):
-        assert len(terms.doubts(text)) == doubtful, text
+        assert len(terms.doubts(text)) == warnings, text
     for version, words in (("1.0.0-alpha11", "alpha.11"), ("1.0.0-rc.1.beta2+b7", "beta.2")):
         [doubt] = terms.version_doubts(version)
         assert words in doubt, version
@@ -124,7 +122,7 @@ def test_policies_that_are_hardly_meant():
         assert terms.version_doubts(version) == [], version
 
 
-def test_an_image_that_says_another_version_is_refused(cloud):
+def test_image_with_another_version_is_refused(cloud):
     path = cloud.folder / "image.bin"
     for said, version, good in (
         ("1.2.0", "1.2.0", True),
@@ -144,7 +142,7 @@ def test_an_image_that_says_another_version_is_refused(cloud):
     assert len(overview.updates(cloud.site)) == 4
 
 
-def test_groups(cloud):
+def test_groups_are_named_policies(cloud):
     groups.keep(cloud.site, "beta", "try_beta == true")
     groups.keep(cloud.site, "beta testers", "try_beta == true || region == 'lab'")
     groups.keep(cloud.site, "beta", "beta == 1")

@@ -1,5 +1,5 @@
-// Evaluates, in one process, every [text, device, update] of the JSON on standard input; prints true or false for each as JSON.
-// Flat names are the device's, those that it has not are undefined: `with` over a proxy that has them all.
+// Evaluates every [text, device, update] of the JSON on standard input; prints the results as a JSON list of booleans.
+// Flat names are properties of the device, or undefined: the proxy, used with `with`, claims to have every name.
 const cases = JSON.parse(require('fs').readFileSync(0, 'utf8'));
 const results = cases.map(([text, device, update]) => {
     const names = { ...device, device, update, newVersion: update.version };

@@ -1,5 +1,4 @@
-"""docs/policy.md as plain as it can be written: what each operator says of two values. Written apart from the product,
-to check it.
+"""docs/policy.md as simple code: the result of each operator for two values. Independent of the code under test.
 
 A value is a pair (kind, content): kinds null, boolean, number, string, list, object.
 """
@@ -29,7 +28,7 @@ def is_version(text):
 
 
 def as_number(value):
-    """None for what is no number."""
+    """`value` as a number, or None."""
     if kind(value) in ("boolean", "number"):
         return value + 0
     if kind(value) != "string" or len(value) > 256:
@@ -42,7 +41,7 @@ def as_number(value):
 
 
 def compare(a, b):
-    """-1, 0, 1, or None where the two do not compare."""
+    """-1, 0, 1, or None if the values are not comparable."""
     if kind(a) == kind(b) == "string":
         if is_version(a) and is_version(b):
             return reference.Version.parse(a).compare(b)
@@ -88,7 +87,7 @@ NEGATIVE = {"!=": "==", "!==": "===", "^!=": "^=", "$!=": "$=", "<>": "><"}
 
 
 def expected(operator, a, b):
-    """Of two values that come from names."""
+    """`a operator b` for the values of two names."""
     if a is None or b is None:
         return False
     if operator in NEGATIVE:
@@ -97,10 +96,10 @@ def expected(operator, a, b):
 
 
 def expected_of_null(operator, a):
-    """`a operator null`, with the word null."""
+    """`a operator null`, with the literal null."""
     return a is None if operator in ("==", "===") else a is not None if operator in ("!=", "!==") else False
 
 
 def alone(value):
-    """A value that stands alone as a condition."""
+    """A value that is a condition by itself."""
     return not (value is None or value == "" and kind(value) == "string" or compare(value, False) == 0)

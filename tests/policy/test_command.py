@@ -1,4 +1,4 @@
-"""`ioto policy test`: what it prints for people and for programs, and every error."""
+"""`ioto policy test`: its output for people and for programs, and every error."""
 
 import json
 
@@ -15,7 +15,7 @@ def run(*arguments, device=DEVICE):
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_for_programs():
+def test_json_output():
     code, out, err = run("region == 'eu' &&\n newVersion > '2'", "--update", "1.1.0", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == {
@@ -30,14 +30,14 @@ def test_for_programs():
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n"])
-def test_blank_is_newer(blank):
+def test_blank_policy_is_the_default(blank):
     assert run(blank, "--update", "1.0.1")[1].startswith("the policy matches")
     for version in ("1.0.0", "1.0.0-rc.1", "0.9.9"):
         assert run(blank, "--update", version)[1].startswith("the policy does not match")
     assert run(blank)[1].startswith("the policy does not match")
 
 
-def test_a_device_in_json5():
+def test_device_in_json5():
     assert run("a['b-c'] == 1", device="{a: {'b-c': 1,},} // as in device.json5")[1].startswith("the policy matches")
 
 
@@ -49,11 +49,11 @@ def test_a_device_in_json5():
     (["a"], "", "not JSON"),
     (["a", "--update", "1.0"], DEVICE, "--update 1.0: expected: SemVer 2.0"),
 ])  # fmt: skip
-def test_errors(arguments, device, says):
+def test_errors_are_clear(arguments, device, says):
     code, out, err = run(*arguments, device=device)
     assert (code, out) == (1, "") and says in err
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_missing_file_is_named(tmp_path):
     done = CliRunner().invoke(main, ["policy", "test", "a", "--device", str(tmp_path / "nothing.json")])
     assert done.exit_code == 2 and "nothing.json" in done.stderr

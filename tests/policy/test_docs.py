@@ -1,6 +1,4 @@
-"""docs/policy.md: its commands print what it shows, its examples and errors are the real ones, its tables name
-everything.
-"""
+"""docs/policy.md: commands print what it shows, examples and errors are real, and the tables are complete."""
 
 import json
 import os
@@ -27,7 +25,7 @@ EXAMPLES = re.findall(r"^(.*?) +// (holds|does not)\b", blocks("js")[1], re.M)
 ERRORS = re.findall(r"^(.*?) +line (\d+), column (\d+): (.*)$", blocks("text")[0], re.M)
 
 
-def test_the_commands_print_what_the_page_shows(tmp_path):
+def test_commands_print_what_the_page_shows(tmp_path):
     (tmp_path / "ioto").write_text(PROGRAM)
     (tmp_path / "ioto").chmod(0o755)
     console = blocks("console")[0]
@@ -41,28 +39,28 @@ def test_the_commands_print_what_the_page_shows(tmp_path):
         assert done.returncode == wanted.startswith("Error")
 
 
-def test_the_first_example():
+def test_first_example():
     assert policy.compile(blocks("js")[0])({"version": "1.0.0", "pro": 1}, {"version": "1.0.1"})
 
 
 @pytest.mark.parametrize("text, says", EXAMPLES)
-def test_an_example(text, says):
+def test_example(text, says):
     assert policy.compile(text)(DEVICE, UPDATE) is (says == "holds")
 
 
 @pytest.mark.parametrize("text, line, column, problem", ERRORS)
-def test_an_error(text, line, column, problem):
+def test_error(text, line, column, problem):
     with pytest.raises(policy.PolicyError) as e:
         policy.compile(text)
     assert str(e.value) == "line %s, column %s: %s" % (line, column, problem)
 
 
-def test_none_of_them_is_left_out():
+def test_all_examples_and_errors_are_found():
     assert len(EXAMPLES) == blocks("js")[1].count("\n") > 15
     assert len(ERRORS) == blocks("text")[0].count("\n") > 5
 
 
-def test_the_tables_name_every_operator_escape_and_limit():
+def test_tables_name_every_operator_escape_and_limit():
     told = "".join(re.findall(r"^\| .*", PAGE.split("## Operators")[1].split("## Examples")[0], re.M))
     for operator in (*policy.values.OPERATORS, "=~"):
         assert "`a %s " % operator in told, operator
@@ -74,7 +72,7 @@ def test_the_tables_name_every_operator_escape_and_limit():
     assert policy.NEWER in PAGE and " ".join(policy.values.ORDERS[1:]) in PAGE
 
 
-def test_what_the_page_says_of_single_values():
+def test_statements_about_single_values():
     for text in (
         "'1.0.0+a' == '1.0.0'",
         "'10' < '9'",

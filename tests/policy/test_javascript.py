@@ -1,8 +1,8 @@
-"""The language beside a real JavaScript engine, on what both mean the same by: numbers, booleans, strings, null, && ||
-! and parentheses.
+"""The language against a real JavaScript engine, where both agree.
 
-Left out, since docs/policy.md says otherwise on purpose: versions, "true" and "false" as booleans, missing properties
-under != and !==, null in an order, what JavaScript makes of lists, objects and blank strings in comparisons.
+These are numbers, booleans, strings, null, && || ! and parentheses. docs/policy.md differs on purpose, so these are
+left out: versions, "true" and "false" as booleans, missing properties with != and !==, null in an order, and
+JavaScript's conversion of lists, objects and blank strings in comparisons.
 """
 
 import json
@@ -35,7 +35,7 @@ STRINGS = [
     "-",
 ]
 DIGITS = ["1", "2", "10", "256", "1.5", "-1", "1e2"]
-# kind -> the device's names of this kind; an absent one is never sent
+# kind -> the names of this kind; an absent property is never sent
 NAMES = {
     "number": ["n", "device.n", "device['n']", "device.o.n", "o['n']", "update.size"],
     "boolean": ["b", "device.b", "device . c", "device.o['b']"],
@@ -57,8 +57,8 @@ def device(draw):
     }  # fmt: skip
 
 
-def written(draw, kind):
-    """An operand of this kind: a name, or a literal."""
+def name_or_literal(draw, kind):
+    """A random operand of this kind: a name or a literal."""
     if kind in ("absent", "thing") or draw.random() < 0.6:
         return draw.choice(NAMES[kind])
     if kind == "number":
@@ -91,37 +91,37 @@ PAIRS = [  # kinds, operators on which both languages agree
 
 
 def comparison(draw):
-    if draw.random() < 0.15:  # is it there?
+    if draw.random() < 0.15:  # does it exist?
         kind = draw.choice([*NAMES])
         operator = draw.choice(EQUAL if kind == "absent" else EQUAL + STRICT)
         sides = [draw.choice(NAMES[kind]), "null"]
     else:
         a, b, operators = draw.choice(PAIRS)
         operator = draw.choice(operators)
-        sides = [written(draw, a), written(draw, b)]
+        sides = [name_or_literal(draw, a), name_or_literal(draw, b)]
     draw.shuffle(sides)
     return draw.choice(["%s %s %s", "%s%s%s", "%s\n%s  %s"]) % (sides[0], operator, sides[1])
 
 
 def term(draw, depth):
-    """(text, whether JavaScript makes a boolean of it, and not one of the operands)."""
+    """(text, does JavaScript evaluate it to a boolean, not to one of the operands?)."""
     what = draw.random()
     if what < 0.55:
         return comparison(draw), True
     if what < 0.65:
-        return written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"])), False
+        return name_or_literal(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"])), False
     if what < 0.75 or not depth:
         text = (
             "!"
             + draw.choice(["", "!"])
-            + written(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"]))
+            + name_or_literal(draw, draw.choice(["number", "boolean", "string", "null", "absent", "thing"]))
         )
         return text + draw.choice(["", " %s true" % draw.choice(EQUAL + STRICT)]), True
     text, boolean = expression(draw, depth - 1)
     if what < 0.85:
         return "!(%s)" % text, True
     if boolean and what < 0.92:
-        return "(%s) %s %s" % (text, draw.choice(EQUAL + STRICT), written(draw, "boolean")), True
+        return "(%s) %s %s" % (text, draw.choice(EQUAL + STRICT), name_or_literal(draw, "boolean")), True
     return "(%s)" % text, boolean
 
 
@@ -148,7 +148,7 @@ def cases(count, seed):
             yield each["term"], sent, each["holds"]
 
 
-def test_beside_node():
+def test_results_match_those_of_node():
     if not shutil.which("node"):
         pytest.skip("no JavaScript engine: apt-get install nodejs")
     ours = list(cases(10000, 6))
@@ -163,10 +163,10 @@ def test_beside_node():
         (text, sent, mine, its) for (text, sent, mine), its in zip(ours, theirs, strict=True) if mine is not its
     ]
     assert not different, "%d differ, such as %s" % (len(different), different[0])
-    assert 0.3 < sum(theirs) / len(theirs) < 0.7  # neither answer is the rule
+    assert 0.3 < sum(theirs) / len(theirs) < 0.7  # both results are frequent
 
 
-def test_what_a_policy_does_not_read_changes_nothing():
+def test_properties_that_a_policy_does_not_read_change_nothing():
     different = 0
     for text, sent, holds in cases(1500, 7):
         made = policy.compile.__wrapped__(text)

@@ -1,4 +1,4 @@
-"""Both dialects: what names stand for, how they nest, precedence of the operators, and what a policy keeps."""
+"""Both dialects: names, nested properties, precedence of the operators, evaluation and explanations."""
 
 import pytest
 from ioto_tools.cloud import policy
@@ -26,17 +26,17 @@ UPDATE = {
 
 
 @pytest.mark.parametrize("text", HOLDS)
-def test_holds(text):
+def test_policy_holds(text):
     assert policy.compile(text)(DEVICE, UPDATE) is True
 
 
 @pytest.mark.parametrize("text", HOLDS_NOT)
-def test_does_not_hold(text):
+def test_policy_does_not_hold(text):
     assert policy.compile(text)(DEVICE, UPDATE) is False
 
 
-def test_half_a_character_hides_nothing_beside_it():
-    """JSON can send one, UTF-8 cannot write it."""
+def test_lone_surrogate_does_not_hide_other_characters():
+    """JSON can contain a lone surrogate, UTF-8 cannot."""
     for text, holds in (
         ("a =~ /x/", False),
         ("a != /x/", True),
@@ -48,12 +48,12 @@ def test_half_a_character_hides_nothing_beside_it():
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\r\n", "\u00a0\ufeff"[:1]])
-def test_blank_is_everybody(text):
+def test_blank_policy_selects_all_devices(text):
     assert policy.compile(text)({}, {}) is True
     assert policy.compile(text).explain({}, {}) == []
 
 
-def test_numbers_of_the_version():
+def test_numbers_of_the_version_are_names():
     for name, number in (("major", 4), ("minor", 5), ("patch", 6)):
         holds = policy.compile("%s == %d" % (name, number))
         assert holds({"version": "4.5.6-rc.1+x"}, {}) and holds({"version": "9.9.9", name: str(number)}, {})
@@ -63,12 +63,12 @@ def test_numbers_of_the_version():
         assert policy.compile(name + " == null")({}, {})
 
 
-def test_the_update_s_version_is_not_the_device_s_to_say():
+def test_device_cannot_set_the_version_of_the_update():
     assert policy.compile("newVersion == '2.0.0'")({"newVersion": "1.0.0"}, {"version": "2.0.0"})
 
 
-def test_evaluation_stops_where_the_answer_is_known():
-    class Watched(dict):
+def test_evaluation_stops_when_the_result_is_known():
+    class RecordingDict(dict):
         def get(self, key):
             asked.append(key)
             return dict.get(self, key)
@@ -81,18 +81,18 @@ def test_evaluation_stops_where_the_answer_is_known():
         ("a == 1 || b == 1 || c == 1", ["a"]),
     ):
         asked = []
-        policy.compile(text)(Watched(a=1, b=1), {})
+        policy.compile(text)(RecordingDict(a=1, b=1), {})
         assert asked == wanted, text
 
 
-def test_compiled_once():
+def test_same_text_is_compiled_once():
     assert policy.compile(EXAMPLE) is policy.compile(EXAMPLE)
     assert policy.compile(EXAMPLE).text == EXAMPLE
 
 
-def test_explain_tells_every_term_in_the_order_of_the_text():
-    told = policy.compile(EXAMPLE).explain({"version": "1.0.0", "region": "eu"}, {"version": "1.1.0"})
-    assert told == [
+def test_explain_lists_every_term_in_the_order_of_the_text():
+    explained = policy.compile(EXAMPLE).explain({"version": "1.0.0", "region": "eu"}, {"version": "1.1.0"})
+    assert explained == [
         {
             "term": "device.version < update.version",
             "holds": True,
@@ -103,19 +103,19 @@ def test_explain_tells_every_term_in_the_order_of_the_text():
     ]
 
 
-def test_explain_has_the_text_of_every_kind_of_term():
+def test_explain_has_the_text_of_each_kind_of_term():
     text = "!(a) && (b == 1) == true\n|| semver( version,'<', '2.0.0' ) && /x/ == c || (d && !e) != (1) || 'f'"
-    told = policy.compile(text).explain({"version": "1.0.0", "a": 0, "b": 1, "d": True}, {})
-    assert [(each["term"], each["holds"]) for each in told] == [
+    explained = policy.compile(text).explain({"version": "1.0.0", "a": 0, "b": 1, "d": True}, {})
+    assert [(each["term"], each["holds"]) for each in explained] == [
         ("(a)", False), ("(b == 1) == true", True), ("b == 1", True), ("semver( version,'<', '2.0.0' )", True),
             ("/x/ == c", False),
         ("(d && !e) != (1)", False), ("d", True), ("e", False), ("'f'", True),
     ]  # fmt: skip
-    assert told[1]["values"] == {} or told[1]["values"] == {"b": 1}
-    assert told[5]["values"].keys() <= {"d", "e"}
+    assert explained[1]["values"] == {} or explained[1]["values"] == {"b": 1}
+    assert explained[5]["values"].keys() <= {"d", "e"}
 
 
-def test_the_properties_that_a_policy_may_read():
+def test_properties_that_a_policy_may_read():
     for text, wanted in (
         ("device.a && b || device['c d'].e == f.g", {"a", "b", "c d", "f"}),
         ("update.a == 1 && newVersion > '1.0.0'", set()),

@@ -1,6 +1,4 @@
-"""Every operator over every pair of values, against the specification; from names and, where they can be written, as
-literals.
-"""
+"""Every operator for every pair of values, as names and as literals, against the specification."""
 
 import json
 
@@ -21,7 +19,7 @@ OPERATORS = [*spec.AFFIRMATIVE, *spec.NEGATIVE]
 UPDATE = {"version": "2.0.0"}
 
 
-def writable(value):
+def has_literal(value):
     return (
         isinstance(value, (bool, int, float))
         and value not in (float("inf"),)
@@ -35,7 +33,7 @@ def literal(value):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_two_names(operator):
+def test_every_operator_for_two_names(operator):
     holds = policy.compile("device.a %s device['b']" % operator)
     for a in VALUES:
         for b in VALUES:
@@ -43,8 +41,8 @@ def test_two_names(operator):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_a_name_and_a_literal(operator):
-    for b in filter(writable, VALUES):
+def test_every_operator_for_a_name_and_a_literal(operator):
+    for b in filter(has_literal, VALUES):
         right = policy.compile("a %s %s" % (operator, literal(b)))
         left = policy.compile("%s %s a" % (literal(b), operator))
         for a in VALUES:
@@ -53,7 +51,7 @@ def test_a_name_and_a_literal(operator):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_the_word_null(operator):
+def test_every_operator_with_the_literal_null(operator):
     right, left = policy.compile("a %s null" % operator), policy.compile("null %s a" % operator)
     for a in VALUES:
         assert right({"a": a}, UPDATE) is left({"a": a}, UPDATE) is spec.expected_of_null(operator, a), a
@@ -62,22 +60,22 @@ def test_the_word_null(operator):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_a_property_that_was_not_sent(operator):
+def test_comparison_with_a_missing_property_is_false(operator):
     for text in ("a %s b", "b %s a", "device.x.y %s b", "a %s 1", "'x' %s a", "a %s ''", "update.x %s 1", "b.c %s b"):
         assert policy.compile(text % operator)({"b": "x"}, UPDATE) is False, text
 
 
-def test_a_value_alone_and_its_opposite():
+def test_truth_value_of_single_values():
     alone, opposite, double = policy.compile("a"), policy.compile("!a"), policy.compile("!!a && (a)")
     for a in VALUES:
         assert alone({"a": a}, UPDATE) is double({"a": a}, UPDATE) is spec.alone(a), a
         assert opposite({"a": a}, UPDATE) is not spec.alone(a), a
-    for a in filter(writable, VALUES):
+    for a in filter(has_literal, VALUES):
         assert policy.compile(literal(a))({}, UPDATE) is spec.alone(a)
 
 
 @pytest.mark.parametrize("order", ["<", "<=", "==", "!=", ">=", ">"])
-def test_semver_compares_versions_alone(order):
+def test_semver_compares_only_versions(order):
     holds = policy.compile("semver(a, '%s', b)" % order)
     for a in VALUES:
         for b in VALUES:
@@ -85,5 +83,5 @@ def test_semver_compares_versions_alone(order):
             assert holds({"a": a, "b": b}, UPDATE) is (both and spec.expected(order, a, b)), (a, order, b)
 
 
-def test_all_operators_are_here():
+def test_all_operators_are_tested():
     assert {*OPERATORS} == {*policy.values.OPERATORS}

@@ -1,12 +1,10 @@
-"""semver.org's own lists, each pair through the language: its order, and the texts that it calls versions and no
-versions.
-"""
+"""The lists of semver.org: the order of versions, and valid and invalid versions, each pair through the language."""
 
 import pytest
 import semver as reference
 from ioto_tools.cloud import policy
 
-# Item 11 of the specification and its neighbourhood: each comes before the next.
+# The examples of item 11 of the specification, and more: each version is lower than the next.
 ORDER = (
     "0.0.0-0 0.0.0 0.0.1 0.9.0 0.10.0-0 0.10.0 0.99.0 1.0.0-0 1.0.0-1 1.0.0-10 1.0.0-2a 1.0.0-A 1.0.0-a 1.0.0-alpha "
     "1.0.0-alpha.1 "
@@ -40,7 +38,7 @@ INVALID = (
 SIGNS = {"<": (-1,), "<=": (-1, 0), "==": (0,), "!=": (-1, 1), ">=": (0, 1), ">": (1,)}
 
 
-def asked(operator):
+def policies(operator):
     """The three ways to compare versions: names, semver(), and flat names."""
     yield policy.compile("device.version %s update.version" % operator)
     yield policy.compile("semver(version, '%s', newVersion)" % operator)
@@ -48,8 +46,8 @@ def asked(operator):
 
 
 @pytest.mark.parametrize("operator", SIGNS)
-def test_the_order_of_the_specification(operator):
-    for holds in asked(operator):
+def test_order_of_the_specification(operator):
+    for holds in policies(operator):
         for i, a in enumerate(ORDER):
             for j, b in enumerate(ORDER):
                 wanted = (i > j) - (i < j) in SIGNS[operator]
@@ -58,8 +56,8 @@ def test_the_order_of_the_specification(operator):
 
 
 @pytest.mark.parametrize("operator", SIGNS)
-def test_every_pair_of_the_valid_ones(operator):
-    for holds in asked(operator):
+def test_every_pair_of_valid_versions(operator):
+    for holds in policies(operator):
         for a in VALID:
             for b in VALID:
                 assert holds({"version": a}, {"version": b}) is (
@@ -68,8 +66,8 @@ def test_every_pair_of_the_valid_ones(operator):
 
 
 @pytest.mark.parametrize("operator", SIGNS)
-def test_an_invalid_one_compares_with_no_version(operator):
-    for holds in asked(operator):
+def test_invalid_version_is_not_comparable(operator):
+    for holds in policies(operator):
         for bad in INVALID:
             assert policy.values.version(bad) is None
             for good in VALID:
@@ -78,7 +76,7 @@ def test_an_invalid_one_compares_with_no_version(operator):
                     assert holds({"version": device}, {"version": update}) is different
 
 
-def test_literals():
+def test_versions_as_literals():
     for a, b in zip(ORDER, ORDER[1:], strict=False):
         assert policy.compile("'%s' < '%s+x' && version < \"%s\" && '%s' < newVersion" % (a, b, b, a))(
             {"version": a}, {"version": b}
@@ -89,12 +87,12 @@ def test_literals():
     ("device.version >= '2.0'", 1, 19), ("pro &&\n2 > version", 2, 1), ("semver(version, '<', '2')", 1, 22),
         ("semver(2, '<', hardware)", 1, 8), ("newVersion != 'v2.0.0'", 1, 15),
 ])  # fmt: skip
-def test_what_is_no_version_is_doubted(text, line, column):
+def test_invalid_version_causes_a_warning(text, line, column):
     (doubt,) = policy.compile(text).doubts
     assert doubt.startswith("line %d, column %d: " % (line, column)) and "is not a SemVer version" in doubt
 
 
-def test_a_number_in_quotes_is_doubted():
+def test_number_in_quotes_causes_a_warning():
     (doubt,) = policy.compile("memory >= '256' && memory <= 1024").doubts
     assert (
         doubt
@@ -109,5 +107,5 @@ def test_a_number_in_quotes_is_doubted():
     "'256' > '1000'", "memory ^= '2'", "semver(hardware, '<', '2.0.0')", "date >= '2026-01-01'", "hardware >= 2.0",
     "version < newVersion", "version === '2.0'",
 ])  # fmt: skip
-def test_nothing_else_is_doubted(text):
+def test_valid_comparisons_cause_no_warning(text):
     assert policy.compile(text).doubts == []
