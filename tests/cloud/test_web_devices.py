@@ -112,7 +112,7 @@ def test_why_each_release_is_not_offered(cloud, jo):
     found = text(jo.get("device?id=D1"))
     assert (
         "1.3.0 not offered: it is switched off 1.2.0 not offered: it is paused 1.1.0 not offered: its policy does "
-        "not hold" in found
+        "not match" in found
     )
     assert (
         "device.region == 'us' is false: device.region = \"eu\"" in found

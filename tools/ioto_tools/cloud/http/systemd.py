@@ -11,9 +11,9 @@ _LAST_RESERVED_PORT = 1023  # binding to it or a lower one takes a capability
 
 
 def unit(user: str, data: str | Path, program: str, arguments: Sequence[str], port: int) -> str:
-    """The text of the unit that runs `program arguments...` as `user`. `data`: the site's folder; `port`: of the server.
+    """The text of the unit that runs `program arguments...` as `user`.
 
-    CloudError for a value that can't be in a unit.
+    `data`: the site's folder; `port`: the server's. CloudError if a value cannot be written in a unit.
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_-]*", user):
         raise CloudError("user %s: expected: the name of a user of this machine, such as ioto" % user)

@@ -34,7 +34,7 @@ WHY = {
     "expired": "its signed expiry date has passed",
     "early": "its schedule has not begun",
     "late": "its schedule has ended",
-    "policy": "its policy does not hold for the device",
+    "policy": "its policy does not match the device",
     "tried": "its attempts on the device are used up: `ioto updates retry`",
     "waits": "the next attempt on the device is not due yet",
     "percentage": "the device is outside its percentage",
