@@ -1,6 +1,4 @@
-"""What counts as an attempt and what the device's version is: power cuts before the swap, an operator's retry, a
-version by hand.
-"""
+"""Attempts and versions: power cuts before the swap, an operator's retry, a version edited in ioto.json."""
 
 import hashlib
 
@@ -16,9 +14,7 @@ HOUR = 3600
 
 
 def cut_before_the_swap(folder, cuts):
-    """A rig whose power went just before otadata changed, as often as there are `cuts`; and where the next such cut
-    is.
-    """
+    """Return a rig with a published release, after one run for each of `cuts`, each ended by that power cut."""
     rig = Rig(folder)
     rig.publish(rig.image(1), "1.0.1")
     for cut in cuts:
@@ -27,7 +23,7 @@ def cut_before_the_swap(folder, cuts):
 
 
 @pytest.mark.parametrize("when", ["before", "during"])
-def test_a_power_cut_before_the_swap_costs_no_attempt(tmp_path, when):
+def test_power_cut_before_the_swap_costs_no_attempt(tmp_path, when):
     cuts = []
     for n in range(3):
         twin = cut_before_the_swap(tmp_path / str(n), cuts)
@@ -41,7 +37,7 @@ def test_a_power_cut_before_the_swap_costs_no_attempt(tmp_path, when):
     assert told == [("downloading", 1), ("staged", 1), ("applied", 1), ("confirmed", 1)], told
 
 
-def test_a_version_written_by_hand_is_the_device_s_version(tmp_path):
+def test_version_edited_in_ioto_json_becomes_the_device_version(tmp_path):
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     installed(rig, rig.run(until_s=HOUR))
@@ -58,10 +54,8 @@ def test_a_version_written_by_hand_is_the_device_s_version(tmp_path):
     assert overview.devices(rig.site)[0]["version"] == "2.0.1" and "as ioto.json says" not in run.console
 
 
-def test_an_operator_s_retry(tmp_path):
-    """What has failed is refused until an offer's `retry` is higher, and again after that; its attempts go on
-    counting.
-    """
+def test_failed_update_is_tried_again_only_with_a_higher_retry(tmp_path):
+    """The update is refused until an offer has a higher `retry`; its attempts continue to count."""
     image = Rig(tmp_path / "other").image(1)
     sick = Sick(offer(image), [reply(image)])
     rig = board(tmp_path, sick, update__attempts=2)
@@ -81,7 +75,7 @@ def test_an_operator_s_retry(tmp_path):
     assert [r["attempt"] for r in sick.reports if r["state"] == "confirmed"] == [5]
 
 
-def test_what_a_check_in_says_of_the_device_s_plans(tmp_path):
+def test_check_in_sends_time_of_the_next_one_and_the_staged_update(tmp_path):
     sick = Sick({})
     rig = board(tmp_path, sick, update__period="2 hours", update__apply="0 0 1 1 *")
     rig.run(until_s=60)
@@ -94,7 +88,7 @@ def test_what_a_check_in_says_of_the_device_s_plans(tmp_path):
     assert sick.last["staged"] == sick.check["update"] and 1 <= sick.checks <= 2
 
 
-def test_a_window_that_opens_tomorrow(tmp_path):
+def test_check_in_sends_when_its_window_opens_again(tmp_path):
     sick = Sick({})
     rig = board(tmp_path, sick, update__schedule="0-9 8 * * *", update__period="1 hour")
     rig.run(until_s=60)

@@ -1,8 +1,7 @@
-"""The attacks that docs/security.md names, each on a board with keys: through its agent, a server over TLS, and its
-flash.
+"""The attacks of docs/security.md, each against a board with keys: on its agent, over TLS, and in its flash.
 
-What is refused before the first erase leaves both slots and otadata byte for byte as they were; what is refused by its
-content later never becomes startable. Afterwards the honest release is installed: the board is none the worse.
+A refusal before the first erase leaves both slots and otadata unchanged, byte for byte. Content that is refused later
+never becomes bootable. After each attack, an honest release is installed.
 """
 
 import shutil
@@ -25,14 +24,14 @@ HOUR = 3600
 OTHER = "1.0.9"
 
 
-def served(rig, host, peer):
-    """From now on `peer` answers as `host`."""
+def serve_as(rig, host, peer):
+    """Let `peer` answer as `host` from now on."""
     rig.air.peers[(rig.air.names[host], 443)] = peer
 
 
-def survives(rig, cloud, image=7):
-    """The honest cloud is back, with a release that is installed."""
-    served(rig, "images.test", secure(Asgi(cloud)))
+def check_honest_release_installs(rig, cloud, image=7):
+    """Restore the honest cloud and check that the board installs its release."""
+    serve_as(rig, "images.test", secure(Asgi(cloud)))
     content = rig.image(image)
     cloud.release(OTHER, sealed(content, OTHER))
     run = rig.run(until_s=3 * HOUR)
@@ -41,7 +40,7 @@ def survives(rig, cloud, image=7):
 
 
 def mirror(content):
-    """An image store that has its own idea of every file."""
+    """An image store that answers every request with `content`."""
     return secure(Script(lambda method, path, headers, body: [reply(content)]))
 
 
@@ -49,7 +48,7 @@ def mirror(content):
 
 
 def impostors(folder):
-    """(reason, TLS context) of servers that are not the cloud: of another authority, and of ours for another name."""
+    """Yield (reason, TLS context) of two false servers: one of another authority, one with another name."""
     shutil.copytree(authority().name, folder / "tls_name")
     for reason, names in (("tls_untrusted", ["api.test", "builder.test", "images.test"]), ("tls_name", ["evil.test"])):
         certificates.make(folder / reason, names)
@@ -59,24 +58,24 @@ def impostors(folder):
 
 
 @pytest.mark.parametrize("host", ["builder.test", "api.test", "images.test"])
-def test_a_server_in_the_place_of_the_cloud(tmp_path, host):
-    """Whoever answers as Builder, cloud or image store without its certificate hears nothing, not even the request."""
+def test_server_without_a_valid_certificate_receives_no_request(tmp_path, host):
+    """It poses as Builder, cloud or image store."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     heard = []
     script = Script(lambda *request: heard.append(request) or [reply(b"{}")])
     before = slots(rig)
     for reason, context in impostors(tmp_path):
-        served(rig, host, Tls(script, context))
+        serve_as(rig, host, Tls(script, context))
         run = rig.run(until_s=HOUR // 2)
         assert reason in run.console, run.console[-800:]
         assert not heard and slots(rig) == before and run.slots == ["ota_0"]
-    served(rig, host, secure(Asgi(cloud)))
+    serve_as(rig, host, secure(Asgi(cloud)))
     installed(rig, rig.run(until_s=2 * HOUR))
 
 
-def test_a_link_without_tls_is_not_followed(tmp_path):
-    """The cloud is owned: its links lead to plain http, straight or by a redirect, where anybody could answer."""
+def test_link_to_plain_http_is_not_followed(tmp_path):
+    """A compromised cloud links to plain http, directly or by a redirect."""
     rig, cloud = trusting(tmp_path / "rig")
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
@@ -86,15 +85,15 @@ def test_a_link_without_tls_is_not_followed(tmp_path):
     cloud.images = "http://images.test"
     assert "tls_unverified" in rig.run(until_s=HOUR // 2).console
     cloud.images = "https://images.test"
-    served(
+    serve_as(
         rig, "images.test", secure(Script(lambda *request: [reply(b"", 302, [("Location", "http://images.test/i")])]))
     )
     assert "http_redirect" in rig.run(until_s=HOUR).console and slots(rig) == before and not asked
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
-def test_the_token_is_told_to_nobody_else(tmp_path):
-    """Neither to the image store, nor by the log at its most talkative, nor in what any watcher is given."""
+def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
+    """The log is at its highest level, and all events are watched."""
     events = (
         "app:ready cloud:connected device:registered device:update:available device:update:progress "
         "device:update:failed device:confirmed"
@@ -121,10 +120,8 @@ def test_the_token_is_told_to_nobody_else(tmp_path):
 # ---- what it is not
 
 
-def test_fast_forward(tmp_path):
-    """The cloud offers what it has as a version out of reach: refused, and the next honest one is still newer than what
-    runs.
-    """
+def test_old_release_offered_as_a_high_version_is_refused(tmp_path):
+    """The cloud offers it as a version out of reach. The next honest release is still newer than the running one."""
     rig, cloud = trusting(tmp_path / "rig")
     before = slots(rig)
     cloud.release("99.0.0", sealed(rig.image(1), "1.0.1"))
@@ -132,11 +129,11 @@ def test_fast_forward(tmp_path):
     cloud.release("99.0.1", sealed(rig.image(1), "99.0.1", by="thief"))
     assert "FAILED signature_invalid" in rig.run(until_s=2 * HOUR).console
     assert slots(rig) == before and nvs_floor(rig) == "" == rig.record()["floor"]
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
-def test_mix_and_match(tmp_path):
-    """The manifest of one signed release before the image of another, of the same size."""
+def test_manifest_with_the_image_of_another_release_is_refused(tmp_path):
+    """Both releases are signed, and their images have the same size."""
     rig, cloud = trusting(tmp_path / "rig")
     one, other = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.2")
     cloud.release("1.0.1", one[: device.ENVELOPE_BYTES] + other[device.ENVELOPE_BYTES :])
@@ -146,11 +143,11 @@ def test_mix_and_match(tmp_path):
         rig.board.read_slot("ota_1") == b""
         and cloud.devices["DEVICE0001"]["properties"]["error"] == "checksum_mismatch"
     )
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
-def test_parts_of_two_releases_over_two_connections(tmp_path):
-    """The connection is lost in the middle, the rest comes from another image: what the flash holds decides."""
+def test_image_mixed_over_two_connections_is_refused(tmp_path):
+    """The second connection continues with another image: what the flash contains decides."""
     rig, cloud = trusting(tmp_path / "rig", blocks=6)
     one, other = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.1")
     cloud.release("1.0.1", one)
@@ -167,16 +164,16 @@ def test_parts_of_two_releases_over_two_connections(tmp_path):
         )
         return [head.encode() + other[at:]]
 
-    served(rig, "images.test", secure(Script(store)))
+    serve_as(rig, "images.test", secure(Script(store)))
     run = rig.run(until_s=4 * HOUR)
     assert "download lost at block" in run.console and "FAILED checksum_mismatch" in run.console, run.console[-1500:]
     assert rig.board.read_slot("ota_1") == b"" and rig.board.otadata() == "1/VALID -"
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
 @pytest.mark.parametrize("what", ["an-older-release", "of-another-product", "forged", "no-image"])
-def test_a_malicious_mirror(tmp_path, what):
-    """The cloud is honest, the image store is not: it gives something else that was signed once, or that never was."""
+def test_other_file_from_a_mirror_is_refused(tmp_path, what):
+    """The cloud is honest. The image store sends another signed release, a forged one, or no image."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     content, reason = {
@@ -185,23 +182,24 @@ def test_a_malicious_mirror(tmp_path, what):
         "forged": (sealed(rig.image(2), "1.0.1", by="thief"), "signature_invalid"),
         "no-image": (b"<html>please sign in</html>" * 20, "image_magic"),
     }[what]
-    served(rig, "images.test", mirror(content))
+    serve_as(rig, "images.test", mirror(content))
     before = slots(rig)
     assert "FAILED " + reason in rig.run(until_s=HOUR // 2).console and slots(rig) == before
-    served(rig, "images.test", secure(Asgi(cloud)))  # an honest one again: the very same release is installed
+    serve_as(rig, "images.test", secure(Asgi(cloud)))  # an honest one again: the very same release is installed
     installed(rig, rig.run(until_s=3 * HOUR))
 
 
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_malicious_mirror_of_a_board_without_keys(tmp_path, signed, cut):
-    """The cloud's checksum is over the whole file: an envelope of the mirror's own does not take its place, nor does a
-    power cut.
+def test_other_file_from_a_mirror_is_refused_by_a_board_without_keys(tmp_path, signed, cut):
+    """The cloud's checksum covers the whole file, so the mirror's own envelope does not help it.
+
+    A power cut during the download does not change that.
     """
     rig, cloud = trusting(tmp_path / "rig", trusted=(), blocks=14, update__attempts=1)
     good = sealed(rig.image(1), "1.0.1") if signed else rig.image(1)
     update = cloud.release("1.0.1", good)
-    served(rig, "images.test", mirror(sealed(rig.image(2), "1.0.1", by="thief")))
+    serve_as(rig, "images.test", mirror(sealed(rig.image(2), "1.0.1", by="thief")))
     if cut:
         assert (
             rig.run(until_s=HOUR, cut=Cut(erases(tmp_path / "twin", trusted=(), blocks=14)[9], "before")).ended == "cut"
@@ -211,12 +209,12 @@ def test_a_malicious_mirror_of_a_board_without_keys(tmp_path, signed, cut):
         "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b""
     ), run.console[-1500:]
     del cloud.releases[update]
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
 @pytest.mark.parametrize("how", ["chunks", "no-length", "a-length-of-its-own"])
-def test_endless_data(tmp_path, how):
-    """A signed beginning and no end: no more is taken than the slot has room for, and nothing of it starts."""
+def test_download_without_end_stops_at_the_size_of_the_slot(tmp_path, how):
+    """The beginning is signed. Nothing of it boots."""
     rig, cloud = trusting(tmp_path / "rig")
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
@@ -224,18 +222,16 @@ def test_endless_data(tmp_path, how):
     head = {"chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(file) + file + b"\r\n",
         "no-length": b"\r\n" + file,
             "a-length-of-its-own": b"Content-Length: 4294967295\r\n\r\n" + file}[how]  # fmt: skip
-    served(rig, "images.test", secure(Script(lambda *request: [b"HTTP/1.1 200 OK\r\n" + head, *more])))
+    serve_as(rig, "images.test", secure(Script(lambda *request: [b"HTTP/1.1 200 OK\r\n" + head, *more])))
     before = slots(rig)
     run = rig.run(until_s=HOUR // 2)
     assert "FAILED size_" in run.console and slots(rig) == before, run.console[-1500:]
     assert sum(c.received for c in rig.air.log) < 4 * (len(file) + 65536)
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
-def test_endless_data_behind_what_was_announced(tmp_path):
-    """The cloud says how long the file is, the store goes on for ever: as much is taken, and it is not what was
-    said.
-    """
+def test_download_stops_at_the_announced_size(tmp_path):
+    """The cloud announces the size, the store sends on without end."""
     rig, cloud = trusting(tmp_path / "rig", update__attempts=1)
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
@@ -246,28 +242,28 @@ def test_endless_data_behind_what_was_announced(tmp_path):
     ]
     more = [b"1000\r\n" + bytes(4096) + b"\r\n"] * 100
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(file)
-    served(rig, "images.test", secure(Script(lambda *request: [head + file + b"\r\n", *more])))
+    serve_as(rig, "images.test", secure(Script(lambda *request: [head + file + b"\r\n", *more])))
     assert "FAILED size_mismatch" in rig.run(until_s=HOUR // 2).console
     assert rig.board.read_slot("ota_1") == b"" and rig.board.otadata() == "1/VALID -"
     cloud._update = update
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
-def test_slow_retrieval(tmp_path):
-    """A byte every two seconds: given up after network.timeout, again and again, while everything else goes on."""
+def test_server_that_sends_too_slowly_is_given_up(tmp_path):
+    """A byte every two seconds: each connection ends after network.timeout, and the agent continues."""
     rig, cloud = trusting(tmp_path / "rig", network__timeout=5)
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(file)
-    served(rig, "images.test", secure(Script(lambda *request: [head] + [(2, file[i : i + 1]) for i in range(300)])))
+    serve_as(rig, "images.test", secure(Script(lambda *request: [head] + [(2, file[i : i + 1]) for i in range(300)])))
     before = slots(rig)
     run = rig.run(until_s=HOUR)
     assert slots(rig) == before and run.ended == "time" and run.console.count("download lost at block 0") > 6
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
-def test_a_release_that_has_expired_is_not_begun(tmp_path):
-    """Freezing a fleet at an old release, by offering nothing but it: it can be given an end."""
+def test_expired_release_is_refused(tmp_path):
+    """An attacker could freeze a fleet at an old release by offering only that one."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", expires=NOW + 60))
     cloud.release("1.0.2", sealed(rig.image(2), "1.0.2", expires=NOW - 1))
@@ -276,15 +272,15 @@ def test_a_release_that_has_expired_is_not_begun(tmp_path):
     del cloud.releases[list(cloud.releases)[-1]]
     run = rig.run(until_s=2 * HOUR)
     assert "FAILED manifest_expired" in run.console and slots(rig) == before, run.console[-1500:]
-    survives(rig, cloud)
+    check_honest_release_installs(rig, cloud)
 
 
 # ---- what it is: signed by others' tools
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here: apt-get install openssl")
-def test_a_release_that_openssl_has_signed(tmp_path):
-    """By `openssl dgst -sign` in PSS mode, as a machine with a key in hardware would; installed like any other."""
+def test_release_signed_by_openssl_is_installed(tmp_path):
+    """`openssl dgst -sign` in PSS mode, as on a machine with a hardware key."""
     rig, cloud = trusting(tmp_path / "rig")
     image = rig.image(1)
     text = device.unwrap(sealed(image, "1.0.1")[:4096])[0]

@@ -1,5 +1,6 @@
-"""Whom the board believes about the time: NTP that is silent, or forged, on a virtual board. (Certificates against the
-clock: tests/network/test_clock.py.)
+"""The sources of time that a board trusts: NTP without a reply, or with a forged one, on a virtual board.
+
+Certificates and the clock: tests/network/test_clock.py.
 """
 
 from rig import NOW, Rig
@@ -8,8 +9,8 @@ from signing import sealed, slots, trusting
 DAY = 86400
 
 
-def test_without_ntp_the_cloud_says_what_time_it_is(tmp_path):
-    """A window of one hour, 08:00 to 09:00, is opened by the Date of a cloud that nobody has checked in with before."""
+def test_clock_is_set_from_the_cloud_without_ntp(tmp_path):
+    """The Date of a reply opens a window from 08:00 to 09:00, although no check-in was made before."""
     rig = Rig(tmp_path, update__schedule="* 8 * * *", air={"ntp": False})
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3600)
@@ -17,9 +18,10 @@ def test_without_ntp_the_cloud_says_what_time_it_is(tmp_path):
     assert rig.record()["time"] == 0  # nobody but the cloud says so
 
 
-def test_ntp_that_turns_the_clock_back_does_not_bring_back_what_has_expired(tmp_path):
-    """By 200 days, in a board that has lost its clock: the cloud was heard since, so NTP is wrong, and the cloud is
-    asked.
+def test_ntp_that_is_behind_does_not_revive_an_expired_release(tmp_path):
+    """NTP is 200 days behind, on a board that has lost its time.
+
+    The record has a later time from the cloud, so NTP is wrong, and the cloud is asked.
     """
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
@@ -31,10 +33,8 @@ def test_ntp_that_turns_the_clock_back_does_not_bring_back_what_has_expired(tmp_
     assert "FAILED manifest_expired" in run.console and slots(rig) == before, run.console[-1500:]
 
 
-def test_ntp_that_turns_the_clock_forward_does_so_for_as_long_as_it_lies(tmp_path):
-    """What is kept as the last known time is what the cloud says too: nothing that a forged datagram says outlives
-    it.
-    """
+def test_time_of_a_forged_ntp_reply_is_not_kept_in_the_record(tmp_path):
+    """The record keeps only a time that the cloud confirms too."""
     rig = Rig(tmp_path)
     rig.air.ntp_ahead_s = 40 * 365 * DAY
     run = rig.run(until_s=600)

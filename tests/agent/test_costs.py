@@ -1,8 +1,8 @@
-"""What goes wrong on the way to an image costs no attempt: it is delayed, each time longer, and the flash hardly wears.
+"""Failures of a download cost no attempt: it is delayed, longer each time, and the flash is hardly worn.
 
-One virtual board for each case, a cloud that always offers the same release, and an image store that fails in its own
-way for a while. Counted: requests to the store, check-ins, erases of the slot. At the end the store is well and the
-board is updated.
+Each case is one virtual board, a cloud that always offers the same release, and an image store that fails in its own
+way for a while. Requests to the store, check-ins and erases of the slot are counted. In the end the store works, and
+the board is updated.
 """
 
 import hashlib
@@ -22,9 +22,10 @@ PAGE = b"<!DOCTYPE html><html>The service is under maintenance.</html>"
 DAY = 86400
 
 
-class World:
-    """The cloud that offers IMAGE, with or without its size, and the store: `store(start or None, n)` makes the steps
-    of request n.
+class FaultyStore:
+    """A cloud that offers IMAGE, with or without its size, and an image store.
+
+    `store(start or None, n)` returns the steps of the reply to request n.
     """
 
     def __init__(self, folder, store, size=SIZE, **options):
@@ -64,7 +65,7 @@ class World:
         return found if self.size is None else dict(found, size=self.size)
 
     def run(self, until_s, **limits):
-        """(the run, erases of the slot, requests to the store, check-ins) of so many seconds."""
+        """Run for so many seconds; return (the run, erases of the slot, requests to the store, check-ins)."""
         asked, checks = self.asked, len(self.checks)
         run = self.rig.run(until_s=until_s, **limits)
         slot = self.rig.board.partition("ota_1")
@@ -72,8 +73,8 @@ class World:
         assert "Traceback" not in run.console, run.console[-1500:]
         return run, len(erased), self.asked - asked, len(self.checks) - checks
 
-    def heal(self, until_s):
-        """The store is well: the board has the release within this time. Returns the erases that took."""
+    def restore_store(self, until_s):
+        """Let the store work; the board must install the release within this time. Return the number of erases."""
         self.store = good
         run, erased, _, _ = self.run(until_s, stop=lambda line: line.startswith("CONFIRMED"))
         assert run.slots[-1] == "ota_1" and self.rig.board.read_slot("ota_1") == IMAGE, run.console[-1500:]
@@ -103,43 +104,44 @@ PAGES = {
 
 
 @pytest.mark.parametrize("case", PAGES)
-def test_a_page_in_the_place_of_the_image_for_ten_minutes(tmp_path, case):
-    """Four requests or so, no erase, no attempt, no outcome reported; minutes after the store is well the board has
-    it.
+def test_web_page_instead_of_the_image_costs_no_erase_and_no_attempt(tmp_path, case):
+    """The store sends it for ten minutes: some four requests, and no outcome is reported.
+
+    A few minutes after the store works, the release is installed.
     """
     page, size, reason = PAGES[case]
-    world = World(tmp_path, lambda start, n: [page], size)
+    world = FaultyStore(tmp_path, lambda start, n: [page], size)
     _, erased, asked, checks = world.run(600)
     assert erased == 0 and 2 <= asked <= 4 and checks <= 5, (erased, asked, checks)
     assert set(world.errors[1:]) == {reason} and "failed" not in world.states and "refused" not in world.states
     assert world.rig.record()["attempt"] == 1 and not world.rig.record()["failed"]
-    assert world.heal(900) == BLOCKS
+    assert world.restore_store(900) == BLOCKS
 
 
-def test_a_page_for_a_week_is_asked_for_once_a_day_in_the_end(tmp_path):
-    """The delays survive resets: the power fails each day. Check-ins go on in their rhythm."""
-    world = World(tmp_path, lambda start, n: [reply(PAGE)], update__period="6 hours")
+def test_web_page_for_a_week_is_requested_once_a_day_in_the_end(tmp_path):
+    """A reset each day does not shorten the delays. Check-ins continue as scheduled."""
+    world = FaultyStore(tmp_path, lambda start, n: [reply(PAGE)], update__period="6 hours")
     counted = [world.run(DAY)[1:] for _ in range(7)]
     assert sum(erased for erased, _, _ in counted) == 0
     assert counted[0][1] <= 12 and all(asked <= 2 for _, asked, _ in counted[2:]), counted
     assert all(checks >= 3 for _, _, checks in counted), counted
-    assert world.heal(2 * DAY) == BLOCKS
+    assert world.restore_store(2 * DAY) == BLOCKS
 
 
-def test_a_release_that_is_damaged_at_its_store_wears_the_flash_once_a_day(tmp_path):
-    """It begins like an image: only the hash of the whole tells. Good as long as the cloud offers it."""
+def test_damaged_file_in_the_store_wears_the_flash_once_a_day(tmp_path):
+    """It begins like an image: only the hash of the whole file shows the damage."""
     damaged = IMAGE[:-100] + b"?" + IMAGE[-99:]
-    world = World(tmp_path, lambda start, n: [reply(damaged)])
+    world = FaultyStore(tmp_path, lambda start, n: [reply(damaged)])
     counted = [world.run(DAY)[1] // BLOCKS for _ in range(3)]
     assert counted[0] <= 11 and max(counted[1:]) <= 2, counted
     assert (
         world.errors[-1] == "checksum_mismatch" or "checksum_mismatch" in world.errors and "failed" not in world.states
     )
-    assert world.heal(2 * DAY) == BLOCKS
+    assert world.restore_store(2 * DAY) == BLOCKS
 
 
 def broken(steps, n, after=None):
-    """The reply breaks off after so many bytes, by default at random ones."""
+    """The reply, lost after `after` bytes, by default after a random number."""
     whole = b"".join(steps)
     return [whole[: after or random.Random(n).randrange(200, 30000)], None]
 
@@ -155,13 +157,13 @@ RANGES = {
 
 
 @pytest.mark.parametrize("case", RANGES)
-def test_ranges_that_are_answered_wrongly_are_not_asked_for_again(tmp_path, case):
-    """Without ranges this store always breaks off: no block is erased twice, and the check-ins go on."""
-    world = World(tmp_path, RANGES[case])
+def test_ranges_are_not_requested_again_after_a_wrong_reply(tmp_path, case):
+    """Without ranges, this store always loses the connection: no block is erased twice, check-ins continue."""
+    world = FaultyStore(tmp_path, RANGES[case])
     _, erased, asked, checks = world.run(1800)
     assert erased <= BLOCKS and asked <= 60 and checks >= 4, (erased, asked, checks)
     assert world.rig.record()["attempt"] == 1 and "failed" not in world.states
-    assert world.heal(2 * 3600) <= BLOCKS
+    assert world.restore_store(2 * 3600) <= BLOCKS
 
 
 WHOLE = {
@@ -176,18 +178,18 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("case", WHOLE)
-def test_ranges_that_are_shorter_than_asked_for_or_say_no_total_serve(tmp_path, case):
+def test_short_ranges_and_ranges_without_total_are_accepted(tmp_path, case):
     """RFC 9110 allows both."""
-    world = World(tmp_path, WHOLE[case])
+    world = FaultyStore(tmp_path, WHOLE[case])
     run, erased, asked, checks = world.run(1800)
     assert run.slots == ["ota_0", "ota_1"] and erased == BLOCKS and asked <= 8 and checks <= 4, (erased, asked, checks)
 
 
 @pytest.mark.parametrize("etag", [None, '"one"'])
-def test_a_store_without_ranges_behind_a_link_that_breaks_at_random(tmp_path, etag):
-    """What the slot holds is read over and compared: whatever comes through goes on, and no block is erased twice."""
+def test_store_without_ranges_over_a_lossy_link_erases_no_block_twice(tmp_path, etag):
+    """The beginning of each reply is compared with the slot, so every reply that gets further is progress."""
     lines = [("ETag", etag)] if etag else []
-    world = World(tmp_path, lambda start, n: broken([reply(IMAGE, 200, lines)], n))
+    world = FaultyStore(tmp_path, lambda start, n: broken([reply(IMAGE, 200, lines)], n))
     _, erased, asked, checks = world.run(1800)
     assert erased <= BLOCKS + 8 and asked <= 60 and checks >= 3, (erased, asked, checks)
     world.store = lambda start, n: [reply(IMAGE)]
@@ -195,17 +197,19 @@ def test_a_store_without_ranges_behind_a_link_that_breaks_at_random(tmp_path, et
     assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
 
 
-def test_a_range_of_a_few_bytes_is_no_progress(tmp_path):
-    world = World(tmp_path, lambda start, n: ranged(start, start + 99) if start else broken([reply(IMAGE)], n, 20000))
+def test_range_of_a_few_bytes_does_not_count_as_progress(tmp_path):
+    world = FaultyStore(
+        tmp_path, lambda start, n: ranged(start, start + 99) if start else broken([reply(IMAGE)], n, 20000)
+    )
     _, erased, asked, checks = world.run(1800)
     assert erased <= BLOCKS and asked <= 60 and checks >= 4, (erased, asked, checks)
-    assert world.heal(2 * 3600) <= BLOCKS
+    assert world.restore_store(2 * 3600) <= BLOCKS
 
 
-def test_another_file_under_the_same_url_begins_anew_and_later(tmp_path):
-    """The slot holds the beginning of what the store had: one more download, after a delay."""
+def test_other_file_at_the_same_url_is_downloaded_from_the_start_after_a_delay(tmp_path):
+    """The slot contains the beginning of the file that the store had before."""
     other = esp.make(len(IMAGE), "another")
-    world = World(tmp_path, lambda start, n: broken([reply(other)], n, 50000) if n == 1 else [reply(IMAGE)])
+    world = FaultyStore(tmp_path, lambda start, n: broken([reply(other)], n, 50000) if n == 1 else [reply(IMAGE)])
     run, erased, asked, _ = world.run(1800)
     assert run.slots == ["ota_0", "ota_1"] and BLOCKS < erased < 2 * BLOCKS and asked == 3, (
         erased,
@@ -215,18 +219,19 @@ def test_another_file_under_the_same_url_begins_anew_and_later(tmp_path):
     assert "another file" in run.console
 
 
-def test_where_it_was_lost_is_kept_before_the_first_block_that_is_saved(tmp_path):
-    """Five blocks at most come through at a time: the next check-in goes on behind them, and does not erase them
-    again.
+def test_progress_is_saved_when_a_download_is_lost(tmp_path):
+    """At most five blocks arrive at a time, fewer than between two regular saves.
+
+    The next check-in resumes after them and does not erase them again.
     """
-    world = World(tmp_path, lambda start, n: broken([reply(IMAGE)], n, 21000))
+    world = FaultyStore(tmp_path, lambda start, n: broken([reply(IMAGE)], n, 21000))
     first = world.run(300)[1]
     assert first == 5 and world.run(1800)[1] == 0
-    assert world.heal(2 * 3600) == BLOCKS - 5
+    assert world.restore_store(2 * 3600) == BLOCKS - 5
 
 
-def test_a_time_that_is_wrong_does_not_end_a_release_that_expires(tmp_path):
-    """NTP is ahead by a year: refused as expired, and installed once the clock is right."""
+def test_release_refused_by_a_wrong_clock_is_installed_later(tmp_path):
+    """NTP is a year ahead: the release is refused as expired, and installed once the clock is right."""
     rig, cloud = trusting(tmp_path / "rig", main=MAIN)
     rig.air.ntp_ahead_s = 365 * DAY
     image = rig.image(1)

@@ -1,5 +1,7 @@
-"""A board whose flash was erased, with a fixed id: refused while the cloud takes it for alive, never lost, and back
-without anybody.
+"""A board with a fixed id whose flash was erased.
+
+Its registration is refused while the cloud considers the device active, until an operator claims it, or until the
+device has been silent for long enough.
 """
 
 import pytest
@@ -11,7 +13,7 @@ DEVICE = "DEVICE0001"
 
 
 def erased(folder):
-    """A board that was registered, and has lost everything it knew."""
+    """A board that was registered and has lost its state."""
     rig = Rig(folder)
     rig.run(until_s=60)
     rig.board.put_files({name: None for name in rig.board.files() if name.startswith("state/")})
@@ -20,7 +22,7 @@ def erased(folder):
 
 
 @pytest.mark.parametrize("helped", [True, False], ids=["operator", "silence"])
-def test_it_comes_back(tmp_path, helped):
+def test_board_with_erased_flash_is_refused_and_then_registers_again(tmp_path, helped):
     rig = erased(tmp_path)
     run = rig.run(until_s=2 * 3600)
     assert "409" in run.console and run.slots == ["ota_0"] and "Traceback" not in run.console, run.console[-800:]

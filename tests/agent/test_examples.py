@@ -22,7 +22,7 @@ def source(name, file="main.py"):
 
 
 def settings(name):
-    """The example's own, as changes of the rig's."""
+    """The example's settings, as changes for Rig."""
     return {"update__" + key: value for key, value in json.loads(source(name, "ioto.json"))["update"].items()}
 
 
@@ -30,7 +30,7 @@ def confirmed(rig):
     return overview.devices(rig.site)[0]["version"] == "1.0.1" and rig.board.otadata() == "1/VALID 2/VALID"
 
 
-def test_the_page_names_them_all():
+def test_page_lists_all_examples():
     page = (EXAMPLES / "README.md").read_text()
     assert re.findall(r"^\| \[(\w+)\]\(\1/main.py\)", page, re.M) == ["blink", "sensor", "display", "gateway"]
     assert sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()) == sorted(
@@ -46,7 +46,7 @@ README = re.search("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S
 @pytest.mark.parametrize(
     "main", [source("blink"), source("sensor"), source("display"), README], ids=["blink", "sensor", "display", "README"]
 )
-def test_what_ends_it_before_the_agent_is_made_resets_the_board(tmp_path, main):
+def test_exception_before_the_agent_is_created_resets_the_board(tmp_path, main):
     rig = Rig(tmp_path, main=main)
     rig.board.put_files({"ioto.json": b"{}"})
     run = rig.run(until_s=120, max_boots=3)
@@ -63,8 +63,8 @@ def test_blink(tmp_path):
     assert len([level for at, level in levels if level >= 0]) > 80, "it blinks before and after"
 
 
-def test_blink_goes_back_where_the_lamp_is_broken(tmp_path):
-    """The self-test of the example looks at the pin."""
+def test_blink_rolls_back_if_its_lamp_is_broken(tmp_path):
+    """The example's self-test reads the pin."""
     rig = Rig(tmp_path, main=source("blink"), update__attempts=1)
     rig.board.hardware._pin = lambda a, b, data: (0, b"")
     rig.publish(rig.image(1), "1.0.1")
@@ -74,8 +74,9 @@ def test_blink_goes_back_where_the_lamp_is_broken(tmp_path):
 
 
 def test_sensor(tmp_path):
-    """A day from Saturday noon: nothing until the window, then as many wakes as the image takes at 1.5 KB/s, 20 s
-    each.
+    """A day from Saturday noon: nothing happens before the window.
+
+    Then the image takes several wakes, of 20 s each at 1.5 KB/s.
     """
     air = {"unix_s": NOW + LATER_S, "bytes_per_s": 1500}
     rig = Rig(tmp_path, blocks=14, main=source("sensor"), air=air, watchdog=300, **settings("sensor"))
@@ -106,7 +107,7 @@ def test_display(tmp_path, presses, asked):
     assert ("In an hour, then" in run.console) == (14 in presses) and rig.now() >= 3600 * (asked - 1)
 
 
-def test_display_without_anybody(tmp_path):
+def test_display_does_not_apply_without_a_button(tmp_path):
     rig = Rig(tmp_path, main=source("display"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=200)
@@ -124,7 +125,7 @@ def archive(**files):
 
 
 def test_gateway(tmp_path):
-    """Its own script and settings, but for the window; twice, so that there is something before."""
+    """With the example's script and settings, except for the window. The second update has a previous version."""
     cloud = Served(tmp_path)
     device = Host(tmp_path, cloud)
     try:

@@ -1,4 +1,4 @@
-"""Flash that is not as it should be: no otadata, one slot, a full file system, a record of garbage."""
+"""Faults of the flash: no otadata, one slot, a full file system, an invalid record."""
 
 import functools
 import hashlib
@@ -13,7 +13,7 @@ from rig import Rig
 
 
 def with_layout(rig, rows):
-    """The same board on another partition table."""
+    """The same board with another partition table."""
     files = rig.board.files()
     path = rig.board.flash.path
     rig.board.close()
@@ -33,7 +33,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("case", LAYOUTS)
-def test_a_board_that_cannot_update_says_so_and_lives_on(tmp_path, case):
+def test_board_without_ota_slots_reports_it_and_keeps_running(tmp_path, case):
     rig = with_layout(Rig(tmp_path), LAYOUTS[case]())
     rig.publish(rig.image(1), "1.0.1")
     before = [bytes(rig.board.flash.peek(p.address, p.size)) for p in rig.board.rows if p.type == layout.APP]
@@ -60,8 +60,8 @@ OTADATA = [
 
 
 @pytest.mark.parametrize("words", OTADATA)
-def test_whatever_otadata_holds_an_update_goes_the_whole_way(tmp_path, words):
-    """The last two choose a slot that is blank: the bootloader falls back, so RUNNING is not BOOT."""
+def test_update_completes_from_any_state_of_otadata(tmp_path, words):
+    """The last two select a blank slot: the bootloader falls back, so RUNNING is not BOOT."""
     rig = Rig(tmp_path)
     rig.board.set_otadata(words)
     rig.publish(rig.image(1), "1.0.1")
@@ -76,7 +76,7 @@ SWAP = range(11)  # flash operations: erase and program of five otadata records,
 
 
 def staged_after_a_fallback(folder, crashing):
-    """The bootloader has fallen back to ota_0; an image is staged in ota_1, and the power goes off."""
+    """The bootloader has fallen back to ota_0, an image is staged in ota_1, and the power is off."""
     rig = Rig(folder, update__period=300, update__retry=1)
     rig.board.set_otadata("2/VALID -")
     image = rig.image(1)
@@ -89,7 +89,7 @@ def staged_after_a_fallback(folder, crashing):
 
 @functools.cache
 def swap_operations(crashing):
-    """Numbers of a clean run's operations on otadata and slots; the others are the file system's and the NVS's."""
+    """Indices of a clean run's operations on otadata and slots; the others belong to file system and NVS."""
     with tempfile.TemporaryDirectory() as folder:
         trace = staged_after_a_fallback(folder, crashing).run(until_s=600, cause=HARD).trace
     return [n for n, (_, address, _, _) in enumerate(trace.ops) if 0xD000 <= address < 0x30000]
@@ -97,8 +97,8 @@ def swap_operations(crashing):
 
 @pytest.mark.parametrize("nth", [pytest.param(n, marks=pytest.mark.sweep) if n % 2 else n for n in SWAP])
 @pytest.mark.parametrize("crashing", [False, pytest.param(True, marks=pytest.mark.sweep)])
-def test_a_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
-    """The image never runs without a trial, and a crashing one ends on the old one."""
+def test_power_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
+    """The new image never runs without a trial, and a crashing one leads back to the old image."""
     rig = staged_after_a_fallback(tmp_path, crashing)
     run = rig.run(until_s=600, cut=Cut(op=swap_operations(crashing)[nth], when="during"), cause=HARD)
     assert run.ended == "cut"
@@ -129,8 +129,8 @@ def fill(rig):
     return files
 
 
-def test_a_full_file_system_stops_no_update(tmp_path):
-    """The agent has reserved space for what it must write, from its first start on."""
+def test_update_completes_on_a_full_file_system(tmp_path):
+    """The agent reserves space for what it must write, from its first start on."""
     rig = Rig(tmp_path)
     rig.run(until_s=600)  # registered, record there
     fill(rig)
@@ -143,8 +143,8 @@ def test_a_full_file_system_stops_no_update(tmp_path):
 
 
 @pytest.mark.sweep  # filling it takes its time
-def test_a_full_file_system_in_a_trial(tmp_path):
-    """Confirmed once, not over and over: what the record could not say the next boot finds out."""
+def test_full_file_system_during_a_trial_confirms_once(tmp_path):
+    """The outcome that could not be recorded is found by the next boot."""
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -162,7 +162,7 @@ def test_a_full_file_system_in_a_trial(tmp_path):
 @pytest.mark.parametrize(
     "garbage", [b"", b"\xff" * 300, b"{}", b"[1, 2]\n00000000\n", b"\0" * 5000, "ä".encode("latin-1") * 50]
 )
-def test_a_record_of_garbage_is_said_and_begun_anew(tmp_path, garbage):
+def test_invalid_record_is_logged_and_replaced(tmp_path, garbage):
     rig = Rig(tmp_path)
     rig.run(until_s=600)
     rig.board.put_files({"state/record.0": garbage, "state/record.1": garbage})
@@ -172,7 +172,7 @@ def test_a_record_of_garbage_is_said_and_begun_anew(tmp_path, garbage):
     assert ("record" in run.console.split("boot is")[0]) == bool(garbage)
 
 
-def test_provisioning_of_garbage_registers_again(tmp_path):
+def test_invalid_provision_json_leads_to_registration(tmp_path):
     rig = Rig(tmp_path)
     rig.run(until_s=600)
     rig.board.put_files({"state/provision.json": b"\xff{garbage"})
@@ -186,7 +186,7 @@ def test_provisioning_of_garbage_registers_again(tmp_path):
 
 
 def swapped(folder):
-    """A board that has chosen the new image, and has not started it yet."""
+    """A board that has selected the new image and has not started it yet."""
     rig = Rig(folder, update__period=20, update__retry=1)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -196,16 +196,17 @@ def swapped(folder):
 
 @functools.cache
 def confirmation():
-    """Numbers of the operations that confirm it: erase and program of an otadata record."""
+    """Indices of the operations that confirm the image: erase and program of an otadata record."""
     with tempfile.TemporaryDirectory() as folder:
         trace = swapped(folder).run(until_s=60, cause=HARD).trace
     return [n for n, (_, address, _, _) in enumerate(trace.ops) if 0xD000 <= address < 0xF000][-2:]
 
 
 @pytest.mark.parametrize("nth, when", [(0, "during"), (0, "after"), (1, "during")])
-def test_a_cut_in_the_confirmation_costs_neither_an_attempt_nor_a_wait(tmp_path, nth, when):
-    """The old image is back, with the update still staged: the cloud, which has seen the new version run, goes on
-    offering it.
+def test_power_cut_in_the_confirmation_costs_no_attempt_and_no_wait(tmp_path, nth, when):
+    """The old image runs again, with the update still staged.
+
+    The cloud has seen the new version run, and continues to offer it.
     """
     rig = swapped(tmp_path)
     assert rig.run(until_s=60, cut=Cut(confirmation()[nth], when), cause=HARD).ended == "cut"

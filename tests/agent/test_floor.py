@@ -1,5 +1,6 @@
-"""No way back: the highest version ever confirmed, with NVS and record as its two witnesses; the power goes at every
-operation.
+"""No downgrade: the highest version ever confirmed is stored in the NVS and in the record.
+
+The power is cut at every operation of a trial.
 """
 
 import json
@@ -32,12 +33,12 @@ def refused(rig, cloud, reason):
     cloud.reports.clear()
 
 
-def without_files(rig):
-    """The file system has lost what the agent keeps in it: the record, and with it what was installed where."""
+def erase_state(rig):
+    """Remove the agent's files: the record, and with it what was installed in which slot."""
     rig.board.put_files({name: None for name in rig.board.files() if name.startswith("state/")})
 
 
-def without_nvs(rig):
+def erase_nvs(rig):
     part = rig.board.partition("nvs")
     rig.board.flash.data[part.address : part.address + part.size] = b"\xff" * part.size
     rig.board.close()
@@ -45,31 +46,31 @@ def without_nvs(rig):
     assert nvs_floor(rig) == ""
 
 
-def says_1_0_0(rig):
+def set_version_to_1_0_0(rig):
     rig.board.put_files(
         {"ioto.json": config(version="1.0.0", builder="https://builder.test/api", update__keys=["ours.pem"])}
     )
 
 
-def test_an_older_release_is_refused(tmp_path):
+def test_older_release_is_refused(tmp_path):
     rig, cloud = updated_to(tmp_path)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     refused(rig, cloud, "version_not_newer")
 
 
-def test_an_erased_file_system_opens_no_way_back(tmp_path):
-    """The record is gone, ioto.json says 1.0.0 again: the NVS knows better."""
+def test_erased_file_system_allows_no_downgrade(tmp_path):
+    """The record is lost, ioto.json says 1.0.0 again, but the NVS has the floor."""
     rig, cloud = updated_to(tmp_path)
-    without_files(rig)
+    erase_state(rig)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     refused(rig, cloud, "version_floor")
 
 
-def test_an_erased_nvs_opens_no_way_back(tmp_path):
-    """The record is the second witness, and the next release that is confirmed is in the NVS again."""
+def test_erased_nvs_allows_no_downgrade(tmp_path):
+    """The record has the floor too, and the next confirmed release is stored in the NVS again."""
     rig, cloud = updated_to(tmp_path)
-    without_nvs(rig)
-    says_1_0_0(rig)
+    erase_nvs(rig)
+    set_version_to_1_0_0(rig)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     refused(rig, cloud, "version_not_newer")
     assert rig.record()["floor"] == "1.0.2"
@@ -77,28 +78,29 @@ def test_an_erased_nvs_opens_no_way_back(tmp_path):
     assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console and nvs_floor(rig) == "1.0.3"
 
 
-def test_one_witness_after_the_other_is_lost(tmp_path):
-    """NVS first; a release later the file system: what was confirmed in between is in the NVS, and the other way
-    round.
-    """
+def test_nvs_and_record_restore_the_floor_for_each_other(tmp_path):
+    """The NVS is lost first; a release later the file system, then the NVS again."""
     rig, cloud = updated_to(tmp_path)
-    without_nvs(rig)
+    erase_nvs(rig)
     cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
     assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console
-    without_files(rig)
+    erase_state(rig)
     cloud.reports.clear()
     cloud.release("1.0.2", sealed(rig.image(2), "1.0.2"))
     refused(rig, cloud, "version_floor")
     cloud.release("1.0.4", sealed(rig.image(4), "1.0.4"))
     assert "CONFIRMED 1.0.4" in rig.run(until_s=4500).console and rig.record()["floor"] == "1.0.4"
-    without_nvs(rig)
+    erase_nvs(rig)
     cloud.reports.clear()
     cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
     refused(rig, cloud, "version_not_newer")
 
 
-def test_a_signed_step_down_is_taken(tmp_path):
-    """The floor stays: below it only a manifest goes that says so; to it, and above, every signed release."""
+def test_signed_downgrade_is_installed(tmp_path):
+    """The floor stays: only a manifest that allows a downgrade goes below it.
+
+    To the floor and above it, every signed release is installed.
+    """
     rig, cloud = updated_to(tmp_path)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True, created=NOW, expires=NOW + DOWN_MOST_S))
     run = rig.run(until_s=4500)
@@ -111,7 +113,7 @@ def test_a_signed_step_down_is_taken(tmp_path):
     assert "CONFIRMED 1.0.2" in rig.run(until_s=4500).console
 
 
-def test_a_step_down_from_one_version_is_for_boards_that_run_it(tmp_path):
+def test_downgrade_from_one_version_is_refused_by_other_versions(tmp_path):
     rig, cloud = updated_to(tmp_path)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down="1.0.3"))
     refused(rig, cloud, "version_not_newer")
@@ -119,8 +121,8 @@ def test_a_step_down_from_one_version_is_for_boards_that_run_it(tmp_path):
     assert "CONFIRMED 1.0.1" in rig.run(until_s=4500).console
 
 
-def forever(image, version, **more):
-    """Signed before `down` had to end."""
+def sealed_without_end(image, version, **more):
+    """A release signed before the tools required an end for `down`."""
     content = sealed(image, version)
     raw, _ = unwrap(content[:4096])
     raw = json.dumps(dict(json.loads(raw), down=True, **more)).encode()
@@ -128,15 +130,15 @@ def forever(image, version, **more):
 
 
 @pytest.mark.parametrize("more", [{}, {"expires": NOW + 400 * 86400}])
-def test_a_step_down_without_an_end_is_refused(tmp_path, more):
+def test_downgrade_without_an_end_is_refused(tmp_path, more):
     rig, cloud = updated_to(tmp_path)
-    cloud.release("1.0.1", forever(rig.image(1), "1.0.1", **more))
+    cloud.release("1.0.1", sealed_without_end(rig.image(1), "1.0.1", **more))
     refused(rig, cloud, "manifest_malformed")
     cloud.release("1.0.3", sealed(rig.image(3), "1.0.3"))
     assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console
 
 
-def test_a_step_down_has_ended_when_its_time_is_over(tmp_path):
+def test_expired_downgrade_is_refused(tmp_path):
     rig, cloud = updated_to(tmp_path)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", down=True, created=NOW - DOWN_MOST_S, expires=NOW - 1))
     refused(rig, cloud, "manifest_expired")
@@ -144,8 +146,8 @@ def test_a_step_down_has_ended_when_its_time_is_over(tmp_path):
     assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console
 
 
-def test_a_step_down_needs_its_signature(tmp_path):
-    """Whoever owns the cloud can offer any version; without keys too nothing goes below what was confirmed."""
+def test_unsigned_downgrade_is_refused(tmp_path):
+    """A compromised cloud can offer any version; a board without keys also refuses those below the floor."""
     rig, cloud = trusting(tmp_path / "rig", trusted=())
     cloud.release("1.0.2", rig.image(2))
     installed(rig, rig.run(until_s=2 * HOUR), "1.0.2")
@@ -156,7 +158,7 @@ def test_a_step_down_needs_its_signature(tmp_path):
     refused(rig, cloud, "version_not_newer")
 
 
-def test_an_nvs_that_takes_no_more_does_not_stop_the_way_forward(tmp_path):
+def test_update_completes_if_the_nvs_is_full(tmp_path):
     main = "import esp32\nesp32.NVS.set_blob = lambda self, key, value: (_ for _ in ()).throw(OSError(-4357))\n"
     from rig import MAIN
 
@@ -172,7 +174,7 @@ def test_an_nvs_that_takes_no_more_does_not_stop_the_way_forward(tmp_path):
 
 @pytest.fixture
 def swapped(tmp_path):
-    """A board that has chosen the new image and has not started it yet: (rig, the flash as it is)."""
+    """(rig, its flash): a board that has selected the new image and has not started it yet."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     rig.run(until_s=2 * HOUR, max_boots=1)
@@ -185,8 +187,8 @@ def trial(rig, flash, **limits):
     return rig.run(until_s=60, cause=2, **limits)
 
 
-def floor_is_up(rig, flash, op, when):
-    """Cut once; if the image is confirmed then, the floor has risen before. Then the power is back for good."""
+def check_floor_after_a_cut(rig, flash, op, when):
+    """Cut once: if the image is confirmed, the floor has risen before. Then the power stays on."""
     trial(rig, flash, cut=Cut(op, when))
     confirmed, floor = "2/VALID" in rig.board.otadata(), nvs_floor(rig)
     replay = "Cut(%d, %r): otadata %s, floor %r" % (op, when, rig.board.otadata(), floor)
@@ -197,7 +199,7 @@ def floor_is_up(rig, flash, op, when):
 
 
 def operations(rig, flash):
-    """Operations of the trial up to the one that confirms: [(what part of the flash)]."""
+    """The partition of each operation of the trial ("" for others), up to the one that confirms."""
     run = trial(rig, flash)
     assert "2/VALID" in rig.board.otadata()
     part = rig.board.partition
@@ -209,17 +211,20 @@ def operations(rig, flash):
     return names[: last + 1]
 
 
-def test_the_floor_rises_before_the_image_is_confirmed(swapped):
-    """The operations of the NVS and of otadata, one way of cutting each; the sweep has all three, and all others."""
+def test_floor_rises_before_the_image_is_confirmed(swapped):
+    """Each operation on NVS and otadata, with one kind of cut each; the sweep has all three kinds, and all others."""
     names = operations(*swapped)
     chosen = [op for op, name in enumerate(names) if name][2:]  # not the bootloader's own two
     assert "nvs" in names and len(chosen) >= 4, names
-    confirmed = [floor_is_up(*swapped, op, "before" if n % 3 == 2 else CUTS[1 + n % 2]) for n, op in enumerate(chosen)]
+    confirmed = [
+        check_floor_after_a_cut(*swapped, op, "before" if n % 3 == 2 else CUTS[1 + n % 2])
+        for n, op in enumerate(chosen)
+    ]
     assert not all(confirmed) and confirmed[0] is False
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("when", CUTS)
-def test_the_floor_rises_before_the_image_is_confirmed_whatever_is_cut(swapped, when):
-    confirmed = [floor_is_up(*swapped, op, when) for op in range(len(operations(*swapped)) + 2)]
+def test_floor_rises_before_the_image_is_confirmed_at_every_cut(swapped, when):
+    confirmed = [check_floor_after_a_cut(*swapped, op, when) for op in range(len(operations(*swapped)) + 2)]
     assert True in confirmed and False in confirmed
