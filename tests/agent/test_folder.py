@@ -1,4 +1,4 @@
-"""The agent's folder is made anew before littlefs compacts it; the power may go at any moment of that."""
+"""The agent's folder is renewed before littlefs compacts it; the power may be cut at any operation."""
 
 import pytest
 from ioto.recall import decode
@@ -8,13 +8,13 @@ from rig import Rig
 
 
 def saves(rig):
-    """How often the record was saved."""
+    """The number of times the record was saved."""
     files = rig.board.files()
     return max(decode(files[name])[0] if name in files else 0 for name in ("state/record.0", "state/record.1"))
 
 
-def test_the_record_survives_many_saves(tmp_path):
-    """More saves than littlefs takes before it compacts. Other files in the folder are moved too."""
+def test_record_survives_many_saves(tmp_path):
+    """More saves than littlefs allows before it compacts. Other files in the folder are moved too."""
     rig = Rig(tmp_path, update__period=5)
     rig.run(until_s=10)
     rig.board.put_files({"state/other": b"of somebody else"})
@@ -25,8 +25,8 @@ def test_the_record_survives_many_saves(tmp_path):
     assert overview.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 
-def almost(folder):
-    """A board that makes its folder anew with the 24th save of the record, which is near: (rig, its flash)."""
+def before_renewal(folder):
+    """(rig, its flash): a board shortly before the 24th save of the record, which renews the folder."""
     rig = Rig(folder, update__period=5)
     while saves(rig) < 20:
         rig.run(until_s=11)  # shorter starts would lead to the safe mode
@@ -52,32 +52,31 @@ def operations(rig):
     return n
 
 
-def test_a_power_cut_while_the_folder_is_made_anew(tmp_path):
-    rig, flash = almost(tmp_path)
+def test_power_cut_while_the_folder_is_renewed(tmp_path):
+    rig, flash = before_renewal(tmp_path)
     for op in range(0, operations(rig), 11):
         cut_at(rig, flash, op, ("before", "during", "after")[op // 11 % 3])
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("when", ["during", "after"])  # before an operation is after the one before it
-def test_a_power_cut_at_every_operation_of_it(tmp_path, when):
-    rig, flash = almost(tmp_path)
+def test_power_cut_at_every_operation_of_a_renewal(tmp_path, when):
+    rig, flash = before_renewal(tmp_path)
     for op in range(operations(rig)):
         cut_at(rig, flash, op, when)
 
 
-def test_no_room_for_another_folder(tmp_path):
-    """It stays as it is, and the record is saved nevertheless."""
-    rig, _ = almost(tmp_path)
+def test_folder_that_cannot_be_renewed_stays(tmp_path):
+    """The record is saved nevertheless."""
+    rig, _ = before_renewal(tmp_path)
     rig.board.put_files({"state.new": b"a file in the way"})
     run = rig.run(until_s=60)
     assert saves(rig) > 25 and "warn folder" in run.console, run.console
     assert overview.device(rig.site, "DEVICE0001")["registrations"] == 1
 
 
-def test_a_full_file_system(tmp_path):
-    """The log names what is the matter."""
-    rig, _ = almost(tmp_path)
+def test_full_file_system_is_logged(tmp_path):
+    rig, _ = before_renewal(tmp_path)
     for n, size in enumerate((65536, 4096)):
         for i in range(1000):
             try:
@@ -88,8 +87,8 @@ def test_a_full_file_system(tmp_path):
     assert saves(rig) > 25 and "warn folder: OSError(28,)" in run.console, run.console
 
 
-def test_how_often_the_record_is_saved_in_an_update(tmp_path):
-    """docs/figures.md says so: with the check-ins that belong to it; littlefs compacts after 58."""
+def test_number_of_saves_in_an_update(tmp_path):
+    """With the check-ins of the update, as in docs/figures.md; littlefs compacts after 58."""
     rig = Rig(tmp_path, blocks=12)
     rig.run(until_s=60)
     before = saves(rig)

@@ -1,6 +1,4 @@
-"""A firmware that has the agent, boot.py, main.py and the settings frozen: whatever becomes of the file system, it
-updates.
-"""
+"""Firmware with the agent, boot.py, main.py and settings frozen: it updates whatever happens to the file system."""
 
 import runpy
 
@@ -16,7 +14,7 @@ BROKEN = b"\x00broken\xff" * 8
 
 @pytest.fixture
 def made(tmp_path):
-    """What firmware/manifest.py freezes of a device's folder."""
+    """The modules that firmware/manifest.py freezes from a device's folder."""
     folder = tmp_path / "device"
     folder.mkdir()
     for name, raw in {
@@ -42,10 +40,10 @@ def made(tmp_path):
 
 @pytest.fixture
 def rig(tmp_path, made):
-    """A board with it, whose file system has a broken agent, a broken application and the settings."""
+    """A board with this firmware, and a broken agent, a broken application and settings in its file system."""
     rig = Rig(tmp_path / "rig", version="1.0.0-rc.1", product="ANOTHER")
-    spoilt = {name: BROKEN for name in rig.board.files() if name.startswith("lib/")}
-    rig.board.put_files({**spoilt, "boot.py": BROKEN, "main.py": BROKEN})
+    damaged = {name: BROKEN for name in rig.board.files() if name.startswith("lib/")}
+    rig.board.put_files({**damaged, "boot.py": BROKEN, "main.py": BROKEN})
     rig.board.close()
     rig.board = Board(tmp_path / "rig" / "board.flash", air=rig.air, frozen=made)
     rig.publish(rig.image(1), "1.0.1")
@@ -57,27 +55,27 @@ def updated(rig, run):
     assert [each["version"] for each in overview.devices(rig.site)] == ["1.0.1"]
 
 
-def scribble(rig, raw):
+def overwrite_file_system(rig, raw):
     part = rig.board.partition("vfs")
     rig.board.flash.data[part.address : part.address + part.size] = (raw * (part.size // len(raw) + 1))[: part.size]
 
 
-def test_a_broken_agent_and_application(rig):
-    """The frozen ones run; product and version are those of the build, whatever ioto.json says."""
+def test_frozen_agent_and_application_run_instead_of_broken_files(rig):
+    """Product and version are those of the build, whatever ioto.json says."""
     run = rig.run(until_s=60)
     assert "boot is idle: ota_0 1.0.0, otadata valid" in run.console
     updated(rig, run)
 
 
 @pytest.mark.parametrize("raw", [BROKEN, b"\0", b"\xff"], ids=["scribbled", "zeros", "blank"])
-def test_a_broken_file_system(rig, raw):
-    scribble(rig, raw)
+def test_broken_file_system_is_recreated(rig, raw):
+    overwrite_file_system(rig, raw)
     run = rig.run(until_s=60)
     updated(rig, run)
     assert {"ca.pem", "device.json", "ioto.json"} <= set(rig.board.files()) and rig.board.files()["ca.pem"] == ca()
 
 
-def test_files_that_are_lost_come_back_and_others_stay(rig):
+def test_lost_files_are_restored_and_others_stay(rig):
     rig.board.put_files(
         {"ca.pem": None, "ioto.json": None, "notes.txt": b"mine", "device.json": b'{"id": "DEVICE0002"}'}
     )
@@ -86,15 +84,15 @@ def test_files_that_are_lost_come_back_and_others_stay(rig):
     assert found["ca.pem"] == ca() and found["notes.txt"] == b"mine" and b"DEVICE0002" in found["device.json"]
 
 
-def test_a_file_that_a_power_cut_has_left_empty_comes_back(rig):
+def test_empty_files_are_restored(rig):
     rig.board.put_files({"ioto.json": b"", "ca.pem": b""})
     updated(rig, rig.run(until_s=60))
     assert rig.board.files()["ca.pem"] == ca() and rig.board.files()["ioto.json"]
 
 
 def recovery(rig):
-    """Flash operations of the start that makes a broken file system anew."""
-    scribble(rig, BROKEN)
+    """(flash, number of operations) of a start that recreates a broken file system."""
+    overwrite_file_system(rig, BROKEN)
     before = bytes(rig.board.flash.data)
     operations = len(rig.run(until_s=60, stop=lambda line: "boot is" in line).trace.ops)
     rig.board.flash.data[:] = before
@@ -102,7 +100,7 @@ def recovery(rig):
 
 
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.sweep)])
-def test_the_power_goes_while_it_is_made_anew(rig, step):
+def test_power_cut_while_the_file_system_is_recreated(rig, step):
     before, operations = recovery(rig)
     assert operations > 20
     for op in range(0, operations, step):
@@ -114,8 +112,8 @@ def test_the_power_goes_while_it_is_made_anew(rig, step):
             assert {"ca.pem", "device.json", "ioto.json"} <= set(rig.board.files()), (op, when)
 
 
-def test_stock_firmware_stops_there(tmp_path):
-    """What MicroPython's own does, and why."""
+def test_stock_firmware_stops_at_a_broken_file_system(tmp_path):
+    """What MicroPython's own firmware does, which is why ours differs."""
     rig = Rig(tmp_path)
-    scribble(rig, BROKEN)
+    overwrite_file_system(rig, BROKEN)
     assert rig.run(until_s=10).console == "The filesystem appears to be corrupted.\n" * 4

@@ -1,6 +1,4 @@
-"""The application has filled the file system to the last block: what the agent must write has its space from the first
-start on.
-"""
+"""The application has filled the file system; the agent uses space reserved from its first start on."""
 
 import json
 
@@ -41,18 +39,18 @@ async def main(made):
 FULL = FILL + MAIN.replace("asyncio.run(agent(", "asyncio.run(main(agent(").replace(".run())", "))")
 
 
-def filled(rig, run):
+def check_full(rig, run):
     free = [int(line.split()[1]) for line in run.console.splitlines() if line.startswith("FULL")]
     assert free and all(blocks == 0 or blocks >> 31 for blocks in free), free  # littlefs counts some blocks twice
 
 
 @pytest.mark.parametrize("after_s, hours", [(0, 2), pytest.param(100, 24, marks=pytest.mark.sweep)])
-def test_two_updates(tmp_path, after_s, hours):
+def test_two_updates_on_a_full_file_system(tmp_path, after_s, hours):
     rig = Rig(tmp_path, main=FULL % after_s, files={"ballast": bytes(BALLAST)})
-    filled(rig, rig.run(until_s=hours * HOUR))
+    check_full(rig, rig.run(until_s=hours * HOUR))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=hours * HOUR)
-    filled(rig, run)
+    check_full(rig, run)
     assert run.slots == ["ota_0", "ota_1"] and "CONFIRMED 1.0.1" in run.console and "record:" not in run.console, (
         run.console[-3000:]
     )
@@ -73,13 +71,13 @@ GREEDY = GREEDY.replace(
 )
 
 
-def test_an_application_that_takes_what_is_reserved_too(tmp_path):
-    """The log says what is missing: space."""
+def test_log_says_that_space_is_missing(tmp_path):
+    """The application has removed the spare files and used their space too."""
     rig = Rig(tmp_path, main=GREEDY, files={"ballast": bytes(BALLAST)})
     rig.publish(rig.image(1), "1.0.1")
     rig.board.put_files({"ioto.json": config(update__schedule="10 * * * *")})
     run = rig.run(until_s=0.5 * HOUR)
-    filled(rig, run)
+    check_full(rig, run)
     assert (
         "error record_failed: OSError(28,)" in run.console
         and "error record: OSError(28,)" in run.console
@@ -87,7 +85,7 @@ def test_an_application_that_takes_what_is_reserved_too(tmp_path):
     ), run.console[-3000:]
 
 
-def test_a_device_that_has_to_register_again(tmp_path):
+def test_device_registers_again_on_a_full_file_system(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", trusted=())
     rig.board.put_files({"main.py": (FULL % 100).encode(), "ballast": bytes(BALLAST)})
     rig.run(until_s=HOUR)

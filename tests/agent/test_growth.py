@@ -1,11 +1,11 @@
-"""Parts of the agent are loaded and released with each check-in: what stays is the same after a thousand of them."""
+"""Parts of the agent are loaded and released at each check-in; the heap in use is the same after a thousand of them."""
 
 import re
 
 import pytest
 from rig import MAIN, Rig
 
-LOOKING = (
+MEASURING = (
     MAIN.replace(
         "asyncio.run(agent(",
         """
@@ -30,10 +30,11 @@ asyncio.run(main(agent(""",
 
 
 def check_ins(folder, n, updates):
-    """[(live bytes of the program, largest free block)] after each of `n` check-ins; `updates` of them bring one to
-    stage.
+    """[(live bytes of the program, largest free block)] after each of `n` check-ins.
+
+    `updates` of them stage an update.
     """
-    rig = Rig(folder, main=LOOKING)
+    rig = Rig(folder, main=MEASURING)
     found = []
 
     def seen(line):
@@ -52,10 +53,8 @@ def check_ins(folder, n, updates):
 
 
 @pytest.mark.parametrize("n, updates", [(40, 4), pytest.param(1000, 10, marks=pytest.mark.sweep)])
-def test_nothing_grows(tmp_path, n, updates):
-    """From the second quarter on, when each part has been there once: MicroPython keeps the names of all that it has
-    loaded.
-    """
+def test_live_heap_does_not_grow(tmp_path, n, updates):
+    """From the second quarter on, when each part has been loaded once: MicroPython keeps the names of all modules."""
     found = check_ins(tmp_path, n, updates)
     early, late = found[n // 4 : n // 2], found[-n // 4 :]
     least = [min(live for live, _ in each) for each in (early, late)]

@@ -1,11 +1,11 @@
-"""TLS handshakes, the longest pauses there are, counted: over a day without an update, and over a whole update."""
+"""The number of TLS handshakes, the longest pauses of all, over a day without an update and over a whole update."""
 
 from ioto_tools.board.peers import Tls
 from rig import Rig, server_context
 
 
 class Counting(Tls):
-    """`seen` gets (time, requests) of each connection; the requests are appended to while it is open."""
+    """`seen` gets (time, requests) for each connection; requests are appended while it is open."""
 
     def __init__(self, peer, now):
         super().__init__(peer, server_context())
@@ -32,8 +32,8 @@ def counted(tmp_path, **options):
     return rig, peer
 
 
-def test_a_day_without_an_update(tmp_path):
-    """One for each check-in; the registration has none of its own."""
+def test_handshakes_of_a_day_without_an_update(tmp_path):
+    """One for each check-in; the registration shares the first."""
     rig, peer = counted(tmp_path)
     rig.run(until_s=86400)
     asked = [requests for _, requests in peer.seen]
@@ -41,10 +41,8 @@ def test_a_day_without_an_update(tmp_path):
     assert asked[1:] == [["update"]] * len(asked[1:]) and 23 <= len(asked) <= 25
 
 
-def test_an_update(tmp_path):
-    """The check-in with the report that the download begins; the image; the check-in of the trial; the reports after
-    it.
-    """
+def test_handshakes_of_an_update(tmp_path):
+    """The check-in with its report; the image; the check-in of the trial; the reports after it."""
     rig, peer = counted(tmp_path)
     rig.run(until_s=60)
     del peer.seen[:]

@@ -1,5 +1,6 @@
-"""A confirmed application that hangs, or ends: the watchdog and the start counter let the next release in, without a
-cable.
+"""A confirmed application hangs or ends: the watchdog and the count of failed starts let the next release in.
+
+Nobody needs a cable.
 """
 
 import pytest
@@ -8,23 +9,23 @@ from rig import MAIN, Rig
 
 HOUR = 3600
 # The application of every image but the first is well.
-SICK = """
+FAULTY = """
 import asyncio, time
 from esp32 import Partition
 
-def is_sick():
+def is_faulty():
     head = bytearray(4096)
     Partition(Partition.RUNNING).readblocks(0, head)
     return b"image 0" in head
 
 async def fail(after_s):
     await asyncio.sleep(after_s)
-    print("SICK")
+    print("FAULTY")
     %s
 
 async def main(made):
     task = asyncio.create_task(made.run())
-    if is_sick():
+    if is_faulty():
         await fail(%d)
     await task
 """
@@ -37,20 +38,20 @@ BARE = MAIN.replace("asyncio.run(agent(", "asyncio.run(main(agent(").replace(".r
 WAYS = {"hangs": "time.sleep(1000000)", "raises": "raise ValueError('no sensor')", "returns": "return"}
 
 
-def sick(folder, main, how, after_s, **changes):
-    text = SICK % (WAYS[how], after_s)
+def faulty(folder, main, how, after_s, **changes):
+    text = FAULTY % (WAYS[how], after_s)
     if how == "returns":
         text = text.replace("    await task\n", "    else:\n        await task\n")
     return Rig(folder, main=text + main, **{"watchdog": 60, **changes})
 
 
-def healed(rig, days=2):
-    """A release that is published after three failures arrives, on a board whose power stays on."""
+def check_recovery(rig, days=2):
+    """A release published after three failures is installed, on a board whose power stays on."""
     failures = []
 
     def operator(line):
-        failures.append(line == "SICK")
-        if line == "SICK" and sum(failures) == 3:
+        failures.append(line == "FAULTY")
+        if line == "FAULTY" and sum(failures) == 3:
             rig.publish(rig.image(1), "1.0.1")
 
     run = rig.run(until_s=days * 24 * HOUR, console=operator, stop=lambda line: "CONFIRMED" in line)
@@ -64,21 +65,21 @@ def healed(rig, days=2):
 @pytest.mark.parametrize(
     "after_s", [pytest.param(0, marks=pytest.mark.sweep), 3, pytest.param(12, marks=pytest.mark.sweep), 60]
 )
-def test_with_run(tmp_path, how, after_s):
-    healed(sick(tmp_path, RUN, how, after_s))
+def test_board_with_run_recovers(tmp_path, how, after_s):
+    check_recovery(faulty(tmp_path, RUN, how, after_s))
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_with_asyncio_run(tmp_path, how):
-    """Where it ends, the watchdog is not fed any more: it makes no difference how."""
-    healed(sick(tmp_path, BARE, how, 60))
+def test_board_with_asyncio_run_recovers(tmp_path, how):
+    """However it ends, nothing feeds the watchdog any more."""
+    check_recovery(faulty(tmp_path, BARE, how, 60))
 
 
-CTRL_C = SICK % ("raise KeyboardInterrupt", 30)
+CTRL_C = FAULTY % ("raise KeyboardInterrupt", 30)
 
 
-def test_nothing_resets_a_board_at_its_prompt(tmp_path):
-    """Ctrl-C, 30 seconds after the start; a day later whoever pressed it has forgotten the board."""
+def test_board_at_its_prompt_is_not_reset_for_a_day(tmp_path):
+    """Ctrl-C is pressed 30 seconds after the start."""
     rig = Rig(tmp_path, main=CTRL_C + RUN)
     run = rig.run(until_s=25 * HOUR)
     assert run.console.count("KeyboardInterrupt") == 2 and 24 * HOUR < run.boots[1].at_s < 24.1 * HOUR, run.boots
@@ -86,8 +87,8 @@ def test_nothing_resets_a_board_at_its_prompt(tmp_path):
     assert "CONFIRMED" in rig.run(until_s=25 * HOUR).console
 
 
-def test_the_traceback_is_kept_and_bounded(tmp_path):
-    rig = sick(tmp_path, RUN, "raises", 3)
+def test_traceback_is_stored_and_shortened(tmp_path):
+    rig = faulty(tmp_path, RUN, "raises", 3)
     rig.run(until_s=30)
     kept = rig.board.files()["state/traceback"].decode()
     assert "ValueError: no sensor" in kept and "in fail" in kept
@@ -103,12 +104,12 @@ def test_the_traceback_is_kept_and_bounded(tmp_path):
     assert len([op for op in run.trace.ops if op[0] == "erase"]) < 20  # the same is not written again
 
 
-def test_a_listener_hears_it_in_its_place(tmp_path):
-    rig = sick(tmp_path, RUN, "raises", 3)
+def test_traceback_goes_to_the_listener_instead_of_the_console(tmp_path):
+    rig = faulty(tmp_path, RUN, "raises", 3)
     run = rig.run(until_s=10)
     assert run.console.count("error Traceback") == run.console.count("Traceback"), run.console
 
 
-def test_no_watchdog_where_the_configuration_says_so(tmp_path):
-    rig = sick(tmp_path, RUN, "hangs", 3, watchdog="never")
+def test_watchdog_can_be_switched_off(tmp_path):
+    rig = faulty(tmp_path, RUN, "hangs", 3, watchdog="never")
     assert rig.run(until_s=5 * HOUR).slots == ["ota_0"]

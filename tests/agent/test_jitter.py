@@ -1,4 +1,4 @@
-"""The jitter after power-on, on a virtual board: the whole span, and never before the device is registered."""
+"""Jitter after power-on, on a virtual board: over the whole span, but not before the device is registered."""
 
 from ioto.spread import spread
 from test_servers import Sick, board
@@ -6,7 +6,7 @@ from test_servers import Sick, board
 JITTER_S = 3600
 
 
-def test_power_on_waits_for_the_whole_jitter_once_the_device_is_registered(tmp_path):
+def test_check_in_after_power_on_is_spread_over_jitter_once_registered(tmp_path):
     place = spread("DEVICE0001", JITTER_S)
     assert place > 600, "choose another id: this one would prove little"
     sick = Sick({})

@@ -1,6 +1,4 @@
-"""Links to images that expire: a refused one costs no attempt, keeps what was fetched, and the next check-in brings
-another.
-"""
+"""Image links expire: a refused one costs no attempt and no progress, and the next check-in brings another."""
 
 import hashlib
 
@@ -12,8 +10,8 @@ from rig import Rig, secure
 IMAGE = esp.make(14 * 4096 - 2048, "linked")
 
 
-class Linking:
-    """A cloud whose links hold for one check-in each, or for none."""
+class LinkingCloud:
+    """A cloud with links that are valid until the next check-in, or never."""
 
     def __init__(self):
         self.given = 0
@@ -57,8 +55,8 @@ def rig(tmp_path, cloud):
     )
 
 
-def test_a_refused_link_costs_no_attempt_and_the_next_check_in_brings_another(tmp_path):
-    cloud = Linking()
+def test_refused_link_costs_no_attempt_and_is_replaced(tmp_path):
+    cloud = LinkingCloud()
     cloud.good = False
     board = rig(tmp_path, cloud)
     run = board.run(until_s=1800)
@@ -70,9 +68,9 @@ def test_a_refused_link_costs_no_attempt_and_the_next_check_in_brings_another(tm
 
 
 def tenth_block(tmp_path):
-    """Number of the flash operation that erases it, in a run that is not cut."""
+    """Index of the flash operation that erases the tenth block in a run without a cut."""
     (tmp_path / "clean").mkdir()
-    board = rig(tmp_path / "clean", Linking())
+    board = rig(tmp_path / "clean", LinkingCloud())
     trace = board.run(until_s=600, stop=lambda line: line.startswith("DEVICE:UPDATE")).trace
     slot = board.board.partition("ota_1")
     return [
@@ -80,9 +78,12 @@ def tenth_block(tmp_path):
     ][9]
 
 
-def test_a_link_that_expired_over_a_power_cut_keeps_what_was_fetched(tmp_path):
-    """The device asks first, so its next request has the new link, and a range; the power goes in the tenth block."""
-    cloud = Linking()
+def test_download_resumes_with_a_new_link_after_a_power_cut(tmp_path):
+    """The power is cut in the tenth block.
+
+    The device checks in first, so its next request has the new link and a range.
+    """
+    cloud = LinkingCloud()
     board = rig(tmp_path, cloud)
     assert board.run(until_s=600, cut=Cut(tenth_block(tmp_path), "during")).ended == "cut"
     first = list(cloud.asked)

@@ -1,6 +1,6 @@
-"""A Linux host in the place of a board: the agent as a real process of the unix port, a real device cloud, real time.
+"""A Linux host instead of a board: the agent as a process of the unix port, a real device cloud, real time.
 
-A file is the slot, `scripts/update PATH` installs it, and the word it prints says how to go on.
+The slot is a file, `scripts/update PATH` installs it, and the word that it prints decides what happens next.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def cloud(tmp_path):
 
 @pytest.fixture
 def host(tmp_path, cloud):
-    """host(script, ...) makes the device; whatever of it still runs is killed in the end."""
+    """host(script, ...) creates a device; what still runs is killed at the end."""
     made = []
 
     def make(does="echo continue", **options):
@@ -52,7 +52,7 @@ def host(tmp_path, cloud):
 
 
 def keep(more="echo continue"):
-    """A script that keeps each file it was given, and then does `more`."""
+    """A script that keeps a copy of each file it is given, and then does `more`."""
     return 'n=$(ls kept.* 2>/dev/null | wc -l); cp "$1" kept.$n; ' + more
 
 
@@ -65,7 +65,7 @@ def kept(device):
 
 @pytest.mark.parametrize("inside", ["", "it's $HOME; a folder/"], ids=["here", "odd-name"])
 @pytest.mark.parametrize("transport", ["asyncio", "urequests"])
-def test_continue_goes_on_with_the_new_version(cloud, host, transport, inside):
+def test_continue_keeps_the_agent_running_as_the_new_version(cloud, host, transport, inside):
     device = host(keep(), transport=transport, inside=inside)
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("CONFIRMED 1.0.1")
@@ -77,7 +77,7 @@ def test_continue_goes_on_with_the_new_version(cloud, host, transport, inside):
 
 
 @pytest.mark.parametrize("word,status", [("restart", RESTART), ("exit", 0)])
-def test_restart_and_exit_end_the_agent_and_its_next_start_confirms(cloud, host, word, status):
+def test_restart_and_exit_end_the_agent_and_the_next_start_confirms(cloud, host, word, status):
     device = host(keep("echo %s" % word))
     cloud.publish(IMAGE, "1.0.1")
     assert device.start().ended() == status and "CONFIRMED" not in device.console
@@ -101,7 +101,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("case", OUTPUTS)
-def test_whatever_the_script_prints(cloud, host, case):
+def test_any_output_of_the_script_is_accepted(cloud, host, case):
     script, status = OUTPUTS[case]
     device = host(script)
     cloud.publish(IMAGE, "1.0.1")
@@ -120,7 +120,7 @@ def test_whatever_the_script_prints(cloud, host, case):
     ("exit 3", "status 3"), pytest.param("kill -9 $$", "status 137", marks=pytest.mark.sweep),
     pytest.param("echo continue; exit 1", "status 1", marks=pytest.mark.sweep),
 ])  # fmt: skip
-def test_a_script_that_fails_is_tried_three_times(cloud, host, script, detail):
+def test_failing_script_is_run_three_times(cloud, host, script, detail):
     device = host(keep(script))
     cloud.publish(IMAGE, "1.0.1")
     device.start()
@@ -136,7 +136,7 @@ def test_a_script_that_fails_is_tried_three_times(cloud, host, script, detail):
     assert device.reported("confirmed", "1.0.2")[-1] == ("confirmed", "", 1) and len(kept(device)) == 4
 
 
-def test_a_script_that_is_missing_or_no_program(cloud, host):
+def test_missing_or_not_executable_script_fails_the_update(cloud, host):
     device = host(attempts=1)
     script = device.folder / "scripts/update"
     script.chmod(0o644)
@@ -148,7 +148,7 @@ def test_a_script_that_is_missing_or_no_program(cloud, host):
     assert ("failed", "script_failed", 1) in device.reported("failed", "1.0.2")
 
 
-def test_a_script_beside_ioto_json_needs_no_folder(cloud, host):
+def test_script_beside_ioto_json_is_found(cloud, host):
     device = host(keep(), script="install.sh")
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("CONFIRMED 1.0.1")
@@ -163,7 +163,7 @@ def alive(pid):
         return False
 
 
-def test_a_script_that_hangs_is_ended_before_the_next_attempt(cloud, host):
+def test_hanging_script_is_killed_before_the_next_attempt(cloud, host):
     device = host("echo $$ >> pids; exec sleep 60", limit=1, attempts=2)
     cloud.publish(IMAGE, "1.0.1")
     device.start()
@@ -177,9 +177,10 @@ def test_a_script_that_hangs_is_ended_before_the_next_attempt(cloud, host):
             os.kill(pid, signal.SIGKILL)
 
 
-def test_another_offer_while_the_script_runs(cloud, host):
-    """Asked for before, answered meanwhile: the script finds its file as it was, and what it installed is what
-    counts.
+def test_offer_during_the_script_leaves_its_file_unchanged(cloud, host):
+    """A check-in that began before is answered meanwhile, with another offer.
+
+    The version that the script installed is confirmed.
     """
     device = host(keep('touch began; sleep 2; cp "$1" kept.after; echo continue'), before=WAITS)
     cloud.publish(IMAGE, "1.0.1")
@@ -197,8 +198,8 @@ def test_another_offer_while_the_script_runs(cloud, host):
     device.until("CONFIRMED 1.0.2")
 
 
-def test_no_room_for_the_outcome(cloud, host):
-    """The record can't be written after the script has ended: the agent goes on, in memory."""
+def test_agent_continues_if_the_outcome_cannot_be_written(cloud, host):
+    """The record cannot be written after the script has ended."""
     device = host(keep("rm state/record.*; mkdir state/record.0 state/record.1; echo continue"))
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("CONFIRMED 1.0.1")
@@ -214,7 +215,7 @@ def test_no_room_for_the_outcome(cloud, host):
 @pytest.mark.parametrize(
     "spoil", [": > update.bin.status; sleep 1", "mkdir update.bin.status.new"], ids=["empty", "none"]
 )
-def test_no_room_for_the_status_of_the_script(cloud, host, spoil):
+def test_agent_continues_if_the_status_of_the_script_cannot_be_written(cloud, host, spoil):
     device = host(spoil + "; echo continue", limit=2, attempts=1)
     cloud.publish(IMAGE, "1.0.1")
     device.start()
@@ -227,7 +228,7 @@ def test_no_room_for_the_status_of_the_script(cloud, host, spoil):
 
 
 @pytest.mark.parametrize("test,reason", [("False", "selftest_failed"), ("1 // 0", "selftest_failed")])
-def test_a_self_test_that_fails_is_reported_and_the_agent_lives_on(cloud, host, test, reason):
+def test_failed_self_test_is_reported_and_the_agent_keeps_running(cloud, host, test, reason):
     device = host("echo restart", before=SELFTEST % test)
     cloud.publish(IMAGE, "1.0.1")
     assert device.start().ended() == RESTART
@@ -243,7 +244,7 @@ def test_a_self_test_that_fails_is_reported_and_the_agent_lives_on(cloud, host, 
 # ---- cut short
 
 
-def test_killed_in_mid_download_it_is_taken_up_where_it_was(cloud, host):
+def test_download_resumes_after_a_kill(cloud, host):
     image = random.Random(2).randbytes(400_000)
     device = host(keep(), throttle=20)
     cloud.publish(image, "1.0.1")
@@ -257,24 +258,24 @@ def test_killed_in_mid_download_it_is_taken_up_where_it_was(cloud, host):
 
 
 @pytest.mark.parametrize("harm", ["removed", "emptied"])
-def test_killed_in_mid_download_and_its_file_is_not_what_it_was(cloud, host, harm):
+def test_download_restarts_if_its_file_was_removed_or_emptied(cloud, host, harm):
     image = random.Random(2).randbytes(400_000)
     device = host(keep(), throttle=20)
     cloud.publish(image, "1.0.1")
     device.start().until("PROGRESS 131072")
     device.kill()
-    harm_file(device.folder / "update.bin", harm)
+    damage_file(device.folder / "update.bin", harm)
     device.start().until("CONFIRMED 1.0.1")
     assert kept(device) == [image]
 
 
-def test_a_beginning_that_has_changed_costs_a_delay(cloud, host):
-    """Only the hash of the whole file shows it; the next download begins anew."""
+def test_changed_file_of_a_resumed_download_costs_a_delay(cloud, host):
+    """Only the hash of the whole file shows the change; the next download starts from the beginning."""
     device = host(keep(), throttle=20)
     cloud.publish(random.Random(2).randbytes(400_000), "1.0.1")
     device.start().until("PROGRESS 131072")
     device.kill()
-    harm_file(device.folder / "update.bin", "changed")
+    damage_file(device.folder / "update.bin", "changed")
     device.start().until("FAILED checksum_mismatch")
     device.becomes(
         lambda record: (record["phase"], record["attempt"], record["update"].get("lost")) == ("download", 1, 1)
@@ -282,7 +283,7 @@ def test_a_beginning_that_has_changed_costs_a_delay(cloud, host):
     assert kept(device) == []
 
 
-def harm_file(path, harm):
+def damage_file(path, harm):
     if harm == "removed":
         path.unlink()
     elif harm == "emptied":
@@ -294,19 +295,19 @@ def harm_file(path, harm):
 
 
 @pytest.mark.parametrize("harm", ["removed", "emptied", "changed"])
-def test_a_staged_file_that_is_not_what_it_was_is_fetched_again(cloud, host, harm):
+def test_changed_staged_file_is_downloaded_again(cloud, host, harm):
     device = host(keep(), apply="never")
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("info staged 1.0.1")
     device.kill()
-    harm_file(device.folder / "update.bin", harm)
+    damage_file(device.folder / "update.bin", harm)
     config = device.folder / "ioto.json"
     config.write_text(config.read_text().replace('"never"', '"anytime"'))
     device.start().until("CONFIRMED 1.0.1")
     assert kept(device) == [IMAGE] and len(cloud.downloads()) == 2
 
 
-def test_killed_while_the_script_runs_it_runs_once_more(cloud, host):
+def test_script_runs_again_after_a_kill(cloud, host):
     device = host(keep("echo $$ > pid.new; mv pid.new pid; exec sleep 60"))
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("DEVICE:UPDATE 1.0.1 1")
@@ -327,9 +328,7 @@ def test_killed_while_the_script_runs_it_runs_once_more(cloud, host):
 
 
 def without_slot_size(app):
-    """The cloud `app`, which takes the device's `slotSize` for an unknown property: it offers what is larger than the
-    slot too.
-    """
+    """The cloud `app`, but without knowing the device's `slotSize`: it also offers files larger than the slot."""
 
     async def asked(scope, receive, send):
         async def heard():
@@ -341,7 +340,7 @@ def without_slot_size(app):
     return asked
 
 
-def test_a_file_larger_than_allowed_is_refused_and_nothing_written(cloud, host):
+def test_file_larger_than_slot_size_is_refused_before_writing(cloud, host):
     cloud.app = without_slot_size(cloud.app)
     device = host(slotSize=65536)
     (device.folder / "update.bin").write_bytes(b"as it was")
@@ -351,7 +350,7 @@ def test_a_file_larger_than_allowed_is_refused_and_nothing_written(cloud, host):
     assert (device.folder / "update.bin").read_bytes() == b"as it was"
 
 
-def test_a_file_that_cannot_be_written_fails_the_update_and_says_so(cloud, host):
+def test_file_that_cannot_be_written_fails_the_update(cloud, host):
     device = host(slot="no/such/folder/update.bin", attempts=1)
     cloud.publish(IMAGE, "1.0.1")
     device.start()
@@ -362,7 +361,7 @@ def test_a_file_that_cannot_be_written_fails_the_update_and_says_so(cloud, host)
 # ---- memory
 
 
-def test_a_whole_update_in_256_kib_and_nothing_grows(cloud, host):
+def test_update_in_256_kib_of_heap(cloud, host):
     image = random.Random(3).randbytes(1_640_800)
     device = host(keep(), heap="256k")
     cloud.publish(image, "1.0.1")

@@ -1,4 +1,4 @@
-"""Whatever comes, the loop of the agent does not end: a board whose loop has ended never checks in again."""
+"""The agent's loop does not end, whatever happens: otherwise the board would never check in again."""
 
 import json
 
@@ -10,20 +10,20 @@ from rig import MAIN, Rig
 from test_servers import SICK_S, Sick, board, heal, show
 
 
-def updated(rig, **limits):
+def check_updated(rig, **limits):
     run = rig.run(**limits)
     assert run.slots[-1] == "ota_1" and "CONFIRMED" in run.console, run.console[-1500:]
     return run
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\xfd", b"Nicht verf\xfcgbar", b'{"error": "\xff"}'])
-def test_an_error_that_is_no_utf_8(tmp_path, body):
-    """Of somebody's proxy, in Latin-1."""
+def test_error_reply_that_is_not_utf_8(tmp_path, body):
+    """A proxy sends it in Latin-1."""
     show(tmp_path, Sick([reply(body, 502)]), "http_status")
 
 
 class Registrar(Sick):
-    """Answers a registration with something that can't be used."""
+    """Answers a registration with unusable values."""
 
     def __init__(self, changes):
         super().__init__({})
@@ -52,9 +52,10 @@ BAD = [
 
 
 @pytest.mark.parametrize("changes", BAD)
-def test_a_registration_that_is_of_no_use_is_not_kept(tmp_path, changes):
-    """It would be asked for once: what is kept holds until the cloud says otherwise, which nobody could ask any
-    more.
+def test_unusable_registration_is_not_stored(tmp_path, changes):
+    """A stored registration stays until the cloud refuses it.
+
+    With an unusable one, no cloud could be reached that refuses it.
     """
     rig = board(tmp_path, Registrar(changes))
     run = rig.run(until_s=SICK_S)
@@ -65,35 +66,35 @@ def test_a_registration_that_is_of_no_use_is_not_kept(tmp_path, changes):
         or "url_invalid" in run.console
     ), run.console
     heal(rig)
-    updated(rig, until_s=4 * 3600)
+    check_updated(rig, until_s=4 * 3600)
 
 
 @pytest.mark.parametrize("phase", ["verifying", None, 5])
-def test_a_record_of_another_version(tmp_path, phase):
-    """The image that ran here before had an agent with a phase that this one does not know, and was rolled back."""
+def test_record_with_unknown_phase_is_replaced(tmp_path, phase):
+    """The previous image's agent had a phase that this one does not know, and was rolled back."""
     rig = Rig(tmp_path)
     rig.board.put_files({"state/record.0": encode(4, dict(empty(), phase=phase, update={"update": "x"}))})
     rig.publish(rig.image(1), "1.0.1")
-    assert "error record_damaged" in updated(rig, until_s=4000).console
+    assert "error record_damaged" in check_updated(rig, until_s=4000).console
 
 
-def test_a_staged_update_of_another_version(tmp_path):
+def test_invalid_staged_update_is_dropped(tmp_path):
     rig = Rig(tmp_path)
     update = {"update": "x", "version": "1.0.1", "checksum": "ab" * 32, "slot": "ota_1"}
     rig.board.put_files({"state/record.0": encode(4, dict(empty(), phase="staged", update=update, head="no hex"))})
     rig.publish(rig.image(1), "1.0.1")
-    assert "error staged:" in updated(rig, until_s=4000).console
+    assert "error staged:" in check_updated(rig, until_s=4000).console
 
 
-def test_a_listener_that_raises(tmp_path):
-    """It writes into a file, and the file system is full."""
+def test_exception_in_the_log_listener_is_ignored(tmp_path):
+    """It writes to a file, and the file system is full."""
     raises = (
         "def listen(level, message):\n    print(level, message)\n    raise "
         "OSError(28)\n\nasyncio.run(agent(listener=listen).run())\n"
     )
     rig = Rig(tmp_path, main=MAIN[: MAIN.index("asyncio.run")] + raises)
     rig.publish(rig.image(1), "1.0.1")
-    updated(rig, until_s=4000)
+    check_updated(rig, until_s=4000)
 
 
 HOG = """
@@ -119,11 +120,11 @@ asyncio.run(both())
 
 
 @pytest.mark.parametrize("alone", ["never", "needed"])
-def test_no_memory_for_a_while(tmp_path, alone):
-    """The application has taken all of the heap, and gives it back after a quarter of an hour."""
+def test_update_completes_after_a_while_without_memory(tmp_path, alone):
+    """The application uses the whole heap and frees it after a quarter of an hour."""
     rig = Rig(tmp_path, main=MAIN[: MAIN.index("asyncio.run")] + HOG, update__alone=alone)
     rig.publish(rig.image(1), "1.0.1")
-    run = updated(rig, until_s=4000)
+    run = check_updated(rig, until_s=4000)
     assert "MemoryError" in run.console and (run.boots[1].at_s > 900) == (alone == "never"), run.console
 
 
@@ -131,18 +132,18 @@ WIFI = {"wifi": {"ssid": "net", "password": "secret"}, "network__dns": ""}
 
 
 @pytest.mark.sweep
-def test_a_link_that_is_dead_and_looks_well(tmp_path):
-    """No name server, no clock, no cloud answers until the board has left the network and joined it anew."""
+def test_wifi_link_that_only_looks_connected_is_renewed(tmp_path):
+    """No name server, NTP server or cloud answers until the board has left the network and joined again."""
     rig = Rig(tmp_path, air={"wifi": {"net": "secret"}, "dead_s": 60}, **WIFI)
     rig.run(until_s=50)
     rig.publish(rig.image(1), "1.0.1")
-    updated(rig, until_s=4 * 3600)
+    check_updated(rig, until_s=4 * 3600)
 
 
 @pytest.mark.sweep  # a week goes by
 @pytest.mark.parametrize("header", ["9" * 10, None])
-def test_a_report_is_not_held_back_for_ever(tmp_path, header):
-    """Its refusal asks for centuries."""
+def test_report_is_held_for_a_week_at_most(tmp_path, header):
+    """The reply to a report asks for a wait of centuries."""
     said = [reply(b"{}" if header else b'{"delay": 99999999999}', 503, [("Retry-After", header)] if header else [])]
 
     class Busy(Sick):

@@ -1,4 +1,4 @@
-"""Where memory is short: the reserve for TLS, `no_memory`, and a boot without the application."""
+"""Short memory: the memory reserved for TLS, `no_memory`, and a boot without the application."""
 
 import pytest
 from ioto_tools.board.memory import LARGE_CHAIN
@@ -27,7 +27,7 @@ rWatch("device:update:alone", asked)
 
 
 def rig_with(folder, kb, chain=None, asked="", main=MAIN, publishes=True, **changes):
-    """An application with `kb` of data that it has before the agent starts."""
+    """A rig with an application that allocates `kb` of data before the agent starts."""
     head = "import asyncio\n" + DATA % kb
     main = head + main.replace("asyncio.run(", (ASKED % asked if asked else "") + "asyncio.run(")
     rig = Rig(
@@ -54,8 +54,11 @@ def device(rig):
 
 
 @pytest.mark.parametrize("kb, alone", [(10, False), (80, True)])
-def test_an_update_with_an_application_of_that_size(tmp_path, kb, alone):
-    """With a chain like Let's Encrypt's. The trial's check-in too, after a soft reset, which does not end the trial."""
+def test_update_beside_or_without_the_application(tmp_path, kb, alone):
+    """With a chain like Let's Encrypt's.
+
+    Without memory, the check-in of the trial also runs after a soft reset, which does not end the trial.
+    """
     rig = rig_with(tmp_path, kb, LARGE_CHAIN)
     run = rig.run(until_s=900)
     assert "DEVICE:UPDATE 1.0.1 1" in run.console and rig.board.otadata() == "1/VALID 2/VALID"
@@ -64,16 +67,16 @@ def test_an_update_with_an_application_of_that_size(tmp_path, kb, alone):
     assert rig.record()["failed"] == []
 
 
-def test_never(tmp_path):
-    """The cloud sees why, once it is reached: the numbers are in the log."""
+def test_update_alone_never(tmp_path):
+    """The log has the numbers of both heaps; the next check-in that succeeds sends the reason."""
     rig = rig_with(tmp_path, 80, LARGE_CHAIN, update__alone="never")
     run = rig.run(until_s=900)
     assert resets(run) == 0 and run.console.count("FAILED no_memory") > 3 and run.slots == ["ota_0"]
     assert "error no_memory: GC heap " in run.console and "tls_untrusted" not in run.console
 
 
-def test_always(tmp_path):
-    """However much memory there is."""
+def test_update_alone_always(tmp_path):
+    """However much memory is free."""
     rig = rig_with(tmp_path, 0, update__alone="always")
     run = rig.run(until_s=900)
     assert resets(run) == 1 and "no_memory" not in run.console and rig.board.otadata() == "1/VALID 2/VALID"
@@ -95,8 +98,8 @@ except OSError:  # never asked for
 
 
 @pytest.mark.parametrize("moment", ["app:ready", "device:update:available"])
-def test_ctrl_c_leads_to_the_prompt(tmp_path, moment):
-    """In a boot without the application too nothing resets a board at whose prompt somebody works, for a day."""
+def test_ctrl_c_in_a_boot_without_the_application_leads_to_the_prompt(tmp_path, moment):
+    """Nothing resets the board at its prompt for a day."""
     rig = rig_with(tmp_path, 0, update__alone="always")
     rig.board.put_files({"boot.py": (CTRL_C % moment).encode() + rig.board.files()["boot.py"]})
     run = rig.run(until_s=25 * HOUR)
@@ -105,15 +108,16 @@ def test_ctrl_c_leads_to_the_prompt(tmp_path, moment):
     )
 
 
-def test_the_application_is_asked(tmp_path):
+def test_application_can_defer_the_boot_without_it(tmp_path):
     rig = rig_with(tmp_path, 80, LARGE_CHAIN, asked="if rig_asked(): request.defer(300)", main=ASKED_ONCE + MAIN)
     run = rig.run(until_s=1500)
     assert run.console.count("ALONE? no_memory") == 2 and resets(run) >= 1, run.console
 
 
-def test_at_most_once_a_period(tmp_path):
-    """A server whose chain is too large for any boot: the application is reset once an hour, however often the check-in
-    fails.
+def test_boot_without_the_application_at_most_once_per_period(tmp_path):
+    """The server's chain is too large for any boot.
+
+    The application is reset once an hour, however often the check-in fails.
     """
     rig = rig_with(tmp_path, 80, (400 * 1024, 1024), update__period="1 hour")
     run = rig.run(until_s=4 * 3600)
@@ -121,8 +125,8 @@ def test_at_most_once_a_period(tmp_path):
     assert 2 <= resets(run) <= 4 and run.slots == ["ota_0"] * len(run.slots)
 
 
-def test_a_step_of_the_clock_shortens_no_period(tmp_path):
-    """The board's clock was behind when it went without the application, and is set meanwhile."""
+def test_clock_change_does_not_shorten_the_period(tmp_path):
+    """The board's clock was behind at the boot without the application, and is set afterwards."""
     rig = rig_with(tmp_path, 80, (400 * 1024, 1024), update__period="12 hours", ntp__period="20 mins")
     rig.air.ntp_ahead_s = -13 * 3600
     first = rig.run(until_s=900)

@@ -1,5 +1,6 @@
-"""Nobody watches `device:update`: a Linux host runs scripts/update, as Ioto does, with Ioto's own files; a board says
-what to write.
+"""No watcher for `device:update`: a Linux host runs scripts/update, as Ioto does; a board logs what main.py needs.
+
+The files of Ioto's own agent are accepted.
 """
 
 import re
@@ -38,23 +39,21 @@ def device(tmp_path, cloud):
     made.kill()
 
 
-def test_on_linux_the_script_is_run(cloud, device):
+def test_script_is_run_on_linux(cloud, device):
     cloud.publish(IMAGE, "1.0.1")
     device.start().until("CONFIRMED 1.0.1")
     assert device.reported("confirmed") == GOOD and kept(device) == [IMAGE]
 
 
-def test_on_linux_without_the_script_nothing_is_applied(cloud, device):
+def test_nothing_is_applied_on_linux_without_the_script(cloud, device):
     (device.folder / "scripts/update").unlink()
     cloud.publish(IMAGE, "1.0.1")
     device.start().until('rWatch("device:update"')
     assert device.reported("staged") == GOOD[:2]
 
 
-def test_a_folder_of_ioto_s_own_agent(cloud, device):
-    """Its two files as it has them (no id, the product in device.json5, certificates in state/certs), and its
-    script.
-    """
+def test_configuration_files_of_iotos_own_agent(cloud, device):
+    """No id, the product in device.json5, certificates in state/certs, and its script."""
     ca = (device.folder / "ca.pem").read_bytes()
     for name in ("ioto.json", "device.json", "ca.pem"):
         (device.folder / name).unlink()
@@ -74,8 +73,8 @@ def test_a_folder_of_ioto_s_own_agent(cloud, device):
         assert line in device.console, device.console
 
 
-def test_on_a_board_the_log_says_what_to_write(tmp_path):
-    """And what it says is the remedy."""
+def test_log_of_a_board_says_what_main_py_needs(tmp_path):
+    """The line from the log is tried."""
     rig = Rig(tmp_path, main=MAIN.replace('rWatch("device:update", update)', "pass"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=300)

@@ -1,5 +1,6 @@
-"""The cloud offers once more what has come to a bad end: what failed is not installed, what was refused is examined
-again; the board says so each time.
+"""The cloud offers an update again that was refused or has failed.
+
+A failed one is not installed again; a refused one is checked again. Each offer is answered with a report.
 """
 
 import hashlib
@@ -11,8 +12,8 @@ from rig import Rig
 from signing import pem
 
 
-def spoilt(folder, case):
-    """A board for which the release will not do, and the state in which it ends."""
+def published_for(folder, case):
+    """A rig with a release that its board refuses (not signed), or that crashes."""
     if case == "refused":  # nobody has signed it
         rig = Rig(folder, files={"ours.pem": pem("ours")}, update__keys="ours.pem")
     else:
@@ -23,8 +24,8 @@ def spoilt(folder, case):
 
 
 @pytest.mark.parametrize("case", ["refused", "failed"])
-def test_it_ends_as_it_ended(tmp_path, case):
-    rig = spoilt(tmp_path, case)
+def test_update_offered_again_has_the_same_outcome(tmp_path, case):
+    rig = published_for(tmp_path, case)
     state = {"refused": "unfit"}.get(case, case)  # of a release: an unsigned one speaks against itself
     boots = len(rig.run(until_s=900).boots)
     for wait_s in (*RETRY_S, RETRY_S[-1]):

@@ -1,4 +1,4 @@
-"""The cloud is away: what is staged waits for its word, and a trial without its answer is judged by the old image."""
+"""Outages: a staged image waits for the cloud, and the old image judges a trial without an answer."""
 
 import pytest
 from ioto_tools.cloud.operators import control, overview
@@ -31,8 +31,8 @@ asyncio.run(made.run())
 )
 
 
-def away(rig, host="cloud.test"):
-    """The cloud does not answer any more; returns what brings it back."""
+def take_offline(rig, host="cloud.test"):
+    """Stop the cloud from answering; returns the function that ends this."""
     key = (rig.air.names[host], 443)
     peer = rig.air.peers.pop(key)
     return lambda: rig.air.peers.update({key: peer})
@@ -46,18 +46,18 @@ def states(rig, version="1.0.1"):
     ]
 
 
-def swapped(rig):
-    """Up to the first start of the new image."""
+def run_until_first_start(rig):
+    """Run until the first start of the new image."""
     run = rig.run(until_s=2 * HOUR, max_boots=1)
     assert run.ended == "boots" and "2/NEW" in rig.board.otadata(), run.console
 
 
 @pytest.mark.parametrize("minutes", [4, 50, 24 * 60])
-def test_an_outage_in_the_trial_costs_no_attempt(tmp_path, minutes):
+def test_outage_during_the_trial_costs_no_attempt(tmp_path, minutes):
     rig = Rig(tmp_path, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
-    swapped(rig)
-    back = away(rig)
+    run_until_first_start(rig)
+    back = take_offline(rig)
     run = rig.run(until_s=minutes * 60, cause=2)
     assert run.slots == ["ota_1", "ota_0"] and rig.record()["phase"] == "staged" and not rig.record()["failed"], (
         run.console[-2000:]
@@ -68,7 +68,7 @@ def test_an_outage_in_the_trial_costs_no_attempt(tmp_path, minutes):
     assert [state for state, _, _ in states(rig)][-1] == "confirmed" and {n for _, _, n in states(rig)} == {1}
 
 
-def test_an_image_that_alone_does_not_reach_the_cloud_costs_them(tmp_path):
+def test_image_that_cannot_reach_the_cloud_fails(tmp_path):
     rig = Rig(tmp_path, main=LOST, update__attempts=3)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=72 * HOUR)
@@ -78,8 +78,8 @@ def test_an_image_that_alone_does_not_reach_the_cloud_costs_them(tmp_path):
     installed(rig, rig.run(until_s=4 * HOUR), "1.0.2")
 
 
-def test_a_link_that_fails_in_each_trial_wears_nothing_out(tmp_path):
-    """However often it happens, the pauses between two trials grow."""
+def test_pauses_between_trials_grow_during_outages(tmp_path):
+    """The update is not recorded as failed, however often this happens."""
     rig = Rig(tmp_path, main=LOST)
     rig.publish(rig.image(1), "1.0.1")
     trials = []
@@ -87,7 +87,7 @@ def test_a_link_that_fails_in_each_trial_wears_nothing_out(tmp_path):
         rig.run(until_s=12 * HOUR, max_boots=1)
         assert "NEW" in rig.board.otadata()
         trials.append(rig.now())
-        back = away(rig)
+        back = take_offline(rig)
         rig.run(until_s=200, cause=2)
         back()
     pauses = [b - a - 200 for a, b in zip(trials, trials[1:])]
@@ -96,11 +96,11 @@ def test_a_link_that_fails_in_each_trial_wears_nothing_out(tmp_path):
 
 
 @pytest.mark.parametrize("hours", [1, 30])
-def test_a_cloud_that_does_not_answer_postpones_the_swap(tmp_path, hours):
+def test_swap_waits_until_the_cloud_answers(tmp_path, hours):
     rig = Rig(tmp_path, update__apply="* 11 * * *")  # it is 8 o'clock
     rig.publish(rig.image(1), "1.0.1")
     assert rig.run(until_s=HOUR).slots == ["ota_0"] and rig.record()["phase"] == "staged"
-    back = away(rig)
+    back = take_offline(rig)
     run = rig.run(until_s=hours * HOUR + 2.3 * HOUR, cause=2)
     assert run.slots == ["ota_0"] and "DEVICE:UPDATE" not in run.console
     back()
@@ -109,20 +109,20 @@ def test_a_cloud_that_does_not_answer_postpones_the_swap(tmp_path, hours):
     assert 11 * HOUR <= (NOW + run.boots[1].at_s) % 86400 < 12 * HOUR
 
 
-def test_asking_is_bounded_while_the_cloud_is_away(tmp_path):
+def test_check_ins_before_a_swap_are_bounded_during_an_outage(tmp_path):
     rig = Rig(tmp_path, update__apply="* 11-23 * * *")
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=HOUR)
-    away(rig)
+    take_offline(rig)
     run = rig.run(until_s=24 * HOUR, cause=2)
     assert 20 < run.console.count("check-in:") < 70, run.console.count("check-in:")
 
 
-def test_a_stranger_s_cloud_is_not_asked(tmp_path):
+def test_third_party_cloud_is_not_asked_before_the_swap(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", trusted=(), update__apply="* 11 * * *")
     cloud.release("1.0.1", rig.image(1))
     assert rig.run(until_s=HOUR).slots == ["ota_0"] and rig.record()["phase"] == "staged"
-    away(rig, "api.test")
+    take_offline(rig, "api.test")
     assert rig.run(until_s=4 * HOUR, cause=2).slots[:2] == ["ota_0", "ota_1"]
 
 
@@ -131,8 +131,8 @@ def stop(rig, release):
 
 
 @pytest.mark.parametrize("wait_s", [0, 60, 1800])
-def test_a_button_pressed_after_the_signal(tmp_path, wait_s):
-    """apply() asks the cloud first where its last word is old."""
+def test_late_apply_asks_the_cloud_first(tmp_path, wait_s):
+    """apply() checks in first if the cloud's last offer is old."""
     rig = Rig(tmp_path, main=LATER % wait_s)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=wait_s + 120)
@@ -140,7 +140,7 @@ def test_a_button_pressed_after_the_signal(tmp_path, wait_s):
     assert run.console.count("APPLY") == 1 and run.console.count("DEVICE:UPDATE") == 1
 
 
-def test_a_button_pressed_for_a_release_that_is_stopped(tmp_path):
+def test_late_apply_of_a_stopped_release_is_refused(tmp_path):
     rig = Rig(tmp_path, main=LATER % 1800)
     release = rig.publish(rig.image(1), "1.0.1")["id"]
     rig.run(until_s=300, stop=lambda line: "DEVICE:UPDATE" in line)
@@ -150,7 +150,7 @@ def test_a_button_pressed_for_a_release_that_is_stopped(tmp_path):
     assert states(rig)[-1] == ("refused", "withdrawn", 1)
 
 
-def test_what_is_stopped_is_not_applied_and_may_come_back(tmp_path):
+def test_stopped_release_is_withdrawn_and_may_be_offered_again(tmp_path):
     rig = Rig(tmp_path, update__apply="* 11 * * *")
     release = rig.publish(rig.image(1), "1.0.1")["id"]
     rig.run(until_s=HOUR)
@@ -162,8 +162,8 @@ def test_what_is_stopped_is_not_applied_and_may_come_back(tmp_path):
     installed(rig, rig.run(until_s=26 * HOUR, cause=2))
 
 
-def test_another_offer_withdraws_what_is_staged_too(tmp_path):
-    """An older one, which this device refuses."""
+def test_other_offer_withdraws_the_staged_update(tmp_path):
+    """It is an older release, which this device refuses."""
     rig = Rig(tmp_path, main=MAIN.replace("    staged.apply()", "    pass"))
     release = rig.publish(rig.image(2), "1.0.2")["id"]
     rig.run(until_s=HOUR)

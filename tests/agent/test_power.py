@@ -1,6 +1,6 @@
-"""Power: a cut before, during and after every flash operation of a whole update; good image and crashing image.
+"""Power cuts before, during and after every flash operation of a whole update, with a good and with a crashing image.
 
-Each cut is one board of its own; a failure names the cut that replays it.
+Each cut has a board of its own; a failure names the cut to replay.
 """
 
 import functools
@@ -14,8 +14,8 @@ SLOT = 0x10000
 UNTIL_S = 60
 
 
-def updated(rig):
-    """Runs the board until it is at rest; returns the label of the slot it rests on."""
+def run_until_at_rest(rig):
+    """Run the board until it is at rest; return the label of its running slot."""
     for _ in range(12):
         run = rig.run(until_s=UNTIL_S)
         assert run.ended in ("time", "idle"), run.ended
@@ -28,23 +28,23 @@ def updated(rig):
 # ---- invariants
 
 
-def some_valid_slot_boots(rig, run):
+def check_a_slot_boots(rig, run):
     assert run.slots and run.slots[-1] in ("ota_0", "ota_1"), run.boots
 
 
-def nothing_unverified_runs(rig, run, known):
+def check_only_verified_images_run(rig, run, known):
     for label in set(run.slots):
         image = rig.board.read_slot(label)
         assert not image or hashlib.sha256(image).hexdigest() in known, "unknown image in %s" % label
 
 
-def the_proven_slot_is_never_written(rig):
-    """Until the new image is confirmed the old slot holds the old image, byte for byte."""
+def check_proven_slot_is_unchanged(rig):
+    """The old slot contains the old image, byte for byte, until the new one is confirmed."""
     if "2/VALID" not in rig.board.otadata():
         assert rig.board.read_slot("ota_0") == rig.first
 
 
-def the_running_image_is_the_reported_one(rig, label):
+def check_reported_version_runs(rig, label):
     from ioto_tools.cloud.operators import overview
 
     runs = hashlib.sha256(rig.board.read_slot(label)).hexdigest()
@@ -55,7 +55,7 @@ def the_running_image_is_the_reported_one(rig, label):
     )
 
 
-def one_more_boot_changes_nothing(rig, label):
+def check_another_boot_changes_nothing(rig, label):
     before = rig.board.otadata(), rig.board.read_slot("ota_0"), rig.board.read_slot("ota_1")
     run = rig.run(until_s=UNTIL_S)
     assert run.slots == [label]
@@ -78,7 +78,7 @@ def fresh(folder, crashing):
 
 @functools.cache
 def operations(crashing):
-    """How many flash operations a clean run has."""
+    """Number of flash operations of a clean run."""
     with tempfile.TemporaryDirectory() as folder:
         return _operations(fresh(folder, crashing), crashing)
 
@@ -97,14 +97,14 @@ def cut_once(folder, crashing, op, when):
     try:
         cut = rig.run(until_s=UNTIL_S, cut=Cut(op, when))
         boots = len(cut.boots)
-        nothing_unverified_runs(rig, cut, rig.versions)
-        the_proven_slot_is_never_written(rig)
-        label = updated(rig)
-        run = one_more_boot_changes_nothing(rig, label)
+        check_only_verified_images_run(rig, cut, rig.versions)
+        check_proven_slot_is_unchanged(rig)
+        label = run_until_at_rest(rig)
+        run = check_another_boot_changes_nothing(rig, label)
         boots += len(run.boots)
-        some_valid_slot_boots(rig, run)
-        nothing_unverified_runs(rig, run, rig.versions)
-        the_running_image_is_the_reported_one(rig, label)
+        check_a_slot_boots(rig, run)
+        check_only_verified_images_run(rig, run, rig.versions)
+        check_reported_version_runs(rig, label)
         assert label == ("ota_0" if crashing else "ota_1"), "rests on %s" % label
         assert boots <= 12, "%d boots" % boots
     except AssertionError as e:
@@ -121,7 +121,7 @@ QUICK = 12  # each that many operations are cut in `make test`, all of them in `
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_cut_at_operations_of_all_stages(tmp_path, moment):
+def test_cut_at_operations_of_all_stages(tmp_path, moment):
     n = operations(False)
     ended = []
     for op in range(QUICK * MOMENTS.index(moment), n, QUICK * len(MOMENTS)):
@@ -135,7 +135,7 @@ def test_a_cut_at_operations_of_all_stages(tmp_path, moment):
 @pytest.mark.parametrize("crashing", [False, True], ids=["good", "crashing"])
 @pytest.mark.parametrize("when", MOMENTS[1:])  # before an operation is after the one before it
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_a_cut_during_and_after_every_operation(tmp_path, crashing, when, shard):
+def test_cut_during_and_after_every_operation(tmp_path, crashing, when, shard):
     n = operations(crashing)
     for op in range(shard, n, SHARDS):
         folder = tmp_path / str(op)

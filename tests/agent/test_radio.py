@@ -1,4 +1,4 @@
-"""A Wi-Fi driver that raises: no start ends with it, and the update gets through."""
+"""A Wi-Fi driver that raises exceptions: no start ends because of it, and the update completes."""
 
 import pytest
 from ioto_tools.board.board import HARD
@@ -26,8 +26,8 @@ def board(folder, **radio):
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_that_raises(tmp_path, call, error):
-    """At its first calls, and at some of the later ones."""
+def test_exception_of_a_driver_call_does_not_stop_the_update(tmp_path, call, error):
+    """At its first calls, and at some later ones."""
     made = board(tmp_path, **{call: [error, error, None, error] + [None] * 20 + [error] * 2})
     run = made.run(stop=lambda line: "CONFIRMED" in line)
     assert "CONFIRMED 1.0.1" in run.console and run.slots == ["ota_0", "ota_1"], run.console
@@ -36,15 +36,15 @@ def test_a_call_that_raises(tmp_path, call, error):
     assert left < 26, "never raised"
 
 
-def test_the_reason_is_logged(tmp_path):
+def test_exception_of_the_driver_is_logged(tmp_path):
     made = board(tmp_path, WLAN=[ERRORS[0]] * 8)
     run = made.run(stop=lambda line: "CONFIRMED" in line)
     assert "0x0101" in run.console and "CONFIRMED 1.0.1" in run.console
 
 
 @pytest.mark.parametrize("call", ["WLAN", "active", "connect"])
-def test_a_driver_that_never_recovers_by_itself(tmp_path, call):
-    """It is reset after an hour, not sooner: an application may do without a link."""
+def test_board_is_reset_if_the_driver_does_not_recover(tmp_path, call):
+    """After an hour, not sooner: an application may work without a link."""
     made = board(tmp_path, **{call: [ERRORS[0]] * 1000})
     run = made.run(max_boots=1, until_s=5000)
     assert run.ended == "boots" and 3600 < made.board.clock.now_us / 1e6 < 4000

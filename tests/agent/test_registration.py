@@ -1,5 +1,6 @@
-"""Where registration leads: an hour in which somebody else is Builder and cloud takes no board away, and an api that
-moves is found.
+"""Registration: an hour in which an attacker poses as Builder and cloud takes over no board.
+
+An api that moves is found.
 """
 
 import json
@@ -13,12 +14,12 @@ from signing import installed, sealed, trusting
 HOUR, DAY = 3600, 86400
 
 
-def say(*found):
+def json_reply(*found):
     return [reply(json.dumps(found[0]).encode(), *found[1:])]
 
 
 class Thief:
-    """Has a certificate for the hosts of Builder and cloud, of an authority in tls.ca."""
+    """An attacker with certificates for the hosts of Builder and cloud, from an authority in tls.ca."""
 
     def __init__(self, api):
         self.api = api
@@ -27,17 +28,17 @@ class Thief:
     def answer(self, method, path, headers, body):
         self.asked.append((path, headers.get("authorization")))
         if path.endswith("/register"):
-            return say({"api": self.api, "token": "STOLEN", "registered": True})
+            return json_reply({"api": self.api, "token": "STOLEN", "registered": True})
         if headers.get("authorization") == "bearer STOLEN":
-            return say({})
+            return json_reply({})
         return [reply(b"Authentication failed", 401)]
 
 
-def test_an_api_on_another_host_is_not_followed(tmp_path):
+def test_api_on_another_host_is_refused(tmp_path):
     rig, cloud = trusting(tmp_path / "rig")
     elsewhere = []
     rig.air.names["evil.test"] = "10.0.7.7"
-    rig.air.peers[("10.0.7.7", 443)] = secure(Script(lambda *request: elsewhere.append(request) or say({})))
+    rig.air.peers[("10.0.7.7", 443)] = secure(Script(lambda *request: elsewhere.append(request) or json_reply({})))
     honest = {host: rig.air.peers[(rig.air.names[host], 443)] for host in ("builder.test", "api.test")}
     rig.run(until_s=HOUR)
     thief = Thief("https://evil.test")
@@ -52,8 +53,8 @@ def test_an_api_on_another_host_is_not_followed(tmp_path):
     assert not elsewhere
 
 
-def test_a_token_that_a_thief_gave_is_followed_by_the_old_one(tmp_path):
-    """The cloud refuses the id, as its first token is in use: that one is tried again, at once."""
+def test_old_token_is_used_again_after_one_from_a_thief(tmp_path):
+    """The cloud refuses the id, whose first token is in use: the board tries that token again, at once."""
     rig = Rig(tmp_path)
     rig.run(until_s=HOUR)
     address = rig.air.names["cloud.test"], 443
@@ -72,8 +73,8 @@ def test_a_token_that_a_thief_gave_is_followed_by_the_old_one(tmp_path):
     "hosts, goes",
     [([".test"], True), (["images.test"], True), (["ages.test"], False), ([".images.test"], False), ([], False)],
 )
-def test_an_api_that_moves_is_found_within_a_week(tmp_path, hosts, goes):
-    """The old one goes on answering, and has nothing new. Only a host of the configuration is followed."""
+def test_moved_api_is_found_within_a_week(tmp_path, hosts, goes):
+    """The old one still answers, without an offer. Only a host of registration.hosts is accepted."""
     rig, cloud = trusting(tmp_path / "rig", registration__hosts=["api.test", *hosts], update__period="6 hours")
     rig.run(until_s=HOUR)
     token = cloud.devices["DEVICE0001"]["token"]
@@ -81,10 +82,10 @@ def test_an_api_that_moves_is_found_within_a_week(tmp_path, hosts, goes):
 
     def builder(method, path, headers, body):
         asked.append(rig.now())
-        return say({"api": "https://images.test", "token": token, "registered": True})
+        return json_reply({"api": "https://images.test", "token": token, "registered": True})
 
     rig.air.peers[(rig.air.names["builder.test"], 443)] = secure(Script(builder))
-    rig.air.peers[(rig.air.names["api.test"], 443)] = secure(Script(lambda *request: say({})))
+    rig.air.peers[(rig.air.names["api.test"], 443)] = secure(Script(lambda *request: json_reply({})))
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     run = rig.run(until_s=8 * DAY)
     assert ("CONFIRMED 1.0.1" in run.console) == goes, run.console[-1500:]
@@ -92,10 +93,15 @@ def test_an_api_that_moves_is_found_within_a_week(tmp_path, hosts, goes):
     assert len(asked) == 1  # a week after the registration
 
 
-def test_a_builder_that_is_silent_or_says_no_changes_nothing(tmp_path):
+def test_builder_that_is_silent_or_refuses_changes_nothing(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", update__period="6 hours")
     rig.run(until_s=HOUR)
-    answers = [[], [reply(b"Cannot find device", 404)], say({"id": "x", "registered": True}), [reply(b"<html>", 500)]]
+    answers = [
+        [],
+        [reply(b"Cannot find device", 404)],
+        json_reply({"id": "x", "registered": True}),
+        [reply(b"<html>", 500)],
+    ]
     asked = []
 
     def builder(*request):
