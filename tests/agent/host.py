@@ -4,6 +4,7 @@ cloud on loopback.
 
 import json
 import queue
+import random
 import shutil
 import socket
 import stat
@@ -25,6 +26,9 @@ MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
 PRODUCT = "PRODUCT7"
 LIMIT_S = 30  # longest wait for one event, in real seconds
 RESTART = 85
+IMAGE = random.Random(1).randbytes(100_000)
+# The reports of an update that succeeds at once.
+GOOD = [("downloading", "", 1), ("staged", "", 1), ("applied", "", 1), ("confirmed", "", 1)]
 
 # main.py of the host: prints what the watchers receive. The two placeholders are code to insert and the agent's folder.
 MAIN = """
@@ -204,3 +208,12 @@ class Host:
     def record(self):
         found = [decode((self.folder / ("state/record.%d" % i)).read_bytes()) for i in (0, 1)]
         return max((f for f in found if f), key=lambda f: f[0])[1]
+
+
+def keep(more="echo continue"):
+    """A script that keeps a copy of each file it is given, and then does `more`."""
+    return 'n=$(ls kept.* 2>/dev/null | wc -l); cp "$1" kept.$n; ' + more
+
+
+def kept(device):
+    return [path.read_bytes() for path in sorted(device.root.glob("kept.*"))]

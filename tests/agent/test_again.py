@@ -3,12 +3,12 @@
 import hashlib
 
 import pytest
+from faulty_cloud import FaultyCloud, board, offer
 from ioto_tools.board import Cut
 from ioto_tools.board.peers import reply
 from ioto_tools.cloud.operators import overview
 from rig import Rig, config
 from signing import installed
-from test_servers import Sick, board, offer
 
 HOUR = 3600
 
@@ -57,39 +57,39 @@ def test_version_edited_in_ioto_json_becomes_the_device_version(tmp_path):
 def test_failed_update_is_tried_again_only_with_a_higher_retry(tmp_path):
     """The update is refused until an offer has a higher `retry`; its attempts continue to count."""
     image = Rig(tmp_path / "other").image(1)
-    sick = Sick(offer(image), [reply(image)])
-    rig = board(tmp_path, sick, update__attempts=2)
+    faulty = FaultyCloud(offer(image), [reply(image)])
+    rig = board(tmp_path, faulty, update__attempts=2)
     key = hashlib.sha256(image).hexdigest()
     rig.board.faults[key] = "selftest"
     assert rig.run(until_s=4 * HOUR).slots == ["ota_0", "ota_1"] * 2 + ["ota_0"]
-    sick.check = offer(image, retry=0)
+    faulty.check = offer(image, retry=0)
     assert rig.run(until_s=4 * HOUR).slots == ["ota_0"]
-    sick.check = offer(image, retry=1)
+    faulty.check = offer(image, retry=1)
     assert rig.run(until_s=4 * HOUR).slots == ["ota_0", "ota_1"] * 2 + ["ota_0"]
-    assert max(r["attempt"] for r in sick.reports if r["state"] == "failed") == 4
+    assert max(r["attempt"] for r in faulty.reports if r["state"] == "failed") == 4
     assert rig.run(until_s=4 * HOUR).slots == ["ota_0"]
     del rig.board.faults[key]
-    sick.check = offer(image, retry=2)
+    faulty.check = offer(image, retry=2)
     run = rig.run(until_s=4 * HOUR)
     assert run.slots == ["ota_0", "ota_1"] and "CONFIRMED 1.0.1" in run.console
-    assert [r["attempt"] for r in sick.reports if r["state"] == "confirmed"] == [5]
+    assert [r["attempt"] for r in faulty.reports if r["state"] == "confirmed"] == [5]
 
 
 def test_check_in_sends_time_of_the_next_one_and_the_staged_update(tmp_path):
-    sick = Sick({})
-    rig = board(tmp_path, sick, update__period="2 hours", update__apply="0 0 1 1 *")
+    faulty = FaultyCloud({})
+    rig = board(tmp_path, faulty, update__period="2 hours", update__apply="0 0 1 1 *")
     rig.run(until_s=60)
-    assert sick.last["next"] == 7200 and "staged" not in sick.last
+    assert faulty.last["next"] == 7200 and "staged" not in faulty.last
     image = rig.image(1)
-    sick.check, sick.image = offer(image), [reply(image)]
+    faulty.check, faulty.image = offer(image), [reply(image)]
     rig.run(until_s=3 * HOUR, cause=2)
-    sick.checks = 0
+    faulty.checks = 0
     rig.run(until_s=3 * HOUR, cause=2)
-    assert sick.last["staged"] == sick.check["update"] and 1 <= sick.checks <= 2
+    assert faulty.last["staged"] == faulty.check["update"] and 1 <= faulty.checks <= 2
 
 
 def test_check_in_sends_when_its_window_opens_again(tmp_path):
-    sick = Sick({})
-    rig = board(tmp_path, sick, update__schedule="0-9 8 * * *", update__period="1 hour")
+    faulty = FaultyCloud({})
+    rig = board(tmp_path, faulty, update__schedule="0-9 8 * * *", update__period="1 hour")
     rig.run(until_s=60)
-    assert 23 * HOUR <= sick.last["next"] <= 24 * HOUR, sick.last
+    assert 23 * HOUR <= faulty.last["next"] <= 24 * HOUR, faulty.last

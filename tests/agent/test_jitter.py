@@ -1,7 +1,7 @@
 """Jitter after power-on, on a virtual board: over the whole span, but not before the device is registered."""
 
+from faulty_cloud import FaultyCloud, board
 from ioto.spread import spread
-from test_servers import Sick, board
 
 JITTER_S = 3600
 
@@ -9,16 +9,16 @@ JITTER_S = 3600
 def test_check_in_after_power_on_is_spread_over_jitter_once_registered(tmp_path):
     place = spread("DEVICE0001", JITTER_S)
     assert place > 600, "choose another id: this one would prove little"
-    sick = Sick({})
-    rig = board(tmp_path, sick, update__jitter=JITTER_S, update__period="1 day")
+    faulty = FaultyCloud({})
+    rig = board(tmp_path, faulty, update__jitter=JITTER_S, update__period="1 day")
     peers, rig.air.peers = rig.air.peers, {}
     rig.run(until_s=200)
-    assert sick.checks == 0 and rig.record()["failures"] > 0
+    assert faulty.checks == 0 and rig.record()["failures"] > 0
     rig.air.peers = peers
     rig.run(until_s=200)  # power on again: not registered yet, so it is not delayed
-    assert sick.checks == 1 and rig.record()["failures"] == 0
+    assert faulty.checks == 1 and rig.record()["failures"] == 0
     rig.board.clock.advance(36 * 3600 * 1000000)  # power is gone until the next day: due since half of it
     run = rig.run(until_s=place - 5)
-    assert sick.checks == 1 and "info next check-in in %d s" % place in run.console, run.console[-800:]
+    assert faulty.checks == 1 and "info next check-in in %d s" % place in run.console, run.console[-800:]
     run = rig.run(until_s=place + 60)  # from another power-on
-    assert sick.checks == 2, run.console[-800:]
+    assert faulty.checks == 2, run.console[-800:]

@@ -11,10 +11,8 @@ import signal
 import time
 
 import pytest
-from host import RESTART, Host, Served
+from host import GOOD, IMAGE, RESTART, Host, Served, keep, kept
 
-IMAGE = random.Random(1).randbytes(100_000)
-GOOD = [("downloading", "", 1), ("staged", "", 1), ("applied", "", 1), ("confirmed", "", 1)]
 WAITS = """
 async def later(staged):
     import os
@@ -49,15 +47,6 @@ def host(tmp_path, cloud):
     yield make
     for each in made:
         each.kill()
-
-
-def keep(more="echo continue"):
-    """A script that keeps a copy of each file it is given, and then does `more`."""
-    return 'n=$(ls kept.* 2>/dev/null | wc -l); cp "$1" kept.$n; ' + more
-
-
-def kept(device):
-    return [path.read_bytes() for path in sorted(device.root.glob("kept.*"))]
 
 
 # ---- what the script says

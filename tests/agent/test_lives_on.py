@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from faulty_cloud import FAULTY_S, FaultyCloud, board, check_refused, restore_cloud
 from ioto.recall import empty
 from ioto.record import encode
 from ioto_tools.board.peers import reply
 from rig import MAIN, Rig
-from test_servers import SICK_S, Sick, board, heal, show
 
 
 def check_updated(rig, **limits):
@@ -19,10 +19,10 @@ def check_updated(rig, **limits):
 @pytest.mark.parametrize("body", [b"\xff\xfe\xfd", b"Nicht verf\xfcgbar", b'{"error": "\xff"}'])
 def test_error_reply_that_is_not_utf_8(tmp_path, body):
     """A proxy sends it in Latin-1."""
-    show(tmp_path, Sick([reply(body, 502)]), "http_status")
+    check_refused(tmp_path, FaultyCloud([reply(body, 502)]), "http_status")
 
 
-class Registrar(Sick):
+class Registrar(FaultyCloud):
     """Answers a registration with unusable values."""
 
     def __init__(self, changes):
@@ -58,14 +58,14 @@ def test_unusable_registration_is_not_stored(tmp_path, changes):
     With an unusable one, no cloud could be reached that refuses it.
     """
     rig = board(tmp_path, Registrar(changes))
-    run = rig.run(until_s=SICK_S)
+    run = rig.run(until_s=FAULTY_S)
     assert (
         "Traceback" not in run.console
         and "check-in" in run.console
         or "malformed" in run.console
         or "url_invalid" in run.console
     ), run.console
-    heal(rig)
+    restore_cloud(rig)
     check_updated(rig, until_s=4 * 3600)
 
 
@@ -146,12 +146,12 @@ def test_report_is_held_for_a_week_at_most(tmp_path, header):
     """The reply to a report asks for a wait of centuries."""
     said = [reply(b"{}" if header else b'{"delay": 99999999999}', 503, [("Retry-After", header)] if header else [])]
 
-    class Busy(Sick):
+    class Busy(FaultyCloud):
         def answer(self, method, path, headers, body):
             found = super().answer(method, path, headers, body)
             return said if path.endswith("/updateReport") and len(self.reports) == 1 else found
 
-    sick = Busy({"url": "ftp://x", "update": "u", "version": "1.0.1", "checksum": "ab" * 32})
-    rig = board(tmp_path, sick, update__period="1 day")
+    faulty = Busy({"url": "ftp://x", "update": "u", "version": "1.0.1", "checksum": "ab" * 32})
+    rig = board(tmp_path, faulty, update__period="1 day")
     rig.run(until_s=10 * 86400)
-    assert len(sick.reports) == 2, sick.reports
+    assert len(faulty.reports) == 2, faulty.reports

@@ -6,9 +6,8 @@ The files of Ioto's own agent are accepted.
 import re
 
 import pytest
-from host import Host, Served
+from host import GOOD, IMAGE, Host, Served, keep, kept
 from rig import MAIN, PRODUCT, Rig
-from test_linux import GOOD, IMAGE, keep, kept
 
 NOBODY = "from ioto import rWatchOff\nrWatchOff('device:update', update)"
 IOTO_JSON5 = """{

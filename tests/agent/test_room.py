@@ -1,5 +1,6 @@
-"""Room for the application: whole signed updates over TLS beside applications of several sizes, on the chip's two
-heaps; and allocations of the agent that fail once.
+"""Memory beside the application: signed updates over TLS, with applications of several sizes, on the chip's two heaps.
+
+Allocations of the agent fail once.
 """
 
 import pytest
@@ -42,7 +43,7 @@ PWRON, HARD = 1, 2  # the start, and the trial
 
 
 def board(folder, main, chain=SMALL_CHAIN):
-    """A board with a key to trust, before a cloud with a signed release; Wi-Fi is its own."""
+    """A board with a trusted key and Wi-Fi settings of its own, and a cloud with a signed release."""
     rig = Rig(
         folder, main=main, files={"ours.pem": pem("ours")}, update__keys=["ours.pem"], air={"wifi": {"net": "secret"}},
         wifi={"ssid": "net", "password": "secret"}, network__dns="",
@@ -55,8 +56,8 @@ def board(folder, main, chain=SMALL_CHAIN):
     return rig
 
 
-def through(line):
-    """The update is confirmed: the application hears it, or starts after a boot without it in which it was."""
+def is_updated(line):
+    """Is the update confirmed? After a boot without the application, it may only learn that at its next start."""
     return line.startswith("CONFIRMED 1.0.1") or "boot is idle: ota_1 1.0.1, otadata valid" in line
 
 
@@ -73,10 +74,10 @@ MORE = [
 
 
 @pytest.mark.parametrize("kb, beside, chain", SIZES + [pytest.param(*each, marks=pytest.mark.sweep) for each in MORE])
-def test_an_application(tmp_path, kb, beside, chain):
-    """Beside the agent, or while it is away: in a boot without main.py."""
+def test_signed_update_beside_or_without_the_application(tmp_path, kb, beside, chain):
+    """Beside the agent, or in a boot without main.py."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
-    run = rig.run(until_s=90000, stop=through)
+    run = rig.run(until_s=90000, stop=is_updated)
     assert rig.board.otadata() == "1/VALID 2/VALID", run.console
     assert ("without the application" not in run.console) == beside, run.console
 
@@ -84,30 +85,32 @@ def test_an_application(tmp_path, kb, beside, chain):
 @pytest.mark.parametrize(
     "kb, beside, chain", [(0, True, LARGE_CHAIN), pytest.param(20, False, SMALL_CHAIN, marks=pytest.mark.sweep)]
 )
-def test_the_agent_as_source(tmp_path, kb, beside, chain):
-    """`--source`: each part is compiled on the board, each time."""
+def test_signed_update_with_the_agent_as_source(tmp_path, kb, beside, chain):
+    """`--source`: the board compiles each part, each time that it is loaded."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
     rig.board.put_files({**{path: None for path in agent_files()}, **agent_sources()})
-    run = rig.run(until_s=90000, stop=through)
+    run = rig.run(until_s=90000, stop=is_updated)
     assert rig.board.otadata() == "1/VALID 2/VALID", run.console
     assert ("without the application" not in run.console) == beside, run.console
 
 
 def allocations(folder, start):
-    """After which uses of the hardware something is allocated, in a whole update: from the first turn of the loop in
-    this start.
+    """The uses of the hardware after which something is allocated, in a whole update.
+
+    Counted from the first turn of the loop in this start.
     """
     run = board(folder, WITHOUT_MEMORY % (start, "_faults.note()")).run(stop=lambda line: line.startswith("USES ["))
     found = max((line for line in run.console.splitlines() if line.startswith("USES [")), key=len)
     return [int(n) for n in found[6:-1].split(",")]
 
 
-def without_memory(folder, start, n):
-    """One moment without memory: the loop goes on, and the update gets through, on trial perhaps in a boot without
-    main.py.
+def update_with_failed_allocation(folder, start, n):
+    """One allocation fails: the loop continues, and the update completes.
+
+    The trial may need a boot without main.py.
     """
     rig = board(folder, WITHOUT_MEMORY % (start, "_faults.fail(%d)" % n))
-    run = rig.run(until_s=40000, stop=through)
+    run = rig.run(until_s=40000, stop=is_updated)
     assert 'File "main.py"' not in run.console and "ENDED" not in run.console, "%d: %s" % (n, run.console)
     assert rig.board.otadata() == "1/VALID 2/VALID", "%d: %s" % (n, run.console)
     return "emory" in run.console
@@ -115,26 +118,27 @@ def without_memory(folder, start, n):
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("start", [PWRON, HARD])
-def test_an_allocation_that_fails(tmp_path, start):
+def test_failed_allocation_does_not_stop_the_update(tmp_path, start):
     found = allocations(tmp_path / "all", start)
     assert len(found) > 100
-    logged = [without_memory(tmp_path / str(n), start, n) for n in found[2 :: len(found) // 8]]
+    logged = [update_with_failed_allocation(tmp_path / str(n), start, n) for n in found[2 :: len(found) // 8]]
     assert any(logged), "no failure was ever logged"
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("start", [PWRON, HARD])
-def test_many_an_allocation_that_fails(tmp_path, start, part):
-    """Every eighth of them, some 150: all of them would take half an hour. What a run between two of these meets is not
-    known.
+def test_many_failed_allocations_do_not_stop_the_update(tmp_path, start, part):
+    """Every eighth of them, some 150: all would take half an hour.
+
+    Allocations in between are not tested.
     """
     for n in allocations(tmp_path / "all", start)[8 * part + 4 :: 64]:
-        without_memory(tmp_path / str(n), start, n)
+        update_with_failed_allocation(tmp_path / str(n), start, n)
 
 
 def staged(folder, what):
-    """Power comes back on a board with a staged image; `what` is done about allocations in that start."""
+    """Power returns on a board with a staged image; `what` is done about allocations in that start."""
     rig = board(folder, MAIN.replace("staged.apply()", "staged.defer(30)"))
     rig.run(stop=lambda line: line.startswith("DEVICE:UPDATE"))
     rig.board.put_files({"main.py": (WITHOUT_MEMORY % (PWRON, what)).encode()})
@@ -142,13 +146,13 @@ def staged(folder, what):
 
 
 @pytest.mark.parametrize("pieces", [2, pytest.param(30, marks=pytest.mark.sweep)])
-def test_an_allocation_that_fails_costs_no_staged_image(tmp_path, pieces):
-    """In the start that finds it: it is not downloaded again."""
+def test_failed_allocation_does_not_discard_the_staged_image(tmp_path, pieces):
+    """It fails in the start that rereads the image, which is not downloaded again."""
     run = staged(tmp_path / "all", "_faults.note()").run(stop=lambda line: line.startswith("USES ["))
     found = [int(n) for n in run.console.split("USES [")[1].split("]")[0].split(",")]
     for n in found[1 : 150 : 150 // pieces]:  # what begin.py does; the check-in after it has a sweep of its own
         rig = staged(tmp_path / str(n), "_faults.fail(%d)" % n)
-        run = rig.run(until_s=40000, stop=through)
+        run = rig.run(until_s=40000, stop=is_updated)
         assert rig.board.otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (
             n,
             run.console,
@@ -166,17 +170,15 @@ NONE_FOR_THE_IMAGE = """from esp32 import Partition
         Partition.readblocks = readblocks"""
 
 
-def test_no_memory_to_look_at_a_staged_image(tmp_path):
-    """The memory that is kept for TLS is given back, and the start begins again: the image is not downloaded once
-    more.
-    """
+def test_memory_reserved_for_tls_is_used_to_reread_a_staged_image(tmp_path):
+    """The start is repeated, and the image is not downloaded again."""
     rig = staged(tmp_path / "rig", NONE_FOR_THE_IMAGE)
-    run = rig.run(until_s=40000, stop=through)
+    run = rig.run(until_s=40000, stop=is_updated)
     assert run.console.count("error MemoryError") == 1 and "staged 1.0.1" not in run.console, run.console
     assert rig.board.otadata() == "1/VALID 2/VALID"
 
 
-def test_handshakes_that_fail_leave_nothing_open(tmp_path):
+def test_failed_handshakes_leave_no_socket_open(tmp_path):
     """A dozen in a row: a chip has ten sockets, and memory for one connection."""
     rig = board(tmp_path, MAIN)
     rig.board.put_files({"ca.pem": pem_of_another_authority(tmp_path)})

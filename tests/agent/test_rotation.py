@@ -1,5 +1,6 @@
-"""The cloud asks for another token: kept before it is used, the old one good until then; the power may go at any moment
-of it.
+"""The cloud rotates a token: the new one is stored before it is used, and the old one is valid until then.
+
+The power may be cut at any operation.
 """
 
 import json
@@ -13,7 +14,7 @@ DEVICE = "DEVICE0001"
 
 
 def rotating(folder):
-    """A board that has registered and checked in once, and is to be given another token."""
+    """A board that has registered and checked in once, and that is about to get a new token."""
     rig = Rig(folder, update__period=20, update__retry=1, watchdog=0)
     rig.run(until_s=5)
     control.rotate(rig.site, [DEVICE])
@@ -24,7 +25,7 @@ def token(rig):
     return json.loads(rig.board.files()["state/provision.json"])["token"]
 
 
-def of_cloud(rig):
+def hashes_in_cloud(rig):
     from ioto_tools.cloud.devices import tokens
 
     return [
@@ -33,24 +34,25 @@ def of_cloud(rig):
     ]
 
 
-def test_a_new_token_is_kept_and_used(tmp_path):
+def test_new_token_is_stored_and_used(tmp_path):
     from ioto_tools.cloud.devices.tokens import hashed
 
     rig = rotating(tmp_path)
     old = token(rig)
     run = rig.run(until_s=30)
     new = token(rig)
-    assert new != old and of_cloud(rig) in ([hashed(old), hashed(new)], [hashed(new)])
+    assert new != old and hashes_in_cloud(rig) in ([hashed(old), hashed(new)], [hashed(new)])
     rig.run(until_s=60)
-    assert token(rig) == new and of_cloud(rig) == [hashed(new)]
+    assert token(rig) == new and hashes_in_cloud(rig) == [hashed(new)]
     device = overview.device(rig.site, DEVICE)
     assert device["registrations"] == 1 and device["checkins"] > 2
     assert new not in run.console and old not in run.console
 
 
 def cut_once(folder, op, when):
-    """Never registered again: the file holds the old token or the new one, and both are good until the new one is
-    used.
+    """The device never registers again: the file has the old or the new token.
+
+    Both are valid until the new one is used.
     """
     rig = rotating(folder)
     old = token(rig)
@@ -71,7 +73,7 @@ def operations(folder):
     return n
 
 
-def test_a_power_cut_in_a_rotation(tmp_path):
+def test_power_cut_during_a_rotation(tmp_path):
     n = operations(tmp_path / "clean")
     kept = {cut_once(tmp_path / str(op), op, ("before", "during", "after")[op % 3]) for op in range(0, n, 2)}
     assert kept == {True, False}
@@ -79,13 +81,13 @@ def test_a_power_cut_in_a_rotation(tmp_path):
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("when", ["during", "after"])  # before an operation is after the one before it
-def test_a_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
+def test_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
     for op in range(operations(tmp_path / "clean")):
         cut_once(tmp_path / str(op), op, when)
 
 
-def test_a_token_that_cannot_be_kept_is_not_used(tmp_path):
-    """Else a reset would leave the board with a token that has ended, and its id refused."""
+def test_token_that_cannot_be_stored_is_not_used(tmp_path):
+    """Otherwise a reset would leave the board with an expired token, and its id would be refused."""
     rig = rotating(tmp_path)
     old = token(rig)
     rig.board.put_files({"state/provision.json.new/in-the-way": b"x"})
@@ -100,7 +102,7 @@ def test_a_token_that_cannot_be_kept_is_not_used(tmp_path):
 BAD = ("", "x" * 207, "a b", "a\r\nX-Evil: 1", "a\x00", "käse", 5, None, ["t"], {"t": 1}, True)
 
 
-def test_a_token_that_is_none_is_left_alone(tmp_path):
+def test_invalid_token_is_ignored(tmp_path):
     from ioto_tools.board.peers import Script, reply
     from rig import secure
 
@@ -124,7 +126,7 @@ def test_a_token_that_is_none_is_left_alone(tmp_path):
     assert len(heard) > len(replies) and set(heard) == {"bearer FIRST"}, heard
 
 
-def test_a_token_that_stands_in_the_configuration_stays(tmp_path):
+def test_token_in_the_configuration_is_not_replaced(tmp_path):
     from ioto_tools.cloud.devices import registration
     from ioto_tools.cloud.releases.publish import product_of
 

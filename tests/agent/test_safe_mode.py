@@ -1,4 +1,4 @@
-"""boot.py's safe mode: an application that dies at once is replaced without a cable; nobody gets there by accident."""
+"""Safe mode of boot.py: an application that fails at once is replaced without a cable; no accidental entry."""
 
 import pytest
 from ioto_tools.cloud.operators import overview
@@ -21,8 +21,8 @@ if Partition(Partition.RUNNING).info()[4] == "ota_0":
 """
 
 
-def test_an_application_that_dies_is_replaced_over_the_air(tmp_path):
-    """As with an application that is frozen into the image: the old one's dies, the new one's lives."""
+def test_application_that_resets_the_board_is_replaced_over_the_air(tmp_path):
+    """As if the application were frozen into the image: the old image's fails, the new one's works."""
     rig = Rig(tmp_path, main=REPLACED + MAIN)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=400)
@@ -32,7 +32,7 @@ def test_an_application_that_dies_is_replaced_over_the_air(tmp_path):
 
 
 @pytest.mark.parametrize("ends", ["machine.soft_reset()", "raise SystemExit"])
-def test_an_application_that_soft_resets_over_and_over_is_replaced_over_the_air(tmp_path, ends):
+def test_application_that_repeats_soft_resets_is_replaced_over_the_air(tmp_path, ends):
     rig = Rig(tmp_path, main=REPLACED.replace("machine.reset()", ends) + MAIN)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=400)
@@ -40,8 +40,8 @@ def test_an_application_that_soft_resets_over_and_over_is_replaced_over_the_air(
     assert "CONFIRMED 1.0.1" in run.console
 
 
-def test_the_safe_mode_confirms_nothing(tmp_path):
-    """Where the new image's application dies too, the bootloader goes back, and the update has failed in the end."""
+def test_safe_mode_does_not_confirm_an_image(tmp_path):
+    """If the new image's application fails too, the bootloader rolls back, and the update fails in the end."""
     rig = Rig(tmp_path, main=DIES, update__attempts=2)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3000)
@@ -53,7 +53,7 @@ def test_the_safe_mode_confirms_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("resets, boots", [(0, 12), (2, 3), (5, 6)])
-def test_how_many_resets(tmp_path, resets, boots):
+def test_number_of_resets_before_safe_mode(tmp_path, resets, boots):
     rig = Rig(tmp_path, main=DIES)
     rig.board.put_files(
         {"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_RESETS = 5", b"SAFE_RESETS = %d" % resets)}
@@ -62,20 +62,20 @@ def test_how_many_resets(tmp_path, resets, boots):
     assert starts(run) == (resets or 12) and len(run.boots) >= boots
 
 
-def test_the_application_gets_its_chance_every_hour(tmp_path):
-    """The power may have failed six times in a row."""
+def test_application_is_started_again_after_an_hour(tmp_path):
+    """The failed starts may have been six power failures in a row."""
     run = Rig(tmp_path, main=DIES).run(until_s=2.5 * 3600)
     assert starts(run) == 15 and run.boots[6].at_s > 3600
 
 
 @pytest.mark.parametrize("broken", [{"ioto.json": b"{}"}, {"ioto.json": b"\xff"}, {"device.json": None}])
-def test_where_the_safe_mode_does_not_start_either_the_application_does(tmp_path, broken):
+def test_application_starts_if_safe_mode_cannot(tmp_path, broken):
     rig = Rig(tmp_path, main=DIES)
     rig.board.put_files(broken)
     assert starts(rig.run(max_boots=8, until_s=100)) == 8
 
 
-def test_a_start_that_lasts_counts_again_from_the_beginning(tmp_path):
+def test_good_start_resets_the_count(tmp_path):
     rig = Rig(tmp_path)
     for _ in range(12):
         run = rig.run(until_s=15)
@@ -86,13 +86,13 @@ def test_a_start_that_lasts_counts_again_from_the_beginning(tmp_path):
 
 
 @pytest.mark.parametrize("again", ["machine.deepsleep(2000)", "machine.soft_reset()"])
-def test_what_is_no_start(tmp_path, again):
-    """A wake; and the soft resets of somebody who works at the prompt."""
+def test_wakes_and_a_few_soft_resets_do_not_lead_to_safe_mode(tmp_path, again):
+    """Wakes from deep sleep, and soft resets as made at the prompt."""
     rig = Rig(tmp_path, main="import machine, time\nprint('APPLICATION')\ntime.sleep(1)\n%s\n" % again)
     assert starts(rig.run(until_s=50)) > 12
 
 
-def test_the_pin(tmp_path):
+def test_pin_selects_safe_mode(tmp_path):
     rig = Rig(tmp_path, main=LIVES)
     rig.board.put_files({"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_PIN = None", b"SAFE_PIN = 4")})
     assert starts(rig.run(until_s=20)) == 1
@@ -101,8 +101,8 @@ def test_the_pin(tmp_path):
     assert not starts(run) and overview.devices(rig.site), run.console
 
 
-def test_power_that_fails_5_seconds_after_each_start(tmp_path):
-    """One start in six is the safe mode's, the others are the application's, however long it goes on."""
+def test_one_start_in_six_is_safe_mode_if_power_fails_after_5_seconds(tmp_path):
+    """However long this continues."""
     rig = Rig(tmp_path, main=LIVES)
     assert [starts(rig.run(until_s=5)) for _ in range(18)] == [1, 1, 1, 1, 1, 0] * 3
     rig.publish(rig.image(1), "1.0.1")
@@ -110,15 +110,15 @@ def test_power_that_fails_5_seconds_after_each_start(tmp_path):
     assert rig.run(until_s=2 * 3600).slots == ["ota_0", "ota_1"] and rig.board.otadata() == "1/VALID 2/VALID"
 
 
-def test_starts_of_two_minutes_without_an_agent_are_good_ones(tmp_path):
+def test_starts_of_two_minutes_without_an_agent_are_good(tmp_path):
     rig = Rig(tmp_path, main=LIVES.replace("3600", "120") + "import machine\nmachine.reset()\n")
     assert starts(rig.run(until_s=40 * 60)) >= 19
     assert all(starts(rig.run(until_s=120)) for _ in range(12))
 
 
 @pytest.mark.parametrize("before", [5, 15])
-def test_a_soft_reset_goes_on_with_the_start(tmp_path, before):
-    """It takes the timer away, so boot.py starts another."""
+def test_soft_reset_continues_the_start(tmp_path, before):
+    """A soft reset stops the timer, so boot.py starts another."""
     main = (
         "import machine, time\nprint('APPLICATION')\nif machine.reset_cause() != 5:\n    time.sleep(%d)\n    "
         "machine.soft_reset()\ntime.sleep(3600)\n"
@@ -141,9 +141,10 @@ if b"image 1" in head:
 
 @pytest.mark.parametrize("again", ["machine.soft_reset()", "machine.deepsleep(1000)", "raise SystemExit"])
 @pytest.mark.parametrize("seconds", [3, 40])
-def test_every_kind_of_start_counts_in_a_trial(tmp_path, again, seconds):
-    """The new image starts over and over, without a reset that the bootloader would see: it is given back all the
-    same.
+def test_every_kind_of_start_counts_during_a_trial(tmp_path, again, seconds):
+    """The new image starts again and again, without a reset that the bootloader would see.
+
+    It is rolled back all the same.
     """
     rig = Rig(tmp_path, main=BAD % (seconds, again) + MAIN)
     rig.publish(rig.image(1), "1.0.1")

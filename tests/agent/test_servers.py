@@ -1,101 +1,17 @@
-"""Servers that lie, stall and babble: each gives its reason, the flash stays as it was, and the agent lives on.
+"""Servers that send invalid replies or stall: each case gives its reason, and the flash stays as it was.
 
-Every case is one virtual board in simulated time. The spoilt server answers for a while, then the real cloud is back:
-the board must update from it.
+Each case is one virtual board in simulated time. After a while of the faulty server, the real cloud answers, and the
+board must update from it.
 """
 
 import hashlib
 import json
 
 import pytest
-from ioto_tools.board.peers import Asgi, Script, reply
+from faulty_cloud import FAULTY_S, RECOVERY_S, FaultyCloud, board, check_refused, confirmed, offer, restore_cloud, state
+from ioto_tools.board.peers import Script, reply
 from ioto_tools.image import esp, spoilt
-from rig import PRODUCT, Rig, secure
-
-UPDATE = "01SPOILT"
-SICK_S = 900
-HEALED_S = 4 * 3600
-FOREVER = 1 << 20
-
-
-def offer(image=b"", **changes):
-    found = {
-        "url": "https://images.test/i", "checksum": hashlib.sha256(image).hexdigest(), "update": UPDATE,
-        "version": "1.0.1",
-        "size": len(image),
-    }  # fmt: skip
-    found.update(changes)
-    return {k: v for k, v in found.items() if v is not None}
-
-
-class Sick:
-    """The cloud, with one of its answers spoilt until it is healed: `check` for check-ins, `image` for GETs."""
-
-    def __init__(self, check, image=None):
-        self.check, self.image = check, image
-        self.reports = []
-        self.checks = 0
-
-    def answer(self, method, path, headers, body):
-        if path.endswith("/register"):
-            return [reply(json.dumps({"api": "https://cloud.test", "token": "T", "registered": True}).encode())]
-        if path.endswith("/updateReport"):
-            self.reports.append(json.loads(body))
-            return [reply(b"{}")]
-        if path.endswith("/update"):
-            self.checks += 1
-            self.last = json.loads(body)
-            found = self.check
-            return found if isinstance(found, list) else [reply(json.dumps(found).encode())]
-        return self.image
-
-
-def board(tmp_path, sick, **options):
-    script = Script(sick.answer)
-    rig = Rig(
-        tmp_path / "rig",
-        air={"peers": {("cloud.test", 443): secure(script), ("images.test", 443): secure(script)}},
-        network__timeout=5,
-        **options,
-    )
-    # Registered with the sick cloud: the healthy one knows the same token.
-    return rig
-
-
-def heal(rig):
-    """The real cloud answers from now on; the device registers there."""
-    rig.publish(rig.image(9), "1.0.9")
-    address = rig.air.names["cloud.test"]
-    rig.air.peers[(address, 443)] = secure(Asgi(rig.app))
-
-
-def confirmed(line):
-    return line.startswith("CONFIRMED")
-
-
-def state(rig):
-    return rig.board.otadata(), rig.board.read_slot("ota_0")
-
-
-def told(run, sick):
-    """Every reason that reached somebody: reports, the next check-in, watchers."""
-    reasons = {r.get("reason") for r in sick.reports} | {getattr(sick, "last", {}).get("error")}
-    return reasons | {line.split()[1] for line in run.console.split("\n") if line.startswith("FAILED")}
-
-
-def show(tmp_path, sick, reason, **options):
-    rig = board(tmp_path, sick, **options)
-    before = state(rig)
-    run = rig.run(until_s=SICK_S)
-    assert run.ended == "time", run.console[-800:]
-    assert "Traceback" not in run.console, run.console[-1500:]
-    assert reason in told(run, sick), "%s not in %s\n%s" % (reason, told(run, sick), run.console[-1500:])
-    assert state(rig) == before and run.slots == ["ota_0"], run.console[-800:]
-    assert rig.board.read_slot("ota_1") == b"", "something startable lies in the other slot"
-    heal(rig)
-    run = rig.run(until_s=HEALED_S, stop=confirmed)
-    assert run.slots[-1] == "ota_1" and rig.board.otadata().split()[1] == "2/VALID", run.console[-1500:]
-    return rig
+from rig import PRODUCT, secure
 
 
 def raw(text):
@@ -103,7 +19,7 @@ def raw(text):
 
 
 IMAGE = esp.make(10240, "offered")
-BAD_CHECKS = {
+INVALID_REPLIES = {
     "not-json": ([reply(b"<html>hello</html>")], "reply_malformed"),
     "a-list": ([reply(b"[1, 2]")], "reply_malformed"),
     "a-text": ("hello", "reply_malformed"),
@@ -132,51 +48,52 @@ BAD_CHECKS = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_CHECKS)
-def test_bad_answers_to_a_check_in(tmp_path, case):
-    check, reason = BAD_CHECKS[case]
-    show(tmp_path, Sick(check), reason)
+@pytest.mark.parametrize("case", INVALID_REPLIES)
+def test_invalid_replies_to_a_check_in_are_refused(tmp_path, case):
+    check, reason = INVALID_REPLIES[case]
+    check_refused(tmp_path, FaultyCloud(check), reason)
 
 
 @pytest.mark.parametrize(
     "steps", [[], [b"HTTP/1.1 200 OK\r\nContent-Le"], [104], [None]], ids=["silence", "half", "reset", "close"]
 )
-def test_no_answer_to_a_check_in_is_tried_again(tmp_path, steps):
-    sick = Sick(steps)
-    rig = board(tmp_path, sick)
+def test_check_in_without_a_reply_is_repeated(tmp_path, steps):
+    faulty = FaultyCloud(steps)
+    rig = board(tmp_path, faulty)
     before = state(rig)
-    run = rig.run(until_s=SICK_S)
-    assert run.ended == "time" and sick.checks >= 2 and state(rig) == before, run.console[-800:]
-    heal(rig)
-    assert rig.run(until_s=HEALED_S, stop=confirmed).slots[-1] == "ota_1"
+    run = rig.run(until_s=FAULTY_S)
+    assert run.ended == "time" and faulty.checks >= 2 and state(rig) == before, run.console[-800:]
+    restore_cloud(rig)
+    assert rig.run(until_s=RECOVERY_S, stop=confirmed).slots[-1] == "ota_1"
 
 
-def test_nothing_to_do_and_204(tmp_path):
+def test_replies_without_an_offer(tmp_path):
     for i, check in enumerate(({}, {"other": 1}, [reply(b"", 204)])):
-        sick = Sick(check)
-        rig = board(tmp_path / str(i) if (tmp_path / str(i)).mkdir() is None else tmp_path, sick)
-        run = rig.run(until_s=SICK_S)
-        assert "FAILED" not in run.console and sick.checks == 1, run.console
+        faulty = FaultyCloud(check)
+        rig = board(tmp_path / str(i) if (tmp_path / str(i)).mkdir() is None else tmp_path, faulty)
+        run = rig.run(until_s=FAULTY_S)
+        assert "FAILED" not in run.console and faulty.checks == 1, run.console
 
 
 @pytest.mark.parametrize("header,wait_s", [("7200", 7200), (None, 0)])
-def test_retry_after_is_obeyed(tmp_path, header, wait_s):
-    sick = Sick([reply(b"later", 429, [("Retry-After", header)] if header else [])])
-    rig = board(tmp_path, sick)
+def test_retry_after_is_respected(tmp_path, header, wait_s):
+    faulty = FaultyCloud([reply(b"later", 429, [("Retry-After", header)] if header else [])])
+    rig = board(tmp_path, faulty)
     rig.run(until_s=7000)
-    assert sick.checks == 1 if header else sick.checks > 3
+    assert faulty.checks == 1 if header else faulty.checks > 3
     if header:
         rig.run(until_s=7000)  # over a reset too, to the end of the hold and not much further
-        assert sick.checks == 2
+        assert faulty.checks == 2
 
 
-def test_retry_after_holds_though_the_reports_behind_it_say_nothing(tmp_path):
-    """A check-in that is answered with a refusable offer and a Retry-After: its report goes over the same
-    connection.
+def test_replies_to_reports_do_not_cancel_retry_after(tmp_path):
+    """The offer is refused, and its report goes over the same connection.
+
+    The reply to the report has no Retry-After.
     """
-    sick = Sick([reply(json.dumps(offer(IMAGE, version="1.0.0")).encode(), 200, [("Retry-After", "7200")])])
-    board(tmp_path, sick).run(until_s=7000)
-    assert sick.checks == 1 and [r["reason"] for r in sick.reports] == ["version_not_newer"]
+    faulty = FaultyCloud([reply(json.dumps(offer(IMAGE, version="1.0.0")).encode(), 200, [("Retry-After", "7200")])])
+    board(tmp_path, faulty).run(until_s=7000)
+    assert faulty.checks == 1 and [r["reason"] for r in faulty.reports] == ["version_not_newer"]
 
 
 def image_case(image, **changes):
@@ -184,7 +101,7 @@ def image_case(image, **changes):
 
 
 ROOM = 0x10000
-BAD_IMAGES = {
+INVALID_IMAGES = {
     "merged": (*image_case(b"\xe9\x04\x02\x20" + bytes(20) + b"\x30\0\xff\x3f" + bytes(10000)), "image_merged"),
     "whole-flash": (*image_case(b"\xff" * 12288), "image_merged"),
     "other-chip": (*image_case(spoilt.spoil(IMAGE, "wrong_chip", ROOM)), "image_chip"),
@@ -205,10 +122,10 @@ BAD_IMAGES = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_IMAGES)
-def test_bad_images(tmp_path, case):
-    check, image, reason = BAD_IMAGES[case]
-    show(tmp_path, Sick(check, image), reason)
+@pytest.mark.parametrize("case", INVALID_IMAGES)
+def test_invalid_images_are_refused(tmp_path, case):
+    check, image, reason = INVALID_IMAGES[case]
+    check_refused(tmp_path, FaultyCloud(check, image), reason)
 
 
 def slowly(image, seconds=1.0):
@@ -226,28 +143,28 @@ STALLS = {
 
 
 @pytest.mark.parametrize("case", STALLS)
-def test_downloads_that_stall_are_taken_up_later(tmp_path, case):
-    sick = Sick(offer(IMAGE), STALLS[case])
-    rig = board(tmp_path, sick)
+def test_stalled_download_is_resumed_later(tmp_path, case):
+    faulty = FaultyCloud(offer(IMAGE), STALLS[case])
+    rig = board(tmp_path, faulty)
     before = state(rig)
-    run = rig.run(until_s=SICK_S)
+    run = rig.run(until_s=FAULTY_S)
     assert run.ended == "time" and state(rig) == before and run.slots == ["ota_0"], run.console[-800:]
-    sick.image = [reply(IMAGE)]
-    run = rig.run(until_s=HEALED_S, stop=confirmed)
+    faulty.image = [reply(IMAGE)]
+    run = rig.run(until_s=RECOVERY_S, stop=confirmed)
     assert run.slots[-1] == "ota_1", run.console[-1500:]
 
 
-def test_upper_case_checksums_are_accepted(tmp_path):
-    sick = Sick(offer(IMAGE, checksum=hashlib.sha256(IMAGE).hexdigest().upper()), [reply(IMAGE)])
-    assert board(tmp_path, sick).run(until_s=SICK_S).slots[-1] == "ota_1"
+def test_upper_case_checksum_is_accepted(tmp_path):
+    faulty = FaultyCloud(offer(IMAGE, checksum=hashlib.sha256(IMAGE).hexdigest().upper()), [reply(IMAGE)])
+    assert board(tmp_path, faulty).run(until_s=FAULTY_S).slots[-1] == "ota_1"
 
 
 @pytest.mark.parametrize("text", ["Authentication failed", "Cannot find device"])
-def test_the_two_texts_make_the_device_register_again(tmp_path, text):
-    sick = Sick([reply(text.encode(), 401)])
-    rig = board(tmp_path, sick)
+def test_special_texts_make_the_device_register_again(tmp_path, text):
+    faulty = FaultyCloud([reply(text.encode(), 401)])
+    rig = board(tmp_path, faulty)
     registered = []
-    answer = sick.answer
+    answer = faulty.answer
 
     def counting(method, path, headers, body):
         if path.endswith("/register"):
@@ -255,16 +172,17 @@ def test_the_two_texts_make_the_device_register_again(tmp_path, text):
         return answer(method, path, headers, body)
 
     rig.air.peers[(rig.air.names["cloud.test"], 443)] = secure(Script(counting))
-    run = rig.run(until_s=SICK_S)
+    run = rig.run(until_s=FAULTY_S)
     assert run.ended == "time" and 2 <= len(registered) <= 10, registered
     assert set(registered) == {"bearer " + PRODUCT}
-    heal(rig)
-    assert rig.run(until_s=HEALED_S, stop=confirmed).slots[-1] == "ota_1"
+    restore_cloud(rig)
+    assert rig.run(until_s=RECOVERY_S, stop=confirmed).slots[-1] == "ota_1"
 
 
-def test_an_odd_store_with_an_intact_image(tmp_path):
-    """A second Date, a coding that changes no byte, a weak ETag that a store honours in no If-Range: the download
-    resumes.
+def test_unusual_headers_of_an_image_store_are_accepted(tmp_path):
+    """A second Date, a coding that changes no byte, and a weak ETag, which If-Range does not allow.
+
+    The download resumes.
     """
     odd = [
         ("Date", "Fri, 15 Jan 2027 08:00:00 GMT"),
@@ -287,16 +205,16 @@ def test_an_odd_store_with_an_intact_image(tmp_path):
                     odd + [("Content-Range", "bytes %d-%d/%d" % (first, len(IMAGE) - 1, len(IMAGE)))],
                 )
             ]
-        found = sick.answer(method, path, headers, body)
+        found = faulty.answer(method, path, headers, body)
         return [
             found[0].replace(
                 b"\r\n", b"\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nDate: Fri, 15 Jan 2027 08:00:01 GMT\r\n", 1
             )
         ]
 
-    sick = Sick(offer(IMAGE))
-    rig = board(tmp_path, sick)
+    faulty = FaultyCloud(offer(IMAGE))
+    rig = board(tmp_path, faulty)
     for name in ("cloud.test", "images.test"):
         rig.air.peers[(rig.air.names[name], 443)] = secure(Script(answer))
-    run = rig.run(until_s=SICK_S, stop=confirmed)
+    run = rig.run(until_s=FAULTY_S, stop=confirmed)
     assert run.slots[-1] == "ota_1" and asked == ["", "bytes=4096-"], (asked, run.console[-1500:])

@@ -1,4 +1,4 @@
-"""Signed releases on a board, through a server that knows nothing of them: what is installed, and what never is."""
+"""Signed releases on a board, via a server that does not support them: what is installed, and what never is."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ HOUR = 3600
 
 
 def refused(rig, cloud, reason, until_s=2 * HOUR):
-    """The update is refused for this reason, reported, and neither slot nor otadata has changed by a bit."""
+    """The update is refused for this reason and reported; slots and otadata are unchanged."""
     before = slots(rig)
     run = rig.run(until_s=until_s)
     assert "FAILED " + reason in run.console, run.console[-1500:]
@@ -23,7 +23,7 @@ def refused(rig, cloud, reason, until_s=2 * HOUR):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_signed_release_is_installed(tmp_path, ranges):
+def test_signed_release_is_installed(tmp_path, ranges):
     rig, cloud = trusting(tmp_path / "rig", ranges=ranges)
     image = rig.image(1)
     cloud.release("1.0.1", sealed(image, "1.0.1"))
@@ -36,7 +36,7 @@ def test_a_signed_release_is_installed(tmp_path, ranges):
     ]
 
 
-def test_a_board_without_keys_takes_it_too_and_says_that_it_has_none(tmp_path):
+def test_board_without_keys_installs_it_and_reports_unsigned(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", trusted=())
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     run = rig.run(until_s=2 * HOUR)
@@ -75,7 +75,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_what_is_refused_before_the_first_erase(tmp_path, case):
+def test_forged_release_is_refused_before_the_first_erase(tmp_path, case):
     forge, reason = FORGED[case]
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", forge(rig.image(1)))
@@ -85,8 +85,8 @@ def test_what_is_refused_before_the_first_erase(tmp_path, case):
     installed(rig, rig.run(until_s=3 * HOUR))
 
 
-def test_an_image_that_is_not_the_signed_one_never_starts(tmp_path):
-    """Its manifest is good, so it is fetched; what the flash then holds decides."""
+def test_image_that_differs_from_its_manifest_never_starts(tmp_path):
+    """Its manifest is valid, so it is downloaded; what the flash then contains decides."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", flipped(sealed(rig.image(1), "1.0.1"), 4096 + 5000))
     run = rig.run(until_s=6 * HOUR)
@@ -95,7 +95,7 @@ def test_an_image_that_is_not_the_signed_one_never_starts(tmp_path):
     assert cloud.devices["DEVICE0001"]["properties"]["error"] == "checksum_mismatch"
 
 
-def test_old_and_new_key_overlap_and_a_removed_one_counts_no_more(tmp_path):
+def test_several_keys_are_trusted_and_a_removed_one_is_not(tmp_path):
     for trusted, by, reason in (
         (("ours", "next"), "ours", None),
         (("ours", "next"), "next", None),
@@ -109,7 +109,7 @@ def test_old_and_new_key_overlap_and_a_removed_one_counts_no_more(tmp_path):
             installed(rig, rig.run(until_s=2 * HOUR))
 
 
-def test_keys_that_came_after_an_unsigned_image_was_staged(tmp_path):
+def test_staged_unsigned_image_is_refused_once_there_are_keys(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", trusted=(), update__apply="* 23 * * *")
     cloud.release("1.0.1", rig.image(1))
     assert "info staged 1.0.1" in rig.run(until_s=2 * HOUR).console
@@ -121,13 +121,13 @@ def test_keys_that_came_after_an_unsigned_image_was_staged(tmp_path):
 
 
 def with_keys(rig, trusted, **more):
-    """The configuration trusts these from now on."""
+    """Change the configuration so that it trusts these keys."""
     changed = config(builder="https://builder.test/api", update__keys=["%s.pem" % name for name in trusted], **more)
     rig.board.put_files({**{"%s.pem" % name: pem(name) for name in trusted}, "ioto.json": changed})
 
 
 @pytest.mark.parametrize("trusted, goes", [(["new"], False), (["new", "old"], True), (["old"], True)])
-def test_a_key_that_went_takes_what_is_staged_with_it(tmp_path, trusted, goes):
+def test_staged_image_is_refused_once_its_key_is_removed(tmp_path, trusted, goes):
     rig, cloud = trusting(tmp_path / "rig", trusted=("old", "ours"), update__apply="* 23 * * *")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by="old"))
     assert "info staged 1.0.1" in rig.run(until_s=2 * HOUR).console
@@ -140,7 +140,7 @@ def test_a_key_that_went_takes_what_is_staged_with_it(tmp_path, trusted, goes):
     installed(rig, rig.run(until_s=2 * HOUR), "1.0.2")
 
 
-def test_a_key_that_went_is_asked_for_again_in_a_download_half_done(tmp_path):
+def test_interrupted_download_is_checked_again_once_its_key_is_removed(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", blocks=14, trusted=("old",))
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by="old"))
     tenth = erases(tmp_path / "twin", blocks=14, trusted=("old",))[9]
@@ -157,9 +157,10 @@ def test_a_key_that_went_is_asked_for_again_in_a_download_half_done(tmp_path):
 # ---- power
 
 
-def test_a_signed_download_is_taken_up_after_a_power_cut(tmp_path):
-    """Cut in every part of it: the examination is not repeated, the positions in the file are those of the image and
-    4096.
+def test_signed_download_resumes_after_a_power_cut(tmp_path):
+    """The power is cut in every part of the download.
+
+    The check of the first block is not repeated, and file offsets are those in the image plus 4096.
     """
     blocks = erases(tmp_path / "twin", blocks=12)
     for op in (*blocks[::3], blocks[8] + 1, blocks[-1] + 1):
@@ -172,7 +173,7 @@ def test_a_signed_download_is_taken_up_after_a_power_cut(tmp_path):
         assert cloud.objections == [] and nvs_floor(rig) == "1.0.1"
 
 
-def test_a_file_that_is_exchanged_between_two_connections_is_examined_again(tmp_path):
+def test_file_exchanged_between_two_connections_is_checked_again(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", blocks=14)
     good, forged = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.1", by="thief")
     update = cloud.release("1.0.1", good)
@@ -184,8 +185,8 @@ def test_a_file_that_is_exchanged_between_two_connections_is_examined_again(tmp_
     assert run.slots == ["ota_0"] and rig.board.read_slot("ota_1") == b""
 
 
-def test_the_key_of_the_test_is_no_secret_of_the_board(tmp_path):
-    """What lies on a board is the public half."""
+def test_board_has_only_the_public_key(tmp_path):
+    """No part of the private key is in its flash."""
     rig = Rig(tmp_path / "rig", files={"ours.pem": pem("ours")}, update__keys="ours.pem")
     numbers = key("ours").private_numbers()
     flash = bytes(rig.board.flash.data)

@@ -1,4 +1,4 @@
-"""A board on a battery: it wakes, calls run_once(), and sleeps. Updates come through in as many wakes as they need."""
+"""A board on a battery: it wakes, calls run_once(), and sleeps. An update takes as many wakes as it needs."""
 
 import pytest
 from ioto_tools.cloud.operators import overview
@@ -35,32 +35,32 @@ def version(rig):
     return overview.devices(rig.site)[0]["version"]
 
 
-def weekly(rig, days):
+def check_updated(rig, days):
     run = rig.run(until_s=days * DAY)
     assert "CONFIRMED 1.0.1" in run.console, run.console[-3000:]
     assert "ota_1" in run.slots and rig.board.otadata() == "1/VALID 2/VALID"
     return run
 
 
-def test_a_weekly_update_of_a_board_that_is_awake_for_20_seconds(tmp_path):
-    """The window is Sunday from 2 to 3. At 4 s a block the image takes more than one wake."""
+def test_weekly_update_of_a_board_awake_for_20_seconds(tmp_path):
+    """The window is on Sunday from 2 to 3. At 4 s per block, the image takes more than one wake."""
     rig = asleep(tmp_path, most_s=600, update__throttle=4000, air={"unix_s": NOW + 150_000})  # Sunday, 1:40
     rig.publish(rig.image(1), "1.0.1")
-    run = weekly(rig, 0.1)
+    run = check_updated(rig, 0.1)
     assert run.console.count("the download waits") >= 1 and run.console.count("download resumed") >= 1
     assert max(awake(run)) <= 20 + 8 * 4 + 1  # looked at each 8 blocks
 
 
 @pytest.mark.sweep
-def test_the_same_every_hour_for_two_weeks(tmp_path):
+def test_hourly_wakes_for_two_weeks(tmp_path):
     rig = asleep(tmp_path, most_s=3600)
     rig.publish(rig.image(1), "1.0.1")
-    run = weekly(rig, 14)
+    run = check_updated(rig, 14)
     assert max(awake(run)[1:]) <= 25 and version(rig) == "1.0.1"
     assert sum(awake(run)) < 300  # nothing to do: not even the link comes up
 
 
-def test_wakes_with_nothing_to_do_touch_neither_network_nor_flash(tmp_path):
+def test_wakes_with_nothing_to_do_use_neither_network_nor_flash(tmp_path):
     rig = asleep(tmp_path, update__schedule="anytime")
     rig.run(until_s=3600)
     run = rig.run(until_s=20 * 3600, cause=4)
@@ -68,17 +68,17 @@ def test_wakes_with_nothing_to_do_touch_neither_network_nor_flash(tmp_path):
     assert max(awake(run)) == 0 and "warn check-in" not in run.console
 
 
-def test_a_decision_is_waited_for_and_a_deferral_slept_over(tmp_path):
+def test_deferral_lasts_over_deep_sleep(tmp_path):
     decides = 'print("ASKED", staged.version)\n    staged.defer(7200) if time.time() < %d else staged.apply()' % (
         NOW - 946684800 + 5400
     )
     rig = asleep(tmp_path, decides, update__schedule="anytime")
     rig.publish(rig.image(1), "1.0.1")
-    run = weekly(rig, 0.5)
+    run = check_updated(rig, 0.5)
     assert run.console.count("ASKED") == 2
 
 
-def test_nobody_decides(tmp_path):
+def test_wake_ends_without_a_decision(tmp_path):
     rig = asleep(tmp_path, "pass", update__schedule="anytime")
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=4000)

@@ -1,4 +1,4 @@
-"""A staged image waits: for the apply window, for an answer, over resets; and gives way to a newer one."""
+"""A staged image waits for the apply window and for an answer, also over resets, and is replaced by a newer one."""
 
 import pytest
 from ioto.recall import decode
@@ -22,7 +22,7 @@ def deferred():
 
 def update""",
 )
-SILENT = MAIN.replace("    staged.apply()", "    pass")
+UNANSWERED = MAIN.replace("    staged.apply()", "    pass")
 
 
 def states(rig, version):
@@ -34,7 +34,7 @@ def signals(run):
     return [line.split()[1] for line in run.console.split("\n") if line.startswith("DEVICE:UPDATE")]
 
 
-def test_the_apply_window_is_waited_for_over_resets(tmp_path):
+def test_staged_image_waits_for_the_apply_window_over_resets(tmp_path):
     # NOW is 08:00 UTC; the window opens at 11:00.
     rig = Rig(tmp_path, update__apply="* 11 * * *")
     rig.publish(rig.image(1), "1.0.1")
@@ -47,7 +47,7 @@ def test_the_apply_window_is_waited_for_over_resets(tmp_path):
     assert states(rig, "1.0.1") == ["downloading", "staged", "applied", "confirmed"]
 
 
-def test_the_schedule_window_is_waited_for(tmp_path):
+def test_check_in_waits_for_the_schedule_window(tmp_path):
     rig = Rig(tmp_path, update__schedule="0-9 10 * * *", update__jitter="5 mins")
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * 3600)
@@ -56,7 +56,7 @@ def test_the_schedule_window_is_waited_for(tmp_path):
     assert 10 * 3600 <= first % 86400 < 10 * 3600 + 600
 
 
-def test_defer_holds_over_a_reset(tmp_path):
+def test_deferral_lasts_over_a_reset(tmp_path):
     rig = Rig(tmp_path, main=DEFER)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=100)
@@ -68,8 +68,8 @@ def test_defer_holds_over_a_reset(tmp_path):
 
 
 @pytest.mark.parametrize("ahead_s, goes", [(3650 * 86400, True), (86400, False), (-86400, True)])
-def test_a_deferral_by_a_clock_that_was_wrong(tmp_path, ahead_s, goes):
-    """It was ten years ahead when the application deferred the update, and is right after the reset."""
+def test_deferral_by_a_wrong_clock(tmp_path, ahead_s, goes):
+    """The clock was wrong when the application deferred the update, and is right after the reset."""
     rig = Rig(tmp_path, main=DEFER)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=100)
@@ -81,15 +81,15 @@ def test_a_deferral_by_a_clock_that_was_wrong(tmp_path, ahead_s, goes):
     assert (run.slots == ["ota_0", "ota_1"]) == goes, run.console
 
 
-def test_nobody_answers_nobody_applies(tmp_path):
-    rig = Rig(tmp_path, main=SILENT)
+def test_unanswered_signal_is_repeated_and_nothing_is_applied(tmp_path):
+    rig = Rig(tmp_path, main=UNANSWERED)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=4 * 3600)
     assert run.slots == ["ota_0"] and 3 <= len(signals(run)) <= 5, signals(run)
 
 
-def test_a_newer_one_takes_its_place(tmp_path):
-    rig = Rig(tmp_path, main=SILENT)
+def test_newer_update_replaces_the_staged_one(tmp_path):
+    rig = Rig(tmp_path, main=UNANSWERED)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600)
     rig.publish(rig.image(2), "1.0.2")
@@ -99,8 +99,8 @@ def test_a_newer_one_takes_its_place(tmp_path):
     assert states(rig, "1.0.1")[-1] == "refused"
 
 
-def test_what_changed_in_the_slot_is_fetched_again(tmp_path):
-    rig = Rig(tmp_path, main=SILENT)
+def test_changed_slot_is_downloaded_again(tmp_path):
+    rig = Rig(tmp_path, main=UNANSWERED)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600)
     p = rig.board.partition("ota_1")
@@ -112,7 +112,7 @@ def test_what_changed_in_the_slot_is_fetched_again(tmp_path):
 
 
 @pytest.mark.parametrize("window,goes", [("anytime", True), ("* * 1-31 * *", True), ("* 0-22 * * *", False)])
-def test_a_clock_never_set_opens_no_window_but_anytime(tmp_path, window, goes):
+def test_no_window_but_anytime_is_open_without_a_clock(tmp_path, window, goes):
     rig = Rig(tmp_path, update__schedule=window, update__apply=window, air={"ntp": False}, date=False)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=2 * 3600)
@@ -120,8 +120,8 @@ def test_a_clock_never_set_opens_no_window_but_anytime(tmp_path, window, goes):
 
 
 @pytest.mark.parametrize("jump", [-3650 * 86400, -7200, 7200, 3650 * 86400])
-def test_a_clock_that_jumps_does_no_harm(tmp_path, jump):
-    """The RTC is set wrong between two check-ins: the next update still comes, and not a storm of check-ins with it."""
+def test_clock_jump_neither_stops_updates_nor_repeats_check_ins(tmp_path, jump):
+    """The RTC is set to a wrong time between two check-ins."""
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600)

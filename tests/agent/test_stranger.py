@@ -1,5 +1,6 @@
-"""Against a strict stand-in of EmbedThis' cloud: compact JSON, no extra fields, and it objects to what was not
-promised.
+"""Against a strict stand-in for EmbedThis' cloud: compact JSON, no additional fields.
+
+It objects to everything that was not agreed.
 """
 
 import json
@@ -24,7 +25,7 @@ def board(tmp_path, cloud, **changes):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_the_whole_way(tmp_path, ranges):
+def test_update_from_embedthis_cloud(tmp_path, ranges):
     cloud = EmbedThis(PRODUCT, ranges=ranges)
     rig = board(tmp_path, cloud)
     update = cloud.release("1.0.1", rig.image(1))
@@ -35,7 +36,7 @@ def test_the_whole_way(tmp_path, ranges):
     assert cloud.devices["DEVICE0001"]["properties"]["version"] == "1.0.1"
 
 
-def test_a_failure_is_reported_once_as_the_outcome(tmp_path):
+def test_failure_is_reported_once(tmp_path):
     import hashlib
 
     cloud = EmbedThis(PRODUCT)
@@ -48,7 +49,7 @@ def test_a_failure_is_reported_once_as_the_outcome(tmp_path):
     assert [(r["success"], r["update"]) for r in cloud.reports] == [(False, update)] and cloud.objections == []
 
 
-def test_unclaimed_then_claimed(tmp_path):
+def test_unclaimed_device_updates_once_claimed(tmp_path):
     cloud = EmbedThis(PRODUCT, claimed=False)
     rig = board(tmp_path, cloud)
     assert rig.run(until_s=1200).slots == ["ota_0"]
@@ -58,7 +59,7 @@ def test_unclaimed_then_claimed(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["revoke", "remove"])
-def test_forgotten_and_registered_again(tmp_path, how):
+def test_forgotten_device_registers_again(tmp_path, how):
     cloud = EmbedThis(PRODUCT)
     rig = board(tmp_path, cloud)
     rig.run(until_s=600)
@@ -67,7 +68,7 @@ def test_forgotten_and_registered_again(tmp_path, how):
     assert rig.run(until_s=3 * 3600).slots[-1] == "ota_1" and cloud.objections == []
 
 
-def test_an_id_made_by_the_agent_is_kept(tmp_path):
+def test_generated_id_is_kept(tmp_path):
     cloud = EmbedThis(PRODUCT)
     rig = board(tmp_path, cloud, device={"id": "auto"})
     rig.run(until_s=600)
@@ -78,10 +79,11 @@ def test_an_id_made_by_the_agent_is_kept(tmp_path):
     assert list(cloud.devices) == [made] and len(made) == 10
 
 
-@pytest.mark.parametrize("says_no", [False, True])
-def test_an_api_that_has_moved(tmp_path, says_no):
-    """Nothing answers any more where the Builder once sent the device: in the end it asks there again. What it has it
-    keeps until then.
+@pytest.mark.parametrize("builder_refuses", [False, True])
+def test_moved_api_is_found_after_days_without_a_reply(tmp_path, builder_refuses):
+    """Nothing answers at the api any more: the device finally asks the Builder again.
+
+    Until then, and if the Builder refuses, it keeps its registration.
     """
     cloud = EmbedThis(PRODUCT)
     rig = board(tmp_path, cloud, update__period=60, registration__hosts=["api.test", "images.test"])
@@ -92,18 +94,18 @@ def test_an_api_that_has_moved(tmp_path, says_no):
     old = rig.air.peers.pop((rig.air.names["api.test"], 443))
     cloud.api, before = "https://images.test", json.loads(rig.board.files()["state/provision.json"])
     cloud.release("1.0.1", rig.image(1))
-    if says_no:
+    if builder_refuses:
         rig.air.peers[(rig.air.names["builder.test"], 443)] = secure(Script(lambda *request: [reply(b"lives", 409)]))
     run = rig.run(until_s=900)
-    assert (run.slots[-1] == "ota_1") != says_no, run.console[-800:]
-    if says_no:
+    assert (run.slots[-1] == "ota_1") != builder_refuses, run.console[-800:]
+    if builder_refuses:
         kept = json.loads(rig.board.files()["state/provision.json"])
         assert kept.pop("asked") > before.pop("asked") and kept == before and "409" in run.console
         rig.air.peers[(rig.air.names["api.test"], 443)] = old
         assert rig.run(until_s=900).slots[-1] == "ota_1"
 
 
-def test_urequests_goes_the_same_way(tmp_path):
+def test_update_from_embedthis_cloud_with_urequests(tmp_path):
     cloud = EmbedThis(PRODUCT)
     rig = board(tmp_path, cloud, update__transport="urequests", tls__verify=False)
     cloud.release("1.0.1", rig.image(1))

@@ -1,4 +1,4 @@
-"""The first boot of an image: who says no, and what the board does then. Real agent, cloud, flash and bootloader."""
+"""The first boot of an image: what makes it fail, and what the board does then."""
 
 import hashlib
 
@@ -38,7 +38,7 @@ def reports(rig, version="1.0.1"):
 
 
 @pytest.mark.parametrize("case", BAD_TESTS)
-def test_a_self_test_that_fails_gives_the_image_back(tmp_path, case):
+def test_failed_self_test_rolls_back(tmp_path, case):
     code, reason = BAD_TESTS[case]
     rig = Rig(tmp_path, main=SELFTEST % code + MAIN, update__attempts=2, trial__selftest=20)
     rig.publish(rig.image(1), "1.0.1")
@@ -55,7 +55,7 @@ def test_a_self_test_that_fails_gives_the_image_back(tmp_path, case):
 
 
 @pytest.mark.parametrize("fault", ["crash", "hang", "exception", "selftest"])
-def test_an_image_that_fails_by_itself(tmp_path, fault):
+def test_image_that_fails_to_start_rolls_back(tmp_path, fault):
     rig = Rig(tmp_path, update__attempts=3)
     image = rig.image(1)
     rig.board.faults[hashlib.sha256(image).hexdigest()] = fault
@@ -69,9 +69,10 @@ def test_an_image_that_fails_by_itself(tmp_path, fault):
     assert run.slots[-1] == "ota_1" and reports(rig, "1.0.2")[-1][0] == "confirmed"
 
 
-def test_no_check_in_no_confirmation(tmp_path):
-    """The cloud goes away between swap and trial: the image is given back within the limit, and tried again later
-    (test_outage.py).
+def test_trial_without_a_check_in_rolls_back(tmp_path):
+    """The cloud is unreachable between swap and trial: the board rolls back within the limit.
+
+    It tries the image again later (test_outage.py).
     """
     rig = Rig(tmp_path, trial__limit=60, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
@@ -87,7 +88,7 @@ def test_no_check_in_no_confirmation(tmp_path):
     assert reports(rig)[-1] == ("confirmed", "", 1), reports(rig)
 
 
-def test_a_power_cut_in_the_trial_costs_one_attempt_only(tmp_path):
+def test_power_cut_during_the_trial_costs_one_attempt(tmp_path):
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -98,7 +99,7 @@ def test_a_power_cut_in_the_trial_costs_one_attempt_only(tmp_path):
     assert reports(rig)[-1] == ("confirmed", "", 2)
 
 
-def test_a_soft_reset_in_the_trial_goes_on_with_it(tmp_path):
+def test_soft_reset_continues_the_trial(tmp_path):
     main = """
 import machine
 if machine.reset_cause() == 2:
@@ -114,8 +115,8 @@ if machine.reset_cause() == 2:
     assert run.slots == ["ota_0", "ota_1"] and reports(rig)[-1][0] == "confirmed"
 
 
-def test_confirming_belongs_to_the_image_that_boots_next(tmp_path):
-    """The image of a trial record runs, but otadata chooses the other slot: nothing is confirmed."""
+def test_image_is_not_confirmed_if_the_other_slot_boots_next(tmp_path):
+    """The image of the record runs, but otadata selects the other slot."""
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -128,8 +129,8 @@ def test_confirming_belongs_to_the_image_that_boots_next(tmp_path):
     assert not any(state == "confirmed" for state, _, _ in reports(rig))
 
 
-def test_a_bootloader_without_rollback_is_told_and_made_up_for(tmp_path):
-    """State UNDEFINED: nothing would ever go back. The agent says so and changes the boot choice itself."""
+def test_agent_rolls_back_if_the_bootloader_does_not(tmp_path):
+    """State UNDEFINED: the agent changes the boot choice itself."""
     rig = Rig(tmp_path, main=SELFTEST % "def test(data, arg):\n    return False" + MAIN, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -144,8 +145,8 @@ def test_a_bootloader_without_rollback_is_told_and_made_up_for(tmp_path):
     "code, reason",
     [BAD_TESTS["hangs"], ("def test(data, arg):\n    import machine\n    machine.reset()", "rolled_back")],
 )
-def test_a_hang_where_nothing_rolls_back(tmp_path, code, reason):
-    """The watchdog starts the same image once more, and that one gives it back."""
+def test_agent_rolls_back_after_a_hang_if_the_bootloader_does_not(tmp_path, code, reason):
+    """The watchdog starts the same image once more, which then rolls back."""
     rig = Rig(tmp_path, main=SELFTEST % code + MAIN, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -155,8 +156,8 @@ def test_a_hang_where_nothing_rolls_back(tmp_path, code, reason):
     assert ("failed", reason, 1) in reports(rig)
 
 
-def test_nothing_to_go_back_to(tmp_path):
-    """Nothing rolls back, the old image is spoilt, the power fails in the trial: the new one is all there is."""
+def test_new_image_is_confirmed_if_there_is_no_other(tmp_path):
+    """The bootloader does not roll back, the old image is broken, and the power fails during the trial."""
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -168,9 +169,10 @@ def test_nothing_to_go_back_to(tmp_path):
 
 
 @pytest.mark.parametrize("again", [True, False], ids=["registers-again", "never-let-in"])
-def test_a_cloud_that_has_forgotten_the_device_in_its_trial(tmp_path, again):
-    """It registers anew and is confirmed; a cloud that does not let it in costs the trial, as one that does not
-    answer.
+def test_device_forgotten_during_its_trial_registers_again(tmp_path, again):
+    """It is confirmed then.
+
+    If the cloud refuses it, the trial ends as without a reply.
     """
     from signing import sealed, trusting
 
