@@ -6,13 +6,11 @@ updates it is offered. If memory is short, boot.py runs a check-in without main.
 """
 
 SAFE_RESETS = 5  # safe mode after more than this number of failed starts in a row; 0 = never
-SAFE_SOFT_RESETS = (
-    100  # or after more than this number of soft resets in a row without a good start; a user at the prompt makes a few
-)
+# Or after more than this number of soft resets in a row without a good start; a user at the prompt makes a few.
+SAFE_SOFT_RESETS = 100
 SAFE_PIN = None  # or while this GPIO is low at the start
-TRIAL_STARTS = (
-    3  # starts of an image on trial, including soft resets and wakes from deep sleep; then the bootloader rolls back
-)
+# Starts of an image on trial, including soft resets and wakes from deep sleep; then the bootloader rolls back.
+TRIAL_STARTS = 3
 
 
 def kept(nvs, key):
@@ -41,8 +39,9 @@ def lasting(machine, nvs, n):
 
 
 def safe(nvs, goes_on):
-    """Does safe mode start now? Wakes from deep sleep (`goes_on`) do not count as starts; soft resets are counted
-    separately.
+    """Does safe mode start now?
+
+    Wakes from deep sleep (`goes_on`) do not count as starts; soft resets are counted separately.
     """
     if SAFE_PIN is not None and not machine.Pin(SAFE_PIN, machine.Pin.IN, machine.Pin.PULL_UP).value():
         return True

@@ -1,9 +1,9 @@
-"""The agent's main loop: link, clock, trial, check-in, download, decision and reports; then sleep until the next step
-is due.
+"""The agent's main loop: link, clock, trial, check-in, download, decision and reports.
 
-All dependencies are passed in (setup.py creates the agent). One task does all the work, so two steps never run at the
-same time; watchers run as tasks beside it. Further code for a step is a part, which is loaded for that step and
-released afterwards (parts.py). State that must outlast a step is therefore stored here, as plain data.
+Then it sleeps until the next step is due. All dependencies are passed in (setup.py creates the agent). One task does
+all the work, so two steps never run at the same time; watchers run as tasks beside it. Further code for a step is a
+part, which is loaded for that step and released afterwards (parts.py). State that must outlast a step is therefore
+stored here, as plain data.
 """
 
 import asyncio
@@ -20,9 +20,7 @@ from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep; a clock jump is noticed within this time
 _LONG_S = 86400  # nothing is due
-_RENEW_EVERY = (
-    24  # saves of the record: littlefs compacts after 58, and Pair.keep() may skip one renewal, see folder.py
-)
+_RENEW_EVERY = 24  # saves: littlefs compacts after 58, and Pair.keep() may skip one renewal, see folder.py
 _PAUSE_S = 10  # after an error in a round
 _BEFORE = {
     "begin": "recall update ",
@@ -38,8 +36,10 @@ def link_changed(connected, why):
 
 
 class Agent:
-    """The agent. `config` is from config.load(), `device` has the properties of device.json, and `provision` the result
-    of registration. `board` is a Board (board.py, linux.py), `pair` a record.Pair. `link` is None or has `async up()`,
+    """The agent.
+
+    `config` is from config.load(), `device` has the properties of device.json, and `provision` the result of
+    registration. `board` is a Board (board.py, linux.py), `pair` a record.Pair. `link` is None or has `async up()`,
     which raises OSError without a link.
     """
 
@@ -76,9 +76,7 @@ class Agent:
         self.wake = self._wake.set
 
     async def run(self):
-        """Run forever. This loop feeds the watchdog from the start, so anything that blocks or ends the loop causes a
-        reset.
-        """
+        """Run forever, feeding the watchdog: anything that blocks or ends the loop causes a reset."""
         if 0 < self.config["watchdog"] < _LONG_S:
             self.guard()
         while True:
@@ -175,8 +173,9 @@ class Agent:
 
     @property
     def life(self):
-        """The Update that changes the record. Created for each use, because a stored instance would keep update.py
-        loaded.
+        """The Update that changes the record.
+
+        Created for each use, because a stored instance would keep update.py loaded.
         """
         from .update import Update
 
@@ -222,9 +221,7 @@ class Agent:
         return staged and staged.waiting and not self.alone and staged.is_confirmed() and staged.due_s() == 0
 
     def pause_s(self):
-        """Seconds before the next trial of the staged image; longer after each trial that ended because of an
-        outage.
-        """
+        """Seconds before the next trial of the staged image; longer after each trial that an outage ended."""
         retry_s = self.config["update.retry"]
         return max(retry_s, min(retry_s << min(self.record["outages"], 20), _LONG_S))
 
@@ -244,9 +241,7 @@ class Agent:
         )  # fmt: skip
         wait = _LONG_S if wait is None else wait
         staged = self.staged
-        if (
-            staged and staged.waiting and not staged.is_confirmed()
-        ):  # check in before the swap, regardless of the schedule
+        if staged and staged.waiting and not staged.is_confirmed():  # check in before the swap, whatever the schedule
             pause_s = 0
             if self._tried_s is not None and (record["failures"] or record["hold"]):
                 period_s = self.config["update.period"] if record["failures"] else 0
@@ -301,9 +296,8 @@ class Agent:
             if await self.do("checkin"):
                 await self.do("fetch")
             record["failures"] = 0
-            record["short"] = int(
-                self.alone
-            )  # one more no_memory error is enough for the next boot without the application
+            # In such a boot, one more no_memory error is enough for the next boot without the application.
+            record["short"] = int(self.alone)
             self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
@@ -338,8 +332,9 @@ class Agent:
             self.pair.keep(self.record)
 
     def _tried(self, up_s, now_s):
-        """Set the time from which schedule.due_s() counts: the start of a successful check-in, the end of a failed
-        one.
+        """Set the time from which schedule.due_s() counts.
+
+        It is the start of a successful check-in or the end of a failed one.
         """
         self._tried_s = up_s
         self.record["tried"] = now_s or 0
@@ -382,8 +377,9 @@ class Agent:
         self.report_s = uptime_s() + max(wait_s, self.hold_s)
 
     def wait_for_decision(self, wait_s=0):
-        """Create `staged`, which signals `device:update`. An offer made before a reset is valid for as long as without
-        the reset.
+        """Create `staged`, which signals `device:update`.
+
+        An offer made before a reset is valid for as long as without the reset.
         """
         now, before = self.board.time_s(), self.record["offered"]
         if self.offered_s is None and now and before and before <= now:

@@ -24,8 +24,9 @@ class _Archive:
         return (1,) * 10
 
     def stat(self, path):
-        """Succeed for any .mpy: MicroPython takes every exception here, even MemoryError, for a missing file. open()
-        looks it up.
+        """Succeed for any .mpy; open() looks it up.
+
+        MicroPython treats every exception here, even MemoryError, as a missing file.
         """
         if path.endswith(".mpy"):
             return (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -45,8 +46,9 @@ class _Archive:
 
 
 def mounted(path, file):
-    """`__path__` of the package with the __init__ `file`: the mounted archive if the package is compiled and has one,
-    else `path`.
+    """Return the package's `__path__`: the mounted archive if it is compiled and has one, else `path`.
+
+    `file` is the package's __init__ file.
     """
     try:
         if not file.endswith(".mpy"):

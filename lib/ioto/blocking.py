@@ -18,14 +18,16 @@ _HEAD_BYTES = 16384
 
 
 class _Stop(OSError):
-    """Raised through `requests` while it reads the head. An OSError, the only exception for which `requests` closes its
-    socket.
+    """Raised through `requests` while it reads the head.
+
+    An OSError, the only exception for which `requests` closes its socket.
     """
 
 
 class Client:
-    """The client. `limit_ms` applies separately to connecting, to each read up to the end of the head, and to every
-    readinto.
+    """The client.
+
+    `limit_ms` applies separately to connecting, to each read up to the end of the head, and to every readinto.
     """
 
     def __init__(self, limit_ms=20000, unverified=False, plain=False):
@@ -86,11 +88,10 @@ def _response(reply, headers, limit_ms):
 
 
 class Head:
-    """Collects the lines of a head. For a redirect it also serves as the reply, with status 302 because the real status
-    is unknown.
+    """Collects the lines of a head, and stops `requests` at a Location header.
 
-    `requests` would follow a redirect to any host, with Authorization and without a limit, so it is stopped at the
-    Location header.
+    `requests` would follow a redirect to any host, with Authorization and without a limit. For a redirect, a Head also
+    serves as the reply, with status 302 because the real status is unknown.
     """
 
     status = 302

@@ -88,9 +88,7 @@ class Board:
         return is_aborted()
 
     def stay(self):
-        """Select the running slot to boot next, before the other slot becomes bootable. OSError if it can't be
-        selected.
-        """
+        """Select the running slot to boot next, before the other slot becomes bootable; OSError if impossible."""
         from .otadata import stay
 
         stay(self)
@@ -129,8 +127,9 @@ class Board:
         self.keep("floor", version.encode())
 
     def kept(self, key):
-        """The bytes stored by keep(), b"" if none. Stored in the NVS, where a write takes a few ms and rarely needs an
-        erase.
+        """The bytes stored by keep(), b"" if none.
+
+        They are in the NVS, where a write takes a few ms and rarely needs an erase.
         """
         raw = bytearray(256)
         try:

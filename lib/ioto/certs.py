@@ -8,8 +8,9 @@ from binascii import a2b_base64
 
 
 def certificates(raw):
-    """Yield the DER bytes of each certificate in the content of a file, PEM or DER; ValueError with the number of an
-    invalid certificate, or if there is none.
+    """Yield the DER bytes of each certificate in the content of a file, PEM or DER.
+
+    ValueError with the number of an invalid certificate, or if there is none.
     """
     if raw[:2] == b"\x30\x82":
         yield raw
@@ -31,9 +32,10 @@ def certificates(raw):
 
 
 def context(paths, seen=None):
-    """Return a tls.SSLContext that trusts the files at `paths` (DER, or PEM with one or more certificates) and verifies
-    chain, dates and name; ValueError names the invalid file. `seen` is called with each certificate of a server's
-    chain.
+    """Return a tls.SSLContext that trusts the files at `paths` and verifies chain, dates and name.
+
+    Each file is DER, or PEM with one or more certificates; ValueError names an invalid one. `seen` is called with each
+    certificate of a server's chain.
     """
     import tls  # needed only for https
 
@@ -52,8 +54,9 @@ def context(paths, seen=None):
 
 
 def configured(config, seen=None):
-    """Return the TLS context for the settings from config.load(); None if they do not allow https. It verifies the
-    server unless `tls.verify` is false. ValueError(key, text...) with arguments for config.wrong().
+    """Return the TLS context for the settings from config.load(); None if they do not allow https.
+
+    It verifies the server unless `tls.verify` is false. ValueError(key, text...) with arguments for config.wrong().
     """
     verifies = config["tls.verify"]
     if verifies and not config["tls.ca"]:

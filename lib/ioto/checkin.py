@@ -1,5 +1,6 @@
-"""A check-in: ask the cloud, process its offer and send the reports, all over one connection. The record then contains
-the update to download.
+"""A check-in: ask the cloud, process its offer and send the reports, all over one connection.
+
+The record then contains the update to download.
 """
 
 from asyncio import sleep_ms

@@ -1,9 +1,9 @@
-"""Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header; never to a time known to be
-past.
+"""Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header.
 
-Certificates are checked against the board's clock, and an ESP32 starts in the year 2000. During a request for the Date,
-the clock is therefore set to the latest time known to be past: the build of the agent, the last reply of the cloud, or,
-if later, the notBefore of the cloud's certificate, which the authority that signed it vouches for.
+The clock is never set to a time known to be past. Certificates are checked against the board's clock, and an ESP32
+starts in the year 2000. During a request for the Date, the clock is therefore set to the latest time known to be past:
+the build of the agent, the last reply of the cloud, or, if later, the notBefore of the cloud's certificate, which the
+authority that signed it vouches for.
 """
 
 import struct
@@ -68,8 +68,9 @@ def begins(der):
 
 
 async def run(agent):
-    """Set the clock. If a certificate contradicts the clock (agent.is_clock_doubtful()), NTP may be wrong and is not
-    asked.
+    """Set the clock.
+
+    If a certificate contradicts the clock (agent.is_clock_doubtful()), NTP may be wrong and is not asked.
     """
     board = agent.board
     was = board.time_s()
@@ -102,8 +103,9 @@ async def run(agent):
 
 
 async def _agrees(agent, ntp):
-    """Does the cloud, with its certificate verified at NTP's time, confirm that time? If both agree, they overrule the
-    record.
+    """Does the cloud, with its certificate verified at NTP's time, confirm that time?
+
+    If both agree, they overrule the record.
     """
     if agent.api()[:5] != "https" or not agent.config["tls.verify"]:
         return False

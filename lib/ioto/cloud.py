@@ -27,8 +27,9 @@ class Cloud:
         self.client = client
 
     def keep(self, provision):
-        """Store the registration. False if it can't be written: it is then valid until the next reset; the next
-        check-in tries again.
+        """Store the registration; False if it can't be written.
+
+        It is then valid until the next reset; the next check-in tries again.
         """
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
@@ -44,9 +45,7 @@ class Cloud:
         return True
 
     async def date(self):
-        """Return the Unix seconds of the cloud's clock, whatever the status of its reply; 0 if the reply has no
-        date.
-        """
+        """Return the Unix seconds of the cloud's clock, whatever the status of its reply; 0 without a date."""
         agent = self.agent
         reply = await self.client.request("HEAD", (agent.api() or agent.config["builder"]) + "/tok/provision/update")
         await reply.close()
@@ -79,13 +78,13 @@ class Cloud:
         await self.post(agent.api() + "/tok/provision/updateReport", agent.token(), entry, True)
 
     async def post(self, url, token, data, is_report=False):
-        """Send the dict `data` as JSON and return the JSON of the reply. A token in the configuration is never
-        discarded.
+        """Send the dict `data` as JSON and return the JSON of the reply.
+
+        A token in the configuration is never discarded.
         """
         agent = self.agent
-        if not agent.config[
-            "update.keys"
-        ]:  # without them, control of the network or the cloud is control of this device; each request says so
+        # Without keys, control of the network or the cloud is control of this device; each request says so.
+        if not agent.config["update.keys"]:
             data["unsigned"] = True
         headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
         reply = await self.client.request("POST", url, headers, json.dumps(data).encode())
@@ -111,8 +110,9 @@ class Cloud:
         return found
 
     def _times(self, reply):
-        """(Unix seconds of the cloud's clock, seconds until the next request); each is 0 if not in the head of the
-        reply.
+        """(Unix seconds of the cloud's clock, seconds until the next request).
+
+        Each is 0 if it is not in the head of the reply.
         """
         with Part():
             from .http_date import http_date, retry_after

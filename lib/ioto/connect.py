@@ -6,8 +6,9 @@ from .resolver import Resolver
 
 
 def resolver(agent):
-    """Return a Resolver that uses the name servers of the configuration or of the link; addresses are cached in the
-    agent.
+    """Return a Resolver that uses the name servers of the configuration or of the link.
+
+    Addresses are cached in the agent.
     """
     given = agent.config["network.dns"]
     link = agent.link
@@ -15,8 +16,9 @@ def resolver(agent):
 
 
 def client(agent, seen=None):
-    """Return the configured http.Client or blocking.Client; `seen` is called with each certificate of a server's
-    chain.
+    """Return the configured http.Client or blocking.Client.
+
+    `seen` is called with each certificate of a server's chain.
     """
     config = agent.config
     limit_ms = config["network.timeout"] * 1000

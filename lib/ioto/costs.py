@@ -16,8 +16,10 @@ _SLACK_S = 60
 
 
 def charge(life, reason, now_s, period_s, retry_s):
-    """Record the cost of a download that failed for `reason`. Returns the seconds to wait before the next check-in:
-    `retry_s` after an attempt, and never more than the period between check-ins.
+    """Record the cost of a download that failed for `reason`.
+
+    Returns the seconds to wait before the next check-in: `retry_s` after an attempt, and never more than the period
+    between check-ins.
     """
     if reason == "no_memory":
         return 0
@@ -37,8 +39,9 @@ def charge(life, reason, now_s, period_s, retry_s):
 
 
 def waits(update, now_s):
-    """Is it too early for another download of `update`? Only possible if the wait is longer than the period between
-    check-ins.
+    """Is it too early for another download of `update`?
+
+    Only possible if the wait is longer than the period between check-ins.
     """
     after = update.get("after")
     return after and now_s and _SLACK_S < after - now_s <= _MOST_S  # otherwise the clock was wrong then

@@ -1,9 +1,8 @@
-"""Parse windows of five cron fields: minute, hour, day of month, month, day of week. A window is open in each minute
-that matches. Pure.
+"""Parse windows of five cron fields: minute, hour, day of month, month, day of week. Pure.
 
-A window is (text, minutes, hours, days, months, weekdays, either). The numbers are bit masks, with Sunday = 0 for
-weekdays. `either` is true if neither day field is `*`; then one matching day field is enough. Windows are in local
-time: a minute skipped by a clock change never occurs, a repeated one occurs twice.
+A window is open in each minute that matches. It is (text, minutes, hours, days, months, weekdays, either). The numbers
+are bit masks, with Sunday = 0 for weekdays. `either` is true if neither day field is `*`; then one matching day field
+is enough. Windows are in local time: a minute skipped by a clock change never occurs, a repeated one occurs twice.
 """
 
 from .ascii import number

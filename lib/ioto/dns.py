@@ -1,5 +1,6 @@
-"""DNS client (RFC 1035) for A records. look_up() asks over UDP; query() and answer(), a query and its reply as bytes,
-are pure.
+"""DNS client (RFC 1035) for A records.
+
+look_up() asks over UDP; query() and answer(), a query and its reply as bytes, are pure.
 """
 
 import struct
@@ -10,8 +11,9 @@ ASK_MS = (1000, 2000, 4000)  # limit for one reply, in each round of tries
 
 
 def query(number, host):
-    """Return the query for the addresses of `host` (ASCII, labels of 1 to 63 characters); `number` is two random
-    bytes.
+    """Return the query for the addresses of `host` (ASCII, labels of 1 to 63 characters).
+
+    `number` is two random bytes.
     """
     data = number + b"\1\0\0\1\0\0\0\0\0\0"
     for label in host.rstrip(".").split("."):
@@ -20,13 +22,12 @@ def query(number, host):
 
 
 def answer(reply, asked):
-    """Return (addresses, seconds they are valid) from the reply to the query `asked`; no addresses if the name has
-    none.
+    """Return (addresses, seconds they are valid) from the reply to the query `asked`.
 
-    None: not the reply to the query, or invalid. OSError: an error code from the server. CNAMEs are skipped: a
-    recursive server puts the addresses they lead to into the same reply. A reply may be marked as truncated, or be
-    longer than the allowed 512 bytes and therefore cut off here; then the addresses before the cut count, and the
-    result is None if there are none.
+    There are no addresses if the name has none. None: not the reply to the query, or invalid. OSError: an error code
+    from the server. CNAMEs are skipped: a recursive server puts the addresses they lead to into the same reply. A reply
+    may be marked as truncated, or be longer than the allowed 512 bytes and therefore cut off here; then the addresses
+    before the cut count, and the result is None if there are none.
     """
     at = len(asked)
     found = []
@@ -61,8 +62,9 @@ def answer(reply, asked):
 
 
 async def look_up(host, servers, port=53):
-    """Ask the name servers at `servers` for (addresses, seconds they are valid) of `host`; OSError without an address
-    or a reply.
+    """Ask the name servers at `servers` for (addresses, seconds they are valid) of `host`.
+
+    OSError without an address or a reply.
     """
     from .net import ask
 

@@ -46,8 +46,9 @@ class Download:
         self.writer = None
 
     async def run(self):
-        """Fetch, write and verify; returns the Writer, whose `head` completes the slot. May take hours with
-        `throttle`.
+        """Fetch, write and verify; returns the Writer, whose `head` completes the slot.
+
+        May take hours with `throttle`.
         """
         await self._resume()
         failures = 0
@@ -77,9 +78,8 @@ class Download:
     async def _resume(self):
         """After a reset, hash the part of this update that is already in the slot."""
         raw = self.board.kept("progress")
-        known = (
-            self.update.get("by") or self.update.get("skip") == 0
-        )  # otherwise the hash starts with bytes that are not in the slot
+        # Otherwise the hash starts with bytes that are not in the slot.
+        known = self.update.get("by") or self.update.get("skip") == 0
         if not known or len(raw) != calcsize(_PROGRESS):
             return
         name, n, size, head = unpack(_PROGRESS, raw)
@@ -111,8 +111,9 @@ class Download:
             await reply.close()
 
     def _accept(self, reply):
-        """Check status and lengths. True: the whole file is sent again, although the slot already contains a part of
-        it.
+        """Check status and lengths.
+
+        True: the whole file is sent again, although the slot already contains a part of it.
         """
         if self.n and reply.status in (206, 416):
             from .ranges import content_range
@@ -142,8 +143,9 @@ class Download:
         return False
 
     async def _compare(self, reply):
-        """Skip the blocks already in the slot (no ranges, no second erase). UpdateError if the file differs from
-        them.
+        """Skip the blocks already in the slot (no ranges, no second erase).
+
+        UpdateError if the file differs from them.
         """
         for n in range(-(self.update["skip"] // BLOCK), self.n):
             if await reply.readinto(self.buf) != BLOCK:

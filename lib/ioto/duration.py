@@ -12,8 +12,9 @@ _BLANK = " \t"  # CPython's strip() removes more white space characters than Mic
 
 
 def parse(value, is_ms=False):
-    """Return whole seconds from 0 to FOREVER; with `is_ms` milliseconds, also from `20 ms`. ValueError says what is
-    allowed.
+    """Return whole seconds from 0 to FOREVER; with `is_ms` milliseconds, also from `20 ms`.
+
+    ValueError says what is allowed.
     """
     if type(value) is int and value >= 0:
         return min(value, FOREVER)

@@ -66,8 +66,9 @@ REASONS = (
 
 
 def refusal(e, reason):
-    """Return the exception `e` as an UpdateError: unchanged if it is one, no_memory for a MemoryError, otherwise with
-    `reason`.
+    """Return the exception `e` as an UpdateError.
+
+    It is unchanged if it is one, no_memory for a MemoryError, otherwise it has `reason`.
     """
     if isinstance(e, UpdateError):
         return e

@@ -18,8 +18,10 @@ _NUMBERS = {-30336: "tls_unverified", -28288: "tls_version", -30592: "tls_refuse
 
 
 def refusal(e, secure, before):
-    """Return the UpdateError for the ValueError or OSError `e` of a connection, or `e` itself if it is an OSError of
-    the network. `before` is idf_heap() before the handshake, or None.
+    """Return the UpdateError for the exception `e` of a connection.
+
+    `e`, a ValueError or OSError, is returned itself if it is an OSError of the network. `before` is idf_heap() before
+    the handshake, or None.
     """
     if isinstance(e, ValueError):
         text = " ".join(str(e).split())  # one fault per line

@@ -20,10 +20,10 @@ async def run(agent):
 
 
 def steps(path):
-    """A generator that moves the files and yields after each. The next start finishes a renewal that a reset
-    interrupted.
+    """A generator that moves the files and yields after each.
 
-    `path` exists at each yield, and a file that is written in it meanwhile replaces the one that was already moved.
+    The next start finishes a renewal that a reset interrupted. `path` exists at each yield, and a file that is written
+    in it meanwhile replaces the one that was already moved.
     """
     new = path + ".new"
     try:

@@ -1,7 +1,6 @@
-"""Read configuration files of Ioto's own agent, with keys that are not in DEFAULTS. Imported only for such a
-file.
+"""Read configuration files of Ioto's own agent, with keys that are not in DEFAULTS.
 
-Pure except for checking whether a file exists.
+Imported only for such a file. Pure except for checking whether a file exists.
 """
 
 import os
@@ -30,8 +29,10 @@ _LENIENT = "log network state wifi".split()  # sections without settings for upd
 
 
 class File:
-    """The settings of a file. `flat` is {dotted key of DEFAULTS: value}; its entry `names` is {dotted key of DEFAULTS:
-    key in the file}. `ignored` and `unknown` list the other keys of the file.
+    """The settings of a file.
+
+    `flat` is {dotted key of DEFAULTS: value}; its entry `names` is {dotted key of DEFAULTS: key in the file}. `ignored`
+    and `unknown` list the other keys of the file.
     """
 
     def __init__(self, path):
@@ -64,16 +65,16 @@ class File:
     def set(self, key, value):
         flat = self.flat
         if key == "services.update":
-            value = (
-                value if flat.get(key, True) is True else flat[key]
-            )  # services.update and update.enable: either one switches it off
+            # services.update and update.enable: either one switches it off
+            value = value if flat.get(key, True) is True else flat[key]
         elif key in flat:
             raise self.wrong(key + ": there by two names, keep one of them")
         flat[key] = value
 
     def place(self, key):
-        """Resolve a path like `@certs/x`, relative to the folder or its `state` folder, as in Ioto; False if the file
-        does not exist.
+        """Resolve a path like `@certs/x`, relative to the folder or its `state` folder, as in Ioto.
+
+        False if the file does not exist.
         """
         value = self.flat.get(key)
         if not value or not isinstance(value, str):

@@ -72,9 +72,10 @@ class Client:
         return response
 
     async def _again(self, origin, sent):
-        """Return the Response over the kept connection; None if there is none to `origin` or the server has closed it.
-        The caller then sends the request over a new connection. An unusable connection is closed: two TLS connections
-        do not fit into memory.
+        """Return the Response over the kept connection.
+
+        None if there is none to `origin` or the server has closed it: the caller then sends the request over a new
+        connection. An unusable connection is closed: two TLS connections do not fit into memory.
         """
         kept = self.kept
         self.kept = response = None
@@ -107,8 +108,9 @@ class Client:
 
 
 async def follow_redirects(once, plain, method, url, headers, body):
-    """Call `once(method, parsed url, headers, body)` until the reply is not a redirect. Plain http needs `plain`, and
-    Authorization is never sent over it: anyone who reads the token can act as the device.
+    """Call `once(method, parsed url, headers, body)` until the reply is not a redirect.
+
+    Plain http needs `plain`, and Authorization is never sent over it: anyone who reads the token can act as the device.
     """
     here = parse_url(url)
     headers = dict(headers or {})
@@ -171,9 +173,9 @@ async def read_headers(connection, headers, left=_HEAD_BYTES):
 
 
 class Response:
-    """A reply: `status`; the `headers` that are kept, with lower-case names; `length` of the body in bytes, None if
-    unknown.
+    """A reply.
 
+    `status`; the `headers` that are kept, with lower-case names; `length` of the body in bytes, None if unknown.
     readinto() waits only while there is nothing to read, so a loop that calls nothing else must yield by itself.
     """
 
@@ -186,14 +188,14 @@ class Response:
         self.chunked = length == -1
         self.length = None if self.chunked else length
         self.left = 0 if self.chunked else length  # bytes left of the body, or of the current chunk
-        self._had = (
-            -1
-        )  # bytes that ready() has read into the buffer for the next readinto(); None: no data yet; -1: not called
+        # Bytes that ready() has read into the buffer for the next readinto(); None: no data yet; -1: not called.
+        self._had = -1
         self.begun = False  # a chunk was read, but not yet the line break after it
 
     def ready(self, buf):
-        """Fill `buf` without waiting or allocating if all its data has arrived; otherwise call readinto() with the same
-        buffer.
+        """Fill `buf` without waiting or allocating if all its data has arrived.
+
+        Otherwise call readinto() with the same buffer.
         """
         left = self.left
         if self.chunked or left is None or left < len(buf):
@@ -206,8 +208,9 @@ class Response:
         return True
 
     def readinto(self, buf):  # async
-        """Fill `buf` (a memoryview) within the limit; returns the count, less than its length only at the end of the
-        body, 0 after it.
+        """Fill `buf` (a memoryview) within the limit and return the count.
+
+        It is less than the length of `buf` only at the end of the body, and 0 after it.
         """
         if self.chunked:
             from .chunked import readinto

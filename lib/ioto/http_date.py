@@ -18,8 +18,9 @@ def http_date(text):
 
 
 def retry_after(text, now_s):
-    """Return the seconds to wait, given as a number, or as a date relative to `now_s` (None: no clock); None if `text`
-    is neither.
+    """Return the seconds to wait; None if `text` is neither a number nor a date.
+
+    A date is relative to `now_s` (None: no clock).
     """
     found = number(text)
     if found is None and now_s is not None:

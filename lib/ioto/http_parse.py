@@ -24,8 +24,9 @@ def malformed(line):
 
 
 def number(text, most=10):
-    """Parse a non-negative integer of at most `most` ASCII digits; else None. Ten digits exceed the size of any
-    flash.
+    """Parse a non-negative integer of at most `most` ASCII digits; else None.
+
+    Ten digits exceed the size of any flash.
     """
     return int(text) if text.isdigit() and len(text) <= most else None
 
@@ -55,8 +56,9 @@ def parse_url(url):
 
 
 def _host(text):
-    """(host, port) of `host`, `host:port`, `[v6]` or `[v6]:port`; host is false if invalid, for example with the @ of a
-    user name.
+    """(host, port) of `host`, `host:port`, `[v6]` or `[v6]:port`.
+
+    The host is false if it is invalid, for example with the @ of a user name.
     """
     if text[:1] == "[":
         host, end, tail = text[1:].partition("]")
@@ -93,10 +95,10 @@ def status(line):
 
 
 def header(line, headers):
-    """Put one line of the head into `headers` if its header is used; UpdateError if the line is not a header, or if it
-    is a strict header that is truncated, has invalid characters or contradicts an earlier one.
+    """Put one line of the head into `headers` if its header is used.
 
-    Only a strong ETag is kept: a weak one is not allowed in If-Range (RFC 9110, 13.1.5).
+    UpdateError if the line is not a header, or if it is a strict header that is truncated, has invalid characters or
+    contradicts an earlier one. Only a strong ETag is kept: a weak one is not allowed in If-Range (RFC 9110, 13.1.5).
     """
     name, colon, value = line.partition(b":")
     name = name.lower()

@@ -26,11 +26,10 @@ def is_image(head):
 
 
 def check(head, size, slot_bytes, chip=None, revision=None):
-    """Check the first 288 bytes of an image of `size` bytes before anything is erased; UpdateError if it can't be used
-    here.
+    """Check the first 288 bytes of an image of `size` bytes before anything is erased.
 
-    `chip` is the chip id of the running image, `revision` the revision of the chip (major * 100 + minor); None: not
-    compared.
+    UpdateError if it can't be used here. `chip` is the chip id of the running image, `revision` the revision of the
+    chip (major * 100 + minor); None: not compared.
     """
     fits(size, slot_bytes)
     is_image(head)
@@ -58,8 +57,9 @@ def runs_on(head, revision):
 
 
 def build_id(head):
-    """Hex of the ELF's SHA-256 in the first 288 bytes. It identifies the build, because MicroPython leaves the version
-    empty.
+    """Hex of the ELF's SHA-256 in the first 288 bytes.
+
+    It identifies the build, because MicroPython leaves the version empty.
     """
     return head[176:208].hex()
 

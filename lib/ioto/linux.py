@@ -19,8 +19,9 @@ _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock wa
 
 
 class Slot:
-    """A file in blocks of 4096 bytes; erasing block 0 truncates it, so nothing remains after the end of a shorter
-    image.
+    """A file in blocks of 4096 bytes.
+
+    Erasing block 0 truncates it, so nothing remains after the end of a shorter image.
     """
 
     label = "file"
@@ -46,8 +47,9 @@ class Slot:
 
 
 class Board:
-    """The host. `path` of the slot's file, its limit `size` in bytes, `script`: path of scripts/update, `limit_s`: its
-    time limit.
+    """The host.
+
+    `path` of the slot's file, its limit `size` in bytes, `script`: path of scripts/update, `limit_s`: its time limit.
     """
 
     raw = True
@@ -161,9 +163,8 @@ class Board:
                 os.remove(each)
             except OSError:
                 pass
-        script = (
-            self.script if "/" in self.script else "./" + self.script
-        )  # the shell would search PATH for a bare name
+        # The shell would search PATH for a bare name.
+        script = self.script if "/" in self.script else "./" + self.script
         words = (script, path, out, pid, status + ".new", status + ".new", status)
         os.system(
             "(%s %s > %s & echo $! > %s; wait $!; echo $? > %s; mv %s %s) &" % tuple(_quote(each) for each in words)

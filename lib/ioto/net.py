@@ -34,8 +34,9 @@ class Connection:
         self.until_ms = ticks_add(ticks_ms(), self.limit_ms)
 
     def wait(self, to_write):  # async
-        """Wait until the socket is readable or writable. OSError ETIMEDOUT at the deadline; the task may also be
-        cancelled.
+        """Wait until the socket is readable or writable.
+
+        OSError ETIMEDOUT at the deadline; the task may also be cancelled.
         """
         self.task = core.cur_task
         queue = core._io_queue
@@ -56,8 +57,9 @@ class Connection:
                 yield from self.wait(True)
 
     def fill(self, buf, n):  # async
-        """Fill `buf` after a first read of `n` bytes (None: no data yet) into it. The count is less than its length
-        only at the end.
+        """Fill `buf` after a first read of `n` bytes (None: no data yet) into it.
+
+        The returned count is less than its length only at the end.
         """
         have = 0
         while n != 0:
@@ -70,8 +72,9 @@ class Connection:
         return have
 
     def readline(self, most):  # async
-        """Read up to and including the next line feed, or `most` bytes without one; OSError if the connection ends
-        first.
+        """Read up to and including the next line feed, or `most` bytes without one.
+
+        OSError if the connection ends first.
         """
         line = b""
         while len(line) < most:
@@ -119,8 +122,9 @@ def _open(address, port, kind):
 
 
 def connect(address, port, limit_ms):
-    """Return a TCP Connection; it is established when writable. On some ports a refusal shows only at the first write
-    or read.
+    """Return a TCP Connection; it is established when writable.
+
+    On some ports a refusal shows only at the first write or read.
     """
     return Connection(_open(address, port, socket.SOCK_STREAM), limit_ms)
 

@@ -12,11 +12,10 @@ from .update import same
 
 
 def offered(reply):
-    """The cloud's reply -> {update, version, url, checksum, size (None if not given), ours, retry}, or None if nothing
-    is offered.
+    """Return the offer in the cloud's reply, or None if nothing is offered.
 
-    `ours` is true for this project's cloud, which expects a report of every state; other clouds expect only the
-    outcome.
+    It is {update, version, url, checksum, size (None if not given), ours, retry}. `ours` is true for this project's
+    cloud, which expects a report of every state; other clouds expect only the outcome.
     """
     if not isinstance(reply, dict):
         raise UpdateError("reply_malformed", "not an object")

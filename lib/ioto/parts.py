@@ -1,8 +1,7 @@
-"""Load and unload parts of the agent: each is loaded when its step starts and unloaded afterwards, because the
-application needs the heap.
+"""Load and unload parts of the agent, because the application needs the heap.
 
-A part is the set of modules that a step imports. References keep modules in memory, so resident modules store only
-plain data.
+Each part is loaded when its step starts and unloaded afterwards. A part is the set of modules that a step imports.
+References keep modules in memory, so resident modules store only plain data.
 """
 
 import gc

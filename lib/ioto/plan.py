@@ -2,8 +2,9 @@
 
 
 def boot(record, running, boot, state, attempts, is_aborted=True):
-    """Return what this boot means. `running` and `boot` are slot labels, `state` is the otadata state of the active
-    record.
+    """Return what this boot means.
+
+    `running` and `boot` are slot labels, `state` is the otadata state of the active record.
 
     trial      the first boot of the image (or otadata says so, even if another program installed it)
     unswapped  power failed between the intent and the swap: neither the bootloader nor the trial has rolled back

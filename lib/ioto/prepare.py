@@ -17,8 +17,9 @@ def prepare(folder):
 
 
 def _import_built_in():
-    """Import the built-in modules. Each folder is listed once, and only names with a file there are searched for in
-    files.
+    """Import the built-in modules.
+
+    Each folder is listed once, and only names with a file there are searched for in files.
     """
     paths = sys.path[:]
     names = []
@@ -39,8 +40,9 @@ def _import_built_in():
 
 
 def _start_radio(folder):
-    """If ioto.json has a Wi-Fi network, allocate the driver's 35 KB before the agent uses memory; wifi.py tries again
-    on failure.
+    """If ioto.json has a Wi-Fi network, allocate the driver's 35 KB before the agent uses memory.
+
+    wifi.py tries again on failure.
     """
     try:
         with open(folder + "ioto.json") as f:

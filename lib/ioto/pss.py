@@ -11,8 +11,9 @@ _SALT_BYTES = 32
 
 
 def public_key(raw):
-    """(n, its bits) of a public key in PEM or DER (SubjectPublicKeyInfo or PKCS#1) of 2048 to 4096 bits; ValueError if
-    invalid.
+    """(n, its bits) of a public key of 2048 to 4096 bits; ValueError if invalid.
+
+    `raw` is PEM or DER, SubjectPublicKeyInfo or PKCS#1.
     """
     try:
         inside, rest = _split(memoryview(der(raw)), 0x30)
@@ -69,8 +70,9 @@ def _split(raw, tag):
 
 
 def verify(key, digest, signature):
-    """A generator that yields None after each multiplication, and finally True or False. `digest` is the SHA-256 of the
-    signed data.
+    """A generator that yields None after each multiplication, and finally True or False.
+
+    `digest` is the SHA-256 of the signed data.
     """
     n, bits = key
     s = m = int.from_bytes(signature, "big")

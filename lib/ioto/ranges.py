@@ -4,8 +4,9 @@ from .http_parse import number
 
 
 def content_range(text):
-    """(first, last, total) of `bytes F-L/T`, with total None for `bytes F-L/*`; None for anything else (unsatisfied,
-    contradictory).
+    """(first, last, total) of `bytes F-L/T`, with total None for `bytes F-L/*`.
+
+    None for anything else (unsatisfied, contradictory).
     """
     unit, _, rest = text.strip().partition(" ")
     span, _, total = rest.partition("/")

@@ -49,8 +49,9 @@ class Pair:
             insist(self.paths[0][: self.paths[0].rindex("/")], write)
 
     def keep(self, data):
-        """save_now(), but log a failure and return False: the agent continues, and the data is lost at the next
-        reset.
+        """save_now(), but log a failure and return False.
+
+        The agent continues, and the data is lost at the next reset.
         """
         try:
             self.save_now(data)

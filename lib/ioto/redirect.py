@@ -5,11 +5,10 @@ from .http_parse import host_header, parse_url
 
 
 def redirected(reply, here, method, headers, body):
-    """Return (method, url, body) of the next request after the redirect `reply` to a request for `here`, a URL from
-    parse_url().
+    """Return (method, url, body) of the next request after the redirect `reply`.
 
-    303 changes the method to GET; other redirects keep method and body. Authorization is removed from `headers` if it
-    must not be sent to the new host.
+    `here` is the URL of the request, from parse_url(). 303 changes the method to GET; other redirects keep method and
+    body. Authorization is removed from `headers` if it must not be sent to the new host.
     """
     there = follow(here, reply.headers.get("location", ""))
     if not same_origin(here, there):

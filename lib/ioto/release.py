@@ -78,8 +78,9 @@ def trusted(update, keys):
 
 
 def parse(raw):
-    """Return the manifest as a dict; UpdateError manifest_malformed for unknown or missing fields, wrong types or
-    invalid values.
+    """Return the manifest as a dict.
+
+    UpdateError manifest_malformed for unknown or missing fields, wrong types or invalid values.
     """
     from .semver import parse as parse_version
 

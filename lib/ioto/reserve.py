@@ -1,8 +1,7 @@
-"""Reserve memory for TLS. The GC heap can grow into all free memory of the IDF heap, but not into the stack of a
-thread.
+"""Reserve memory for TLS.
 
-A waiting thread therefore reserves the memory for a handshake with its stack. It ends before each handshake, which
-frees the stack.
+The GC heap can grow into all free memory of the IDF heap, but not into the stack of a thread. A waiting thread
+therefore reserves the memory for a handshake with its stack. It ends before each handshake, which frees the stack.
 """
 
 import gc
@@ -38,8 +37,9 @@ def hold():
 
 
 def free():
-    """Free the memory for the next handshake; the thread takes a few milliseconds to end. True if memory was
-    reserved.
+    """Free the memory for the next handshake; True if memory was reserved.
+
+    The thread takes a few milliseconds to end.
     """
     global parked
     was, parked = parked, None

@@ -23,8 +23,9 @@ class Resolver:
         self.kept = {} if kept is None else kept
 
     async def address(self, host):
-        """Return a literal address for `host`, or `host` itself for getaddrinfo; OSError if there is no address or no
-        reply.
+        """Return a literal address for `host`, or `host` itself for getaddrinfo.
+
+        OSError if there is no address or no reply.
         """
         if host == "localhost":
             return "127.0.0.1"

@@ -1,7 +1,7 @@
-"""Read the chip revision, major * 100 + minor, from the eFuses with `machine.mem32`; MicroPython has no function for
-it.
+"""Read the chip revision, major * 100 + minor, from the eFuses with `machine.mem32`.
 
-Sources: ESP-IDF v5.5 components/hal/*/efuse_hal.c and soc/*/register/soc/efuse_reg.h. Loaded once at each start.
+MicroPython has no function for it. Sources: ESP-IDF v5.5 components/hal/*/efuse_hal.c and
+soc/*/register/soc/efuse_reg.h. Loaded once at each start.
 """
 
 import struct

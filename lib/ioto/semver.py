@@ -7,8 +7,9 @@ _IDENT = DIGITS + LETTERS + "-"
 
 
 def parse(text):
-    """Return a sort key that compares as the version does, without build metadata; ValueError if `text` is not a
-    version.
+    """Return a sort key that compares as the version does, without build metadata.
+
+    ValueError if `text` is not a version.
     """
     if isinstance(text, str) and len(text) <= 256:
         core, plus, meta = text.partition("+")
@@ -48,8 +49,9 @@ def compare(a, b):
 
 
 def not_below(version, running, floor):
-    """UpdateError unless `version` is higher than `running` and not lower than `floor`, the highest ever confirmed (""
-    for none).
+    """UpdateError unless `version` is higher than `running` and not lower than `floor`.
+
+    `floor` is the highest version ever confirmed, "" for none.
     """
     if compare(version, running) <= 0:
         raise UpdateError("version_not_newer", "%s, running %s" % (version, running))

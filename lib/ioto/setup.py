@@ -50,9 +50,10 @@ def setup(folder, listener):
 
 
 def _prepare(path, woke):
-    """Before other tasks run, finish a renewal (folder.py) that a reset interrupted, and let littlefs search for free
-    blocks, which takes 25 ms or more at its first write. The search is not needed after a wake from deep sleep, when no
-    other task waits.
+    """Finish an interrupted renewal of the folder, and let littlefs search for free blocks.
+
+    Both happen before other tasks run. A reset may have interrupted the renewal (folder.py). The search takes 25 ms or
+    more at the first write; it is not needed after a wake from deep sleep, when no other task waits.
     """
     try:
         os.stat(path + ".new")

@@ -15,11 +15,10 @@ _BLANK = b"\xff" * HEAD_BYTES
 
 
 class Writer:
-    """An image of `size` bytes in `slot`: any file if `raw` (Linux), otherwise an ESP image for `chip` with this
-    `revision`.
+    """Verifies an image of `size` bytes while it is written to `slot`.
 
-    For each block, a memoryview of 4096 bytes (shorter only at the end): feed(), then erase and write the slot, then
-    look().
+    Any file if `raw` (Linux), otherwise an ESP image for `chip` with this `revision`. For each block, a memoryview of
+    4096 bytes (shorter only at the end): feed(), then erase and write the slot, then look().
     """
 
     def __init__(self, slot, size, chip, raw=False, revision=None):
@@ -33,8 +32,9 @@ class Writer:
         self.walk = None if raw else Walk(size)
 
     def feed(self, n, block):
-        """Check block `n` before it is written, and blank the image's head in it; UpdateError if the image is
-        refused.
+        """Check block `n` before it is written, and blank the image's head in it.
+
+        UpdateError if the image is refused.
         """
         if n == 0:
             self.head = bytes(block[:HEAD_BYTES])

@@ -46,8 +46,9 @@ def insist(folder, write):
 
 
 def put(path, raw):
-    """Write the bytes `raw` to a new file and rename it, so that a power cut leaves the old or the new file.
-    OSError.
+    """Write the bytes `raw` to a new file and rename it; OSError if that fails.
+
+    A power cut leaves the old or the new file.
     """
 
     def write():

@@ -16,8 +16,9 @@ _DEFER_MOST_S = 366 * 86400
 
 
 class Staged:
-    """A staged image, identified by `update`, `version` and `attempt`. Created by the agent; `wait_s` delays it after a
-    rollback.
+    """A staged image, identified by `update`, `version` and `attempt`.
+
+    Created by the agent; `wait_s` delays it after a rollback.
     """
 
     def __init__(self, agent, wait_s=0):
@@ -42,8 +43,9 @@ class Staged:
         return not is_ours or self.offered_s is not None and uptime_s() - self.offered_s < _CONFIRMED_S
 
     def due_s(self):
-        """Seconds until the signal, 0 if due now; respects the apply window, a deferral and the pause between two
-        signals.
+        """Seconds until the signal, 0 if due now.
+
+        Respects the apply window, a deferral and the pause between two signals.
         """
         wait = max(0, self._next_s - uptime_s())
         now = self.agent.board.time_s()
@@ -62,8 +64,9 @@ class Staged:
         return _LONG_S if opens is None else opens - now
 
     def signal(self):
-        """Signal `device:update`; its watcher decides. Without a watcher, a Linux host runs scripts/update, as Ioto
-        does.
+        """Signal `device:update`; its watcher decides.
+
+        Without a watcher, a Linux host runs scripts/update, as Ioto does.
         """
         self.postpone()
         if self.agreed:

@@ -45,9 +45,10 @@ def agent(folder="", listener=None):
 
 
 def run(main):
-    """asyncio.run() for main.py. An exception that ends it is logged and stored in the file `traceback` of the state
-    folder. The board is then reset, so that it starts again or enters safe mode. Ctrl-C leads to the prompt, where
-    nothing resets the board for a day.
+    """asyncio.run() for main.py.
+
+    An exception that ends it is logged and stored in the file `traceback` of the state folder. The board is then reset,
+    so that it starts again or enters safe mode. Ctrl-C leads to the prompt, where nothing resets the board for a day.
     """
     import asyncio
 

@@ -1,5 +1,6 @@
-"""Swap to a staged image: save the intent, write the image's head, select the boot partition, reset. Loaded only when
-needed.
+"""Swap to a staged image: save the intent, write the image's head, select the boot partition, reset.
+
+Loaded only when needed.
 """
 
 from .errors import UpdateError, refusal
@@ -63,8 +64,9 @@ def lost(staged, e):
 
 
 def seal(slot, head):
-    """Write the first 16 bytes, which make the image bootable, and read them back; UpdateError flash_failed if they
-    differ.
+    """Write the first 16 bytes, which make the image bootable, and read them back.
+
+    UpdateError flash_failed if they differ.
     """
     slot.write(0, head, 0)
     found = bytearray(HEAD_BYTES)

@@ -1,5 +1,6 @@
-"""Convert Unix seconds to local time. A zone is (offset_s,), seconds ahead of UTC, or, with daylight saving time, as in
-posix_tz.py. Pure.
+"""Convert Unix seconds to local time. Pure.
+
+A zone is (offset_s,), seconds ahead of UTC, or, with daylight saving time, as in posix_tz.py.
 """
 
 from .calendar import EVER, date
@@ -8,8 +9,9 @@ with_rules = None  # posix_tz.stretch, after its first use
 
 
 def stretch(zone, unix_s):
-    """(seconds ahead of UTC at that time, Unix seconds from which that is valid, Unix seconds before which that is
-    valid).
+    """(seconds ahead of UTC at that time, since, until).
+
+    The offset is valid from `since` on and before `until`, both in Unix seconds.
     """
     global with_rules
     if len(zone) == 1:

@@ -13,8 +13,9 @@ from .watch import rSignal, rSignalSync, watchers
 
 
 async def run(agent):
-    """True if the trial is over. Otherwise the board is reset, or (False) it continues: no image to roll back to, or no
-    reply on Linux.
+    """True if the trial is over.
+
+    Otherwise the board is reset, or (False) it continues: no image to roll back to, or no reply on Linux.
     """
     limit_s = agent.config["trial.limit"]
     record = agent.record

@@ -75,8 +75,9 @@ class Update:
         self._attempts = attempts
 
     def version(self):
-        """The running version: the one on trial in this slot, the one installed in it, or ioto.json's if that changed
-        afterwards.
+        """The running version.
+
+        It is the one on trial in this slot, the one installed in it, or ioto.json's if that changed afterwards.
         """
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
@@ -105,8 +106,9 @@ class Update:
         return version if not kept or version and compare(version, kept) > 0 else kept
 
     def report(self, state, reason="", of=None):
-        """Queue a report about `of`, by default the current update. Clouds other than this project's get only
-        outcomes.
+        """Queue a report about `of`, by default the current update.
+
+        Clouds other than this project's get only outcomes.
         """
         of = of or self.record["update"]
         if of.get("ours") or state in OUTCOMES[:3]:
@@ -116,9 +118,11 @@ class Update:
         self.record["phase"] = move(self.record["phase"], phase)
 
     def refuse(self, update, reason, ours=False, state="refused"):
-        """Refuse an offer and report it. With `ours`, every refusal is reported: this project's cloud makes an offer
-        three times and expects an answer to each. Without (other clouds, which repeat an offer at every check-in, and
-        causes that an operator may fix), the same refusal is reported once.
+        """Refuse an offer and report it.
+
+        With `ours`, every refusal is reported: this project's cloud makes an offer three times and expects an answer to
+        each. Without (other clouds, which repeat an offer at every check-in, and causes that an operator may fix), the
+        same refusal is reported once.
         """
         if ours or [update, reason] != self.record.get("refused"):
             self.record["refused"] = [update, reason]
@@ -142,9 +146,8 @@ class Update:
             self.report("downloading")
         elif record["phase"] != "download":  # staged, but the slot has changed
             self._to("download")
-        record["update"].update(
-            slot=slot, ours=offer["ours"], url=offer["url"]
-        )  # a link expires; each check-in returns a new one
+        # A link expires; each check-in returns a new one.
+        record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])
 
     def _tries(self, offer):
         """(attempts at the update so far, attempts when it last failed for good)."""
@@ -185,9 +188,7 @@ class Update:
     def swap(self):
         """Record the intent to swap; the caller saves it before it changes the boot partition."""
         self._to("trial")
-        if (
-            self.record["update"]["slot"] == self.running
-        ):  # Linux: not the running software until the script has succeeded
+        if self.record["update"]["slot"] == self.running:  # Linux: it does not run until the script has succeeded
             self.record["update"]["script"] = True
         self.record["defer"] = None
         self.record["why"] = ""
@@ -202,8 +203,9 @@ class Update:
             self.record["reports"].pop()
 
     def suspend(self):
-        """The trial ended only because the cloud did not answer; the old image's next check-in judges it, see
-        Agent.is_suspect().
+        """The trial ended only because the cloud did not answer.
+
+        The old image's next check-in judges it, see Agent.is_suspect().
         """
         self._to("staged")
 
@@ -213,8 +215,10 @@ class Update:
         self.again(reason)
 
     def again(self, reason, to="staged"):
-        """End this attempt. The next one starts at `to`: `staged` after a rollback, `download` if the image itself is
-        in doubt. Without attempts left, the update is recorded as failed.
+        """End this attempt.
+
+        The next one starts at `to`: `staged` after a rollback, `download` if the image itself is in doubt. Without
+        attempts left, the update is recorded as failed.
         """
         if to == "staged":
             self.report("rolled_back", reason)

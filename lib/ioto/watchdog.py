@@ -8,8 +8,9 @@ _DAY_S = 86400  # used instead of stopping the watchdog, which is not possible
 
 
 def guard(agent, limit_s):
-    """Start the watchdog and the task that feeds it forever. Feeding stops if a trial takes longer than twice its
-    limit.
+    """Start the watchdog and the task that feeds it forever.
+
+    Feeding stops if a trial takes longer than twice its limit.
     """
     if not 0 < limit_s < _DAY_S:
         limit_s = _DAY_S
@@ -21,9 +22,8 @@ async def _feed(agent, limit_s):
     board = agent.board
     end_s = uptime_s() + agent.config["trial.limit"] * 2
     while not agent.trial or uptime_s() < end_s:
-        if (
-            not agent.trial and agent.until_s is not None and limit_s < _DAY_S
-        ):  # run_once(): the loop does not run all the time
+        # run_once(): the loop does not run all the time
+        if not agent.trial and agent.until_s is not None and limit_s < _DAY_S:
             limit_s = _DAY_S
             board.watchdog(_DAY_S * 1000)
         board.feed()

@@ -15,16 +15,15 @@ JOIN_MS = 15000  # limit for joining and getting an address
 PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
 # the board is reset after this many attempts in a row with an exception of the driver, which takes at least an hour
 FAULTS = 66
-_RAISED = (
-    OSError,
-    RuntimeError,
-    MemoryError,
-)  # RuntimeError: ESP-IDF codes without an errno; "Wifi Unknown Error 0x0101" is no memory
+# RuntimeError: ESP-IDF codes without an errno; "Wifi Unknown Error 0x0101" is no memory.
+_RAISED = (OSError, RuntimeError, MemoryError)
 
 
 class Wifi:
-    """The link. `changed(connected, why)` is called at each change; `why` is the last failure: a text, a status or an
-    exception of the driver. `reset()` resets the board.
+    """The link.
+
+    `changed(connected, why)` is called at each change; `why` is the last failure: a text, a status or an exception of
+    the driver. `reset()` resets the board.
     """
 
     def __init__(self, ssid, password, changed, limit_ms=30000, reset=None, hostname=""):

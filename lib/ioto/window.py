@@ -15,8 +15,9 @@ _LONGEST_S = 378691200
 
 
 def _span(window, minute):
-    """(is it open?, first, end): a span of local minutes since 1970 around `minute` without a change; not always the
-    longest.
+    """(is it open?, first, end): a span of local minutes since 1970 around `minute` without a change.
+
+    It is not always the longest.
     """
     _, minutes, hours, mdays, months, wdays, either = window
     day = minute // 1440
@@ -91,8 +92,7 @@ def opened_s(window, unix_s, zone, most_s):
 
 
 def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
-    """Seconds until the first time inside the window that is before neither `start` nor the device's own time in the
-    window.
+    """Seconds until the first time in the window that is not before `start` and the device's own time in it.
 
     A device's time up to `slack` before `start` is accepted: otherwise a daily check-in in a narrow window, always some
     seconds late, would eventually find it closed. With a `pause`, a device that boots after its time gets a new time
@@ -103,9 +103,8 @@ def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
         opens = next_open(window, at, zone)
         if opens is None:
             return None
-        begin = opened_s(
-            window, opens, zone, 2 * jitter_s
-        )  # if it opened earlier, the device's time is past in any case
+        # If it opened earlier, the device's time is past in any case.
+        begin = opened_s(window, opens, zone, 2 * jitter_s)
         end = opens + closes_s(window, opens, zone)
         place = begin + spread(device + window[0], min(jitter_s, end - begin))
         if pause and place < boot < end:

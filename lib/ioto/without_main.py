@@ -9,8 +9,9 @@ _ALONE_S = 1800
 
 
 async def for_an_hour(made):
-    """Safe mode: run the agent without the application for an hour and apply a staged update. Then reset, because the
-    failed starts may have been power failures.
+    """Safe mode: run the agent without the application for an hour and apply a staged update.
+
+    Then reset, because the failed starts may have been power failures.
     """
     rWatch("device:update", lambda data, staged: staged.apply())
     made.error = "safe_mode"
@@ -21,8 +22,9 @@ async def for_an_hour(made):
 
 
 async def once(agent):
-    """Do one check-in without the application, with the download it leads to; then reset. A download that takes longer
-    than half an hour is resumed in the next such boot.
+    """Do one check-in without the application, with the download it leads to; then reset.
+
+    A download that takes longer than half an hour is resumed in the next such boot.
     """
     made = agent()
     made.alone = True

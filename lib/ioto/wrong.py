@@ -8,13 +8,8 @@ from .defaults import MOST_BYTES, ConfigError
 
 _SECRET = ("token", "wifi.password")  # values that are not for a console or a log
 _ZONE = "no time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
-_FIELDS = {
-    59: "minute",
-    23: "hour",
-    31: "day of month",
-    12: "month",
-    7: "day of week",
-}  # fields of a window, by their highest number
+# The fields of a window, by their highest number.
+_FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}
 TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details are filled in
     "bool": "true or false",
     "number": "a whole number from %d to %d",
@@ -62,8 +57,9 @@ def say(what, *details):
 
 
 def error(path, key, what, *details):
-    """Return the ConfigError for the file at `path`, or for a key in it; it names the .json5 file if only that
-    exists.
+    """Return the ConfigError for the file at `path`, or for a key in it.
+
+    It names the .json5 file if only that exists.
     """
     if key and path[-5:] == ".json":
         try:
