@@ -1,4 +1,4 @@
-"""The command line: help, JSON, errors with a remedy, a server that starts and stops cleanly."""
+"""The command line: help, JSON output, error messages, starting and stopping the server."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ def run(*arguments):
     return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(a) for a in arguments])
 
 
-def test_json_of_every_command(tmp_path, monkeypatch, make_site):
+def test_commands_print_json(tmp_path, monkeypatch, make_site):
     make_site.settings(tmp_path / "site")
     monkeypatch.setenv("IOTO_DATA", str(tmp_path / "site"))
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
@@ -42,7 +42,7 @@ def test_json_of_every_command(tmp_path, monkeypatch, make_site):
     assert json.loads(run("updates", "enable", published["update"], "--json").output)["enabled"] is True
 
 
-def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
+def test_rollout_with_every_option(tmp_path, monkeypatch, make_site):
     make_site.settings(tmp_path / "site")
     monkeypatch.setenv("IOTO_DATA", str(tmp_path / "site"))
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
@@ -93,7 +93,7 @@ def test_a_roll_out_from_the_command_line(tmp_path, monkeypatch, make_site):
     assert json.loads(run("groups", "remove", "beta", "--json").output) == {"name": "beta"}
 
 
-def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
+def test_errors_name_the_cause_and_a_remedy(tmp_path, make_site):
     make_site.settings(tmp_path / "site")
     data = "--data", tmp_path / "site"
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
@@ -149,7 +149,7 @@ def test_mistakes_name_what_is_wrong_and_what_to_do(tmp_path, make_site):
         assert all(word in done.output for word in words), (arguments, done.output)
 
 
-def test_help_teaches():
+def test_help_of_the_main_commands():
     for arguments in (
         (),
         ("cloud",),
@@ -164,7 +164,7 @@ def test_help_teaches():
         assert done.exit_code == 0 and "Usage" in done.output and len(done.output) > 150, arguments
 
 
-def test_serve_says_its_address_and_ends_on_ctrl_c(serve, make_site, ioto, tmp_path):
+def test_serve_prints_its_address_and_stops_on_ctrl_c(serve, make_site, ioto, tmp_path):
     make_site.settings(tmp_path / "site")
     process, address = serve("--data", "site", "--host", "127.0.0.1")
     assert json.loads(ioto("product", "list", "--data", "site", "--json").stdout) == []
@@ -174,10 +174,10 @@ def test_serve_says_its_address_and_ends_on_ctrl_c(serve, make_site, ioto, tmp_p
         raise AssertionError("registered")
     except urllib.error.HTTPError as e:
         assert e.code == 400
-    taken = subprocess.run([*COMMAND, "cloud", "serve", "--data", "site", "--port", address.rpartition(":")[2]],
+    refused = subprocess.run([*COMMAND, "cloud", "serve", "--data", "site", "--port", address.rpartition(":")[2]],
                            cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=30)  # fmt: skip
-    assert taken.returncode == 1 and "--port" in taken.stderr and "Traceback" not in taken.stderr
-    # In the middle of a request that never ends.
+    assert refused.returncode == 1 and "--port" in refused.stderr and "Traceback" not in refused.stderr
+    # Stop it during an incomplete request.
     host, _, port = address[7:].rpartition(":")
     with socket.create_connection((host, int(port))) as idle:
         idle.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
@@ -186,7 +186,7 @@ def test_serve_says_its_address_and_ends_on_ctrl_c(serve, make_site, ioto, tmp_p
     assert process.stdout.read() == ""
 
 
-def test_other_commands_do_not_wait_for_the_database_to_load():
+def test_the_command_line_does_not_import_slow_packages():
     code = (
         "import sys; from ioto_tools.cli import main; print([m for m in ('sqlalchemy', 'starlette', 'rich') if m "
         "in sys.modules])"

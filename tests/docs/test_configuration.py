@@ -1,6 +1,4 @@
-"""The page has every key with its default and kind, its examples load, and its errors are the real ones, all of
-them.
-"""
+"""docs/configuration.md lists every key with default and kind, examples that load, and every error message."""
 
 import json
 import re
@@ -33,7 +31,7 @@ def error(folder, read=config.load):
     return str(e.value).replace(str(folder) + "/", "")
 
 
-def test_every_key_is_there_with_its_default_and_kind():
+def test_page_lists_every_key_with_default_and_kind():
     rows = re.findall(r"^\| `([\w.]+)` \| `(.+?)` \| (.+) \| (.+) \|$", PAGE.split("## device.json")[0], re.M)
     assert {key: json.loads(default) for key, default, _, _ in rows} == {k: d for k, (d, _) in config.DEFAULTS.items()}
     for key, _, told, meaning in rows:
@@ -46,8 +44,8 @@ def test_every_key_is_there_with_its_default_and_kind():
         assert meaning.strip(), key
 
 
-def test_the_table_in_the_code_and_the_page_say_the_same():
-    """DEFAULTS is the reference: each line of it has its meaning as a comment, and the page has that comment."""
+def test_page_repeats_the_comments_of_the_defaults():
+    """DEFAULTS is the reference: the comment on each of its lines is the meaning that the page gives."""
     source = (ROOT / "lib" / "ioto" / "defaults.py").read_text()
     meant = dict(re.findall(r'^    "([\w.]+)": \[.+\],  # (.+)$', source, re.M))
     assert set(meant) == set(config.DEFAULTS)
@@ -56,13 +54,13 @@ def test_the_table_in_the_code_and_the_page_say_the_same():
 
 
 @pytest.mark.parametrize("kind, at", [("json", 0), ("json5", 0)])
-def test_the_examples_load(tmp_path, kind, at):
+def test_examples_load(tmp_path, kind, at):
     (tmp_path / "ca.pem").touch()
     (tmp_path / ("ioto." + kind)).write_text(blocks(kind)[at])
     assert config.load(str(tmp_path) + "/")["product"] == "PRODUCT-ID"
 
 
-def test_the_example_of_a_device_loads(tmp_path):
+def test_example_of_device_json_loads(tmp_path):
     (tmp_path / "device.json").write_text(blocks("json")[1])
     assert config.load_device(str(tmp_path) + "/")["id"] == "auto"
     assert len(blocks("json")) == 2 and len(blocks("json5")) == 1
@@ -84,7 +82,7 @@ def test_errors_of_whole_files(tmp_path, content, says):
     assert error(tmp_path) == says
 
 
-def test_the_other_errors(tmp_path):
+def test_other_errors(tmp_path):
     told = re.findall(r"^\| `(.+?)` \| [^`]+ \|$", section("Errors"), re.M)
     seen = [error(tmp_path), error(tmp_path, config.load_device)]
     (tmp_path / "device.json").write_text('{"id": null}')
@@ -97,10 +95,10 @@ def test_the_other_errors(tmp_path):
     seen.append(error(tmp_path))
     (tmp_path / "ioto.json").write_text(" " * 16385)
     seen.append(error(tmp_path))
-    assert seen == told[1:]  # without the table's head
+    assert seen == told[1:]  # without the header of the table
 
 
-def test_every_error_of_the_code_is_on_the_page():
+def test_page_lists_every_error():
     said = re.findall(r"""\.wrong\("(.+?)" ?[%)]""", (ROOT / "lib" / "ioto" / "foreign.py").read_text())
     of_the_start = ("plain", "urequests", "tls.ca", "tls.cert")  # in tests/trust
     said += [text for what, text in wrong.TEXTS.items() if what not in of_the_start]
@@ -110,20 +108,20 @@ def test_every_error_of_the_code_is_on_the_page():
             assert len(part) < 4 or part in PAGE.replace("`", ""), (text, part)
 
 
-def test_ioto_s_own_names():
+def test_key_names_of_iotos_own_agent():
     told = section("Files of Ioto's own agent")
     assert dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", told, re.M)) == foreign.SAME
     ignored = re.search(r"\(level `info`\):\n(.+?)\.\n", told, re.S)[1]
     assert re.findall(r"`(.+?)`", ignored) == foreign.FOREIGN.split()
 
 
-def test_the_names_of_windows():
+def test_named_windows():
     told = dict(re.findall(r"^\| `(\w+)` \| `(.+)` \|$", section("Windows"), re.M))
     assert {**told, "never": "", "unscheduled": ""} == cron.ALIASES
     assert "| `never`, `unscheduled` | no time at all |" in PAGE
 
 
-def test_every_duration_on_the_page_is_one():
+def test_durations_of_the_page_are_valid():
     from ioto.duration import parse
 
     for unit in re.findall(r"`(\w+)\(s\)`", section("Durations")):
@@ -131,7 +129,7 @@ def test_every_duration_on_the_page_is_one():
     assert parse("never") == parse("forever")
 
 
-def test_the_example_at_the_root_has_every_key():
+def test_example_at_the_root_has_every_key():
     flat = {}
 
     def flatten(found, prefix):

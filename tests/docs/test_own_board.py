@@ -1,7 +1,7 @@
-"""README's "Your own board": every command of it runs, in its order, as far as that goes without a board.
+"""README's section on your own board: its commands run in order, as far as possible without a board.
 
-The chip's loader is somebody else's emulation; what was flashed into it runs on a virtual board, whose serial port
-stands for the cable and whose air leads to the real device cloud.
+esp32_mock_bootloader emulates the chip's loader. What was flashed runs on a virtual board, whose serial port replaces
+the cable and whose simulated network leads to the real device cloud.
 """
 
 import json
@@ -30,11 +30,11 @@ COMMANDS = [
 STOCK = "ESP32_GENERIC-v1.25.0.bin"
 NEW = "ESP32_GENERIC-v1.26.0.app-bin"
 LIMIT_S = 60
-EVERYWHERE = ("as_json", "force")  # the same for many commands
+COMMON_OPTIONS = ("as_json", "force")  # the same in many commands, so the pages need not name them for each
 
 
 class Shell:
-    """`ioto` on the path, in a folder of its own; programs that go on are ended with it."""
+    """A shell in its own folder with `ioto` on the path; close() ends the programs that still run."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -54,7 +54,7 @@ class Shell:
         return done.stdout
 
     def start(self, command, until=None):
-        """Start it and read lines up to the one with `until` in it, if that is said; returns (process, that line)."""
+        """Start `command`; with `until`, read lines up to the first that contains it. Returns (process, that line)."""
         going = subprocess.Popen(
             ["bash", "-c", "exec " + command],
             cwd=self.folder,
@@ -64,7 +64,7 @@ class Shell:
             bufsize=1,
         )
         self.going.append(going)
-        return going, until and read_until(going, until)
+        return going, until and read_lines_until(going, until)
 
     def close(self):
         for each in self.going:
@@ -72,7 +72,7 @@ class Shell:
             each.communicate()
 
 
-def read_until(going, text):
+def read_lines_until(going, text):
     late = threading.Timer(LIMIT_S, going.kill)
     late.start()
     seen = ""
@@ -93,14 +93,14 @@ def shell(tmp_path):
     made.close()
 
 
-def the(start):
-    """The one command of the section that begins so."""
+def the_command(start):
+    """The only command of the section that begins with `start`."""
     found = [each for each in COMMANDS if each.startswith(start)]
     assert len(found) == 1, (start, COMMANDS)
     return found[0]
 
 
-def test_the_section_is_what_is_tested():
+def test_commands_of_the_section_are_the_tested_ones():
     order = [
         "product new",
         "cloud certificate",
@@ -116,12 +116,12 @@ def test_the_section_is_what_is_tested():
     assert [" ".join(each.split()[1:3])[: len(words)] for each, words in zip(COMMANDS, order, strict=True)] == order
     board = [each for each in COMMANDS if each.split()[1] in ("init", "flash", "board")]
     assert len(board) == 3
-    for each in board:  # the page about boards has the same three
+    for each in board:  # docs/boards.md has the same three
         assert each in (ROOT / "docs" / "boards.md").read_text()
 
 
-def test_the_readme_says_where_the_command_is():
-    """What `make` and `pip install .` do, for those who have just cloned it."""
+def test_readme_says_how_to_install_the_command():
+    """What `make` and `pip install .` do after a clone."""
     before = (ROOT / "README.md").read_text().split("## Your first update, on your own board")[0]
     assert (
         "command `ioto` into `.venv/bin`" in before and ". .venv/bin/activate" in before and "`pip install .`" in before
@@ -142,7 +142,7 @@ def walk(command, path):
         yield from walk(inner, path + " " + name)
 
 
-def test_the_pages_name_every_command_and_option():
+def test_pages_name_every_command_and_option():
     pages = "".join(
         (ROOT / name).read_text() for name in ("docs/boards.md", "docs/virtual-board.md", "firmware/README.md")
     )
@@ -155,7 +155,7 @@ def test_the_pages_name_every_command_and_option():
     for path, command in found:
         assert (path in pages or "`%s`" % path.split()[-1] in pages) and command.help, path
         for option in command.params:
-            if isinstance(option, click.Option) and option.name not in EVERYWHERE:
+            if isinstance(option, click.Option) and option.name not in COMMON_OPTIONS:
                 assert option.help and any(word in pages for word in option.opts + option.secondary_opts), (
                     path,
                     option.opts,
@@ -163,18 +163,18 @@ def test_the_pages_name_every_command_and_option():
 
 
 @pytest.mark.parametrize("really", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["looked-at", "flashed"])
-def test_from_a_box_to_an_update(shell, really):
-    """`really`: 2.4 MB through the emulated loader take most of the time, so in `make test` it is only looked at."""
+def test_from_a_stock_board_to_an_update(shell, really):
+    """`really`: flashing 2.4 MB through the emulated loader takes most of the time, so `make test` only plans it."""
     rom = pytest.importorskip("esp32_mock_bootloader")
-    product = re.search(r'"product": "(.+)"', shell.run(the("ioto product new")))[1]
-    shell.run(the("ioto cloud certificate"))
-    shell.run(the("ioto keys new"))
-    serve = the("ioto cloud serve").replace("0.0.0.0", "127.0.0.1").replace("8443", "0")
+    product = re.search(r'"product": "(.+)"', shell.run(the_command("ioto product new")))[1]
+    shell.run(the_command("ioto cloud certificate"))
+    shell.run(the_command("ioto keys new"))
+    serve = the_command("ioto cloud serve").replace("0.0.0.0", "127.0.0.1").replace("8443", "0")
     port = re.search(r":(\d+), ", shell.start(serve, "device cloud at https")[1])[1]
 
-    shell.run(the("ioto init").replace("PRODUCT-ID", product))
+    shell.run(the_command("ioto init").replace("PRODUCT-ID", product))
     with rom.mock_bootloader("esp32") as chip:
-        flash = the("ioto flash").replace("/dev/ttyUSB0", chip.url()) + " --no-stub --before no-reset"
+        flash = the_command("ioto flash").replace("/dev/ttyUSB0", chip.url()) + " --no-stub --before no-reset"
         flashed = shell.run(flash + (" --yes" if really else " --dry-run"))
     assert flashed.count("Hash of data verified") == (5 if really else 0) and "MicroPython 1.25.0" in flashed
     shell.run("ioto image %s thermo -o board.flash" % STOCK)
@@ -183,24 +183,24 @@ def test_from_a_box_to_an_update(shell, really):
         "ioto board run board.flash --serial --peer 192.168.1.10:8443=127.0.0.1:%s" % port, "serial port"
     )
     usb = line.split()[-1]
-    log, _ = shell.start(the("ioto board log").replace("/dev/ttyUSB0", usb))
-    seen(shell, "1.0.0")
+    log, _ = shell.start(the_command("ioto board log").replace("/dev/ttyUSB0", usb))
+    wait_for_version(shell, "1.0.0")
     assert log.poll() is None
     log.kill()
-    shell.run(the("ioto publish"))
+    shell.run(the_command("ioto publish"))
     settings = json.loads((shell.folder / "thermo" / "ioto.json").read_text())
     settings["update"].update(period="1 sec", jitter=0, apply="anytime")
     (shell.folder / "thermo" / "ioto.json").write_text(json.dumps(settings))
-    assert "1 file copied" in shell.run(the("ioto deploy").replace("/dev/ttyUSB0", usb))
-    log, _ = shell.start(the("ioto board log").replace("/dev/ttyUSB0", usb), "boot is trial: ota_1 1.1.0")
-    read_until(log, "confirmed 1.1.0")  # by its main.py
-    seen(shell, "1.1.0")
+    assert "1 file copied" in shell.run(the_command("ioto deploy").replace("/dev/ttyUSB0", usb))
+    log, _ = shell.start(the_command("ioto board log").replace("/dev/ttyUSB0", usb), "boot is trial: ota_1 1.1.0")
+    read_lines_until(log, "confirmed 1.1.0")  # by its main.py
+    wait_for_version(shell, "1.1.0")
 
 
-def seen(shell, version):
-    """Wait until the cloud has this version from the device."""
+def wait_for_version(shell, version):
+    """Wait until the only device has reported this version to the cloud."""
     for _ in range(LIMIT_S * 2):
-        found = json.loads(shell.run(the("ioto devices") + " --json"))
+        found = json.loads(shell.run(the_command("ioto devices") + " --json"))
         if [each["version"] for each in found] == [version]:
             return
         threading.Event().wait(0.3)

@@ -1,4 +1,4 @@
-"""What the pages list is what the code has: phases, reasons, events, modules, links."""
+"""The lists in the pages agree with the code: phases, reasons, events, modules, links."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 
 
-def test_the_table_of_phases():
+def test_table_of_phases():
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|$", (DOCS / "internals.md").read_text(), re.M)
     assert {a: [b, c] for a, b, c in rows} == PHASES
 
@@ -31,13 +31,13 @@ def test_every_event_is_explained_and_signalled():
     assert told == signalled
 
 
-def test_every_reason_is_given_somewhere():
+def test_every_reason_is_used():
     code = "".join(f.read_text() for f in (ROOT / "lib" / "ioto").glob("*.py") if f.name != "errors.py")
     assert not [r for r in REASONS if '"%s"' % r not in code]
 
 
-def test_the_table_of_modules_is_complete_and_in_the_order_of_their_imports():
-    """Each module of lib/ioto is in it once, with the file that it is in, and imports only modules after it."""
+def test_table_of_modules_is_complete_and_in_import_order():
+    """Each module of lib/ioto is listed once, with its file, and imports only modules listed after it."""
     page = (DOCS / "internals.md").read_text().split("| modules | file |")[1].split("\n\n")[0]
     rows = [(re.findall(r"`(\w+)`", a), b.strip(" `")) for a, b in re.findall(r"^\| (`.+?) \|(.*?)\|", page, re.M)]
     order = [module for modules, _ in rows for module in modules]
@@ -50,7 +50,7 @@ def test_the_table_of_modules_is_complete_and_in_the_order_of_their_imports():
 
 
 def imports(text, modules):
-    """The modules of the agent that a module imports, at its top, in functions and as the part of a step."""
+    """The agent's modules that a module imports, at its top, in functions and as the part of a step."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.level:
             for alias in node.names:
@@ -61,20 +61,20 @@ def imports(text, modules):
 @pytest.mark.parametrize(
     "page", sorted(p.relative_to(ROOT).as_posix() for p in [ROOT / "README.md", *DOCS.glob("*.md")])
 )
-def test_links_lead_somewhere(page):
+def test_links_lead_to_existing_pages(page):
     path = ROOT / page
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text()):
         assert link.startswith("http") or (path.parent / link).exists(), "%s links to %s" % (page, link)
 
 
-def test_the_example_of_the_virtual_board_runs(tmp_path, monkeypatch, capsys):
+def test_example_of_the_virtual_board_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code = re.search(r"```python\n(.*?)```", (DOCS / "virtual-board.md").read_text(), re.S)[1]
     exec(compile(code, "virtual-board.md", "exec"), {})
     assert capsys.readouterr().out == "1/VALID - time ['main.py']\n"
 
 
-def test_the_count_of_replayed_scenarios():
+def test_count_of_replayed_scenarios():
     import importlib.util
     import json
 

@@ -16,8 +16,8 @@ def blocks(kind):
     return re.findall(r"```%s\n(.*?)```" % kind, README, re.S)
 
 
-def plain(text):
-    """Without what differs from run to run: times, the device's own id, bytes on the way when the power went."""
+def without_variable_parts(text):
+    """Replace what differs from run to run: times, the device's id, bytes in transit when the power is cut."""
     text = re.sub(r"\d+ ms", "N ms", text)
     text = re.sub(r"device [A-Z0-9]{10}", "device ID", text)
     text = re.sub(r"\d+ came over the air: \d+ fetched", "N came over the air: N fetched", text)
@@ -25,7 +25,7 @@ def plain(text):
     return [line.rstrip() for line in text.strip().split("\n") if line.strip()]
 
 
-def test_the_transcript_is_what_the_demonstration_prints(tmp_path):
+def test_demonstration_prints_the_transcript(tmp_path):
     out = io.StringIO()
     console = Console(file=out, width=1000, highlight=False, soft_wrap=True)
     with Demonstration(tmp_path / "demo", ROOT / ".build" / "firmware", console, real_time=False) as show:
@@ -33,9 +33,9 @@ def test_the_transcript_is_what_the_demonstration_prints(tmp_path):
         show.crashing_update()
         show.power_cut()
         show.forged_update()
-    printed = iter([*plain(out.getvalue()), "confirmed version 1.28.0"])
+    printed = iter([*without_variable_parts(out.getvalue()), "confirmed version 1.28.0"])
     left_out = False
-    for line in plain(blocks("text")[0]):
+    for line in without_variable_parts(blocks("text")[0]):
         if line.strip() == "...":
             left_out = True
             continue
@@ -47,18 +47,18 @@ def test_the_transcript_is_what_the_demonstration_prints(tmp_path):
     assert next(printed, None) is None
 
 
-def test_the_files_of_the_readme_load(tmp_path):
+def test_example_files_load(tmp_path):
     from ioto import config
 
     for name, text in zip(("ioto.json", "device.json"), blocks("json"), strict=True):
         json.loads(text)
         (tmp_path / name).write_text(text)
-    (tmp_path / "ca.pem").write_text("")  # only its being there is looked at
+    (tmp_path / "ca.pem").write_text("")  # only its existence is checked
     assert config.load(str(tmp_path) + "/")["product"] == "PRODUCT-ID"
     assert config.load_device(str(tmp_path) + "/")["id"] == "auto"
 
 
-def test_the_ten_lines_update_a_board(tmp_path):
+def test_example_main_updates_a_board(tmp_path):
     import sys
 
     sys.path.insert(0, str(ROOT / "tests" / "agent"))

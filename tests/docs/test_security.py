@@ -1,4 +1,4 @@
-"""Every attack that the page names has its test, and the page knows the manifest."""
+"""docs/security.md names a test for every attack, and describes the manifest."""
 
 import ast
 import re
@@ -16,15 +16,15 @@ ATTACKS = ("arbitrary installation", "endless data", "extraneous dependencies", 
 
 
 def rows(title):
-    """[(attack, held off by, shown in)] of a section's table."""
+    """[(attack, defence, test)] of a section's table."""
     section = re.split(r"^## ", PAGE.split("\n## %s\n" % title)[1], flags=re.M)[0]
     return [
         row for row in re.findall(r"^\| (.+?) \| (.+) \| (.+) \|$", section, re.M) if row[2] not in ("---", "shown in")
     ]
 
 
-def every_test():
-    """{(file, function)} of every test there is."""
+def find_tests():
+    """{(file, function)} of every test."""
     found = set()
     for file in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.parse(file.read_text()).body:
@@ -33,15 +33,15 @@ def every_test():
     return found
 
 
-TESTS = every_test()
+TESTS = find_tests()
 
 
-def test_every_attack_of_tuf_is_there():
+def test_page_lists_every_attack_of_tuf():
     assert tuple(attack for attack, _, _ in rows("Attacks on updates")) == ATTACKS
 
 
 @pytest.mark.parametrize("title", ["Attacks on updates", "Other attacks and accidents", "The device cloud"])
-def test_every_row_names_a_test_that_is_there(title):
+def test_every_row_names_existing_tests(title):
     found = rows(title)
     assert len(found) > 8
     for attack, _, shown in found:
@@ -51,18 +51,18 @@ def test_every_row_names_a_test_that_is_there(title):
         assert re.sub(r"`.*?`|[, ]", "", shown) == "", attack
 
 
-def test_the_attacks_go_through_agent_server_and_flash():
+def test_attacks_are_tested_with_agent_server_and_flash():
     for attack, _, shown in rows("Attacks on updates"):
         assert all((ROOT / "tests" / "agent" / name).exists() for name in re.findall(r"`(\w+\.py)::", shown)), attack
 
 
-def test_the_manifest_is_described():
+def test_page_describes_the_manifest():
     section = PAGE.split("| manifest |")[1].split("\n\n")[0]
     told = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in section.split("\n")[2:]))
     assert sorted(told) == sorted(release.FIELDS)
     assert "`%s`" % release.MAGIC.decode() in PAGE and "%d bytes in front" % release.ENVELOPE_BYTES in PAGE
 
 
-def test_what_looks_like_a_reason_is_one():
+def test_named_reasons_exist():
     for name in re.findall(r"`((?:tls|manifest|version|signature|image)_\w+)`", PAGE):
         assert name in REASONS, name
