@@ -271,7 +271,7 @@ def test_tokens_are_shown_once_and_kept_nowhere(cloud):
     assert all("token" not in row and "hash" not in row for row in ask(cloud, "GET", "/tokens", token).json())
     kept = cloud.kind.kept(cloud.site)
     assert made["token"].encode() not in kept and b"ci" in kept
-    with pytest.raises(CloudError, match="there is one"):
+    with pytest.raises(CloudError, match="this name is in use"):
         operator_tokens.new(cloud.site, "ci", "read")
 
 

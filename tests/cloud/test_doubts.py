@@ -14,7 +14,7 @@ from web_session import Session, text
 NEWER = "version < newVersion && "
 
 
-def test_a_property_that_no_known_device_has_sent(cloud):
+def test_warning_about_a_property_that_no_device_has_sent(cloud):
     assert doubts.of(cloud.site, "thermo", NEWER + "anything == 1") == []  # nothing is known of any device
     ask(cloud, "D1", region="north", tags={"beta": 1}, memory=128)
     ask(cloud, "D2", rack=7)
@@ -40,7 +40,7 @@ def test_a_property_that_no_known_device_has_sent(cloud):
     assert len(doubts.of(cloud.site, "thermo", NEWER + "rack == 1")) == 1
 
 
-def test_an_end_in_the_past_is_refused_and_a_percentage_of_nothing_is_said(cloud):
+def test_an_end_in_the_past_is_refused_and_percentage_0_gives_a_warning(cloud):
     update = cloud.publish("2.0.0", end="2027-01-15T08:00:01Z")
     for end in ("2027-01-15T08:00:00Z", "2020-01-01"):
         with pytest.raises(CloudError, match="end %s.*in the past" % end):
@@ -56,7 +56,7 @@ def test_an_end_in_the_past_is_refused_and_a_percentage_of_nothing_is_said(cloud
     )
 
 
-def test_what_the_decision_knows_is_the_status(cloud, ioto):
+def test_status_of_releases_that_are_not_offered(cloud, ioto):
     """Command line, API and page say the same of a release that no device is offered."""
     ask(cloud, "D1")
     jo, token = Session(cloud), operator_tokens.new(cloud.site, "ci", "read")["token"]
@@ -79,7 +79,7 @@ def test_what_the_decision_knows_is_the_status(cloud, ioto):
         assert 'class="state %s"' % status in jo.get("release?id=" + update).body.decode()
 
 
-def test_the_command_line_the_api_and_the_page_say_it(cloud, ioto, tmp_path):
+def test_command_line_api_and_page_show_the_warnings(cloud, ioto, tmp_path):
     ask(cloud, "D1", region="north")
     (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
     wrong = NEWER + "regoin == 'north'"
@@ -115,7 +115,7 @@ def test_the_command_line_the_api_and_the_page_say_it(cloud, ioto, tmp_path):
     assert "Valid policy." in text(jo.post("policy-check", {"policy": NEWER + "region == 'x'", "product": PRODUCT}))
 
 
-def test_a_dry_run_says_it_before_anything_is_published(cloud, ioto, tmp_path):
+def test_a_dry_run_shows_the_warnings(cloud, ioto, tmp_path):
     """For the same terms as the publishing would: by the command line, the API and the page, there in every slice."""
     ask(cloud, "D1", region="north")
     (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
@@ -155,7 +155,7 @@ def test_a_dry_run_says_it_before_anything_is_published(cloud, ioto, tmp_path):
     assert overview.updates(cloud.site) == []
 
 
-def test_of_a_policy_that_only_chooses_devices(cloud, ioto):
+def test_warnings_about_a_policy_that_searches_for_devices(cloud, ioto):
     """A group, a search: a name that no device has sent is told, that it says nothing of the version is not."""
     ask(cloud, "D1", region="north")
     done = ioto("groups", "set", "north", "regoin == 'north'", "--data", "site")
@@ -170,7 +170,7 @@ def test_of_a_policy_that_only_chooses_devices(cloud, ioto):
     assert ioto("devices", "--where", "region == 'south'", "--data", "site").stderr == ""
 
 
-def test_a_pin_and_a_further_try_that_come_to_nothing_yet(cloud, ioto):
+def test_warnings_about_a_pin_or_retry_without_effect(cloud, ioto):
     ask(cloud, "D1")
     cloud.publish("2.0.0")
     assert ask(cloud, "D1") == "2.0.0"
@@ -191,7 +191,7 @@ def test_a_pin_and_a_further_try_that_come_to_nothing_yet(cloud, ioto):
     )
 
 
-def test_an_image_that_updater_programs_refuse(cloud, ioto):
+def test_warning_about_an_image_that_updater_programs_refuse(cloud, ioto):
     """More than 100 MiB, where a device has another client than this project's agent."""
     image = bytes(doubts.UPDATER_BYTES + 1)
     (cloud.folder / "big.bin").write_bytes(image)

@@ -38,7 +38,7 @@ def test_below_a_higher_release(cloud):
     assert told(cloud, "1.5.0") == {"offered": 4}
 
 
-def test_a_higher_release_that_has_few_slots_leaves_devices_to_this_one(cloud):
+def test_a_higher_release_with_few_slots_leaves_devices_to_this_one(cloud):
     for n in range(6):
         ask(cloud, "D%d" % n)
     cloud.publish("2.0.0", limit=3)
@@ -50,7 +50,7 @@ def test_a_higher_release_that_has_few_slots_leaves_devices_to_this_one(cloud):
     }
 
 
-def test_chip_and_slot_of_each_device_as_at_the_real_check_in(cloud):
+def test_chip_and_slot_size_are_judged_as_in_a_check_in(cloud):
     boards = {
         "SMALL": {"slotSize": 4096},
         "LARGE": {"slotSize": 8192, "chip": 0},
@@ -76,7 +76,7 @@ def test_chip_and_slot_of_each_device_as_at_the_real_check_in(cloud):
         told(cloud, "3.0.0", other)
 
 
-def test_a_version_that_there_is(cloud):
+def test_dry_run_of_an_existing_version(cloud):
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     assert told(cloud, "2.0.0") == {"offered": 1}
@@ -86,7 +86,7 @@ def test_a_version_that_there_is(cloud):
         dry_run_slice(cloud.site, PRODUCT, "2.0.0", {}, None, 10)
 
 
-def test_who_is_not_claimed_or_is_removed_is_offered_nothing(cloud):
+def test_unclaimed_and_removed_devices_are_offered_nothing(cloud):
     for id in ("D1", "D2", "D3"):
         ask(cloud, id)
     control.release(cloud.site, "D2")
@@ -95,7 +95,7 @@ def test_who_is_not_claimed_or_is_removed_is_offered_nothing(cloud):
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(2, 20))])
-def test_random_catalogues_and_devices_come_as_told(cloud, seed, monkeypatch):
+def test_random_rollouts_happen_as_forecast(cloud, seed, monkeypatch):
     """Told in pages and slices, and then each device checks in in the order of the ids."""
     draw = random.Random(seed)
     monkeypatch.setattr(overview, "PAGE", 7)

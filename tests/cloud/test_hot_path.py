@@ -80,7 +80,7 @@ def served(tmp_path, kind):
     made.close()
 
 
-def test_nothing_new_is_answered_from_memory(served):
+def test_a_check_in_without_news_is_answered_from_memory(served):
     """Releases that are for others, too full, not yet or no more offered; properties that are others each time."""
     for number, said in enumerate(
         (
@@ -106,7 +106,7 @@ def test_nothing_new_is_answered_from_memory(served):
     assert [served.ask("D1")[1] for _ in range(5)] == [1, 0, 0, 0, 0]
 
 
-def test_what_was_seen_of_a_device_is_written_soon(served):
+def test_deferred_writes_of_a_check_in_are_written_at_close(served):
     served.ask("D1")
     served.now_s += 60
     for n in range(5):
@@ -118,7 +118,7 @@ def test_what_was_seen_of_a_device_is_written_soon(served):
     again.close()
 
 
-def test_two_products_devices_with_one_id_are_both_known_and_both_written(served):
+def test_devices_of_two_products_with_one_id_are_both_cached_and_written(served):
     new_product(served.site, "gate", "GATE")
     held = {product: served.device(product=product) for product in (PRODUCT, "GATE")}
 
@@ -140,7 +140,7 @@ def test_two_products_devices_with_one_id_are_both_known_and_both_written(served
     again.close()
 
 
-def test_a_device_with_an_offer_asks_once_and_a_served_one_not_at_all(served):
+def test_database_accesses_with_an_open_offer_and_after_success(served):
     served.publish("2.0.0")
     served.ask("D1")
     served.ask("D1")
@@ -152,7 +152,7 @@ def test_a_device_with_an_offer_asks_once_and_a_served_one_not_at_all(served):
     assert overview.device(served.site, "D1")["update"]["state"] == "reverted"
 
 
-def test_a_place_is_taken_when_it_is_given_not_when_it_was_asked_for(served):
+def test_a_slot_counts_from_its_grant_not_from_the_request(served):
     """Who waits for the writer gets it later: else there would be room for more in the period than its rate allows."""
     served.publish("2.0.0", rate=1, period="60 secs")
     for _ in range(2):
@@ -174,7 +174,7 @@ def test_a_place_is_taken_when_it_is_given_not_when_it_was_asked_for(served):
     assert served.ask("D2")[0] == "2.0.0"
 
 
-def test_changes_of_a_device_and_of_releases_are_heard_with_one_look(served):
+def test_one_refresh_reads_changes_of_devices_and_releases(served):
     served.publish("2.0.0", policy="false")
     for _ in range(3):
         served.ask("D1"), served.ask("D2")
@@ -192,7 +192,7 @@ def test_changes_of_a_device_and_of_releases_are_heard_with_one_look(served):
     assert served.check_in("D2", served.tokens["D2"], "1.0.0").body == b"Cannot find device"
 
 
-def test_a_worker_that_has_not_looked_for_long_begins_anew(served):
+def test_a_cache_that_is_too_old_is_read_anew(served):
     served.publish("2.0.0", policy="false")
     for _ in range(3):
         served.ask("D1")
@@ -200,7 +200,7 @@ def test_a_worker_that_has_not_looked_for_long_begins_anew(served):
     assert served.ask("D1") == (None, 2) and served.ask("D1") == (None, 0)  # everything, and the device
 
 
-def test_a_database_that_is_away_is_told_within_the_second_and_nobody_forgets(served):
+def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
     served.publish("2.0.0", policy="false")
     for _ in range(3):
         served.ask("D1")
@@ -213,7 +213,7 @@ def test_a_database_that_is_away_is_told_within_the_second_and_nobody_forgets(se
     assert served.ask("D1")[0] is None
 
 
-def test_a_release_that_was_full_before_it_was_changed_is_not_full_for_good():
+def test_a_release_that_was_full_before_its_change_is_not_marked_full():
     """The answer of the database may come after the look that told of the change."""
     memory = Memory(0)
     for looked, full in ((5, "limit"), (6, None)):
@@ -223,7 +223,7 @@ def test_a_release_that_was_full_before_it_was_changed_is_not_full_for_good():
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("refused")])
-def test_who_waits_while_another_looks_in_vain_does_not_look_once_more(error):
+def test_requests_that_wait_for_a_failing_refresh_do_not_repeat_it(error):
     """Else a database that answers nobody would be waited for by everybody, one after the other."""
     looks = []
 
@@ -242,7 +242,7 @@ def test_who_waits_while_another_looks_in_vain_does_not_look_once_more(error):
     assert len(looks) == 2
 
 
-def test_devices_in_memory_are_bounded_and_the_last_ones_asked_for():
+def test_the_device_cache_keeps_the_most_recently_used():
     draw, devices, model = random.Random(1), Devices(5), []
     for _ in range(3000):
         id, token = draw.randrange(12), draw.randrange(2)

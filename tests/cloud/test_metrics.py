@@ -40,7 +40,7 @@ def release(found, update):
             if name.startswith("ioto_release_") and ("update", update) in labels}  # fmt: skip
 
 
-def test_the_figures_of_a_known_fleet(cloud):
+def test_metrics_of_a_known_fleet(cloud):
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
     silent = cloud.publish("1.0.0-rc.1")["id"]  # nobody is old enough for it
@@ -70,7 +70,7 @@ def test_the_figures_of_a_known_fleet(cloud):
     assert set(release(found, silent).values()) == {0} and set(release(found, silent)) == set(wanted)
 
 
-def test_two_workers_say_the_same_and_a_restart_forgets_nothing(cloud):
+def test_all_workers_return_the_same_counts_also_after_a_restart(cloud):
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
     device = cloud.device()
@@ -111,7 +111,7 @@ def test_requests_by_call_and_status(cloud):
                     ("other", "404"): 1, ("api", "401"): 1}  # fmt: skip
 
 
-def test_names_that_would_break_the_format(cloud):
+def test_product_names_are_escaped(cloud):
     from ioto_tools.cloud.releases.publish import new_product
 
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
@@ -121,7 +121,7 @@ def test_names_that_would_break_the_format(cloud):
         assert any(("product", name) in labels for _, labels in samples(cloud.app, token)), name
 
 
-def test_who_may_read_it_and_what_else_is_there(cloud):
+def test_access_and_the_other_metrics(cloud):
     device = cloud.device()
     for token in (None, device, "PRODUCT7"):
         assert b"error" in page(cloud.app, token, 401).body
@@ -137,7 +137,7 @@ def test_who_may_read_it_and_what_else_is_there(cloud):
 
 
 @pytest.mark.parametrize("error", [OSError("disk")])
-def test_counts_that_cannot_be_written_wait(cloud, monkeypatch, error):
+def test_counts_are_kept_until_they_can_be_written(cloud, monkeypatch, error):
     def broken(*arguments):
         raise error
 
@@ -151,7 +151,7 @@ def test_counts_that_cannot_be_written_wait(cloud, monkeypatch, error):
     assert cloud.site.database.read(counters.read)["x"] == 5
 
 
-def test_the_guide_names_every_metric(cloud):
+def test_every_metric_is_documented(cloud):
     from cloud_under_test import ROOT
 
     guide = (ROOT / "docs" / "cloud.md").read_text()

@@ -19,14 +19,14 @@ def test_registration_gives_api_and_token(cloud):
     assert overview.device(cloud.site, "D1")["properties"] == {"id": "D1", "product": PRODUCT, "version": "1.0.0"}
 
 
-def test_the_token_is_nowhere(cloud):
+def test_tokens_are_not_stored_in_clear_text(cloud):
     token = cloud.device()
     cloud.check_in("D1", token, "1.0.0")
     kept = cloud.kind.kept(cloud.site)
     assert token.encode() not in kept and b"D1" in kept
 
 
-def test_a_token_is_for_one_device_only(cloud):
+def test_a_token_is_valid_for_one_device_only(cloud):
     one, two = cloud.device("D1"), cloud.device("D2")
     update = cloud.publish("2.0.0")["id"]
     for id, token in (
@@ -43,7 +43,7 @@ def test_a_token_is_for_one_device_only(cloud):
     assert all(device["checkins"] == 0 and device["update"] is None for device in overview.devices(cloud.site))
 
 
-def test_a_removed_device_is_told_so_and_can_come_back(cloud):
+def test_a_removed_device_is_refused_and_can_register_again(cloud):
     token = cloud.device()
     update = cloud.publish("2.0.0")["id"]
     cloud.check_in("D1", token, "1.0.0")
@@ -58,7 +58,7 @@ def test_a_removed_device_is_told_so_and_can_come_back(cloud):
     assert overview.device(cloud.site, "D1")["updates"][0]["state"] == "confirmed"
 
 
-def test_what_an_operator_wants_of_a_removed_device_is_refused(cloud):
+def test_changes_of_a_removed_device_are_refused(cloud):
     """Its next registration would undo it: nothing is said to be done that is not."""
     cloud.check_in("D1", cloud.device(), "1.0.0")
     control.remove(cloud.site, "D1")
@@ -81,7 +81,7 @@ def test_what_an_operator_wants_of_a_removed_device_is_refused(cloud):
     changes["pin"]()
 
 
-def test_ids_with_anything_printable_in_them(cloud):
+def test_ids_may_contain_any_printable_characters(cloud):
     ids = (
         "aa:bb:cc:dd:ee:ff",
         "küche 3",
@@ -100,7 +100,7 @@ def test_ids_with_anything_printable_in_them(cloud):
     assert {device["id"] for device in overview.devices(cloud.site)} == set(ids)
 
 
-def test_a_version_that_is_none_is_kept_and_told(cloud):
+def test_an_invalid_version_is_stored_and_answered_with_a_warning(cloud):
     token = cloud.device()
     cloud.publish("2.0.0")
     for version in ("1.0", "latest", "v1.0.0", "1.0.0.0"):
@@ -110,7 +110,7 @@ def test_a_version_that_is_none_is_kept_and_told(cloud):
 
 
 @pytest.mark.own_links
-def test_the_offer_to_the_letter(cloud):
+def test_exact_bytes_of_an_offer(cloud):
     """Strangers look for `"key":` without a space and for these four fields; `size` is ours."""
     release = cloud.publish("1.2.0-rc.1+b7")
     reply = cloud.check_in("D1", cloud.device(), "1.1.0")
@@ -121,7 +121,7 @@ def test_the_offer_to_the_letter(cloud):
 
 
 @pytest.mark.own_links
-def test_urls_are_right_with_and_without_a_public_url(tmp_path, kind):
+def test_urls_with_and_without_a_public_url(tmp_path, kind):
     for given, wanted in (
         (None, "http://cloud.test:8080"),
         ("https://a.test/", "https://a.test"),
@@ -148,7 +148,7 @@ def test_urls_are_right_with_and_without_a_public_url(tmp_path, kind):
 
 
 @pytest.mark.own_links
-def test_the_same_clock_and_randomness_give_the_same_bytes(tmp_path, kind):
+def test_responses_depend_only_on_clock_and_random_bytes(tmp_path, kind):
     def story(folder):
         cloud = Cloud(folder, kind)
         cloud.publish("2.0.0")
@@ -160,7 +160,7 @@ def test_the_same_clock_and_randomness_give_the_same_bytes(tmp_path, kind):
     assert story(tmp_path / "a") == story(tmp_path / "b")
 
 
-def test_a_database_that_cannot_be_written_is_503_and_nobody_forgets(cloud):
+def test_an_unavailable_database_gives_503_and_no_device_deletes_its_token(cloud):
     token = cloud.device()
     update = cloud.publish("2.0.0")["id"]
     with cloud.kind.away(cloud.site):
@@ -171,6 +171,6 @@ def test_a_database_that_cannot_be_written_is_503_and_nobody_forgets(cloud):
     assert overview.devices(cloud.site)[0]["checkins"] == 1
 
 
-def test_a_client_that_hangs_up_in_its_body_changes_nothing(cloud):
+def test_a_client_that_disconnects_during_its_body_changes_nothing(cloud):
     reply = call(cloud.app, "POST", "/device/register", {"Authorization": PRODUCT}, pieces=[b'{"id": "D1"', None])
     assert reply.status == 400 and overview.devices(cloud.site) == []

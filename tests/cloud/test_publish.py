@@ -39,7 +39,7 @@ def spoilt():
 
 
 @pytest.mark.parametrize("what, image, word", list(spoilt()), ids=[what for what, _, _ in spoilt()])
-def test_spoilt_images_are_refused_and_leave_nothing(cloud, what, image, word):
+def test_corrupt_images_are_refused_and_leave_nothing(cloud, what, image, word):
     with pytest.raises(CloudError) as refused:
         cloud.publish("1.0.0", image)
     assert word in str(refused.value) and "image.bin" in str(refused.value)
@@ -47,7 +47,7 @@ def test_spoilt_images_are_refused_and_leave_nothing(cloud, what, image, word):
 
 
 @pytest.mark.parametrize("name", samples.SAMPLES)
-def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name):
+def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name):
     """Real ones, by every way: the function, the API, the command, signed or not."""
     whole, alone = samples.merged(name), samples.application(name)
     made = cloud.publish("1.0.0", whole)
@@ -74,7 +74,7 @@ def test_of_a_whole_firmware_file_the_application_is_published(cloud, ioto, name
     assert (cloud.folder / "whole.bin.signed").read_bytes()[4096:] == alone
 
 
-def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
+def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
     """Not to be no whole firmware file: published, signed and sent to the API."""
     whole = samples.merged("generic")
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
@@ -101,7 +101,7 @@ def test_a_damaged_whole_firmware_file_is_said_to_be_damaged(cloud, ioto):
     assert overview.updates(cloud.site) == []
 
 
-def test_the_remedies_that_refusals_propose(cloud):
+def test_remedies_in_error_messages_work(cloud):
     """Each is done as the message says, and the file is taken."""
     named = esp.make(2000, "x", version="2.5.0")
     with pytest.raises(CloudError, match="build it with this version, or publish it as the version that it contains"):
@@ -118,7 +118,7 @@ def test_the_remedies_that_refusals_propose(cloud):
     assert cloud.publish("4.0.0", samples.merged("generic"))
 
 
-def test_any_file_takes_what_is_no_application(cloud):
+def test_any_file_accepts_other_files_than_applications(cloud):
     path = cloud.folder / "root.tar"
     path.write_bytes(b"linux" * 1000)
     made, new = publish(cloud.site, path, "thermo", "1.0.0", any_file=True)
@@ -138,7 +138,7 @@ def test_sizes_around_a_chunk(cloud):
         assert call(cloud.app, "GET", cloud.link(made["id"])).body == path.read_bytes()
 
 
-def test_versions_that_are_refused(cloud):
+def test_invalid_versions_are_refused(cloud):
     for version in ("", "1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0 ", "latest"):
         with pytest.raises(CloudError, match="SemVer"):
             cloud.publish(version)
@@ -163,7 +163,7 @@ def test_a_version_never_changes(cloud):
     assert len(cloud.kind.images(cloud.site)) == 1
 
 
-def test_products_are_refused_twice_and_misspelt(cloud):
+def test_duplicate_and_invalid_products_are_refused(cloud):
     for name, id in (
         ("thermo", None),
         ("other", "PRODUCT7"),
@@ -256,7 +256,7 @@ def content(site, update):
 @pytest.mark.parametrize(
     "end", (pytest.param(signal.SIGKILL, marks=pytest.mark.sweep), signal.SIGINT), ids=("kill -9", "Ctrl-C")
 )
-def test_a_site_is_not_half_made(make_site, tmp_path, end):
+def test_interrupted_creation_of_a_site_can_be_repeated(make_site, tmp_path, end):
     """Making a site and its first product, ended at every line of ours: the same command again succeeds."""
 
     def make():
@@ -278,7 +278,7 @@ def test_a_site_is_not_half_made(make_site, tmp_path, end):
     assert ended > 5
 
 
-def test_a_strange_folder_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_not_changed(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(CloudError, match="--data"):
         Site(tmp_path, make=True)
@@ -298,7 +298,7 @@ def folder_cloud(tmp_path):
     made.close()
 
 
-def test_an_image_that_is_being_sent_is_replaced_not_rewritten(folder_cloud):
+def test_publishing_again_replaces_an_open_image_file(folder_cloud):
     cloud = folder_cloud
     release = cloud.publish("1.0.0")
     path = cloud.site.images.path(release["checksum"])
@@ -320,7 +320,7 @@ def test_commits_are_flushed_to_the_disk(cloud):
     assert cloud.site.database.write(said) in ("on", [2, "wal", 1])
 
 
-def test_what_a_killed_publisher_left_is_swept_after_a_day(cloud):
+def test_temporary_files_of_a_killed_publisher_are_deleted_after_a_day(cloud):
     folder = cloud.site.images.folder
     folder.mkdir(exist_ok=True)
     young, old = folder / ".incoming-1-a", folder / ".incoming-1-b"

@@ -21,7 +21,7 @@ def offered(cloud, id="D1", running="1.0.0"):
     return token, cloud.check_in(id, token, running).json()["update"]
 
 
-def test_every_order_and_every_repetition(cloud):
+def test_reports_in_every_order_and_repeated(cloud):
     count = 0
     cloud.publish("2.0.0")
     ends_in = {}
@@ -41,7 +41,7 @@ def test_every_order_and_every_repetition(cloud):
     assert update["states"] == ends_in and update["granted"] == count
 
 
-def test_what_is_kept_of_a_report(cloud):
+def test_the_first_of_equal_reports_is_stored(cloud):
     cloud.publish("2.0.0")
     token, update = offered(cloud)
     cloud.now_s += 60
@@ -59,7 +59,7 @@ def test_what_is_kept_of_a_report(cloud):
     assert listed["states"] == {"rolled_back": 1}
 
 
-def test_late_and_unknown_reports_are_200_and_counted(cloud):
+def test_late_and_unknown_reports_are_accepted_and_counted(cloud):
     cloud.publish("2.0.0")
     token, old = offered(cloud)
     cloud.publish("3.0.0")
@@ -78,7 +78,7 @@ def test_late_and_unknown_reports_are_200_and_counted(cloud):
     assert {u["version"]: u["state"] for u in known["updates"]} == {"3.0.0": "confirmed", "2.0.0": "superseded"}
 
 
-def test_a_report_about_what_was_never_offered_is_kept_and_counts_nothing(cloud):
+def test_a_report_about_an_update_that_was_never_offered_changes_no_count(cloud):
     update, token = cloud.publish("2.0.0")["id"], cloud.device()
     for state in ("downloading", "failed"):
         assert cloud.report("D1", token, update, state=state, attempt=1).body == b"{}"
@@ -103,7 +103,7 @@ def test_counts_of_a_fleet(cloud):
     assert told["ended"] == {state: 3 for state in ("confirmed", "failed", "rolled_back", "refused")}
 
 
-def test_a_stranger_without_attempts_is_counted_by_the_cloud(cloud):
+def test_the_cloud_counts_attempts_of_clients_that_send_none(cloud):
     """Three failures that look alike on the wire are three attempts; repeated at once they are one."""
     cloud.publish("2.0.0")
     token, update = offered(cloud)

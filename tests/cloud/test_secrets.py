@@ -22,7 +22,7 @@ def filled(cloud):
     return hook, release["id"]
 
 
-def test_the_api_shows_them_to_nobody_who_may_only_read(cloud):
+def test_the_api_hides_secrets_from_scope_read(cloud):
     _, release = filled(cloud)
     token = operator_tokens.new(cloud.site, "reader", "read")["token"]
     admin = operator_tokens.new(cloud.site, "boss", "admin")["token"]
@@ -43,7 +43,7 @@ def test_the_api_shows_them_to_nobody_who_may_only_read(cloud):
         assert [each["update"] for each in reply.json()] == [release]
 
 
-def test_the_page_shows_them_to_nobody_who_may_only_read(cloud):
+def test_the_page_hides_secrets_from_scope_read(cloud):
     _, release = filled(cloud)
     reader = Session(cloud, "reader", "read")
     for page in (
@@ -63,7 +63,7 @@ def test_the_page_shows_them_to_nobody_who_may_only_read(cloud):
     assert PRODUCT.encode() in Session(cloud, "boss", "admin").get("product?id=thermo").body
 
 
-def test_an_id_is_hidden_in_texts_and_a_short_one_only_where_it_stands_alone():
+def test_ids_are_hidden_inside_texts_short_ones_only_as_whole_values():
     names = {"LONGENOUGH": "one", "P7": "two"}
     value = {"P7": ["P7", "P77", "x == 'LONGENOUGH'"], "n": 7, "none": None, "deep": ({"id": "LONGENOUGH"},)}
     assert hidden_fields.hidden(value, names) == {
@@ -75,7 +75,7 @@ def test_an_id_is_hidden_in_texts_and_a_short_one_only_where_it_stands_alone():
     assert hidden_fields.hidden(value, {}) is value
 
 
-def test_a_site_is_its_owners_alone(tmp_path):
+def test_files_of_a_site_are_accessible_to_their_owner_only(tmp_path):
     before = os.umask(0o022)
     try:
         site = Site(tmp_path / "site", make=True)
@@ -96,7 +96,7 @@ def test_a_site_is_its_owners_alone(tmp_path):
     assert "chmod 700" in exposed(tmp_path / "site")[0]
 
 
-def test_a_server_warns_of_files_that_others_may_read(tmp_path, ioto):
+def test_a_server_warns_about_files_that_other_users_can_read(tmp_path, ioto):
     ioto("product", "new", "thermo", "--data", "site")
     (tmp_path / "site" / "cloud.db").chmod(0o644)
     done = ioto("cloud", "serve", "--data", "site", "--host", "nowhere.invalid", ok=False)

@@ -25,7 +25,7 @@ def ok(cloud, token, id="D1"):
     return reply.status == 200
 
 
-def test_a_known_id_is_not_registered_again_while_its_device_lives(cloud):
+def test_an_id_is_not_registered_again_while_its_device_sends_requests(cloud):
     token = cloud.device()
     assert ok(cloud, token)
     for _ in range(10):  # it checks in each day, and somebody tries just before
@@ -39,7 +39,7 @@ def test_a_known_id_is_not_registered_again_while_its_device_lives(cloud):
     assert cloud.register("D1", address="elsewhere").status == 200 and told(cloud, "device.again") == ["D1"]
 
 
-def test_reports_alone_are_signs_of_life_too(cloud):
+def test_reports_alone_count_as_activity(cloud):
     """A slow download: it checks in once and reports for days."""
     update, token = cloud.publish("2.0.0")["id"], cloud.device()
     assert ok(cloud, token)
@@ -49,13 +49,13 @@ def test_reports_alone_are_signs_of_life_too(cloud):
         assert cloud.register("D1", address="elsewhere").status == 409
 
 
-def test_answers_that_were_lost_do_no_harm(cloud):
+def test_an_unused_token_does_not_protect_the_id(cloud):
     """A token that was never used protects nothing: the later one counts."""
     first, second = cloud.device(), cloud.device()
     assert not ok(cloud, first) and ok(cloud, second)
 
 
-def test_the_first_owner_wins_a_place_back_that_was_taken_while_it_was_silent(cloud):
+def test_the_first_owner_regains_an_id_that_was_taken_over_during_its_silence(cloud):
     owner = cloud.device()
     assert ok(cloud, owner)
     cloud.now_s += tokens.QUIET_S
@@ -67,7 +67,7 @@ def test_the_first_owner_wins_a_place_back_that_was_taken_while_it_was_silent(cl
     assert cloud.register("D1").status == 409
 
 
-def test_an_erased_board_comes_back_by_itself_and_at_once_when_the_operator_says_so(cloud):
+def test_an_erased_board_registers_again_after_silence_or_at_once_after_a_claim(cloud):
     ok(cloud, cloud.device())
     assert cloud.register("D1", board="erased").status == 409
     control.claim(cloud.site, "D1")
@@ -83,7 +83,7 @@ def test_an_erased_board_comes_back_by_itself_and_at_once_when_the_operator_says
         )
 
 
-def test_every_order_of_a_rotation(cloud):
+def test_rotation_in_every_order_of_uses(cloud):
     """Uses of the old and the new token, lost answers and more check-ins in every order: one token is good at each
     moment.
     """
@@ -110,7 +110,7 @@ def test_every_order_of_a_rotation(cloud):
         assert ok(cloud, held[-1], id), story
 
 
-def test_a_rotation_is_given_until_it_is_taken_up_and_then_no_more(cloud):
+def test_a_rotated_token_is_sent_again_until_it_is_used(cloud):
     old = cloud.device()
     ok(cloud, old)
     assert control.rotate(cloud.site, ["D1"])[0] == 1
@@ -125,7 +125,7 @@ def test_a_rotation_is_given_until_it_is_taken_up_and_then_no_more(cloud):
     assert b"D1" in kept and all(token.encode() not in kept for token in (old, first, second))
 
 
-def test_a_rotation_comes_with_an_offer_and_ends_a_thief(cloud):
+def test_a_rotated_token_is_sent_with_an_offer_and_ends_stolen_tokens(cloud):
     owner = cloud.device()
     ok(cloud, owner)
     cloud.now_s += tokens.QUIET_S
@@ -137,7 +137,7 @@ def test_a_rotation_comes_with_an_offer_and_ends_a_thief(cloud):
     assert found["version"] == "2.0.0" and ok(cloud, found["token"]) and not ok(cloud, thief) and not ok(cloud, owner)
 
 
-def test_a_database_of_other_devices_makes_nobody_forget_itself(cloud):
+def test_a_wrong_database_makes_no_device_delete_its_token(cloud):
     """An empty site by mistake: without the product nobody is told to forget its token."""
     fields = {"id": "D1", "version": "1.0.0", "product": "ELSEWHERE"}
     reply = cloud.post("/tok/provision/update", fields, "bearer " + "T" * 40)
@@ -145,7 +145,7 @@ def test_a_database_of_other_devices_makes_nobody_forget_itself(cloud):
     assert cloud.post("/tok/provision/update", {**fields, "product": PRODUCT}, "bearer " + "T" * 40).body == FORGET
 
 
-def test_a_token_made_by_hand_ends_the_one_before_with_its_first_use(cloud):
+def test_first_use_of_a_token_made_by_hand_ends_the_earlier_one(cloud):
     from ioto_tools.cloud.devices import registration
 
     old = cloud.device()
@@ -154,7 +154,7 @@ def test_a_token_made_by_hand_ends_the_one_before_with_its_first_use(cloud):
     assert ok(cloud, old) and ok(cloud, new) and not ok(cloud, old)
 
 
-def test_the_operator_names_devices_that_are_there(cloud):
+def test_revoke_and_rotate_refuse_unknown_devices(cloud):
     for call in (lambda: control.revoke(cloud.site, "D9"), lambda: control.rotate(cloud.site, ["D9"])):
         with pytest.raises(CloudError, match="D9"):
             call()

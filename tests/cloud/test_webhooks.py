@@ -69,7 +69,7 @@ def told(listener):
     return [json.loads(body)["action"] for _, body in listener.heard]
 
 
-def test_events_are_told_signed_and_once(cloud, listener):
+def test_events_are_signed_and_delivered_once(cloud, listener):
     made = webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
     assert tell(cloud) == 1 and tell(cloud) == 0
@@ -85,7 +85,7 @@ def test_events_are_told_signed_and_once(cloud, listener):
     )
 
 
-def test_each_hears_what_it_wants(cloud, listener):
+def test_a_webhook_receives_only_events_it_subscribes_to(cloud, listener):
     webhooks.new(cloud.site, listener.url, ["token.revoked", "links.rotated"])
     operator_tokens.new(cloud.site, "ci", "read")
     operator_tokens.revoke(cloud.site, "ci")
@@ -100,7 +100,7 @@ def test_each_hears_what_it_wants(cloud, listener):
 
 
 @pytest.mark.parametrize("status", [300, 302, 400, 404, 410, 429, 500, 503])
-def test_what_is_not_taken_is_told_again_later_and_later(cloud, listener, status):
+def test_a_rejected_event_is_retried_with_growing_delays(cloud, listener, status):
     webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
     listener.answers = [status] * 6 + [204]
@@ -118,7 +118,7 @@ def test_what_is_not_taken_is_told_again_later_and_later(cloud, listener, status
     )
 
 
-def test_what_was_to_be_told_by_a_clock_that_was_ahead_is_told_when_it_is_right(cloud, listener):
+def test_events_scheduled_by_a_clock_that_was_ahead_are_delivered_after_its_correction(cloud, listener):
     """Two days ahead and back; one event failed there for as long as any waits, another was not tried."""
     webhooks.new(cloud.site, listener.url)
     cloud.now_s += 2 * 24 * 3600
@@ -136,7 +136,7 @@ def test_what_was_to_be_told_by_a_clock_that_was_ahead_is_told_when_it_is_right(
     assert tell(cloud) == 1 and tell(cloud) == 0  # it waits as ever
 
 
-def test_after_a_day_it_is_given_up_and_written_down_and_the_next_event_is_told(cloud, listener):
+def test_an_event_is_given_up_after_a_day_and_the_next_one_is_delivered(cloud, listener):
     hook = webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
     listener.answers = [500]
@@ -153,7 +153,7 @@ def test_after_a_day_it_is_given_up_and_written_down_and_the_next_event_is_told(
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/closed", "https://127.0.0.1:1/", "http://nowhere.invalid/"])
-def test_nobody_there(cloud, url):
+def test_an_unreachable_webhook(cloud, url):
     webhooks.new(cloud.site, url)
     operator_tokens.new(cloud.site, "ci", "read")
     assert tell(cloud) == 1
@@ -161,7 +161,7 @@ def test_nobody_there(cloud, url):
     assert shown["waiting"] == 1 and shown["error"] and shown["delivered_s"] is None
 
 
-def test_a_worker_that_dies_with_an_event_in_hand_loses_none(cloud, listener):
+def test_events_of_a_killed_worker_are_delivered_after_its_lease(cloud, listener):
     webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
     taken = cloud.site.database.write(webhooks.take, cloud.now_s)  # and then the power goes
@@ -172,7 +172,7 @@ def test_a_worker_that_dies_with_an_event_in_hand_loses_none(cloud, listener):
     assert tell(cloud) == 1 and told(listener) == ["token.new"]
 
 
-def test_an_event_is_there_or_not_with_the_deed(cloud, listener):
+def test_a_failed_action_creates_no_event(cloud, listener):
     webhooks.new(cloud.site, listener.url)
     for wrong in (
         lambda: operator_tokens.new(cloud.site, "a b", "read"),
@@ -184,7 +184,7 @@ def test_an_event_is_there_or_not_with_the_deed(cloud, listener):
     assert tell(cloud) == 0
 
 
-def test_a_removed_webhook_hears_nothing_more(cloud, listener):
+def test_a_removed_webhook_receives_nothing(cloud, listener):
     hook = webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
     webhooks.remove(cloud.site, hook["id"])
@@ -193,7 +193,7 @@ def test_a_removed_webhook_hears_nothing_more(cloud, listener):
         webhooks.remove(cloud.site, hook["id"])
 
 
-def test_urls_and_events_that_will_not_do(cloud):
+def test_invalid_urls_and_events_are_refused(cloud):
     for url in (
         "",
         "hooks.test",
@@ -215,7 +215,7 @@ def test_urls_and_events_that_will_not_do(cloud):
         webhooks.new(cloud.site, "https://hooks.test/", ["release.burnt"])
 
 
-def test_a_webhook_that_trickles_delays_no_other(cloud, listener, monkeypatch):
+def test_a_slow_webhook_delays_no_other(cloud, listener, monkeypatch):
     """It sends its answer a byte at a time: it is given up after WAIT_S, and another one hears everything meanwhile."""
     monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than a loaded machine takes for the others
     monkeypatch.setattr(webhook_delivery, "LOOK_S", 0.01)
@@ -270,7 +270,7 @@ def trickling():
         ended.set()
 
 
-def test_a_server_tells_while_it_serves_and_nobody_waits_for_a_listener(serve, ioto, listener, tmp_path):
+def test_no_request_waits_for_a_webhook(serve, ioto, listener, tmp_path):
     """The listener keeps the postman waiting: check-ins are answered meanwhile, and releases published."""
     from test_concurrency import connected, post
 

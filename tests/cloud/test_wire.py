@@ -99,7 +99,7 @@ def test_attempts_and_states():
                 assert all(known in e.error for known in messages.STATES)
 
 
-def test_success_without_state_is_an_outcome():
+def test_success_without_state_means_confirmed_or_failed():
     for value, success in (
         (True, True),
         (False, False),
@@ -112,14 +112,14 @@ def test_success_without_state_is_an_outcome():
         assert (report.success, report.state, report.attempt) == (success, "confirmed" if success else "failed", 0)
 
 
-def test_a_long_or_ugly_reason_is_kept_in_part():
+def test_a_long_or_unprintable_reason_is_truncated_or_replaced():
     fields = {"id": "D1", "update": "U", "success": False}
     assert messages.report({**fields, "reason": "x" * 999}).reason == "x" * messages.REASON_LENGTH
     assert messages.report({**fields, "reason": "a\x1b[2Jb\nc"}).reason == "a?[2Jb?c"
     assert messages.report({**fields, "reason": None}).reason == ""
 
 
-def test_body_limit_to_the_byte(cloud):
+def test_exact_body_limit(cloud):
     token = cloud.device()
     for over in (-1, 0, 1):
         body = b'{"id": "D1", "version": "1.0.0", "fill": ""}'
@@ -129,7 +129,7 @@ def test_body_limit_to_the_byte(cloud):
         assert reply.status == (413 if over > 0 else 200), over
 
 
-def test_an_endless_body_is_read_no_further_than_the_limit(cloud):
+def test_an_endless_body_is_read_only_up_to_the_limit(cloud):
     def endless():
         for n in range(1000):
             read.append(n)
@@ -161,7 +161,7 @@ def test_depth_limit():
                 assert depth > messages.DEPTH and e.status == 400, depth
 
 
-def test_last_comma_of_older_updaters():
+def test_trailing_comma_of_older_updaters():
     for text in ('{"id":"D1",}', '{"id":"D1",\n}\n', '{ "id" : "D1" , }  '):
         assert messages.parse(text.encode()) == {"id": "D1"}
     for text in ("{,}", '{"id":"D1",,}', '{"a":[1,],"id":"D1"}'):
@@ -194,7 +194,7 @@ def test_authorization_headers():
             assert e.status == 401 and e.error.encode() not in SPECIAL
 
 
-def test_no_refusal_says_the_special_texts_by_accident(cloud):
+def test_no_other_refusal_contains_the_special_texts(cloud):
     """Without a header, on unknown paths, with other methods, with wrong products: a fleet must not forget itself."""
     token = cloud.device()
     cloud.publish("1.0.0")
