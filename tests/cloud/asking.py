@@ -1,4 +1,4 @@
-"""Devices of a Cloud that ask and tell, what the operator sees of them, and a second worker at the same site."""
+"""Check-ins and reports of a Cloud's devices, what the operator sees of them, and a second worker of the site."""
 
 from cloud_under_test import Cloud
 from ioto_tools.cloud.app import create_app
@@ -7,7 +7,7 @@ from ioto_tools.cloud.rules import update_states
 
 
 def ask(cloud, id, version="1.0.0", **properties):
-    """A check-in of a device, known or new: the version it is offered, or None."""
+    """Check in a device, which is registered if necessary: the version that it is offered, or None."""
     tokens = cloud.__dict__.setdefault("tokens", {})
     if id not in tokens:
         tokens[id] = cloud.device(id)
@@ -17,7 +17,7 @@ def ask(cloud, id, version="1.0.0", **properties):
 
 
 def tell(cloud, id, state, attempt=1, reason="", update=None):
-    """A report about the last update that the device was offered."""
+    """Send a report about the last update that the device was offered."""
     update = update or overview.device(cloud.site, id)["update"]["update"]
     success = state not in update_states.BAD
     assert (
@@ -35,7 +35,7 @@ def why(cloud, id):
 
 
 def second_worker(cloud):
-    """Another process's view of the same site: what it holds in memory is its own, and up to a second old."""
+    """Another worker of the same site, with its own cache, which may be up to a second old."""
     cloud.__dict__.setdefault("tokens", {})
     other = Cloud.__new__(Cloud)
     other.__dict__.update(cloud.__dict__, moments=[0])

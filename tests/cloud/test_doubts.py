@@ -1,4 +1,4 @@
-"""What is allowed and hardly meant is said where it is asked for: by the command line, the API and the page."""
+"""Warnings about valid but probably mistaken terms: in the command line, the API and the page."""
 
 import json
 from urllib.parse import quote
@@ -15,7 +15,7 @@ NEWER = "version < newVersion && "
 
 
 def test_warning_about_a_property_that_no_device_has_sent(cloud):
-    assert doubts.of(cloud.site, "thermo", NEWER + "anything == 1") == []  # nothing is known of any device
+    assert doubts.of(cloud.site, "thermo", NEWER + "anything == 1") == []  # no device has checked in
     ask(cloud, "D1", region="north", tags={"beta": 1}, memory=128)
     ask(cloud, "D2", rack=7)
     cloud.device("NEVER")
@@ -48,7 +48,7 @@ def test_an_end_in_the_past_is_refused_and_percentage_0_gives_a_warning(cloud):
         with pytest.raises(CloudError, match="in the past"):
             control.set_terms(cloud.site, "thermo@2.0.0", {"end": end})
     cloud.now_s += 5
-    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})  # it has ended, which is no reason against that
+    control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})  # allowed although its schedule has ended
     assert overview.update(cloud.site, update["id"])["status"] == "ended"
     control.set_terms(cloud.site, "thermo@2.0.0", {"percentage": "0"})
     assert any(
@@ -57,7 +57,7 @@ def test_an_end_in_the_past_is_refused_and_percentage_0_gives_a_warning(cloud):
 
 
 def test_status_of_releases_that_are_not_offered(cloud, ioto):
-    """Command line, API and page say the same of a release that no device is offered."""
+    """Command line, API and page show the same status."""
     ask(cloud, "D1")
     jo, token = Session(cloud), operator_tokens.new(cloud.site, "ci", "read")["token"]
     made = {"active": {}, "scheduled": {"start": "2027-02-01"}, "ended": {"end": "2027-01-15T08:00:01Z"},
@@ -116,7 +116,7 @@ def test_command_line_api_and_page_show_the_warnings(cloud, ioto, tmp_path):
 
 
 def test_a_dry_run_shows_the_warnings(cloud, ioto, tmp_path):
-    """For the same terms as the publishing would: by the command line, the API and the page, there in every slice."""
+    """The same as when publishing: in the command line, the API and the page, there for every slice."""
     ask(cloud, "D1", region="north")
     (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
     wrong = NEWER + "regoin == 'north'"
@@ -156,7 +156,10 @@ def test_a_dry_run_shows_the_warnings(cloud, ioto, tmp_path):
 
 
 def test_warnings_about_a_policy_that_searches_for_devices(cloud, ioto):
-    """A group, a search: a name that no device has sent is told, that it says nothing of the version is not."""
+    """For a group or a search, a property that no device has sent gives a warning.
+
+    A missing device.version does not.
+    """
     ask(cloud, "D1", region="north")
     done = ioto("groups", "set", "north", "regoin == 'north'", "--data", "site")
     assert done.stderr == "Warning: no known device has sent the property regoin: is region meant?\n"
@@ -192,7 +195,7 @@ def test_warnings_about_a_pin_or_retry_without_effect(cloud, ioto):
 
 
 def test_warning_about_an_image_that_updater_programs_refuse(cloud, ioto):
-    """More than 100 MiB, where a device has another client than this project's agent."""
+    """More than 100 MiB, if a device uses a client other than this project's agent."""
     image = bytes(doubts.UPDATER_BYTES + 1)
     (cloud.folder / "big.bin").write_bytes(image)
     said = "big.bin", "--product", "thermo", "--version", "2.0.0", "--any-file", "--data", "site"

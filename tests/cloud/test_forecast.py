@@ -1,6 +1,4 @@
-"""What a dry run says is what then happens: the same catalogue, devices and terms, told before and lived through
-after.
-"""
+"""A dry run's forecast, compared with the rollout itself: with the same releases, devices and terms."""
 
 import itertools
 import random
@@ -15,7 +13,7 @@ from ioto_tools.cloud.releases.publish import dry_run, dry_run_slice, publish
 from ioto_tools.image import esp
 
 
-def told(cloud, version, image=None, **said):
+def forecast_counts(cloud, version, image=None, **said):
     """{why: count} of a dry run."""
     path = cloud.folder / "image.bin"
     path.write_bytes(esp_image(version.encode()) if image is None else image)
@@ -30,12 +28,12 @@ def test_below_a_higher_release(cloud):
     cloud.publish("2.0.0")
     for n in range(4):
         ask(cloud, "D%d" % n)
-    assert told(cloud, "1.5.0") == {"below": 4} and told(cloud, "2.1.0") == {"offered": 4}
-    assert told(cloud, "2.1.0", limit=1) == {"offered": 1, "limit": 3}
-    assert told(cloud, "2.1.0", rate=3, period="1 hour") == {"offered": 3, "rate": 1}
-    assert told(cloud, "2.1.0", rate=3, period="1 hour", limit=2) == {"offered": 2, "limit": 2}
+    assert forecast_counts(cloud, "1.5.0") == {"below": 4} and forecast_counts(cloud, "2.1.0") == {"offered": 4}
+    assert forecast_counts(cloud, "2.1.0", limit=1) == {"offered": 1, "limit": 3}
+    assert forecast_counts(cloud, "2.1.0", rate=3, period="1 hour") == {"offered": 3, "rate": 1}
+    assert forecast_counts(cloud, "2.1.0", rate=3, period="1 hour", limit=2) == {"offered": 2, "limit": 2}
     control.move(cloud.site, "thermo@2.0.0", "paused")
-    assert told(cloud, "1.5.0") == {"offered": 4}
+    assert forecast_counts(cloud, "1.5.0") == {"offered": 4}
 
 
 def test_a_higher_release_with_few_slots_leaves_devices_to_this_one(cloud):
@@ -43,7 +41,9 @@ def test_a_higher_release_with_few_slots_leaves_devices_to_this_one(cloud):
         ask(cloud, "D%d" % n)
     cloud.publish("2.0.0", limit=3)
     assert ask(cloud, "D5") == "2.0.0"
-    assert told(cloud, "1.5.0") == {"below": 3, "offered": 3} and told(cloud, "1.5.0", limit=1) == {
+    assert forecast_counts(cloud, "1.5.0") == {"below": 3, "offered": 3} and forecast_counts(
+        cloud, "1.5.0", limit=1
+    ) == {
         "below": 3,
         "offered": 1,
         "limit": 2,
@@ -62,7 +62,13 @@ def test_chip_and_slot_size_are_judged_as_in_a_check_in(cloud):
         ask(cloud, id, **said)
     cloud.device("NEW")
     image = esp.make(8192, "x", revisions=(300, 399))
-    assert told(cloud, "2.0.0", image) == {"too_large": 1, "offered": 2, "chip": 1, "revision": 1, "version": 1}
+    assert forecast_counts(cloud, "2.0.0", image) == {
+        "too_large": 1,
+        "offered": 2,
+        "chip": 1,
+        "revision": 1,
+        "version": 1,
+    }
     publish(cloud.site, cloud.folder / "image.bin", "thermo", "2.0.0")
     assert [ask(cloud, id, **said) for id, said in boards.items()] == [None, "2.0.0", None, "2.0.0", None]
     assert (
@@ -72,16 +78,16 @@ def test_chip_and_slot_size_are_judged_as_in_a_check_in(cloud):
     )
     other = esp_image(b"s3", 1024)
     other = other[:12] + b"\x09\x00" + other[14:]
-    with pytest.raises(CloudError):  # its own SHA-256
-        told(cloud, "3.0.0", other)
+    with pytest.raises(CloudError):  # its own SHA-256 does not match
+        forecast_counts(cloud, "3.0.0", other)
 
 
 def test_dry_run_of_an_existing_version(cloud):
     cloud.publish("2.0.0")
     ask(cloud, "D1")
-    assert told(cloud, "2.0.0") == {"offered": 1}
+    assert forecast_counts(cloud, "2.0.0") == {"offered": 1}
     with pytest.raises(CloudError, match="other content"):
-        told(cloud, "2.0.0", esp_image(b"other"))
+        forecast_counts(cloud, "2.0.0", esp_image(b"other"))
     with pytest.raises(CloudError, match="thermo 2.0.0 is already published"):
         dry_run_slice(cloud.site, PRODUCT, "2.0.0", {}, None, 10)
 
@@ -91,12 +97,12 @@ def test_unclaimed_and_removed_devices_are_offered_nothing(cloud):
         ask(cloud, id)
     control.release(cloud.site, "D2")
     control.remove(cloud.site, "D3")
-    assert told(cloud, "2.0.0") == {"offered": 1, "unclaimed": 1}
+    assert forecast_counts(cloud, "2.0.0") == {"offered": 1, "unclaimed": 1}
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(2, 20))])
 def test_random_rollouts_happen_as_forecast(cloud, seed, monkeypatch):
-    """Told in pages and slices, and then each device checks in in the order of the ids."""
+    """The forecast is made in pages and slices; then all devices check in, by id."""
     draw = random.Random(seed)
     monkeypatch.setattr(overview, "PAGE", 7)
     runs = ("1.0.0", "1.1.0", "1.5.0", "2.0.0", "nonsense")
@@ -133,7 +139,7 @@ def test_random_rollouts_happen_as_forecast(cloud, seed, monkeypatch):
     for id in draw.sample(sorted(devices), 3):
         control.pin(cloud.site, id, draw.choice((mine, *versions)))
     said = terms()
-    expected = told(cloud, mine, **said)
+    expected = forecast_counts(cloud, mine, **said)
     row = cloud.publish(mine, **said)
     so_far = None
     row = dict(row, taken=0)

@@ -1,6 +1,4 @@
-"""What a check-in asks the database for: nothing where nothing is new, and never more than once for what it must
-know.
-"""
+"""Database accesses of a check-in: none if nothing is new, and never the same one twice."""
 
 import asyncio
 import json
@@ -20,17 +18,17 @@ from processes import until
 from starlette.concurrency import run_in_threadpool
 
 
-class Served(Cloud):
-    """As under a server: a loop, threads, writes that share transactions. `asked` counts what was waited for."""
+class ThreadedCloud(Cloud):
+    """A cloud as under a server: an event loop, threads, group commits. `accesses` counts the database accesses."""
 
     def __init__(self, folder, kind):
         super().__init__(folder, kind, threads=True)
-        self.asked, self.moment, self.tokens = 0, 0, {}
+        self.accesses, self.moment, self.tokens = 0, 0, {}
         self.app.state.run = self.counted
         self.app.state.memory = Memory(LOOK_S, lambda: self.moment)
 
     async def counted(self, function, *arguments):
-        self.asked += 1
+        self.accesses += 1
         return await run_in_threadpool(function, *arguments)
 
     def post(self, path, fields, authorization=None, address="device.test"):
@@ -56,13 +54,13 @@ class Served(Cloud):
         return Answer(sent)
 
     def ask(self, id, version="1.0.0", **properties):
-        """(version offered or None, how often the database was waited for)."""
+        """(version offered or None, number of database accesses)."""
         if id not in self.tokens:
             self.tokens[id] = self.device(id)
-        before = self.asked
+        before = self.accesses
         reply = self.check_in(id, self.tokens[id], version, **properties)
         assert reply.status == 200
-        return reply.json().get("version"), self.asked - before
+        return reply.json().get("version"), self.accesses - before
 
 
 class Answer:
@@ -75,13 +73,13 @@ class Answer:
 
 @pytest.fixture
 def served(tmp_path, kind):
-    made = Served(tmp_path, kind)
+    made = ThreadedCloud(tmp_path, kind)
     yield made
     made.close()
 
 
 def test_a_check_in_without_news_is_answered_from_memory(served):
-    """Releases that are for others, too full, not yet or no more offered; properties that are others each time."""
+    """With releases that are for others, full, not started or ended; with properties that change each time."""
     for number, said in enumerate(
         (
             {"policy": "region == 'moon'"},
@@ -94,12 +92,12 @@ def test_a_check_in_without_news_is_answered_from_memory(served):
         served.publish("2.%d.0" % number, **said)
     served.now_s += 1
     served.publish("1.0.0")
-    assert served.ask("FIRST") == ("2.1.0", 5)  # catalogue, token, its first use, the grant, the link
+    assert served.ask("FIRST") == ("2.1.0", 5)  # catalogue, token, its first use, grant, link
     assert served.ask("D1")[1] > 1
-    assert served.ask("D1")[1] == 1  # the device again, its token being settled now
+    assert served.ask("D1")[1] == 1  # the device again: only now its token is cacheable
     for n in range(50):
         assert served.ask("D1", uptime=n, rssi=-n, extra=[n]) == (None, 0), n
-    # A second later: one look, which tells of the token's first use as well; and from then on nothing but the looks.
+    # A second later, one refresh, which contains the token's first use too; afterwards, only the refreshes.
     served.moment += LOOK_S
     assert [served.ask("D1")[1] for _ in range(5)] == [2, 0, 0, 0, 0]
     served.moment += LOOK_S
@@ -111,7 +109,7 @@ def test_deferred_writes_of_a_check_in_are_written_at_close(served):
     served.now_s += 60
     for n in range(5):
         served.ask("D1", "1.%d.0" % n, room="kitchen %d" % n)
-    served.close()  # and then it is
+    served.close()  # writes what was deferred
     again = Site(served.site.data)
     found = overview.device(again, "D1")
     assert (found["version"], found["seen_s"], found["properties"]["room"]) == ("1.4.0", served.now_s, "kitchen 4")
@@ -123,9 +121,9 @@ def test_devices_of_two_products_with_one_id_are_both_cached_and_written(served)
     held = {product: served.device(product=product) for product in (PRODUCT, "GATE")}
 
     def ask(product):
-        before, fields = served.asked, {"id": "D1", "product": product, "version": "1.0.0", "room": product}
+        before, fields = served.accesses, {"id": "D1", "product": product, "version": "1.0.0", "room": product}
         assert served.post("/tok/provision/update", fields, "bearer " + held[product]).body == b"{}"
-        return served.asked - before
+        return served.accesses - before
 
     for product in (PRODUCT, "GATE") * 2:
         ask(product)
@@ -144,16 +142,16 @@ def test_database_accesses_with_an_open_offer_and_after_success(served):
     served.publish("2.0.0")
     served.ask("D1")
     served.ask("D1")
-    assert served.ask("D1") == ("2.0.0", 2)  # does it still stand? And the link
-    assert served.ask("D1", "2.0.0") == (None, 1)  # success is written
+    assert served.ask("D1") == ("2.0.0", 2)  # is the offer still valid? And the link
+    assert served.ask("D1", "2.0.0") == (None, 1)  # `confirmed` is stored
     assert [served.ask("D1", "2.0.0") for _ in range(3)] == [(None, 0)] * 3
-    assert served.ask("D1") == (None, 0) and served.ask("D1") == (None, 1)  # it says so twice: reverted is written,
-    assert served.ask("D1") == (None, 0)  # and then it waits
+    assert served.ask("D1") == (None, 0) and served.ask("D1") == (None, 1)  # at the second time, `reverted` is stored,
+    assert served.ask("D1") == (None, 0)  # and the next attempt is not due yet
     assert overview.device(served.site, "D1")["update"]["state"] == "reverted"
 
 
 def test_a_slot_counts_from_its_grant_not_from_the_request(served):
-    """Who waits for the writer gets it later: else there would be room for more in the period than its rate allows."""
+    """A grant may wait for the writer: counted from the request, a period would admit more than its rate."""
     served.publish("2.0.0", rate=1, period="60 secs")
     for _ in range(2):
         served.ask("D1", "9.0.0")
@@ -197,7 +195,7 @@ def test_a_cache_that_is_too_old_is_read_anew(served):
     for _ in range(3):
         served.ask("D1")
     served.moment += 3600
-    assert served.ask("D1") == (None, 2) and served.ask("D1") == (None, 0)  # everything, and the device
+    assert served.ask("D1") == (None, 2) and served.ask("D1") == (None, 0)  # the whole catalogue, and the device
 
 
 def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
@@ -208,13 +206,13 @@ def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
         assert served.ask("D1") == (None, 0)
         stranger = served.check_in("D2", "token", "1.0.0")
         served.moment += LOOK_S
-        if served.kind.__class__.__name__ == "OnServers":  # who only reads waits for nobody with SQLite
+        if served.kind.__class__.__name__ == "OnServers":  # with SQLite, reading waits for no writer
             assert served.check_in("D1", served.tokens["D1"], "1.0.0").status == stranger.status == 503
     assert served.ask("D1")[0] is None
 
 
 def test_a_release_that_was_full_before_its_change_is_not_marked_full():
-    """The answer of the database may come after the look that told of the change."""
+    """The database's answer may arrive after the refresh that contained the change."""
     memory = Memory(0)
     for looked, full in ((5, "limit"), (6, None)):
         memory.seq = looked
@@ -224,11 +222,11 @@ def test_a_release_that_was_full_before_its_change_is_not_marked_full():
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("refused")])
 def test_requests_that_wait_for_a_failing_refresh_do_not_repeat_it(error):
-    """Else a database that answers nobody would be waited for by everybody, one after the other."""
-    looks = []
+    """Otherwise they would all wait for an unreachable database, one after the other."""
+    refreshes = []
 
     async def read(function, seq):
-        looks.append(seq)
+        refreshes.append(seq)
         await asyncio.sleep(0.01)
         raise error
 
@@ -239,7 +237,7 @@ def test_requests_that_wait_for_a_failing_refresh_do_not_repeat_it(error):
             assert all(isinstance(each, (Unavailable, OSError)) for each in said)
 
     asyncio.run(ask())
-    assert len(looks) == 2
+    assert len(refreshes) == 2
 
 
 def test_the_device_cache_keeps_the_most_recently_used():
@@ -256,5 +254,5 @@ def test_the_device_cache_keeps_the_most_recently_used():
         else:
             assert devices.get(hash) is None
             devices.keep(hash, Known(id, "D%d" % id, "P", False, True, True, None))
-            model = ([each for each in model if each[1] != id] + [(hash, id)])[-5:]  # one token of each device
+            model = ([each for each in model if each[1] != id] + [(hash, id)])[-5:]  # one token per device
         assert len(devices) == len(model) and {each[0] for each in model} == set(devices._by_hash), model

@@ -1,4 +1,4 @@
-"""/metrics, read by Prometheus' own parser: the figures of a fleet whose life is known, from whichever worker."""
+"""The metrics of a known fleet, read by Prometheus' own parser, from each worker."""
 
 import pytest
 from cloud_under_test import Cloud, call
@@ -7,7 +7,7 @@ from ioto_tools.cloud.operators import operator_tokens, webhooks
 from ioto_tools.cloud.storage import audit, counters
 from prometheus_client.parser import text_string_to_metric_families
 
-# What a device reports last -> in which figure it stands beside `offered` and `started`.
+# Last report of a device -> the metric that counts it, besides `offered` and `started`.
 ENDS = {
     "downloading": None, "staged": None, "applied": None, "deferred": "deferred", "confirmed": "success",
     "failed": "failed", "rolled_back": "failed", "refused": "refused",
@@ -35,7 +35,7 @@ def samples(app, token):
 
 
 def release(found, update):
-    """{figure: value} of one release."""
+    """{metric: value} of one release."""
     return {name[len("ioto_release_") :]: value for (name, labels), value in found.items()
             if name.startswith("ioto_release_") and ("update", update) in labels}  # fmt: skip
 
@@ -43,7 +43,7 @@ def release(found, update):
 def test_metrics_of_a_known_fleet(cloud):
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
-    silent = cloud.publish("1.0.0-rc.1")["id"]  # nobody is old enough for it
+    silent = cloud.publish("1.0.0-rc.1")["id"]  # all devices run a higher version
     wanted = {
         "requests_total": 0,
         "offered": 0,

@@ -1,4 +1,4 @@
-"""Publishing: what is refused, that nothing of it stays, and power cuts in the shape of kill -9 at every line."""
+"""Publishing: what is refused leaves nothing behind, and kill -9 at any line leaves a whole site."""
 
 import hashlib
 import itertools
@@ -21,8 +21,8 @@ from ioto_tools.cloud.site.site import Site
 from ioto_tools.image import esp, samples
 
 
-def spoilt():
-    """(what, bytes, a word of the reason)."""
+def corrupt_images():
+    """Corrupt images: (what, bytes, a word of the error)."""
     good = esp_image(b"good", 5000)
     yield "empty", b"", "empty"
     yield "text", b"print('hello')\n" * 100, "image_magic"
@@ -38,7 +38,7 @@ def spoilt():
         yield "a bit of byte %d" % at, good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :], "SHA-256"
 
 
-@pytest.mark.parametrize("what, image, word", list(spoilt()), ids=[what for what, _, _ in spoilt()])
+@pytest.mark.parametrize("what, image, word", list(corrupt_images()), ids=[what for what, _, _ in corrupt_images()])
 def test_corrupt_images_are_refused_and_leave_nothing(cloud, what, image, word):
     with pytest.raises(CloudError) as refused:
         cloud.publish("1.0.0", image)
@@ -48,7 +48,7 @@ def test_corrupt_images_are_refused_and_leave_nothing(cloud, what, image, word):
 
 @pytest.mark.parametrize("name", samples.SAMPLES)
 def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name):
-    """Real ones, by every way: the function, the API, the command, signed or not."""
+    """Real firmware files, by the function, the API and the command line, signed and unsigned."""
     whole, alone = samples.merged(name), samples.application(name)
     made = cloud.publish("1.0.0", whole)
     assert (made["size"], made["checksum"]) == (len(alone), hashlib.sha256(alone).hexdigest())
@@ -66,7 +66,10 @@ def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name
     ioto("publish", "whole.bin", "--product", "thermo", "--version", "1.0.1", "--key", "k.pem", "--data", "other")
     ioto("sign", "whole.bin", "--product", "P", "--version", "1.0.2", "--key", "k.pem")
     ioto("publish", "whole.bin.signed", "--data", "other")
-    for options in (["--version", "2"], ["--version", "2.0.0", "--allow-downgrade"]):  # not the temporary file's name
+    for options in (
+        ["--version", "2"],
+        ["--version", "2.0.0", "--allow-downgrade"],
+    ):  # the error names this file, not a temporary one
         assert (
             "Error: whole.bin: "
             in ioto("sign", "whole.bin", "--product", "P", "--key", "k.pem", *options, ok=False).stderr
@@ -75,7 +78,7 @@ def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name
 
 
 def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
-    """Not to be no whole firmware file: published, signed and sent to the API."""
+    """Not as an unknown kind of file: when it is published, signed or sent to the API."""
     whole = samples.merged("generic")
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     ioto("keys", "new", "k.pem", "--no-passphrase")
@@ -102,7 +105,7 @@ def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
 
 
 def test_remedies_in_error_messages_work(cloud):
-    """Each is done as the message says, and the file is taken."""
+    """Each remedy is applied as the message says, and then the file is accepted."""
     named = esp.make(2000, "x", version="2.5.0")
     with pytest.raises(CloudError, match="build it with this version, or publish it as the version that it contains"):
         cloud.publish("1.0.0", named)
@@ -159,7 +162,7 @@ def test_a_version_never_changes(cloud):
             cloud.publish(version, image)
     assert [update["version"] for update in overview.updates(cloud.site)] == ["1.0.0"]
     assert len(cloud.kind.images(cloud.site)) == 1
-    cloud.publish("1.0.1", first)  # the same content under two versions is one file
+    cloud.publish("1.0.1", first)  # the same content under two versions is stored once
     assert len(cloud.kind.images(cloud.site)) == 1
 
 
@@ -179,14 +182,14 @@ def test_duplicate_and_invalid_products_are_refused(cloud):
 
 
 def in_child(work, lines, kind=signal.SIGKILL):
-    """Run work() in a forked process that gets the signal `kind` before its `lines`-th line in ioto_tools.cloud.
+    """Run work() in a forked process; return whether it was killed.
 
-    True if it got that far.
+    The process gets the signal `kind` before its `lines`-th line of code in ioto_tools.cloud.
     """
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] != 0
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     left = [lines]
     folder = str(Path(ioto_tools.cloud.__file__).parent)
 
@@ -211,22 +214,22 @@ def in_child(work, lines, kind=signal.SIGKILL):
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.sweep)], ids=["every-fifth", "every"])
 def test_kill_at_every_line_of_a_publish(tmp_path, step):
-    """Of the last lines, behind the commit, each one."""
+    """With any step, each of the last lines, after the commit, is tried."""
     cloud = Cloud(tmp_path)
     old = cloud.publish("1.0.0", esp_image(b"old"))
     site, folder, template = cloud.site, tmp_path / "site", tmp_path / "template"
-    site.close()  # closes the files, not the object: each turn opens them again
+    site.close()  # closes its files; each run opens them again
     shutil.copytree(folder, template)
     image = tmp_path / "new.bin"
     image.write_bytes(esp_image(b"new", 3000))
 
     def killed(lines):
-        """None if it ended before; else whether the release is visible."""
+        """None if it finished before; else whether the release is visible."""
         shutil.rmtree(folder)
         shutil.copytree(template, folder)
         if not in_child(lambda: publish(site, image, "thermo", "2.0.0"), lines):
             return None
-        found = whole_or_nothing(site, image, old, "killed before line %d" % lines)
+        found = published_completely(site, image, old, "killed before line %d" % lines)
         site.close()
         return found
 
@@ -236,8 +239,11 @@ def test_kill_at_every_line_of_a_publish(tmp_path, step):
     assert len(seen) > 80 // step and 0 < sum(seen) < len(seen)
 
 
-def whole_or_nothing(site, image, old, when):
-    """After the kill: the update is there and whole, or not at all; and publishing it works."""
+def published_completely(site, image, old, when):
+    """After the kill, the update is published completely or not at all, and publishing it again succeeds.
+
+    Return whether it was published.
+    """
     found = overview.updates(site)
     assert found[-1]["update"] == old["id"], when
     if len(found) == 1:
@@ -257,7 +263,7 @@ def content(site, update):
     "end", (pytest.param(signal.SIGKILL, marks=pytest.mark.sweep), signal.SIGINT), ids=("kill -9", "Ctrl-C")
 )
 def test_interrupted_creation_of_a_site_can_be_repeated(make_site, tmp_path, end):
-    """Making a site and its first product, ended at every line of ours: the same command again succeeds."""
+    """Creating a site and its first product is interrupted at many lines; the same command then succeeds."""
 
     def make():
         site = make_site(tmp_path / "site")
@@ -308,7 +314,7 @@ def test_publishing_again_replaces_an_open_image_file(folder_cloud):
 
 
 def test_commits_are_flushed_to_the_disk(cloud):
-    """FULL is 2: in WAL mode only that makes each commit wait for the disk."""
+    """`synchronous` must be FULL (2): in WAL mode, only then each commit waits for the disk."""
 
     def said(conn):
         if conn.dialect.name == "postgresql":

@@ -1,12 +1,12 @@
-"""Reports in every order and repeated: what counts is the set of them, and where the furthest one stands."""
+"""Reports in every order and repeated: only the set of reports counts, and the furthest one gives the state."""
 
 import itertools
 
 from ioto_tools.cloud.devices.messages import STATES
 from ioto_tools.cloud.operators import control, overview
 
-# (attempt, state) of a whole life with one failed attempt, and the state it ends in.
-LIVES = (
+# (reports of a device as (attempt, state), the final state).
+HISTORIES = (
     (((1, "downloading"), (1, "staged"), (1, "applied"), (1, "confirmed")), "confirmed"),
     (((1, "staged"), (1, "applied"), (1, "rolled_back"), (2, "applied")), "applied"),
     (((1, "rolled_back"), (2, "applied"), (2, "rolled_back"), (2, "failed")), "failed"),
@@ -16,7 +16,7 @@ LIVES = (
 
 
 def offered(cloud, id="D1", running="1.0.0"):
-    """A device that was offered the newest update: (token, update)."""
+    """Offer the newest update to a new device: (token, update)."""
     token = cloud.device(id)
     return token, cloud.check_in(id, token, running).json()["update"]
 
@@ -25,8 +25,8 @@ def test_reports_in_every_order_and_repeated(cloud):
     count = 0
     cloud.publish("2.0.0")
     ends_in = {}
-    for life, ends in LIVES:
-        for order in itertools.permutations(life):
+    for history, ends in HISTORIES:
+        for order in itertools.permutations(history):
             count += 1
             device = "D%d" % count
             token, update = offered(cloud, device)
@@ -34,7 +34,7 @@ def test_reports_in_every_order_and_repeated(cloud):
                 assert cloud.report(device, token, update, attempt=attempt, state=state).body == b"{}"
             known = overview.device(cloud.site, device)
             assert [known["update"]["state"]] == [u["state"] for u in known["updates"]] == [ends], order
-            assert len(known["reports"]) == len(life) and all(r["times"] == 2 for r in known["reports"]), order
+            assert len(known["reports"]) == len(history) and all(r["times"] == 2 for r in known["reports"]), order
             ends_in[ends] = ends_in.get(ends, 0) + 1
     assert count == 24 + 24 + 24 + 6 + 1
     [update] = overview.updates(cloud.site)
@@ -66,7 +66,7 @@ def test_late_and_unknown_reports_are_accepted_and_counted(cloud):
     new = cloud.check_in("D1", token, "1.0.0").json()["update"]
     control.enable(cloud.site, old, False)
     cloud.report("D1", token, new, state="confirmed", attempt=1)
-    assert cloud.report("D1", token, old, state="failed", success=False).status == 200  # late, of a withdrawn update
+    assert cloud.report("D1", token, old, state="failed", success=False).status == 200  # late, for a disabled update
     from ioto_tools.cloud.releases.publish import new_product
 
     new_product(cloud.site, "other")
@@ -104,7 +104,7 @@ def test_counts_of_a_fleet(cloud):
 
 
 def test_the_cloud_counts_attempts_of_clients_that_send_none(cloud):
-    """Three failures that look alike on the wire are three attempts; repeated at once they are one."""
+    """The same failure after each of three offers is three attempts; repeated at once, it is one."""
     cloud.publish("2.0.0")
     token, update = offered(cloud)
     for tries, wait_s in ((1, 3600), (2, 86400), (3, 10**7)):

@@ -1,5 +1,6 @@
-"""Tokens of devices against a model: whatever happens in whatever order, the first owner keeps its place, and nobody is
-locked out for good.
+"""Device tokens: takeovers, rotation and lost answers, in many orders.
+
+The first owner of an id keeps it, and no device is locked out permanently.
 """
 
 import itertools
@@ -28,7 +29,7 @@ def ok(cloud, token, id="D1"):
 def test_an_id_is_not_registered_again_while_its_device_sends_requests(cloud):
     token = cloud.device()
     assert ok(cloud, token)
-    for _ in range(10):  # it checks in each day, and somebody tries just before
+    for _ in range(10):  # it checks in each day, just after an attempt to register its id
         cloud.now_s += DAY
         refused = cloud.register("D1", address="elsewhere")
         assert refused.status == 409 and "ioto device claim" in refused.json()["error"]
@@ -40,7 +41,7 @@ def test_an_id_is_not_registered_again_while_its_device_sends_requests(cloud):
 
 
 def test_reports_alone_count_as_activity(cloud):
-    """A slow download: it checks in once and reports for days."""
+    """For example during a slow download: one check-in, then reports for days."""
     update, token = cloud.publish("2.0.0")["id"], cloud.device()
     assert ok(cloud, token)
     for _ in range(10):
@@ -50,7 +51,7 @@ def test_reports_alone_count_as_activity(cloud):
 
 
 def test_an_unused_token_does_not_protect_the_id(cloud):
-    """A token that was never used protects nothing: the later one counts."""
+    """If the answer to a registration is lost, the device registers again."""
     first, second = cloud.device(), cloud.device()
     assert not ok(cloud, first) and ok(cloud, second)
 
@@ -74,7 +75,7 @@ def test_an_erased_board_registers_again_after_silence_or_at_once_after_a_claim(
     ok(cloud, cloud.device(board="erased"))
     cloud.now_s += tokens.QUIET_S
     assert ok(cloud, cloud.device())
-    for _ in range(12):  # erased each week: no more than a few tokens are kept
+    for _ in range(12):  # erased each time: only a few tokens are kept
         cloud.now_s += tokens.QUIET_S
         assert ok(cloud, cloud.device())
         assert (
@@ -84,15 +85,13 @@ def test_an_erased_board_registers_again_after_silence_or_at_once_after_a_claim(
 
 
 def test_rotation_in_every_order_of_uses(cloud):
-    """Uses of the old and the new token, lost answers and more check-ins in every order: one token is good at each
-    moment.
-    """
+    """Uses of the old and the new token, lost answers, waiting: at each moment, one token is valid."""
     for number, story in enumerate(itertools.product(("old", "new", "hour"), repeat=4)):
         id = "D%d" % number
         token = cloud.device(id)
         ok(cloud, token, id)
         control.rotate(cloud.site, [id])
-        held = [token]  # what the device could have stored
+        held = [token]  # tokens that the device may have stored
         for step in story:
             if step == "hour":
                 cloud.now_s += 3600
@@ -103,9 +102,9 @@ def test_rotation_in_every_order_of_uses(cloud):
                 assert reply.body == FORGET and step == "old" and len(held) > 1, story
                 continue
             if use is not held[0]:
-                held = [use]  # the first use of the new one ends the old
+                held = [use]  # the first use of the new token ends the old one
             if "token" in reply.json():
-                held = [held[0], reply.json()["token"]]  # the one before that, never used, is void
+                held = [held[0], reply.json()["token"]]  # an earlier new token, never used, is void
                 assert len(held[1]) <= 206
         assert ok(cloud, held[-1], id), story
 
@@ -115,7 +114,7 @@ def test_a_rotated_token_is_sent_again_until_it_is_used(cloud):
     ok(cloud, old)
     assert control.rotate(cloud.site, ["D1"])[0] == 1
     first = cloud.check_in("D1", old, "1.0.0").json()["token"]
-    assert cloud.check_in("D1", old, "1.0.0").json() == {}  # the answer may be under way
+    assert cloud.check_in("D1", old, "1.0.0").json() == {}  # the first answer may still be on its way
     cloud.now_s += 3600
     second = cloud.check_in("D1", old, "1.0.0").json()["token"]
     assert ok(cloud, old) and ok(cloud, second) and not ok(cloud, old) and not ok(cloud, first)
@@ -138,7 +137,7 @@ def test_a_rotated_token_is_sent_with_an_offer_and_ends_stolen_tokens(cloud):
 
 
 def test_a_wrong_database_makes_no_device_delete_its_token(cloud):
-    """An empty site by mistake: without the product nobody is told to forget its token."""
+    """The site may be empty by mistake: if the product is unknown, the refusal is another one."""
     fields = {"id": "D1", "version": "1.0.0", "product": "ELSEWHERE"}
     reply = cloud.post("/tok/provision/update", fields, "bearer " + "T" * 40)
     assert reply.status == 403 and FORGET not in reply.body and "product" in reply.json()["error"]

@@ -1,5 +1,6 @@
-"""Webhooks against a real listener: signed, retried until taken, given up after a day, nothing lost, nobody kept
-waiting.
+"""Webhooks against a real listener: events are signed, and retried for a day.
+
+None is lost, and no request waits for a webhook.
 """
 
 import asyncio
@@ -19,12 +20,14 @@ from ioto_tools.cloud.storage import audit
 
 
 class Listener(ThreadingHTTPServer):
-    """`heard`: [(headers, body)]; `answers`: statuses, the last one for ever; `hold` keeps everybody waiting while it
-    is not set.
+    """An HTTP server that records its requests.
+
+    `received`: [(headers, body)]; `answers`: statuses, the last one for all further requests; `hold`: while it is not
+    set, no request is answered.
     """
 
     def __init__(self):
-        self.heard, self.answers, self.hold, self.came = [], [200], threading.Event(), threading.Semaphore(0)
+        self.received, self.answers, self.hold, self.arrived = [], [200], threading.Event(), threading.Semaphore(0)
         self.hold.set()
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = "http://127.0.0.1:%d/hook?x=1" % self.server_address[1]
@@ -34,8 +37,8 @@ class Listener(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append((dict(self.headers), body))
-        self.server.came.release()
+        self.server.received.append((dict(self.headers), body))
+        self.server.arrived.release()
         self.server.hold.wait(20)
         status = self.server.answers[0] if len(self.server.answers) == 1 else self.server.answers.pop(0)
         self.send_response(status)
@@ -56,8 +59,8 @@ def listener():
     made.server_close()
 
 
-def tell(cloud):
-    """One round of the postman; how many he took with him."""
+def deliver(cloud):
+    """Post all due events once; return their number."""
 
     async def here(function, *arguments):
         return function(*arguments)
@@ -65,15 +68,15 @@ def tell(cloud):
     return asyncio.run(webhook_delivery.once(cloud.site, here))
 
 
-def told(listener):
-    return [json.loads(body)["action"] for _, body in listener.heard]
+def delivered_actions(listener):
+    return [json.loads(body)["action"] for _, body in listener.received]
 
 
 def test_events_are_signed_and_delivered_once(cloud, listener):
     made = webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
-    assert tell(cloud) == 1 and tell(cloud) == 0
-    [(headers, body)] = listener.heard
+    assert deliver(cloud) == 1 and deliver(cloud) == 0
+    [(headers, body)] = listener.received
     [row] = cloud.site.database.read(audit.last, 1)
     assert json.loads(body) == row and headers["Ioto-Event"] == "token.new" and row["subject"] == "ci"
     moment, signature = (part.partition("=")[2] for part in headers["Ioto-Signature"].split(","))
@@ -91,12 +94,12 @@ def test_a_webhook_receives_only_events_it_subscribes_to(cloud, listener):
     operator_tokens.revoke(cloud.site, "ci")
     cloud.site.links.refresh()
     cloud.site.links.rotate("boss")
-    while tell(cloud):
+    while deliver(cloud):
         pass
-    assert sorted(told(listener)) == ["links.rotated", "token.revoked"]
+    assert sorted(delivered_actions(listener)) == ["links.rotated", "token.revoked"]
     other = webhooks.new(cloud.site, listener.url + "&other")
     webhooks.test(cloud.site, other["id"])
-    assert tell(cloud) == 1 and told(listener)[-1] == "webhook.test"
+    assert deliver(cloud) == 1 and delivered_actions(listener)[-1] == "webhook.test"
 
 
 @pytest.mark.parametrize("status", [300, 302, 400, 404, 410, 429, 500, 503])
@@ -107,33 +110,35 @@ def test_a_rejected_event_is_retried_with_growing_delays(cloud, listener, status
     began = last = cloud.now_s
     waits = []
     while webhooks.listed(cloud.site)[0]["waiting"]:
-        if tell(cloud):
+        if deliver(cloud):
             waits.append(cloud.now_s - last)
             last = cloud.now_s
         cloud.now_s += 5
         assert cloud.now_s < began + 3000
-    assert waits == [0] + [webhooks.AGAIN_S * 2**n for n in range(6)] and told(listener) == ["token.new"] * 7
-    assert len({body for _, body in listener.heard}) == 1 and not any(
-        "elsewhere" in str(headers) for headers, _ in listener.heard
+    assert (
+        waits == [0] + [webhooks.AGAIN_S * 2**n for n in range(6)] and delivered_actions(listener) == ["token.new"] * 7
+    )
+    assert len({body for _, body in listener.received}) == 1 and not any(
+        "elsewhere" in str(headers) for headers, _ in listener.received
     )
 
 
 def test_events_scheduled_by_a_clock_that_was_ahead_are_delivered_after_its_correction(cloud, listener):
-    """Two days ahead and back; one event failed there for as long as any waits, another was not tried."""
+    """The clock was two days ahead: one event failed until its longest delay, another was not tried."""
     webhooks.new(cloud.site, listener.url)
     cloud.now_s += 2 * 24 * 3600
     operator_tokens.new(cloud.site, "ci", "read")
     listener.answers = [500]
     while cloud.now_s < 1_800_000_000 + 2 * 24 * 3600 + 9000:
-        tell(cloud)
+        deliver(cloud)
         cloud.now_s += 60
     operator_tokens.new(cloud.site, "more", "read")
     listener.answers = [204]
     cloud.now_s = 1_800_000_100
-    assert tell(cloud) == 2 and webhooks.listed(cloud.site)[0]["waiting"] == 0
+    assert deliver(cloud) == 2 and webhooks.listed(cloud.site)[0]["waiting"] == 0
     operator_tokens.new(cloud.site, "last", "read")
     listener.answers = [500]
-    assert tell(cloud) == 1 and tell(cloud) == 0  # it waits as ever
+    assert deliver(cloud) == 1 and deliver(cloud) == 0  # it waits for its retry, as usual
 
 
 def test_an_event_is_given_up_after_a_day_and_the_next_one_is_delivered(cloud, listener):
@@ -142,21 +147,21 @@ def test_an_event_is_given_up_after_a_day_and_the_next_one_is_delivered(cloud, l
     listener.answers = [500]
     times = 0
     while webhooks.listed(cloud.site)[0]["waiting"]:
-        times += tell(cloud)
+        times += deliver(cloud)
         cloud.now_s += 60
     assert 24 <= times <= 40
     [row] = cloud.site.database.read(audit.last, 1)
     assert (row["action"], row["subject"], row["detail"]["error"]) == ("webhook.gave_up", hook["id"], "status 500")
     listener.answers = [200]
     operator_tokens.revoke(cloud.site, "ci")
-    assert tell(cloud) == 1 and told(listener)[-1] == "token.revoked"
+    assert deliver(cloud) == 1 and delivered_actions(listener)[-1] == "token.revoked"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/closed", "https://127.0.0.1:1/", "http://nowhere.invalid/"])
 def test_an_unreachable_webhook(cloud, url):
     webhooks.new(cloud.site, url)
     operator_tokens.new(cloud.site, "ci", "read")
-    assert tell(cloud) == 1
+    assert deliver(cloud) == 1
     [shown] = webhooks.listed(cloud.site)
     assert shown["waiting"] == 1 and shown["error"] and shown["delivered_s"] is None
 
@@ -164,12 +169,12 @@ def test_an_unreachable_webhook(cloud, url):
 def test_events_of_a_killed_worker_are_delivered_after_its_lease(cloud, listener):
     webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
-    taken = cloud.site.database.write(webhooks.take, cloud.now_s)  # and then the power goes
+    taken = cloud.site.database.write(webhooks.take, cloud.now_s)  # and then the worker is killed
     assert len(taken) == 1 and cloud.site.database.write(webhooks.take, cloud.now_s) == []
     for _ in range(webhooks.LEASE_S // 10):
-        assert tell(cloud) == 0
+        assert deliver(cloud) == 0
         cloud.now_s += 10
-    assert tell(cloud) == 1 and told(listener) == ["token.new"]
+    assert deliver(cloud) == 1 and delivered_actions(listener) == ["token.new"]
 
 
 def test_a_failed_action_creates_no_event(cloud, listener):
@@ -181,14 +186,14 @@ def test_a_failed_action_creates_no_event(cloud, listener):
     ):
         with pytest.raises(CloudError):
             wrong()
-    assert tell(cloud) == 0
+    assert deliver(cloud) == 0
 
 
 def test_a_removed_webhook_receives_nothing(cloud, listener):
     hook = webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
     webhooks.remove(cloud.site, hook["id"])
-    assert tell(cloud) == 0 and webhooks.listed(cloud.site) == []
+    assert deliver(cloud) == 0 and webhooks.listed(cloud.site) == []
     with pytest.raises(CloudError, match="webhook list"):
         webhooks.remove(cloud.site, hook["id"])
 
@@ -216,10 +221,10 @@ def test_invalid_urls_and_events_are_refused(cloud):
 
 
 def test_a_slow_webhook_delays_no_other(cloud, listener, monkeypatch):
-    """It sends its answer a byte at a time: it is given up after WAIT_S, and another one hears everything meanwhile."""
-    monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than a loaded machine takes for the others
+    """It sends its answer byte by byte: it is given up after WAIT_S, and another one receives everything meanwhile."""
+    monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than the others need on a loaded machine
     monkeypatch.setattr(webhook_delivery, "LOOK_S", 0.01)
-    with trickling() as url:
+    with slow_server() as url:
         made, quick = webhooks.new(cloud.site, url), webhooks.new(cloud.site, listener.url)
         operator_tokens.new(cloud.site, "first", "read")
 
@@ -230,24 +235,24 @@ def test_a_slow_webhook_delays_no_other(cloud, listener, monkeypatch):
             async def here(function, *arguments):
                 return function(*arguments)
 
-            telling = asyncio.create_task(webhook_delivery.run(cloud.site, here))
+            delivery = asyncio.create_task(webhook_delivery.run(cloud.site, here))
             for n in range(5):
                 operator_tokens.new(cloud.site, "more%d" % n, "read")
-                while len(listener.heard) < n + 2:
+                while len(listener.received) < n + 2:
                     await asyncio.sleep(0.01)
             slow = shown(made)
-            assert slow["delivered_s"] is None and slow["error"] == ""  # still at its first
+            assert slow["delivered_s"] is None and slow["error"] == ""  # its first post has not finished
             while not shown(made)["error"]:
                 await asyncio.sleep(0.01)
-            telling.cancel()
+            delivery.cancel()
 
         asyncio.run(asyncio.wait_for(story(), 30))
     assert "no answer within" in shown(made)["error"] and shown(made)["waiting"] > 0 and shown(quick)["waiting"] == 0
 
 
 @contextlib.contextmanager
-def trickling():
-    """The URL of a server that sends a byte of its answer's head each 50 ms, for ever."""
+def slow_server():
+    """The URL of a server that sends a byte of its response's header every 50 ms, forever."""
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -257,9 +262,9 @@ def trickling():
                     client, _ = listening.accept()
                 except OSError:
                     return
-                threading.Thread(target=trickle, args=(client,), daemon=True).start()
+                threading.Thread(target=send_slowly, args=(client,), daemon=True).start()
 
-        def trickle(client):
+        def send_slowly(client):
             with client, contextlib.suppress(OSError):
                 client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
                 while not ended.wait(0.05):
@@ -271,7 +276,7 @@ def trickling():
 
 
 def test_no_request_waits_for_a_webhook(serve, ioto, listener, tmp_path):
-    """The listener keeps the postman waiting: check-ins are answered meanwhile, and releases published."""
+    """The listener does not answer: meanwhile, check-ins are answered and releases published."""
     from test_concurrency import connected, post
 
     listener.hold.clear()
@@ -279,7 +284,7 @@ def test_no_request_waits_for_a_webhook(serve, ioto, listener, tmp_path):
     _, address = serve("--data", "site")
     ioto("webhook", "new", listener.url, "--data", "site")
     ioto("token", "new", "ci", "--data", "site")
-    assert listener.came.acquire(timeout=30)
+    assert listener.arrived.acquire(timeout=30)
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
     ioto("publish", "a.bin", "--product", "thermo", "--version", "2.0.0", "--data", "site")
     connection = connected(address)
@@ -287,4 +292,4 @@ def test_no_request_waits_for_a_webhook(serve, ioto, listener, tmp_path):
     assert post(connection, "/tok/provision/update", token, {"id": "D1", "version": "1.0.0"})["version"] == "2.0.0"
     assert json.loads(ioto("webhook", "list", "--data", "site", "--json").stdout)[0]["delivered_s"] is None
     listener.hold.set()
-    assert told(listener)[0] == "token.new"
+    assert delivered_actions(listener)[0] == "token.new"

@@ -1,5 +1,6 @@
-"""Bad input of every kind: refused with a text that names the field, never a fault, never one of the two special
-texts.
+"""Invalid input of every kind is refused with an error that names the field.
+
+Never with status 500, and never with one of the two special texts.
 """
 
 import itertools
@@ -67,7 +68,7 @@ def test_every_field_with_every_wrong_value(cloud):
             if name == "success" and isinstance(value, bool) or name == "attempt" and value == 1 and value is not True:
                 continue
             if name in optional and value in (None, "") and (name, path) != ("version", PATHS[1]) and name != "attempt":
-                continue  # as good as absent
+                continue  # counts as missing
             reply = cloud.post(path, {**fields, name: value}, bearer)
             assert reply.status == 400 and reply.json()["error"].startswith(name + ": "), (
                 path,
@@ -91,10 +92,10 @@ def test_attempts_and_states():
                 assert e.status == 400 and not 0 <= attempt <= messages.ATTEMPTS, shown
     for state in messages.STATES:
         assert messages.report({**fields, "state": state}).state == state
-        for spoilt in (state.upper(), state + "x", state[:-1]):
+        for invalid in (state.upper(), state + "x", state[:-1]):
             try:
-                messages.report({**fields, "state": spoilt})
-                raise AssertionError(spoilt)
+                messages.report({**fields, "state": invalid})
+                raise AssertionError(invalid)
             except Refusal as e:
                 assert all(known in e.error for known in messages.STATES)
 
@@ -195,7 +196,7 @@ def test_authorization_headers():
 
 
 def test_no_other_refusal_contains_the_special_texts(cloud):
-    """Without a header, on unknown paths, with other methods, with wrong products: a fleet must not forget itself."""
+    """Missing header, unknown paths, other methods, wrong products: no device may delete its token because of them."""
     token = cloud.device()
     cloud.publish("1.0.0")
     fields = {"id": "D1", "version": "1.0.0", "update": "U", "success": True}
