@@ -33,12 +33,6 @@ _TRAILING_COMMA = re.compile(r"([^{,\s])\s*,\s*\}\s*\Z")
 
 
 @dataclass(frozen=True)
-class Registration:
-    id: str
-    properties: Fields
-
-
-@dataclass(frozen=True)
 class CheckIn:
     id: str
     product: str | None
@@ -140,15 +134,15 @@ def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
-def registration(fields: Fields) -> Registration:
-    """The Registration in the body of a registration request. Refusal 400."""
-    return Registration(_text(fields, "id", ID_LENGTH), fields)
+def device_id(fields: Fields) -> str:
+    """The device's id in the body of a request. Refusal 400."""
+    return _text(fields, "id", ID_LENGTH)
 
 
 def check_in(fields: Fields) -> CheckIn:
     """The CheckIn in the body of a check-in. Refusal 400."""
     return CheckIn(
-        _text(fields, "id", ID_LENGTH),
+        device_id(fields),
         _text(fields, "product", ID_LENGTH, None),
         _text(fields, "version", VERSION_LENGTH),
         fields,
@@ -168,7 +162,7 @@ def report(fields: Fields) -> Report:
     if state not in STATES:
         raise Refusal(400, "state: %s, allowed: %s" % (_excerpt(state), ", ".join(STATES)))
     return Report(
-        _text(fields, "id", ID_LENGTH),
+        device_id(fields),
         _text(fields, "update", ID_LENGTH),
         _integer(fields, "attempt", ATTEMPTS),
         state,

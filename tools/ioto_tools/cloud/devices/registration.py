@@ -55,7 +55,7 @@ def register(site: "Site", product: str, fields: Fields, base_url: str, address:
     tokens.py has the rules for an id that is already registered. An unclaimed device gets neither URL nor token, and
     asks again.
     """
-    asking = Registration(product, messages.registration(fields).id, fields, address)
+    asking = Registration(product, messages.device_id(fields), fields, address)
     token, key = tokens.drawn(site.random_bytes), _new_key(site)
     claimed, refusal = site.database.write(_register, key, asking, token, site.now_s(), site.quiet_s, site.new_per_hour)
     if refusal:
@@ -141,7 +141,7 @@ def register_by_hand(site: "Site", product: str, id: str) -> str:
 
     Its first use ends all earlier tokens of the device.
     """
-    asking = Registration(product, messages.registration({"id": id}).id, {"id": id}, "")
+    asking = Registration(product, messages.device_id({"id": id}), {"id": id}, "")
     token, key = tokens.drawn(site.random_bytes), _new_key(site)
     site.database.write(_register_by_hand, key, asking, token, site.now_s(), site.who)
     return token
@@ -207,7 +207,7 @@ def mqtt(site: "Site", token: str, fields: Fields) -> Row:
     updates.
     """
     now_s = site.now_s()
-    _authenticated(site, now_s, tokens.authenticate, token, messages.registration(fields).id, now_s)
+    _authenticated(site, now_s, tokens.authenticate, token, messages.device_id(fields), now_s)
     return {"certificate": "", "key": ""}
 
 

@@ -24,7 +24,7 @@ async def register(request: Request) -> Response:
     state = request.app.state
     if address := place(request.client.host if request.client else ""):
         state.addresses.check(address)
-    state.devices.check((product, messages.registration(fields).id))  # not the product alone: all its devices share it
+    state.devices.check((product, messages.device_id(fields)))  # not the product alone: all its devices share it
     return await _respond(request, registration.register, product, fields, _base_url(request), address)
 
 

@@ -76,11 +76,6 @@ def of_device(conn: sa.Connection, device: str) -> list[Row]:
     return [each for each in all_of(conn, device) if each["ended_s"] is None]
 
 
-def used_of(conn: sa.Connection, device: str) -> list[Row]:
-    """Like all_of(), valid tokens that were used."""
-    return [each for each in of_device(conn, device) if each["used_s"] is not None]
-
-
 def give(
     conn: sa.Connection,
     token: str,
@@ -226,7 +221,7 @@ def used_late(conn: sa.Connection, hash: str, now_s: int) -> None:
 
 def _newer(conn: sa.Connection, found: sa.RowMapping) -> list[str]:
     """Hashes of the device's used tokens that are newer than `found`."""
-    used = [each["hash"] for each in used_of(conn, found["device"])]
+    used = [each["hash"] for each in of_device(conn, found["device"]) if each["used_s"] is not None]
     return used[used.index(found["hash"]) + 1 :]
 
 

@@ -52,7 +52,7 @@ def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:
         "error": "",
     }
     site.database.write(_new, row, site.who)
-    return {**shown({**row, "waiting": 0}), "secret": secret}
+    return {**_shown({**row, "waiting": 0}), "secret": secret}
 
 
 def _new(conn: sa.Connection, row: Row, who: str) -> None:
@@ -60,7 +60,7 @@ def _new(conn: sa.Connection, row: Row, who: str) -> None:
     conn.execute(webhooks.insert().values(row))
 
 
-def shown(row: Row) -> Row:
+def _shown(row: Row) -> Row:
     """A webhook's row as listed() returns it."""
     kept = ("id", "url", "created_s", "delivered_s", "error", "waiting")
     return {**{name: row[name] for name in kept}, "wanted": row["wanted"].split()}
@@ -71,7 +71,7 @@ def listed(site: "Site") -> list[Row]:
 
     `waiting`: number of pending events; `error`: of the last post.
     """
-    return [shown(row) for row in site.database.read(_listed)]
+    return [_shown(row) for row in site.database.read(_listed)]
 
 
 def _listed(conn: sa.Connection) -> list[Row]:

@@ -81,7 +81,7 @@ def _examined() -> sa.Select:
 
 
 def _never_sent(conn: sa.Connection, product: str | None, names: list[str]) -> list[str]:
-    """A sentence for each of `names` that no examined device has sent; none if there is no device."""
+    """A sentence for each of `names` that no examined device has sent; none if no device has checked in."""
     sent: set[str] = set()
     found = _examined()
     if product:
