@@ -1,4 +1,4 @@
-"""A device cloud whose clock, randomness and every step are in the test's hands; real images; the command line."""
+"""A device cloud whose clock, randomness and every step a test controls; images; the command line."""
 
 import hashlib
 import json
@@ -34,9 +34,9 @@ class Reply:
 
 
 def call(app, method, path, headers=None, body=b"", pieces=None, address="device.test"):
-    """One request through the ASGI application, stepped without an event loop: it may wait for nothing but us.
+    """Send one request through the ASGI application, without an event loop: it may await only `receive` and `send`.
 
-    The body comes in `pieces` (any iterable of bytes) if given; a piece that is None: the client hangs up.
+    The body is sent in `pieces` (any iterable of bytes) if given; None as a piece: the client disconnects.
     """
     path, _, query = path.partition("?")
     pieces = iter(pieces if pieces is not None else [body])
@@ -65,13 +65,13 @@ def call(app, method, path, headers=None, body=b"", pieces=None, address="device
         pass
     else:
         steps.close()
-        raise AssertionError("the application waits for something else than receive and send")
+        raise AssertionError("the application awaits something other than receive and send")
     start = sent[0]
     return Reply(start["status"], start["headers"], [m.get("body", b"") for m in sent[1:]])
 
 
 class Cloud:
-    """A cloud in `folder` with one product, its clock and randomness under the test's control."""
+    """A cloud in `folder` with one product; the test controls its clock and randomness."""
 
     def __init__(self, folder, kind=None, **options):
         self.now_s = 1_800_000_000
@@ -90,7 +90,7 @@ class Cloud:
         return hashlib.shake_128(b"%d" % self.drawn).digest(n)
 
     def publish(self, version, image=None, enabled=True, product="thermo", **said):
-        """`said`: the terms of the roll-out, for devices of any age unless it says otherwise; by_hand."""
+        """Publish an image. `said`: the rollout's terms, by default for devices of any age; and `by_hand`."""
         said.setdefault("age", "none")
         path = self.folder / "image.bin"
         path.write_bytes(esp_image(version.encode()) if image is None else image)
@@ -122,11 +122,11 @@ class Cloud:
         )
 
     def device(self, id="D1", **said):
-        """Registers and returns the token."""
+        """Register a device; return its token."""
         return self.register(id, **said).json()["token"]
 
     def link(self, update):
-        """The path under which a device gets the image of `update` now."""
+        """The path at which a device can fetch the image of `update` now."""
         return self.site.links.path(update)
 
     def close(self):

@@ -1,4 +1,4 @@
-"""Fixtures of the device cloud's tests: a cloud stepped by hand, the command line, a real server."""
+"""Fixtures for tests of the device cloud: a cloud stepped by the test, the command line, a real server."""
 
 import signal
 import subprocess
@@ -20,7 +20,10 @@ from s3_server import S3Server
 
 
 def pytest_generate_tests(metafunc):
-    """Tests of a site run on both kinds: on servers in `make sweep` only, but for those of modules that say BOTH."""
+    """Run tests of a site on both kinds of site.
+
+    On servers only in `make sweep`, except in modules that set BOTH.
+    """
     if "kind" in metafunc.fixturenames:
         marks = () if getattr(metafunc.module, "BOTH", False) else pytest.mark.sweep
         metafunc.parametrize("kind", ("folder", pytest.param("servers", marks=marks)), indirect=True)
@@ -50,7 +53,7 @@ def kind(request):
 
 @pytest.fixture
 def make_site(kind):
-    """make_site(folder, ...) is the Site there, made with settings of its own at the first time."""
+    """make_site(folder, ...) returns the Site in the folder, and creates it with its settings if necessary."""
     return MakeSite(kind)
 
 
@@ -59,7 +62,7 @@ class MakeSite:
         self._kind = kind
 
     def settings(self, folder):
-        """The folder of a site that is yet to be made."""
+        """Create the folder of a site, with only its settings."""
         folder.mkdir()
         (folder / "site.toml").write_text(self._kind.settings())
 

@@ -1,15 +1,15 @@
-"""A strict stand-in of EmbedThis' cloud: Builder, device cloud and image store as three hosts of one ASGI application.
+"""Strict stand-in for EmbedThis' cloud: Builder, device cloud and image store as one ASGI application.
 
-From docs/protocol.md alone, and deaf to everything this project added: replies are compact JSON with no field of ours,
-errors are what a stranger would send. Whatever a client does that the protocol does not promise is refused with 400 and
-noted in `objections`, so that a test can ask for none:
+These are three hosts. Written from docs/protocol.md alone, without any of this project's extensions: replies are
+compact JSON with the protocol's fields only. Anything in a request that the protocol does not promise is refused with
+400 and recorded in `objections`, so that a test can check that there are none:
 
     cloud = EmbedThis("PRODUCT-ID")
     update = cloud.release("2.0.0", image)
     ... serve `cloud` as the hosts `cloud.builder`, `cloud.api` and `cloud.images` ...
     assert cloud.objections == [] and cloud.reports == [{"success": True, "id": ..., "update": update}]
 
-It needs no event loop: it waits for nothing but `receive` and `send`.
+It needs no event loop: it awaits only `receive` and `send`.
 """
 
 import hashlib
@@ -32,22 +32,22 @@ class EmbedThis:
 
     def __init__(self, product, claimed=True, ranges=True):
         self.product = product
-        self.claimed = claimed  # False: registered only, `api` and `token` come once it is True
-        self.ranges = ranges  # False: the image store answers every request with everything
+        self.claimed = claimed  # False: devices are registered, but get no `api` and `token`
+        self.ranges = ranges  # False: the image store always sends the whole image
         self.devices = {}  # id -> {token, properties of the last registration or check-in}
         self.releases = {}  # update -> (version, image)
-        self.reports = []  # bodies, as they came
+        self.reports = []  # bodies as received
         self.requests = []  # (method, host, path)
         self.objections = []
 
     def release(self, version, image):
-        """Publish; the update's id. The newest release is offered to whoever runs another version."""
+        """Publish; return the update's id. The newest release is offered to devices with another version."""
         update = "01H%023d" % (len(self.releases) + 1)
         self.releases[update] = (version, image)
         return update
 
     def remove(self, id):
-        """Remove the device: its token stays known, so that it hears `Cannot find device`."""
+        """Remove the device. Its token stays valid, so that it receives `Cannot find device`."""
         self.devices[id]["removed"] = True
 
     def revoke(self, id):
@@ -113,9 +113,8 @@ class EmbedThis:
             raise Objection("id auto")
         if not ISO_DATE.fullmatch(_string(fields, "created")):
             raise Objection("created %s" % fields["created"])
-        if (
-            _string(fields, "product") != self.product
-        ):  # required in the Builder's documentation; Ioto has it in device.json5
+        # Required by the Builder's documentation; in Ioto, device.json5 contains it.
+        if _string(fields, "product") != self.product:
             raise Objection("product %s" % fields["product"])
         if not self.claimed:
             return _json({"id": id, "registered": True})
@@ -128,7 +127,7 @@ class EmbedThis:
     # ---- device cloud
 
     def _device(self, headers, fields):
-        """The device whose token it is, or the error reply that makes it forget itself."""
+        """(the device that owns the token, None), or (None, the error reply that makes it delete its registration)."""
         found = re.fullmatch(r"(?:bearer )?(\S+)", headers.get("authorization", ""))
         if not found:
             raise Objection("Authorization %s" % headers.get("authorization"))

@@ -1,26 +1,26 @@
-"""Strict stand-ins of clients this project did not write, from what docs/protocol.md says they insist on.
+"""Strict stand-ins for clients that are not part of this project, written from docs/protocol.md.
 
-EmbedThis' updater programs in C, Node.js and shell, and Ioto's C agent. Each speaks to `cloud`, a function
-(method, url, headers, body) -> (status, headers as a list of pairs spelt as they came, body), which stands for the TLS
-proxy in front of the device cloud. Each raises Complaint where the real one would give up.
+EmbedThis' updater programs in C, Node.js and shell, and Ioto's C agent. Each calls `cloud`, a function (method, url,
+headers, body) -> (status, headers as a list of pairs spelt as received, body), in place of the TLS proxy in front of
+the device cloud. Each raises Complaint where the real client would give up.
 """
 
 import hashlib
 import json
 
 MOST_BYTES = 100 * 1024 * 1024
-MOST_TOKEN = 206  # characters that there is room for in a line of headers
+MOST_TOKEN = 206  # characters that fit into a header line
 
 
 class Complaint(Exception):
-    pass
+    """The client gives up."""
 
 
 def c_updater(cloud, host, product, token, device, version, properties=None, comma=False):
-    """The C program. It searches replies as text: `"key":` without a space, header names as they are usually spelt.
+    """The C program: it searches replies as text, for `"key":` without a space and for usual header names.
 
-    Properties are strings. With `comma` the older one, which leaves a comma where no properties follow.
-    Returns the image, None if there is none.
+    Properties are strings. `comma`: the older program, which sends a trailing comma if there are no properties. Returns
+    the image, or None if there is none.
     """
     _room(token)
     pairs = {"id": device, "product": product, "version": version, **(properties or {})}
@@ -47,8 +47,10 @@ def _c_fetch(cloud, method, url, headers, body, text=True):
     if status != 200:
         raise Complaint("status %d %s" % (status, reply[:80]))
     if not text and ("Connection", "close") not in got:
-        raise Complaint("it reads to the end of the connection, which nobody ends")
-    if not got or got[-1][0] == "Content-Length":  # the head is cut at its empty line, and the end of this line with it
+        raise Complaint("it reads until the connection is closed, which does not happen")
+    if (
+        not got or got[-1][0] == "Content-Length"
+    ):  # the header is cut before its empty line, without the end of this line
         raise Complaint("Content-Length is the last header")
     length = [value for name, value in got if name == "Content-Length"]
     if not length or not 0 <= int(length[0]) <= MOST_BYTES or int(length[0]) != len(reply):
@@ -66,7 +68,7 @@ def _c_value(text, key):
 
 
 def node_updater(cloud, host, product, token, device, version, properties=None):
-    """The Node.js program: whole JSON, properties as strings; complains of every status that is not 2xx."""
+    """The Node.js program: it parses JSON, sends properties as strings, and gives up at any status but 2xx."""
     headers = {"Authorization": token, "Content-Type": "application/json"}
     fields = {"id": device, "product": product, "version": version, **(properties or {})}
     status, _, reply = cloud(
@@ -112,9 +114,7 @@ def _four_fields(found):
 
 
 def shell_updater(cloud, host, product, token, device, version, properties=None):
-    """The shell program, on curl -f: JSON over several lines, no space after the colon of a header, success as a
-    string.
-    """
+    """The shell program, on `curl -f`: it sends JSON over several lines, and `success` as a string."""
     headers = {"Authorization": token, "Content-Type": "application/json"}
     pairs = {"id": device, "product": product, "version": version, **(properties or {})}
     body = "{\n" + ",\n".join('    "%s":"%s"' % pair for pair in pairs.items()) + "\n}\n"
@@ -138,9 +138,9 @@ def shell_updater(cloud, host, product, token, device, version, properties=None)
 
 
 class IotoAgent:
-    """Ioto's C agent: registers with its product, keeps the reply, sends real JSON types, never reports.
+    """Ioto's C agent: it registers with its product, saves the reply, sends real JSON types, and never reports.
 
-    An error is compared with two texts as a whole; both make it forget its provisioning.
+    It compares a whole error with two texts: both make it delete its registration.
     """
 
     def __init__(self, cloud, builder, product, device, mqtt=False, keeps=True):
@@ -149,12 +149,12 @@ class IotoAgent:
         self.builder = builder
         self.product = product
         self.device = device
-        self.keeps = keeps  # False: its id is fixed, and it never saves what it was given
+        self.keeps = keeps  # False: its id is fixed, and it does not save the reply
         self.provision = {}
         self.starts = 0
 
     def restart(self):
-        """As after its program has ended, or an update with the answer `restart`."""
+        """The program starts again, after its end or after an update with the answer `restart`."""
         if not self.keeps:
             self.provision = {}
 
@@ -172,7 +172,7 @@ class IotoAgent:
             self.certificate()
 
     def certificate(self):
-        """With MQTT it goes no further before it has one; it connects only where it is told an `endpoint`."""
+        """Get a certificate: with MQTT, this comes first. Only a reply with `endpoint` makes it connect."""
         headers = {"Authorization": "bearer " + self.provision["token"], "Content-Type": "application/json"}
         body = json.dumps({"id": self.device["id"]}).encode()
         status, _, reply = self.cloud("POST", self.provision["api"] + "/tok/device/provision", headers, body)
@@ -185,7 +185,7 @@ class IotoAgent:
             raise Complaint("no certificate: %d %s" % (status, reply[:80]))
 
     def update(self, version):
-        """The image, None if there is none or the agent has just forgotten itself."""
+        """The image; None if there is none or the agent has just deleted its registration."""
         if not (self.provision.get("api") and self.provision.get("token")):
             self.register()
         headers = {"Authorization": "bearer " + self.provision["token"], "Content-Type": "application/json"}

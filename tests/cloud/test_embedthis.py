@@ -1,4 +1,4 @@
-"""The stand-in of EmbedThis' cloud serves the strangers, and objects to what the protocol does not promise."""
+"""The stand-in for EmbedThis' cloud serves other clients, and objects to what the protocol does not promise."""
 
 import json
 
@@ -10,8 +10,8 @@ from strangers import IotoAgent
 IMAGE = bytes(range(256)) * 10
 
 
-def over(app):
-    """The stand-in as the strangers' `cloud` function."""
+def cloud_function(app):
+    """The stand-in as the `cloud` function of strangers.py."""
 
     def request(method, url, headers, body):
         host, _, path = url.partition("//")[2].partition("/")
@@ -22,33 +22,33 @@ def over(app):
     return request
 
 
-def test_it_serves_strangers_without_objection():
+def test_it_serves_other_clients_without_objection():
     cloud = EmbedThis("P7")
     update = cloud.release("2.0.0", IMAGE)
-    agent = IotoAgent(over(cloud), cloud.builder, "P7", {"id": "D1", "product": "P7", "pro": True})
+    agent = IotoAgent(cloud_function(cloud), cloud.builder, "P7", {"id": "D1", "product": "P7", "pro": True})
     assert agent.update("1.0.0") == IMAGE and agent.update("2.0.0") is None
     cloud.revoke("D1")
     assert agent.update("1.0.0") is None and agent.update("1.0.0") == IMAGE
     cloud.remove("D1")
     assert agent.update("1.0.0") is None and agent.update("1.0.0") == IMAGE
     for updater in (strangers.c_updater, strangers.node_updater):
-        assert updater(over(cloud), cloud.api, "P7", cloud.devices["D1"]["token"], "D1", "1.0.0") == IMAGE
+        assert updater(cloud_function(cloud), cloud.api, "P7", cloud.devices["D1"]["token"], "D1", "1.0.0") == IMAGE
     assert cloud.objections == []
     assert cloud.reports == [{"success": True, "id": "D1", "update": update}] * 2
 
 
-def test_its_replies_hold_nothing_of_ours():
+def test_its_replies_contain_only_fields_of_the_protocol():
     cloud = EmbedThis("P7")
     cloud.release("2.0.0", IMAGE)
-    IotoAgent(over(cloud), cloud.builder, "P7", {"id": "D1", "product": "P7"}).register()
+    IotoAgent(cloud_function(cloud), cloud.builder, "P7", {"id": "D1", "product": "P7"}).register()
     token = cloud.devices["D1"]["token"]
     body = json.dumps({"id": "D1", "product": "P7", "version": "1.0.0"}).encode()
     headers = {"Authorization": token, "Content-Type": "application/json"}
-    status, _, reply = over(cloud)("POST", cloud.api + "/tok/provision/update", headers, body)
+    status, _, reply = cloud_function(cloud)("POST", cloud.api + "/tok/provision/update", headers, body)
     assert status == 200 and list(json.loads(reply)) == ["url", "checksum", "update", "version"] and b'": ' not in reply
 
 
-def test_it_objects():
+def test_it_objects_to_invalid_requests():
     good = {"id": "D1", "product": "P7", "version": "1.0.0"}
     report = {"id": "D1", "update": "01H%023d" % 1, "success": True}
     for path, fields, headers in (
@@ -68,11 +68,11 @@ def test_it_objects():
     ):
         cloud = EmbedThis("P7")
         cloud.release("2.0.0", IMAGE)
-        IotoAgent(over(cloud), cloud.builder, "P7", {"id": "D1", "product": "P7"}).register()
+        IotoAgent(cloud_function(cloud), cloud.builder, "P7", {"id": "D1", "product": "P7"}).register()
         lines = {"Content-Type": "application/json", "Authorization": cloud.devices["D1"]["token"], **headers}
         if fields is good and not headers:
             del lines["Content-Type"]
-        status, _, _ = over(cloud)(
+        status, _, _ = cloud_function(cloud)(
             "GET" if "image" in path else "POST", cloud.api + path, lines, json.dumps(fields).encode()
         )
         assert status == 400 and len(cloud.objections) == 1, (path, fields, headers)

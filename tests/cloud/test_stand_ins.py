@@ -1,5 +1,6 @@
-"""The stand-ins of other people's programs are as strict as docs/protocol.md: what one strictness is about is spoilt,
-and they give up.
+"""The stand-ins for other clients are as strict as docs/protocol.md says.
+
+Each answer of the cloud is corrupted in turn, and the clients that depend on it give up.
 """
 
 import json
@@ -30,23 +31,23 @@ def of_length(value):
     )
 
 
-def plain(status, headers, body):
+def without_https(status, headers, body):
     return status, headers, body.replace(b"https://", b"http://")
 
 
-def lower(status, headers, body):
+def lower_case_headers(status, headers, body):
     return status, {name.lower(): value for name, value in headers.items()}, body
 
 
-def spaced(status, headers, body):
+def json_with_spaces(status, headers, body):
     return status, headers, json.dumps(json.loads(body)).encode()
 
 
-def failing(status, headers, body):
+def status_500(status, headers, body):
     return 500, headers, body
 
 
-def changed(status, headers, body):
+def changed_image(status, headers, body):
     return status, headers, body[:-1] + b"?"
 
 
@@ -54,26 +55,32 @@ def compact(found):
     return json.dumps(found, separators=(",", ":")).encode()
 
 
-# (what is spoilt, on which path, who gives up)
-SPOILT = (
-    (plain, CHECK_IN, UPDATERS), (failing, CHECK_IN, UPDATERS), (failing, IMAGE, UPDATERS), (lower, IMAGE, (C,)),
-        (lower, CHECK_IN, (C,)),
-    (spaced, CHECK_IN, (C,)), (of_length({}), IMAGE, UPDATERS), (of_length({}), CHECK_IN, (C,)),
-    (of_length({"Content-Length": str(100 * 1024 * 1024 + 1)}), IMAGE, UPDATERS), (changed, IMAGE, (NODE,)),
+# (corruption, path, clients that give up)
+CORRUPTIONS = (
+    (without_https, CHECK_IN, UPDATERS),
+    (status_500, CHECK_IN, UPDATERS),
+    (status_500, IMAGE, UPDATERS),
+    (lower_case_headers, IMAGE, (C,)),
+    (lower_case_headers, CHECK_IN, (C,)),
+    (json_with_spaces, CHECK_IN, (C,)),
+    (of_length({}), IMAGE, UPDATERS),
+    (of_length({}), CHECK_IN, (C,)),
+    (of_length({"Content-Length": str(100 * 1024 * 1024 + 1)}), IMAGE, UPDATERS),
+    (changed_image, IMAGE, (NODE,)),
     *((without(field), CHECK_IN, UPDATERS) for field in ("checksum", "update", "version")),
-)  # fmt: skip
+)
 
 
-def spoiling(cloud, spoil, spoilt_path):
-    """The cloud as the strangers' `cloud` function, its answers on one path spoilt."""
+def corrupted(cloud, corrupt, corrupt_path):
+    """The cloud as the `cloud` function of strangers.py, with corrupt answers on one path."""
 
     def request(method, url, headers, body):
         path, _, query = url[len(URL) :].partition("?")
         reply = call(cloud.app, method, path + (query and "?" + query), headers, body)
         found = reply.status, {name.title(): value for name, value in reply.headers.items()}, reply.body
-        if path.startswith(spoilt_path) and not path.endswith("Report"):
-            status, lines, body = spoil(*found)
-            if spoilt_path == CHECK_IN and "Content-Length" in lines:
+        if path.startswith(corrupt_path) and not path.endswith("Report"):
+            status, lines, body = corrupt(*found)
+            if corrupt_path == CHECK_IN and "Content-Length" in lines:
                 lines["Content-Length"] = str(len(body))
             found = status, lines, body
         return found[0], list(found[1].items()), found[2]
@@ -82,40 +89,42 @@ def spoiling(cloud, spoil, spoilt_path):
 
 
 @pytest.mark.own_links
-def test_every_strictness_of_every_updater(cloud):
+def test_updaters_give_up_at_corrupt_answers(cloud):
     image = esp_image(b"new", 5000)
     cloud.publish("2.0.0", image)
-    for number, (spoil, path, strict) in enumerate(SPOILT):
+    for number, (corrupt, path, strict) in enumerate(CORRUPTIONS):
         for updater in UPDATERS:
-            id = "%d-%s" % (
-                number,
-                updater.__name__,
-            )  # a device that ended with an update is not offered it again at once
-            request, token = spoiling(cloud, spoil, path), cloud.device(id)
+            # A new device each time: a device that has finished an update is not offered it again at once.
+            id = "%d-%s" % (number, updater.__name__)
+            request, token = corrupted(cloud, corrupt, path), cloud.device(id)
             if updater in strict:
                 with pytest.raises(Complaint):
                     updater(request, URL, "PRODUCT7", token, id, "1.0.0")
             else:
-                assert len(updater(request, URL, "PRODUCT7", token, id, "1.0.0")) == len(image), (spoil, path, updater)
+                assert len(updater(request, URL, "PRODUCT7", token, id, "1.0.0")) == len(image), (
+                    corrupt,
+                    path,
+                    updater,
+                )
     with pytest.raises(Complaint, match="207"):
-        C(spoiling(cloud, lower, "nowhere"), URL, "PRODUCT7", "T" * 207, "D1", "1.0.0")
+        C(corrupted(cloud, lower_case_headers, "nowhere"), URL, "PRODUCT7", "T" * 207, "D1", "1.0.0")
 
 
-def test_what_the_agent_of_ioto_insists_on(cloud):
+def test_the_ioto_agent_gives_up_at_corrupt_answers(cloud):
     device = {"id": "D1", "product": "PRODUCT7"}
     cloud.publish("2.0.0")
 
-    def agent(spoil, path):
-        return IotoAgent(spoiling(cloud, spoil, path), URL, "PRODUCT7", device)
+    def agent(corrupt, path):
+        return IotoAgent(corrupted(cloud, corrupt, path), URL, "PRODUCT7", device)
 
-    for spoil in (
-        failing,
+    for corrupt in (
+        status_500,
         lambda s, h, b: (s, h, b"{}"),
         lambda s, h, b: (s, h, b"[1,2]"),
         lambda s, h, b: (s, h, b'{"api":"x"}'),
     ):
         with pytest.raises(Complaint, match="register"):
-            agent(spoil, "/device/register").update("1.0.0")
+            agent(corrupt, "/device/register").update("1.0.0")
     with pytest.raises(Complaint, match="207"):
         agent(lambda s, h, b: (s, h, compact({**json.loads(b), "token": "T" * 207})), "/device/register").update(
             "1.0.0"

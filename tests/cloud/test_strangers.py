@@ -1,5 +1,6 @@
-"""EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` behind the real nginx, over
-TLS.
+"""EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` over TLS.
+
+Behind the real nginx and without it.
 """
 
 import re
@@ -34,21 +35,21 @@ def site(make_site, tmp_path):
 
 @needed
 @pytest.mark.own_links
-def test_strangers(serve, site, tmp_path):
-    """One server for all of them: starting one takes longer than the rest."""
+def test_other_clients_behind_nginx(serve, site, tmp_path):
+    """One server for all clients, because starting it takes longer than the rest."""
     image = (tmp_path / "new.bin").read_bytes()
     _, address = serve("--data", "site", "--public-url", PUBLIC)
     with Nginx(tmp_path / "nginx", address, tmp_path / "site") as nginx:
         for number, updater in enumerate(UPDATERS):
-            an_updater(updater, nginx.request, site, "U%d" % number, image)
-        an_ioto_agent(nginx.request, site, image)
-        an_ioto_agent_with_mqtt(nginx.request, image)
+            check_updater(updater, nginx.request, site, "U%d" % number, image)
+        check_ioto_agent(nginx.request, site, image)
+        check_ioto_agent_with_mqtt(nginx.request, image)
         assert nginx.errors() == ""
 
 
 @pytest.mark.own_links
-def test_strangers_without_nginx(serve, site, tmp_path):
-    """The same programs at `ioto cloud serve` itself, over TLS; what they send and read is raw bytes."""
+def test_other_clients_without_nginx(serve, site, tmp_path):
+    """The same clients directly at `ioto cloud serve`, with raw sockets over TLS."""
     certificates.make(tmp_path / "tls", ["127.0.0.1"])
     tls = tmp_path / "tls"
     _, address = serve(
@@ -61,15 +62,15 @@ def test_strangers_without_nginx(serve, site, tmp_path):
         "--public-url",
         PUBLIC,
     )
-    cloud = Raw(address, ssl.create_default_context(cafile=tls / "ca.pem"))
+    cloud = RawClient(address, ssl.create_default_context(cafile=tls / "ca.pem"))
     image = (tmp_path / "new.bin").read_bytes()
     for number, updater in enumerate(UPDATERS):
-        an_updater(updater, cloud, site, "U%d" % number, image)
-    an_ioto_agent_with_mqtt(cloud, image)
+        check_updater(updater, cloud, site, "U%d" % number, image)
+    check_ioto_agent_with_mqtt(cloud, image)
 
 
-class Raw:
-    """A client that asks for no `Connection: close`, and reads an image to the end of the connection."""
+class RawClient:
+    """A client that sends no `Connection: close`, and reads an image until the connection is closed."""
 
     def __init__(self, address, context):
         self.port = urlsplit(address).port
@@ -95,18 +96,17 @@ class Raw:
         return int(status.split()[1]), [tuple(line.split(": ", 1)) for line in lines], body
 
 
-def an_ioto_agent_with_mqtt(cloud, image):
-    """It asks for a certificate, and looks for the Builder where Ioto has it by default; a slash too many does no
-    harm.
-    """
+def check_ioto_agent_with_mqtt(cloud, image):
+    """It requests a certificate, and finds the Builder at Ioto's default path; an extra slash does no harm."""
     for number, builder in enumerate((PUBLIC + "/api", PUBLIC + "/api/", PUBLIC + "/", PUBLIC)):
         agent = IotoAgent(cloud, builder, "P7", {"id": "MQTT%d" % number, "product": "P7"}, mqtt=True)
         assert agent.update("1.0.0") == image, builder
 
 
-def soon(holds):
-    """A running server looks for what others have changed once a second, and writes so often what it saw of a
-    device.
+def eventually(holds):
+    """Wait until holds() is true; return its last result.
+
+    A running server reads the changes of others, and writes deferred data, once a second.
     """
     give_up = time.monotonic() + 20
     while not (held := holds()) and time.monotonic() < give_up:
@@ -114,12 +114,12 @@ def soon(holds):
     return held
 
 
-def an_updater(updater, cloud, site, device, image):
+def check_updater(updater, cloud, site, device, image):
     token = registration.register(site, "P7", {"id": device}, "")["token"]
     properties = {"pro": "true", "memory": "256"}
     assert updater(cloud, PUBLIC, "P7", token, device, "1.0.0", properties) == image, updater
     assert updater(cloud, PUBLIC, "P7", token, device, "2.0.0", properties) is None, updater
-    assert soon(lambda: overview.device(site, device)["properties"].get("pro") == "true")
+    assert eventually(lambda: overview.device(site, device)["properties"].get("pro") == "true")
     assert updater(cloud, PUBLIC, "P7", token, device, "not-semver") is None, updater
     with pytest.raises(Complaint, match="401"):
         updater(cloud, PUBLIC, "P7", "wrong", device, "1.0.0")
@@ -130,18 +130,20 @@ def an_updater(updater, cloud, site, device, image):
         assert updater(cloud, PUBLIC, "P7", token, "COMMA", "1.0.0", comma=True) == image
 
 
-def an_ioto_agent(cloud, site, image):
+def check_ioto_agent(cloud, site, image):
     agent = IotoAgent(cloud, PUBLIC, "P7", {"id": "IOTO1", "product": "P7", "pro": True, "memory": 256})
     assert agent.update("1.0.0") == image and agent.update("2.0.0") is None
     control.remove(site, "IOTO1")
-    assert soon(lambda: agent.update("2.0.0") is None and agent.provision == {})  # told so, forgot itself
+    assert eventually(
+        lambda: agent.update("2.0.0") is None and agent.provision == {}
+    )  # refused: it has deleted its registration
     assert agent.update("2.0.0") is None and agent.provision["token"]
     control.revoke(site, "IOTO1")
     control.claim(site, "IOTO1")
-    assert soon(lambda: agent.update("2.0.0") is None and agent.provision == {})
+    assert eventually(lambda: agent.update("2.0.0") is None and agent.provision == {})
     assert agent.update("2.0.0") is None and agent.provision["token"]
     assert overview.device(site, "IOTO1")["update"]["state"] == "confirmed"  # it never reported
-    with pytest.raises(Complaint, match="409|has a token"):  # somebody who has read the product's id out of a board
+    with pytest.raises(Complaint, match="409|has a token"):  # an attacker who has read the product id from a board
         IotoAgent(cloud, PUBLIC, "P7", {"id": "IOTO1"}).update("1.0.0")
     assert agent.update("2.0.0") is None
     with pytest.raises(Complaint, match="register"):
