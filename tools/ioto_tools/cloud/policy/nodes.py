@@ -23,7 +23,6 @@ from .values import Condition, Getter, Properties
 DEPTH = 32  # of nested parentheses and negations
 TERMS = 50
 
-
 NamedGetter = tuple[str, Getter]  # a name in the text, and its closure
 
 
@@ -35,7 +34,7 @@ class Node:
     def __init__(
         self,
         token: Token,
-        end: Any,
+        end: int | None,
         get: Any,
         kind: str = "condition",
         value: Any = None,
@@ -45,7 +44,7 @@ class Node:
     ) -> None:
         self.token = token
         self.end = end
-        self.get = get
+        self.get = get  # the closure, a Getter; None for a regex
         self.kind = kind  # condition (true or false), name, literal or regex
         self.value = value  # of a literal; the compiled expression of a regex
         self.names = names  # the names in it
@@ -59,7 +58,7 @@ class Term:
     __slots__ = ("start", "end", "holds", "names", "warning")
 
     def __init__(self, node: Node, warning: str | None) -> None:
-        self.start: Any = node.token.start_pos
+        self.start = node.token.start_pos or 0
         self.end = node.end
         self.holds: Condition = node.get
         self.names = node.names
@@ -109,7 +108,7 @@ def _at_term(parts: Sequence[Node], index: int) -> Token:
     raise IndexError(index)
 
 
-def _deeper(token: Token, inner: Node, end: Any, get: Getter) -> Node:
+def _deeper(token: Token, inner: Node, end: int | None, get: Getter) -> Node:
     if inner.depth == DEPTH:
         raise error_at(token, "nested more than %d deep" % DEPTH)
     return Node(token, end, get, inner.kind, inner.value, inner.names, inner.terms, inner.depth + 1)
@@ -147,7 +146,7 @@ class Builder(Transformer[Token, Node | None]):
         return _as_term(node, comparison_warning(token, left, right))
 
     def call(self, token: Token, _: Token, *rest: Any) -> Node:
-        *arguments, end = rest
+        *arguments, end = rest  # Nodes, None without arguments; the closing parenthesis
         left, order, right = check_semver_arguments(token, arguments)
 
         def holds(device: Properties, update: Properties) -> bool:
