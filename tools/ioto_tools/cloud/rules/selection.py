@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from ioto import image, semver
 
-from ..policy.values import Condition, Properties, SortKey
+from ..policy import Policy
+from ..policy.values import Properties, SortKey
 from .update_states import OPEN, WITHDRAWN, is_new, next_try, share, waits
 
 ACTIVE = "active"
@@ -55,7 +56,7 @@ class Release:
     size: int
     enabled: bool
     state: str
-    policy: Condition
+    policy: Policy
     facts: Properties  # `update` in a policy
     percentage: float = 100
     start_s: int | None = None
