@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 from ..rollout import catalogue
-from ..rules.selection import Release
+from ..rules.selection import Release, Room
 from ..storage import changes
 from .device_cache import Devices
 
@@ -97,7 +97,7 @@ class Memory:
         if seq == self.seq:  # else the release may have changed meanwhile
             self._full[release] = why, now_s, until_s
 
-    def room(self, now_s: int) -> Callable[[Release], str | None]:
+    def room(self, now_s: int) -> Room:
         """The function with which selection.py checks whether a release has a slot for another device."""
         full = self._full
 

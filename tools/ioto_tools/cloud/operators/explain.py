@@ -1,7 +1,6 @@
 """Explains which releases a device is offered, and why not the others. Read-only."""
 
 import json
-from collections.abc import Callable
 from typing import cast
 
 import sqlalchemy as sa
@@ -10,7 +9,7 @@ from ioto import semver
 from ..policy import Policy
 from ..rollout import catalogue, grants, leases
 from ..rules import selection
-from ..rules.selection import Asker, Grant, Release
+from ..rules.selection import Asker, Grant, Release, Room
 from ..storage import queries
 from ..storage.tables import Row
 
@@ -63,7 +62,7 @@ def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
     return device["version"]
 
 
-def _slot_check(conn: sa.Connection, now_s: int) -> Callable[[Release], str | None]:
+def _slot_check(conn: sa.Connection, now_s: int) -> Room:
     """The room() function for selection.py, from the database."""
 
     def room(release: Release) -> str | None:

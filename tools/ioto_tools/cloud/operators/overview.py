@@ -67,7 +67,7 @@ def update(site: "Site", word: str) -> Row:
     return {**shown, "stops": stops, "unapplied": unapplied, "audit": rows}
 
 
-def _update_details(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int], Row, list[Row]]:
+def _update_details(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int], grants.Unapplied, list[Row]]:
     id = release(conn, word)["id"]
     found = next(each for each in queries.all_releases(conn) if each["id"] == id)
     return found, leases.granted(conn, id), grants.unapplied(conn, id), audit.last(conn, subject=id)
