@@ -38,84 +38,84 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
 
     `run` waits for the database; `base_url` returns the URL at which the device reaches this cloud.
     """
-    said = messages.check_in(fields)
+    message = messages.check_in(fields)
     read = partial(run, site.database.read)
     await memory.refresh(read)
     now_s = site.now_s()
-    device, more = await _find_device(site, memory, run, token, said, now_s)
+    device, more = await _find_device(site, memory, run, token, message, now_s)
     product = await _find_product(memory, read, device.product)
-    if said.product not in (None, product.id, product.name):
+    if message.product not in (None, product.id, product.name):
         raise Refusal(
             403,
             "product: device %s belongs to product %s: send the id of that product, or omit `product`"
-            % (said.id, product.name),
+            % (message.id, product.name),
         )
     booted_s = identity.booted_s(fields, now_s)
-    site.database.soft(queries.checked_in, device.key, _row(device, said, now_s, booted_s))
+    site.database.soft(queries.checked_in, device.key, _row(device, message, now_s, booted_s))
     try:
-        order = parsed(said.version)
+        order = parsed(message.version)
     except ValueError:
         # No error status: the device just gets no update. Its developer and the operator can see why.
         return {
             "warning": "version: %s is not a SemVer 2.0 version: the device is offered no update until it sends one, "
-            "such as 1.0.0" % said.version,
+            "such as 1.0.0" % message.version,
             **more,
         }
-    event, sign = device_cache.noticed(device, order, booted_s, now_s, said.staged)
+    event, sign = device_cache.noticed(device, order, booted_s, now_s, message.staged)
     if sign:
         await run(site.database.write, identity.sign, device.key, sign, now_s)
     if event == "doubt":
         return more
     if event and device.last:
         device.hold(await run(site.database.write, grants.happened, device.key, device.last[0], event, now_s))
-    if _is_newly_staged(device, said):
-        device.hold(await run(site.database.write, grants.holds, device.key, said.staged, said.attempt, now_s))
+    if _is_newly_staged(device, message):
+        device.hold(await run(site.database.write, grants.holds, device.key, message.staged, message.attempt, now_s))
     asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
-    release = await _offer(site, memory, run, device, asker, said.version, now_s)
-    await _withdraw(site, run, device, said, release, now_s)
+    release = await _offer(site, memory, run, device, asker, message.version, now_s)
+    await _withdraw(site, run, device, message, release, now_s)
     if release is None:
         return more
     retry = device.grants[release.id].retry
     return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
 
 
-def _row(device: Known, said: messages.CheckIn, now_s: int, booted_s: int | None) -> Row:
+def _row(device: Known, message: messages.CheckIn, now_s: int, booted_s: int | None) -> Row:
     """The row of a check-in, for queries.checked_in()."""
     return {
         "device": device.key,
-        "version": said.version,
-        "properties": messages.dumped(said.properties),
+        "version": message.version,
+        "properties": messages.dumped(message.properties),
         "at_s": now_s,
-        "next_s": said.next_s,
+        "next_s": message.next_s,
         "booted_s": booted_s,
     }
 
 
-def _is_newly_staged(device: Known, said: messages.CheckIn) -> bool:
+def _is_newly_staged(device: Known, message: messages.CheckIn) -> bool:
     """Does the check-in report a staged update that is not stored as staged yet?"""
-    grant = device.grants.get(said.staged) if said.staged else None
-    return (
-        grant is not None and update_states.after_report(grant.state, grant.attempt, "staged", said.attempt) is not None
-    )
+    grant = device.grants.get(message.staged) if message.staged else None
+    if grant is None:
+        return False
+    return update_states.after_report(grant.state, grant.attempt, "staged", message.attempt) is not None
 
 
 async def _withdraw(
-    site: "Site", run: Run, device: Known, said: messages.CheckIn, offered: Release | None, now_s: int
+    site: "Site", run: Run, device: Known, message: messages.CheckIn, offered: Release | None, now_s: int
 ) -> None:
     """Withdraw earlier releases that the device can no longer apply: neither `offered` nor staged on it.
 
     If one is staged, this answer makes the device drop it and report that. Other clients do not say what they have
     staged, so nothing is withdrawn for them.
     """
-    if said.next_s is None:
+    if message.next_s is None:
         return
     for release in device.passed_over() + ([device.unapplied()] if offered is None else []):
-        if release not in (None, said.staged):
+        if release not in (None, message.staged):
             device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
 
 
 async def _find_device(
-    site: "Site", memory: Memory, run: Run, token: str, said: messages.CheckIn, now_s: int
+    site: "Site", memory: Memory, run: Run, token: str, message: messages.CheckIn, now_s: int
 ) -> tuple[Known, Row]:
     """(the device that owns the token, further fields of the answer: a new token if one is due)."""
     hash = tokens.hashed(token)
@@ -125,16 +125,16 @@ async def _find_device(
         if found is None:
             if await run(site.database.read, tokens.is_ended, hash):
                 await run(site.database.write, tokens.used_late, hash, now_s)
-            raise await _unknown_token(memory, partial(run, site.database.read), said)
+            raise await _unknown_token(memory, partial(run, site.database.read), message)
         if found.settled:
             memory.devices.keep(hash, found)
-    if found.id != said.id:
+    if found.id != message.id:
         raise authentication_failed()
     if found.removed or not found.claimed:
         raise cannot_find_device()
     if not found.settled:
         drawn = tokens.drawn(site.random_bytes)
-        if await run(site.database.write, _use_token, token, drawn, said.id, now_s):
+        if await run(site.database.write, _use_token, token, drawn, message.id, now_s):
             more = {"token": drawn}
     return found, more
 
@@ -144,18 +144,18 @@ def _use_token(conn: sa.Connection, token: str, drawn: str, id: str, now_s: int)
     return tokens.renewed(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
 
 
-async def _unknown_token(memory: Memory, read: Run, said: messages.CheckIn) -> Refusal:
+async def _unknown_token(memory: Memory, read: Run, message: messages.CheckIn) -> Refusal:
     """The refusal for an unknown token."""
-    if said.product is not None and not memory.has(said.product):
+    if message.product is not None and not memory.has(message.product):
         memory.outdated()
         await memory.refresh(read)
-        if not memory.has(said.product):
+        if not memory.has(message.product):
             # The database may be the wrong one, or empty by mistake. That must not make devices delete their
             # registrations.
             return Refusal(
                 403,
                 "product: this cloud has no product %s: is it the right cloud? `ioto product list` lists its products"
-                % said.product,
+                % message.product,
             )
     return authentication_failed()
 

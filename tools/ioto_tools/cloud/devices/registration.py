@@ -45,8 +45,8 @@ class Registration:
 
         "" if the address is unknown.
         """
-        said = {name: value for name, value in self.properties.items() if name not in _VOLATILE}
-        return self.address and hashlib.sha256(json.dumps([self.address, said], sort_keys=True).encode()).hexdigest()
+        stable = {name: value for name, value in self.properties.items() if name not in _VOLATILE}
+        return self.address and hashlib.sha256(json.dumps([self.address, stable], sort_keys=True).encode()).hexdigest()
 
 
 def register(site: "Site", product: str, fields: Fields, base_url: str, address: str = "") -> Row:
@@ -182,21 +182,22 @@ def _authenticated(site: "Site", now_s: int, function: Callable[..., object], *a
         raise
 
 
-def _report(conn: sa.Connection, token: str, said: messages.Report, now_s: int) -> None:
-    device = tokens.authenticate(conn, token, said.id, now_s)["device"]
+def _report(conn: sa.Connection, token: str, message: messages.Report, now_s: int) -> None:
+    device = tokens.authenticate(conn, token, message.id, now_s)["device"]
     product = conn.execute(
         devices.update().where(devices.c.key == device).values(reported_s=now_s).returning(devices.c.product)
     ).scalar()
-    release = queries.release(conn, said.update)
+    release = queries.release(conn, message.update)
     if release is None or release["product"] != product:
         queries.unknown_report(conn, device)
         return
-    grant = grants.of(conn, device).get(said.update)
+    grant = grants.of(conn, device).get(message.update)
     # Other clients do not count their attempts: the cloud's count is used.
-    attempt = said.attempt or (grant.tries if grant else 1)
-    row = {"success": said.success, "reason": said.reason, "version": said.version, "received_s": now_s}
-    news = grant is not None and grants.reported(conn, device, said.update, said.state, attempt, now_s, said.reason)
-    queries.add_report(conn, device, said.update, attempt, said.state, row, news)
+    attempt = message.attempt or (grant.tries if grant else 1)
+    state, reason = message.state, message.reason
+    news = grant is not None and grants.reported(conn, device, message.update, state, attempt, now_s, reason)
+    row = {"success": message.success, "reason": reason, "version": message.version, "received_s": now_s}
+    queries.add_report(conn, device, message.update, attempt, state, row, news)
 
 
 def mqtt(site: "Site", token: str, fields: Fields) -> Row:

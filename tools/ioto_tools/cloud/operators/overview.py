@@ -211,14 +211,14 @@ def device(site: "Site", id: str, product: str | None = None) -> Row:
     releases, highest first, as if it checked in again now. `why`: the reason against it, a key of selection.WHY, or
     None for the release that it would be offered.
     """
-    found, held, offered, told, judged = site.database.read(_device_details, id, product, site.now_s())
+    found, token_rows, offered, report_rows, offers = site.database.read(_device_details, id, product, site.now_s())
     return {
         **device_shown(found, offered[-1] if offered else None),
         "properties": json.loads(found["properties"]),
-        "doubts": [{"says": says, "at_s": at_s} for says, at_s in identity.doubts(found, held)],
+        "doubts": [{"says": says, "at_s": at_s} for says, at_s in identity.doubts(found, token_rows)],
         "updates": [_grant_shown(each) for each in offered],
-        "reports": [_report_shown(each) for each in told],
-        "offers": judged,
+        "reports": [_report_shown(each) for each in report_rows],
+        "offers": offers,
     }
 
 

@@ -94,31 +94,31 @@ class Inspection:
         """(the envelope or empty bytes, the objects that check the rest)."""
         front = self.file.read(release.ENVELOPE_BYTES)
         found = release.unwrap(front)
-        said = self._check_manifest(*found) if found else None
-        if said is None:
+        manifest = self._check_manifest(*found) if found else None
+        if manifest is None:
             front = b""
             self.file.seek(0)
-        checks: list[_ManifestCheck | _ImageCheck] = [_ManifestCheck(said)] if said else []
-        if not self.any_file and (not said or "chip" in said):
+        checks: list[_ManifestCheck | _ImageCheck] = [_ManifestCheck(manifest)] if manifest else []
+        if not self.any_file and (not manifest or "chip" in manifest):
             checks.append(_ImageCheck(size - len(front), self.version))
         return front, checks
 
     def _check_manifest(self, text: bytes, signature: bytes) -> dict[str, Any]:
         """The parsed release manifest. CloudError if it is not for this product and version."""
-        said = release.parse(text)
+        manifest = release.parse(text)
         for key, wanted in (("product", self.product), ("version", self.version)):
-            if said[key] != wanted:
-                shown = self.path, key, said[key], wanted
+            if manifest[key] != wanted:
+                shown = self.path, key, manifest[key], wanted
                 raise CloudError("%s: its manifest says %s %s, not %s: sign it again with `ioto sign`" % shown)
         self.manifest = json.dumps({"manifest": text.decode(), "signature": base64.b64encode(signature).decode()})
-        return said
+        return manifest
 
 
 class _ManifestCheck:
     """Checks that the image has the size and SHA-256 in the release manifest."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        self.said = said
+    def __init__(self, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
         self.size = 0
         self.sha256 = hashlib.sha256()
 
@@ -127,7 +127,7 @@ class _ManifestCheck:
         self.sha256.update(chunk)
 
     def finish(self) -> None:
-        if (self.size, self.sha256.hexdigest()) != (self.said["size"], self.said["sha256"]):
+        if (self.size, self.sha256.hexdigest()) != (self.manifest["size"], self.manifest["sha256"]):
             raise UpdateError("manifest_mismatch", "size or SHA-256 of the image")
 
 
@@ -146,9 +146,9 @@ class _ImageCheck:
             image.check(chunk[: image.CHECK_BYTES], self.size, self.size)
             self.chip = chunk[12] | chunk[13] << 8  # esp_image_header_t.chip_id
             self.head = chunk[:24].hex()
-            said = chunk[48:80].split(b"\0")[0].decode(errors="replace")  # esp_app_desc_t.version
-            if not terms.same_version(said, self.version):
-                raise UpdateError("image_version", "it contains %s" % said)
+            version = chunk[48:80].split(b"\0")[0].decode(errors="replace")  # esp_app_desc_t.version
+            if not terms.same_version(version, self.version):
+                raise UpdateError("image_version", "it contains %s" % version)
         self.walk.feed(offset, chunk)
         held = self.tail + chunk
         self.sha256.update(held[:-32])
