@@ -1,10 +1,11 @@
-"""Replays a recorded scenario of a real ESP32 firmware on the virtual board.
+"""Replay a recorded scenario of a real ESP32 firmware on the virtual board.
 
-Steps that are code run as MicroPython on the board; `power on`, `power cut`, `pin reset` and `soft reset` are done to
-it. After each step the board's state is taken: what runs, what boots next, the otadata records. What the real one was
-observed to do has to turn up in what ours did, in the same order.
+Steps that are code run as MicroPython on the board; `power on`, `power cut`, `pin reset` and `soft reset` happen to
+it. After each step the state of the board is recorded: the running slot, the next one to boot, the otadata records.
+The observations of the real firmware must be among those of the virtual board, in the same order.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ for step in json.load(open("steps.json"))[n]:
 print("DONE")
 """
 
-# Steps in words, and the code that does it.
+# Steps in words, and the code for them.
 WORDS = {
     "print what is logged": "q(P('ota_1').set_boot)",
     "the old app is gone now; reset without mark": "machine.reset()",
@@ -95,7 +96,7 @@ POWER = ("power on", "power on (watchdogs running)", "power cut", "pin reset")
 
 @dataclass
 class Observed:
-    """What ours did, in order: states (with otadata words), results of steps, flash operations and messages."""
+    """The observations of the virtual board, in order."""
 
     states: list = field(default_factory=list)
     results: list = field(default_factory=list)
@@ -119,9 +120,7 @@ def image(kind, application):
 
 
 def segments(steps):
-    """[(how it begins, [code, ...])]: a step that resets by code stays in its segment, the boots after it get the
-    rest.
-    """
+    """[(how it begins, [code, ...])]; the code after a step that resets the board is for the next boot."""
     found = []
     for step in steps:
         if step in POWER:
@@ -135,7 +134,7 @@ def segments(steps):
 
 
 def coalesce(ops):
-    """Neighbouring operations of one kind as one: the chip's driver cuts them into 64 bytes, ours does not."""
+    """Join adjacent operations of one kind: the chip's driver splits them into 64 bytes, ours does not."""
     out = []
     for kind, address, n, data in ops:
         if out and out[-1][0] == kind and out[-1][1] + out[-1][2] == address:
@@ -148,7 +147,7 @@ def coalesce(ops):
 
 
 def replay(scenario, application, folder):
-    """Runs the scenario; returns Observed."""
+    """Run the scenario; returns Observed."""
     seen = Observed()
     stock = "stock partition table" in scenario["steps"][0]
     rows = layout.stock() if stock else layout.ota(4 << 20, SLOT)
@@ -162,8 +161,6 @@ def replay(scenario, application, folder):
     )
     for label, kind in flash.items():
         if kind in FAULTS:
-            import hashlib
-
             board.faults[hashlib.sha256(images[label]).hexdigest()] = FAULTS[kind]
     words = re.search(r"otadata=(.+)$", scenario["steps"][0])
     if words:
@@ -176,7 +173,7 @@ def replay(scenario, application, folder):
 
 
 def _segment(board, seen, cause, programs, kinds, stock):
-    """One power-on or pin reset, and the programs that run until all its scripts are done."""
+    """One power-on or pin reset, and the programs that run until all scripts are done."""
     vfs = board.partition("vfs").address
     mark = [0]
 

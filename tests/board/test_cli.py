@@ -1,4 +1,4 @@
-"""`ioto board` as a user types it."""
+"""The commands `ioto board new`, `show`, `run` and `cut`, as a user types them."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ FOLDER = {"main.py": "import time\nfor i in range(3):\n    print('blink', i)\n  
 
 
 @pytest.fixture
-def there(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("app.bin").write_bytes(esp.make(8192, "hello", version="v9"))
     Path("files").mkdir()
@@ -30,14 +30,14 @@ def ioto(*words, status=0):
     return done.output
 
 
-def test_new_show_run(there):
+def test_a_new_board_is_shown_and_runs(folder):
     assert "8192 bytes of firmware" in ioto("new", "b.flash", "app.bin", "files")
-    told = ioto("show", "b.flash")
+    shown = ioto("show", "b.flash")
     assert (
-        "otadata    1/VALID -" in told
-        and "version v9" in told
-        and "main.py" in told
-        and "ota_1      no bootable image" in told
+        "otadata    1/VALID -" in shown
+        and "version v9" in shown
+        and "main.py" in shown
+        and "ota_1      no bootable image" in shown
     )
     printed = ioto("run", "b.flash", "--simulated", "--seconds", "10")
     assert "blink 0\nblink 1\nblink 2\n" in printed and "-- time after 1 boot(s): ota_0; otadata 1/VALID -" in printed
@@ -49,7 +49,7 @@ def test_new_show_run(there):
     )
 
 
-def test_a_whole_flash_file_will_do(there):
+def test_a_dump_of_a_whole_flash_is_accepted(folder):
     table = layout.build(layout.stock())
     whole = (
         esp.make(8192, "bootloader").ljust(0x7000, b"\xff")
@@ -60,7 +60,7 @@ def test_a_whole_flash_file_will_do(there):
     assert "8192 bytes of firmware" in ioto("new", "b.flash", "whole.bin", "files", "--no-agent")
 
 
-def test_cut_and_back(there):
+def test_a_board_runs_after_a_power_cut(folder):
     Path("files/main.py").write_text("f = open('x', 'w')\nf.write('y' * 9000)\nf.close()\nprint('written')\n")
     ioto("new", "b.flash", "app.bin", "files", "--no-agent")
     assert "-- cut after 1 boot(s)" in ioto("cut", "b.flash", "--op", "1", "--simulated", "--seconds", "5")
@@ -68,14 +68,14 @@ def test_cut_and_back(there):
     assert "never reached" in ioto("cut", "b.flash", "--op", "100000", "--simulated", "--seconds", "5", status=1)
 
 
-def test_clear_errors(there):
+def test_errors_name_the_problem(folder):
     assert "ioto board new" in ioto("show", "missing.flash", status=1)
     ioto("new", "b.flash", "app.bin", "files")
     assert "--force" in ioto("new", "b.flash", "app.bin", "files", status=1)
     Path("text.bin").write_text("no firmware")
     assert "neither an application image nor" in ioto("new", "c.flash", "text.bin", "files", status=1)
     assert not Path("c.flash").exists()
-    assert "multiples of 0x10000" in ioto("new", "c.flash", "app.bin", "files", "--slot-size", "0x12345", status=1)
+    assert "multiple of 0x10000" in ioto("new", "c.flash", "app.bin", "files", "--slot-size", "0x12345", status=1)
     assert "leave" in ioto("new", "c.flash", "app.bin", "files", "--flash-size", "2M", status=1)
     Path("big.bin").write_bytes(esp.make(0x20000, "big"))
     assert "the slot" in ioto("new", "c.flash", "big.bin", "files", "--slot-size", "0x10000", status=1)
@@ -84,8 +84,7 @@ def test_clear_errors(there):
     assert "partition table" in ioto("show", "junk.flash", status=1)
 
 
-def test_a_program_that_computes_ends_with_its_board(there):
-    """However the board's own process ends."""
+def test_a_busy_program_ends_when_its_board_is_killed(folder):
     Path("files/main.py").write_text("print('computing')\nwhile True:\n    pass\n")
     ioto("new", "b.flash", "app.bin", "files", "--no-agent")
     board = subprocess.Popen(
@@ -97,17 +96,17 @@ def test_a_program_that_computes_ends_with_its_board(there):
     board.kill()
     board.communicate()
     for _ in range(100):
-        if not any(goes_on(pid) for pid in (spawner, cpu)):
+        if not any(is_running(pid) for pid in (spawner, cpu)):
             return
         time.sleep(0.1)
-    pytest.fail("one of them goes on: %s, %s" % (spawner, cpu))
+    pytest.fail("one of them still runs: %s, %s" % (spawner, cpu))
 
 
 def children(pid):
     return Path("/proc/%s/task/%s/children" % (pid, pid)).read_text().split()
 
 
-def goes_on(pid):
+def is_running(pid):
     try:
         return " Z " not in Path("/proc", pid, "stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""A flash file while a board runs on it."""
+"""The lock of a flash file while a board runs on it."""
 
 import subprocess
 import sys
@@ -16,8 +16,8 @@ def ioto(*words, status=0):
     return done.output
 
 
-def test_one_board_runs_on_it(tmp_path):
-    """Another one is refused; looking at it is not. What ran may have been killed."""
+def test_a_second_board_on_the_same_file_is_refused(tmp_path):
+    """`show` works meanwhile, and the lock does not outlive a killed board."""
     flash = tmp_path / "b.flash"
     blink = b"import time\nwhile True:\n    print('blink')\n    time.sleep(0.1)\n"
     Board.create(flash, esp.make(8192, "app"), {"main.py": blink}, flash_bytes=1 << 20, slot_bytes=0x10000).close()

@@ -10,25 +10,19 @@ from ioto_tools.image import samples
 from .replay import coalesce, replay
 
 SCENARIOS = json.loads((Path(__file__).parent / "groundtruth.json").read_text())
-# (scenario, key): why what was observed there can't be compared.
+# (scenario, key): why the observation can't be compared.
 LEFT_OUT = {
-    (
-        "write_to_running_slot_ioctl6",
-        "*",
-    ): "only the panic's console output was recorded; write_to_running_slot shows the same reset",
-    (
-        "hang_image_watchdogs_running",
-        "*",
-    ): "only console output and ROM reset codes of the emulator's watchdogs were recorded",
+    ("write_to_running_slot_ioctl6", "*"):
+        "only the panic's console output was recorded; write_to_running_slot shows the same reset",
+    ("hang_image_watchdogs_running", "*"):
+        "only console output and ROM reset codes of the emulator's watchdogs were recorded",
     ("reset_keeps", "pin reset"): "the emulator's RTC jumps to 2063 at a pin reset",
     ("deepsleep", "*"): "the emulator wakes with cause 2; ESP-IDF documents 4",
-    ("wdt_during_set_boot_verify", "bitten"): "said by the recorder; the reset cause in `after` shows it here",
-    (
-        "write_image_on_board_then_boot",
-        "equal",
-    ): "compared on the host by the recorder; the boot that follows shows it here",
-}
-# Keys that are about the emulator's console, its ROM codes or its time.
+    ("wdt_during_set_boot_verify", "bitten"): "a remark of the recorder; the reset cause in `after` shows it here",
+    ("write_image_on_board_then_boot", "equal"):
+        "compared on the host by the recorder; the boot that follows shows it here",
+}  # fmt: skip
+# Keys of observations of the emulator's console, its ROM codes or its time.
 CONSOLE = re.compile(
     r"console|rst codes|messages$|reset after s|set_boot ms|copy ota_0|program_sizes|order8192|erases65536"
     r"|0xff block|hang|prompt"
@@ -41,7 +35,7 @@ def application():
 
 
 def in_order(wanted, found):
-    """The first of `wanted` that does not follow in `found`, as (True, value); (False, None) when all do."""
+    """Look for `wanted` in `found`, in order: (True, the first one that is missing), or (False, None)."""
     left = iter(found)
     for value in wanted:
         if not any(value == each for each in left):
@@ -50,7 +44,7 @@ def in_order(wanted, found):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s["scenario"])
-def test_replay(scenario, application, tmp_path):
+def test_the_virtual_board_behaves_as_recorded(scenario, application, tmp_path):
     name = scenario["scenario"]
     seen = replay(scenario, application, tmp_path)
     if (name, "*") in LEFT_OUT:
@@ -110,7 +104,7 @@ def check_ops(key, value, seen):
 
 
 def same(want, op):
-    """A recorded operation against ours. A record that was cut short has the beginning of a long program only."""
+    """Compare a recorded operation with ours. A truncated record has only the beginning of a long program operation."""
     kind, address, n, data = want
     if (kind, address) != op[:2]:
         return False
@@ -118,7 +112,7 @@ def same(want, op):
 
 
 def plain(line):
-    """A message without its time; of a checksum only which bits are wrong, the image recorded was another build."""
+    """A message without its time, and only the wrong bits of a checksum: the recorded image was another build."""
     line = re.sub(r"^[EWI] \(\d+\) ", "", line)
     return re.sub(
         r"Calculated 0x(\w+) read 0x(\w+)", lambda m: "wrong bits 0x%x" % (int(m[1], 16) ^ int(m[2], 16)), line
@@ -126,7 +120,7 @@ def plain(line):
 
 
 def check_messages(value, seen):
-    """What the bootloader printed, without its times, belongs to one of our boots."""
+    """Check that one of our boots printed the messages of the bootloader, apart from their times."""
     want = [plain(line) for line in value if "esp_image:" in line or " boot:" in line]
     if not want:
         return 0
@@ -138,7 +132,7 @@ def check_messages(value, seen):
     return 1
 
 
-def test_what_is_left_out_exists():
+def test_every_scenario_that_is_left_out_exists():
     known = {(s["scenario"], key) for s in SCENARIOS for key in (*s["observed"], "*")}
     assert set(LEFT_OUT) <= known
     whole = sum(key == "*" for _, key in LEFT_OUT)

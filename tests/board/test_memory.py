@@ -1,4 +1,4 @@
-"""Two heaps: who gets memory depends on who asks first, and how much was asked for before."""
+"""The chip's two heaps: whether an allocation succeeds depends on the order of the allocations before it."""
 
 import json
 
@@ -13,12 +13,12 @@ import gc, esp32, json, network
 def idf():
     return esp32.idf_heap_info(esp32.HEAP_DATA)[0][1]
 def data(kb):
-    "Bytes of the chip's width."
+    "Objects of this size on the chip."
     return [bytearray(1024 * 29 // 20) for _ in range(kb)]
 """
 
 
-def said(folder, program, **options):
+def printed_list(folder, program, **options):
     """The list that the program prints."""
     board = Board.create(
         folder / "board.flash", esp.make(8192, "memory"), {"main.py": (HEAD + program).encode()}, flash_bytes=1 << 20,
@@ -29,8 +29,8 @@ def said(folder, program, **options):
     return json.loads(run.console.splitlines()[-1])
 
 
-def test_the_heap_grows_by_what_it_has_and_gives_back_what_is_empty(tmp_path):
-    first, grown, back = said(
+def test_the_gc_heap_doubles_and_frees_empty_areas(tmp_path):
+    first, grown, back = printed_list(
         tmp_path,
         "first = idf(); kept = data(60); grown = idf(); kept = None; gc.collect(); print([first, grown, idf()])",
     )
@@ -38,8 +38,8 @@ def test_the_heap_grows_by_what_it_has_and_gives_back_what_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize("kb, works", [(40, True), (90, True), (110, False)])
-def test_data_before_wifi(tmp_path, kb, works):
-    """The second growth takes all that the driver would have needed."""
+def test_wifi_fails_after_too_much_data(tmp_path, kb, works):
+    """The second growth of the GC heap leaves too little memory for the driver."""
     program = """
 kept = data(%d)
 gc.collect()
@@ -49,22 +49,22 @@ try:
 except RuntimeError as e:
     print(json.dumps([str(e)]))
 """
-    found = said(tmp_path, program % kb)
+    found = printed_list(tmp_path, program % kb)
     assert found == ([1] if works else ["Wifi Unknown Error 0x0101"])
 
 
-def test_wifi_before_data(tmp_path):
-    """The same data, but the radio has what it needs; made once, it takes no more."""
+def test_data_fits_after_wifi(tmp_path):
+    """The same amount of data works after Wi-Fi; a second WLAN object needs no more memory."""
     program = (
         "network.WLAN(network.STA_IF); network.WLAN(network.STA_IF); before = idf(); kept = data(110); "
         "print([before, len(kept), idf()])"
     )
-    before, kept, left = said(tmp_path, program)
+    before, kept, left = printed_list(tmp_path, program)
     assert before == IDF_BYTES - WIFI_BYTES and kept == 110 and left < before - GC_BYTES
 
 
-def test_memory_ends_where_the_chips_does(tmp_path):
-    """What Wi-Fi has can't be data too: a MemoryError of the port itself."""
+def test_memory_is_exhausted_as_on_the_chip(tmp_path):
+    """The memory of Wi-Fi is missing for data: the port itself raises MemoryError."""
     program = """
 %s
 kept = []
@@ -76,8 +76,11 @@ except MemoryError:
     kept = None
     print([n])
 """
-    (alone,), (beside,) = said(tmp_path, program % ""), said(tmp_path, program % "network.WLAN(network.STA_IF)")
-    assert 150 < alone < 195 and 30 < alone - beside < 40, (alone, beside)
+    (alone,), (with_wifi,) = (
+        printed_list(tmp_path, program % ""),
+        printed_list(tmp_path, program % "network.WLAN(network.STA_IF)"),
+    )
+    assert 150 < alone < 195 and 30 < alone - with_wifi < 40, (alone, with_wifi)
 
 
 def test_a_parked_thread_keeps_memory_until_it_is_released(tmp_path):
@@ -97,11 +100,11 @@ try:
 except OSError:
     print([held, before - idf()])
 """
-    held, after = said(tmp_path, program)
+    held, after = printed_list(tmp_path, program)
     assert 40 * KB <= held < 41 * KB and after == 0
 
 
-def test_what_tls_needs():
+def test_tls_fails_with_too_little_free_memory():
     """Measured: a large chain fails with 39.0 KB free and passes with 42; a small one passes with 36 and leaves 11."""
     for free, chain, result in (
         (39 * KB, LARGE_CHAIN, -2),
@@ -116,7 +119,7 @@ def test_what_tls_needs():
         assert memory.free == free
 
 
-def test_everything_that_is_taken_is_noted():
+def test_the_minimum_of_free_memory_counts_every_allocation():
     memory = Memory()
     assert memory.take("wifi", WIFI_BYTES) and memory.connect(3, SMALL_CHAIN) > 0
     assert memory.fit(80 * KB) >= 80 * KB

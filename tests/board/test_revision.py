@@ -1,6 +1,4 @@
-"""The chip's revision: where espefuse says that each chip has it, what set_boot() makes of it, and the agent before it
-erases.
-"""
+"""The chip's revision: where espefuse finds it, and how set_boot(), the agent and the cloud use it."""
 
 import json
 import random
@@ -20,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "agent"))
 from rig import Rig
 from signing import sealed, trusting
 
-# name for espefuse -> chip id, {block: address}, from the chips' technical reference manuals
+# espefuse's name -> chip id, {block: address}, from the chips' technical reference manuals
 CHIPS = {
     "esp32": (0, {0: 0x3FF5A000}), "esp32s2": (2, {1: 0x3F41A044}), "esp32c3": (5, {1: 0x60008844}), "esp32s3": (9,
     {1: 0x60007044}),
@@ -33,21 +31,10 @@ CHIPS = {
 @pytest.mark.parametrize(
     "name", [name if name in ("esp32", "esp32s3") else pytest.param(name, marks=pytest.mark.sweep) for name in CHIPS]
 )
-def test_where_espefuse_finds_it(tmp_path, name):
+def test_the_agent_reads_the_same_bits_as_espefuse(tmp_path, name):
     chip, blocks = CHIPS[name]
-    command = [
-        sys.executable,
-        "-m",
-        "espefuse",
-        "--chip",
-        name,
-        "--virt",
-        "--path-efuse-file",
-        tmp_path / "fuses",
-        "summary",
-        "--format",
-        "json",
-    ]
+    command = [sys.executable, "-m", "espefuse", "--chip", name, "--virt", "--path-efuse-file", tmp_path / "fuses"]
+    command += ["summary", "--format", "json"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     fields = json.loads(said[said.index("{") :])
     rng = random.Random(chip)
@@ -76,12 +63,12 @@ class _Memory(dict):
         return 0
 
 
-def test_the_virtual_chip_says_what_it_was_made_as():
+def test_the_virtual_chip_has_the_revision_that_was_set():
     for chip in TABLE[::ROW]:
         for revision in (0, 1, 3, 100, 102, 200, 301):
             assert read(chip, _Memory(registers(chip, revision))) == revision, (chip, revision)
     assert read(99, {}) is None
-    # The first ESP32-S3 has its block's version, 1.1, where later ones have the major number.
+    # The first ESP32-S3 has the version of its block, 1.1, in the place of the major number.
     assert read(9, _Memory({0x60007044 + 40: 1, 0x60007044 + 12: 1 << 24, 0x60007044 + 20: 1 << 24})) == 0
 
 
@@ -97,7 +84,7 @@ def test_agent_and_bootloader_agree_on_every_limit():
                 except ImageError:
                     starts = False
                 assert image.runs_on(content[:288], revision) == starts, (least, most, revision)
-    assert not image.runs_on(bytes(14) + b"\3" + bytes(20), 200)  # of a time before the full numbers
+    assert not image.runs_on(bytes(14) + b"\3" + bytes(20), 200)  # an image from before the full revision numbers
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -115,8 +102,8 @@ def test_an_image_for_a_newer_chip_is_refused_before_the_first_erase(tmp_path, s
     assert "CONFIRMED 1.0.2" in rig.run(until_s=3 * 3600).console
 
 
-def test_the_cloud_of_this_project_does_not_offer_it(tmp_path):
-    """By what the check-in says: nothing is refused, and the release is not blamed for old boards."""
+def test_this_cloud_does_not_offer_an_image_for_a_newer_chip(tmp_path):
+    """It knows the revision from the check-in, so that old boards do not count as failures of the release."""
     rig = Rig(tmp_path / "rig")
     rig.board = type(rig.board)(rig.board.flash.path, air=rig.air, revision=101)
     rig.publish(make(4096 * 3 - 2048, "new chips", revisions=(300, 399)), "1.0.1")
@@ -129,7 +116,7 @@ def test_the_cloud_of_this_project_does_not_offer_it(tmp_path):
     assert "CONFIRMED 1.0.2" in rig.run(until_s=2 * 3600).console
 
 
-def test_the_bootloader_does_not_start_it_nor_does_set_boot_choose_it(tmp_path):
+def test_set_boot_refuses_an_image_for_a_newer_chip(tmp_path):
     """On a chip whose revision the agent can't read."""
     from rig import MAIN
 
@@ -141,6 +128,5 @@ def test_the_bootloader_does_not_start_it_nor_does_set_boot_choose_it(tmp_path):
     rig.publish(content, "1.0.1")
     run = rig.run(until_s=4 * 3600)
     assert run.slots == ["ota_0"] and "FAILED boot_refused" in run.console, run.console
-    assert run.console.count("DEVICE:UPDATE") == 1 and rig.record()["failed"], (
-        run.console
-    )  # the bytes are the right ones: no second attempt
+    # The image is as published, so there is no second attempt.
+    assert run.console.count("DEVICE:UPDATE") == 1 and rig.record()["failed"], run.console

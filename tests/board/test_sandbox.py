@@ -1,6 +1,4 @@
-"""What runs on a virtual board is somebody's program, maybe from a foreign flash file: it can't get at the machine
-beside it.
-"""
+"""The sandbox: a program on a virtual board, maybe from an untrusted flash file, has no access to this machine."""
 
 import ctypes
 import errno
@@ -15,11 +13,11 @@ from ioto_tools.board import Board, sandbox
 from ioto_tools.image import esp
 
 pytestmark = pytest.mark.skipif(not sandbox.available(), reason="needs Linux on x86-64 or AArch64")
-OF_PROBES = (335, 336)  # uretprobe, uprobe: newer kernels answer them before any filter, and only to their own code
+OF_PROBES = (335, 336)  # uretprobe, uprobe: newer kernels handle them before any filter, and only for their own code
 ATTACK = """
 import sys, vfs
 for name in ("os", "socket", "select", "time", "machine", "errno", "micropython", "_bus"):
-    sys.modules.pop(name, None)  # and what is imported under these names now is the unix port's own
+    sys.modules.pop(name, None)  # from now on these names import modules of the unix port
 sys.path[:] = [".frozen"]
 import os, machine, select, socket, uctypes
 host = vfs.VfsPosix("/")
@@ -72,7 +70,7 @@ def board(folder, main):
     )
 
 
-def test_whatever_it_imports(tmp_path, monkeypatch):
+def test_a_program_with_the_ports_own_modules_reaches_nothing(tmp_path, monkeypatch):
     import socket
 
     monkeypatch.setenv("SECRET", "of the operator")
@@ -89,18 +87,18 @@ def test_whatever_it_imports(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.flash", "kept"]
 
 
-def test_what_a_board_does_still_works(tmp_path):
+def test_ordinary_programs_still_work(tmp_path):
     told = board(tmp_path, FINE).run(until_s=5).console
     assert "machine code 42" in told and "in a thread" in told and "['listdir']" in told, told
 
 
-def test_an_operation_that_the_hardware_does_not_have(tmp_path):
+def test_an_unknown_operation_resets_the_board(tmp_path):
     run = board(tmp_path, "import _bus\n_bus.call(999)\n").run(max_boots=2)
     assert run.slots == ["ota_0", "ota_0"] and run.ended == "boots"
 
 
 def test_the_kernel_refuses_every_call_that_is_not_in_the_list():
-    """All numbers, as machine code of the program would make them; and processes, where only threads are allowed."""
+    """All numbers, called directly as machine code could; and clone() for a process instead of a thread."""
     column = 0 if platform.machine() == "x86_64" else 1
     allowed = {numbers[column] for numbers in sandbox._CALLS.values()}
     read, write = os.pipe()
@@ -135,7 +133,7 @@ def descendants(pid):
 
 
 def memory(pid):
-    """All that a process can read of itself."""
+    """All memory that a process can read of itself."""
     with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
         for line in maps:
             first, last = (int(n, 16) for n in line.split()[0].split("-"))
@@ -144,8 +142,8 @@ def memory(pid):
                 yield mem.read(last - first)
 
 
-def test_nothing_of_the_operators_is_in_its_memory(tmp_path):
-    """Its own process' memory is open to a program: passwords of the environment are not in it."""
+def test_no_secret_of_the_operator_is_in_its_memory(tmp_path):
+    """A program can read the memory of its own process, which must not contain passwords of the environment."""
     board(tmp_path, "print('computing')\nwhile True:\n    pass\n").close()
     words = [Path(sys.executable).parent / "ioto", "board", "run", tmp_path / "b.flash"]
     env = dict(os.environ, IOTO_PASSPHRASE="the very secret of the operator")

@@ -1,6 +1,4 @@
-"""A serial port as a server on the network has it: plain bytes (socket://), or with RFC 2217's negotiation
-(rfc2217://).
-"""
+"""A server that shares a serial port on the network: plain bytes (socket://), or RFC 2217 (rfc2217://)."""
 
 import socket
 import threading
@@ -19,12 +17,12 @@ class Line(serial.Serial):
 
 @contextmanager
 def bridge(port, protocol):
-    """The url of `port` for one client, until the end of the block."""
+    """Serve `port` to one client; yields the URL."""
     with Line(port, 115200, timeout=0.02) as line, socket.create_server(("127.0.0.1", 0)) as server:
         threads = threading.Thread(target=_serve, args=(line, server, protocol), daemon=True)
         threads.start()
         yield "%s://127.0.0.1:%d" % (protocol, server.getsockname()[1])
-        threads.join(10)  # the client has gone
+        threads.join(10)  # until the client has disconnected
 
 
 def _serve(line, server, protocol):

@@ -1,4 +1,4 @@
-"""The commands as a user types them."""
+"""Run the commands `ioto` and `mpremote` as a user types them."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def command(*words, limit_s=LIMIT_S):
 
 @contextmanager
 def running(*words):
-    """A program that prints the path of a serial port in its first line; the path, while it runs."""
+    """Run a program that prints the path of a serial port in its first line; yields the path."""
     board = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, text=True)
     try:
         yield board.stdout.readline().split()[-1]

@@ -1,4 +1,4 @@
-"""A virtual board in a process of its own, with a serial port that real programs open."""
+"""Fixtures: a virtual board in a separate process, with a serial port that real programs open."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def flash(tmp_path, folder):
-    """A small flash with what `ioto flash` would have put on the board."""
+    """A small flash file with the files that `ioto flash` would write."""
     from ioto_tools.board import Board
     from ioto_tools.deploy.device_files import device_files
     from ioto_tools.image import esp
@@ -32,7 +32,7 @@ def flash(tmp_path, folder):
 
 @pytest.fixture
 def port(flash):
-    """Path of the serial port of a board that runs."""
+    """Path of the serial port of a running board."""
     from commands import board
 
     with board(flash) as path:

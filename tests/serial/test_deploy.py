@@ -1,4 +1,4 @@
-"""`ioto deploy`, `ioto board info` at the virtual board's serial port."""
+"""`ioto deploy`, `ioto board info` and `ioto board log` at the virtual board's serial port."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def files_of(flash):
     return found
 
 
-def test_only_what_changed_is_brought(port, folder, flash):
+def test_only_changed_files_are_copied(port, folder, flash):
     first = deploy(port, folder)
     assert first.returncode == 0 and "0 files copied" in first.stdout, first.stderr
     with open(folder / "main.py", "a") as f:
@@ -48,7 +48,7 @@ def test_only_what_changed_is_brought(port, folder, flash):
     assert "0 files copied" in deploy(port, folder).stdout
 
 
-def test_what_the_user_changed_on_the_board_is_kept(port, folder, flash):
+def test_a_file_that_was_changed_on_the_board_is_kept(port, folder, flash):
     command("mpremote", "connect", port, "exec", "f = open('main.py', 'a')\nf.write('# mine\\n')\nf.close()")
     with open(folder / "main.py", "a") as f:
         f.write("# theirs\n")
@@ -59,22 +59,22 @@ def test_what_the_user_changed_on_the_board_is_kept(port, folder, flash):
     assert files_of(flash)["main.py"].endswith(b"# theirs\n")
 
 
-SPOIL = """
+BREAK_AGENT = """
 for name in "lib/ioto/plan.py", "lib/ioto/parts.bin":
     with open(name, "w") as f:
         f.write("broken")
 """
 
 
-def test_the_agent_is_ours_and_its_leftovers_go(port, folder, flash):
-    command("mpremote", "connect", port, "exec", SPOIL)
+def test_a_broken_agent_is_replaced_and_old_files_removed(port, folder, flash):
+    command("mpremote", "connect", port, "exec", BREAK_AGENT)
     told = deploy(port, folder)
     assert "remove lib/ioto/plan.py" in told.stdout and "copy   lib/ioto/parts.bin" in told.stdout, told.stderr
     assert "lib/ioto/plan.py" not in files_of(flash)
     assert command("mpremote", "connect", port, "exec", "import ioto.start").returncode == 0
 
 
-def test_record_and_provision_stay(port, folder, flash):
+def test_record_and_provision_are_kept(port, folder, flash):
     before = {n: raw for n, raw in files_of(flash).items() if n.startswith("state/")}
     (folder / "state").mkdir()
     (folder / "state" / "provision.json").write_text("{}")
@@ -91,7 +91,7 @@ def test_a_full_file_system_changes_nothing(port, folder, flash):
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
-def test_the_application_goes_on_after_a_refusal(flash, folder):
+def test_the_application_runs_again_after_a_refusal(flash, folder):
     it = Board(flash)
     it.put_files({"main.py": b"import time\nwhile True:\n    print('tick')\n    time.sleep_ms(100)\n"})
     it.close()
@@ -102,8 +102,8 @@ def test_the_application_goes_on_after_a_refusal(flash, folder):
             assert line.read_until(b"tick\r\n").endswith(b"tick\r\n")
 
 
-def test_folders_take_room_too(port, folder, flash):
-    """Two blocks each on littlefs: what would not fit is found out before anything is brought."""
+def test_the_size_of_folders_is_counted(port, folder, flash):
+    """Two blocks each on littlefs: nothing is copied if it would not fit."""
     for n in range(60):
         (folder / ("d%d" % n)).mkdir()
         (folder / ("d%d" % n) / "x.txt").write_text("x")
@@ -123,10 +123,10 @@ except OSError as e:
 """
 
 
-def test_a_file_system_that_is_full_in_the_middle(folder, flash):
-    """Whoever took the room meanwhile: nothing is changed, and what was brought so far is gone again."""
+def test_a_file_system_that_fills_up_during_the_copy(folder, flash):
+    """Nothing is changed, and the copied files are removed again."""
     it = Board(flash)
-    it.put_files({"ballast.bin": bytes(540_000)})  # or filling it takes long
+    it.put_files({"ballast.bin": bytes(540_000)})  # otherwise filling the file system takes long
     it.close()
     files = device_files(folder)
     files.update({"main.py": b"print('new')\n" * 600, "more.bin": bytes(20_000)})
@@ -140,8 +140,8 @@ def test_a_file_system_that_is_full_in_the_middle(folder, flash):
     assert b"print('new')" not in found["main.py"] and not any(name.startswith(copy.STAGING) for name in found)
 
 
-def test_a_file_system_that_counts_less_than_nothing_free(folder, flash):
-    """littlefs counts some blocks twice, and MicroPython's number of free ones wraps."""
+def test_a_negative_number_of_free_blocks_counts_as_none(folder, flash):
+    """littlefs counts some blocks twice, and MicroPython's number of free blocks wraps around."""
     it = Board(flash)
     it.put_files({"ballast.bin": bytes(714_000), "more.bin": bytes(6000)})
     it.close()
@@ -153,10 +153,10 @@ def test_a_file_system_that_counts_less_than_nothing_free(folder, flash):
         assert json.loads(command("ioto", "board", "info", port, "--json").stdout)["files"]["free"] == 0
 
 
-def test_ports_that_are_none(tmp_path, folder, monkeypatch):
+def test_ports_without_a_board(tmp_path, folder, monkeypatch):
     told = deploy("/dev/ttyNOWHERE", folder)
     assert told.returncode == 1 and "there is no such port: is the board plugged in" in told.stderr
-    monkeypatch.setattr(prompt, "_ANSWER_S", 0.5)  # else ten seconds
+    monkeypatch.setattr(prompt, "_ANSWER_S", 0.5)  # instead of ten seconds
     master, slave = pty.openpty()
     with (
         pytest.raises(prompt.PromptError, match="no MicroPython prompt there. Is it the right port"),
@@ -167,8 +167,8 @@ def test_ports_that_are_none(tmp_path, folder, monkeypatch):
     os.close(slave)
 
 
-def test_a_port_that_is_busy(port, folder, flash):
-    """Two programs at one port would take each other's bytes."""
+def test_a_port_that_is_busy_is_refused(port, folder, flash):
+    """Each of two programs at one port would read bytes that are for the other one."""
     (folder / "main.py").write_text("print('new')\n")
     with serial.Serial(port, 115200, exclusive=True):
         told = deploy(port, folder, "--force")
@@ -178,17 +178,15 @@ def test_a_port_that_is_busy(port, folder, flash):
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
-def test_an_older_micropython(port, folder, monkeypatch):
+def test_an_older_micropython_is_refused(port, folder, monkeypatch):
     monkeypatch.setattr(prompt, "LEAST", (99, 0))
     with pytest.raises(prompt.PromptError, match=r"the agent needs 99\.0: `ioto flash`"), prompt.Prompt(port) as board:
         board.identify()
 
 
 @pytest.mark.parametrize("version", [7, pytest.param(0, marks=pytest.mark.sweep)])
-def test_another_kind_of_compiled_files(port, folder, flash, monkeypatch, version):
-    """A MicroPython of another time, or built without them: found out before the agent is replaced by what it can't
-    load.
-    """
+def test_a_micropython_with_another_mpy_version_is_refused(port, folder, flash, monkeypatch, version):
+    """Or one without support for .mpy files: the agent must not be replaced by files that can't be loaded."""
     monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
     before = files_of(flash)
     told = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])
@@ -201,7 +199,7 @@ def test_another_kind_of_compiled_files(port, folder, flash, monkeypatch, versio
     }
 
 
-def test_info(port, flash):
+def test_info_describes_the_board(port, flash):
     told = command("ioto", "board", "info", port)
     assert (
         told.returncode == 0
@@ -219,7 +217,7 @@ def test_info(port, flash):
 
 
 def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
-    """As README makes them: the settings name files, which the agent looks for."""
+    """As in the README: the settings name files, which the agent checks."""
     certificates.make(tmp_path / "tls", ["cloud.test"])
     private = keys.make(tmp_path / "release.pem", b"")
     keys.write_new(tmp_path / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
@@ -240,13 +238,13 @@ def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
     assert "settings   ioto.json: update.keys" in told.stdout, told
 
 
-def test_info_makes_no_file_outside_of_its_own_folder(tmp_path):
-    """Whatever a board's settings name."""
+def test_info_writes_no_file_outside_of_its_own_folder(tmp_path):
+    """The settings of a board can name any path."""
     files = {"ioto.json": b'{"a": ["../../x", "/etc/y", "@certs/z.pem"], "b": {"c": "k.pem"}}'}
     assert info._named(files) == ["certs/z.pem", "etc/y", "k.pem"]
 
 
-def test_log_follows_and_leaves_the_board_alone(flash):
+def test_log_prints_the_output_without_interrupting(flash):
     it = Board(flash)
     it.put_files({"main.py": b"import time\nfor i in range(1000):\n    print('tick', i)\n    time.sleep_ms(100)\n"})
     it.close()
@@ -283,8 +281,8 @@ Board(sys.argv[1], real_time=True).run(until_s=60, serial=cable)
 @pytest.mark.parametrize(
     "after", [7000, 14000] + [pytest.param(n, marks=pytest.mark.sweep) for n in (400, *range(1000, 26000, 1700), 26000)]
 )
-def test_a_cable_pulled_out_in_mid_copy_leaves_whole_files(flash, folder, after):
-    """Of each file the old or the new bytes, and never a part; the next deploy brings the rest."""
+def test_a_cable_unplugged_during_the_copy_leaves_whole_files(flash, folder, after):
+    """Each file has its old or its new content, never a part; the next deploy copies the rest."""
     old = files_of(flash)
     new = {"main.py": b"print('new')\n" * 300, "lib/app.py": b"x = 1\n" * 700, "boot.py": old["boot.py"] + b"# new\n"}
     for name, raw in new.items():

@@ -1,4 +1,4 @@
-"""mpremote, as it comes, at the virtual board's serial port."""
+"""The unmodified mpremote at the virtual board's serial port."""
 
 import hashlib
 import time
@@ -13,7 +13,7 @@ def mpremote(port, *words):
     return done.stdout
 
 
-def test_exec_eval_and_what_goes_wrong(port):
+def test_exec_eval_and_exceptions(port):
     assert mpremote(port, "exec", "print(6 * 7)") == "42\n"
     assert mpremote(port, "eval", "__import__('esp32').Partition(1).info()[4]") == "ota_0\n"
     failed = command("mpremote", "connect", port, "exec", "print('a')\n1 / 0")
@@ -27,10 +27,10 @@ def test_exec_eval_and_what_goes_wrong(port):
         mpremote(port, "resume", "exec", "left_over = 5") == ""
         and mpremote(port, "resume", "eval", "left_over") == "5\n"
     )
-    assert "NameError" in command("mpremote", "connect", port, "eval", "left_over").stdout  # a soft reset lies between
+    assert "NameError" in command("mpremote", "connect", port, "eval", "left_over").stdout  # after a soft reset
 
 
-def test_files_of_any_bytes_there_and_back(port, tmp_path):
+def test_files_with_any_bytes_are_copied_both_ways(port, tmp_path):
     raw = bytes(range(256)) * 8 + b"\r\n\x01\x02\x03\x04\x05\n"
     (tmp_path / "any.bin").write_bytes(raw)
     mpremote(port, "fs", "cp", str(tmp_path / "any.bin"), ":any.bin")
@@ -45,20 +45,20 @@ def test_files_of_any_bytes_there_and_back(port, tmp_path):
 
 
 def test_a_package_is_installed(port, tmp_path):
-    """`mip install` of a package.json on this machine, which mpremote fetches and copies."""
+    """`mip install` of a package.json on this machine, which mpremote reads and copies."""
     (tmp_path / "thing.py").write_text("answer = 42\n")
     (tmp_path / "package.json").write_text('{"urls": [["thing/__init__.py", "thing.py"]], "version": "1"}')
     mpremote(port, "mip", "install", "--no-mpy", "--target", "/lib", str(tmp_path / "package.json"))
     assert mpremote(port, "exec", "import thing; print(thing.answer)") == "42\n"
 
 
-def test_a_large_file_runs_from_here(port, tmp_path):
+def test_a_large_file_of_this_machine_runs(port, tmp_path):
     (tmp_path / "run.py").write_text("".join("x%d = %d\n" % (n, n) for n in range(600)) + "print(x599)\n")
     assert mpremote(port, "run", str(tmp_path / "run.py")) == "599\n"
 
 
 def talk(port, *steps):
-    """Type bytes, wait for bytes; returns all that came."""
+    """Type bytes and wait for bytes in each step; returns all output."""
     got = b""
     with serial.Serial(port, 115200, timeout=0.05) as line:
         for typed, wanted in steps:
@@ -71,7 +71,7 @@ def talk(port, *steps):
     return got
 
 
-def test_a_person_at_the_prompt(port):
+def test_the_friendly_prompt(port):
     got = talk(
         port, (b"\x03", b">>> "), (b"1 + 1\r", b"2\r\n>>> "), (b"x = 'ab\x7fc'\r", b">>> "), (b"x\r", b"'ac'\r\n"),
         (b"for i in range(2):\r", b"... "), (b"    print('n', i)\r\r", b"n 1\r\n"), (b"nonsense\r", b"NameError"),
@@ -81,7 +81,7 @@ def test_a_person_at_the_prompt(port):
     assert b"Traceback" in got
 
 
-def test_ctrl_c_stops_whatever_runs(port):
+def test_ctrl_c_stops_any_program(port):
     talk(
         port, (b"\x03", b">>> "), (b"while True: pass\r\r", b"... "), (b"", b""), (b"\x03", b"KeyboardInterrupt"),
         (b"import time; time.sleep(1000)\r", b"\n"), (b"\x03", b"KeyboardInterrupt"),
@@ -107,8 +107,8 @@ def test_soft_reset_runs_main_again_but_not_in_raw_mode(port):
     )
 
 
-def test_ctrl_c_at_any_moment_of_a_start(port):
-    """Whoever waits for a board to come back types it again and again: it never ends the board."""
+def test_ctrl_c_at_any_moment_of_a_start_reaches_the_prompt(port):
+    """A user who waits for the prompt types it again and again."""
     talk(port, (b"\x03", b">>> "))
     for n in range(12):
         with serial.Serial(port, 115200, timeout=0) as line:

@@ -1,4 +1,4 @@
-"""`package.json`: mip on a device and mpremote from here fetch all of lib/ioto, and it is what the sources have."""
+"""`package.json` lists all of lib/ioto, so that mip on a device and mpremote on a computer install it."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ FEW = ("ioto/__init__.py", "ioto/archive.py", "ioto/log.py", "ioto/semver.py", "
 
 
 class Sources(SimpleHTTPRequestHandler):
-    """The sources as GitHub has them; beside package.json one about a few of the modules."""
+    """Serves the sources as GitHub does, and few.json, a package.json of a few modules."""
 
     def do_GET(self):
         if self.path != "/few.json":
@@ -46,13 +46,13 @@ def site():
         server.shutdown()
 
 
-def test_every_module_is_in_it():
-    wanted = "another list of modules: `python tests/serial/test_package.py` writes it"
+def test_it_lists_every_module():
+    wanted = "package.json has another list of modules: write it with `python tests/serial/test_package.py`"
     assert json.loads((ROOT / "package.json").read_text()) == WANTED, wanted
 
 
-def test_mip_fetches_it(site, tmp_path):
-    """micropython-lib's own, as the unix port has it built in; what it fetched is all that a program needs."""
+def test_mip_installs_all_that_a_program_needs(site, tmp_path):
+    """The mip of micropython-lib, as built into the unix port."""
     micropython = str(BIN / "micropython")
     done = subprocess.run(
         [micropython, "-m", "mip", "install", "--target", tmp_path, site + "/package.json"],
@@ -72,7 +72,7 @@ def test_mip_fetches_it(site, tmp_path):
 
 @pytest.mark.parametrize("name", ["few.json", pytest.param("package.json", marks=pytest.mark.sweep)])
 def test_mpremote_installs_it_on_a_board(site, bare, name):
-    """All 180 KB through the prompt take a quarter of a minute, most of it waiting."""
+    """All 180 KB through the prompt take 15 s, most of them waiting."""
     done = command("mpremote", "connect", bare, "mip", "install", "%s/%s" % (site, name), limit_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
     asked = (
@@ -90,7 +90,7 @@ def test_mpremote_installs_it_on_a_board(site, bare, name):
 
 @pytest.fixture
 def bare(tmp_path):
-    """The serial port of a board with nothing but MicroPython on it."""
+    """The serial port of a board with MicroPython only."""
     from commands import board
     from ioto_tools.board import Board
     from ioto_tools.image import esp

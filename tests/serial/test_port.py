@@ -1,4 +1,4 @@
-"""What can be wrong with a serial port, and a board that does not come to its prompt at once."""
+"""Faults of a serial port, and boards that do not reach the prompt at once."""
 
 import os
 import pty
@@ -28,8 +28,8 @@ def terminal():
         os.close(master)
 
 
-def asked_by_nobody(path):
-    """fault(path), as a user without rights finds it."""
+def fault_for_nobody(path):
+    """fault(path) for a user without permissions."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
@@ -48,8 +48,7 @@ def asked_by_nobody(path):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="gives a port to another group")
-def test_a_port_one_may_not_use():
-    """EACCES: what group would do, if there is one."""
+def test_a_port_without_permission_names_the_group_to_join():
     import grp
 
     with terminal() as (_, path):
@@ -57,12 +56,12 @@ def test_a_port_one_may_not_use():
         os.chmod(path, 0o660)
         assert (
             "no permission to use it: it belongs to the group `dialout`: run `sudo usermod -a -G dialout "
-            in asked_by_nobody(path)
+            in fault_for_nobody(path)
         )
         os.chown(path, 0, 0)
-        assert "no permission to use it: its mode is crw-rw----, owner 0" in asked_by_nobody(path)
+        assert "no permission to use it: its mode is crw-rw----, owner 0" in fault_for_nobody(path)
         os.chmod(path, 0o666)
-        assert asked_by_nobody(path) == ""
+        assert fault_for_nobody(path) == ""
 
 
 @pytest.mark.parametrize("port, words", [
@@ -76,7 +75,7 @@ def test_a_port_one_may_not_use():
     ("nonsense://a", "protocol 'nonsense' not known. Write socket"),
     ("socket://no.such.host.invalid:1", "Write socket://HOST:PORT"),
 ])  # fmt: skip
-def test_what_is_wrong_with_a_port(port, words):
+def test_the_fault_of_a_port_is_named(port, words):
     found = ports.fault(port)
     assert found.startswith("%s: " % port) and words in found
 
@@ -84,17 +83,17 @@ def test_what_is_wrong_with_a_port(port, words):
 @pytest.mark.parametrize(
     "port, words", [("/dev/null", "it is not a serial port"), ("nonsense://a", "protocol 'nonsense' not known")]
 )
-def test_every_command_says_it(folder, port, words):
+def test_every_command_prints_the_fault(folder, port, words):
     for asked in (
         ["deploy", port, "--folder", folder],
         ["board", "info", port],
         ["board", "log", port],
         ["board", "test", port, "--yes"],
     ):
-        told = command("ioto", *asked)
-        last = told.stderr.splitlines()[-1]
-        assert told.returncode == 1 and last.startswith("ioto ") and "%s: " % port in last and words in last, (
-            told.stderr
+        done = command("ioto", *asked)
+        last = done.stderr.splitlines()[-1]
+        assert done.returncode == 1 and last.startswith("ioto ") and "%s: " % port in last and words in last, (
+            done.stderr
         )
 
 
@@ -107,8 +106,8 @@ def read_until(stream, text):
     return seen
 
 
-def test_the_log_waits_for_a_port_that_goes_with_a_reset(tmp_path):
-    """As that of a board with its own USB: it is gone, and there again under its name."""
+def test_the_log_waits_for_a_port_that_disappears_with_a_reset(tmp_path):
+    """A board with native USB: its port disappears, and returns under the same name."""
     port = tmp_path / "port"
     with terminal() as (master, path):
         port.symlink_to(path)
@@ -117,7 +116,7 @@ def test_the_log_waits_for_a_port_that_goes_with_a_reset(tmp_path):
             pass
         port.unlink()
     read_until(log.stdout, b"the port is gone")
-    time.sleep(0.5)  # it is tried more than once
+    time.sleep(0.5)  # for more than one try
     with terminal() as (master, path):
         port.symlink_to(path)
         read_until(log.stdout, b"the port is back")
@@ -129,7 +128,7 @@ def test_the_log_waits_for_a_port_that_goes_with_a_reset(tmp_path):
 
 
 def read_until_written(master, raw, log):
-    """Write until the log shows it: what is written before it listens is lost."""
+    """Write `raw`; True if the log shows it. What is written before the log reads is lost."""
     os.write(master, raw)
     time.sleep(0.1)
     os.set_blocking(log.stdout.fileno(), False)
@@ -141,7 +140,7 @@ def read_until_written(master, raw, log):
         os.set_blocking(log.stdout.fileno(), True)
 
 
-def test_what_a_terminal_would_obey_is_written_out():
+def test_control_characters_are_printed_as_escapes():
     assert printable("a\tb\n\x1b[31m\x9b1m\x07\r\nc\rd") == "a\tb\n\\x1b[31m\\x9b1m\\x07\nc\\rd"
     assert (
         printable("user\u202egnp.exe \u2028 \ud800 \u00e9 \U0001f600")
@@ -151,7 +150,7 @@ def test_what_a_terminal_would_obey_is_written_out():
         assert (chr(code) in printable(chr(code))) == (chr(code) in "\t\n"), code
 
 
-def test_no_command_hands_escapes_of_a_board_on(flash, folder):
+def test_no_command_prints_escape_sequences_of_a_board(flash, folder):
     it = Board(flash)
     it.put_files(
         {
@@ -193,16 +192,16 @@ ASLEEP = "import machine\nmachine.deepsleep(2500)\n"
 
 
 @pytest.mark.parametrize("main", [DEAF, ASLEEP], ids=["ignores Ctrl-C", "sleeps"])
-def test_a_board_that_does_not_come_to_its_prompt_at_once(flash, folder, main, monkeypatch):
+def test_wait_reaches_a_board_that_ignores_ctrl_c_or_sleeps(flash, folder, main, monkeypatch):
     it = Board(flash)
     it.put_files({"main.py": main.encode()})
     it.close()
     (folder / "main.py").write_text("print('new')\n")
     with board(flash) as port:
         if main is DEAF:
-            with serial.Serial(port, timeout=LIMIT_S) as line:  # while it starts, Ctrl-C would do
+            with serial.Serial(port, timeout=LIMIT_S) as line:  # while the board starts, Ctrl-C would work
                 assert line.read_until(b"deaf").endswith(b"deaf")
-            monkeypatch.setattr("ioto_tools.deploy.prompt._ANSWER_S", 0.5)  # else ten seconds
+            monkeypatch.setattr("ioto_tools.deploy.prompt._ANSWER_S", 0.5)  # instead of ten seconds
             with (
                 pytest.raises(
                     PromptError, match="A board that sleeps answers only while it is awake, .*`--wait 60` keeps trying"

@@ -1,6 +1,4 @@
-"""`ioto board test`: the on-board suite, unmodified, at a virtual board's serial port; and at boards that are not as
-they should be.
-"""
+"""`ioto board test`: the on-board suite at a virtual board's serial port, and at boards with a defect."""
 
 import json
 import re
@@ -25,7 +23,7 @@ WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
 
 
 def suite(port, *only, status=0, limit_s=120, more=()):
-    """{check: Result} of these checks."""
+    """Run these checks; returns {check: Result}."""
     words = [word for name in only for word in ("--only", name)]
     done = command("ioto", "board", "test", port, "--yes", "--json", *words, *more, limit_s=limit_s)
     assert done.returncode == status, done.stdout + done.stderr
@@ -34,7 +32,7 @@ def suite(port, *only, status=0, limit_s=120, more=()):
 
 
 def content(flash):
-    """What the suite is not to change: files, the running slot, otadata, and the other settings in the NVS."""
+    """Data that the suite must not change: files, the running slot, and the other settings in the NVS."""
     board = Board(flash)
     kept = Nvs(board.flash, board.partition("nvs")).items
     nvs = {key: value[3] for key, value in kept.items() if key[1] != 1 and key[2] not in COUNTS}
@@ -44,8 +42,8 @@ def content(flash):
     return found
 
 
-def test_the_whole_suite_on_a_virtual_board(flash):
-    """Every check with Wi-Fi, then the update; and the board is as it was. The page has this table."""
+def test_a_virtual_board_passes_the_whole_suite_and_is_unchanged(flash):
+    """Every check with Wi-Fi, then the update. The table in docs/boards.md has the same shape."""
     before = content(flash)
     with running(BIN / "ioto", "board", "run", flash, "--serial", "--wifi", "net:secret", "--network") as port:
         found = suite(port, more=(*WIFI, "--update"))
@@ -66,8 +64,8 @@ def shape(line):
     return re.sub(r"[+-]?\d+(\.\d+)?", "N", line)
 
 
-def test_what_can_not_run_says_why(tmp_path):
-    """A board with MicroPython's stock layout, without the agent, and nobody says which Wi-Fi."""
+def test_checks_that_cannot_run_give_the_reason(tmp_path):
+    """On a board with MicroPython's stock layout, without the agent, and without the name of a Wi-Fi network."""
     path = tmp_path / "stock.flash"
     Board.create(path, esp.make(8192, "hello"), {}, flash_bytes=4 << 20, rows=layout.stock()).close()
     with running(BIN / "ioto", "board", "run", path, "--serial") as port:
@@ -82,8 +80,8 @@ def test_what_can_not_run_says_why(tmp_path):
     assert "suite" not in again.stdout
 
 
-def test_a_slow_reset_is_waited_for(port):
-    """Ctrl-C in search of the prompt does not end what resets the board; the next program it ends as ever."""
+def test_a_slow_reset_is_awaited(port):
+    """Ctrl-C does not interrupt the program that resets the board, but interrupts the next program."""
     with Prompt(port) as board:
         board.restart("import machine, time\ntime.sleep(1)\nmachine.reset()")
         with pytest.raises(PromptError, match="was not reset"):
@@ -93,7 +91,7 @@ def test_a_slow_reset_is_waited_for(port):
         assert b"KeyboardInterrupt" in board.line.follow(10)[1]
 
 
-def test_without_wifi_the_rest_is_measured(port):
+def test_without_wifi_the_other_checks_run(port):
     found = suite(port, "stages", "download")
     assert all(each.result == "passed" for each in found.values()), found
     assert found["stages"].found["socket"].startswith("not measured: no Wi-Fi name")
@@ -101,7 +99,7 @@ def test_without_wifi_the_rest_is_measured(port):
     assert found["download"].found["image_bytes"] == 8192
 
 
-# One line of the hardware changed, and the check that has to see it.
+# {check that must fail: one changed line of the hardware}
 BROKEN = {
     "partition": "from ioto_tools.board.flash import Flash; Flash.program = lambda self, at, raw: "
                  "self.data.__setitem__(slice(at, at + len(raw)), raw)",
@@ -131,7 +129,7 @@ QUICK = ("partition",)
 @pytest.mark.parametrize(
     "case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.sweep) for name in BROKEN]
 )
-def test_a_board_that_is_not_as_it_should_be(flash, case):
+def test_a_defect_fails_its_check(flash, case):
     name = case.partition("-")[0]
     with running(sys.executable, "-c", BOARD % BROKEN[case], flash) as port:
         found = suite(port, name, status=1)
@@ -139,16 +137,13 @@ def test_a_board_that_is_not_as_it_should_be(flash, case):
 
 
 @pytest.mark.parametrize("protocol", ["socket", "rfc2217"])
-def test_over_the_network(port, protocol):
-    """Resets and all."""
+def test_a_check_with_resets_runs_over_the_network(port, protocol):
     with bridge(port, protocol) as url:
         assert suite(url, "nvs")["nvs"].result == "passed"
 
 
-def test_an_interrupt_at_any_moment(flash):
-    """Ctrl-C to a program that computes and uses the hardware by turns: it is interrupted, and everything goes on as
-    before.
-    """
+def test_ctrl_c_interrupts_a_program_at_any_moment(flash):
+    """The program alternates between computing and using the hardware; the board works as before."""
     quick = "from ioto_tools.board import hardware; hardware._BREAK_REAL_S = 0.0002"
     with running(sys.executable, "-c", BOARD % quick, flash) as port, Prompt(port) as board:
         board.run("from esp32 import NVS\nx = NVS('a')\nx.set_blob('k', bytes(90))\nb = bytearray(90)")
@@ -163,7 +158,7 @@ def test_an_interrupt_at_any_moment(flash):
             assert board.run("print(x.get_blob('k', b))") == "90\r\n"
 
 
-# Ctrl-C in the middle of the flash's driver, at every third of its calls by littlefs.
+# Ctrl-C in the flash driver, at every third of its calls by littlefs.
 BREAK_IN = """
 import binascii, esp32, os, time
 def whole():
@@ -199,13 +194,13 @@ print(came, wrong)
 """
 
 
-def test_an_interrupt_leaves_the_file_system_whole(port):
-    """The driver is C on a chip: Ctrl-C never ends it halfway, or littlefs would take for read what was not."""
+def test_ctrl_c_does_not_corrupt_the_file_system(port):
+    """The driver is C on a chip, so Ctrl-C never stops it halfway; littlefs would use data that was never read."""
     with Prompt(port) as board:
         assert board.run(BREAK_IN).split() == ["14", "0"]
 
 
-# A chip with USB of its own: at each reset its port is gone, and comes back a little later under the same name.
+# A chip with native USB: at each reset its port disappears, and returns a little later under the same name.
 USB = """
 import os, sys, threading
 from ioto_tools.board import Board
@@ -237,15 +232,16 @@ Board(sys.argv[1], real_time=True).run(until_s=60, serial=port)
 """
 
 
-def test_a_port_that_goes_with_each_reset(flash, tmp_path):
+def test_a_port_that_disappears_at_each_reset(flash, tmp_path):
     with running(sys.executable, "-c", USB, flash, tmp_path / "tty") as port:
         found = suite(port, "nvs")
     assert found["nvs"].result == "passed", found
 
 
-def test_a_cable_pulled_out(flash):
+def test_a_cable_that_is_unplugged_is_an_error(flash):
     with running(BIN / "ioto", "board", "run", flash, "--serial") as port:
-        going = subprocess.Popen([BIN / "ioto", "board", "test", port, "-y"], stderr=subprocess.PIPE, text=True)
+        running_test = subprocess.Popen([BIN / "ioto", "board", "test", port, "-y"], stderr=subprocess.PIPE, text=True)
         time.sleep(1.5)
-    told = going.communicate(timeout=60)[1]
-    assert going.returncode == 1 and "ioto board test: %s: " % port in told and "Traceback" not in told, told
+    printed = running_test.communicate(timeout=60)[1]
+    assert running_test.returncode == 1 and "ioto board test: %s: " % port in printed, printed
+    assert "Traceback" not in printed, printed

@@ -23,8 +23,8 @@ used = None  # called after it
 _file = open(int(sys.argv[1]), "r+b")
 
 
+# (status, data) of the reply. With `into` the data is read into it and must fit; `data` is then its length.
 def call(op, a=0, b=0, data=b"", into=None):
-    """(status, data) of the reply. With `into` the data is read into it and must fit; `data` is then its length."""
     global now_us, cpu_us, _asked
     if _asked and not _in_c:
         _asked = False
@@ -53,8 +53,8 @@ def interrupted():
     held = True
 
 
+# A program runs from now on: raise interrupts in it, and one that came before at once.
 def release():
-    """A program runs from now on: raise interrupts in it, and one that came before at once."""
     global holding, held
     holding = False
     if not simulated:
@@ -64,20 +64,18 @@ def release():
         raise KeyboardInterrupt
 
 
+# The program has ended: an interrupt that is too late for it has no effect.
 def hold():
-    """The program has ended: an interrupt that is too late for it has no effect."""
     global holding
     holding = True
     if not simulated:
         call(0, 2)
 
 
+# Wrap `method` so that an interrupt does not leave it incomplete; the interrupt comes again afterwards.
+#
+# Otherwise littlefs, which calls the flash driver, would use data that was never read.
 def whole(method):
-    """Wrap `method` so that an interrupt does not leave it incomplete; the interrupt comes again afterwards.
-
-    Otherwise littlefs, which calls the flash driver, would use data that was never read.
-    """
-
     def called(*args):
         global _in_c, _deferred, _asked
         while True:
@@ -99,11 +97,10 @@ def whole(method):
     return called
 
 
+# (status, time, whether Ctrl-C was typed, data) of the reply.
+#
+# An interrupt does not end an exchange: the rest of its reply would be read as the reply of the next request.
 def _exchange(request, data, into):
-    """(status, time, whether Ctrl-C was typed, data) of the reply.
-
-    An interrupt does not end an exchange: the rest of its reply would be read as the reply of the next request.
-    """
     global _broken_into
     buf, have, head = _head, 0, None
     while True:
@@ -132,8 +129,8 @@ def _exchange(request, data, into):
 timers = []  # running machine.Timer objects; each has `at_us` and `fire()`
 
 
+# Wait with `op` for at most `us` (negative: forever), or until a timer is due; then run the due timers.
 def wait(op, us):
-    """Wait with `op` for at most `us` (negative: forever), or until a timer is due; then run the due timers."""
     for timer in timers:
         left_us = max(1, timer.at_us - ticks_us())
         if us < 0 or left_us < us:
@@ -144,8 +141,8 @@ def wait(op, us):
             timer.fire()
 
 
+# Time as the CPU sees it. Each call uses a little simulated time, so that time passes in a busy loop.
 def ticks_us():
-    """Time as the CPU sees it. Each call uses a little simulated time, so that time passes in a busy loop."""
     global cpu_us
     cpu_us += 5
     return now_us + cpu_us

@@ -34,8 +34,8 @@ def _begin():
     _bus.used = _used
 
 
+# Called before each use of the hardware.
 def _look():
-    """Called before each use of the hardware."""
     global _uses, _locked
     if _locked:
         micropython.heap_unlock()
@@ -46,8 +46,8 @@ def _look():
     _heap.look()
 
 
+# Called after each use of the hardware.
 def _used():
-    """Called after each use of the hardware."""
     global _locked, _before
     if allocated is not None:
         _before = gc.mem_alloc()

@@ -8,6 +8,8 @@ import gc
 
 import _bus
 
+# Functions of the shims have comments instead of docstrings: docstrings would fragment the heap of the program.
+
 _GC = 34
 _EVERY = 48  # uses of the hardware between two checks, since a check takes time
 _PIECE = 2048
@@ -20,8 +22,8 @@ _size = 1 << 30  # live bytes that fit into the chip's GC heap at its current si
 _count = 0
 
 
+# Count all objects so far as the shims'. `all_bytes` is the largest possible size of the chip's GC heap.
 def begin(all_bytes):
-    """Count all objects so far as the shims'. `all_bytes` is the largest possible size of the chip's GC heap."""
     global _base, _size
     gc.collect()
     _base = gc.mem_alloc()
@@ -32,14 +34,14 @@ def begin(all_bytes):
     _bus.look = look
 
 
+# Do not count the memory of `who`: it is part of the base.
 def _drop_count(who):
-    """Do not count the memory of `who`: it is part of the base."""
     global _held_bytes
     _held_bytes -= len(_held[who]) * _PIECE
 
 
+# Allocate `n` bytes of the chip for `who`, until drop(); MemoryError if they are not free.
 def hold(who, n):
-    """Allocate `n` bytes of the chip for `who`, until drop(); MemoryError if they are not free."""
     global _held_bytes
     pieces = []
     for _ in range(n * _WIDE // _NARROW // _PIECE):
@@ -53,21 +55,21 @@ def drop(who):
     _held_bytes -= len(_held.pop(who, ())) * _PIECE
 
 
+# Size of the program's objects in bytes of the chip, including garbage.
 def live():
-    """Size of the program's objects in bytes of the chip, including garbage."""
     return max(0, gc.mem_alloc() - _base - _held_bytes) * _NARROW // _WIDE
 
 
+# Call check() at every 48th use of the hardware.
 def look():
-    """Call check() at every 48th use of the hardware."""
     global _count
     _count += 1
     if _count % _EVERY == 0:
         check()
 
 
+# Collect garbage if the objects no longer fit. Also called before other owners allocate memory.
 def check():
-    """Collect garbage if the objects no longer fit. Also called before other owners allocate memory."""
     if live() > _size:
         collect()
 
@@ -78,9 +80,8 @@ def collect():
     _size = _bus.call(_GC, live())[0]
 
 
+# The module `gc` for programs: the memory of other owners is not counted.
 class Gc:
-    """The module `gc` for programs: the memory of other owners is not counted."""
-
     collect = staticmethod(collect)
 
     def __getattr__(self, name):

@@ -21,8 +21,8 @@ _COMPOUND = ("if", "while", "for", "try", "with", "def", "class", "async")
 _pushed = b""
 
 
+# True if raw mode continues over a soft reset: then boot.py runs and main.py does not.
 def raw_mode():
-    """True if raw mode continues over a soft reset: then boot.py runs and main.py does not."""
     return _bus.call(_MODE, -1)[0] == 1
 
 
@@ -30,8 +30,8 @@ def _set(raw):
     _bus.call(_MODE, 1 if raw else 0)
 
 
+# Wait for input; returns 1 to `n` bytes.
 def _read(n=1):
-    """Wait for input; returns 1 to `n` bytes."""
     global _pushed
     if not _pushed:
         _pushed = _bus.call(_READ)[1]
@@ -43,8 +43,8 @@ def _say(text):
     sys.stdout.write(text)
 
 
+# Compile and run; returns the exception, or None.
 def _execute(source, scope, kind, name):
-    """Compile and run; returns the exception, or None."""
     try:
         try:
             _bus.held = False  # an interrupt that came at the prompt
@@ -64,8 +64,8 @@ def _soft_reset():
     machine.soft_reset()
 
 
+# (the input up to Ctrl-D, or None if Ctrl-C comes first; whether it was raw paste)
 def _collect():
-    """(the input up to Ctrl-D, or None if Ctrl-C comes first; whether it was raw paste)"""
     text = b""
     while True:
         piece = _read(256)
@@ -118,8 +118,8 @@ def _paste(first):
             window = _WINDOW
 
 
+# The raw prompt, until Ctrl-B.
 def raw(scope):
-    """The raw prompt, until Ctrl-B."""
     _set(True)
     _say("raw REPL; CTRL-B to exit\n")
     while True:
@@ -146,8 +146,8 @@ def raw(scope):
         gc.collect()
 
 
+# Read one line, with echo; returns its text, or the control character that ended it.
 def _line():
-    """Read one line, with echo; returns its text, or the control character that ended it."""
     text = ""
     while True:
         c = _read()
@@ -168,8 +168,8 @@ def _line():
                 pass
 
 
+# Read the rest of a compound statement, up to an empty line.
 def _block(first):
-    """Read the rest of a compound statement, up to an empty line."""
     lines = [first]
     while True:
         _say("... ")
@@ -182,8 +182,8 @@ def _block(first):
         lines.append(line)
 
 
+# The friendly prompt, forever.
 def friendly(scope):
-    """The friendly prompt, forever."""
     _say(BANNER)
     while True:
         _say(">>> ")
@@ -221,8 +221,8 @@ def _show(failed):
                 _say(line + "\n")
 
 
+# The prompts, forever; silent without a serial port.
 def run(scope):
-    """The prompts, forever; silent without a serial port."""
     while True:
         try:
             while _bus.call(_MODE, -1)[0] < 0:

@@ -33,9 +33,8 @@ import network
 import vfs
 
 
+# The module, with the kbd_intr() of the board's serial port.
 class Micropython:
-    """The module, with the kbd_intr() of the board's serial port."""
-
     def __getattr__(self, name):
         return getattr(micropython, name)
 
@@ -53,9 +52,8 @@ platform = "esp32"
 FROZEN = "/.firmware/"  # the frozen modules; imported before lib/ and before files of the same name
 
 
+# The frozen modules, as a block device on a file of the host.
 class Firmware:
-    """The frozen modules, as a block device on a file of the host."""
-
     def __init__(self, path):
         self.file = open(int(path), "rb")
 
@@ -70,14 +68,14 @@ class Firmware:
         return {4: 256, 5: 4096}.get(op, 0)
 
 
+# The partition with the file system, as in the port's flashbdev.py; None if there is none.
 def flashbdev():
-    """The partition with the file system, as in the port's flashbdev.py; None if there is none."""
     found = esp32.Partition.find(1, label="vfs") or esp32.Partition.find(1, label="ffat", block_size=512)
     return found[0] if found else None
 
 
+# Mount the file system like the port's _boot.py, or run a frozen _boot.py instead.
 def mount():
-    """Mount the file system like the port's _boot.py, or run a frozen _boot.py instead."""
     flash = flashbdev()
     firmware = sys.argv[5] and vfs.VfsLfs2(Firmware(sys.argv[5]))
     vfs.umount("/.shims")
@@ -106,8 +104,8 @@ def inisetup(flash):
     vfs.mount(flash, "/")
 
 
+# The text of the frozen module, or of the file; None if there is neither.
 def source_of(name):
-    """The text of the frozen module, or of the file; None if there is neither."""
     for path in (FROZEN + name, name):
         try:
             with open(path) as f:
@@ -116,8 +114,8 @@ def source_of(name):
             pass
 
 
+# Run a file; False if it raised an exception or was interrupted.
 def run(name, scope):
-    """Run a file; False if it raised an exception or was interrupted."""
     try:
         _bus.release()
         source = source_of(name)

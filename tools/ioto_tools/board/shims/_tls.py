@@ -14,9 +14,8 @@ _ERRORS = {
 }
 
 
+# The module `tls`.
 class Tls:
-    """The module `tls`."""
-
     def __getattr__(self, name):
         return getattr(tls, name)
 
@@ -48,9 +47,8 @@ class SSLContext:
         return self._real.wrap_socket(sock, **options)
 
 
+# A connection without enough memory: the first write or read raises the error.
 class _Failed(io.IOBase):
-    """A connection without enough memory: the first write or read raises the error."""
-
     def __init__(self, sock, failed):
         self._sock = sock
         self._failed = failed

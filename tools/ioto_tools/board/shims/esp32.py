@@ -18,14 +18,14 @@ _MISSING = object()
 _chip = open(int(sys.argv[4]), "rb")  # before the board's own file system is mounted
 
 
+# Begin a part that is C on the chip: it allocates no memory of the program.
 def _entered():
-    """Begin a part that is C on the chip: it allocates no memory of the program."""
     if _bus.look:
         _bus.look()
 
 
+# Serve a short read, as the file system does often, from the flash file itself: faster than over the bus.
 def _short(address, buf):
-    """Serve a short read, as the file system does often, from the flash file itself: faster than over the bus."""
     _entered()
     _chip.seek(address)
     _chip.readinto(buf)
@@ -54,8 +54,8 @@ def _rows():
 HEAP_DATA, HEAP_EXEC = 4, 1024
 
 
+# The one heap of this port; a chip has one for data and one for code.
 def idf_heap_info(capabilities):
-    """The one heap of this port; a chip has one for data and one for code."""
     _heap.check()
     return [tuple(row) for row in json.loads(_bus.call(35)[1])]
 

@@ -62,9 +62,8 @@ class WDT:
         _bus.call(19)
 
 
+# One of the chip's four timers. Its callback runs while the program waits; on a chip, between two instructions.
 class Timer:
-    """One of the chip's four timers. Its callback runs while the program waits; on a chip, between two instructions."""
-
     ONE_SHOT, PERIODIC = 0, 1
     _all = {}
 

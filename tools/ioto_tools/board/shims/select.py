@@ -16,8 +16,8 @@ class poll:
         self.modify = self._poll.modify
         self.unregister = self._poll.unregister
 
+    # The ready streams; each is polled by its own ioctl, so streams over streams (TLS) work.
     def poll(self, timeout=-1):
-        """The ready streams; each is polled by its own ioctl, so streams over streams (TLS) work."""
         if _bus.look:  # counts as a use of the hardware, even without a request
             _bus.look()
         until = None if timeout < 0 else time.ticks_add(time.ticks_ms(), timeout)

@@ -47,8 +47,8 @@ class socket(io.IOBase):
     def setsockopt(self, *args):
         pass
 
+    # Do `op`; if it would block, wait for `flags`, limited by the timeout of the socket.
     def _blocking(self, op, a, data, flags, into=None):
-        """Do `op`; if it would block, wait for `flags`, limited by the timeout of the socket."""
         while True:
             status, reply = _bus.call(op, self._id, a, data, into)
             if status != -_EAGAIN:
