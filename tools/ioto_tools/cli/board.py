@@ -91,8 +91,8 @@ def new(
         image = parse(firmware.read_bytes()).application
         files = dict(agent_files()) if agent else {}
         files.update(listed(folder) if folder else {})
-        made = Board.create(flash, image, files, FLASH_SIZES[flash_size], slot_size)
-        made.set_otadata("1/VALID -")
+        created = Board.create(flash, image, files, FLASH_SIZES[flash_size], slot_size)
+        created.set_otadata("1/VALID -")
     except ValueError as e:
         fail("%s: %s" % (firmware, e))
     click.echo("%s: %s of flash, %d bytes of firmware in ota_0, %d files" % (flash, flash_size, len(image), len(files)))
@@ -157,8 +157,8 @@ def run_board(
     if port:
         click.echo("-- serial port: %s" % port.path)
     try:
-        it = open_board(flash, air=air, real_time=not simulated, faults=faults)
-        run = it.run(
+        virtual_board = open_board(flash, air=air, real_time=not simulated, faults=faults)
+        run = virtual_board.run(
             until_s=seconds, cut=cut, console=None if port else lambda line: click.echo(printable(line)), serial=port
         )
     except ValueError as e:
@@ -167,9 +167,10 @@ def run_board(
         click.echo("stopped, as by a power cut; %s contains what the board has written" % flash, err=True)
         sys.exit(130)
     click.echo(
-        "-- %s after %d boot(s): %s; otadata %s" % (run.ended, len(run.boots), " ".join(run.slots), it.otadata())
+        "-- %s after %d boot(s): %s; otadata %s"
+        % (run.ended, len(run.boots), " ".join(run.slots), virtual_board.otadata())
     )
-    it.close()
+    virtual_board.close()
     return run
 
 
@@ -262,7 +263,7 @@ def cut(
         fail("flash operation %d was never reached" % op)
 
 
-def board_facts(it: Board) -> dict[str, Any]:
+def board_facts(virtual_board: Board) -> dict[str, Any]:
     """What `ioto board show` prints, as a JSON object."""
     from ioto.recall import decode
 
@@ -270,15 +271,15 @@ def board_facts(it: Board) -> dict[str, Any]:
     from ..image.esp import describe
 
     slots = {}
-    for p in it.rows:
+    for p in virtual_board.rows:
         if p.type == layout.APP:
-            image = it.read_slot(p.label)
-            told = describe(it.flash.peek(p.address, 288))
+            image = virtual_board.read_slot(p.label)
+            description = describe(virtual_board.flash.peek(p.address, 288))
             slots[p.label] = (
-                {"bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), **told} if image else None
+                {"bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), **description} if image else None
             )
     try:
-        files = it.files()
+        files = virtual_board.files()
     except ValueError as e:
         files = {}
         click.echo(printable("ioto board: %s" % e), err=True)
@@ -287,9 +288,9 @@ def board_facts(it: Board) -> dict[str, Any]:
     return {
         "partitions": [
             {"label": p.label, "type": p.type, "subtype": p.subtype, "address": p.address, "size": p.size}
-            for p in it.rows
+            for p in virtual_board.rows
         ],
-        "otadata": it.otadata() if any(p.label == "otadata" for p in it.rows) else None,
+        "otadata": virtual_board.otadata() if any(p.label == "otadata" for p in virtual_board.rows) else None,
         "slots": slots,
         "files": {name: len(raw) for name, raw in sorted(files.items())},
         "record": record,
@@ -301,9 +302,9 @@ def board_facts(it: Board) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(flash: Path, as_json: bool) -> None:
     """Show a board's partitions, otadata, slots, files, and the agent's record."""
-    it = open_board(flash)
-    found = board_facts(it)
-    it.close()
+    virtual_board = open_board(flash)
+    found = board_facts(virtual_board)
+    virtual_board.close()
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

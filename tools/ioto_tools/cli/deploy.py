@@ -92,28 +92,30 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
         files.pop(copy.LIST)
         print_settings_warnings(folder)
         with open_prompt(port, wait_s, reset) as board:
-            who = board.identify()
-            click.echo(printable("%s: %s" % (port, ", ".join(filter(None, (who["machine"], who["platform"]))))))
-            copy.check_compiled(files, who["mpy"])
-            made = copy.plan(board, files, force)
-            for name, diff in made.kept.items():
+            identity = board.identify()
+            click.echo(
+                printable("%s: %s" % (port, ", ".join(filter(None, (identity["machine"], identity["platform"])))))
+            )
+            copy.check_compiled(files, identity["mpy"])
+            plan = copy.plan(board, files, force)
+            for name, diff in plan.kept.items():
                 click.echo(
                     printable("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff)),
                     err=True,
                 )
-            for name in made.remove:
+            for name in plan.remove:
                 click.echo(printable("remove %s" % name))
-            for name, raw in made.write.items():
+            for name, raw in plan.write.items():
                 click.echo("copy   %s (%d bytes)" % (name, len(raw)))
             if dry_run:
                 click.echo("nothing was changed")
                 return
             with Progress() as bars:
-                bar = bars.add_task("copying", total=sum(map(len, made.write.values())))
-                copy.carry_out(board, made, lambda name, n: bars.advance(bar, n))
+                bar = bars.add_task("copying", total=sum(map(len, plan.write.values())))
+                copy.carry_out(board, plan, lambda name, n: bars.advance(bar, n))
             click.echo(
                 "%s copied, %d unchanged%s"
-                % (pluralize(len(made.write), "file"), made.same, ", %d kept" % len(made.kept) if made.kept else "")
+                % (pluralize(len(plan.write), "file"), plan.same, ", %d kept" % len(plan.kept) if plan.kept else "")
             )
     except (ValueError, PromptError) as e:
         fail("deploy", e)

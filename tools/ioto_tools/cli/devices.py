@@ -114,11 +114,11 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
     print_table("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
 
 
-def _offer_row(judged: dict[str, Any], updates: list[dict[str, Any]]) -> tuple[str, str, str]:
+def _offer_row(offer: dict[str, Any], updates: list[dict[str, Any]]) -> tuple[str, str, str]:
     """A table row: whether the update is offered now, why not, and its state on the device."""
-    had = [_update_words(each).partition(" ")[2] for each in updates if each["update"] == judged["update"]]
-    words = ([WHY[judged["why"]]] if judged["why"] else []) + ["state on the device: %s" % each for each in had]
-    return judged["version"], "no" if judged["why"] else "yes", "; ".join(words) or "-"
+    states = [_update_words(each).partition(" ")[2] for each in updates if each["update"] == offer["update"]]
+    words = ([WHY[offer["why"]]] if offer["why"] else []) + ["state on the device: %s" % each for each in states]
+    return offer["version"], "no" if offer["why"] else "yes", "; ".join(words) or "-"
 
 
 @device.command("new")
@@ -194,13 +194,13 @@ def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
     if not ids and not product:
         raise click.UsageError("give device ids, or --product for all of its devices")
     with open_site(data) as site:
-        n, keep = control.rotate(site, ids, product)
-    n -= len(keep)
-    if n or not keep:
+        n, unsupported = control.rotate(site, ids, product)
+    n -= len(unsupported)
+    if n or not unsupported:
         click.echo("%s a new token at the next check-in" % (pluralize(n, "device") + (" gets" if n == 1 else " get")))
-    if keep:
-        id, product = keep[0]
-        named = "device %s" % id if len(keep) == 1 else "%d devices, such as %s" % (len(keep), id)
+    if unsupported:
+        id, product = unsupported[0]
+        named = "device %s" % id if len(unsupported) == 1 else "%d devices, such as %s" % (len(unsupported), id)
         click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: create one "
 "with `ioto device new %s --product %s` and install it by hand; its first use invalidates "
 "the old one" % (named, id, product)),

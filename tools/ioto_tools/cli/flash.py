@@ -127,11 +127,11 @@ def init(
         "wifi.password": password,
     }
     try:
-        made = begin(folder, settings, authorities, keys)
+        names = begin(folder, settings, authorities, keys)
         config = load(str(folder) + "/")
     except (OSError, ValueError) as e:
         fail("init", e)
-    click.echo("%s: %s" % (folder, ", ".join(made)))
+    click.echo("%s: %s" % (folder, ", ".join(names)))
     if ssid and not password:
         click.echo(
             "note: no --password: %s is treated as an open network; if it is not, set wifi.password "
@@ -229,26 +229,29 @@ def image(
     if output.exists() and not force:
         fail("image", "%s already exists; --force overwrites it" % output)
     try:
-        made = build(
+        flash_image = build(
             _read_firmware("image", firmware), device_files(folder, source), FLASH_SIZES[flash_size], slot_size
         )
     except ValueError as e:
         fail("image", e)
-    private_file.write(output, made.whole())
+    private_file.write(output, flash_image.whole())
     print_settings_warnings(folder)
     if as_json:
         click.echo(json.dumps({
-            "file": str(output), "bytes": made.flash_bytes,
-            "partitions": [{"label": p.label, "address": p.address, "size": p.size} for p in made.rows],
-            "parts": [{"address": p.address, "bytes": len(p.raw), "what": p.what} for p in made.parts],
-            "room": list(made.room()),
+            "file": str(output), "bytes": flash_image.flash_bytes,
+            "partitions": [{"label": p.label, "address": p.address, "size": p.size} for p in flash_image.rows],
+            "parts": [{"address": p.address, "bytes": len(p.raw), "what": p.what} for p in flash_image.parts],
+            "room": list(flash_image.room()),
         }, indent=2))  # fmt: skip
         return
-    for p in made.rows:
+    for p in flash_image.rows:
         click.echo("%-10s 0x%06x %9d bytes" % (p.label, p.address, p.size))
-    for line in made.room():
+    for line in flash_image.room():
         click.echo(line)
-    click.echo("%s: %d MiB of flash, %s" % (output, made.flash_bytes >> 20, ", ".join(p.what for p in made.parts)))
+    click.echo(
+        "%s: %d MiB of flash, %s"
+        % (output, flash_image.flash_bytes >> 20, ", ".join(p.what for p in flash_image.parts))
+    )
 
 
 @click.command()
@@ -303,12 +306,12 @@ def flash(
     from ..deploy.loader import Loader, LoaderError
 
     loader = Loader(port, baud, not no_stub, before)
-    found = _read_firmware("flash", firmware)
+    stock = _read_firmware("flash", firmware)
     try:
         files = device_files(folder, source)
         click.echo("inspecting the board at %s" % port)
-        made = flashing.plan(loader, found, files, FLASH_SIZES[flash_size] if flash_size else None, slot_size, erase)
-        for line in made.lines():
+        plan = flashing.plan(loader, stock, files, FLASH_SIZES[flash_size] if flash_size else None, slot_size, erase)
+        for line in plan.lines():
             click.echo(printable("  " + line))
         print_settings_warnings(folder)
         if dry_run:
@@ -316,7 +319,7 @@ def flash(
             return
         if not yes:
             confirm("flash", "Write this to the board?")
-        flashing.carry_out(loader, made)
+        flashing.carry_out(loader, plan)
     except (ValueError, LoaderError) as e:
         fail("flash", e)
     click.echo("done: the board is starting; `ioto board log %s` prints its output" % port)

@@ -39,13 +39,13 @@ def ask_passphrase(what: str = "Passphrase", twice: bool = False) -> bytes:
 
     Never from the command line, which other users can read.
     """
-    given = os.environ.get(PASSPHRASE)
-    if given is None:
+    passphrase = os.environ.get(PASSPHRASE)
+    if passphrase is None:
         try:
             with warnings.catch_warnings():
                 # Without a terminal, getpass would read the passphrase from standard input and echo it.
                 warnings.simplefilter("error", getpass.GetPassWarning)
-                given = click.prompt(
+                passphrase = click.prompt(
                     what, hide_input=True, confirmation_prompt=twice, default="", show_default=False, err=True
                 )
         except getpass.GetPassWarning:
@@ -53,7 +53,7 @@ def ask_passphrase(what: str = "Passphrase", twice: bool = False) -> bytes:
             raise click.ClickException(
                 "%s: there is no terminal to ask on: set %s%s" % (what, PASSPHRASE, without)
             ) from None
-    return given.encode()
+    return passphrase.encode()
 
 
 def private_key(path: str) -> RSAPrivateKey:
@@ -96,14 +96,14 @@ def new(file: str, no_passphrase: bool) -> None:
         if not passphrase and not no_passphrase:
             raise click.ClickException("the passphrase is empty: give one, or use --no-passphrase")
         click.echo("generating an RSA key of %d bits" % key_files.BITS, err=True)
-        made = key_files.make(file, passphrase).public_key()
-        key_files.write_new(public_file, key_files.public_bytes(made), 0o644)
+        public = key_files.make(file, passphrase).public_key()
+        key_files.write_new(public_file, key_files.public_bytes(public), 0o644)
     click.echo("private key %s: keep it private, and keep a backup" % file)
     click.echo(
         'public key  %s: copy it to the boards, "update": {"keys": "%s"} in ioto.json'
         % (public_file, Path(public_file).name)
     )
-    click.echo("fingerprint %s" % key_files.fingerprint(made))
+    click.echo("fingerprint %s" % key_files.fingerprint(public))
 
 
 def public_path(path: str) -> str:

@@ -44,5 +44,5 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(str(cell))) for cell in row))
-    wide = None if sys.stdout.isatty() else 200  # in a pipe, do not wrap to the terminal's width
-    Console(width=wide).print(table)
+    width = None if sys.stdout.isatty() else 200  # in a pipe, do not wrap to the terminal's width
+    Console(width=width).print(table)

@@ -32,22 +32,24 @@ def test(expression: str, file: str, version: str | None, json: bool) -> None:
 
     A blank EXPR is the policy of a release without one: devices that run an older version.
     """
-    made = _compile(expression if expression.strip() else language.NEWER)
+    compiled = _compile(expression if expression.strip() else language.NEWER)
     device, update = _read_device(file), _update_properties(version)
-    holds, terms = made(device, update), made.explain(device, update)
+    holds, terms = compiled(device, update), compiled.explain(device, update)
     if json:
         click.echo(
-            json_module.dumps({"policy": made.text, "holds": holds, "terms": terms, "doubts": made.doubts}, indent=2)
+            json_module.dumps(
+                {"policy": compiled.text, "holds": holds, "terms": terms, "doubts": compiled.doubts}, indent=2
+            )
         )
         return
     click.echo("the policy matches this device" if holds else "the policy does not match this device")
-    wide = max((len(_one_line(each["term"])) for each in terms), default=0)
+    width = max((len(_one_line(each["term"])) for each in terms), default=0)
     for each in terms:
         values = ", ".join("%s is %s" % (name, json_module.dumps(value)) for name, value in each["values"].items())
         click.echo(
-            ("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", wide, _one_line(each["term"]), values)).rstrip()
+            ("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", width, _one_line(each["term"]), values)).rstrip()
         )
-    for doubt in made.doubts:
+    for doubt in compiled.doubts:
         click.echo("Warning: " + doubt, err=True)
 
 

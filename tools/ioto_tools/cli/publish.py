@@ -90,13 +90,15 @@ def publish(
     for doubt in terms.version_doubts(version):
         click.echo("Warning: " + doubt, err=True)
     with open_site(data) as site, _file_to_publish(site, image, key, product, version, more) as path:
-        asked = {"description": description, "any_file": more["any_file"], "said": resolve_group(site, rollout)}
+        arguments = {"description": description, "any_file": more["any_file"], "said": resolve_group(site, rollout)}
         with _progress_bar(image, os.path.getsize(path), shown=not json) as advance:
             if dry_run:
-                return _print_dry_run(publishing.dry_run(site, path, product, version, progress=advance, **asked), json)
-            asked.update(enabled=not disabled, by_hand=approve_by_hand)
-            made, new = publishing.publish(site, path, product, version, progress=advance, **asked)
-        found = overview.update(site, made["id"])
+                return _print_dry_run(
+                    publishing.dry_run(site, path, product, version, progress=advance, **arguments), json
+                )
+            arguments.update(enabled=not disabled, by_hand=approve_by_hand)
+            published, new = publishing.publish(site, path, product, version, progress=advance, **arguments)
+        found = overview.update(site, published["id"])
         warnings = doubts.of_update(site, found)
     if json:
         print_json(dict(found, new=new))

@@ -76,40 +76,42 @@ def test(
     names = [name for name in (*CHECKS, UPDATE) if name in only or not only and (name != UPDATE or update)]
     try:
         with open_prompt(port, wait_s, reset) as board:
-            told = run.about(board)
+            about = run.about(board)
             if not yes:
-                confirm("board test", printable(_question(told)))
-            wifi = told["wifi"] if isinstance(told["wifi"], dict) else {}
-            given: dict[str, Any] = {
+                confirm("board test", printable(_question(about)))
+            wifi = about["wifi"] if isinstance(about["wifi"], dict) else {}
+            settings: dict[str, Any] = {
                 "ssid": ssid or wifi.get("ssid", ""),
                 "password": password if ssid else wifi.get("password", ""),
             }
-            given["blocks"] = run.blocks(told)
-            with hosts.Host(host or hosts.address_towards(), hosts.image_for(told["chip"], given["blocks"])) as servers:
-                results = list(_run_checks(board, told, servers, names, given))
+            settings["blocks"] = run.blocks(about)
+            with hosts.Host(
+                host or hosts.address_towards(), hosts.image_for(about["chip"], settings["blocks"])
+            ) as servers:
+                results = list(_run_checks(board, about, servers, names, settings))
     except (OSError, PromptError) as e:
         fail("board test", e)
     if as_json:
-        click.echo(json.dumps(table.as_object(told, results), indent=2))
+        click.echo(json.dumps(table.as_object(about, results), indent=2))
     elif markdown:
         click.echo(printable("\n".join(table.markdown(results))))
     else:
-        _print_results(told, results)
+        _print_results(about, results)
     sys.exit(any(each.result == "failed" for each in results))
 
 
-def _question(told: dict[str, Any]) -> str:
-    other = [label for label in told["slots"] if label != told["running"]]
+def _question(about: dict[str, Any]) -> str:
+    other = [label for label in about["slots"] if label != about["running"]]
     slots = "the contents of %s are overwritten" % " and ".join(other) if other else "it has no second slot"
     return "%s: %s is running; %s, and the board is reset a few times. Continue?" % (
-        told["machine"] or "board",
-        told["running"],
+        about["machine"] or "board",
+        about["running"],
         slots,
     )
 
 
 def _run_checks(
-    board: Prompt, told: dict[str, Any], servers: Host, names: list[str], given: dict[str, Any]
+    board: Prompt, about: dict[str, Any], servers: Host, names: list[str], settings: dict[str, Any]
 ) -> Iterator[Result]:
     from rich.console import Console
     from rich.progress import Progress
@@ -119,20 +121,20 @@ def _run_checks(
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("copying the suite", total=None)
         try:
-            run.bring(board, told, servers, names)
+            run.bring(board, about, servers, names)
             for n, name in enumerate(names):
                 bars.update(bar, description=name, total=len(names), completed=n)
-                yield run.run(board, name, {**given, **servers.given})
+                yield run.run(board, name, {**settings, **servers.given})
         finally:
             bars.update(bar, description="removing the suite")
             run.remove(board)
 
 
-def _print_results(told: dict[str, Any], results: list[Result]) -> None:
+def _print_results(about: dict[str, Any], results: list[Result]) -> None:
     from ..suite import table
     from .output import print_table
 
-    print_table("%s, MicroPython %s, agent %s" % (told["machine"] or "board", ".".join(map(str, told["version"][:3])),
-        told["agent"] or "copied with the suite"),
+    print_table("%s, MicroPython %s, agent %s" % (about["machine"] or "board", ".".join(map(str, about["version"][:3])),
+        about["agent"] or "copied with the suite"),
           ("check", "result", "s", "found"), [(each.name, each.result, each.seconds,
               table.words(each)) for each in results])  # fmt: skip

@@ -45,17 +45,17 @@ def report_unapplied(site: Site, found: dict[str, Any], wait: bool) -> None:
 
 def unapplied_lines(found: dict[str, Any], now_s: int) -> Iterator[str]:
     """Sentences about devices that may still apply the update."""
-    told, strangers, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
-    if told:
+    dropping, keeping, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
+    if dropping:
         drops = (
             ""
             if found["status"] == "active"
             else ": each drops it at its next check-in, the last one %s" % _format_due(due_s - now_s)
         )
-        has = pluralize_devices(told, "has staged it or is downloading it", "have staged it or are downloading it")
+        has = pluralize_devices(dropping, "has staged it or is downloading it", "have staged it or are downloading it")
         yield has + drops
-    if strangers:
-        were = pluralize_devices(strangers, "was", "were")
+    if keeping:
+        were = pluralize_devices(keeping, "was", "were")
         yield were + " offered it and can't be made to drop it: the agent does not ask before it applies an update"
 
 
