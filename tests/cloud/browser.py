@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright: pages of the cloud, what they complain of, and whom they ask."""
+"""Debian's Chromium, driven by Playwright: pages of the cloud, their errors and their requests."""
 
 import shutil
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 PROGRAM = shutil.which("chromium")
-needed = pytest.mark.skipif(not PROGRAM, reason="Chromium is not here: apt-get install chromium")
+needed = pytest.mark.skipif(not PROGRAM, reason="Chromium is not installed: apt-get install chromium")
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 _ARGUMENTS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
@@ -27,9 +27,7 @@ def browser():
 
 
 class Visitor:
-    """A window of `size` on the cloud at `address`; `complaints` are errors of the console, and requests to anybody
-    else.
-    """
+    """A window of `size` on the cloud at `address`. `complaints`: console errors, and requests to other hosts."""
 
     def __init__(self, browser, address, size, **options):
         self.context = browser.new_context(viewport=size, base_url=address + "/web/", **options)
@@ -40,10 +38,10 @@ class Visitor:
             "console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text)
         )
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked)
+        self.page.on("request", self._check_host)
         self.host = urlsplit(address).netloc
 
-    def _asked(self, request):
+    def _check_host(self, request):
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.netloc != self.host:
             self.complaints.append("a request to " + request.url)
@@ -55,5 +53,5 @@ class Visitor:
         self.page.wait_for_url("**/web/")
 
     def wider_than_the_window(self):
-        """What can be scrolled to sideways, in pixels: a phone wants 0."""
+        """By how many pixels the page is wider than the window; must be 0 on a phone."""
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -1,4 +1,4 @@
-"""The API for operators: who may do what, the same answers as the command line, bad input of every kind."""
+"""The API for operators: scopes, the same results as the command line, invalid requests."""
 
 import json
 
@@ -29,7 +29,7 @@ def admin(cloud, scope="admin", name="boss"):
     return operator_tokens.new(cloud.site, name, scope)["token"]
 
 
-GOOD = {  # an operation's path and body, as it is to succeed
+GOOD = {  # operation -> path and body of a request that succeeds
     "products": ("/products", None), "new_product": ("/products", {"name": "other", "by_hand": True}),
     "publish": ("/products/thermo/releases?version=3.0.0&percentage=10&stop=5%25%20after%2020", esp_image(b"3", 3000)),
     "dry_run": ("/products/thermo/dry-run?version=4.0.0", esp_image(b"4", 3000)), "releases": ("/releases", None),
@@ -51,7 +51,7 @@ GOOD = {  # an operation's path and body, as it is to succeed
 }  # fmt: skip
 
 
-def asked(cloud, operation, token):
+def send(cloud, operation, token):
     path, body = GOOD[operation.run.__name__]
     if "HOOK" in path:
         path = path.replace("HOOK", webhooks.listed(cloud.site)[0]["id"])
@@ -85,26 +85,26 @@ def test_every_operation_with_every_kind_of_token(cloud):
             given["admin"] + "x",
             given["admin"].swapcase(),
         ):
-            reply = asked(cloud, operation, token)
+            reply = send(cloud, operation, token)
             assert reply.status == 401 and reply.json()["error"] and not any(text in reply.body for text in SPECIAL), (
                 name,
                 reply.body,
             )
         for scope, token in given.items():
             if operator_tokens.SCOPES.index(scope) < operator_tokens.SCOPES.index(operation.scope):
-                reply = asked(cloud, operation, token)
+                reply = send(cloud, operation, token)
                 assert (
                     reply.status == 403 and scope in reply.json()["error"] and operation.scope in reply.json()["error"]
                 ), (name, scope)
         assert cloud.site.database.read(audit.last) == before, name
-        reply = asked(cloud, operation, given[operation.scope])
+        reply = send(cloud, operation, given[operation.scope])
         assert reply.status == 200 and reply.json() is not None, (name, reply.body)
         if operation.method != "GET" and name != "dry_run":
             assert cloud.site.database.read(audit.last, 1)[0]["who"] == "operator " + operation.scope, name
-    assert spare and ask(cloud, "GET", "/products", spare).status == 401  # revoke_token ended it
+    assert spare and ask(cloud, "GET", "/products", spare).status == 401  # revoked by revoke_token
 
 
-def test_it_says_what_the_command_line_says(cloud):
+def test_results_are_those_of_the_command_line(cloud):
     token = admin(cloud, "publish")
     cloud.publish("2.0.0")
     cloud.check_in("a/b c", cloud.device("a/b c"), "1.0.0")
@@ -120,7 +120,7 @@ def test_it_says_what_the_command_line_says(cloud):
     assert ask(cloud, "GET", "/openapi.json", None).json()["openapi"].startswith("3.1")
 
 
-def test_a_published_release_is_offered_and_named_in_the_audit(cloud):
+def test_published_release_is_offered(cloud):
     token = admin(cloud, "publish", "ci")
     image = esp_image(b"new", 100_000)
     made = ask(cloud, "POST", "/products/thermo/releases?version=2.0.0&description=quieter", token, raw=image).json()
@@ -171,7 +171,7 @@ BAD = (
 )  # fmt: skip
 
 
-def test_bad_requests_name_what_is_wrong_and_change_nothing(cloud):
+def test_bad_requests_name_the_error_and_change_nothing(cloud):
     token = admin(cloud)
     cloud.publish("2.0.0")
     before = [overview.products(cloud.site), overview.updates(cloud.site), cloud.site.database.read(audit.last)]
@@ -181,8 +181,8 @@ def test_bad_requests_name_what_is_wrong_and_change_nothing(cloud):
     assert before == [overview.products(cloud.site), overview.updates(cloud.site), cloud.site.database.read(audit.last)]
 
 
-def test_a_rollout_by_the_api_alone(cloud):
-    """Dry run, publish to a group, pause, narrow, resume, pin: each is what devices are told next."""
+def test_rollout_by_the_api_alone(cloud):
+    """Dry run, publish to a group, pause, change, resume, pin: each takes effect at the devices' next check-in."""
     token = admin(cloud, "admin", "boss")
     devices = {id: cloud.device(id) for id in ("D1", "D2", "D3")}
 
@@ -228,13 +228,13 @@ def test_a_rollout_by_the_api_alone(cloud):
         ask(cloud, "POST", where + "/move", token, {"move": "cancel"}).json()["state"] == "cancelled"
         and offered() == set()
     )
-    deeds = [row["action"] for row in ask(cloud, "GET", "/audit?subject=" + made["update"], token).json()]
-    assert deeds == [
+    actions = [row["action"] for row in ask(cloud, "GET", "/audit?subject=" + made["update"], token).json()]
+    assert actions == [
         "release." + action for action in ("cancelled", "resumed", "set", "paused", "approved", "published")
     ]
 
 
-def test_devices_a_page_at_a_time(cloud):
+def test_devices_are_listed_in_pages(cloud):
     token = admin(cloud, "read")
     ids = ["D%03d" % n for n in range(23)]
     for id in ids:
@@ -248,7 +248,7 @@ def test_devices_a_page_at_a_time(cloud):
         assert seen == ids, limit
 
 
-def test_an_endless_upload_is_read_no_further_than_its_limit(cloud, monkeypatch):
+def test_endless_upload_is_read_only_to_its_limit(cloud, monkeypatch):
     from ioto_tools.cloud.api import app
 
     monkeypatch.setattr(app, "IMAGE_BYTES", 100_000)
@@ -264,7 +264,7 @@ def test_an_endless_upload_is_read_no_further_than_its_limit(cloud, monkeypatch)
     assert reply.status == 413 and len(read) == 101 and overview.updates(cloud.site) == []
 
 
-def test_tokens_are_shown_once_and_kept_nowhere(cloud):
+def test_tokens_are_shown_once_and_not_stored(cloud):
     token = admin(cloud)
     made = ask(cloud, "POST", "/tokens", token, {"name": "ci", "scope": "read", "lifetime_s": 3600}).json()
     assert made["token"].startswith(operator_tokens.PREFIX) and made["expires_s"] == cloud.now_s + 3600
@@ -276,9 +276,10 @@ def test_tokens_are_shown_once_and_kept_nowhere(cloud):
 
 
 @pytest.mark.parametrize("call_", ("releases?version=3.0.0&any_file=true", "dry-run?version=3.0.0&any_file=true"))
-def test_a_form_around_a_file_is_not_published_with_it(cloud, call_):
-    """`curl -F image=@FILE`: a file for Linux devices could be anything, so the form is seen by its type, and the
-    remedy works.
+def test_form_around_a_file_is_refused(cloud, call_):
+    """A form, as by `curl -F image=@FILE`, is detected by its content type, and the proposed remedy works.
+
+    A file for Linux devices may have any content.
     """
     form = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n#!/bin/sh\r\n--x--\r\n'
     headers = {"Authorization": "bearer " + admin(cloud), "Content-Type": "multipart/form-data; boundary=x"}
@@ -287,12 +288,12 @@ def test_a_form_around_a_file_is_not_published_with_it(cloud, call_):
         reply.status == 415
         and "send the image alone as the body, as `curl --data-binary @FILE` does" in reply.json()["error"]
     )
-    headers["Content-Type"] = "application/x-www-form-urlencoded"  # what curl says by itself then
+    headers["Content-Type"] = "application/x-www-form-urlencoded"  # curl's default
     assert overview.updates(cloud.site) == []
     assert call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, b"#!/bin/sh").status == 200
 
 
-def test_a_number_where_a_text_is_meant_is_refused_with_the_text(cloud):
+def test_number_instead_of_text_is_refused_with_the_text(cloud):
     cloud.publish("2.0.0")
     token = admin(cloud)
     for number in (5, 0.5):

@@ -1,6 +1,4 @@
-"""The OpenAPI document is true, and nothing that fits it or doesn't brings a fault about: schemathesis over every
-operation.
-"""
+"""The OpenAPI document is correct, and no valid or invalid request causes a fault: schemathesis on every operation."""
 
 import json
 import re
@@ -29,7 +27,7 @@ CHECKS = [
 
 
 @pytest.fixture
-def peopled(tmp_path, kind):
+def cloud_with_device(tmp_path, kind):
     cloud = Cloud(tmp_path, kind)
     cloud.publish("2.0.0", esp_image(b"2"))
     cloud.check_in("D1", cloud.device(), "1.0.0")
@@ -37,14 +35,14 @@ def peopled(tmp_path, kind):
     cloud.close()
 
 
-def fuzzed(cloud, token, examples):
-    """Each operation with so many requests that fit the document, and so many that don't: [(operation, status)]."""
+def fuzz(cloud, token, examples):
+    """Send `examples` valid and as many invalid requests to each operation: [(operation, status)]."""
     schema = schemathesis.openapi.from_asgi(openapi.PREFIX + "/openapi.json", cloud.app)
     seen = []
     for found in schema.get_all_operations():
         operation = found.ok()
         for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
-            if mode == GenerationMode.POSITIVE or operation.body or operation.query:  # nothing else can be wrong
+            if mode == GenerationMode.POSITIVE or operation.body or operation.query:  # nothing else can be invalid
                 _fuzz(operation, mode, token, examples, seen)
     return seen
 
@@ -64,20 +62,20 @@ def _fuzz(operation, mode, token, examples, seen):
     one()
 
 
-def test_a_few_requests_to_every_operation(peopled):
-    seen = fuzzed(*peopled, examples=2)
+def test_a_few_requests_to_every_operation(cloud_with_device):
+    seen = fuzz(*cloud_with_device, examples=2)
     assert {label for label, _ in seen} == {"%s %s%s" % (o.method, openapi.PREFIX, o.path) for o in OPERATIONS}
     assert {200, 400, 404} <= {status for _, status in seen}
 
 
 @pytest.mark.sweep
-def test_very_many_requests_to_every_operation(peopled, kind):
-    fuzzed(
-        *peopled, examples=120 if isinstance(kind, InFolder) else 50
-    )  # the databases differ in less than the requests do
+def test_many_requests_to_every_operation(cloud_with_device, kind):
+    fuzz(
+        *cloud_with_device, examples=120 if isinstance(kind, InFolder) else 50
+    )  # the databases differ less than the requests
 
 
-def test_the_document_is_what_the_table_says():
+def test_document_matches_the_table():
     document = openapi.document()
     assert json.loads(json.dumps(document)) == document
     for operation in OPERATIONS:
@@ -88,6 +86,6 @@ def test_the_document_is_what_the_table_says():
         assert ("requestBody" in found) == (operation.upload or operation.body is not None)
 
 
-def test_the_guide_has_every_operation():
+def test_docs_list_every_operation():
     rows = re.findall(r"^\| `(\w+) (/api/v1\S*)` \| (\w+) \| (.+) \|$", (ROOT / "docs" / "cloud.md").read_text(), re.M)
     assert rows == [(o.method, openapi.PREFIX + o.path, o.scope, o.says) for o in OPERATIONS]

@@ -1,6 +1,4 @@
-"""The page's doors: who gets in, what a form must carry, what every answer says to the browser, and what it all
-weighs.
-"""
+"""The operators' page: sessions, protection of forms, response headers, and static files with their size."""
 
 import gzip
 import hashlib
@@ -15,8 +13,8 @@ from web_session import Session, add_operator
 
 STATIC = ROOT / "tools/ioto_tools/cloud/web/static"
 WEIGHT = 60_000
-LOOKS = {"/policy-check", "/dry-run"}  # forms that change nothing
-OPEN = {"/sign-in", "/static/{hash}/{name}"}  # without a session
+READ_ONLY = {"/policy-check", "/dry-run"}  # forms that only read
+OPEN = {"/sign-in", "/static/{hash}/{name}"}  # need no session
 
 
 def routes(method):
@@ -29,11 +27,11 @@ def jo(cloud):
     return Session(cloud)
 
 
-def operators_gone(conn):
+def delete_operators(conn):
     conn.exec_driver_sql("DELETE FROM operators")
 
 
-def rows(conn):
+def count_sessions(conn):
     return conn.exec_driver_sql("SELECT count(*) FROM sessions").scalar()
 
 
@@ -41,7 +39,7 @@ def rows(conn):
 
 
 @pytest.mark.parametrize("path", [path for path in routes("GET") if path not in OPEN])
-def test_every_page_asks_for_a_session(cloud, path):
+def test_every_page_needs_a_session(cloud, path):
     for cookie in ("", "ioto_session=", "ioto_session=x", "ioto_session=" + "0" * 5000):
         reply = call(cloud.app, "GET", "/web" + path, {"cookie": cookie})
         assert (reply.status, reply.headers["location"].split("?")[0]) == (303, "sign-in")
@@ -49,10 +47,10 @@ def test_every_page_asks_for_a_session(cloud, path):
         assert part.status == 200 and part.body == b"" and part.headers["hx-redirect"] == "sign-in"
 
 
-def test_who_signs_in_comes_to_the_page_that_was_wanted(cloud):
+def test_sign_in_redirects_to_the_requested_page_only_below_web(cloud):
     token = add_operator(cloud.site, "jo")
     jo = Session(cloud, "other")
-    for wanted, comes_to in (
+    for wanted, redirect in (
         ("device?id=a%2Fb", "device?id=a%2Fb"),
         ("", "."),
         ("//evil.test", "."),
@@ -65,16 +63,16 @@ def test_who_signs_in_comes_to_the_page_that_was_wanted(cloud):
         page = call(cloud.app, "GET", "/web/sign-in?next=" + wanted.replace("%", "%25").replace("&", "%26"))
         action = re.search(r'action="(sign-in[^"]*)"', page.body.decode())[1].replace("&amp;", "&")
         reply = jo.send(action, {"token": token})
-        assert (reply.status, reply.headers["location"]) == (303, comes_to)
+        assert (reply.status, reply.headers["location"]) == (303, redirect)
 
 
-def test_the_cookie_is_for_this_page_alone(cloud, jo):
+def test_cookie_attributes(cloud, jo):
     cookie = jo.sign_in("token-of-jo").headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=strict" in cookie and "max-age=43200" in cookie and "path=" not in cookie
     assert "token-of-jo" not in cookie and "secure" not in cookie
 
 
-def test_over_tls_the_cookie_is_secure(cloud, jo):
+def test_cookie_is_secure_over_tls(cloud, jo):
     plain = cloud.app
 
     async def over_tls(scope, receive, send):
@@ -84,35 +82,35 @@ def test_over_tls_the_cookie_is_secure(cloud, jo):
     assert "secure" in jo.sign_in("token-of-jo").headers["set-cookie"].lower()
 
 
-def test_a_wrong_token_opens_nothing(cloud, jo):
+def test_invalid_tokens_start_no_session(cloud, jo):
     expired = add_operator(cloud.site, "gone", expires_s=cloud.now_s)
     for token in ("", "x", expired, "token-of-jo ".upper(), "\0", "é" * 1000):
         reply = jo.sign_in(token)
         assert reply.status == 403 and b"no operator has this token" in reply.body and "set-cookie" not in reply.headers
-    assert jo.sign_in(" token-of-jo\n").status == 303  # as it is pasted
+    assert jo.sign_in(" token-of-jo\n").status == 303  # as pasted
 
 
-def test_a_session_ends_after_half_a_day_with_its_token_and_by_sign_out(cloud, jo):
+def test_session_ends_by_time_by_sign_out_and_with_its_token(cloud, jo):
     cloud.now_s += session.SESSION_S - 1
     assert jo.get("").status == 200
     cloud.now_s += 1
     assert jo.get("").status == 303
     jo.sign_in("token-of-jo")
-    assert cloud.site.database.read(rows) == 1  # the one that had expired is gone
+    assert cloud.site.database.read(count_sessions) == 1  # the expired one is deleted
     cookie, form = jo.cookie, jo.form_token()
     assert jo.send("sign-out", {"form": form}).headers["location"] == "sign-in"
-    assert jo.get("").status == 303 and cloud.site.database.read(rows) == 0
+    assert jo.get("").status == 303 and cloud.site.database.read(count_sessions) == 0
     jo.sign_in("token-of-jo")
     assert jo.cookie != cookie and jo.get("").status == 200
-    cloud.site.database.write(operators_gone)
-    assert jo.get("").status == 303 and cloud.site.database.read(rows) == 0
+    cloud.site.database.write(delete_operators)
+    assert jo.get("").status == 303 and cloud.site.database.read(count_sessions) == 0
 
 
 # ---- forms
 
 
 @pytest.mark.parametrize("path", [path for path in routes("POST") if path != "/sign-in"])
-def test_a_change_comes_from_a_page_of_ours(cloud, jo, path):
+def test_forms_from_other_sites_or_sessions_are_refused(cloud, jo, path):
     form = jo.form_token()
     other = Session(cloud, "other").form_token()
     jo.post("products", {"name": "before"})
@@ -134,28 +132,28 @@ def test_a_change_comes_from_a_page_of_ours(cloud, jo, path):
     assert b">x<" not in jo.get("").body
 
 
-def test_over_plain_http_the_origin_counts(jo):
+def test_origin_is_checked_over_plain_http(jo):
     assert jo.post("products", {"name": "x"}, sec_fetch_site=None).status == 303
-    # Behind a proxy that sends a Host of its own: the browser's origin is the public URL.
+    # Behind a proxy that sends another Host: the browser's origin is the public URL.
     public = {"sec_fetch_site": None, "origin": "https://updates.test"}
     assert jo.send("sign-in", {"token": "token-of-jo"}, **public).status == 303
     assert jo.post("products", {"name": "y"}, **public).status == 303
 
 
-def test_a_form_that_is_too_long_or_says_no_length(jo):
+def test_form_that_is_too_long_or_without_length(jo):
     assert jo.post("products", {"name": "x" * 70_000}).status == 413
     assert jo.post("products", {"name": "x"}, content_length=None).status == 413
 
 
-def test_whoever_may_read_changes_nothing(cloud):
+def test_scope_read_cannot_change_anything(cloud):
     reader = Session(cloud, "reader", "read")
     for path in routes("POST"):
-        if path not in LOOKS | {"/sign-in", "/sign-out"}:
+        if path not in READ_ONLY | {"/sign-in", "/sign-out"}:
             reply = reader.post(path[1:], {"name": "x", "id": "D1"})
             assert reply.status == 403 and b"yours has the scope read" in reply.body, path
 
 
-# ---- what every answer says
+# ---- responses
 
 
 def test_headers_of_every_page(cloud, jo):
@@ -168,7 +166,7 @@ def test_headers_of_every_page(cloud, jo):
             assert reply.headers["cache-control"] == "no-store" and reply.headers["x-content-type-options"] == "nosniff"
 
 
-def test_templates_hold_nothing_that_the_policy_forbids():
+def test_templates_have_nothing_that_the_content_security_policy_forbids():
     for path in (STATIC.parent / "templates").iterdir():
         text = path.read_text()
         inline = (
@@ -188,21 +186,21 @@ def test_an_unknown_page_and_an_unknown_file(jo):
     assert reply.status == 404 and b"&lt;script&gt;" in reply.body
 
 
-def test_without_a_slash(cloud):
+def test_redirects_to_the_page(cloud):
     reply = call(cloud.app, "GET", "/web")
     assert (reply.status, reply.headers["location"]) == (308, "web/")
     reply = call(cloud.app, "GET", "/")
     assert (reply.status, reply.headers["location"]) == (307, "web/")
 
 
-def test_while_the_database_is_away(cloud, jo, monkeypatch):
+def test_database_unavailable(cloud, jo, monkeypatch):
     form = jo.form_token()
 
-    def away(*arguments):
+    def unavailable(*arguments):
         raise Unavailable("away")
 
-    monkeypatch.setattr(cloud.site.database, "read", away)
-    monkeypatch.setattr(cloud.site.database, "write", away)
+    monkeypatch.setattr(cloud.site.database, "read", unavailable)
+    monkeypatch.setattr(cloud.site.database, "write", unavailable)
     for reply in (
         jo.get(""),
         jo.get("progress?id=x", hx_request="true"),
@@ -215,7 +213,7 @@ def test_while_the_database_is_away(cloud, jo, monkeypatch):
 # ---- files
 
 
-def test_files_are_kept_for_a_year_under_their_hash(cloud):
+def test_files_are_cached_for_a_year_under_their_hash(cloud):
     for file in STATIC.iterdir():
         if file.suffix == ".LICENSE":
             continue
@@ -229,8 +227,8 @@ def test_files_are_kept_for_a_year_under_their_hash(cloud):
         assert old.status == 200 and old.headers["cache-control"] == "no-cache"
 
 
-def test_vendored_files_are_those_that_the_page_says():
-    told = dict(
+def test_vendored_files_match_the_docs():
+    documented = dict(
         re.findall(
             r"^\| `([^`]+)` \| [^|]+ \| `([0-9a-f]{64})` \|$", (ROOT / "docs" / "internals.md").read_text(), re.M
         )
@@ -239,11 +237,11 @@ def test_vendored_files_are_those_that_the_page_says():
     there = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in STATIC.iterdir() if path.name not in ours
     }
-    assert told == there
+    assert documented == there
     licences = {name.split(".")[0] for name in there if name.endswith(".LICENSE")}
     assert {name.split(".")[0] for name in there} == {"htmx", "uPlot", "pico"} == licences
 
 
-def test_all_files_and_the_heaviest_page_weigh_little():
+def test_static_files_are_small():
     files = {path.name: len(assets.asset(path.name).gzipped) for path in STATIC.iterdir() if path.suffix != ".LICENSE"}
     assert sum(files.values()) < WEIGHT, files

@@ -1,5 +1,6 @@
-"""An operator's day in Debian's Chromium, at a desk and on a phone: publish, dry run, watch, stop. `make screenshots`
-keeps what it saw.
+"""An operator's day in Debian's Chromium, on desktop and phone: publish, dry run, watch, stop.
+
+`make screenshots` keeps the screenshots.
 """
 
 import http.client
@@ -34,12 +35,12 @@ class Devices:
         self.connection.request("POST", path, json.dumps(fields), {"Authorization": token})
         reply = self.connection.getresponse()
         body = reply.read()
-        self.connection.close()  # the next one may come too late for it
+        self.connection.close()  # the cloud may close it before the next request
         assert reply.status == 200, body
         return json.loads(body)
 
     def check_in(self, version="1.0.0"):
-        """{id: the update that it was offered}."""
+        """Check in all devices: {id: the update that it was offered}."""
         found = {}
         for n, id in enumerate(self.ids):
             fields = {"version": version, "region": ("eu", "us-west")[n % 2], "memory": 512}
@@ -48,7 +49,7 @@ class Devices:
         return found
 
     def check_in_until(self, right):
-        """What they were offered then; a worker hears of an operator's change within a second."""
+        """Check in until right(offers); return the offers. A worker sees an operator's change within a second."""
         until = time.monotonic() + 20
         while not right(found := self.check_in()):
             assert time.monotonic() < until, found
@@ -56,7 +57,7 @@ class Devices:
         return found
 
     def report(self, offered, *states):
-        """One report of each device; states in turn."""
+        """Send one report from each device, with `states` in turn."""
         for n, (id, update) in enumerate(offered.items()):
             state = states[n % len(states)]
             fields = {"id": id, "update": update, "attempt": 1, "state": state, "success": state == "confirmed"}
@@ -80,8 +81,10 @@ def started(tmp_path, serve):
 
 
 class Operator(Visitor):
-    """`shot(name)` keeps what is on the screen as `name`-`size`.png, and looks whether it fits; `sizes`: (name, size)
-    of the window, the one that is worked in last.
+    """An operator with a browser.
+
+    `shot(name)` saves the screen as `name`-`size`.png and checks that it fits; `sizes`: [(name, size of the window)],
+    the last one is used to work in.
     """
 
     sizes = ()
@@ -108,14 +111,14 @@ def publish(jo, image, version):
     page.get_by_label("Image", exact=True).set_input_files(image)
     policy = page.get_by_label("Policy: which devices")
     policy.fill("device.version < update.version && device.region = 'eu'")
-    jo.says("line 1, column 50: ")  # while it is written
+    jo.says("line 1, column 50: ")  # while typing
     jo.shot("policy")
     policy.fill("device.version < update.version && device.region == 'eu'")
     jo.says("Valid policy.")
     page.get_by_label("Limit (devices in total)").fill("x")
     page.get_by_role("button", name="Publish", exact=True).click()
     jo.says("limit x: expected: a number of devices")
-    assert page.get_by_label("Version").input_value() == version  # nothing that was typed is lost
+    assert page.get_by_label("Version").input_value() == version  # typed values are kept
     page.get_by_label("Limit (devices in total)").fill("8")
     page.get_by_label("Stop rule").fill("50% after 20")
     page.get_by_label("Age of devices").fill("none")
@@ -127,8 +130,8 @@ def publish(jo, image, version):
     page.wait_for_url("**/release?id=*")
 
 
-def typed_text_stays(jo, site, release):
-    """Another operator changes the release while somebody types: the page says so, and loses nothing."""
+def edited_form_is_kept(jo, site, release):
+    """Another operator changes the release while a form is edited: the page shows a notice and keeps the input."""
     page = jo.page
     page.get_by_text("Change the rollout").click()
     page.get_by_label("Limit (devices in total)").fill("777")
@@ -137,12 +140,12 @@ def typed_text_stays(jo, site, release):
     assert page.get_by_label("Limit (devices in total)").input_value() == "777"
     page.get_by_role("link", name="reload the page").click()
     page.locator("dt:text('rate') + dd", has_text="100").wait_for()
-    control.set_terms(site, release, {"rate": "none"})  # nothing is typed now: it loads by itself
+    control.set_terms(site, release, {"rate": "none"})  # no edited form: it reloads by itself
     page.locator("dt:text('rate') + dd", has_text="none").wait_for()
 
 
-def an_empty_chart_has_an_axis_of_time(jo):
-    jo.page.wait_for_function("chart")  # it is made once the page has its fragment
+def empty_chart_has_a_time_axis(jo):
+    jo.page.wait_for_function("chart")  # created after the page's fragment has loaded
     labels = jo.page.evaluate("chart.axes[0]._values")
     assert len(set(labels)) == len(labels) and not any("1970" in label or "Jan" in label for label in labels), labels
 
@@ -150,14 +153,14 @@ def an_empty_chart_has_an_axis_of_time(jo):
 def watch(jo, devices, site):
     page = jo.page
     jo.says("No device has been offered it yet.")
-    an_empty_chart_has_an_axis_of_time(jo)
-    typed_text_stays(jo, site, page.url.partition("id=")[2])
+    empty_chart_has_a_time_axis(jo)
+    edited_form_is_kept(jo, site, page.url.partition("id=")[2])
     assert devices.check_in() == {}  # it awaits approval
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("button", name="Pause").wait_for()
     offered = devices.check_in_until(lambda found: len(found) == 8)
-    assert devices.check_in() == offered  # twelve are meant, eight may
-    jo.says("Offered to 8 of at most 8 devices.")  # by itself
+    assert devices.check_in() == offered  # the policy matches twelve, the limit is eight
+    jo.says("Offered to 8 of at most 8 devices.")  # without a reload
     devices.report(offered, "downloading", "confirmed", "confirmed", "failed")
     page.locator("#progress .counts li", has_text="confirmed 4").wait_for()
     page.locator("#chart .u-legend tr", has_text="confirmed").get_by_text("4").wait_for()
@@ -168,7 +171,7 @@ def watch(jo, devices, site):
 
 
 def same_picture(svg):
-    """The picture in README.md shows the page as it is."""
+    """The picture in README.md matches the page."""
     (SHOTS / "release.svg").write_text(svg)
     texts = [re.findall("<text.*?>(.*)</text>", shown) for shown in (svg, (ROOT / "docs" / "release.svg").read_text())]
     assert texts[0] == texts[1], "the page has changed: run `make screenshots`, then copy release.svg to docs/"
@@ -213,7 +216,7 @@ def look_around(jo):
 
 
 def by_keyboard(jo):
-    """A token is made without a mouse: over the pages' links by the skip link, then from field to field."""
+    """Create a token without a mouse: past the navigation with the skip link, then from field to field."""
     press = jo.page.keyboard.press
     press("Tab")
     assert jo.focused() == "Skip to content"
@@ -230,7 +233,7 @@ def by_keyboard(jo):
     assert jo.page.locator("#made code").inner_text().startswith("ioto_")
 
 
-def nobody_answers(jo, process, release):
+def cloud_does_not_answer(jo, process, release):
     jo.page.goto(release)
     process.send_signal(signal.SIGINT)
     jo.says("The cloud does not answer.")
@@ -263,13 +266,13 @@ def test_publish_dry_run_watch_stop(started, tmp_path, sizes, options):
         stop(jo, devices)
         look_around(jo)
         by_keyboard(jo)
-        weighs_little(chromium, jo, address, release)
-        assert [text for text in jo.complaints if "400 (Bad Request)" not in text] == []  # but for the limit x
-        nobody_answers(jo, process, release)
+        first_visit_is_small(chromium, jo, address, release)
+        assert [text for text in jo.complaints if "400 (Bad Request)" not in text] == []  # from the limit x
+        cloud_does_not_answer(jo, process, release)
 
 
-def weighs_little(chromium, jo, address, release):
-    """A first visit to the heaviest page."""
+def first_visit_is_small(chromium, jo, address, release):
+    """The size of a first visit to the largest page."""
     fresh, sizes = Visitor(chromium, address, DESKTOP), {}
     fresh.context.add_cookies(jo.context.cookies())
     fresh.page.on("requestfinished", lambda request: sizes.update({request.url: request.sizes()["responseBodySize"]}))

@@ -1,6 +1,4 @@
-"""Devices on the page: searched, whatever their ids; one with why each release is offered to it or not, and what may be
-done to it.
-"""
+"""The pages for devices: search, with any ids; why each release is offered to a device or not; actions."""
 
 import html
 import re
@@ -19,8 +17,8 @@ def jo(cloud):
     return Session(cloud)
 
 
-def test_half_a_surrogate_pair_in_what_a_device_says(jo, cloud):
-    """JSON can say it and no page can: the rest of the page is there, and the device can be removed."""
+def test_lone_surrogate_in_a_device_property(jo, cloud):
+    """JSON can contain it, a page cannot: the rest of the page is shown, and the device can be removed."""
     body = b'{"id":"D1","version":"1.0.0","\\ud800":"\\udfff","list":["\\ud800"],"good":"yes"}'
     assert cloud.post("/tok/provision/update", body, cloud.device()).status == 200
     page = jo.get("device?id=D1")
@@ -44,7 +42,7 @@ def listed(body):
 
 
 def walk(jo, page):
-    """All pages one after the other, each as a browser fills it by and by: [[ids]]."""
+    """[[ids]] of all pages, each filled in steps as in a browser."""
     found = [[]]
     for _ in range(3 * len(IDS)):
         body = jo.get(page).body.decode()
@@ -55,7 +53,7 @@ def walk(jo, page):
             return found
         found += [[]] if next else []
         page = html.unescape((more or next)[1])
-    raise AssertionError("there is no end")
+    raise AssertionError("the list never ends")
 
 
 def query(**fields):
@@ -63,7 +61,7 @@ def query(**fields):
 
 
 @pytest.mark.parametrize("most,looks", [(50, 5000), (3, 5000), (3, 2), (1, 1)])
-def test_the_search_finds_what_is_there(cloud, jo, monkeypatch, most, looks):
+def test_search_finds_exactly_the_matching_devices(cloud, jo, monkeypatch, most, looks):
     monkeypatch.setattr(search, "PAGE", most)
     monkeypatch.setattr(search, "LOOKS", looks)
     publishing.new_product(cloud.site, "gate", "G8")
@@ -83,13 +81,13 @@ def test_the_search_finds_what_is_there(cloud, jo, monkeypatch, most, looks):
                 assert max(map(len, pages)) <= most
 
 
-def test_a_search_with_a_wrong_policy_says_where(jo):
+def test_search_with_an_invalid_policy_names_the_position(jo):
     reply = jo.get(query(policy="major <"))
     assert reply.status == 400 and "policy: line 1, column 8" in problem(reply) and b'value="major &lt;"' in reply.body
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_a_device_whatever_its_id(cloud, jo, id):
+def test_device_page_with_any_id(cloud, jo, id):
     cloud.check_in(id, cloud.device(id), "1.0.0", note="<script>", deep={"a": [1, None, True]})
     link = re.search(r'href="(device\?[^"]*)"', jo.get("devices").body.decode())[1]
     reply = jo.get(html.unescape(link))
@@ -127,9 +125,9 @@ def test_why_each_release_is_not_offered(cloud, jo):
     assert "1.1.0 offered" in text(jo.get("device?id=D1"))
 
 
-def test_a_device_is_pinned_released_claimed_removed(cloud, jo):
+def test_device_actions(cloud, jo):
     cloud.check_in("D1", cloud.device("D1"), "1.0.0")
-    deeds = []
+    actions = []
     for action, field, value in (
         ("rotate", "claimed", True),
         ("pin", "pin", "2.0.0"),
@@ -144,10 +142,12 @@ def test_a_device_is_pinned_released_claimed_removed(cloud, jo):
         assert action in offered
         assert jo.post("device", form).headers["location"] == "device?id=D1"
         assert overview.device(cloud.site, "D1")[field] == value
-        deeds.append(action)
-    told = [each["action"] for each in cloud.site.database.read(audit.last, 100, "D1")]
-    told = [each.removeprefix("device.") for each in reversed(told) if each != "device.new"]
-    assert told == [{"pin": "pinned", "unpin": "unpinned"}.get(deed, deed.rstrip("e") + "ed") for deed in deeds]
+        actions.append(action)
+    audited = [each["action"] for each in cloud.site.database.read(audit.last, 100, "D1")]
+    audited = [each.removeprefix("device.") for each in reversed(audited) if each != "device.new"]
+    assert audited == [
+        {"pin": "pinned", "unpin": "unpinned"}.get(action, action.rstrip("e") + "ed") for action in actions
+    ]
     for form, said in (
         ({"id": "D1", "action": "pin", "version": "x"}, "version x"),
         ({"id": "D1", "action": "boom"}, "action boom"),

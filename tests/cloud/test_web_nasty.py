@@ -1,6 +1,4 @@
-"""Whatever stands in the address or in a form: no page breaks over it, on either database, and none shows it as
-anything but text.
-"""
+"""Malicious values in addresses and forms: no page fails, with either database, and they are only shown as text."""
 
 import itertools
 import json
@@ -18,7 +16,7 @@ MARK = "<script>alert('x')</script>\"'><b a="
 NASTY = ("", "\0", "a\0b", "9" * 17, "9" * 30, "9" * 5000, "-1", "--5", "1e999", "٣", "²", "%", "%00", "\x1b[0m",
     "\u2028", "\ud800", "\U0010ffff", "x" * 9000, "1.0.0-" + "a" * 200,
          MARK, "thermo", "D1", "UPDATE", "../..", "a@b@c", "{{7*7}}", "[]", "{}", "null")  # fmt: skip
-ASKED = {  # what stands in the addresses of pages, beside `id`
+QUERIES = {  # query fields of pages, besides `id`
     "devices": ("product", "policy", "after"), "device-rows": ("product", "policy", "after", "found", "looked"),
     "publish": ("product",),
     "progress": ("seen",), "audit": ("subject", "before"), "sign-in": ("next",),
@@ -50,19 +48,19 @@ def jo(cloud):
     return Session(cloud)
 
 
-def looked_at(reply, *what):
+def check(reply, *what):
     assert reply.status in (200, 303, 400, 404, 409, 413), (reply.status, *what)
     assert MARK.encode() not in reply.body and b"<script>alert" not in reply.body, what
 
 
-def test_every_address(cloud, jo):
+def test_malicious_queries(cloud, jo):
     for page, nasty in itertools.product(paths("GET"), NASTY):
         value = cloud.update if nasty == "UPDATE" else nasty
-        for name in ("id", *ASKED.get(page, ())):
-            looked_at(jo.get(page + "?" + encoded({name: value})), page, name, nasty[:40])
+        for name in ("id", *QUERIES.get(page, ())):
+            check(jo.get(page + "?" + encoded({name: value})), page, name, nasty[:40])
 
 
-def test_every_form(cloud, jo):
+def test_malicious_forms(cloud, jo):
     assert set(FORMS) | {"sign-in", "sign-out"} == set(paths("POST"))
     token = jo.form_token()
     for page, names in FORMS.items():
@@ -77,19 +75,19 @@ def test_every_form(cloud, jo):
             headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin",
                 "content-type": "application/x-www-form-urlencoded",
                        "cookie": jo.cookie, "content-length": str(len(body))}  # fmt: skip
-            looked_at(call(cloud.app, "POST", "/web/" + page, headers, body), page, name, nasty[:40])
+            check(call(cloud.app, "POST", "/web/" + page, headers, body), page, name, nasty[:40])
 
 
 @pytest.mark.parametrize("said", [{"devices": 1e999}, {"after": "a\0"}, {"after": "\ud800"},
     {"found": {"policy": {"count": 1e999, "examples": []}}},
                                   {"found": {"policy": {"count": 1, "examples": [MARK]}}}, {"found": 5},
                                       {"after": 7}])  # fmt: skip
-def test_a_dry_run_that_is_told_it_was_elsewhere(cloud, jo, said):
+def test_dry_run_with_malicious_progress(cloud, jo, said):
     so_far = json.dumps({"devices": 0, "after": "", "found": {}, **said}).replace("Infinity", "1e999")
-    looked_at(jo.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
+    check(jo.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
 
 
-def test_every_number_of_the_api(cloud):
+def test_malicious_api_queries(cloud):
     token = operator_tokens.new(cloud.site, "jo", "admin")["token"]
     for (path, names), nasty in itertools.product(
         {"/audit": ("limit", "subject"), "/devices": ("limit", "after", "product")}.items(), NASTY
@@ -104,8 +102,8 @@ def test_every_number_of_the_api(cloud):
             assert reply.status in (200, 400, 404), (path, name, nasty[:40], reply.status)
 
 
-def test_a_form_in_chunks_is_not_read_whatever_its_length_says(cloud, jo):
-    """Before anybody has signed in it would fill the disk."""
+def test_chunked_form_is_not_read_despite_its_content_length(cloud, jo):
+    """Otherwise, clients that are not signed in could fill the disk."""
     read = []
 
     def pieces():

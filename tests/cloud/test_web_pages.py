@@ -1,6 +1,4 @@
-"""What each page shows and does, over the application stepped by hand: the same as the functions behind it, and errors
-that help.
-"""
+"""Each page shows and does the same as the functions behind it, and names errors; without a server or browser."""
 
 import asyncio
 import html
@@ -33,7 +31,7 @@ def set_row(conn, table, id, **values):
 # ---- products
 
 
-def test_products_are_listed_and_made(cloud, jo):
+def test_products_are_listed_and_created(cloud, jo):
     assert jo.post("products", {"name": "gate", "id": "G8"}).headers["location"] == "product?id=G8"
     assert [each["name"] for each in overview.products(cloud.site)] == ["gate", "thermo"]
     assert "gate G8 0 0 thermo PRODUCT7 0 0" in text(jo.get(""))
@@ -59,7 +57,7 @@ def test_empty_states(cloud, jo):
 # ---- a release
 
 
-def test_a_release_shows_where_its_devices_stand(cloud, jo):
+def test_release_shows_the_states_of_its_devices(cloud, jo):
     release = cloud.publish("1.1.0")
     wanted = Counter()
     for n, state in enumerate([*update_states.REPORTS, None, None]):
@@ -79,7 +77,7 @@ def test_a_release_shows_where_its_devices_stand(cloud, jo):
     assert shares == [10, 50, 10, 20, 10]
 
 
-def test_every_state_of_a_device_has_its_group_and_its_colour():
+def test_every_device_state_has_a_group_and_a_colour():
     grouped = [state for of in release_pages.GROUPS.values() for state in of]
     assert sorted(grouped) == sorted(update_states.STATES)
     assert set(release_pages.GROUPS["bad"]) == update_states.BAD
@@ -95,7 +93,7 @@ def test_every_state_of_a_device_has_its_group_and_its_colour():
     assert re.findall(r'^  \["(\w+)", "', script, re.M) == list(release_pages.GROUPS)
 
 
-def test_exactly_the_moves_that_its_state_allows(cloud, jo):
+def test_release_offers_exactly_the_actions_its_state_allows(cloud, jo):
     release = cloud.publish("1.1.0")
     for state in selection.RELEASE_STATES:
         for enabled in (True, False):
@@ -122,7 +120,7 @@ def test_exactly_the_moves_that_its_state_allows(cloud, jo):
                     )
 
 
-def test_the_page_says_when_somebody_else_changed_the_release(cloud, jo):
+def test_page_shows_that_another_operator_changed_the_release(cloud, jo):
     release = cloud.publish("1.1.0")
     poll = html.unescape(re.search(r'hx-get="(progress[^"]*)"', jo.get("release?id=" + release["id"]).body.decode())[1])
     said = b"data-changed", b"reload the page"
@@ -133,10 +131,10 @@ def test_the_page_says_when_somebody_else_changed_the_release(cloud, jo):
         assert all(each in reply.body for each in said)
         assert (
             html.unescape(re.search(r'hx-get="(progress[^"]*)"', reply.body.decode())[1]) == poll
-        )  # until it is loaded again
+        )  # until the page is reloaded
 
 
-def test_the_audit_links_to_what_it_is_about(cloud, jo):
+def test_audit_links_to_its_subjects(cloud, jo):
     release = cloud.publish("1.1.0")
     cloud.device("D1")
     control.remove(cloud.site, "D1")
@@ -145,7 +143,7 @@ def test_the_audit_links_to_what_it_is_about(cloud, jo):
         assert 'href="%s"' % link in body and jo.get(html.unescape(link)).status == 200, link
 
 
-def test_the_form_keeps_the_seconds_of_start_and_end(cloud, jo):
+def test_form_keeps_the_seconds_of_start_and_end(cloud, jo):
     release = cloud.publish("1.1.0", start="2027-03-01T08:00:05Z", end="2027-03-02T09:10:11Z")
     body = jo.get("release?id=" + release["id"]).body.decode()
     fields = dict(re.findall(r'name="(start|end)" type="datetime-local" step="1" value="([^"]*)"', body))
@@ -155,7 +153,7 @@ def test_the_form_keeps_the_seconds_of_start_and_end(cloud, jo):
     assert (found["start"][:19], found["end"][:19], found["limit"]) == (*fields.values(), 5)
 
 
-def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):
+def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, jo):
     release = cloud.publish("1.1.0")
     form = {"policy": "major < 2", "limit": "500", "percentage": "25%", "rate": "10", "period": "1 hour",
         "start": "2027-03-01T08:00",
@@ -168,7 +166,7 @@ def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):
         re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', jo.get("release?id=" + release["id"]).body.decode())
     )
     assert jo.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
-    assert overview.update(cloud.site, release["id"])["terms"] == found  # as the form comes it changes nothing
+    assert overview.update(cloud.site, release["id"])["terms"] == found  # the unchanged form changes nothing
     for name, wrong in (
         ("limit", "0"),
         ("percentage", "101"),
@@ -190,14 +188,14 @@ def test_the_roll_out_is_changed_and_what_is_empty_is_no_limit(cloud, jo):
 # ---- the chart
 
 
-def test_the_chart_is_made_of_samples(cloud, jo):
+def test_chart_data(cloud, jo):
     release = cloud.publish("1.1.0")
     cloud.site.database.write(samples.take, cloud.now_s)
     begun, wanted = cloud.now_s, []
     for n in range(5):
         cloud.now_s += samples.EVERY_S
         cloud.check_in("D%d" % n, cloud.device("D%d" % n), "1.0.0")
-        for _ in range(2):  # nothing moved: no row
+        for _ in range(2):  # no change: no row
             cloud.site.database.write(samples.take, cloud.now_s)
             cloud.now_s += 1
         wanted.append(n + 1)
@@ -206,7 +204,7 @@ def test_the_chart_is_made_of_samples(cloud, jo):
     assert found["at_s"] == sorted(found["at_s"]) and found["at_s"][0] > begun and found["at_s"][-1] == cloud.now_s
 
 
-def test_there_are_never_many_samples(cloud, monkeypatch):
+def test_number_of_samples_is_limited(cloud, monkeypatch):
     monkeypatch.setattr(samples, "MOST", 64)
     release = cloud.publish("1.1.0")["id"]
 
@@ -239,7 +237,7 @@ def upload(jo, image=None, name="i.bin", **fields):
 
 
 async def _uploaded(app, headers, pieces):
-    """In an event loop: files that are uploaded are closed in a thread."""
+    """Needs an event loop, because uploaded files are closed in a thread."""
     sent, pieces = [], iter(pieces)
 
     async def receive():
@@ -262,7 +260,7 @@ async def _uploaded(app, headers, pieces):
     return Reply(sent[0]["status"], sent[0]["headers"], [message.get("body", b"") for message in sent[1:]])
 
 
-def test_a_release_is_published(cloud, jo):
+def test_release_is_published(cloud, jo):
     reply = upload(jo, esp_image(b"new", 40_000), description="quieter", policy="major < 2", limit="5", by_hand="on")
     found = overview.updates(cloud.site)[0]
     assert (reply.status, reply.headers["hx-redirect"]) == (200, "release?id=" + found["update"])
@@ -276,11 +274,11 @@ def test_a_release_is_published(cloud, jo):
     assert cloud.site.images.open(found["checksum"]).read(50_000) == esp_image(b"new", 40_000)
     assert (
         upload(jo, esp_image(b"new", 40_000)).headers["hx-redirect"] == reply.headers["hx-redirect"]
-    )  # again: the same
+    )  # a second time: the same release
     assert len(overview.updates(cloud.site)) == 1
 
 
-def test_what_will_not_do_is_not_published(cloud, jo):
+def test_invalid_releases_are_not_published(cloud, jo):
     image = esp_image(b"new", 40_000)
     for wrong, said in (
         ({"image": None}, "image: choose a file"),
@@ -307,7 +305,7 @@ POLICIES = (
 
 
 @pytest.mark.parametrize("wrong", POLICIES)
-def test_a_policy_is_checked_while_it_is_written(jo, wrong):
+def test_policy_is_checked_while_it_is_written(jo, wrong):
     reply = jo.post("policy-check", {"policy": wrong})
     assert reply.status == 200
     try:
@@ -322,14 +320,14 @@ def test_a_policy_is_checked_while_it_is_written(jo, wrong):
         assert b"problem" not in reply.body and (b"Valid policy" in reply.body or b"notice" in reply.body)
 
 
-def stored(cloud, n):
+def add_devices(cloud, n):
     for i in range(n):
         region = ("eu", "us-west")[i % 2]
         cloud.check_in("D%04d" % i, cloud.device("D%04d" % i), ("1.0.0", "2.0.0", "x")[i % 3], region=region, n=i)
 
 
-def test_a_dry_run_tells_in_slices_what_it_tells_at_once(cloud, jo, monkeypatch, tmp_path):
-    stored(cloud, 70)
+def test_dry_run_in_slices_equals_one_dry_run(cloud, jo, monkeypatch, tmp_path):
+    add_devices(cloud, 70)
     (tmp_path / "i.bin").write_bytes(esp_image(b"new"))
     said = {"policy": "device.version < update.version && n < 40"}
     whole = publishing.dry_run(cloud.site, tmp_path / "i.bin", "thermo", "1.1.0", said=said)
@@ -354,7 +352,7 @@ def test_a_dry_run_tells_in_slices_what_it_tells_at_once(cloud, jo, monkeypatch,
     ]
 
 
-def test_a_dry_run_that_is_told_nonsense(jo):
+def test_dry_run_with_invalid_progress_or_fields(jo):
     for so_far in (
         "",
         "x",
@@ -380,7 +378,7 @@ def test_a_dry_run_that_is_told_nonsense(jo):
 # ---- tokens and audit
 
 
-def test_a_token_is_shown_once_and_revoked(cloud, jo):
+def test_token_is_shown_once_and_revoked(cloud, jo):
     reply = jo.post("tokens", {"name": "ci", "scope": "publish", "lifetime": "90 days"})
     token = re.search(r"ioto_[\w-]+", text(reply))[0]
     assert token not in text(jo.get("tokens")) and "ci publish" in text(jo.get("tokens"))
@@ -401,7 +399,7 @@ def test_a_token_is_shown_once_and_revoked(cloud, jo):
     assert len(operator_tokens.listed(cloud.site)) == 2
 
 
-def test_the_audit_is_paged_and_tells_who(cloud, jo):
+def test_audit_is_paged_and_shows_the_operator(cloud, jo):
     def many(conn):
         for n in range(125):
             conn.execute(

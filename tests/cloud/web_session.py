@@ -1,4 +1,4 @@
-"""An operator at the page of a cloud that is stepped by hand: sign-in, pages, forms as a browser sends them."""
+"""An operator's session without a server: sign-in, pages, and forms as a browser sends them."""
 
 import hashlib
 import html
@@ -14,7 +14,7 @@ _TYPE = "application/x-www-form-urlencoded"
 
 
 def add_operator(site, name, scope="admin", expires_s=None):
-    """An operator's token."""
+    """Add an operator; return the token."""
     token = TOKEN % name
     row = {
         "hash": hashlib.sha256(token.encode()).hexdigest(),
@@ -32,7 +32,7 @@ def _insert(conn, row):
 
 
 class Session:
-    """What a browser does that keeps the cookie."""
+    """Requests to the page with the cookie of a session, like those of a browser."""
 
     def __init__(self, cloud, name="jo", scope="admin"):
         self.cloud = cloud
@@ -51,11 +51,11 @@ class Session:
         return re.search(r'name="form" value="(\w+)"', self.get("" if page == "." else page).body.decode())[1]
 
     def post(self, page, fields, **headers):
-        """A form of ours."""
+        """Send a form of the session."""
         return self.send(page, {"form": self.form_token(), **fields}, **headers)
 
     def send(self, page, fields, **headers):
-        """A form from anywhere; a header that is None is left out."""
+        """Send any form; a header that is None is omitted."""
         body = urlencode(fields).encode()
         sent = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": _TYPE,
             "cookie": self.cookie,
@@ -87,7 +87,7 @@ def multipart(fields, image=None, name="i.bin"):
 
 
 def text(reply):
-    """What a person reads."""
+    """The visible text of a page."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", reply.body.decode())).split())
 
 

@@ -1,4 +1,4 @@
-"""A simulated fleet at a cloud of its own, in simulated time."""
+"""Fixtures: a simulated fleet with its own cloud, in simulated time."""
 
 import hashlib
 import sys
@@ -21,7 +21,7 @@ PRODUCT = "SIMPRODUCT"
 
 
 class World:
-    """A cloud in `folder` and, once settle() was called, a fleet."""
+    """A cloud in `folder`, and a fleet after start_fleet()."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -35,8 +35,8 @@ class World:
         self.drawn += 1
         return hashlib.shake_128(b"%d" % self.drawn).digest(n)
 
-    def settle(self, app=None, **settings):
-        """A fleet; `app` stands in front of the cloud's own if given."""
+    def start_fleet(self, app=None, **settings):
+        """Make the fleet. `app`, if given, receives its requests instead of the cloud's application."""
         self.settings = Settings(PRODUCT, **settings)
         self.simulation = Simulation(app or self.app, self.clock, self.settings, self.site.database.settle)
         self.fleet = self.simulation.fleet
@@ -45,7 +45,7 @@ class World:
     def publish(self, version, **options):
         path = self.folder / "image.bin"
         path.write_bytes(esp.make(4096, version))
-        options["said"] = {"age": "none", **options.get("said", {})}  # all devices of a world are new
+        options["said"] = {"age": "none", **options.get("said", {})}  # all devices here are new
         return publish(self.site, path, "sim", version, **options)[0]
 
     def close(self):
@@ -54,7 +54,7 @@ class World:
 
 @pytest.fixture
 def worlds():
-    """worlds() makes a world; in memory where there is room for that, since the disk is not what is looked at."""
+    """worlds() makes a World, in memory if possible: the disk is not under test."""
     made = []
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:

@@ -1,20 +1,19 @@
-"""Simulated fleets at the real cloud in simulated time: every device ends as its fate has it, and the cloud knows."""
+"""Simulated fleets with the real cloud, in simulated time: devices, cloud and statistics agree on every outcome."""
 
 import json
 import zlib
 
-from ioto_tools.cloud.operators import control
-from ioto_tools.cloud.operators import overview as known
+from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rollout import lost_devices
 from ioto_tools.fleet import life
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1, "defer": 0.12, "mute": 0.1}
-ENDS = {  # fate -> the version that the cloud saw last, where the update stands on the device, how it ended there
+ENDS = {  # fate -> (version at the last check-in, state of the update on the device, state in which it ended)
     life.GOOD: ("1.1.0", "confirmed", "confirmed"),
     life.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
-    life.FAIL: ("1.0.0", "failed", "failed"),  # it is offered twice more, and says so again
+    life.FAIL: ("1.0.0", "failed", "failed"),  # it is offered and reported twice more
     life.REFUSE: ("1.0.0", "unfit", "unfit"),
     life.LOSE: ("1.0.0", "lost", "lost"),
     life.REVERT: ("1.0.0", "offered", "reverted"),
@@ -27,8 +26,8 @@ def fates(world, version):
     return [world.settings.fate(n, zlib.crc32(version.encode())) for n in range(world.settings.devices)]
 
 
-def test_every_device_ends_as_its_fate_has_it(world):
-    fleet = world.settle(
+def test_each_device_ends_in_the_state_of_its_fate(world):
+    fleet = world.start_fleet(
         devices=120, period_s=6 * HOUR_S, jitter_s=600, relapse_s=DAY_S, shares=SHARES, repeats=0.3, download="whole"
     )
     world.simulation.run(6 * HOUR_S)
@@ -37,7 +36,7 @@ def test_every_device_ends_as_its_fate_has_it(world):
     world.simulation.run(2 * DAY_S)
     drawn = fates(world, "1.1.0")
     assert set(drawn) == set(ENDS) and lost_devices.sweep(world.site) == drawn.count(life.LOSE)
-    devices = {each["id"]: each for each in known.devices(world.site)}
+    devices = {each["id"]: each for each in overview.devices(world.site)}
     for n, fate in enumerate(drawn):
         told = devices[world.settings.id(n)]
         assert (told["version"], told["update"]["state"], told["update"]["ended"]) == ENDS[fate], (n, fate)
@@ -53,20 +52,20 @@ def test_every_device_ends_as_its_fate_has_it(world):
     repeated = sum(
         each["times"] - 1
         for id in devices
-        for each in known.device(world.site, id)["reports"]
+        for each in overview.device(world.site, id)["reports"]
         if each["state"] != "deferred"
     )
     assert 0.15 < repeated / sum(reported.values()) < 0.45
 
 
-def test_a_higher_release_takes_the_place_of_one_that_waits(world):
-    fleet = world.settle(devices=30, period_s=HOUR_S, apply_s=10 * HOUR_S)
+def test_higher_release_replaces_a_staged_one(world):
+    fleet = world.start_fleet(devices=30, period_s=HOUR_S, apply_s=10 * HOUR_S)
     world.publish("1.1.0")
     world.simulation.run(3 * HOUR_S)
     world.publish("1.2.0")
     world.simulation.run(20 * HOUR_S)
     assert fleet.devices.counts() == ({"1.2.0": 30}, {"idle": 30})
-    states = {each["version"]: each["states"] for each in known.updates(world.site)}
+    states = {each["version"]: each["states"] for each in overview.updates(world.site)}
     assert (
         states["1.2.0"] == {"confirmed": 30} and states["1.1.0"]["withdrawn"] > 5 and states["1.1.0"]["confirmed"] > 1
     )
@@ -74,7 +73,7 @@ def test_a_higher_release_takes_the_place_of_one_that_waits(world):
 
 
 class Trace:
-    """What goes in and out of an application; `answer(count)` may answer in its place: (status, headers, body)."""
+    """Records an application's requests. `answer(count)` may return (status, headers, body) to answer instead."""
 
     def __init__(self, app, answer=lambda count: None):
         self.app, self.answer = app, answer
@@ -95,12 +94,12 @@ class Trace:
         await send({"type": "http.response.body", "body": body})
 
 
-def test_the_same_seed_is_the_same_to_the_byte(worlds):
+def test_same_seed_sends_identical_requests(worlds):
     traces = []
     for seed in (5, 5, 6):
         world = worlds()
         trace = Trace(world.app)
-        world.settle(
+        world.start_fleet(
             trace,
             devices=25,
             seed=seed,
@@ -115,12 +114,12 @@ def test_the_same_seed_is_the_same_to_the_byte(worlds):
     assert traces[0] == traces[1] != traces[2] and len(traces[0]) > 300
 
 
-def test_arrivals_keep_to_the_schedule_and_are_spread_over_it(world):
+def test_check_ins_follow_the_schedule_and_are_spread_over_it(world):
     times = {}
     trace = Trace(
         world.app, lambda count: times.setdefault(json.loads(trace.asked[-1][2])["id"], []).append(world.clock.now_s)
     )
-    world.settle(trace, devices=25, period_s=HOUR_S, jitter_s=60)
+    world.start_fleet(trace, devices=25, period_s=HOUR_S, jitter_s=60)
     start = world.clock.now_s
     world.simulation.run(12 * HOUR_S)
     assert len(times) == 25
@@ -131,27 +130,27 @@ def test_arrivals_keep_to_the_schedule_and_are_spread_over_it(world):
         assert all(0 <= at - each[0] - hour * HOUR_S <= 61 for hour, at in enumerate(each[2:], 1))
 
 
-def test_what_is_staged_is_applied_in_its_own_window_not_at_the_next_check_in(world):
+def test_staged_update_is_applied_in_its_window_not_at_the_next_check_in(world):
     world.publish("1.1.0")
-    fleet = world.settle(devices=20, period_s=DAY_S, apply_s=HOUR_S)
+    fleet = world.start_fleet(devices=20, period_s=DAY_S, apply_s=HOUR_S)
     world.simulation.run(DAY_S + HOUR_S + 60)
     assert fleet.devices.counts() == ({"1.1.0": 20}, {"idle": 20})
 
 
-def test_an_outage_costs_no_device_and_no_token(world):
-    away = (503, [(b"retry-after", b"30"), (b"content-length", b"2")], b"{}")
+def test_outage_loses_no_device_and_no_token(world):
+    unavailable = (503, [(b"retry-after", b"30"), (b"content-length", b"2")], b"{}")
     until, held = [0], {}
 
     def answer(count):
         id, now_s = json.loads(trace.asked[-1][2])["id"], world.clock.now_s
-        assert now_s >= held.pop(id, 0), "%s did not stay away as long as it was told" % id
+        assert now_s >= held.pop(id, 0), "%s did not wait for Retry-After" % id
         if now_s >= until[0]:
             return None
         held[id] = now_s + 30
-        return away
+        return unavailable
 
     trace = Trace(world.app, answer)
-    fleet = world.settle(
+    fleet = world.start_fleet(
         trace, devices=25, period_s=HOUR_S, shares={"crash": 0.2, "defer": 0.2}, strangers=0.5, download="none"
     )
     world.publish("1.1.0")
@@ -163,20 +162,20 @@ def test_an_outage_costs_no_device_and_no_token(world):
     assert all(refused[kind] for kind in ("register", "check_in", "report")), refused
     assert fleet.tally.answers["register"][200] == 25
     crashed = fates(world, "1.1.0").count(life.CRASH)
-    assert known.updates(world.site)[0]["states"] == {"confirmed": 25 - crashed, "failed": crashed}
+    assert overview.updates(world.site)[0]["states"] == {"confirmed": 25 - crashed, "failed": crashed}
 
 
-def test_a_device_that_is_not_known_any_more_registers_again(world):
-    fleet = world.settle(devices=10, period_s=HOUR_S)
+def test_removed_device_registers_again(world):
+    fleet = world.start_fleet(devices=10, period_s=HOUR_S)
     world.simulation.run(HOUR_S)
     control.remove(world.site, world.settings.id(3))
     world.simulation.run(2 * HOUR_S)
     assert fleet.tally.answers["register"] == {200: 11} and fleet.tally.answers["check_in"][404] == 1
-    assert len(known.devices(world.site)) == 10 and fleet.devices.counts()[1] == {"idle": 10}
+    assert len(overview.devices(world.site)) == 10 and fleet.devices.counts()[1] == {"idle": 10}
 
 
-def test_an_image_that_is_not_what_was_offered_is_a_fault(world):
-    fleet = world.settle(devices=3, period_s=HOUR_S, download="whole")
+def test_corrupt_image_is_counted_as_a_fault(world):
+    fleet = world.start_fleet(devices=3, period_s=HOUR_S, download="whole")
     release = world.publish("1.1.0")
     path = world.site.images.path(release["checksum"])
     path.write_bytes(path.read_bytes()[:-1] + b"?")

@@ -1,4 +1,4 @@
-"""The fleet's client against a scripted server: answers cut at every byte, connections kept, ended, never answered."""
+"""The fleet's HTTP client against a scripted server: split and cut answers; kept, closed and silent connections."""
 
 import asyncio
 import ssl
@@ -9,7 +9,7 @@ ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Word: a b\r\nc
 
 
 class Server:
-    """`script(number, head, body)` -> pieces to send: bytes, seconds to wait, or None to close."""
+    """A server. `script(number, head, body)` returns what to do: send bytes, wait seconds, or close (None)."""
 
     def __init__(self, script):
         self.script = script
@@ -47,7 +47,7 @@ class Server:
 
 
 def play(script, ask, **options):
-    """Runs ask(client, server), a coroutine that returns what the test looks at; (that, the server)."""
+    """Run the coroutine ask(client, server); return (its result, the server)."""
 
     async def run():
         async with Server(script) as server:
@@ -67,7 +67,7 @@ async def one(client, sink=None, **fields):
     return await answered
 
 
-def test_an_answer_in_any_two_pieces_and_a_connection_kept_for_all():
+def test_answer_split_anywhere_on_one_kept_connection():
     async def ask(client, server):
         return [await one(client) for _ in ANSWER]
 
@@ -80,7 +80,7 @@ def test_an_answer_in_any_two_pieces_and_a_connection_kept_for_all():
     assert head.startswith(b"POST /p HTTP/1.1\r\nHost: h\r\nAuthorization: bearer T\r\n") and body == b"{}"
 
 
-def test_an_answer_cut_short_at_every_byte_is_no_answer():
+def test_truncated_answer_is_an_error():
     async def ask(client, server):
         return [await one(client) for _ in ANSWER]
 
@@ -88,8 +88,8 @@ def test_an_answer_cut_short_at_every_byte_is_no_answer():
     assert {(r.status, r.error) for r in replies} == {(0, "connection lost")}
 
 
-def test_a_kept_connection_that_the_server_ended_is_made_anew_once():
-    """Asked of a connection that has just been closed: not lost, not asked twice where an answer began."""
+def test_request_on_a_closed_kept_connection_is_sent_again_once():
+    """A request on a connection that was just closed is sent again, unless an answer had begun."""
 
     async def ask(client, server):
         found = [await one(client)]
@@ -102,7 +102,7 @@ def test_a_kept_connection_that_the_server_ended_is_made_anew_once():
     assert [r.status for r in replies] == [200, 0] and len(server.requests) == 2
 
 
-def test_connections_are_bounded_and_everybody_gets_an_answer():
+def test_connections_are_limited_and_all_requests_answered():
     async def ask(client, server):
         replies = await asyncio.gather(*(one(client) for _ in range(50)))
         return [r.status for r in replies]
@@ -113,7 +113,7 @@ def test_connections_are_bounded_and_everybody_gets_an_answer():
     assert statuses == [200] * 50 and server.connections == 50
 
 
-def test_a_server_that_says_goodbye_is_believed():
+def test_connection_close_is_obeyed():
     async def ask(client, server):
         return [(await one(client)).status for _ in range(3)]
 
@@ -122,7 +122,7 @@ def test_a_server_that_says_goodbye_is_believed():
     assert statuses == [200] * 3 and server.connections == 3
 
 
-def test_a_body_for_a_sink_and_only_of_success():
+def test_sink_receives_only_successful_bodies():
     async def ask(client, server):
         got = []
         replies = [await one(client, got.append) for _ in range(2)]
@@ -134,7 +134,7 @@ def test_a_body_for_a_sink_and_only_of_success():
     assert got == b"x" * 300000 and replies == [(200, b""), (404, b'{"a": 12}')]
 
 
-def test_answers_that_will_not_do():
+def test_invalid_answers():
     bad = {
         b"SMTP hello\r\n\r\n": "Content-Length",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n": "Content-Length",
@@ -152,7 +152,7 @@ def test_answers_that_will_not_do():
     ]
 
 
-def test_silence_has_a_limit_and_frees_the_place():
+def test_timeout_frees_the_connection():
     async def ask(client, server):
         return [r.error or r.status for r in await asyncio.gather(one(client), one(client))]
 
@@ -160,7 +160,7 @@ def test_silence_has_a_limit_and_frees_the_place():
     assert said == ["timeout", 200]
 
 
-def test_nobody_listens_or_nobody_speaks_tls():
+def test_no_listener_and_no_tls():
     async def ask(client, server):
         server.server.close()
         return [(await one(client)).error for _ in range(3)]

@@ -1,11 +1,11 @@
-"""Quantiles from buckets against the sorted list itself."""
+"""Quantiles from the histogram, compared with the sorted list."""
 
 import random
 
 from ioto_tools.fleet.latency import Latency
 
 
-def test_every_time_is_found_again_within_its_bucket():
+def test_each_time_is_within_its_bucket():
     draw = random.Random(1)
     for us in [*range(4096), *(draw.randrange(3600 * 10**6) for _ in range(3000)), 10**14]:
         one = Latency()
@@ -14,7 +14,7 @@ def test_every_time_is_found_again_within_its_bucket():
         assert us - 0.5 <= found + 0.5 <= us * 1.04 + 1 or us == 10**14 and found > 3600e6, us
 
 
-def test_quantiles_are_those_of_the_sorted_list():
+def test_quantiles_match_the_sorted_list():
     draw = random.Random(2)
     for n in (1, 2, 10, 999):
         times = sorted(draw.expovariate(100) for _ in range(n))

@@ -1,5 +1,6 @@
-"""The life of an update on a simulated device, against what the agent reports in its place (docs/protocol.md,
-lib/ioto/update.py).
+"""The phases of an update on a simulated device, compared with the agent's reports.
+
+See docs/protocol.md and lib/ioto/update.py.
 """
 
 import itertools
@@ -10,46 +11,46 @@ from ioto_tools.fleet import life
 from ioto_tools.fleet.chance import draw
 from ioto_tools.fleet.settings import Settings
 
-TRY = ["applied", "rolled_back"]
-TOLD = {
+ATTEMPT = ["applied", "rolled_back"]
+REPORTS = {
     life.GOOD: ["downloading", "staged", "applied", "confirmed"],
-    life.CRASH: ["downloading", "staged", *TRY * 3, "failed"],
+    life.CRASH: ["downloading", "staged", *ATTEMPT * 3, "failed"],
     life.FAIL: ["downloading", "failed"],
     life.REFUSE: ["refused"],
     life.LOSE: ["downloading", "staged", "applied"],
     life.REVERT: ["downloading", "staged", "applied", "confirmed"],
     life.DEFER: ["downloading", "staged", "deferred", "deferred", "applied", "confirmed"],
-    life.MUTE: ["downloading", "staged", "applied", "confirmed"],  # the fleet keeps them to itself
+    life.MUTE: ["downloading", "staged", "applied", "confirmed"],  # the fleet does not send them
 }
 ENDS = {life.LOSE: life.GONE, life.REVERT: life.PROBATION}
 
 
 def walk(fate):
     """(reports, attempt, last phase) of one update."""
-    phase, attempt, deferrals, told = life.begin(fate), 1, 0, []
+    phase, attempt, deferrals, reports = life.begin(fate), 1, 0, []
     for _ in range(40):
         if phase in life.REPORTS:
-            told.append(life.REPORTS[phase])
+            reports.append(life.REPORTS[phase])
         deferrals += phase == life.DEFERRED
         to, wait = life.after(phase, fate, attempt, deferrals)
         Settings("P").seconds(wait, 1, 1)
         attempt += phase == life.ROLLED_BACK and to == life.WAITING
         phase = to
         if phase in (life.IDLE, life.GONE, life.PROBATION):
-            return told, attempt, phase
-    raise AssertionError("%s never ends: %s" % (fate, told))
+            return reports, attempt, phase
+    raise AssertionError("%s never ends: %s" % (fate, reports))
 
 
-@pytest.mark.parametrize("fate", TOLD)
-def test_each_fate_is_told_as_the_agent_tells_it(fate):
-    told, attempt, last = walk(fate)
-    assert told == TOLD[fate] and last == ENDS.get(fate, life.IDLE)
+@pytest.mark.parametrize("fate", REPORTS)
+def test_each_fate_is_reported_as_by_the_agent(fate):
+    reports, attempt, last = walk(fate)
+    assert reports == REPORTS[fate] and last == ENDS.get(fate, life.IDLE)
     assert attempt == (life.ATTEMPTS if fate == life.CRASH else 1)
 
 
-def test_the_words_are_the_agents():
+def test_states_and_success_are_the_agents():
     assert set(life.REPORTS.values()) == set(update.STATES)
-    assert set(TOLD) == {life.GOOD, *life.FATES}
+    assert set(REPORTS) == {life.GOOD, *life.FATES}
     record = {"reports": [], "update": {"update": "U"}}
     for phase, state in life.REPORTS.items():
         record["reports"].clear()
@@ -57,19 +58,19 @@ def test_the_words_are_the_agents():
         assert update.body(record["reports"][0], "D")["success"] == (phase not in life.FAILURES)
 
 
-def test_a_draw_depends_on_all_it_is_for_and_on_nothing_else():
+def test_draw_depends_on_all_arguments_and_nothing_else():
     drawn = {what: draw(1, *what) for what in itertools.product(range(20), range(20), range(20))}
     assert len(set(drawn.values())) == len(drawn) and all(0 <= each < 1 for each in drawn.values())
     assert all(draw(1, *what) == each for what, each in reversed(drawn.items()))
     assert draw(1, 5, 6) != draw(2, 5, 6) != draw(2, 6, 5)
-    for place in range(3):  # each argument alone gives even shares: 8000 draws in ten bins, five deviations wide
+    for position in range(3):  # each argument alone gives even shares: 8000 draws in ten bins, five deviations wide
         bins = [0] * 10
         for n in range(8000):
-            bins[int(draw(7, *(n if at == place else 3 for at in range(3))) * 10)] += 1
+            bins[int(draw(7, *(n if at == position else 3 for at in range(3))) * 10)] += 1
         assert all(abs(count - 800) < 5 * (8000 * 0.1 * 0.9) ** 0.5 for count in bins), bins
 
 
-def test_shares_of_fates_and_values_are_what_was_asked_for():
+def test_shares_of_fates_and_properties():
     shares = dict(zip(life.FATES, (0.05, 0.1, 0.02, 0.03, 0.1, 0.2, 0.1), strict=True))
     settings = Settings(
         "P", devices=20000, shares=shares, properties={"region": ["north", "south"], "memory": [128, 256, 512]}

@@ -1,4 +1,4 @@
-"""`ioto fleet run` against a real `ioto cloud serve`, over kept and over fresh connections, TLS too."""
+"""`ioto fleet run` against a real `ioto cloud serve` with TLS, over kept and new connections."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def ioto(*arguments, ok=True):
 
 @pytest.fixture
 def address(tmp_path):
-    """A cloud with TLS, a product and a release."""
+    """The address of a cloud with TLS, a product and a release."""
     site = ("--data", tmp_path / "site")
     ioto("product", "new", "sim", "--id", "SIMPRODUCT", *site)
     (tmp_path / "image.bin").write_bytes(esp.make(60000, "1.1.0"))
@@ -47,7 +47,7 @@ def address(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_fleet_updates_itself(address, tmp_path, kept):
+def test_fleet_updates(address, tmp_path, kept):
     settings = Settings(
         "SIMPRODUCT", devices=20, period_s=1, apply_s=0.5, boot_s=0.1, download="whole", shares={"refuse": 0.2}
     )
@@ -74,10 +74,10 @@ def test_a_fleet_updates_itself(address, tmp_path, kept):
     assert states == {
         "confirmed": 20 - refused,
         "unfit": refused,
-    }  # their reason, image_chip, speaks against the release
+    }  # their reason, image_chip, means that the release is unfit
 
 
-def test_the_command_tells_what_it_saw(address, tmp_path):
+def test_command_prints_the_statistics(address, tmp_path):
     options = (
         "--devices",
         5,
@@ -100,7 +100,7 @@ def test_the_command_tells_what_it_saw(address, tmp_path):
     assert {each["memory"] for each in properties(tmp_path / "site")} <= {128, 256}
 
 
-def test_a_refusal_is_shown_with_its_text(address, tmp_path):
+def test_refusal_is_printed_with_its_text(address, tmp_path):
     options = ("--devices", 2, "--duration", "1 sec", "--period", "1 sec", "--ca", tmp_path / "ca.pem")
     said = ioto("fleet", "run", address, "--product", "SIMPRODUKT", *options)
     assert (
@@ -113,12 +113,12 @@ def test_a_refusal_is_shown_with_its_text(address, tmp_path):
 
 
 def properties(data):
-    """What the devices of a site said last."""
+    """The properties of all devices at their last check-in."""
     ids = [each["id"] for each in json.loads(ioto("devices", "--data", data, "--json"))]
     return [json.loads(ioto("device", "show", id, "--data", data, "--json"))["properties"] for id in ids]
 
 
-def test_a_cloud_that_is_not_there_is_told(tmp_path):
+def test_unreachable_cloud_and_invalid_options(tmp_path):
     said = ioto(
         "fleet",
         "run",
@@ -144,7 +144,7 @@ def test_a_cloud_that_is_not_there_is_told(tmp_path):
     assert "no duration" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--period", "soon", ok=False)
 
 
-def test_the_page_names_every_option():
+def test_docs_name_every_option():
     command = main.get_command(None, "fleet").commands["run"]
     for parameter in command.params:
         if isinstance(parameter, click.Option):

@@ -1,14 +1,11 @@
-"""A release in steps over a simulated fleet: at each step exactly the devices that it allows, and a stop where its rule
-says so.
-"""
+"""A release is widened in steps over a simulated fleet: each step is exact, and the stop rule stops it in time."""
 
 import json
 
 import population
 import pytest
 import sqlalchemy as sa
-from ioto_tools.cloud.operators import control
-from ioto_tools.cloud.operators import overview as known
+from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rules import update_states
 from ioto_tools.cloud.storage.tables import audit
 from ioto_tools.fleet import life
@@ -19,18 +16,20 @@ HOUR_S = 3600
 
 
 class Ledger:
-    """Stands before the cloud and keeps its own books, from what goes over the wire alone: who was offered an update
-    and when, how it ended on each device, and when its stop rule (`percent` after `least`) held for the first time.
+    """Passes requests on to the cloud and keeps its own records of an update, only from requests and answers.
+
+    When each device was first offered it, in which state it ended there, and when its stop rule (`percent` after
+    `least`) first applied.
     """
 
     def __init__(self, world):
         self.world, self.app = world, world.app
         self.update = self.version = None
         self.rule = None
-        self.offers = {}  # device -> moment of its first offer
+        self.offers = {}  # device -> time of its first offer
         self.ended = {}  # device -> state
-        self.bad = 0  # how many of them badly
-        self.fired = self.fired_s = None  # devices that were offered it when the rule held first, and when that was
+        self.bad = 0  # number of devices in `ended` that failed
+        self.fired = self.fired_s = None  # the devices in `offers` when the rule first applied, and the time
 
     def watch(self, release, percent=None, least=None):
         self.update, self.version = release["id"], release["version"]
@@ -75,13 +74,13 @@ class Ledger:
 
 
 class Rollout:
-    """A world with `devices` devices that are registered, and run 1.0.0."""
+    """A world with `devices` registered devices that run 1.0.0."""
 
     def __init__(self, world, devices, period_s, **settings):
         self.world = world
         self.ledger = Ledger(world)
         self.period_s = period_s
-        fleet = world.settle(
+        fleet = world.start_fleet(
             self.ledger, devices=devices, period_s=period_s, prefix=population.PREFIX, download="none", **settings
         )
         self.ids = [population.id_of(n) for n in range(devices)]
@@ -92,23 +91,19 @@ class Rollout:
         for n in range(devices):
             fleet.devices.token[n], fleet.devices.phase[n] = population.token_of(n), life.IDLE
 
-    def live(self, periods=1):
-        """In each period every device checks in once; a second before that, until the cloud has looked what was
-        changed.
-        """
+    def run(self, periods=1):
+        """Run for `periods` of one check-in per device, plus one second in which the cloud notices changes."""
         self.world.simulation.run(periods * self.period_s + 1)
 
     def offered(self):
         return set(self.ledger.offers)
 
     def granted(self):
-        return sum(known.update(self.world.site, self.ledger.update)["states"].values())
+        return sum(overview.update(self.world.site, self.ledger.update)["states"].values())
 
 
-def in_steps(world, devices, windows):
-    """Percentage, limit and rate one after the other: after each step exactly what it allows, and never more in
-    between.
-    """
+def check_steps(world, devices, windows):
+    """Percentage, then limit, then rate: after each step exactly the devices that it allows, and never more."""
     shares = {life.MUTE: 0.9, life.CRASH: 0.02, life.REFUSE: 0.02, life.DEFER: 0.02}
     fleet = Rollout(world, devices, 5 * MINUTE_S, apply_s=MINUTE_S, retry_s=MINUTE_S, put_off_s=MINUTE_S, shares=shares)
     update = fleet.ledger.watch(world.publish("1.1.0", said={"percentage": "5"}))
@@ -117,28 +112,29 @@ def in_steps(world, devices, windows):
     def among(percentage):
         return {id for id in fleet.ids if share[id] < percentage}
 
-    fleet.live()
+    fleet.run()
     assert fleet.offered() == among(5)
     control.set_terms(world.site, update, {"percentage": "12.5"})
-    fleet.live()
+    fleet.run()
     assert fleet.offered() == among(12.5)
     limit = len(among(12.5)) + devices // 20
     control.set_terms(world.site, update, {"percentage": "60", "limit": str(limit)})
-    fleet.live()
+    fleet.run()
     assert len(fleet.offered()) == limit == fleet.granted() and among(12.5) < fleet.offered() < among(60)
-    at_a_rate(world, fleet, update, devices, windows)
+    check_rate(world, fleet, update, devices, windows)
 
 
-def at_a_rate(world, fleet, update, devices, windows):
-    """A tenth of all in any 75 seconds: no such window has more, and none much less while devices wait. None: until all
-    have it, which takes another period, as the last to be turned away come back only then.
+def check_rate(world, fleet, update, devices, windows):
+    """A tenth of all devices in 75 seconds: no such window has more, and none has much less while devices wait.
+
+    `windows` None: until all devices have it. This takes another period, until the last refused ones check in again.
     """
     there, rate, window_s = len(fleet.offered()), devices // 10, 75
     control.set_terms(
         world.site, update, {"percentage": "none", "limit": "none", "rate": str(rate), "period": "%d secs" % window_s}
     )
     full = windows or (devices - there) // rate
-    fleet.live((full * window_s + (0 if windows else fleet.period_s + window_s)) / fleet.period_s)
+    fleet.run((full * window_s + (0 if windows else fleet.period_s + window_s)) / fleet.period_s)
     times = sorted(fleet.ledger.offers.values())[there:]
     assert sum(each < times[0] + window_s for each in times) == rate
     early = [(a, b) for a, b in zip(times, times[rate:]) if b - a < window_s]
@@ -148,13 +144,13 @@ def at_a_rate(world, fleet, update, devices, windows):
     assert windows or fleet.offered() == set(fleet.ids)
 
 
-def test_in_steps(world):
-    in_steps(world, 2000, 2)
+def test_percentage_limit_and_rate_admit_only_allowed_devices(world):
+    check_steps(world, 2000, 2)
 
 
 @pytest.mark.sweep
-def test_in_steps_with_twenty_thousand(world):
-    in_steps(world, 20_000, None)
+def test_percentage_limit_and_rate_with_twenty_thousand_devices(world):
+    check_steps(world, 20_000, None)
 
 
 @pytest.mark.parametrize("terms, allowed", [
@@ -162,36 +158,36 @@ def test_in_steps_with_twenty_thousand(world):
         ({"rate": "2", "period": "1 hour"}, (2, 4, 6)),
     ({"limit": "3", "rate": "2", "period": "1 hour"}, (2, 3, 3)), ({"percentage": "0"}, (0, 0, 0)),
 ])  # fmt: skip
-def test_the_smallest_numbers(world, terms, allowed):
+def test_smallest_limits_and_rates(world, terms, allowed):
     fleet = Rollout(world, 40, 5 * MINUTE_S, apply_s=MINUTE_S)
     fleet.ledger.watch(world.publish("1.1.0", said=terms))
     for most in allowed:
-        fleet.live(11)
+        fleet.run(11)
         assert len(fleet.offered()) == most
-        fleet.live(1.1)
+        fleet.run(1.1)
 
 
 @pytest.mark.parametrize("percent, least, shares, seed", [
     (10, 50, {life.MUTE: 0.5, life.CRASH: 0.15}, 1),
     (25, 20, {life.MUTE: 0.6, life.FAIL: 0.2, life.CRASH: 0.1}, 1),
-    (15, 5, {life.MUTE: 0.7, life.CRASH: 0.12}, 3),  # 8 of 58 are too few, 9 of 59 are not
+    (15, 5, {life.MUTE: 0.7, life.CRASH: 0.12}, 3),  # 8 of 58 are below 15 %, 9 of 59 are not
 ])  # fmt: skip
-def test_it_stops_where_its_rule_says_so(world, percent, least, shares, seed):
-    """With the report that makes the rule hold, not one sooner, and nobody is offered it after that."""
+def test_stop_rule_pauses_the_release_at_once(world, percent, least, shares, seed):
+    """Exactly with the report that makes the rule apply; no device is offered the release after that."""
     fleet = Rollout(world, 300, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares=shares, seed=seed)
     update = fleet.ledger.watch(
         world.publish("1.1.0", said={"stop": "%d%% after %d" % (percent, least)}), percent, least
     )
-    fleet.live(1.5)
-    stopped = known.update(world.site, update)
+    fleet.run(1.5)
+    stopped = overview.update(world.site, update)
     assert fleet.ledger.fired is not None and stopped["state"] == "paused"
     assert fleet.offered() == fleet.ledger.fired and least <= len(fleet.offered()) < 300
     stops = sa.select(audit.c.at_s).where(audit.c.action == "release.stopped", audit.c.subject == update)
     assert world.site.database.read(lambda conn: conn.execute(stops).scalars().all()) == [fleet.ledger.fired_s]
 
 
-def test_it_goes_on_where_its_rule_does_not_hold(world):
-    """Who refuses says so at once, so a quarter of the first 20 ended badly; of 60 or more it is never as much."""
+def test_release_continues_below_the_stop_rule(world):
+    """Refusals arrive first, so a quarter of the first 20 devices failed; of 60 or more it is never a quarter."""
     fleet = Rollout(
         world,
         150,
@@ -201,6 +197,6 @@ def test_it_goes_on_where_its_rule_does_not_hold(world):
         shares={life.MUTE: 0.8, life.CRASH: 0.05, life.REFUSE: 0.1},
     )
     update = fleet.ledger.watch(world.publish("1.1.0", said={"stop": "25% after 60"}), 25, 60)
-    fleet.live(1.5)
-    assert fleet.ledger.fired is None and known.update(world.site, update)["state"] == "active"
+    fleet.run(1.5)
+    assert fleet.ledger.fired is None and overview.update(world.site, update)["state"] == "active"
     assert fleet.offered() == set(fleet.ids)
