@@ -1,6 +1,4 @@
-"""Every answer of 5xx leaves one line in the log, with its cause and the id that the client is told; uploads wait
-beside the images.
-"""
+"""Each 5xx response has one log line, with its cause and the id that the client receives; where uploads are stored."""
 
 import http.client
 import json
@@ -19,25 +17,25 @@ from web_session import Session, multipart
 
 
 def cause(caplog, reply):
-    """What the log says about a reply of 5xx; exactly one line says it."""
+    """The only log line about the 5xx response `reply`."""
     id = reply.headers["x-request-id"]
     lines = [record.getMessage() for record in caplog.records if id in record.getMessage()]
     assert re.fullmatch("[0-9a-f]{8}", id) and len(lines) == 1 and id in reply.body.decode(), (reply.body, lines)
     return lines[0]
 
 
-def test_a_lost_or_cut_image(cloud, caplog):
+def test_lost_or_truncated_image_is_logged(cloud, caplog):
     release = cloud.publish("1.0.0")
     path = cloud.link(release["id"])
     cloud.kind.spoil(cloud.site, release["checksum"], b"short")
-    assert "not the 1024 bytes" in cause(caplog, call(cloud.app, "GET", path))
+    assert "the size is not 1024 bytes" in cause(caplog, call(cloud.app, "GET", path))
     cloud.kind.spoil(cloud.site, release["checksum"], None)
     line = cause(caplog, call(cloud.app, "GET", path))
     assert "GET /image/" + release["id"] in line and "images" in line
-    assert "signature" not in line  # the link is still good
+    assert "signature" not in line  # the link is still valid
 
 
-def test_a_database_that_is_away(cloud, caplog):
+def test_unavailable_database_is_logged_without_secrets(cloud, caplog):
     token = cloud.device()
     jo = Session(cloud)
     with cloud.kind.away(cloud.site):
@@ -47,15 +45,15 @@ def test_a_database_that_is_away(cloud, caplog):
         assert token not in caplog.text and PRODUCT not in caplog.text
 
 
-def test_a_fault_of_the_cloud_itself(cloud, caplog, monkeypatch):
+def test_unexpected_error_is_logged(cloud, caplog, monkeypatch):
     token = cloud.device()
     monkeypatch.setattr(cloud.app.state.memory, "refresh", None)
-    with pytest.raises(TypeError):  # Starlette passes it on: the server logs the traceback
+    with pytest.raises(TypeError):  # Starlette raises it again: the server logs the traceback
         cloud.check_in("D1", token, "1.0.0")
     assert "request" in caplog.text and "TypeError" in caplog.text
 
 
-def test_a_path_does_not_reach_the_terminal(cloud, caplog, monkeypatch):
+def test_logged_path_has_no_control_characters(cloud, caplog, monkeypatch):
     from ioto_tools.cloud.http import request_log
     from starlette.requests import Request
 
@@ -66,50 +64,50 @@ def test_a_path_does_not_reach_the_terminal(cloud, caplog, monkeypatch):
     assert "\x1b" not in record.getMessage() and len(record.getMessage()) < 300
 
 
-def test_the_access_log_tells_each_answer_and_no_secret(serve, tmp_path, capfd):
+def test_access_log_has_each_response_and_no_secret(serve, tmp_path, capfd):
     _, address = serve("--data", str(tmp_path / "site"), "--access-log")
     connection = http.client.HTTPConnection(urlsplit(address).netloc)
     for path in ("/image/X?expires=9&signature=secret", "/web/sign-in"):
         connection.request("GET", path)
         connection.getresponse().read()
-    said = []
-    until(lambda: said.append(capfd.readouterr().err) or "".join(said).count("127.0.0.1") == 2)
-    lines = [line for line in "".join(said).splitlines() if "127.0.0.1" in line]
+    logged = []
+    until(lambda: logged.append(capfd.readouterr().err) or "".join(logged).count("127.0.0.1") == 2)
+    lines = [line for line in "".join(logged).splitlines() if "127.0.0.1" in line]
     assert [re.search("GET .* 200|GET .* 403", line) is not None for line in lines] == [True, True], lines
     assert "secret" not in "".join(lines) and "/web/sign-in" in lines[1]
 
 
-def test_the_log_as_json_lines(serve, tmp_path, capfd):
-    """Every line is an object, those of uvicorn and tracebacks too."""
+def test_log_as_json_lines(serve, tmp_path, capfd):
+    """Every line is an object, also those of uvicorn and tracebacks."""
     _, address = serve("--data", str(tmp_path / "site"), "--access-log", "--log-format", "json")
     (tmp_path / "site" / "cloud.db").rename(tmp_path / "away.db")
     (tmp_path / "site" / "cloud.db").mkdir()
     connection = http.client.HTTPConnection(urlsplit(address).netloc)
     connection.request("GET", "/image/X?expires=9&signature=secret")
     connection.getresponse().read()
-    said = []
-    until(lambda: said.append(capfd.readouterr().err) or '"path": "/image/X"' in "".join(said))
-    lines = [json.loads(line) for line in "".join(said).splitlines()]
+    logged = []
+    until(lambda: logged.append(capfd.readouterr().err) or '"path": "/image/X"' in "".join(logged))
+    lines = [json.loads(line) for line in "".join(logged).splitlines()]
     assert all({"time", "level", "logger", "process", "message"} <= set(line) for line in lines)
     answer = next(line for line in lines if line["logger"] == "ioto.cloud.access")
     assert answer["method"] == "GET" and answer["path"] == "/image/X" and answer["client"] == "127.0.0.1"
-    assert "secret" not in "".join(said)
+    assert "secret" not in "".join(logged)
 
 
 # ---- uploads
 
 
 class Browser:
-    """An operator at a real server."""
+    """An operator's browser, signed in to a real server."""
 
     def __init__(self, address, token):
         self.connection = http.client.HTTPConnection(urlsplit(address).netloc)
         self.origin = address
         self.cookie = ""
-        reply = self.form("sign-in", urlencode({"token": token}).encode(), "application/x-www-form-urlencoded")
+        reply = self.post("sign-in", urlencode({"token": token}).encode(), "application/x-www-form-urlencoded")
         self.cookie = reply.getheader("set-cookie").split(";")[0]
 
-    def begin(self, page, length, kind):
+    def send_head(self, page, length, kind):
         self.connection.putrequest("POST", "/web/" + page)
         for name, value in (
             ("Origin", self.origin),
@@ -120,8 +118,8 @@ class Browser:
             self.connection.putheader(name, value)
         self.connection.endheaders()
 
-    def form(self, page, body, kind):
-        self.begin(page, len(body), kind)
+    def post(self, page, body, kind):
+        self.send_head(page, len(body), kind)
         self.connection.send(body)
         reply = self.connection.getresponse()
         reply.read()
@@ -132,8 +130,8 @@ class Browser:
         return re.search(r'name="form" value="(\w+)"', self.connection.getresponse().read().decode())[1]
 
 
-def waiting_in(process):
-    """Folders of the files that the server has open and nobody can see, or that are being received."""
+def upload_folders(process):
+    """The folders of the server's open files that are deleted or incoming."""
     found = set()
     for handle in set(os.listdir("/proc/%d/fd" % process.pid)) - {"0", "1", "2"}:
         try:
@@ -152,13 +150,11 @@ def until(condition):
         if found := condition():
             return found
         time.sleep(0.01)
-    raise AssertionError("it did not happen")
+    raise AssertionError("the condition is still false")
 
 
-def test_uploads_wait_on_the_disk_of_the_images(serve, ioto, tmp_path):
-    """By the API and by the page: half of an image has come, and lies beside the images, not in a small temporary
-    folder.
-    """
+def test_uploads_are_stored_on_the_disk_of_the_images(serve, ioto, tmp_path):
+    """By the API and by the page, half of an image is stored beside the images, not in a small temporary folder."""
     image = esp_image(b"u", 3 << 20)
     ioto("product", "new", "thermo", "--data", "site")
     token = json.loads(ioto("token", "new", "jo", "--scope", "admin", "--data", "site", "--json").stdout)["token"]
@@ -171,16 +167,16 @@ def test_uploads_wait_on_the_disk_of_the_images(serve, ioto, tmp_path):
     api.putheader("Content-Length", str(len(image)))
     api.endheaders()
     api.send(image[: len(image) // 2])
-    assert until(lambda: waiting_in(process)) == images
+    assert until(lambda: upload_folders(process)) == images
     api.send(image[len(image) // 2 :])
     reply = api.getresponse()
     assert reply.status == 200, reply.read()
 
     jo = Browser(address, token)
     body, kind = multipart({"form": jo.form_token(), "product": "thermo", "version": "1.1.0"}, esp_image(b"v", 3 << 20))
-    jo.begin("publish", len(body), kind)
+    jo.send_head("publish", len(body), kind)
     jo.connection.send(body[: len(body) // 2])
-    assert until(lambda: waiting_in(process)) == images
+    assert until(lambda: upload_folders(process)) == images
     jo.connection.send(body[len(body) // 2 :])
     assert jo.connection.getresponse().status == 303
     assert [each["version"] for each in json.loads(ioto("updates", "--data", "site", "--json").stdout)] == [
@@ -193,8 +189,8 @@ def test_uploads_wait_on_the_disk_of_the_images(serve, ioto, tmp_path):
 # ---- housekeeping
 
 
-def test_a_long_reader_leaves_no_long_log(tmp_path):
-    """A reader keeps SQLite from writing its log back: once it has gone, housekeeping cuts it off."""
+def test_log_is_truncated_after_a_long_read(tmp_path):
+    """A reader keeps SQLite from checkpointing its log; after the reader has ended, housekeeping truncates the log."""
     from ioto_tools.cloud.releases.publish import new_product
     from ioto_tools.cloud.site.site import Site
 
@@ -207,7 +203,7 @@ def test_a_long_reader_leaves_no_long_log(tmp_path):
     log = tmp_path / "site" / "cloud.db-wal"
     grown = log.stat().st_size
     assert grown > 1 << 20
-    site.database.tidy()  # it waits for nobody, and cuts nothing off that is read
+    site.database.tidy()  # it does not wait, and truncates nothing that is read
     assert log.stat().st_size == grown
     reader.close()
     site.database.tidy()
@@ -223,24 +219,24 @@ def _filler(conn, i):
     conn.exec_driver_sql("INSERT INTO filler VALUES (randomblob(100000))")
 
 
-def test_images_that_were_lost_or_cut_are_logged_at_the_start(cloud, caplog):
-    good, cut, lost, old = (cloud.publish("%d.0.0" % n) for n in (1, 2, 3, 4))
+def test_lost_and_truncated_images_are_logged_at_the_start(cloud, caplog):
+    good, truncated, lost, old = (cloud.publish("%d.0.0" % n) for n in (1, 2, 3, 4))
     control.move(cloud.site, old["id"], "cancelled")
     housekeeping.look_at_images(cloud.site)
     assert not caplog.records
-    cloud.kind.spoil(cloud.site, cut["checksum"], b"half")
+    cloud.kind.spoil(cloud.site, truncated["checksum"], b"half")
     for each in (lost, old):
         cloud.kind.spoil(cloud.site, each["checksum"], None)
     housekeeping.look_at_images(cloud.site)
-    said = [record.getMessage() for record in caplog.records]
+    logged = [record.getMessage() for record in caplog.records]
     assert (
-        len(said) == 2
-        and any("2.0.0 has 4 bytes, not 1024" in text for text in said)
-        and any("3.0.0 has 0 bytes" in text for text in said)
+        len(logged) == 2
+        and any("2.0.0 has 4 bytes, not 1024" in text for text in logged)
+        and any("3.0.0 has 0 bytes" in text for text in logged)
     )
 
 
-def test_a_disk_that_is_nearly_full_is_logged(tmp_path, caplog, monkeypatch):
+def test_nearly_full_disk_is_logged(tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.WARNING)
     housekeeping.look_at_disk(tmp_path)
     assert "free" not in caplog.text

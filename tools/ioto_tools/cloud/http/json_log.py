@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 
 class JsonLines(logging.Formatter):
-    """Fields: `time` (ISO 8601, UTC), `level`, `logger`, `process`, `message`, those in `extra={"fields": {...}}` of
-    the call, and `exception` with a traceback.
+    """Formats a record as one JSON object.
+
+    Its fields are `time` (ISO 8601, UTC), `level`, `logger`, `process`, `message`, those in `extra={"fields": {...}}`
+    of the call, and `exception` with a traceback.
     """
 
     def format(self, record: logging.LogRecord) -> str:
