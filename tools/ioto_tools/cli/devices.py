@@ -1,7 +1,9 @@
 """`ioto devices`, `ioto device`: thin commands over ioto_tools.cloud."""
 
+from __future__ import annotations
+
 import json as json_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,9 @@ from .output import ago, json_option, pluralize, print_json, print_table
 from .printable import printable
 from .rollout_options import print_warnings
 from .site import data_option, open_site, product_option
+
+if TYPE_CHECKING:
+    from ioto_tools.cloud.storage.tables import Row
 
 # ---- ioto devices, ioto device
 
@@ -56,7 +61,7 @@ def _compile(text: str | None) -> policy.Policy | None:
     return policy.compile(terms.read({"policy": text})["policy"]) if text else None
 
 
-def _update_words(update: dict[str, Any] | None) -> str:
+def _update_words(update: Row | None) -> str:
     if update is None:
         return "-"
     words = "%s %s" % (update["version"], update["state"])
@@ -114,7 +119,7 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
     print_table("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
 
 
-def _offer_row(offer: dict[str, Any], updates: list[dict[str, Any]]) -> tuple[str, str, str]:
+def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
     """A table row: whether the update is offered now, why not, and its state on the device."""
     states = [_update_words(each).partition(" ")[2] for each in updates if each["update"] == offer["update"]]
     words = ([WHY[offer["why"]]] if offer["why"] else []) + ["state on the device: %s" % each for each in states]

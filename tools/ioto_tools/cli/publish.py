@@ -24,6 +24,7 @@ from .site import data_option, open_site
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
+    from ioto_tools.cloud.storage.tables import Row
 
 
 @click.command()
@@ -107,7 +108,7 @@ def publish(
         print_warnings(warnings)
 
 
-def _print_published(found: dict[str, Any], new: bool) -> None:
+def _print_published(found: Row, new: bool) -> None:
     what = "published" if new else "already published:"
     click.echo(
         "%s %s %s, %d bytes, SHA-256 %s" % (what, found["product"], found["version"], found["size"], found["checksum"])

@@ -20,6 +20,7 @@ from .site import data_option, open_site, product_option
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
+    from ioto_tools.cloud.storage.tables import Row
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +57,7 @@ def updates(context: click.Context, product: str | None, data: str, json: bool) 
     print_table("Updates", ("product", "version", "offered", "bytes", "devices", "update", "description"), rows)
 
 
-def _offered_word(update: dict[str, Any]) -> str:
+def _offered_word(update: Row) -> str:
     if update["status"] == "disabled":
         return "no"
     return "yes" if update["status"] == "active" else update["status"]
@@ -175,7 +176,7 @@ def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str,
             click.echo("Warning: no device is offered it now: it is %s" % found["status"], err=True)
 
 
-def _add_change(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
+def _add_change(name: str, change: Callable[[Site, str], Row], word: str, text: str) -> None:
     """Add a command that changes an update: change(site, update) returns the changed update."""
 
     @updates.command(name, help=text + _NAMED_HELP)
@@ -188,7 +189,7 @@ def _add_change(name: str, change: Callable[[Site, str], dict[str, Any]], word: 
         _print_changed(found, word, json)
 
 
-def _add_withdrawal(name: str, change: Callable[[Site, str], dict[str, Any]], word: str, text: str) -> None:
+def _add_withdrawal(name: str, change: Callable[[Site, str], Row], word: str, text: str) -> None:
     """Add a command that stops offering an update, and waits until the devices have dropped it."""
 
     @updates.command(name, help=text + _NAMED_HELP + _WITHDRAWN_HELP)
@@ -218,7 +219,7 @@ _WITHDRAWN_HELP = """
     apply it. Other clients do not ask. Ctrl-C stops the waiting and nothing else."""
 
 
-def _print_changed(found: dict[str, Any], word: str, json: bool) -> None:
+def _print_changed(found: Row, word: str, json: bool) -> None:
     if json:
         print_json(found)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,11 +14,12 @@ from .output import pluralize
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
+    from ioto_tools.cloud.storage.tables import Row
 
 POLL_S = 2
 
 
-def report_unapplied(site: Site, found: dict[str, Any], wait: bool) -> None:
+def report_unapplied(site: Site, found: Row, wait: bool) -> None:
     """Print how many devices may still apply the update; with `wait`, until there are none.
 
     `found` is the update as overview.update() returns it.
@@ -43,7 +44,7 @@ def report_unapplied(site: Site, found: dict[str, Any], wait: bool) -> None:
         )
 
 
-def unapplied_lines(found: dict[str, Any], now_s: int) -> Iterator[str]:
+def unapplied_lines(found: Row, now_s: int) -> Iterator[str]:
     """Sentences about devices that may still apply the update."""
     dropping, keeping, due_s = (found["unapplied"][name] for name in ("told", "strangers", "due_s"))
     if dropping:
