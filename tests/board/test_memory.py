@@ -113,17 +113,17 @@ def test_tls_fails_with_too_little_free_memory():
         (4 * KB, SMALL_CHAIN, -1),
     ):
         memory = Memory(free)
-        assert memory.connect(1, chain) == result
+        assert memory.allocate_tls(1, chain) == result
         assert memory.free == free - max(0, result)
-        memory.give(1)
+        memory.release(1)
         assert memory.free == free
 
 
 def test_the_minimum_of_free_memory_counts_every_allocation():
     memory = Memory()
-    assert memory.take("wifi", WIFI_BYTES) and memory.connect(3, SMALL_CHAIN) > 0
-    assert memory.fit(80 * KB) >= 80 * KB
-    assert memory.info()[0][3] == memory.least == IDF_BYTES - WIFI_BYTES - SMALL_CHAIN[1] - GC_BYTES
-    assert memory.fit(190 * KB) < 190 * KB and memory.free == 0
-    memory.fit(40 * KB)
-    assert memory.gc_bytes == GC_BYTES and memory.least == 0
+    assert memory.allocate("wifi", WIFI_BYTES) and memory.allocate_tls(3, SMALL_CHAIN) > 0
+    assert memory.resize_gc_heap(80 * KB) >= 80 * KB
+    assert memory.heap_info()[0][3] == memory.min_free == IDF_BYTES - WIFI_BYTES - SMALL_CHAIN[1] - GC_BYTES
+    assert memory.resize_gc_heap(190 * KB) < 190 * KB and memory.free == 0
+    memory.resize_gc_heap(40 * KB)
+    assert memory.gc_bytes == GC_BYTES and memory.min_free == 0

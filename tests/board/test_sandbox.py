@@ -105,7 +105,7 @@ def test_the_kernel_refuses_every_call_that_is_not_in_the_list():
     pid = os.fork()
     if not pid:
         libc = ctypes.CDLL(None, use_errno=True)
-        sandbox.close_off()
+        sandbox.restrict_process()
         clone, clone3 = sandbox._CLONE[column], sandbox._CLONE3[column]
         calls = [(n, 0) for n in range(1000) if n not in allowed and n not in OF_PROBES] + [
             (clone, 17),

@@ -92,7 +92,7 @@ class Board:
         self.faults = dict(faults or {})
         self.idf_bytes = idf_bytes
         self.watchdogs = watchdogs
-        self.chip = _chip(self.flash)
+        self.chip = _chip_id(self.flash)
         self.revision = revision
         self.frozen: str | Path = self._freeze(frozen) if frozen else ""
         self.hardware = Hardware(self.flash, self.rows, self.clock, self.air, seed, self.chip, idf_bytes, revision)
@@ -275,7 +275,7 @@ class Board:
         self.flash.close()
 
 
-def _chip(flash: Flash) -> int:
+def _chip_id(flash: Flash) -> int:
     """The chip id in the bootloader's header, at any of the chips' addresses; 0 (ESP32) without a bootloader."""
     for address in sorted(set(BOOTLOADER.values())):
         head = flash.peek(address, 16)

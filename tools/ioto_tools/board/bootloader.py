@@ -37,7 +37,7 @@ class Bootloader:
             partition = self.factory if n == -1 else self.slots[n] if n < len(self.slots) else None
             if partition and self._is_bootable(partition, n):
                 if initial and n >= 0 and self.data:
-                    otadata.write(self.flash, self.data, 0, otadata.Record.made(n + 1, otadata.VALID))
+                    otadata.write(self.flash, self.data, 0, otadata.Record.create(n + 1, otadata.VALID))
                 return partition
         self.messages.append("boot: No bootable app partitions in the partition table")
         raise NoBootableApp(self.messages)
@@ -62,8 +62,8 @@ class Bootloader:
                 if r.state == otadata.PENDING_VERIFY:
                     records[i] = otadata.Record(r.seq, otadata.ABORTED, r.crc)
                     otadata.write(self.flash, self.data, i, records[i])
-        if records[0].bad and records[1].bad:
-            initial = all(r.blank_or_broken for r in records)
+        if records[0].is_invalid and records[1].is_invalid:
+            initial = all(r.is_blank_or_corrupt for r in records)
             return (-1, False) if self.factory else (0, initial)
         now = otadata.active(records)
         if now is None:

@@ -22,10 +22,10 @@ class _Spawner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of: int | None = None  # PID of the process that started the spawner: a fork starts another one
+        self._started_by: int | None = None  # PID of the process that started the spawner: a fork starts another one
 
-    def _started(self) -> None:
-        if self._of == os.getpid() and self._process.poll() is None:
+    def _ensure_started(self) -> None:
+        if self._started_by == os.getpid() and self._process.poll() is None:
             return
         self._line, theirs = socket.socketpair()
         program = Path(__file__).parent / "spawner.py"
@@ -34,11 +34,11 @@ class _Spawner:
             words, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env={}, start_new_session=True
         )
         theirs.close()
-        self._of = os.getpid()
+        self._started_by = os.getpid()
 
-    def ask(self, asked: dict[str, Any], files: Sequence[int] = ()) -> int:
+    def request(self, asked: dict[str, Any], files: Sequence[int] = ()) -> int:
         with self._lock:
-            self._started()
+            self._ensure_started()
             socket.send_fds(self._line, [json.dumps(asked).encode() + b"\n"], files)
             answer = b""
             while not answer.endswith(b"\n"):
@@ -68,7 +68,7 @@ class Cpu:
             "heap_bytes": heap_bytes, "chip_bytes": chip_bytes,
         }  # fmt: skip
         try:
-            self.pid = _spawner.ask({"start": start}, [theirs.fileno(), write])
+            self.pid = _spawner.request({"start": start}, [theirs.fileno(), write])
         finally:
             theirs.close()
             os.close(write)
@@ -80,7 +80,7 @@ class Cpu:
     def kill(self) -> bytes:
         """Kill the process at once, as a loss of power would. Returns the rest of its output."""
         os.kill(self.pid, signal.SIGKILL)
-        _spawner.ask({"end": self.pid})
+        _spawner.request({"end": self.pid})
         last = self.out.read() or b""
         self.link.close()
         self.out.close()

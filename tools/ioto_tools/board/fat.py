@@ -77,10 +77,10 @@ def read(raw: bytes) -> dict[str, bytes]:
     if ran.returncode:
         said = (ran.stderr or ran.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise ValueError("the FAT file system can't be read: %s" % said)
-    return dict(_found(ran.stdout))
+    return dict(_parse_output(ran.stdout))
 
 
-def _found(raw: bytes) -> Iterator[tuple[str, bytes]]:
+def _parse_output(raw: bytes) -> Iterator[tuple[str, bytes]]:
     """Parse the output of the driver's process: (path, bytes) of each file."""
     at = 0
     while at < len(raw):
@@ -90,16 +90,16 @@ def _found(raw: bytes) -> Iterator[tuple[str, bytes]]:
         at += n + size
 
 
-def _run() -> NoReturn:
+def _run_driver() -> NoReturn:
     sys.path[1:] = json.loads(sys.argv[2])
     import sandbox  # type: ignore[import-not-found]  # beside this program
     from micropython_run import run_main  # type: ignore[import-not-found]  # a C extension
 
     words = ["micropython", "-c", _READ % int(sys.argv[1])]
     if sandbox.available():
-        sandbox.close_off()
+        sandbox.restrict_process()
     os._exit(run_main(words))
 
 
 if __name__ == "__main__":
-    _run()
+    _run_driver()

@@ -126,11 +126,11 @@ class Flash:
         if raw is None:
             self.data[address : address + done] = b"\xff" * done
         else:
-            self._and(address, raw[:done])
+            self._clear_bits(address, raw[:done])
         if cut:
             raise PowerCut
 
-    def _and(self, address: int, raw: bytes) -> None:
+    def _clear_bits(self, address: int, raw: bytes) -> None:
         n = len(raw)
         old = self.data[address : address + n]
         if old.count(0xFF) != n:

@@ -127,13 +127,13 @@ class Hardware(Peripherals):
         link.sendall(bus.REPLY.pack(status, self.clock.ticks_us, n) + reply)
 
     def _serial_lines(self) -> list[Serial]:
-        return [self.serial] if self.serial and self.serial.plugged else []
+        return [self.serial] if self.serial and self.serial.is_plugged else []
 
     def _read_serial(self, at_prompt: bool = False) -> None:
         """Read the typed input; Ctrl-C interrupts a program, but is an ordinary character at the prompt."""
         assert self.serial
         if self.serial.receive() and self.interruptible and not at_prompt:
-            self.serial.interrupted()
+            self.serial.discard_interrupted_input()
             self._interrupt = True
 
     def _watchdog_us(self) -> float:
@@ -228,7 +228,7 @@ class Hardware(Peripherals):
             self._interrupt = False
             serial.typed = INTERRUPT + serial.typed
         while not serial.typed:
-            if not serial.plugged:
+            if not serial.is_plugged:
                 self.wait(_FOREVER)
             self._check_limits()
             serial.flush()

@@ -13,9 +13,9 @@ SMALL_CHAIN = (32 * KB, 25 * KB)  # P-256 root and leaf
 LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root, an intermediate sent: both forms of Let's Encrypt
 _BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
 _THREAD_BYTES = 512  # in addition to its stack
-FULL = 7, 8  # usable fraction of the GC heap: above it the free memory is too fragmented, and the heap grows
+USABLE = 7, 8  # usable fraction of the GC heap: above it the free memory is too fragmented, and the heap grows
 # Ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes.
-WIDE = 29, 20
+PORT_TO_CHIP = 29, 20
 
 Owner = str | int  # "wifi", "thread N", or the number of a socket
 
@@ -27,7 +27,7 @@ class Memory:
         self.total = idf_bytes
         self.areas: list[int] = []  # sizes of the areas added to the GC heap
         self.taken: dict[Owner, int] = {}
-        self.least = idf_bytes
+        self.min_free = idf_bytes
 
     @property
     def free(self) -> int:
@@ -37,50 +37,50 @@ class Memory:
     def gc_bytes(self) -> int:
         return GC_BYTES + sum(self.areas)
 
-    def take(self, who: Owner, held: int, before: int = 0) -> bool:
-        """Allocate `held` bytes for `who`; False if fewer than `before` or `held` bytes are free."""
-        if who not in self.taken:
+    def allocate(self, owner: Owner, held: int, before: int = 0) -> bool:
+        """Allocate `held` bytes for `owner`; False if fewer than `before` or `held` bytes are free."""
+        if owner not in self.taken:
             if self.free < max(held, before):
                 return False
-            self.taken[who] = held
-            self._note(before - held)
+            self.taken[owner] = held
+            self._note_minimum(before - held)
         return True
 
-    def give(self, who: Owner) -> None:
-        self.taken.pop(who, None)
+    def release(self, owner: Owner) -> None:
+        self.taken.pop(owner, None)
 
-    def fit(self, live: int) -> int:
+    def resize_gc_heap(self, live: int) -> int:
         """Resize the GC heap after a collection that left `live` bytes: free empty areas, or grow by the current size.
 
         If less memory is free, it grows by all free memory. Returns how many live bytes fit.
         """
-        need = live * FULL[1] // FULL[0]
+        need = live * USABLE[1] // USABLE[0]
         while self.areas and need <= self.gc_bytes - self.areas[-1]:
             self.areas.pop()
         while need > self.gc_bytes and self.free:
             self.areas.append(min(max(self.gc_bytes, need - self.gc_bytes), self.free))
-            self._note()
-        return self.gc_bytes * FULL[0] // FULL[1]
+            self._note_minimum()
+        return self.gc_bytes * USABLE[0] // USABLE[1]
 
-    def _note(self, more: int = 0) -> None:
-        self.least = min(self.least, self.free - max(0, more))
+    def _note_minimum(self, more: int = 0) -> None:
+        self.min_free = min(self.min_free, self.free - max(0, more))
 
-    def connect(self, who: Owner, chain: tuple[int, int]) -> int:
-        """Allocate the memory of TLS for connection `who`; returns its size.
+    def allocate_tls(self, owner: Owner, chain: tuple[int, int]) -> int:
+        """Allocate the memory of TLS for connection `owner`; returns its size.
 
         -1 if too little is free for the buffers, -2 if too little to verify `chain`.
         """
         before, held = chain
-        if self.take(who, held, before):
+        if self.allocate(owner, held, before):
             return held
         return -1 if self.free < _BUFFERS_BYTES else -2
 
-    def thread(self, who: Owner, stack_bytes: int) -> bool:
-        return self.take(who, stack_bytes + _THREAD_BYTES)
+    def allocate_thread(self, owner: Owner, stack_bytes: int) -> bool:
+        return self.allocate(owner, stack_bytes + _THREAD_BYTES)
 
-    def info(self) -> list[tuple[int, int, int, int]]:
+    def heap_info(self) -> list[tuple[int, int, int, int]]:
         """Like esp32.idf_heap_info(esp32.HEAP_DATA): [(total, free, largest block, minimum free so far)]."""
-        return [(self.total + GC_BYTES, self.free, self.free, self.least)]
+        return [(self.total + GC_BYTES, self.free, self.free, self.min_free)]
 
 
 def heap_bytes(idf_bytes: int) -> int:
@@ -88,5 +88,5 @@ def heap_bytes(idf_bytes: int) -> int:
 
     The shims trim it after they start.
     """
-    wide, narrow = WIDE
-    return (GC_BYTES + idf_bytes) * wide // narrow + 192 * KB
+    on_port, on_chip = PORT_TO_CHIP
+    return (GC_BYTES + idf_bytes) * on_port // on_chip + 192 * KB

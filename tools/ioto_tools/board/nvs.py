@@ -34,7 +34,7 @@ class Nvs:
         self.base = partition.address
         self.pages = partition.size // 4096
         self.items: dict[_Name, Item] = {}
-        self.spaces: dict[str, int] = {}
+        self.namespaces: dict[str, int] = {}
         self.page: int | None = None
         self.free, self.seq = _ENTRIES, 0
         self._scan()
@@ -53,15 +53,15 @@ class Nvs:
                 state = self._state(page, n)
                 span = raw[2] if raw != b"\xff" * 32 and 0 < raw[2] <= _ENTRIES - n else 1
                 if state == 2 and struct.unpack_from("<I", raw, 4)[0] == self._crc(raw):
-                    self._found(page, n, raw, span)
+                    self._load_entry(page, n, raw, span)
                 if raw != b"\xff" * 32 or state != 3:
                     self.free = n + span
                 n += span
 
-    def _found(self, page: int, n: int, raw: bytes, span: int) -> None:
+    def _load_entry(self, page: int, n: int, raw: bytes, span: int) -> None:
         key = raw[8:24].split(b"\0")[0].decode()
         if raw[1] == _NAMESPACE:
-            self.spaces[key] = raw[24]
+            self.namespaces[key] = raw[24]
             self.items[(0, _NAMESPACE, key)] = Item(page, n, 1, raw[24])
         elif raw[1] == _I32:
             self.items[(raw[0], _I32, key)] = Item(page, n, 1, struct.unpack_from("<i", raw, 24)[0])
@@ -93,17 +93,17 @@ class Nvs:
         used = {page: struct.unpack("<II", self.flash.peek(self.base + page * 4096, 8)) for page in range(self.pages)}
         blank = [p for p in used if used[p][0] == 0xFFFFFFFF]
         if len(blank) > 1 or (blank and self.page is None):
-            self._begin(blank[0])
+            self._start_page(blank[0])
             return
         # One page is kept free: the valid entries of the oldest page are copied to it, then the oldest is erased.
         oldest = min((p for p in used if p not in blank), key=lambda p: used[p][1])
-        self._begin(blank[0])
+        self._start_page(blank[0])
         for name, (page, _, span, value) in sorted(self.items.items()):
             if page == oldest:
                 self._append(name, span, value)
         self.flash.erase(self.base + oldest * 4096, 4096)
 
-    def _begin(self, page: int) -> None:
+    def _start_page(self, page: int) -> None:
         self.seq += 1
         self.page, self.free = page, 0
         head = struct.pack("<II", 0xFFFFFFFE, self.seq) + b"\xfe" + b"\xff" * 19
@@ -128,7 +128,7 @@ class Nvs:
         self.free += span
         self.items[name] = Item(page, at, span, value)
 
-    def _put(self, name: _Name, span: int, value: Any) -> None:
+    def _store(self, name: _Name, span: int, value: Any) -> None:
         if self.page is None or self.free + span > _ENTRIES:
             live = sum(item.span for item in self.items.values())
             if live + span > _ENTRIES * (self.pages - 1):
@@ -145,10 +145,10 @@ class Nvs:
         """The number of a namespace, which is created if it does not exist."""
         if len(space) > 15:
             raise EspError(KEY_TOO_LONG)
-        if space not in self.spaces:
-            self.spaces[space] = len(self.spaces) + 1
-            self._put((0, _NAMESPACE, space), 1, self.spaces[space])
-        return self.spaces[space]
+        if space not in self.namespaces:
+            self.namespaces[space] = len(self.namespaces) + 1
+            self._store((0, _NAMESPACE, space), 1, self.namespaces[space])
+        return self.namespaces[space]
 
     def _key(self, key: str) -> str:
         if len(key) > 15:
@@ -164,7 +164,7 @@ class Nvs:
     def set_i32(self, space: int, key: str, value: int) -> None:
         name = (space, _I32, self._key(key))
         if name not in self.items or self.items[name].value != value:
-            self._put(name, 1, value)
+            self._store(name, 1, value)
 
     def get_i32(self, space: int, key: str) -> int:
         return self._get(space, _I32, key)
@@ -172,7 +172,7 @@ class Nvs:
     def set_blob(self, space: int, key: str, value: bytes) -> None:
         if len(value) > _BLOB_MOST:
             raise EspError(NOT_ENOUGH_SPACE)
-        self._put((space, _BLOB, self._key(key)), 1 + -(-len(value) // 32), bytes(value))
+        self._store((space, _BLOB, self._key(key)), 1 + -(-len(value) // 32), bytes(value))
 
     def get_blob(self, space: int, key: str) -> bytes:
         return self._get(space, _BLOB, key)

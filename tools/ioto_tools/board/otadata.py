@@ -25,7 +25,7 @@ def crc(seq: int) -> int:
 
 @dataclass(frozen=True)
 class Record:
-    """One record. `bad` and `good` are not opposites: a record with a wrong CRC is neither."""
+    """One record. `is_invalid` and `is_valid` are not opposites: a record with a wrong CRC is neither."""
 
     seq: int
     state: int
@@ -36,22 +36,22 @@ class Record:
         return Record(*struct.unpack("<I20xII", raw[:32]))
 
     @staticmethod
-    def made(seq: int, state: int) -> "Record":
+    def create(seq: int, state: int) -> "Record":
         return Record(seq, state, crc(seq))
 
     def raw(self) -> bytes:
         return struct.pack("<I20sII", self.seq, b"\xff" * 20, self.state, self.crc)
 
     @property
-    def bad(self) -> bool:
+    def is_invalid(self) -> bool:
         return self.seq == 0xFFFFFFFF or self.state in (INVALID, ABORTED)
 
     @property
-    def good(self) -> bool:
-        return not self.bad and self.crc == crc(self.seq)
+    def is_valid(self) -> bool:
+        return not self.is_invalid and self.crc == crc(self.seq)
 
     @property
-    def blank_or_broken(self) -> bool:
+    def is_blank_or_corrupt(self) -> bool:
         return self.seq == 0xFFFFFFFF or self.crc != crc(self.seq)
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ def from_words(text: str) -> list[Record]:
 
 def active(records: list[Record]) -> int | None:
     """Index of the active record, None if there is none. With equal sequence numbers, the first."""
-    good = [i for i, r in enumerate(records) if r.good]
+    good = [i for i, r in enumerate(records) if r.is_valid]
     return max(good, key=lambda i: (records[i].seq, -i)) if good else None
 
 

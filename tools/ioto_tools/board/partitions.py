@@ -89,7 +89,7 @@ class Partitions:
         if p.type != layout.APP or not 0 <= slot < self.count:
             raise EspError(INVALID_ARG)
         sector, seq = otadata.next_seq(otadata.read(self.flash, self.data), slot, self.count)
-        otadata.write(self.flash, self.data, sector, otadata.Record.made(seq, otadata.NEW))
+        otadata.write(self.flash, self.data, sector, otadata.Record.create(seq, otadata.NEW))
 
     def mark_valid(self) -> None:
         if not self.data:

@@ -173,7 +173,7 @@ class Peripherals:
         return self.network.recvfrom(a, b)
 
     def _close(self, a: int, b: int, data: bytes) -> Reply:
-        self.memory.give(a)
+        self.memory.release(a)
         return self.network.close(a), b""
 
     def _resolve(self, a: int, b: int, data: bytes) -> Reply:
@@ -186,7 +186,7 @@ class Peripherals:
             answer = self.network.station.call(*asked)
             if asked[0] == "WLAN":
                 answer = 0 if "wifi" in self.memory.taken else WIFI_BYTES
-                if not self.memory.take("wifi", WIFI_BYTES):
+                if not self.memory.allocate("wifi", WIFI_BYTES):
                     raise RuntimeError("Wifi Unknown Error 0x0101")
             return 0, json.dumps(answer).encode()
         except (OSError, RuntimeError, MemoryError) as e:
@@ -196,18 +196,18 @@ class Peripherals:
 
     def _tls(self, a: int, b: int, data: bytes) -> Reply:
         sock = self.network.socks.get(a)
-        return self.memory.connect(a, getattr(sock and sock.peer, "chain", SMALL_CHAIN)), b""
+        return self.memory.allocate_tls(a, getattr(sock and sock.peer, "chain", SMALL_CHAIN)), b""
 
     def _gc(self, a: int, b: int, data: bytes) -> Reply:
-        return self.memory.fit(a), b""
+        return self.memory.resize_gc_heap(a), b""
 
     def _idf(self, a: int, b: int, data: bytes) -> Reply:
-        return 0, json.dumps(self.memory.info()).encode()
+        return 0, json.dumps(self.memory.heap_info()).encode()
 
     def _thread(self, a: int, b: int, data: bytes) -> Reply:
         """Thread `a` starts with a stack of `b` bytes; `b` -1: it has ended."""
         who = "thread %d" % a
         if b < 0:
-            self.memory.give(who)
+            self.memory.release(who)
             return 0, b""
-        return 0 if self.memory.thread(who, b) else -1, b""
+        return 0 if self.memory.allocate_thread(who, b) else -1, b""

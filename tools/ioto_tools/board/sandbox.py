@@ -41,7 +41,7 @@ def available() -> bool:
     return platform.system() == "Linux" and platform.machine() in _ARCH
 
 
-def close_off() -> None:
+def restrict_process() -> None:
     """Restrict this process and its threads from now on. OSError if the kernel refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     program = _program(*_ARCH[platform.machine()])

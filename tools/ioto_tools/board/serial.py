@@ -15,7 +15,7 @@ class Serial:
     def __init__(self) -> None:
         # The slave stays open, or the line would end when a client closes it.
         self._master, self._slave = os.openpty()
-        self.plugged = True
+        self.is_plugged = True
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
@@ -27,7 +27,7 @@ class Serial:
         return self._master
 
     def receive(self) -> bool:
-        """Read the received bytes into `typed`; True if they contain an interrupt (see interrupted())."""
+        """Read the received bytes into `typed`; True if they contain an interrupt (see discard_interrupted_input())."""
         fcntl.ioctl(self._slave, termios.TIOCNXCL)  # otherwise the next client is refused, since our end stays open
         try:
             data = os.read(self._master, 4096)
@@ -36,7 +36,7 @@ class Serial:
         self.typed += data
         return INTERRUPT in data
 
-    def interrupted(self) -> None:
+    def discard_interrupted_input(self) -> None:
         """Discard the input up to the last interrupt."""
         self.typed = self.typed.rpartition(INTERRUPT)[2]
 
@@ -53,7 +53,7 @@ class Serial:
 
     def flush(self) -> None:
         """Send as much of the output as the client reads."""
-        while self._unread and self.plugged:
+        while self._unread and self.is_plugged:
             try:
                 n = os.write(self._master, self._unread)
             except OSError:  # also if it would block
@@ -62,7 +62,7 @@ class Serial:
 
     def unplug(self) -> None:
         """Unplug the cable: a client that has the port open gets an error."""
-        if self.plugged:
+        if self.is_plugged:
             os.close(self._master)
             os.close(self._slave)
-            self.plugged = False
+            self.is_plugged = False

@@ -71,7 +71,7 @@ class SimulatedNetwork:
         self.lingering: list[float] = []  # times at which half-closed connections are freed
         self.next_id = 0
         self.station.power_on(clock)
-        self.told_us: float = 0  # next_us() has reported all events up to this time
+        self.reported_us: float = 0  # next_us() has reported all events up to this time
 
     def resolve(self, name: str) -> tuple[int, bytes]:
         """getaddrinfo: (status, address). Like on the chip, it blocks the whole program, without regard to timeouts."""
@@ -205,9 +205,9 @@ class SimulatedNetwork:
         """
         times = [t for s in self.socks.values() for t in [s.ready_us] + [i[0] for i in s.inbox[:1]]]
         times.append(self.station.next_us())
-        found = min((t for t in times if t > self.told_us), default=_FOREVER)
+        found = min((t for t in times if t > self.reported_us), default=_FOREVER)
         if found <= self.clock.now_us:
-            self.told_us = self.clock.now_us
+            self.reported_us = self.clock.now_us
         return found
 
     def wait_real(self, seconds: float, lines: Iterable[Any] = ()) -> list[Any]:

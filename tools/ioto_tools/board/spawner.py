@@ -62,7 +62,7 @@ def serve(line: socket.socket) -> None:
         asked = json.loads(raw)
         pid = asked.get("end") or os.fork()
         if not pid:
-            _become(micropython_run, sandbox, here, asked["start"], files, shims)
+            _become_cpu(micropython_run, sandbox, here, asked["start"], files, shims)
         if "end" in asked:
             os.waitpid(pid, 0)
         for fd in files:
@@ -70,7 +70,7 @@ def serve(line: socket.socket) -> None:
         line.sendall(b"%d\n" % pid)
 
 
-def _become(
+def _become_cpu(
     micropython_run: Any, sandbox: Any, parent: int, start: dict[str, Any], files: list[int], shims: list[Path]
 ) -> NoReturn:
     """Become the CPU in this fork; never returns."""
@@ -107,7 +107,7 @@ def _become(
         ]
         argv = ["micropython", "-X", "heapsize=%d" % start["heap_bytes"], "-c", _START % (names, words)]
         if sandbox.available():
-            sandbox.close_off()
+            sandbox.restrict_process()
         status = micropython_run.run_main(argv)
     finally:
         os._exit(status or 0)

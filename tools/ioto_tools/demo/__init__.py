@@ -64,7 +64,7 @@ class Demonstration:
         self.lines: list[str] = []
 
     def __enter__(self) -> Self:
-        self._clear()
+        self._create_folder()
         self.site = Site(self.folder / "cloud", make=True)
         self.product = new_product(self.site, "blinker")["id"]
         self.key = keys.make(self.folder / "release.pem", b"")
@@ -77,7 +77,7 @@ class Demonstration:
         self.board = self._create_board()
         return self
 
-    def _clear(self) -> None:
+    def _create_folder(self) -> None:
         """Create an empty folder; removes an existing one only if it is from an earlier demonstration."""
         if self.folder.exists():
             if any(self.folder.iterdir()) and not (self.folder / "cloud").is_dir():
@@ -137,18 +137,20 @@ class Demonstration:
     # ---- the four parts
 
     def good_update(self) -> None:
-        self._title("1. A good update", "ESP32_GENERIC v1.25.0 runs; another real firmware is published as 1.26.0")
-        self._publish(self.images["etboard-0608"], "1.26.0")
+        self._print_title(
+            "1. A good update", "ESP32_GENERIC v1.25.0 runs; another real firmware is published as 1.26.0"
+        )
+        self._sign_and_publish(self.images["etboard-0608"], "1.26.0")
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.26.0"))
         self._deliver_reports()
         self._expect("1.26.0", "confirmed")
-        self.console.print("   slots: %s, otadata %s" % (self._slots(), self.board.otadata()))
+        self.console.print("   slots: %s, otadata %s" % (self._describe_slots(), self.board.otadata()))
 
     def crashing_update(self) -> None:
-        self._title("2. An image that crashes at start", "published as 1.27.0; three attempts, then never again")
+        self._print_title("2. An image that crashes at start", "published as 1.27.0; three attempts, then never again")
         image = self.images["etboard-0831"]
         self.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
-        self._publish(image, "1.27.0")
+        self._sign_and_publish(image, "1.27.0")
         self._run(stop=lambda line: sum("device:rollback" in each for each in self.lines) == 3)
         attempts = sum("attempt" in line and "1.27.0" in line for line in self.lines)
         if attempts != 3:
@@ -158,9 +160,9 @@ class Demonstration:
         self.console.print("   the bootloader rolled back %d times; otadata %s" % (attempts, self.board.otadata()))
 
     def power_cut(self) -> None:
-        self._title("3. A power cut during the download", "a third firmware is published as 1.28.0")
+        self._print_title("3. A power cut during the download", "a third firmware is published as 1.28.0")
         image = with_version(self.images["generic"], "v1.28.0")
-        self._publish(image, "1.28.0")
+        self._sign_and_publish(image, "1.28.0")
         before = len(self.network.log)
         run = self._run(cut=Cut(op=500, when="during"), stop=lambda line: False)
         if run.ended != "cut":
@@ -178,11 +180,11 @@ class Demonstration:
             raise Failed("%d bytes were fetched twice, not 0 to 65536" % self.twice)
 
     def forged_update(self) -> None:
-        self._title(
+        self._print_title(
             "4. A forged release", "published as 1.28.1 by an attacker who controls the cloud, but not the release key"
         )
         thief = keys.make(self.folder / "thief.pem", b"")
-        self._publish(self.images["etboard-0831"], "1.28.1", thief)
+        self._sign_and_publish(self.images["etboard-0831"], "1.28.1", thief)
         before = self._flash_hash()
         self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
         self._deliver_reports()
@@ -193,10 +195,10 @@ class Demonstration:
 
     # ---- helpers
 
-    def _title(self, title: str, text: str) -> None:
+    def _print_title(self, title: str, text: str) -> None:
         self.console.print("\n[bold]%s[/]\n   %s" % (title, text))
 
-    def _publish(self, image: bytes, version: str, key: RSAPrivateKey | None = None) -> None:
+    def _sign_and_publish(self, image: bytes, version: str, key: RSAPrivateKey | None = None) -> None:
         path = self.folder / ("%s.bin" % version)
         path.write_bytes(image)
         signed = path.with_suffix(".signed")
@@ -249,5 +251,5 @@ class Demonstration:
             found.update(self.board.flash.peek(part.address, part.size))
         return found.hexdigest()
 
-    def _slots(self) -> str:
+    def _describe_slots(self) -> str:
         return ", ".join("%s %d bytes" % (label, len(self.board.read_slot(label))) for label in ("ota_0", "ota_1"))

@@ -20,7 +20,7 @@ _FOLDER = "suite"
 _LIMIT_S = 60  # maximum time of a step without output from the board
 _BLOCKS = 32
 
-_ABOUT = """
+_IDENTIFY = """
 import json, struct, sys
 sys.path.insert(0, "/suite")
 from esp32 import Partition
@@ -41,7 +41,7 @@ except (OSError, ValueError, AttributeError):
     pass
 print(json.dumps(out))
 """
-_GONE = """
+_REMOVE = """
 import os
 def rm(p):
     try:
@@ -63,7 +63,7 @@ except (ImportError, OSError):
     pass
 """
 # boot.py counts consecutive starts: the starts by the suite must not count.
-_COUNT_AGAIN = """
+_CLEAR_COUNTS = """
 try:
     from esp32 import NVS
     for name in ("resets", "soft"):
@@ -90,19 +90,19 @@ class Result:
 
 def about(board: Prompt) -> dict[str, Any]:
     """Information about the board that the suite needs: chip, slots, the version of its agent, Wi-Fi settings."""
-    return {**board.identify(), **board.ask(_ABOUT)}
+    return {**board.identify(), **board.ask(_IDENTIFY)}
 
 
-def blocks(told: dict[str, Any]) -> int:
+def blocks(info: dict[str, Any]) -> int:
     """The number of 4 KiB blocks that the checks write, limited to the size of the slot."""
-    return min(_BLOCKS, told["slot_bytes"] // 4096)
+    return min(_BLOCKS, info["slot_bytes"] // 4096)
 
 
-def bring(board: Prompt, told: dict[str, Any], host: "Host", names: Sequence[str]) -> None:
+def bring(board: Prompt, info: dict[str, Any], host: "Host", names: Sequence[str]) -> None:
     """Copy the checks `names` and the files that they need to the board, and the agent if the board has none."""
     private = keys.drawn()
     found = {"onboard/%s.mpy" % name: compiled(text, name + ".py", 2) for name, text in _modules(names).items()}
-    if not told["agent"]:
+    if not info["agent"]:
         found.update({name.removeprefix("lib/"): raw for name, raw in agent_files().items()})
     settings = {**_SETTINGS, "api": "https://%s" % host.address}
     found.update({
@@ -110,7 +110,7 @@ def bring(board: Prompt, told: dict[str, Any], host: "Host", names: Sequence[str
         "key.der": keys.public_bytes(private.public_key(), der=True), "signature": keys.sign(private, b"suite"),
     })  # fmt: skip
     folders = sorted({"", *(name.rpartition("/")[0] for name in found)})
-    board.run(_GONE + "".join("os.mkdir(%r)\n" % (_FOLDER + "/" + folder).rstrip("/") for folder in folders))
+    board.run(_REMOVE + "".join("os.mkdir(%r)\n" % (_FOLDER + "/" + folder).rstrip("/") for folder in folders))
     for name, raw in found.items():
         board.write("%s/%s" % (_FOLDER, name), raw)
 
@@ -138,7 +138,7 @@ def run(board: Prompt, name: str, given: dict[str, Any]) -> Result:
             result.result, result.why = told["result"], told.get("why", "")
             result.found.update(told.get("found", {}))
             if reset:
-                board.restart(_COUNT_AGAIN + told["restart"])
+                board.restart(_CLEAR_COUNTS + told["restart"])
             if not told.get("more"):
                 break
             n += 1
@@ -166,5 +166,5 @@ def _step(board: Prompt, name: str, n: int, given: dict[str, Any]) -> Any:
 def remove(board: Prompt) -> None:
     """Remove the suite from the board and reset it, so that no watchdog of the suite remains."""
     board.fresh()
-    board.run(_GONE)
-    board.restart(_COUNT_AGAIN + "import machine\nmachine.reset()")
+    board.run(_REMOVE)
+    board.restart(_CLEAR_COUNTS + "import machine\nmachine.reset()")

@@ -11,10 +11,10 @@ _UNITS = {"ms": "ms", "s": "s", "bytes": "bytes", "kb_s": "KB/s", "dbm": "dBm", 
 _HIDDEN = ("home", "other", "offer", "set_s")  # passed from step to step
 
 
-def as_object(told: dict[str, Any], results: Iterable[Result]) -> dict[str, Any]:
+def as_object(info: dict[str, Any], results: Iterable[Result]) -> dict[str, Any]:
     """The board and all checks, as an object for JSON."""
-    board = {"machine": told["machine"], "chip": CHIPS.get(told["chip"], told["chip"]), "agent": told["agent"]}
-    board["micropython"] = ".".join(str(n) for n in told["version"][:3])
+    board = {"machine": info["machine"], "chip": CHIPS.get(info["chip"], info["chip"]), "agent": info["agent"]}
+    board["micropython"] = ".".join(str(n) for n in info["version"][:3])
     return {"board": board, "checks": [{**vars(each), "found": shown(each)} for each in results]}
 
 

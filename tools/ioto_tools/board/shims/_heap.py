@@ -13,7 +13,7 @@ import _bus
 _GC = 34
 _EVERY = 48  # uses of the hardware between two checks, since a check takes time
 _PIECE = 2048
-_WIDE, _NARROW = 29, 20  # as memory.WIDE
+_WIDE, _NARROW = 29, 20  # as memory.PORT_TO_CHIP
 
 _held = {}  # owner: pieces of memory
 _held_bytes = 0
