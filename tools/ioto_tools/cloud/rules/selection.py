@@ -100,6 +100,7 @@ class Asker:
 
 
 Room = Callable[[Release], str | None]  # "limit" or "rate" if no other device can be offered the release now
+Decision = tuple[Release, str | None]  # None: the release is offered; otherwise a key of WHY
 _Versioned = TypeVar("_Versioned", bound=Mapping[str, Any])
 
 VERSION_LENGTH = 128
@@ -132,12 +133,12 @@ def offer(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> 
     return None
 
 
-def explain(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> list[tuple[Release, str | None]]:
-    """[(release, None if it is offered, else a key of WHY)], in the order of `releases`."""
-    found, open_yet = [], True
+def explain(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> list[Decision]:
+    """The decision on each release, in the order of `releases`."""
+    found, searching = [], True
     for release in releases:
-        why = against(release, asker, now_s, room) if open_yet else "below"
-        open_yet = open_yet and why not in (None, "runs")
+        why = against(release, asker, now_s, room) if searching else "below"
+        searching = searching and why not in (None, "runs")
         found.append((release, why))
     return found
 
@@ -166,7 +167,7 @@ def against(release: Release, asker: Asker, now_s: int, room: Room) -> str | Non
         return why
     grant = asker.grants.get(release.id)
     if grant is not None and grant.state != WITHDRAWN:
-        return _not_again(grant, now_s)
+        return _not_due(grant, now_s)
     if asker.pin is None and release.percentage < 100 and share(release.id, asker.id) >= release.percentage:
         return "percentage"
     if asker.pin is None and release.limited and is_new(asker.since_s, release.age_s, now_s):
@@ -213,13 +214,14 @@ def out_of_schedule(start_s: int | None, end_s: int | None, now_s: int) -> str |
     return "late" if end_s is not None and now_s >= end_s else None
 
 
-def _not_again(grant: Grant, now_s: int) -> str | None:
+def _not_due(grant: Grant, now_s: int) -> str | None:
     if grant.state in OPEN:
         return None
     found = next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
     if found is None:
         return "tried"
-    return "waits" if waits(found[1], grant.changed_s, now_s) else None
+    _, due_s = found
+    return "waits" if waits(due_s, grant.changed_s, now_s) else None
 
 
 def reply(release: Release | None, url: str | None, retry: int = 0) -> dict[str, Any]:

@@ -2,19 +2,19 @@
 
 Events are the device's reports, and what the cloud detects itself:
 
-    runs      a check-in contains the update's version; other clients never report more than that
+    runs      a check-in contains the update's version; some clients report nothing else
     returns   a check-in contains the old version again, after success
     silent    neither check-in nor report for much longer than the device's usual interval (lost_devices.py)
     newer     the device is offered another update
-    again     a report from a later attempt, which the device started by itself
+    again     a report of a later attempt, which the device started by itself
     offer     the cloud offers the update again
     unfit     a report `refused` with a reason that blames the release (UNFIT)
     withdrawn a report `refused` with the reason `withdrawn`, or a check-in without the staged update that the
               device may not apply
     retry     an operator requests another try
 
-An event that is not in the state's row (late, repeated or impossible) changes nothing. The order in which reports alone
-arrive does not matter: within an attempt, the last one in the order of REPORTS counts.
+An event that is not in the state's row (late, repeated or impossible) changes nothing. As long as only reports arrive,
+their order does not matter: within an attempt, the last one in the order of REPORTS counts.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ def _row(reports: str, **events: str) -> dict[str, str]:
     return {report: report for report in reports.split()} | events
 
 
-_JUDGED = {"unfit": "unfit", "withdrawn": "withdrawn"}
-_OPEN = {"runs": "confirmed", "silent": "lost", "newer": "superseded", "again": "offered", **_JUDGED}
+_REFUSALS = {"unfit": "unfit", "withdrawn": "withdrawn"}
+_OPEN = {"runs": "confirmed", "silent": "lost", "newer": "superseded", "again": "offered", **_REFUSALS}
 _ENDED = {"runs": "confirmed", "again": "offered", "offer": "offered"}
 
 TABLE = {
@@ -43,12 +43,12 @@ TABLE = {
     "confirmed": _row(
         "rolled_back refused failed", returns="reverted", again="offered", offer="offered", unfit="unfit"
     ),
-    "rolled_back": _row("refused failed", **_ENDED, **_JUDGED, retry="rolled_back"),
+    "rolled_back": _row("refused failed", **_ENDED, **_REFUSALS, retry="rolled_back"),
     "refused": _row("failed", **_ENDED, retry="withdrawn"),
     "unfit": _row("failed", **_ENDED, retry="withdrawn"),
     "failed": _row("", **_ENDED, retry="failed"),
     "lost": _row(
-        "downloading staged deferred applied confirmed rolled_back refused failed", **_ENDED, **_JUDGED, retry="lost"
+        "downloading staged deferred applied confirmed rolled_back refused failed", **_ENDED, **_REFUSALS, retry="lost"
     ),
     "reverted": _row("rolled_back refused failed", **_ENDED, unfit="unfit", retry="reverted"),
     "superseded": _row("", offer="offered", withdrawn="withdrawn"),
