@@ -15,12 +15,12 @@ from . import trust
 from .compiled import agent_files, sources
 from .copy import LIST, hashes
 
-TEMPLATE = ("boot.py", "main.py", "device.json", "scripts/update")  # ioto.json is generated
+_TEMPLATE = ("boot.py", "main.py", "device.json")  # ioto.json is generated
 # Never copied to a board: the state that a device writes itself, and the output of `ioto freeze`.
 OWN = ("state/", "ioto_build.py")
 
 
-def example(name: str) -> bytes:
+def _example(name: str) -> bytes:
     """The bytes of a file of the example device, which is at the root of the sources."""
     try:
         folder = files("ioto_tools.device")
@@ -41,12 +41,12 @@ def begin(
     files. FileExistsError if one of them exists, ValueError if one is invalid; nothing is written then.
     """
     folder = Path(folder)
-    found = {name: example(name) for name in TEMPLATE if not name.startswith("scripts")}
+    found = {name: _example(name) for name in _TEMPLATE}
     settings = dict(settings)
     for key, read, paths in (("tls.ca", trust.authority, authorities), ("update.keys", trust.release_key, keys)):
         settings.update({key: [Path(path).name for path in paths]} if paths else {})
         found.update({Path(path).name: read(path) for path in paths})
-    found["ioto.json"] = _apply_settings(json.loads(example("ioto.json")), settings)
+    found["ioto.json"] = _apply_settings(json.loads(_example("ioto.json")), settings)
     for name in found:
         if (folder / name).exists():
             raise FileExistsError("%s exists; nothing was written" % (folder / name))

@@ -13,9 +13,9 @@ from typing import Any, Self
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
+from ..image.firmware import LEAST
 from . import port as ports
 
-LEAST = (1, 24)  # the oldest MicroPython that the agent supports
 _ANSWER_S = 10  # a board that is silent for this long is gone
 _WRITE_BYTES = 1024  # of a file; up to four times as long as text
 _RESET_LIMIT_S = 30  # limit for a reset

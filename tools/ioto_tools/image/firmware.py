@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from . import layout
-from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, describe, is_esp8266, seal, verify
+from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, check_bytes, describe, is_esp8266, seal
 
 FLASH_SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
 LEAST = (1, 24)  # the oldest MicroPython that the agent supports
@@ -129,7 +129,7 @@ def _parse_complete(data: bytes, start: int, rows: list[layout.Partition], first
 def _verified_image(data: bytes, what: str) -> bytes:
     chip = struct.unpack_from("<H", data, 12)[0]
     try:
-        return data[: verify(lambda a, n: (data[a : a + n] + b"\xff" * n)[:n], 0, len(data), chip)]
+        return data[: check_bytes(data, chip)]
     except ImageError as e:
         raise DamagedFirmware("%s is damaged or cut short: %s" % (what, e))
 
