@@ -1,4 +1,4 @@
-"""stock.py and chip.py of this folder can be imported by its tests."""
+"""Fixtures; stock_firmware.py and fake_loader.py of this folder can be imported by its tests."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture
 def folder(tmp_path):
-    """What `ioto init` makes."""
+    """A folder of `ioto init`."""
     from ioto_tools.deploy.device_files import begin
 
     begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test", "tls.plain": True})

@@ -1,6 +1,4 @@
-"""What MicroPython imports, and where from: the archive of the agent's compiled modules, and modules that are built
-in.
-"""
+"""From where MicroPython imports modules: the archive of the agent's compiled modules, files, and built-in modules."""
 
 import shutil
 import subprocess
@@ -17,7 +15,7 @@ BESIDE = "import sys; sys.path.insert(0, 'lib')\n"
 
 @pytest.fixture
 def run(tmp_path):
-    """What a program says whose lib/ioto has {path: bytes} `files`."""
+    """run(program, files): the output of a program beside `files` {path: bytes}."""
 
     def said(program, files):
         for name, raw in files.items():
@@ -32,7 +30,7 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize("on", ["esp32", "linux"])
-def test_each_module_is_found_where_it_begins(tmp_path, on):
+def test_each_module_is_found_at_its_offset(tmp_path, on):
     (tmp_path / "parts.bin").write_bytes(agent_files(on)["lib/ioto/parts.bin"])
     found = archive._Archive(str(tmp_path / "parts.bin"))
     modules = {name: raw for name, raw in parts(on).items() if name != "__init__.mpy"}
@@ -60,10 +58,8 @@ def test_every_module_can_be_imported(run):
     assert "ImportError: /nothing.mpy" in run("import ioto.nothing", {})
 
 
-def test_too_little_memory_is_no_missing_module(run):
-    """An import that finds no memory for the archive raises MemoryError, which the agent tries again; ImportError would
-    be a fault.
-    """
+def test_lack_of_memory_is_not_reported_as_a_missing_module(run):
+    """An import without memory for the archive raises MemoryError, after which the agent retries; not ImportError."""
     program = """
 import builtins, ioto
 opened = open
@@ -82,7 +78,7 @@ print("FOUND")
     assert run(program, agent_files("linux")) == "MEMORY\nFOUND\n"
 
 
-def test_whoever_walks_through_all_folders_passes_it(run):
+def test_programs_that_list_all_folders_work(run):
     program = """
 import ioto, os, vfs
 print(list(os.ilistdir("/.ioto")), len(os.statvfs("/.ioto")))
@@ -95,8 +91,8 @@ print("UNMOUNTED")
 
 
 @pytest.mark.parametrize("kind", ["source", "single"])
-def test_other_modules_need_no_archive_and_take_none(run, kind):
-    """Sources beside an archive that was left there, and modules that somebody compiled one by one."""
+def test_source_and_single_modules_do_not_use_an_archive(run, kind):
+    """Sources beside an old archive, and modules that were compiled one by one."""
     files = {"lib/ioto/%s.py" % name: text.encode() for name, text in sources().items()}
     left = {"lib/ioto/parts.bin": b"left there"} if kind == "source" else {}
     if kind == "single":
@@ -106,8 +102,8 @@ def test_other_modules_need_no_archive_and_take_none(run, kind):
 
 
 @pytest.mark.parametrize("own", [None, "json.py", "lib/json.mpy", "lib/json/__init__.py"])
-def test_an_application_may_have_modules_of_the_names_of_built_in_ones(run, own):
-    """prepare.py looks for built-in modules in no file, except where there is one of that name."""
+def test_an_application_may_replace_built_in_modules(run, own):
+    """prepare.py searches no files for built-in modules, unless a file has that name."""
     files = agent_files("linux")
     if own:
         text = "OURS = True\n"

@@ -1,4 +1,4 @@
-"""firmware/: its tables are those of `ioto flash`, its manifest names what is there, and all of it compiles."""
+"""firmware/: its tables equal those of `ioto flash`, its manifest names existing files, and all of them compile."""
 
 import csv
 import importlib.util
@@ -31,7 +31,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("mib", [4, 8, 16, 32])
-def test_tables(mib):
+def test_partition_tables_equal_those_of_ioto_flash(mib):
     text = (FIRMWARE / "partitions" / ("%dMiB.csv" % mib)).read_text().splitlines()[1:]
     rows = [
         layout.Partition(*TYPES[kind, subtype], int(address, 0), int(size, 0), label)
@@ -58,9 +58,7 @@ def device(tmp_path):
 
 @pytest.fixture
 def manifest(tmp_path, monkeypatch):
-    """manifest(device) is what MicroPython's own manifestfile.py makes of ours: {path: file}, in a tree like
-    MicroPython's.
-    """
+    """manifest(device): {path: file} that MicroPython's manifestfile.py reads from firmware/manifest.py."""
     port = tmp_path / "micropython" / "ports" / "esp32"
     (port / "modules").mkdir(parents=True)
     (port / "boards").mkdir()
@@ -78,7 +76,7 @@ def manifest(tmp_path, monkeypatch):
         )
         made.execute(str(FIRMWARE / "manifest.py"))
         names = [each.target_path for each in made.files()]
-        assert len(names) == len(set(names)), "mpy-tool takes no two of the same name"
+        assert len(names) == len(set(names)), "mpy-tool refuses two files with the same name"
         assert all(each.kind == theirs.KIND_FREEZE_AS_MPY for each in made.files())
         return {each.target_path: Path(each.full_path) for each in made.files()}
 
@@ -86,7 +84,7 @@ def manifest(tmp_path, monkeypatch):
     return read
 
 
-def test_manifest(manifest, device):
+def test_manifest_freezes_the_agent_and_the_device(manifest, device):
     found = manifest(device)
     ours = {"ioto/" + path.name: path for path in (ROOT / "lib" / "ioto").glob("*.py")}
     ours.update(
@@ -98,7 +96,7 @@ def test_manifest(manifest, device):
         assert compiled(path.read_text(), name)[:1] == b"M", name
 
 
-def test_a_manifest_without_its_device(manifest, device, tmp_path):
+def test_manifest_without_a_device_is_an_error(manifest, device, tmp_path):
     for wrong in ("", "relative", tmp_path):
         with pytest.raises(
             manifest.error, match="IOTO_DEVICE=.*: not a folder with ioto_build.py: run `ioto freeze FOLDER`"
@@ -106,12 +104,12 @@ def test_a_manifest_without_its_device(manifest, device, tmp_path):
             manifest(wrong)
 
 
-def test_what_is_frozen_of_a_device(device, tmp_path):
+def test_files_that_are_frozen_of_a_device(device, tmp_path):
     made = runpy.run_path(device / "ioto_build.py")
     assert (made["PRODUCT"], made["VERSION"]) == ("P7", "2.1.0")
     assert made["FILES"] == {name: (device / name).read_bytes() for name in ("ca.pem", "device.json", "ioto.json")}
-    assert "ioto_build.py" not in device_files(device)  # a file of that name would say what the firmware is to say
-    command("ioto", "freeze", device)  # made anew: not of itself
+    assert "ioto_build.py" not in device_files(device)  # a file of that name would replace the frozen one
+    command("ioto", "freeze", device)  # written again: it does not contain itself
     assert runpy.run_path(device / "ioto_build.py")["FILES"] == made["FILES"]
     (device / "ca.pem").unlink()
     told = command("ioto", "freeze", device)
@@ -119,7 +117,7 @@ def test_what_is_frozen_of_a_device(device, tmp_path):
 
 
 @pytest.mark.parametrize("board", sorted(path.name for path in (FIRMWARE / "boards").iterdir() if path.is_dir()))
-def test_a_board_definition_names_what_is_there(board):
+def test_a_board_definition_names_existing_files(board):
     board = FIRMWARE / "boards" / board
     cmake = (board / "mpconfigboard.cmake").read_text()
     named = re.findall(r"MICROPY_BOARD_DIR\}/(\S+?)\)?$", cmake, re.M)

@@ -1,4 +1,4 @@
-"""A flash image made from stock firmware, read back with other people's readers, and booted."""
+"""Flash images made from stock firmware are read with other tools, and booted."""
 
 import subprocess
 import sys
@@ -15,14 +15,14 @@ from ioto_tools.deploy.flash_image import FlashImage, build, rows_for
 from ioto_tools.image import layout
 from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
 from mp_image_tool_esp32.firmware import Firmware as TheirFirmware
-from stock import CHIPS, NEW, changed_application, for_chip, merged
+from stock_firmware import CHIPS, NEW, changed_application, for_chip, merged
 
 SIZES = ("4M", "8M", "16M", "32M")
 
 
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("size", SIZES)
-def test_other_readers_find_what_was_asked(tmp_path, files, chip, size):
+def test_other_tools_read_the_requested_layout(tmp_path, files, chip, size):
     firmware = parse(merged(chip))
     assert (firmware.chip_name, firmware.micropython) == (chip, "1.25.0")
     made = build(firmware, files, FLASH_SIZES[size])
@@ -54,7 +54,7 @@ def test_other_readers_find_what_was_asked(tmp_path, files, chip, size):
 
 
 @pytest.mark.parametrize("chip", {**CHIPS, **NEW})
-def test_esptool_believes_bootloader_and_application(tmp_path, files, chip):
+def test_esptool_accepts_bootloader_and_application(tmp_path, files, chip):
     firmware = parse(merged(chip))
     made = build(firmware, files, FLASH_SIZES["8M"])
     for part in (made.parts[0], made.parts[3]):
@@ -72,7 +72,7 @@ def test_esptool_believes_bootloader_and_application(tmp_path, files, chip):
 @pytest.mark.parametrize(
     "chip, source", [*((chip, False) for chip in {**CHIPS, **NEW}), *((chip, True) for chip in CHIPS)]
 )
-def test_it_boots_and_the_agent_asks_for_the_cloud(tmp_path, folder, chip, source):
+def test_the_image_boots_and_the_agent_checks_in(tmp_path, folder, chip, source):
     path = tmp_path / "board.flash"
     path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).whole())
     board = Board(path, idf_bytes=1 << 20 if source else IDF_BYTES)
@@ -112,14 +112,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_no_firmware_is_told_apart(files, case):
+def test_unusable_firmware_files_are_refused_with_a_reason(files, case):
     raw, words = BAD[case]
     with pytest.raises(FirmwareError, match=words):
         build(parse(raw() if callable(raw) else raw), files, FLASH_SIZES["4M"])
 
 
-def test_every_length_of_a_cut_is_refused(files):
-    """In steps that hit every region; only the padding behind the application may be missing."""
+def test_truncated_firmware_of_any_length_is_refused(files):
+    """In steps that hit every region; only the padding after the application may be missing."""
     raw = merged("ESP32")
     whole = 0xF000 + len(parse(raw).application)
     for n in range(0, whole, 7919):
@@ -138,7 +138,7 @@ def test_every_length_of_a_cut_is_refused(files):
     ("4M", 0x1F0000, "--slot-size 0x1e0000 leaves enough"),
     ("8M", 0x3F0000, "leaves enough"),
 ])  # fmt: skip
-def test_what_does_not_fit_is_said_with_numbers(files, size, slot, words):
+def test_slots_that_do_not_fit_are_refused_with_sizes(files, size, slot, words):
     firmware = parse(merged("ESP32"))
     if words is None:
         slot, words = 0x190000, "needs at least 0x1a0000"
@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_said_with_numbers(files, size, slot, words):
         build(firmware, files, FLASH_SIZES[size], slot)
 
 
-def test_files_that_do_not_fit(files):
+def test_files_that_do_not_fit_are_refused(files):
     with pytest.raises(
         FirmwareError,
         match="big.bin .* does not fit .* a smaller --slot-size leaves more: the application needs 0x1a0000",
@@ -182,10 +182,8 @@ def test_slots_grow_with_the_application():
     ("8M", 1_833_328, 0x270000, 3_211_264, ""),
     ("8M", 2_400_000, 0x290000, 2_949_120, ""),
 ])  # fmt: skip
-def test_a_slot_has_room_for_the_releases_to_come(size, n, slot, files, warned):
-    """Slots can't grow over the air: 10 % more than the application where the flash allows it, else a warning with what
-    would help.
-    """
+def test_a_slot_has_room_for_later_releases(size, n, slot, files, warned):
+    """A slot is 10 % larger than the application if the flash allows it; else a warning names a remedy."""
     flash = FLASH_SIZES[size]
     made = FlashImage(flash, rows_for(flash, n), [], n, 100_000)
     assert (made.partition("ota_0").size, made.partition("vfs").size) == (slot, files)
@@ -194,11 +192,11 @@ def test_a_slot_has_room_for_the_releases_to_come(size, n, slot, files, warned):
         "file system of %d bytes: the files use 100000" % files
     )
     assert (warned in told[2] and told[2].startswith("warning")) if warned else len(told) == 2
-    if "--slot-size" in warned:  # what is proposed works
+    if "--slot-size" in warned:  # the proposed size works
         assert rows_for(flash, n, int(warned.split()[1], 0))[-1].size == 196_608
 
 
-def test_a_slot_that_is_made_too_small_is_warned_of(files):
+def test_a_small_slot_size_gives_a_warning(files):
     made = build(parse(merged("ESP32")), files, FLASH_SIZES["4M"], 0x1A0000)
     assert any("warning" in line and "--slot-size 0x1c0000 leaves 458752" in line for line in made.room())
 
@@ -207,7 +205,7 @@ def ioto(*words):
     return subprocess.run([Path(sys.executable).parent / "ioto", *map(str, words)], capture_output=True, text=True)
 
 
-def test_the_commands(tmp_path):
+def test_init_and_image_commands(tmp_path):
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     certificates.make(tmp_path / "tls", ["cloud.test"])
@@ -241,7 +239,7 @@ def test_the_commands(tmp_path):
     assert bad.returncode == 1 and "update.schedule" in bad.stderr and not (tmp_path / "two.flash").exists()
 
 
-def test_a_folder_that_is_no_device(tmp_path):
+def test_a_folder_with_a_missing_file_is_refused(tmp_path):
     begin(tmp_path, {"builder": "http://cloud.test", "tls.plain": True})
     for name in ("boot.py", "main.py", "ioto.json", "device.json"):
         raw = (tmp_path / name).read_bytes()

@@ -1,11 +1,11 @@
-"""Onto a board: an empty one, one with stock MicroPython in use, one of ours; what must not be written to is not."""
+"""Flashing an empty board, one with stock MicroPython, and one with the agent; refused boards are not written to."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from chip import Chip
+from fake_loader import FakeLoader
 from ioto_tools.board import Board
 from ioto_tools.board import files as littlefs
 from ioto_tools.deploy.device_files import device_files
@@ -13,7 +13,7 @@ from ioto_tools.deploy.flashing import carry_out, plan
 from ioto_tools.deploy.loader import Loader, protected
 from ioto_tools.image import esp, layout
 from ioto_tools.image.firmware import FLASH_SIZES, parse
-from stock import merged
+from stock_firmware import merged
 
 BIN = Path(sys.executable).parent
 FLASH = 4 << 20
@@ -26,8 +26,8 @@ MINE = {
 
 
 def stock_board(files=MINE, nvs=b"\xfe" * 4096):
-    """A board with stock MicroPython on it, used for a while."""
-    chip = Chip(b"\xff" * FLASH)
+    """A board with stock MicroPython, and files of its user."""
+    chip = FakeLoader(b"\xff" * FLASH)
     raw = merged("ESP32")
     chip.data[0x1000 : 0x1000 + len(raw)] = raw
     chip.data[0x9000 : 0x9000 + len(nvs)] = nvs
@@ -48,8 +48,8 @@ def refused(chip, files, words, **options):
     assert bytes(chip.data) == before and not chip.writes
 
 
-def test_an_empty_board(files):
-    chip = Chip(b"\xff" * FLASH)
+def test_flashing_an_empty_board(files):
+    chip = FakeLoader(b"\xff" * FLASH)
     made = plan(chip, parse(merged("ESP32")), files)
     assert not chip.writes and any("nothing to keep" in line for line in made.lines())
     assert any("a release may grow by 194208" in line for line in made.lines())
@@ -73,8 +73,7 @@ def part(kind, subtype, address, size, label):
 
 
 HEAD = layout.stock()[:2]  # nvs, phy_init
-# What boards have, by MicroPython's tables (ports/esp32/partitions-*.csv and boards/): rows, where the files are, bytes
-# of flash.
+# Layouts of MicroPython's tables (ports/esp32/partitions-*.csv and boards/): rows, address of the files, flash size.
 LAYOUTS = {
     "1.25": (layout.stock(), 0x200000, FLASH),
     "1.25-ota": (layout.ota(FLASH, 0x180000), 0x310000, FLASH),
@@ -116,7 +115,7 @@ with open(sys.argv[1], "wb") as f:
 
 
 def fat(folder, files, size):
-    """The bytes of a FAT file system as MicroPython's driver makes it."""
+    """The bytes of a FAT file system, written by MicroPython's driver."""
     (folder / "fat.py").write_text(FAT)
     words = [BIN / "micropython", "-X", "heapsize=8m", folder / "fat.py", folder / "fat", size, files]
     subprocess.run([str(word) for word in words], check=True)
@@ -126,7 +125,7 @@ def fat(folder, files, size):
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_files_are_kept_wherever_micropython_has_them(tmp_path, files, name):
     rows, at, size = LAYOUTS[name]
-    chip = Chip(b"\xff" * size)
+    chip = FakeLoader(b"\xff" * size)
     raw = merged("ESP32")
     chip.data[0x1000 : 0x1000 + len(raw)] = raw
     chip.data[0x8000:0x8C00] = layout.build(rows)
@@ -139,8 +138,8 @@ def test_files_are_kept_wherever_micropython_has_them(tmp_path, files, name):
 
 
 @pytest.mark.parametrize("name", ["1.27", "tinyuf2"])
-def test_such_a_board_runs_as_a_virtual_one(tmp_path, name):
-    """As a dump of its flash: littlefs behind the last partition, FAT in `ffat`."""
+def test_a_dump_of_such_a_board_runs_as_a_virtual_board(tmp_path, name):
+    """With littlefs after the last partition, or FAT in `ffat`."""
     rows, at, size = LAYOUTS[name]
     main = {
         "main.py": b"import os\nfrom esp32 import Partition\nopen('new', 'w').close()\nprint(sorted(os.listdir()), "
@@ -155,7 +154,7 @@ def test_such_a_board_runs_as_a_virtual_one(tmp_path, name):
     assert board.files() == {**main, "new": b""}
 
 
-def test_what_the_new_table_has_no_place_for_is_said(tmp_path, files):
+def test_partitions_that_would_be_lost_are_listed(tmp_path, files):
     rows, at, size = LAYOUTS["1.27-romfs"]
     chip = stock_board()
     more = [*rows, part(1, 0x82, 0x200000, 0x10000, "second"), part(0x40, 0, 0x210000, 0x1000, "own")]
@@ -177,7 +176,7 @@ def test_what_the_new_table_has_no_place_for_is_said(tmp_path, files):
     ] == ["uf2:"]
 
 
-def test_again_changes_nothing_but_what_is_new(files):
+def test_flashing_again_changes_only_new_files(files):
     chip = stock_board({})
     carry_out(chip, plan(chip, parse(merged("ESP32")), files))
     before = bytes(chip.data)
@@ -189,7 +188,7 @@ def test_again_changes_nothing_but_what_is_new(files):
     assert made.replaced == ["main.py"]
 
 
-def test_erase_forgets_everything(files):
+def test_erase_keeps_nothing(files):
     chip = stock_board()
     made = plan(chip, parse(merged("ESP32")), files, erase=True)
     assert made.kept == [] and "erase everything else on the chip" in list(made.lines())
@@ -198,18 +197,18 @@ def test_erase_forgets_everything(files):
 
 
 def test_a_larger_flash_gets_larger_slots(files):
-    chip = Chip(b"\xff" * (16 << 20))
+    chip = FakeLoader(b"\xff" * (16 << 20))
     made = plan(chip, parse(merged("ESP32")), files)
     assert made.image.flash_bytes == 16 << 20 and made.image.partition("ota_0").size == 0x270000
     assert plan(chip, parse(merged("ESP32")), files, flash_bytes=FLASH_SIZES["4M"]).image.flash_bytes == 4 << 20
 
 
-def test_boards_that_are_not_written_to(files):
-    refused(Chip(b"\xff" * FLASH, number=9), files, "ESP32-S3, the firmware is for ESP32")
-    refused(Chip(b"\xff" * FLASH, protected=["flash encryption"]), files, "has flash encryption on")
-    refused(Chip(b"\xff" * FLASH, protected=["secure boot"]), files, "has secure boot on")
-    refused(Chip(b"\xff" * (2 << 20)), files, "two slots of 0x1a0000 bytes leave nothing of 2M")
-    refused(Chip(b"\xff" * FLASH), files, "more than the 4 MiB", flash_bytes=8 << 20)
+def test_boards_that_are_refused_are_not_written_to(files):
+    refused(FakeLoader(b"\xff" * FLASH, number=9), files, "ESP32-S3, the firmware is for ESP32")
+    refused(FakeLoader(b"\xff" * FLASH, protected=["flash encryption"]), files, "has flash encryption on")
+    refused(FakeLoader(b"\xff" * FLASH, protected=["secure boot"]), files, "has secure boot on")
+    refused(FakeLoader(b"\xff" * (2 << 20)), files, "two slots of 0x1a0000 bytes leave nothing of 2M")
+    refused(FakeLoader(b"\xff" * FLASH), files, "more than the 4 MiB", flash_bytes=8 << 20)
     refused(stock_board(nvs=b"\xfe" * 0x5000), files, "NVS uses more than the 0x4000 bytes")
     refused(stock_board({**MINE, "big.bin": bytes(700000)}), files, "does not fit")
 
@@ -223,9 +222,10 @@ CHIPS = ["esp32"] + [
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-def test_protections_are_what_espefuse_says(tmp_path, chip):
-    """Its own virtual chip: one fuse, then all; the counter of flash encryption switches it off again at an even number
-    of bits.
+def test_protections_agree_with_espefuse(tmp_path, chip):
+    """With espefuse's virtual chip: one fuse, then all.
+
+    An even number of bits in its counter turns flash encryption off again.
     """
 
     def espefuse(*words):
@@ -254,7 +254,7 @@ def test_protections_are_what_espefuse_says(tmp_path, chip):
     assert found() == ["secure boot"]
 
 
-def test_what_can_not_be_kept_is_not_lost_in_silence(files):
+def test_a_board_whose_files_cannot_be_kept_is_refused(files):
     torn = stock_board()
     torn.data[0x200000:0x400000] = b"\xeb\xfe\x90MSDOS5.0\0\x02".ljust(510, b"\0") + b"\x55\xaa" + bytes(0x1FFE00)
     refused(
@@ -279,13 +279,13 @@ def test_what_can_not_be_kept_is_not_lost_in_silence(files):
     bare = stock_board()
     bare.data[0x8000:0x8C00] = layout.build(
         layout.stock()[:2]
-    )  # MicroPython would look behind phy_init: there is the firmware
+    )  # MicroPython would look for files after phy_init, where the firmware is
     refused(bare, files, "neither littlefs nor FAT")
 
 
 @pytest.fixture
 def rom():
-    """esptool's other end: a ROM loader behind a socket."""
+    """A simulated ROM loader behind a socket, for esptool."""
     bootloader = pytest.importorskip("esp32_mock_bootloader")
     with bootloader.mock_bootloader("esp32") as handle:
         yield handle.url()
@@ -296,8 +296,8 @@ def ioto_flash(firmware, folder, port, *words, answer=""):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, input=answer)
 
 
-def test_through_esptool_itself(tmp_path, folder, rom):
-    """All but the whole flash, which tests/docs/test_own_board.py writes."""
+def test_flashing_through_esptool(tmp_path, folder, rom):
+    """Everything but writing the whole flash, which tests/docs/test_own_board.py does."""
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     looked = ioto_flash(stock, folder, rom, "--dry-run")
@@ -308,16 +308,16 @@ def test_through_esptool_itself(tmp_path, folder, rom):
         and "use --yes to continue without asking. Nothing was changed" in said_no.stderr
         and "Aborted" not in said_no.stderr
     )
-    assert "use --yes" in ioto_flash(stock, folder, rom).stderr  # nobody there to answer
+    assert "use --yes" in ioto_flash(stock, folder, rom).stderr  # no input
     loader = Loader(rom, stub=False, before="no-reset")
-    assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # so far nothing was
+    assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # nothing was written so far
     table = layout.build(layout.ota(FLASH))
     loader.write([(layout.TABLE, table), (0xD000, b"otadata")])
     assert loader.read(layout.TABLE, 0xC00) == table and loader.read(0xD000, 8) == b"otadata\xff"
     assert loader.identify() == (0, FLASH) and loader.protections() == []
 
 
-def test_a_port_where_nobody_is(tmp_path, folder):
+def test_a_port_without_a_chip_is_an_error(tmp_path, folder):
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     for port, words in (
@@ -330,5 +330,5 @@ def test_a_port_where_nobody_is(tmp_path, folder):
         )
 
 
-def test_device_files_are_the_agents(folder):
+def test_device_files_contain_the_agent(folder):
     assert "lib/ioto/parts.bin" in device_files(folder) and "lib/ioto/agent.py" in device_files(folder, source=True)

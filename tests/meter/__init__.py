@@ -1,3 +1,1 @@
-"""The agent's heap in bytes of the chip's width: compiled files in MicroPython's WebAssembly port, which has pointers
-of four bytes.
-"""
+"""Measure the agent's heap with the chip's pointer size, in MicroPython's WebAssembly port: pointers of four bytes."""

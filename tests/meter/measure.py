@@ -1,6 +1,4 @@
-"""What the shipped agent takes of a GC heap with pointers of four bytes: each file alone, a start, a check-in, a signed
-download.
-"""
+"""Measure the GC heap of the shipped agent: of each file, a start, a check-in, and a signed download."""
 
 import ast
 import base64
@@ -37,39 +35,35 @@ _BLOCKS = 12
 
 @dataclass
 class Part:
-    """One file. `live` bytes once it is imported, beside what was there before; `garbage` that the import left; `stays`
-    when it is released.
-    """
+    """The heap of one file, in bytes."""
 
     file_bytes: int
-    live: int
-    garbage: int
-    stays: int
+    live: int  # added by its import
+    garbage: int  # left by its import
+    stays: int  # after its release
 
 
 @dataclass
 class Span:
-    """Some turns of the loop. `live`: most that was live between two turns; `most`: the same with all that a turn
-    allocated, garbage too.
-    """
+    """The heap during some turns of the event loop, in bytes."""
 
-    live: int
-    most: int
+    live: int  # maximum between two turns
+    most: int  # the same with everything that a turn allocated, garbage too
 
 
 @dataclass
 class Life:
     base: int  # the interpreter with its own modules, before the agent
     imported: int  # live bytes of the agent, after main.py's import
-    garbage: int  # most that lay between two collections of the agent before it asked the network for anything
-    idle: int  # with its objects, when it rests
+    garbage: int  # maximum between two collections, before the agent's first network request
+    idle: int  # with its objects, at rest
     check_in: Span
     download: Span
     console: list
 
 
 def run(files, agent=None, **case):
-    """What meter.mjs has found."""
+    """Run meter.mjs with `files` beside the agent; returns its result."""
     chip = {"/chip/" + file.name: file.read_bytes() for file in (HERE / "chip").glob("*.py")}
     agent = {"/" + path: content for path, content in (agent or agent_files()).items()}
     case["files"] = {path: base64.b64encode(raw).decode() for path, raw in {**chip, **agent, **files}.items()}
@@ -83,8 +77,9 @@ def run(files, agent=None, **case):
 
 @functools.cache
 def parts():
-    """{file: Part} of all that a board has; the ones that main.py's import loads come first, the others are measured
-    beside these.
+    """{file: Part} of the shipped agent.
+
+    The files that main.py's import loads come first; the others are measured in addition to them.
     """
     names = {name: len(raw) for name, raw in shipped().items()}
     modules = ["ioto", "ioto.start", "ioto.agent"] + ["ioto." + name[:-4] for name in names if name not in RESIDENT]
@@ -98,7 +93,7 @@ def parts():
 
 @functools.cache
 def _alone():
-    """{module: live bytes} of each file, beside those that it imports."""
+    """{module: live bytes} of each file, without those that it imports."""
     texts = {name: text for name, (text, _) in joined().items()}
     done = []
 
@@ -119,9 +114,7 @@ def _alone():
 
 
 def modules():
-    """{module: (bytes of its file, live, of bytecode)}: each compiled alone, imported when those that it imports are
-    there.
-    """
+    """{module: (bytes of its file, live, of bytecode)} of each module compiled alone, without those that it imports."""
     agent = {name: compiled(text, name + ".py") for name, text in sources().items() if name != "linux"}
     done = []
 
@@ -150,9 +143,7 @@ def modules():
 
 @functools.cache
 def _flash():
-    """{path: bytes}: a configured device with a key to trust, its slots, the replies that it gets, a release among
-    them.
-    """
+    """{path: bytes} of a configured device with a release key, its slots, and the replies it gets, with a release."""
     key = rsa.generate_private_key(65537, 3072)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -210,7 +201,7 @@ def life():
 
 
 def figures():
-    """{what: bytes} of a life."""
+    """{description: bytes} of life()."""
     found = life()
     return {
         "the interpreter, with the modules that the agent imports": found.base,

@@ -1,14 +1,10 @@
-"""What a compiled file consists of: functions and their bytecode. Format: MicroPython's py/persistentcode.c, version
-6.
-"""
+"""Read the functions and their bytecode from a .mpy file (format version 6: MicroPython's py/persistentcode.c)."""
 
 _STR, _BYTES, _TUPLE = 5, 6, 10  # objects with a terminator; with elements. 1 to 4: None, False, True, Ellipsis
 
 
 def functions(raw):
-    """Bytes of bytecode, with its prelude and line numbers, of each function in a .mpy file; the module itself is the
-    first.
-    """
+    """Bytes of bytecode, with prelude and line numbers, of each function in a .mpy file; the module is the first."""
     if raw[:2] != b"M\x06" or raw[2] >> 2:
         raise ValueError("not bytecode of version 6")
     reader = _Reader(raw, 4)

@@ -1,6 +1,4 @@
-"""What the agent may take of the chip's heap. The figures only go down: one that has become smaller lowers its
-budget.
-"""
+"""Budgets for the agent's heap. They only go down: a smaller figure lowers its budget."""
 
 import pytest
 from ioto_tools.deploy.compiled import parts
@@ -10,8 +8,8 @@ from tests.meter.mpy import functions
 
 pytestmark = pytest.mark.skipif(bool(measure.MISSING), reason=measure.MISSING)
 
-# Bytes of heap that are live once a file of the agent is imported, beside what main.py's import has loaded. MicroPython
-# takes memory for names in blocks: up to 80 bytes move from one file to its neighbour when a name is added anywhere.
+# Bytes of heap that importing a file of the agent adds to those of main.py's import. MicroPython allocates names in
+# blocks: up to 80 bytes move from one file to another when a name is added anywhere.
 FILES = {
     "__init__.mpy": 2230, "start.mpy": 1320, "agent.mpy": 14550, "prepare.mpy": 760, "setup.mpy": 11400,
     "begin.mpy": 6500, "connect.mpy": 9050, "checkin.mpy": 11800,
@@ -37,7 +35,7 @@ SLACK = 1.05  # a figure smaller by more than this lowers its budget
 
 
 def check(found, budgets, where):
-    """Complains about all at once."""
+    """Report all figures that differ from their budgets."""
     wrong = []
     for name, figure in found.items():
         budget = budgets.get(name)
@@ -51,24 +49,24 @@ def check(found, budgets, where):
     assert not wrong, "\n".join(wrong)
 
 
-def test_each_file():
+def test_heap_of_each_file_is_within_its_budget():
     check({file: part.live for file, part in measure.parts().items()}, FILES, "FILES")
 
 
-def test_a_life():
+def test_heap_from_start_to_download_is_within_its_budget():
     found = measure.figures()
     check({name: found[name] for name in LIFE}, LIFE, "LIFE")
 
 
-def test_a_part_that_is_released_leaves_its_names_only():
-    """Nothing resident keeps a reference into it: what stays is less than a quarter."""
+def test_a_released_part_leaves_only_its_names():
+    """No resident module keeps a reference to it: less than a quarter of its heap remains."""
     released = {file: part for file, part in measure.parts().items() if file not in measure.RESIDENT}
     assert released
     for file, part in released.items():
         assert part.stays <= part.live / 4 + 50, "%s: %s" % (file, part)
 
 
-def test_the_life_that_is_measured_was_whole():
+def test_the_measured_run_was_complete():
     found = measure.life()
     assert found.console == []
     assert 0 < found.imported < found.idle <= found.check_in.live < found.download.live <= found.download.most

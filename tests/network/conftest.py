@@ -1,4 +1,4 @@
-"""The fixture that every network test starts its servers with."""
+"""Fixtures that start the servers of the network tests."""
 
 import ssl
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hostile import Datagrams, Server
+from loopback import Datagrams, Server
 
 
 @pytest.fixture
 def serve():
-    """serve(answer) starts a server; bytes in the place of a function are sent, then the connection closes."""
+    """serve(answer) starts a server; if `answer` is bytes, they are sent, and the connection closes."""
     servers = []
 
     def start(answer, **options):
@@ -39,7 +39,7 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def serve_tls(serve, authority):
-    """As `serve`, over TLS; `serve_tls.trust[transport]` is what a case of that transport needs."""
+    """Like `serve`, over TLS; `serve_tls.trust[transport]` are the options for a case of that transport."""
 
     def start(answer, **options):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

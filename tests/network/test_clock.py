@@ -1,7 +1,6 @@
-"""The time of day where certificates, NTP and the clock contradict each other: Mbed TLS and the agent on a clock that
-the test sets.
+"""The time of day when certificates, NTP and the clock contradict each other, with Mbed TLS and the agent.
 
-The clock is the process's own: libfaketime holds it at what a file says, and the board's set_time() writes that file.
+libfaketime sets the clock of the process to the time in a file, which the board's set_time() writes.
 """
 
 import json
@@ -18,9 +17,9 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from hostile import HERE, LIB, MICROPYTHON, Server
-from issued import DAY, Certificate
-from issued import HERE as NAMES
+from issue_certificates import DAY, Certificate
+from issue_certificates import HERE as NAMES
+from loopback import HERE, LIB, MICROPYTHON, Server
 
 FAKETIME = next((p for p in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 YEAR = 365 * DAY
@@ -28,8 +27,8 @@ NEVER_SET = "2000-01-01 00:00:05"
 wanted = pytest.mark.skipif(not FAKETIME, reason="libfaketime is not here: apt-get install libfaketime")
 
 
-def test_when_a_certificate_begins():
-    """Against `cryptography`, which made them: every year of UTCTime, subjects and serial numbers of any length."""
+def test_not_before_agrees_with_cryptography():
+    """Years of UTCTime, and subjects of any length."""
     rng = random.Random(5)
     made, told = [], []
     for year in range(1950, 2050, 3):
@@ -38,7 +37,7 @@ def test_when_a_certificate_begins():
         told.append(at)
     der = [each.der() for each in made] + [b"", b"\x17\x0d", bytes(2000), b"\x17\x0d" * 400, made[0].der()[:60]]
     done = subprocess.run(
-        [MICROPYTHON, HERE / "beginnings.py", LIB],
+        [MICROPYTHON, HERE / "run_not_before.py", LIB],
         input="\n".join(d.hex() for d in der).replace("\n\n", "\n00\n"),
         capture_output=True,
         text=True,
@@ -47,7 +46,7 @@ def test_when_a_certificate_begins():
 
 
 class Ntp:
-    """A server on loopback at a port of its own, and a copy of the agent that asks there."""
+    """An NTP server on loopback, and a copy of the agent that uses its port."""
 
     def __init__(self, time_s):
         self.time_s = time_s
@@ -74,12 +73,10 @@ class Ntp:
 
 
 class World:
-    """A cloud on loopback whose certificate is valid from `first` to `last`, by a clock that is right; a device that
-    trusts it.
-    """
+    """A cloud on loopback with a certificate valid from `first` to `last` (seconds from now), and a device."""
 
     def __init__(self, folder, first=-DAY, last=30 * DAY, date=time.time, trusted=True, ntp=None):
-        """`ntp()` is the time by a server of its own; None: nobody answers."""
+        """`ntp()` is the time of an NTP server; None: no server answers."""
         self.folder, self.date = folder, date
         self.lib, self.ntp = LIB, None
         if ntp:
@@ -108,9 +105,7 @@ class World:
         conn.sendall(b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\n%s" % (date.encode(), body))
 
     def run(self, clock, rounds=1, last=0):
-        """[(where the clock stands, is it known, reason of the failure, last known time)] after each round of the
-        agent.
-        """
+        """[(time of the clock, is it known, reason of the failure, last known time)] after each round."""
         stamp = self.folder / "clock"
         stamp.write_text(clock + "\n")
         environment = dict(
@@ -121,7 +116,14 @@ class World:
             FAKETIME_NO_CACHE="1",
             FAKETIME_DONT_FAKE_MONOTONIC="1",
         )
-        command = [MICROPYTHON, str(HERE / "keeper.py"), str(self.lib), str(self.folder) + "/", str(rounds), str(last)]
+        command = [
+            MICROPYTHON,
+            str(HERE / "run_agent_clock.py"),
+            str(self.lib),
+            str(self.folder) + "/",
+            str(rounds),
+            str(last),
+        ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         self.server.close()
         if self.ntp:
@@ -140,17 +142,17 @@ def right(unix_s):
 @wanted
 @pytest.mark.parametrize("first", [-DAY, -2 * YEAR], ids=["younger-than-the-agent", "older"])
 def test_a_clock_that_was_never_set(tmp_path, first):
-    """No NTP: the certificate says that it is later than the agent was built, the cloud says what time it is."""
+    """Without NTP: the certificate shows that it is later than the agent's build, and the cloud sends the time."""
     world = World(tmp_path, first=first)
     ((now, known, error, last),) = world.run(NEVER_SET)
     assert right(now) and known and not error and world.methods() == ["HEAD", "POST"]
-    assert not last  # nobody but the cloud says so
+    assert not last  # the cloud is the only witness
     assert b"uthorization" not in world.server.requests[0]
 
 
 @wanted
-def test_a_clock_that_ntp_has_set_wrong_is_set_right(tmp_path):
-    """Far ahead or far behind, so that no certificate is good: NTP is in doubt, the cloud is asked."""
+def test_a_clock_that_ntp_set_wrong_is_corrected(tmp_path):
+    """Far ahead or far behind, so that no certificate is valid: NTP is in doubt, and the cloud is asked."""
     for name, clock, why in (
         ("ahead", "2090-01-01 00:00:00", "tls_expired"),
         ("behind", "2024-06-01 00:00:00", "tls_not_yet"),
@@ -171,8 +173,8 @@ def test_the_last_known_time_rises_with_two_witnesses(tmp_path):
 @pytest.mark.parametrize("ntp, date, kept", [
     (None, 300 * DAY, 0), (0, 300 * DAY, 0), (300 * DAY, 0, 0), (300 * DAY, 200 * DAY, 200 * DAY),
 ], ids=["ntp-silent", "cloud-ahead", "ntp-ahead", "both-ahead"])  # fmt: skip
-def test_one_witness_that_is_wrong_leaves_nothing_behind(tmp_path, ntp, date, kept):
-    """The earlier of the two counts; without NTP nothing does, though the clock is set."""
+def test_one_wrong_witness_does_not_raise_the_last_known_time(tmp_path, ntp, date, kept):
+    """The earlier of the two times is kept; without NTP none is, although the clock is set."""
     world = World(
         tmp_path, last=2 * YEAR, date=lambda: time.time() + date, ntp=None if ntp is None else lambda: time.time() + ntp
     )
@@ -181,15 +183,15 @@ def test_one_witness_that_is_wrong_leaves_nothing_behind(tmp_path, ntp, date, ke
 
 
 @wanted
-def test_a_last_known_time_that_is_wrong_is_corrected_by_ntp_and_cloud_together(tmp_path):
-    """It is 300 days ahead: by that clock the cloud's certificate, of 30 days, has expired."""
+def test_a_wrong_last_known_time_is_corrected_by_ntp_and_cloud_together(tmp_path):
+    """It is 300 days ahead, where the cloud's certificate, valid for 30 days, has expired."""
     ((now, known, error, last),) = World(tmp_path, ntp=time.time).run(NEVER_SET, last=int(time.time()) + 300 * DAY)
     assert right(now) and known and not error and right(last)
 
 
 @wanted
 @pytest.mark.parametrize("ntp, date", [(-200 * DAY, 0), (0, 2 * 3600)], ids=["ntp-behind", "cloud-ahead"])
-def test_two_that_do_not_agree_do_not_lower_the_last_known_time(tmp_path, ntp, date):
+def test_witnesses_that_disagree_do_not_lower_the_last_known_time(tmp_path, ntp, date):
     kept = int(time.time()) + (0 if ntp else 3600)
     world = World(tmp_path, first=-YEAR, date=lambda: time.time() + date, ntp=lambda: time.time() + ntp)
     ((now, _, _, last),) = world.run(NEVER_SET, last=kept)
@@ -201,7 +203,7 @@ def test_two_that_do_not_agree_do_not_lower_the_last_known_time(tmp_path, ntp, d
     "first, last, why", [(-9 * DAY, -DAY, "tls_expired"), (DAY, 9 * DAY, "tls_not_yet")], ids=["expired", "not-yet"]
 )
 def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why):
-    """By its Date it is not to be believed: the check-in says so, and that time is not kept."""
+    """The certificate is invalid at the time in Date: the check-in fails, and that time is not kept."""
     world = World(tmp_path, first=first, last=last)
     ((now, known, error, kept),) = world.run(NEVER_SET)
     assert right(now) and error == why and not kept and "POST" not in world.methods()
@@ -212,8 +214,8 @@ def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why
     ({"trusted": False}, "tls_untrusted"), ({"date": None}, "tls_not_yet"), ({"date": lambda: 1_700_000_000},
         "tls_not_yet"),
 ], ids=["unknown-authority", "no-date", "a-date-long-past"])  # fmt: skip
-def test_a_cloud_that_does_not_know_the_time_either(tmp_path, changes, why):
-    """The clock is as it was: no window opens by it."""
+def test_the_clock_stays_unset_if_the_cloud_does_not_know_the_time(tmp_path, changes, why):
+    """The clock is unchanged: no window opens."""
     world = World(tmp_path, **changes)
     ((now, known, error, kept),) = world.run(NEVER_SET)
     assert not known and now < 946684900 and error == why and not kept, (now, error)
@@ -221,8 +223,8 @@ def test_a_cloud_that_does_not_know_the_time_either(tmp_path, changes, why):
 
 
 @wanted
-def test_the_last_known_time_is_the_least(tmp_path):
-    """A Date before it is not believed; with one behind it the clock goes on."""
+def test_a_date_before_the_last_known_time_is_not_believed(tmp_path):
+    """With a Date after it, the clock is set."""
     for name, date, known in (("before", time.time() - 2 * DAY, False), ("behind", time.time() - DAY // 2, True)):
         (tmp_path / name).mkdir()
         world = World(tmp_path / name, first=-30 * DAY, date=lambda date=date: date)

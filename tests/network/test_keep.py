@@ -1,10 +1,10 @@
-"""One connection for several requests: when it is used again, when it must not be, and when its server has left it."""
+"""One connection for several requests: when it is reused, when it must not be, and when the server closes it."""
 
 import errno
 import time
 
 import pytest
-from hostile import one, reason
+from loopback import one, reason
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GOOD = {
@@ -29,7 +29,7 @@ def stays(reply):
 
 
 def ended(server, count):
-    """How many requests came over each connection, once `count` of them have ended."""
+    """The number of requests over each connection, once `count` connections have closed."""
     for _ in range(500):
         if len(server.connections) >= count:
             break
@@ -38,7 +38,7 @@ def ended(server, count):
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_one_connection_for_all(serve, name):
+def test_one_connection_for_all_requests(serve, name):
     server = serve(stays(GOOD[name]))
     result = one(server.url, keep=True, times=5, method="POST", body="{}")
     assert "status" in result and result["failures"] == 0 and not reason(result), result
@@ -46,28 +46,28 @@ def test_one_connection_for_all(serve, name):
     assert not any(b"connection:" in request.lower() for request in server.requests)
 
 
-def test_one_handshake_for_all(serve_tls):
+def test_one_handshake_for_all_requests(serve_tls):
     server = serve_tls(stays(OK))
     result = one(server.url, keep=True, times=5, **serve_tls.trust["asyncio"])
     assert result.get("status") == 200 and result["failures"] == 0 and ended(server, 1) == [5], result
 
 
-def test_not_unless_it_is_asked_for(serve):
+def test_a_connection_is_reused_only_on_request(serve):
     server = serve(stays(OK))
     assert one(server.url, times=3).get("status") == 200
     assert ended(server, 3) == [1, 1, 1] and all(b"\r\nConnection: close\r\n" in request for request in server.requests)
 
 
 @pytest.mark.parametrize("name", LAST)
-def test_not_when_the_reply_forbids_it(serve, name):
+def test_a_connection_is_not_reused_if_the_reply_forbids_it(serve, name):
     server = serve(stays(LAST[name]))
     result = one(server.url, keep=True, times=3, pause_ms=20)
     assert (result.get("status"), bytes.fromhex(result["body"]), result["failures"]) == (200, b"ok", 0), result
     assert ended(server, 3) == [1, 1, 1]
 
 
-def test_not_after_a_body_without_a_length_or_one_that_is_not_read(serve):
-    server = serve(b"HTTP/1.1 200 OK\r\n\r\nok")  # and the connection ends
+def test_a_connection_is_not_reused_after_a_body_without_length_or_an_unread_body(serve):
+    server = serve(b"HTTP/1.1 200 OK\r\n\r\nok")  # and the connection closes
     result = one(server.url, keep=True, times=3)
     assert (result.get("status"), result["failures"]) == (200, 0) and ended(server, 3) == [1, 1, 1], result
     server = serve(stays(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000))
@@ -75,8 +75,8 @@ def test_not_after_a_body_without_a_length_or_one_that_is_not_read(serve):
     assert reason(result) == "reply_too_large" and ended(server, 2) == [1, 1], result
 
 
-def test_a_server_that_has_closed_it_meanwhile(serve, serve_tls):
-    """Noticed before the request is sent; nothing is sent twice."""
+def test_a_connection_that_the_server_closed_between_requests(serve, serve_tls):
+    """Noticed before the request is sent: no request is sent twice."""
     for start, more in ((serve, {}), (serve_tls, serve_tls.trust["asyncio"])):
         server = start(OK)
         result = one(server.url, **dict(more, keep=True, times=4, pause_ms=100))
@@ -84,8 +84,8 @@ def test_a_server_that_has_closed_it_meanwhile(serve, serve_tls):
         assert ended(server, 4) == [1, 1, 1, 1]
 
 
-def test_a_server_that_closes_it_while_a_request_is_on_its_way(serve):
-    """It is sent again over another connection, once."""
+def test_a_connection_that_the_server_closes_during_a_request(serve):
+    """The request is repeated over another connection, once."""
 
     def answer(conn, request):
         if len(server.requests) % 2:
@@ -101,7 +101,7 @@ def test_a_server_that_closes_it_while_a_request_is_on_its_way(serve):
     assert reason(result) == "os" and ended(server, 2) == [2, 1], result
 
 
-def test_a_server_that_falls_silent_costs_one_limit(serve):
+def test_a_silent_server_costs_one_time_limit(serve):
     def answer(conn, request):
         if len(server.requests) == 1:
             conn.sendall(OK)
@@ -113,14 +113,14 @@ def test_a_server_that_falls_silent_costs_one_limit(serve):
     assert reason(result) == "os" and result["error"][1] == errno.ETIMEDOUT and len(server.requests) == 2, result
 
 
-def test_garbage_over_it_is_refused_and_ends_it(serve):
+def test_garbage_over_a_kept_connection_closes_it(serve):
     server = serve(lambda conn, request: conn.sendall(b"garbage\r\n" if len(server.requests) == 2 else OK) is None)
     result = one(server.url, keep=True, times=2)
     assert reason(result) == "http_malformed", result
     assert ended(server, 1) == [2]
 
 
-def test_it_ends_before_another_server_is_asked(serve):
+def test_a_kept_connection_closes_before_another_server_is_contacted(serve):
     """A board's memory has room for one TLS connection."""
     other = serve(stays(OK))
     first = serve(

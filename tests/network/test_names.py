@@ -1,4 +1,4 @@
-"""Name resolution over UDP: servers that are silent, wrong, slow, foreign; addresses kept and dropped."""
+"""Name resolution over UDP: silent, wrong, slow and foreign servers; addresses that are cached and dropped."""
 
 import errno
 import random
@@ -6,7 +6,7 @@ import socket
 import struct
 
 import pytest
-from hostile import one, reason, run
+from loopback import one, reason, run
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -22,7 +22,7 @@ def fetch(server, datagrams, **case):
     return one("http://board.example:%d/" % server.port, **case)
 
 
-def test_a_name_is_asked_for_once(serve, datagrams):
+def test_a_name_is_resolved_once(serve, datagrams):
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, "127.0.0.1")])
     result = fetch(server, names, times=5)
@@ -32,11 +32,11 @@ def test_a_name_is_asked_for_once(serve, datagrams):
     assert b"\r\nHost: board.example:%d\r\n" % server.port in server.requests[0]
 
 
-def test_numbers_are_random(serve, datagrams):
+def test_query_ids_are_random(serve, datagrams):
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, "127.0.0.1", ttl_s=0)])
     fetch(server, names, times=40)
-    assert len(names.asked) == 40  # held for no second
+    assert len(names.asked) == 40  # not cached at all
     assert len({asked[:2] for asked in names.asked}) > 30
 
 
@@ -63,15 +63,15 @@ def test_an_address_that_does_not_answer_is_dropped(serve, datagrams):
         lambda asked: bytes(600),
     ),
 )
-def test_what_is_not_the_answer_is_read_over(serve, datagrams, wrong):
+def test_datagrams_that_are_not_the_answer_are_ignored(serve, datagrams, wrong):
     server = serve(OK)
     names = datagrams(lambda asked: [wrong(asked)] * 20 + [reply(asked, "127.0.0.1")])
     assert fetch(server, names).get("status") == 200
     assert len(names.asked) == 1
 
 
-def test_answers_from_elsewhere_never_come_through(serve, datagrams):
-    """A stranger who knows the number and the question, from another port and from another address."""
+def test_answers_from_another_address_are_ignored(serve, datagrams):
+    """An attacker knows id and question, and answers from another port and another address."""
     server = serve(OK)
     stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -89,28 +89,28 @@ def test_answers_from_elsewhere_never_come_through(serve, datagrams):
     other.close()
 
 
-def test_several_servers(serve, datagrams):
+def test_name_servers_are_asked_in_turn(serve, datagrams):
     server = serve(OK)
     first = datagrams(lambda asked: [reply(asked, flags=0x8182)])  # SERVFAIL
     second = datagrams(lambda asked: [], host="127.0.0.2", port=first.port)
     third = datagrams(lambda asked: [reply(asked, "127.0.0.1")], host="127.0.0.3", port=first.port)
-    servers = ["127.0.0.1", "127.0.0.2", "127.0.0.4", "127.0.0.3"]  # nobody listens on .4
+    servers = ["127.0.0.1", "127.0.0.2", "127.0.0.4", "127.0.0.3"]  # no server on .4
     assert fetch(server, first, names=servers).get("status") == 200
     assert (len(first.asked), len(second.asked), len(third.asked)) == (1, 1, 1)
 
 
-def test_asked_again(serve, datagrams):
+def test_a_lost_query_is_repeated(serve, datagrams):
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, "127.0.0.1")] if len(names.asked) == 2 else [])
     assert fetch(server, names).get("status") == 200
 
 
-def test_nobody_answers(serve, datagrams):
+def test_no_name_server_answers(serve, datagrams):
     server = serve(OK)
     names = datagrams(lambda asked: [])
     result = fetch(server, names)
     assert reason(result) == "os" and result["error"][1] == errno.ETIMEDOUT, result
-    assert len(names.asked) == 2  # as often as the limits say
+    assert len(names.asked) == 2  # once for each limit of dns.ASK_MS
 
 
 def test_no_such_name(serve, datagrams):
@@ -143,7 +143,7 @@ def test_truncated_and_long_answers_are_used(serve, datagrams):
 
 
 def test_local_names_are_resolved_by_the_port(serve, datagrams):
-    """No name server knows them; the ESP32's getaddrinfo asks by mDNS, here one that knows one name does."""
+    """Name servers do not know them; the ESP32's getaddrinfo uses mDNS, here a replacement that knows one name."""
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, flags=0x8183)])
     for host, expected in (
@@ -162,14 +162,14 @@ def test_local_names_are_resolved_by_the_port(serve, datagrams):
     assert len(names.asked) == 1 and len(server.requests) == 2
 
 
-def test_no_link(serve, datagrams):
+def test_no_name_servers_without_a_link(serve, datagrams):
     server = serve(OK)
     names = datagrams(lambda asked: [])
     assert reason(fetch(server, names, names=[])) == "os"
     assert not names.asked
 
 
-def test_what_needs_no_name_server(serve, datagrams):
+def test_addresses_and_localhost_need_no_name_server(serve, datagrams):
     server = serve(OK)
     names = datagrams(lambda asked: [])
     for host in ("127.0.0.1", "localhost", "LOCALHOST"):
@@ -180,9 +180,7 @@ def test_what_needs_no_name_server(serve, datagrams):
 
 
 def test_garbage(serve, datagrams):
-    """Random datagrams, and answers with random bytes in them: the good one behind them is found, or the world is
-    blamed.
-    """
+    """After random datagrams, and answers with random bytes, the good answer is found, or an OSError is raised."""
     seed = 20240301
     source = random.Random(seed)
     server = serve(OK)

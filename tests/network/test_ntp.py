@@ -1,10 +1,10 @@
-"""The time from an NTP server: every field that is judged, and who is not believed."""
+"""The time from an NTP server: every field that is checked, and replies that are refused."""
 
 import errno
 import struct
 
-from hostile import reason, run
 from ioto import BUILT
+from loopback import reason, run
 
 NOW_S = 1_800_000_000
 TO_1970_S = 2208988800
@@ -31,7 +31,7 @@ def times(datagrams, answers, **case):
     return run(cases)
 
 
-def test_the_time(datagrams):
+def test_valid_replies_give_the_time(datagrams):
     good = [
         lambda asked: [reply(asked)],
         lambda asked: [reply(asked, first=0x1C)],
@@ -42,27 +42,27 @@ def test_the_time(datagrams):
     assert [r.get("time") for r in times(datagrams, good)] == [NOW_S] * len(good)
 
 
-def test_the_question(datagrams):
+def test_requests_are_48_bytes_with_a_random_timestamp(datagrams):
     server = datagrams(lambda asked: [reply(asked)])
     run([{"url": "localhost", "ntp": server.port}] * 20)
     assert {(len(asked), asked[:40]) for asked in server.asked} == {(48, b"\x23" + bytes(39))}
     assert len({asked[40:] for asked in server.asked}) == 20
 
 
-def test_years(datagrams):
-    """Up to 2100, over the end of NTP's first era in 2036; nothing before the agent was built."""
+def test_every_year_until_2100(datagrams):
+    """Up to 2100, over the end of NTP's first era in 2036; no time before the agent's build."""
     first, last = BUILT, 4102444800
     for seconds in (first, 2**31, 2085978495, 2085978496, last - 1):
         (result,) = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])
         assert result.get("time") == seconds, (seconds, result)
-    # Everything else is read as of the next era, and that ends after 2100.
+    # Earlier times are read as those of the next era, after 2100.
     for seconds in (first - 1, 946684800):
         (result,) = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])
         assert reason(result) == "os", (seconds, result)
 
 
 def test_every_first_byte(datagrams):
-    """Mode 4 is a server's answer, anything else none; leap 3 says that the server does not know the time."""
+    """Only mode 4 is a server's answer; leap 3 means that the server does not know the time."""
     answers = [
         lambda asked, first=first: [reply(asked, first=first), reply(asked, seconds=NOW_S + 5 + TO_1970_S)]
         for first in FIRST
@@ -72,14 +72,14 @@ def test_every_first_byte(datagrams):
         assert result.get("time") == expected, (first, result)
 
 
-def test_who_says_that_he_does_not_know(datagrams):
+def test_servers_without_the_time_are_refused(datagrams):
     results = times(datagrams, [lambda asked, n=n: [reply(asked, stratum=n, name=b"RATE")] for n in (0, 16, 255)])
     assert [reason(r) for r in results] == ["os"] * 3
     assert "RATE" in results[0]["error"][2]
 
 
-def test_who_is_not_believed(datagrams):
-    """Neither a short datagram nor one that does not know what we sent."""
+def test_invalid_replies_are_ignored(datagrams):
+    """A short datagram, or one without the random timestamp of the request."""
     bad = [
         lambda asked: [reply(asked)[:47]],
         lambda asked: [reply(asked, echo=bytes(8))],

@@ -1,7 +1,7 @@
-"""Redirects: where they lead, what goes along, where they are refused."""
+"""Redirects: where they lead, which headers are sent along, and which are refused."""
 
 import pytest
-from hostile import one, reason, run
+from loopback import one, reason, run
 
 TRANSPORTS = ("asyncio", "urequests")
 HEADERS = {"Authorization": "bearer secret", "Range": "bytes=4-"}
@@ -30,7 +30,7 @@ def sent(request, name):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_to_the_same_host(serve_tls, transport):
+def test_redirects_to_the_same_host(serve_tls, transport):
     table = {"/a/there?x=1": OK}
     server = serve_tls(route(table))
     table.update(
@@ -63,7 +63,7 @@ def test_another_host_never_sees_the_token(serve_tls, transport):
     assert sent(server.requests[0], "Authorization") and sent(other.requests[0], "Authorization") is None
     assert sent(other.requests[0], "Range") == "bytes=4-"
     assert sent(other.requests[0], "Host") == "127.0.0.1:%d" % other.port
-    # And back again: what was taken away stays away.
+    # Back to the first host: a removed token stays removed.
     server = serve_tls(redirect(other.url + "/back"))
     table["/back"] = redirect(server.url)
     assert (
@@ -79,13 +79,13 @@ def test_plain_http_is_refused_unless_it_is_allowed_and_sees_no_token(serve, ser
     assert not server.requests
     assert one(server.url, headers=HEADERS, transport=transport).get("status") == 200
     assert sent(server.requests[0], "Authorization") is None and sent(server.requests[0], "Range") == "bytes=4-"
-    up = serve(redirect(serve_tls(OK).url))  # from plain to TLS: what was never sent is not sent then
+    up = serve(redirect(serve_tls(OK).url))  # from http to https: a token that was not sent is not sent then either
     assert one(up.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport]).get("status") == 200
     assert sent(up.requests[0], "Authorization") is None
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_how_many(serve, transport):
+def test_number_of_redirects_is_limited(serve, transport):
     for count, expected in ((5, None), (6, "http_redirect")):
         table = {"/%d" % i: redirect("/%d" % (i + 1)) for i in range(count)}
         table["/%d" % count] = OK
@@ -96,7 +96,7 @@ def test_how_many(serve, transport):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_where_we_do_not_go(serve, transport):
+def test_invalid_locations_are_refused(serve, transport):
     locations = (
         "ftp://127.0.0.1/",
         "file:///etc/passwd",
@@ -123,13 +123,13 @@ def test_where_we_do_not_go(serve, transport):
     if transport == "asyncio":
         assert (found["/none"], found["/twice"]) == ("http_redirect", "http_malformed")
     else:
-        # `requests` does not say which status a reply with a Location had: the first one decides.
+        # `requests` does not report the status of a reply with a Location: the first Location is used.
         assert found["/none"] == "http_redirect"
     assert len(server.requests) == len(cases) + (transport == "urequests")
 
 
 @pytest.mark.parametrize("status", (301, 302, 303, 307, 308))
-def test_what_becomes_of_a_post(serve, status):
+def test_method_and_body_after_a_redirected_post(serve, status):
     server = serve(route({"/": redirect("/there", status), "/there": OK}))
     result = one(server.url, method="POST", body="{}", headers=HEADERS)
     assert result.get("status") == 200, result

@@ -1,15 +1,15 @@
-"""What hostile, broken and odd servers answer, and what the client makes of it, over both transports."""
+"""Replies of hostile, broken and odd servers, and the client's results, over both transports."""
 
 import json
 import random
 
 import pytest
-from hostile import one, reason, run
+from loopback import one, reason, run
 
 TRANSPORTS = ("asyncio", "urequests")
 OK = b"HTTP/1.1 200 OK\r\n"
 LONG = b"x" * 3000
-# reply: (status, body) or the reason of the refusal; a third column where `requests` differs
+# name: (reply, (status, body) or the reason of the refusal, the result of `requests` if it differs)
 REPLIES = {
     "plain": (OK + b"Content-Length: 5\r\n\r\nhello", (200, b"hello")),
     "old": (b"HTTP/1.0 200 OK\nContent-Length: 5\n\nhello", (200, b"hello"), "http_malformed"),
@@ -101,12 +101,12 @@ CHUNKS = {
 
 
 def verdict(result):
-    """What REPLIES foresees: the refusal, or status and body."""
+    """The reason of a refusal, or (status, body), as in REPLIES."""
     return reason(result) or (result["status"], bytes.fromhex(result["body"]))
 
 
 def table(serve):
-    """One server for all replies: the path is the number in the table."""
+    """One server for all replies: the path is the index in the table."""
     replies = [reply for reply, *_ in REPLIES.values()] + [CHUNKED + chunks for chunks, _ in CHUNKS.values()]
 
     def answer(conn, request):
@@ -163,7 +163,7 @@ def test_every_buffer_is_filled(serve, transport):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_what_is_sent(serve_tls, transport):
+def test_headers_and_body_that_are_sent(serve_tls, transport):
     server = serve_tls(OK + b"Content-Length: 2\r\n\r\n{}")
     url = server.url + "/tok/x?a=b&c=%20d"
     result = one(
@@ -187,7 +187,7 @@ def test_what_is_sent(serve_tls, transport):
     assert expected <= set(lines) and len(lines) == len(set(line.split(b":")[0].lower() for line in lines))
 
 
-def test_nothing_is_smuggled(serve):
+def test_line_breaks_in_headers_and_urls_are_refused(serve):
     server = serve(OK + b"Content-Length: 0\r\n\r\n")
     for value in ("x\r\nEvil: 1", "x\nEvil: 1", "x\rEvil: 1"):
         assert reason(one(server.url, headers={"Range": value})) == "http_malformed", value
@@ -212,7 +212,7 @@ def test_read_body_has_a_limit(serve):
     "transport,chunked", [(t, c) for t in TRANSPORTS for c in (False, True) if not (c and t == "urequests")]
 )
 def test_cut_at_every_byte(serve, transport, chunked):
-    """Whatever is missing at the end is noticed: never a whole reply out of a part."""
+    """A truncated reply is never taken for a whole one."""
     body = json.dumps({"url": "https://cdn.example/x"}).encode()
     reply = OK + b'ETag: "1"\r\nContent-Length: %d\r\n\r\n' % len(body) + body
     if chunked:
@@ -224,14 +224,14 @@ def test_cut_at_every_byte(serve, transport, chunked):
     server = serve(answer)
     results = run([{"url": "%s/%d" % (server.url, n), "transport": transport} for n in range(len(reply) + 1)])
     assert verdict(results.pop()) == (200, body)
-    # `requests` takes the end of the connection for the end of the head, or for a status line that is no number.
+    # `requests` treats the end of the connection as the end of the head, or as a status line without a number.
     allowed = ("os",) if transport == "asyncio" else ("os", "http_malformed")
     assert {n: r for n, r in enumerate(results) if reason(r) not in allowed} == {}
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_garbage(serve, transport):
-    """Random bytes, and a good reply with random bytes in it: an answer or a refusal, nothing else, nothing held up."""
+    """Random bytes, and a good reply with random bytes in it, give a result or a refusal."""
     seed = 20240229
     source = random.Random(seed)
     good = OK + b"Content-Length: 5\r\nETag: x\r\n\r\nhello"

@@ -1,12 +1,12 @@
-"""TLS as the client sees it: who is believed, who is not, and what a connection cut short looks like."""
+"""The client's TLS: accepted and refused servers, and truncated connections."""
 
 import errno
 import socket
 import ssl
 
 import pytest
-from hostile import one, reason, run
-from issued import DAY, HERE, Certificate
+from issue_certificates import DAY, HERE, Certificate
+from loopback import one, reason, run
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 LIMIT_MS = 5000
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def secure(serve, folder):
-    """secure(name, answer) serves with the certificate `name`; `change(context)` first."""
+    """secure(name, answer) starts a server with the certificate `name`; `change(context)` is called first."""
 
     def start(name, answer=OK, change=None, **options):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -64,14 +64,14 @@ def believed(result):
 @pytest.mark.parametrize(
     "name, ca", [("server", "ca.pem"), ("server", "ca.der"), ("server", "bundle.pem"), ("deep", "ca.pem")]
 )
-def test_who_is_believed(secure, folder, name, ca):
+def test_valid_certificates_are_accepted(secure, folder, name, ca):
     server = secure(name)
     assert believed(ask(server, folder, ca))
     server.url = server.url.replace("127.0.0.1", "localhost")
     assert believed(ask(server, folder, ca))
 
 
-# certificate, authority -> reason, and what Mbed TLS says
+# (certificate, authority, reason, words in Mbed TLS's message)
 NOT_BELIEVED = {
     "unknown-authority": ("server", "other.pem", "tls_untrusted", "not correctly signed"),
     "self-signed": ("self-signed", "ca.pem", "tls_untrusted", "not correctly signed"),
@@ -89,18 +89,18 @@ NOT_BELIEVED = {
 
 
 @pytest.mark.parametrize("case", NOT_BELIEVED)
-def test_who_is_not(secure, folder, case):
+def test_invalid_certificates_are_refused(secure, folder, case):
     name, ca, why, words = NOT_BELIEVED[case]
     server = secure(name)
     result = ask(server, folder, ca)
     assert reason(result) == why and words in result["error"][2], result
     assert "\n" not in result["error"][2]
-    assert not server.requests and "status" not in result  # not a byte of the request went to it
+    assert not server.requests and "status" not in result  # no byte of the request was sent
 
 
 def only(version):
     def change(context):
-        context.set_ciphers("ALL:@SECLEVEL=0")  # or the server's own library would not offer the old ones
+        context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL would not offer the old versions
         context.minimum_version = context.maximum_version = version
 
     return change
@@ -116,8 +116,8 @@ def wants_a_certificate(folder):
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-def test_versions(secure, folder):
-    """1.2 and nothing else: MicroPython's Mbed TLS has no older one, and says so; of 1.3 only the server can tell."""
+def test_only_tls_1_2_is_accepted(secure, folder):
+    """MicroPython's Mbed TLS reports older versions; of 1.3, only the server reports the refusal."""
     for version, why in (
         ("TLSv1", "tls_version"),
         ("TLSv1_1", "tls_version"),
@@ -129,8 +129,8 @@ def test_versions(secure, folder):
         assert reason(result) == why and len(server.requests) == (why is None), (version, result)
 
 
-def test_a_server_that_wants_a_certificate(secure, folder):
-    """Mutual TLS: the right one in PEM or DER, none, and one that another authority has signed."""
+def test_a_server_that_requires_a_client_certificate(secure, folder):
+    """Mutual TLS: the right certificate in PEM or DER, none, and one of another authority."""
     server = secure("server", change=wants_a_certificate(folder))
     (folder / "device.der").write_bytes(ssl.PEM_cert_to_DER_cert((folder / "device.pem").read_text()))
     for cert in ("device.pem", "device.der"):
@@ -143,7 +143,7 @@ def test_a_server_that_wants_a_certificate(secure, folder):
 
 
 def test_a_certificate_that_is_switched_after_a_redirect(secure, folder):
-    """To another server with another certificate, and back to the same address with another one."""
+    """To another server with an invalid certificate, and back to the same address with that certificate."""
     switched = secure("self-signed")
     first = secure("server", b"HTTP/1.1 307 X\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % switched.url.encode())
     assert reason(ask(first, folder)) == "tls_untrusted" and not switched.requests
@@ -156,10 +156,10 @@ def test_a_certificate_that_is_switched_after_a_redirect(secure, folder):
     assert reason(ask(first, folder)) == "tls_untrusted" and len(first.requests) == 1
 
 
-def test_without_an_authority(secure):
+def test_https_without_an_authority_is_refused(secure):
     server = secure("server")
     assert reason(one(server.url, limit_ms=LIMIT_MS)) == "tls_unverified"
-    assert reason(one(server.url, limit_ms=LIMIT_MS, ca="")) == "tls_unverified"  # a context that none was loaded into
+    assert reason(one(server.url, limit_ms=LIMIT_MS, ca="")) == "tls_unverified"  # a context without authorities
     assert reason(one(server.url, transport="urequests")) == "tls_unverified"
     assert not server.requests
     result = one(server.url, transport="urequests", unverified=True, limit_ms=LIMIT_MS)
@@ -180,7 +180,7 @@ def test_redirects_between_http_and_https(secure, serve, folder):
 @pytest.mark.parametrize(
     "begin", (b"", b"HTTP/1.1 200 OK\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x28", b"\x16\x03\x03\xff\xff", bytes(3000))
 )
-def test_no_tls_at_all(serve, folder, begin):
+def test_a_server_without_tls(serve, folder, begin):
     def answer(conn, request):
         conn.sendall(begin)
 
@@ -190,7 +190,7 @@ def test_no_tls_at_all(serve, folder, begin):
 
 
 def test_a_handshake_that_stalls(secure, serve, folder):
-    """A mute peer, and one that falls silent after each part of its half of the handshake: the limit ends it."""
+    """A silent peer, and one that falls silent after a part of its handshake, hit the time limit."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = "https://127.0.0.1:%d/" % sock.getsockname()[1]
         result = one(url, ca=str(folder / "ca.pem"), limit_ms=300)
@@ -204,7 +204,7 @@ def test_a_handshake_that_stalls(secure, serve, folder):
 
 
 class Stalling:
-    """In the place of a server's TLS context: passes on to `server` what comes, and `size` bytes of what it answers."""
+    """Replaces a TLS context: forwards the request to `server`, and `size` bytes of its answer back."""
 
     def __init__(self, server, size):
         self.server, self.left = server, size
@@ -221,11 +221,11 @@ class Stalling:
 
 
 @pytest.mark.parametrize("politely", (True, False))
-def test_cut_short(secure, folder, politely):
-    """With or without TLS's own goodbye: only the announced length, or the last chunk, says that a body is whole.
+def test_a_truncated_body_is_noticed(secure, folder, politely):
+    """With or without close_notify: only the announced length, or the last chunk, shows that a body is complete.
 
-    A peer that says goodbye and then waits for ours costs the whole limit: the C code's read swallows the goodbye when
-    it comes with the last bytes.
+    A peer that sends close_notify and then waits for ours costs the whole limit: the C code's read drops a
+    close_notify that arrives with the last bytes.
     """
 
     def answer(conn, request):
@@ -249,7 +249,7 @@ def test_cut_short(secure, folder, politely):
 
 
 def test_records_of_any_size(secure, folder):
-    """A body in records of 7, 100, 5000 and 16384 bytes fills every buffer all the same."""
+    """A body in records of 7, 100, 5000 and 16384 bytes fills every buffer."""
     body = bytes(range(256)) * 160
 
     def answer(conn, request):

@@ -1,11 +1,11 @@
-"""Every wait ends: silence, drips and peers that never read, at each step of a request."""
+"""Every wait has a limit: silence, single bytes, and peers that never read, at each step of a request."""
 
 import errno
 import hashlib
 import socket
 
 import pytest
-from hostile import one, reason
+from loopback import one, reason
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LIMIT_MS = 250
@@ -34,7 +34,7 @@ def timed_out(result):
         OK + b"Content-Length: 50000\r\n\r\n" + b"x" * 49999,
     ),
 )
-def test_silence(serve, begin, transport):
+def test_silence_at_each_step_times_out(serve, begin, transport):
     def answer(conn, request):
         conn.sendall(begin)
         server.pause(20)
@@ -56,8 +56,8 @@ def test_silence(serve, begin, transport):
         OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n",
     ),
 )
-def test_one_byte_now_and_then(serve, begin):
-    """A limit stands around the head and around each buffer, not around each byte."""
+def test_dripped_bytes_time_out(serve, begin):
+    """The limit is for the head and for each buffer, not for each byte."""
 
     def answer(conn, request):
         conn.sendall(begin)
@@ -74,8 +74,8 @@ def test_one_byte_now_and_then(serve, begin):
 
 
 @pytest.mark.parametrize("chunked", (False, True))
-def test_slow_but_steady(serve, chunked):
-    """The limit counts from one buffer to the next: a body that takes longer than that arrives."""
+def test_a_slow_but_steady_body_arrives(serve, chunked):
+    """The limit counts from one buffer to the next: a body that takes longer arrives."""
 
     def answer(conn, request):
         conn.sendall(OK + (b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 100") + b"\r\n\r\n")
@@ -86,7 +86,7 @@ def test_slow_but_steady(serve, chunked):
     assert not reason(result) and result["reads"] == [10] * 10 + [0], result
 
 
-def test_peer_that_never_reads():
+def test_a_peer_that_never_reads_times_out():
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     try:
@@ -96,7 +96,7 @@ def test_peer_that_never_reads():
         sock.close()
 
 
-def test_peer_that_never_accepts():
+def test_a_peer_that_never_accepts_times_out():
     sock = socket.socket()
     waiting = []
     try:
@@ -112,7 +112,7 @@ def test_peer_that_never_accepts():
             each.close()
 
 
-def test_nobody_there():
+def test_connection_refused():
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     sock.close()
@@ -121,8 +121,8 @@ def test_nobody_there():
 
 
 @pytest.mark.parametrize("stop_ms", (1, 20, 60, 100, 140, 180, 300))
-def test_cancelled_from_outside(serve, stop_ms):
-    """Whoever cancels the task gets the CancelledError that he expects, at any time, and nothing is left behind."""
+def test_cancelling_a_request_leaves_nothing_behind(serve, stop_ms):
+    """Cancelling the task at any time raises CancelledError, and leaves no task or socket."""
 
     def answer(conn, request):
         server.pause(0.05)
@@ -136,16 +136,16 @@ def test_cancelled_from_outside(serve, stop_ms):
 
 
 @pytest.mark.parametrize("limit_ms, stop_ms", [(240, 360), (360, 240)])
-def test_cancelled_from_outside_when_the_limit_is_over_too(serve, limit_ms, stop_ms):
-    """Another task has held up the loop meanwhile, so that both are due at once, in either order."""
+def test_cancelling_while_the_time_limit_expires(serve, limit_ms, stop_ms):
+    """Another task blocks the loop, so that cancellation and limit are due at once, in either order."""
     server = serve(lambda conn, request: server.pause(5))
     for _ in range(2):
         found = one(server.url, limit_ms=limit_ms, stop_ms=stop_ms, busy_ms=(120, 480))
         assert reason(found) == "CancelledError", found
 
 
-def test_reset(serve):
-    """A peer that resets the connection, before the head and within the body."""
+def test_connection_reset_by_the_peer(serve):
+    """Before the head, and within the body."""
     for begin in (b"", OK, OK + b"Content-Length: 50\r\n\r\nhello"):
 
         def answer(conn, request):
@@ -158,7 +158,7 @@ def test_reset(serve):
 
 
 def test_a_long_body_under_a_short_limit(serve):
-    """400 blocks of 4 KiB over one connection, read by a client with limits so short that the watch runs many times."""
+    """400 blocks of 4 KiB over one connection, with a limit so short that its timer runs many times."""
     body = bytes(range(256)) * 16 * 400
 
     def answer(conn, request):

@@ -1,6 +1,4 @@
-"""The signature check against `cryptography`, on CPython and on the unix port: keys of any size, messages, salts,
-damage.
-"""
+"""The signature check agrees with `cryptography`, on CPython and on the unix port."""
 
 import hashlib
 import random
@@ -17,14 +15,14 @@ from ioto_tools.image import keys
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "pure"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-from hostile import LIB, MICROPYTHON
+from loopback import LIB, MICROPYTHON
 from test_pss import damaged, made, signed
 
 SALTS = (32,) * 8 + (0, 1, 20, 31, 33, 48, 64, 100)
 
 
 def judged(public, signature, message):
-    """What `cryptography` says of it, for our scheme."""
+    """Whether `cryptography` accepts the signature in our scheme."""
     try:
         public.verify(signature, message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
         return True
@@ -49,7 +47,7 @@ def cases(sizes, each, rng):
     "sizes, each",
     [((2048, 2053, 3072), 12), pytest.param(tuple(range(2048, 4097, 131)) + (3072, 4096), 60, marks=pytest.mark.sweep)],
 )
-def test_the_same_verdicts(sizes, each):
+def test_pss_agrees_with_cryptography(sizes, each):
     found = list(cases(sizes, each, random.Random(each)))
     wanted = [verdict for *_, verdict in found]
     assert 0.15 < sum(wanted) / len(wanted) < 0.6
@@ -58,7 +56,7 @@ def test_the_same_verdicts(sizes, each):
     ] == wanted
     lines = "\n".join("%s %s %s" % tuple((part or b"\0").hex() for part in case[:3]) for case in found)
     done = subprocess.run(
-        [MICROPYTHON, "-X", "heapsize=8m", Path(__file__).with_name("verdicts.py"), LIB],
+        [MICROPYTHON, "-X", "heapsize=8m", Path(__file__).with_name("run_verify.py"), LIB],
         input=lines,
         capture_output=True,
         text=True,

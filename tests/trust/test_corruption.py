@@ -1,4 +1,4 @@
-"""Whatever is damaged in a signed release, or in the key: it is refused with a reason, and nothing else happens."""
+"""Any corruption of a signed release or its key is refused with a reason."""
 
 import io
 import json
@@ -14,8 +14,8 @@ from ioto_tools.image import release as host
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-import corrupt
-from hostile import LIB, MICROPYTHON
+import corrupt_release
+from loopback import LIB, MICROPYTHON
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def signed(tmp_path_factory):
 
 def on_micropython(block, der, seed, count):
     done = subprocess.run(
-        [MICROPYTHON, "-X", "heapsize=8m", corrupt.__file__, LIB, str(seed), str(count)],
+        [MICROPYTHON, "-X", "heapsize=8m", corrupt_release.__file__, LIB, str(seed), str(count)],
         input="%s\n%s\n" % (block.hex(), der.hex()),
         capture_output=True,
         text=True,
@@ -41,9 +41,9 @@ def on_micropython(block, der, seed, count):
 
 @pytest.mark.parametrize("count, there", [(3000, 1000), pytest.param(120_000, 30_000, marks=pytest.mark.sweep)])
 def test_no_corruption_is_accepted(signed, count, there):
-    """On CPython, and a part of it on the unix port, where the same damage gets the same reasons."""
-    assert corrupt.decided(signed[0], [corrupt.pss.public_key(signed[1])])["product"] == "P1"
-    told = corrupt.run(*signed, count, count)
+    """On CPython, and some of it on the unix port, where the same corruption gets the same reasons."""
+    assert corrupt_release.decided(signed[0], [corrupt_release.pss.public_key(signed[1])])["product"] == "P1"
+    told = corrupt_release.run(*signed, count, count)
     assert {
         "signature_invalid",
         "manifest_malformed",
@@ -51,4 +51,4 @@ def test_no_corruption_is_accepted(signed, count, there):
         "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537",
     } <= set(told), told
     assert told["signature_invalid"] > count / 5 and told["unchanged"] < count / 6, told
-    assert on_micropython(*signed, count, there) == corrupt.run(*signed, count, there)
+    assert on_micropython(*signed, count, there) == corrupt_release.run(*signed, count, there)

@@ -1,4 +1,4 @@
-"""`ioto keys`, `ioto sign` and `ioto publish` as an operator uses them, and other people's tools on the same keys."""
+"""`ioto keys`, `ioto sign` and `ioto publish` as an operator uses them; other tools can use the same keys."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ ASKS = {
 
 
 @pytest.mark.parametrize("name", ASKS)
-def test_without_a_terminal_it_says_what_to_set(key, image, tmp_path, monkeypatch, name):
+def test_without_a_terminal_the_error_names_the_variable_to_set(key, image, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     words, wanted = ASKS[name]
     if name == "publish":
@@ -84,7 +84,7 @@ def test_without_a_terminal_it_says_what_to_set(key, image, tmp_path, monkeypatc
     assert not (tmp_path / "new.pem").exists() and not (tmp_path / "out.pem").exists()
 
 
-def test_at_a_terminal_it_asks(tmp_path):
+def test_at_a_terminal_the_passphrase_is_asked_for(tmp_path):
     pid, terminal = pty.fork()
     if not pid:
         environment = {name: value for name, value in os.environ.items() if name != "IOTO_PASSPHRASE"}
@@ -100,7 +100,7 @@ def test_at_a_terminal_it_asks(tmp_path):
     assert keys.load(tmp_path / "a.pem", b"typed")
 
 
-def test_a_key_is_never_half_made_or_overwritten(tmp_path):
+def test_a_key_file_is_never_incomplete_or_overwritten(tmp_path):
     (tmp_path / "a.pub.pem").write_text("somebody's")
     refused(ioto("keys", "new", tmp_path / "a.pem"), "a.pub.pem already exists")
     refused(ioto("keys", "new", tmp_path / "no" / "folder.pem"), "No such file")
@@ -122,7 +122,7 @@ def test_show_and_export(key, tmp_path):
     refused(ioto("keys", "export", key, tmp_path / "k.der"), "not overwritten")
 
 
-def test_files_that_are_no_key(key, image, tmp_path):
+def test_files_that_are_not_keys_are_refused(key, image, tmp_path):
     (tmp_path / "ec.pem").write_text("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----\n")
     common = ("--product", "P1", "--version", "1.0.0")
     refused(ioto("sign", image, "--key", image, *common), "no private key in PEM")
@@ -138,8 +138,8 @@ def test_files_that_are_no_key(key, image, tmp_path):
     assert list(tmp_path.glob("*.signed")) == []
 
 
-def test_nothing_secret_is_told(key, image, tmp_path):
-    """Neither the key nor its passphrase: not in an output, an error, a process list, or a file that is made."""
+def test_secrets_are_in_no_output_process_list_or_file(key, image, tmp_path):
+    """Neither the key nor its passphrase is in an output, an error, a process list or a created file."""
     private = keys.load(key, PASSPHRASE.encode()).private_numbers()
     secrets = (
         [PASSPHRASE]
@@ -174,7 +174,7 @@ def test_nothing_secret_is_told(key, image, tmp_path):
         assert not [text for text in told if secret in text], secret[:20]
 
 
-def test_signed_here_and_published_there(key, image, tmp_path):
+def test_a_signed_file_can_be_published_elsewhere(key, image, tmp_path):
     site = ("--data", tmp_path / "site")
     assert ioto("product", "new", "thermo", "--id", "THERMO1", *site).returncode == 0
     assert ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "1.1.0").returncode == 0
@@ -205,7 +205,7 @@ def test_signed_here_and_published_there(key, image, tmp_path):
     assert told.returncode == 0 and json.loads(told.stdout)["size"] == 34096, told
 
 
-def test_what_is_not_published(key, image, tmp_path):
+def test_files_that_are_not_published(key, image, tmp_path):
     site = ("--data", tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "THERMO1", *site)
     ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "1.1.0")
@@ -246,7 +246,7 @@ def unprotected(key, tmp_path):
 
 
 def test_espsecure_verifies_our_signature(key, tmp_path):
-    """As a Secure Boot v2 signature: over the file, filled up to whole sectors."""
+    """As a Secure Boot v2 signature: of the file, padded to whole sectors."""
     data = tmp_path / "data.bin"
     data.write_bytes(bytes(range(256)) * 32)
     (tmp_path / "signature").write_bytes(keys.sign(keys.load(key, PASSPHRASE.encode()), data.read_bytes()))
@@ -275,7 +275,7 @@ def test_espsecure_verifies_our_signature(key, tmp_path):
     assert subprocess.run([BIN / "espsecure", *command], capture_output=True).returncode
 
 
-def test_keys_of_espsecure_are_keys_here(image, tmp_path):
+def test_keys_of_espsecure_can_be_used(image, tmp_path):
     told = subprocess.run(
         [BIN / "espsecure", "generate-signing-key", "--version", "2", "--scheme", "rsa3072", tmp_path / "esp.pem"],
         capture_output=True,

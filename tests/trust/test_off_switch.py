@@ -1,7 +1,7 @@
-"""MicroPython switches verification off without a word: by its wrapper class, a mode, a default, a redirect. Not here.
+"""TLS verification is never switched off, as MicroPython does silently by a wrapper class, a mode or a default.
 
-Real servers that are not to be believed, asked by the client as connect.py composes it. That this test would notice is
-shown by putting each switch back, in a copy of the agent: then somebody is believed.
+The client, composed as in connect.py, connects to real servers with invalid certificates. Then each check is disabled
+in a copy of the agent, to show that the test notices it: an invalid server is accepted.
 """
 
 import json
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-from hostile import LIB, MICROPYTHON, Server
-from issued import DAY, HERE, Certificate
+from issue_certificates import DAY, HERE, Certificate
+from loopback import LIB, MICROPYTHON, Server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 WRONG = {
@@ -29,9 +29,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """(folder of ioto.json, urls, servers): one server that is right, one for each word of WRONG, and a redirect to
-    each.
-    """
+    """(folder of ioto.json, servers): a valid server, one for each key of WRONG, and a redirect to each of those."""
     folder = tmp_path_factory.mktemp("world")
     ca = Certificate("ca", authority=True).save(folder, "ca")
     Certificate("right", ca, HERE).save(folder, "right")
@@ -65,7 +63,7 @@ def asked(lib, folder, servers):
     """(verify_mode, {server: status or reason})."""
     urls = [each.url for each in servers.values()]
     done = subprocess.run(
-        [MICROPYTHON, str(Path(__file__).with_name("composed.py")), str(lib), str(folder) + "/", *urls],
+        [MICROPYTHON, str(Path(__file__).with_name("run_client.py")), str(lib), str(folder) + "/", *urls],
         capture_output=True,
         text=True,
         timeout=60,
@@ -75,7 +73,7 @@ def asked(lib, folder, servers):
     return int(mode), dict(zip(servers, found, strict=True))
 
 
-def test_nobody_is_believed_unverified(world):
+def test_no_unverified_server_is_accepted(world):
     folder, servers = world
     mode, found = asked(LIB, folder, servers)
     assert mode == 2  # CERT_REQUIRED
@@ -83,7 +81,7 @@ def test_nobody_is_believed_unverified(world):
     assert not any(servers[name].requests for name in WRONG)
 
 
-# (module, what stands there, what would stand there) ...
+# (module, text, its replacement that disables a check) ...
 SWITCHES = {
     "the-wrapper": (("certs", "tls.SSLContext(tls", "__import__('ssl').SSLContext(tls"), ("certs",
     "    made.verify_mode = tls.CERT_REQUIRED\n", ""),
@@ -98,7 +96,7 @@ SWITCHES = {
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_each_switch_put_back_would_be_noticed(world, tmp_path, switch):
+def test_disabling_any_check_is_noticed(world, tmp_path, switch):
     folder, servers = world
     shutil.copytree(LIB, tmp_path / "lib")
     for name, old, new in SWITCHES[switch]:

@@ -1,4 +1,4 @@
-"""What the agent does not start with, in which words; and what it starts with."""
+"""Settings with which the agent starts or does not start, and its messages."""
 
 import json
 import ssl
@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ioto_tools.image import keys
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-from hostile import LIB, MICROPYTHON, Server
-from issued import HERE, Certificate
+from issue_certificates import HERE, Certificate
+from loopback import LIB, MICROPYTHON, Server
 
 HTTPS = {"builder": "https://cloud.example"}
 NO_KEY = "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537"
@@ -95,17 +95,17 @@ def nested(settings):
     return json.dumps(found)
 
 
-def test_what_it_starts_with(folder):
+def test_settings_with_which_the_agent_starts(folder):
     told = subprocess.run(
-        [MICROPYTHON, Path(__file__).with_name("starts.py"), LIB, str(folder) + "/"],
+        [MICROPYTHON, Path(__file__).with_name("run_starts.py"), LIB, str(folder) + "/"],
             input="\n".join(nested(settings) for settings, _ in CASES.values()),
         capture_output=True, text=True)  # fmt: skip
     assert told.returncode == 0, told
     assert dict(zip(CASES, told.stdout.splitlines(), strict=True)) == {case: says for case, (_, says) in CASES.items()}
 
 
-def test_its_own_certificate_is_shown_to_a_server_that_asks(folder):
-    """Mutual TLS as configured: with its certificate it is let in, without it is not."""
+def test_the_agent_sends_its_certificate_to_a_server_that_requires_one(folder):
+    """Mutual TLS: the server accepts the device with its certificate, and refuses it without."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     context.verify_mode = ssl.CERT_REQUIRED
@@ -115,7 +115,7 @@ def test_its_own_certificate_is_shown_to_a_server_that_asks(folder):
     )
     for settings, says in (({"tls.cert": "device.pem", "tls.key": "device.key"}, "200"), ({}, "tls_refused")):
         (folder / "ioto.json").write_text(nested({**GOOD, **settings}))
-        command = [MICROPYTHON, Path(__file__).with_name("composed.py"), LIB, str(folder) + "/", server.url]
+        command = [MICROPYTHON, Path(__file__).with_name("run_client.py"), LIB, str(folder) + "/", server.url]
         told = subprocess.run(command, capture_output=True, text=True)
         assert told.stdout.split() == ["2", says], told
     server.close()

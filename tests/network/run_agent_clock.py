@@ -1,7 +1,6 @@
-"""Under the unix port with libfaketime: keeper.py LIB FOLDER ROUNDS LAST. An agent whose board's clock is this
-process's.
+"""Run an agent that sets this process's clock, with libfaketime: run_agent_clock.py LIB FOLDER ROUNDS LAST.
 
-Prints, after each round of turns: the time, whether it is known, the reason of the last failure, the last known time.
+Prints after each round: the time, whether it is known, the reason of the last failure, the last known time.
 """
 
 import asyncio

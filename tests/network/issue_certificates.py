@@ -1,4 +1,4 @@
-"""Certificates of every kind, good and bad, for servers in tests."""
+"""Issue valid and invalid certificates for servers in tests."""
 
 import datetime
 import ipaddress
@@ -21,7 +21,7 @@ def _alternative(text):
 
 
 class Certificate:
-    """Made by `by` (another one, None: by itself) for `names`, valid from `first` to `last`, in seconds from `now`."""
+    """Issued by `by` (None: self-signed) for `names`, valid from `first` to `last`, in seconds from `now`."""
 
     def __init__(self, subject, by=None, names=(), first=-DAY, last=30 * DAY, now=None, authority=False):
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -48,7 +48,7 @@ class Certificate:
         return self.made.public_bytes(Encoding.DER)
 
     def save(self, folder, name, chain=()):
-        """`name`.pem, with the certificates of `chain` behind it, and `name`.key."""
+        """Write `name`.pem, followed by the certificates of `chain`, and `name`.key."""
         (folder / (name + ".pem")).write_text("".join(each.pem() for each in (self, *chain)))
         (folder / (name + ".key")).write_bytes(
             self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

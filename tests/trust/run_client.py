@@ -1,5 +1,6 @@
-"""Runs on the unix port: LIB FOLDER URL... Fetches each url with the client that the agent makes of FOLDER's ioto.json,
-and prints the context's verify_mode, then for each its status or the reason why not.
+"""Run the client that the agent creates from FOLDER's ioto.json, on the unix port: LIB FOLDER URL...
+
+Prints the verify_mode of its TLS context, then the status, or the reason of the failure, of each URL.
 """
 
 import asyncio

@@ -1,5 +1,7 @@
-"""Damages a signed release, its key, or both, by the same numbers on CPython and on MicroPython: corrupt.py LIB SEED
-COUNT, envelope and key in hex on standard input; prints how often each reason was given, as JSON.
+"""Corrupt a signed release or its key, with the same random numbers on CPython and MicroPython.
+
+corrupt_release.py LIB SEED COUNT, with envelope and key in hex on standard input, prints as JSON how often each reason
+was given.
 """
 
 import json
@@ -25,7 +27,7 @@ class Random:
 
 
 def decided(block, keys):
-    """The manifest as the agent would take it, or the reason why not."""
+    """The manifest that the agent would accept, or the reason of its refusal."""
     try:
         found = release.unwrap(block)
         for _ in release.verify(found, keys):
@@ -40,8 +42,9 @@ def decided(block, keys):
 
 
 def damaged(random, raw, first, last):
-    """`raw` with one to three changes between two offsets: a bit, a byte, one less, one more, two exchanged, cut
-    off.
+    """`raw` with one to three changes between two offsets.
+
+    A change flips a bit, replaces, removes or inserts a byte, exchanges two bytes, or truncates.
     """
     raw = bytearray(raw)
     for _ in range((1, 1, 1, 2, 3)[random.below(5)]):
@@ -65,7 +68,7 @@ def damaged(random, raw, first, last):
 
 
 def run(block, der, seed, count):
-    """{reason: how often} of `count` damages: none is accepted, and none ends in anything else."""
+    """{reason: number} of `count` corruptions; asserts that none is accepted or raises another exception."""
     random = Random(seed)
     key = pss.public_key(der)
     end = 12 + int.from_bytes(block[8:10], "big") + int.from_bytes(block[10:12], "big")
@@ -74,12 +77,12 @@ def run(block, der, seed, count):
     for n in range(count):
         if n % 6 < 5:
             bad = damaged(random, block, *parts[n % 6])
-            decided(bad, [])  # with no keys much is taken; but nothing ends in an exception of another kind
+            decided(bad, [])  # without keys much is accepted, but no other exception is raised
             found = "unchanged" if bad == block else decided(bad, [key])
         else:
             bad = damaged(random, der, 0, len(der))
             try:
-                other = pss.public_key(bad)  # damaged where it says nothing, it is the same key still
+                other = pss.public_key(bad)  # a change in an unused byte leaves the same key
                 found = "unchanged" if other == key else decided(block, [other])
             except ValueError as e:
                 found = str(e)

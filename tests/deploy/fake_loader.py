@@ -1,7 +1,7 @@
-"""A chip that a Loader could reach: its flash in memory, NOR rules, and the same four words."""
+"""A Loader without a chip: the flash is in memory, and is erased in blocks of 4096 bytes."""
 
 
-class Chip:
+class FakeLoader:
     def __init__(self, flash, number=0, protected=()):
         self.data, self.number, self.protected = bytearray(flash), number, list(protected)
         self.writes = 0

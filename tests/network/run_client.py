@@ -1,17 +1,16 @@
-"""The client's side of the network tests, under the unix port: client.py LIB, cases as JSON on standard input.
+"""Run the agent's HTTP client on the unix port: run_client.py LIB, with cases as JSON on standard input.
 
-Takes a list of cases and prints one JSON line for each, in their order. A case is a dict:
-    url, method, headers, body (text) or pad (bytes of it), transport ("asyncio", "urequests"), limit_ms, ca (paths, PEM
-    or DER), cert and key (paths: the client's own), plain (http is allowed: it is, unless said), unverified, read
-    (bytes of the buffer), most (limit of read_body; without it everything is read with readinto), stop_ms (the task is
-    cancelled then), busy_ms (with it: another task blocks the loop from, for), names (addresses of name servers),
-    names_port, mdns ({name: address} that the port's getaddrinfo knows), keep (the connection is), times (the same
-    request again and again with one client), pause_ms (between them), ntp (a port: the time of host `url` is asked
-    instead)
+Prints one JSON line for each case, in their order. A case is a dict:
+    url, method, headers, body (text) or pad (size in bytes), transport ("asyncio", "urequests"), limit_ms, ca (paths,
+    PEM or DER), cert and key (paths: the client's own), plain (allow http; default true), unverified, read (size of the
+    buffer), most (limit of read_body; without it, the body is read with readinto), stop_ms (cancel the task then),
+    busy_ms (with stop_ms: another task blocks the loop from, for), names (addresses of name servers), names_port, mdns
+    ({name: address} for the port's getaddrinfo), keep (reuse the connection), times (repeat the request with one
+    client), pause_ms (between the requests), ntp (port: request the time from host `url` instead)
 
-The result: status, headers, length, body (hex; not all of a long one), sha256, reads (what each readinto brought),
-time, error ([class, reason or errno, text]) of the last time, failures (how often it was an error before), held_ms
-(longest pause of another task).
+The result: status, headers, length, body (hex; a long one is incomplete), sha256, reads (bytes of each readinto),
+time, error ([class, reason or errno, text]) of the last request, failures (number of errors before), held_ms (longest
+pause of another task).
 """
 
 import asyncio
@@ -58,7 +57,7 @@ def client(case):
 
 
 class Socket:
-    """The module socket of a port whose getaddrinfo knows some names more."""
+    """The module socket of a port whose getaddrinfo knows additional names."""
 
     def __init__(self, known):
         self.known = known
@@ -157,7 +156,7 @@ async def main():
     for case in json.loads(sys.stdin.read()):
         print(json.dumps(await run(case)))
     watch.cancel()
-    # Nothing is left behind: no task, no socket in the poller.
+    # No task and no socket in the poller is left.
     await asyncio.sleep_ms(0)
     assert not asyncio.core._io_queue.map, asyncio.core._io_queue.map
     assert not asyncio.core._task_queue.peek()

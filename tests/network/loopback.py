@@ -1,4 +1,4 @@
-"""Servers that do as they like, as real sockets on loopback, and the client under MicroPython as a process."""
+"""Servers on loopback that may break any rule, and the agent's client as a MicroPython process."""
 
 import json
 import os
@@ -16,15 +16,13 @@ MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
 
 
 class Server:
-    """Listens on loopback; every connection's request goes to `answer(conn, request)`, which may do what it likes. If
-    it returns True, the connection is good for another request.
-    """
+    """A TCP server: `answer(conn, request)` handles each request; if it returns True, the connection is kept."""
 
     def __init__(self, answer, context=None, host="127.0.0.1"):
         self.answer = answer
         self.context = context
         self.requests = []
-        self.connections = []  # how many requests came over each, in the order of their ends
+        self.connections = []  # number of requests over each, in the order of closing
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.create_server((host, 0), family=self.family, backlog=50)
         self.port = self.sock.getsockname()[1]
@@ -50,7 +48,7 @@ class Server:
                     shaken(conn)
                 self._requests(conn)
         except (OSError, ValueError):
-            pass  # the client left, as it should
+            pass  # the client closed the connection, as it should
 
     def _requests(self, conn):
         n = 0
@@ -64,7 +62,7 @@ class Server:
             self.connections.append(n)
 
     def pause(self, seconds):
-        """Sleep that ends with the server."""
+        """Sleep until the server is closed, at most `seconds`."""
         self.closed.wait(seconds)
 
     def close(self):
@@ -76,7 +74,7 @@ def shaken(conn):
     try:
         conn.do_handshake()
     except ssl.SSLError:
-        # Closed with something unread, a socket sends a reset, and the alert that says why may be lost on its way.
+        # A socket that is closed with unread data sends a reset, and the alert with the reason may be lost.
         raw = socket.socket(fileno=conn.detach())
         raw.settimeout(2)
         with raw:
@@ -87,7 +85,7 @@ def shaken(conn):
 
 
 def read_request(conn):
-    """The bytes of one request, its body included."""
+    """The bytes of one request with its body."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = conn.recv(4096)
@@ -105,9 +103,9 @@ def read_request(conn):
 
 
 def run(cases, timeout=60):
-    """Results of client.py for the cases, one process for all."""
+    """The results of run_client.py for the cases, in one process."""
     done = subprocess.run(
-        [MICROPYTHON, "-X", "heapsize=64m", str(HERE / "client.py"), str(LIB)],
+        [MICROPYTHON, "-X", "heapsize=64m", str(HERE / "run_client.py"), str(LIB)],
         input=json.dumps(cases),
         capture_output=True,
         text=True,
@@ -128,13 +126,13 @@ def one(url, **case):
 
 
 def reason(result):
-    """What went wrong in one word: the reason of an UpdateError, "os" for the world, None for success."""
+    """The failure in one word: the reason of an UpdateError, "os" for an OSError, None for success."""
     error = result.get("error")
     return error and (error[1] if error[0] == "UpdateError" else "os" if error[0] == "OSError" else error[0])
 
 
 class Datagrams:
-    """A UDP server: `answer(data)` returns the datagrams to send back, in their order."""
+    """A UDP server: `answer(data)` returns a list of datagrams to send back."""
 
     def __init__(self, answer, host="127.0.0.1", port=0):
         self.answer = answer
@@ -160,7 +158,7 @@ class Datagrams:
         self.sock.sendto(reply, peer)
 
     def close(self):
-        # A thread in recvfrom is not woken by close alone.
+        # close() alone does not wake a thread in recvfrom().
         host, port = self.sock.getsockname()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"stop", (host, port))

@@ -1,4 +1,4 @@
-"""The Wi-Fi link under MicroPython: link.py LIB AIR, {"script", "up_ms", "run_ms"} on standard input.
+"""Run the Wi-Fi link on the unix port: run_wifi.py LIB RADIO, {"script", "up_ms", "run_ms"} on standard input.
 
 Prints {"events", "calls", "up": null or the error, "before", "servers up", "servers": name servers before, then, at the
 end}.

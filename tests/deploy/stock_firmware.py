@@ -1,5 +1,6 @@
-"""Stock firmware: the real ESP32 one, and the same bytes as other chips have them (chip id, bootloader at 0 or
-0x2000).
+"""Stock firmware: the real file for the ESP32, and the same bytes arranged as for other chips.
+
+The chip id differs, and the bootloader is at 0 or 0x2000.
 """
 
 import struct
@@ -8,7 +9,7 @@ from ioto_tools.image import samples
 from ioto_tools.image.esp import seal
 
 CHIPS = {"ESP32": 0, "ESP32-S3": 9}
-NEW = {"ESP32-P4": 18, "ESP32-C5": 23}  # not known to every other reader
+NEW = {"ESP32-P4": 18, "ESP32-C5": 23}  # not supported by every other tool
 
 
 def _for_chip(image, chip):
@@ -16,7 +17,7 @@ def _for_chip(image, chip):
 
 
 def merged(chip):
-    """A whole .bin as micropython.org has it for that chip."""
+    """A whole .bin file, as micropython.org provides it for the chip."""
     raw = samples.merged("generic")
     if chip == "ESP32":
         return raw
@@ -24,7 +25,7 @@ def merged(chip):
 
 
 def for_chip(raw, number, start):
-    """The ESP32's whole .bin made into that of chip `number`, whose file begins with the bootloader at `start`."""
+    """The ESP32's whole .bin file, changed to that of chip `number`, whose bootloader is at `start`."""
     bootloader = _for_chip(raw[:0x6000], number)
     return (
         bootloader.ljust(0x8000 - start, b"\xff")
@@ -34,6 +35,6 @@ def for_chip(raw, number, start):
 
 
 def changed_application(change):
-    """The ESP32's whole .bin with another application: change(bytes) -> bytes, checks made right again."""
+    """The ESP32's whole .bin file with its application changed by change(bytes) -> bytes, and still valid."""
     raw = samples.merged("generic")
     return raw[:0xF000] + seal(change(samples.application("generic")))

@@ -1,5 +1,6 @@
-"""Runs on the unix port: LIB FOLDER. For each ioto.json in a line on standard input: prints `starts`, and what was
-logged, or why the agent does not start.
+"""Start the agent with each ioto.json, one a line on standard input, on the unix port: LIB FOLDER.
+
+Prints `starts` and the log messages, or why the agent does not start.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""A `network` module whose air is a script: what each connect() comes to. It refuses what an ESP32 refuses.
+"""A `network` module in which a script decides the result of each connect(). It refuses what an ESP32 refuses.
 
-`script` is a list of (status after connecting, or None for no change at all; milliseconds until then; milliseconds
-until the link is lost again, or None), or the text of an error that connect() raises. `calls` is what was called.
+`script` is a list of (status after connecting, or None for no change; milliseconds until then; milliseconds until the
+link is lost again, or None), or the text of an error that connect() raises. `calls` is the list of calls.
 """
 
 import time
@@ -25,7 +25,7 @@ class WLAN:
         assert interface == STA_IF
         self.on = False
         self.state = STAT_IDLE
-        self.then = None  # (status, ticks when it comes true, ticks when it is lost)
+        self.then = None  # (status, ticks when it takes effect, ticks when the link is lost)
         self.address = ("0.0.0.0",) * 4
 
     def _now(self):
@@ -37,7 +37,7 @@ class WLAN:
                 if status == STAT_GOT_IP:
                     self.address = ("10.0.0.2", "255.255.255.0", "10.0.0.1", "10.0.0.53")
                     if lost_ms is not None and time.ticks_diff(now, lost_ms) >= 0:
-                        self.state = STAT_CONNECTING  # the driver goes on by itself
+                        self.state = STAT_CONNECTING  # the driver reconnects by itself
         return self.state
 
     def active(self, on):

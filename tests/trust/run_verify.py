@@ -1,5 +1,6 @@
-"""Runs on the unix port: LIB, lines of key, digest and signature in hex on standard input. Prints True or False for
-each.
+"""Verify signatures on the unix port: LIB, with lines of key, digest and signature in hex on standard input.
+
+Prints True or False for each line.
 """
 
 import sys

@@ -1,5 +1,6 @@
-"""Under the unix port: beginnings.py LIB, DER certificates in hex on standard input, one a line. Prints notBefore of
-each.
+"""Print notBefore of certificates, on the unix port: run_not_before.py LIB.
+
+Reads DER certificates in hex, one a line, from standard input.
 """
 
 import sys
