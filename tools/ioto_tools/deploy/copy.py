@@ -84,7 +84,7 @@ class Plan:
     remove: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)  # {path: diff} of files that were changed on the board
     same: int = 0  # number of equal files
-    brought: dict[str, str] = field(default_factory=dict)  # {path: hash}, the new content of LIST
+    deployed: dict[str, str] = field(default_factory=dict)  # {path: hash}, the new content of LIST
 
 
 def digest(raw: bytes) -> str:
@@ -121,7 +121,7 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
             continue
         else:
             made.write[name] = raw
-        made.brought[name] = new
+        made.deployed[name] = new
     agents = {name.rsplit(".", 1)[0] for name in files if name.startswith(AGENT)}
     # MicroPython prefers a .py to the .mpy beside it; files that the new agent no longer has are removed too.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
@@ -158,7 +158,7 @@ def carry_out(board: Prompt, made: Plan, progress: Progress = lambda name, n: No
         board.run("place(%r, %r)\n" % ("%s/%d" % (STAGING, i), name))
     for name in made.remove:
         board.run("rm(%r)\n" % name)
-    board.write("%s/list" % STAGING, json.dumps(made.brought).encode())
+    board.write("%s/list" % STAGING, json.dumps(made.deployed).encode())
     board.run("place(%r, %r)\nrm(%r)\n" % (STAGING + "/list", LIST, STAGING))
 
 

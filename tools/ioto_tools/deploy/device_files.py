@@ -43,7 +43,10 @@ def begin(
     folder = Path(folder)
     found = {name: _example(name) for name in _TEMPLATE}
     settings = dict(settings)
-    for key, read, paths in (("tls.ca", trust.authority, authorities), ("update.keys", trust.release_key, keys)):
+    for key, read, paths in (
+        ("tls.ca", trust.read_authority, authorities),
+        ("update.keys", trust.read_release_key, keys),
+    ):
         settings.update({key: [Path(path).name for path in paths]} if paths else {})
         found.update({Path(path).name: read(path) for path in paths})
     found["ioto.json"] = _apply_settings(json.loads(_example("ioto.json")), settings)
@@ -95,7 +98,7 @@ def device_files(folder: str | Path, source: bool = False) -> dict[str, bytes]:
             raise ValueError(
                 "%s: no such file; `ioto init` creates a folder with all files that a board needs" % (folder / name)
             )
-    trust.look(folder, config.load(str(folder) + "/"), found)
+    trust.check_settings(folder, config.load(str(folder) + "/"), found)
     config.load_device(str(folder) + "/")
     for name in found:
         if name.startswith("lib/ioto/"):

@@ -10,7 +10,7 @@ from ..board import files as littlefs
 from ..board import otadata
 from ..image import layout
 from ..image.esp import BOOTLOADER
-from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropython, sized
+from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropython, with_flash_size
 
 _SLOT_ALIGN_BYTES = 0x10000  # of an application slot
 _MIN_FILES_BYTES = 0x20000  # the agent takes 76 KiB of a file system
@@ -138,7 +138,9 @@ def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_by
     records = b"".join(r.raw().ljust(4096, b"\xff") for r in otadata.from_words("1/VALID -"))
     parts = [
         Part(
-            BOOTLOADER[firmware.chip], sized(firmware.bootloader, flash_bytes), "bootloader of %s" % firmware.chip_name
+            BOOTLOADER[firmware.chip],
+            with_flash_size(firmware.bootloader, flash_bytes),
+            "bootloader of %s" % firmware.chip_name,
         ),
         Part(layout.TABLE, layout.build(rows), "partition table"),
         Part(at["otadata"].address, records, "otadata: ota_0 boots"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BLANK = b"\xff"
 
 
-class Refused(ValueError):
+class FlashError(ValueError):
     """The board is not written to; the text gives the reason and a remedy."""
 
 
@@ -71,26 +71,26 @@ def plan(
     slot_bytes: int | None = None,
     erase: bool = False,
 ) -> Plan:
-    """The Plan for the chip at `loader`. Writes nothing; raises Refused or FirmwareError.
+    """The Plan for the chip at `loader`. Writes nothing; raises FlashError or FirmwareError.
 
     `files` is {path: bytes}; `flash_bytes` None is the size that the chip reports.
     """
     chip, there = loader.identify()
     if chip != firmware.chip:
-        raise Refused(
+        raise FlashError(
             "the chip is an %s, the firmware is for %s: use the .bin file for this chip"
             % (CHIPS[chip], firmware.chip_name)
         )
     flash_bytes = flash_bytes or there
     if flash_bytes > there:
-        raise Refused("--flash-size is more than the %d MiB that this chip has" % (there >> 20))
+        raise FlashError("--flash-size is more than the %d MiB that this chip has" % (there >> 20))
     if flash_bytes not in FLASH_SIZES.values():
-        raise Refused(
+        raise FlashError(
             "the chip has %d bytes of flash: use --flash-size with one of %s" % (flash_bytes, ", ".join(FLASH_SIZES))
         )
     protected = loader.protections()
     if protected:
-        raise Refused(
+        raise FlashError(
             "this chip has %s on: flash an image made for its keys, with Espressif's tools" % " and ".join(protected)
         )
     rows = [] if erase else layout.with_files(_rows(loader), there)
@@ -118,7 +118,7 @@ def _rows(loader: "Loader") -> list[layout.Partition]:
     try:
         return layout.parse(raw)
     except ValueError as e:
-        raise Refused("%s; --erase discards everything" % e)
+        raise FlashError("%s; --erase discards everything" % e)
 
 
 def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
@@ -132,7 +132,7 @@ def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
     try:
         return littlefs.read(raw)
     except ValueError as e:
-        raise Refused(
+        raise FlashError(
             "%s (`%s`, 0x%x), so its files can't be kept (copy them with mpremote); --erase discards everything"
             % (e, found.label, found.address)
         )
@@ -159,18 +159,18 @@ def _lost_partitions(loader: "Loader", rows: list[layout.Partition]) -> list[Los
 
 
 def _check_nvs_kept(loader: "Loader", rows: list[layout.Partition], image: FlashImage) -> None:
-    """Check that the new table keeps the NVS; Refused if it moves, or uses more space than the new one has."""
+    """Check that the new table keeps the NVS; FlashError if it moves, or uses more space than the new one has."""
     old = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None)
     new = image.partition("nvs")
     if old is None or (old.address, old.size) == (new.address, new.size):
         return
     if old.address != new.address:
-        raise Refused(
+        raise FlashError(
             "its NVS is at 0x%x, but at 0x%x in the new table; --erase discards everything" % (old.address, new.address)
         )
     beyond = old.size - new.size
     if beyond > 0 and loader.read(new.address + new.size, beyond).strip(_BLANK):
-        raise Refused(
+        raise FlashError(
             "its NVS uses more than the 0x%x bytes that the new table has for it; --erase discards everything"
             % new.size
         )

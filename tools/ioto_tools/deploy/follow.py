@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import serial
 
-from .port import GONE, PortError, opened
+from .port import CONNECTION_LOST, PortError, open_port
 
 _READ_S = 0.2
 _REOPEN_S = 0.2  # between two attempts to open a port that is gone
@@ -19,13 +19,13 @@ def lines(port: str, say: Callable[[str], None]) -> Iterator[str]:
 
     `say(text)` is called when the port disappears and when it is back. PortError if `port` can't be opened at first.
     """
-    line = opened(port, _READ_S)
+    line = open_port(port, _READ_S)
     while True:
         try:
             yield from _read_texts(line)
-        except GONE:
+        except CONNECTION_LOST:
             pass
-        with suppress(*GONE):
+        with suppress(*CONNECTION_LOST):
             line.close()
         say("the port is gone (reset or unplugged); waiting for it")
         line = _reopen(port)
@@ -36,7 +36,7 @@ def _reopen(port: str) -> serial.Serial:
     while True:
         time.sleep(_REOPEN_S)
         with suppress(PortError):
-            return opened(port, _READ_S)
+            return open_port(port, _READ_S)
 
 
 def _read_texts(line: serial.Serial) -> Iterator[str]:
@@ -46,7 +46,7 @@ def _read_texts(line: serial.Serial) -> Iterator[str]:
     while True:
         try:
             text += decoder.decode(line.read(max(1, line.in_waiting)))
-        except GONE:
+        except CONNECTION_LOST:
             if text:
                 yield text + "\n"
             raise

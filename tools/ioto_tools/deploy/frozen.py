@@ -30,7 +30,7 @@ def build(folder: str | Path) -> list[str]:
     found = {name: raw for name, raw in listed(folder).items() if not name.startswith(OWN)}
     settings = config.load(str(folder) + "/")
     config.load_device(str(folder) + "/")
-    trust.look(folder, settings, found)
+    trust.check_settings(folder, settings, found)
     kept = {name: raw for name, raw in found.items() if "/" not in name and not name.endswith(_RUN)}
     lines = "".join("    %s: %r,\n" % (json.dumps(name), raw) for name, raw in sorted(kept.items()))
     text = _HEAD % (json.dumps(settings["product"]), json.dumps(settings["version"]), lines)

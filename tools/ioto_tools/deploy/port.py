@@ -10,31 +10,31 @@ import serial
 from serial.tools.list_ports import comports
 
 # Raised when the connection is gone; TypeError and AttributeError come from pyserial.
-GONE = (OSError, serial.SerialException, TypeError, AttributeError)
+CONNECTION_LOST = (OSError, serial.SerialException, TypeError, AttributeError)
 
 
 class PortError(Exception):
     """A port can't be opened; the text names it, the reason and what to do."""
 
 
-def opened(port: str, timeout_s: float) -> serial.Serial:
+def open_port(port: str, timeout_s: float) -> serial.Serial:
     """Open a port exclusively; returns a serial.Serial. PortError if that fails."""
     try:
         return serial.serial_for_url(port, baudrate=115200, timeout=timeout_s, exclusive=True)
     except (OSError, ValueError) as e:
-        raise PortError(why(port, e)) from None
+        raise PortError(explain_error(port, e)) from None
 
 
 def fault(port: str) -> str:
     """Why the port can't be opened; "" if it can."""
     try:
-        opened(port, 0).close()
+        open_port(port, 0).close()
     except PortError as e:
         return str(e)
     return ""
 
 
-def why(port: str, error: Exception) -> str:
+def explain_error(port: str, error: Exception) -> str:
     """Explain an OSError or ValueError from opening `port`."""
     if "://" in port:
         return "%s: %s. Write socket://HOST:PORT or rfc2217://HOST:PORT of a running server" % (

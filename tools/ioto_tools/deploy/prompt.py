@@ -27,7 +27,7 @@ _IGNORE_CTRL_C = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n
 _RELAX_WATCHDOG = "import sys\nif 'ioto.agent' in sys.modules:\n import machine\n machine.WDT(timeout=86400000)\n"
 _CTRL_C_PAUSE_S = 0.02  # between two Ctrl-C, one of which must arrive during boot.py
 _CTRL_C_TIMES = 10
-_GONE = (*ports.GONE, TransportError, struct.error)  # struct.error: an incomplete answer
+_CONNECTION_LOST = (*ports.CONNECTION_LOST, TransportError, struct.error)  # struct.error: an incomplete answer
 
 
 class PromptError(Exception):
@@ -54,7 +54,7 @@ class Prompt:
                 self._reset()
             self._keep_trying(self.wait_s or (_RESET_LIMIT_S if self.reset else _ANSWER_S))
             self.run(_RELAX_WATCHDOG)
-        except _GONE:
+        except _CONNECTION_LOST:
             self._close()
             raise PromptError(_NO_PROMPT % self.port) from None
         except BaseException:
@@ -99,7 +99,7 @@ class Prompt:
             self._send_ctrl_c()
 
     def _send_ctrl_c(self) -> None:
-        with suppress(*_GONE):
+        with suppress(*_CONNECTION_LOST):
             for _ in range(_CTRL_C_TIMES):
                 self.line.serial.write(b"\x03")
                 time.sleep(_CTRL_C_PAUSE_S)
@@ -112,14 +112,14 @@ class Prompt:
                 self.line.serial.write(b"\r\x03\x03")  # interrupt what is running
             self.line.exit_raw_repl()
             self.line.serial.write(b"\x04")  # soft reset: a hard reset would roll back an image on trial
-        except _GONE:  # the port is gone already
+        except _CONNECTION_LOST:  # the port is gone already
             pass
         finally:
             self._close()
 
     def _close(self) -> None:
         if self.line:
-            with suppress(*_GONE):
+            with suppress(*_CONNECTION_LOST):
                 self.line.close()
         self.line = None
 
@@ -130,7 +130,7 @@ class Prompt:
         """
         try:
             told, failed = self.line.exec_raw(source, limit_s)
-        except _GONE as e:
+        except _CONNECTION_LOST as e:
             raise PromptError("%s: the connection is gone: %s. Plug the board in and try again" % (self.port, e))
         if failed:
             lines = [line for line in failed.decode("utf-8", "replace").splitlines() if line.strip()]
@@ -150,7 +150,7 @@ class Prompt:
         try:
             with redirect_stdout(io.StringIO()):
                 self.line.enter_raw_repl(soft_reset=True)
-        except _GONE as e:
+        except _CONNECTION_LOST as e:
             raise PromptError("%s: no prompt after a soft reset: %s" % (self.port, e))
 
     def restart(self, source: str) -> None:
@@ -163,7 +163,7 @@ class Prompt:
         try:
             self.line.exec_raw_no_follow(_IGNORE_CTRL_C + source)
             self.line.read_until(1, b"going\r\n", timeout_overall=_LAST_OUTPUT_S)
-        except _GONE:  # the port disappeared with the reset
+        except _CONNECTION_LOST:  # the port disappeared with the reset
             pass
         end = time.monotonic() + _RESET_LIMIT_S
         while not self._try_prompt():
@@ -189,7 +189,7 @@ class Prompt:
             return True
         except TransportError:
             return False
-        except (*_GONE, PromptError):
+        except (*_CONNECTION_LOST, PromptError):
             self._close()
             time.sleep(_RETRY_S)
             return False

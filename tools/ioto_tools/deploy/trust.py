@@ -14,7 +14,7 @@ from ioto import certs, pss
 _PRIVATE = b"PRIVATE KEY-----"
 
 
-def authority(path: str | Path) -> bytes:
+def read_authority(path: str | Path) -> bytes:
     """The bytes of a certificate file, DER or PEM; ValueError if it is invalid or contains a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
@@ -29,7 +29,7 @@ def authority(path: str | Path) -> bytes:
     return raw
 
 
-def release_key(path: str | Path) -> bytes:
+def read_release_key(path: str | Path) -> bytes:
     """The bytes of a public release key file, DER or PEM; ValueError if it is invalid or a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
@@ -50,7 +50,7 @@ def _read(path: str | Path) -> bytes:
         raise ValueError("%s: %s" % (path, e.strerror)) from None
 
 
-def look(folder: str | Path, config: dict[str, Any], files: dict[str, bytes]) -> None:
+def check_settings(folder: str | Path, config: dict[str, Any], files: dict[str, bytes]) -> None:
     """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
     `config` is from config.load(), `files` is {path: bytes}. Rejects the settings that lib/ioto/setup.py rejects when
@@ -66,9 +66,9 @@ def look(folder: str | Path, config: dict[str, Any], files: dict[str, bytes]) ->
         if config[key].startswith("https://") and config["tls.verify"] and not config["tls.ca"]:
             raise ValueError("%s: %s: https: tls.ca names the authorities to trust" % (folder / "ioto.json", key))
     for name in config["tls.ca"]:
-        authority(folder / name)
+        read_authority(folder / name)
     for name in config["update.keys"]:
-        release_key(folder / name)
+        read_release_key(folder / name)
     for name, raw in files.items():
         if _PRIVATE in raw and name != config["tls.key"]:
             raise ValueError("%s: a private key: it does not belong on a board" % (folder / name))

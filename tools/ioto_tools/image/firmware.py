@@ -134,7 +134,7 @@ def _verified_image(data: bytes, what: str) -> bytes:
         raise DamagedFirmware("%s is damaged or cut short: %s" % (what, e))
 
 
-def sized(bootloader: bytes, flash_bytes: int) -> bytes:
+def with_flash_size(bootloader: bytes, flash_bytes: int) -> bytes:
     """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), checksum and hash recomputed."""
     sizes = list(FLASH_SIZES.values())
     if flash_bytes not in sizes:
