@@ -132,7 +132,7 @@ def test_truncated_firmware_of_any_length_is_refused(files):
 
 @pytest.mark.parametrize("size, slot, words", [
     ("2M", None, "use a larger flash"),
-    ("4M", 0x190000, None),
+    ("4M", 0x190000, "needs at least 0x1a0000"),
     ("4M", 0x180000, "needs at least 0x1a0000"),
     ("4M", 0x1A1000, "multiple of 0x10000"),
     ("4M", 0x1F0000, "--slot-size 0x1e0000 leaves enough"),
@@ -140,8 +140,6 @@ def test_truncated_firmware_of_any_length_is_refused(files):
 ])  # fmt: skip
 def test_slots_that_do_not_fit_are_refused_with_sizes(files, size, slot, words):
     firmware = parse(merged("ESP32"))
-    if words is None:
-        slot, words = 0x190000, "needs at least 0x1a0000"
     with pytest.raises(FirmwareError, match=words):
         build(firmware, files, FLASH_SIZES[size], slot)
 

@@ -8,7 +8,6 @@ import pytest
 from fake_loader import FakeLoader
 from ioto_tools.board import Board
 from ioto_tools.board import files as littlefs
-from ioto_tools.deploy.device_files import device_files
 from ioto_tools.deploy.flashing import carry_out, plan
 from ioto_tools.deploy.loader import Loader, protected
 from ioto_tools.image import esp, layout
@@ -328,7 +327,3 @@ def test_a_port_without_a_chip_is_an_error(tmp_path, folder):
         assert told.returncode == 1 and told.stderr.startswith("ioto flash: %s: " % port) and words in told.stderr, (
             told.stderr
         )
-
-
-def test_device_files_contain_the_agent(folder):
-    assert "lib/ioto/parts.bin" in device_files(folder) and "lib/ioto/agent.py" in device_files(folder, source=True)

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,27 +75,27 @@ _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock wa
 def facts(board: Prompt) -> dict[str, Any]:
     """All facts that `ioto board info` shows."""
     who = board.identify()
-    told = board.ask(_FACTS % (_SETTINGS + _STATE,))
-    files = {name: base64.b64decode(raw) for name, raw in told["files"].items() if raw is not None}
+    answer = board.ask(_FACTS % (_SETTINGS + _STATE,))
+    files = {name: base64.b64decode(raw) for name, raw in answer["files"].items() if raw is not None}
     named = _named(files)
     there = board.ask(_EXISTING % named)["there"] if named else ()
     records = [r for r in (decode(files.get("state/record.%d" % i, b"")) for i in (0, 1)) if r]
     record = max(records, default=(0, None), key=lambda r: r[0])[1]
-    slots = [_slot(row, record) for row in told["slots"]]
+    slots = [_slot(row, record) for row in answer["slots"]]
     return {
         "micropython": ".".join(str(n) for n in who["version"][:3]),
         "machine": who["machine"],
-        "agent": told["agent"],
-        "running": told["running"],
-        "boots_next": told["boot"],
-        "otadata": [str(otadata.Record.parse(base64.b64decode(raw))) for raw in told["otadata"]],
-        "rollback": _describe_rollback(told),
+        "agent": answer["agent"],
+        "running": answer["running"],
+        "boots_next": answer["boot"],
+        "otadata": [str(otadata.Record.parse(base64.b64decode(raw))) for raw in answer["otadata"]],
+        "rollback": _describe_rollback(answer),
         "slots": slots,
-        "heap": {"used": told["heap"][0], "free": told["heap"][1]},
-        "files": {"free": told["disk"][0], "size": told["disk"][1]},
-        "clock": told["now"] if told["now"] >= _CLOCK_SET_S else None,
+        "heap": {"used": answer["heap"][0], "free": answer["heap"][1]},
+        "files": {"free": answer["disk"][0], "size": answer["disk"][1]},
+        "clock": answer["now"] if answer["now"] >= _CLOCK_SET_S else None,
         "registered": "state/provision.json" in files,
-        **_read_settings(files, there, record, told),
+        **_read_settings(files, there, record, answer),
     }
 
 
@@ -109,14 +110,14 @@ def _slot(row: list[Any], record: dict[str, Any] | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _describe_rollback(told: dict[str, Any]) -> str:
+def _describe_rollback(answer: dict[str, Any]) -> str:
     """Describe whether the bootloader rolls back by itself. Only a trial shows it for certain."""
-    if len(told["slots"]) < 2 or not told["otadata"]:
+    if len(answer["slots"]) < 2 or not answer["otadata"]:
         return "no: the board does not have two update slots; `ioto flash` creates them"
-    states = [otadata.Record.parse(base64.b64decode(raw)).state for raw in told["otadata"]]
+    states = [otadata.Record.parse(base64.b64decode(raw)).state for raw in answer["otadata"]]
     if any(s in (otadata.NEW, otadata.PENDING_VERIFY, otadata.ABORTED) for s in states):
         return "yes: otadata shows a trial"
-    if told["running"] == told["boot"] and otadata.UNDEFINED in states and otadata.VALID not in states:
+    if answer["running"] == answer["boot"] and otadata.UNDEFINED in states and otadata.VALID not in states:
         return "perhaps not: the image was installed without a trial"
     return "not seen yet: it is enabled in MicroPython's own builds"
 
@@ -141,7 +142,7 @@ def _named(files: dict[str, bytes]) -> list[str]:
 
 
 def _read_settings(
-    files: dict[str, bytes], there: Iterable[str], record: dict[str, Any] | None, told: dict[str, Any]
+    files: dict[str, bytes], there: Iterable[str], record: dict[str, Any] | None, answer: dict[str, Any]
 ) -> dict[str, Any]:
     """The board's settings as the agent reads them.
 
@@ -157,8 +158,8 @@ def _read_settings(
             found = config.load(folder + "/")
         except config.ConfigError as e:
             return {"configuration": str(e).replace(folder + "/", "")}
-    running = (record or {}).get("slots", {}).get(told["running"] or "file")
-    now = told["now"]
+    running = (record or {}).get("slots", {}).get(answer["running"] or "file")
+    now = answer["now"]
     windows = {}
     for key in ("update.schedule", "update.apply"):
         opens = window.next_open(found[key], now, found["timezone"]) if now >= _CLOCK_SET_S else None
@@ -216,8 +217,6 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _format_time(unix_s: float | None) -> str:
-    import time
-
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(unix_s)) if unix_s else "never"
 
 

@@ -31,14 +31,14 @@ class Loader:
 
     def identify(self) -> tuple[int, int]:
         """(chip id, bytes of flash) of the chip at the port."""
-        told = self._esptool("flash-id")
-        chip = re.search(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)", told)
-        size = re.search(r"Detected flash size: (\d+M)B", told)
+        output = self._esptool("flash-id")
+        chip = re.search(r"Chip type:\s+(ESP32(?:-[A-Z]\d+)?)", output)
+        size = re.search(r"Detected flash size: (\d+M)B", output)
         numbers = {name: n for n, name in CHIPS.items()}
         name = chip and (chip.group(1) if chip.group(1) in numbers else "ESP32")
         if not name or not size:
             raise LoaderError(
-                "%s: not an ESP32 that esptool supports; its output: %s" % (self.port, told.strip().splitlines()[-1:])
+                "%s: not an ESP32 that esptool supports; its output: %s" % (self.port, output.strip().splitlines()[-1:])
             )
         return numbers[name], FLASH_SIZES.get(size.group(1), int(size.group(1)[:-1]) << 20)
 
@@ -95,9 +95,9 @@ class Loader:
             text=True,
         )
         if ran.returncode:
-            told = (ran.stdout or "") + ran.stderr
-            fault = re.search("could not open", told, re.I) and ports.fault(self.port)
-            raise LoaderError(fault or "%s: %s failed: %s" % (self.port, program, _last(ran.stderr) or _last(told)))
+            output = (ran.stdout or "") + ran.stderr
+            fault = re.search("could not open", output, re.I) and ports.fault(self.port)
+            raise LoaderError(fault or "%s: %s failed: %s" % (self.port, program, _last(ran.stderr) or _last(output)))
         return ran.stdout or ""
 
 

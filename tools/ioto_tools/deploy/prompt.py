@@ -129,21 +129,21 @@ class Prompt:
         `limit_s` is the maximum time without output.
         """
         try:
-            told, failed = self.line.exec_raw(source, limit_s)
+            answer, failed = self.line.exec_raw(source, limit_s)
         except _CONNECTION_LOST as e:
             raise PromptError("%s: the connection is gone: %s. Plug the board in and try again" % (self.port, e))
         if failed:
             lines = [line for line in failed.decode("utf-8", "replace").splitlines() if line.strip()]
             raise PromptError("%s: the board says: %s" % (self.port, lines[-1] if lines else "nothing"))
-        return told.decode("utf-8", "replace")
+        return answer.decode("utf-8", "replace")
 
     def ask(self, source: str) -> dict[str, Any]:
         """Run `source`, and decode the JSON that it prints."""
-        told = self.run(source)
+        answer = self.run(source)
         try:
-            return json.loads(told[told.index("{") :])
+            return json.loads(answer[answer.index("{") :])
         except ValueError:
-            raise PromptError("%s: invalid answer of the board: %r" % (self.port, told[:80]))
+            raise PromptError("%s: invalid answer of the board: %r" % (self.port, answer[:80]))
 
     def fresh(self) -> None:
         """Soft reset to a prompt with no modules imported; main.py does not run."""
@@ -205,14 +205,14 @@ class Prompt:
 
     def identify(self) -> dict[str, Any]:
         """{version, machine, platform, mpy} of the board; PromptError if its MicroPython is too old for the agent."""
-        told = self.ask(_IDENTIFY)
-        if tuple(told["version"][:2]) < LEAST:
-            words = ".".join(str(n) for n in told["version"][:3])
+        answer = self.ask(_IDENTIFY)
+        if tuple(answer["version"][:2]) < LEAST:
+            words = ".".join(str(n) for n in answer["version"][:3])
             raise PromptError(
                 "%s: MicroPython %s; the agent needs %d.%d or later: `ioto flash` installs one"
                 % ((self.port, words) + LEAST)
             )
-        return told
+        return answer
 
 
 _NO_PROMPT = """%s: no MicroPython prompt there. Is it the right port? If it is:
