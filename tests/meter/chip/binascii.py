@@ -1,6 +1,5 @@
-"""The module in C, as on the chip.
-
-The port's own is in Python, which leaves 14 KB of garbage for a certificate.
+"""What is in C, as on the chip; the port puts one in Python in front of it, which leaves 14 KB of garbage for a
+certificate.
 """
 
 from ubinascii import *

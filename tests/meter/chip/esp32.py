@@ -1,4 +1,4 @@
-"""Partitions in files, which use no GC heap, and an NVS that stores nothing."""
+"""Partitions in files, which take nothing of the GC heap; an NVS without memory."""
 
 HEAP_DATA, HEAP_EXEC = 4, 1024
 

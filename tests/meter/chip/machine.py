@@ -1,4 +1,4 @@
-"""A board that was just powered on; a reset ends the program."""
+"""A board that was just switched on, and resets only once."""
 
 PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
 

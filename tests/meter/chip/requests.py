@@ -1,1 +1,1 @@
-"""Frozen in the chip, so it is not measured."""
+"""Frozen in the chip: nothing of it is measured."""

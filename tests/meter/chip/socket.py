@@ -1,6 +1,6 @@
-"""Sockets whose peers answer at once: names, the time, and HTTP replies from files, one for each request.
+"""Sockets to a world that answers at once: names, the time, and HTTP replies out of files, one for each request.
 
-`seen` counts datagrams, POST and GET requests.
+`seen` counts what was asked for: datagrams, POST, GET.
 """
 
 AF_INET, SOCK_STREAM, SOCK_DGRAM = 2, 1, 2
@@ -47,7 +47,7 @@ class socket:
         return said[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + said[12:] + b"\xc0\x0c\0\1\0\1\0\0\x01\x2c\0\4\x0a\0\0\7"
 
     def read(self, n):
-        """No data without a request."""
+        """Nothing comes that was not asked for."""
 
     def readline(self, n):
         return self._f.readline(n)

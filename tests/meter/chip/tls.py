@@ -1,4 +1,4 @@
-"""TLS without overhead: the engine's memory is in the other heap."""
+"""TLS that adds nothing: what the engine takes lies in the other heap."""
 
 PROTOCOL_TLS_CLIENT, CERT_NONE, CERT_REQUIRED = 0, 0, 2
 

@@ -52,7 +52,7 @@ def _until(a, b):
 
 
 class _Always:
-    """An I/O queue in which every socket is ready."""
+    """A select that finds everything ready."""
 
     def _again(self, s):
         task = core.cur_task
@@ -81,7 +81,7 @@ def execute(statement):
 
 
 def most():
-    """Record the heap at the end of a statement or a turn."""
+    """The end of a statement or a turn."""
     global top
     top = gc.mem_alloc()
     _collected()
@@ -102,7 +102,7 @@ def _collected():
 
 
 def _import(*arguments):
-    """Import, and count the bytes of the imported modules once, without allocating for it."""
+    """What an import leaves is counted, and nothing allocated for it."""
     global _imported
     for name in alone:
         if name not in sys.modules:
@@ -116,7 +116,7 @@ def _import(*arguments):
 
 
 class Gc:
-    """The module `gc` for the agent: counts its collections, and does them after the turn, as this port must."""
+    """The module, for the agent: counts its collections, and does them after the turn; this port can't sooner."""
 
     def __getattr__(self, name):
         return getattr(gc, name)
@@ -127,7 +127,7 @@ class Gc:
 
 
 def doing():
-    """The request under way: -1 none, 0 a datagram, 1 POST, 2 GET."""
+    """Of socket: -1 nothing, 0 a datagram, 1 POST, 2 GET."""
     return -1 if socket.asking is None else socket.asking
 
 
@@ -147,7 +147,7 @@ collect = gc.collect
 
 
 def release(name):
-    """Release a part and its imports as the agent does; keep the modules that every start imports."""
+    """As the agent releases a part, and what that has imported; but what every start imports stays."""
     if name in ("ioto", "ioto.start", "ioto.agent"):
         resident[:] = [each for each in sys.modules]
         return
