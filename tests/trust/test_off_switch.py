@@ -88,7 +88,7 @@ SWITCHES = {
                     ("certs", "load_verify_locations(found)", "load_verify_locations(cadata=found)")),
     "none": (("certs", "tls.CERT_REQUIRED", "tls.CERT_NONE"),),
     "optional": (("certs", "tls.CERT_REQUIRED", "tls.CERT_OPTIONAL"),),
-    "the-default": (("config", '"tls.verify": [True,', '"tls.verify": [False,'),),
+    "the-default": (("defaults", '"tls.verify": [True,', '"tls.verify": [False,'),),
     "the-composition": (("certs", 'if config["tls.cert"]:', 'made.verify_mode = 0\n    if config["tls.cert"]:'),),
     "after-a-redirect": (("http", "sent = request_head",
     'self.context.verify_mode = 2 * ("Authorization" in headers)\n        sent = request_head'),),
