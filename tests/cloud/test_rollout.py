@@ -1,6 +1,4 @@
-"""The table of states against what it is meant to say, retold independently; retries, stop rule and shares by brute
-force.
-"""
+"""Update states: the table against an independent description; retries, stop rule and shares by brute force."""
 
 import itertools
 from fractions import Fraction
@@ -10,29 +8,29 @@ from ioto_tools.cloud.devices import messages
 from ioto_tools.cloud.rules import update_states
 from ioto_tools.cloud.rules.update_states import ATTEMPTS, BAD, ENDED, EVENTS, OPEN, REPORTS, RETRY_S, STATES, TABLE
 
-ORDER = {state: place for place, state in enumerate(REPORTS)}
+ORDER = {state: number for number, state in enumerate(REPORTS)}
 
 
-def meant(state, event):
-    """The same rules in words of their own."""
+def expected(state, event):
+    """The rules of TABLE, written in another way."""
     if event == "retry":
         return {"refused": "withdrawn", "unfit": "withdrawn"}.get(state, state if state in BAD else None)
-    if event == "withdrawn":  # what may still be applied, or be tried once more by the device itself
+    if event == "withdrawn":  # the device may still apply it, or try it again by itself
         return "withdrawn" if state in OPEN | {"rolled_back", "lost", "superseded"} else None
-    if state == "withdrawn" and event in REPORTS:  # it should have dropped it: what it did all the same counts
+    if state == "withdrawn" and event in REPORTS:  # the device should not apply it, but if it does, that counts
         return event if ORDER[event] >= ORDER["applied"] else None
     if event == "unfit":
         return (
             None
-            if state in ("unfit", "superseded") or meant(state, "refused") is None and state != "withdrawn"
+            if state in ("unfit", "superseded") or expected(state, "refused") is None and state != "withdrawn"
             else "unfit"
         )
     if state == "unfit" and event in REPORTS:
-        return meant("refused", event)
+        return expected("refused", event)
     if event in REPORTS:
         if state == "superseded":
             return None
-        if state == "reverted":  # it had it and does not run it: only what went wrong is news
+        if state == "reverted":  # only failures that are reported later change it
             return event if ORDER[event] > ORDER["confirmed"] else None
         return event if state in ("offered", "lost") or ORDER[event] > ORDER[state] else None
     if event == "runs":
@@ -51,10 +49,10 @@ def meant(state, event):
 
 def test_every_state_and_event():
     for state, event in itertools.product(STATES, EVENTS):
-        assert update_states.after(state, event) == meant(state, event), (state, event)
+        assert update_states.after(state, event) == expected(state, event), (state, event)
 
 
-def test_the_table_is_whole():
+def test_the_table_is_complete():
     assert (
         set(STATES) == set(REPORTS) | {"offered", "lost", "reverted", "superseded", "unfit", "withdrawn"}
         and len(STATES) == 14
@@ -68,17 +66,15 @@ def test_the_table_is_whole():
     assert set(REPORTS) == set(messages.STATES)
 
 
-def test_which_refusals_speak_against_the_release():
-    """Its signature, manifest, image, chip and size do; the device's own trouble, its owner's wish and the operator's
-    do not.
-    """
+def test_which_refusals_blame_the_release():
+    """Those because of its signature, manifest, image, chip or size; not those due to the device or an operator."""
     assert update_states.UNFIT <= set(errors.REASONS)
     against = {
         reason
         for reason in errors.REASONS
         if reason.split("_")[0] in ("image", "manifest", "signature", "unsigned", "size", "checksum")
     }
-    assert update_states.UNFIT == against - {"checksum_invalid"}  # that one is the cloud's answer
+    assert update_states.UNFIT == against - {"checksum_invalid"}  # that reason is about the cloud's answer
     for reason in errors.REASONS + ("withdrawn", "no_memory", "not on a Sunday", ""):
         for report, ended in itertools.product(REPORTS, (None, *ENDED)):
             wanted = report
@@ -92,22 +88,20 @@ def test_which_refusals_speak_against_the_release():
             assert update_states.event_of(report, reason, ended) == wanted, (report, reason, ended)
 
 
-def test_reports_in_every_order_end_alike():
-    """All sequences of up to four reports of two attempts: the furthest of the highest attempt, whatever came first."""
+def test_the_order_of_reports_does_not_matter():
+    """All sequences of up to four reports of two attempts lead to the last report of the highest attempt."""
     reports = [(attempt, state) for attempt in (1, 2) for state in REPORTS]
     for length in range(5):
-        for told in itertools.product(reports, repeat=length):
+        for sequence in itertools.product(reports, repeat=length):
             state, attempt = "offered", 0
-            for number, report in told:
+            for number, report in sequence:
                 state, attempt = update_states.after_report(state, attempt, report, number) or (state, attempt)
-            furthest = max(told, key=lambda each: (each[0], ORDER[each[1]]), default=(0, "offered"))
-            assert (attempt, state) == furthest, told
+            furthest = max(sequence, key=lambda each: (each[0], ORDER[each[1]]), default=(0, "offered"))
+            assert (attempt, state) == furthest, sequence
 
 
-def test_reports_after_anything():
-    """From every state, known attempt and report: an earlier attempt is late, the same one goes by the table, a further
-    one anew.
-    """
+def test_a_report_in_every_state():
+    """With every attempt: an earlier one is ignored, the same one follows the table, a later one starts again."""
     for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
         found = update_states.after_report(state, attempt, report, number)
         if number < attempt:
@@ -115,12 +109,11 @@ def test_reports_after_anything():
         elif number > attempt > 0:
             wanted = None if state in ("superseded", "withdrawn") else (report, number)
         else:
-            wanted = meant(state, report) and (meant(state, report), number)
+            wanted = expected(state, report) and (expected(state, report), number)
         assert found == wanted, (state, attempt, report, number)
 
 
-def test_an_end_can_be_left_for_every_other_but_supersession():
-    """No state is a trap: from each one another try, or a device that says so, leads to every end."""
+def test_every_outcome_can_be_reached_from_every_state():
 
     def reached(state):
         seen = {state}
@@ -132,7 +125,7 @@ def test_an_end_can_be_left_for_every_other_but_supersession():
         assert reached(state) >= ENDED | OPEN, state
 
 
-def test_tries_end_after_three_and_grow_apart():
+def test_three_tries_with_growing_delays():
     assert len(RETRY_S) == ATTEMPTS - 1 and list(RETRY_S) == sorted(RETRY_S)
     for state, tries, attempt in itertools.product((BAD | {"refused"}), range(1, 6), range(6)):
         found = update_states.next_try(state, tries, attempt, 1000)
@@ -146,11 +139,11 @@ def test_tries_end_after_three_and_grow_apart():
             == (tries, 1000)
         )
     for state, attempt in itertools.product(update_states.RETRIED | {"withdrawn"}, range(6)):
-        assert update_states.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator wants it
+        assert update_states.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator has requested it
 
 
 def test_a_device_that_always_fails_is_offered_three_times():
-    """Whatever it reports at its end, and whether it counts attempts of its own or not."""
+    """Whatever it reports last, and whether it counts attempts itself or not."""
     for end, own in itertools.product(("failed", "rolled_back", "refused", "silent"), (False, True)):
         state, tries, attempt, at = "offered", 1, 0, 0
         offers = [0]
@@ -168,7 +161,7 @@ def test_a_device_that_always_fails_is_offered_three_times():
         assert offers == [0, 3600, 3600 + 86400], (end, own)
 
 
-def test_stop_rule_for_every_small_fleet():
+def test_the_stop_rule_for_all_small_numbers():
     kinds = ("confirmed", "failed", "lost", "reverted", "rolled_back", "unfit")
     for numbers in itertools.product(range(4), repeat=len(kinds)):
         ended = dict(zip(kinds, numbers)) | {"superseded": 50, "deferred": 50, "refused": 50, "withdrawn": 50}
@@ -179,7 +172,7 @@ def test_stop_rule_for_every_small_fleet():
         assert not update_states.stops(ended, 1, None)
 
 
-def test_shares_are_even_and_another_update_shuffles():
+def test_shares_are_uniform_and_independent_between_updates():
     devices = ["D%d" % n for n in range(20_000)]
     one, other = ([update_states.share(update, device) for device in devices] for update in ("A", "B"))
     assert all(0 <= each < 100 for each in one)

@@ -23,6 +23,11 @@ from ..http.errors import CloudError
 _YEARS = 20  # lifetime of the authority; after it, boards that trust it can't connect any more
 _SERVER_DAYS = 825
 _DAY = datetime.timedelta(days=1)
+_NO_OTHER_USAGE = dict.fromkeys(
+    "digital_signature content_commitment key_encipherment data_encipherment key_agreement encipher_only "
+    "decipher_only".split(),
+    False,
+)
 
 
 def make(folder: str | Path, names: Sequence[str], now: datetime.datetime | None = None) -> None:
@@ -53,19 +58,7 @@ def _authority(folder: Path, now: datetime.datetime) -> tuple[ec.EllipticCurvePr
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device cloud authority %s" % os.urandom(4).hex())])
     made = _builder(subject, subject, key, now, _YEARS * 365)
     made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    usage = dict.fromkeys(
-        (
-            "digital_signature",
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    made = made.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
+    made = made.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **_NO_OTHER_USAGE), critical=True)
     signed = made.sign(key, hashes.SHA256())
     _write(folder, "ca", key, signed)
     return key, signed

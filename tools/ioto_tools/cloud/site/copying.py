@@ -207,12 +207,8 @@ def _images(source: Site, target: Site, progress: Progress) -> tuple[int, int]:
 
 def _checksums(conn: sa.Connection) -> dict[str, int]:
     """The images of all releases: {checksum: size}."""
-    return dict(
-        tuple(row)
-        for row in conn.execute(
-            sa.select(releases.c.checksum, releases.c.size).distinct().order_by(releases.c.checksum)
-        )
-    )
+    found = sa.select(releases.c.checksum, releases.c.size).distinct().order_by(releases.c.checksum)
+    return dict(tuple(row) for row in conn.execute(found))
 
 
 def _copy_image(source: Site, target: Site, checksum: str) -> None:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from .tables import Row, audit, deliveries, devices, products, webhooks
 
 CLOUD = "cloud"  # the cloud itself, for example a stop rule
-COMMAND = "command line"
 
 ACTIONS = (
     "product.new", "group.set", "group.removed",
