@@ -1,4 +1,4 @@
-"""Three rollouts for the devices of storm.py, and a check that the database agrees with what every device received."""
+"""Three rollouts for the devices of storm.py, and a check of the database against what they received."""
 
 import json
 import time

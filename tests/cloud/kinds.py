@@ -1,4 +1,4 @@
-"""The two kinds of site, with everything in its folder or on servers, and how a test inspects and damages it."""
+"""The two kinds of site, in a folder or on servers, and how a test inspects and damages each."""
 
 import sqlite3
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A PostgreSQL server, installed from a wheel, for the tests of one process; each test gets its own database."""
+"""A PostgreSQL server from a wheel, for the tests of one process; each test gets its own database."""
 
 import itertools
 import subprocess

@@ -1,4 +1,4 @@
-"""Devices that check in repeatedly at random, some of them twice at once, and record every answer of the cloud."""
+"""Devices that check in repeatedly at random, some twice at once, and record every answer of the cloud."""
 
 import asyncio
 import json
@@ -24,11 +24,12 @@ class Device:
 
 
 class Storm:
-    """The devices of `tokens`, {id: token}. After no answer or a 503, a device waits `again_s`, then asks again.
+    """The devices of `tokens`, {id: token}.
 
-    What was received: `statuses` of all answers, `got` {(device, update): (asked_s, received_s)}, the accepted
-    `reports` {(device, update, attempt, state)}, and `back` [(device, version, lower version)]: a lower version that
-    was offered while the offer of the higher one was open.
+    A device that gets no answer or a 503 waits `again_s` before it asks again. What was received: `statuses` of all
+    answers, `got` {(device, update): (asked_s, received_s)}, the accepted `reports` {(device, update, attempt, state)},
+    and `back` [(device, version, lower version)]: a lower version that was offered while the offer of the higher one
+    was open.
     """
 
     def __init__(self, netloc, tokens, version, again_s=0.05, seed=0):
@@ -40,7 +41,7 @@ class Storm:
         self.answered = 0
 
     def run(self, count, every, disturb):
-        """Run until `count` check-ins are answered; call disturb() at every `every`-th. `count` may be changed."""
+        """Run until `count` check-ins are answered; call disturb() at every `every`-th."""
         asyncio.run(self._run(count, every, disturb))
 
     async def _run(self, count, every, disturb):

@@ -1,4 +1,4 @@
-"""A PostgreSQL outage under a running server: devices are asked to retry, keep their tokens, and then continue."""
+"""A PostgreSQL outage under a running server: devices are asked to retry, keep their tokens and continue."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

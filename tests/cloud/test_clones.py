@@ -1,4 +1,4 @@
-"""Two boards with the same flash image, id and token are detected, shown, and not counted for the stop rule."""
+"""Two boards with the same flash image, id and token are detected, shown, and left out of the stop rule."""
 
 import pytest
 from asking import ask, state, tell
@@ -27,7 +27,7 @@ class Board:
 
 @pytest.fixture
 def make_clones(cloud):
-    """make_clones(sends_up) returns two boards with one id; one failure of six devices would pause their release."""
+    """make_clones(sends_up) returns two boards with one id, whose release one failure would pause."""
 
     def make(sends_up):
         for n in range(2, 7):
@@ -114,7 +114,7 @@ def test_one_board_is_never_detected_as_two(cloud):
 
 
 def test_a_board_that_reverts_after_the_clock_was_ahead_is_one_board(cloud):
-    """It confirms while the clock is two days ahead, and reverts when the clock is right: it is not a clone."""
+    """It confirms while the clock is two days ahead, and reverts when the clock is right again."""
     ask(cloud, "D1")
     cloud.publish("2.0.0")
     board = Board(cloud, True)

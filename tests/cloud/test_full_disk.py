@@ -1,4 +1,4 @@
-"""A full disk under a running server: answered requests are not lost, others are asked to retry, no file is partial."""
+"""A full disk under a running server: answered requests are stored, others get 503, no file is partial."""
 
 import http.client
 import json

@@ -349,7 +349,7 @@ def test_registrations_from_one_address_are_limited(tmp_path):
 
 
 def test_fake_devices_neither_stop_a_release_nor_hide_its_failures(cloud):
-    """22 boards fail while 400 fakes report success; then 20 fakes report failure. With and without the term `age`."""
+    """400 fakes report success beside 22 failing boards; then 20 fakes report failure."""
 
     def outcome(version, fakes, state, age):
         cloud.publish(version, stop="10% after 20", age=age)

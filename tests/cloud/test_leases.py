@@ -1,4 +1,4 @@
-"""Rollout slots: never more than allowed in any order of events, and in the end all of them. On both databases."""
+"""Rollout slots on both databases: never more than allowed, in any order of events, and in the end all."""
 
 import random
 from collections import Counter
@@ -155,7 +155,7 @@ def test_slots_leased_with_a_wrong_clock_are_returned(make_rollout):
 
 
 def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):
-    """Two days ahead and back: slots granted then count as granted now; a period later the next ones are granted."""
+    """Two days ahead and back: slots granted then count as granted now, so the next follow a period later."""
     rollout = make_rollout(rate=2, period="1 hour")
     rollout.now_s += 48 * 3600
     assert rollout.ask("A") and rollout.ask("A") and not rollout.ask("A")
@@ -170,7 +170,7 @@ def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):
 
 
 def test_rates_are_kept_and_used_up_at_any_moment(make_rollout):
-    """Requests at fractions of a second: never more than `rate` in any period, and no less than that for long."""
+    """Requests at fractions of a second: never more than `rate` in any period, and not much less."""
     for number, (rate, period_s) in enumerate(((1, 1), (1, 5), (3, 2), (10, 7))):
         if not number:
             rollout = make_rollout(rate=rate, period="%d secs" % period_s)

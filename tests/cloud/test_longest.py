@@ -1,4 +1,4 @@
-"""The longest and largest values of the tables on both databases. Only PostgreSQL checks them; SQLite does not."""
+"""The longest and largest values of the tables on both databases; only PostgreSQL checks lengths."""
 
 import json
 

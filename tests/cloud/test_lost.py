@@ -1,4 +1,4 @@
-"""Lost devices: silent for longer than their usual interval, without the time in which no server was running."""
+"""Lost devices: silent for too long, not counting the time in which no server was running."""
 
 import random
 
@@ -89,7 +89,7 @@ def test_the_interval_of_other_clients_is_estimated_from_their_check_ins(cloud, 
 
 
 def test_a_clock_that_was_ahead_does_not_delay_the_marking(cloud):
-    """Two days ahead and back: neither the gap nor the time of the last look counts when the clock is right again."""
+    """Two days ahead and back: neither the gap nor the time of the last look counts afterwards."""
     cloud.publish("2.0.0")
     lost_devices.sweep(cloud.site)
     ask(cloud, "D1", next=HOUR)

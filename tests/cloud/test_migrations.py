@@ -1,4 +1,4 @@
-"""Migrations: they create exactly tables.py, keep data up and down, and run once if several processes start."""
+"""Migrations create exactly tables.py, keep data up and down, and run once if several processes start."""
 
 import multiprocessing
 from pathlib import Path
@@ -39,7 +39,7 @@ def again(ask, function):
 
 
 def schema(conn):
-    """All properties of the tables except the columns' defaults, which are for the rows of older revisions."""
+    """All properties of the tables except column defaults, which are for the rows of older revisions."""
     inspector = sa.inspect(conn)
     found = {}
     for table in names(conn):

@@ -122,7 +122,7 @@ getattr(moving, command)(old, new, progress)
 
 
 def killed(command, old, new, call):
-    """Run the command in a process that is killed at the `call`-th call of progress(); did it get that far?"""
+    """Run the command, and kill its process at the `call`-th call of progress(); did it get that far?"""
     done = subprocess.run(
         [sys.executable, "-c", KILLED, command, old, new, str(call)],
         env=ENV,

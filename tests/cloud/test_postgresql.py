@@ -1,4 +1,4 @@
-"""Failures of a database server: wrong address, outage, restart, frozen server, lost connections and clients."""
+"""Failures of a database server: wrong URL, outage, restart, frozen server, lost connections and clients."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""`ioto updates retry`: which devices are offered the update again, and what happens to their slots and outcomes."""
+"""`ioto updates retry`: which devices are offered the update again, and their slots and outcomes."""
 
 import pytest
 from asking import ask, second_worker, state, tell, why

@@ -1,4 +1,4 @@
-"""Update states: the table against an independent description; retries, stop rule and shares by brute force."""
+"""Update states: the table against an independent description; retries, stop rule, shares by brute force."""
 
 import itertools
 from fractions import Fraction
@@ -67,7 +67,7 @@ def test_the_table_is_complete():
 
 
 def test_which_refusals_blame_the_release():
-    """Those because of its signature, manifest, image, chip or size; not those due to the device or an operator."""
+    """Refusals because of its signature, manifest, image, chip or size; not those due to the device."""
     assert update_states.UNFIT <= set(errors.REASONS)
     against = {
         reason
@@ -101,7 +101,7 @@ def test_the_order_of_reports_does_not_matter():
 
 
 def test_a_report_in_every_state():
-    """With every attempt: an earlier one is ignored, the same one follows the table, a later one starts again."""
+    """An earlier attempt is ignored, the same one follows the table, a later one starts again."""
     for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
         found = update_states.after_report(state, attempt, report, number)
         if number < attempt:

@@ -160,7 +160,7 @@ def test_a_reverted_update_is_offered_again_after_an_hour(cloud):
 
 
 def test_a_board_that_checks_in_during_its_trial(cloud):
-    """Its check-in confirms, its report reverts that; the next attempt, which it starts by itself, counts again."""
+    """Its check-in confirms the update, its report reverts that; its next attempt counts again."""
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     for report in ("downloading", "staged", "applied"):
@@ -251,7 +251,7 @@ def test_a_clock_that_was_ahead_delays_neither_a_rate_nor_the_next_try(cloud):
 
 @pytest.mark.parametrize("least,percent", [(1, 40), (4, 50), (5, 20), (10, 5)])
 def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, percent):
-    """Every second device fails, in every way; after each, one refuses for its own reasons, which does not count."""
+    """Every second device fails, in all possible ways; refusals due to the device do not count."""
     cloud.publish("2.0.0", stop="%d%% after %d" % (percent, least))
     other = second_worker(cloud)
     assert ask(other, "FIRST") == "2.0.0"  # so it has leased slots for more

@@ -262,7 +262,7 @@ def test_a_site_with_such_devices_can_be_backed_up_and_restored(two, tmp_path, k
 
 
 def test_devices_of_an_older_database_keep_their_data(two, monkeypatch):
-    """In revision 0009, ids were unique. After the migration, devices of another product may have the same ids."""
+    """In revision 0009, ids were unique; after the migration, another product may use them too."""
     control.remove(two.site, "D1", "gate")
     two.site.database.write(
         lambda conn: conn.execute(devices.delete().where(devices.c.product == OTHER)) if forget(conn) else None

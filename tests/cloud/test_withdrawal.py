@@ -1,4 +1,4 @@
-"""Devices that ask before they apply do not apply a stopped release: only what is offered again at that check-in."""
+"""Devices with this project's agent check in before they apply, and do not apply a stopped release."""
 
 import os
 import select
@@ -24,7 +24,7 @@ def staged(cloud, id, next=HOUR, **said):
 
 
 def may_apply(cloud, id, update, **said):
-    """The check-in before it applies the staged update: may it? If not, it deletes the update and reports that."""
+    """The check-in before applying a staged update: may it? If not, the device deletes and reports it."""
     offered = cloud.check_in(id, cloud.tokens[id], "1.0.0", next=HOUR, staged=update, attempt=1, **said).json()
     if offered.get("update") == update:
         return True
@@ -110,7 +110,7 @@ def slots(cloud, update):
 
 
 def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
-    """This project's agent, without the update staged, can't apply it; another client could, and keeps its slot."""
+    """Another client may still apply the lower release, so it keeps its slot."""
     lower = cloud.publish("1.5.0", limit=2)["id"]
     assert ask(cloud, "OURS", next=HOUR) == ask(cloud, "STRANGER") == "1.5.0" and ask(cloud, "WAITS", next=HOUR) is None
     higher = cloud.publish("2.0.0", policy="device.region == 'north'")["id"]
@@ -202,7 +202,7 @@ def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, en
 
 
 def test_a_check_in_with_staged_counts_as_that_report(cloud):
-    """So a device that was marked as lost, or tries again by itself after a rollback, may apply its staged update."""
+    """So a device that was marked as lost, or tries again by itself, may apply its staged update."""
     from ioto_tools.cloud.rollout import lost_devices
 
     cloud.publish("2.0.0")

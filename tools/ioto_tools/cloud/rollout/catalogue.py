@@ -1,4 +1,4 @@
-"""Products and their releases, prepared for check-ins: policies compiled, versions parsed, highest version first.
+"""Products and their releases, prepared for check-ins: with compiled policies, sorted by descending version.
 
 Rebuilt after every change to products or releases; unchanged policies are not compiled again.
 """
@@ -38,7 +38,7 @@ class Product:
     _verdicts: dict[tuple[Any, ...], Verdicts] = field(default_factory=dict)
 
     def verdicts(self, properties: Mapping[str, Any]) -> Verdicts:
-        """The policies' results for a device, as far as they are known; the caller adds the missing ones.
+        """The cached results of the policies for a device; the caller adds the missing ones.
 
         The dict is shared by all devices with equal values of the properties in `reads`.
         """
@@ -62,7 +62,10 @@ class Product:
 
 
 def rows(conn: sa.Connection) -> tuple[list[tuple[str, str]], list[Row]]:
-    """Products, as (id, name), and releases from the database, without cancelled ones: they are never offered again."""
+    """Products, as (id, name), and releases from the database.
+
+    Cancelled releases are left out, because they are never offered again.
+    """
     found = sa.select(*(releases.c[name] for name in _COLUMNS)).where(releases.c.state != "cancelled")
     named = sa.select(products.c.id, products.c.name)
     return [tuple(row) for row in conn.execute(named)], [dict(row) for row in conn.execute(found).mappings()]

@@ -125,7 +125,7 @@ def happened(conn: sa.Connection, device: str, release: str, event: str, now_s: 
 
 
 def holds(conn: sa.Connection, device: str, release: str, attempt: int, now_s: int) -> Held:
-    """Apply the fact, from a check-in, that the release is staged, like a report; return the device's grants."""
+    """Apply a check-in with this release staged like the report `staged`; return the device's grants."""
     reported(conn, device, release, "staged", attempt, now_s)
     return of(conn, device)
 
@@ -206,7 +206,7 @@ def _update_counts(
     now_s: int,
     slots: int,
 ) -> None:
-    """Move a device from its earlier states to its new ones in the counts of a release, and apply the stop rule.
+    """Update the counts of the release `row` after a change of a device's state, and apply the stop rule.
 
     `slots`: 1 if it takes a slot, -1 if it gives one back.
     """

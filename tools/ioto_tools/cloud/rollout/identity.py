@@ -29,7 +29,7 @@ TRACE_S = 24 * 3600
 
 
 def is_ours(device: AnyRow) -> bool:
-    """Was the last check-in in the device's row sent by this project's agent? Only this agent sends `accepts`."""
+    """Was the device's last check-in sent by this project's agent? Only this agent sends `accepts`."""
     return "accepts" in json.loads(device["properties"])
 
 
@@ -39,7 +39,10 @@ def keeps_its_token(device: AnyRow) -> bool:
 
 
 def refused(conn: sa.Connection, device: AnyRow, address: str, now_s: int) -> None:
-    """Count a refused registration with the id of the device (a row), the first for TRACE_S also in the audit log."""
+    """Count a refused registration with the id of the device (a row).
+
+    The first one for TRACE_S is also added to the audit log.
+    """
     row = {"refused": devices.c.refused + 1, "refused_s": now_s, "refused_from": address}
     conn.execute(devices.update().where(devices.c.key == device["key"]).values(row))
     if device["refused_s"] is None or abs(now_s - device["refused_s"]) >= TRACE_S:

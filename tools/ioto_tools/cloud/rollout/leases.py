@@ -27,9 +27,10 @@ PART = 8  # one worker gets at most 1/PART of the free slots, so that the others
 
 
 class Full(Exception):
-    """No slot is free. `why`: "limit" or "rate"; `until_s`: when to try again, None: after a change of the release.
+    """No slot is free, because of `why`: "limit" or "rate".
 
-    `ahead`: slots are recorded as taken in the future, by a wrong clock: call set_back() first.
+    `until_s`: when to try again; None: not before the release is changed. `ahead`: slots are recorded as taken in the
+    future, by a wrong clock: call set_back() first.
     """
 
     def __init__(self, why: str, until_s: int | None, ahead: bool = False) -> None:
@@ -83,7 +84,7 @@ def _delete(conn: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
 
 
 def room(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int | None:
-    """The number of free slots, 1 or more, of the release `row` if `taken` are taken; None: unlimited. Full."""
+    """The number of free slots of the release `row` if `taken` are taken; None: unlimited. Full, if none is free."""
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken

@@ -47,9 +47,10 @@ def change(
     who: str,
     **detail: Any,
 ) -> None:
-    """Set `values` in the release `row` (locked); revoke its leases, so that no slot is granted under the old values.
+    """Set `values` in the release `row` (locked).
 
-    `action`: for the audit log, without `release.`.
+    Its leases are revoked, so that no slot is granted under the old values. `action`: for the audit log, without
+    `release.`.
     """
     leases.revoke(conn, row)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))

@@ -31,7 +31,7 @@ _NO_OTHER_USAGE = dict.fromkeys(
 
 
 def make(folder: str | Path, names: Sequence[str], now: datetime.datetime | None = None) -> None:
-    """Create the files for a server with these `names` (host names and IP addresses). CloudError for an invalid name.
+    """Create the files for a server with these `names`: host names and IP addresses. CloudError for others.
 
     An existing authority is kept, so that boards that trust it still connect; the server's certificate is always new.
     """

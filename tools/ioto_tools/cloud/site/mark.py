@@ -1,4 +1,4 @@
-"""copy.json in a site's folder marks an incomplete copy or a backup, which can't be served or published into."""
+"""copy.json in a site's folder marks an incomplete copy or a backup, which no server or command may use."""
 
 import fcntl
 import json

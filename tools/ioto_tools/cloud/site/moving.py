@@ -51,7 +51,7 @@ def restore(backup: str | Path, data: str | Path, progress: copying.Progress) ->
 
 
 def _restored(conn: sa.Connection, backup_s: int, now_s: int) -> None:
-    """Record that the site was restored from a backup of `backup_s`: later requests of devices are missing."""
+    """Record that the site was restored from a backup of `backup_s`; requests after that are missing."""
     counters.put(conn, tokens.BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 
@@ -62,7 +62,7 @@ def _name(site: Site) -> str:
 
 @contextmanager
 def _target(source: Site, folder: str | Path) -> Iterator[Site]:
-    """The site in `folder`, which must be new, empty or an incomplete copy of `source`; mark it as the latter."""
+    """Open the site in `folder`, a new or empty one or an incomplete copy of `source`; mark it as incomplete."""
     with closing(Site(folder, make=True, copied=True)) as target, mark.held(target.data):
         said = mark.read(target.data)
         if said is None and not target.database.read(_empty):

@@ -1,4 +1,4 @@
-"""site.toml: where a site keeps its database and images. Without this file, everything is in the site's folder."""
+"""site.toml: where a site keeps its database and images. Without this file, both are in the site's folder."""
 
 import tomllib
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ DEFAULTS: Defaults = {
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The settings in folder/site.toml, completed from DEFAULTS. CloudError names the file and the invalid key."""
+    """The settings in folder/site.toml, completed from DEFAULTS. CloudError names the file and the key."""
     path = folder / FILE
     try:
         said = tomllib.loads(path.read_text())

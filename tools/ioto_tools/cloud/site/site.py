@@ -34,7 +34,7 @@ DATABASE = "cloud.db"
 
 
 def exposed(folder: Path) -> list[str]:
-    """The files of a site that other users of this machine can read or write: one sentence each, with the remedy.
+    """Find files of a site that other users of this machine can read or write: a sentence and remedy each.
 
     Images are not secret on this machine, and nginx must be able to read them.
     """

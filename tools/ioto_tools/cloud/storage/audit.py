@@ -34,7 +34,10 @@ def note(conn: sa.Connection, now_s: int, who: str, action: str, subject: str, *
 
 
 def note_device(conn: sa.Connection, now_s: int, who: str, action: str, device: str, **detail: Any) -> None:
-    """Add a row about a device (its key): the subject is its id; the detail includes `product`, the product's name."""
+    """Add a row about a device (its key).
+
+    The subject is the device's id, and the detail includes `product`, its product's name.
+    """
     found = sa.select(devices.c.id, products.c.name).join(products).where(devices.c.key == device)
     id, product = conn.execute(found).one()
     note(conn, now_s, who, action, id, product=product, **detail)

@@ -1,6 +1,6 @@
-"""Counters, for example of requests. A worker counts in memory and adds its counts to the database every second.
+"""Counters, for example of requests.
 
-A worker that crashes loses the counts of one second.
+A worker counts in memory, and adds its counts to the database every second; a crash loses the counts of one second.
 """
 
 import itertools

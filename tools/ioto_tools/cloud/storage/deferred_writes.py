@@ -33,7 +33,7 @@ class Soft:
         return sum(map(len, self._rows.values()))
 
     def add(self, function: WriteRows, key: Hashable, row: Row) -> None:
-        """Schedule function(conn, [row, ...]). Unavailable if too many rows are waiting: nothing is lost silently."""
+        """Schedule function(conn, [row, ...]). Unavailable if too many rows are waiting already."""
         with self._lock:
             rows = self._rows.setdefault(function, {})
             more = _characters(row) - _characters(rows.get(key, {}))
@@ -56,7 +56,7 @@ class Soft:
         return taken
 
     def failed(self, function: WriteRows, rows: dict[Hashable, Row], error: BaseException) -> None:
-        """Put back rows that could not be written because of Unavailable; after other errors, log that they are lost.
+        """Put back rows that could not be written because of Unavailable; log the loss after other errors.
 
         A row is not put back if a newer one with its key is waiting.
         """

@@ -22,7 +22,7 @@ def revision(conn: sa.Connection) -> str | None:
 
 
 def up(conn: sa.Connection) -> None:
-    """Migrate the database of `conn`, a write transaction, to LATEST. CloudError if a newer program has migrated it."""
+    """Migrate the database, in the write transaction `conn`, to LATEST. CloudError if it is newer."""
     found = revision(conn)
     if found == LATEST:
         return

@@ -21,7 +21,7 @@ _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def upsert(conn: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, in the dialect of the connection."""
+    """An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, for the connection's database."""
     return _INSERT[conn.dialect.name](table)
 
 
@@ -136,10 +136,10 @@ _DEVICES = sa.select(devices, products.c.name.label("product_name")).join(produc
 def devices_by_id(
     conn: sa.Connection, columns: Sequence[Any], which: Sequence[sa.ColumnElement[bool]], most: int
 ) -> list[sa.RowMapping]:
-    """The `columns`, which include `key` and `id`, of devices that match all conditions in `which`, sorted by id.
+    """The `columns`, including `key` and `id`, of devices that match all conditions in `which`, sorted by id.
 
-    Without removed devices. At most `most` rows, plus the other devices with the last id: devices of several products
-    may share an id, and the next page begins after it.
+    Removed devices are left out. At most `most` rows, plus the other devices with the last id: devices of several
+    products may share an id, and the next page begins after it.
     """
     found = sa.select(*columns).where(devices.c.removed_s.is_(None), *which).order_by(devices.c.id, devices.c.product)
     rows = list(conn.execute(found.limit(most)).mappings())

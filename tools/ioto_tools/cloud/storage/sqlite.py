@@ -65,7 +65,7 @@ class Sqlite:
         """Nothing to do: BUSY_MS limits the wait for other processes."""
 
     def tidy(self) -> None:
-        """Write back and truncate the write-ahead log, unless another connection is in use: this never waits."""
+        """Write back and truncate the write-ahead log, without waiting if another connection is in use."""
         with self.writing.connect() as conn:
             connection = _connection(conn)
             connection.execute("PRAGMA busy_timeout=0")
@@ -103,7 +103,10 @@ def _connected(connection: Any, pragma: str) -> None:
 
 
 def _write_ahead(connection: Any) -> None:
-    """Set WAL mode, which is stored in the file. busy_timeout does not apply if two connections set it at once."""
+    """Set WAL mode, which is stored in the file.
+
+    The loop is needed because busy_timeout does not apply if two connections set the mode at the same time.
+    """
     give_up = time.monotonic() + BUSY_MS / 1000
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A site's interface to its database: reads, writes and deferred writes, the same for SQLite and PostgreSQL."""
+"""A site's database: reads, writes and deferred writes, with the same behaviour for SQLite and PostgreSQL."""
 
 from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar, TypeVarTuple
@@ -45,9 +45,9 @@ class Database:
         return self.transactions.read(function, *arguments)
 
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        """Return function(conn, *arguments) after its changes are on the disk; they are rolled back if it raises.
+        """Return function(conn, *arguments) after its changes are on the disk.
 
-        Write transactions never overlap.
+        The changes are rolled back if the function raises. Write transactions never overlap.
         """
         return (self._writer or self.transactions).write(function, *arguments)
 
