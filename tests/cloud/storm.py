@@ -28,15 +28,14 @@ class Storm:
 
     A device that gets no answer or a 503 waits `again_s` before it asks again. What was received: `statuses` of all
     answers, `got` {(device, update): (asked_s, received_s)}, the accepted `reports` {(device, update, attempt, state)},
-    and `back` [(device, version, lower version)]: a lower version that was offered while the offer of the higher one
-    was open.
+    and `lower_offers` [(device, version, lower version)]: the lower version was offered while the higher offer was open.
     """
 
     def __init__(self, netloc, tokens, version, again_s=0.05, seed=0):
         self.netloc, self.again_s = netloc, again_s
         self.devices = [Device(id, token, version) for id, token in tokens.items()]
         self.draw = random.Random(seed)
-        self.statuses, self.got, self.reports, self.back = Counter(), {}, set(), []
+        self.statuses, self.got, self.reports, self.lower_offers = Counter(), {}, set(), []
         self.versions = {}  # update -> version
         self.answered = 0
 
@@ -79,7 +78,7 @@ class Storm:
         now_s = time.time()
         device.first_s = asked_s = device.first_s or now_s
         device.asking += 1
-        stands = device.chosen
+        open_offer = device.chosen
         reply = await self._post("/tok/provision/update", device.token, {"id": device.id, "version": device.version})
         device.asking -= 1
         offer = json.loads(reply.body) if reply.status == 200 else None
@@ -87,8 +86,8 @@ class Storm:
         if offer:
             self.versions[offer["update"]] = offer["version"]
             self.got.setdefault((device.id, offer["update"]), (asked_s, time.time()))
-            if stands and stands == device.chosen and self.versions[stands] > offer["version"]:
-                self.back.append((device.id, self.versions[stands], offer["version"]))
+            if open_offer and open_offer == device.chosen and self.versions[open_offer] > offer["version"]:
+                self.lower_offers.append((device.id, self.versions[open_offer], offer["version"]))
         if not device.asking and (offer or not device.unsure):
             device.first_s, device.unsure = None, False
         if offer is not None:

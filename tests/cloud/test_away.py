@@ -58,6 +58,6 @@ def test_devices_continue_after_a_database_outage(postgresql, serve, tmp_path, w
     with ThreadPoolExecutor(1) as other:
         storm.run(1 << 60, SOME, lambda: outages or outages.append(other.submit(interrupt)))
         outages[0].result()
-    assert storm.back == [] and process.poll() is None
+    assert storm.lower_offers == [] and process.poll() is None
     check(site, rollouts, storm)
     site.close()

@@ -49,7 +49,7 @@ def test_eight_workers_of_which_some_are_killed(database, serve, tmp_path, check
     storm, killer = Storm(urlsplit(address).netloc, rollouts.tokens, "1.0.0"), Killer(process)
     assert len(workers(process)) == COUNT
     storm.run(checkins, checkins // (kills + 1), killer)
-    assert killer.killed >= kills and storm.answered >= checkins and storm.back == []
+    assert killer.killed >= kills and storm.answered >= checkins and storm.lower_offers == []
     check(site, rollouts, storm)
     answers = check_in_all(site.data, storm)
     assert check(site, rollouts, storm) == rollouts.limit

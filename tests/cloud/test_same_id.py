@@ -105,9 +105,9 @@ def test_changes_by_an_operator_never_affect_the_other(two, change, product):
     CHANGES[change](two.site, product)
     assert kept(two) == before and kept(two, OTHER) != theirs
     other.moments[0] += 2
-    heard = check_in(other, two.theirs, OTHER)
+    reply = check_in(other, two.theirs, OTHER)
     assert "token" not in check_in(other, two.mine).json() and check_in(other, two.mine).json()["version"] == "2.0.0"
-    assert (heard.status, "token" in heard.json() if heard.status == 200 else None) == {
+    assert (reply.status, "token" in reply.json() if reply.status == 200 else None) == {
         "rotate": (200, True), "rotate all": (200, True), "revoke": (401, None), "release": (404, None), "remove": (404,
         None),
     }.get(change, (200, False))  # fmt: skip

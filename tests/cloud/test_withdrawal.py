@@ -270,7 +270,7 @@ def test_cancel_prints_the_number_of_devices_and_does_not_wait_without_a_termina
     assert "in download" not in shown and "1 device was offered it and can't" in shown
 
 
-def heard(terminal, words, limit_s=60):
+def wait_for_output(terminal, words, limit_s=60):
     """Read the terminal until it has shown `words`."""
     seen = b""
     while words not in seen:
@@ -292,11 +292,11 @@ def test_cancel_shows_the_remaining_number_at_a_terminal(cloud, tmp_path):
         stderr=theirs,
     )
     os.close(theirs)
-    heard(ours, b"waiting until they have dropped it")
+    wait_for_output(ours, b"waiting until they have dropped it")
     assert not may_apply(cloud, "D0", *updates)
-    heard(ours, b"1 device left")
+    wait_for_output(ours, b"1 device left")
     assert not may_apply(cloud, "D1", *updates)
-    heard(ours, b"0 devices left")
+    wait_for_output(ours, b"0 devices left")
     assert process.wait(30) == 0
     os.close(ours)
 
@@ -316,10 +316,10 @@ def test_ctrl_c_ends_only_the_waiting(cloud, tmp_path):
         stderr=theirs,
     )
     os.close(theirs)
-    heard(ours, b"waiting until they have dropped it")
+    wait_for_output(ours, b"waiting until they have dropped it")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    heard(ours, b"1 device left; `ioto updates show thermo@2.0.0`")
+    wait_for_output(ours, b"1 device left; `ioto updates show thermo@2.0.0`")
     assert process.wait(30) == 0 and overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
     os.close(ours)
     assert [row["action"] for row in cloud.site.database.read(audit.last)][0] == "release.paused"

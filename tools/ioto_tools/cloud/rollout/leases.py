@@ -84,7 +84,7 @@ def _delete(conn: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
 
 
 def room(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int | None:
-    """The number of free slots of the release `row` if `taken` are taken; None: unlimited. Full, if none is free."""
+    """The number of free slots of the release `row` if `taken` are taken; None: unlimited. Full if it is 0."""
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken

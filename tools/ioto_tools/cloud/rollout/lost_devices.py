@@ -53,7 +53,7 @@ def sweep(site: "Site") -> int:
     now_s, after_s = site.now_s(), site.lost_after_s
     gaps = site.database.write(_record_look, now_s)
     found = site.database.read(silent, now_s, after_s, gaps)
-    return site.database.write(_mark, found, now_s, after_s, gaps) if found else 0
+    return site.database.write(_mark_lost, found, now_s, after_s, gaps) if found else 0
 
 
 def _record_look(conn: sa.Connection, now_s: int) -> Gaps:
@@ -94,7 +94,7 @@ def silent(
     return [tuple(row) for row in conn.execute(found.limit(AT_ONCE))]
 
 
-def _mark(conn: sa.Connection, found: list[tuple[str, str]], now_s: int, after_s: int, gaps: Gaps) -> int:
+def _mark_lost(conn: sa.Connection, found: list[tuple[str, str]], now_s: int, after_s: int, gaps: Gaps) -> int:
     """Mark the devices of `found` that are still silent; return their number."""
     marked = 0
     for device, release in found:

@@ -35,7 +35,7 @@ async def run(site: "Site", ask: Callable[..., Awaitable[Any]]) -> None:
 
 def take(conn: sa.Connection, now_s: int) -> None:
     """Add a row for each release whose counts have changed."""
-    slots, last = leases.granted(conn), _last(conn)
+    slots, last = leases.granted(conn), _newest(conn)
     for row in conn.execute(sa.select(releases.c.id, releases.c.counts)).mappings().all():
         counts = json.dumps(grants.counts(row, slots[row["id"]]), sort_keys=True)
         if counts != last.get(row["id"], "{}"):
@@ -44,7 +44,7 @@ def take(conn: sa.Connection, now_s: int) -> None:
             _thin(conn, row["id"])
 
 
-def _last(conn: sa.Connection) -> dict[str, str]:
+def _newest(conn: sa.Connection) -> dict[str, str]:
     """The newest sample of each release: {release: counts as JSON}."""
     newest = (
         sa.select(samples.c.release, sa.func.max(samples.c.at_s).label("at_s")).group_by(samples.c.release).subquery()

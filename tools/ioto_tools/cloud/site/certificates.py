@@ -37,13 +37,13 @@ def make(folder: str | Path, names: Sequence[str], now: datetime.datetime | None
     """
     folder = Path(folder)
     now = now or datetime.datetime.now(datetime.UTC)
-    alternatives = [_name(text) for text in names]
+    alternatives = [_general_name(text) for text in names]
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "ca.key").exists():
         key: Any = load_pem_private_key((folder / "ca.key").read_bytes(), None)
         authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
     else:
-        key, authority = _authority(folder, now)
+        key, authority = _make_authority(folder, now)
     own = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     made = _builder(subject, authority.subject, own, now, _SERVER_DAYS)
@@ -53,7 +53,7 @@ def make(folder: str | Path, names: Sequence[str], now: datetime.datetime | None
     _write(folder, "server", own, made.sign(key, hashes.SHA256()))
 
 
-def _authority(folder: Path, now: datetime.datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+def _make_authority(folder: Path, now: datetime.datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device cloud authority %s" % os.urandom(4).hex())])
     made = _builder(subject, subject, key, now, _YEARS * 365)
@@ -84,7 +84,7 @@ def _write(folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate
         os.replace(path, folder / file)
 
 
-def _name(text: str) -> x509.GeneralName:
+def _general_name(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:

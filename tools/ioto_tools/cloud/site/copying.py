@@ -62,9 +62,9 @@ def copy(source: Site, target: Site, progress: Progress = lambda what, done, tot
 
     `progress(what, done, total)`: rows of the table `what`, or bytes of "images". CloudError if they differ afterwards.
     """
-    sums = source.database.read(_tables, target.database, progress)
+    sums = source.database.read(_copy_tables, target.database, progress)
     _check_equal(sums, target.database.read(summed), target.data)
-    images, size = _images(source, target, progress)
+    images, size = _copy_images(source, target, progress)
     return {"images": images, "bytes": size, "tables": {name: each.as_dict() for name, each in sums.items()}}
 
 
@@ -79,10 +79,10 @@ def unchanged(source: Site, copied: Copied) -> None:
 
 def summed(conn: sa.Connection) -> dict[str, Sum]:
     """The Sum of each table, by the table's name."""
-    return {table.name: _summed(conn, table) for table in metadata.sorted_tables}
+    return {table.name: _sum_table(conn, table) for table in metadata.sorted_tables}
 
 
-def _summed(conn: sa.Connection, table: sa.Table) -> Sum:
+def _sum_table(conn: sa.Connection, table: sa.Table) -> Sum:
     found = Sum()
     for rows in _pages(conn, table):
         for row in rows:
@@ -106,16 +106,16 @@ def _check_equal(wanted: dict[str, Sum], found: dict[str, Sum], where: object) -
 # ---- tables
 
 
-def _tables(conn: sa.Connection, target: Database, progress: Progress) -> dict[str, Sum]:
+def _copy_tables(conn: sa.Connection, target: Database, progress: Progress) -> dict[str, Sum]:
     """Make all tables of `target` equal to those of `conn`; return their sums."""
     for table in reversed(metadata.sorted_tables):  # tables that refer to others first
         _remove_surplus(conn, table, target)
-    sums = {table.name: _copied(conn, table, target, progress) for table in metadata.sorted_tables}
+    sums = {table.name: _copy_table(conn, table, target, progress) for table in metadata.sorted_tables}
     target.write(_set_sequences)
     return sums
 
 
-def _copied(conn: sa.Connection, table: sa.Table, target: Database, progress: Progress) -> Sum:
+def _copy_table(conn: sa.Connection, table: sa.Table, target: Database, progress: Progress) -> Sum:
     total, found = conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one(), Sum()
     for page in _pages(conn, table):
         target.write(_store, table, [dict(row._mapping) for row in page])
@@ -155,7 +155,7 @@ def _remove_surplus(conn: sa.Connection, table: sa.Table, target: Database) -> N
         after = keys[-1]
         there = set(map(tuple, conn.execute(sa.select(*table.primary_key).where(_key(table).in_(keys)))))
         if surplus := [key for key in keys if key not in there]:
-            target.write(_remove, table, surplus)
+            target.write(_delete, table, surplus)
 
 
 def _keys_after(conn: sa.Connection, table: sa.Table, after: Key | None) -> list[Key]:
@@ -165,7 +165,7 @@ def _keys_after(conn: sa.Connection, table: sa.Table, after: Key | None) -> list
     return list(map(tuple, conn.execute(found)))
 
 
-def _remove(conn: sa.Connection, table: sa.Table, keys: list[Key]) -> None:
+def _delete(conn: sa.Connection, table: sa.Table, keys: list[Key]) -> None:
     conn.execute(table.delete().where(_key(table).in_(keys)))
 
 
@@ -184,7 +184,7 @@ def _set_sequences(conn: sa.Connection) -> None:
 # ---- images
 
 
-def _images(source: Site, target: Site, progress: Progress) -> tuple[int, int]:
+def _copy_images(source: Site, target: Site, progress: Progress) -> tuple[int, int]:
     """Copy the images that the target lacks; return the number of its images and the sum of their bytes."""
     wanted = target.database.read(_checksums)
     total, done = sum(wanted.values()), 0

@@ -83,12 +83,12 @@ def forget(conn: sa.Connection, now_s: int) -> bool:
     """Delete some of the old data; are there perhaps more? Audit rows that a webhook waits for are kept."""
     changes.forget(conn, now_s)
     waiting = audit.c.id.in_(sa.select(deliveries.c.event))
-    more = _oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
-    more = _removed(conn, now_s - REMOVED_S) or more
-    return _oldest(conn, audit, audit.c.at_s, now_s - AUDIT_S, sa.not_(waiting)) or more
+    more = _delete_oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
+    more = _delete_removed_devices(conn, now_s - REMOVED_S) or more
+    return _delete_oldest(conn, audit, audit.c.at_s, now_s - AUDIT_S, sa.not_(waiting)) or more
 
 
-def _removed(conn: sa.Connection, before_s: int) -> bool:
+def _delete_removed_devices(conn: sa.Connection, before_s: int) -> bool:
     """Delete at most _AT_ONCE devices that were removed before `before_s`; were there any?"""
     old = sa.and_(
         devices.c.removed_s < before_s,
@@ -101,7 +101,7 @@ def _removed(conn: sa.Connection, before_s: int) -> bool:
     return bool(found)
 
 
-def _oldest(
+def _delete_oldest(
     conn: sa.Connection, table: sa.Table, column: sa.Column[int], before_s: int, *which: sa.ColumnElement[bool]
 ) -> bool:
     """Delete the rows of the oldest hour that are older than `before_s`; were there any?"""

@@ -20,7 +20,7 @@ from .site import Site
 
 def migrate(data: str | Path, to: str | Path, progress: copying.Progress) -> copying.Copied:
     """Copy the site of folder `data` to folder `to`, which replaces it. It must not be served meanwhile."""
-    with closing(Site(data)) as source, _target(source, to) as target:
+    with closing(Site(data)) as source, _open_target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copying.unchanged(source, copied)
         mark.remove(target.data)
@@ -29,9 +29,9 @@ def migrate(data: str | Path, to: str | Path, progress: copying.Progress) -> cop
 
 def backup(data: str | Path, to: str | Path, progress: copying.Progress) -> copying.Copied:
     """Back up a snapshot of the site of folder `data` to folder `to`."""
-    with closing(Site(data)) as source, _target(source, to) as target:
+    with closing(Site(data)) as source, _open_target(source, to) as target:
         copied = copying.copy(source, target, progress)
-        mark.write(target.data, {"of": _name(source), "whole": True, "at_s": source.now_s()})
+        mark.write(target.data, {"of": _source_name(source), "whole": True, "at_s": source.now_s()})
     return copied
 
 
@@ -43,35 +43,35 @@ def restore(backup: str | Path, data: str | Path, progress: copying.Progress) ->
             "%s is not a complete backup: run `ioto cloud backup`; if that was interrupted, run the same command again"
             % backup
         )
-    with closing(Site(backup, copied=True)) as source, _target(source, data) as target:
+    with closing(Site(backup, copied=True)) as source, _open_target(source, data) as target:
         copied = copying.copy(source, target, progress)
-        target.database.write(_restored, said["at_s"], target.now_s())
+        target.database.write(_record_restore, said["at_s"], target.now_s())
         mark.remove(target.data)
     return copied
 
 
-def _restored(conn: sa.Connection, backup_s: int, now_s: int) -> None:
+def _record_restore(conn: sa.Connection, backup_s: int, now_s: int) -> None:
     """Record that the site was restored from a backup of `backup_s`; requests after that are missing."""
     counters.put(conn, tokens.BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 
 
-def _name(site: Site) -> str:
+def _source_name(site: Site) -> str:
     return str(site.data.resolve())
 
 
 @contextmanager
-def _target(source: Site, folder: str | Path) -> Iterator[Site]:
-    """Open the site in `folder`, a new or empty one or an incomplete copy of `source`; mark it as incomplete."""
+def _open_target(source: Site, folder: str | Path) -> Iterator[Site]:
+    """Open the site in `folder`, new, empty or an incomplete copy of `source`; mark it as incomplete."""
     with closing(Site(folder, make=True, copied=True)) as target, mark.held(target.data):
         said = mark.read(target.data)
-        if said is None and not target.database.read(_empty):
+        if said is None and not target.database.read(_is_empty):
             raise CloudError("%s already contains a site: choose a new folder, or an empty database" % target.data)
-        if said is not None and (said["whole"] or said["of"] != _name(source)):
+        if said is not None and (said["whole"] or said["of"] != _source_name(source)):
             raise CloudError("%s already contains a copy of %s: choose a new folder" % (target.data, said["of"]))
-        mark.write(target.data, {"of": _name(source), "whole": False, "at_s": source.now_s()})
+        mark.write(target.data, {"of": _source_name(source), "whole": False, "at_s": source.now_s()})
         yield target
 
 
-def _empty(conn: sa.Connection) -> bool:
+def _is_empty(conn: sa.Connection) -> bool:
     return not any(conn.execute(sa.select(table).limit(1)).first() for table in metadata.sorted_tables)

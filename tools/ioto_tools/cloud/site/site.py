@@ -77,12 +77,12 @@ class Site:
         self.settings = settings.load(self.data)
         if not copied:
             mark.check(self.data)
-        self._check(make)
-        self.images = self._images()
-        transactions = self._transactions()
+        self._check_folder(make)
+        self.images = self._open_images()
+        transactions = self._open_transactions()
         try:
             if not make and transactions.read(migrate.revision) is None:
-                raise self._nothing()
+                raise self._no_site_error()
             self.database = Database(transactions, threads)
         except BaseException as e:
             transactions.close()
@@ -90,12 +90,12 @@ class Site:
                 raise CloudError(str(e)) from e
             raise
 
-    def _check(self, make: bool) -> None:
+    def _check_folder(self, make: bool) -> None:
         found = {path.name for path in self.data.iterdir()} if self.data.is_dir() else set()
         if found & {DATABASE, settings.FILE}:
             return
         if not make:
-            raise self._nothing()
+            raise self._no_site_error()
         if found:
             raise CloudError(
                 "%s contains other files, but no site: choose a new or empty folder with --data" % self.data
@@ -105,7 +105,7 @@ class Site:
         except OSError as e:
             raise CloudError("%s cannot be created: %s" % (self.data, e.strerror)) from e
 
-    def _images(self) -> "Store | S3":
+    def _open_images(self) -> "Store | S3":
         folder, said = self.data / "images", self.settings["images"]
         if not said:
             return Store(folder)
@@ -113,14 +113,14 @@ class Site:
 
         return s3.S3(folder, settings.checked(self.data / settings.FILE, "images.", said, s3.SETTINGS))
 
-    def _transactions(self) -> "Transactions":
+    def _open_transactions(self) -> "Transactions":
         if not self.settings["database"]:
             return Sqlite(self.data / DATABASE)
         from ..storage.postgresql import Postgresql  # asyncpg is slow to import
 
         return Postgresql(self.settings["database"])
 
-    def _nothing(self) -> CloudError:
+    def _no_site_error(self) -> CloudError:
         return CloudError(
             "%s contains no site: create one with `ioto product new`, or choose its folder with --data" % self.data
         )

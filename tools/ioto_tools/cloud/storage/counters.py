@@ -106,13 +106,13 @@ class Counted:
 
         async def counting(message: "Message") -> None:
             if message["type"] == "http.response.start":
-                self.counters.add("http %s %d" % (_call(scope["path"]), message["status"]))
+                self.counters.add("http %s %d" % (_call_name(scope["path"]), message["status"]))
             await send(message)
 
         await self.app(scope, receive, counting)
 
 
-def _call(path: str) -> str:
+def _call_name(path: str) -> str:
     if path in _CALLS:
         return _CALLS[path]
     return {"image": "image", "api": "api", "metrics": "metrics"}.get(path[1:].partition("/")[0], "other")

@@ -51,7 +51,7 @@ class Postgresql:
             pool_pre_ping=True,
             hide_parameters=True,
         )
-        sa.event.listen(self._engine.sync_engine, "handle_error", self._failed)
+        sa.event.listen(self._engine.sync_engine, "handle_error", self._translate_error)
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
@@ -66,10 +66,10 @@ class Postgresql:
             raise CloudError("database %s: %s" % (self.url, e)) from e
 
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        return self._wait(self._transaction, self._snapshot, function, *arguments)
+        return self._run(self._transaction, self._snapshot, function, *arguments)
 
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        return self._wait(self._transaction, self._engine, _alone, function, *arguments)
+        return self._run(self._transaction, self._engine, _as_only_writer, function, *arguments)
 
     def served(self) -> None:
         """Limit the time of each transaction from now on, because devices wait for the answers."""
@@ -80,12 +80,12 @@ class Postgresql:
 
     def close(self) -> None:
         if self._thread.is_alive():
-            self._wait(self._engine.dispose)
+            self._run(self._engine.dispose)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
 
-    def _wait(self, work: Callable[[*Arguments], Coroutine[Any, Any, T]], *arguments: *Arguments) -> T:
+    def _run(self, work: Callable[[*Arguments], Coroutine[Any, Any, T]], *arguments: *Arguments) -> T:
         """Run the coroutine work(*arguments) in the event loop, and return its result."""
         assert threading.current_thread() is not self._thread, "a transaction inside another would wait for ever"
         if not self._thread.is_alive():
@@ -105,7 +105,7 @@ class Postgresql:
         async with asyncio.timeout(self._answer_s), engine.begin() as conn:
             return await conn.run_sync(function, *arguments)
 
-    def _failed(self, context: sa.ExceptionContext) -> Unavailable | None:
+    def _translate_error(self, context: sa.ExceptionContext) -> Unavailable | None:
         if context.is_pre_ping:  # the connection is from before a server outage: the pool opens another
             return None
         state = getattr(context.original_exception, "sqlstate", None) or ""
@@ -114,7 +114,9 @@ class Postgresql:
         return None
 
 
-def _alone(conn: sa.Connection, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
+def _as_only_writer(
+    conn: sa.Connection, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments
+) -> T:
     """Return function(conn, *arguments), which runs when no other writer does."""
     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
     return function(conn, *arguments)

@@ -38,16 +38,16 @@ class Sqlite:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # the WAL files get the same mode
         self.reading = self._engine("BEGIN", "PRAGMA query_only=ON")
         self.writing = self._engine("BEGIN IMMEDIATE", "PRAGMA synchronous=FULL")
-        self._turn = threading.Lock()  # fairer than SQLite's own polling
+        self._write_lock = threading.Lock()  # fairer than SQLite's own polling
 
     def _engine(self, begin: str, pragma: str) -> sa.Engine:
         # Errors are logged without the parameters, which may contain secrets of webhooks.
         engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(self.path)), max_overflow=_THREADS, hide_parameters=True
         )
-        sa.event.listen(engine, "connect", lambda connection, record: _connected(connection, pragma))
+        sa.event.listen(engine, "connect", lambda connection, record: _configure(connection, pragma))
         sa.event.listen(engine, "begin", lambda conn: conn.exec_driver_sql(begin))
-        sa.event.listen(engine, "handle_error", self._failed)
+        sa.event.listen(engine, "handle_error", self._translate_error)
         return engine
 
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
@@ -55,7 +55,7 @@ class Sqlite:
             return function(conn, *arguments)
 
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        with self._turn, self.writing.connect() as conn, conn.begin():
+        with self._write_lock, self.writing.connect() as conn, conn.begin():
             result = function(conn, *arguments)
             if not _connection(conn).in_transaction:  # COMMIT would not raise
                 raise Unavailable("%s: the transaction was lost: is the disk full?" % self.path)
@@ -78,7 +78,7 @@ class Sqlite:
         self.reading.dispose()
         self.writing.dispose()
 
-    def _failed(self, context: sa.ExceptionContext) -> Unavailable | None:
+    def _translate_error(self, context: sa.ExceptionContext) -> Unavailable | None:
         name = getattr(context.original_exception, "sqlite_errorname", "")
         if name.removeprefix("SQLITE_").partition("_")[0] in _UNAVAILABLE:
             return Unavailable(
@@ -93,16 +93,16 @@ def _connection(conn: sa.Connection) -> Any:
     return conn.connection.dbapi_connection
 
 
-def _connected(connection: Any, pragma: str) -> None:
+def _configure(connection: Any, pragma: str) -> None:
     connection.isolation_level = None  # this module begins transactions itself
     connection.execute("PRAGMA busy_timeout=%d" % BUSY_MS)
-    _write_ahead(connection)
+    _set_wal_mode(connection)
     connection.execute("PRAGMA journal_size_limit=%d" % JOURNAL_BYTES)
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(pragma)
 
 
-def _write_ahead(connection: Any) -> None:
+def _set_wal_mode(connection: Any) -> None:
     """Set WAL mode, which is stored in the file.
 
     The loop is needed because busy_timeout does not apply if two connections set the mode at the same time.

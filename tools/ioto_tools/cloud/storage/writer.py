@@ -24,13 +24,13 @@ class Writer(threading.Thread):
         self._transaction = transaction
         self._queue: queue.SimpleQueue[group_commit.Job | None] = queue.SimpleQueue()  # None only wakes the thread
         self._open = True
-        self._putting = threading.Lock()
+        self._queue_lock = threading.Lock()
         self.start()
 
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return function(conn, *arguments) after its transaction is committed."""
         job = group_commit.Job(function, *arguments)
-        with self._putting:
+        with self._queue_lock:
             if not self._open:
                 raise Unavailable("the site is closed")
             self._queue.put(job)
@@ -39,7 +39,7 @@ class Writer(threading.Thread):
 
     def close(self) -> None:
         """Finish all earlier writes, then stop the thread."""
-        with self._putting:
+        with self._queue_lock:
             self._open = False
             self._queue.put(None)
         self.join()
@@ -47,13 +47,13 @@ class Writer(threading.Thread):
     def run(self) -> None:
         jobs: list[group_commit.Job] = []
         while self._open or jobs:
-            jobs = self._waiting()
+            jobs = self._next_jobs()
             group_commit.commit(self._transaction, jobs)
             if self.soft.due():
-                self._write_soft()
-        self._write_soft()
+                self._write_deferred()
+        self._write_deferred()
 
-    def _waiting(self) -> list[group_commit.Job]:
+    def _next_jobs(self) -> list[group_commit.Job]:
         """The waiting jobs, at most group_commit.SIZE; an empty list if none arrives within WAIT_S."""
         jobs = []
         try:
@@ -64,7 +64,7 @@ class Writer(threading.Thread):
             pass
         return [job for job in jobs if job]
 
-    def _write_soft(self) -> None:
+    def _write_deferred(self) -> None:
         taken = self.soft.take()
         jobs = [group_commit.Job(function, list(rows.values())) for function, rows in taken.items()]
         group_commit.commit(self._transaction, jobs)
