@@ -28,7 +28,7 @@ class Storm:
 
     A device that gets no answer or a 503 waits `again_s` before it asks again. What was received: `statuses` of all
     answers, `got` {(device, update): (asked_s, received_s)}, the accepted `reports` {(device, update, attempt, state)},
-    and `lower_offers` [(device, version, lower version)]: the lower version was offered while the higher offer was open.
+    and `lower_offers` [(device, version, lower version)]: offers of a lower version while the higher offer was open.
     """
 
     def __init__(self, netloc, tokens, version, again_s=0.05, seed=0):

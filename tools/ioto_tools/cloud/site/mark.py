@@ -47,12 +47,12 @@ def remove(folder: Path) -> None:
 
 def check(folder: Path) -> None:
     """CloudError if the site in `folder` is a backup or an incomplete copy."""
-    said = read(folder)
-    if said is None:
+    found = read(folder)
+    if found is None:
         return
-    if said["whole"]:
+    if found["whole"]:
         raise CloudError("%s is a backup: restore it with `ioto cloud restore %s --data DIR`" % (folder, folder))
-    raise CloudError("%s is an incomplete copy of %s: run the command that copies it again" % (folder, said["of"]))
+    raise CloudError("%s is an incomplete copy of %s: run the command that copies it again" % (folder, found["of"]))
 
 
 @contextmanager

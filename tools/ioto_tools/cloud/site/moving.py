@@ -37,15 +37,15 @@ def backup(data: str | Path, to: str | Path, progress: copying.Progress) -> copy
 
 def restore(backup: str | Path, data: str | Path, progress: copying.Progress) -> copying.Copied:
     """Restore the backup in folder `backup` to folder `data`."""
-    said = mark.read(Path(backup))
-    if said is None or not said["whole"]:
+    marked = mark.read(Path(backup))
+    if marked is None or not marked["whole"]:
         raise CloudError(
             "%s is not a complete backup: run `ioto cloud backup`; if that was interrupted, run the same command again"
             % backup
         )
     with closing(Site(backup, copied=True)) as source, _open_target(source, data) as target:
         copied = copying.copy(source, target, progress)
-        target.database.write(_record_restore, said["at_s"], target.now_s())
+        target.database.write(_record_restore, marked["at_s"], target.now_s())
         mark.remove(target.data)
     return copied
 
@@ -64,11 +64,11 @@ def _source_name(site: Site) -> str:
 def _open_target(source: Site, folder: str | Path) -> Iterator[Site]:
     """Open the site in `folder`, new, empty or an incomplete copy of `source`; mark it as incomplete."""
     with closing(Site(folder, make=True, copied=True)) as target, mark.held(target.data):
-        said = mark.read(target.data)
-        if said is None and not target.database.read(_is_empty):
+        marked = mark.read(target.data)
+        if marked is None and not target.database.read(_is_empty):
             raise CloudError("%s already contains a site: choose a new folder, or an empty database" % target.data)
-        if said is not None and (said["whole"] or said["of"] != _source_name(source)):
-            raise CloudError("%s already contains a copy of %s: choose a new folder" % (target.data, said["of"]))
+        if marked is not None and (marked["whole"] or marked["of"] != _source_name(source)):
+            raise CloudError("%s already contains a copy of %s: choose a new folder" % (target.data, marked["of"]))
         mark.write(target.data, {"of": _source_name(source), "whole": False, "at_s": source.now_s()})
         yield target
 

@@ -19,22 +19,22 @@ def load(folder: Path) -> dict[str, Any]:
     """The settings in folder/site.toml, completed from DEFAULTS. CloudError names the file and the key."""
     path = folder / FILE
     try:
-        said = tomllib.loads(path.read_text())
+        given = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        said = {}
+        given = {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise CloudError("%s: %s" % (path, getattr(e, "strerror", None) or e)) from e
-    return checked(path, "", said, DEFAULTS)
+    return checked(path, "", given, DEFAULTS)
 
 
-def checked(path: Path, table: str, said: dict[str, Any], defaults: Defaults) -> dict[str, Any]:
-    """Check the settings `said` of a table of the file `path`, and complete them from `defaults`."""
-    for key, value in said.items():
+def checked(path: Path, table: str, given: dict[str, Any], defaults: Defaults) -> dict[str, Any]:
+    """Check the settings `given` of a table of the file `path`, and complete them from `defaults`."""
+    for key, value in given.items():
         if key not in defaults:
             raise CloudError("%s: %s%s: unknown key; known keys: %s" % (path, table, key, ", ".join(defaults)))
         if not isinstance(value, defaults[key][1]):
             raise CloudError("%s: %s%s: expected: %s" % (path, table, key, _KINDS[defaults[key][1]]))
-    found = {**{key: value for key, (value, _) in defaults.items()}, **said}
+    found = {**{key: value for key, (value, _) in defaults.items()}, **given}
     for key, value in found.items():
         if value is None:
             raise CloudError("%s: %s%s is missing: expected: %s" % (path, table, key, _KINDS[defaults[key][1]]))

@@ -106,12 +106,12 @@ class Site:
             raise CloudError("%s cannot be created: %s" % (self.data, e.strerror)) from e
 
     def _open_images(self) -> "Store | S3":
-        folder, said = self.data / "images", self.settings["images"]
-        if not said:
+        folder, given = self.data / "images", self.settings["images"]
+        if not given:
             return Store(folder)
         from ..images import s3  # slow to import
 
-        return s3.S3(folder, settings.checked(self.data / settings.FILE, "images.", said, s3.SETTINGS))
+        return s3.S3(folder, settings.checked(self.data / settings.FILE, "images.", given, s3.SETTINGS))
 
     def _open_transactions(self) -> "Transactions":
         if not self.settings["database"]:
