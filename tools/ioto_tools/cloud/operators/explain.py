@@ -1,12 +1,10 @@
 """Explains which releases a device is offered, and why not the others. Read-only."""
 
 import json
-from typing import cast
 
 import sqlalchemy as sa
 from ioto import semver
 
-from ..policy import Policy
 from ..rollout import catalogue, grants, leases
 from ..rules import selection
 from ..rules.selection import Asker, Grant, Release, Room
@@ -37,7 +35,7 @@ def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
 
 def _policy_terms(release: Release, asker: Asker) -> list[Row]:
     """The terms of the release's policy, and which of them are true for the device."""
-    return cast(Policy, release.policy).explain(asker.properties, release.facts)
+    return release.policy.explain(asker.properties, release.facts)
 
 
 def asker(device: Row, held: dict[str, Grant]) -> Asker:
