@@ -43,11 +43,7 @@ def test_a_higher_release_with_few_slots_leaves_devices_to_this_one(cloud):
     assert ask(cloud, "D5") == "2.0.0"
     assert forecast_counts(cloud, "1.5.0") == {"below": 3, "offered": 3} and forecast_counts(
         cloud, "1.5.0", limit=1
-    ) == {
-        "below": 3,
-        "offered": 1,
-        "limit": 2,
-    }
+    ) == {"below": 3, "offered": 1, "limit": 2}
 
 
 def test_chip_and_slot_size_are_judged_as_in_a_check_in(cloud):
