@@ -1,6 +1,7 @@
-"""`make bench`: the figures of docs/figures.md. `python -m tests.bench cloud` and so on: one part of them.
+"""`make bench` measures the figures of docs/figures.md, `python -m tests.bench cloud` one part of them.
 
-Not among them: `profile` shows where a check-in's time goes, `millions` is `growth` with five million devices.
+Two parts only run by name: `profile` shows where a check-in spends its time, `millions` is `growth` with five million
+devices.
 """
 
 import importlib
@@ -13,7 +14,7 @@ MORE = ("millions", "profile")
 def main():
     for part in sys.argv[1:] or PARTS:
         if part not in PARTS + MORE:
-            raise SystemExit("%s: wanted: %s" % (part, ", ".join(PARTS + MORE)))
+            raise SystemExit("%s: expected: one of %s" % (part, ", ".join(PARTS + MORE)))
         print("-- %s" % part, flush=True)
         importlib.import_module("." + part, __package__).main()
 

@@ -16,15 +16,15 @@ def main():
     )
     for name, size in shipped.items():
         print("  %-14s %6d" % (name, size))
-    print("Each module compiled alone")
+    print("Each module compiled separately")
     for name, size in sorted(alone.items(), key=lambda each: -each[1]):
         print("  %-14s %6d" % (name, size))
     print(
-        "Of these for signatures: %d; for verified servers and the time they need: %d"
+        "Of these, for signatures: %d; for verifying servers and getting the time: %d"
         % tuple(sum(alone[name] for name in names) for names in TRUST)
     )
     (taken, *_), _ = run("load", 0, 0)
-    print("Heap that the loaded agent takes, where pointers have eight bytes: %d bytes" % taken)
+    print("Heap used by the loaded agent, with eight-byte pointers: %d bytes" % taken)
     with Server() as port:
         (few, *_), _ = run("alloc", port, 20, heap="8m")
         (many, *_), _ = run("alloc", port, 120, heap="8m")
@@ -33,7 +33,7 @@ def main():
         print("Flash operations of 410 blocks: %d erases, %d programs, %d reads" % (erases, programs, reads))
         print("Heap in use at block 4: %d, at block 400: %d bytes (of 256 KiB)" % (early, late))
         if not shutil.which("valgrind"):
-            print("Instructions: not counted, valgrind is not here (apt-get install valgrind)")
+            print("Instructions: not counted, valgrind is not installed (apt-get install valgrind)")
             return
         ours, stream, socket = (instructions(mode, port) for mode in ("agent", "stream", "socket"))
         print("Instructions of each block: agent %d, bare loop on a stream %d (ratio %.2f), on a blocking socket %d "

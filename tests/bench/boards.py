@@ -1,6 +1,4 @@
-"""Boards: from stock firmware to a flash image, one changed file over the serial port, and the agent's heap by the
-on-board suite.
-"""
+"""Boards: making a flash image, deploying one changed file over serial, and the agent's heap on a board."""
 
 import json
 import subprocess
@@ -19,7 +17,7 @@ IOTO = str(Path(sys.executable).parent / "ioto")
 
 
 def ioto(*words):
-    """(seconds, what it printed) of a command as a user types it."""
+    """Run a command as a user types it: (seconds, its output)."""
     began = time.perf_counter()
     done = subprocess.run([IOTO, *map(str, words)], capture_output=True, text=True, check=True)
     return time.perf_counter() - began, done.stdout
@@ -27,7 +25,7 @@ def ioto(*words):
 
 @contextmanager
 def board(folder):
-    """The serial port of a virtual board that holds a device's folder."""
+    """Run a virtual board with the files of a device's folder; yields its serial port."""
     flash = folder / "board.flash"
     made = Board.create(
         flash, esp.make(8192, "bench"), device_files(folder / "thermo"), flash_bytes=1 << 20, slot_bytes=0x10000

@@ -1,7 +1,7 @@
-"""Check-ins: against an empty handler on the same uvicorn, their times at half load, and against goosebit's poll.
+"""Check-ins, compared with an empty handler on the same uvicorn and with goosebit's poll; their latency at half load.
 
-The servers take turns, a round of a second or two each, and the median of the rounds' ratios counts: what else the
-machine does meanwhile falls on all of them. Rates are of this machine and mean nothing alone.
+The servers take turns, in rounds of a second or two, and the result is the median of the rounds' ratios: other load on
+the machine affects all of them. The rates are those of this machine and mean nothing by themselves.
 """
 
 import json
@@ -20,7 +20,7 @@ from .load import open_loop, saturate
 
 PRODUCT = "BENCHBENCH"
 DEVICES = 500
-HOURS = 24  # no two check-ins of a device are the same
+HOURS = 24  # all check-ins of a device differ
 RELEASES = 20
 POLICY = (
     "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= "
@@ -43,9 +43,10 @@ def main():
 
 
 def fill(folder, database=""):
-    """A site with the releases of the full configuration: twenty that are higher than what the devices run, and a
-    policy of five terms each, of which the last does not hold. So every check-in evaluates all of them, and none is
-    offered anything.
+    """Make a site with the releases of the full configuration.
+
+    Twenty releases are higher than the devices' version, each with a policy of five terms, of which the last is false.
+    So every check-in evaluates all policies, and no device is offered a release.
     """
     folder.mkdir()
     if database:
@@ -65,10 +66,10 @@ def compare(clouds, empty, goosebit, postgresql):
     turns = {name: (cloud, asked[name]) for name, cloud in clouds.items()}
     turns.update(empty=(empty, asked["SQLite"]), goosebit=(goosebit, goosebit_polls(goosebit)))
     for server, requests in turns.values():
-        saturate(server, requests[:DEVICES], None)  # every device is known by then
+        saturate(server, requests[:DEVICES], None)  # so that every device is known
     rounds = [{each: _round(turn, postgresql) for each, turn in turns.items()} for _ in range(ROUNDS)]
     for each in turns:
-        _told(each, [round[each] for round in rounds])
+        _print_rates(each, [round[each] for round in rounds])
     for name, cloud in clouds.items():
         for other, wanted in (("empty", 0.40), ("goosebit", 15)):
             by_rate = statistics.median(round[name].rate / round[other].rate for round in rounds)
@@ -88,14 +89,14 @@ def compare(clouds, empty, goosebit, postgresql):
 
 
 def _round(turn, postgresql):
-    """What a turn cost; where PostgreSQL works for the server, its processor time as `database_us`."""
+    """The Load of a turn, with the processor time of PostgreSQL as `database_us`."""
     start = postgresql.cpu_s()
     load = saturate(*turn, ROUND_S)
     load.database_us = (postgresql.cpu_s() - start) / load.answers * 1e6
     return load
 
 
-def _told(name, loads):
+def _print_rates(name, loads):
     rates = sorted(load.rate for load in loads)
     cost, own, database = (
         statistics.median(found)
@@ -107,7 +108,7 @@ def _told(name, loads):
 
 
 def check_ins(cloud):
-    """Registers the devices; HOURS check-ins of each."""
+    """Register the devices; return HOURS check-ins of each."""
     ids = ["BENCH%05d" % n for n in range(DEVICES)]
     tokens = [
         json.loads(servers.post(cloud.port, "/device/register", PRODUCT, {"id": id, "model": "thermo"}))["token"]
@@ -117,7 +118,7 @@ def check_ins(cloud):
 
 
 def check_in(cloud, id, token, hour):
-    """A check-in as a real board sends it, with some properties that are others each time."""
+    """A check-in like that of a real board; some properties differ each time."""
     body = {
         "id": id, "product": PRODUCT, "version": "1.0.0", "iotoVersion": "0.1.0", "model": "thermo", "region": "north",
         "pro": True,

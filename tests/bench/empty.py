@@ -1,6 +1,4 @@
-"""The measure of the check-in: what Starlette and uvicorn cost by themselves, settings as in
-ioto_tools/cloud/server.py.
-"""
+"""The cost of Starlette and uvicorn alone, with the settings of ioto_tools/cloud/http/server.py."""
 
 import socket
 
@@ -17,7 +15,7 @@ async def nothing(request):
 if __name__ == "__main__":
     app = Starlette(routes=[Route("/tok/provision/update", nothing, methods=["POST"])])
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does with its own
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does for its own sockets
         print(listening.getsockname()[1], flush=True)
         config = uvicorn.Config(
             app, http="h11", loop="asyncio", lifespan="off", log_level="warning", access_log=False, server_header=False

@@ -1,6 +1,6 @@
-"""Runs in goosebit's own environment: DEVICES registered devices with tokens, then its application under uvicorn.
+"""Runs in goosebit's environment: registers DEVICES devices with tokens, then runs its application under uvicorn.
 
-Device N is `device-N` with the token `token-N`; none has an update, and the access log is off, as in ours.
+Device N is `device-N` with the token `token-N`. No device has an update, and the access log is off, as in our cloud.
 """
 
 import asyncio
@@ -32,6 +32,6 @@ async def fill(count):
 
 asyncio.run(fill(int(sys.argv[1])))
 with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does with its own
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as asyncio does for its own sockets
     print(listening.getsockname()[1], flush=True)
     uvicorn.Server(uvicorn.Config(app, loop="asyncio", log_level="critical", access_log=False)).run(sockets=[listening])

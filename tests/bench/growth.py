@@ -1,4 +1,4 @@
-"""Cost as a fleet grows: the same site with more and more devices in its database."""
+"""Costs as a fleet grows: the same site with more and more devices in its database."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def main(sizes=SIZES):
 
 
 def _template(folder):
-    """A device that has checked in, of which the others are copies."""
+    """Add the device that has checked in, which is copied."""
     with servers.cloud(folder / "site") as cloud:
         token = json.loads(servers.post(cloud.port, "/device/register", checkins.PRODUCT, {"id": LIKE}))["token"]
         saturate(cloud, [checkins.check_in(cloud, LIKE, token, 0)], None)

@@ -1,4 +1,4 @@
-"""What the agent takes of the heap, in bytes of the chip's width (tests/meter)."""
+"""The heap used by the agent, in bytes as on the chip (tests/meter)."""
 
 from ioto_tools.deploy.compiled import parts
 
@@ -21,11 +21,10 @@ def main():
             % (file, part.file_bytes, len(code), sum(code), part.live, part.live - sum(code), part.garbage, part.stays)
         )
     print(
-        "  heap: live after the import; besides: of it what is no bytecode; stays: when the part is released "
-        "(names, above all)"
+        "  heap: live after the import; besides: without the bytecode; stays: after the part is released, mostly names"
     )
     for name, figure in measure.figures().items():
         print("%-58s %7d" % (name, figure))
-    print("Each module compiled alone: file, heap that it takes, of it what is no bytecode")
+    print("Each module compiled separately: file, heap used, heap without the bytecode")
     for name, (size, live, code) in sorted(measure.modules().items(), key=lambda each: -each[1][1]):
         print("  %-14s %6d %6d %6d" % (name, size, live, live - code))

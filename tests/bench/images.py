@@ -1,8 +1,7 @@
-"""Downloads through nginx as `ioto cloud nginx` configures it, and from Python alone, against nginx serving the same
-file.
+"""Downloads through nginx as configured by `ioto cloud nginx`, and from Python alone, compared with nginx alone.
 
-All over TLS on kept connections but Python's, which never ends TLS in this arrangement. Processor time is that of nginx
-and the cloud together.
+All use TLS on kept connections, except for Python, which does not terminate TLS in this setup. Processor time is that
+of nginx and the cloud together.
 """
 
 import json
@@ -33,8 +32,8 @@ RESUMED = tuple("Range: bytes=%d-\r\n" % (start * BYTES // 16 // 4096 * 4096) fo
 ASKED = {"whole": ("",), "resumed somewhere": RESUMED, "the last 64 KiB": ("Range: bytes=-65536\r\n",)}
 
 
-class Together:
-    """A port, and the processes that work behind it."""
+class ProcessGroup:
+    """A port, and the processor time of the processes behind it."""
 
     def __init__(self, port, cpu_s):
         self.port, self.cpu_s = port, cpu_s
@@ -42,7 +41,7 @@ class Together:
 
 def main():
     if not behind_nginx.PROGRAM:
-        print("Images: not measured, nginx is not here (apt-get install nginx-light)")
+        print("Images: not measured, nginx is not installed (apt-get install nginx-light)")
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = Path(folder)
@@ -81,8 +80,8 @@ def turns(cloud, nginx, port, link, file):
         return sum(servers.cpu_s(pid) for pid in servers.family(nginx.process.pid))
 
     ways = {
-        "nginx itself": (Together(port, nginx_s), file, nginx.context),
-        "nginx before the cloud": (Together(nginx.port, lambda: nginx_s() + cloud.cpu_s()), link, nginx.context),
+        "nginx itself": (ProcessGroup(port, nginx_s), file, nginx.context),
+        "nginx before the cloud": (ProcessGroup(nginx.port, lambda: nginx_s() + cloud.cpu_s()), link, nginx.context),
         "Python alone": (cloud, link, None),
     }
     for asked, lines in ASKED.items():

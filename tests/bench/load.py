@@ -1,6 +1,4 @@
-"""Load on a server from this process: as fast as it answers (closed loop), or by schedule whatever it answers (open
-loop).
-"""
+"""Load on a server from this process: as fast as it answers (closed loop) or at a fixed rate (open loop)."""
 
 import asyncio
 import itertools
@@ -17,16 +15,14 @@ CONNECTIONS = 32
 
 @dataclass
 class Load:
-    """What came of it: answers, seconds, processor seconds of the server and of this process, times from when each was
-    due.
-    """
+    """The result of a load: processor times of the server and this process; latencies since each request was due."""
 
     answers: int
     seconds: float
     server_s: float
     own_s: float
     latency: Latency
-    database_us: float = 0.0  # for each answer, where somebody measures it
+    database_us: float = 0.0  # per answer, if measured
 
     @property
     def own_us(self):
@@ -38,21 +34,20 @@ class Load:
 
     @property
     def cost_us(self):
-        """Processor time of the server for each answer, microseconds."""
+        """Processor time of the server per answer, in microseconds."""
         return self.server_s / self.answers * 1e6
 
 
 def saturate(server, requests, seconds, connections=CONNECTIONS, **options):
-    """As many `requests` (bytes, over and over) as `server` answers on `connections` connections; `options` of
-    http.Client.
+    """Send `requests` (bytes, repeatedly) as fast as `server` answers; return the Load.
 
-    `seconds` None: each once.
+    `seconds` None: each request once. `options`: those of http.Client.
     """
     return asyncio.run(_measure(server, requests, seconds, _closed, connections=connections, **options))
 
 
 def open_loop(server, requests, rate, seconds, connections=200):
-    """`rate` requests a second, at the moments of a Poisson process, for `seconds`."""
+    """Send `rate` requests a second, as a Poisson process, for `seconds`; return the Load."""
     return asyncio.run(_measure(server, requests, seconds, lambda *each: _open(*each, rate), connections=connections))
 
 
@@ -66,18 +61,18 @@ async def _measure(server, requests, seconds, kind, **options):
     return load
 
 
-def _unread(piece):
+def _discard(piece):
     pass
 
 
-def _good(reply):
+def _check(reply):
     if reply.status not in (200, 206):
         raise RuntimeError("%d %s" % (reply.status, reply.error or reply.body[:200]))
 
 
 async def _closed(client, requests, latency, seconds):
     ends = time.perf_counter() + seconds if seconds else math.inf
-    over = asyncio.get_running_loop().create_future()
+    finished = asyncio.get_running_loop().create_future()
     running = client.connections
 
     def ask():
@@ -85,30 +80,30 @@ async def _closed(client, requests, latency, seconds):
         request = next(requests, None) if time.perf_counter() < ends else None
         if request:
             sent = time.perf_counter()
-            return client.ask(request, lambda reply: answered(reply, sent), _unread)
+            return client.ask(request, lambda reply: answered(reply, sent), _discard)
         running -= 1
-        if not running and not over.done():
-            over.set_result(None)
+        if not running and not finished.done():
+            finished.set_result(None)
 
     def answered(reply, sent):
         try:
-            _good(reply)
+            _check(reply)
         except RuntimeError as e:
-            if not over.done():
-                over.set_exception(e)
+            if not finished.done():
+                finished.set_exception(e)
             return
         latency.add(time.perf_counter() - sent)
         ask()
 
     for _ in range(running):
         ask()
-    await over
+    await finished
 
 
 async def _open(client, requests, latency, seconds, rate):
     draw = random.Random(1)
     loop = asyncio.get_running_loop()
-    over = loop.create_future()
+    finished = loop.create_future()
     due = start = loop.time()
     left = 0
 
@@ -116,22 +111,22 @@ async def _open(client, requests, latency, seconds, rate):
         nonlocal left
         left -= 1
         try:
-            _good(reply)
+            _check(reply)
         except RuntimeError as e:
-            if not over.done():
-                over.set_exception(e)
+            if not finished.done():
+                finished.set_exception(e)
             return
         latency.add(loop.time() - at)
-        if left == 0 and due - start >= seconds and not over.done():
-            over.set_result(None)
+        if left == 0 and due - start >= seconds and not finished.done():
+            finished.set_result(None)
 
-    while due - start < seconds and not over.done():
+    while due - start < seconds and not finished.done():
         wait = due - loop.time()
         if wait > 0.0005:
             await asyncio.sleep(wait)
         left += 1
-        client.ask(next(requests), lambda reply, at=due: answered(reply, at), _unread)
+        client.ask(next(requests), lambda reply, at=due: answered(reply, at), _discard)
         due += draw.expovariate(rate)
         if wait <= 0:
             await asyncio.sleep(0)
-    await over
+    await finished

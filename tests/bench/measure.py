@@ -1,4 +1,4 @@
-"""Measures: sizes of modules, instructions, allocations, heap and flash operations of a block. Counts, no times."""
+"""Counts, not times: sizes of modules; instructions, allocations, heap and flash operations per block."""
 
 import os
 import re
@@ -20,7 +20,7 @@ MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
 
 
 class Images(BaseHTTPRequestHandler):
-    """GET /N: an image of N blocks."""
+    """Answers GET /N with an image of N blocks."""
 
     def do_GET(self):
         image = esp.make(int(self.path[1:]) * 4096, "bench")
@@ -34,7 +34,7 @@ class Images(BaseHTTPRequestHandler):
 
 
 class Server:
-    """`secure`: over TLS."""
+    """A server of images; its context manager returns the port. `secure`: over TLS."""
 
     def __init__(self, secure=False):
         self.secure = secure
@@ -56,9 +56,9 @@ class Server:
 
 
 def run(mode, port, blocks, before=(), heap="256k"):
-    """The numbers that onboard.py prints: bytes allocated, erases, programs, reads, heap at block 4 and at block 400.
+    """The numbers printed by onboard.py: bytes allocated, erases, programs, reads, heap at block 4 and at block 400.
 
-    Mode `load`: the heap that the loaded agent takes instead of the bytes allocated.
+    In mode `load`, the first one is the heap used by the loaded agent. Also returns what was printed to stderr.
     """
     with tempfile.TemporaryDirectory() as folder:
         lib = Path(folder) / "ioto"
@@ -87,7 +87,7 @@ def run(mode, port, blocks, before=(), heap="256k"):
 
 
 def instructions(mode, port, few=40, many=140):
-    """Instructions of one 4 KiB block: two lengths subtracted, so that starting up is not in it."""
+    """Instructions per 4 KiB block: the difference of two lengths, so the start is not counted."""
     counts = []
     with tempfile.TemporaryDirectory() as folder:
         for blocks in (few, many):
@@ -98,6 +98,6 @@ def instructions(mode, port, few=40, many=140):
 
 
 def sizes():
-    """({file: bytes} as an ESP32 gets them, {module: bytes} each compiled alone)."""
+    """({file: bytes} on an ESP32, {module: bytes} compiled separately)."""
     shipped = {name: len(raw) for name, raw in parts().items()}
     return shipped, {name: len(compiled(text, name + ".py")) for name, text in sources().items()}

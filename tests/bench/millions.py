@@ -1,6 +1,4 @@
-"""`python -m tests.bench millions`: the table of growth.py with five million devices, some minutes and 2.5 GB of
-disk.
-"""
+"""The table of growth.py with five million devices; needs some minutes and 2.5 GB of disk."""
 
 from . import growth
 

@@ -1,7 +1,7 @@
-"""Runs on the unix port: MODE PORT BLOCKS FILE. A download into a file that stands for the slot, and what it cost.
+"""Runs on the unix port, with the arguments MODE PORT BLOCKS FILE: a download into a file as the slot, and its cost.
 
-`agent` is the agent's own Download; `stream` and `socket` are the bare loops it is measured against; with `-tls` behind
-them over TLS. `load` imports it, and that is all.
+Mode `agent` is the agent's Download, `stream` and `socket` are the bare loops for comparison; `-tls` after a mode: over
+TLS. `load` only imports the agent.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ BLANK = b"\xff" * BLOCK
 
 
 def context():
-    """The handshake is not measured: nobody is verified."""
+    """A TLS context without verification: the handshake is not measured."""
     if not secure:
         return None
     import tls
@@ -27,7 +27,7 @@ def context():
 
 
 class Slot:
-    """The same flash for all: erase fills with ones, write and read are one operation each."""
+    """The flash of all modes: erase fills with ones; write and read are one operation each."""
 
     label = "ota_1"
     size = 0x1A0000
@@ -64,7 +64,7 @@ class Board:
         return None
 
     def kept(self, key):
-        """How far it got, kept nowhere: the NVS is not what is measured."""
+        """The progress of the download; not stored, since the NVS is not measured."""
         return b""
 
     def keep(self, key, raw):

@@ -1,4 +1,4 @@
-"""How long the operators' page takes with so many devices: the slowest of its pages, without the network between."""
+"""The slowest of the operators' pages with many devices, without a network."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
 from web_session import Session
 
 ROUNDS = 3
-NOBODY = "policy=device.version+%3D%3D+'none'"  # every device is looked at, and none will do
+NO_MATCH = "policy=device.version+%3D%3D+'none'"  # evaluated for every device, matches none
 
 
 class _Cloud:
@@ -29,7 +29,8 @@ def slowest(folder, size, product):
     middle, pages = population.id_of(size // 2), ["", "product?id=" + product, "audit"]
     for devices in ("devices?", "devices?product=%s&" % product):
         pages += [
-            devices + rest for rest in ("", "after=" + middle, "id=" + middle[:-2], NOBODY, NOBODY + "&after=" + middle)
+            devices + rest
+            for rest in ("", "after=" + middle, "id=" + middle[:-2], NO_MATCH, NO_MATCH + "&after=" + middle)
         ]
     found = max((_best_ms(session, page), page) for page in pages + ["device?id=" + middle])
     cloud.site.close()

@@ -1,18 +1,16 @@
-"""Rates of the distribution policy, on one core: evaluations of the example, compilations of texts that are all
-different.
-"""
+"""Rates of distribution policies on one core: evaluations of the example, compilations of different texts."""
 
 from time import perf_counter
 
 from ioto_tools.cloud import policy
 
 EXAMPLE = "device.version < update.version && (device.region == 'us-west' || device.pro == true)"
-DEVICE = {"id": "K1", "version": "1.9.0", "region": "eu", "pro": True}  # all three terms are looked at
+DEVICE = {"id": "K1", "version": "1.9.0", "region": "eu", "pro": True}  # all three terms are evaluated
 UPDATE = {"version": "1.10.0"}
 
 
 def _rate(count, run):
-    """The best of five rounds, in calls a second: what the machine does besides makes rounds slower, never faster."""
+    """The best of five rounds, in calls a second: other load makes rounds slower, never faster."""
     best = 0.0
     for _ in range(5):
         begun = perf_counter()
@@ -35,7 +33,7 @@ def _compilations(count):
 
 
 def rates():
-    """(empty calls, evaluations, compilations), each a second."""
+    """(empty calls, evaluations, compilations) per second."""
     return (
         _rate(300000, _calls(lambda device, update: True)),
         _rate(100000, _calls(policy.compile(EXAMPLE))),

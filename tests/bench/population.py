@@ -1,7 +1,6 @@
-"""Very many devices in a site's database, made from one that registered and checked in: copies of its rows with other
-ids.
+"""Fills a site's database with many devices: copies of the rows of one that registered and checked in.
 
-Device N is `BENCH` and seven digits, its token `token-` and its id. The database makes the copies by itself.
+The id of device N is `BENCH` and seven digits, its token is `token-` and the id. The database makes the copies.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ def token_of(n):
 
 
 def fill(site, like, first, count, told=lambda n: None):
-    """Devices `first` to `first + count - 1`, like the device with the id `like`. told(n): n are there."""
+    """Add devices `first` to `first + count - 1`, copies of the device with the id `like`. told(n): n are added."""
     sqlite = not site.settings["database"]
     words = _SQLITE if sqlite else _POSTGRESQL
     for start in range(first, first + count, BLOCK):
@@ -72,8 +71,7 @@ def _execute(conn, statements):
 
 
 def _in_sqlite(site, statements):
-    # What is filled in is lost in a crash, and nobody minds: without waiting for the disk, and with room for the
-    # indices.
+    # A crash may lose these rows, so do not wait for the disk; the large cache is for the indexes.
     with sqlite3.connect(site.data / DATABASE) as connection:
         connection.create_function("token_hash", 1, lambda token: hashlib.sha256(token.encode()).hexdigest())
         connection.execute("PRAGMA synchronous=OFF")
@@ -85,7 +83,7 @@ def _in_sqlite(site, statements):
 
 
 def database_bytes(site):
-    """What the database takes on the disk, with all that was written settled into it."""
+    """The size of the database on the disk, after a checkpoint."""
     if site.settings["database"]:
         return site.database.read(
             lambda conn: conn.execute(sa.text("SELECT pg_database_size(current_database())")).scalar()

@@ -1,6 +1,4 @@
-"""`python -m tests.bench profile`: where a check-in's time goes, by Python's own profiler around the real server under
-load.
-"""
+"""Where a check-in spends its time: Python's profiler around the real server under load."""
 
 import pstats
 import signal
@@ -24,8 +22,7 @@ def main():
             server.process.send_signal(signal.SIGINT)
             server.process.wait(30)
         print(
-            "%d check-ins, with the profiler on; what stands in `ncalls` is with %d registrations"
-            % (load.answers, cloud.DEVICES)
+            "%d check-ins, with the profiler on; `ncalls` also counts %d registrations" % (load.answers, cloud.DEVICES)
         )
         stats = pstats.Stats(str(folder / "profile"))
         for order in ("tottime", "cumulative"):

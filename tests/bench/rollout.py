@@ -1,5 +1,6 @@
-"""What an update costs the cloud: an offer that is granted, and a report. Each is on the disk before it is answered,
-many in one commit.
+"""The cost of an update for the cloud: granting an offer, and a report.
+
+Each is on the disk before it is answered, many in one commit.
 """
 
 import json

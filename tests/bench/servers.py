@@ -1,4 +1,4 @@
-"""Servers to measure, each a process of its own on a free port of 127.0.0.1, and what processor time they took."""
+"""The measured servers, each a process on a free port of 127.0.0.1, and their processor time."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Process:
-    """A server that prints its port in its first line: alone, or in its address."""
+    """A server that prints its port or address in its first line."""
 
     def __init__(self, command, folder=None, env=None, stderr=None):
         self.folder = folder or tempfile.mkdtemp(prefix="bench-")
@@ -33,7 +33,7 @@ class Process:
         self.port = int(re.search(r"([0-9]+)(,|$)", self.process.stdout.readline())[1])
 
     def cpu_s(self):
-        """Processor seconds of the server so far, with its children."""
+        """Processor seconds of the server and its children so far."""
         return sum(cpu_s(pid) for pid in family(self.process.pid))
 
     def __enter__(self):
@@ -51,7 +51,7 @@ class Process:
 
 
 def family(pid):
-    """`pid` and all that came from it."""
+    """`pid` and all its descendants."""
     found = [pid]
     for each in found:
         for task in Path("/proc/%d/task" % each).glob("*/children"):
@@ -60,7 +60,7 @@ def family(pid):
 
 
 def cpu_s(pid):
-    """Processor seconds of one process so far; 0 when it is gone."""
+    """Processor seconds of one process so far; 0 if it has ended."""
     try:
         fields = Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -69,12 +69,12 @@ def cpu_s(pid):
 
 
 def empty():
-    """A Starlette application that answers nothing to the same request, on the same uvicorn."""
+    """A Starlette application with an empty handler for the same request, on the same uvicorn."""
     return Process([sys.executable, "-m", "tests.bench.empty"])
 
 
 def cloud(folder, *options, profile=None):
-    """`ioto cloud serve` over the site in `folder`; with `profile`, a file, under Python's profiler."""
+    """`ioto cloud serve` with the site in `folder`. `profile`: the file for the result of Python's profiler."""
     before = ["-m", "cProfile", "-o", str(profile)] if profile else []
     command = [
         sys.executable,
@@ -95,9 +95,7 @@ def cloud(folder, *options, profile=None):
 
 
 class Postgresql:
-    """A PostgreSQL server out of its wheel, as it is set up by default: a write is on the disk when it is
-    acknowledged.
-    """
+    """A PostgreSQL server from its wheel, with default settings: acknowledged writes are on the disk."""
 
     def __enter__(self):
         with warnings.catch_warnings():
@@ -125,7 +123,7 @@ GOOSEBIT = "goosebit==0.2.12"
 
 
 def goosebit(devices):
-    """goosebit with `devices` registered devices, in a virtual environment of its own below .build."""
+    """goosebit with `devices` registered devices, in its own virtual environment below .build."""
     folder = ROOT / ".build" / "goosebit"
     python = folder / "bin" / "python"
     if not (folder / GOOSEBIT).exists():
@@ -145,7 +143,7 @@ def goosebit(devices):
 
 
 def post(port, path, token, fields):
-    """What the server on `port` answers to `fields`, bytes."""
+    """The answer, in bytes, of the server on `port` to a POST of `fields`."""
     headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
     asked = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), json.dumps(fields).encode(), headers)
     with urllib.request.urlopen(asked, timeout=30) as reply:
@@ -153,8 +151,9 @@ def post(port, path, token, fields):
 
 
 def free_port():
-    """For a server that is started afterwards. Below those that the system hands out by itself: none of these is taken
-    in between.
+    """A free port for a server that is started later.
+
+    It is below the ports that the system assigns, so no other program gets it in between.
     """
     for port in random.sample(range(15000, 32000), 100):
         try:
@@ -162,11 +161,11 @@ def free_port():
             return port
         except OSError:
             pass
-    raise RuntimeError("100 ports from 15000 to 31999 were tried, and none was free")
+    raise RuntimeError("none of 100 ports from 15000 to 31999 is free")
 
 
 def wait_for(port, path="/"):
-    """Until the server answers anything at all."""
+    """Wait until the server answers anything."""
     for _ in range(200):
         try:
             urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=5).close()
@@ -175,4 +174,4 @@ def wait_for(port, path="/"):
             return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError("no server at port %d" % port)
+    raise RuntimeError("no server on port %d" % port)

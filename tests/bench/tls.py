@@ -1,6 +1,4 @@
-"""What TLS adds to a check-in: nginx before the cloud, on kept connections and on a fresh one each time, as boards
-come.
-"""
+"""The cost of TLS for check-ins through nginx, on kept connections and, like boards, on a new one each time."""
 
 import statistics
 import tempfile
@@ -17,7 +15,7 @@ ROUND_S = 1.5
 
 def main():
     if not behind_nginx.PROGRAM:
-        print("TLS: not measured, nginx is not here (apt-get install nginx-light)")
+        print("TLS: not measured, nginx is not installed (apt-get install nginx-light)")
         return
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = Path(folder)
@@ -30,7 +28,9 @@ def main():
 
 
 def compare(cloud, nginx, requests):
-    before = images.Together(nginx.port, lambda: sum(servers.cpu_s(pid) for pid in servers.family(nginx.process.pid)))
+    before = images.ProcessGroup(
+        nginx.port, lambda: sum(servers.cpu_s(pid) for pid in servers.family(nginx.process.pid))
+    )
     ways = {"kept": True, "fresh": False}
     rounds = [
         {way: _round(cloud, before, requests, nginx.context, kept) for way, kept in ways.items()}
