@@ -10,8 +10,8 @@ import click
 
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
 
-from .output import json_option, print_json
-from .site import data_option
+from .options import data_option, json_option
+from .output import print_json
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.copying import Copied

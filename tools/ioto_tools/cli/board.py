@@ -14,6 +14,7 @@ import click
 from ..image.firmware import FLASH_SIZES
 from .deploy import info, log, traceback
 from .flash import print_settings_warnings
+from .options import json_object_option
 from .printable import printable
 from .suite import test
 
@@ -299,7 +300,7 @@ def board_facts(virtual_board: Board) -> dict[str, Any]:
 
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_object_option
 def show(flash: Path, as_json: bool) -> None:
     """Show a board's partitions, otadata, slots, files, and the agent's record."""
     virtual_board = open_board(flash)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from .flash import fail
+from .options import json_object_option
 from .output import pluralize
 from .printable import printable
 
@@ -123,7 +124,7 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
 
 @click.command()
 @PORT
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_object_option
 @WAIT
 @RESET
 def info(port: str | None, as_json: bool, wait_s: int, reset: bool) -> None:

@@ -15,10 +15,11 @@ from ioto_tools.cloud.releases import doubts
 from ioto_tools.cloud.rules import terms
 from ioto_tools.cloud.rules.selection import WHY, precedence
 
-from .output import ago, json_option, pluralize, print_json, print_table
+from .options import data_option, json_option, product_option
+from .output import ago, pluralize, print_json, print_table
 from .printable import printable
 from .rollout_options import print_warnings
-from .site import data_option, open_site, product_option
+from .site import open_site
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.storage.tables import Row

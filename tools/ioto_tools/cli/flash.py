@@ -11,6 +11,7 @@ import click
 
 from .. import private_file
 from ..image.firmware import FLASH_SIZES
+from .options import json_object_option, password_option, yes_option
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ SOURCE = click.option(
     is_flag=True,
     help="Install the agent as .py files, to read and change on the board; they take twice the space and more RAM.",
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.command()
@@ -87,12 +87,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
     "that are signed with it.",
 )
 @click.option("--ssid", default="", help="Name of the Wi-Fi network.")
-@click.option(
-    "--password",
-    default="",
-    envvar="IOTO_WIFI_PASSWORD",
-    help="Password of the Wi-Fi network; also read from the variable IOTO_WIFI_PASSWORD.",
-)
+@password_option
 @click.option(
     "--version", default="1.0.0", show_default=True, help="Version (SemVer) of the software that the board starts with."
 )
@@ -207,7 +202,7 @@ def freeze(folder: Path) -> None:
 @SLOT_SIZE
 @SOURCE
 @click.option("--force", is_flag=True, help="Overwrite OUTPUT if it exists.")
-@AS_JSON
+@json_object_option
 def image(
     firmware: Path,
     folder: Path,
@@ -273,7 +268,7 @@ def image(
 @SOURCE
 @click.option("--erase", is_flag=True, help="Erase the whole chip first; NVS, files and provisioning are lost.")
 @click.option("--dry-run", is_flag=True, help="Inspect the board, show what would change, and write nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @click.option("--no-stub", is_flag=True, help="Use only the chip's own loader: slower, for ports that lose bytes.")
 @click.option(
     "--before",

@@ -9,24 +9,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
-from ioto import duration
 
 from ioto_tools.cloud.http.addresses import is_address
 
-from .output import json_option, print_json, print_table
+from .options import Duration, json_option
+from .output import print_json, print_table
 
 if TYPE_CHECKING:
     from ioto_tools.fleet.settings import Settings
-
-
-class Duration(click.ParamType):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return float(duration.parse(value))
-        except ValueError as e:
-            self.fail("%s: %s" % (value, e), param, ctx)
 
 
 class Property(click.ParamType):

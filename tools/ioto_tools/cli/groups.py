@@ -5,9 +5,10 @@ import click
 from ioto_tools.cloud.operators import groups as policies
 from ioto_tools.cloud.releases import doubts
 
-from .output import json_option, print_json, print_table
+from .options import data_option, json_option
+from .output import print_json, print_table
 from .rollout_options import print_warnings
-from .site import data_option, open_site
+from .site import open_site
 
 
 @click.group()

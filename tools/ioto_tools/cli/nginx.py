@@ -5,7 +5,8 @@ import click
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.http.nginx import config
 
-from .site import data_option, open_site
+from .options import data_option
+from .site import open_site
 
 
 @click.command()

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from .output import ago, json_option, print_json, print_table
-from .site import Duration, data_option, open_site
+from .options import Duration, data_option, json_option
+from .output import ago, print_json, print_table
+from .site import open_site
 
 SCOPES = ("read", "publish", "admin")
 

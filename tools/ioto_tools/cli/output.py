@@ -10,8 +10,6 @@ import click
 
 from .printable import printable
 
-json_option = click.option("--json", is_flag=True, help="Print JSON for programs instead of a table for people.")
-
 
 def print_json(found: Any) -> None:
     click.echo(json_module.dumps(found, indent=2))

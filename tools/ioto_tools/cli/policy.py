@@ -9,6 +9,8 @@ from ioto import json5, semver
 from ioto_tools.cloud import policy as language
 from ioto_tools.cloud.policy.errors import PolicyError
 
+from .options import json_option
+
 
 @click.group()
 def policy() -> None:
@@ -26,7 +28,7 @@ def policy() -> None:
     help="JSON or JSON5 file with what the device sends in a check-in; - for standard input.",
 )
 @click.option("--update", "version", metavar="VERSION", help="Version of the release: update.version and newVersion.")
-@click.option("--json", is_flag=True, help="Print JSON for programs.")
+@json_option
 def test(expression: str, file: str, version: str | None, json: bool) -> None:
     """Show whether the policy EXPR matches a device, and which of its terms are true.
 

@@ -5,8 +5,9 @@ import click
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import publish as publishing
 
-from .output import json_option, print_json, print_table
-from .site import data_option, open_site
+from .options import data_option, json_option
+from .output import print_json, print_table
+from .site import open_site
 
 
 @click.group()

@@ -18,9 +18,10 @@ from ioto_tools.cloud.rules.selection import WHY
 from ioto_tools.image import release
 
 from .keys import extracted_application, manifest_options, signed_file
-from .output import json_option, pluralize, print_json, print_table
+from .options import data_option, json_option
+from .output import pluralize, print_json, print_table
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
-from .site import data_option, open_site
+from .site import open_site
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site

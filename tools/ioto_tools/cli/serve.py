@@ -9,8 +9,8 @@ import click
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
 from ioto_tools.cloud.site.site import exposed
 
-from .output import json_option, print_json
-from .site import Duration, data_option
+from .options import Duration, data_option, json_option
+from .output import print_json
 
 
 @click.command()

@@ -12,6 +12,7 @@ import click
 from ..suite.run import CHECKS, UPDATE
 from .deploy import PORT, RESET, WAIT, find_port, open_prompt
 from .flash import confirm, fail
+from .options import password_option, yes_option
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -25,12 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ssid", default="", help="Name of the Wi-Fi network; by default, that of the board's ioto.json, if any."
 )
-@click.option(
-    "--password",
-    default="",
-    envvar="IOTO_WIFI_PASSWORD",
-    help="Password of the Wi-Fi network; also read from the variable IOTO_WIFI_PASSWORD.",
-)
+@password_option
 @click.option(
     "--host",
     metavar="ADDRESS",
@@ -46,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for publishing.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @WAIT
 @RESET
 def test(

@@ -14,9 +14,10 @@ from ioto_tools.cloud.releases import doubts
 from ioto_tools.cloud.rules import update_states
 
 from . import withdrawal
-from .output import ago, json_option, print_json, print_table
+from .options import data_option, json_option, product_option
+from .output import ago, print_json, print_table
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
-from .site import data_option, open_site, product_option
+from .site import open_site
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site

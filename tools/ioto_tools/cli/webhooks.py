@@ -5,9 +5,10 @@ import json as json_module
 
 import click
 
-from .output import ago, json_option, print_json, print_table
+from .options import data_option, json_option
+from .output import ago, print_json, print_table
 from .printable import printable
-from .site import data_option, open_site
+from .site import open_site
 
 
 @click.group()

@@ -1,0 +1,39 @@
+"""Options that several commands have."""
+
+from typing import Any
+
+import click
+from ioto import duration
+
+
+class Duration(click.ParamType):
+    """`90`, `24 hrs`, `3 days` as whole seconds."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        try:
+            return duration.parse(value)
+        except ValueError as e:
+            self.fail("%s: %s" % (value, e), param, context)
+
+
+data_option = click.option(
+    "--data",
+    default="ioto-cloud",
+    show_default=True,
+    envvar="IOTO_DATA",
+    show_envvar=True,
+    type=click.Path(file_okay=False),
+    help="Folder of the site, with its database and its images.",
+)
+product_option = click.option("--product", metavar="PRODUCT", help="Only this product (name or id).")
+json_option = click.option("--json", is_flag=True, help="Print JSON for programs instead of a table for people.")
+json_object_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+password_option = click.option(
+    "--password",
+    default="",
+    envvar="IOTO_WIFI_PASSWORD",
+    help="Password of the Wi-Fi network; also read from the variable IOTO_WIFI_PASSWORD.",
+)
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
