@@ -6,7 +6,7 @@ Rebuilt after every change to products or releases; unchanged policies are not c
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 from ioto import semver
@@ -78,8 +78,7 @@ def compiled(products: Iterable[tuple[str, str]], releases: Iterable[Row]) -> di
         found[row["product"]].releases.append(release(row))
     for product in found.values():
         product.releases.sort(key=lambda release: release.order, reverse=True)
-        policies = [cast(policy.Policy, release.policy) for release in product.releases]  # compiled by release()
-        reads: list[Any] = [each.properties for each in policies]
+        reads: list[Any] = [release.policy.properties for release in product.releases]
         product.reads = None if None in reads else tuple(sorted(set().union(*reads)))
     return found
 

@@ -1,10 +1,10 @@
 """Detects several clients behind one device id: refused registrations, and signs that boards share the id.
 
-Functions of a connection; a `device` is its key, or its row. The signs, which one board can't cause, and two boards
-with the same id cause all the time:
+Functions of a connection; a `device` is its key, or its row. One board can't cause these signs, two boards with the
+same id cause them all the time:
 
     start     a check-in reports an earlier start time than a previous check-in
-    version   the update was confirmed, then reverted, then it runs again without another offer
+    version   an update was confirmed, then reverted, then runs again without another offer
     token     an older token is used after a newer one
 
 A server's clock that is set back looks like `start`, once. So the first sign is only recorded; a second one within a

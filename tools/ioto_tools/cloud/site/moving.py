@@ -1,7 +1,7 @@
 """Moves, backs up and restores sites: copies the site of one folder to another folder (copying.py).
 
-The databases and images may be elsewhere. The target must be new or empty. Until the copy is complete, it has a mark
-(mark.py), which lets the same command resume.
+The databases and images may be elsewhere. The target must be new or empty. Until the copy is complete, the target is
+marked (mark.py), so that the same command can resume it.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from .site import Site
 
 
 def migrate(data: str | Path, to: str | Path, progress: copying.Progress) -> copying.Copied:
-    """Copy the site of folder `data` to folder `to`, which replaces it. It must not be served meanwhile."""
+    """Copy the site of folder `data` to folder `to`; CloudError if the site changes meanwhile."""
     with closing(Site(data)) as source, _open_target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copying.unchanged(source, copied)
