@@ -1,4 +1,4 @@
-"""Collects every file of this folder twice: by pytest on CPython, and by name under MicroPython's unix port.
+"""Collects every test of this folder twice: for pytest on CPython, and for MicroPython's unix port.
 
 `test_against_*` runs on CPython only (it needs a reference library); `digest_*` runs on both and must agree.
 """

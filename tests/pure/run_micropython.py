@@ -1,4 +1,4 @@
-"""Runs one function of a test file under MicroPython: run_micropython.py LIB FILE FUNCTION."""
+"""Run one function of a test file under MicroPython: run_micropython.py LIB FILE FUNCTION."""
 
 import sys
 

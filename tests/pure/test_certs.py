@@ -1,4 +1,4 @@
-"""PEM files as they come: one certificate, many, text around them, cut at every line."""
+"""PEM files: one certificate, several, text around them, truncated at every line."""
 
 from binascii import b2a_base64
 
@@ -6,7 +6,7 @@ from ioto import certs
 
 
 def der(size, seed):
-    """Bytes with the outer shape of a certificate: a sequence of the length it says."""
+    """Bytes in the outer form of a certificate: a sequence with its length."""
     return b"\x30\x82" + bytes([size >> 8, size & 255]) + bytes([(i * seed) & 255 for i in range(size)])
 
 
@@ -27,7 +27,7 @@ def read(text):
         return [] if str(e) == "no certificate in it" else None
 
 
-def test_certificates():
+def test_certificates_in_pem_and_der():
     assert read(pem(ONE)) == [ONE]
     assert read(pem(ONE, "\r\n")) == [ONE]
     assert read("# roots\n\n" + pem(ONE) + "between\n" + pem(TWO) + "after") == [ONE, TWO]
@@ -42,7 +42,7 @@ def test_certificates():
         assert list(certs.certificates(der(size, 5))) == [der(size, 5)], size
 
 
-def test_every_line_left_out():
+def test_pem_without_one_line_is_refused():
     lines = (pem(ONE) + pem(TWO)).split("\n")
     first = len(pem(ONE).split("\n")) - 2  # where the first one ends
     for i in range(len(lines) - 1):
@@ -53,13 +53,13 @@ def test_every_line_left_out():
             assert found is None, i
 
 
-def test_cut_at_every_line():
+def test_truncated_pem_is_refused():
     lines = pem(ONE).split("\n")
     for i in range(1, len(lines) - 1):
         assert read("\n".join(lines[:i])) is None, i
 
 
-def test_spoilt():
+def test_damaged_base64_is_refused():
     good = pem(ONE)
     for old, new in (("\nMIIC", "\n!!!!"), ("\nMIIC", "\nMIIC\n\nA"), ("\nMIIC", "\nAIIC")):
         assert old in good

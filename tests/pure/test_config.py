@@ -1,6 +1,4 @@
-"""ioto.json and device.json: every key with good and bad values, every shape of file, and errors that say what to
-do.
-"""
+"""ioto.json and device.json: every key with valid and invalid values, every form of file, and helpful errors."""
 
 import json
 import os
@@ -94,7 +92,7 @@ VALUES = (
 
 
 class Folder:
-    """A new folder for files, gone with its content after the `with`."""
+    """A new folder for files, removed with its content after the `with`."""
 
     def __init__(self, **files):
         self.path = "/tmp/ioto-%s/" % "".join("%02x" % b for b in os.urandom(8))
@@ -132,7 +130,7 @@ def nested(flat):
 
 
 def load(folder, flat):
-    """config.load() of an ioto.json with those dotted keys; the error's text if it is refused."""
+    """config.load() of an ioto.json with these dotted keys; the text of the error if it is refused."""
     folder.write("ioto.json", json.dumps(nested(flat)))
     try:
         return config.load(folder.path)
@@ -141,7 +139,7 @@ def load(folder, flat):
 
 
 def refused(text, *says):
-    """The error of an ioto.json (or, by name, another file) with that content has all of `says`."""
+    """Check that the error for a file with this content, by default ioto.json, contains all of `says`."""
     with Folder(ioto_json=text) as folder:
         error = error_of(config.load, folder)
         for part in (folder.path + "ioto.json: ",) + says:
@@ -156,13 +154,13 @@ def error_of(read, folder):
 
 
 def kinds(kind):
-    """The names in BAD that hold for a kind of DEFAULTS."""
+    """The names in BAD that apply to a kind of DEFAULTS."""
     if kind in ("name", "version", "url", "file"):
         return ("text", kind)
     return ("duration", kind) if kind in ("limit", "watchdog") else (kind,)
 
 
-def test_every_key_takes_what_it_should():
+def test_every_key_accepts_valid_values():
     assert set(GOOD) == set(DEFAULTS)
     with Folder() as folder:
         for key, cases in GOOD.items():
@@ -179,7 +177,7 @@ def test_every_key_takes_what_it_should():
                 assert set(found) == set(DEFAULTS)
 
 
-def test_defaults_are_values_of_their_own_kind():
+def test_defaults_are_valid():
     with Folder() as folder:
         plain = load(folder, NEEDED)
         for key, (default, _) in DEFAULTS.items():
@@ -189,7 +187,7 @@ def test_defaults_are_values_of_their_own_kind():
             assert load(folder, flat) == plain, key
 
 
-def test_every_key_refuses_what_it_should_and_says_so():
+def test_every_key_refuses_invalid_values_with_a_message():
     with Folder() as folder:
         for key, (_, kind) in DEFAULTS.items():
             if isinstance(kind, tuple):
@@ -213,7 +211,7 @@ def test_every_key_refuses_what_it_should_and_says_so():
                     assert isinstance(error, str) and error.startswith(start) and allowed in error, (key, value, error)
 
 
-def test_a_bad_cron_field_is_named():
+def test_invalid_cron_field_is_named():
     for value, says in (
         ("61 * * * *", "minute '61'"),
         ("* 24 * * *", "hour '24'"),
@@ -225,7 +223,7 @@ def test_a_bad_cron_field_is_named():
 
 
 def digest_of_every_key_with_every_value():
-    """Accepted or refused, and with which words, is the same on both interpreters."""
+    """Both interpreters accept and refuse the same values, with the same messages."""
     import hashlib
 
     sha = hashlib.sha256()
@@ -240,7 +238,7 @@ def digest_of_every_key_with_every_value():
     return "".join("%02x" % b for b in sha.digest())
 
 
-def test_unknown_keys_name_their_neighbours():
+def test_unknown_keys_get_a_hint():
     refused('{"prodcut": "x"}', "prodcut: unknown key (product?)", "api", "product", "update", "wifi")
     refused(
         '{"update": {"shedule": "day"}}',
@@ -256,7 +254,7 @@ def test_unknown_keys_name_their_neighbours():
             refused(json.dumps({section: value}), "%s: %s: an object of %s." % (section, json.dumps(value), section))
 
 
-def test_keys_that_need_others():
+def test_keys_that_require_other_keys():
     refused("{}", "builder: needed to register: ", "or api and token")
     refused('{"api": "https://a"}', "builder: needed")
     refused('{"builder": "http://b", "tls": {"cert": "there"}}', "tls.key: needed with tls.cert")
@@ -269,14 +267,14 @@ def test_keys_that_need_others():
             assert isinstance(load(folder, flat), dict), flat
 
 
-def test_secrets_are_not_told():
+def test_secrets_are_not_in_messages():
     refused('{"wifi": {"password": 87654321}}', "wifi.password: a text in quotes")
     for text in ('{"wifi": {"password": 87654321}}', '{"token": [87654321]}'):
         with Folder(ioto_json=text) as folder:
             assert "87654321" not in error_of(config.load, folder)
 
 
-def test_long_values_are_cut():
+def test_long_values_are_shortened_in_messages():
     with Folder() as folder:
         assert len(load(folder, {"update.apply": "x" * 9000})) < 300
 
@@ -300,7 +298,7 @@ IOTO = """
 """
 
 
-def test_a_file_of_ioto_itself():
+def test_file_of_ioto_itself():
     with Folder(ioto_json5=IOTO) as folder:
         found = config.load(folder.path)
         assert found["builder"] == "https://builder.example/api" and found["api"] == "" and found["version"] == "1.4.0"
@@ -312,12 +310,12 @@ def test_a_file_of_ioto_itself():
             assert config.load(folder.path)["services.update"] is False
 
 
-def test_two_names_for_one_thing():
+def test_two_names_of_one_key_are_refused():
     refused('{"builder": "http://a", "api": {"builder": "http://b"}}', "builder: there by two names, keep one of them")
     refused('{"tls": {"ca": "there", "authority": "there"}}', "tls.ca: there by two names, keep one of them")
 
 
-def test_both_forms_say_the_same():
+def test_dotted_and_nested_keys_are_equal():
     with Folder(ioto_json='{"builder": "http://b", "update": {"period": "2 days"}}') as folder:
         as_json = config.load(folder.path)
         folder.remove("ioto.json")
@@ -325,7 +323,7 @@ def test_both_forms_say_the_same():
         assert config.load(folder.path) == as_json and as_json["update.period"] == 172800
 
 
-def test_files_that_can_not_be_read():
+def test_unreadable_files_are_refused():
     refused("[1]", "not an object in braces")
     refused('"x"', "not an object in braces")
     refused("null", "not an object in braces")
@@ -338,14 +336,14 @@ def test_files_that_can_not_be_read():
     refused("{" + " " * 16384 + "}", "more than 16384 bytes")
 
 
-def test_what_is_tolerated():
+def test_tolerated_forms():
     with Folder(ioto_json=b'\xef\xbb\xbf{"builder": "http://b", "product": "\xc3\xbc"}') as folder:
         assert config.load(folder.path)["product"] == "\u00fc"
         folder.write("ioto.json", '{"builder": "http://b"' + " " * 10000 + "}\r\n")
         assert config.load(folder.path)["builder"] == "http://b"
 
 
-def test_one_file_of_each_and_not_two():
+def test_json_beside_json5_is_refused():
     with Folder() as folder:
         for read, stem, least in (
             (config.load, "ioto", '{"builder": "https://..."'),
@@ -358,7 +356,7 @@ def test_one_file_of_each_and_not_two():
             assert "%s.json5: keep one of them" % stem in error_of(read, folder)
 
 
-def test_device_properties_stay_as_they_are():
+def test_device_properties_are_unchanged():
     said = {
         "id": "auto",
         "pro": True,
@@ -394,7 +392,7 @@ def test_device_ids():
             )
 
 
-def test_made_ids_are_ten_of_32_without_look_alikes():
+def test_generated_ids_have_ten_characters_without_look_alikes():
     seen = set()
     for b in range(256):
         made = config.make_id(bytes([b] * 9 + [255 - b]))

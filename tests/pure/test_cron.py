@@ -1,4 +1,4 @@
-"""Windows against brute force: every minute, over every change of the clock, and the field's own libraries."""
+"""Windows against brute force, every minute around each clock change, and against the field's libraries."""
 
 import gc
 
@@ -46,7 +46,7 @@ BAD = {
 
 
 def dice(seed):
-    """The same whole numbers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    """The same integers on every interpreter: dice(seed)(n) is one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -79,7 +79,7 @@ def random_window(roll, wide=3):
 
 
 def values(text, low, high):
-    """The set that one field names, read literally."""
+    """The set that one field describes, read literally."""
     found = set()
     for piece in text.split(","):
         span, _, step = piece.partition("/")
@@ -97,7 +97,7 @@ def values(text, low, high):
 
 
 def oracle(text):
-    """A function from (month, day, hour, minute, weekday) to whether that is inside."""
+    """A function from (month, day, hour, minute, weekday) to whether the window is open."""
     f = text.split()
     minutes, hours, mdays, months = values(f[0], 0, 59), values(f[1], 0, 23), values(f[2], 1, 31), values(f[3], 1, 12)
     wdays = {d % 7 for d in values(f[4], 0, 7 if "7" in f[4] else 6)}
@@ -136,7 +136,7 @@ def check_next(window, zone, begin, want, i):
             assert opened_s(window, at, zone, most) == max(at - most, begin + 60 * opened), (replay, most)
 
 
-def test_every_minute_around_every_change():
+def test_every_minute_around_clock_changes():
     seen = 0
     for zone, begin in stretches():
         fields = []
@@ -181,7 +181,7 @@ def openings(window, zone, begin, end):
     return found
 
 
-def test_what_the_clock_skips_and_repeats():
+def test_skipped_and_repeated_minutes():
     skip, repeat = days(2027, 3, 28) * DAY, days(2027, 10, 31) * DAY
     half = parse("30 2 * * *")
     assert openings(half, BERLIN, skip - 3600, skip + DAY - 7200) == []
@@ -268,7 +268,7 @@ def digest_of_a_year_of_openings():
     return "".join("%02x" % b for b in sha.digest())
 
 
-def test_aliases_mean_what_the_protocol_says():
+def test_aliases():
     assert sorted(ALIASES) == sorted(
         ("anytime", "never", "unscheduled", "day", "weekdays", "workhours", "midnight", "night")
     )
@@ -287,7 +287,7 @@ def test_aliases_mean_what_the_protocol_says():
     assert closes_s(always, at, BERLIN) is None and next_open(always, at, BERLIN) == at
 
 
-def test_windows_that_never_close_are_known():
+def test_windows_that_never_close_are_recognised():
     always = (
         "* * * * *",
         "0-59 0-23 1-31 1-12 0-6",
@@ -302,7 +302,7 @@ def test_windows_that_never_close_are_known():
         assert is_always(parse(text)) == (text in always), text
 
 
-def test_windows_that_come_seldom():
+def test_rare_windows():
     at = days(2096, 3, 1) * DAY
     assert next_open(parse("0 0 29 2 *"), at, UTC) == days(2104, 2, 29) * DAY
     # 2096-02-29 is a Wednesday: where summer begins on February's last one, half past two is skipped for another eight
@@ -313,7 +313,7 @@ def test_windows_that_come_seldom():
     assert next_open(parse("30 2 29 2 *"), at, zone_of("AAA0BBB,59,300")) is None
 
 
-def test_a_search_is_bounded():
+def test_search_is_bounded():
     steps = [0]
     span = evaluated._span
 
@@ -343,7 +343,7 @@ def test_a_search_is_bounded():
     assert most <= 13 * 400, most
 
 
-def test_days_that_no_month_has():
+def test_windows_on_impossible_days_are_refused():
     lengths = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
     for months in range(1, 1 << 12):
         if months & months - 1 and months % 37:
@@ -360,7 +360,7 @@ def test_days_that_no_month_has():
             parse("0 0 %d %s 1" % (day, text))  # or on Mondays
 
 
-def test_bad_windows_name_the_field():
+def test_invalid_windows_name_the_field():
     for text in list(BAD) + [None, 3, ["*"] * 5, b"* * * * *", True]:
         try:
             parse(text)

@@ -1,4 +1,4 @@
-"""DNS questions and answers: made by hand, cut at every byte, spoilt at every bit."""
+"""DNS queries and replies: made by hand, truncated at every byte, damaged at every bit."""
 
 import hashlib
 import struct

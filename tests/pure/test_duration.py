@@ -1,4 +1,4 @@
-"""Durations: every unit of the protocol, spelled every way, and everything near it that is none."""
+"""Durations: every unit of the protocol in every form, and similar texts, which are refused."""
 
 from ioto.duration import FOREVER, parse
 
@@ -11,7 +11,7 @@ UNITS = {
 }  # fmt: skip
 
 
-def test_every_unit_every_way():
+def test_every_unit_in_every_form():
     for unit, seconds in UNITS.items():
         for n in (0, 1, 2, 24, 90, 1000):
             for text in ("%d %s", "%d%s", " %d  %s ", "%d\t%s"):
@@ -42,7 +42,7 @@ def test_milliseconds():
     raise AssertionError("a duration in whole seconds has no milliseconds")
 
 
-def test_what_is_near_is_refused():
+def test_similar_texts_are_refused():
     near = [u[:-1] for u in UNITS] + [u + "x" for u in UNITS] + ["m", "s", "h", "d", "w", "mo", "y", "fortnight", "µs"]
     bad = (
         ["1 " + u for u in near if u not in UNITS]
@@ -64,7 +64,7 @@ def test_forever_is_the_longest():
 
 
 def digest_of_all_near_texts():
-    """Numbers, blanks and units in every combination, accepted or refused alike on both interpreters."""
+    """Both interpreters accept and refuse the same combinations of numbers, blanks and units."""
     import hashlib
 
     sha = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The one list of reasons."""
+"""The list of reasons."""
 
 from ioto.errors import REASONS, UpdateError
 

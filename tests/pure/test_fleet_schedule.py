@@ -1,4 +1,4 @@
-"""Whole fleets: how the jitter spreads them over a window, beyond a period, and after a power failure."""
+"""Whole fleets: how jitter spreads them over a window, beyond a period, and after a power failure."""
 
 from ioto.calendar import days
 from ioto.cron import parse
@@ -6,8 +6,8 @@ from ioto.schedule import rest_s
 from test_schedule import DAY, HOUR, IDS, MINUTE, NOON, UTC, due, even
 
 
-def test_the_jitter_is_the_configured_one_whole():
-    """Without a window, after a check-in and after power-on; each span, also where it is longer than the period."""
+def test_devices_are_spread_over_the_whole_jitter():
+    """Without a window, after a check-in and after power-on; also if it is longer than the period."""
     anytime = parse("anytime")
     for period, jitter in ((HOUR, HOUR), (DAY, HOUR), (10 * MINUTE, HOUR), (HOUR, MINUTE), (MINUTE, DAY)):
         bins = min(20, jitter)
@@ -32,7 +32,7 @@ def test_the_jitter_is_the_configured_one_whole():
     assert {rest_s(HOUR, 0, 0, 0, id) for id in IDS[:99]} == {HOUR}
 
 
-def test_a_fleet_is_spread_over_its_window():
+def test_fleet_is_spread_over_its_window():
     opens = days(2027, 6, 2) * DAY + 2 * HOUR
     for text, jitter, length in (
         ("0 2 * * *", HOUR, MINUTE),
@@ -48,8 +48,8 @@ def test_a_fleet_is_spread_over_its_window():
     assert sum(a + HOUR == b for a, b in zip(*places)) < 25
 
 
-def test_a_fleet_that_comes_back_after_a_power_failure_is_spread():
-    """Over the jitter from the start on, or over what is left of the window where that is less."""
+def test_fleet_is_spread_after_a_power_failure():
+    """Over the jitter from the start on, or over the rest of the window if that is less."""
     tried = NOON - DAY - HOUR
     even([due(parse("anytime"), UTC, NOON, id, tried - HOUR, up=0) for id in IDS[:4000]], 0, HOUR, 60)
     even([due(parse("anytime"), UTC, None, id, tried, up=0) for id in IDS[:4000]], 0, HOUR, 60)
@@ -66,7 +66,7 @@ def test_a_fleet_that_comes_back_after_a_power_failure_is_spread():
         even([due(parse(window), UTC, now, id, tried, up=0, jitter=jitter) for id in some], 0, length, 20)
 
 
-def test_after_a_failure_of_the_power_nobody_waits_who_need_not():
+def test_overdue_devices_wait_less_after_a_power_failure():
     for window in (parse("anytime"), parse("day")):
         for id in IDS[:200]:
             assert due(window, UTC, NOON, id, None, up=0) == 0, "never checked in"
@@ -78,7 +78,7 @@ def test_after_a_failure_of_the_power_nobody_waits_who_need_not():
             assert waits == sorted(waits, reverse=True), (id, waits)
 
 
-def test_who_boots_before_its_place_keeps_it():
+def test_device_that_boots_before_its_time_keeps_it():
     window = parse("0 2 * * *")
     opens = days(2027, 6, 2) * DAY + 2 * HOUR
     for id in IDS[:50]:

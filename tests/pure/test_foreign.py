@@ -1,6 +1,4 @@
-"""Files as Ioto's own agent has them: its layout, its key names, what is ignored, and where a wrong key is still an
-error.
-"""
+"""Files of Ioto's own agent: form, key names, what is ignored, and where a wrong key is still an error."""
 
 import json
 
@@ -78,7 +76,7 @@ def test_published_files_load():
     assert not [message for message in told if ": update" in message or ": tls" in message]
 
 
-def test_without_a_builder_ioto_s_own_is_named():
+def test_error_without_a_builder_names_iotos():
     try:
         noted(PUBLISHED.replace("builder: 'https://builder.example/api',", ""))
     except ConfigError as e:
@@ -91,14 +89,14 @@ def test_without_a_builder_ioto_s_own_is_named():
     assert found["services.update"] is False
 
 
-def test_an_id_is_made_where_the_file_has_none():
+def test_id_is_generated_if_the_file_has_none():
     with Folder(device_json5=DEVICE) as folder:
         found = config.load_device(folder.path)
         assert found["id"] == "auto" and found["product"] == "PUT-YOUR-PRODUCT-ID-HERE" and found["test"] is False
 
 
-def test_files_are_found_where_ioto_has_them():
-    """`@there`: below the folder, or below its folder state; the authority has to be there."""
+def test_files_are_found_in_iotos_places():
+    """`@name` is relative to the folder, or to its folder state; the authority must exist."""
     with Folder() as folder:
         import os
 
@@ -129,7 +127,7 @@ def test_files_are_found_where_ioto_has_them():
             os.rmdir(folder.path + "state")
 
 
-def test_the_profile_s_part_counts():
+def test_conditional_settings_of_the_profile():
     text = PUBLISHED.replace(
         "optimize: 'debug',\n",
         "optimize: 'debug', update: { period: '2 days', throttle: '20 ms' }, log: { level: 'info' },\n",
@@ -157,8 +155,8 @@ def test_the_profile_s_part_counts():
         raise AssertionError("a bad period in a profile")
 
 
-def test_unknown_keys_in_a_file_of_ioto_s():
-    """A warning with a hint; an error where the key, or the one that it resembles, is about updates, trust or time."""
+def test_unknown_keys_in_a_file_of_ioto():
+    """A warning with a hint; an error if the key, or the one it resembles, concerns updates, trust or time."""
     for key, value, hint in (
         ("coap", "{ port: 1 }", ""),
         ("log.levl", "'info'", " (log.level?)"),
@@ -199,7 +197,7 @@ def test_unknown_keys_in_a_file_of_ioto_s():
             refused(json.dumps(nested(flat)), key + ": unknown key" + (" (%s?)" % near if near else "") + "; here are ")
 
 
-def test_what_is_ignored_is_no_key_of_ours():
+def test_ignored_keys_are_not_ours():
     ignored = foreign.FOREIGN.split()
     assert len(ignored) == len(set(ignored)) and not set(ignored) & (set(DEFAULTS) | set(foreign.SAME))
     assert not set(foreign.SAME) & set(DEFAULTS) and set(foreign.SAME.values()) <= set(DEFAULTS)
@@ -207,7 +205,7 @@ def test_what_is_ignored_is_no_key_of_ours():
     assert not sections & set(ignored)
 
 
-def test_errors_name_the_file_that_is_there():
+def test_errors_name_the_existing_file():
     with Folder(ioto_json5="{}") as folder:
         for name in ("ioto.json", "ioto.json5"):
             assert str(config.wrong(folder.path + name, "builder", "plain")).startswith(

@@ -1,4 +1,4 @@
-"""The text of HTTP, swept: urls against urllib, dates against email.utils, every byte in every place of a head."""
+"""HTTP: URLs against urllib, dates against email.utils, every byte at each position of a head."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ from ioto.errors import UpdateError
 
 
 def refused(function, *args):
-    """The reason of the refusal, None when there is none."""
+    """The reason of the refusal, or None."""
     try:
         function(*args)
     except UpdateError as e:
@@ -63,7 +63,7 @@ def test_urls():
     assert http.parse_url("http://a/" + "x" * 2039)[3] == "/" + "x" * 2039
 
 
-def test_bad_urls():
+def test_invalid_urls_are_refused():
     for url in BAD_URLS + (None, 7, b"http://a/", ["http://a/"]):
         assert refused(http.parse_url, url) == "url_invalid", url
 
@@ -153,7 +153,7 @@ def digest_redirects():
     )
 
 
-def test_where_a_redirect_may_lead():
+def test_allowed_redirects():
     plain, secure = http.parse_url("http://a/x"), http.parse_url("https://a/x")
     assert redirect.follow(plain, "https://b/y") == (True, "b", 443, "/y")
     assert redirect.follow(secure, "//b:8/y") == (True, "b", 8, "/y")
@@ -164,7 +164,7 @@ def test_where_a_redirect_may_lead():
         assert refused(redirect.follow, plain, location) == "url_invalid", location
 
 
-def test_where_the_token_may_go():
+def test_hosts_that_may_receive_the_token():
     urls = ["http://a/", "http://a:81/", "https://a/", "https://a:81/", "http://b/", "https://b/"]
     stays = [(x, y) for x in urls for y in urls if redirect.same_origin(http.parse_url(x), http.parse_url(y + "other"))]
     assert stays == sorted(
@@ -270,8 +270,8 @@ LENIENT = {
 }
 
 
-def test_strict_headers_agree_and_lenient_ones_need_not():
-    """Each header that is kept, alone, repeated, contradicted, empty, odd, and longer than its line."""
+def test_contradicting_headers():
+    """Each header that is kept: alone, repeated, contradicted, empty, unusual, and longer than its line."""
     for kept, is_strict in ((STRICT, True), (LENIENT, False)):
         for name, (a, b) in kept.items():
             line, same, other = [("%s: %s\r\n" % (n, v)).encode() for n, v in ((name, a), (name.upper(), a), (name, b))]
@@ -295,7 +295,7 @@ def test_strict_headers_agree_and_lenient_ones_need_not():
                 assert parsed(line, other) == parsed(line, name.encode() + b": \xff\r\n") == first, name
 
 
-def test_what_is_too_long_says_so():
+def test_messages_for_overlong_lines():
     for function, args, limit in (
         (parsed, (b"Location: /" + b"x" * 2293,), "2304"),
         (http.status, (b"HTTP/1.1 200 " + b"x" * 100,), "113"),

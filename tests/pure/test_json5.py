@@ -1,4 +1,4 @@
-"""JSON5 against the reference library: generated documents, mutated ones, and errors that say where."""
+"""JSON5 against the reference library: generated documents, mutated ones, and errors with their position."""
 
 from ioto.json5 import loads
 
@@ -24,7 +24,7 @@ def outcome(parser, text):
 
 
 def mutated():
-    """Every good text with each character dropped, doubled, or replaced by one of a few."""
+    """Every valid text with each character removed, doubled, or replaced by one of a few."""
     for text in GOOD:
         for i in range(len(text)):
             yield text[:i] + text[i + 1 :]
@@ -33,7 +33,7 @@ def mutated():
                 yield text[:i] + c + text[i + 1 :]
 
 
-def test_good_texts_and_bad_ones():
+def test_valid_and_invalid_texts():
     for text in GOOD:
         assert outcome(loads, text) != "refused", text
     for text in BAD:
@@ -66,7 +66,7 @@ b\\'c"d\\u0041', deep: [[[{a: []}]]],
 
 
 def damaged(n):
-    """A document as Ioto writes them with one to three small accidents, `n` times; seeded."""
+    """`n` copies of a document in the form of Ioto, each with one to three small errors; seeded."""
     import random
 
     random.seed(n)
@@ -115,7 +115,7 @@ def test_against_json5_damaged_documents():
     assert 50 < accepted < 450
 
 
-def test_long_files_of_many_scripts():
+def test_long_files_in_many_scripts():
     row = ": 'Gr\u00fc\u00dfe \u20ac \U0001f600', // \u00e9\u00e8\n"
     text = "{\n" + "".join("  \u00fc%d%s" % (i, row) for i in range(400)) + "}"
     found = loads(text)
@@ -170,7 +170,7 @@ def digest_of_the_mutated():
     return "".join("%02x" % b for b in sha.digest())
 
 
-def test_errors_say_where():
+def test_errors_give_line_and_column():
     for text, where in (
         ("{\n  a: 1,\n  b 2\n}", "line 3 column 5"),
         ("[1,\n", "line 2 column 1"),

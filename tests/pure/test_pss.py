@@ -1,4 +1,4 @@
-"""RSASSA-PSS against the published vectors, against `cryptography`, and against whatever can be damaged."""
+"""RSASSA-PSS against the published vectors, against `cryptography`, and with damaged input."""
 
 import json
 from hashlib import sha256
@@ -65,7 +65,7 @@ def made(sizes):
 
 
 def keys(sizes=(2048, 2049, 2050, 2055, 2056, 3072, 4096)):
-    """(private, as the agent reads it, DER)."""
+    """(private key, public key as the agent reads it, DER) of each size."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     for private in made(sizes):
@@ -120,7 +120,7 @@ def test_against_keys_that_are_too_small_or_too_big():
 
 
 class Counted(int):
-    """A modulus that counts what is taken modulo it."""
+    """A modulus that counts the reductions modulo it."""
 
     seen = []
 
@@ -129,8 +129,8 @@ class Counted(int):
         return other % int(self)
 
 
-def test_against_counting_each_turn():
-    """No turn has more than one multiplication in it, of two numbers of the modulus's size."""
+def test_against_counting_multiplications_of_each_turn():
+    """Each turn has at most one multiplication, of two numbers of the size of the modulus."""
     for private, (n, bits), _ in keys((2048, 3072)):
         turns = []
         for good in pss.verify((Counted(n), bits), sha256(b"m").digest(), signed(private, b"m")):
@@ -140,8 +140,8 @@ def test_against_counting_each_turn():
         assert all(len(turn) == 1 and turn[0] <= 2 * bits for turn in turns[:17]), turns
 
 
-def test_against_damage(count=3000):
-    """Bits, bytes and lengths of signature, digest and key: none is taken, none ends in anything but a no."""
+def test_against_damaged_input(count=3000):
+    """Bits, bytes and lengths of signature, digest and key: the result is always False, without an exception."""
     import random
 
     rng = random.Random(2)
@@ -182,15 +182,15 @@ def damaged(rng, raw):
 
 
 def test_published_vectors_take_seventeen_multiplications():
-    """16 squarings and one multiplication, and never one more for whatever comes."""
+    """16 squarings and one multiplication, for any input."""
     for name in ("2048_sha256_mgf1_32", "3072_sha256_mgf1_32"):
         for key, test, _ in vectors(name):
             steps = len([1 for step in pss.verify(key, bytes(32), unhex(test["sig"]))])
             assert steps in (1, 18), (test["tcId"], steps)
 
 
-def test_what_is_no_signature():
-    """Of any length, for a modulus of any length: no, and at once."""
+def test_invalid_signatures_of_any_length():
+    """Of any length, for a modulus of any length: False at once."""
     for bits in (2048, 2049, 3072, 4096):
         n = (1 << bits) - 1
         for size in (0, 1, 255, 256, 257, 383, 384, 385, 511, 512, 513, 4000):
@@ -201,7 +201,7 @@ def test_what_is_no_signature():
                 ), (bits, size)
 
 
-def test_keys_that_are_none():
+def test_invalid_keys_are_refused():
     for raw in (
         b"",
         b"\x30",

@@ -1,4 +1,4 @@
-"""The record: a cut at every byte of every write leaves the old one or the new one; garbage is never believed."""
+"""The record: a cut at every byte of every write leaves the old or the new one; invalid data is never accepted."""
 
 import os
 
@@ -29,7 +29,7 @@ def get(path):
         return f.read()
 
 
-def test_what_was_saved_is_loaded():
+def test_saved_record_is_loaded():
     pair = fresh()
     assert pair.load() is None and not pair.damaged
     for i in range(5):
@@ -39,7 +39,7 @@ def test_what_was_saved_is_loaded():
     fresh()
 
 
-def test_a_cut_at_every_byte_leaves_old_or_new():
+def test_cut_at_every_byte_leaves_the_old_or_the_new_record():
     for before in range(1, 4):
         pair = fresh()
         for i in range(before):
@@ -53,7 +53,7 @@ def test_a_cut_at_every_byte_leaves_old_or_new():
     fresh()
 
 
-def test_every_changed_byte_is_noticed():
+def test_every_changed_byte_is_detected():
     raw = encode(7, {"phase": "idle", "n": 1})
     assert decode(raw) == (7, {"phase": "idle", "n": 1})
     for i in range(len(raw)):
@@ -64,7 +64,7 @@ def test_every_changed_byte_is_noticed():
             assert found is None or spoilt.lower() == raw.lower(), (i, flip)
 
 
-def test_garbage_is_damaged_and_empty_is_not():
+def test_invalid_files_are_damaged_and_empty_ones_are_not():
     for garbage in (
         b"{}",
         b"\0" * 100,
@@ -85,7 +85,7 @@ def test_garbage_is_damaged_and_empty_is_not():
     fresh()
 
 
-def test_a_save_begun_is_ended_before_the_next():
+def test_started_save_is_finished_before_the_next():
     pair = fresh()
     pair.save_now({"i": 0})
     pair._going = pair._steps({"i": 1})
@@ -97,7 +97,7 @@ def test_a_save_begun_is_ended_before_the_next():
     fresh()
 
 
-def test_the_whole_record_survives():
+def test_full_record_is_stored():
     pair = fresh()
     record = empty()
     record.update(

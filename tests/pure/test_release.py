@@ -1,4 +1,4 @@
-"""The envelope and the manifest: what is let through, and that nothing else is."""
+"""The envelope and the manifest: what is accepted, and that nothing else is."""
 
 import json
 
@@ -45,7 +45,7 @@ def with_(of, **changes):
 
 
 def sealed(text, signature):
-    """As the page on security has it: 8 bytes of magic, two lengths, text, signature, zeros up to 4096 bytes."""
+    """As in docs/security.md: 8 bytes of magic, two lengths, text, signature, zeros up to 4096 bytes."""
     raw = b"IOTO-REL" + len(text).to_bytes(2, "big") + len(signature).to_bytes(2, "big") + text + signature
     return raw + bytes(4096 - len(raw))
 
@@ -54,13 +54,13 @@ def manifest(**changes):
     return json.dumps(with_(GOOD, **changes)).encode()
 
 
-def test_an_envelope_holds_what_was_put_in():
+def test_envelope_returns_manifest_and_signature():
     for text, signature in ((b"{}", b"s"), (b"", b""), (manifest(), bytes(384)), (b"m" * 3572, b"s" * 512)):
         block = sealed(text, signature)
         assert release.unwrap(block) == (text, signature) == release.unwrap(memoryview(block))
 
 
-def test_against_the_host_s_envelope():
+def test_against_the_envelope_of_the_host():
     from ioto_tools.image.release import seal
 
     assert seal(manifest(), bytes(384)) == sealed(manifest(), bytes(384))
@@ -73,12 +73,12 @@ def test_against_the_host_s_envelope():
         raise AssertionError("too long a manifest was sealed")
 
 
-def test_what_is_no_envelope():
+def test_other_files_are_not_envelopes():
     for block in (b"", b"\xe9\x05", b"IOTO", b"IOTO-RE", b"\xe9" + bytes(4095), b"ioto-rel" + bytes(4088)):
         assert release.unwrap(block) is None
 
 
-def test_an_envelope_that_does_not_add_up():
+def test_invalid_envelopes_are_refused():
     good = sealed(manifest(), bytes(384))
     for bad in (
         good[:4095],
@@ -96,7 +96,7 @@ def test_an_envelope_that_does_not_add_up():
             assert reason(release.unwrap, bytes(bad)) in (None, "manifest_malformed")
 
 
-def test_every_field_takes_its_type_and_no_other():
+def test_every_field_accepts_only_its_type():
     assert release.parse(manifest()) == GOOD
     more = dict(base="ef" * 32, minimum="1.0.0-rc.1", expires=0)
     assert release.parse(manifest(**more)) == with_(GOOD, **more)
@@ -122,7 +122,7 @@ def test_every_field_takes_its_type_and_no_other():
         assert reason(release.parse, text) == "manifest_malformed", text
 
 
-def test_down_ends_or_names_a_version():
+def test_down_has_an_end_or_names_a_version():
     created = GOOD["created"]
     for expires in (0, created, created + 30 * 86400):
         assert reason(release.parse, manifest(down=True, expires=expires)) is None
@@ -134,7 +134,7 @@ def test_down_ends_or_names_a_version():
         assert reason(release.parse, manifest(down=down)) == "manifest_malformed", down
 
 
-def test_everything_is_held_against_the_board():
+def test_every_field_is_compared_with_the_board():
     def said(changes=None, **board):
         return reason(lambda: release.check(with_(GOOD, **(changes or {})), **with_(BOARD, **board)))
 

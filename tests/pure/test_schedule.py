@@ -1,4 +1,4 @@
-"""The schedule lived through: years of resets, power cuts, jumping clocks and failing servers."""
+"""The schedule over years of resets, power cuts, clock jumps and failing servers."""
 
 import gc
 
@@ -32,7 +32,7 @@ LIVES = (  # window, zone, period, jitter
 
 
 def dice(seed):
-    """The same whole numbers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    """The same integers on every interpreter: dice(seed)(n) is one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -43,7 +43,7 @@ def dice(seed):
 
 
 class Device:
-    """A device as the agent keeps it: what is in RAM, what is in the record, and the truth that it does not know."""
+    """A device: its RAM, its record, and the true time, which it does not know."""
 
     def __init__(self, id, window, zone, period_s, jitter_s, t):
         self.id, self.window, self.zone, self.period_s, self.jitter_s = id, parse(window), zone, period_s, jitter_s
@@ -104,7 +104,7 @@ class Device:
 
 
 def never_outside_the_window(device):
-    """A check-in begins inside."""
+    """A check-in begins inside the window."""
     assert is_always(device.window) or is_open(device.window, device.clock(), device.zone), device.replay()
 
 
@@ -156,7 +156,7 @@ def keeps_its_word(device, due, roll):
 
 
 def disturb(device, roll):
-    """One thing that happens to a device: a reset, a power cut, a clock that is set right or jumps."""
+    """One event: a reset, a power cut, a clock that is set or jumps."""
     what = roll(6)
     if what == 0:
         device.boot(False)
@@ -170,7 +170,7 @@ def disturb(device, roll):
 
 
 def live(seed, settings, events):
-    """A life of so many events; yields (true time, uptime) of each check-in that began."""
+    """Simulate so many events; yields (true time, uptime) of each check-in that began."""
     roll = dice(seed)
     device = Device("ID%d" % seed, *settings, t=NOON + roll(400 * DAY))
     for _ in range(events):
@@ -194,7 +194,7 @@ def live(seed, settings, events):
             device.t += 1
 
 
-def test_lives():
+def test_random_lives_keep_the_invariants():
     checks = 0
     for n, settings in enumerate(LIVES):
         for seed in range(3):
@@ -215,7 +215,7 @@ def digest_of_lives():
 
 
 def days_with_a_check(window, zone, period_s, jitter_s, begin, count, late):
-    """A healthy device through `count` days: how many check-ins."""
+    """Number of check-ins of a device without failures in `count` days."""
     device = Device("STEADY", window, zone, period_s, jitter_s, begin)
     device.error, found, roll = 0, 0, dice(4)
     while device.t < begin + count * DAY:
@@ -226,8 +226,8 @@ def days_with_a_check(window, zone, period_s, jitter_s, begin, count, late):
     return found
 
 
-def test_a_place_a_little_before_its_time_will_do():
-    """By at most a minute and a 256th of the period; and never in a back-off, nor one that the cloud asked for."""
+def test_time_a_little_before_the_period_is_accepted():
+    """By at most a minute and a 256th of the period; never after a failure or if the cloud requested a wait."""
     window = parse("0 2 * * *")
     opens = days(2027, 6, 2) * DAY + 2 * HOUR
     place = NOON + due(window, UTC, NOON, "ID", jitter=HOUR)
@@ -261,7 +261,7 @@ def test_a_place_a_little_before_its_time_will_do():
                     assert place + 1 + found == (max(want, place + 1)), (period, early, failures)
 
 
-def test_a_question_is_bounded():
+def test_search_is_bounded():
     asked = [0]
     first = windows.next_open
 
@@ -281,8 +281,8 @@ def test_a_question_is_bounded():
         windows.next_open = first
 
 
-def test_a_daily_window_with_a_daily_period_is_used_daily():
-    """Though each check-in begins seconds late and takes longer than what is left of the window."""
+def test_daily_window_with_daily_period_is_used_daily():
+    """Although each check-in begins seconds late and takes longer than the rest of the window."""
     for window in ("0 2 * * *", "midnight", "night"):
         for jitter in (0, HOUR):
             found = days_with_a_check(window, UTC, DAY, jitter, NOON, 365, 2)
@@ -291,7 +291,7 @@ def test_a_daily_window_with_a_daily_period_is_used_daily():
     assert 363 <= days_with_a_check("0 4 * * *", BERLIN, DAY, HOUR, NOON, 365, 2) <= 365
 
 
-def test_a_period_without_a_window_is_kept():
+def test_period_without_a_window():
     for period, jitter in ((DAY, HOUR), (HOUR, HOUR), (MINUTE, HOUR), (DAY, 0)):
         most = 20 * DAY // period
         found = days_with_a_check("anytime", UTC, period, jitter, NOON, 20, 0)
@@ -308,7 +308,7 @@ def due(
 
 
 def even(arrivals, begin, length, bins):
-    """All in [begin, begin + length), and spread evenly: chi-square within five deviations."""
+    """All are in [begin, begin + length), and evenly spread: chi-square within five deviations."""
     counts = [0] * bins
     for at in arrivals:
         assert begin <= at < begin + length, (at, begin, length)
@@ -330,13 +330,13 @@ def test_backoff_grows_to_its_cap_and_differs():
         even([backoff_s(n, id) for id in IDS[:2000]], 30 << n - 1, 30 << n - 1, 15)
 
 
-def test_failures_rest_no_longer_than_a_period():
+def test_failing_device_waits_no_longer_than_a_period():
     for period in (0, 5, 30, 100, HOUR, DAY):
         rests = [rest_s(period, 0, n, 0, "ID") for n in range(1, 12)]
         assert rests == [min(backoff_s(n, "ID"), max(30, period)) for n in range(1, 12)]
 
 
-def test_the_cloud_is_obeyed():
+def test_wait_requested_by_the_cloud():
     for hold in (1, 10, 100, HOUR, DAY, HOLD_MOST_S):
         for failures in (0, 1, 3):
             for id in IDS[:50]:
@@ -381,7 +381,7 @@ def test_without_a_clock():
     assert due(day, UTC, NOON, "ID", 0, cold=False) == 0
 
 
-def test_a_clock_that_jumps():
+def test_clock_jumps():
     anytime, day = parse("anytime"), parse("day")
     for jump in (-8000 * DAY, -DAY, -1, 1, DAY, 8000 * DAY):
         # in one boot nothing changes

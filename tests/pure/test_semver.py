@@ -1,4 +1,4 @@
-"""Versions against the semver library, over every combination of parts, and the specification's own lists."""
+"""Versions against the semver library, over every combination of parts, and the specification's lists."""
 
 from ioto.semver import compare, is_valid, parse
 
@@ -75,7 +75,7 @@ def test_against_semver():
     assert seen > 10000
 
 
-def test_the_order_of_the_specification():
+def test_order_of_the_specification():
     for i, a in enumerate(ORDER):
         for j, b in enumerate(ORDER):
             assert compare(a, b) == (i > j) - (i < j), (a, b)
@@ -92,7 +92,7 @@ def digest_of_all_comparisons():
     return "".join("%02x" % b for b in sha.digest())
 
 
-def test_no_text_is_no_version():
+def test_other_values_are_not_versions():
     for value in (None, 1, 1.5, [], {}, b"1.2.3", True):
         assert not is_valid(value)
         try:

@@ -1,6 +1,4 @@
-"""Time zones: every change of every zone of the IANA database against zoneinfo, rules at random against the
-calendar.
-"""
+"""Time zones: every change of every zone of the IANA database against zoneinfo, random rules against the calendar."""
 
 import gc
 
@@ -53,7 +51,7 @@ BAD = {  # text: from where on it is no zone
 
 
 def dice(seed):
-    """The same whole numbers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    """The same integers on every interpreter: dice(seed)(n) is one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -140,7 +138,7 @@ def test_against_zones_written_by_us():
 
 
 def random_zone(roll, extreme):
-    """A POSIX string, and what it was made of: (standard, daylight, begin, end), each rule (kind, numbers, seconds)."""
+    """A POSIX string and its parts: (standard, daylight, begin, end), each rule (kind, numbers, seconds)."""
 
     def offset(most):
         s = roll(2 * most + 1) - most
@@ -169,7 +167,7 @@ def random_zone(roll, extreme):
 
 
 def takes_effect(rule, year, day_of):
-    """Local seconds at which a rule takes effect, by walking the calendar: day_of(year, month, day) -> day number."""
+    """Local seconds at which a rule takes effect, by counting days: day_of(year, month, day) -> day number."""
     kind, n, seconds = rule
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -183,8 +181,8 @@ def takes_effect(rule, year, day_of):
     return day * 86400 + seconds
 
 
-def test_rules_at_random():
-    """The last change before a moment decides, also where a rule's hours carry it into another year."""
+def test_random_rules():
+    """The last change before a time decides, also if a rule's hours move it into another year."""
     roll = dice(20)
     zones = [random_zone(roll, i % 2) for i in range(300)]
     for text in (
@@ -211,7 +209,7 @@ def test_rules_at_random():
                 assert stretch(zone, t) == (offset, at, until), (text, t)
 
 
-def test_against_the_c_library_over_rules_at_random():
+def test_against_the_c_library_over_random_rules():
     """Rules that stay in their year and out of each other's way. (Not zoneinfo: it counts `n` and J59 a day short.)"""
     import os
     import time
@@ -311,7 +309,7 @@ def test_julian_days():
             assert offset_s(zone, at - 1) == 0 and offset_s(zone, at) == 3600, rule
 
 
-def test_bad_zones_are_refused_from_where_on_they_are_none():
+def test_errors_begin_at_the_first_invalid_character():
     for text in list(BAD) + [None, 3, [], {}, b"UTC", True]:
         try:
             parse(text)

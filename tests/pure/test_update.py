@@ -1,4 +1,4 @@
-"""The life of an update: the phase table, random lives with invariants, the report queue."""
+"""The life cycle of an update: the table of phases, random lives with invariants, the report queue."""
 
 import json
 
@@ -8,7 +8,7 @@ from ioto.recall import empty
 from ioto.update import PHASES, RETRY, STATES, Update, add_report, body, move
 
 
-def test_moves_are_the_table_and_no_others():
+def test_only_moves_of_the_table_are_allowed():
     for a in PHASES:
         for b in PHASES:
             allowed = b in PHASES[a] or b in RETRY.get(a, ())
@@ -18,7 +18,7 @@ def test_moves_are_the_table_and_no_others():
                 assert not allowed, (a, b)
 
 
-def test_every_phase_leads_home():
+def test_every_phase_leads_to_idle():
     for start in PHASES:
         seen, left = set(), [start]
         while left:
@@ -52,7 +52,7 @@ class Random:
 
 
 def a_life(seed, steps=60, ours=True):
-    """A random board: offers, downloads that fail, trials that pass or not. Yields the record after each step."""
+    """A random board: offers, failed downloads, trials that pass or fail. Yields the record after each step."""
     random = Random(seed)
     record = empty()
     running, _build = "ota_0", "aa"
@@ -122,14 +122,14 @@ def test_random_lives_keep_the_invariants():
                 assert body(entry, "d")["success"] == (entry["state"] not in ("failed", "rolled_back", "refused"))
 
 
-def test_a_stranger_hears_outcomes_only():
+def test_third_party_cloud_gets_only_outcomes():
     for seed in range(60):
         for _, _, record in a_life(seed, ours=False):
             for entry in record["reports"]:
                 assert entry["state"] in ("confirmed", "failed", "refused"), "seed %d: %s" % (seed, entry)
 
 
-def test_a_failed_update_is_remembered_until_four_others_failed():
+def test_failed_update_is_remembered_until_four_others_failed():
     record = empty()
     life = Update(record, "ota_0", "", "1.0.0", 3)
     for n in range(6):
@@ -139,7 +139,7 @@ def test_a_failed_update_is_remembered_until_four_others_failed():
     assert len(record["failed"]) == 4
 
 
-def test_the_queue_drops_steps_before_outcomes():
+def test_full_queue_drops_steps_before_outcomes():
     record = empty()
     for n in range(10):
         add_report(record, "u%d" % n, "confirmed", "1.0.0")
@@ -151,7 +151,7 @@ def test_the_queue_drops_steps_before_outcomes():
     assert len(record["reports"]) == 16
 
 
-def test_another_build_in_the_slot_is_not_what_was_installed():
+def test_version_of_another_build_in_the_slot_is_not_used():
     record = empty()
     record["slots"]["ota_0"] = {"version": "2.0.0", "image": "cc", "build": "b2"}
     assert Update(record, "ota_0", "b2", "1.0.0", 3).version() == "2.0.0"
@@ -160,7 +160,7 @@ def test_another_build_in_the_slot_is_not_what_was_installed():
     assert Update(record, "ota_1", "b2", "1.0.0", 3).version() == "1.0.0"
 
 
-def test_what_a_boot_means():
+def test_meaning_of_a_boot():
     """Every combination of phase, slots and otadata state, against the rules in words."""
     for phase in PHASES:
         for slot in ("ota_0", "ota_1"):

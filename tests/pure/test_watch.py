@@ -1,4 +1,4 @@
-"""Watchers: order, tasks, and that one that raises stops nothing."""
+"""Watchers: their order and tasks; one that raises an exception does not stop the others."""
 
 import asyncio
 
@@ -78,7 +78,7 @@ def test_signal_returns_at_once_and_runs_all():
         assert len(logged) == sum(p in (raises, raises_later) for p in procs)
 
 
-def test_off_takes_away_just_that_one():
+def test_off_removes_only_that_watcher():
     def proc(data, arg):
         pass
 
@@ -93,7 +93,7 @@ def test_off_takes_away_just_that_one():
     assert watchers("y") == ()
 
 
-def test_log_is_quiet_and_levels_hold():
+def test_log_without_listener_and_with_levels():
     seen = []
     log.log("error", "nobody listens")
     for most in range(4):
