@@ -13,14 +13,14 @@ SAFE_PIN = None  # or while this GPIO is low at the start
 TRIAL_STARTS = 3
 
 
-def kept(nvs, key):
+def read_int(nvs, key):
     try:
         return nvs.get_i32(key)
     except OSError:
         return 0
 
 
-def lasting(machine, nvs, n):
+def count_as_good_later(machine, nvs, n):
     """A start is good after 10 seconds, unless the watchdog or an exception of main.py ends it within 10 minutes."""
 
     def after_10_s(timer):
@@ -38,27 +38,27 @@ def lasting(machine, nvs, n):
             pass
 
 
-def safe(nvs, goes_on):
+def needs_safe_mode(nvs, is_continued):
     """Does safe mode start now?
 
-    Wakes from deep sleep (`goes_on`) do not count as starts; soft resets are counted separately.
+    Wakes from deep sleep (`is_continued`) do not count as starts; soft resets are counted separately.
     """
     if SAFE_PIN is not None and not machine.Pin(SAFE_PIN, machine.Pin.IN, machine.Pin.PULL_UP).value():
         return True
-    n, soft, before = kept(nvs, "resets"), 0, kept(nvs, "soft")
-    if not goes_on:
+    n, soft, before = read_int(nvs, "resets"), 0, read_int(nvs, "soft")
+    if not is_continued:
         n = 1 + (n if n > 0 else -n if machine.reset_cause() == machine.WDT_RESET else 0)
     elif machine.reset_cause() == machine.SOFT_RESET:
         soft = before + 1
     is_safe = SAFE_RESETS > 0 and (n > SAFE_RESETS or soft > SAFE_SOFT_RESETS)
     if is_safe:  # after safe mode, main.py gets the full number of starts again
         n = soft = 0
-    if is_safe or not goes_on:
+    if is_safe or not is_continued:
         nvs.set_i32("resets", n)
     if soft != before:
         nvs.set_i32("soft", soft)
     if n or soft:
-        lasting(machine, nvs, abs(n))
+        count_as_good_later(machine, nvs, abs(n))
     return is_safe
 
 
@@ -73,16 +73,17 @@ try:
             if record[24:28] == b"\x01\x00\x00\x00":  # ESP_OTA_IMG_PENDING_VERIFY
                 trial = machine.WDT(timeout=120000)
     nvs = NVS("ioto")
-    goes_on = machine.reset_cause() in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET)
-    alone = kept(nvs, "alone")
+    is_continued = machine.reset_cause() in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET)
+    alone = read_int(nvs, "alone")
     if alone:
         nvs.set_i32("alone", 0)  # only once: the next boot runs main.py, whatever happens in this one
     if trial:
-        n = kept(nvs, "trial") + 1 if goes_on else 1
+        n = read_int(nvs, "trial") + 1 if is_continued else 1
         nvs.set_i32("trial", n)
         if n > TRIAL_STARTS:
             machine.reset()
-    elif not alone and safe(nvs, goes_on):  # not during a trial, where only the application confirms the image
+    # Not during a trial, where only the application confirms the image.
+    elif not alone and needs_safe_mode(nvs, is_continued):
         from ioto.start import safe_mode
 
         safe_mode()

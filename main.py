@@ -1,4 +1,4 @@
-"""What this device is: the agent, what happens to an update, and the application beside it."""
+"""The device: the agent, the decisions about an update, and the application."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ def update(data, staged):
 
 
 def selftest(data, arg):
-    """In the first boot of a new image: return False or raise, and the board goes back to the old one."""
+    """Runs in the first boot of a new image: if it returns False or raises, the board rolls back to the old one."""
     return True
 
 
@@ -27,7 +27,7 @@ def confirmed(data, version):
 
 
 async def application():
-    """Yours. It shares the loop with the agent, so it never blocks either."""
+    """Your code. It shares the loop with the agent, so it must not block."""
     while True:
         await asyncio.sleep(1)
 

@@ -1,5 +1,6 @@
-"""A lamp that blinks, and tells by it how its update gets on: faster while one is on its way, steady before the
-swap.
+"""A lamp that blinks, and shows how its update proceeds.
+
+It blinks faster during a download, and is steady before the swap.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ def update(data, staged):
 
 
 def selftest(data, arg):
-    """In the first boot of a new image: False, or an exception, and the old one comes back."""
+    """Runs in the first boot of a new image: if it returns False or raises an exception, the old image is restored."""
     lamp.on()
     return lamp.value() == 1
 

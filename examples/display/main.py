@@ -1,5 +1,6 @@
-"""A display that asks the person before it: the left button installs, the right one asks again in an hour, and nobody
-changes nothing.
+"""A display that asks its user: the left button installs the update, the right one asks again in an hour.
+
+Without an answer, nothing is installed.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ asking = None  # the task; an update that nobody answers is signalled again afte
 
 
 def show(*lines):
-    """Yours: an OLED, an e-paper. Here it is the serial port."""
+    """Your code: an OLED or e-paper display. Here it is the serial port."""
     print(" | ".join(lines))
 
 

@@ -1,6 +1,6 @@
-"""A sensor on a battery: it wakes each hour, measures, does what is due of an update for 20 s at the most, and sleeps.
+"""A sensor on a battery: each hour it wakes, measures, spends at most 20 s on an update, and sleeps.
 
-ioto.json opens the window for updates on Sunday from 2 to 6. Outside of it not even the radio is switched on.
+ioto.json opens the window for updates on Sunday from 2 to 6. Outside of it, not even the radio is switched on.
 """
 
 import machine
@@ -11,13 +11,13 @@ HOUR_S = 3600
 
 
 def measure():
-    """Yours: read the sensor, keep the value, send it when there are enough of them."""
+    """Your code: read the sensor, store the value, send several values together."""
     print("measured")
 
 
 async def main():
     measure()
-    return await agent().run_once(20)  # an image that takes longer is taken up at the next wake
+    return await agent().run_once(20)  # a longer download is resumed at the next wake
 
 
 rWatch("device:update", lambda data, staged: staged.apply())

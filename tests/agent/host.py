@@ -1,5 +1,6 @@
-"""A Linux host for tests: the agent as a process of the unix port, its folder and its supervisor; and a real device
-cloud on loopback.
+"""A Linux host for tests, and a real device cloud on loopback.
+
+The host is the agent as a process of the unix port, its folder and its supervisor.
 """
 
 import json
@@ -105,8 +106,9 @@ class Served:
 
 
 class Host:
-    """One device: its folder, with the agent's folder `inside` it ("" or ending in /). `does` is the shell code of the
-    update script.
+    """One device: its folder, with the agent's folder `inside` it ("" or ending in /).
+
+    `does` is the shell code of the update script.
     """
 
     def __init__(self, folder, cloud, does="echo continue", inside="", before="", heap=None, **update):

@@ -1,6 +1,4 @@
-"""Test rig of most agent tests: a virtual board with the agent, a device cloud on the simulated network, and simulated
-time.
-"""
+"""Test rig: a virtual board with the agent, and a device cloud on the simulated network, in simulated time."""
 
 import functools
 import json

@@ -1,5 +1,6 @@
-"""Helpers for tests of signed releases: keys, signed files, and a rig with a cloud that offers any file, signed, forged
-or unsigned.
+"""Support for tests of signed releases: keys, signed files, and a rig with a cloud that offers any file.
+
+The file may be signed, forged or unsigned.
 """
 
 import functools
@@ -58,8 +59,9 @@ def trusting(folder, trusted=("ours",), air=None, ranges=True, **changes):
 
 
 def erases(folder, **options):
-    """Indices of the flash operations that erase the inactive slot in an uninterrupted signed download; `options` of
-    trusting().
+    """Indices of the flash operations that erase the inactive slot in an uninterrupted signed download.
+
+    `options` are those of trusting().
     """
     rig, cloud = trusting(folder, **options)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", by=(options.get("trusted") or ("ours",))[0]))

@@ -1,6 +1,4 @@
-"""The figures that are counts, asserted: flash operations, heap and allocation of a block, instructions, longest
-pause.
-"""
+"""The figures of docs/figures.md that are counts: flash operations, heap, allocations, instructions, longest pause."""
 
 import re
 import shutil
@@ -75,7 +73,7 @@ asyncio.run(main(agent(""",
 
 
 def gaps(run):
-    """{stage: longest pause in ms} of what a console with TICKER says."""
+    """{stage: longest pause in ms} in the console output of TICKER."""
     found = {}
     for line in re.findall(r"^GAPS (.+)$", run.console, re.M):
         for stage, (gap, _) in eval(line).items():
@@ -83,12 +81,10 @@ def gaps(run):
     return found
 
 
-def test_nothing_but_the_swap_holds_up_another_task(tmp_path):
-    """A ticker of 1 ms, in simulated time, over two updates in a row: at most one flash operation of 60 ms between two
-    ticks.
+def test_longest_pause_of_another_task(tmp_path):
+    """A ticker of 1 ms, in simulated time, over two updates: at most one flash operation of 60 ms between two ticks.
 
-    Before them the record was saved 40 times: littlefs would compact its folder after some 45, so in the first of the
-    two.
+    The record was saved 40 times before. littlefs would compact its folder after some 45, so in the first of the two.
     """
     rig = Rig(
         tmp_path,
@@ -109,8 +105,8 @@ def test_nothing_but_the_swap_holds_up_another_task(tmp_path):
         assert len(found) > 2 and max(found.values()) <= 60, found
 
 
-def test_flash_operations_of_a_block(tmp_path):
-    """One erase, one program, one read; beside them the head, and what the file system does."""
+def test_flash_operations_per_block(tmp_path):
+    """One erase, one program, one read, apart from the head and the file system."""
     rig = Rig(tmp_path, blocks=12, main=MAIN.replace("staged.apply()", "pass"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=60)
@@ -120,7 +116,7 @@ def test_flash_operations_of_a_block(tmp_path):
     assert [op[1] for op in inside if op[0] == "erase"] == [slot.address + 4096 * n for n in range(12)]
 
 
-def test_what_every_start_loads():
+def test_size_of_the_files_that_every_start_loads():
     names = "__init__ start prepare agent setup semver certs recall begin update otadata".split()
     assert sum(len(parts()[name + ".mpy"]) for name in names) < 28 * 1024
 
@@ -151,8 +147,8 @@ asyncio.run(first())
 """
 
 
-def test_reads_of_the_file_system_from_reset_to_the_first_turn(tmp_path):
-    """An import looks into its folder four times: with a file for each part 3,960 reads and 241,000 bytes."""
+def test_file_system_reads_until_the_first_turn(tmp_path):
+    """Each import searches its folder four times: with one file per part, 3,960 reads of 241,000 bytes."""
     rig = Rig(
         tmp_path,
         air={"wifi": {"net": "secret"}},
@@ -168,7 +164,7 @@ def test_reads_of_the_file_system_from_reset_to_the_first_turn(tmp_path):
     assert 1000 < reads <= 1700 and 70_000 < size <= 110_000, (reads, size)
 
 
-def test_heap_and_allocation_of_a_whole_image():
+def test_heap_does_not_grow_and_allocation_per_block():
     from tests.bench.measure import Server, run
 
     with Server() as port:
@@ -181,7 +177,7 @@ def test_heap_and_allocation_of_a_whole_image():
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not here: apt-get install valgrind")
-def test_instructions_of_a_block():
+def test_instructions_per_block():
     from tests.bench.measure import Server, instructions
 
     with Server() as port:

@@ -73,7 +73,7 @@ class Device:
         )
 
     def check(self, took_s, ok, hold_s=0):
-        """A check-in that began now: the record as the agent writes it."""
+        """Do a check-in that begins now, and update the record as the agent does."""
         counts = self.t if ok else self.t + took_s
         self.failures = 0 if ok else self.failures + 1
         self.hold_s = hold_s
@@ -109,9 +109,7 @@ def never_outside_the_window(device):
 
 
 def never_too_soon(device):
-    """Not before the period, the back-off or the hold has passed, as long as anything could tell: uptime, or the
-    clock.
-    """
+    """Not before the period, the back-off or the hold has passed, as far as uptime or clock can tell."""
     if device.last is None:
         return
     counts, error, rest = device.last
@@ -121,8 +119,9 @@ def never_too_soon(device):
 
 
 def bounded_wait(device, due):
-    """Whatever the clock does: not longer than one rest, and then to the device's place in the first opening that
-    comes.
+    """Whatever the clock does, the wait is at most one rest.
+
+    It continues to the device's own time in the next opening of the window.
     """
     window, zone = device.window, device.zone
     rest = max(device.rest_s(), POWER_S, device.jitter_s)
@@ -138,9 +137,10 @@ def bounded_wait(device, due):
         ), (due, device.replay())
 
 
-def keeps_its_word(device, due, roll):
-    """Asked again on the way, it names the same moment; and once that has come it stays due while the window is
-    open.
+def answers_consistently(device, due, roll):
+    """Asked again on the way, the schedule names the same time.
+
+    Once that has come, the check-in stays due while the window is open.
     """
     if due is None:
         return
@@ -176,7 +176,7 @@ def live(seed, settings, events):
     for _ in range(events):
         due = device.due_s()
         bounded_wait(device, due)
-        keeps_its_word(device, due, roll)
+        answers_consistently(device, due, roll)
         until = roll((MINUTE, HOUR, DAY, 40 * DAY)[roll(4)])
         if due is None or due > until:
             device.t += until
