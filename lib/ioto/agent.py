@@ -301,7 +301,7 @@ class Agent:
             self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
-            log("info", "the download waits")
+            log("info", "the download pauses")
         except OSError as e:
             log("warn", "check-in: %r" % e)
             self._failed("")

@@ -42,7 +42,7 @@ async def run(agent):
         await agent.save()
     installed = record["slots"].get(board.running)
     if record["phase"] != "trial" and installed and installed["version"] != life.version():
-        log("warn", "version %s as ioto.json says, in the place of %s" % (life.version(), installed["version"]))
+        log("warn", "version %s from ioto.json, instead of %s" % (life.version(), installed["version"]))
     if record["phase"] == "staged":
         await _restage(agent, agent.pause_s() if record["outages"] or what in ("again", "give_up") else 0)
     wait_s = agent.due_s()

@@ -93,7 +93,7 @@ async def run(agent):
         finally:
             board.set_time(was or _START_S)
         if now < past:
-            raise OSError("nobody knows")
+            raise OSError("no server gave the time")
     board.set_time(now)
     record = agent.record
     if was and record["alone"]:  # the same time ago as before the clock was set

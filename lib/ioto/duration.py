@@ -33,5 +33,5 @@ def parse(value, is_ms=False):
         if 0 < len(digits) < 13 and scale:
             return min(int(digits) * scale, FOREVER)
     raise ValueError(
-        "ms" if is_ms else "no duration: use seconds, 'NN secs|mins|hrs|days|weeks|months|years' or 'never'"
+        "ms" if is_ms else "not a duration: use seconds, 'NN secs|mins|hrs|days|weeks|months|years' or 'never'"
     )

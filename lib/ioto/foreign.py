@@ -58,7 +58,7 @@ class File:
                 if not inside:
                     self.unknown.append(dotted)
                 elif not isinstance(value, dict):
-                    raise self.wrong("%s: %s: an object of %s" % (dotted, shown(value), ", ".join(inside)))
+                    raise self.wrong("%s: %s: use an object of %s" % (dotted, shown(value), ", ".join(inside)))
                 else:
                     self.add(dotted + ".", value)
 
@@ -68,7 +68,7 @@ class File:
             # services.update and update.enable: either one switches it off
             value = value if flat.get(key, True) is True else flat[key]
         elif key in flat:
-            raise self.wrong(key + ": there by two names, keep one of them")
+            raise self.wrong(key + ": given by two names: keep one of them")
         flat[key] = value
 
     def place(self, key):
@@ -117,7 +117,7 @@ def flatten(path, found, notes):
     file.place("tls.ca")
     if "certificate" in said.get("tls", ()) and not (file.place("tls.cert") and file.place("tls.key")):
         # In Ioto's file these are the web server's certificate and key, which may not exist.
-        notes.append(("warn", "%s: tls.certificate: ignored, it and tls.key are not there" % path))
+        notes.append(("warn", "%s: tls.certificate: ignored, it and tls.key do not exist" % path))
         file.flat["tls.cert"] = file.flat["tls.key"] = ""
     return file.flat
 

@@ -25,7 +25,7 @@ async def register(cloud):
         reply["was"] = was
     cloud.keep(reply)
     if not agent.registered():
-        raise OSError("nobody has claimed this device yet")
+        raise OSError("this device is not claimed yet")
 
 
 async def renew(cloud):

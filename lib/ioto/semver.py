@@ -25,7 +25,7 @@ def parse(text):
             and not "".join(builds).strip(_IDENT)
         ):
             return numbers, not dash, words  # a release sorts after its pre-releases, a list after its own prefix
-    raise ValueError("no SemVer version (like 1.2.3 or 1.2.3-rc.1): %s" % str(text)[:256])
+    raise ValueError("not a SemVer version (like 1.2.3 or 1.2.3-rc.1): %s" % str(text)[:256])
 
 
 def _key(text):

@@ -158,7 +158,7 @@ def _check_servers(folder, found):
             if not found["tls.ca"]:
                 raise _wrong(folder, key, "tls.ca")
     if not found["tls.verify"]:
-        log("warn", "tls.verify is false: anybody can be the cloud")
+        log("warn", "tls.verify is false: anyone can pose as the cloud")
     if not found["update.keys"]:
         log("warn", "no update.keys: unsigned images are installed")
     try:

@@ -63,7 +63,7 @@ async def _tests(agent):
             if hasattr(result, "send"):
                 result = await asyncio.wait_for(result, agent.config["trial.selftest"])
             if result is False:
-                raise ValueError("it said no")
+                raise ValueError("it returned False")
         except Exception as e:
             raise UpdateError("selftest_timeout" if isinstance(e, asyncio.TimeoutError) else "selftest_failed", repr(e))
 

@@ -7,7 +7,9 @@ from .cron import ALIASES
 from .defaults import MOST_BYTES, ConfigError
 
 _SECRET = ("token", "wifi.password")  # values that are not for a console or a log
-_ZONE = "no time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
+_ZONE = (
+    "invalid time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
+)
 # The fields of a window, by their highest number.
 _FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}
 TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details are filled in
@@ -19,14 +21,14 @@ TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details
     "text": "a text in quotes",
     "texts": "a text or a list of texts",
     "name": "a text that is not empty",
-    "url": "begins with https:// or http://",
-    "file": "there is no such file",
+    "url": "must begin with https:// or http://",
+    "file": "no such file",
     "words": "one of %s",
-    "window": "no window: use five fields, minute hour day month weekday, or " + ", ".join(sorted(ALIASES)),
+    "window": "not a window: use five fields, minute hour day month weekday, or " + ", ".join(sorted(ALIASES)),
     "field": " '%s': use *, n, n-m, */s or n-m/s, with commas, from %d to %d",
-    "never": "day of month '%s' is never in month '%s': use another day, or never",
-    "ioto": 'not there; the least it says is {"builder": "https://...", "product": "..."}',
-    "device": 'not there; the least it says is {"id": "auto"}',
+    "never": "day of month '%s' does not exist in month '%s': use another day, or never",
+    "ioto": 'not found; it needs at least {"builder": "https://...", "product": "..."}',
+    "device": 'not found; it needs at least {"id": "auto"}',
     "both": "is beside %s.json5: keep one of them",
     "bytes": "more than %d bytes" % MOST_BYTES,
     "utf-8": "not UTF-8",
@@ -36,9 +38,10 @@ TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details
     "tls.key": "needed with tls.cert",
     "builder": "needed to register: the url of your cloud, or https://api.admin.embedthis.com/api for Ioto's own; "
     "or api and token",
-    "plain": "plain http: use https, or say tls.plain, and anybody can read and change it",
-    "urequests": "https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody can be it",
-    "tls.ca": "https: tls.ca names the authorities to trust",
+    "plain": "plain http: use https, or set tls.plain, and anyone can read and change it",
+    "urequests": "https: urequests verifies no server: use asyncio, or set tls.verify to false, and "
+    "anyone can pose as it",
+    "tls.ca": "https: tls.ca must name the authorities to trust",
     "tls.cert": "it, or tls.key: %s",
 }
 

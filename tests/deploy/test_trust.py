@@ -97,7 +97,7 @@ WRONG = [
     ("--key", "ca.pem", "no RSA public key in PEM or DER"),
     ("--key", "text.pem", "no RSA public key in PEM or DER"),
     ("--builder", "http://cloud.test", "expected: an https URL"),
-    ("--version", "1/2", "no SemVer version"),
+    ("--version", "1/2", "not a SemVer version"),
 ]
 
 
@@ -119,7 +119,7 @@ def test_missing_trust_settings_give_warnings(tmp_path, made):
         and "no update.keys: whoever controls the cloud controls the board" in told.stderr
     )
     image = command("ioto", "image", sample(tmp_path), there, "-o", tmp_path / "x")
-    assert image.returncode == 1 and "https: tls.ca names the authorities to trust" in image.stderr
+    assert image.returncode == 1 and "https: tls.ca must name the authorities to trust" in image.stderr
     begin(tmp_path / "two", HTTPS, [made / "ca.pem"])
     told = command("ioto", "board", "new", tmp_path / "b.flash", sample(tmp_path), tmp_path / "two")
     assert told.returncode == 0 and "no update.keys" in told.stderr

@@ -71,7 +71,7 @@ BAD = {
     "text": ((None, True, 1, 1.5, [], ["a"], {}), "a text in quotes"),
     "name": (("",), "not empty"),
     "version": (("", "1", "1.2", "v1.2.3", "1.2.3.4", "01.2.3"), "like 1.2.3 or 1.2.3-rc.1"),
-    "url": (("builder.example", "ftp://x", "HTTPS//x", " http://x"), "begins with https:// or http://"),
+    "url": (("builder.example", "ftp://x", "HTTPS//x", " http://x"), "must begin with https:// or http://"),
     "file": (("missing.pem", "@missing.pem"), "no such file"),
     "zone": ((None, 1, True, "", "Europe/Berlin", "CET-1CEST", "+25:00", "UTC+1"), "use UTC, +01:00"),
     "duration": ((None, True, -1, 1.5, [], {}, "", "1 fortnight", "-1 day", "1.5 hrs"), "NN secs|mins|hrs"),
@@ -246,12 +246,15 @@ def test_unknown_keys_get_a_hint():
         "schedule",
     )
     refused('{"services": {"updates": true}}', "services.updates: unknown key (services.update?); here are update")
-    refused('{"update": {"apply": {"x": 1}}}', "update.apply: ", "no window")
+    refused('{"update": {"apply": {"x": 1}}}', "update.apply: ", "not a window")
     refused('{"update.apply": "day"}', "update.apply: unknown key")
     for section in sorted(set(k.split(".")[0] for k in DEFAULTS if "." in k)):
         refused(json.dumps({section: {"x": 1}}), section + ".x: unknown key; here are ")
         for value in (1, "x", None, [], True):
-            refused(json.dumps({section: value}), "%s: %s: an object of %s." % (section, json.dumps(value), section))
+            refused(
+                json.dumps({section: value}),
+                "%s: %s: use an object of %s." % (section, json.dumps(value), section),
+            )
 
 
 def test_keys_that_require_other_keys():
@@ -311,8 +314,8 @@ def test_file_of_ioto_itself():
 
 
 def test_two_names_of_one_key_are_refused():
-    refused('{"builder": "http://a", "api": {"builder": "http://b"}}', "builder: there by two names, keep one of them")
-    refused('{"tls": {"ca": "there", "authority": "there"}}', "tls.ca: there by two names, keep one of them")
+    refused('{"builder": "http://a", "api": {"builder": "http://b"}}', "builder: given by two names: keep one of them")
+    refused('{"tls": {"ca": "there", "authority": "there"}}', "tls.ca: given by two names: keep one of them")
 
 
 def test_dotted_and_nested_keys_are_equal():
@@ -350,7 +353,7 @@ def test_json_beside_json5_is_refused():
             (config.load_device, "device", '{"id": "auto"}'),
         ):
             error = error_of(read, folder)
-            assert error.startswith(folder.path + stem + ".json: not there") and least in error, error
+            assert error.startswith(folder.path + stem + ".json: not found") and least in error, error
             folder.write(stem + ".json", "{}")
             folder.write(stem + ".json5", "{}")
             assert "%s.json5: keep one of them" % stem in error_of(read, folder)

@@ -24,9 +24,10 @@ WINDOWS = (
     "* * 13 * 5", "7 7 * * 7", "* 18-5 * * *", "50-9 * * * 5-1", "0-58 * * * *", "* * 2-31 * 0-5", "5/10 1 * * *",
     "0 12 */2 * 1", "* 1-2 27-4 * *", "45 1,2,3 * * 6-7",
 )  # fmt: skip
-STEP = "day of month '31' is never in month '2'"
+STEP = "day of month '31' does not exist in month '2'"
 BAD = {
-    "": "no window", "* * * *": "no window", "* * * * * *": "no window", "nightly": "no window", "Anytime": "no window",
+    "": "not a window", "* * * *": "not a window", "* * * * * *": "not a window", "nightly": "not a window",
+    "Anytime": "not a window",
     "60 * * * *": "minute '60'", "* 24 * * *": "hour '24'", "* * 0 * *": "day of month '0'",
     "* * 32 * *": "day of month '32'",
     "* * * 13 *": "month '13'", "* * * 0 *": "month '0'", "* * * * 8": "day of week '8'",
@@ -365,7 +366,7 @@ def test_invalid_windows_name_the_field():
         try:
             parse(text)
         except ValueError as e:
-            says = BAD[text] if isinstance(text, str) else "no window"
+            says = BAD[text] if isinstance(text, str) else "not a window"
             assert says in say(*e.args) and "use " in say(*e.args), (text, e)
         else:
             raise AssertionError("accepted %r" % (text,))

@@ -68,7 +68,7 @@ def test_published_files_load():
     assert found["update.script"] == "scripts/update" and found["services.update"] is True
     assert found["tls.cert"] == found["tls.key"] == ""
     warned = [message for level, message in notes if level == "warn"]
-    assert warned == ["ioto.json5: tls.certificate: ignored, it and tls.key are not there"], warned
+    assert warned == ["ioto.json5: tls.certificate: ignored, it and tls.key do not exist"], warned
     told = [message for level, message in notes if level == "info"]
     assert len(told) == len(set(told)) == len(notes) - 1
     for key in ("app", "database", "mqtt", "timeouts", "scripts.reset", "services.test", "services.mqtt", "log.path"):
@@ -114,9 +114,7 @@ def test_files_are_found_in_iotos_places():
                 try:
                     assert config.load(folder.path)["tls.ca"] == [expected]
                 except ConfigError as e:
-                    assert expected is None and 'ioto.json5: tls.authority: "%s": there is no such file' % name in str(
-                        e
-                    ), e
+                    assert expected is None and 'ioto.json5: tls.authority: "%s": no such file' % name in str(e), e
             folder.write(
                 "ioto.json5", PUBLISHED.replace("@certs/test.crt", "@there").replace("@certs/test.key", "@roots.crt")
             )

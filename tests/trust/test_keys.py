@@ -216,13 +216,13 @@ def test_files_that_are_not_published(key, image, tmp_path):
     refused(ioto("publish", image, "--expires", "9d", "--product", "thermo", "--version", "1.0.0", *site), "give --key")
     refused(ioto("publish", file, "--version", "1.1.1", *site), "its manifest says version 1.1.0, not 1.1.1")
     refused(ioto("sign", file, "--key", key, "--product", "THERMO1", "--version", "1.1.0"), "signed already")
-    refused(ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "one"), "no SemVer")
+    refused(ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "one"), "not a SemVer")
     refused(ioto("sign", key, "--key", key, "--product", "THERMO1", "--version", "1.0.0"), "--any-file")
     common = ("--key", key, "--product", "THERMO1", "--version", "1.0.0")
     for more in (("--allow-downgrade",), ("--allow-downgrade", "--expires", "31d")):
         refused(ioto("sign", image, *common, *more), "--downgrade-from VERSION")
         refused(ioto("publish", image, *common, *more, *site), "--downgrade-from VERSION")
-    refused(ioto("sign", image, *common, "--downgrade-from", "2.0"), "no SemVer version")
+    refused(ioto("sign", image, *common, "--downgrade-from", "2.0"), "not a SemVer version")
     refused(ioto("sign", image, *common, "--allow-downgrade", "--downgrade-from", "2.0.0"), "one of them")
     for more in (("--allow-downgrade", "--expires", "30d"), ("--downgrade-from", "2.0.0")):
         assert ioto("sign", image, *common, "--out", tmp_path / "down", *more).returncode == 0

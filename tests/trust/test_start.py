@@ -19,16 +19,17 @@ HTTPS = {"builder": "https://cloud.example"}
 NO_KEY = "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537"
 GOOD = {**HTTPS, "tls.ca": "ca.pem", "update.keys": "release.pem"}
 CASES = {
-    "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca names the authorities to trust"),
-    "so the api": ({"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca names the authorities to trust"),
+    "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca must name the authorities to trust"),
+    "so the api": (
+        {"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca must name the authorities to trust"),
     "http": ({"builder": "http://a"},
-    "ioto.json: builder: plain http: use https, or say tls.plain, and anybody can read and change it"),
+    "ioto.json: builder: plain http: use https, or set tls.plain, and anyone can read and change it"),
     "https with what does not verify": (
         {**GOOD, "update.transport": "urequests"},
-        "ioto.json: builder: https: urequests verifies no server: use asyncio, or say tls.verify false, and anybody "
-        "can be it"),
+        "ioto.json: builder: https: urequests verifies no server: use asyncio, or set tls.verify to false, and anyone "
+        "can pose as it"),
     "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False},
-    "starts ['tls.verify is false: anybody can be the cloud']"),
+    "starts ['tls.verify is false: anyone can pose as the cloud']"),
     "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: no certificate in it"),
     "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"},
     "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
@@ -48,7 +49,7 @@ CASES = {
     "all of it": (GOOD, "starts []"),
     "in DER": ({**GOOD, "tls.ca": "ca.der", "update.keys": ["release.der", "release.pem"]}, "starts []"),
     "no keys": ({**HTTPS, "tls.ca": "ca.pem"}, "starts ['no update.keys: unsigned images are installed']"),
-    "unverified": ({**GOOD, "tls.verify": False}, "starts ['tls.verify is false: anybody can be the cloud']"),
+    "unverified": ({**GOOD, "tls.verify": False}, "starts ['tls.verify is false: anyone can pose as the cloud']"),
     "http in so many words": ({"builder": "http://a", "tls.plain": True, "update.keys": "release.pem"}, "starts []"),
 }  # fmt: skip
 

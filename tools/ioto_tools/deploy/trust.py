@@ -64,7 +64,7 @@ def check_settings(folder: str | Path, config: dict[str, Any], files: dict[str, 
                 % (folder / "ioto.json", key)
             )
         if config[key].startswith("https://") and config["tls.verify"] and not config["tls.ca"]:
-            raise ValueError("%s: %s: https: tls.ca names the authorities to trust" % (folder / "ioto.json", key))
+            raise ValueError("%s: %s: https: tls.ca must name the authorities to trust" % (folder / "ioto.json", key))
     for name in config["tls.ca"]:
         read_authority(folder / name)
     for name in config["update.keys"]:
