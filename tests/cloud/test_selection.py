@@ -161,8 +161,8 @@ def test_search_ends_at_the_running_release():
 
 
 def test_pin_replaces_policy_schedule_and_percentage():
-    nobody = {"policy": lambda device, facts: False, "start_s": NOW + 9, "percentage": 0}
-    high, low = release("2.0.0"), release("1.0.0", **nobody)
+    excludes_all = {"policy": lambda device, facts: False, "start_s": NOW + 9, "percentage": 0}
+    high, low = release("2.0.0"), release("1.0.0", **excludes_all)
     for running, pin, wanted in (
         ("1.5.0", "1.0.0", ["pinned", None]),
         ("1.0.0", "1.0.0", ["pinned", "runs"]),

@@ -61,9 +61,9 @@ def test_all_examples_and_errors_are_found():
 
 
 def test_tables_name_every_operator_escape_and_limit():
-    told = "".join(re.findall(r"^\| .*", PAGE.split("## Operators")[1].split("## Examples")[0], re.M))
+    tables = "".join(re.findall(r"^\| .*", PAGE.split("## Operators")[1].split("## Examples")[0], re.M))
     for operator in (*policy.values.OPERATORS, "=~"):
-        assert "`a %s " % operator in told, operator
+        assert "`a %s " % operator in tables, operator
     for escape in texts._ESCAPES:
         assert "\\%s " % escape in PAGE.split("## Values")[1], escape
     limits = PAGE.split("## Limits")[1]
@@ -82,11 +82,11 @@ def test_statements_about_single_values():
     ):
         assert policy.compile(text)({}, {})
     for line, read in (("is a version", policy.values.version), ("is a number", policy.values.number)):
-        told = (
+        statement = (
             re.search(r"\* It \*\*%s\*\*(.*?)\n(?=\*|\n)" % line, PAGE, re.S)[1]
             .split("exponent:")[-1]
             .split("fewer:")[-1]
         )
-        yes, no = (re.findall(r"`(.*?)`", half) for half in told.split("; not"))
+        yes, no = (re.findall(r"`(.*?)`", half) for half in statement.split("; not"))
         assert len(yes) >= 2 and all(read(text) is not None for text in yes), yes
         assert len(no) >= 3 and all(read(text) is None for text in no), no
