@@ -1,8 +1,10 @@
-// Runs the agent in MicroPython's WebAssembly port, whose pointers have four bytes as the chip's, and says what it takes of the GC heap.
+// Runs the agent in MicroPython's WebAssembly port, which has pointers of four bytes like the chip, and measures its heap.
 //
-// node meter.mjs PORT < case: {"files": {path: base64}, "parts": [module], "alone": {module: bytes that it takes}, "keep": true not to release them, "run": [statement], "seconds": simulated}.
-// Prints {"parts": [[module, bytes live, bytes garbage, bytes that stay]], "imports": [[statement, live, garbage]], "turns": [[what
-// was asked, bytes before the turn, at its end, after a collection]], "console"}. The port collects only between two calls from here.
+// node meter.mjs PORT < case, where the case is {"files": {path: base64}, "parts": [module], "alone": {module: bytes},
+// "keep": true to keep the parts loaded, "run": [statement], "seconds": simulated}.
+// Prints {"parts": [[module, bytes live, bytes garbage, bytes that stay]], "imports": [[statement, live, garbage]],
+// "turns": [[request under way, bytes before the turn, at its end, after a collection, garbage]], "console"}.
+// The port collects garbage only between two calls from here.
 
 import fs from "node:fs";
 
@@ -10,7 +12,7 @@ const { loadMicroPython } = await import(process.argv[2]);
 const asked = JSON.parse(fs.readFileSync(0, "utf8"));
 const console = [];
 const POOL = /^qstr pool: n_pool=\d+, n_qstr=(\d+), n_str_data_bytes=(\d+), n_total_bytes=(\d+)/;
-const NAME_BYTES = 7; // a pointer, a hash and a length; beside them the text
+const NAME_BYTES = 7; // a pointer, a hash and a length, besides the text
 let spare = 0;
 const mp = await loadMicroPython({ heapsize: 8 << 20, stdout: said });
 
@@ -32,7 +34,7 @@ const turns = mp.pyimport("turns");
 turns.set_alone(JSON.stringify(asked.alone || {}));
 const { collect, turn, doing, release } = turns;
 
-// Bytes in use, but for names that are not there yet: the pool that holds them grows by several KB at once, at some name or other.
+// Bytes in use without the free part of the pool of names, which grows by several KB at a time.
 function alloc(bytes) {
     turns.names();
     return (bytes ?? turns.alloc()) - spare;

@@ -24,7 +24,7 @@ from loopback import HERE, LIB, MICROPYTHON, Server
 FAKETIME = next((p for p in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 YEAR = 365 * DAY
 NEVER_SET = "2000-01-01 00:00:05"
-wanted = pytest.mark.skipif(not FAKETIME, reason="libfaketime is not here: apt-get install libfaketime")
+needs_faketime = pytest.mark.skipif(not FAKETIME, reason="libfaketime is not here: apt-get install libfaketime")
 
 
 def test_not_before_agrees_with_cryptography():
@@ -139,7 +139,7 @@ def right(unix_s):
     return abs(unix_s - time.time()) < 60
 
 
-@wanted
+@needs_faketime
 @pytest.mark.parametrize("first", [-DAY, -2 * YEAR], ids=["younger-than-the-agent", "older"])
 def test_a_clock_that_was_never_set(tmp_path, first):
     """Without NTP: the certificate shows that it is later than the agent's build, and the cloud sends the time."""
@@ -150,7 +150,7 @@ def test_a_clock_that_was_never_set(tmp_path, first):
     assert b"uthorization" not in world.server.requests[0]
 
 
-@wanted
+@needs_faketime
 def test_a_clock_that_ntp_set_wrong_is_corrected(tmp_path):
     """Far ahead or far behind, so that no certificate is valid: NTP is in doubt, and the cloud is asked."""
     for name, clock, why in (
@@ -163,13 +163,13 @@ def test_a_clock_that_ntp_set_wrong_is_corrected(tmp_path):
         assert right(then[0]) and not then[2] and not then[3], then
 
 
-@wanted
+@needs_faketime
 def test_the_last_known_time_rises_with_two_witnesses(tmp_path):
     ((now, _, error, last),) = World(tmp_path, ntp=time.time).run(NEVER_SET)
     assert right(now) and right(last) and not error
 
 
-@wanted
+@needs_faketime
 @pytest.mark.parametrize("ntp, date, kept", [
     (None, 300 * DAY, 0), (0, 300 * DAY, 0), (300 * DAY, 0, 0), (300 * DAY, 200 * DAY, 200 * DAY),
 ], ids=["ntp-silent", "cloud-ahead", "ntp-ahead", "both-ahead"])  # fmt: skip
@@ -182,14 +182,14 @@ def test_one_wrong_witness_does_not_raise_the_last_known_time(tmp_path, ntp, dat
     assert known and not error and (last == 0 if ntp is None else abs(last - kept - time.time()) < 60), (now, last)
 
 
-@wanted
+@needs_faketime
 def test_a_wrong_last_known_time_is_corrected_by_ntp_and_cloud_together(tmp_path):
     """It is 300 days ahead, where the cloud's certificate, valid for 30 days, has expired."""
     ((now, known, error, last),) = World(tmp_path, ntp=time.time).run(NEVER_SET, last=int(time.time()) + 300 * DAY)
     assert right(now) and known and not error and right(last)
 
 
-@wanted
+@needs_faketime
 @pytest.mark.parametrize("ntp, date", [(-200 * DAY, 0), (0, 2 * 3600)], ids=["ntp-behind", "cloud-ahead"])
 def test_witnesses_that_disagree_do_not_lower_the_last_known_time(tmp_path, ntp, date):
     kept = int(time.time()) + (0 if ntp else 3600)
@@ -198,7 +198,7 @@ def test_witnesses_that_disagree_do_not_lower_the_last_known_time(tmp_path, ntp,
     assert last >= kept and abs(now - time.time() - date) < 60, (now, last)
 
 
-@wanted
+@needs_faketime
 @pytest.mark.parametrize(
     "first, last, why", [(-9 * DAY, -DAY, "tls_expired"), (DAY, 9 * DAY, "tls_not_yet")], ids=["expired", "not-yet"]
 )
@@ -209,7 +209,7 @@ def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why
     assert right(now) and error == why and not kept and "POST" not in world.methods()
 
 
-@wanted
+@needs_faketime
 @pytest.mark.parametrize("changes, why", [
     ({"trusted": False}, "tls_untrusted"), ({"date": None}, "tls_not_yet"), ({"date": lambda: 1_700_000_000},
         "tls_not_yet"),
@@ -222,7 +222,7 @@ def test_the_clock_stays_unset_if_the_cloud_does_not_know_the_time(tmp_path, cha
     assert "POST" not in world.methods()
 
 
-@wanted
+@needs_faketime
 def test_a_date_before_the_last_known_time_is_not_believed(tmp_path):
     """With a Date after it, the clock is set."""
     for name, date, known in (("before", time.time() - 2 * DAY, False), ("behind", time.time() - DAY // 2, True)):

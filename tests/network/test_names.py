@@ -73,19 +73,19 @@ def test_datagrams_that_are_not_the_answer_are_ignored(serve, datagrams, wrong):
 def test_answers_from_another_address_are_ignored(serve, datagrams):
     """An attacker knows id and question, and answers from another port and another address."""
     server = serve(OK)
-    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    attacker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     other.bind(("127.0.0.9", 0))
     names = datagrams(lambda asked: [reply(asked, "127.0.0.1")])
 
     def send(data, peer):
-        for each in (stranger, other):
+        for each in (attacker, other):
             each.sendto(data.replace(b"\x7f\0\0\1", b"\x7f\0\0\2"), peer)
         names.sock.sendto(data, peer)
 
     names.send = send
     assert fetch(server, names).get("status") == 200
-    stranger.close()
+    attacker.close()
     other.close()
 
 
@@ -187,10 +187,10 @@ def test_garbage(serve, datagrams):
 
     def answer(asked):
         good = reply(asked, "127.0.0.1")
-        spoilt = bytearray(reply(asked, "127.0.0.1", "127.0.0.1"))
+        corrupted = bytearray(reply(asked, "127.0.0.1", "127.0.0.1"))
         for _ in range(source.randint(1, 6)):
-            spoilt[source.randrange(len(spoilt))] = source.randrange(256)
-        return [source.randbytes(source.randrange(600)), asked[:2] + source.randbytes(40), bytes(spoilt), good]
+            corrupted[source.randrange(len(corrupted))] = source.randrange(256)
+        return [source.randbytes(source.randrange(600)), asked[:2] + source.randbytes(40), bytes(corrupted), good]
 
     names = datagrams(answer)
     case = {

@@ -237,11 +237,11 @@ def test_garbage(serve, transport):
     good = OK + b"Content-Length: 5\r\nETag: x\r\n\r\nhello"
     replies = []
     for n in range(150):
-        spoilt = bytearray(good)
+        corrupted = bytearray(good)
         for _ in range(source.randint(1, 4)):
-            spoilt[source.randrange(len(spoilt))] = source.randrange(256)
+            corrupted[source.randrange(len(corrupted))] = source.randrange(256)
         replies += [
-            bytes(spoilt),
+            bytes(corrupted),
             source.randbytes(source.randrange(200)),
             CHUNKED + source.randbytes(source.randrange(60)),
         ]

@@ -21,8 +21,8 @@ def folder(tmp_path_factory):
     old = Certificate("old", authority=True, first=-9 * DAY, last=-DAY).save(made, "old")
     for name, by, names, changes in (
         ("server", ca, HERE, {}),
-        ("stranger", ca, ["stranger.example"], {}),
-        ("nobody", ca, [], {}),
+        ("wrong-name", ca, ["stranger.example"], {}),
+        ("without-names", ca, [], {}),
         ("name-only", ca, ["localhost"], {}),
         ("expired", ca, HERE, {"last": -3600}),
         ("not-yet", ca, HERE, {"first": 3600}),
@@ -57,7 +57,7 @@ def ask(server, folder, ca="ca.pem", **case):
     return one(server.url, **{"ca": str(folder / ca), "limit_ms": LIMIT_MS, "headers": HEADERS, **case})
 
 
-def believed(result):
+def accepted(result):
     return result.get("status") == 200 and bytes.fromhex(result["body"]) == b"hello"
 
 
@@ -66,19 +66,19 @@ def believed(result):
 )
 def test_valid_certificates_are_accepted(secure, folder, name, ca):
     server = secure(name)
-    assert believed(ask(server, folder, ca))
+    assert accepted(ask(server, folder, ca))
     server.url = server.url.replace("127.0.0.1", "localhost")
-    assert believed(ask(server, folder, ca))
+    assert accepted(ask(server, folder, ca))
 
 
 # (certificate, authority, reason, words in Mbed TLS's message)
-NOT_BELIEVED = {
+REFUSED = {
     "unknown-authority": ("server", "other.pem", "tls_untrusted", "not correctly signed"),
     "self-signed": ("self-signed", "ca.pem", "tls_untrusted", "not correctly signed"),
     "signed-by-a-server": ("of-a-server", "ca.pem", "tls_untrusted", "not correctly signed"),
     "missing-link": ("gap", "ca.pem", "tls_untrusted", "not correctly signed"),
-    "wrong-name": ("stranger", "ca.pem", "tls_name", "does not match"),
-    "no-name": ("nobody", "ca.pem", "tls_name", "does not match"),
+    "wrong-name": ("wrong-name", "ca.pem", "tls_name", "does not match"),
+    "no-name": ("without-names", "ca.pem", "tls_name", "does not match"),
     "no-address": ("name-only", "ca.pem", "tls_name", "does not match"),
     "expired": ("expired", "ca.pem", "tls_expired", "expired"),
     "not-yet": ("not-yet", "ca.pem", "tls_not_yet", "starts in the future"),
@@ -88,9 +88,9 @@ NOT_BELIEVED = {
 }
 
 
-@pytest.mark.parametrize("case", NOT_BELIEVED)
+@pytest.mark.parametrize("case", REFUSED)
 def test_invalid_certificates_are_refused(secure, folder, case):
-    name, ca, why, words = NOT_BELIEVED[case]
+    name, ca, why, words = REFUSED[case]
     server = secure(name)
     result = ask(server, folder, ca)
     assert reason(result) == why and words in result["error"][2], result
@@ -134,7 +134,7 @@ def test_a_server_that_requires_a_client_certificate(secure, folder):
     server = secure("server", change=wants_a_certificate(folder))
     (folder / "device.der").write_bytes(ssl.PEM_cert_to_DER_cert((folder / "device.pem").read_text()))
     for cert in ("device.pem", "device.der"):
-        assert believed(ask(server, folder, cert=str(folder / cert), key=str(folder / "device.key")))
+        assert accepted(ask(server, folder, cert=str(folder / cert), key=str(folder / "device.key")))
     refused = [
         ask(server, folder),
         ask(server, folder, cert=str(folder / "server.pem"), key=str(folder / "server.key")),
@@ -163,7 +163,7 @@ def test_https_without_an_authority_is_refused(secure):
     assert reason(one(server.url, transport="urequests")) == "tls_unverified"
     assert not server.requests
     result = one(server.url, transport="urequests", unverified=True, limit_ms=LIMIT_MS)
-    assert believed(result), result
+    assert accepted(result), result
 
 
 def test_redirects_between_http_and_https(secure, serve, folder):

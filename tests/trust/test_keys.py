@@ -269,9 +269,9 @@ def test_espsecure_verifies_our_signature(key, tmp_path):
         told = subprocess.run([BIN / "espsecure", *command], capture_output=True, text=True)
         assert told.returncode == 0, told
     assert "verification successful" in told.stdout, told.stdout
-    spoilt = bytearray((tmp_path / "signed").read_bytes())
-    spoilt[100] ^= 1
-    (tmp_path / "signed").write_bytes(spoilt)
+    corrupted = bytearray((tmp_path / "signed").read_bytes())
+    corrupted[100] ^= 1
+    (tmp_path / "signed").write_bytes(corrupted)
     assert subprocess.run([BIN / "espsecure", *command], capture_output=True).returncode
 
 
