@@ -180,7 +180,10 @@ def test_a_port_that_is_busy_is_refused(port, folder, flash):
 
 def test_an_older_micropython_is_refused(port, folder, monkeypatch):
     monkeypatch.setattr(prompt, "LEAST", (99, 0))
-    with pytest.raises(prompt.PromptError, match=r"the agent needs 99\.0 or later: `ioto flash`"), prompt.Prompt(port) as board:
+    with (
+        pytest.raises(prompt.PromptError, match=r"the agent needs 99\.0 or later: `ioto flash`"),
+        prompt.Prompt(port) as board,
+    ):
         board.identify()
 
 
