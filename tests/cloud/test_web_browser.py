@@ -99,7 +99,7 @@ class Operator(Visitor):
     def focused(self):
         return self.page.evaluate("document.activeElement.innerText")
 
-    def says(self, text):
+    def waits_for(self, text):
         self.page.get_by_text(text).first.wait_for()
 
 
@@ -111,20 +111,20 @@ def publish(jo, image, version):
     page.get_by_label("Image", exact=True).set_input_files(image)
     policy = page.get_by_label("Policy: which devices")
     policy.fill("device.version < update.version && device.region = 'eu'")
-    jo.says("line 1, column 50: ")  # while typing
+    jo.waits_for("line 1, column 50: ")  # while typing
     jo.shot("policy")
     policy.fill("device.version < update.version && device.region == 'eu'")
-    jo.says("Valid policy.")
+    jo.waits_for("Valid policy.")
     page.get_by_label("Limit (devices in total)").fill("x")
     page.get_by_role("button", name="Publish", exact=True).click()
-    jo.says("limit x: expected: a number of devices")
+    jo.waits_for("limit x: expected: a number of devices")
     assert page.get_by_label("Version").input_value() == version  # typed values are kept
     page.get_by_label("Limit (devices in total)").fill("8")
     page.get_by_label("Stop rule").fill("50% after 20")
     page.get_by_label("Age of devices").fill("none")
     page.get_by_label("Wait for approval").check()
     page.get_by_role("button", name="Dry run").click()
-    jo.says("8 of 24 stored devices would be offered it.")
+    jo.waits_for("8 of 24 stored devices would be offered it.")
     jo.shot("dry-run")
     page.get_by_role("button", name="Publish", exact=True).click()
     page.wait_for_url("**/release?id=*")
@@ -136,7 +136,7 @@ def edited_form_is_kept(jo, site, release):
     page.get_by_text("Change the rollout").click()
     page.get_by_label("Limit (devices in total)").fill("777")
     control.set_terms(site, release, {"rate": "100", "period": "1 hour"})
-    jo.says("The release was changed")
+    jo.waits_for("The release was changed")
     assert page.get_by_label("Limit (devices in total)").input_value() == "777"
     page.get_by_role("link", name="reload the page").click()
     page.locator("dt:text('rate') + dd", has_text="100").wait_for()
@@ -152,7 +152,7 @@ def empty_chart_has_a_time_axis(jo):
 
 def watch(jo, devices, site):
     page = jo.page
-    jo.says("No device has been offered it yet.")
+    jo.waits_for("No device has been offered it yet.")
     empty_chart_has_a_time_axis(jo)
     edited_form_is_kept(jo, site, page.url.partition("id=")[2])
     assert devices.check_in() == {}  # it awaits approval
@@ -160,7 +160,7 @@ def watch(jo, devices, site):
     page.get_by_role("button", name="Pause").wait_for()
     offered = devices.check_in_until(lambda found: len(found) == 8)
     assert devices.check_in() == offered  # the policy matches twelve, the limit is eight
-    jo.says("Offered to 8 of at most 8 devices.")  # without a reload
+    jo.waits_for("Offered to 8 of at most 8 devices.")  # without a reload
     devices.report(offered, "downloading", "confirmed", "confirmed", "failed")
     page.locator("#progress .counts li", has_text="confirmed 4").wait_for()
     page.locator("#chart .u-legend tr", has_text="confirmed").get_by_text("4").wait_for()
@@ -188,7 +188,7 @@ def stop(jo, devices):
     devices.check_in_until(lambda found: not found)
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
-    jo.says("release.cancelled")
+    jo.waits_for("release.cancelled")
     assert page.get_by_role("button", name="Resume").count() == 0
 
 
@@ -198,7 +198,7 @@ def look_around(jo):
     page.get_by_label("Id begins with").fill("roof-1")
     page.get_by_label("Matches policy").fill("region == 'eu' && version == '1.0.0'")
     page.keyboard.press("Enter")
-    jo.says("5 of 10 devices.")
+    jo.waits_for("5 of 10 devices.")
     jo.shot("devices")
     page.set_viewport_size(PHONE)
     heights = page.evaluate(
@@ -207,7 +207,7 @@ def look_around(jo):
     assert heights and max(heights) <= 64, heights  # two lines each
     page.set_viewport_size(jo.sizes[-1][1])
     page.get_by_role("link", name="roof-12").click()
-    jo.says("not offered: it is cancelled")
+    jo.waits_for("not offered: it is cancelled")
     jo.shot("device")
     for name in ("Audit", "Products", "Tokens"):
         page.get_by_role("link", name=name, exact=True).click()
@@ -229,14 +229,14 @@ def by_keyboard(jo):
         press("Tab")
         jo.page.keyboard.type(text)
     press("Enter")
-    jo.says("shown only once")
+    jo.waits_for("shown only once")
     assert jo.page.locator("#made code").inner_text().startswith("ioto_")
 
 
 def cloud_does_not_answer(jo, process, release):
     jo.page.goto(release)
     process.send_signal(signal.SIGINT)
-    jo.says("The cloud does not answer.")
+    jo.waits_for("The cloud does not answer.")
 
 
 LIGHT = ("phone", PHONE), ("desktop", DESKTOP)

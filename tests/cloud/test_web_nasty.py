@@ -13,22 +13,55 @@ from starlette.routing import Mount
 from web_session import Session
 
 MARK = "<script>alert('x')</script>\"'><b a="
-NASTY = ("", "\0", "a\0b", "9" * 17, "9" * 30, "9" * 5000, "-1", "--5", "1e999", "٣", "²", "%", "%00", "\x1b[0m",
-    "\u2028", "\ud800", "\U0010ffff", "x" * 9000, "1.0.0-" + "a" * 200,
-         MARK, "thermo", "D1", "UPDATE", "../..", "a@b@c", "{{7*7}}", "[]", "{}", "null")  # fmt: skip
+NASTY = (
+    "",
+    "\0",
+    "a\0b",
+    "9" * 17,
+    "9" * 30,
+    "9" * 5000,
+    "-1",
+    "--5",
+    "1e999",
+    "٣",
+    "²",
+    "%",
+    "%00",
+    "\x1b[0m",
+    "\u2028",
+    "\ud800",
+    "\U0010ffff",
+    "x" * 9000,
+    "1.0.0-" + "a" * 200,
+    MARK,
+    "thermo",
+    "D1",
+    "UPDATE",
+    "../..",
+    "a@b@c",
+    "{{7*7}}",
+    "[]",
+    "{}",
+    "null",
+)
 QUERIES = {  # query fields of pages, besides `id`
-    "devices": ("product", "policy", "after"), "device-rows": ("product", "policy", "after", "found", "looked"),
+    "devices": ("product", "policy", "after"),
+    "device-rows": ("product", "policy", "after", "found", "looked"),
     "publish": ("product",),
-    "progress": ("seen",), "audit": ("subject", "before"), "sign-in": ("next",),
-}  # fmt: skip
+    "progress": ("seen",),
+    "audit": ("subject", "before"),
+    "sign-in": ("next",),
+}
 FORMS = {
-    "products": ("name",), "release": ("id", "action"), "terms": ("id", "policy", "limit", "percentage", "rate",
-    "period", "start", "end", "stop"),
-    "policy-check": ("policy",), "dry-run": ("product", "version", "group", "policy", "limit", "start", "end",
-    "so_far"),
-    "publish": ("product", "version", "description", "group", "policy"), "device": ("id", "action", "version"),
+    "products": ("name",),
+    "release": ("id", "action"),
+    "terms": ("id", "policy", "limit", "percentage", "rate", "period", "start", "end", "stop"),
+    "policy-check": ("policy",),
+    "dry-run": ("product", "version", "group", "policy", "limit", "start", "end", "so_far"),
+    "publish": ("product", "version", "description", "group", "policy"),
+    "device": ("id", "action", "version"),
     "tokens": ("name", "scope", "lifetime", "revoke"),
-}  # fmt: skip
+}
 GOOD = {"id": "D1", "product": "thermo", "version": "3.0.0", "name": "n", "scope": "read", "action": "pin"}
 
 
@@ -72,16 +105,28 @@ def test_malicious_forms(cloud, jo):
                 if each != "revoke"
             }
             body = encoded({"form": token, **good, name: value}).encode()
-            headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin",
+            headers = {
+                "origin": "http://cloud.test:8080",
+                "sec-fetch-site": "same-origin",
                 "content-type": "application/x-www-form-urlencoded",
-                       "cookie": jo.cookie, "content-length": str(len(body))}  # fmt: skip
+                "cookie": jo.cookie,
+                "content-length": str(len(body)),
+            }
             check(call(cloud.app, "POST", "/web/" + page, headers, body), page, name, nasty[:40])
 
 
-@pytest.mark.parametrize("said", [{"devices": 1e999}, {"after": "a\0"}, {"after": "\ud800"},
-    {"found": {"policy": {"count": 1e999, "examples": []}}},
-                                  {"found": {"policy": {"count": 1, "examples": [MARK]}}}, {"found": 5},
-                                      {"after": 7}])  # fmt: skip
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"devices": 1e999},
+        {"after": "a\0"},
+        {"after": "\ud800"},
+        {"found": {"policy": {"count": 1e999, "examples": []}}},
+        {"found": {"policy": {"count": 1, "examples": [MARK]}}},
+        {"found": 5},
+        {"after": 7},
+    ],
+)
 def test_dry_run_with_malicious_progress(cloud, jo, said):
     so_far = json.dumps({"devices": 0, "after": "", "found": {}, **said}).replace("Infinity", "1e999")
     check(jo.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
@@ -112,9 +157,14 @@ def test_chunked_form_is_not_read_despite_its_content_length(cloud, jo):
             read.append(1)
             yield bytes(65536)
 
-    headers = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin",
+    headers = {
+        "origin": "http://cloud.test:8080",
+        "sec-fetch-site": "same-origin",
         "content-type": "multipart/form-data; boundary=e",
-               "content-length": "10", "transfer-encoding": "chunked", "cookie": jo.cookie}  # fmt: skip
+        "content-length": "10",
+        "transfer-encoding": "chunked",
+        "cookie": jo.cookie,
+    }
     for page in paths("POST"):
         assert call(cloud.app, "POST", "/web/" + page, headers, pieces=pieces()).status == 413, page
     assert not read

@@ -155,9 +155,17 @@ def test_form_keeps_the_seconds_of_start_and_end(cloud, jo):
 
 def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, jo):
     release = cloud.publish("1.1.0")
-    form = {"policy": "major < 2", "limit": "500", "percentage": "25%", "rate": "10", "period": "1 hour",
+    form = {
+        "policy": "major < 2",
+        "limit": "500",
+        "percentage": "25%",
+        "rate": "10",
+        "period": "1 hour",
         "start": "2027-03-01T08:00",
-            "end": "2027-04-01T08:00", "stop": "5% after 20", "age": "90 secs"}  # fmt: skip
+        "end": "2027-04-01T08:00",
+        "stop": "5% after 20",
+        "age": "90 secs",
+    }
     assert jo.post("terms", {"id": release["id"], **form}).status == 303
     found = overview.update(cloud.site, release["id"])["terms"]
     moments = {"start": "2027-03-01T08:00:00Z", "end": "2027-04-01T08:00:00Z"}

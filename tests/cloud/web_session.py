@@ -57,10 +57,14 @@ class Session:
     def send(self, page, fields, **headers):
         """Send any form; a header that is None is omitted."""
         body = urlencode(fields).encode()
-        sent = {"origin": "http://cloud.test:8080", "sec-fetch-site": "same-origin", "content-type": _TYPE,
+        sent = {
+            "origin": "http://cloud.test:8080",
+            "sec-fetch-site": "same-origin",
+            "content-type": _TYPE,
             "cookie": self.cookie,
-                "content-length": str(len(body)), **{name.replace("_", "-"): value for name,
-                value in headers.items()}}  # fmt: skip
+            "content-length": str(len(body)),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         return call(
             self.cloud.app,
             "POST",

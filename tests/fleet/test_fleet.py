@@ -38,9 +38,9 @@ def test_each_device_ends_in_the_state_of_its_fate(world):
     assert set(drawn) == set(ENDS) and lost_devices.sweep(world.site) == drawn.count(life.LOSE)
     devices = {each["id"]: each for each in overview.devices(world.site)}
     for n, fate in enumerate(drawn):
-        told = devices[world.settings.id(n)]
-        assert (told["version"], told["update"]["state"], told["update"]["ended"]) == ENDS[fate], (n, fate)
-        assert fleet.devices.versions[fleet.devices.version[n]] == told["version"], (n, fate)
+        stored = devices[world.settings.id(n)]
+        assert (stored["version"], stored["update"]["state"], stored["update"]["ended"]) == ENDS[fate], (n, fate)
+        assert fleet.devices.versions[fleet.devices.version[n]] == stored["version"], (n, fate)
         assert fleet.devices.phase[n] == (life.GONE if fate == life.LOSE else life.IDLE)
     reported = fleet.tally.reports
     assert reported["rolled_back"] == 3 * drawn.count(life.CRASH) and reported["deferred"] == 2 * drawn.count(

@@ -40,8 +40,8 @@ function axis(more) {
   return { stroke: () => colour("--pico-muted-color"), grid, ticks: { show: false }, ...more };
 }
 
-function size(place) {
-  return { width: place.clientWidth, height: 240 };
+function size(element) {
+  return { width: element.clientWidth, height: 240 };
 }
 
 function moment(at_s, options) {
@@ -55,29 +55,29 @@ function times(_, moments, i, space, step_s) {
   return moments.map((at_s) => moment(at_s, step_s < 60 ? { timeStyle: "medium" } : short));
 }
 
-function draw(place) {
+function draw(element) {
   const whole = (_, values) => values.map((n) => (Number.isInteger(n) ? n.toLocaleString() : ""));
-  const at = { label: "at", value: (_, at_s) => (at_s == null ? "now" : moment(at_s, { dateStyle: "short", timeStyle: "short" })) };
+  const time = { label: "time", value: (_, at_s) => (at_s == null ? "now" : moment(at_s, { dateStyle: "short", timeStyle: "short" })) };
   chart = new uPlot(
     {
-      ...size(place),
-      series: [at, ...GROUPS.map(series).reverse()],
+      ...size(element),
+      series: [time, ...GROUPS.map(series).reverse()],
       axes: [axis({ values: times, space: 80, incrs: STEPS_S }), axis({ values: whole, size: 60 })],
       padding: [null, 32, null, null],
       scales: { y: { range: (_, min, max) => [0, Math.max(1, max * 1.05)] } },
     },
     stacked(),
-    place,
+    element,
   );
 }
 
-async function start(place) {
-  const reply = await fetch(place.dataset.from);
+async function start(element) {
+  const reply = await fetch(element.dataset.from);
   if (!reply.ok) return;
   samples = await reply.json();
   if (samples.at_s.length === 1) for (const name in samples) samples[name].unshift(samples[name][0] - (name === "at_s" ? 60 : 0)); // two points, so that the axis has a length
-  draw(place);
-  new ResizeObserver(() => chart.setSize(size(place))).observe(place);
+  draw(element);
+  new ResizeObserver(() => chart.setSize(size(element))).observe(element);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
 }
 
@@ -93,8 +93,8 @@ function now(counts) {
 }
 
 htmx.onLoad((part) => {
-  const place = part.querySelector("#chart");
-  if (place) start(place);
+  const element = part.querySelector("#chart");
+  if (element) start(element);
   if (part.id !== "progress") return;
   now(JSON.parse(part.dataset.now));
   if ("changed" in part.dataset && !typed) location.reload();
@@ -112,17 +112,17 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   else if (document.hidden) event.preventDefault();
 });
 
-function tell(text) {
-  const place = document.getElementById("problem");
-  if (!place) return;
-  const told = document.createElement("p");
-  told.className = "problem unanswered";
-  told.textContent = text;
-  place.replaceChildren(told);
+function showProblem(text) {
+  const element = document.getElementById("problem");
+  if (!element) return;
+  const paragraph = document.createElement("p");
+  paragraph.className = "problem unanswered";
+  paragraph.textContent = text;
+  element.replaceChildren(paragraph);
 }
 
-document.addEventListener("htmx:sendError", () => tell("The cloud does not answer. Check that it is running and that this computer is on the network."));
-document.addEventListener("htmx:responseError", (event) => event.detail.xhr.status >= 500 && tell("The cloud failed to handle the request; its log has the cause."));
+document.addEventListener("htmx:sendError", () => showProblem("The cloud does not answer. Check that it is running and that this computer is on the network."));
+document.addEventListener("htmx:responseError", (event) => event.detail.xhr.status >= 500 && showProblem("The cloud failed to handle the request; its log has the cause."));
 document.addEventListener("htmx:afterOnLoad", () => document.querySelector(".unanswered")?.remove());
 
 document.addEventListener("htmx:xhr:progress", (event) => {
