@@ -63,10 +63,13 @@ class Cpu:
         os.set_blocking(read, False)
         self.out = open(read, "rb", buffering=0)
         start = {
-            "flash": str(flash.resolve()), "frozen": str(frozen), "time": "simulated" if simulated else "real",
+            "flash": str(flash.resolve()),
+            "frozen": str(frozen),
+            "time": "simulated" if simulated else "real",
             "fault": fault,
-            "heap_bytes": heap_bytes, "chip_bytes": chip_bytes,
-        }  # fmt: skip
+            "heap_bytes": heap_bytes,
+            "chip_bytes": chip_bytes,
+        }
         try:
             self.pid = _spawner.request({"start": start}, [theirs.fileno(), write])
         finally:

@@ -133,13 +133,13 @@ def run(board: Prompt, name: str, given: dict[str, Any]) -> Result:
         while True:
             if not reset:  # another reset would hide the reset cause
                 board.fresh()
-            told = _step(board, name, n, {**given, **result.found})
-            reset = bool(told.get("restart"))
-            result.result, result.why = told["result"], told.get("why", "")
-            result.found.update(told.get("found", {}))
+            answer = _step(board, name, n, {**given, **result.found})
+            reset = bool(answer.get("restart"))
+            result.result, result.why = answer["result"], answer.get("why", "")
+            result.found.update(answer.get("found", {}))
             if reset:
-                board.restart(_CLEAR_COUNTS + told["restart"])
-            if not told.get("more"):
+                board.restart(_CLEAR_COUNTS + answer["restart"])
+            if not answer.get("more"):
                 break
             n += 1
     except PromptError as e:
@@ -156,11 +156,11 @@ def _step(board: Prompt, name: str, n: int, given: dict[str, Any]) -> Any:
         n,
         json.dumps(given),
     )
-    said = board.run(source, _LIMIT_S)
+    output = board.run(source, _LIMIT_S)
     try:
-        return json.loads(said.strip().splitlines()[-1])
+        return json.loads(output.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        raise PromptError("step %d: the board printed no JSON: %r" % (n, said[-80:])) from None
+        raise PromptError("step %d: the board printed no JSON: %r" % (n, output[-80:])) from None
 
 
 def remove(board: Prompt) -> None:
