@@ -1,16 +1,19 @@
 """`ioto cloud serve`: a thin command over ioto_tools.cloud.app and ioto_tools.cloud.http.server."""
 
+import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import click
 
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
-from ioto_tools.cloud.site.site import exposed
+from ioto_tools.cloud.site import settings
+from ioto_tools.cloud.site.site import DATABASE, exposed
 
 from .options import Duration, data_option, json_option
-from .output import print_json
+from .output import pluralize, print_json
 
 
 @click.command()
@@ -135,17 +138,22 @@ def serve(
     if bool(certificate) != bool(key):
         raise click.UsageError("--certificate and --key must be given together")
 
-    for each in exposed(Path(data)):
+    warnings = [*exposed(Path(data)), *_unsafe(host, bool(certificate), public_url, rate, new_devices)]
+    for each in warnings:
         click.echo("Warning: " + each, err=True)
 
     def ready(port: int) -> None:
         address = "http%s://%s:%d" % ("s" if key else "", "[%s]" % host if ":" in host else host, port)
         if json:
-            print_json({"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url})
+            found = {"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url}
+            print_json({**found, **_storage(data), "workers": workers, "warnings": warnings})
         else:
             click.echo(
                 "device cloud at %s, web page at %s/web/, data in %s (Ctrl-C stops it)" % (address, address, data)
             )
+            for name, where in _storage(data).items():
+                click.echo("  %s: %s" % (name, where))
+            click.echo("  %s of up to %d connections" % (pluralize(workers, "worker"), connections))
         sys.stdout.flush()
 
     try:
@@ -163,3 +171,37 @@ def serve(
         run(make_app, host, port, ready, options, workers, said=lambda text: click.echo(text, err=True))
     except (CloudError, Unavailable) as e:
         raise click.ClickException(str(e)) from e
+
+
+def _storage(data: str) -> dict[str, str]:
+    """Where the site keeps its data, without passwords."""
+    found = settings.load(Path(data))
+    database, images = found["database"], found["images"]
+    if database:
+        from sqlalchemy import make_url
+
+        database = make_url(database).render_as_string(hide_password=True)
+    store = "bucket %s at %s" % (images.get("bucket"), images.get("endpoint") or "Amazon S3") if images else None
+    return {
+        "database": database or "SQLite, %s" % (Path(data) / DATABASE),
+        "images": store or str(Path(data) / "images"),
+    }
+
+
+def _unsafe(host: str, has_tls: bool, public_url: str | None, rate: int, new_devices: int) -> Iterator[str]:
+    """What an attacker on the network could use, in a sentence each. On loopback, a proxy is expected in front."""
+    if public_url and not public_url.startswith("https:"):
+        yield "--public-url %s is plain HTTP: devices send their tokens where others can read them" % public_url
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return
+    if not has_tls and not public_url:
+        yield (
+            "plain HTTP on %s: tokens of devices and operators can be read on the network: give --certificate and "
+            "--key, or listen on 127.0.0.1 behind nginx (`ioto cloud nginx`)" % host
+        )
+    if not rate:
+        yield "--rate 0: a single device can keep the server busy"
+    if not new_devices:
+        yield "--new-devices 0: anyone with the id of a product, which each board contains, can register any number"
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        yield "running as root: use a user of its own (`ioto cloud unit` prints a systemd unit)"

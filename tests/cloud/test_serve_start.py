@@ -1,0 +1,66 @@
+"""`ioto cloud serve` says at its start what it uses, where it listens, and what is unsafe about that."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from cloud_under_test import COMMAND, ENV
+from ioto_tools.cli.serve import _storage
+
+BOTH = True
+LOOPBACK = ("--host", "127.0.0.1")
+ANYWHERE = ("--host", "0.0.0.0")
+ROOT = ["running as root"] if os.geteuid() == 0 else []
+
+
+def start(folder, *options):
+    """(standard output, standard error) of a server that is stopped once it accepts connections."""
+    command = [*COMMAND, "cloud", "serve", "--data", str(folder), "--port", "0", *options]
+    process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = ""
+    while line := process.stdout.readline():
+        said += line
+        if line == "}\n" or "connections" in line:  # the last one
+            break
+    process.send_signal(signal.SIGINT)
+    rest, warnings = process.communicate(timeout=30)
+    assert process.returncode == 0 and not rest, warnings
+    return said, warnings
+
+
+@pytest.mark.parametrize(
+    "options, wanted",
+    [
+        ((*LOOPBACK, "--rate", "0"), []),
+        ((*LOOPBACK, "--public-url", "http://updates.test"), ["--public-url http://updates.test is plain HTTP"]),
+        ((*ANYWHERE, "--public-url", "https://updates.test"), ROOT),
+        ((*ANYWHERE, "--rate", "0", "--new-devices", "0"), ["plain HTTP", "--rate 0", "--new-devices 0", *ROOT]),
+    ],
+)
+def test_what_is_unsafe(tmp_path, options, wanted):
+    said, warnings = start(tmp_path / "site", "--json", *options)
+    found = json.loads(said)["warnings"]
+    assert len(found) == len(wanted) and all(each.startswith(text) for each, text in zip(found, wanted)), found
+    assert [line.removeprefix("Warning: ") for line in warnings.splitlines()] == found
+
+
+def test_what_it_uses(make_site, tmp_path, kind):
+    make_site(tmp_path / "site").close()
+    lines = start(tmp_path / "site", "--connections", "300")[0].splitlines()
+    assert (
+        lines[0].startswith("device cloud at http://127.0.0.1:") and lines[3] == "  1 worker of up to 300 connections"
+    )
+    if type(kind).__name__ == "InFolder":
+        assert lines[1] == "  database: SQLite, %s" % (tmp_path / "site" / "cloud.db")
+        assert lines[2] == "  images: %s" % (tmp_path / "site" / "images")
+    else:
+        assert lines[1].startswith("  database: postgresql") and lines[2].startswith("  images: bucket ")
+
+
+def test_no_password_is_shown(tmp_path):
+    (tmp_path / "site").mkdir(mode=0o700)
+    (tmp_path / "site" / "site.toml").write_text('database = "postgresql://ioto:secret@127.0.0.1:1/none"\n')
+    (tmp_path / "site" / "site.toml").chmod(0o600)
+    assert _storage(str(tmp_path / "site"))["database"] == "postgresql://ioto:***@127.0.0.1:1/none"
