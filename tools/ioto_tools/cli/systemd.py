@@ -20,8 +20,7 @@ def unit(user: str, options: tuple[str, ...]) -> None:
     """Print a systemd unit that runs `ioto cloud serve` with these options.
 
     \b
-    ioto cloud unit --data /srv/ioto --port 443 --certificate cert.pem --key key.pem \\
-        | sudo tee /etc/systemd/system/ioto-cloud.service
+    ioto cloud unit --data /srv/ioto --port 443 --certificate cert.pem --key key.pem > ioto-cloud.service
     """
     with serve.make_context("serve", list(options)) as context:
         given = {
