@@ -39,11 +39,11 @@ class Agent:
     """The agent.
 
     `config` is from config.load(), `device` has the properties of device.json, and `provision` the result of
-    registration. `board` is a Board (board.py, linux.py), `pair` a record.Pair. `link` is None or has `async up()`,
+    registration. `board` is a Board (board.py, linux.py), `store` a record.Pair. `link` is None or has `async up()`,
     which raises OSError without a link.
     """
 
-    def __init__(self, config, device, provision, board, pair, link=None):
+    def __init__(self, config, device, provision, board, store, link=None):
         from .recall import empty
 
         self.config = config
@@ -51,7 +51,7 @@ class Agent:
         self.provision = provision
         self.kept = True  # is `provision` stored in the file system?
         self.board = board
-        self.pair = pair
+        self.store = store
         self.link = link
         self.record = empty()
         self.trial = None  # during the first boot of an image: its otadata state
@@ -256,11 +256,11 @@ class Agent:
     async def save(self):
         """Save the record; a failure is logged and reported."""
         try:
-            await self.pair.save(self.record)
+            await self.store.save(self.record)
         except (OSError, MemoryError) as e:
             log("error", "record: %r" % e)
             self.error = "record_failed"
-        if not (self.pair.seq % _RENEW_EVERY or self.board.raw):
+        if not (self.store.seq % _RENEW_EVERY or self.board.raw):
             await self.do("folder")
 
     async def online(self):
@@ -329,7 +329,7 @@ class Agent:
         """At the end of a boot without the application, store how long it took; the next such boot reports it."""
         if self._begun:  # otherwise the record has not been loaded
             self.record["away"] = uptime_s()
-            self.pair.keep(self.record)
+            self.store.keep(self.record)
 
     def _tried(self, up_s, now_s):
         """Set the time from which schedule.due_s() counts.

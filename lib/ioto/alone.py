@@ -43,5 +43,5 @@ async def run(agent):
         return
     log("warn", "resetting into a boot without the application: %s" % (agent.error or "update.alone"))
     agent.record["alone"] = now or 0
-    if agent.pair.keep(agent.record):  # otherwise the boot could be repeated at once
+    if agent.store.keep(agent.record):  # otherwise the boot could be repeated at once
         agent.board.alone(False)

@@ -78,7 +78,7 @@ async def _take(agent, offer):
     before = copied(record)
     life.take(offer, slot.label)
     try:
-        await agent.pair.save(record)
+        await agent.store.save(record)
     except OSError as e:
         record.update(before)
         life.refuse(offer["update"], "record_failed")

@@ -9,7 +9,7 @@ from .watch import rSignal
 
 
 async def run(agent):
-    board, life, record, pair = agent.board, agent.life, agent.record, agent.pair
+    board, life, record, pair = agent.board, agent.life, agent.record, agent.store
     found = pair.load()
     if found:
         record.update(found)
@@ -71,7 +71,7 @@ async def _restage(agent, wait_s):
 async def _reread(agent):
     """UpdateError unless the slot still contains the staged image and its key is still one of update.keys."""
     from .examine import is_trusted
-    from .slot import BLOCK, Writer
+    from .slot import BLOCK, ImageVerifier
 
     record, board = agent.record, agent.board
     update = record["update"]
@@ -79,7 +79,7 @@ async def _reread(agent):
         raise UpdateError("unsigned", "other keys")
     slot = board.slot()
     size = update.get("bytes", 0)
-    writer = Writer(slot, size, board.chip, board.raw)
-    await writer.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), memoryview(bytearray(BLOCK)))
-    if slot.label != update["slot"] or writer.digest() != update.get("image"):
+    verifier = ImageVerifier(slot, size, board.chip, board.raw)
+    await verifier.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), memoryview(bytearray(BLOCK)))
+    if slot.label != update["slot"] or verifier.digest() != update.get("image"):
         raise UpdateError("checksum_mismatch", "has changed")

@@ -5,7 +5,7 @@ from .errors import UpdateError
 ENVELOPE_BYTES = 4096  # of a release manifest in front of an image; one block, so the image stays aligned
 
 
-def fits(size, most):
+def check_size(size, most):
     """UpdateError unless `size` is from 1 to `most` bytes."""
     if size <= 0:
         raise UpdateError("size_zero")

@@ -36,9 +36,9 @@ def load(folder, notes=None):
         try:
             result[key] = _convert(flat.get(key, default), kind, folder)
         except ValueError as e:
-            from .wrong import of_value
+            from .wrong import value_error
 
-            raise of_value(path, flat.get("names", {}).get(key, key), flat[key], kind, e)
+            raise value_error(path, flat.get("names", {}).get(key, key), flat[key], kind, e)
         if kind == "window":
             gc.collect()
     if result["tls.cert"] and not result["tls.key"]:

@@ -9,10 +9,10 @@ import asyncio
 from hashlib import sha256
 from struct import calcsize, pack, unpack
 
-from .bounds import ENVELOPE_BYTES, fits
+from .bounds import ENVELOPE_BYTES, check_size
 from .errors import Paused, UpdateError
 from .log import log
-from .slot import BLOCK, Writer
+from .slot import BLOCK, ImageVerifier
 
 RETRIES = 6  # consecutive connections without progress
 _KEEP_EVERY = 8  # blocks: after a power cut, at most 32 KiB of the allowed 64 KiB are fetched again
@@ -43,10 +43,10 @@ class Download:
         self.size = update["size"]
         self._etag = None
         self._ranges = True  # until the store returns something other than the requested range
-        self.writer = None
+        self.verifier = None
 
     async def run(self):
-        """Fetch, write and verify; returns the Writer, whose `head` completes the slot.
+        """Fetch, write and verify; returns the ImageVerifier, whose `head` completes the slot.
 
         May take hours with `throttle`.
         """
@@ -65,14 +65,14 @@ class Download:
                         self._keep()
                     raise
                 await asyncio.sleep_ms(self.board.spread_ms(1000 << failures))
-        found = self.writer.digest()
+        found = self.verifier.digest()
         if found != self.update["image" if self.update.get("by") else "checksum"]:
             raise UpdateError("checksum_mismatch", found)
-        return self.writer
+        return self.verifier
 
     def _begin(self, size):
         self.size = size
-        self.writer = Writer(self.slot, size, self.board.chip, self.board.raw, self.board.revision())
+        self.verifier = ImageVerifier(self.slot, size, self.board.chip, self.board.raw, self.board.revision())
         self.n = 0
 
     async def _resume(self):
@@ -86,7 +86,7 @@ class Download:
         if name == self._name and n * BLOCK < size:
             self._begin(size)
             try:
-                await self.writer.reread(n, head, memoryview(bytearray(BLOCK)))
+                await self.verifier.reread(n, head, memoryview(bytearray(BLOCK)))
                 self.n = n
                 log("info", "download resumed at block %d" % n)
             except (UpdateError, OSError) as e:
@@ -137,7 +137,7 @@ class Download:
         self._etag = reply.headers.get("etag")
         if self.n:
             return True
-        fits(size, self.slot.size + ENVELOPE_BYTES)
+        check_size(size, self.slot.size + ENVELOPE_BYTES)
         self.update["skip"] = None  # not known yet
         self._begin(size)
         return False
@@ -150,7 +150,7 @@ class Download:
         for n in range(-(self.update["skip"] // BLOCK), self.n):
             if await reply.readinto(self.buf) != BLOCK:
                 raise UpdateError("size_mismatch", "ends in block %d" % n)
-            if n >= 0 and not self.writer.holds(n, self.buf):
+            if n >= 0 and not self.verifier.matches(n, self.buf):
                 raise UpdateError("checksum_mismatch", "another file from block %d on" % n)
             await asyncio.sleep_ms(0)
 
@@ -167,16 +167,16 @@ class Download:
                 if said:  # the first block was an envelope
                     self._begin(self.size - ENVELOPE_BYTES)
                     if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
-                        self.writer.sha.update(block)
+                        self.verifier.sha.update(block)
                     if self.size != said["size"]:
                         raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
                     continue
-            self.writer.feed(self.n, block)
+            self.verifier.check_block(self.n, block)
             try:
                 self.slot.erase(self.n)
                 await asyncio.sleep_ms(0)  # one erase per turn of the loop
                 self.slot.write(self.n, block, 0)
-                self.writer.look(self.n, block)
+                self.verifier.read_back(self.n, block)
             except OSError as e:  # a flash error: another connection would not help
                 raise UpdateError("flash_failed", repr(e))
             self.n += 1
@@ -193,6 +193,6 @@ class Download:
 
     def _keep(self):
         try:
-            self.board.keep("progress", pack(_PROGRESS, self._name, self.n, self.size, self.writer.head))
+            self.board.keep("progress", pack(_PROGRESS, self._name, self.n, self.size, self.verifier.head))
         except OSError as e:  # continues without; only needed after a reset
             log("warn", "progress: %r" % e)

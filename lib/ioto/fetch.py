@@ -46,7 +46,7 @@ async def run(agent):
 
     download = Download(agent.client(), update, slot, board, name, config["update.throttle"], examine, go, progress)
     try:
-        writer = await download.run()
+        verifier = await download.run()
     except (OSError, Paused):
         raise
     except Exception as e:
@@ -57,7 +57,7 @@ async def run(agent):
         agent.hold_s = max(agent.hold_s, wait_s)
         raise e
     await agent.load("staged update")  # before the state changes, while a failure does no harm
-    agent.life.staged(writer.head, writer.build, writer.size)
+    agent.life.staged(verifier.head, verifier.build, verifier.size)
     await agent.save()
     agent.wait_for_decision()
     log("info", "staged %s" % update["version"])

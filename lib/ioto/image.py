@@ -7,7 +7,7 @@ if the header says so. The application description is the start of the first seg
 
 import struct
 
-from .bounds import fits
+from .bounds import check_size
 from .errors import UpdateError
 
 HEAD_BYTES = 16  # not written to the slot until the swap: without the magic it can't boot
@@ -31,7 +31,7 @@ def check(head, size, slot_bytes, chip=None, revision=None):
     UpdateError if it can't be used here. `chip` is the chip id of the running image, `revision` the revision of the
     chip (major * 100 + minor); None: not compared.
     """
-    fits(size, slot_bytes)
+    check_size(size, slot_bytes)
     is_image(head)
     if len(head) < CHECK_BYTES:
         raise UpdateError("image_malformed", "%d bytes" % len(head))

@@ -139,14 +139,14 @@ class Board:
             goes_on = await self._run(path)
         except (UpdateError, OSError) as e:
             staged.installing = None
-            from .swap import lost
+            from .swap import apply_failed
 
-            return lost(staged, refusal(e, "script_failed"))
+            return apply_failed(staged, refusal(e, "script_failed"))
         agent = staged.agent
         agent.record["update"].pop("script", None)
         if goes_on:
             agent.life.confirmed()
-        agent.pair.keep(agent.record)
+        agent.store.keep(agent.record)
         if not goes_on:
             self.reset()
         staged.installing = None

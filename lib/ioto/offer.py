@@ -4,7 +4,7 @@ offered(): the reply -> the offer, None, or a refusal
 judge(): offer + record -> download | keep, or a refusal
 """
 
-from .bounds import ENVELOPE_BYTES, fits
+from .bounds import ENVELOPE_BYTES, check_size
 from .errors import UpdateError
 from .http_parse import parse_url
 from .semver import compare, is_valid, not_below
@@ -54,5 +54,5 @@ def judge(offer, record, version, slot_bytes, floor="", signed=False):
     if not signed or compare(offer["version"], version) == 0:
         not_below(offer["version"], version, floor)
     if offer["size"] is not None:
-        fits(offer["size"], slot_bytes + ENVELOPE_BYTES)
+        check_size(offer["size"], slot_bytes + ENVELOPE_BYTES)
     return "keep" if same(offer, record["update"]) and record["phase"] == "staged" else "download"

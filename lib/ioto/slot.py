@@ -7,18 +7,18 @@ offset)`, with blocks of 4096 bytes. One flash operation per turn of the loop.
 import asyncio
 from hashlib import sha256
 
-from .bounds import fits
+from .bounds import check_size
 from .image import HEAD_BYTES, Walk, build_id, check
 
 BLOCK = 4096
 _BLANK = b"\xff" * HEAD_BYTES
 
 
-class Writer:
+class ImageVerifier:
     """Verifies an image of `size` bytes while it is written to `slot`.
 
     Any file if `raw` (Linux), otherwise an ESP image for `chip` with this `revision`. For each block, a memoryview of
-    4096 bytes (shorter only at the end): feed(), then erase and write the slot, then look().
+    4096 bytes (shorter only at the end): check_block(), then erase and write the slot, then read_back().
     """
 
     def __init__(self, slot, size, chip, raw=False, revision=None):
@@ -31,7 +31,7 @@ class Writer:
         self.sha = sha256()
         self.walk = None if raw else Walk(size)
 
-    def feed(self, n, block):
+    def check_block(self, n, block):
         """Check block `n` before it is written, and blank the image's head in it.
 
         UpdateError if the image is refused.
@@ -39,7 +39,7 @@ class Writer:
         if n == 0:
             self.head = bytes(block[:HEAD_BYTES])
             if not self.walk:
-                fits(self.size, self.slot.size)
+                check_size(self.size, self.slot.size)
                 return
             check(block, self.size, self.slot.size, self.chip, self.revision)
             self.build = build_id(block)
@@ -48,14 +48,14 @@ class Writer:
             if n == 0:
                 block[:HEAD_BYTES] = _BLANK
 
-    def look(self, n, block):
+    def read_back(self, n, block):
         """Read block `n` back and hash it."""
         self.slot.read(n, block, 0)
         if n == 0 and self.walk:
             block[:HEAD_BYTES] = self.head
         self.sha.update(block)
 
-    def holds(self, n, block):
+    def matches(self, n, block):
         """Is block `n`, which was written before, the same as `block`?"""
         piece = bytearray(256)
         for at in range(0, len(block), 256):
@@ -71,8 +71,8 @@ class Writer:
         self.head = head
         for n in range(blocks):
             block = memoryview(buf)[: min(BLOCK, self.size - n * BLOCK)]
-            self.look(n, block)
-            self.feed(n, block)
+            self.read_back(n, block)
+            self.check_block(n, block)
             await asyncio.sleep_ms(0)
 
     def digest(self):

@@ -29,7 +29,7 @@ class Staged:
         self.attempt = record["attempt"]
         self.waiting = True
         self.asked = False  # the signal was sent and not answered yet
-        self.agreed = False  # apply() was called, but the cloud must be asked first
+        self.apply_requested = False  # apply() was called, but the cloud must be asked first
         self.offered_s = agent.offered_s  # uptime of the last check-in whose answer offered this
         self.installing = None  # Linux: the task that runs the script
         self.postpone(wait_s)
@@ -69,7 +69,7 @@ class Staged:
         Without a watcher, a Linux host runs scripts/update, as Ioto does.
         """
         self.postpone()
-        if self.agreed:
+        if self.apply_requested:
             self.apply()
         elif watchers("device:update"):
             self.asked = True
@@ -83,13 +83,13 @@ class Staged:
         """Ask again after `seconds`; a reset does not change that."""
         if not self.waiting:
             return
-        self.asked = self.agreed = False
+        self.asked = self.apply_requested = False
         seconds = min(seconds, _DEFER_MOST_S)
         self.postpone(seconds)
         now = self.agent.board.time_s()
         with Part():
             self.agent.life.defer(now + seconds if now else None)
-        self.agent.pair.keep(self.record)
+        self.agent.store.keep(self.record)
         rSignal("device:update:deferred", self)
         self.agent.wake()
 
@@ -107,6 +107,6 @@ class Staged:
                 return swap(self)
         if self.waiting:
             log("info", "the cloud is asked before the swap")
-            self.agreed = True
+            self.apply_requested = True
             self.postpone(0)
             self.agent.wake()

@@ -14,21 +14,21 @@ _VALIDATE_FAILED = "-5379"  # ESP_ERR_OTA_VALIDATE_FAILED
 
 def swap(staged):
     """Apply `staged`, which has been confirmed by the cloud, see Staged.apply()."""
-    board, pair, record = staged.agent.board, staged.agent.pair, staged.record
+    board, pair, record = staged.agent.board, staged.agent.store, staged.record
     before = copied(record)
     staged.agent.life.swap()
     try:
         if not board.raw:
             board.stay()
     except OSError as e:
-        lost(staged, refusal(e, "boot_refused"))
+        apply_failed(staged, refusal(e, "boot_refused"))
         return None
     except MemoryError:  # as if it had not been asked for
         record.update(before)
         raise
     if not pair.keep(record):  # the intent, saved before the swap
         record.update(before)
-        staged.agreed = False
+        staged.apply_requested = False
         staged.postpone()
         rSignal("device:update:failed", UpdateError("record_failed", "not applied"))
         return None
@@ -39,7 +39,7 @@ def swap(staged):
             seal(slot, bytes.fromhex(record["head"]))
         staged.installing = board.install(slot, staged)
     except (UpdateError, OSError) as e:
-        lost(staged, refusal(e, "boot_refused"))
+        apply_failed(staged, refusal(e, "boot_refused"))
     except MemoryError:  # as if it had not been asked for
         record.update(before)
         pair.keep(record)
@@ -48,7 +48,7 @@ def swap(staged):
     return staged.installing
 
 
-def lost(staged, e):
+def apply_failed(staged, e):
     """Handle a failed swap or update script."""
     log("error", "swap: %s" % e)
     staged.waiting = False
@@ -59,7 +59,7 @@ def lost(staged, e):
         else:
             agent.life.again(e.reason, "download")
     rSignalSync("device:update:failed", e)
-    agent.pair.keep(agent.record)
+    agent.store.keep(agent.record)
     agent.wake()
 
 

@@ -80,7 +80,7 @@ async def _check_in(agent):
             e = refusal(e, "unforeseen")
             if e.reason == "no_memory" and agent.goes_alone():
                 agent.record["tested"] = True
-                agent.pair.save_now(agent.record)
+                agent.store.save_now(agent.record)
                 agent.board.alone(True)
         await asyncio.sleep_ms(agent.board.spread_ms(wait_s * 1000))
         wait_s = min(60, wait_s * 2)
@@ -119,7 +119,7 @@ def _give_back(agent, e):
         life.fail(e.reason)
     else:
         agent.record["why"] = e.reason
-    agent.pair.keep(agent.record)
+    agent.store.keep(agent.record)
     try:
         if _no_rollback(agent):
             board.go_back()

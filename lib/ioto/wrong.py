@@ -72,7 +72,7 @@ def error(path, key, what, *details):
     return ConfigError(": ".join([path] + [key] * bool(key) + [say(what, *details)]))
 
 
-def of_value(path, key, value, kind, e):
+def value_error(path, key, value, kind, e):
     """Return the ConfigError for a value of this kind, from the ValueError `e` of its conversion."""
     text = _ZONE % (e.args[0] or value) if kind == "zone" else say(*e.args)
     return error(path, key, text if key in _SECRET else "%s: %s" % (shown(value), text))
