@@ -81,15 +81,15 @@ def test_a_program_with_the_ports_own_modules_reaches_nothing(tmp_path, monkeypa
             .replace("HERE", str(tmp_path))
             .replace("FLASH", str(tmp_path / "b.flash"))
         )
-        told = board(tmp_path, main).run(until_s=5).console
-    assert "GOT" not in told and told.count("refused") == ATTACK.count("\nattempt("), told
-    assert "COMPUTES 45 100000" in told
+        console = board(tmp_path, main).run(until_s=5).console
+    assert "GOT" not in console and console.count("refused") == ATTACK.count("\nattempt("), console
+    assert "COMPUTES 45 100000" in console
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.flash", "kept"]
 
 
 def test_ordinary_programs_still_work(tmp_path):
-    told = board(tmp_path, FINE).run(until_s=5).console
-    assert "machine code 42" in told and "in a thread" in told and "['listdir']" in told, told
+    console = board(tmp_path, FINE).run(until_s=5).console
+    assert "machine code 42" in console and "in a thread" in console and "['listdir']" in console, console
 
 
 def test_an_unknown_operation_resets_the_board(tmp_path):

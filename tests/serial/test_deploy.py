@@ -52,8 +52,13 @@ def test_a_file_that_was_changed_on_the_board_is_kept(port, folder, flash):
     command("mpremote", "connect", port, "exec", "f = open('main.py', 'a')\nf.write('# mine\\n')\nf.close()")
     with open(folder / "main.py", "a") as f:
         f.write("# theirs\n")
-    told = deploy(port, folder)
-    assert told.returncode == 0 and "1 kept" in told.stdout and "-# mine" in told.stderr and "+# theirs" in told.stderr
+    result = deploy(port, folder)
+    assert (
+        result.returncode == 0
+        and "1 kept" in result.stdout
+        and "-# mine" in result.stderr
+        and "+# theirs" in result.stderr
+    )
     assert files_of(flash)["main.py"].endswith(b"# mine\n")
     assert "copy   main.py" in deploy(port, folder, "--force").stdout
     assert files_of(flash)["main.py"].endswith(b"# theirs\n")
@@ -68,8 +73,8 @@ for name in "lib/ioto/plan.py", "lib/ioto/parts.bin":
 
 def test_a_broken_agent_is_replaced_and_old_files_removed(port, folder, flash):
     command("mpremote", "connect", port, "exec", BREAK_AGENT)
-    told = deploy(port, folder)
-    assert "remove lib/ioto/plan.py" in told.stdout and "copy   lib/ioto/parts.bin" in told.stdout, told.stderr
+    result = deploy(port, folder)
+    assert "remove lib/ioto/plan.py" in result.stdout and "copy   lib/ioto/parts.bin" in result.stdout, result.stderr
     assert "lib/ioto/plan.py" not in files_of(flash)
     assert command("mpremote", "connect", port, "exec", "import ioto.start").returncode == 0
 
@@ -86,8 +91,8 @@ def test_record_and_provision_are_kept(port, folder, flash):
 def test_a_full_file_system_changes_nothing(port, folder, flash):
     (folder / "big.bin").write_bytes(bytes(900_000))
     (folder / "main.py").write_text("print('new')\n")
-    told = deploy(port, folder)
-    assert told.returncode == 1 and "bytes free, 2 files need" in told.stderr
+    result = deploy(port, folder)
+    assert result.returncode == 1 and "bytes free, 2 files need" in result.stderr
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
@@ -107,8 +112,8 @@ def test_the_size_of_folders_is_counted(port, folder, flash):
     for n in range(60):
         (folder / ("d%d" % n)).mkdir()
         (folder / ("d%d" % n) / "x.txt").write_text("x")
-    told = deploy(port, folder)
-    assert told.returncode == 1 and "bytes free, 60 files need" in told.stderr
+    result = deploy(port, folder)
+    assert result.returncode == 1 and "bytes free, 60 files need" in result.stderr
     assert not any(name.startswith("d0/") for name in files_of(flash))
 
 
@@ -154,8 +159,8 @@ def test_a_negative_number_of_free_blocks_counts_as_none(folder, flash):
 
 
 def test_ports_without_a_board(tmp_path, folder, monkeypatch):
-    told = deploy("/dev/ttyNOWHERE", folder)
-    assert told.returncode == 1 and "there is no such port: is the board plugged in" in told.stderr
+    result = deploy("/dev/ttyNOWHERE", folder)
+    assert result.returncode == 1 and "there is no such port: is the board plugged in" in result.stderr
     monkeypatch.setattr(prompt, "_ANSWER_S", 0.5)  # instead of ten seconds
     master, slave = pty.openpty()
     with (
@@ -171,10 +176,10 @@ def test_a_port_that_is_busy_is_refused(port, folder, flash):
     """Each of two programs at one port would read bytes that are for the other one."""
     (folder / "main.py").write_text("print('new')\n")
     with serial.Serial(port, 115200, exclusive=True):
-        told = deploy(port, folder, "--force")
-        assert told.returncode == 1 and "another program uses it" in told.stderr
-        told = command("ioto", "board", "log", port)
-        assert told.returncode == 1 and "another program uses it" in told.stderr
+        result = deploy(port, folder, "--force")
+        assert result.returncode == 1 and "another program uses it" in result.stderr
+        result = command("ioto", "board", "log", port)
+        assert result.returncode == 1 and "another program uses it" in result.stderr
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
@@ -192,26 +197,26 @@ def test_a_micropython_with_another_mpy_version_is_refused(port, folder, flash, 
     """Or one without support for .mpy files: the agent must not be replaced by files that can't be loaded."""
     monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
     before = files_of(flash)
-    told = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])
+    result = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])
     wanted = ".mpy is a .mpy file of version 6, but this MicroPython loads %s: use --source for .py files" % (
         version or "none"
     )
-    assert told.exit_code == 1 and wanted in told.stderr, told.output
+    assert result.exit_code == 1 and wanted in result.stderr, result.output
     assert {n: raw for n, raw in files_of(flash).items() if "state/" not in n} == {
         n: raw for n, raw in before.items() if "state/" not in n
     }
 
 
 def test_info_describes_the_board(port, flash):
-    told = command("ioto", "board", "info", port)
+    result = command("ioto", "board", "info", port)
     assert (
-        told.returncode == 0
-        and "otadata    1/VALID -" in told.stdout
-        and "version    1.0.0 of product P1, phase idle" in told.stdout
-    ), told
-    told = command("ioto", "board", "info", port, "--json")
-    assert told.returncode == 0, told
-    found = json.loads(told.stdout)
+        result.returncode == 0
+        and "otadata    1/VALID -" in result.stdout
+        and "version    1.0.0 of product P1, phase idle" in result.stdout
+    ), result
+    result = command("ioto", "board", "info", port, "--json")
+    assert result.returncode == 0, result
+    found = json.loads(result.stdout)
     assert (
         found["running"] == "ota_0"
         and found["slots"][1]["image"] is None
@@ -230,15 +235,15 @@ def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
     it.put_files(device_files(tmp_path / "signed"))
     it.close()
     with board(flash) as port:
-        told = command("ioto", "board", "info", port)
+        result = command("ioto", "board", "info", port)
         assert (
-            told.returncode == 0
-            and "version    1.0.0 of product P1, phase idle" in told.stdout
-            and "settings" not in told.stdout
-        ), told
+            result.returncode == 0
+            and "version    1.0.0 of product P1, phase idle" in result.stdout
+            and "settings" not in result.stdout
+        ), result
         command("mpremote", "connect", port, "exec", "import os; os.remove('release.pub.pem')")
-        told = command("ioto", "board", "info", port)
-    assert "settings   ioto.json: update.keys" in told.stdout, told
+        result = command("ioto", "board", "info", port)
+    assert "settings   ioto.json: update.keys" in result.stdout, result
 
 
 def test_info_writes_no_file_outside_of_its_own_folder(tmp_path):
@@ -292,13 +297,13 @@ def test_a_cable_unplugged_during_the_copy_leaves_whole_files(flash, folder, aft
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(raw)
     with running(sys.executable, "-c", UNPLUGGED, flash, after) as port:
-        told = deploy(port, folder)
+        result = deploy(port, folder)
         time.sleep(0.2)
     found = files_of(flash)
     for name, raw in new.items():
         assert found.get(name) in (old.get(name), raw), (after, name)
-    if told.returncode:
-        assert "gone" in told.stderr or "no MicroPython prompt" in told.stderr, told.stderr
+    if result.returncode:
+        assert "gone" in result.stderr or "no MicroPython prompt" in result.stderr, result.stderr
     else:
         assert after > sum(map(len, new.values())) and all(found[name] == raw for name, raw in new.items())
     with board(flash) as port:

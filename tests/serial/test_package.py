@@ -80,8 +80,8 @@ def test_mpremote_installs_it_on_a_board(site, bare, name):
         "hashlib.sha256(open('/lib/ioto/' + n, 'rb').read()).digest())"
     )
     wanted = FEW if name == "few.json" else MODULES
-    told = command("mpremote", "connect", bare, "exec", asked).stdout.splitlines()
-    assert told == ["%s %r" % (Path(each).name, sha256(MODULES[each]).digest()) for each in wanted]
+    result = command("mpremote", "connect", bare, "exec", asked).stdout.splitlines()
+    assert result == ["%s %r" % (Path(each).name, sha256(MODULES[each]).digest()) for each in wanted]
     assert (
         command("mpremote", "connect", bare, "exec", "import ioto; print(ioto.__version__)").stdout
         == ioto.__version__ + "\n"

@@ -159,20 +159,20 @@ def test_no_command_prints_escape_sequences_of_a_board(flash, folder):
         }
     )
     it.close()
-    told = [command("ioto", "board", "run", flash, "--simulated", "--seconds", "1")]
+    result = [command("ioto", "board", "run", flash, "--simulated", "--seconds", "1")]
     with board(flash) as port:
-        told += [command("ioto", "deploy", port, "--folder", folder), command("ioto", "board", "info", port)]
-    for each in told:
+        result += [command("ioto", "deploy", port, "--folder", folder), command("ioto", "board", "info", port)]
+    for each in result:
         assert (
             each.returncode == 0
             and "\x1b]" not in each.stdout + each.stderr
             and "\x1b[2J" not in each.stdout + each.stderr
         ), each
-    assert told[2].stdout.startswith("virtual board with ESP32, MicroPython ")
+    assert result[2].stdout.startswith("virtual board with ESP32, MicroPython ")
     assert (
-        "\\x1b]0;title\\x07 from the board" in told[0].stdout
-        and "\\x1b[3J" in told[0].stdout
-        and "\\x1b[2J" in told[1].stderr
+        "\\x1b]0;title\\x07 from the board" in result[0].stdout
+        and "\\x1b[3J" in result[0].stdout
+        and "\\x1b[2J" in result[1].stderr
     )
 
 
@@ -209,18 +209,20 @@ def test_wait_reaches_a_board_that_ignores_ctrl_c_or_sleeps(flash, folder, main,
                 Prompt(port),
             ):
                 pass
-        told = command("ioto", "deploy", port, "--folder", folder, "--force", "--wait", LIMIT_S, limit_s=2 * LIMIT_S)
+        result = command("ioto", "deploy", port, "--folder", folder, "--force", "--wait", LIMIT_S, limit_s=2 * LIMIT_S)
         assert (
-            told.returncode == 0 and "1 file copied" in told.stdout and "press the board's reset button" in told.stderr
-        ), told
+            result.returncode == 0
+            and "1 file copied" in result.stdout
+            and "press the board's reset button" in result.stderr
+        ), result
     it = Board(flash)
     assert it.files()["main.py"] == b"print('new')\n"
     it.close()
 
 
 def test_a_port_without_lines_to_reset_the_board(port):
-    told = command("ioto", "board", "info", port, "--reset")
-    assert told.returncode == 1 and "this port has no lines to reset the board with" in told.stderr
+    result = command("ioto", "board", "info", port, "--reset")
+    assert result.returncode == 1 and "this port has no lines to reset the board with" in result.stderr
     with terminal() as (_, path):
-        told = command("ioto", "board", "info", path, "--wait", "1")
-    assert told.returncode == 1 and "no MicroPython prompt there in 1 s" in told.stderr, told
+        result = command("ioto", "board", "info", path, "--wait", "1")
+    assert result.returncode == 1 and "no MicroPython prompt there in 1 s" in result.stderr, result
