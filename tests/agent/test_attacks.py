@@ -44,7 +44,7 @@ def mirror(content):
     return secure(Script(lambda method, path, headers, body: [reply(content)]))
 
 
-# ---- who it is not
+# ---- false servers
 
 
 def impostors(folder):
@@ -117,7 +117,7 @@ def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
     assert cloud.objections == []  # the image store objects to any token
 
 
-# ---- what it is not
+# ---- false files
 
 
 def test_old_release_offered_as_a_high_version_is_refused(tmp_path):
@@ -275,7 +275,7 @@ def test_expired_release_is_refused(tmp_path):
     check_honest_release_installs(rig, cloud)
 
 
-# ---- what it is: signed by others' tools
+# ---- files signed by other tools
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here: apt-get install openssl")

@@ -15,7 +15,7 @@ def test_clock_is_set_from_the_cloud_without_ntp(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3600)
     assert run.slots[-1] == "ota_1" and "CONFIRMED 1.0.1" in run.console, run.console
-    assert rig.record()["time"] == 0  # nobody but the cloud says so
+    assert rig.record()["time"] == 0  # only the cloud has given this time
 
 
 def test_ntp_that_is_behind_does_not_revive_an_expired_release(tmp_path):

@@ -154,7 +154,7 @@ def test_unsigned_downgrade_is_refused(tmp_path):
     cloud.reports.clear()
     cloud.release("1.0.1", rig.image(1))
     refused(rig, cloud, "version_not_newer")
-    cloud.release("1.0.0", sealed(rig.image(1), "1.0.0", down="1.0.2"))  # a manifest that nobody can check
+    cloud.release("1.0.0", sealed(rig.image(1), "1.0.0", down="1.0.2"))  # a manifest that no key verifies
     refused(rig, cloud, "version_not_newer")
 
 
@@ -169,7 +169,7 @@ def test_update_completes_if_the_nvs_is_full(tmp_path):
     assert "the version floor is kept in the record only" in run.console and rig.record()["floor"] == "1.0.2"
 
 
-# ---- power
+# ---- power cuts
 
 
 @pytest.fixture

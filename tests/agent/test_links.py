@@ -18,7 +18,7 @@ class LinkingCloud:
         self.good = True
         self.asked = []  # (link, Range, status)
         self.states = []
-        self.checks = []  # `attempt` as the device said it
+        self.checks = []  # `attempt` in each check-in
 
     def answer(self, method, path, headers, body):
         import json

@@ -49,7 +49,7 @@ def host(tmp_path, cloud):
         each.kill()
 
 
-# ---- what the script says
+# ---- output of the script
 
 
 @pytest.mark.parametrize("inside", ["", "it's $HOME; a folder/"], ids=["here", "odd-name"])
@@ -60,7 +60,7 @@ def test_continue_keeps_the_agent_running_as_the_new_version(cloud, host, transp
     device.start().until("CONFIRMED 1.0.1")
     assert device.reported("confirmed") == GOOD and kept(device) == [IMAGE]
     device.becomes(lambda record: record["slots"]["file"]["version"] == "1.0.1")
-    cloud.publish(IMAGE[:50_001], "1.0.2")  # shorter than what the file held
+    cloud.publish(IMAGE[:50_001], "1.0.2")  # shorter than the previous file
     device.until("CONFIRMED 1.0.2")
     assert kept(device) == [IMAGE, IMAGE[:50_001]] and device.process.poll() is None
 
@@ -102,7 +102,7 @@ def test_any_output_of_the_script_is_accepted(cloud, host, case):
         device.start().until("CONFIRMED 1.0.1")
 
 
-# ---- what the script does wrong
+# ---- failures of the script
 
 
 @pytest.mark.parametrize("script,detail", [
@@ -230,7 +230,7 @@ def test_failed_self_test_is_reported_and_the_agent_keeps_running(cloud, host, t
     assert device.ended() == RESTART and "Traceback" not in device.console
 
 
-# ---- cut short
+# ---- killed processes
 
 
 def test_download_resumes_after_a_kill(cloud, host):

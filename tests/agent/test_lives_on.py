@@ -140,7 +140,7 @@ def test_wifi_link_that_only_looks_connected_is_renewed(tmp_path):
     check_updated(rig, until_s=4 * 3600)
 
 
-@pytest.mark.sweep  # a week goes by
+@pytest.mark.sweep  # simulates ten days
 @pytest.mark.parametrize("header", ["9" * 10, None])
 def test_report_is_held_for_a_week_at_most(tmp_path, header):
     """The reply to a report asks for a wait of centuries."""

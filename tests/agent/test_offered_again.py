@@ -14,7 +14,7 @@ from signing import pem
 
 def published_for(folder, case):
     """A rig with a release that its board refuses (not signed), or that crashes."""
-    if case == "refused":  # nobody has signed it
+    if case == "refused":  # it is not signed
         rig = Rig(folder, files={"ours.pem": pem("ours")}, update__keys="ours.pem")
     else:
         rig = Rig(folder, update__attempts=1)

@@ -58,7 +58,7 @@ def cut_once(folder, op, when):
     old = token(rig)
     assert rig.run(until_s=25, cut=Cut(op, when)).ended == "cut", op
     kept = token(rig) == old
-    rig.board.clock.advance(3600e6)  # a token that was not taken up is followed by another
+    rig.board.clock.advance(3600e6)  # a token that was not used is replaced by another
     control.rotate(rig.site, [DEVICE])
     rig.run(until_s=50)
     assert token(rig) != old and overview.device(rig.site, DEVICE)["registrations"] == 1, (op, when)

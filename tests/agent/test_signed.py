@@ -81,7 +81,7 @@ def test_forged_release_is_refused_before_the_first_erase(tmp_path, case):
     cloud.release("1.0.1", forge(rig.image(1)))
     refused(rig, cloud, reason)
     assert rig.cloud_said[0]["update"] in cloud.releases
-    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))  # and the board is none the worse for it
+    cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))  # the board still updates
     installed(rig, rig.run(until_s=3 * HOUR))
 
 
@@ -154,7 +154,7 @@ def test_interrupted_download_is_checked_again_once_its_key_is_removed(tmp_path)
     ), run.console
 
 
-# ---- power
+# ---- power cuts
 
 
 def test_signed_download_resumes_after_a_power_cut(tmp_path):

@@ -8,7 +8,7 @@ from ioto.config import DEFAULTS, ConfigError
 from ioto.duration import FOREVER
 
 NEEDED = {"builder": "https://builder.example"}
-# key -> [(what stands in the file, what the agent gets)]
+# key -> [(value in the file, value for the agent)]
 GOOD = {
     "product": [("P1", "P1"), ("", "")],
     "version": [("1.2.3", "1.2.3"), ("0.0.1-rc.1+b", "0.0.1-rc.1+b")],

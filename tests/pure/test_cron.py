@@ -222,8 +222,9 @@ def test_against_zoneinfo_every_minute_of_a_year():
 
 
 def cronsim_agrees(text):
-    """Is it a window that Ioto and cronsim read alike? cronsim has no 22-5, and takes */2 in a day field for no
-    limit.
+    """Do Ioto and cronsim read this window in the same way?
+
+    cronsim does not accept 22-5, and treats */2 in a day field as unrestricted.
     """
     mday, wday = text.split()[2], text.split()[4]
     spans = [part.split("/")[0].split("-") for part in text.replace(" ", ",").split(",")]

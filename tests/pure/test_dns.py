@@ -53,7 +53,7 @@ def test_foreign_answers_are_not_taken():
     assert dns.answer(b"", QUERY) is None
 
 
-def test_a_server_that_cannot_tell():
+def test_error_codes_of_a_server():
     for code in range(1, 16):
         if code == 3:
             continue

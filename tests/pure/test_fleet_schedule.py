@@ -43,7 +43,7 @@ def test_fleet_is_spread_over_its_window():
         even([NOON + due(window, UTC, NOON, id, jitter=jitter) for id in IDS], opens, length, 60)
     window = parse("0 2 * * *")
     assert {due(window, UTC, NOON, id, jitter=0) for id in IDS[:99]} == {opens - NOON}
-    # Another window deals the places anew: nobody is always the last.
+    # In another window the devices have other times: none is always the last.
     places = [[due(parse(t), UTC, NOON, id) for id in IDS[:500]] for t in ("0 2 * * *", "0 3 * * *")]
     assert sum(a + HOUR == b for a, b in zip(*places)) < 25
 

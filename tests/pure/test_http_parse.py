@@ -30,7 +30,7 @@ def digest(texts):
     return "".join(["%02x" % b for b in seen.digest()])
 
 
-# ---- urls
+# ---- URLs
 
 URLS = {
     "http://a": (False, "a", 80, "/"),
@@ -331,7 +331,7 @@ def test_body_lengths():
         assert refused(http.body_length, 200, headers) == refused(http.body_length, 404, headers) == "http_malformed", (
             coding
         )
-        assert http.body_length(302, headers) == 5 and http.body_length(304, headers) == 0  # nobody reads that body
+        assert http.body_length(302, headers) == 5 and http.body_length(304, headers) == 0  # that body is not read
     for lines in (
         (b"aws-chunked",),
         (b"",),

@@ -45,8 +45,9 @@ primes = {}  # bits -> two of that size; they take long to find
 
 
 def made(sizes):
-    """Private keys of a modulus of any size, odd ones too: `cryptography` makes even ones only, whose primes these
-    are.
+    """Private keys with a modulus of any size, also an odd number of bits.
+
+    `cryptography` creates only keys with an even number of bits, whose primes are used.
     """
     from cryptography.hazmat.primitives.asymmetric import rsa
 

@@ -100,7 +100,7 @@ class Device:
         return self.window[0], self.zone, [(name, getattr(self, name)) for name in names]
 
 
-# ---- what always holds
+# ---- invariants
 
 
 def never_outside_the_window(device):
@@ -298,7 +298,7 @@ def test_period_without_a_window():
         assert 20 * DAY // (period + jitter) - 1 <= found <= most + 1, (period, jitter, found)
 
 
-# ---- single questions, and many at once
+# ---- helpers
 
 
 def due(
@@ -369,7 +369,7 @@ def test_without_a_clock():
     # the period runs on the uptime
     assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY - 1, jitter=0) == 1
     assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY, jitter=0) == 0
-    # after a reset nobody can tell how long ago the last one was: it is taken as passed, but for a pause
+    # after a reset, the time of the last one is unknown: its interval counts as passed, except for a pause
     assert due(anytime, UTC, None, "ID", NOON, up=0, cold=False) == 0
     assert due(anytime, UTC, None, "ID", NOON, up=0, failures=9, cold=False) == 0
     assert due(anytime, UTC, None, "ID", NOON, up=0) < HOUR

@@ -109,8 +109,9 @@ def database():
 
 
 def test_against_every_zone_and_every_change_of_the_database():
-    """In a century where nothing but the rule holds: every change of twelve years, a leap year that is none among
-    them.
+    """In a century in which only the rule applies: every change of twelve years.
+
+    One of them is divisible by four and not a leap year.
     """
     from datetime import datetime
 
