@@ -1,9 +1,9 @@
 """Whole fleets: how jitter spreads them over a window, beyond a period, and after a power failure."""
 
+from fleets import DAY, HOUR, IDS, MINUTE, NOON, UTC, due, even
 from ioto.calendar import days
 from ioto.cron import parse
 from ioto.schedule import rest_s
-from test_schedule import DAY, HOUR, IDS, MINUTE, NOON, UTC, due, even
 
 
 def test_devices_are_spread_over_the_whole_jitter():

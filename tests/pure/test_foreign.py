@@ -2,9 +2,9 @@
 
 import json
 
+from config_files import Folder, nested, refused
 from ioto import config, foreign
 from ioto.config import DEFAULTS, ConfigError
-from test_config import Folder, nested, refused
 
 # Every key of the files that Ioto publishes with its apps and tests, in the places where they stand there.
 PUBLISHED = """

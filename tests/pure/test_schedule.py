@@ -2,6 +2,7 @@
 
 import gc
 
+from fleets import DAY, HOUR, IDS, MINUTE, NOON, UTC, due, even
 from ioto import window as windows
 from ioto.calendar import days
 from ioto.cron import parse
@@ -16,11 +17,7 @@ if hasattr(gc, "threshold"):
 
 BERLIN = zone_of("CET-1CEST,M3.5.0,M10.5.0/3")
 LORD_HOWE = zone_of("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0")
-UTC = zone_of("UTC")
-MINUTE, HOUR, DAY = 60, 3600, 86400
-NOON = days(2027, 6, 1) * DAY + 12 * HOUR
 POWER_S, SLACK_S, HOLD_MOST_S = 300, 60, 7 * DAY
-IDS = ["DEV%05d" % i for i in range(10000)]
 LIVES = (  # window, zone, period, jitter
     ("anytime", UTC, DAY, HOUR), ("anytime", UTC, 10 * MINUTE, HOUR), ("anytime", UTC, 5, 0), ("0 2 * * *", BERLIN, DAY,
         HOUR),
@@ -296,26 +293,6 @@ def test_period_without_a_window():
         most = 20 * DAY // period
         found = days_with_a_check("anytime", UTC, period, jitter, NOON, 20, 0)
         assert 20 * DAY // (period + jitter) - 1 <= found <= most + 1, (period, jitter, found)
-
-
-# ---- helpers
-
-
-def due(
-    window, zone, now, id, tried=None, up=DAY, jitter=HOUR, cold=True, period=DAY, failures=0, hold=0, tried_up=None
-):
-    return due_s(now, up, tried_up, window, zone, period, jitter, tried, failures, hold, id, cold)
-
-
-def even(arrivals, begin, length, bins):
-    """All are in [begin, begin + length), and evenly spread: chi-square within five deviations."""
-    counts = [0] * bins
-    for at in arrivals:
-        assert begin <= at < begin + length, (at, begin, length)
-        counts[(at - begin) * bins // length] += 1
-    mean = len(arrivals) / bins
-    chi2 = sum((n - mean) * (n - mean) / mean for n in counts)
-    assert chi2 < bins - 1 + 5 * (2 * (bins - 1)) ** 0.5, (chi2, counts)
 
 
 # ---- single rules
