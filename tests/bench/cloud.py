@@ -1,4 +1,4 @@
-"""Check-ins, compared with an empty handler on the same uvicorn and with goosebit's poll; their latency at half load.
+"""Check-ins, compared with an empty handler on the same uvicorn and goosebit's poll; latency at half load.
 
 The servers take turns, in rounds of a second or two, and the result is the median of the rounds' ratios: other load on
 the machine affects all of them. The rates are those of this machine and mean nothing by themselves.

@@ -1,4 +1,4 @@
-"""Runs on the unix port, with the arguments MODE PORT BLOCKS FILE: a download into a file as the slot, and its cost.
+"""Runs on the unix port, with arguments MODE PORT BLOCKS FILE: the cost of a download into a file as the slot.
 
 Mode `agent` is the agent's Download, `stream` and `socket` are the bare loops for comparison; `-tls` after a mode: over
 TLS. `load` only imports the agent.

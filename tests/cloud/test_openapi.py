@@ -1,4 +1,4 @@
-"""The OpenAPI document is correct, and no valid or invalid request causes a fault: schemathesis on every operation."""
+"""The OpenAPI document is correct, and no request, valid or not, causes a fault: schemathesis on all operations."""
 
 import json
 import re

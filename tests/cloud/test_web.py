@@ -23,7 +23,7 @@ def routes(method):
 
 
 @pytest.fixture
-def jo(cloud):
+def operator(cloud):
     return Session(cloud)
 
 
@@ -49,7 +49,7 @@ def test_every_page_needs_a_session(cloud, path):
 
 def test_sign_in_redirects_to_the_requested_page_only_below_web(cloud):
     token = add_operator(cloud.site, "jo")
-    jo = Session(cloud, "other")
+    operator = Session(cloud, "other")
     for wanted, redirect in (
         ("device?id=a%2Fb", "device?id=a%2Fb"),
         ("", "."),
@@ -62,58 +62,58 @@ def test_sign_in_redirects_to_the_requested_page_only_below_web(cloud):
     ):
         page = call(cloud.app, "GET", "/web/sign-in?next=" + wanted.replace("%", "%25").replace("&", "%26"))
         action = re.search(r'action="(sign-in[^"]*)"', page.body.decode())[1].replace("&amp;", "&")
-        reply = jo.send(action, {"token": token})
+        reply = operator.send(action, {"token": token})
         assert (reply.status, reply.headers["location"]) == (303, redirect)
 
 
-def test_cookie_attributes(cloud, jo):
-    cookie = jo.sign_in("token-of-jo").headers["set-cookie"].lower()
+def test_cookie_attributes(cloud, operator):
+    cookie = operator.sign_in("token-of-jo").headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=strict" in cookie and "max-age=43200" in cookie and "path=" not in cookie
     assert "token-of-jo" not in cookie and "secure" not in cookie
 
 
-def test_cookie_is_secure_over_tls(cloud, jo):
+def test_cookie_is_secure_over_tls(cloud, operator):
     plain = cloud.app
 
     async def over_tls(scope, receive, send):
         await plain({**scope, "scheme": "https"}, receive, send)
 
     cloud.app = over_tls
-    assert "secure" in jo.sign_in("token-of-jo").headers["set-cookie"].lower()
+    assert "secure" in operator.sign_in("token-of-jo").headers["set-cookie"].lower()
 
 
-def test_invalid_tokens_start_no_session(cloud, jo):
+def test_invalid_tokens_start_no_session(cloud, operator):
     expired = add_operator(cloud.site, "gone", expires_s=cloud.now_s)
     for token in ("", "x", expired, "token-of-jo ".upper(), "\0", "é" * 1000):
-        reply = jo.sign_in(token)
+        reply = operator.sign_in(token)
         assert reply.status == 403 and b"no operator has this token" in reply.body and "set-cookie" not in reply.headers
-    assert jo.sign_in(" token-of-jo\n").status == 303  # as pasted
+    assert operator.sign_in(" token-of-jo\n").status == 303  # as pasted
 
 
-def test_session_ends_by_time_by_sign_out_and_with_its_token(cloud, jo):
+def test_session_ends_by_time_by_sign_out_and_with_its_token(cloud, operator):
     cloud.now_s += session.SESSION_S - 1
-    assert jo.get("").status == 200
+    assert operator.get("").status == 200
     cloud.now_s += 1
-    assert jo.get("").status == 303
-    jo.sign_in("token-of-jo")
+    assert operator.get("").status == 303
+    operator.sign_in("token-of-jo")
     assert cloud.site.database.read(count_sessions) == 1  # the expired one is deleted
-    cookie, form = jo.cookie, jo.form_token()
-    assert jo.send("sign-out", {"form": form}).headers["location"] == "sign-in"
-    assert jo.get("").status == 303 and cloud.site.database.read(count_sessions) == 0
-    jo.sign_in("token-of-jo")
-    assert jo.cookie != cookie and jo.get("").status == 200
+    cookie, form = operator.cookie, operator.form_token()
+    assert operator.send("sign-out", {"form": form}).headers["location"] == "sign-in"
+    assert operator.get("").status == 303 and cloud.site.database.read(count_sessions) == 0
+    operator.sign_in("token-of-jo")
+    assert operator.cookie != cookie and operator.get("").status == 200
     cloud.site.database.write(delete_operators)
-    assert jo.get("").status == 303 and cloud.site.database.read(count_sessions) == 0
+    assert operator.get("").status == 303 and cloud.site.database.read(count_sessions) == 0
 
 
 # ---- forms
 
 
 @pytest.mark.parametrize("path", [path for path in routes("POST") if path != "/sign-in"])
-def test_forms_from_other_sites_or_sessions_are_refused(cloud, jo, path):
-    form = jo.form_token()
+def test_forms_from_other_sites_or_sessions_are_refused(cloud, operator, path):
+    form = operator.form_token()
     other = Session(cloud, "other").form_token()
-    jo.post("products", {"name": "before"})
+    operator.post("products", {"name": "before"})
     for headers, fields in (
         ({"sec_fetch_site": "cross-site"}, {"form": form}),
         ({"sec_fetch_site": "same-site"}, {"form": form}),
@@ -127,22 +127,22 @@ def test_forms_from_other_sites_or_sessions_are_refused(cloud, jo, path):
         ({}, {"form": other}),
         ({}, {"form": "é"}),
     ):
-        reply = jo.send(path[1:], {"name": "x", "id": "D1", **fields}, **headers)
+        reply = operator.send(path[1:], {"name": "x", "id": "D1", **fields}, **headers)
         assert reply.status == 403, (headers, fields, reply.body)
-    assert b">x<" not in jo.get("").body
+    assert b">x<" not in operator.get("").body
 
 
-def test_origin_is_checked_over_plain_http(jo):
-    assert jo.post("products", {"name": "x"}, sec_fetch_site=None).status == 303
+def test_origin_is_checked_over_plain_http(operator):
+    assert operator.post("products", {"name": "x"}, sec_fetch_site=None).status == 303
     # Behind a proxy that sends another Host: the browser's origin is the public URL.
     public = {"sec_fetch_site": None, "origin": "https://updates.test"}
-    assert jo.send("sign-in", {"token": "token-of-jo"}, **public).status == 303
-    assert jo.post("products", {"name": "y"}, **public).status == 303
+    assert operator.send("sign-in", {"token": "token-of-jo"}, **public).status == 303
+    assert operator.post("products", {"name": "y"}, **public).status == 303
 
 
-def test_form_that_is_too_long_or_without_length(jo):
-    assert jo.post("products", {"name": "x" * 70_000}).status == 413
-    assert jo.post("products", {"name": "x"}, content_length=None).status == 413
+def test_form_that_is_too_long_or_without_length(operator):
+    assert operator.post("products", {"name": "x" * 70_000}).status == 413
+    assert operator.post("products", {"name": "x"}, content_length=None).status == 413
 
 
 def test_scope_read_cannot_change_anything(cloud):
@@ -156,10 +156,10 @@ def test_scope_read_cannot_change_anything(cloud):
 # ---- responses
 
 
-def test_headers_of_every_page(cloud, jo):
+def test_headers_of_every_page(cloud, operator):
     for path in routes("GET"):
         if "{" not in path:
-            reply = jo.get(path[1:])
+            reply = operator.get(path[1:])
             policy = dict(part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split(";"))
             assert policy["default-src"] == "'none'" and policy["script-src"] == policy["style-src"] == "'self'"
             assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
@@ -178,11 +178,11 @@ def test_templates_have_nothing_that_the_content_security_policy_forbids():
         )
 
 
-def test_an_unknown_page_and_an_unknown_file(jo):
-    assert jo.get("nothing").status == 404
+def test_an_unknown_page_and_an_unknown_file(operator):
+    assert operator.get("nothing").status == 404
     for name in ("nothing.js", "..%2fassets.py", "../assets.py", "htmx.LICENSE", ".css", "", "..", "\0.js"):
-        assert call(jo.cloud.app, "GET", "/web/static/0/" + name).status == 404
-    reply = jo.get("device?id=%3Cscript%3E")
+        assert call(operator.cloud.app, "GET", "/web/static/0/" + name).status == 404
+    reply = operator.get("device?id=%3Cscript%3E")
     assert reply.status == 404 and b"&lt;script&gt;" in reply.body
 
 
@@ -193,8 +193,8 @@ def test_redirects_to_the_page(cloud):
     assert (reply.status, reply.headers["location"]) == (307, "web/")
 
 
-def test_database_unavailable(cloud, jo, monkeypatch):
-    form = jo.form_token()
+def test_database_unavailable(cloud, operator, monkeypatch):
+    form = operator.form_token()
 
     def unavailable(*arguments):
         raise Unavailable("away")
@@ -202,10 +202,10 @@ def test_database_unavailable(cloud, jo, monkeypatch):
     monkeypatch.setattr(cloud.site.database, "read", unavailable)
     monkeypatch.setattr(cloud.site.database, "write", unavailable)
     for reply in (
-        jo.get(""),
-        jo.get("progress?id=x", hx_request="true"),
-        jo.send("products", {"form": form, "name": "x"}),
-        jo.sign_in("token-of-jo"),
+        operator.get(""),
+        operator.get("progress?id=x", hx_request="true"),
+        operator.send("products", {"form": form, "name": "x"}),
+        operator.sign_in("token-of-jo"),
     ):
         assert reply.status == 503 and b"the cloud cannot answer now: try again in half a minute" in reply.body
 

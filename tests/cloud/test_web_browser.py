@@ -103,40 +103,40 @@ class Operator(Visitor):
         self.page.get_by_text(text).first.wait_for()
 
 
-def publish(jo, image, version):
-    page = jo.page
+def publish(operator, image, version):
+    page = operator.page
     page.get_by_role("link", name="thermo").click()
     page.get_by_role("link", name="Publish a release").click()
     page.get_by_label("Version").fill(version)
     page.get_by_label("Image", exact=True).set_input_files(image)
     policy = page.get_by_label("Policy: which devices")
     policy.fill("device.version < update.version && device.region = 'eu'")
-    jo.waits_for("line 1, column 50: ")  # while typing
-    jo.shot("policy")
+    operator.waits_for("line 1, column 50: ")  # while typing
+    operator.shot("policy")
     policy.fill("device.version < update.version && device.region == 'eu'")
-    jo.waits_for("Valid policy.")
+    operator.waits_for("Valid policy.")
     page.get_by_label("Limit (devices in total)").fill("x")
     page.get_by_role("button", name="Publish", exact=True).click()
-    jo.waits_for("limit x: expected: a number of devices")
+    operator.waits_for("limit x: expected: a number of devices")
     assert page.get_by_label("Version").input_value() == version  # typed values are kept
     page.get_by_label("Limit (devices in total)").fill("8")
     page.get_by_label("Stop rule").fill("50% after 20")
     page.get_by_label("Age of devices").fill("none")
     page.get_by_label("Wait for approval").check()
     page.get_by_role("button", name="Dry run").click()
-    jo.waits_for("8 of 24 stored devices would be offered it.")
-    jo.shot("dry-run")
+    operator.waits_for("8 of 24 stored devices would be offered it.")
+    operator.shot("dry-run")
     page.get_by_role("button", name="Publish", exact=True).click()
     page.wait_for_url("**/release?id=*")
 
 
-def edited_form_is_kept(jo, site, release):
+def edited_form_is_kept(operator, site, release):
     """Another operator changes the release while a form is edited: the page shows a notice and keeps the input."""
-    page = jo.page
+    page = operator.page
     page.get_by_text("Change the rollout").click()
     page.get_by_label("Limit (devices in total)").fill("777")
     control.set_terms(site, release, {"rate": "100", "period": "1 hour"})
-    jo.waits_for("The release was changed")
+    operator.waits_for("The release was changed")
     assert page.get_by_label("Limit (devices in total)").input_value() == "777"
     page.get_by_role("link", name="reload the page").click()
     page.locator("dt:text('rate') + dd", has_text="100").wait_for()
@@ -144,29 +144,29 @@ def edited_form_is_kept(jo, site, release):
     page.locator("dt:text('rate') + dd", has_text="none").wait_for()
 
 
-def empty_chart_has_a_time_axis(jo):
-    jo.page.wait_for_function("chart")  # created after the page's fragment has loaded
-    labels = jo.page.evaluate("chart.axes[0]._values")
+def empty_chart_has_a_time_axis(operator):
+    operator.page.wait_for_function("chart")  # created after the page's fragment has loaded
+    labels = operator.page.evaluate("chart.axes[0]._values")
     assert len(set(labels)) == len(labels) and not any("1970" in label or "Jan" in label for label in labels), labels
 
 
-def watch(jo, devices, site):
-    page = jo.page
-    jo.waits_for("No device has been offered it yet.")
-    empty_chart_has_a_time_axis(jo)
-    edited_form_is_kept(jo, site, page.url.partition("id=")[2])
+def watch(operator, devices, site):
+    page = operator.page
+    operator.waits_for("No device has been offered it yet.")
+    empty_chart_has_a_time_axis(operator)
+    edited_form_is_kept(operator, site, page.url.partition("id=")[2])
     assert devices.check_in() == {}  # it awaits approval
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("button", name="Pause").wait_for()
     offered = devices.check_in_until(lambda found: len(found) == 8)
     assert devices.check_in() == offered  # the policy matches twelve, the limit is eight
-    jo.waits_for("Offered to 8 of at most 8 devices.")  # without a reload
+    operator.waits_for("Offered to 8 of at most 8 devices.")  # without a reload
     devices.report(offered, "downloading", "confirmed", "confirmed", "failed")
     page.locator("#progress .counts li", has_text="confirmed 4").wait_for()
     page.locator("#chart .u-legend tr", has_text="confirmed").get_by_text("4").wait_for()
     assert page.locator("#chart canvas").bounding_box()["width"] > 200
-    jo.shot("release")
-    if jo.sizes == LIGHT:
+    operator.shot("release")
+    if operator.sizes == LIGHT:
         same_picture(picture(page, 900, 420))
 
 
@@ -177,8 +177,8 @@ def same_picture(svg):
     assert texts[0] == texts[1], "the page has changed: run `make screenshots`, then copy release.svg to docs/"
 
 
-def stop(jo, devices):
-    page = jo.page
+def stop(operator, devices):
+    page = operator.page
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Resume").wait_for()
     page.get_by_text("Change the rollout").click()
@@ -188,55 +188,55 @@ def stop(jo, devices):
     devices.check_in_until(lambda found: not found)
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
-    jo.waits_for("release.cancelled")
+    operator.waits_for("release.cancelled")
     assert page.get_by_role("button", name="Resume").count() == 0
 
 
-def look_around(jo):
-    page = jo.page
+def look_around(operator):
+    page = operator.page
     page.get_by_role("link", name="Devices", exact=True).click()
     page.get_by_label("Id begins with").fill("roof-1")
     page.get_by_label("Matches policy").fill("region == 'eu' && version == '1.0.0'")
     page.keyboard.press("Enter")
-    jo.waits_for("5 of 10 devices.")
-    jo.shot("devices")
+    operator.waits_for("5 of 10 devices.")
+    operator.shot("devices")
     page.set_viewport_size(PHONE)
     heights = page.evaluate(
         "[...document.querySelectorAll('#devices tbody tr:not(.more)')].map((row) => row.offsetHeight)"
     )
     assert heights and max(heights) <= 64, heights  # two lines each
-    page.set_viewport_size(jo.sizes[-1][1])
+    page.set_viewport_size(operator.sizes[-1][1])
     page.get_by_role("link", name="roof-12").click()
-    jo.waits_for("not offered: it is cancelled")
-    jo.shot("device")
+    operator.waits_for("not offered: it is cancelled")
+    operator.shot("device")
     for name in ("Audit", "Products", "Tokens"):
         page.get_by_role("link", name=name, exact=True).click()
         page.get_by_role("heading", level=1).wait_for()
-        jo.shot(name.lower())
+        operator.shot(name.lower())
 
 
-def by_keyboard(jo):
+def by_keyboard(operator):
     """Create a token without a mouse: past the navigation with the skip link, then from field to field."""
-    press = jo.page.keyboard.press
+    press = operator.page.keyboard.press
     press("Tab")
-    assert jo.focused() == "Skip to content"
+    assert operator.focused() == "Skip to content"
     press("Enter")
     for wanted in ("Revoke", "New token"):
         press("Tab")
-        assert jo.focused() == wanted
+        assert operator.focused() == wanted
     press("Space")
     for text in ("ci", "publish", "90 days"):
         press("Tab")
-        jo.page.keyboard.type(text)
+        operator.page.keyboard.type(text)
     press("Enter")
-    jo.waits_for("shown only once")
-    assert jo.page.locator("#made code").inner_text().startswith("ioto_")
+    operator.waits_for("shown only once")
+    assert operator.page.locator("#made code").inner_text().startswith("ioto_")
 
 
-def cloud_does_not_answer(jo, process, release):
-    jo.page.goto(release)
+def cloud_does_not_answer(operator, process, release):
+    operator.page.goto(release)
     process.send_signal(signal.SIGINT)
-    jo.waits_for("The cloud does not answer.")
+    operator.waits_for("The cloud does not answer.")
 
 
 LIGHT = ("phone", PHONE), ("desktop", DESKTOP)
@@ -255,26 +255,26 @@ def test_publish_dry_run_watch_stop(started, tmp_path, sizes, options):
     devices = Devices(address, 24)
     devices.check_in()
     with browser() as chromium:
-        jo = Operator(chromium, address, sizes[-1][1], **options)
-        jo.sizes = sizes
-        jo.page.goto("sign-in")
-        jo.shot("sign-in")
-        jo.sign_in(token)
-        publish(jo, tmp_path / "micropython.bin", "1.1.0")
-        release = jo.page.url
-        watch(jo, devices, Site(tmp_path / "ioto-cloud"))
-        stop(jo, devices)
-        look_around(jo)
-        by_keyboard(jo)
-        first_visit_is_small(chromium, jo, address, release)
-        assert [text for text in jo.complaints if "400 (Bad Request)" not in text] == []  # from the limit x
-        cloud_does_not_answer(jo, process, release)
+        operator = Operator(chromium, address, sizes[-1][1], **options)
+        operator.sizes = sizes
+        operator.page.goto("sign-in")
+        operator.shot("sign-in")
+        operator.sign_in(token)
+        publish(operator, tmp_path / "micropython.bin", "1.1.0")
+        release = operator.page.url
+        watch(operator, devices, Site(tmp_path / "ioto-cloud"))
+        stop(operator, devices)
+        look_around(operator)
+        by_keyboard(operator)
+        first_visit_is_small(chromium, operator, address, release)
+        assert [text for text in operator.complaints if "400 (Bad Request)" not in text] == []  # from the limit x
+        cloud_does_not_answer(operator, process, release)
 
 
-def first_visit_is_small(chromium, jo, address, release):
+def first_visit_is_small(chromium, operator, address, release):
     """The size of a first visit to the largest page."""
     fresh, sizes = Visitor(chromium, address, DESKTOP), {}
-    fresh.context.add_cookies(jo.context.cookies())
+    fresh.context.add_cookies(operator.context.cookies())
     fresh.page.on("requestfinished", lambda request: sizes.update({request.url: request.sizes()["responseBodySize"]}))
     fresh.page.goto(release, wait_until="networkidle")
     assert sum(sizes.values()) < WEIGHT and any("uPlot" in url for url in sizes), sizes

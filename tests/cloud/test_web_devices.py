@@ -13,15 +13,15 @@ from web_session import REFUSED, Session, problem, text
 
 
 @pytest.fixture
-def jo(cloud):
+def operator(cloud):
     return Session(cloud)
 
 
-def test_lone_surrogate_in_a_device_property(jo, cloud):
+def test_lone_surrogate_in_a_device_property(operator, cloud):
     """JSON can contain it, a page cannot: the rest of the page is shown, and the device can be removed."""
     body = b'{"id":"D1","version":"1.0.0","\\ud800":"\\udfff","list":["\\ud800"],"good":"yes"}'
     assert cloud.post("/tok/provision/update", body, cloud.device()).status == 200
-    page = jo.get("device?id=D1")
+    page = operator.get("device?id=D1")
     assert page.status == 200 and "good" in text(page) and "Remove" in text(page)
 
 
@@ -41,11 +41,11 @@ def listed(body):
     return [html.unescape(id) for id in re.findall(r'<a href="device\?id=[^"]*">(.*?)</a>', body)]
 
 
-def walk(jo, page):
+def walk(operator, page):
     """[[ids]] of all pages, each filled in steps as in a browser."""
     found = [[]]
     for _ in range(3 * len(IDS)):
-        body = jo.get(page).body.decode()
+        body = operator.get(page).body.decode()
         found[-1] += listed(body)
         more = re.search(r'<tr class="more"[^>]*?hx-get="([^"]*)"', body)
         next = re.search(r'<a href="([^"]*)" rel="next"', body)
@@ -61,7 +61,7 @@ def query(**fields):
 
 
 @pytest.mark.parametrize("most,looks", [(50, 5000), (3, 5000), (3, 2), (1, 1)])
-def test_search_finds_exactly_the_matching_devices(cloud, jo, monkeypatch, most, looks):
+def test_search_finds_exactly_the_matching_devices(cloud, operator, monkeypatch, most, looks):
     monkeypatch.setattr(search, "PAGE", most)
     monkeypatch.setattr(search, "LOOKS", looks)
     publishing.new_product(cloud.site, "gate", "G8")
@@ -76,28 +76,28 @@ def test_search_finds_exactly_the_matching_devices(cloud, jo, monkeypatch, most,
                 wanted = [
                     id for id in here if id.startswith(begins) and product in ("", of[id]) and keep(IDS.index(id))
                 ]
-                pages = walk(jo, query(product=product, id=begins, policy=policy))
+                pages = walk(operator, query(product=product, id=begins, policy=policy))
                 assert [id for page in pages for id in page] == wanted
                 assert max(map(len, pages)) <= most
 
 
-def test_search_with_an_invalid_policy_names_the_position(jo):
-    reply = jo.get(query(policy="major <"))
+def test_search_with_an_invalid_policy_names_the_position(operator):
+    reply = operator.get(query(policy="major <"))
     assert reply.status == 400 and "policy: line 1, column 8" in problem(reply) and b'value="major &lt;"' in reply.body
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_device_page_with_any_id(cloud, jo, id):
+def test_device_page_with_any_id(cloud, operator, id):
     cloud.check_in(id, cloud.device(id), "1.0.0", note="<script>", deep={"a": [1, None, True]})
-    link = re.search(r'href="(device\?[^"]*)"', jo.get("devices").body.decode())[1]
-    reply = jo.get(html.unescape(link))
+    link = re.search(r'href="(device\?[^"]*)"', operator.get("devices").body.decode())[1]
+    reply = operator.get(html.unescape(link))
     assert html.unescape(re.search("<h1>(.*?)</h1>", reply.body.decode())[1]) == id and b"<>" not in reply.body
     assert b"<script>" not in reply.body
-    assert jo.post("device", {"id": id, "action": "pin", "version": "1.0.0"}).status == 303
+    assert operator.post("device", {"id": id, "action": "pin", "version": "1.0.0"}).status == 303
     assert overview.device(cloud.site, id)["pin"] == "1.0.0"
 
 
-def test_why_each_release_is_not_offered(cloud, jo):
+def test_why_each_release_is_not_offered(cloud, operator):
     cloud.publish("0.9.0")
     runs, off, waits, meant = (cloud.publish(version) for version in ("1.0.0", "1.3.0", "1.2.0", "1.1.0"))
     control.enable(cloud.site, off["id"], False)
@@ -107,7 +107,7 @@ def test_why_each_release_is_not_offered(cloud, jo):
     )
     token = cloud.device("D1")
     cloud.check_in("D1", token, "1.0.0", region="eu")
-    found = text(jo.get("device?id=D1"))
+    found = text(operator.get("device?id=D1"))
     assert (
         "1.3.0 not offered: it is switched off 1.2.0 not offered: it is paused 1.1.0 not offered: its policy does "
         "not match" in found
@@ -122,10 +122,10 @@ def test_why_each_release_is_not_offered(cloud, jo):
     )
     assert "`" not in found
     cloud.check_in("D1", token, "1.0.0", region="us")
-    assert "1.1.0 offered" in text(jo.get("device?id=D1"))
+    assert "1.1.0 offered" in text(operator.get("device?id=D1"))
 
 
-def test_device_actions(cloud, jo):
+def test_device_actions(cloud, operator):
     cloud.check_in("D1", cloud.device("D1"), "1.0.0")
     actions = []
     for action, field, value in (
@@ -138,9 +138,9 @@ def test_device_actions(cloud, jo):
         ("remove", "removed", True),
     ):
         form = {"id": "D1", "action": action, "version": "2.0.0"}
-        offered = re.findall(r'name="action" value="(\w+)"', jo.get("device?id=D1").body.decode())
+        offered = re.findall(r'name="action" value="(\w+)"', operator.get("device?id=D1").body.decode())
         assert action in offered
-        assert jo.post("device", form).headers["location"] == "device?id=D1"
+        assert operator.post("device", form).headers["location"] == "device?id=D1"
         assert overview.device(cloud.site, "D1")[field] == value
         actions.append(action)
     audited = [each["action"] for each in cloud.site.database.read(audit.last, 100, "D1")]
@@ -153,5 +153,5 @@ def test_device_actions(cloud, jo):
         ({"id": "D1", "action": "boom"}, "action boom"),
         ({"id": "D9", "action": "remove"}, "device D9"),
     ):
-        reply = jo.post("device", form)
+        reply = operator.post("device", form)
         assert reply.status in REFUSED and problem(reply).startswith(said)

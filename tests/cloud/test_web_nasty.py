@@ -75,7 +75,7 @@ def encoded(fields):
 
 
 @pytest.fixture
-def jo(cloud):
+def operator(cloud):
     cloud.update = cloud.publish("2.0.0")["id"]
     cloud.check_in("D1", cloud.device(), "1.0.0", note=MARK)
     return Session(cloud)
@@ -86,16 +86,16 @@ def check(reply, *what):
     assert MARK.encode() not in reply.body and b"<script>alert" not in reply.body, what
 
 
-def test_malicious_queries(cloud, jo):
+def test_malicious_queries(cloud, operator):
     for page, nasty in itertools.product(paths("GET"), NASTY):
         value = cloud.update if nasty == "UPDATE" else nasty
         for name in ("id", *QUERIES.get(page, ())):
-            check(jo.get(page + "?" + encoded({name: value})), page, name, nasty[:40])
+            check(operator.get(page + "?" + encoded({name: value})), page, name, nasty[:40])
 
 
-def test_malicious_forms(cloud, jo):
+def test_malicious_forms(cloud, operator):
     assert set(FORMS) | {"sign-in", "sign-out"} == set(paths("POST"))
-    token = jo.form_token()
+    token = operator.form_token()
     for page, names in FORMS.items():
         for name, nasty in itertools.product(names, NASTY):
             value = cloud.update if nasty == "UPDATE" else nasty
@@ -109,7 +109,7 @@ def test_malicious_forms(cloud, jo):
                 "origin": "http://cloud.test:8080",
                 "sec-fetch-site": "same-origin",
                 "content-type": "application/x-www-form-urlencoded",
-                "cookie": jo.cookie,
+                "cookie": operator.cookie,
                 "content-length": str(len(body)),
             }
             check(call(cloud.app, "POST", "/web/" + page, headers, body), page, name, nasty[:40])
@@ -127,9 +127,9 @@ def test_malicious_forms(cloud, jo):
         {"after": 7},
     ],
 )
-def test_dry_run_with_malicious_progress(cloud, jo, said):
+def test_dry_run_with_malicious_progress(cloud, operator, said):
     so_far = json.dumps({"devices": 0, "after": "", "found": {}, **said}).replace("Infinity", "1e999")
-    check(jo.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
+    check(operator.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
 
 
 def test_malicious_api_queries(cloud):
@@ -147,7 +147,7 @@ def test_malicious_api_queries(cloud):
             assert reply.status in (200, 400, 404), (path, name, nasty[:40], reply.status)
 
 
-def test_chunked_form_is_not_read_despite_its_content_length(cloud, jo):
+def test_chunked_form_is_not_read_despite_its_content_length(cloud, operator):
     """Otherwise, clients that are not signed in could fill the disk."""
     read = []
 
@@ -163,7 +163,7 @@ def test_chunked_form_is_not_read_despite_its_content_length(cloud, jo):
         "content-type": "multipart/form-data; boundary=e",
         "content-length": "10",
         "transfer-encoding": "chunked",
-        "cookie": jo.cookie,
+        "cookie": operator.cookie,
     }
     for page in paths("POST"):
         assert call(cloud.app, "POST", "/web/" + page, headers, pieces=pieces()).status == 413, page

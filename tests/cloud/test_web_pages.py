@@ -20,7 +20,7 @@ from web_session import REFUSED, Session, multipart, problem, text
 
 
 @pytest.fixture
-def jo(cloud):
+def operator(cloud):
     return Session(cloud)
 
 
@@ -31,33 +31,33 @@ def set_row(conn, table, id, **values):
 # ---- products
 
 
-def test_products_are_listed_and_created(cloud, jo):
-    assert jo.post("products", {"name": "gate", "id": "G8"}).headers["location"] == "product?id=G8"
+def test_products_are_listed_and_created(cloud, operator):
+    assert operator.post("products", {"name": "gate", "id": "G8"}).headers["location"] == "product?id=G8"
     assert [each["name"] for each in overview.products(cloud.site)] == ["gate", "thermo"]
-    assert "gate G8 0 0 thermo PRODUCT7 0 0" in text(jo.get(""))
+    assert "gate G8 0 0 thermo PRODUCT7 0 0" in text(operator.get(""))
     for name in ("gate", "", "a b", "ä", "x" * 65, "<script>"):
-        reply = jo.post("products", {"name": name}, hx_request="true")
+        reply = operator.post("products", {"name": name}, hx_request="true")
         if name != "<script>":
             assert reply.status in REFUSED and problem(reply).startswith("product ")
             assert reply.headers["hx-retarget"] == "#problem"
-    assert b"<script>" not in jo.get("").body and b"&lt;script&gt;" in jo.get("").body
+    assert b"<script>" not in operator.get("").body and b"&lt;script&gt;" in operator.get("").body
 
 
-def test_empty_states(cloud, jo):
-    assert "No release is published for thermo yet." in text(jo.get("product?id=thermo"))
-    assert "No device has registered yet" in text(jo.get("devices"))
-    assert "No matching devices." in text(jo.get("devices?id=x"))
-    assert "The product has no devices yet." in text(jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0"}))
+def test_empty_states(cloud, operator):
+    assert "No release is published for thermo yet." in text(operator.get("product?id=thermo"))
+    assert "No device has registered yet" in text(operator.get("devices"))
+    assert "No matching devices." in text(operator.get("devices?id=x"))
+    assert "The product has no devices yet." in text(operator.post("dry-run", {"product": PRODUCT, "version": "1.0.0"}))
     cloud.device("D1")
-    assert "No release is published for its product." in text(jo.get("device?id=D1"))
-    assert "No update was offered to it yet." in text(jo.get("device?id=D1"))
-    assert "No entries." in text(jo.get("audit?subject=nothing"))
+    assert "No release is published for its product." in text(operator.get("device?id=D1"))
+    assert "No update was offered to it yet." in text(operator.get("device?id=D1"))
+    assert "No entries." in text(operator.get("audit?subject=nothing"))
 
 
 # ---- a release
 
 
-def test_release_shows_the_states_of_its_devices(cloud, jo):
+def test_release_shows_the_states_of_its_devices(cloud, operator):
     release = cloud.publish("1.1.0")
     wanted = Counter()
     for n, state in enumerate([*update_states.REPORTS, None, None]):
@@ -66,7 +66,7 @@ def test_release_shows_the_states_of_its_devices(cloud, jo):
         if state:
             cloud.report("D%d" % n, token, release["id"], state == "confirmed", state=state, attempt=1)
         wanted[state or "offered"] += 1
-    page, part = jo.get("release?id=" + release["id"]), jo.get("progress?id=" + release["id"])
+    page, part = operator.get("release?id=" + release["id"]), operator.get("progress?id=" + release["id"])
     for reply in (page, part):
         assert "Offered to 10 devices" in text(reply)
         for state, n in wanted.items():
@@ -93,20 +93,20 @@ def test_every_device_state_has_a_group_and_a_colour():
     assert re.findall(r'^  \["(\w+)", "', script, re.M) == list(release_pages.GROUPS)
 
 
-def test_release_offers_exactly_the_actions_its_state_allows(cloud, jo):
+def test_release_offers_exactly_the_actions_its_state_allows(cloud, operator):
     release = cloud.publish("1.1.0")
     for state in selection.RELEASE_STATES:
         for enabled in (True, False):
             values = {"state": state, "enabled": enabled}
             cloud.site.database.write(lambda conn: set_row(conn, releases, release["id"], **values))
             offered = set(
-                re.findall(r'name="action" value="(\w+)"', jo.get("release?id=" + release["id"]).body.decode())
+                re.findall(r'name="action" value="(\w+)"', operator.get("release?id=" + release["id"]).body.decode())
             )
             allowed = {action for action, states in MOVES.items() if state in states} - {"stopped"}
             assert offered == allowed | (set() if state == "cancelled" else {"disable" if enabled else "enable"})
             for action in [*MOVES, "enable", "disable", "nonsense"]:
                 cloud.site.database.write(lambda conn: set_row(conn, releases, release["id"], **values))
-                reply = jo.post("release", {"id": release["id"], "action": action})
+                reply = operator.post("release", {"id": release["id"], "action": action})
                 found = overview.update(cloud.site, release["id"])
                 if action in ("enable", "disable"):
                     assert reply.status == 303 and found["enabled"] == (action == "enable")
@@ -120,40 +120,42 @@ def test_release_offers_exactly_the_actions_its_state_allows(cloud, jo):
                     )
 
 
-def test_page_shows_that_another_operator_changed_the_release(cloud, jo):
+def test_page_shows_that_another_operator_changed_the_release(cloud, operator):
     release = cloud.publish("1.1.0")
-    poll = html.unescape(re.search(r'hx-get="(progress[^"]*)"', jo.get("release?id=" + release["id"]).body.decode())[1])
+    poll = html.unescape(
+        re.search(r'hx-get="(progress[^"]*)"', operator.get("release?id=" + release["id"]).body.decode())[1]
+    )
     said = b"data-changed", b"reload the page"
-    assert not any(each in jo.get(poll).body for each in said)
+    assert not any(each in operator.get(poll).body for each in said)
     for change in ("paused", "resumed"):
         control.move(cloud.site, release["id"], change)
-        reply = jo.get(poll)
+        reply = operator.get(poll)
         assert all(each in reply.body for each in said)
         assert (
             html.unescape(re.search(r'hx-get="(progress[^"]*)"', reply.body.decode())[1]) == poll
         )  # until the page is reloaded
 
 
-def test_audit_links_to_its_subjects(cloud, jo):
+def test_audit_links_to_its_subjects(cloud, operator):
     release = cloud.publish("1.1.0")
     cloud.device("D1")
     control.remove(cloud.site, "D1")
-    body = jo.get("audit").body.decode()
+    body = operator.get("audit").body.decode()
     for link in ("release?id=" + release["id"], "device?id=D1&amp;product=thermo", "product?id=" + PRODUCT):
-        assert 'href="%s"' % link in body and jo.get(html.unescape(link)).status == 200, link
+        assert 'href="%s"' % link in body and operator.get(html.unescape(link)).status == 200, link
 
 
-def test_form_keeps_the_seconds_of_start_and_end(cloud, jo):
+def test_form_keeps_the_seconds_of_start_and_end(cloud, operator):
     release = cloud.publish("1.1.0", start="2027-03-01T08:00:05Z", end="2027-03-02T09:10:11Z")
-    body = jo.get("release?id=" + release["id"]).body.decode()
+    body = operator.get("release?id=" + release["id"]).body.decode()
     fields = dict(re.findall(r'name="(start|end)" type="datetime-local" step="1" value="([^"]*)"', body))
     assert fields == {"start": "2027-03-01T08:00:05", "end": "2027-03-02T09:10:11"}
-    assert jo.post("terms", {"id": release["id"], "limit": "5", **fields}).status == 303
+    assert operator.post("terms", {"id": release["id"], "limit": "5", **fields}).status == 303
     found = overview.update(cloud.site, release["id"])["terms"]
     assert (found["start"][:19], found["end"][:19], found["limit"]) == (*fields.values(), 5)
 
 
-def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, jo):
+def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, operator):
     release = cloud.publish("1.1.0")
     form = {
         "policy": "major < 2",
@@ -166,14 +168,16 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, jo):
         "stop": "5% after 20",
         "age": "90 secs",
     }
-    assert jo.post("terms", {"id": release["id"], **form}).status == 303
+    assert operator.post("terms", {"id": release["id"], **form}).status == 303
     found = overview.update(cloud.site, release["id"])["terms"]
     moments = {"start": "2027-03-01T08:00:00Z", "end": "2027-04-01T08:00:00Z"}
     assert found == {**form, **moments, "limit": 500, "percentage": 25.0, "rate": 10, "period": "1 hour"}
     fields = dict(
-        re.findall(r'<input name="(\w+)"[^>]* value="([^"]*)"', jo.get("release?id=" + release["id"]).body.decode())
+        re.findall(
+            r'<input name="(\w+)"[^>]* value="([^"]*)"', operator.get("release?id=" + release["id"]).body.decode()
+        )
     )
-    assert jo.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
+    assert operator.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
     assert overview.update(cloud.site, release["id"])["terms"] == found  # the unchanged form changes nothing
     for name, wrong in (
         ("limit", "0"),
@@ -185,10 +189,10 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, jo):
         ("stop", "x"),
         ("policy", "major <"),
     ):
-        reply = jo.post("terms", {"id": release["id"], **form, name: wrong}, hx_request="true")
+        reply = operator.post("terms", {"id": release["id"], **form, name: wrong}, hx_request="true")
         assert reply.status in REFUSED and problem(reply).startswith(name), problem(reply)
         assert overview.update(cloud.site, release["id"])["terms"] == found
-    assert jo.post("terms", {"id": release["id"]}).status == 303
+    assert operator.post("terms", {"id": release["id"]}).status == 303
     found = overview.update(cloud.site, release["id"])["terms"]
     assert found == {**dict.fromkeys(found), "policy": policy.NEWER, "percentage": 100.0, "age": "none"}
 
@@ -196,7 +200,7 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, jo):
 # ---- the chart
 
 
-def test_chart_data(cloud, jo):
+def test_chart_data(cloud, operator):
     release = cloud.publish("1.1.0")
     cloud.site.database.write(samples.take, cloud.now_s)
     begun, wanted = cloud.now_s, []
@@ -207,7 +211,7 @@ def test_chart_data(cloud, jo):
             cloud.site.database.write(samples.take, cloud.now_s)
             cloud.now_s += 1
         wanted.append(n + 1)
-    found = jo.get("samples?id=" + release["id"]).json()
+    found = operator.get("samples?id=" + release["id"]).json()
     assert found["under_way"] == wanted + [5] and found["bad"] == [0] * 6
     assert found["at_s"] == sorted(found["at_s"]) and found["at_s"][0] > begun and found["at_s"][-1] == cloud.now_s
 
@@ -236,12 +240,19 @@ def test_number_of_samples_is_limited(cloud, monkeypatch):
 # ---- publishing
 
 
-def upload(jo, image=None, name="i.bin", **fields):
-    form = {"form": jo.form_token(), "product": PRODUCT, "version": "1.1.0", "description": "", **fields}
+def upload(operator, image=None, name="i.bin", **fields):
+    form = {"form": operator.form_token(), "product": PRODUCT, "version": "1.1.0", "description": "", **fields}
     body, kind = multipart(form, image, name)
-    headers = {"origin": "http://cloud.test:8080", "content-type": kind, "cookie": jo.cookie, "hx-request": "true"}
+    headers = {
+        "origin": "http://cloud.test:8080",
+        "content-type": kind,
+        "cookie": operator.cookie,
+        "hx-request": "true",
+    }
     headers["content-length"] = str(len(body))
-    return asyncio.run(_uploaded(jo.cloud.app, headers, [body[at : at + 5000] for at in range(0, len(body), 5000)]))
+    return asyncio.run(
+        _uploaded(operator.cloud.app, headers, [body[at : at + 5000] for at in range(0, len(body), 5000)])
+    )
 
 
 async def _uploaded(app, headers, pieces):
@@ -268,8 +279,10 @@ async def _uploaded(app, headers, pieces):
     return Reply(sent[0]["status"], sent[0]["headers"], [message.get("body", b"") for message in sent[1:]])
 
 
-def test_release_is_published(cloud, jo):
-    reply = upload(jo, esp_image(b"new", 40_000), description="quieter", policy="major < 2", limit="5", by_hand="on")
+def test_release_is_published(cloud, operator):
+    reply = upload(
+        operator, esp_image(b"new", 40_000), description="quieter", policy="major < 2", limit="5", by_hand="on"
+    )
     found = overview.updates(cloud.site)[0]
     assert (reply.status, reply.headers["hx-redirect"]) == (200, "release?id=" + found["update"])
     assert (found["version"], found["size"], found["description"], found["state"]) == (
@@ -281,12 +294,12 @@ def test_release_is_published(cloud, jo):
     assert (found["terms"]["policy"], found["terms"]["limit"]) == ("major < 2", 5)
     assert cloud.site.images.open(found["checksum"]).read(50_000) == esp_image(b"new", 40_000)
     assert (
-        upload(jo, esp_image(b"new", 40_000)).headers["hx-redirect"] == reply.headers["hx-redirect"]
+        upload(operator, esp_image(b"new", 40_000)).headers["hx-redirect"] == reply.headers["hx-redirect"]
     )  # a second time: the same release
     assert len(overview.updates(cloud.site)) == 1
 
 
-def test_invalid_releases_are_not_published(cloud, jo):
+def test_invalid_releases_are_not_published(cloud, operator):
     image = esp_image(b"new", 40_000)
     for wrong, said in (
         ({"image": None}, "image: choose a file"),
@@ -300,10 +313,10 @@ def test_invalid_releases_are_not_published(cloud, jo):
         ({"image": image, "rate": "5"}, "rate 5"),
         ({"image": image, "group": "nobody"}, "group nobody"),
     ):
-        reply = upload(jo, **wrong)
+        reply = upload(operator, **wrong)
         assert reply.status in REFUSED and said in problem(reply), (wrong, problem(reply))
         assert b"<b>" not in reply.body and overview.updates(cloud.site) == []
-    assert upload(jo, b"x" * 5000, any_file="on").headers["hx-redirect"].startswith("release?id=")
+    assert upload(operator, b"x" * 5000, any_file="on").headers["hx-redirect"].startswith("release?id=")
 
 
 POLICIES = (
@@ -313,8 +326,8 @@ POLICIES = (
 
 
 @pytest.mark.parametrize("wrong", POLICIES)
-def test_policy_is_checked_while_it_is_written(jo, wrong):
-    reply = jo.post("policy-check", {"policy": wrong})
+def test_policy_is_checked_while_it_is_written(operator, wrong):
+    reply = operator.post("policy-check", {"policy": wrong})
     assert reply.status == 200
     try:
         policy.compile(wrong)
@@ -334,7 +347,7 @@ def add_devices(cloud, n):
         cloud.check_in("D%04d" % i, cloud.device("D%04d" % i), ("1.0.0", "2.0.0", "x")[i % 3], region=region, n=i)
 
 
-def test_dry_run_in_slices_equals_one_dry_run(cloud, jo, monkeypatch, tmp_path):
+def test_dry_run_in_slices_equals_one_dry_run(cloud, operator, monkeypatch, tmp_path):
     add_devices(cloud, 70)
     (tmp_path / "i.bin").write_bytes(esp_image(b"new"))
     said = {"policy": "device.version < update.version && n < 40"}
@@ -343,7 +356,7 @@ def test_dry_run_in_slices_equals_one_dry_run(cloud, jo, monkeypatch, tmp_path):
     monkeypatch.setattr(overview, "PAGE", 10)
     form, slices = {"product": PRODUCT, "version": "1.1.0", **said}, 0
     while slices < 10:
-        reply = jo.post("dry-run", form)
+        reply = operator.post("dry-run", form)
         slices += 1
         more = re.search(r"hx-vals='([^']*)'", reply.body.decode())
         if not more:
@@ -360,7 +373,7 @@ def test_dry_run_in_slices_equals_one_dry_run(cloud, jo, monkeypatch, tmp_path):
     ]
 
 
-def test_dry_run_with_invalid_progress_or_fields(jo):
+def test_dry_run_with_invalid_progress_or_fields(operator):
     for so_far in (
         "",
         "x",
@@ -371,29 +384,29 @@ def test_dry_run_with_invalid_progress_or_fields(jo):
         '{"devices": 1, "after": "", "found": []}',
         '{"devices": 1, "after": "", "found": {"offered": 1}}',
     ):
-        reply = jo.post("dry-run", {"product": PRODUCT, "version": "1.1.0", "so_far": so_far})
+        reply = operator.post("dry-run", {"product": PRODUCT, "version": "1.1.0", "so_far": so_far})
         assert reply.status in REFUSED and problem(reply) == "dry run: its progress was lost: start it again"
     for form, said in (
         ({"product": PRODUCT, "version": ""}, "version"),
         ({"version": "1.0.0"}, "product"),
         ({"product": PRODUCT, "version": "1.0.0", "policy": "("}, "policy: line 1"),
     ):
-        reply = jo.post("dry-run", form)
+        reply = operator.post("dry-run", form)
         assert reply.status in REFUSED and problem(reply).startswith(said)
-    assert "write alpha.11" in text(jo.post("dry-run", {"product": PRODUCT, "version": "1.0.0-alpha11"}))
+    assert "write alpha.11" in text(operator.post("dry-run", {"product": PRODUCT, "version": "1.0.0-alpha11"}))
 
 
 # ---- tokens and audit
 
 
-def test_token_is_shown_once_and_revoked(cloud, jo):
-    reply = jo.post("tokens", {"name": "ci", "scope": "publish", "lifetime": "90 days"})
+def test_token_is_shown_once_and_revoked(cloud, operator):
+    reply = operator.post("tokens", {"name": "ci", "scope": "publish", "lifetime": "90 days"})
     token = re.search(r"ioto_[\w-]+", text(reply))[0]
-    assert token not in text(jo.get("tokens")) and "ci publish" in text(jo.get("tokens"))
+    assert token not in text(operator.get("tokens")) and "ci publish" in text(operator.get("tokens"))
     ci = Session(cloud, "x", "read")
     assert ci.sign_in(token).status == 303 and ci.get("").status == 200
     assert ci.get("tokens").status == 403 and "yours has the scope publish" in text(ci.get("tokens"))
-    assert jo.post("tokens", {"revoke": "ci"}).status == 200
+    assert operator.post("tokens", {"revoke": "ci"}).status == 200
     assert ci.get("").status == 303 and [each["name"] for each in operator_tokens.listed(cloud.site)] == ["jo", "x"]
     for form in (
         {"name": "jo", "scope": "read"},
@@ -402,12 +415,12 @@ def test_token_is_shown_once_and_revoked(cloud, jo):
         {"name": "y", "scope": "read", "lifetime": "x"},
         {"revoke": "nobody"},
     ):
-        reply = jo.post("tokens", form, hx_request="true")
+        reply = operator.post("tokens", form, hx_request="true")
         assert reply.status in REFUSED and problem(reply)
     assert len(operator_tokens.listed(cloud.site)) == 2
 
 
-def test_audit_is_paged_and_shows_the_operator(cloud, jo):
+def test_audit_is_paged_and_shows_the_operator(cloud, operator):
     def many(conn):
         for n in range(125):
             conn.execute(
@@ -420,13 +433,13 @@ def test_audit_is_paged_and_shows_the_operator(cloud, jo):
     for subject, wanted in (("S", range(124, -1, -2)), ("T", range(123, -1, -2)), ("none", [])):
         page, found = "audit?subject=" + subject, []
         while page and len(found) <= 125:
-            reply = jo.get(page)
+            reply = operator.get(page)
             found += [int(n) for n in re.findall(r'data-label="Who">w(\d+)<', reply.body.decode())]
             more = re.search(r'<a href="([^"]*)" rel="next"', reply.body.decode())
             page = more and html.unescape(more[1])
         assert found == list(wanted) and b"<i>" not in reply.body
     release = cloud.publish("1.1.0")
-    jo.post("release", {"id": release["id"], "action": "paused"})
-    assert "jo release.paused" in text(jo.get("audit")) and "jo release.paused" in text(
-        jo.get("release?id=" + release["id"])
+    operator.post("release", {"id": release["id"], "action": "paused"})
+    assert "jo release.paused" in text(operator.get("audit")) and "jo release.paused" in text(
+        operator.get("release?id=" + release["id"])
     )

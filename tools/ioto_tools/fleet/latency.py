@@ -1,4 +1,4 @@
-"""The times of many requests in a small array: a bucket is 1/32 of its value wide, so values are exact to 3 %. Pure."""
+"""A histogram of request times in a small array. Buckets are 1/32 of their value wide, so it is exact to 3 %. Pure."""
 
 from array import array
 
