@@ -82,10 +82,10 @@ def test_document_matches_the_table():
         found = document["paths"][openapi.PREFIX + operation.path][operation.method.lower()]
         assert operation.scope in found["description"] and found["summary"].endswith(".")
         names = [parameter["name"] for parameter in found["parameters"]]
-        assert names == openapi.parts(operation) + list(operation.query)
+        assert names == openapi.path_parameters(operation) + list(operation.query)
         assert ("requestBody" in found) == (operation.upload or operation.body is not None)
 
 
 def test_docs_list_every_operation():
     rows = re.findall(r"^\| `(\w+) (/api/v1\S*)` \| (\w+) \| (.+) \|$", (ROOT / "docs" / "cloud.md").read_text(), re.M)
-    assert rows == [(o.method, openapi.PREFIX + o.path, o.scope, o.says) for o in OPERATIONS]
+    assert rows == [(o.method, openapi.PREFIX + o.path, o.scope, o.summary) for o in OPERATIONS]

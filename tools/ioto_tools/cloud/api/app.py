@@ -56,7 +56,7 @@ def _endpoint(by_method: dict[str, Operation]) -> Callable[[Request], Awaitable[
         run, site = request.app.state.run, request.app.state.site
         name, scope = await _operator(request, operation.scope)
         site = site.acting("operator %s" % name, scope)
-        args = {**_path(request), **fields.from_query(request.query_params, operation.query)}
+        args = {**_path(request), **fields.parse_query(request.query_params, operation.query)}
         async with _body(request, operation) as body:
             args.update(body)
             return JSONResponse(await run(_done, operation.run, site, args))
@@ -97,7 +97,7 @@ async def _body(request: Request, operation: Operation) -> AsyncIterator[Argumen
         raw = bytearray()
         async for chunk in _chunks(request, BODY_BYTES):
             raw += chunk
-        yield fields.checked(messages.parse(bytes(raw)), operation.body)
+        yield fields.validate(messages.parse(bytes(raw)), operation.body)
     else:
         yield {}
 

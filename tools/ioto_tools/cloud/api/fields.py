@@ -10,10 +10,10 @@ Schema = dict[str, Any]  # a JSON schema of a string, integer or boolean; "x-opt
 NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x21-\x7e]+$"}
 TEXT: Schema = {"type": "string", "maxLength": 2000}
 VERSION: Schema = {"type": "string", "minLength": 1, "maxLength": 128, "description": "SemVer 2.0"}
-YES: Schema = {"type": "boolean"}
+BOOLEAN: Schema = {"type": "boolean"}
 
 
-def number(least: int, most: int) -> Schema:
+def integer(least: int, most: int) -> Schema:
     return {"type": "integer", "minimum": least, "maximum": most}
 
 
@@ -26,12 +26,12 @@ def optional(schema: Schema) -> Schema:
     return {**schema, "x-optional": True}
 
 
-def from_query(found: Mapping[str, str], schemas: dict[str, Schema]) -> dict[str, Any]:
+def parse_query(found: Mapping[str, str], schemas: dict[str, Schema]) -> dict[str, Any]:
     """Parse and validate a query string (a multi-dict of texts): {name: value}. Refusal 400 names the field."""
     values = {}
     for name in found:
         values[name] = _typed(found[name], schemas.get(name, {}))
-    return checked(values, schemas)
+    return validate(values, schemas)
 
 
 def _typed(text: str, schema: Schema) -> str | int | bool:
@@ -42,7 +42,7 @@ def _typed(text: str, schema: Schema) -> str | int | bool:
     return text
 
 
-def checked(values: dict[str, Any], schemas: dict[str, Schema]) -> dict[str, Any]:
+def validate(values: dict[str, Any], schemas: dict[str, Schema]) -> dict[str, Any]:
     """Validate `values` and return them, with None for omitted fields. Refusal 400 names the field."""
     for name in values:
         if name not in schemas:

@@ -9,7 +9,7 @@ from .operations import OPERATIONS, Operation
 
 PREFIX = "/api/v1"
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-_ANSWERS = {
+_RESPONSES = {
     400: "A field is invalid; the text names it and what is expected.",
     401: "The token is missing, or is not a valid operator's token.",
     403: "The token's scope does not include this operation.",
@@ -45,12 +45,13 @@ def document() -> dict[str, Any]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     parameters = [
-        _parameter(name, "path", {"type": "string", "minLength": 1, "maxLength": 128}) for name in parts(operation)
+        _parameter(name, "path", {"type": "string", "minLength": 1, "maxLength": 128})
+        for name in path_parameters(operation)
     ]
     parameters += [_parameter(name, "query", schema) for name, schema in operation.query.items()]
     found: dict[str, Any] = {
         "operationId": operation.run.__name__,
-        "summary": operation.says,
+        "summary": operation.summary,
         "description": "Scope: %s." % operation.scope,
         "parameters": parameters,
         "responses": {
@@ -60,9 +61,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
             }
         },
     }
-    for status, says in _ANSWERS.items():
+    for status, description in _RESPONSES.items():
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-        found["responses"][str(status)] = {"description": says, "content": content}
+        found["responses"][str(status)] = {"description": description, "content": content}
     if operation.upload:
         found["requestBody"] = {
             "required": True,
@@ -73,7 +74,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return found
 
 
-def parts(operation: Operation) -> list[str]:
+def path_parameters(operation: Operation) -> list[str]:
     """The names of the path's parameters."""
     return re.findall(r"\{(\w+)\}", operation.path)
 

@@ -18,7 +18,7 @@ from ..rules.terms import TERMS
 from ..site.site import Site
 from ..storage import audit
 from ..storage.tables import Row
-from .fields import NAME, TEXT, VERSION, YES, Schema, choice, number, optional
+from .fields import BOOLEAN, NAME, TEXT, VERSION, Schema, choice, integer, optional
 
 IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs accept
 
@@ -32,7 +32,7 @@ class Operation:
     path: str
     scope: str
     run: Run
-    says: str  # a one-sentence summary
+    summary: str
     query: dict[str, Schema] = field(default_factory=dict)
     body: dict[str, Schema] | None = None  # the fields of a JSON object
     upload: bool = False  # the body is an image, which `run` gets as the open file `file`
@@ -223,28 +223,28 @@ def new_link_key(site: Site, args: Arguments) -> Row:
 
 _PRODUCT = {"product": optional(NAME)}
 _TERMS = {**dict.fromkeys(TERMS, optional(TEXT)), "group": optional({**TEXT, "maxLength": 64})}
-_PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(YES), **_TERMS}
-_PUBLISH = {**_PUBLISHED, "enabled": optional(YES), "by_hand": optional(YES)}
+_PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(BOOLEAN), **_TERMS}
+_PUBLISH = {**_PUBLISHED, "enabled": optional(BOOLEAN), "by_hand": optional(BOOLEAN)}
 _DEVICES = {
     "product": optional(NAME),
     "after": optional({**TEXT, "maxLength": 128}),
-    "limit": optional(number(1, 1000)),
+    "limit": optional(integer(1, 1000)),
 }
 _DEVICE = {
     "tokens": optional(choice("rotate", "revoke")),
     "pin": optional({**VERSION, "minLength": 0}),
-    "claimed": optional(YES),
+    "claimed": optional(BOOLEAN),
 }
 _TOKEN = {
     "name": {**NAME, "maxLength": 64},
     "scope": choice(*operator_tokens.SCOPES),
-    "lifetime_s": optional(number(1, 10**9)),
+    "lifetime_s": optional(integer(1, 10**9)),
 }
 
 OPERATIONS = (
     Operation("GET", "/products", "read", products, "List all products."),
     Operation("POST", "/products", "admin", new_product, "Create a product.",
-              body={"name": NAME, "id": optional(NAME), "by_hand": optional(YES)}),
+              body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}),
     Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.",
               query=_PUBLISH, upload=True),
     Operation("POST", "/products/{product}/dry-run", "publish", dry_run,
@@ -252,7 +252,8 @@ OPERATIONS = (
     Operation("GET", "/releases", "read", releases, "List all releases.", query=_PRODUCT),
     Operation("GET", "/releases/{release}", "read", release, "Show a release, by its id or PRODUCT@VERSION."),
     Operation("PATCH", "/releases/{release}", "publish", change_release,
-              "Change a release's rollout terms, or enable or disable it.", body={"enabled": optional(YES), **_TERMS}),
+              "Change a release's rollout terms, or enable or disable it.",
+              body={"enabled": optional(BOOLEAN), **_TERMS}),
     Operation("POST", "/releases/{release}/move", "publish", move_release,
               "Approve, pause, resume or cancel a release.", body={"move": choice(*_MOVES)}),
     Operation("POST", "/releases/{release}/retry", "publish", retry_release,
@@ -271,7 +272,7 @@ OPERATIONS = (
     Operation("PUT", "/groups/{group}", "publish", keep_group, "Create or change a group.", body={"policy": TEXT}),
     Operation("DELETE", "/groups/{group}", "publish", remove_group, "Delete a group."),
     Operation("GET", "/audit", "read", audited, "List the audit log, newest first.",
-              query={"limit": optional(number(1, 1000)), "subject": optional(TEXT)}),
+              query={"limit": optional(integer(1, 1000)), "subject": optional(TEXT)}),
     Operation("GET", "/tokens", "admin", tokens, "List the operators' tokens, without the secrets."),
     Operation("POST", "/tokens", "admin", new_token, "Create an operator's token; it is shown once.", body=_TOKEN),
     Operation("DELETE", "/tokens/{token}", "admin", revoke_token, "Revoke the token with this name."),
@@ -281,5 +282,5 @@ OPERATIONS = (
     Operation("DELETE", "/webhooks/{webhook}", "admin", remove_webhook, "Delete a webhook."),
     Operation("POST", "/webhooks/{webhook}/test", "admin", test_webhook, "Send a test event to a webhook."),
     Operation("POST", "/link-key", "admin", new_link_key, "Sign image links with a new key.",
-              body={"revoke": optional(YES)}),
+              body={"revoke": optional(BOOLEAN)}),
 )  # fmt: skip

@@ -45,7 +45,7 @@ def _endpoint(function: PageFunction, scope: str, max_bytes: int | None) -> Call
         operator: session.Operator | None = None
         answer: PageResponse
         try:
-            operator = await request.app.state.run(session.operator, request.app.state.site, secret)
+            operator = await request.app.state.run(session.operator_of, request.app.state.site, secret)
             if operator is None:
                 return _redirect_to_sign_in(request)
             answer = await _answer(request, function, scope, max_bytes, operator, secret)
@@ -69,7 +69,7 @@ async def _answer(
     operator: session.Operator,
     secret: str | None,
 ) -> PageResponse:
-    if not operator.may(scope):
+    if not operator.has_scope(scope):
         raise Refusal(403, "this needs a token with the scope %s; yours has the scope %s" % (scope, operator.scope))
     try:
         form = await read_form(request, max_bytes, secret) if max_bytes else {}

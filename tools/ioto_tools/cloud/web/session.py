@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from starlette.datastructures import Headers
 
 from ..http.errors import Refusal
+from ..operators.operator_tokens import SCOPES
 from ..site.site import Site
 from ..storage.tables import operators, sessions
 
 COOKIE = "ioto_session"
 SESSION_S = 12 * 3600
 _SESSION_BYTES = 30
-SCOPES = ("read", "publish", "admin")  # each includes those before it
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Operator:
     name: str
     scope: str
 
-    def may(self, scope: str) -> bool:
+    def has_scope(self, scope: str) -> bool:
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
-def begin(site: Site, token: str) -> str | None:
+def start(site: Site, token: str) -> str | None:
     """Start a session with an operator's token; return its secret, or None if the token is invalid."""
     secret = base64.urlsafe_b64encode(site.random_bytes(_SESSION_BYTES)).decode()
-    return secret if site.database.write(_begin, _hash(token), _hash(secret), site.now_s()) else None
+    return secret if site.database.write(_start, _hash(token), _hash(secret), site.now_s()) else None
 
 
-def _begin(conn: sa.Connection, token: str, session: str, now_s: int) -> bool:
+def _start(conn: sa.Connection, token: str, session: str, now_s: int) -> bool:
     if _named(conn, operators.c.hash == token, now_s) is None:
         return False
     conn.execute(sessions.delete().where(sessions.c.expires_s <= now_s))
@@ -47,7 +47,7 @@ def _begin(conn: sa.Connection, token: str, session: str, now_s: int) -> bool:
     return True
 
 
-def operator(site: Site, secret: str | None) -> Operator | None:
+def operator_of(site: Site, secret: str | None) -> Operator | None:
     """The Operator of the session, or None."""
     return site.database.read(_operator, _hash(secret), site.now_s()) if secret else None
 

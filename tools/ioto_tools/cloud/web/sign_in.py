@@ -27,7 +27,7 @@ async def sign_in(request: Request) -> Response:
     try:
         fields = await read_form(request, FORM_BYTES)
         secret = await request.app.state.run(
-            session.begin, request.app.state.site, str(fields.get("token", "")).strip()
+            session.start, request.app.state.site, str(fields.get("token", "")).strip()
         )
     except Refusal as e:
         return respond(request, _page(request, e.error, e.status))
