@@ -13,8 +13,8 @@ for folder in (ROOT / "lib", ROOT / "tools", ROOT / "tests" / "bench", Path(__fi
         sys.path.insert(0, str(folder))
 
 from ioto_tools.cloud.releases.publish import new_product, publish
-from ioto_tools.fleet.inprocess import Clock, Simulation, cloud
 from ioto_tools.fleet.settings import Settings
+from ioto_tools.fleet.simulated_time import Clock, Simulation, cloud
 from ioto_tools.image import esp
 
 PRODUCT = "SIMPRODUCT"

@@ -8,7 +8,7 @@ import itertools
 import pytest
 from ioto import update
 from ioto_tools.fleet import life
-from ioto_tools.fleet.chance import draw
+from ioto_tools.fleet.random_draws import draw
 from ioto_tools.fleet.settings import Settings
 
 ATTEMPT = ["applied", "rolled_back"]
@@ -27,12 +27,12 @@ ENDS = {life.LOSE: life.GONE, life.REVERT: life.PROBATION}
 
 def walk(fate):
     """(reports, attempt, last phase) of one update."""
-    phase, attempt, deferrals, reports = life.begin(fate), 1, 0, []
+    phase, attempt, deferrals, reports = life.first_phase(fate), 1, 0, []
     for _ in range(40):
         if phase in life.REPORTS:
             reports.append(life.REPORTS[phase])
         deferrals += phase == life.DEFERRED
-        to, wait = life.after(phase, fate, attempt, deferrals)
+        to, wait = life.next_phase(phase, fate, attempt, deferrals)
         Settings("P").seconds(wait, 1, 1)
         attempt += phase == life.ROLLED_BACK and to == life.WAITING
         phase = to

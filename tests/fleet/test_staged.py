@@ -9,7 +9,7 @@ from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rules import update_states
 from ioto_tools.cloud.storage.tables import audit
 from ioto_tools.fleet import life
-from ioto_tools.fleet.inprocess import Stepped
+from ioto_tools.fleet.simulated_time import InProcessClient
 
 MINUTE_S = 60
 HOUR_S = 3600
@@ -84,7 +84,7 @@ class Rollout:
             self.ledger, devices=devices, period_s=period_s, prefix=population.PREFIX, download="none", **settings
         )
         self.ids = [population.id_of(n) for n in range(devices)]
-        like = Stepped(world.app)
+        like = InProcessClient(world.app)
         token = json.loads(like.post("/device/register", fleet.settings.product, {"id": "LIKE"}).body)["token"]
         assert like.post("/tok/provision/update", token, {"id": "LIKE", "version": "1.0.0"}).status == 200
         population.fill(world.site, "LIKE", 0, devices)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import life
-from .chance import draw
 from .devices import NONE, Devices, Offer
 from .http import Done, Reply, Sink
+from .random_draws import draw
 from .settings import Settings
-from .tally import Tally
+from .statistics import Statistics
 
-_REPEAT = 3  # purposes of draws (chance.py)
+_REPEAT = 3  # purposes of draws (random_draws.py)
 _JITTER = 4
 _BACKOFF = 5
 _BACKOFF_MOST_S = 600
@@ -44,8 +44,8 @@ class Fleet:
     def __init__(self, settings: Settings, url: str, ask: Ask, clock: Callable[[], float]) -> None:
         self.settings, self.url, self.ask, self.clock = settings, url, ask, clock
         self.devices = Devices(settings.devices, settings.version)
-        self.tally = Tally()
-        self.asking = 0  # number of requests that are not answered yet
+        self.tally = Statistics()
+        self.pending = 0  # number of requests that are not answered yet
         self._due: list[int] = []  # a heap of milliseconds << 20 | device
         now_ms = int(clock() * 1000)
         for n in range(settings.devices):
@@ -132,12 +132,12 @@ class Fleet:
             elif answered:
                 answered(n, reply)
 
-        self.asking += 1
+        self.pending += 1
         self.ask("POST", self.url + path, token, json.dumps(fields).encode(), done)
 
     def _count_answer(self, kind: str, due_ms: int, reply: Reply) -> None:
-        self.asking -= 1
-        self.tally.answer(kind, reply, self.clock() - due_ms / 1000)
+        self.pending -= 1
+        self.tally.add_answer(kind, reply, self.clock() - due_ms / 1000)
 
     def _register(self, n: int, due_ms: int) -> None:
         product = self.settings.product
@@ -198,10 +198,10 @@ class Fleet:
                 self.devices.urls[n] = url
                 return self._retry_later(n, reply)
             if how == "whole" and sha256.hexdigest() != offer["checksum"]:
-                self.tally.fault("an image with another SHA-256")
+                self.tally.add_fault("an image with another SHA-256")
             self._finish_phase(n)
 
-        self.asking += 1
+        self.pending += 1
         more = "" if how == "whole" else "Range: bytes=0-%d\r\n" % (_HEAD_BYTES - 1)
         self.ask("GET", url, "", b"", done, more, received)
 
@@ -250,12 +250,12 @@ class Fleet:
     def _accept(self, n: int, number: int) -> None:
         devices = self.devices
         devices.update[n], devices.attempt[n], devices.deferrals[n] = number, 1, 0
-        self._enter(n, life.begin(self._fate(n)))
+        self._enter(n, life.first_phase(self._fate(n)))
 
     def _reported(self, n: int, reply: Reply) -> None:
         if reply.status != 200 and reply.status not in _FINAL_REFUSALS:
             return self._retry_later(n, reply)
-        self.tally.report(life.REPORTS[self.devices.phase[n]])
+        self.tally.add_report(life.REPORTS[self.devices.phase[n]])
         self._finish_phase(n)
 
     def _finish_phase(self, n: int) -> None:
@@ -273,15 +273,15 @@ class Fleet:
             )
         elif phase in (life.FAILED, life.REFUSED):
             devices.failed[n], devices.end[n] = devices.update[n], phase
-        to, wait = life.after(phase, fate, devices.attempt[n], devices.deferrals[n])
+        to, wait = life.next_phase(phase, fate, devices.attempt[n], devices.deferrals[n])
         if phase == life.ROLLED_BACK and to == life.WAITING:
             devices.attempt[n] += 1
         self._enter(n, to, self.settings.seconds(wait, n, devices.update[n]))
 
     def _enter(self, n: int, phase: int, seconds: float = 0.0) -> None:
-        """Enter `phase`, which begins in `seconds`; in the phases of life.RESTS the device keeps checking in."""
+        """Enter `phase`, which begins in `seconds`; in the phases of life.CHECKS_IN the device keeps checking in."""
         self.devices.phase[n] = phase
-        if phase in life.RESTS:
+        if phase in life.CHECKS_IN:
             self.devices.resume_ms[n] = int((self.clock() + seconds) * 1000)
             self._wait_for_check_in(n)
         elif phase != life.GONE:

@@ -97,14 +97,14 @@ class Client:
         else:
             connection.send(*job)
 
-    def free(self, connection: "_Connection") -> None:
+    def reuse(self, connection: "_Connection") -> None:
         """Reuse a connection that has received its answer."""
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
             self._idle.append(connection)
 
-    def gone(self, connection: "_Connection") -> None:
+    def remove(self, connection: "_Connection") -> None:
         self.open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -212,7 +212,7 @@ class _Connection(asyncio.Protocol):
         if not self.client.keep_alive or b"\nconnection: close" in reply.head.lower():
             self.transport.close()
         else:
-            self.client.free(self)
+            self.client.reuse(self)
         done(reply)
 
     def fail(self, error: str) -> None:
@@ -224,7 +224,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         job, self.job = self.job, None
         fresh = not self.used or self.head or self.buffer
-        self.client.gone(self)
+        self.client.remove(self)
         if job is None:
             return
         if fresh:

@@ -1,6 +1,6 @@
 """The phases of an update on a simulated device, as the agent (lib/ioto) goes through and reports them. Pure.
 
-after(phase, fate, ...) is the transition table; the fate of an update on a device is drawn once.
+next_phase() is the transition table; the fate of an update on a device is drawn once.
 """
 
 # The phases of a device. A phase in REPORTS ends when the cloud has accepted the report.
@@ -8,7 +8,7 @@ PHASES = ("new", "idle", "offered", "download", "staged", "deferred", "waiting",
           "rolled_back", "failed", "refused", "dropped", "probation", "gone")  # fmt: skip
 (NEW, IDLE, OFFERED, DOWNLOAD, STAGED, DEFERRED, WAITING, APPLIED, TRIAL, CONFIRMED, ROLLED_BACK, FAILED, REFUSED,
  DROPPED, PROBATION, GONE) = range(len(PHASES))  # fmt: skip
-RESTS = (IDLE, WAITING, PROBATION)  # the device keeps checking in on schedule
+CHECKS_IN = (IDLE, WAITING, PROBATION)  # the device keeps checking in on schedule
 
 REPORTS = {
     OFFERED: "downloading",
@@ -42,12 +42,12 @@ DEFERRALS = 2
 NOW, FETCHED, APPLY, BOOT, RETRY, PUT_OFF, RELAPSE = "now", "fetched", "apply", "boot", "retry", "put_off", "relapse"
 
 
-def begin(fate: str) -> int:
+def first_phase(fate: str) -> int:
     """The first phase after a device accepts an offer."""
     return REFUSED if fate == REFUSE else OFFERED
 
 
-def after(phase: int, fate: str, attempt: int, deferrals: int) -> tuple[int, str]:
+def next_phase(phase: int, fate: str, attempt: int, deferrals: int) -> tuple[int, str]:
     """The transition at the end of `phase`: (next phase, delay until it begins).
 
     `attempt` counts from 1, `deferrals` is the number already reported. From ROLLED_BACK to WAITING the attempt goes up

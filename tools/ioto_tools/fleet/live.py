@@ -72,7 +72,7 @@ async def run(
             until = next_poll if due_s is None else min(due_s, next_poll)
             await asyncio.sleep(max(0, min(until, ends) - loop.time()))
         drained = loop.time() + _DRAIN_S
-        while fleet.asking and loop.time() < drained:
+        while fleet.pending and loop.time() < drained:
             await asyncio.sleep(0.01)
     finally:
         await wire.close()

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import life
-from .chance import draw
+from .random_draws import draw
 
-_PROPERTIES = 1000  # purposes of draws (chance.py)
+_PROPERTIES = 1000  # purposes of draws (random_draws.py)
 _FATE = 2
 _ASKS = 6
 

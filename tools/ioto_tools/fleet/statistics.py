@@ -9,7 +9,7 @@ from .latency import Latency
 KINDS = ("register", "check_in", "download", "report")
 
 
-class Tally:
+class Statistics:
     def __init__(self) -> None:
         self.answers: dict[str, dict[int | str, int]] = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
         self.refusals: dict[tuple[str, int], str] = {}  # (kind, status) -> the text of the first such answer
@@ -18,17 +18,17 @@ class Tally:
         self.bytes = 0  # of images, received
         self.faults: dict[str, int] = {}  # what -> count, such as a wrong checksum
 
-    def answer(self, kind: str, reply: Reply, seconds: float) -> None:
+    def add_answer(self, kind: str, reply: Reply, seconds: float) -> None:
         said = reply.status or reply.error
         self.answers[kind][said] = self.answers[kind].get(said, 0) + 1
         self.latency[kind].add(seconds)
         if reply.status >= 400 and (kind, reply.status) not in self.refusals:
             self.refusals[kind, reply.status] = _text(reply.body)
 
-    def report(self, state: str) -> None:
+    def add_report(self, state: str) -> None:
         self.reports[state] = self.reports.get(state, 0) + 1
 
-    def fault(self, what: str) -> None:
+    def add_fault(self, what: str) -> None:
         self.faults[what] = self.faults.get(what, 0) + 1
 
     def rows(self) -> list[dict[str, Any]]:

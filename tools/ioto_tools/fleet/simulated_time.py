@@ -18,7 +18,7 @@ from .http import Done, Reply, Sink
 from .settings import Settings
 
 
-class Stepped:
+class InProcessClient:
     """Sends requests to an ASGI application that only waits for its client, so it answers at once.
 
     create_app(threads=False) makes such an application.
@@ -117,7 +117,7 @@ class Simulation:
         self, app: Starlette, clock: "Clock", settings: Settings, settled: Callable[[], object] = lambda: None
     ) -> None:
         self.clock, self.settled = clock, settled
-        self.fleet = Fleet(settings, "http://cloud.test", Stepped(app).ask, clock)
+        self.fleet = Fleet(settings, "http://cloud.test", InProcessClient(app).ask, clock)
 
     def run(self, seconds: float) -> None:
         """Run for `seconds` of simulated time."""
