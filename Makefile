@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests in four processes, for two cores: each waits half of its time for a board or a server. TESTS narrows them: make test TESTS=tests/pure
+# Tests in six processes, for two cores: each waits most of its time for a board or a server. TESTS narrows them: make test TESTS=tests/pure
 TESTS ?= tests
-WORKERS ?= 4
+WORKERS ?= 6
 UV := 0.13.9
 # The tests run some hundreds of commands: none compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE

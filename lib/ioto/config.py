@@ -28,7 +28,7 @@ def load(folder, notes=None):
     gc.collect()
     flat = {}
     if not _flatten("", found, flat):
-        from .foreign import flatten
+        from .ioto_keys import flatten
 
         flat = flatten(path, found, [] if notes is None else notes)
     result = {}
@@ -36,7 +36,7 @@ def load(folder, notes=None):
         try:
             result[key] = _convert(flat.get(key, default), kind, folder)
         except ValueError as e:
-            from .wrong import value_error
+            from .config_errors import value_error
 
             raise value_error(path, flat.get("names", {}).get(key, key), flat[key], kind, e)
         if kind == "window":
@@ -64,7 +64,7 @@ def make_id(random):
 
 def wrong(*what):
     """The ConfigError of wrong.error(), imported only when needed: few starts need its texts."""
-    from .wrong import error
+    from .config_errors import error
 
     return error(*what)
 

@@ -1,4 +1,4 @@
-"""The life cycle of an update: its phases, the queue of reports, and each step as a change of the record. Pure.
+"""The life cycle of an update: its phases, the report queue, and for each step a method that changes the record. Pure.
 
 Nothing is saved here: the caller saves the changed record before acting on it, and restores the old one if saving
 fails.
@@ -12,7 +12,7 @@ PHASES = {
     "trial": ["report", "report"],  # confirmed or failed; another attempt goes back, see RETRY
     "report": ["idle", "idle"],  # the outcome is in the record; the queue takes care of its delivery
 }
-# Another attempt at the same update: back to the phase that provides its image.
+# Another attempt at the same update goes back: to `staged` to use the staged image, to `download` to fetch it again.
 RETRY = {"trial": ["staged", "download"], "staged": ["download"]}
 # States of reports. Delivery is at least once: an entry leaves the queue when the cloud has answered it.
 OUTCOMES = ["confirmed", "failed", "refused", "rolled_back"]
@@ -22,7 +22,7 @@ _FAILED_MOST = 4  # updates remembered as failed
 
 
 def same(offer, update):
-    """Is `offer` the current update, byte for byte?"""
+    """Does `offer` have the id, checksum and version of the current update?"""
     for key in ("update", "checksum", "version"):
         if not update or offer[key] != update[key]:
             return False
@@ -65,7 +65,7 @@ def body(entry, device):
 
 
 class Update:
-    """`record` as in record.empty(); `running` is the running slot's label, `build` its build id."""
+    """`record` as in recall.empty(); `running` is the running slot's label, `build` its build id."""
 
     def __init__(self, record, running, build, version, attempts):
         self.record = record
@@ -77,7 +77,8 @@ class Update:
     def version(self):
         """The running version.
 
-        It is the one on trial in this slot, the one installed in it, or ioto.json's if that changed afterwards.
+        The one on trial in the running slot; else the one installed in it, unless ioto.json's has changed since; else
+        ioto.json's.
         """
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
@@ -108,7 +109,7 @@ class Update:
     def report(self, state, reason="", of=None):
         """Queue a report about `of`, by default the current update.
 
-        Clouds other than this project's get only outcomes.
+        Clouds other than this project's get only `confirmed`, `failed` and `refused`.
         """
         of = of or self.record["update"]
         if of.get("ours") or state in OUTCOMES[:3]:
@@ -121,15 +122,15 @@ class Update:
         """Refuse an offer and report it.
 
         With `ours`, every refusal is reported: this project's cloud makes an offer three times and expects an answer to
-        each. Without (other clouds, which repeat an offer at every check-in, and causes that an operator may fix), the
-        same refusal is reported once.
+        each. Without it, the same refusal is reported only once. This is for other clouds, which repeat an offer at
+        every check-in, and for causes that an operator may fix.
         """
         if ours or [update, reason] != self.record.get("refused"):
             self.record["refused"] = [update, reason]
             add_report(self.record, update, state, self.version(), reason)
 
     def take(self, offer, slot):
-        """Start an offer that offer.judge() accepts; a different current update is dropped."""
+        """Start the update of an offer that offer.judge() has accepted; a different current update is dropped."""
         record = self.record
         if record["phase"] == "report":
             self.done()
@@ -150,7 +151,7 @@ class Update:
         record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])
 
     def _tries(self, offer):
-        """(attempts at the update so far, attempts when it last failed for good)."""
+        """(number of the last attempt at the update, number of the one after which it was last given up); 0: none."""
         used = given_up = 0
         for update, checksum, _, retry, attempt in [failed for failed in self.record["failed"] if len(failed) > 4]:
             if [update, checksum] == [offer["update"], offer["checksum"]]:
@@ -167,7 +168,7 @@ class Update:
         self.record["failed"] = failed[1 - _FAILED_MOST :] + [entry]
 
     def drop(self, reason):
-        """Give up the current update through no fault of its own; its attempts count if it is offered again."""
+        """Drop the current update for a reason other than a failure; its attempts count if it is offered again."""
         self.report("refused", reason)
         if self.record["attempt"] > 1:
             self._remember("dropped", -1, self.record["attempt"] - 1)
@@ -188,7 +189,7 @@ class Update:
     def swap(self):
         """Record the intent to swap; the caller saves it before it changes the boot partition."""
         self._to("trial")
-        if self.record["update"]["slot"] == self.running:  # Linux: it does not run until the script has succeeded
+        if self.record["update"]["slot"] == self.running:  # Linux: the update runs only after the script has succeeded
             self.record["update"]["script"] = True
         self.record["defer"] = None
         self.record["why"] = ""
@@ -205,20 +206,20 @@ class Update:
     def suspend(self):
         """The trial ended only because the cloud did not answer.
 
-        The old image's next check-in judges it, see Agent.is_suspect().
+        The next check-in of the old image shows whether the new image was at fault, see Agent.is_suspect().
         """
         self._to("staged")
 
     def judge(self):
-        """The cloud answered the old image, so the new image caused the trial without an answer."""
+        """The cloud has answered the old image: the new image, not an outage, made the trial fail."""
         reason, self.record["why"] = self.record["why"], ""
         self.again(reason)
 
     def again(self, reason, to="staged"):
         """End this attempt.
 
-        The next one starts at `to`: `staged` after a rollback, `download` if the image itself is in doubt. Without
-        attempts left, the update is recorded as failed.
+        The next one starts at `to`: `staged` after a rollback, `download` if the image itself is in doubt. If no
+        attempts are left, the update is recorded as failed.
         """
         if to == "staged":
             self.report("rolled_back", reason)
@@ -229,7 +230,7 @@ class Update:
             if self.record["phase"] != to:
                 self._to(to)
             self.record["attempt"] += 1
-            if to == "staged":  # the cloud keeps offering it
+            if to == "staged":  # so that the cloud keeps offering it
                 self.report(to)
 
     def fail(self, reason, state="failed"):

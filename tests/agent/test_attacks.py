@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from ioto import release as device
-from ioto_tools.board import Cut
-from ioto_tools.board.peers import Asgi, Script, Tls, reply
 from ioto_tools.cloud.site import certificates
-from ioto_tools.image.release import seal
+from ioto_tools.image.release import build_envelope
+from ioto_tools.virtual_board import Cut
+from ioto_tools.virtual_board.peers import AsgiServer, ScriptedServer, TlsServer, http_response
 from rig import MAIN, NOW, PRODUCT, authority, secure
 from signing import erases, installed, key, nvs_floor, sealed, slots, trusting
 
@@ -31,7 +31,7 @@ def serve_as(rig, host, peer):
 
 def check_honest_release_installs(rig, cloud, image=7):
     """Restore the honest cloud and check that the board installs its release."""
-    serve_as(rig, "images.test", secure(Asgi(cloud)))
+    serve_as(rig, "images.test", secure(AsgiServer(cloud)))
     content = rig.image(image)
     cloud.release(OTHER, sealed(content, OTHER))
     run = rig.run(until_s=3 * HOUR)
@@ -41,7 +41,7 @@ def check_honest_release_installs(rig, cloud, image=7):
 
 def mirror(content):
     """An image store that answers every request with `content`."""
-    return secure(Script(lambda method, path, headers, body: [reply(content)]))
+    return secure(ScriptedServer(lambda method, path, headers, body: [http_response(content)]))
 
 
 # ---- false servers
@@ -57,36 +57,42 @@ def impostors(folder):
         yield reason, context
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("host", ["builder.test", "api.test", "images.test"])
 def test_server_without_a_valid_certificate_receives_no_request(tmp_path, host):
     """It poses as Builder, cloud or image store."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     heard = []
-    script = Script(lambda *request: heard.append(request) or [reply(b"{}")])
+    script = ScriptedServer(lambda *request: heard.append(request) or [http_response(b"{}")])
     before = slots(rig)
     for reason, context in impostors(tmp_path):
-        serve_as(rig, host, Tls(script, context))
+        serve_as(rig, host, TlsServer(script, context))
         run = rig.run(until_s=HOUR // 2)
         assert reason in run.console, run.console[-800:]
         assert not heard and slots(rig) == before and run.slots == ["ota_0"]
-    serve_as(rig, host, secure(Asgi(cloud)))
+    serve_as(rig, host, secure(AsgiServer(cloud)))
     installed(rig, rig.run(until_s=2 * HOUR))
 
 
+@pytest.mark.sweep
 def test_link_to_plain_http_is_not_followed(tmp_path):
     """A compromised cloud links to plain http, directly or by a redirect."""
     rig, cloud = trusting(tmp_path / "rig")
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
     asked = []
-    rig.air.peers[(rig.air.names["images.test"], 80)] = Script(lambda *request: asked.append(request) or [reply(file)])
+    rig.air.peers[(rig.air.names["images.test"], 80)] = ScriptedServer(
+        lambda *request: asked.append(request) or [http_response(file)]
+    )
     before = slots(rig)
     cloud.images = "http://images.test"
     assert "tls_unverified" in rig.run(until_s=HOUR // 2).console
     cloud.images = "https://images.test"
     serve_as(
-        rig, "images.test", secure(Script(lambda *request: [reply(b"", 302, [("Location", "http://images.test/i")])]))
+        rig,
+        "images.test",
+        secure(ScriptedServer(lambda *request: [http_response(b"", 302, [("Location", "http://images.test/i")])])),
     )
     assert "http_redirect" in rig.run(until_s=HOUR).console and slots(rig) == before and not asked
     check_honest_release_installs(rig, cloud)
@@ -120,6 +126,7 @@ def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
 # ---- false files
 
 
+@pytest.mark.sweep
 def test_old_release_offered_as_a_high_version_is_refused(tmp_path):
     """The cloud offers it as a version out of reach. The next honest release is still newer than the running one."""
     rig, cloud = trusting(tmp_path / "rig")
@@ -132,13 +139,18 @@ def test_old_release_offered_as_a_high_version_is_refused(tmp_path):
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 def test_manifest_with_the_image_of_another_release_is_refused(tmp_path):
     """Both releases are signed, and their images have the same size."""
     rig, cloud = trusting(tmp_path / "rig")
     one, other = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.2")
     cloud.release("1.0.1", one[: device.ENVELOPE_BYTES] + other[device.ENVELOPE_BYTES :])
     run = rig.run(until_s=4 * HOUR)
-    assert "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"] and rig.board.otadata() == "1/VALID -"
+    assert (
+        "FAILED checksum_mismatch" in run.console
+        and run.slots == ["ota_0"]
+        and rig.board.describe_otadata() == "1/VALID -"
+    )
     assert (
         rig.board.read_slot("ota_1") == b""
         and cloud.devices["DEVICE0001"]["properties"]["error"] == "checksum_mismatch"
@@ -146,6 +158,7 @@ def test_manifest_with_the_image_of_another_release_is_refused(tmp_path):
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 def test_image_mixed_over_two_connections_is_refused(tmp_path):
     """The second connection continues with another image: what the flash contains decides."""
     rig, cloud = trusting(tmp_path / "rig", blocks=6)
@@ -154,7 +167,7 @@ def test_image_mixed_over_two_connections_is_refused(tmp_path):
 
     def store(method, path, headers, body):
         if "range" not in headers:
-            return [reply(one)[:14000], None]
+            return [http_response(one)[:14000], None]
         at = int(headers["range"][6:-1])
         head = "HTTP/1.1 206 x\r\nContent-Length: %d\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (
             len(other) - at,
@@ -164,10 +177,10 @@ def test_image_mixed_over_two_connections_is_refused(tmp_path):
         )
         return [head.encode() + other[at:]]
 
-    serve_as(rig, "images.test", secure(Script(store)))
+    serve_as(rig, "images.test", secure(ScriptedServer(store)))
     run = rig.run(until_s=4 * HOUR)
     assert "download lost at block" in run.console and "FAILED checksum_mismatch" in run.console, run.console[-1500:]
-    assert rig.board.read_slot("ota_1") == b"" and rig.board.otadata() == "1/VALID -"
+    assert rig.board.read_slot("ota_1") == b"" and rig.board.describe_otadata() == "1/VALID -"
     check_honest_release_installs(rig, cloud)
 
 
@@ -185,10 +198,11 @@ def test_other_file_from_a_mirror_is_refused(tmp_path, what):
     serve_as(rig, "images.test", mirror(content))
     before = slots(rig)
     assert "FAILED " + reason in rig.run(until_s=HOUR // 2).console and slots(rig) == before
-    serve_as(rig, "images.test", secure(Asgi(cloud)))  # an honest one again: the very same release is installed
+    serve_as(rig, "images.test", secure(AsgiServer(cloud)))  # an honest one again: the very same release is installed
     installed(rig, rig.run(until_s=3 * HOUR))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("cut", [False, True])
 def test_other_file_from_a_mirror_is_refused_by_a_board_without_keys(tmp_path, signed, cut):
@@ -222,7 +236,7 @@ def test_download_without_end_stops_at_the_size_of_the_slot(tmp_path, how):
     head = {"chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(file) + file + b"\r\n",
         "no-length": b"\r\n" + file,
             "a-length-of-its-own": b"Content-Length: 4294967295\r\n\r\n" + file}[how]  # fmt: skip
-    serve_as(rig, "images.test", secure(Script(lambda *request: [b"HTTP/1.1 200 OK\r\n" + head, *more])))
+    serve_as(rig, "images.test", secure(ScriptedServer(lambda *request: [b"HTTP/1.1 200 OK\r\n" + head, *more])))
     before = slots(rig)
     run = rig.run(until_s=HOUR // 2)
     assert "FAILED size_" in run.console and slots(rig) == before, run.console[-1500:]
@@ -230,6 +244,7 @@ def test_download_without_end_stops_at_the_size_of_the_slot(tmp_path, how):
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 def test_download_stops_at_the_announced_size(tmp_path):
     """The cloud announces the size, the store sends on without end."""
     rig, cloud = trusting(tmp_path / "rig", update__attempts=1)
@@ -242,26 +257,30 @@ def test_download_stops_at_the_announced_size(tmp_path):
     ]
     more = [b"1000\r\n" + bytes(4096) + b"\r\n"] * 100
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(file)
-    serve_as(rig, "images.test", secure(Script(lambda *request: [head + file + b"\r\n", *more])))
+    serve_as(rig, "images.test", secure(ScriptedServer(lambda *request: [head + file + b"\r\n", *more])))
     assert "FAILED size_mismatch" in rig.run(until_s=HOUR // 2).console
-    assert rig.board.read_slot("ota_1") == b"" and rig.board.otadata() == "1/VALID -"
+    assert rig.board.read_slot("ota_1") == b"" and rig.board.describe_otadata() == "1/VALID -"
     cloud._update = update
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 def test_server_that_sends_too_slowly_is_given_up(tmp_path):
     """A byte every two seconds: each connection ends after network.timeout, and the agent continues."""
     rig, cloud = trusting(tmp_path / "rig", network__timeout=5)
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(file)
-    serve_as(rig, "images.test", secure(Script(lambda *request: [head] + [(2, file[i : i + 1]) for i in range(300)])))
+    serve_as(
+        rig, "images.test", secure(ScriptedServer(lambda *request: [head] + [(2, file[i : i + 1]) for i in range(300)]))
+    )
     before = slots(rig)
     run = rig.run(until_s=HOUR)
     assert slots(rig) == before and run.ended == "time" and run.console.count("download lost at block 0") > 6
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 def test_expired_release_is_refused(tmp_path):
     """An attacker could freeze a fleet at an old release by offering only that one."""
     rig, cloud = trusting(tmp_path / "rig")
@@ -299,6 +318,6 @@ def test_release_signed_by_openssl_is_installed(tmp_path):
             folder / "signature",
         ]
         subprocess.run(["openssl", "dgst", "-sha256", *options, folder / "text"], check=True)
-        cloud.release("1.0.1", seal(text, (folder / "signature").read_bytes()) + image)
+        cloud.release("1.0.1", build_envelope(text, (folder / "signature").read_bytes()) + image)
     installed(rig, rig.run(until_s=2 * HOUR))
     assert rig.board.read_slot("ota_1") == image

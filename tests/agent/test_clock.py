@@ -3,6 +3,7 @@
 Certificates and the clock: tests/network/test_clock.py.
 """
 
+import pytest
 from rig import NOW, Rig
 from signing import sealed, slots, trusting
 
@@ -18,6 +19,7 @@ def test_clock_is_set_from_the_cloud_without_ntp(tmp_path):
     assert rig.record()["time"] == 0  # only the cloud has given this time
 
 
+@pytest.mark.sweep
 def test_ntp_that_is_behind_does_not_revive_an_expired_release(tmp_path):
     """NTP is 200 days behind, on a board that has lost its time.
 

@@ -8,8 +8,8 @@ import tarfile
 import time
 
 import pytest
-from host import RESTART, Host, Served
 from ioto_tools.cloud.operators import overview
+from linux_host import RESTART, Host, Served
 from rig import NOW, ROOT, Rig
 
 EXAMPLES = ROOT / "examples"
@@ -27,7 +27,7 @@ def settings(name):
 
 
 def confirmed(rig):
-    return overview.devices(rig.site)[0]["version"] == "1.0.1" and rig.board.otadata() == "1/VALID 2/VALID"
+    return overview.devices(rig.site)[0]["version"] == "1.0.1" and rig.board.describe_otadata() == "1/VALID 2/VALID"
 
 
 def test_page_lists_all_examples():
@@ -48,7 +48,7 @@ README = re.search("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S
 )
 def test_exception_before_the_agent_is_created_resets_the_board(tmp_path, main):
     rig = Rig(tmp_path, main=main)
-    rig.board.put_files({"ioto.json": b"{}"})
+    rig.board.write_files({"ioto.json": b"{}"})
     run = rig.run(until_s=120, max_boots=3)
     assert run.ended == "boots" and run.console.count("ConfigError") == 3, run.console
 
@@ -73,6 +73,7 @@ def test_blink_rolls_back_if_its_lamp_is_broken(tmp_path):
     assert overview.device(rig.site, "DEVICE0001")["reports"][-1]["reason"] == "selftest_failed"
 
 
+@pytest.mark.sweep
 def test_sensor(tmp_path):
     """A day from Saturday noon: nothing happens before the window.
 
@@ -107,6 +108,7 @@ def test_display(tmp_path, presses, asked):
     assert ("In an hour, then" in run.console) == (14 in presses) and rig.now() >= 3600 * (asked - 1)
 
 
+@pytest.mark.sweep
 def test_display_does_not_apply_without_a_button(tmp_path):
     rig = Rig(tmp_path, main=source("display"))
     rig.publish(rig.image(1), "1.0.1")
@@ -124,6 +126,7 @@ def archive(**files):
     return raw.getvalue()
 
 
+@pytest.mark.sweep
 def test_gateway(tmp_path):
     """With the example's script and settings, except for the window. The second update has a previous version."""
     cloud = Served(tmp_path)

@@ -2,15 +2,13 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from ioto_tools.deploy.compiled import parts
+from ioto_tools.deploy.agent_build import compiled_files
 from rig import MAIN, Rig
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT))
 
 # What imports take between two ticks is a stage of its own.
 TICKER = """
@@ -81,6 +79,7 @@ def gaps(run):
     return found
 
 
+@pytest.mark.sweep
 def test_longest_pause_of_another_task(tmp_path):
     """A ticker of 1 ms, in simulated time, over two updates: at most one flash operation of 60 ms between two ticks.
 
@@ -95,7 +94,7 @@ def test_longest_pause_of_another_task(tmp_path):
         update__period=10,
     )
     rig.run(until_s=400)
-    rig.board.put_files({"main.py": PAUSES.encode()})
+    rig.board.write_files({"main.py": PAUSES.encode()})
     for n, slot in ((1, "ota_1"), (2, "ota_0")):
         rig.publish(rig.image(n), "1.0.%d" % n)
         run = rig.run(until_s=40)
@@ -118,7 +117,7 @@ def test_flash_operations_per_block(tmp_path):
 
 def test_size_of_the_files_that_every_start_loads():
     names = "__init__ start prepare agent setup semver certs recall begin update otadata".split()
-    assert sum(len(parts()[name + ".mpy"]) for name in names) < 28 * 1024
+    assert sum(len(compiled_files()[name + ".mpy"]) for name in names) < 28 * 1024
 
 
 READS = """
@@ -157,7 +156,7 @@ def test_file_system_reads_until_the_first_turn(tmp_path):
         update__period="1 day",
     )
     rig.run(until_s=60)
-    rig.board.put_files({"boot.py": READS.encode() + (ROOT / "boot.py").read_bytes(), "main.py": TURN.encode()})
+    rig.board.write_files({"boot.py": READS.encode() + (ROOT / "boot.py").read_bytes(), "main.py": TURN.encode()})
     run = rig.run(until_s=60, stop=lambda line: "READS" in line)
     reads, size = map(int, re.search(r"READS (\d+) (\d+)", run.console).groups())
     print("reads and bytes:", reads, size)
@@ -176,6 +175,7 @@ def test_heap_does_not_grow_and_allocation_per_block():
         assert (many - few) / 100 <= 700
 
 
+@pytest.mark.sweep
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not here: apt-get install valgrind")
 def test_instructions_per_block():
     from tests.bench.measure import Server, instructions

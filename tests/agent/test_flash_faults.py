@@ -5,10 +5,10 @@ import hashlib
 import tempfile
 
 import pytest
-from ioto_tools.board import Cut
-from ioto_tools.board.board import HARD, Board
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.image import layout
+from ioto_tools.virtual_board import Cut
+from ioto_tools.virtual_board.board import HARD, Board
 from rig import Rig
 
 
@@ -67,7 +67,7 @@ def test_update_completes_from_any_state_of_otadata(tmp_path, words):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * 3600)
     assert run.slots == ["ota_0", "ota_1"] and "Traceback" not in run.console, run.console[-1500:]
-    assert "boot is trial" in run.console, (run.console[-1500:], rig.board.otadata())
+    assert "boot is trial" in run.console, (run.console[-1500:], rig.board.describe_otadata())
     assert rig.board.read_slot("ota_1") == rig.image(1) and rig.board.read_slot("ota_0") == rig.first
     assert overview.devices(rig.site)[0]["version"] == "1.0.1"
 
@@ -95,6 +95,7 @@ def swap_operations(crashing):
     return [n for n, (_, address, _, _) in enumerate(trace.ops) if 0xD000 <= address < 0x30000]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("nth", [pytest.param(n, marks=pytest.mark.sweep) if n % 2 else n for n in SWAP])
 @pytest.mark.parametrize("crashing", [False, pytest.param(True, marks=pytest.mark.sweep)])
 def test_power_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
@@ -118,17 +119,18 @@ def fill(rig):
     files = {}
     for n in range(400):
         try:
-            rig.board.put_files({"full/%d" % n: b"x" * 4096})
+            rig.board.write_files({"full/%d" % n: b"x" * 4096})
         except ValueError:
             break
     for n in range(50):
         try:
-            rig.board.put_files({"full/small%d" % n: b"y" * 200})
+            rig.board.write_files({"full/small%d" % n: b"y" * 200})
         except ValueError:
             break
     return files
 
 
+@pytest.mark.sweep
 def test_update_completes_on_a_full_file_system(tmp_path):
     """The agent reserves space for what it must write, from its first start on."""
     rig = Rig(tmp_path)
@@ -152,7 +154,9 @@ def test_full_file_system_during_a_trial_confirms_once(tmp_path):
     before = overview.device(rig.site, "DEVICE0001")["checkins"]
     run = rig.run(until_s=600)
     assert (
-        run.slots == ["ota_1"] and rig.board.otadata() == "1/VALID 2/VALID" and run.console.count("CONFIRMED") == 1
+        run.slots == ["ota_1"]
+        and rig.board.describe_otadata() == "1/VALID 2/VALID"
+        and run.console.count("CONFIRMED") == 1
     ), run.console
     assert overview.device(rig.site, "DEVICE0001")["checkins"] - before <= 3
     run = rig.run(until_s=600, cause=HARD)
@@ -165,7 +169,7 @@ def test_full_file_system_during_a_trial_confirms_once(tmp_path):
 def test_invalid_record_is_logged_and_replaced(tmp_path, garbage):
     rig = Rig(tmp_path)
     rig.run(until_s=600)
-    rig.board.put_files({"state/record.0": garbage, "state/record.1": garbage})
+    rig.board.write_files({"state/record.0": garbage, "state/record.1": garbage})
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=600)
     assert run.slots == ["ota_0", "ota_1"] and "Traceback" not in run.console, run.console[-1500:]
@@ -175,11 +179,11 @@ def test_invalid_record_is_logged_and_replaced(tmp_path, garbage):
 def test_invalid_provision_json_leads_to_registration(tmp_path):
     rig = Rig(tmp_path)
     rig.run(until_s=600)
-    rig.board.put_files({"state/provision.json": b"\xff{garbage"})
+    rig.board.write_files({"state/provision.json": b"\xff{garbage"})
     rig.publish(rig.image(1), "1.0.1")
     control.claim(
         rig.site, "DEVICE0001"
-    )  # its token still counts as in use; tests/agent/test_erased.py has the way without help
+    )  # its token still counts as in use; tests/agent/test_erased_flash.py has the way without help
     run = rig.run(until_s=2 * 3600)
     assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
     assert overview.devices(rig.site)[0]["registrations"] == 2
@@ -190,7 +194,7 @@ def swapped(folder):
     rig = Rig(folder, update__period=20, update__retry=1)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
-    assert rig.board.otadata() == "1/VALID 2/NEW"
+    assert rig.board.describe_otadata() == "1/VALID 2/NEW"
     return rig
 
 
@@ -202,6 +206,7 @@ def confirmation():
     return [n for n, (_, address, _, _) in enumerate(trace.ops) if 0xD000 <= address < 0xF000][-2:]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("nth, when", [(0, "during"), (0, "after"), (1, "during")])
 def test_power_cut_in_the_confirmation_costs_no_attempt_and_no_wait(tmp_path, nth, when):
     """The old image runs again, with the update still staged.
@@ -211,7 +216,7 @@ def test_power_cut_in_the_confirmation_costs_no_attempt_and_no_wait(tmp_path, nt
     rig = swapped(tmp_path)
     assert rig.run(until_s=60, cut=Cut(confirmation()[nth], when), cause=HARD).ended == "cut"
     assert (
-        "VALID" not in rig.board.otadata().split()[1]
+        "VALID" not in rig.board.describe_otadata().split()[1]
         and overview.device(rig.site, "DEVICE0001")["update"]["state"] == "confirmed"
     )
     run = rig.run(until_s=300)

@@ -1,10 +1,11 @@
 """The number of TLS handshakes, the longest pauses of all, over a day without an update and over a whole update."""
 
-from ioto_tools.board.peers import Tls
+import pytest
+from ioto_tools.virtual_board.peers import TlsServer
 from rig import Rig, server_context
 
 
-class Counting(Tls):
+class Counting(TlsServer):
     """`seen` gets (time, requests) for each connection; requests are appended while it is open."""
 
     def __init__(self, peer, now):
@@ -32,6 +33,7 @@ def counted(tmp_path, **options):
     return rig, peer
 
 
+@pytest.mark.sweep
 def test_handshakes_of_a_day_without_an_update(tmp_path):
     """One for each check-in; the registration shares the first."""
     rig, peer = counted(tmp_path)

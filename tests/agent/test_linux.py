@@ -11,7 +11,7 @@ import signal
 import time
 
 import pytest
-from host import GOOD, IMAGE, RESTART, Host, Served, keep, kept
+from linux_host import GOOD, IMAGE, RESTART, Host, Served, keep, kept
 
 WAITS = """
 async def later(staged):
@@ -105,6 +105,7 @@ def test_any_output_of_the_script_is_accepted(cloud, host, case):
 # ---- failures of the script
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("script,detail", [
     ("exit 3", "status 3"), pytest.param("kill -9 $$", "status 137", marks=pytest.mark.sweep),
     pytest.param("echo continue; exit 1", "status 1", marks=pytest.mark.sweep),

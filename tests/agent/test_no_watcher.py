@@ -6,7 +6,7 @@ The files of Ioto's own agent are accepted.
 import re
 
 import pytest
-from host import GOOD, IMAGE, Host, Served, keep, kept
+from linux_host import GOOD, IMAGE, Host, Served, keep, kept
 from rig import MAIN, PRODUCT, Rig
 
 NOBODY = "from ioto import rWatchOff\nrWatchOff('device:update', update)"

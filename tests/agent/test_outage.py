@@ -49,9 +49,10 @@ def states(rig, version="1.0.1"):
 def run_until_first_start(rig):
     """Run until the first start of the new image."""
     run = rig.run(until_s=2 * HOUR, max_boots=1)
-    assert run.ended == "boots" and "2/NEW" in rig.board.otadata(), run.console
+    assert run.ended == "boots" and "2/NEW" in rig.board.describe_otadata(), run.console
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("minutes", [4, 50, 24 * 60])
 def test_outage_during_the_trial_costs_no_attempt(tmp_path, minutes):
     rig = Rig(tmp_path, update__attempts=1)
@@ -68,6 +69,7 @@ def test_outage_during_the_trial_costs_no_attempt(tmp_path, minutes):
     assert [state for state, _, _ in states(rig)][-1] == "confirmed" and {n for _, _, n in states(rig)} == {1}
 
 
+@pytest.mark.sweep
 def test_image_that_cannot_reach_the_cloud_fails(tmp_path):
     rig = Rig(tmp_path, main=LOST, update__attempts=3)
     rig.publish(rig.image(1), "1.0.1")
@@ -78,6 +80,7 @@ def test_image_that_cannot_reach_the_cloud_fails(tmp_path):
     installed(rig, rig.run(until_s=4 * HOUR), "1.0.2")
 
 
+@pytest.mark.sweep
 def test_pauses_between_trials_grow_during_outages(tmp_path):
     """The update is not recorded as failed, however often this happens."""
     rig = Rig(tmp_path, main=LOST)
@@ -85,7 +88,7 @@ def test_pauses_between_trials_grow_during_outages(tmp_path):
     trials = []
     for _ in range(10):
         rig.run(until_s=12 * HOUR, max_boots=1)
-        assert "NEW" in rig.board.otadata()
+        assert "NEW" in rig.board.describe_otadata()
         trials.append(rig.now())
         back = take_offline(rig)
         rig.run(until_s=200, cause=2)
@@ -95,6 +98,7 @@ def test_pauses_between_trials_grow_during_outages(tmp_path):
     assert not rig.record()["failed"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("hours", [1, 30])
 def test_swap_waits_until_the_cloud_answers(tmp_path, hours):
     rig = Rig(tmp_path, update__apply="* 11 * * *")  # it is 8 o'clock
@@ -109,6 +113,7 @@ def test_swap_waits_until_the_cloud_answers(tmp_path, hours):
     assert 11 * HOUR <= (NOW + run.boots[1].at_s) % 86400 < 12 * HOUR
 
 
+@pytest.mark.sweep
 def test_check_ins_before_a_swap_are_bounded_during_an_outage(tmp_path):
     rig = Rig(tmp_path, update__apply="* 11-23 * * *")
     rig.publish(rig.image(1), "1.0.1")
@@ -118,6 +123,7 @@ def test_check_ins_before_a_swap_are_bounded_during_an_outage(tmp_path):
     assert 20 < run.console.count("check-in:") < 70, run.console.count("check-in:")
 
 
+@pytest.mark.sweep
 def test_third_party_cloud_is_not_asked_before_the_swap(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", trusted=(), update__apply="* 11 * * *")
     cloud.release("1.0.1", rig.image(1))
@@ -150,6 +156,7 @@ def test_late_apply_of_a_stopped_release_is_refused(tmp_path):
     assert states(rig)[-1] == ("refused", "withdrawn", 1)
 
 
+@pytest.mark.sweep
 def test_stopped_release_is_withdrawn_and_may_be_offered_again(tmp_path):
     rig = Rig(tmp_path, update__apply="* 11 * * *")
     release = rig.publish(rig.image(1), "1.0.1")["id"]

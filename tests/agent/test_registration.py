@@ -6,8 +6,8 @@ An api that moves is found.
 import json
 
 import pytest
-from ioto_tools.board.peers import Asgi, Script, reply
 from ioto_tools.cloud.operators import overview
+from ioto_tools.virtual_board.peers import AsgiServer, ScriptedServer, http_response
 from rig import Rig, secure
 from signing import installed, sealed, trusting
 
@@ -15,7 +15,7 @@ HOUR, DAY = 3600, 86400
 
 
 def json_reply(*found):
-    return [reply(json.dumps(found[0]).encode(), *found[1:])]
+    return [http_response(json.dumps(found[0]).encode(), *found[1:])]
 
 
 class Thief:
@@ -31,19 +31,21 @@ class Thief:
             return json_reply({"api": self.api, "token": "STOLEN", "registered": True})
         if headers.get("authorization") == "bearer STOLEN":
             return json_reply({})
-        return [reply(b"Authentication failed", 401)]
+        return [http_response(b"Authentication failed", 401)]
 
 
 def test_api_on_another_host_is_refused(tmp_path):
     rig, cloud = trusting(tmp_path / "rig")
     elsewhere = []
     rig.air.names["evil.test"] = "10.0.7.7"
-    rig.air.peers[("10.0.7.7", 443)] = secure(Script(lambda *request: elsewhere.append(request) or json_reply({})))
+    rig.air.peers[("10.0.7.7", 443)] = secure(
+        ScriptedServer(lambda *request: elsewhere.append(request) or json_reply({}))
+    )
     honest = {host: rig.air.peers[(rig.air.names[host], 443)] for host in ("builder.test", "api.test")}
     rig.run(until_s=HOUR)
     thief = Thief("https://evil.test")
     for host in honest:
-        rig.air.peers[(rig.air.names[host], 443)] = secure(Script(thief.answer))
+        rig.air.peers[(rig.air.names[host], 443)] = secure(ScriptedServer(thief.answer))
     run = rig.run(until_s=HOUR)
     assert "url_invalid" in run.console and thief.asked and not elsewhere, run.console
     for host, peer in honest.items():
@@ -59,16 +61,17 @@ def test_old_token_is_used_again_after_one_from_a_thief(tmp_path):
     rig.run(until_s=HOUR)
     address = rig.air.names["cloud.test"], 443
     thief = Thief("https://cloud.test")
-    rig.air.peers[address] = secure(Script(thief.answer))
+    rig.air.peers[address] = secure(ScriptedServer(thief.answer))
     rig.run(until_s=HOUR)
     assert ("/tok/provision/update", "bearer STOLEN") in thief.asked
-    rig.air.peers[address] = secure(Asgi(rig.app))
+    rig.air.peers[address] = secure(AsgiServer(rig.app))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * HOUR)
     assert run.slots == ["ota_0", "ota_1"] and "CONFIRMED 1.0.1" in run.console, run.console[-1500:]
     assert overview.devices(rig.site)[0]["registrations"] == 1
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "hosts, goes",
     [([".test"], True), (["images.test"], True), (["ages.test"], False), ([".images.test"], False), ([], False)],
@@ -84,8 +87,8 @@ def test_moved_api_is_found_within_a_week(tmp_path, hosts, goes):
         asked.append(rig.now())
         return json_reply({"api": "https://images.test", "token": token, "registered": True})
 
-    rig.air.peers[(rig.air.names["builder.test"], 443)] = secure(Script(builder))
-    rig.air.peers[(rig.air.names["api.test"], 443)] = secure(Script(lambda *request: json_reply({})))
+    rig.air.peers[(rig.air.names["builder.test"], 443)] = secure(ScriptedServer(builder))
+    rig.air.peers[(rig.air.names["api.test"], 443)] = secure(ScriptedServer(lambda *request: json_reply({})))
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     run = rig.run(until_s=8 * DAY)
     assert ("CONFIRMED 1.0.1" in run.console) == goes, run.console[-1500:]
@@ -93,14 +96,15 @@ def test_moved_api_is_found_within_a_week(tmp_path, hosts, goes):
     assert len(asked) == 1  # a week after the registration
 
 
+@pytest.mark.sweep
 def test_builder_that_is_silent_or_refuses_changes_nothing(tmp_path):
     rig, cloud = trusting(tmp_path / "rig", update__period="6 hours")
     rig.run(until_s=HOUR)
     answers = [
         [],
-        [reply(b"Cannot find device", 404)],
+        [http_response(b"Cannot find device", 404)],
         json_reply({"id": "x", "registered": True}),
-        [reply(b"<html>", 500)],
+        [http_response(b"<html>", 500)],
     ]
     asked = []
 
@@ -108,7 +112,7 @@ def test_builder_that_is_silent_or_refuses_changes_nothing(tmp_path):
         asked.append(request)
         return answers[len(asked) % len(answers)]
 
-    rig.air.peers[(rig.air.names["builder.test"], 443)] = secure(Script(builder))
+    rig.air.peers[(rig.air.names["builder.test"], 443)] = secure(ScriptedServer(builder))
     kept = json.loads(rig.board.files()["state/provision.json"])
     rig.run(until_s=30 * DAY)
     now = json.loads(rig.board.files()["state/provision.json"])

@@ -27,10 +27,11 @@ def test_application_that_resets_the_board_is_replaced_over_the_air(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=400)
     assert run.slots == ["ota_0"] * 6 + ["ota_1"] and starts(run) == 5, run.slots
-    assert "CONFIRMED 1.0.1" in run.console and rig.board.otadata() == "1/VALID 2/VALID"
+    assert "CONFIRMED 1.0.1" in run.console and rig.board.describe_otadata() == "1/VALID 2/VALID"
     assert overview.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("ends", ["machine.soft_reset()", "raise SystemExit"])
 def test_application_that_repeats_soft_resets_is_replaced_over_the_air(tmp_path, ends):
     rig = Rig(tmp_path, main=REPLACED.replace("machine.reset()", ends) + MAIN)
@@ -46,7 +47,9 @@ def test_safe_mode_does_not_confirm_an_image(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3000)
     assert (
-        rig.board.read_slot("ota_0") == rig.first and "ABORTED" in rig.board.otadata() and run.slots.count("ota_1") == 2
+        rig.board.read_slot("ota_0") == rig.first
+        and "ABORTED" in rig.board.describe_otadata()
+        and run.slots.count("ota_1") == 2
     )
     device = overview.device(rig.site, "DEVICE0001")
     assert device["version"] == "1.0.0" and [r["state"] for r in device["reports"]][-1] == "failed"
@@ -55,7 +58,7 @@ def test_safe_mode_does_not_confirm_an_image(tmp_path):
 @pytest.mark.parametrize("resets, boots", [(0, 12), (2, 3), (5, 6)])
 def test_number_of_resets_before_safe_mode(tmp_path, resets, boots):
     rig = Rig(tmp_path, main=DIES)
-    rig.board.put_files(
+    rig.board.write_files(
         {"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_RESETS = 5", b"SAFE_RESETS = %d" % resets)}
     )
     run = rig.run(max_boots=12, until_s=100)
@@ -71,7 +74,7 @@ def test_application_is_started_again_after_an_hour(tmp_path):
 @pytest.mark.parametrize("broken", [{"ioto.json": b"{}"}, {"ioto.json": b"\xff"}, {"device.json": None}])
 def test_application_starts_if_safe_mode_cannot(tmp_path, broken):
     rig = Rig(tmp_path, main=DIES)
-    rig.board.put_files(broken)
+    rig.board.write_files(broken)
     assert starts(rig.run(max_boots=8, until_s=100)) == 8
 
 
@@ -81,7 +84,7 @@ def test_good_start_resets_the_count(tmp_path):
         run = rig.run(until_s=15)
         assert "boot is idle" in run.console
     assert "safe" not in run.console
-    rig.board.put_files({"main.py": LIVES.encode()})
+    rig.board.write_files({"main.py": LIVES.encode()})
     assert starts(rig.run(until_s=5)) == 1
 
 
@@ -94,20 +97,21 @@ def test_wakes_and_a_few_soft_resets_do_not_lead_to_safe_mode(tmp_path, again):
 
 def test_pin_selects_safe_mode(tmp_path):
     rig = Rig(tmp_path, main=LIVES)
-    rig.board.put_files({"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_PIN = None", b"SAFE_PIN = 4")})
+    rig.board.write_files({"boot.py": (ROOT / "boot.py").read_bytes().replace(b"SAFE_PIN = None", b"SAFE_PIN = 4")})
     assert starts(rig.run(until_s=20)) == 1
     rig.board.hardware.pins[4] = 0
     run = rig.run(until_s=60)
     assert not starts(run) and overview.devices(rig.site), run.console
 
 
+@pytest.mark.sweep
 def test_one_start_in_six_is_safe_mode_if_power_fails_after_5_seconds(tmp_path):
     """However long this continues."""
     rig = Rig(tmp_path, main=LIVES)
     assert [starts(rig.run(until_s=5)) for _ in range(18)] == [1, 1, 1, 1, 1, 0] * 3
     rig.publish(rig.image(1), "1.0.1")
-    rig.board.put_files({"main.py": MAIN.encode()})
-    assert rig.run(until_s=2 * 3600).slots == ["ota_0", "ota_1"] and rig.board.otadata() == "1/VALID 2/VALID"
+    rig.board.write_files({"main.py": MAIN.encode()})
+    assert rig.run(until_s=2 * 3600).slots == ["ota_0", "ota_1"] and rig.board.describe_otadata() == "1/VALID 2/VALID"
 
 
 def test_starts_of_two_minutes_without_an_agent_are_good(tmp_path):
@@ -139,6 +143,7 @@ if b"image 1" in head:
 """
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("again", ["machine.soft_reset()", "machine.deepsleep(1000)", "raise SystemExit"])
 @pytest.mark.parametrize("seconds", [3, 40])
 def test_every_kind_of_start_counts_during_a_trial(tmp_path, again, seconds):

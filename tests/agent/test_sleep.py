@@ -38,10 +38,11 @@ def version(rig):
 def check_updated(rig, days):
     run = rig.run(until_s=days * DAY)
     assert "CONFIRMED 1.0.1" in run.console, run.console[-3000:]
-    assert "ota_1" in run.slots and rig.board.otadata() == "1/VALID 2/VALID"
+    assert "ota_1" in run.slots and rig.board.describe_otadata() == "1/VALID 2/VALID"
     return run
 
 
+@pytest.mark.sweep
 def test_weekly_update_of_a_board_awake_for_20_seconds(tmp_path):
     """The window is on Sunday from 2 to 3. At 4 s per block, the image takes more than one wake."""
     rig = asleep(tmp_path, most_s=600, update__throttle=4000, air={"unix_s": NOW + 150_000})  # Sunday, 1:40

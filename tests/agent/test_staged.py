@@ -76,7 +76,7 @@ def test_deferral_by_a_wrong_clock(tmp_path, ahead_s, goes):
     for n in (0, 1):
         name = "state/record.%d" % n
         seq, record = decode(rig.board.files()[name])
-        rig.board.put_files({name: encode(seq, dict(record, defer=NOW + 600 + ahead_s))})
+        rig.board.write_files({name: encode(seq, dict(record, defer=NOW + 600 + ahead_s))})
     run = rig.run(until_s=4 * 3600, cause=2)
     assert (run.slots == ["ota_0", "ota_1"]) == goes, run.console
 
@@ -99,16 +99,17 @@ def test_newer_update_replaces_the_staged_one(tmp_path):
     assert states(rig, "1.0.1")[-1] == "refused"
 
 
+@pytest.mark.sweep
 def test_changed_slot_is_downloaded_again(tmp_path):
     rig = Rig(tmp_path, main=UNANSWERED)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600)
     p = rig.board.partition("ota_1")
     rig.board.flash.data[p.address + 5000] ^= 1
-    rig.board.put_files({"main.py": MAIN.encode()})
+    rig.board.write_files({"main.py": MAIN.encode()})
     run = rig.run(until_s=4 * 3600, cause=2)
     assert "checksum_mismatch', 'has changed'" in run.console
-    assert run.slots[-1] == "ota_1" and rig.board.otadata() == "1/VALID 2/VALID"
+    assert run.slots[-1] == "ota_1" and rig.board.describe_otadata() == "1/VALID 2/VALID"
 
 
 @pytest.mark.parametrize("window,goes", [("anytime", True), ("* * 1-31 * *", True), ("* 0-22 * * *", False)])

@@ -54,6 +54,7 @@ def test_failed_self_test_rolls_back(tmp_path, case):
     assert rig.record()["failed"], rig.record()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("fault", ["crash", "hang", "exception", "selftest"])
 def test_image_that_fails_to_start_rolls_back(tmp_path, fault):
     rig = Rig(tmp_path, update__attempts=3)
@@ -63,12 +64,13 @@ def test_image_that_fails_to_start_rolls_back(tmp_path, fault):
     run = rig.run(until_s=6000)
     assert run.slots == ["ota_0", "ota_1"] * 3 + ["ota_0"], run.slots
     assert [state for state, _, _ in reports(rig)].count("rolled_back") == 3
-    assert reports(rig)[-1][0] == "failed" and "ABORTED" in rig.board.otadata()
+    assert reports(rig)[-1][0] == "failed" and "ABORTED" in rig.board.describe_otadata()
     rig.publish(rig.image(2), "1.0.2")
     run = rig.run(until_s=8000)
     assert run.slots[-1] == "ota_1" and reports(rig, "1.0.2")[-1][0] == "confirmed"
 
 
+@pytest.mark.sweep
 def test_trial_without_a_check_in_rolls_back(tmp_path):
     """The cloud is unreachable between swap and trial: the board rolls back within the limit.
 
@@ -77,7 +79,7 @@ def test_trial_without_a_check_in_rolls_back(tmp_path):
     rig = Rig(tmp_path, trial__limit=60, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=600, max_boots=1)
-    assert run.ended == "boots" and "2/NEW" in rig.board.otadata()
+    assert run.ended == "boots" and "2/NEW" in rig.board.describe_otadata()
     address = rig.air.names["cloud.test"]
     cloud = rig.air.peers.pop((address, 443))
     run = rig.run(until_s=400)
@@ -125,7 +127,7 @@ def test_image_is_not_confirmed_if_the_other_slot_boots_next(tmp_path):
     rig.board.set_otadata("3/VALID 2/ABORTED")
     run = rig.run(until_s=600)
     assert run.slots == ["ota_1"] and "boot is stray" in run.console
-    assert rig.board.otadata() == "3/VALID 2/ABORTED" and rig.board.read_slot("ota_1") == image
+    assert rig.board.describe_otadata() == "3/VALID 2/ABORTED" and rig.board.read_slot("ota_1") == image
     assert not any(state == "confirmed" for state, _, _ in reports(rig))
 
 
@@ -168,6 +170,7 @@ def test_new_image_is_confirmed_if_there_is_no_other(tmp_path):
     assert run.slots == ["ota_1"] and reports(rig)[-1][0] == "confirmed", run.console
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("again", [True, False], ids=["registers-again", "never-let-in"])
 def test_device_forgotten_during_its_trial_registers_again(tmp_path, again):
     """It is confirmed then.
@@ -179,7 +182,7 @@ def test_device_forgotten_during_its_trial_registers_again(tmp_path, again):
     rig, cloud = trusting(tmp_path / "rig", trial__limit=60, update__attempts=1)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     rig.run(until_s=3600, max_boots=1)
-    assert rig.board.otadata() == "1/VALID 2/NEW"
+    assert rig.board.describe_otadata() == "1/VALID 2/NEW"
     cloud.revoke("DEVICE0001")
     if not again:
         cloud._device = lambda headers, fields: (None, (401, {}, b"Authentication failed"))

@@ -8,10 +8,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from ioto_tools.board import Board
 from ioto_tools.cloud.site import certificates
-from ioto_tools.deploy.device_files import begin, device_files
+from ioto_tools.deploy.device_files import create_folder, device_files
 from ioto_tools.image import esp, samples
+from ioto_tools.virtual_board import Board
 
 IOTO = str(Path(sys.executable).parent / "ioto")
 
@@ -28,7 +28,7 @@ def board(folder):
     """Run a virtual board with the files of a device's folder; yields its serial port."""
     flash = folder / "board.flash"
     made = Board.create(
-        flash, esp.make(8192, "bench"), device_files(folder / "thermo"), flash_bytes=1 << 20, slot_bytes=0x10000
+        flash, esp.make_image(8192, "bench"), device_files(folder / "thermo"), flash_bytes=1 << 20, slot_bytes=0x10000
     )
     made.set_otadata("1/VALID -")
     made.close()
@@ -48,7 +48,9 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificates.make(folder / "tls", ["cloud.test"])
-        begin(folder / "thermo", {"builder": "https://cloud.test", "ntp.server": ""}, [folder / "tls" / "ca.pem"])
+        create_folder(
+            folder / "thermo", {"builder": "https://cloud.test", "ntp.server": ""}, [folder / "tls" / "ca.pem"]
+        )
         (folder / "stock.bin").write_bytes(samples.merged("generic"))
         seconds, _ = ioto("image", folder / "stock.bin", folder / "thermo", "-o", folder / "whole.flash")
         print("Flash image of a stock 4 MiB board, the whole command: %.1f s" % seconds)

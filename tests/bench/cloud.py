@@ -55,7 +55,7 @@ def fill(folder, database=""):
     new_product(site, "bench", PRODUCT)
     for n in range(RELEASES):
         path = folder / "image.bin"
-        path.write_bytes(esp.make(1024, "release %d" % n))
+        path.write_bytes(esp.make_image(1024, "release %d" % n))
         publish(site, path, PRODUCT, "1.1.%d" % n, said={"policy": POLICY})
         path.unlink()
     site.close()

@@ -6,10 +6,11 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import population
 from ioto_tools.cloud.site.site import Site
 
 from . import cloud as checkins
-from . import page, population, servers
+from . import page, servers
 from .load import saturate
 
 SIZES = (1_000, 100_000)

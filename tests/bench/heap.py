@@ -1,6 +1,6 @@
 """The heap used by the agent, in bytes as on the chip (tests/meter)."""
 
-from ioto_tools.deploy.compiled import parts
+from ioto_tools.deploy.agent_build import compiled_files
 
 from tests.meter import measure
 from tests.meter.mpy import functions
@@ -15,7 +15,7 @@ def main():
         % ("file", "bytes", "functions", "bytecode", "heap", "besides", "garbage", "stays")
     )
     for file, part in measure.parts().items():
-        code = functions(parts()[file])
+        code = functions(compiled_files()[file])
         print(
             "%-18s %7d %10d %9d %10d %8d %8d %8d"
             % (file, part.file_bytes, len(code), sum(code), part.live, part.live - sum(code), part.garbage, part.stays)

@@ -6,11 +6,11 @@ of nginx and the cloud together.
 
 import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nginx_server as behind_nginx
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.fleet.http import request
@@ -18,10 +18,6 @@ from ioto_tools.image import esp
 
 from . import servers
 from .load import saturate
-
-sys.path.insert(0, str(servers.ROOT / "tests" / "cloud"))
-
-import behind_nginx
 
 BYTES = 1640800 // 16 * 16  # MicroPython's own image
 ROUNDS = 5
@@ -64,7 +60,7 @@ def main():
 def fill(folder):
     site = Site(folder / "site", make=True)
     new_product(site, "bench", "BENCHBENCH")
-    (folder / "image.bin").write_bytes(esp.make(BYTES, "bench"))
+    (folder / "image.bin").write_bytes(esp.make_image(BYTES, "bench"))
     checksum = publish(site, folder / "image.bin", "bench", "1.1.0")[0]["checksum"]
     site.close()
     return checksum

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from ioto_tools.cloud.site import certificates
-from ioto_tools.deploy.compiled import agent_files, compiled, parts, sources
+from ioto_tools.deploy.agent_build import agent_files, agent_sources, compile_module, compiled_files
 from ioto_tools.image import esp
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ class Images(BaseHTTPRequestHandler):
     """Answers GET /N with an image of N blocks."""
 
     def do_GET(self):
-        image = esp.make(int(self.path[1:]) * 4096, "bench")
+        image = esp.make_image(int(self.path[1:]) * 4096, "bench")
         self.send_response(200)
         self.send_header("Content-Length", str(len(image)))
         self.end_headers()
@@ -99,5 +99,5 @@ def instructions(mode, port, few=40, many=140):
 
 def sizes():
     """({file: bytes} on an ESP32, {module: bytes} compiled separately)."""
-    shipped = {name: len(raw) for name, raw in parts().items()}
-    return shipped, {name: len(compiled(text, name + ".py")) for name, text in sources().items()}
+    shipped = {name: len(raw) for name, raw in compiled_files().items()}
+    return shipped, {name: len(compile_module(text, name + ".py")) for name, text in agent_sources().items()}

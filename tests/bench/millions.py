@@ -1,4 +1,4 @@
-"""The table of growth.py with five million devices; needs some minutes and 2.5 GB of disk."""
+"""The table of growth.py, extended to five million devices; takes a few minutes and 2.5 GB of disk space."""
 
 from . import growth
 

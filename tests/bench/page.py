@@ -1,15 +1,9 @@
 """The slowest of the operators' pages with many devices, without a network."""
 
-import sys
 import time
-from pathlib import Path
 
+import population
 from ioto_tools.cloud.app import create_app
-
-from . import population
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "cloud"))
-
 from web_session import Session
 
 ROUNDS = 3

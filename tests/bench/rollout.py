@@ -7,13 +7,14 @@ import json
 import tempfile
 from pathlib import Path
 
+import population
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.fleet.http import request
 from ioto_tools.image import esp
 
 from . import cloud as checkins
-from . import population, servers
+from . import servers
 from .load import saturate
 
 DEVICES = 2000
@@ -51,7 +52,7 @@ def _site(folder, database):
         token = json.loads(servers.post(cloud.port, "/device/register", checkins.PRODUCT, {"id": LIKE}))["token"]
         saturate(cloud, [checkins.check_in(cloud, LIKE, token, 0)], None)
     population.fill(site, LIKE, 0, DEVICES)
-    (folder / "image.bin").write_bytes(esp.make(1024, "release"))
+    (folder / "image.bin").write_bytes(esp.make_image(1024, "release"))
     release, _ = publish(site, folder / "image.bin", checkins.PRODUCT, "1.1.0")
     site.close()
     return release["id"]

@@ -87,7 +87,7 @@ def cloud(folder, *options, profile=None):
         str(folder),
         "--port",
         "0",
-        "--rate",
+        "--requests-per-minute",
         "1000000",
         *options,
     ]

@@ -2,21 +2,13 @@
 
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent.parent
-for folder in (ROOT / "lib", ROOT / "tools", Path(__file__).parent):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
 from cloud_under_test import COMMAND, ENV, Cloud
 from ioto_tools.cloud.site.site import Site
-from kinds import InFolder, OnServers
 from postgresql_server import PostgresqlServer
 from s3_server import S3Server
+from site_kinds import InFolder, OnServers
 
 
 def pytest_generate_tests(metafunc):

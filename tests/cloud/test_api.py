@@ -81,7 +81,7 @@ def test_every_operation_with_every_kind_of_token(cloud):
     assert set(GOOD) == {operation.run.__name__ for operation in OPERATIONS}
     for operation in OPERATIONS:
         name = operation.run.__name__
-        before = cloud.site.database.read(audit.last)
+        before = cloud.site.database.read(audit.newest)
         for token in (
             None,
             "",
@@ -104,11 +104,11 @@ def test_every_operation_with_every_kind_of_token(cloud):
                 assert (
                     reply.status == 403 and scope in reply.json()["error"] and operation.scope in reply.json()["error"]
                 ), (name, scope)
-        assert cloud.site.database.read(audit.last) == before, name
+        assert cloud.site.database.read(audit.newest) == before, name
         reply = send(cloud, operation, given[operation.scope])
         assert reply.status == 200 and reply.json() is not None, (name, reply.body)
         if operation.method != "GET" and name != "dry_run":
-            assert cloud.site.database.read(audit.last, 1)[0]["who"] == "operator " + operation.scope, name
+            assert cloud.site.database.read(audit.newest, 1)[0]["who"] == "operator " + operation.scope, name
     assert spare and ask(cloud, "GET", "/products", spare).status == 401  # revoked by revoke_token
 
 
@@ -121,7 +121,7 @@ def test_results_are_those_of_the_command_line(cloud):
         ("/releases", overview.updates(cloud.site)),
         ("/devices", overview.devices(cloud.site)),
         ("/releases?product=" + PRODUCT, overview.updates(cloud.site)),
-        ("/audit", cloud.site.database.read(audit.last)),
+        ("/audit", cloud.site.database.read(audit.newest)),
         ("/devices/a/b c", overview.device(cloud.site, "a/b c")),
     ):
         assert ask(cloud, "GET", path, token).json() == json.loads(json.dumps(found)), path
@@ -192,11 +192,15 @@ BAD = (
 def test_bad_requests_name_the_error_and_change_nothing(cloud):
     token = admin(cloud)
     cloud.publish("2.0.0")
-    before = [overview.products(cloud.site), overview.updates(cloud.site), cloud.site.database.read(audit.last)]
+    before = [overview.products(cloud.site), overview.updates(cloud.site), cloud.site.database.read(audit.newest)]
     for method, path, body, status in BAD:
         reply = ask(cloud, method, path, token, raw=body)
         assert reply.status == status and reply.json()["error"], (method, path, body[:40], reply.status, reply.body)
-    assert before == [overview.products(cloud.site), overview.updates(cloud.site), cloud.site.database.read(audit.last)]
+    assert before == [
+        overview.products(cloud.site),
+        overview.updates(cloud.site),
+        cloud.site.database.read(audit.newest),
+    ]
 
 
 def test_rollout_by_the_api_alone(cloud):
@@ -267,9 +271,9 @@ def test_devices_are_listed_in_pages(cloud):
 
 
 def test_endless_upload_is_read_only_to_its_limit(cloud, monkeypatch):
-    from ioto_tools.cloud.api import app
+    from ioto_tools.cloud.api import routes
 
-    monkeypatch.setattr(app, "IMAGE_BYTES", 100_000)
+    monkeypatch.setattr(routes, "IMAGE_BYTES", 100_000)
     read = []
 
     def endless():

@@ -4,7 +4,7 @@ import itertools
 
 from ioto_tools.cloud.rollout import catalogue
 from ioto_tools.cloud.rollout.catalogue import Product
-from ioto_tools.cloud.rules.selection import Asker, offer
+from ioto_tools.cloud.rules.selection import RequestingDevice, select_release
 
 VALUES = (True, 1, 1.0, "1", "true", False, 0, 0.0, "0", None, "", [1], {"x": 1}, [], "1.0.0")
 POLICIES = (
@@ -50,8 +50,8 @@ def test_cached_results_are_those_of_the_policy():
         for release in product.releases:
             holds = release.policy(device, release.facts)
             assert held.get(release.id) in (None, holds), (release.policy, a, b)
-            asker = Asker("D", ([(0, 0, "")] * 3, True, []), device, verdicts=held)
-            assert (offer([release], asker, 0, lambda each: None) is release) == holds
+            asker = RequestingDevice("D", ([(0, 0, "")] * 3, True, []), device, verdicts=held)
+            assert (select_release([release], asker, 0, lambda each: None) is release) == holds
     assert all(len(product._verdicts) for product in products.values())
 
 

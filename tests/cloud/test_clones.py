@@ -1,10 +1,9 @@
 """Two boards with the same flash image, id and token are detected, shown, and left out of the stop rule."""
 
 import pytest
-from asking import ask, state, tell
+from device_actions import DAY, ask, audited_subjects, is_accepted, send_report, state
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.storage import audit
-from test_tokens import DAY, ok, told
 
 HOUR = 3600
 
@@ -40,7 +39,7 @@ def make_clones(cloud):
         cloud.publish("2.0.0", stop="10% after 6")
         for n in range(2, 7):
             assert ask(cloud, "D%d" % n) == "2.0.0"
-            tell(cloud, "D%d" % n, "confirmed")
+            send_report(cloud, "D%d" % n, "confirmed")
         return boards
 
     return make
@@ -58,13 +57,16 @@ def test_two_boards_with_the_same_flash_image_do_not_stop_a_release(cloud, make_
             cloud.now_s += HOUR
             board.check_in()
             counted.append(
-                (bool(told(cloud, "device.shared")), overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"])
+                (
+                    bool(audited_subjects(cloud, "device.shared")),
+                    overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"],
+                )
             )
     assert set(counted) == ({(False, 6), (True, 5)} if sends_up else {(False, 6)})  # not counted after the sign
     update = overview.update(cloud.site, "thermo@2.0.0")
     assert update["state"] == "active" and not any(each in update["ended"] for each in ("reverted", "failed"))
     if sends_up:
-        assert told(cloud, "device.shared") == ["D1"]
+        assert audited_subjects(cloud, "device.shared") == ["D1"]
         assert any("share this id" in each["says"] for each in overview.device(cloud.site, "D1")["doubts"])
         assert update["ended"] == {"confirmed": 5}  # D1 does not count
         assert two.check_in() == "2.0.0"  # but is still offered releases
@@ -80,10 +82,10 @@ def test_boards_that_do_not_send_their_start_time_are_detected_by_the_update_out
         for board in (one, one, two, two):
             cloud.now_s += 60
             board.check_in()
-    assert told(cloud, "device.shared") == ["D1"] and overview.update(cloud.site, "thermo@2.0.0")["ended"] == {
-        "confirmed": 5
-    }
-    rows = [row["detail"] for row in cloud.site.database.read(audit.last) if row["action"] == "device.shared"]
+    assert audited_subjects(cloud, "device.shared") == ["D1"] and overview.update(cloud.site, "thermo@2.0.0")[
+        "ended"
+    ] == {"confirmed": 5}
+    rows = [row["detail"] for row in cloud.site.database.read(audit.newest) if row["action"] == "device.shared"]
     assert rows == [{"product": "thermo", "sign": "version"}]
 
 
@@ -110,7 +112,7 @@ def test_one_board_is_never_detected_as_two(cloud):
     for _ in range(100):
         cloud.now_s += HOUR
         board.check_in()
-    assert told(cloud, "device.shared") == [] and overview.device(cloud.site, "D1")["doubts"] == []
+    assert audited_subjects(cloud, "device.shared") == [] and overview.device(cloud.site, "D1")["doubts"] == []
 
 
 def test_a_board_that_reverts_after_the_clock_was_ahead_is_one_board(cloud):
@@ -129,7 +131,7 @@ def test_a_board_that_reverts_after_the_clock_was_ahead_is_one_board(cloud):
     board.check_in()
     assert state(cloud, "D1") == "reverted"
     cloud.publish("2.0.1")
-    assert board.check_in() == "2.0.1" and not told(cloud, "device.shared")
+    assert board.check_in() == "2.0.1" and not audited_subjects(cloud, "device.shared")
 
 
 def test_claiming_one_of_the_boards_clears_the_signs(cloud, make_clones):
@@ -138,11 +140,11 @@ def test_claiming_one_of_the_boards_clears_the_signs(cloud, make_clones):
         for board in (one, two):
             cloud.now_s += HOUR
             board.check_in()
-    assert told(cloud, "device.shared") == ["D1"]
+    assert audited_subjects(cloud, "device.shared") == ["D1"]
     control.claim(cloud.site, "D1")
     old, cloud.tokens["D1"] = cloud.tokens["D1"], cloud.device("D1")
     one.check_in()
-    assert not ok(cloud, old)
+    assert not is_accepted(cloud, old)
     device = overview.device(cloud.site, "D1")
     assert device["shared_s"] is None and [each["says"] for each in device["doubts"]] == [
         "a token was used after another one had replaced it: two boards have this device's tokens: `ioto device "

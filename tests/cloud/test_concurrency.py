@@ -10,6 +10,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from cloud_under_test import ENV, esp_image
+from processes import post
 
 # Publishes its arguments one after the other, because starting a process for each takes longer than the work.
 PUBLISHER = """
@@ -26,20 +27,6 @@ for pair in sys.argv[1:]:
     except CloudError as e:
         print("refused", version, e)
 """
-
-
-def post(connection, path, token, fields):
-    connection.request(
-        "POST", path, json.dumps(fields), {"Authorization": "bearer " + token, "Content-Type": "application/json"}
-    )
-    reply = connection.getresponse()
-    body = reply.read()
-    assert reply.status == 200, (reply.status, body)
-    return json.loads(body)
-
-
-def connected(address):
-    return http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
 
 
 class Device(threading.Thread):
@@ -84,7 +71,7 @@ class Device(threading.Thread):
 def test_publishers_and_devices_run_concurrently(ioto, serve, make_site, tmp_path):
     make_site.settings(tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
-    _, address = serve("--data", "site", "--rate", "0")
+    _, address = serve("--data", "site", "--requests-per-minute", "0")
     devices = [Device("D%d" % n, address, "4.4.0") for n in range(3)]
     for device in devices:
         device.start()

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from ioto_tools.cloud.api.openapi import PREFIX
 from ioto_tools.cloud.http import connection_limits
-from ioto_tools.cloud.http.connection_limits import Connections, allowed, protocol
+from ioto_tools.cloud.http.connection_limits import Connections, limited_protocol, within_open_file_limit
 
 HALF_A_HEAD = b"POST /tok/provision/update HTTP/1.1\r\nHost: cloud.test\r\nX-Slow: "
 HALF_A_BODY = b"POST / HTTP/1.1\r\nHost: cloud.test\r\nContent-Length: 2\r\n\r\nx"
@@ -28,7 +28,7 @@ def serving(limits, app=None):
 
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         config = uvicorn.Config(
-            app or hello, http=protocol(limits), lifespan="off", log_level="warning", timeout_keep_alive=1
+            app or hello, http=limited_protocol(limits), lifespan="off", log_level="warning", timeout_keep_alive=1
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -194,8 +194,8 @@ class FakeConnection:
 
 
 def test_limit_is_reduced_to_the_open_file_limit():
-    assert allowed(10) == 10
-    assert allowed(10**9) < 10**9
+    assert within_open_file_limit(10) == 10
+    assert within_open_file_limit(10**9) < 10**9
 
 
 @pytest.mark.sweep

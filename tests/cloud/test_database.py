@@ -172,7 +172,7 @@ def test_close_writes_the_last_deferred_row_of_each_key(site, make_site):
         site.database.write(add, name)
     for number in range(50):
         for key in "ab":
-            site.database.soft(rename, key, {"key": key, "new": "%s%d" % (key, number)})
+            site.database.write_later(rename, key, {"key": key, "new": "%s%d" % (key, number)})
     site.close()
     again = make_site(site.data)
     assert again.database.read(names) == {"a49", "b49", "c"}
@@ -181,7 +181,7 @@ def test_close_writes_the_last_deferred_row_of_each_key(site, make_site):
 
 def test_deferred_rows_are_written_without_another_call(site):
     site.database.write(add, "a")
-    site.database.soft(rename, "a", {"key": "a", "new": "b"})
+    site.database.write_later(rename, "a", {"key": "a", "new": "b"})
     give_up = time.monotonic() + 30
     while site.database.read(names) != {"b"}:
         assert time.monotonic() < give_up
@@ -194,8 +194,8 @@ def test_a_failed_deferred_write_is_logged_and_does_not_affect_others(make_site,
 
     site = make_site(tmp_path / "site", threads=True)
     site.database.write(add, "a")
-    site.database.soft(broken, "a", {})
-    site.database.soft(rename, "a", {"key": "a", "new": "b"})
+    site.database.write_later(broken, "a", {})
+    site.database.write_later(rename, "a", {"key": "a", "new": "b"})
     site.close()
     assert "broken" in caplog.text and "cannot be written" in caplog.text
     again = make_site(tmp_path / "site")
@@ -204,7 +204,7 @@ def test_a_failed_deferred_write_is_logged_and_does_not_affect_others(make_site,
 
 
 def test_a_limited_number_of_deferred_rows_waits_for_an_unavailable_database():
-    waiting = deferred_writes.Soft()
+    waiting = deferred_writes.DeferredWrites()
     old, newer = {"name": "old"}, {"name": "newer"}
     for number in range(deferred_writes.ROWS):
         waiting.add(rename, number, old)
@@ -214,13 +214,13 @@ def test_a_limited_number_of_deferred_rows_waits_for_an_unavailable_database():
     taken = waiting.take()
     assert len(waiting) == 0 and len(taken[rename]) == deferred_writes.ROWS and taken[rename][0] == newer
     waiting.add(rename, 1, newer)
-    waiting.failed(rename, taken[rename], Unavailable("away"))
+    waiting.put_back(rename, taken[rename], Unavailable("away"))
     assert len(waiting) == deferred_writes.ROWS and waiting.take()[rename][1] == newer
 
 
 def test_the_memory_of_deferred_rows_is_limited(monkeypatch):
     monkeypatch.setattr(deferred_writes, "CHARACTERS", 100)
-    waiting = deferred_writes.Soft()
+    waiting = deferred_writes.DeferredWrites()
     waiting.add(rename, 1, {"name": "x" * 60})
     waiting.add(rename, 1, {"name": "y" * 90})  # replaces the other
     with pytest.raises(Unavailable, match="90 characters"):
@@ -228,7 +228,7 @@ def test_the_memory_of_deferred_rows_is_limited(monkeypatch):
     waiting.add(rename, 2, {"name": "z" * 10})
     taken = waiting.take()
     waiting.add(rename, 3, {"name": "w" * 100})
-    waiting.failed(rename, taken[rename], Unavailable("away"))  # no accepted row is lost
+    waiting.put_back(rename, taken[rename], Unavailable("away"))  # no accepted row is lost
     assert len(waiting) == 3
     with pytest.raises(Unavailable):
         waiting.add(rename, 4, {"name": "w"})

@@ -54,6 +54,7 @@ def shell(tmp_path):
     return lambda **options: dict(cwd=tmp_path, env=env, text=True, **options)
 
 
+@pytest.mark.sweep
 @pytest.mark.own_links
 def test_the_guide_runs(shell, make_site, tmp_path):
     make_site.settings(tmp_path / "ioto-cloud")
@@ -107,7 +108,7 @@ def test_the_guide_names_every_command_and_option():
 def test_the_protocol_names_every_field_state_and_limit():
     release = selection.Release("", "", (), "", 1, True, "active", None, {})
     for field in (
-        *selection.reply(release, "u"),
+        *selection.check_in_response(release, "u"),
         *messages.Report.__annotations__,
         "product",
         "properties",
@@ -136,7 +137,7 @@ def test_the_guide_has_the_table_of_states_and_every_reason():
         assert all(row[report] == report for report in update_states.REPORTS if report in row)
         line = "| `%s` | %s | %s |" % (state, reports, " | ".join(row.get(event, "-") for event in others))
         assert line in GUIDE, line
-    for key, words in selection.WHY.items():
+    for key, words in selection.REASONS_NOT_OFFERED.items():
         assert "| `%s` | %s |" % (key, words) in GUIDE, key
 
 

@@ -57,7 +57,7 @@ def test_logged_path_has_no_control_characters(cloud, caplog, monkeypatch):
     from ioto_tools.cloud.http import request_log
     from starlette.requests import Request
 
-    request_log.fault(
+    request_log.log_fault(
         Request({"type": "http", "method": "GET", "path": "/\x1b[31m" + "x" * 999, "headers": []}), OSError("x")
     )
     [record] = caplog.records
@@ -153,6 +153,7 @@ def until(condition):
     raise AssertionError("the condition is still false")
 
 
+@pytest.mark.sweep
 def test_uploads_are_stored_on_the_disk_of_the_images(serve, ioto, tmp_path):
     """By the API and by the page, half of an image is stored beside the images, not in a small temporary folder."""
     image = esp_image(b"u", 3 << 20)
@@ -203,10 +204,10 @@ def test_log_is_truncated_after_a_long_read(tmp_path):
     log = tmp_path / "site" / "cloud.db-wal"
     grown = log.stat().st_size
     assert grown > 1 << 20
-    site.database.tidy()  # it does not wait, and truncates nothing that is read
+    site.database.run_maintenance()  # it does not wait, and truncates nothing that is read
     assert log.stat().st_size == grown
     reader.close()
-    site.database.tidy()
+    site.database.run_maintenance()
     assert log.stat().st_size == 0
     new_product(site, "thermo")
     [[limit]] = site.database.read(lambda conn: conn.exec_driver_sql("PRAGMA journal_size_limit").all())
@@ -221,13 +222,13 @@ def _filler(conn, i):
 
 def test_lost_and_truncated_images_are_logged_at_the_start(cloud, caplog):
     good, truncated, lost, old = (cloud.publish("%d.0.0" % n) for n in (1, 2, 3, 4))
-    control.move(cloud.site, old["id"], "cancelled")
-    housekeeping.look_at_images(cloud.site)
+    control.change_state(cloud.site, old["id"], "cancelled")
+    housekeeping.check_images(cloud.site)
     assert not caplog.records
     cloud.kind.spoil(cloud.site, truncated["checksum"], b"half")
     for each in (lost, old):
         cloud.kind.spoil(cloud.site, each["checksum"], None)
-    housekeeping.look_at_images(cloud.site)
+    housekeeping.check_images(cloud.site)
     logged = [record.getMessage() for record in caplog.records]
     assert (
         len(logged) == 2
@@ -238,8 +239,8 @@ def test_lost_and_truncated_images_are_logged_at_the_start(cloud, caplog):
 
 def test_nearly_full_disk_is_logged(tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.WARNING)
-    housekeeping.look_at_disk(tmp_path)
+    housekeeping.check_free_space(tmp_path)
     assert "free" not in caplog.text
     monkeypatch.setattr(housekeeping, "FREE_BYTES", 1 << 62)
-    housekeeping.look_at_disk(tmp_path)
+    housekeeping.check_free_space(tmp_path)
     assert str(tmp_path) in caplog.text and "MiB are free" in caplog.text

@@ -4,8 +4,8 @@ import itertools
 import random
 
 import pytest
-from asking import ask, why
 from cloud_under_test import PRODUCT, esp_image
+from device_actions import ask, why
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases import forecast
@@ -32,7 +32,7 @@ def test_below_a_higher_release(cloud):
     assert forecast_counts(cloud, "2.1.0", limit=1) == {"offered": 1, "limit": 3}
     assert forecast_counts(cloud, "2.1.0", rate=3, period="1 hour") == {"offered": 3, "rate": 1}
     assert forecast_counts(cloud, "2.1.0", rate=3, period="1 hour", limit=2) == {"offered": 2, "limit": 2}
-    control.move(cloud.site, "thermo@2.0.0", "paused")
+    control.change_state(cloud.site, "thermo@2.0.0", "paused")
     assert forecast_counts(cloud, "1.5.0") == {"offered": 4}
 
 
@@ -57,7 +57,7 @@ def test_chip_and_slot_size_are_judged_as_in_a_check_in(cloud):
     for id, said in boards.items():
         ask(cloud, id, **said)
     cloud.device("NEW")
-    image = esp.make(8192, "x", revisions=(300, 399))
+    image = esp.make_image(8192, "x", revisions=(300, 399))
     assert forecast_counts(cloud, "2.0.0", image) == {
         "too_large": 1,
         "offered": 2,
@@ -91,7 +91,7 @@ def test_dry_run_of_an_existing_version(cloud):
 def test_unclaimed_and_removed_devices_are_offered_nothing(cloud):
     for id in ("D1", "D2", "D3"):
         ask(cloud, id)
-    control.release(cloud.site, "D2")
+    control.unclaim(cloud.site, "D2")
     control.remove(cloud.site, "D3")
     assert forecast_counts(cloud, "2.0.0") == {"offered": 1, "unclaimed": 1}
 

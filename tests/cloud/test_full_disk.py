@@ -117,7 +117,7 @@ def test_a_full_disk(disk, ioto, serve, tmp_path):
     ioto("publish", disk.folder / "a.bin", "--product", "thermo", "--version", "2.0.0", "--data", folder)
     (tmp_path / "b.bin").write_bytes(esp_image(b"b", 200_000))
     operator = json.loads(ioto("token", "new", "ci", "--scope", "publish", "--data", folder, "--json").stdout)["token"]
-    process, address = serve("--data", str(folder), "--rate", "0")
+    process, address = serve("--data", str(folder), "--requests-per-minute", "0")
     cloud = Cloud(address)
     tokens = {id: cloud.register(id)["token"] for id in ("OFFERED", "NEW", "QUIET")}
     update = cloud.check_in("OFFERED", tokens["OFFERED"])["update"]

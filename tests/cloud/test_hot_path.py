@@ -7,8 +7,8 @@ import threading
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud
-from ioto_tools.cloud.devices.device_cache import Devices, Known
-from ioto_tools.cloud.devices.worker_cache import LOOK_S, Memory
+from ioto_tools.cloud.devices.device_cache import CachedDevice, DeviceCache
+from ioto_tools.cloud.devices.worker_cache import REFRESH_S, WorkerCache
 from ioto_tools.cloud.http.errors import Unavailable
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases.publish import new_product
@@ -25,7 +25,7 @@ class ThreadedCloud(Cloud):
         super().__init__(folder, kind, threads=True)
         self.accesses, self.moment, self.tokens = 0, 0, {}
         self.app.state.run = self.counted
-        self.app.state.memory = Memory(LOOK_S, lambda: self.moment)
+        self.app.state.memory = WorkerCache(REFRESH_S, lambda: self.moment)
 
     async def counted(self, function, *arguments):
         self.accesses += 1
@@ -98,9 +98,9 @@ def test_a_check_in_without_news_is_answered_from_memory(served):
     for n in range(50):
         assert served.ask("D1", uptime=n, rssi=-n, extra=[n]) == (None, 0), n
     # A second later, one refresh, which contains the token's first use too; afterwards, only the refreshes.
-    served.moment += LOOK_S
+    served.moment += REFRESH_S
     assert [served.ask("D1")[1] for _ in range(5)] == [2, 0, 0, 0, 0]
-    served.moment += LOOK_S
+    served.moment += REFRESH_S
     assert [served.ask("D1")[1] for _ in range(5)] == [1, 0, 0, 0, 0]
 
 
@@ -176,17 +176,17 @@ def test_one_refresh_reads_changes_of_devices_and_releases(served):
     served.publish("2.0.0", policy="false")
     for _ in range(3):
         served.ask("D1"), served.ask("D2")
-        served.moment += LOOK_S
+        served.moment += REFRESH_S
     served.ask("D1")
     assert served.ask("D1") == served.ask("D2") == (None, 0)
     control.pin(served.site, "D1", "2.0.0")
     assert served.ask("D1") == (None, 0)
-    served.moment += LOOK_S
+    served.moment += REFRESH_S
     assert served.ask("D2") == (None, 1)
     assert served.ask("D1")[0] == "2.0.0" and served.ask("D2") == (None, 0)
     control.remove(served.site, "D2")
     control.set_terms(served.site, "thermo@2.0.0", {"policy": "none"})
-    served.moment += LOOK_S
+    served.moment += REFRESH_S
     assert served.check_in("D2", served.tokens["D2"], "1.0.0").body == b"Cannot find device"
 
 
@@ -205,7 +205,7 @@ def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
     with served.kind.away(served.site):
         assert served.ask("D1") == (None, 0)
         stranger = served.check_in("D2", "token", "1.0.0")
-        served.moment += LOOK_S
+        served.moment += REFRESH_S
         if served.kind.__class__.__name__ == "OnServers":  # with SQLite, reading waits for no writer
             assert served.check_in("D1", served.tokens["D1"], "1.0.0").status == stranger.status == 503
     assert served.ask("D1")[0] is None
@@ -213,11 +213,11 @@ def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
 
 def test_a_release_that_was_full_before_its_change_is_not_marked_full():
     """The database's answer may arrive after the refresh that contained the change."""
-    memory = Memory(0)
+    memory = WorkerCache(0)
     for looked, full in ((5, "limit"), (6, None)):
         memory.seq = looked
-        memory.full("R%d" % looked, "limit", 0, None, 5)
-        assert memory.room(0)(Release("R%d" % looked, "1.0.0", (), "", 0, True, "active", None, {})) == full
+        memory.mark_full("R%d" % looked, "limit", 0, None, 5)
+        assert memory.slot_check(0)(Release("R%d" % looked, "1.0.0", (), "", 0, True, "active", None, {})) == full
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("refused")])
@@ -231,7 +231,7 @@ def test_requests_that_wait_for_a_failing_refresh_do_not_repeat_it(error):
         raise error
 
     async def ask():
-        memory = Memory()
+        memory = WorkerCache()
         for _ in range(2):
             said = await asyncio.gather(*(memory.refresh(read) for _ in range(20)), return_exceptions=True)
             assert all(isinstance(each, (Unavailable, OSError)) for each in said)
@@ -241,7 +241,7 @@ def test_requests_that_wait_for_a_failing_refresh_do_not_repeat_it(error):
 
 
 def test_the_device_cache_keeps_the_most_recently_used():
-    draw, devices, model = random.Random(1), Devices(5), []
+    draw, devices, model = random.Random(1), DeviceCache(5), []
     for _ in range(3000):
         id, token = draw.randrange(12), draw.randrange(2)
         hash = "%d-%d" % (id, token)
@@ -253,6 +253,6 @@ def test_the_device_cache_keeps_the_most_recently_used():
             model = [each for each in model if each[0] != hash] + [(hash, id)]
         else:
             assert devices.get(hash) is None
-            devices.keep(hash, Known(id, "D%d" % id, "P", False, True, True, None))
+            devices.put(hash, CachedDevice(id, "D%d" % id, "P", False, True, True, None))
             model = ([each for each in model if each[1] != id] + [(hash, id)])[-5:]  # one token per device
         assert len(devices) == len(model) and {each[0] for each in model} == set(devices._by_hash), model

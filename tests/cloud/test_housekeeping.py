@@ -14,7 +14,7 @@ DAY = 86400
 def run_housekeeping(cloud):
     """Run it until there is no more to delete; return the number of transactions."""
     n = 0
-    while cloud.site.database.write(housekeeping.forget, cloud.now_s):
+    while cloud.site.database.write(housekeeping.delete_old_data, cloud.now_s):
         n += 1
     return n
 
@@ -34,10 +34,10 @@ def test_reports_and_audit_rows_are_deleted_at_their_age_limit(cloud):
         assert sorted(reports) == wanted, attempt
     cloud.now_s = began + housekeeping.AUDIT_S
     run_housekeeping(cloud)
-    assert min(row["at_s"] for row in cloud.site.database.read(audit.last, 1000)) == began
+    assert min(row["at_s"] for row in cloud.site.database.read(audit.newest, 1000)) == began
     cloud.now_s += 1
     run_housekeeping(cloud)
-    assert min(row["at_s"] for row in cloud.site.database.read(audit.last, 1000)) > began
+    assert min(row["at_s"] for row in cloud.site.database.read(audit.newest, 1000)) > began
     assert len(operator_tokens.listed(cloud.site)) == 59 and overview.devices(cloud.site)  # tokens and devices are kept
 
 
@@ -46,7 +46,7 @@ def test_audit_rows_that_a_webhook_waits_for_are_kept(cloud):
     operator_tokens.new(cloud.site, "ci", "read")
     cloud.now_s += housekeeping.AUDIT_S + 1
     run_housekeeping(cloud)
-    assert [row["action"] for row in cloud.site.database.read(audit.last)] == ["token.new"]
+    assert [row["action"] for row in cloud.site.database.read(audit.newest)] == ["token.new"]
 
 
 def test_each_transaction_deletes_one_hour_of_rows(cloud):
@@ -54,7 +54,7 @@ def test_each_transaction_deletes_one_hour_of_rows(cloud):
         operator_tokens.new(cloud.site, "t%d" % number, "read")
         cloud.now_s += 3600
     cloud.now_s += housekeeping.AUDIT_S
-    assert run_housekeeping(cloud) == 10 and cloud.site.database.read(audit.last) == []
+    assert run_housekeeping(cloud) == 10 and cloud.site.database.read(audit.newest) == []
 
 
 def test_a_worker_runs_it_and_continues_after_a_database_outage(cloud, monkeypatch):
@@ -76,7 +76,7 @@ def test_a_worker_runs_it_and_continues_after_a_database_outage(cloud, monkeypat
         task.cancel()
 
     asyncio.run(asyncio.wait_for(live(), 20))
-    assert cloud.site.database.read(audit.last) == []
+    assert cloud.site.database.read(audit.newest) == []
     with pytest.raises(IndexError):
         asyncio.run(housekeeping.run(cloud.site, database))
 

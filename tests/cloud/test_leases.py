@@ -39,15 +39,15 @@ class RolloutUnderTest:
             self.count += 1
             device = "D%d" % self.count
             registration.register_by_hand(self.site, "P7", device)
-        device = self.site.database.read(overview.known, device)["key"]
-        known = self.site.database.read(grants.of, device)
-        arguments = device, self.update, "1.0.0", worker, int(self.now_s), self.site.moment_s, known
+        device = self.site.database.read(overview.find_device, device)["key"]
+        known = self.site.database.read(grants.of_device, device)
+        arguments = device, self.update, "1.0.0", worker, int(self.now_s), self.site.now_rounded_up_s, known
         try:
             held = self.site.database.write(grants.offer, *arguments)
-        except leases.Full as e:
+        except leases.NoFreeSlot as e:
             self.full = e
             return False
-        except leases.Stale:
+        except leases.OutdatedCache:
             return False
         assert held[self.update].state == "offered"
         self.got.append(self.now_s)
@@ -61,7 +61,7 @@ class RolloutUnderTest:
         [taken], slots = self.rows(release_rows, release_rows.c.taken), self.rows(lease_rows, lease_rows.c.places)
         granted = self.rows(grant_rows, grant_rows.c.granted_s)
         assert all(n >= 0 for n in slots) and taken - sum(slots) == len(granted) == len(self.got)
-        assert self.site.database.read(leases.granted) == {self.update: len(granted)}
+        assert self.site.database.read(leases.slots_in_use) == {self.update: len(granted)}
         assert limit is None or taken <= limit
         for ends in self.got if rate else ():
             assert sum(ends - period_s < each <= ends for each in self.got) <= rate, ends
@@ -80,6 +80,7 @@ def make_rollout(make_site, tmp_path):
         each.site.close()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(1, 20))])
 def test_limits_hold_while_workers_die_and_operators_change_the_release(make_rollout, seed):
     draw = random.Random(seed)
@@ -94,9 +95,9 @@ def test_limits_hold_while_workers_die_and_operators_change_the_release(make_rol
         else:
             action = draw.choice(("paused", "percentage", "limit"))
             if action == "paused":
-                control.move(rollout.site, rollout.update, "paused")
+                control.change_state(rollout.site, rollout.update, "paused")
                 assert not rollout.ask(draw.choice(WORKERS))
-                control.move(rollout.site, rollout.update, "resumed")
+                control.change_state(rollout.site, rollout.update, "resumed")
             else:
                 control.set_terms(rollout.site, rollout.update, {action: str(draw.choice((20, 40)))})
                 control.set_terms(rollout.site, rollout.update, {"limit": "40"})
@@ -161,7 +162,7 @@ def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):
     assert rollout.ask("A") and rollout.ask("A") and not rollout.ask("A")
     rollout.now_s -= 48 * 3600
     assert not rollout.ask("A") and rollout.full.ahead and rollout.full.until_s == START + 1
-    rollout.site.database.write(leases.set_back, rollout.update, rollout.now_s)
+    rollout.site.database.write(leases.reset_future_grants, rollout.update, rollout.now_s)
     assert not rollout.ask("A") and not rollout.full.ahead and rollout.full.until_s == START + 3600
     rollout.now_s += 3599
     assert not rollout.ask("B")
@@ -169,6 +170,7 @@ def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):
     assert rollout.ask("B") and rollout.ask("A") and not rollout.ask("A")
 
 
+@pytest.mark.sweep
 def test_rates_are_kept_and_used_up_at_any_moment(make_rollout):
     """Requests at fractions of a second: never more than `rate` in any period, and not much less."""
     for number, (rate, period_s) in enumerate(((1, 1), (1, 5), (3, 2), (10, 7))):
@@ -207,12 +209,12 @@ def test_a_full_rate_returns_the_time_of_the_next_slot(make_rollout):
 def test_every_change_by_an_operator_revokes_the_leases(make_rollout):
     rollout = make_rollout(limit=1000)
     changes = (
-        lambda: control.move(rollout.site, rollout.update, "paused"),
-        lambda: control.move(rollout.site, rollout.update, "resumed"),
+        lambda: control.change_state(rollout.site, rollout.update, "paused"),
+        lambda: control.change_state(rollout.site, rollout.update, "resumed"),
         lambda: control.enable(rollout.site, rollout.update, False),
         lambda: control.enable(rollout.site, rollout.update, True),
         lambda: control.set_terms(rollout.site, rollout.update, {"policy": "false"}),
-        lambda: control.move(rollout.site, rollout.update, "cancelled"),
+        lambda: control.change_state(rollout.site, rollout.update, "cancelled"),
     )
     for change in changes:
         got = rollout.ask("A")

@@ -21,11 +21,11 @@ def test_the_longest_operator_name_fits_into_the_audit_log(cloud):
         200,
         201,
     )
-    [row] = cloud.site.database.read(audit.last, 1)
+    [row] = cloud.site.database.read(audit.newest, 1)
     assert (row["action"], row["who"]) == ("product.new", "operator " + NAME)
     cloud.site.database.write(migrate.to, "0006")  # its column is too short
     cloud.site.database.write(migrate.up)
-    [row] = cloud.site.database.read(audit.last, 1)
+    [row] = cloud.site.database.read(audit.newest, 1)
     assert row["who"].startswith(("operator " + NAME)[:64])
 
 

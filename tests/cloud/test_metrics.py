@@ -40,6 +40,7 @@ def release(found, update):
             if name.startswith("ioto_release_") and ("update", update) in labels}  # fmt: skip
 
 
+@pytest.mark.sweep
 def test_metrics_of_a_known_fleet(cloud):
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
@@ -133,7 +134,7 @@ def test_access_and_the_other_metrics(cloud):
     assert found["ioto_webhook_waiting", (("webhook", hook),)] == 2
     assert found["process_resident_memory_bytes", ()] > 1e6 and found["process_open_fds", ()] > 2
     assert found["process_cpu_seconds_total", ()] > 0 and found["process_start_time_seconds", ()] > 1e9
-    assert len(cloud.site.database.read(audit.last)) >= 4
+    assert len(cloud.site.database.read(audit.newest)) >= 4
 
 
 @pytest.mark.parametrize("error", [OSError("disk")])
@@ -141,12 +142,12 @@ def test_counts_are_kept_until_they_can_be_written(cloud, monkeypatch, error):
     def broken(*arguments):
         raise error
 
-    good = cloud.site.database.soft
-    monkeypatch.setattr(cloud.site.database, "soft", broken)
+    good = cloud.site.database.write_later
+    monkeypatch.setattr(cloud.site.database, "write_later", broken)
     for _ in range(5):
         cloud.app.state.counters.add("x")
         cloud.now_s += 5
-    monkeypatch.setattr(cloud.site.database, "soft", good)
+    monkeypatch.setattr(cloud.site.database, "write_later", good)
     cloud.app.state.counters.flush()
     assert cloud.site.database.read(counters.read)["x"] == 5
 

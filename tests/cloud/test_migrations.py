@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from filling import ROWS, fill, rows
+from filled_tables import ROWS, fill, rows
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases.publish import new_product
@@ -68,6 +68,7 @@ def test_a_new_database_has_the_tables_that_all_migrations_make(make_site, tmp_p
     site.close()
 
 
+@pytest.mark.sweep
 def test_every_revision_up_and_down_with_rows_in_every_table(make_site, tmp_path):
     folder = Path(migrate.__file__).parent / "migrations" / "versions"
     revisions = sorted(path.name.split("_")[0] for path in folder.glob("*.py"))
@@ -112,6 +113,7 @@ def _make(make_site, folder, number):
     site.close()
 
 
+@pytest.mark.sweep
 def test_several_processes_create_the_same_site_at_once(make_site, tmp_path):
     context = multiprocessing.get_context("fork")
     for round in range(3):

@@ -8,14 +8,14 @@ import subprocess
 from urllib.parse import urlencode
 
 import pytest
-from behind_nginx import NAME, Nginx, needed
 from cloud_under_test import call, esp_image
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.http.errors import CloudError
-from ioto_tools.cloud.http.nginx import config
+from ioto_tools.cloud.http.nginx import nginx_configuration
 from ioto_tools.cloud.operators import operator_tokens
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site.site import Site
+from nginx_server import NAME, Nginx, needed
 from web_session import multipart
 
 URL = "https://" + NAME
@@ -59,6 +59,7 @@ def lines(headers):
     return {name.lower(): value for name, value in headers if name.lower() in KEPT}
 
 
+@pytest.mark.sweep
 @needed
 def test_images_and_limits(behind, site, tmp_path):
     """All checks use one server: starting it takes longer than the checks."""
@@ -161,6 +162,7 @@ def check_unavailable_cloud_is_503_without_a_special_text(nginx, process):
     assert dict(headers)["Content-Length"] == str(len(body))
 
 
+@pytest.mark.sweep
 @needed
 def test_plain_http_and_old_tls_are_refused(behind):
     nginx, _ = behind
@@ -182,9 +184,9 @@ def test_values_with_special_characters_are_refused():
         "listen": "443",
         "upstream": "127.0.0.1:1",
     }
-    text = config(**good)
+    text = nginx_configuration(**good)
     assert "server_name a.test;" in text and not re.search("@[A-Z]", text)
     for name in good:
         for character in " \n;{}\"'$\\#":
             with pytest.raises(CloudError, match="expected"):
-                config(**{**good, name: "a" + character})
+                nginx_configuration(**{**good, name: "a" + character})

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from ioto_tools.cloud.api import openapi
 from ioto_tools.cloud.api.operations import OPERATIONS
 from ioto_tools.cloud.operators import operator_tokens
-from kinds import InFolder
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -19,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )  # fmt: skip
+from site_kinds import InFolder
 
 CHECKS = [
     schemathesis.checks.not_a_server_error, status_code_conformance, content_type_conformance,
@@ -62,6 +62,7 @@ def _fuzz(operation, mode, token, examples, seen):
     one()
 
 
+@pytest.mark.sweep
 def test_a_few_requests_to_every_operation(cloud_with_device):
     seen = fuzz(*cloud_with_device, examples=2)
     assert {label for label, _ in seen} == {"%s %s%s" % (o.method, openapi.PREFIX, o.path) for o in OPERATIONS}

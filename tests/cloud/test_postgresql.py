@@ -84,7 +84,7 @@ def test_waiting_for_a_frozen_server_is_limited(opened, postgresql, monkeypatch)
     monkeypatch.setattr(module, "ANSWER_S", 0.5)
     monkeypatch.setattr(module, "QUIET_S", 60)
     database = opened(postgresql.database())
-    database.served()
+    database.limit_time()
     assert database.write(one) == 1
     with postgresql.frozen():
         for function in (database.write, database.read, database.write):

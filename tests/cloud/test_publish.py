@@ -5,11 +5,8 @@ import itertools
 import os
 import shutil
 import signal
-import sys
-from pathlib import Path
 from urllib.parse import parse_qs
 
-import ioto_tools.cloud
 import pytest
 from cloud_under_test import Cloud, call, esp_image
 from ioto_tools.cloud.devices import registration
@@ -19,6 +16,7 @@ from ioto_tools.cloud.operators import operator_tokens, overview
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.image import esp, samples
+from processes import in_child
 
 
 def corrupt_images():
@@ -46,6 +44,7 @@ def test_corrupt_images_are_refused_and_leave_nothing(cloud, what, image, word):
     assert cloud.kind.images(cloud.site) == [] and overview.updates(cloud.site) == []
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", samples.SAMPLES)
 def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name):
     """Real firmware files, by the function, the API and the command line, signed and unsigned."""
@@ -77,6 +76,7 @@ def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name
     assert (cloud.folder / "whole.bin.signed").read_bytes()[4096:] == alone
 
 
+@pytest.mark.sweep
 def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
     """Not as an unknown kind of file: when it is published, signed or sent to the API."""
     whole = samples.merged("generic")
@@ -106,7 +106,7 @@ def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
 
 def test_remedies_in_error_messages_work(cloud):
     """Each remedy is applied as the message says, and then the file is accepted."""
-    named = esp.make(2000, "x", version="2.5.0")
+    named = esp.make_image(2000, "x", version="2.5.0")
     with pytest.raises(CloudError, match="build it with this version, or publish it as the version that it contains"):
         cloud.publish("1.0.0", named)
     assert cloud.publish("2.5.0", named)
@@ -181,37 +181,7 @@ def test_duplicate_and_invalid_products_are_refused(cloud):
     assert [product["name"] for product in overview.products(cloud.site)] == ["thermo"]
 
 
-def in_child(work, lines, kind=signal.SIGKILL):
-    """Run work() in a forked process; return whether it was killed.
-
-    The process gets the signal `kind` before its `lines`-th line of code in ioto_tools.cloud.
-    """
-    pid = os.fork()
-    if pid:
-        return os.waitpid(pid, 0)[1] != 0
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
-    left = [lines]
-    folder = str(Path(ioto_tools.cloud.__file__).parent)
-
-    def trace(frame, event, arg):
-        if not frame.f_code.co_filename.startswith(folder):
-            return None
-        if event == "line":
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), kind)
-        return trace
-
-    status = 1
-    try:
-        sys.settrace(trace)
-        work()
-        status = 0
-    finally:
-        sys.settrace(None)
-        os._exit(status)
-
-
+@pytest.mark.sweep
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.sweep)], ids=["every-fifth", "every"])
 def test_kill_at_every_line_of_a_publish(tmp_path, step):
     """With any step, each of the last lines, after the commit, is tried."""
@@ -254,7 +224,7 @@ def published_completely(site, image, old, when):
 
 def content(site, update):
     query = parse_qs(site.links.path(update).partition("?")[2])
-    file, _ = registration.image(site, update, query["expires"][0], query["signature"][0])
+    file, _ = registration.open_image(site, update, query["expires"][0], query["signature"][0])
     with file:
         return file.read()
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from ioto_tools.cloud.devices.messages import STATES
 from ioto_tools.cloud.operators import control, overview
 
@@ -21,6 +22,7 @@ def offered(cloud, id="D1", running="1.0.0"):
     return token, cloud.check_in(id, token, running).json()["update"]
 
 
+@pytest.mark.sweep
 def test_reports_in_every_order_and_repeated(cloud):
     count = 0
     cloud.publish("2.0.0")

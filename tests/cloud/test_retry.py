@@ -1,8 +1,8 @@
 """`ioto updates retry`: which devices are offered the update again, and their slots and outcomes."""
 
 import pytest
-from asking import ask, second_worker, state, tell, why
 from cloud_under_test import call
+from device_actions import ask, second_worker, send_report, state, why
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import control, operator_tokens, overview
 from ioto_tools.cloud.rollout import grants, leases
@@ -23,15 +23,15 @@ def end(cloud, id, how):
     """Offer the device 2.0.0, and let the attempt end in the state `how`."""
     assert ask(cloud, id) == "2.0.0"
     if how == "lost":
-        key = cloud.site.database.read(overview.known, id)["key"]
+        key = cloud.site.database.read(overview.find_device, id)["key"]
         cloud.site.database.write(
-            grants.happened, key, *cloud.site.database.read(grants.of, key), "silent", cloud.now_s
+            grants.apply_event, key, *cloud.site.database.read(grants.of_device, key), "silent", cloud.now_s
         )
     elif how == "reverted":
         # A board that does not send its start time.
         assert ask(cloud, id, "2.0.0") is ask(cloud, id) is ask(cloud, id) is None
     else:
-        tell(cloud, id, *ENDS[how])
+        send_report(cloud, id, *ENDS[how])
     assert state(cloud, id) == how
 
 
@@ -40,7 +40,7 @@ def offered(cloud, id):
     return cloud.check_in(id, cloud.tokens[id], "1.0.0").json()
 
 
-@pytest.mark.parametrize("how", sorted(update_states.RETRIED))
+@pytest.mark.parametrize("how", sorted(update_states.RETRYABLE))
 def test_an_operator_can_repeatedly_allow_new_attempts(cloud, how):
     cloud.publish("2.0.0", stop="none")
     other = second_worker(cloud)
@@ -61,7 +61,7 @@ def test_an_operator_can_repeatedly_allow_new_attempts(cloud, how):
             end(cloud, "D1", how)  # the same reports as before count again
             cloud.now_s += 2 * DAY
         assert ask(cloud, "D1") is None and why(cloud, "D1") == {"2.0.0": "tried"}
-    row = cloud.site.database.read(audit.last)[0]
+    row = cloud.site.database.read(audit.newest)[0]
     assert row["action"] == "release.retried" and row["detail"] == {
         "product": "PRODUCT7",
         "version": "2.0.0",
@@ -88,7 +88,7 @@ def test_retry_by_device_by_state_and_for_all(cloud):
     assert control.retry(cloud.site, "thermo@2.0.0") == 2 and ask(cloud, "R1") == ask(cloud, "U1") == "2.0.0"
     assert control.retry(cloud.site, "thermo@2.0.0") == 0
     end(cloud, "F3", "failed")
-    before = overview.updates(cloud.site), cloud.site.database.read(audit.last)
+    before = overview.updates(cloud.site), cloud.site.database.read(audit.newest)
     for ids, states, word in (
         (["F3", "GOOD"], [], "GOOD.*confirmed"),
         (["OPEN"], [], "OPEN.*offered"),
@@ -101,8 +101,8 @@ def test_retry_by_device_by_state_and_for_all(cloud):
     cloud.device("NEW")
     with pytest.raises(CloudError, match="NEW.*never offered thermo 2.0.0"):
         control.retry(cloud.site, "thermo@2.0.0", ["NEW"])
-    assert (overview.updates(cloud.site), cloud.site.database.read(audit.last)) == before
-    control.move(cloud.site, "thermo@2.0.0", "cancelled")
+    assert (overview.updates(cloud.site), cloud.site.database.read(audit.newest)) == before
+    control.change_state(cloud.site, "thermo@2.0.0", "cancelled")
     with pytest.raises(CloudError, match="cancelled: publish a higher version"):
         control.retry(cloud.site, "thermo@2.0.0")
 
@@ -116,7 +116,7 @@ def test_retry_returns_the_slots_of_devices_that_refused(cloud, how, keeps):
     end(cloud, "D1", how), end(cloud, "D2", how)
     assert ask(cloud, "D3") is None
     assert control.retry(cloud.site, "thermo@2.0.0", states=[how]) == 2
-    [slots] = cloud.site.database.read(leases.granted).values()
+    [slots] = cloud.site.database.read(leases.slots_in_use).values()
     assert slots == (2 if keeps else 0) and overview.update(cloud.site, "thermo@2.0.0")["granted"] == 2
     assert [ask(cloud, id) for id in ("D3", "D1", "D2")] == (
         [None, "2.0.0", "2.0.0"] if keeps else ["2.0.0", "2.0.0", None]
@@ -130,7 +130,7 @@ def test_retry_of_more_devices_than_fit_into_one_transaction(cloud, monkeypatch)
     for n in range(8):
         end(cloud, "D%d" % n, "failed")
     assert control.retry(cloud.site, "thermo@2.0.0") == 8 and all(ask(cloud, "D%d" % n) for n in range(8))
-    assert [row["detail"]["devices"] for row in cloud.site.database.read(audit.last)[:3]] == [2, 3, 3]
+    assert [row["detail"]["devices"] for row in cloud.site.database.read(audit.newest)[:3]] == [2, 3, 3]
 
 
 def test_outcomes_before_a_retry_do_not_count_for_the_stop_rule(cloud):
@@ -153,18 +153,19 @@ def test_the_report_failed_before_ends_the_next_offer_too(cloud):
     for how, reason in (("failed", "signature_invalid"), ("refused", "image_chip")):
         id = how.upper()
         ask(cloud, id)
-        tell(cloud, id, how, reason=reason)
+        send_report(cloud, id, how, reason=reason)
         ended = state(cloud, id)
         for wait in (HOUR, DAY):
             cloud.now_s += wait
             assert ask(cloud, id) == "2.0.0"
-            tell(cloud, id, how, reason="failed_before")
+            send_report(cloud, id, how, reason="failed_before")
             assert state(cloud, id) == ended and overview.device(cloud.site, id)["update"]["reason"] == "failed_before"
         cloud.now_s += 9 * DAY
         assert ask(cloud, id) is None and why(cloud, id) == {"2.0.0": "tried"}
     assert overview.update(cloud.site, "thermo@2.0.0")["ended"] == {"failed": 1, "unfit": 1}
 
 
+@pytest.mark.sweep
 def test_retry_by_command_api_and_page(cloud, ioto):
     cloud.publish("2.0.0")
     for n in range(4):

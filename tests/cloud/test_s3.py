@@ -221,7 +221,7 @@ def check_publish_and_download_fail_cleanly(tmp_path, endpoint):
         "access_key_id": "a",
         "secret_access_key": "s",
     }
-    cloud.site.images = module.S3(tmp_path / "incoming", settings)
+    cloud.site.images = module.S3Images(tmp_path / "incoming", settings)
     reply = call(cloud.app, "GET", cloud.link(release["id"]))
     assert reply.status == 503 and reply.headers["retry-after"] == "30"
     with pytest.raises(Unavailable, match="%s/b" % endpoint) as error:
@@ -236,7 +236,7 @@ def test_invalid_settings_are_named(tmp_path):
     folder.mkdir()
     for text, words in (
         ("databas = 'x'", ("databas", "database, images")),
-        ("database = 7", ("database", "text")),
+        ("database = 7", ("database", "a string")),
         ("database = 'mysql://a@b/c'", ("mysql://***@b/c", "postgresql://")),
         ("database = 'postgresql://u:secret@b'", ("postgresql://",)),
         ("[images]", ()),

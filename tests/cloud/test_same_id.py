@@ -5,20 +5,19 @@ import re
 
 import pytest
 import sqlalchemy as sa
-from asking import second_worker
 from cloud_under_test import PRODUCT, Cloud, call, esp_image
+from device_actions import DAY, audited_subjects, second_worker
 from ioto_tools.cloud.devices import registration, tokens
 from ioto_tools.cloud.http.errors import Conflict, Missing
 from ioto_tools.cloud.operators import control, operator_tokens, overview, search
 from ioto_tools.cloud.releases import forecast
 from ioto_tools.cloud.releases.publish import dry_run, new_product
-from ioto_tools.cloud.rollout import identity
-from ioto_tools.cloud.site import moving
+from ioto_tools.cloud.rollout import shared_ids
+from ioto_tools.cloud.site import backup
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.cloud.storage import audit, migrate
 from ioto_tools.cloud.storage.tables import devices, grants, reports
 from ioto_tools.cloud.storage.tables import tokens as token_rows
-from test_tokens import DAY, told
 from web_session import Session, problem, text
 
 OTHER = "OTHER8"
@@ -67,17 +66,20 @@ def test_requests_of_one_device_never_affect_the_other(two):
     assert two.report("D1", two.theirs, overview.update(two.site, "thermo@2.0.0")["update"]).status == 200
     for up in (100, 5000, 100, 5000, 100):  # as if several boards of this product shared the id
         assert check_in(two, two.theirs, OTHER, up=up).status == 200
-    assert told(two, "device.shared") == ["D1"] and two.register("D1", OTHER, address="192.0.2.1").status == 409
+    assert (
+        audited_subjects(two, "device.shared") == ["D1"]
+        and two.register("D1", OTHER, address="192.0.2.1").status == 409
+    )
     assert (
         check_in(two, two.theirs, PRODUCT).status == 403 and check_in(two, "nothing").body == b"Authentication failed"
     )
     two.now_s += tokens.QUIET_S
     thief = two.device(product=OTHER, address="192.0.2.1")
     assert check_in(two, thief, OTHER).status == check_in(two, two.theirs, OTHER).status == 200
-    assert told(two, "device.taken_over") == ["D1"]
+    assert audited_subjects(two, "device.taken_over") == ["D1"]
     assert kept(two) == before and overview.device(two.site, "D1", "thermo")["doubts"] == []
     assert check_in(two, two.mine).json()["version"] == "2.0.0"
-    rows = [row for row in two.site.database.read(audit.last) if row["action"].startswith("device.")]
+    rows = [row for row in two.site.database.read(audit.newest) if row["action"].startswith("device.")]
     assert len(rows) == 4 and {row["detail"]["product"] for row in rows} == {"gate"}
 
 
@@ -86,7 +88,7 @@ CHANGES = {
     "rotate": lambda site, product: control.rotate(site, ["D1"], product),
     "rotate all": lambda site, product: control.rotate(site, product=product),
     "revoke": lambda site, product: control.revoke(site, "D1", product),
-    "release": lambda site, product: control.release(site, "D1", product),
+    "release": lambda site, product: control.unclaim(site, "D1", product),
     "claim": lambda site, product: control.claim(site, "D1", product),
     "remove": lambda site, product: control.remove(site, "D1", product),
     "new": lambda site, product: registration.register_by_hand(site, OTHER, "D1"),
@@ -112,7 +114,7 @@ def test_changes_by_an_operator_never_affect_the_other(two, change, product):
         None),
     }.get(change, (200, False))  # fmt: skip
     other.close()
-    [row] = two.site.database.read(audit.last, 1)
+    [row] = two.site.database.read(audit.newest, 1)
     assert row["detail"]["product"] in ("gate", OTHER) and row["who"] == two.site.who
 
 
@@ -170,6 +172,7 @@ def test_the_api_accepts_a_product(two):
     assert call(two.app, "GET", API + "/devices/D1", head).json()["product"] == "thermo"
 
 
+@pytest.mark.sweep
 def test_the_commands_accept_a_product(two, ioto):
     said = ("device", "pin", "D1", "2.0.0", "--data", "site")
     refused = ioto(*said, ok=False)
@@ -184,7 +187,7 @@ def test_the_commands_accept_a_product(two, ioto):
         json.loads(ioto("device", "show", "D1", "--json", "--product", OTHER, "--data", "site").stdout)["product"]
         == "gate"
     )
-    assert told(two, "device.rotated") == ["D1"]
+    assert audited_subjects(two, "device.rotated") == ["D1"]
 
 
 def test_the_pages_link_to_the_right_device(two):
@@ -218,7 +221,7 @@ def test_lists_in_pages_of_any_size_are_complete(cloud, monkeypatch):
     pair = lambda rows: [(row["product"], row["id"]) for row in rows]
     for most in range(1, 16):
         monkeypatch.setattr(overview, "PAGE", most)
-        monkeypatch.setattr(search, "LOOKS", most)
+        monkeypatch.setattr(search, "MOST_EXAMINED", most)
         assert sorted(pair(overview.devices(cloud.site))) == sorted(there)
         for which in (None, lambda properties, facts: properties["id"] != "D1"):
             wanted = sorted(each for each in there if which is None or each[1] != "D1")
@@ -252,10 +255,10 @@ def test_a_dry_run_uses_the_devices_of_its_product(two):
 
 def test_a_site_with_such_devices_can_be_backed_up_and_restored(two, tmp_path, kind):
     before = kept(two), kept(two, OTHER)
-    moving.backup(two.folder / "site", tmp_path / "backup", lambda *_: None)
+    backup.backup(two.folder / "site", tmp_path / "backup", lambda *_: None)
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / "site.toml").write_text(kind.settings())
-    moving.restore(tmp_path / "backup", tmp_path / "again", lambda *_: None)
+    backup.restore(tmp_path / "backup", tmp_path / "again", lambda *_: None)
     two.close()
     two.site = Site(tmp_path / "again")
     assert (kept(two), kept(two, OTHER)) == before
@@ -277,12 +280,12 @@ def test_devices_of_an_older_database_keep_their_data(two, monkeypatch):
         == 1
     )
     two.site.database.write(migrate.up)
-    row = two.site.database.read(overview.known, "D1")
+    row = two.site.database.read(overview.find_device, "D1")
     assert (row["key"], row["id"]) == ("D1", "D1") and check_in(two, two.mine).json()["version"] == "2.0.0"
     before = kept(two)
     theirs = two.device(product=OTHER)
     assert check_in(two, theirs, OTHER).json()["version"] == "3.0.0" and kept(two) == before
-    assert two.site.database.read(overview.known, "D1", "gate")["key"] != "D1"
+    assert two.site.database.read(overview.find_device, "D1", "gate")["key"] != "D1"
     with pytest.raises(ValueError, match="D1"):
         two.site.database.write(migrate.to, "0009")
     assert check_in(two, theirs, OTHER).status == 200
@@ -297,8 +300,8 @@ def forget(conn):
 
 
 def test_devices_of_two_products_are_not_detected_as_clones(two):
-    assert identity.SIGNS == 2  # for clones of one product, see test_clones.py
+    assert shared_ids.SIGNS == 2  # for clones of one product, see test_clones.py
     for n in range(10):
         two.now_s += DAY
         assert check_in(two, two.mine, up=1000 * n).status == check_in(two, two.theirs, OTHER, up=10).status == 200
-    assert told(two, "device.shared") == []
+    assert audited_subjects(two, "device.shared") == []

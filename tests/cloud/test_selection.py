@@ -4,13 +4,14 @@ import functools
 import itertools
 import random
 
+import pytest
 import semver
 from cloud_under_test import esp_image
 from ioto import semver as ours
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rules import selection
-from ioto_tools.cloud.rules.selection import Asker, Grant, Release
-from ioto_tools.cloud.rules.update_states import OPEN, STATES, next_try, share
+from ioto_tools.cloud.rules.selection import Grant, Release, RequestingDevice
+from ioto_tools.cloud.rules.update_states import OPEN, STATES, next_try, rollout_position
 from ioto_tools.image import esp
 
 VERSIONS = ("0.9.0", "1.0.0-alpha", "1.0.0-alpha.2", "1.0.0-alpha.10", "1.0.0", "1.0.1+build.7")
@@ -35,7 +36,7 @@ def release(version, enabled=True, state="active", policy=newer, **more):
 
 def asker(version, grants=None, pin=None, **properties):
     order = ours.parse(version) if ours.is_valid(version) else None
-    return Asker("D1", order, {"version": version, **properties}, pin and ours.parse(pin), grants or {})
+    return RequestingDevice("D1", order, {"version": version, **properties}, pin and ours.parse(pin), grants or {})
 
 
 def never_full(release):
@@ -54,7 +55,7 @@ def test_every_set_of_enabled_and_disabled_releases():
         releases = sorted_releases([made[pair] for pair in zip(VERSIONS, switches) if pair[1] is not None])
         for running in RUNNING:
             fits = [each for each in releases if each.enabled and compared(each.version, running) > 0]
-            assert selection.offer(releases, asker(running), NOW, never_full) is (fits[0] if fits else None), (
+            assert selection.select_release(releases, asker(running), NOW, never_full) is (fits[0] if fits else None), (
                 switches,
                 running,
             )
@@ -66,12 +67,14 @@ def test_device_without_a_valid_version_is_offered_nothing():
     for version in ("", "1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "latest", "1.0.0 ", "-1.0.0"):
         for policy in (newer, lambda device, facts: True):
             releases = [release("99.0.0", policy=policy)]
-            assert selection.offer(releases, asker(version), NOW, never_full) is None, version
+            assert selection.select_release(releases, asker(version), NOW, never_full) is None, version
             assert selection.explain(releases, asker(version), NOW, never_full) == [(releases[0], "version")]
 
 
 # Reasons not to offer a release: (key of WHY, what makes an acceptable release unacceptable).
-SAME_REVISION, NEWER_REVISION = (esp.make(384, revisions=revisions)[:24] for revisions in ((101, 101), (102, 199)))
+SAME_REVISION, NEWER_REVISION = (
+    esp.make_image(384, revisions=revisions)[:24] for revisions in ((101, 101), (102, 199))
+)
 REASONS_AGAINST = (
     ("disabled", {"enabled": False}), ("paused", {"state": "paused"}), ("awaiting", {"state": "awaiting"}),
         ("cancelled", {"state": "cancelled"}),
@@ -96,7 +99,7 @@ BOARD = {"chip": 0, "revision": 101, "slotSize": 1000}  # with these values, the
 def test_every_combination_of_reasons_against_a_release():
     """Every set of reasons: the first one in the order of WHY is given, and the next release is offered instead."""
     lower = release("1.5.0")
-    order = list(selection.WHY)
+    order = list(selection.REASONS_NOT_OFFERED)
     for chosen in itertools.product((False, True), repeat=len(REASONS_AGAINST)):
         changes, reasons = dict(ACCEPTABLE), []
         for use, (why, change) in zip(chosen, REASONS_AGAINST):
@@ -107,7 +110,7 @@ def test_every_combination_of_reasons_against_a_release():
         found = selection.explain([higher, lower], asker("1.0.0", **BOARD), NOW, never_full)
         first = min(reasons, key=order.index, default=None)
         assert [why for _, why in found] == ([None, "below"] if first is None else [first, None]), changes
-        assert selection.offer([higher, lower], asker("1.0.0", **BOARD), NOW, never_full) is (
+        assert selection.select_release([higher, lower], asker("1.0.0", **BOARD), NOW, never_full) is (
             lower if first else higher
         )
     for why in ("limit", "rate"):
@@ -131,17 +134,17 @@ def test_missing_properties_are_no_reason_against_a_release():
         {"chip": 9, "revision": True},
         {"chip": 9, "revision": 150},
     ):
-        assert selection.against(board, asker("1.0.0", **sent), NOW, never_full) is None, sent
-        assert selection.against(release("2.0.0"), asker("1.0.0", **sent), NOW, never_full) is None, sent
+        assert selection.reason_not_offered(board, asker("1.0.0", **sent), NOW, never_full) is None, sent
+        assert selection.reason_not_offered(release("2.0.0"), asker("1.0.0", **sent), NOW, never_full) is None, sent
     for sent, why in (
         ({"chip": 0}, "chip"),
         ({"chip": 9, "revision": 101}, "revision"),
         ({"slotSize": 999}, "too_large"),
     ):
-        assert selection.against(board, asker("1.0.0", pin="2.0.0", **sent), NOW, never_full) == why
+        assert selection.reason_not_offered(board, asker("1.0.0", pin="2.0.0", **sent), NOW, never_full) == why
     device = asker("1.0.0")
     device.claimed = False
-    assert selection.against(board, device, NOW, never_full) == "unclaimed"
+    assert selection.reason_not_offered(board, device, NOW, never_full) == "unclaimed"
 
 
 def test_search_ends_at_the_running_release():
@@ -154,10 +157,10 @@ def test_search_ends_at_the_running_release():
         (runs, "runs"),
         (lower, "below"),
     ]
-    assert selection.offer([higher, runs, lower], asker("2.0.0"), NOW, never_full) is higher
+    assert selection.select_release([higher, runs, lower], asker("2.0.0"), NOW, never_full) is higher
     # A disabled release does not end the search, and a policy may select a lower version.
     runs.enabled = False
-    assert selection.offer([off, runs, lower], asker("2.0.0"), NOW, never_full) is lower
+    assert selection.select_release([off, runs, lower], asker("2.0.0"), NOW, never_full) is lower
 
 
 def test_pin_replaces_policy_schedule_and_percentage():
@@ -175,8 +178,11 @@ def test_pin_replaces_policy_schedule_and_percentage():
             pin,
         )
     for change, why in (({"enabled": False}, "disabled"), ({"state": "paused"}, "paused")):
-        assert selection.against(release("1.0.0", **change), asker("1.5.0", pin="1.0.0"), NOW, never_full) == why
-    assert selection.against(low, asker("1.5.0", pin="1.0.0"), NOW, lambda each: "limit") == "limit"
+        assert (
+            selection.reason_not_offered(release("1.0.0", **change), asker("1.5.0", pin="1.0.0"), NOW, never_full)
+            == why
+        )
+    assert selection.reason_not_offered(low, asker("1.5.0", pin="1.0.0"), NOW, lambda each: "limit") == "limit"
 
 
 def test_device_with_a_slot_needs_no_new_one():
@@ -184,15 +190,20 @@ def test_device_with_a_slot_needs_no_new_one():
     full = release("2.0.0", percentage=0)
     for state, tries, attempt, age in itertools.product(STATES, (1, 2, 3), (0, 1, 3), (0, 3599, 3600, 86400)):
         held = {full.id: Grant("2.0.0", "1.0.0", tries, attempt, state, None, NOW, NOW - age)}
-        found = selection.against(full, asker("1.0.0", held), NOW, lambda each: "limit")
+        found = selection.reason_not_offered(full, asker("1.0.0", held), NOW, lambda each: "limit")
         due = next_try(state, tries, attempt, NOW - age)
         wanted = None if state in OPEN else "tried" if due is None else "waits" if due[1] > NOW else None
         wanted = "percentage" if state == "withdrawn" else wanted  # it no longer has a slot
         assert found == wanted, (state, tries, attempt, age)
         # The reasons that concern the release itself apply to such a device too.
-        assert selection.against(release("2.0.0", state="paused"), asker("1.0.0", held), NOW, never_full) == "paused"
         assert (
-            selection.against(release("2.0.0", policy=lambda d, u: False), asker("1.0.0", held), NOW, never_full)
+            selection.reason_not_offered(release("2.0.0", state="paused"), asker("1.0.0", held), NOW, never_full)
+            == "paused"
+        )
+        assert (
+            selection.reason_not_offered(
+                release("2.0.0", policy=lambda d, u: False), asker("1.0.0", held), NOW, never_full
+            )
             == "policy"
         )
 
@@ -216,7 +227,7 @@ def expected_offer(releases, device, running, pin, now_s):
             or (each.start_s or 0) <= now_s < (each.end_s or 10**9)
             and each.policy(device.properties, each.facts)
         )
-        inside = had or pin is not None or share(each.id, device.id) < each.percentage
+        inside = had or pin is not None or rollout_position(each.id, device.id) < each.percentage
         if counts and meant and due and inside:
             return each
     return None
@@ -244,16 +255,19 @@ def test_random_catalogues_against_brute_force():
             NOW, NOW - draw.choice((0, 3600, 90000))) for each in releases if draw.random() < 0.3
         }  # fmt: skip
         running, pin = draw.choice(RUNNING), draw.choice((None, None, None, *VERSIONS))
-        device = Asker("D%d" % round, ours.parse(running), {"version": running}, pin and ours.parse(pin), held)
-        found = selection.offer(sorted_releases(releases), device, NOW, never_full)
+        device = RequestingDevice(
+            "D%d" % round, ours.parse(running), {"version": running}, pin and ours.parse(pin), held
+        )
+        found = selection.select_release(sorted_releases(releases), device, NOW, never_full)
         assert found is expected_offer(releases, device, running, pin, NOW), (round, running, pin, releases, held)
         explained = selection.explain(sorted_releases(releases), device, NOW, never_full)
         assert [each for each, why in explained if why is None] == ([found] if found else []), round
-        assert {why for _, why in explained} <= {None, *selection.WHY}
+        assert {why for _, why in explained} <= {None, *selection.REASONS_NOT_OFFERED}
         offered += found is not None
     assert offered > 1500
 
 
+@pytest.mark.sweep
 def test_the_same_through_the_application(cloud):
     versions = ("1.0.0-rc.1", "1.0.0", "1.1.0", "1.10.0")
     updates = {version: cloud.publish(version, esp_image(version.encode()))["id"] for version in versions}

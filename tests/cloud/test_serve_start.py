@@ -33,10 +33,13 @@ def start(folder, *options):
 @pytest.mark.parametrize(
     "options, wanted",
     [
-        ((*LOOPBACK, "--rate", "0"), []),
+        ((*LOOPBACK, "--requests-per-minute", "0"), []),
         ((*LOOPBACK, "--public-url", "http://updates.test"), ["--public-url http://updates.test is plain HTTP"]),
         ((*ANYWHERE, "--public-url", "https://updates.test"), ROOT),
-        ((*ANYWHERE, "--rate", "0", "--new-devices", "0"), ["plain HTTP", "--rate 0", "--new-devices 0", *ROOT]),
+        (
+            (*ANYWHERE, "--requests-per-minute", "0", "--registrations-per-hour", "0"),
+            ["plain HTTP", "--requests-per-minute 0", "--registrations-per-hour 0", *ROOT],
+        ),
     ],
 )
 def test_what_is_unsafe(tmp_path, options, wanted):
@@ -46,6 +49,7 @@ def test_what_is_unsafe(tmp_path, options, wanted):
     assert [line.removeprefix("Warning: ") for line in warnings.splitlines()] == found
 
 
+@pytest.mark.sweep
 def test_what_it_uses(make_site, tmp_path, kind):
     make_site(tmp_path / "site").close()
     lines = start(tmp_path / "site", "--connections", "300")[0].splitlines()

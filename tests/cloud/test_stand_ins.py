@@ -88,6 +88,7 @@ def corrupted(cloud, corrupt, corrupt_path):
     return request
 
 
+@pytest.mark.sweep
 @pytest.mark.own_links
 def test_updaters_give_up_at_corrupt_answers(cloud):
     image = esp_image(b"new", 5000)

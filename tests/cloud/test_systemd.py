@@ -13,18 +13,24 @@ def value(unit, key):
     return line.partition("=")[2]
 
 
+@pytest.mark.sweep
 def test_the_options_of_serve_are_in_it(ioto, tmp_path):
     unit = ioto("cloud", "unit", "--user", "updates", "--data", "site", "--port", "443", "--certificate", "cert.pem",
-                "--key", "key.pem", "--access-log", "--rate", "0", "--lost-after", "2 days").stdout  # fmt: skip
+                "--key", "key.pem", "--access-log", "--requests-per-minute", "0", "--lost-after",
+                "2 days").stdout  # fmt: skip
     program, *words = value(unit, "ExecStart").split(" ")
     assert program.endswith("/ioto") and value(unit, "User") == "updates"
     assert value(unit, "ReadWritePaths") == str(tmp_path / "site")
-    wanted = "cloud serve --data %s --port 443 --certificate %s --key %s --lost-after 172800 --rate 0 --access-log"
+    wanted = (
+        "cloud serve --data %s --port 443 --certificate %s --key %s --lost-after 172800 --requests-per-minute "
+        "0 --access-log"
+    )
     assert " ".join(words) == wanted % tuple(tmp_path / name for name in ("site", "cert.pem", "key.pem"))
     assert value(unit, "AmbientCapabilities") == "CAP_NET_BIND_SERVICE"
     assert value(ioto("cloud", "unit", "--port", "8443").stdout, "AmbientCapabilities") == ""
 
 
+@pytest.mark.sweep
 def test_bad_options_are_refused_before_the_service_starts(ioto):
     for options, text in [
         (["--port", "x"], "'x' is not a valid integer"),

@@ -40,19 +40,21 @@ def test_each_term_alone():
     for name, texts in VALID.items():
         for text in texts:
             said = {name: text} | ({"period": "1 min"} if name == "rate" else {})
-            found = terms.read(said)
+            found = terms.parse_terms(said)
             assert set(found) == set(terms.COLUMNS), (name, text)
-            again = terms.read({key: value for key, value in terms.shown(found).items() if value is not None})
+            again = terms.parse_terms(
+                {key: value for key, value in terms.format_terms(found).items() if value is not None}
+            )
             assert again == found, (name, text)
     for name, texts in INVALID.items():
         for text in texts:
             with pytest.raises(CloudError) as refused:
-                terms.read({name: text})
+                terms.parse_terms({name: text})
             assert str(refused.value).startswith(name), (name, text)
 
 
 def test_terms_that_are_not_given_stay_as_they_are():
-    before = terms.read(
+    before = terms.parse_terms(
         {
             "limit": "5",
             "percentage": "10",
@@ -66,7 +68,7 @@ def test_terms_that_are_not_given_stay_as_they_are():
     for names in itertools.chain.from_iterable(
         itertools.combinations(("limit", "percentage", "rate", "start", "end", "stop"), n) for n in range(7)
     ):
-        found = terms.read(dict.fromkeys(names, "none") | {"policy": None}, before)
+        found = terms.parse_terms(dict.fromkeys(names, "none") | {"policy": None}, before)
         for name in terms.TERMS:
             columns = {"stop": ("stop_percent", "stop_after"), "period": ("period_s",)}.get(
                 name, (name if name in terms.COLUMNS else name + "_s",)
@@ -86,8 +88,8 @@ def test_contradicting_terms_are_refused():
         ({"start": "2026-01-02", "end": "2026-01-01"}, "end"),
     ):
         with pytest.raises(CloudError, match=word):
-            terms.read(said)
-    assert terms.read({"period": "1 hour"})["period_s"] is None  # without a rate, a period has no meaning
+            terms.parse_terms(said)
+    assert terms.parse_terms({"period": "1 hour"})["period_s"] is None  # without a rate, a period has no meaning
 
 
 def test_invalid_term_changes_nothing(cloud):
@@ -114,12 +116,12 @@ def test_probable_mistakes_are_warned_about():
         ("region == 'x' && version < newVersion", 0),
         ("true", 1),
     ):
-        assert len(terms.doubts(text)) == warnings, text
+        assert len(terms.policy_warnings(text)) == warnings, text
     for version, words in (("1.0.0-alpha11", "alpha.11"), ("1.0.0-rc.1.beta2+b7", "beta.2")):
-        [doubt] = terms.version_doubts(version)
+        [doubt] = terms.version_warnings(version)
         assert words in doubt, version
     for version in ("1.0.0", "1.0.0-alpha.11", "1.0.0-rc", "1.0.0+alpha11", "1.0.0-11", "1.0.0-0a"):
-        assert terms.version_doubts(version) == [], version
+        assert terms.version_warnings(version) == [], version
 
 
 def test_image_with_another_version_is_refused(cloud):
@@ -133,7 +135,7 @@ def test_image_with_another_version_is_refused(cloud):
         ("v1.25.0", "2.0.0", False),
         ("1.2.0-rc.1", "1.2.0", False),
     ):
-        path.write_bytes(esp.make(1024, "text %s %s" % (said, version), version=said))
+        path.write_bytes(esp.make_image(1024, "text %s %s" % (said, version), version=said))
         if good:
             assert publish(cloud.site, path, "thermo", version)[1]
         else:
@@ -143,22 +145,22 @@ def test_image_with_another_version_is_refused(cloud):
 
 
 def test_groups_are_named_policies(cloud):
-    groups.keep(cloud.site, "beta", "try_beta == true")
-    groups.keep(cloud.site, "beta testers", "try_beta == true || region == 'lab'")
-    groups.keep(cloud.site, "beta", "beta == 1")
+    groups.set_policy(cloud.site, "beta", "try_beta == true")
+    groups.set_policy(cloud.site, "beta testers", "try_beta == true || region == 'lab'")
+    groups.set_policy(cloud.site, "beta", "beta == 1")
     assert groups.listed(cloud.site) == [
         {"name": "beta", "policy": "beta == 1"},
         {"name": "beta testers", "policy": "try_beta == true || region == 'lab'"},
     ]
-    both = groups.both(groups.policy(cloud.site, "beta testers"), "version < newVersion")
+    both = groups.combine(groups.policy(cloud.site, "beta testers"), "version < newVersion")
     assert policy.compile(both)({"version": "1.0.0", "region": "lab"}, {"version": "1.1.0"}) is True
     assert policy.compile(both)({"version": "1.1.0", "region": "lab"}, {"version": "1.1.0"}) is False
-    assert (groups.both(None, "a"), groups.both("b", None), groups.both(None, None)) == ("a", "b", None)
+    assert (groups.combine(None, "a"), groups.combine("b", None), groups.combine(None, None)) == ("a", "b", None)
     for name in ("", " a", "a\n", "x" * 65):
         with pytest.raises(CloudError, match="group"):
-            groups.keep(cloud.site, name, "true")
+            groups.set_policy(cloud.site, name, "true")
     with pytest.raises(CloudError, match="policy"):
-        groups.keep(cloud.site, "beta", "((")
+        groups.set_policy(cloud.site, "beta", "((")
     groups.remove(cloud.site, "beta")
     for function in (groups.policy, groups.remove):
         with pytest.raises(CloudError, match="ioto groups"):

@@ -7,43 +7,30 @@ import itertools
 
 import pytest
 from cloud_under_test import PRODUCT
+from device_actions import DAY, FORGET, audited_subjects, is_accepted
 from ioto_tools.cloud.devices import tokens
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import control, overview
-from ioto_tools.cloud.storage import audit
-
-FORGET = b"Authentication failed"
-DAY = 86400
-
-
-def told(cloud, action):
-    return [row["subject"] for row in cloud.site.database.read(audit.last) if row["action"] == action]
-
-
-def ok(cloud, token, id="D1"):
-    reply = cloud.check_in(id, token, "1.0.0")
-    assert reply.status == 200 or reply.body == FORGET, reply.body
-    return reply.status == 200
 
 
 def test_an_id_is_not_registered_again_while_its_device_sends_requests(cloud):
     token = cloud.device()
-    assert ok(cloud, token)
+    assert is_accepted(cloud, token)
     for _ in range(10):  # it checks in each day, just after an attempt to register its id
         cloud.now_s += DAY
         refused = cloud.register("D1", address="elsewhere")
         assert refused.status == 409 and "ioto device claim" in refused.json()["error"]
-        assert ok(cloud, token)
+        assert is_accepted(cloud, token)
     cloud.now_s += tokens.QUIET_S - 1
     assert cloud.register("D1", address="elsewhere").status == 409
     cloud.now_s += 1
-    assert cloud.register("D1", address="elsewhere").status == 200 and told(cloud, "device.again") == ["D1"]
+    assert cloud.register("D1", address="elsewhere").status == 200 and audited_subjects(cloud, "device.again") == ["D1"]
 
 
 def test_reports_alone_count_as_activity(cloud):
     """For example during a slow download: one check-in, then reports for days."""
     update, token = cloud.publish("2.0.0")["id"], cloud.device()
-    assert ok(cloud, token)
+    assert is_accepted(cloud, token)
     for _ in range(10):
         cloud.now_s += DAY
         assert cloud.report("D1", token, update, state="downloading").status == 200
@@ -53,43 +40,48 @@ def test_reports_alone_count_as_activity(cloud):
 def test_an_unused_token_does_not_protect_the_id(cloud):
     """If the answer to a registration is lost, the device registers again."""
     first, second = cloud.device(), cloud.device()
-    assert not ok(cloud, first) and ok(cloud, second)
+    assert not is_accepted(cloud, first) and is_accepted(cloud, second)
 
 
 def test_the_first_owner_regains_an_id_that_was_taken_over_during_its_silence(cloud):
     owner = cloud.device()
-    assert ok(cloud, owner)
+    assert is_accepted(cloud, owner)
     cloud.now_s += tokens.QUIET_S
     thief = cloud.device(address="elsewhere")
-    assert ok(cloud, thief) and told(cloud, "device.taken_over") == []
+    assert is_accepted(cloud, thief) and audited_subjects(cloud, "device.taken_over") == []
     cloud.now_s += DAY
-    assert ok(cloud, owner) and told(cloud, "device.taken_over") == ["D1"]
-    assert not ok(cloud, thief) and ok(cloud, owner)
+    assert is_accepted(cloud, owner) and audited_subjects(cloud, "device.taken_over") == ["D1"]
+    assert not is_accepted(cloud, thief) and is_accepted(cloud, owner)
     assert cloud.register("D1").status == 409
 
 
 def test_an_erased_board_registers_again_after_silence_or_at_once_after_a_claim(cloud):
-    ok(cloud, cloud.device())
+    is_accepted(cloud, cloud.device())
     assert cloud.register("D1", board="erased").status == 409
     control.claim(cloud.site, "D1")
-    ok(cloud, cloud.device(board="erased"))
+    is_accepted(cloud, cloud.device(board="erased"))
     cloud.now_s += tokens.QUIET_S
-    assert ok(cloud, cloud.device())
+    assert is_accepted(cloud, cloud.device())
     for _ in range(12):  # erased each time: only a few tokens are kept
         cloud.now_s += tokens.QUIET_S
-        assert ok(cloud, cloud.device())
+        assert is_accepted(cloud, cloud.device())
         assert (
-            len(cloud.site.database.read(tokens.of_device, cloud.site.database.read(overview.known, "D1")["key"]))
+            len(
+                cloud.site.database.read(
+                    tokens.valid_tokens, cloud.site.database.read(overview.find_device, "D1")["key"]
+                )
+            )
             <= tokens._USED_MOST + 1
         )
 
 
+@pytest.mark.sweep
 def test_rotation_in_every_order_of_uses(cloud):
     """Uses of the old and the new token, lost answers, waiting: at each moment, one token is valid."""
     for number, story in enumerate(itertools.product(("old", "new", "hour"), repeat=4)):
         id = "D%d" % number
         token = cloud.device(id)
-        ok(cloud, token, id)
+        is_accepted(cloud, token, id)
         control.rotate(cloud.site, [id])
         held = [token]  # tokens that the device may have stored
         for step in story:
@@ -106,18 +98,23 @@ def test_rotation_in_every_order_of_uses(cloud):
             if "token" in reply.json():
                 held = [held[0], reply.json()["token"]]  # an earlier new token, never used, is void
                 assert len(held[1]) <= 206
-        assert ok(cloud, held[-1], id), story
+        assert is_accepted(cloud, held[-1], id), story
 
 
 def test_a_rotated_token_is_sent_again_until_it_is_used(cloud):
     old = cloud.device()
-    ok(cloud, old)
+    is_accepted(cloud, old)
     assert control.rotate(cloud.site, ["D1"])[0] == 1
     first = cloud.check_in("D1", old, "1.0.0").json()["token"]
     assert cloud.check_in("D1", old, "1.0.0").json() == {}  # the first answer may still be on its way
     cloud.now_s += 3600
     second = cloud.check_in("D1", old, "1.0.0").json()["token"]
-    assert ok(cloud, old) and ok(cloud, second) and not ok(cloud, old) and not ok(cloud, first)
+    assert (
+        is_accepted(cloud, old)
+        and is_accepted(cloud, second)
+        and not is_accepted(cloud, old)
+        and not is_accepted(cloud, first)
+    )
     cloud.now_s += 3600
     assert cloud.check_in("D1", second, "1.0.0").json() == {}
     kept = cloud.kind.kept(cloud.site)
@@ -126,14 +123,19 @@ def test_a_rotated_token_is_sent_again_until_it_is_used(cloud):
 
 def test_a_rotated_token_is_sent_with_an_offer_and_ends_stolen_tokens(cloud):
     owner = cloud.device()
-    ok(cloud, owner)
+    is_accepted(cloud, owner)
     cloud.now_s += tokens.QUIET_S
     thief = cloud.device()
-    ok(cloud, thief)
+    is_accepted(cloud, thief)
     cloud.publish("2.0.0")
     control.rotate(cloud.site, product="thermo")
     found = cloud.check_in("D1", owner, "1.0.0").json()
-    assert found["version"] == "2.0.0" and ok(cloud, found["token"]) and not ok(cloud, thief) and not ok(cloud, owner)
+    assert (
+        found["version"] == "2.0.0"
+        and is_accepted(cloud, found["token"])
+        and not is_accepted(cloud, thief)
+        and not is_accepted(cloud, owner)
+    )
 
 
 def test_a_wrong_database_makes_no_device_delete_its_token(cloud):
@@ -148,9 +150,9 @@ def test_first_use_of_a_token_made_by_hand_ends_the_earlier_one(cloud):
     from ioto_tools.cloud.devices import registration
 
     old = cloud.device()
-    ok(cloud, old)
+    is_accepted(cloud, old)
     new = registration.register_by_hand(cloud.site, PRODUCT, "D1")
-    assert ok(cloud, old) and ok(cloud, new) and not ok(cloud, old)
+    assert is_accepted(cloud, old) and is_accepted(cloud, new) and not is_accepted(cloud, old)
 
 
 def test_revoke_and_rotate_refuse_unknown_devices(cloud):

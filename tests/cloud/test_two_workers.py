@@ -1,7 +1,7 @@
 """Two workers of one site: their caches are up to a second old, and never decide alone."""
 
 import pytest
-from asking import ask, second_worker, tell, why
+from device_actions import ask, second_worker, send_report, why
 from ioto_tools.cloud.operators import control, overview
 
 
@@ -25,7 +25,7 @@ def test_stale_cache_causes_no_wrong_offer(cloud):
     other = second_worker(cloud)
     cloud.publish("2.0.0", limit=3)
     assert ask(other, "D1") == ask(other, "D2") == "2.0.0"
-    tell(cloud, "D1", "failed")
+    send_report(cloud, "D1", "failed")
     assert ask(other, "D1") is None and why(cloud, "D1") == {"2.0.0": "waits"}
     control.enable(cloud.site, "thermo@2.0.0", False)
     assert ask(other, "D2") is None and ask(other, "D3") is None
@@ -66,9 +66,9 @@ def test_report_reaches_another_worker_within_a_second(cloud):
     other = second_worker(cloud)
     cloud.publish("2.0.0")
     assert ask(cloud, "D1") == "2.0.0"
-    tell(cloud, "D1", "rolled_back")
+    send_report(cloud, "D1", "rolled_back")
     assert ask(other, "D1") is ask(other, "D1") is None  # the next try is due in an hour
-    tell(cloud, "D1", "downloading", attempt=2)  # except for a board that tries again by itself
+    send_report(cloud, "D1", "downloading", attempt=2)  # except for a board that tries again by itself
     other.moments[0] += 1
     assert ask(other, "D1") == "2.0.0"
     other.close()

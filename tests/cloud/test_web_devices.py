@@ -63,7 +63,7 @@ def query(**fields):
 @pytest.mark.parametrize("most,looks", [(50, 5000), (3, 5000), (3, 2), (1, 1)])
 def test_search_finds_exactly_the_matching_devices(cloud, operator, monkeypatch, most, looks):
     monkeypatch.setattr(search, "PAGE", most)
-    monkeypatch.setattr(search, "LOOKS", looks)
+    monkeypatch.setattr(search, "MOST_EXAMINED", looks)
     publishing.new_product(cloud.site, "gate", "G8")
     of = {id: "G8" if n % 4 == 0 else PRODUCT for n, id in enumerate(IDS)}
     for n, id in enumerate(IDS):
@@ -101,7 +101,7 @@ def test_why_each_release_is_not_offered(cloud, operator):
     cloud.publish("0.9.0")
     runs, off, waits, meant = (cloud.publish(version) for version in ("1.0.0", "1.3.0", "1.2.0", "1.1.0"))
     control.enable(cloud.site, off["id"], False)
-    control.move(cloud.site, waits["id"], "paused")
+    control.change_state(cloud.site, waits["id"], "paused")
     control.set_terms(
         cloud.site, meant["id"], {"policy": "device.version < update.version && (device.region == 'us' || pro == true)"}
     )
@@ -143,7 +143,7 @@ def test_device_actions(cloud, operator):
         assert operator.post("device", form).headers["location"] == "device?id=D1"
         assert overview.device(cloud.site, "D1")[field] == value
         actions.append(action)
-    audited = [each["action"] for each in cloud.site.database.read(audit.last, 100, "D1")]
+    audited = [each["action"] for each in cloud.site.database.read(audit.newest, 100, "D1")]
     audited = [each.removeprefix("device.") for each in reversed(audited) if each != "device.new"]
     assert audited == [
         {"pin": "pinned", "unpin": "unpinned"}.get(action, action.rstrip("e") + "ed") for action in actions

@@ -86,6 +86,7 @@ def check(reply, *what):
     assert MARK.encode() not in reply.body and b"<script>alert" not in reply.body, what
 
 
+@pytest.mark.sweep
 def test_malicious_queries(cloud, operator):
     for page, nasty in itertools.product(paths("GET"), NASTY):
         value = cloud.update if nasty == "UPDATE" else nasty
@@ -93,6 +94,7 @@ def test_malicious_queries(cloud, operator):
             check(operator.get(page + "?" + encoded({name: value})), page, name, nasty[:40])
 
 
+@pytest.mark.sweep
 def test_malicious_forms(cloud, operator):
     assert set(FORMS) | {"sign-in", "sign-out"} == set(paths("POST"))
     token = operator.form_token()

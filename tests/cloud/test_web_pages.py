@@ -11,7 +11,7 @@ from cloud_under_test import PRODUCT, Reply, esp_image
 from ioto_tools.cloud import policy
 from ioto_tools.cloud.operators import control, operator_tokens, overview
 from ioto_tools.cloud.releases import publish as publishing
-from ioto_tools.cloud.rollout import samples
+from ioto_tools.cloud.rollout import progress_samples
 from ioto_tools.cloud.rollout.lifecycle import MOVES
 from ioto_tools.cloud.rules import selection, update_states
 from ioto_tools.cloud.storage.tables import audit, releases
@@ -80,7 +80,7 @@ def test_release_shows_the_states_of_its_devices(cloud, operator):
 def test_every_device_state_has_a_group_and_a_colour():
     grouped = [state for of in release_pages.GROUPS.values() for state in of]
     assert sorted(grouped) == sorted(update_states.STATES)
-    assert set(release_pages.GROUPS["bad"]) == update_states.BAD
+    assert set(release_pages.GROUPS["bad"]) == update_states.FAILURES
     styles = (
         release_pages.__file__.rpartition("/")[0] + "/static/page.css",
         release_pages.__file__.rpartition("/")[0] + "/static/page.js",
@@ -89,7 +89,7 @@ def test_every_device_state_has_a_group_and_a_colour():
     for name in (*update_states.STATES, *selection.RELEASE_STATES):
         assert "." + name + "::before" in css or name in release_pages.GROUPS["past"], name
     red = re.search(r"^(.*) { background: var\(--bad\)", css, re.M)[1]
-    assert all(("." + name + "::before" in red) == (name in update_states.BAD) for name in update_states.STATES)
+    assert all(("." + name + "::before" in red) == (name in update_states.FAILURES) for name in update_states.STATES)
     assert re.findall(r'^  \["(\w+)", "', script, re.M) == list(release_pages.GROUPS)
 
 
@@ -128,7 +128,7 @@ def test_page_shows_that_another_operator_changed_the_release(cloud, operator):
     said = b"data-changed", b"reload the page"
     assert not any(each in operator.get(poll).body for each in said)
     for change in ("paused", "resumed"):
-        control.move(cloud.site, release["id"], change)
+        control.change_state(cloud.site, release["id"], change)
         reply = operator.get(poll)
         assert all(each in reply.body for each in said)
         assert (
@@ -194,7 +194,7 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, operator):
         assert overview.update(cloud.site, release["id"])["terms"] == found
     assert operator.post("terms", {"id": release["id"]}).status == 303
     found = overview.update(cloud.site, release["id"])["terms"]
-    assert found == {**dict.fromkeys(found), "policy": policy.NEWER, "percentage": 100.0, "age": "none"}
+    assert found == {**dict.fromkeys(found), "policy": policy.DEFAULT_POLICY, "percentage": 100.0, "age": "none"}
 
 
 # ---- the chart
@@ -202,13 +202,13 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, operator):
 
 def test_chart_data(cloud, operator):
     release = cloud.publish("1.1.0")
-    cloud.site.database.write(samples.take, cloud.now_s)
+    cloud.site.database.write(progress_samples.take, cloud.now_s)
     begun, wanted = cloud.now_s, []
     for n in range(5):
-        cloud.now_s += samples.EVERY_S
+        cloud.now_s += progress_samples.EVERY_S
         cloud.check_in("D%d" % n, cloud.device("D%d" % n), "1.0.0")
         for _ in range(2):  # no change: no row
-            cloud.site.database.write(samples.take, cloud.now_s)
+            cloud.site.database.write(progress_samples.take, cloud.now_s)
             cloud.now_s += 1
         wanted.append(n + 1)
     found = operator.get("samples?id=" + release["id"]).json()
@@ -217,18 +217,18 @@ def test_chart_data(cloud, operator):
 
 
 def test_number_of_samples_is_limited(cloud, monkeypatch):
-    monkeypatch.setattr(samples, "MOST", 64)
+    monkeypatch.setattr(progress_samples, "MOST", 64)
     release = cloud.publish("1.1.0")["id"]
 
     def many(conn):
-        for n in range(1, 3 * samples.MOST):
+        for n in range(1, 3 * progress_samples.MOST):
             counts = json.dumps({"now": {"confirmed": n}})
             set_row(conn, releases, release, counts=counts, taken=n)
-            samples.take(conn, cloud.now_s + n)
-            if n % 17 == 0 or n > 3 * samples.MOST - 3:
-                rows = samples.of(conn, release)
+            progress_samples.take(conn, cloud.now_s + n)
+            if n % 17 == 0 or n > 3 * progress_samples.MOST - 3:
+                rows = progress_samples.of(conn, release)
                 assert (
-                    len(rows) <= samples.MOST
+                    len(rows) <= progress_samples.MOST
                     and rows[0][1] == {"confirmed": 1}
                     and rows[-1] == (cloud.now_s + n, {"confirmed": n})
                 )

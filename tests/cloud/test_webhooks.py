@@ -65,7 +65,7 @@ def deliver(cloud):
     async def here(function, *arguments):
         return function(*arguments)
 
-    return asyncio.run(webhook_delivery.once(cloud.site, here))
+    return asyncio.run(webhook_delivery.deliver_due(cloud.site, here))
 
 
 def delivered_actions(listener):
@@ -77,7 +77,7 @@ def test_events_are_signed_and_delivered_once(cloud, listener):
     operator_tokens.new(cloud.site, "ci", "read")
     assert deliver(cloud) == 1 and deliver(cloud) == 0
     [(headers, body)] = listener.received
-    [row] = cloud.site.database.read(audit.last, 1)
+    [row] = cloud.site.database.read(audit.newest, 1)
     assert json.loads(body) == row and headers["Ioto-Event"] == "token.new" and row["subject"] == "ci"
     moment, signature = (part.partition("=")[2] for part in headers["Ioto-Signature"].split(","))
     wanted = hmac.new(made["secret"].encode(), ("%s." % moment).encode() + body, hashlib.sha256).hexdigest()
@@ -116,7 +116,7 @@ def test_a_rejected_event_is_retried_with_growing_delays(cloud, listener, status
         cloud.now_s += 5
         assert cloud.now_s < began + 3000
     assert (
-        waits == [0] + [webhooks.AGAIN_S * 2**n for n in range(6)] and delivered_actions(listener) == ["token.new"] * 7
+        waits == [0] + [webhooks.RETRY_S * 2**n for n in range(6)] and delivered_actions(listener) == ["token.new"] * 7
     )
     assert len({body for _, body in listener.received}) == 1 and not any(
         "elsewhere" in str(headers) for headers, _ in listener.received
@@ -141,6 +141,7 @@ def test_events_scheduled_by_a_clock_that_was_ahead_are_delivered_after_its_corr
     assert deliver(cloud) == 1 and deliver(cloud) == 0  # it waits for its retry, as usual
 
 
+@pytest.mark.sweep
 def test_an_event_is_given_up_after_a_day_and_the_next_one_is_delivered(cloud, listener):
     hook = webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
@@ -150,7 +151,7 @@ def test_an_event_is_given_up_after_a_day_and_the_next_one_is_delivered(cloud, l
         times += deliver(cloud)
         cloud.now_s += 60
     assert 24 <= times <= 40
-    [row] = cloud.site.database.read(audit.last, 1)
+    [row] = cloud.site.database.read(audit.newest, 1)
     assert (row["action"], row["subject"], row["detail"]["error"]) == ("webhook.gave_up", hook["id"], "status 500")
     listener.answers = [200]
     operator_tokens.revoke(cloud.site, "ci")
@@ -169,8 +170,8 @@ def test_an_unreachable_webhook(cloud, url):
 def test_events_of_a_killed_worker_are_delivered_after_its_lease(cloud, listener):
     webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
-    taken = cloud.site.database.write(webhooks.take, cloud.now_s)  # and then the worker is killed
-    assert len(taken) == 1 and cloud.site.database.write(webhooks.take, cloud.now_s) == []
+    taken = cloud.site.database.write(webhooks.lease_due, cloud.now_s)  # and then the worker is killed
+    assert len(taken) == 1 and cloud.site.database.write(webhooks.lease_due, cloud.now_s) == []
     for _ in range(webhooks.LEASE_S // 10):
         assert deliver(cloud) == 0
         cloud.now_s += 10
@@ -223,7 +224,7 @@ def test_invalid_urls_and_events_are_refused(cloud):
 def test_a_slow_webhook_delays_no_other(cloud, listener, monkeypatch):
     """It sends its answer byte by byte: it is given up after WAIT_S, and another one receives everything meanwhile."""
     monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than the others need on a loaded machine
-    monkeypatch.setattr(webhook_delivery, "LOOK_S", 0.01)
+    monkeypatch.setattr(webhook_delivery, "POLL_S", 0.01)
     with slow_server() as url:
         made, quick = webhooks.new(cloud.site, url), webhooks.new(cloud.site, listener.url)
         operator_tokens.new(cloud.site, "first", "read")
@@ -275,9 +276,10 @@ def slow_server():
         ended.set()
 
 
+@pytest.mark.sweep
 def test_no_request_waits_for_a_webhook(serve, ioto, listener, tmp_path):
     """The listener does not answer: meanwhile, check-ins are answered and releases published."""
-    from test_concurrency import connected, post
+    from processes import connected, post
 
     listener.hold.clear()
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")

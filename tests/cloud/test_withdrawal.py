@@ -6,8 +6,8 @@ import subprocess
 import time
 
 import pytest
-from asking import ask, second_worker, state, tell, why
 from cloud_under_test import COMMAND, ENV
+from device_actions import ask, second_worker, send_report, state, why
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rollout import leases
 from ioto_tools.cloud.storage import audit
@@ -19,7 +19,7 @@ HOUR = 3600
 def staged(cloud, id, next=HOUR, **said):
     """Let the device download and stage the release that it is offered; return its id."""
     update = overview.device(cloud.site, id)["update"]["update"] if ask(cloud, id, next=next, **said) else None
-    tell(cloud, id, "staged")
+    send_report(cloud, id, "staged")
     return update
 
 
@@ -28,40 +28,48 @@ def may_apply(cloud, id, update, **said):
     offered = cloud.check_in(id, cloud.tokens[id], "1.0.0", next=HOUR, staged=update, attempt=1, **said).json()
     if offered.get("update") == update:
         return True
-    tell(cloud, id, "refused", reason="withdrawn", update=update)
+    send_report(cloud, id, "refused", reason="withdrawn", update=update)
     return False
 
 
 def stop(cloud):
     for n in range(2):
         ask(cloud, "BAD%d" % n)
-        tell(cloud, "BAD%d" % n, "failed")
+        send_report(cloud, "BAD%d" % n, "failed")
 
 
 # What stops a release, and what undoes that, if possible.
 STOPS = {
-    "cancel": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "cancelled"), None),
-    "pause": (lambda cloud: control.move(cloud.site, "thermo@2.0.0", "paused"), lambda cloud: control.move(cloud.site,
-    "thermo@2.0.0", "resumed")),
-    "disable": (lambda cloud: control.enable(cloud.site, "thermo@2.0.0", False),
-    lambda cloud: control.enable(cloud.site, "thermo@2.0.0", True)),
-    "stop rule": (stop, lambda cloud: control.move(cloud.site, "thermo@2.0.0", "resumed")),
+    "cancel": (lambda cloud: control.change_state(cloud.site, "thermo@2.0.0", "cancelled"), None),
+    "pause": (
+        lambda cloud: control.change_state(cloud.site, "thermo@2.0.0", "paused"),
+        lambda cloud: control.change_state(cloud.site, "thermo@2.0.0", "resumed"),
+    ),
+    "disable": (
+        lambda cloud: control.enable(cloud.site, "thermo@2.0.0", False),
+        lambda cloud: control.enable(cloud.site, "thermo@2.0.0", True),
+    ),
+    "stop rule": (stop, lambda cloud: control.change_state(cloud.site, "thermo@2.0.0", "resumed")),
     "pin": (lambda cloud: control.pin(cloud.site, "D1", "1.0.0"), lambda cloud: control.pin(cloud.site, "D1", None)),
-    "policy": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "false"}),
-    lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "none"})),
-    "end": (lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "2027-01-15T08:00:01Z"}),
-    lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "none"})),
+    "policy": (
+        lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "false"}),
+        lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"policy": "none"}),
+    ),
+    "end": (
+        lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "2027-01-15T08:00:01Z"}),
+        lambda cloud: control.set_terms(cloud.site, "thermo@2.0.0", {"end": "none"}),
+    ),
     "expires": (lambda cloud: cloud.site.database.write(expired), None),
-}  # fmt: skip
+}
 
 
 def expired(conn):
     """Let the manifest of the release have expired a second ago."""
-    from ioto_tools.cloud.storage import changes
+    from ioto_tools.cloud.storage import change_log
 
     manifest = '{"manifest": "{\\"size\\": 1024, \\"expires\\": 1799999999}", "signature": ""}'
     conn.execute(releases.update().values(manifest=manifest))
-    changes.note(conn, 0)
+    change_log.note(conn, 0)
 
 
 @pytest.mark.parametrize("way", STOPS)
@@ -80,13 +88,13 @@ def test_a_staged_update_is_offered_until_the_release_is_stopped_and_again_after
         after["unapplied"]["told"] == 0 and after["granted"] == before["granted"] and after["states"]["withdrawn"] == 1
     )
     assert after["ended"] == before["ended"]  # a withdrawal is no outcome
-    assert cloud.site.database.read(leases.granted)[update] == before["granted"] - 1  # the slot is free
+    assert cloud.site.database.read(leases.slots_in_use)[update] == before["granted"] - 1  # the slot is free
     assert ask(cloud, "D1", next=HOUR) is None and state(cloud, "D1") == "withdrawn"
     if undoes:
         undoes(cloud)
         assert ask(cloud, "D1", next=HOUR) == "2.0.0" and state(cloud, "D1") == "offered"
-        assert cloud.site.database.read(leases.granted)[update] == before["granted"]
-        tell(cloud, "D1", "staged")
+        assert cloud.site.database.read(leases.slots_in_use)[update] == before["granted"]
+        send_report(cloud, "D1", "staged")
         # The withdrawal used up no try.
         assert may_apply(cloud, "D1", update) and overview.device(cloud.site, "D1")["update"]["tries"] == 1
 
@@ -97,7 +105,7 @@ def test_a_higher_release_replaces_a_staged_one(cloud):
     cloud.publish("2.0.0")
     offered = cloud.check_in("D1", cloud.tokens["D1"], "1.0.0", next=HOUR, staged=lower, attempt=1).json()
     assert offered["version"] == "2.0.0" and states(cloud, "D1") == {"1.5.0": "superseded", "2.0.0": "offered"}
-    tell(cloud, "D1", "refused", reason="withdrawn", update=lower)
+    send_report(cloud, "D1", "refused", reason="withdrawn", update=lower)
     assert states(cloud, "D1") == {"1.5.0": "withdrawn", "2.0.0": "offered"} and slots(cloud, lower) == 0
 
 
@@ -106,7 +114,7 @@ def states(cloud, id):
 
 
 def slots(cloud, update):
-    return cloud.site.database.read(leases.granted)[update]
+    return cloud.site.database.read(leases.slots_in_use)[update]
 
 
 def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
@@ -121,7 +129,7 @@ def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
     assert (
         ask(cloud, "WAITS", next=HOUR) == "1.5.0" and slots(cloud, lower) == 2 and ask(cloud, "LATE", next=HOUR) is None
     )
-    control.move(cloud.site, higher, "cancelled")
+    control.change_state(cloud.site, higher, "cancelled")
     assert ask(cloud, "OURS", next=HOUR, region="north") is None and ask(cloud, "STRANGER", region="north") == "1.5.0"
 
 
@@ -131,8 +139,8 @@ def test_an_offer_that_is_not_staged_is_withdrawn_at_the_next_check_in(cloud):
     for id in ("OURS", "LOADS", "HOLDS"):
         ask(cloud, id, next=HOUR)
     ask(cloud, "STRANGER")
-    tell(cloud, "LOADS", "downloading")
-    control.move(cloud.site, "thermo@2.0.0", "paused")
+    send_report(cloud, "LOADS", "downloading")
+    control.change_state(cloud.site, "thermo@2.0.0", "paused")
     assert overview.update(cloud.site, "thermo@2.0.0")["unapplied"] == {
         "told": 3,
         "due_s": cloud.now_s + HOUR,
@@ -177,9 +185,9 @@ def test_a_returned_slot_does_not_count_for_the_rate(cloud):
     cloud.publish("2.0.0", rate=1, period="1 hour")
     update = staged(cloud, "D1")
     assert ask(cloud, "D2", next=HOUR) is None
-    control.move(cloud.site, "thermo@2.0.0", "paused")
+    control.change_state(cloud.site, "thermo@2.0.0", "paused")
     assert not may_apply(cloud, "D1", update)
-    control.move(cloud.site, "thermo@2.0.0", "resumed")
+    control.change_state(cloud.site, "thermo@2.0.0", "resumed")
     assert ask(cloud, "D1", next=HOUR) == "2.0.0" and ask(cloud, "D2", next=HOUR) is None
     cloud.now_s += HOUR
     assert ask(cloud, "D2", next=HOUR) == "2.0.0"
@@ -193,11 +201,11 @@ def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, en
     """Even above the limit. A late report from before the withdrawal changes nothing."""
     cloud.publish("2.0.0", limit=1)
     update = staged(cloud, "D1")
-    control.move(cloud.site, update, "paused")
+    control.change_state(cloud.site, update, "paused")
     assert not may_apply(cloud, "D1", update)
-    tell(cloud, "D1", report)
-    assert state(cloud, "D1") == ends and cloud.site.database.read(leases.granted)[update] == (ends != "withdrawn")
-    control.move(cloud.site, update, "resumed")
+    send_report(cloud, "D1", report)
+    assert state(cloud, "D1") == ends and cloud.site.database.read(leases.slots_in_use)[update] == (ends != "withdrawn")
+    control.change_state(cloud.site, update, "resumed")
     assert ask(cloud, "D2", next=HOUR) == ("2.0.0" if ends == "withdrawn" else None)
 
 
@@ -209,16 +217,16 @@ def test_a_check_in_with_staged_counts_as_that_report(cloud):
     for id in ("SILENT", "BACK", "UNHEARD"):
         ask(cloud, id, next=HOUR)
     update = staged(cloud, "BACK")
-    lost_devices.sweep(cloud.site)
+    lost_devices.mark_silent(cloud.site)
     cloud.now_s += 25 * HOUR
-    silent = cloud.site.database.read(overview.known, "SILENT")["key"]
+    silent = cloud.site.database.read(overview.find_device, "SILENT")["key"]
     cloud.site.database.write(
         lambda conn: conn.execute(grants.update().where(grants.c.device == silent).values(state="lost", attempt=1))
     )
     assert may_apply(cloud, "SILENT", update) and state(cloud, "SILENT") == "staged"
     assert may_apply(cloud, "UNHEARD", update) and state(cloud, "UNHEARD") == "staged"
-    tell(cloud, "BACK", "applied")
-    tell(cloud, "BACK", "rolled_back")
+    send_report(cloud, "BACK", "applied")
+    send_report(cloud, "BACK", "rolled_back")
     assert why(cloud, "BACK") == {"2.0.0": "waits"}
     offered = cloud.check_in("BACK", cloud.tokens["BACK"], "1.0.0", next=HOUR, staged=update, attempt=2).json()
     assert (
@@ -254,6 +262,7 @@ def test_invalid_values_of_next_and_staged_are_treated_as_properties(cloud):
 # ---- the command line
 
 
+@pytest.mark.sweep
 def test_cancel_prints_the_number_of_devices_and_does_not_wait_without_a_terminal(cloud, ioto):
     cloud.publish("2.0.0")
     updates = {staged(cloud, "D%d" % n) for n in range(3)}
@@ -322,4 +331,4 @@ def test_ctrl_c_ends_only_the_waiting(cloud, tmp_path):
     wait_for_output(ours, b"1 device left; `ioto updates show thermo@2.0.0`")
     assert process.wait(30) == 0 and overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
     os.close(ours)
-    assert [row["action"] for row in cloud.site.database.read(audit.last)][0] == "release.paused"
+    assert [row["action"] for row in cloud.site.database.read(audit.newest)][0] == "release.paused"

@@ -22,7 +22,7 @@ COUNT = 3
 def served(make_site, ioto, serve, tmp_path):
     make_site.settings(tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
-    process, address = serve("--data", "site", "--workers", str(COUNT), "--rate", "0")
+    process, address = serve("--data", "site", "--workers", str(COUNT), "--requests-per-minute", "0")
     return process, urlsplit(address).netloc
 
 
@@ -58,6 +58,7 @@ class Devices(threading.Thread):
                 self.wrong.append((id, reply.status))
 
 
+@pytest.mark.sweep
 def test_killed_worker_loses_no_registration_and_is_replaced(served, ioto):
     process, netloc = served
     devices = [Devices(netloc, "abcd"[n]) for n in range(4)]
@@ -89,6 +90,7 @@ def test_killed_worker_loses_no_registration_and_is_replaced(served, ioto):
     assert psutil.wait_procs(left, 30)[1] == []
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("count", [1, 2])
 def test_second_ctrl_c_ends_the_server_without_output(tmp_path, count):
     """The server gets the second Ctrl-C while it waits for a request that never ends. A terminal sends it to all."""
@@ -141,6 +143,7 @@ def listens(process):
     return False
 
 
+@pytest.mark.sweep
 def test_workers_end_with_their_parent_process(served):
     process, _ = served
     left = [psutil.Process(pid) for pid in workers(process)]

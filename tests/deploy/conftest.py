@@ -1,19 +1,14 @@
 """Fixtures; stock_firmware.py and fake_loader.py of this folder can be imported by its tests."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A folder of `ioto init`."""
-    from ioto_tools.deploy.device_files import begin
+    from ioto_tools.deploy.device_files import create_folder
 
-    begin(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test", "tls.plain": True})
+    create_folder(tmp_path / "device", {"product": "P1", "builder": "http://cloud.test", "tls.plain": True})
     return tmp_path / "device"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ioto import archive
-from ioto_tools.deploy.compiled import agent_files, compiled, parts, sources
+from ioto_tools.deploy.agent_build import agent_files, agent_sources, compile_module, compiled_files
 
 MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent)) or "micropython"
 BESIDE = "import sys; sys.path.insert(0, 'lib')\n"
@@ -29,11 +29,12 @@ def run(tmp_path):
     return said
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("on", ["esp32", "linux"])
 def test_each_module_is_found_at_its_offset(tmp_path, on):
     (tmp_path / "parts.bin").write_bytes(agent_files(on)["lib/ioto/parts.bin"])
     found = archive._Archive(str(tmp_path / "parts.bin"))
-    modules = {name: raw for name, raw in parts(on).items() if name != "__init__.mpy"}
+    modules = {name: raw for name, raw in compiled_files(on).items() if name != "__init__.mpy"}
     assert len(modules) > 40
     for name, raw in modules.items():
         assert found.stat("/" + name)[0] == 0x8000
@@ -48,7 +49,7 @@ def test_each_module_is_found_at_its_offset(tmp_path, on):
 
 
 def test_every_module_can_be_imported(run):
-    names = [name[:-4] for name in parts("linux") if name != "__init__.mpy"]
+    names = [name[:-4] for name in compiled_files("linux") if name != "__init__.mpy"]
     absent = {"wifi", "board", "otadata", "revision"}
     program = (
         "for n in %r:\n    __import__('ioto.' + n)\n    assert sys.modules['ioto.' + n].__file__ == '/.ioto/' + n + "
@@ -93,10 +94,10 @@ print("UNMOUNTED")
 @pytest.mark.parametrize("kind", ["source", "single"])
 def test_source_and_single_modules_do_not_use_an_archive(run, kind):
     """Sources beside an old archive, and modules that were compiled one by one."""
-    files = {"lib/ioto/%s.py" % name: text.encode() for name, text in sources().items()}
+    files = {"lib/ioto/%s.py" % name: text.encode() for name, text in agent_sources().items()}
     left = {"lib/ioto/parts.bin": b"left there"} if kind == "source" else {}
     if kind == "single":
-        files = {"lib/ioto/" + name: raw for name, raw in parts("linux").items()}
+        files = {"lib/ioto/" + name: raw for name, raw in compiled_files("linux").items()}
     said = run("import ioto.semver; print(ioto.semver.__file__)", {**files, **left})
     assert said == "lib/ioto/semver.%s\n" % ("py" if kind == "source" else "mpy")
 
@@ -107,7 +108,7 @@ def test_an_application_may_replace_built_in_modules(run, own):
     files = agent_files("linux")
     if own:
         text = "OURS = True\n"
-        files = {**files, own: compiled(text, "json") if own.endswith(".mpy") else text.encode()}
+        files = {**files, own: compile_module(text, "json") if own.endswith(".mpy") else text.encode()}
     program = (
         "sys.path.append('lib')\nfrom ioto.prepare import prepare\nbefore = sys.path[:]\nprepare('')\nimport "
         "json\nprint(hasattr(json, 'OURS'), before == sys.path)"

@@ -4,18 +4,15 @@ import csv
 import importlib.util
 import re
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
+from ioto_command import command
 from ioto_tools.cloud.site import certificates
-from ioto_tools.deploy.compiled import compiled
-from ioto_tools.deploy.device_files import begin, device_files
-from ioto_tools.deploy.flash_image import rows_for
+from ioto_tools.deploy.agent_build import compile_module
+from ioto_tools.deploy.device_files import create_folder, device_files
+from ioto_tools.deploy.flash_image import choose_layout
 from ioto_tools.image import layout, samples
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
-from commands import command
 
 ROOT = Path(__file__).parent.parent.parent
 MANIFESTFILE = ROOT / ".build" / "firmware" / "stubber" / "tools" / "manifestfile.py"  # MicroPython's, in a wheel
@@ -37,7 +34,7 @@ def test_partition_tables_equal_those_of_ioto_flash(mib):
         layout.Partition(*TYPES[kind, subtype], int(address, 0), int(size, 0), label)
         for label, kind, subtype, address, size in csv.reader(text, skipinitialspace=True)
     ]
-    assert rows == rows_for(mib << 20, len(samples.application("generic")))
+    assert rows == choose_layout(mib << 20, len(samples.application("generic")))
     page = (ROOT / "docs" / "boards.md").read_text()
     assert "| %d MiB | 0x%X" % (mib, rows[3].size) in page and f"{rows[-1].size:,} bytes |" in page
 
@@ -46,7 +43,7 @@ def test_partition_tables_equal_those_of_ioto_flash(mib):
 def device(tmp_path):
     """A folder of `ioto init`, after `ioto freeze`."""
     certificates.make(tmp_path / "tls", ["cloud.test"])
-    begin(
+    create_folder(
         tmp_path / "device",
         {"product": "P7", "version": "2.1.0", "builder": "https://cloud.test"},
         [tmp_path / "tls" / "ca.pem"],
@@ -93,7 +90,7 @@ def test_manifest_freezes_the_agent_and_the_device(manifest, device):
     assert {name: path for name, path in found.items() if name in ours} == ours
     assert {name for name in found if name not in ours} == {"flashbdev.py", "inisetup.py"}
     for name, path in ours.items():
-        assert compiled(path.read_text(), name)[:1] == b"M", name
+        assert compile_module(path.read_text(), name)[:1] == b"M", name
 
 
 def test_manifest_without_a_device_is_an_error(manifest, device, tmp_path):
@@ -104,6 +101,7 @@ def test_manifest_without_a_device_is_an_error(manifest, device, tmp_path):
             manifest(wrong)
 
 
+@pytest.mark.sweep
 def test_files_that_are_frozen_of_a_device(device, tmp_path):
     made = runpy.run_path(device / "ioto_build.py")
     assert (made["PRODUCT"], made["VERSION"]) == ("P7", "2.1.0")

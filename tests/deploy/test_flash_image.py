@@ -7,13 +7,13 @@ from pathlib import Path
 import littlefs
 import pytest
 from esptool.targets import CHIP_DEFS
-from ioto_tools.board import Board
-from ioto_tools.board.memory import IDF_BYTES
 from ioto_tools.cloud.site import certificates
-from ioto_tools.deploy.device_files import begin, device_files
-from ioto_tools.deploy.flash_image import FlashImage, build, rows_for
+from ioto_tools.deploy.device_files import create_folder, device_files
+from ioto_tools.deploy.flash_image import FlashImage, build, choose_layout
 from ioto_tools.image import layout
 from ioto_tools.image.firmware import BOOTLOADER, FLASH_SIZES, FirmwareError, parse
+from ioto_tools.virtual_board import Board
+from ioto_tools.virtual_board.memory import IDF_BYTES
 from mp_image_tool_esp32.firmware import Firmware as TheirFirmware
 from stock_firmware import CHIPS, NEW, changed_application, for_chip, merged
 
@@ -26,7 +26,7 @@ def test_other_tools_read_the_requested_layout(tmp_path, files, chip, size):
     firmware = parse(merged(chip))
     assert (firmware.chip_name, firmware.micropython) == (chip, "1.25.0")
     made = build(firmware, files, FLASH_SIZES[size])
-    whole = made.whole()
+    whole = made.to_bytes()
     assert len(whole) == FLASH_SIZES[size]
 
     path = tmp_path / "whole.bin"
@@ -74,10 +74,10 @@ def test_esptool_accepts_bootloader_and_application(tmp_path, files, chip):
 )
 def test_the_image_boots_and_the_agent_checks_in(tmp_path, folder, chip, source):
     path = tmp_path / "board.flash"
-    path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).whole())
+    path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).to_bytes())
     board = Board(path, idf_bytes=1 << 20 if source else IDF_BYTES)
     run = board.run(until_s=60)
-    assert run.slots == ["ota_0"] and board.otadata() == "1/VALID -"
+    assert run.slots == ["ota_0"] and board.describe_otadata() == "1/VALID -"
     assert "boot is idle: ota_0 1.0.0, otadata valid" in run.console and "check-in: OSError" in run.console, run.console
 
 
@@ -157,7 +157,7 @@ def test_slots_grow_with_the_application():
         flash = FLASH_SIZES[size]
         for n in range(100_000, flash // 2, 99_991):
             try:
-                rows = rows_for(flash, n)
+                rows = choose_layout(flash, n)
             except FirmwareError:
                 assert 2 * (n + 0x10000) + 0x10000 + 0x20000 > flash
                 continue
@@ -183,26 +183,29 @@ def test_slots_grow_with_the_application():
 def test_a_slot_has_room_for_later_releases(size, n, slot, files, warned):
     """A slot is 10 % larger than the application if the flash allows it; else a warning names a remedy."""
     flash = FLASH_SIZES[size]
-    made = FlashImage(flash, rows_for(flash, n), [], n, 100_000)
+    made = FlashImage(flash, choose_layout(flash, n), [], n, 100_000)
     assert (made.partition("ota_0").size, made.partition("vfs").size) == (slot, files)
-    told = list(made.room())
+    told = list(made.describe_free_space())
     assert "a release may grow by %d " % (slot - n) in told[0] and told[1].startswith(
         "file system of %d bytes: the files use 100000" % files
     )
     assert (warned in told[2] and told[2].startswith("warning")) if warned else len(told) == 2
     if "--slot-size" in warned:  # the proposed size works
-        assert rows_for(flash, n, int(warned.split()[1], 0))[-1].size == 196_608
+        assert choose_layout(flash, n, int(warned.split()[1], 0))[-1].size == 196_608
 
 
 def test_a_small_slot_size_gives_a_warning(files):
     made = build(parse(merged("ESP32")), files, FLASH_SIZES["4M"], 0x1A0000)
-    assert any("warning" in line and "--slot-size 0x1c0000 leaves 458752" in line for line in made.room())
+    assert any(
+        "warning" in line and "--slot-size 0x1c0000 leaves 458752" in line for line in made.describe_free_space()
+    )
 
 
 def ioto(*words):
     return subprocess.run([Path(sys.executable).parent / "ioto", *map(str, words)], capture_output=True, text=True)
 
 
+@pytest.mark.sweep
 def test_init_and_image_commands(tmp_path):
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
@@ -238,7 +241,7 @@ def test_init_and_image_commands(tmp_path):
 
 
 def test_a_folder_with_a_missing_file_is_refused(tmp_path):
-    begin(tmp_path, {"builder": "http://cloud.test", "tls.plain": True})
+    create_folder(tmp_path, {"builder": "http://cloud.test", "tls.plain": True})
     for name in ("boot.py", "main.py", "ioto.json", "device.json"):
         raw = (tmp_path / name).read_bytes()
         (tmp_path / name).unlink()

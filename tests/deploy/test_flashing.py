@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from fake_loader import FakeLoader
-from ioto_tools.board import Board
-from ioto_tools.board import files as littlefs
-from ioto_tools.deploy.flashing import carry_out, plan
-from ioto_tools.deploy.loader import Loader, protected
+from ioto_tools.deploy.flashing import plan, write
+from ioto_tools.deploy.rom_loader import Loader, parse_protections
 from ioto_tools.image import esp, layout
 from ioto_tools.image.firmware import FLASH_SIZES, parse
+from ioto_tools.virtual_board import Board
+from ioto_tools.virtual_board import file_system as littlefs
 from stock_firmware import merged
 
 BIN = Path(sys.executable).parent
@@ -30,14 +30,14 @@ def stock_board(files=MINE, nvs=b"\xfe" * 4096):
     raw = merged("ESP32")
     chip.data[0x1000 : 0x1000 + len(raw)] = raw
     chip.data[0x9000 : 0x9000 + len(nvs)] = nvs
-    vfs = littlefs.build(files, 0x200000)
+    vfs = littlefs.build_image(files, 0x200000)
     chip.data[0x200000:0x400000] = vfs
     return chip
 
 
 def files_of(chip, made):
     vfs = made.image.partition("vfs")
-    return littlefs.read(chip.read(vfs.address, vfs.size))
+    return littlefs.read_image(chip.read(vfs.address, vfs.size))
 
 
 def refused(chip, files, words, **options):
@@ -52,8 +52,8 @@ def test_flashing_an_empty_board(files):
     made = plan(chip, parse(merged("ESP32")), files)
     assert not chip.writes and any("nothing to keep" in line for line in made.lines())
     assert any("a release may grow by 194208" in line for line in made.lines())
-    carry_out(chip, made)
-    assert bytes(chip.data) == made.image.whole()
+    write(chip, made)
+    assert bytes(chip.data) == made.image.to_bytes()
 
 
 def test_a_board_in_use_keeps_its_nvs_and_its_files(files):
@@ -61,7 +61,7 @@ def test_a_board_in_use_keeps_its_nvs_and_its_files(files):
     made = plan(chip, parse(merged("ESP32")), files)
     assert made.kept == ["data/log.csv", "notes.txt", "state/provision.json"] and made.replaced == ["main.py"]
     assert "replace files: main.py" in list(made.lines())
-    carry_out(chip, made)
+    write(chip, made)
     assert files_of(chip, made) == {**MINE, **files}
     assert chip.read(0x9000, 4096) == b"\xfe" * 4096
     assert layout.parse(chip.read(0x8000, 0xC00)) == layout.ota(FLASH, 0x1C0000)
@@ -129,10 +129,10 @@ def test_files_are_kept_wherever_micropython_has_them(tmp_path, files, name):
     chip.data[0x1000 : 0x1000 + len(raw)] = raw
     chip.data[0x8000:0x8C00] = layout.build(rows)
     end = next((p.address + p.size for p in rows if p.address == at), size)
-    chip.data[at:end] = fat(tmp_path, MINE, end - at) if name == "tinyuf2" else littlefs.build(MINE, end - at)
+    chip.data[at:end] = fat(tmp_path, MINE, end - at) if name == "tinyuf2" else littlefs.build_image(MINE, end - at)
     made = plan(chip, parse(raw), files)
     assert made.kept == ["data/log.csv", "notes.txt", "state/provision.json"] and made.replaced == ["main.py"]
-    carry_out(chip, made)
+    write(chip, made)
     assert files_of(chip, made) == {**MINE, **files}
 
 
@@ -144,7 +144,7 @@ def test_a_dump_of_such_a_board_runs_as_a_virtual_board(tmp_path, name):
         "main.py": b"import os\nfrom esp32 import Partition\nopen('new', 'w').close()\nprint(sorted(os.listdir()), "
         b"Partition.find(1, label='vfs'))\n"
     }
-    image = {next(p.label for p in rows if p.type == layout.APP): esp.make(8192, "app")}
+    image = {next(p.label for p in rows if p.type == layout.APP): esp.make_image(8192, "app")}
     board = Board.create(tmp_path / "b.flash", image, main if name == "1.27" else {}, size, rows=rows)
     if name == "tinyuf2":
         board.flash.data[at:size] = fat(tmp_path, main, size - at)
@@ -159,7 +159,7 @@ def test_partitions_that_would_be_lost_are_listed(tmp_path, files):
     more = [*rows, part(1, 0x82, 0x200000, 0x10000, "second"), part(0x40, 0, 0x210000, 0x1000, "own")]
     chip.data[0x8000:0x8C00] = layout.build(more)
     chip.data[0x1E0000 : 0x1E0000 + 3] = b"rom"
-    chip.data[0x200000:] = b"\xff" * 0x11000 + littlefs.build(MINE, FLASH - 0x211000)
+    chip.data[0x200000:] = b"\xff" * 0x11000 + littlefs.build_image(MINE, FLASH - 0x211000)
     told = [line for line in plan(chip, parse(merged("ESP32")), files).lines() if line.startswith("lose")]
     assert [line.split()[1] for line in told] == ["0x1e0000", "0x200000", "0x210000"], told
     assert (
@@ -177,11 +177,11 @@ def test_partitions_that_would_be_lost_are_listed(tmp_path, files):
 
 def test_flashing_again_changes_only_new_files(files):
     chip = stock_board({})
-    carry_out(chip, plan(chip, parse(merged("ESP32")), files))
+    write(chip, plan(chip, parse(merged("ESP32")), files))
     before = bytes(chip.data)
     made = plan(chip, parse(merged("ESP32")), files)
     assert made.replaced == []
-    carry_out(chip, made)
+    write(chip, made)
     assert bytes(chip.data) == before
     made = plan(chip, parse(merged("ESP32")), {**files, "main.py": b"print('new')\n"})
     assert made.replaced == ["main.py"]
@@ -191,8 +191,8 @@ def test_erase_keeps_nothing(files):
     chip = stock_board()
     made = plan(chip, parse(merged("ESP32")), files, erase=True)
     assert made.kept == [] and "erase everything else on the chip" in list(made.lines())
-    carry_out(chip, made)
-    assert bytes(chip.data) == made.image.whole()
+    write(chip, made)
+    assert bytes(chip.data) == made.image.to_bytes()
 
 
 def test_a_larger_flash_gets_larger_slots(files):
@@ -220,6 +220,7 @@ CHIPS = ["esp32"] + [
 ]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("chip", CHIPS)
 def test_protections_agree_with_espefuse(tmp_path, chip):
     """With espefuse's virtual chip: one fuse, then all.
@@ -244,7 +245,7 @@ def test_protections_agree_with_espefuse(tmp_path, chip):
         ).stdout
 
     def found():
-        return protected(espefuse("summary", "--format", "json"))
+        return parse_protections(espefuse("summary", "--format", "json"))
 
     crypt, *boot = FUSES.get(chip, OTHERS)
     espefuse("burn-efuse", crypt, "1")
@@ -295,8 +296,9 @@ def ioto_flash(firmware, folder, port, *words, answer=""):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, input=answer)
 
 
+@pytest.mark.sweep
 def test_flashing_through_esptool(tmp_path, folder, rom):
-    """Everything but writing the whole flash, which tests/docs/test_own_board.py does."""
+    """Everything but writing the whole flash, which tests/docs/test_readme_own_board.py does."""
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     looked = ioto_flash(stock, folder, rom, "--dry-run")
@@ -316,6 +318,7 @@ def test_flashing_through_esptool(tmp_path, folder, rom):
     assert loader.identify() == (0, FLASH) and loader.protections() == []
 
 
+@pytest.mark.sweep
 def test_a_port_without_a_chip_is_an_error(tmp_path, folder):
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))

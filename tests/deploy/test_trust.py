@@ -1,23 +1,19 @@
 """Trust settings: `ioto init` copies the files, and settings with which the agent would not start are refused."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 from ioto import config
-from ioto_tools.board import Board
+from ioto_command import command
 from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy import trust
-from ioto_tools.deploy.compiled import agent_files
-from ioto_tools.deploy.device_files import begin, device_files
+from ioto_tools.deploy.agent_build import agent_files
+from ioto_tools.deploy.device_files import create_folder, device_files
 from ioto_tools.image import esp, keys
+from ioto_tools.virtual_board import Board
 from stock_firmware import merged
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "serial"))
-from commands import command
 
 HTTPS = {"product": "P1", "builder": "https://cloud.test"}
 
@@ -30,14 +26,15 @@ def made(tmp_path_factory):
     (folder / "ca.der").write_bytes(
         load_pem_x509_certificate((folder / "ca.pem").read_bytes()).public_bytes(Encoding.DER)
     )
-    private = keys.make(folder / "release.pem", b"secret")
-    keys.write_new(folder / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
-    keys.write_new(folder / "release.pub.der", keys.public_bytes(private.public_key(), der=True), 0o644)
+    private = keys.create(folder / "release.pem", b"secret")
+    keys.create_file(folder / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
+    keys.create_file(folder / "release.pub.der", keys.public_bytes(private.public_key(), der=True), 0o644)
     (folder / "text.pem").write_text("not what was meant")
     (folder / "cut.pem").write_bytes((folder / "ca.pem").read_bytes()[:200])
     return folder
 
 
+@pytest.mark.sweep
 def test_init_copies_authorities_and_keys(tmp_path, made):
     there = tmp_path / "device"
     told = command(
@@ -62,10 +59,11 @@ def test_init_copies_authorities_and_keys(tmp_path, made):
 
 
 def sample(folder):
-    (folder / "app.bin").write_bytes(esp.make(8192, "app"))
+    (folder / "app.bin").write_bytes(esp.make_image(8192, "app"))
     return folder / "app.bin"
 
 
+@pytest.mark.sweep
 def test_only_the_owner_can_read_files_with_the_password(tmp_path, made):
     """Settings, ioto_build.py, images and flash files, whatever the umask."""
     there, stock = tmp_path / "device", tmp_path / "stock.bin"
@@ -109,6 +107,7 @@ def test_invalid_options_of_init_are_refused_and_nothing_is_written(tmp_path, ma
     assert not (tmp_path / "device").exists()
 
 
+@pytest.mark.sweep
 def test_missing_trust_settings_give_warnings(tmp_path, made):
     there = tmp_path / "device"
     told = command("ioto", "init", there, "--ssid", "net")
@@ -120,7 +119,7 @@ def test_missing_trust_settings_give_warnings(tmp_path, made):
     )
     image = command("ioto", "image", sample(tmp_path), there, "-o", tmp_path / "x")
     assert image.returncode == 1 and "https: tls.ca must name the authorities to trust" in image.stderr
-    begin(tmp_path / "two", HTTPS, [made / "ca.pem"])
+    create_folder(tmp_path / "two", HTTPS, [made / "ca.pem"])
     told = command("ioto", "board", "new", tmp_path / "b.flash", sample(tmp_path), tmp_path / "two")
     assert told.returncode == 0 and "no update.keys" in told.stderr
     settings = {"update.keys": ["k.pem"], "tls.verify": False, "tls.plain": True}
@@ -128,7 +127,7 @@ def test_missing_trust_settings_give_warnings(tmp_path, made):
 
 
 def test_private_keys_are_not_deployed(tmp_path, made):
-    begin(tmp_path, HTTPS, [made / "ca.pem"])
+    create_folder(tmp_path, HTTPS, [made / "ca.pem"])
     (tmp_path / "keep").mkdir()
     (tmp_path / "keep" / "release.pem").write_bytes((made / "release.pem").read_bytes())
     with pytest.raises(ValueError, match="keep/release.pem: a private key: it does not belong on a board"):
@@ -164,7 +163,11 @@ def test_the_tools_refuse_the_settings_that_the_agent_refuses(tmp_path, made):
     )
     files = {name: (made / name).read_bytes() for name in ("ca.pem", "text.pem", "cut.pem", "release.pub.pem")}
     board = Board.create(
-        tmp_path / "b.flash", esp.make(8192, "app"), {**agent_files(), **files}, flash_bytes=1 << 20, slot_bytes=0x10000
+        tmp_path / "b.flash",
+        esp.make_image(8192, "app"),
+        {**agent_files(), **files},
+        flash_bytes=1 << 20,
+        slot_bytes=0x10000,
     )
     for settings in SETTINGS:
         here = {
@@ -173,7 +176,7 @@ def test_the_tools_refuse_the_settings_that_the_agent_refuses(tmp_path, made):
             "ioto.json": json.dumps(settings).encode(),
             "boot.py": b"",
         }
-        board.put_files(here)
+        board.write_files(here)
         says = board.run(until_s=5).console
         folder = tmp_path / "folder"
         folder.mkdir(exist_ok=True)

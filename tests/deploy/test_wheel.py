@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ioto_tools.demo import Demonstration, Failed
-from ioto_tools.deploy.compiled import agent_files
+from ioto_tools.demo import Demonstration, DemonstrationError
+from ioto_tools.deploy.agent_build import agent_files
 from ioto_tools.image import samples
 from stock_firmware import merged
 
@@ -51,6 +51,7 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
+@pytest.mark.sweep
 def test_the_wheel_contains_every_source_file(wheel):
     with zipfile.ZipFile(wheel) as file:
         found = {name: file.read(name) for name in file.namelist()}
@@ -96,6 +97,7 @@ def installed(wheel, tmp_path):
     return ioto
 
 
+@pytest.mark.sweep
 def test_the_demo_names_the_command_that_installs_its_firmware(installed, tmp_path):
     told = subprocess.run(
         ["ioto", "demo"], cwd=tmp_path, env=installed.env, capture_output=True, text=True, timeout=LIMIT_S
@@ -111,7 +113,7 @@ def test_the_demo_names_the_command_that_installs_its_firmware(installed, tmp_pa
 def test_the_demo_does_not_remove_other_folders(tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     with (
-        pytest.raises(Failed, match="not the folder of an earlier demonstration"),
+        pytest.raises(DemonstrationError, match="not the folder of an earlier demonstration"),
         Demonstration(tmp_path, ROOT / ".build" / "firmware"),
     ):
         pass
@@ -127,6 +129,7 @@ def test_the_command_installs_the_sample_firmware(tmp_path):
     assert all(samples.application(name, tmp_path / "firmware") for name in samples.SAMPLES)
 
 
+@pytest.mark.sweep
 def test_the_installed_wheel_works_without_the_repository(installed, tmp_path):
     ioto, env = installed, installed.env
     where = run(
@@ -139,7 +142,7 @@ def test_the_installed_wheel_works_without_the_repository(installed, tmp_path):
     ioto("init", "thermo", "--builder", "https://cloud.test", "--ca", "tls/ca.pem")
     ioto("image", "stock.bin", "thermo", "-o", "b.flash")
     assert "boot is idle: ota_0 1.0.0" in ioto("board", "run", "b.flash", "--simulated", "--seconds", "5")
-    from ioto_tools.board import Board
+    from ioto_tools.virtual_board import Board
 
     board = Board(tmp_path / "b.flash")
     found = board.files()

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ioto import config, cron, foreign, wrong
+from ioto import config, config_errors, cron, ioto_keys
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
@@ -99,9 +99,9 @@ def test_other_errors(tmp_path):
 
 
 def test_page_lists_every_error():
-    said = re.findall(r"""\.wrong\("(.+?)" ?[%)]""", (ROOT / "lib" / "ioto" / "foreign.py").read_text())
+    said = re.findall(r"""\.wrong\("(.+?)" ?[%)]""", (ROOT / "lib" / "ioto" / "ioto_keys.py").read_text())
     of_the_start = ("plain", "urequests", "tls.ca", "tls.cert")  # in tests/trust
-    said += [text for what, text in wrong.TEXTS.items() if what not in of_the_start]
+    said += [text for what, text in config_errors.TEXTS.items() if what not in of_the_start]
     assert len(said) > 20
     for text in said:
         for part in re.split(r"%s|%d", text):
@@ -110,9 +110,9 @@ def test_page_lists_every_error():
 
 def test_key_names_of_iotos_own_agent():
     told = section("Files of Ioto's own agent")
-    assert dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", told, re.M)) == foreign.SAME
+    assert dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", told, re.M)) == ioto_keys.SAME
     ignored = re.search(r"\(level `info`\):\n(.+?)\.\n", told, re.S)[1]
-    assert re.findall(r"`(.+?)`", ignored) == foreign.FOREIGN.split()
+    assert re.findall(r"`(.+?)`", ignored) == ioto_keys.FOREIGN.split()
 
 
 def test_named_windows():

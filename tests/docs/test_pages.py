@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ioto.errors import REASONS
 from ioto.update import PHASES
-from ioto_tools.deploy.compiled import FILES, sources
+from ioto_tools.deploy.agent_build import FILES, agent_sources
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -41,7 +41,7 @@ def test_table_of_modules_is_complete_and_in_import_order():
     page = (DOCS / "internals.md").read_text().split("| modules | file |")[1].split("\n\n")[0]
     rows = [(re.findall(r"`(\w+)`", a), b.strip(" `")) for a, b in re.findall(r"^\| (`.+?) \|(.*?)\|", page, re.M)]
     order = [module for modules, _ in rows for module in modules]
-    texts = sources()
+    texts = agent_sources()
     assert sorted(order) == sorted(texts)
     home = {module: file for file, modules in FILES.items() for module in modules}
     assert {m: file or m for modules, file in rows for m in modules} == {m: home.get(m, m) for m in texts}
@@ -79,10 +79,10 @@ def test_count_of_replayed_scenarios():
     import json
 
     page = (DOCS / "virtual-board.md").read_text()
-    scenarios = json.loads((ROOT / "tests" / "board" / "groundtruth.json").read_text())
-    assert "%d of them" % len(scenarios) in page
-    source = (ROOT / "tests" / "board" / "test_groundtruth.py").read_text()
+    scenarios = json.loads((ROOT / "tests" / "virtual_board" / "groundtruth.json").read_text())
+    assert "%d scenarios" % len(scenarios) in page
+    source = (ROOT / "tests" / "virtual_board" / "test_groundtruth.py").read_text()
     table = re.search(r"LEFT_OUT = \{(.*?)\n\}", source, re.S)[1]
     assert (table.count('"*"'), len(re.findall(r"^    \(", table, re.M)) - table.count('"*"')) == (3, 3)
-    assert "Three scenarios are left out\nwhole and three single observations" in page
-    assert importlib.util.find_spec("ioto_tools.board")
+    assert "Three whole scenarios and\nthree single observations are left out" in page
+    assert importlib.util.find_spec("ioto_tools.virtual_board")

@@ -59,9 +59,7 @@ def test_example_files_load(tmp_path):
 
 
 def test_example_main_updates_a_board(tmp_path):
-    import sys
 
-    sys.path.insert(0, str(ROOT / "tests" / "agent"))
     from rig import Rig
 
     main = blocks("python")[0]
@@ -70,4 +68,4 @@ def test_example_main_updates_a_board(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=60)
     assert run.slots == ["ota_0", "ota_1"] and "update to 1.0.1" in run.console, run.console
-    assert rig.board.otadata() == "1/VALID 2/VALID"
+    assert rig.board.describe_otadata() == "1/VALID 2/VALID"

@@ -1,17 +1,12 @@
 """Fixtures: a simulated fleet with its own cloud, in simulated time."""
 
 import hashlib
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-for folder in (ROOT / "lib", ROOT / "tools", ROOT / "tests" / "bench", Path(__file__).parent):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.fleet.settings import Settings
 from ioto_tools.fleet.simulated_time import Clock, Simulation, cloud
@@ -44,7 +39,7 @@ class World:
 
     def publish(self, version, **options):
         path = self.folder / "image.bin"
-        path.write_bytes(esp.make(4096, version))
+        path.write_bytes(esp.make_image(4096, version))
         options["said"] = {"age": "none", **options.get("said", {})}  # all devices here are new
         return publish(self.site, path, "sim", version, **options)[0]
 

@@ -5,20 +5,20 @@ import zlib
 
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rollout import lost_devices
-from ioto_tools.fleet import life
+from ioto_tools.fleet import phases
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1, "defer": 0.12, "mute": 0.1}
 ENDS = {  # fate -> (version at the last check-in, state of the update on the device, state in which it ended)
-    life.GOOD: ("1.1.0", "confirmed", "confirmed"),
-    life.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
-    life.FAIL: ("1.0.0", "failed", "failed"),  # it is offered and reported twice more
-    life.REFUSE: ("1.0.0", "unfit", "unfit"),
-    life.LOSE: ("1.0.0", "lost", "lost"),
-    life.REVERT: ("1.0.0", "offered", "reverted"),
-    life.DEFER: ("1.1.0", "confirmed", "confirmed"),
-    life.MUTE: ("1.1.0", "confirmed", "confirmed"),
+    phases.GOOD: ("1.1.0", "confirmed", "confirmed"),
+    phases.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
+    phases.FAIL: ("1.0.0", "failed", "failed"),  # it is offered and reported twice more
+    phases.REFUSE: ("1.0.0", "unfit", "unfit"),
+    phases.LOSE: ("1.0.0", "lost", "lost"),
+    phases.REVERT: ("1.0.0", "offered", "reverted"),
+    phases.DEFER: ("1.1.0", "confirmed", "confirmed"),
+    phases.UNREPORTED: ("1.1.0", "confirmed", "confirmed"),
 }
 
 
@@ -35,19 +35,19 @@ def test_each_device_ends_in_the_state_of_its_fate(world):
     world.publish("1.1.0")
     world.simulation.run(2 * DAY_S)
     drawn = fates(world, "1.1.0")
-    assert set(drawn) == set(ENDS) and lost_devices.sweep(world.site) == drawn.count(life.LOSE)
+    assert set(drawn) == set(ENDS) and lost_devices.mark_silent(world.site) == drawn.count(phases.LOSE)
     devices = {each["id"]: each for each in overview.devices(world.site)}
     for n, fate in enumerate(drawn):
         stored = devices[world.settings.id(n)]
         assert (stored["version"], stored["update"]["state"], stored["update"]["ended"]) == ENDS[fate], (n, fate)
         assert fleet.devices.versions[fleet.devices.version[n]] == stored["version"], (n, fate)
-        assert fleet.devices.phase[n] == (life.GONE if fate == life.LOSE else life.IDLE)
+        assert fleet.devices.phase[n] == (phases.GONE if fate == phases.LOSE else phases.IDLE)
     reported = fleet.tally.reports
-    assert reported["rolled_back"] == 3 * drawn.count(life.CRASH) and reported["deferred"] == 2 * drawn.count(
-        life.DEFER
+    assert reported["rolled_back"] == 3 * drawn.count(phases.CRASH) and reported["deferred"] == 2 * drawn.count(
+        phases.DEFER
     )
-    assert reported["downloading"] == 120 - drawn.count(life.REFUSE) - drawn.count(life.MUTE)
-    assert not fleet.tally.faults and fleet.tally.bytes == 4096 * (120 - drawn.count(life.REFUSE))
+    assert reported["downloading"] == 120 - drawn.count(phases.REFUSE) - drawn.count(phases.UNREPORTED)
+    assert not fleet.tally.faults and fleet.tally.bytes == 4096 * (120 - drawn.count(phases.REFUSE))
     assert all(set(said) <= {200} for said in fleet.tally.answers.values())
     repeated = sum(
         each["times"] - 1
@@ -161,7 +161,7 @@ def test_outage_loses_no_device_and_no_token(world):
     refused = {kind: said.get(503, 0) for kind, said in fleet.tally.answers.items()}
     assert all(refused[kind] for kind in ("register", "check_in", "report")), refused
     assert fleet.tally.answers["register"][200] == 25
-    crashed = fates(world, "1.1.0").count(life.CRASH)
+    crashed = fates(world, "1.1.0").count(phases.CRASH)
     assert overview.updates(world.site)[0]["states"] == {"confirmed": 25 - crashed, "failed": crashed}
 
 

@@ -7,36 +7,36 @@ import itertools
 
 import pytest
 from ioto import update
-from ioto_tools.fleet import life
+from ioto_tools.fleet import phases
 from ioto_tools.fleet.random_draws import draw
 from ioto_tools.fleet.settings import Settings
 
 ATTEMPT = ["applied", "rolled_back"]
 REPORTS = {
-    life.GOOD: ["downloading", "staged", "applied", "confirmed"],
-    life.CRASH: ["downloading", "staged", *ATTEMPT * 3, "failed"],
-    life.FAIL: ["downloading", "failed"],
-    life.REFUSE: ["refused"],
-    life.LOSE: ["downloading", "staged", "applied"],
-    life.REVERT: ["downloading", "staged", "applied", "confirmed"],
-    life.DEFER: ["downloading", "staged", "deferred", "deferred", "applied", "confirmed"],
-    life.MUTE: ["downloading", "staged", "applied", "confirmed"],  # the fleet does not send them
+    phases.GOOD: ["downloading", "staged", "applied", "confirmed"],
+    phases.CRASH: ["downloading", "staged", *ATTEMPT * 3, "failed"],
+    phases.FAIL: ["downloading", "failed"],
+    phases.REFUSE: ["refused"],
+    phases.LOSE: ["downloading", "staged", "applied"],
+    phases.REVERT: ["downloading", "staged", "applied", "confirmed"],
+    phases.DEFER: ["downloading", "staged", "deferred", "deferred", "applied", "confirmed"],
+    phases.UNREPORTED: ["downloading", "staged", "applied", "confirmed"],  # the fleet does not send them
 }
-ENDS = {life.LOSE: life.GONE, life.REVERT: life.PROBATION}
+ENDS = {phases.LOSE: phases.GONE, phases.REVERT: phases.PROBATION}
 
 
 def walk(fate):
     """(reports, attempt, last phase) of one update."""
-    phase, attempt, deferrals, reports = life.first_phase(fate), 1, 0, []
+    phase, attempt, deferrals, reports = phases.first_phase(fate), 1, 0, []
     for _ in range(40):
-        if phase in life.REPORTS:
-            reports.append(life.REPORTS[phase])
-        deferrals += phase == life.DEFERRED
-        to, wait = life.next_phase(phase, fate, attempt, deferrals)
+        if phase in phases.REPORTS:
+            reports.append(phases.REPORTS[phase])
+        deferrals += phase == phases.DEFERRED
+        to, wait = phases.next_phase(phase, fate, attempt, deferrals)
         Settings("P").seconds(wait, 1, 1)
-        attempt += phase == life.ROLLED_BACK and to == life.WAITING
+        attempt += phase == phases.ROLLED_BACK and to == phases.WAITING
         phase = to
-        if phase in (life.IDLE, life.GONE, life.PROBATION):
+        if phase in (phases.IDLE, phases.GONE, phases.PROBATION):
             return reports, attempt, phase
     raise AssertionError("%s never ends: %s" % (fate, reports))
 
@@ -44,18 +44,18 @@ def walk(fate):
 @pytest.mark.parametrize("fate", REPORTS)
 def test_each_fate_is_reported_as_by_the_agent(fate):
     reports, attempt, last = walk(fate)
-    assert reports == REPORTS[fate] and last == ENDS.get(fate, life.IDLE)
-    assert attempt == (life.ATTEMPTS if fate == life.CRASH else 1)
+    assert reports == REPORTS[fate] and last == ENDS.get(fate, phases.IDLE)
+    assert attempt == (phases.ATTEMPTS if fate == phases.CRASH else 1)
 
 
 def test_states_and_success_are_the_agents():
-    assert set(life.REPORTS.values()) == set(update.STATES)
-    assert set(REPORTS) == {life.GOOD, *life.FATES}
+    assert set(phases.REPORTS.values()) == set(update.STATES)
+    assert set(REPORTS) == {phases.GOOD, *phases.FATES}
     record = {"reports": [], "update": {"update": "U"}}
-    for phase, state in life.REPORTS.items():
+    for phase, state in phases.REPORTS.items():
         record["reports"].clear()
         update.add_report(record, "U", state, "1.0.0")
-        assert update.body(record["reports"][0], "D")["success"] == (phase not in life.FAILURES)
+        assert update.body(record["reports"][0], "D")["success"] == (phase not in phases.FAILURES)
 
 
 def test_draw_depends_on_all_arguments_and_nothing_else():
@@ -71,15 +71,15 @@ def test_draw_depends_on_all_arguments_and_nothing_else():
 
 
 def test_shares_of_fates_and_properties():
-    shares = dict(zip(life.FATES, (0.05, 0.1, 0.02, 0.03, 0.1, 0.2, 0.1), strict=True))
+    shares = dict(zip(phases.FATES, (0.05, 0.1, 0.02, 0.03, 0.1, 0.2, 0.1), strict=True))
     settings = Settings(
         "P", devices=20000, shares=shares, properties={"region": ["north", "south"], "memory": [128, 256, 512]}
     )
     fates = [settings.fate(n, 42) for n in range(20000)]
-    for fate, share in {**shares, life.GOOD: 1 - sum(shares.values())}.items():
+    for fate, share in {**shares, phases.GOOD: 1 - sum(shares.values())}.items():
         assert abs(fates.count(fate) / 20000 - share) < 5 * (share / 20000) ** 0.5, fate
     assert fates == [settings.fate(n, 42) for n in range(20000)] != [settings.fate(n, 43) for n in range(20000)]
-    facts = [settings.facts(n) for n in range(6000)]
+    facts = [settings.properties_of(n) for n in range(6000)]
     for region, memory in itertools.product(("north", "south"), (128, 256, 512)):
         assert abs(facts.count({"region": region, "memory": memory}) - 1000) < 150
     for bad in (

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from ioto_tools.cli import main
 from ioto_tools.cloud.site import certificates
-from ioto_tools.fleet import live
+from ioto_tools.fleet import real_time
 from ioto_tools.fleet.settings import Settings
 from ioto_tools.image import esp
 
@@ -34,7 +34,7 @@ def address(tmp_path):
     """The address of a cloud with TLS, a product and a release."""
     site = ("--data", tmp_path / "site")
     ioto("product", "new", "sim", "--id", "SIMPRODUCT", *site)
-    (tmp_path / "image.bin").write_bytes(esp.make(60000, "1.1.0"))
+    (tmp_path / "image.bin").write_bytes(esp.make_image(60000, "1.1.0"))
     ioto("publish", tmp_path / "image.bin", "--product", "sim", "--version", "1.1.0", *site)
     certificates.make(tmp_path, ["127.0.0.1"])
     files = ("--certificate", tmp_path / "server.pem", "--key", tmp_path / "server.key")
@@ -46,6 +46,7 @@ def address(tmp_path):
     process.stdout.close()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("kept", [True, False])
 def test_fleet_updates(address, tmp_path, kept):
     settings = Settings(
@@ -60,7 +61,7 @@ def test_fleet_updates(address, tmp_path, kept):
         )
 
     tls = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-    fleet = asyncio.run(live.run(settings, address, 120, over=over, tls=tls, keep_alive=kept))
+    fleet = asyncio.run(real_time.run(settings, address, 120, over=over, tls=tls, keep_alive=kept))
     tally, (versions, _) = fleet.tally, fleet.devices.counts()
     refused = tally.reports["refused"]
     assert 0 < refused < 10 and versions == {"1.0.0": refused, "1.1.0": 20 - refused}
@@ -77,6 +78,7 @@ def test_fleet_updates(address, tmp_path, kept):
     }  # their reason, image_chip, means that the release is unfit
 
 
+@pytest.mark.sweep
 def test_command_prints_the_statistics(address, tmp_path):
     options = (
         "--devices",
@@ -89,7 +91,7 @@ def test_command_prints_the_statistics(address, tmp_path):
         tmp_path / "ca.pem",
         "--property",
         "memory=128,256",
-        "--fresh",
+        "--no-keep-alive",
     )
     found = json.loads(ioto("fleet", "run", address, "--product", "SIMPRODUCT", "--json", *options))
     assert set(found) == {"answers", "reports", "versions", "devices", "faults", "bytes"}

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rules import update_states
 from ioto_tools.cloud.storage.tables import audit
-from ioto_tools.fleet import life
+from ioto_tools.fleet import phases
 from ioto_tools.fleet.simulated_time import InProcessClient
 
 MINUTE_S = 60
@@ -52,7 +52,7 @@ class Ledger:
         if scope["path"] == "/tok/provision/update":
             self.checked_in(said, json.loads(b"".join(answer)))
         elif scope["path"] == "/tok/provision/updateReport" and said["update"] == self.update:
-            self.end(said["id"], update_states.event_of(said["state"], said["reason"]))
+            self.end(said["id"], update_states.event_of_report(said["state"], said["reason"]))
 
     def checked_in(self, said, answer):
         if said["id"] in self.offers and said["version"] == self.version:
@@ -61,8 +61,8 @@ class Ledger:
             self.offers.setdefault(said["id"], self.world.clock.now_s)
 
     def end(self, device, state):
-        if state in update_states.ENDED:
-            self.bad += (state in update_states.BAD) - (self.ended.get(device) in update_states.BAD)
+        if state in update_states.FINISHED:
+            self.bad += (state in update_states.FAILURES) - (self.ended.get(device) in update_states.FAILURES)
             self.ended[device] = state
         if (
             self.rule
@@ -89,7 +89,7 @@ class Rollout:
         assert like.post("/tok/provision/update", token, {"id": "LIKE", "version": "1.0.0"}).status == 200
         population.fill(world.site, "LIKE", 0, devices)
         for n in range(devices):
-            fleet.devices.token[n], fleet.devices.phase[n] = population.token_of(n), life.IDLE
+            fleet.devices.token[n], fleet.devices.phase[n] = population.token_of(n), phases.IDLE
 
     def run(self, periods=1):
         """Run for `periods` of one check-in per device, plus one second in which the cloud notices changes."""
@@ -104,10 +104,10 @@ class Rollout:
 
 def check_steps(world, devices, windows):
     """Percentage, then limit, then rate: after each step exactly the devices that it allows, and never more."""
-    shares = {life.MUTE: 0.9, life.CRASH: 0.02, life.REFUSE: 0.02, life.DEFER: 0.02}
+    shares = {phases.UNREPORTED: 0.9, phases.CRASH: 0.02, phases.REFUSE: 0.02, phases.DEFER: 0.02}
     fleet = Rollout(world, devices, 5 * MINUTE_S, apply_s=MINUTE_S, retry_s=MINUTE_S, put_off_s=MINUTE_S, shares=shares)
     update = fleet.ledger.watch(world.publish("1.1.0", said={"percentage": "5"}))
-    share = {id: update_states.share(update, id) for id in fleet.ids}
+    share = {id: update_states.rollout_position(update, id) for id in fleet.ids}
 
     def among(percentage):
         return {id for id in fleet.ids if share[id] < percentage}
@@ -168,9 +168,9 @@ def test_smallest_limits_and_rates(world, terms, allowed):
 
 
 @pytest.mark.parametrize("percent, least, shares, seed", [
-    (10, 50, {life.MUTE: 0.5, life.CRASH: 0.15}, 1),
-    (25, 20, {life.MUTE: 0.6, life.FAIL: 0.2, life.CRASH: 0.1}, 1),
-    (15, 5, {life.MUTE: 0.7, life.CRASH: 0.12}, 3),  # 8 of 58 are below 15 %, 9 of 59 are not
+    (10, 50, {phases.UNREPORTED: 0.5, phases.CRASH: 0.15}, 1),
+    (25, 20, {phases.UNREPORTED: 0.6, phases.FAIL: 0.2, phases.CRASH: 0.1}, 1),
+    (15, 5, {phases.UNREPORTED: 0.7, phases.CRASH: 0.12}, 3),  # 8 of 58 are below 15 %, 9 of 59 are not
 ])  # fmt: skip
 def test_stop_rule_pauses_the_release_at_once(world, percent, least, shares, seed):
     """Exactly with the report that makes the rule apply; no device is offered the release after that."""
@@ -194,7 +194,7 @@ def test_release_continues_below_the_stop_rule(world):
         HOUR_S,
         apply_s=3 * MINUTE_S,
         retry_s=MINUTE_S,
-        shares={life.MUTE: 0.8, life.CRASH: 0.05, life.REFUSE: 0.1},
+        shares={phases.UNREPORTED: 0.8, phases.CRASH: 0.05, phases.REFUSE: 0.1},
     )
     update = fleet.ledger.watch(world.publish("1.1.0", said={"stop": "25% after 60"}), 25, 60)
     fleet.run(1.5)

@@ -6,7 +6,7 @@ from ioto_tools.cloud.operators import control, overview
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 STOPS = {
-    "cancelled": lambda site: control.move(site, "sim@1.1.0", "cancelled"),
+    "cancelled": lambda site: control.change_state(site, "sim@1.1.0", "cancelled"),
     "policy": lambda site: control.set_terms(site, "sim@1.1.0", {"policy": "false"}),
 }
 
@@ -17,7 +17,7 @@ def test_devices_that_ask_do_not_apply_a_stopped_release(world, how):
     fleet = world.start_fleet(devices=24, period_s=2 * HOUR_S, apply_s=DAY_S, strangers=0.3)
     world.publish("1.1.0")
     world.simulation.run(4 * HOUR_S)
-    strangers = [n for n in range(24) if not world.settings.asks(n)]
+    strangers = [n for n in range(24) if not world.settings.asks_before_apply(n)]
     applied = fleet.devices.counts()[0].get("1.1.0", 0)
     STOPS[how](world.site)
     stopped = overview.update(world.site, "sim@1.1.0")
@@ -43,11 +43,11 @@ def test_resumed_release_returns_to_devices_that_had_it_staged(world):
     fleet = world.start_fleet(devices=15, period_s=2 * HOUR_S, apply_s=DAY_S)
     world.publish("1.1.0", said={"limit": "10"})
     world.simulation.run(3 * HOUR_S)
-    control.move(world.site, "sim@1.1.0", "paused")
+    control.change_state(world.site, "sim@1.1.0", "paused")
     world.simulation.run(3 * HOUR_S)
     states = overview.update(world.site, "sim@1.1.0")["states"]
     assert set(states) <= {"withdrawn", "confirmed"} and states["withdrawn"] > 4
-    control.move(world.site, "sim@1.1.0", "resumed")
+    control.change_state(world.site, "sim@1.1.0", "resumed")
     world.simulation.run(DAY_S + 5 * HOUR_S)
     assert fleet.devices.counts()[0] == {"1.0.0": 5, "1.1.0": 10}
     assert overview.update(world.site, "sim@1.1.0")["states"]["confirmed"] == 10

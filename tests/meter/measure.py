@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from ioto_tools.cloud.site import certificates
-from ioto_tools.deploy.compiled import agent_files, compiled, joined, sources
-from ioto_tools.deploy.compiled import parts as shipped
+from ioto_tools.deploy.agent_build import agent_files, agent_sources, bundled_files, compile_module
+from ioto_tools.deploy.agent_build import compiled_files as shipped
 from ioto_tools.image import esp, keys, release
 
 from .mpy import functions
@@ -94,7 +94,7 @@ def parts():
 @functools.cache
 def _alone():
     """{module: live bytes} of each file, without those that it imports."""
-    texts = {name: text for name, (text, _) in joined().items()}
+    texts = {name: text for name, (text, _) in bundled_files().items()}
     done = []
 
     def add(name):
@@ -115,13 +115,13 @@ def _alone():
 
 def modules():
     """{module: (bytes of its file, live, of bytecode)} of each module compiled alone, without those that it imports."""
-    agent = {name: compiled(text, name + ".py") for name, text in sources().items() if name != "linux"}
+    agent = {name: compile_module(text, name + ".py") for name, text in agent_sources().items() if name != "linux"}
     done = []
 
     def add(name):
         if name in agent and name not in done:
             done.append(name)  # two modules may import each other
-            for node in ast.parse(sources()[name]).body:
+            for node in ast.parse(agent_sources()[name]).body:
                 if isinstance(node, ast.ImportFrom) and node.level:
                     for each in [node.module] if node.module else [alias.name for alias in node.names]:
                         add(each)
@@ -148,7 +148,7 @@ def _flash():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificates.make(folder, ["cloud.test"])
-        (folder / "image").write_bytes(esp.make(_BLOCKS * 4096 - 2048, "meter"))
+        (folder / "image").write_bytes(esp.make_image(_BLOCKS * 4096 - 2048, "meter"))
         sealed = io.BytesIO()
         release.sign(folder / "image", sealed, key, "PRODUCT7", "1.0.1")
         image, ca = sealed.getvalue(), (folder / "ca.pem").read_bytes()
@@ -170,7 +170,7 @@ def _flash():
     return {
         "/ioto.json": json.dumps(config, indent=4).encode(), "/device.json": b'{"id": "METER00001", "model": "meter"}',
         "/ca.pem": ca,
-        "/key.pem": keys.public_bytes(key.public_key()), "/flash/ota_0": esp.make(8192, "running").ljust(0x10000,
+        "/key.pem": keys.public_bytes(key.public_key()), "/flash/ota_0": esp.make_image(8192, "running").ljust(0x10000,
         b"\xff"), "/flash/ota_1": empty,
         "/flash/otadata": empty[:8192], "/replies/get.1": reply(image),
         "/replies/post.1": reply(json.dumps(offer).encode()), **{"/replies/post.%d" % n: reply(b"{}") for n in range(2,

@@ -1,12 +1,8 @@
 """Fixtures that start the servers of the network tests."""
 
 import ssl
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from loopback import Datagrams, Server
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ioto_tools.cloud import policy
-from ioto_tools.cloud.policy import nodes, texts
+from ioto_tools.cloud.policy import literals, nodes
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "policy.md").read_text()
@@ -64,12 +64,12 @@ def test_tables_name_every_operator_escape_and_limit():
     tables = "".join(re.findall(r"^\| .*", PAGE.split("## Operators")[1].split("## Examples")[0], re.M))
     for operator in (*policy.values.OPERATORS, "=~"):
         assert "`a %s " % operator in tables, operator
-    for escape in texts._ESCAPES:
+    for escape in literals._ESCAPES:
         assert "\\%s " % escape in PAGE.split("## Values")[1], escape
     limits = PAGE.split("## Limits")[1]
     for number in (policy.CHARACTERS, nodes.TERMS, nodes.DEPTH):
         assert " %d " % number in limits
-    assert policy.NEWER in PAGE and " ".join(policy.values.ORDERS[1:]) in PAGE
+    assert policy.DEFAULT_POLICY in PAGE and " ".join(policy.values.ORDERS[1:]) in PAGE
 
 
 def test_statements_about_single_values():

@@ -3,9 +3,9 @@
 import random
 
 import pytest
+from example_policies import HOLDS, HOLDS_NOT
 from ioto_tools.cloud import policy
 from ioto_tools.cloud.policy import PolicyError
-from sentences import HOLDS, HOLDS_NOT
 
 OPERAND = "expected a name, a value, ! or ("
 ERRORS = [  # text, line, column, part of the problem

@@ -148,6 +148,7 @@ def cases(count, seed):
             yield each["term"], sent, each["holds"]
 
 
+@pytest.mark.sweep
 def test_results_match_those_of_node():
     if not shutil.which("node"):
         pytest.skip("no JavaScript engine: apt-get install nodejs")

@@ -1,8 +1,8 @@
-"""Both dialects: names, nested properties, precedence of the operators, evaluation and explanations."""
+"""Policies in both dialects: names, nested properties, operator precedence, evaluation and explanations."""
 
 import pytest
+from example_policies import EXAMPLE, HOLDS, HOLDS_NOT
 from ioto_tools.cloud import policy
-from sentences import EXAMPLE, HOLDS, HOLDS_NOT
 
 DEVICE = {
     "id": "K1",

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import specification as spec
+import reference_operators as spec
 from ioto_tools.cloud import policy
 
 HUGE = "9" * 257

@@ -88,18 +88,16 @@ def test_versions_as_literals():
         ("semver(2, '<', hardware)", 1, 8), ("newVersion != 'v2.0.0'", 1, 15),
 ])  # fmt: skip
 def test_invalid_version_causes_a_warning(text, line, column):
-    (doubt,) = policy.compile(text).doubts
+    (doubt,) = policy.compile(text).warnings
     assert doubt.startswith("line %d, column %d: " % (line, column)) and "is not a SemVer version" in doubt
 
 
 def test_number_in_quotes_causes_a_warning():
-    (doubt,) = policy.compile("memory >= '256' && memory <= 1024").doubts
+    (doubt,) = policy.compile("memory >= '256' && memory <= 1024").warnings
     assert (
-        doubt
-        == "line 1, column 11: '256' in quotes compares with strings by characters, '1000' before '256': leave the "
-        "quotes out"
+        doubt == "line 1, column 11: '256' in quotes is compared as a string, '1000' before '256': leave out the quotes"
     )
-    assert policy.compile("'1.5' < hardware").doubts
+    assert policy.compile("'1.5' < hardware").warnings
 
 
 @pytest.mark.parametrize("text", [
@@ -108,4 +106,4 @@ def test_number_in_quotes_causes_a_warning():
     "version < newVersion", "version === '2.0'",
 ])  # fmt: skip
 def test_valid_comparisons_cause_no_warning(text):
-    assert policy.compile(text).doubts == []
+    assert policy.compile(text).warnings == []

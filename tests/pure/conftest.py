@@ -20,6 +20,13 @@ LIB = HERE.parent.parent / "lib"
 VECTORS = Path("../shared/vectors")  # published tests of others, beside the repository
 RUNNER = HERE / "run_micropython.py"
 DIGEST = "digest: "
+# For `make sweep`: seconds each. A marker would need pytest, which these files can't import on MicroPython.
+LONG = (
+    "digest_of_every_key_with_every_value", "test_every_key_refuses_invalid_values_with_a_message",
+    "test_against_zoneinfo_every_minute_of_a_year", "digest_of_a_year_of_openings",
+    "test_every_minute_around_clock_changes", "test_fleet_is_spread_over_its_window",
+    "test_against_cronsim_every_minute_of_two_years",
+)  # fmt: skip
 
 if str(LIB) not in sys.path:
     sys.path.insert(0, str(LIB))
@@ -85,7 +92,11 @@ def pytest_collection_finish():
     gc.freeze()  # the agent collects often: what the tests are made of need not be looked at each time
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.parent == HERE and item.name.partition("[")[0] in LONG:
+            item.add_marker(pytest.mark.sweep)
     if VECTORS.exists() or os.environ.get("CI") == "true":  # there nothing is skipped: it fails
         return
     for item in items:

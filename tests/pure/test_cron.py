@@ -4,11 +4,11 @@ import gc
 
 from ioto import window as evaluated
 from ioto.calendar import days
+from ioto.config_errors import say
 from ioto.cron import ALIASES, parse
 from ioto.masks import is_always
 from ioto.timezone import local
 from ioto.window import closes_s, is_open, next_open, opened_s
-from ioto.wrong import say
 from ioto.zone import parse as zone_of
 
 if hasattr(gc, "threshold"):

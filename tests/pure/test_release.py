@@ -61,12 +61,12 @@ def test_envelope_returns_manifest_and_signature():
 
 
 def test_against_the_envelope_of_the_host():
-    from ioto_tools.image.release import seal
+    from ioto_tools.image.release import build_envelope
 
-    assert seal(manifest(), bytes(384)) == sealed(manifest(), bytes(384))
-    assert release.unwrap(seal(b"m" * 3572, b"s" * 512)) == (b"m" * 3572, b"s" * 512)
+    assert build_envelope(manifest(), bytes(384)) == sealed(manifest(), bytes(384))
+    assert release.unwrap(build_envelope(b"m" * 3572, b"s" * 512)) == (b"m" * 3572, b"s" * 512)
     try:
-        seal(b"m" * 3573, b"s" * 512)
+        build_envelope(b"m" * 3573, b"s" * 512)
     except ValueError as e:
         assert "4085 bytes, at most 4084 fit" in str(e)
     else:

@@ -10,13 +10,13 @@ import time
 import pytest
 import serial
 from click.testing import CliRunner
-from commands import BIN, board, command, running
-from ioto_tools.board import Board
+from ioto_command import BIN, board, command, running
 from ioto_tools.cli import main as cli
 from ioto_tools.cloud.site import certificates
-from ioto_tools.deploy import copy, info, prompt
-from ioto_tools.deploy.device_files import begin, device_files
+from ioto_tools.deploy import board_info, copy_files, prompt
+from ioto_tools.deploy.device_files import create_folder, device_files
 from ioto_tools.image import keys
+from ioto_tools.virtual_board import Board
 
 
 def deploy(port, folder, *words):
@@ -30,6 +30,7 @@ def files_of(flash):
     return found
 
 
+@pytest.mark.sweep
 def test_only_changed_files_are_copied(port, folder, flash):
     first = deploy(port, folder)
     assert first.returncode == 0 and "0 files copied" in first.stdout, first.stderr
@@ -48,6 +49,7 @@ def test_only_changed_files_are_copied(port, folder, flash):
     assert "0 files copied" in deploy(port, folder).stdout
 
 
+@pytest.mark.sweep
 def test_a_file_that_was_changed_on_the_board_is_kept(port, folder, flash):
     command("mpremote", "connect", port, "exec", "f = open('main.py', 'a')\nf.write('# mine\\n')\nf.close()")
     with open(folder / "main.py", "a") as f:
@@ -71,6 +73,7 @@ for name in "lib/ioto/plan.py", "lib/ioto/parts.bin":
 """
 
 
+@pytest.mark.sweep
 def test_a_broken_agent_is_replaced_and_old_files_removed(port, folder, flash):
     command("mpremote", "connect", port, "exec", BREAK_AGENT)
     result = deploy(port, folder)
@@ -79,6 +82,7 @@ def test_a_broken_agent_is_replaced_and_old_files_removed(port, folder, flash):
     assert command("mpremote", "connect", port, "exec", "import ioto.start").returncode == 0
 
 
+@pytest.mark.sweep
 def test_record_and_provision_are_kept(port, folder, flash):
     before = {n: raw for n, raw in files_of(flash).items() if n.startswith("state/")}
     (folder / "state").mkdir()
@@ -88,6 +92,7 @@ def test_record_and_provision_are_kept(port, folder, flash):
     assert "state/provision.json" not in after and all(n in after for n in before)
 
 
+@pytest.mark.sweep
 def test_a_full_file_system_changes_nothing(port, folder, flash):
     (folder / "big.bin").write_bytes(bytes(900_000))
     (folder / "main.py").write_text("print('new')\n")
@@ -96,9 +101,10 @@ def test_a_full_file_system_changes_nothing(port, folder, flash):
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
+@pytest.mark.sweep
 def test_the_application_runs_again_after_a_refusal(flash, folder):
     it = Board(flash)
-    it.put_files({"main.py": b"import time\nwhile True:\n    print('tick')\n    time.sleep_ms(100)\n"})
+    it.write_files({"main.py": b"import time\nwhile True:\n    print('tick')\n    time.sleep_ms(100)\n"})
     it.close()
     (folder / "big.bin").write_bytes(bytes(900_000))
     with board(flash) as port:
@@ -107,6 +113,7 @@ def test_the_application_runs_again_after_a_refusal(flash, folder):
             assert line.read_until(b"tick\r\n").endswith(b"tick\r\n")
 
 
+@pytest.mark.sweep
 def test_the_size_of_folders_is_counted(port, folder, flash):
     """Two blocks each on littlefs: nothing is copied if it would not fit."""
     for n in range(60):
@@ -131,33 +138,35 @@ except OSError as e:
 def test_a_file_system_that_fills_up_during_the_copy(folder, flash):
     """Nothing is changed, and the copied files are removed again."""
     it = Board(flash)
-    it.put_files({"ballast.bin": bytes(540_000)})  # otherwise filling the file system takes long
+    it.write_files({"ballast.bin": bytes(540_000)})  # otherwise filling the file system takes long
     it.close()
     files = device_files(folder)
     files.update({"main.py": b"print('new')\n" * 600, "more.bin": bytes(20_000)})
     with board(flash) as port, prompt.Prompt(port) as it:
-        made = copy.plan(it, files)
+        made = copy_files.plan(it, files)
         assert set(made.write) == {"main.py", "more.bin"}
         assert it.run(FILL, 60).strip() == "28"
         with pytest.raises(prompt.PromptError, match="the board says: OSError: .*28"):
-            copy.carry_out(it, made)
+            copy_files.apply(it, made)
     found = files_of(flash)
-    assert b"print('new')" not in found["main.py"] and not any(name.startswith(copy.STAGING) for name in found)
+    assert b"print('new')" not in found["main.py"] and not any(name.startswith(copy_files.STAGING) for name in found)
 
 
+@pytest.mark.sweep
 def test_a_negative_number_of_free_blocks_counts_as_none(folder, flash):
     """littlefs counts some blocks twice, and MicroPython's number of free blocks wraps around."""
     it = Board(flash)
-    it.put_files({"ballast.bin": bytes(714_000), "more.bin": bytes(6000)})
+    it.write_files({"ballast.bin": bytes(714_000), "more.bin": bytes(6000)})
     it.close()
     with board(flash) as port, prompt.Prompt(port) as it:
         assert int(it.run("import os; print(os.statvfs('/')[3])", 20)) > 208
-        with pytest.raises(copy.CopyError, match="has 0 bytes free"):
-            copy.plan(it, {**device_files(folder), "main.py": bytes(9000)})
+        with pytest.raises(copy_files.CopyError, match="has 0 bytes free"):
+            copy_files.plan(it, {**device_files(folder), "main.py": bytes(9000)})
     with board(flash) as port:
         assert json.loads(command("ioto", "board", "info", port, "--json").stdout)["files"]["free"] == 0
 
 
+@pytest.mark.sweep
 def test_ports_without_a_board(tmp_path, folder, monkeypatch):
     result = deploy("/dev/ttyNOWHERE", folder)
     assert result.returncode == 1 and "there is no such port: is the board plugged in" in result.stderr
@@ -172,6 +181,7 @@ def test_ports_without_a_board(tmp_path, folder, monkeypatch):
     os.close(slave)
 
 
+@pytest.mark.sweep
 def test_a_port_that_is_busy_is_refused(port, folder, flash):
     """Each of two programs at one port would read bytes that are for the other one."""
     (folder / "main.py").write_text("print('new')\n")
@@ -184,7 +194,7 @@ def test_a_port_that_is_busy_is_refused(port, folder, flash):
 
 
 def test_an_older_micropython_is_refused(port, folder, monkeypatch):
-    monkeypatch.setattr(prompt, "LEAST", (99, 0))
+    monkeypatch.setattr(prompt, "MIN_MICROPYTHON", (99, 0))
     with (
         pytest.raises(prompt.PromptError, match=r"the agent needs 99\.0 or later: `ioto flash`"),
         prompt.Prompt(port) as board,
@@ -207,6 +217,7 @@ def test_a_micropython_with_another_mpy_version_is_refused(port, folder, flash, 
     }
 
 
+@pytest.mark.sweep
 def test_info_describes_the_board(port, flash):
     result = command("ioto", "board", "info", port)
     assert (
@@ -224,15 +235,16 @@ def test_info_describes_the_board(port, flash):
     )
 
 
+@pytest.mark.sweep
 def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
     """As in the README: the settings name files, which the agent checks."""
     certificates.make(tmp_path / "tls", ["cloud.test"])
-    private = keys.make(tmp_path / "release.pem", b"")
-    keys.write_new(tmp_path / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
+    private = keys.create(tmp_path / "release.pem", b"")
+    keys.create_file(tmp_path / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)
     settings = {"product": "P1", "builder": "https://cloud.test"}
-    begin(tmp_path / "signed", settings, [tmp_path / "tls" / "ca.pem"], [tmp_path / "release.pub.pem"])
+    create_folder(tmp_path / "signed", settings, [tmp_path / "tls" / "ca.pem"], [tmp_path / "release.pub.pem"])
     it = Board(flash)
-    it.put_files(device_files(tmp_path / "signed"))
+    it.write_files(device_files(tmp_path / "signed"))
     it.close()
     with board(flash) as port:
         result = command("ioto", "board", "info", port)
@@ -249,12 +261,12 @@ def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
 def test_info_writes_no_file_outside_of_its_own_folder(tmp_path):
     """The settings of a board can name any path."""
     files = {"ioto.json": b'{"a": ["../../x", "/etc/y", "@certs/z.pem"], "b": {"c": "k.pem"}}'}
-    assert info._named(files) == ["certs/z.pem", "etc/y", "k.pem"]
+    assert board_info._named(files) == ["certs/z.pem", "etc/y", "k.pem"]
 
 
 def test_log_prints_the_output_without_interrupting(flash):
     it = Board(flash)
-    it.put_files({"main.py": b"import time\nfor i in range(1000):\n    print('tick', i)\n    time.sleep_ms(100)\n"})
+    it.write_files({"main.py": b"import time\nfor i in range(1000):\n    print('tick', i)\n    time.sleep_ms(100)\n"})
     it.close()
     with board(flash) as port:
         follower = subprocess.Popen([BIN / "ioto", "board", "log", port], stdout=subprocess.PIPE, text=True)
@@ -266,9 +278,9 @@ def test_log_prints_the_output_without_interrupting(flash):
 
 UNPLUGGED = """
 import sys
-from ioto_tools.board import Board
+from ioto_tools.virtual_board import Board
 from ioto_tools.cli import main as cli
-from ioto_tools.board.serial import Serial
+from ioto_tools.virtual_board.serial import Serial
 
 class Cable(Serial):
     left = int(sys.argv[2])
@@ -286,6 +298,7 @@ Board(sys.argv[1], real_time=True).run(until_s=60, serial=cable)
 """
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "after", [7000, 14000] + [pytest.param(n, marks=pytest.mark.sweep) for n in (400, *range(1000, 26000, 1700), 26000)]
 )

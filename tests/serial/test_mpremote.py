@@ -3,8 +3,9 @@
 import hashlib
 import time
 
+import pytest
 import serial
-from commands import command
+from ioto_command import command
 
 
 def mpremote(port, *words):
@@ -13,6 +14,7 @@ def mpremote(port, *words):
     return done.stdout
 
 
+@pytest.mark.sweep
 def test_exec_eval_and_exceptions(port):
     assert mpremote(port, "exec", "print(6 * 7)") == "42\n"
     assert mpremote(port, "eval", "__import__('esp32').Partition(1).info()[4]") == "ota_0\n"
@@ -30,6 +32,7 @@ def test_exec_eval_and_exceptions(port):
     assert "NameError" in command("mpremote", "connect", port, "eval", "left_over").stdout  # after a soft reset
 
 
+@pytest.mark.sweep
 def test_files_with_any_bytes_are_copied_both_ways(port, tmp_path):
     raw = bytes(range(256)) * 8 + b"\r\n\x01\x02\x03\x04\x05\n"
     (tmp_path / "any.bin").write_bytes(raw)

@@ -3,6 +3,7 @@
 import functools
 import json
 import subprocess
+import sys
 import threading
 from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import ioto
 import pytest
-from commands import BIN, command
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1] / "support"))
+from ioto_command import BIN, command
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
@@ -91,12 +95,12 @@ def test_mpremote_installs_it_on_a_board(site, bare, name):
 @pytest.fixture
 def bare(tmp_path):
     """The serial port of a board with MicroPython only."""
-    from commands import board
-    from ioto_tools.board import Board
+    from ioto_command import board
     from ioto_tools.image import esp
+    from ioto_tools.virtual_board import Board
 
     path = tmp_path / "board.flash"
-    Board.create(path, esp.make(8192, "hello"), {}, flash_bytes=1 << 20, slot_bytes=0x10000).close()
+    Board.create(path, esp.make_image(8192, "hello"), {}, flash_bytes=1 << 20, slot_bytes=0x10000).close()
     with board(path) as port:
         yield port
 

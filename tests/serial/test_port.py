@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 import serial
-from commands import BIN, board, command
-from ioto_tools.board import Board
+from ioto_command import BIN, board, command
 from ioto_tools.cli.printable import printable
-from ioto_tools.deploy import port as ports
+from ioto_tools.deploy import serial_port as ports
 from ioto_tools.deploy.prompt import Prompt, PromptError
+from ioto_tools.virtual_board import Board
 
 LIMIT_S = 30
 
@@ -38,7 +38,7 @@ def fault_for_nobody(path):
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
-            os.write(write, ports.fault(path).encode())
+            os.write(write, ports.diagnose(path).encode())
         finally:
             os._exit(0)
     os.close(write)
@@ -76,10 +76,11 @@ def test_a_port_without_permission_names_the_group_to_join():
     ("socket://no.such.host.invalid:1", "Write socket://HOST:PORT"),
 ])  # fmt: skip
 def test_the_fault_of_a_port_is_named(port, words):
-    found = ports.fault(port)
+    found = ports.diagnose(port)
     assert found.startswith("%s: " % port) and words in found
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "port, words", [("/dev/null", "it is not a serial port"), ("nonsense://a", "protocol 'nonsense' not known")]
 )
@@ -150,9 +151,10 @@ def test_control_characters_are_printed_as_escapes():
         assert (chr(code) in printable(chr(code))) == (chr(code) in "\t\n"), code
 
 
+@pytest.mark.sweep
 def test_no_command_prints_escape_sequences_of_a_board(flash, folder):
     it = Board(flash)
-    it.put_files(
+    it.write_files(
         {
             "boot.py": b"print('\\x1b]0;title\\x07 from the board')\n",
             "main.py": b"# \x1b[2J\nraise ValueError('\\x1b[3J')\n",
@@ -191,10 +193,11 @@ while True:
 ASLEEP = "import machine\nmachine.deepsleep(2500)\n"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("main", [DEAF, ASLEEP], ids=["ignores Ctrl-C", "sleeps"])
 def test_wait_reaches_a_board_that_ignores_ctrl_c_or_sleeps(flash, folder, main, monkeypatch):
     it = Board(flash)
-    it.put_files({"main.py": main.encode()})
+    it.write_files({"main.py": main.encode()})
     it.close()
     (folder / "main.py").write_text("print('new')\n")
     with board(flash) as port:

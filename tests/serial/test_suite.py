@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from bridge import bridge
-from commands import BIN, command, running
-from ioto_tools.board import Board
-from ioto_tools.board.nvs import Nvs
+from ioto_command import BIN, command, running
 from ioto_tools.deploy.prompt import Prompt, PromptError
 from ioto_tools.image import esp, layout
-from ioto_tools.suite.run import CHECKS, UPDATE, Result
-from ioto_tools.suite.table import markdown, words
+from ioto_tools.suite.format_results import describe, markdown
+from ioto_tools.suite.run_checks import CHECKS, UPDATE, Result
+from ioto_tools.virtual_board import Board
+from ioto_tools.virtual_board.nvs import Nvs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
 COUNTS = ("resets", "soft", "trial")  # of starts, by boot.py
@@ -42,17 +42,20 @@ def content(flash):
     return found
 
 
+@pytest.mark.sweep
 def test_a_virtual_board_passes_the_whole_suite_and_is_unchanged(flash):
     """Every check with Wi-Fi, then the update. The table in docs/boards.md has the same shape."""
     before = content(flash)
     with running(BIN / "ioto", "board", "run", flash, "--serial", "--wifi", "net:secret", "--network") as port:
         found = suite(port, more=(*WIFI, "--update"))
     assert list(found) == [*CHECKS, UPDATE]
-    assert all(each.result == "passed" for each in found.values()), {name: words(each) for name, each in found.items()}
+    assert all(each.result == "passed" for each in found.values()), {
+        name: describe(each) for name, each in found.items()
+    }
     assert found["download"].found["over"] == "TLS" and found["clock"].found["ntp"].endswith(" s")
     assert content(flash) == before
     board = Board(flash)
-    assert board.otadata().split()[0].endswith("/VALID"), board.otadata()
+    assert board.describe_otadata().split()[0].endswith("/VALID"), board.describe_otadata()
     board.close()
     table = [
         shape(line) for line in PAGE.splitlines() if line.startswith("| ") and line.endswith("| not yet measured |")
@@ -64,10 +67,11 @@ def shape(line):
     return re.sub(r"[+-]?\d+(\.\d+)?", "N", line)
 
 
+@pytest.mark.sweep
 def test_checks_that_cannot_run_give_the_reason(tmp_path):
     """On a board with MicroPython's stock layout, without the agent, and without the name of a Wi-Fi network."""
     path = tmp_path / "stock.flash"
-    Board.create(path, esp.make(8192, "hello"), {}, flash_bytes=4 << 20, rows=layout.stock()).close()
+    Board.create(path, esp.make_image(8192, "hello"), {}, flash_bytes=4 << 20, rows=layout.stock()).close()
     with running(BIN / "ioto", "board", "run", path, "--serial") as port:
         found = suite(port, "partition", "stages", "download", "signature", "wifi", "dns", "tls", "update")
         again = command("mpremote", "connect", port, "fs", "ls")
@@ -91,6 +95,7 @@ def test_a_slow_reset_is_awaited(port):
         assert b"KeyboardInterrupt" in board.line.follow(10)[1]
 
 
+@pytest.mark.sweep
 def test_without_wifi_the_other_checks_run(port):
     found = suite(port, "stages", "download")
     assert all(each.result == "passed" for each in found.values()), found
@@ -101,22 +106,23 @@ def test_without_wifi_the_other_checks_run(port):
 
 # {check that must fail: one changed line of the hardware}
 BROKEN = {
-    "partition": "from ioto_tools.board.flash import Flash; Flash.program = lambda self, at, raw: "
+    "partition": "from ioto_tools.virtual_board.flash import Flash; Flash.program = lambda self, at, raw: "
                  "self.data.__setitem__(slice(at, at + len(raw)), raw)",
-    "partition-boot": "from ioto_tools.board.partitions import Partitions; Partitions.set_boot = lambda self, row: "
-                      "None",
-    "nvs": "from ioto_tools.board.nvs import Nvs; Nvs.set_blob = lambda self, *a: None",
-    "watchdog": "from ioto_tools.board.hardware import Hardware; Hardware._watchdog_us = lambda self: float('inf')",
-    "clock": "from ioto_tools.board.board import Board; from ioto_tools.board import bootloader; old = "
+    "partition-boot": "from ioto_tools.virtual_board.partitions import Partitions; Partitions.set_boot = lambda self, "
+                      "row: None",
+    "nvs": "from ioto_tools.virtual_board.nvs import Nvs; Nvs.set_blob = lambda self, *a: None",
+    "watchdog": "from ioto_tools.virtual_board.hardware import Hardware; "
+                "Hardware._watchdog_us = lambda self: float('inf')",
+    "clock": "from ioto_tools.virtual_board.board import Board; from ioto_tools.virtual_board import bootloader; old = "
              "bootloader.Bootloader.start\n"
              "def start(self): it.clock.power_cut(); return old(self)\nbootloader.Bootloader.start = start",
-    "update": "from ioto_tools.board import bootloader; old = bootloader.Bootloader.__init__\n"
+    "update": "from ioto_tools.virtual_board import bootloader; old = bootloader.Bootloader.__init__\n"
               "bootloader.Bootloader.__init__ = lambda self, *a: (old(self, *a), setattr(self, 'rollback', False))[0]",
 }  # fmt: skip
 BOARD = """
 import sys
-from ioto_tools.board import Board
-from ioto_tools.board.serial import Serial
+from ioto_tools.virtual_board import Board
+from ioto_tools.virtual_board.serial import Serial
 port = Serial()
 print(port.path, flush=True)
 it = Board(sys.argv[1], real_time=True)
@@ -136,6 +142,7 @@ def test_a_defect_fails_its_check(flash, case):
     assert found[name].result == "failed" and found[name].why, found
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("protocol", ["socket", "rfc2217"])
 def test_a_check_with_resets_runs_over_the_network(port, protocol):
     with bridge(port, protocol) as url:
@@ -144,7 +151,7 @@ def test_a_check_with_resets_runs_over_the_network(port, protocol):
 
 def test_ctrl_c_interrupts_a_program_at_any_moment(flash):
     """The program alternates between computing and using the hardware; the board works as before."""
-    quick = "from ioto_tools.board import hardware; hardware._BREAK_REAL_S = 0.0002"
+    quick = "from ioto_tools.virtual_board import hardware; hardware._BREAK_REAL_S = 0.0002"
     with running(sys.executable, "-c", BOARD % quick, flash) as port, Prompt(port) as board:
         board.run("from esp32 import NVS\nx = NVS('a')\nx.set_blob('k', bytes(90))\nb = bytearray(90)")
         for n in range(30):
@@ -203,9 +210,9 @@ def test_ctrl_c_does_not_corrupt_the_file_system(port):
 # A chip with native USB: at each reset its port disappears, and returns a little later under the same name.
 USB = """
 import os, sys, threading
-from ioto_tools.board import Board
-from ioto_tools.board.hardware import SOFT, Hardware
-from ioto_tools.board.serial import Serial
+from ioto_tools.virtual_board import Board
+from ioto_tools.virtual_board.hardware import SOFT, Hardware
+from ioto_tools.virtual_board.serial import Serial
 
 class Usb(Serial):
     def appear(self):

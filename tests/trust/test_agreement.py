@@ -3,7 +3,6 @@
 import hashlib
 import random
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from ioto import pss
 from ioto_tools.image import keys
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "pure"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
 from loopback import LIB, MICROPYTHON
 from test_pss import damaged, made, signed
 

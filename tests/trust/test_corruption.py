@@ -3,18 +3,13 @@
 import io
 import json
 import subprocess
-import sys
-from pathlib import Path
 
+import corrupt_release
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from ioto import release
 from ioto_tools.image import keys
 from ioto_tools.image import release as host
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
-import corrupt_release
 from loopback import LIB, MICROPYTHON
 
 

@@ -45,7 +45,7 @@ def key(tmp_path_factory):
 @pytest.fixture
 def image(tmp_path):
     path = tmp_path / "micropython.bin"
-    path.write_bytes(esp.make(30000, "a"))
+    path.write_bytes(esp.make_image(30000, "a"))
     return path
 
 
@@ -110,6 +110,7 @@ def test_a_key_file_is_never_incomplete_or_overwritten(tmp_path):
     assert b"BEGIN PRIVATE KEY" in (tmp_path / "c.pem").read_bytes()
 
 
+@pytest.mark.sweep
 def test_show_and_export(key, tmp_path):
     public = keys.load_public(key.with_name("release.pub.pem"))
     for file in (key, key.with_name("release.pub.pem")):
@@ -122,6 +123,7 @@ def test_show_and_export(key, tmp_path):
     refused(ioto("keys", "export", key, tmp_path / "k.der"), "not overwritten")
 
 
+@pytest.mark.sweep
 def test_files_that_are_not_keys_are_refused(key, image, tmp_path):
     (tmp_path / "ec.pem").write_text("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----\n")
     common = ("--product", "P1", "--version", "1.0.0")
@@ -138,6 +140,7 @@ def test_files_that_are_not_keys_are_refused(key, image, tmp_path):
     assert list(tmp_path.glob("*.signed")) == []
 
 
+@pytest.mark.sweep
 def test_secrets_are_in_no_output_process_list_or_file(key, image, tmp_path):
     """Neither the key nor its passphrase is in an output, an error, a process list or a created file."""
     private = keys.load(key, PASSPHRASE.encode()).private_numbers()
@@ -174,6 +177,7 @@ def test_secrets_are_in_no_output_process_list_or_file(key, image, tmp_path):
         assert not [text for text in told if secret in text], secret[:20]
 
 
+@pytest.mark.sweep
 def test_a_signed_file_can_be_published_elsewhere(key, image, tmp_path):
     site = ("--data", tmp_path / "site")
     assert ioto("product", "new", "thermo", "--id", "THERMO1", *site).returncode == 0
@@ -205,6 +209,7 @@ def test_a_signed_file_can_be_published_elsewhere(key, image, tmp_path):
     assert told.returncode == 0 and json.loads(told.stdout)["size"] == 34096, told
 
 
+@pytest.mark.sweep
 def test_files_that_are_not_published(key, image, tmp_path):
     site = ("--data", tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "THERMO1", *site)
@@ -225,7 +230,7 @@ def test_files_that_are_not_published(key, image, tmp_path):
     refused(ioto("sign", image, *common, "--downgrade-from", "2.0"), "not a SemVer version")
     refused(ioto("sign", image, *common, "--allow-downgrade", "--downgrade-from", "2.0.0"), "one of them")
     for more in (("--allow-downgrade", "--expires", "30d"), ("--downgrade-from", "2.0.0")):
-        assert ioto("sign", image, *common, "--out", tmp_path / "down", *more).returncode == 0
+        assert ioto("sign", image, *common, "--output", tmp_path / "down", *more).returncode == 0
     for bad, words in (
         (good[:-1], "manifest_mismatch"),
         (good[:5000] + b"x" + good[5001:], "manifest"),

@@ -8,12 +8,9 @@ import json
 import shutil
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
 from issue_certificates import DAY, HERE, Certificate
 from loopback import LIB, MICROPYTHON, Server
 

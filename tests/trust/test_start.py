@@ -3,15 +3,12 @@
 import json
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from ioto_tools.image import keys
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "network"))
 from issue_certificates import HERE, Certificate
 from loopback import LIB, MICROPYTHON, Server
 

@@ -35,10 +35,10 @@ def migrate(data: str, to: str, json: bool) -> None:
     Stop the servers of the site first. Every table and image is compared afterwards. After an interruption, run
     the same command again to continue. The old site is not changed.
     """
-    from ioto_tools.cloud.site import moving
+    from ioto_tools.cloud.site import backup
 
     with _progress_bars(json) as progress:
-        copied = moving.migrate(data, to, progress)
+        copied = backup.migrate(data, to, progress)
     _print_summary(copied, json, "moved to %s: serve it with --data %s from now on" % (to, to))
 
 
@@ -51,10 +51,10 @@ def backup(folder: str, data: str, json: bool) -> None:
 
     Keep the copy private: it contains the keys that sign links and webhooks.
     """
-    from ioto_tools.cloud.site import moving
+    from ioto_tools.cloud.site import backup
 
     with _progress_bars(json) as progress:
-        copied = moving.backup(data, folder, progress)
+        copied = backup.backup(data, folder, progress)
     _print_summary(copied, json, "backed up to %s" % folder)
 
 
@@ -64,10 +64,10 @@ def backup(folder: str, data: str, json: bool) -> None:
 @json_option
 def restore(folder: str, data: str, json: bool) -> None:
     """Create a site from the backup in DIR, in the new folder --data or where its site.toml says."""
-    from ioto_tools.cloud.site import moving
+    from ioto_tools.cloud.site import backup
 
     with _progress_bars(json) as progress:
-        copied = moving.restore(folder, data, progress)
+        copied = backup.restore(folder, data, progress)
     _print_summary(copied, json, "restored to %s" % data)
 
 

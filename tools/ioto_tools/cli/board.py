@@ -14,14 +14,14 @@ import click
 from ..image.firmware import FLASH_SIZES
 from .deploy import info, log, traceback
 from .flash import print_settings_warnings
-from .options import json_object_option
+from .options import RenamedOption, json_object_option
 from .printable import printable
 from .suite import test
 
 if TYPE_CHECKING:
-    from ..board import Board, Cut, Run
-    from ..board.peers import Tcp
-    from ..board.simulated_network import SimulatedNetwork
+    from ..virtual_board import Board, Cut, Run
+    from ..virtual_board.peers import RealServer
+    from ..virtual_board.simulated_network import SimulatedNetwork
 
 
 @click.group()
@@ -44,7 +44,7 @@ def fail(text: object) -> NoReturn:
 
 
 def open_board(flash: Path, **options: Any) -> Board:
-    from ..board import Board
+    from ..virtual_board import Board
 
     try:
         return Board(flash, **options)
@@ -81,17 +81,17 @@ def new(
     FIRMWARE is an application image, or a whole-flash file from which the application is extracted. FOLDER
     contains the board's files: boot.py, main.py, ioto.json, device.json.
     """
-    from ..board import Board
-    from ..board.files import listed
-    from ..deploy.compiled import agent_files
+    from ..deploy.agent_build import agent_files
     from ..image.firmware import parse
+    from ..virtual_board import Board
+    from ..virtual_board.file_system import collect_files
 
     if flash.exists() and not force:
         fail("%s already exists; --force overwrites it" % flash)
     try:
         image = parse(firmware.read_bytes()).application
         files = dict(agent_files()) if agent else {}
-        files.update(listed(folder) if folder else {})
+        files.update(collect_files(folder) if folder else {})
         created = Board.create(flash, image, files, FLASH_SIZES[flash_size], slot_size)
         created.set_otadata("1/VALID -")
     except ValueError as e:
@@ -101,16 +101,16 @@ def new(
         print_settings_warnings(folder)
 
 
-def parse_peers(words: Iterable[str]) -> dict[tuple[str, int], Tcp]:
+def parse_peers(words: Iterable[str]) -> dict[tuple[str, int], RealServer]:
     """Parse [NAME:PORT=HOST:PORT] to {(name, port): Tcp(host, port)}."""
-    from ..board.peers import Tcp
+    from ..virtual_board.peers import RealServer
 
     found = {}
     for word in words:
         try:
             here, there = word.split("=")
             (name, port), (host, real) = here.rsplit(":", 1), there.rsplit(":", 1)
-            found[(name, int(port))] = Tcp(host, int(real))
+            found[(name, int(port))] = RealServer(host, int(real))
         except ValueError:
             fail("--peer %s: expected: NAME:PORT=HOST:PORT, such as cloud.test:80=127.0.0.1:8080" % word)
     return found
@@ -120,7 +120,7 @@ def build_network(peer: Iterable[str], wifi: str | None = None, network: bool = 
     """The network that the board reaches. `wifi` is NAME:PASSWORD; None accepts any Wi-Fi network."""
     import time
 
-    from ..board.simulated_network import SimulatedNetwork
+    from ..virtual_board.simulated_network import SimulatedNetwork
 
     known = None
     if wifi is not None:
@@ -141,8 +141,8 @@ def run_board(
     serial: bool = False,
 ) -> Run:
     """Run the board, print its output and close it; returns the Run."""
-    from ..board import sandbox
-    from ..board.serial import Serial
+    from ..virtual_board import sandbox
+    from ..virtual_board.serial import Serial
 
     if not sandbox.available():
         click.echo(
@@ -169,7 +169,7 @@ def run_board(
         sys.exit(130)
     click.echo(
         "-- %s after %d boot(s): %s; otadata %s"
-        % (run.ended, len(run.boots), " ".join(run.slots), virtual_board.otadata())
+        % (run.ended, len(run.boots), " ".join(run.slots), virtual_board.describe_otadata())
     )
     virtual_board.close()
     return run
@@ -232,7 +232,15 @@ def run(
 
 @board.command()
 @click.argument("flash", type=click.Path(path_type=Path))
-@click.option("--op", type=int, required=True, help="Number of the flash operation (erase or program), counted from 0.")
+@click.option(
+    "--operation",
+    "op",
+    cls=RenamedOption,
+    was="--op",
+    type=int,
+    required=True,
+    help="Number of the flash operation (erase or program), counted from 0.",
+)
 @click.option(
     "--when",
     type=click.Choice(["before", "during", "after"]),
@@ -257,7 +265,7 @@ def cut(
 
     The next `ioto board run` powers the board on again.
     """
-    from ..board import Cut
+    from ..virtual_board import Cut
 
     ended = run_board(flash, build_network(peer), seconds, simulated, fault, Cut(op, when)).ended
     if ended != "cut":
@@ -291,7 +299,7 @@ def board_facts(virtual_board: Board) -> dict[str, Any]:
             {"label": p.label, "type": p.type, "subtype": p.subtype, "address": p.address, "size": p.size}
             for p in virtual_board.rows
         ],
-        "otadata": virtual_board.otadata() if any(p.label == "otadata" for p in virtual_board.rows) else None,
+        "otadata": virtual_board.describe_otadata() if any(p.label == "otadata" for p in virtual_board.rows) else None,
         "slots": slots,
         "files": {name: len(raw) for name, raw in sorted(files.items())},
         "record": record,

@@ -6,6 +6,7 @@ from ioto_tools.cloud.http.errors import CloudError
 
 from .backup import backup, migrate, restore
 from .nginx import link_key, nginx
+from .options import RenamedOption
 from .serve import serve
 from .systemd import unit
 
@@ -21,7 +22,16 @@ for command in (serve, nginx, unit, link_key, migrate, backup, restore):
 
 @cloud.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--out", default="tls", show_default=True, type=click.Path(file_okay=False), help="Folder for the files.")
+@click.option(
+    "--output",
+    "out",
+    cls=RenamedOption,
+    was="--out",
+    default="tls",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="Folder for the files.",
+)
 def certificate(names: tuple[str, ...], out: str) -> None:
     """Create a certificate for a server that boards reach as NAME, and your own authority.
 

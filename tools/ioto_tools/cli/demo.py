@@ -27,7 +27,7 @@ def demo(folder: Path, firmware: Path) -> None:
     Shows a good update, an image that crashes at start, a power cut during a download, and a forged release, with
     a real device cloud over TLS.
     """
-    from ..demo import Demonstration, Failed
+    from ..demo import Demonstration, DemonstrationError
 
     try:
         with Demonstration(folder, firmware) as show:
@@ -35,7 +35,7 @@ def demo(folder: Path, firmware: Path) -> None:
             show.crashing_update()
             show.power_cut()
             show.forged_update()
-    except (Failed, FileNotFoundError) as e:
+    except (DemonstrationError, FileNotFoundError) as e:
         click.echo("demonstration failed: %s" % e, err=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -82,7 +82,7 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
     """
     from rich.progress import Progress
 
-    from ..deploy import copy
+    from ..deploy import copy_files
     from ..deploy.device_files import device_files
     from ..deploy.prompt import PromptError
     from .flash import print_settings_warnings
@@ -90,15 +90,15 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
     port = find_port(port, "deploy")
     try:
         files = device_files(folder, source)
-        files.pop(copy.LIST)
+        files.pop(copy_files.HASHES)
         print_settings_warnings(folder)
         with open_prompt(port, wait_s, reset) as board:
             identity = board.identify()
             click.echo(
                 printable("%s: %s" % (port, ", ".join(filter(None, (identity["machine"], identity["platform"])))))
             )
-            copy.check_compiled(files, identity["mpy"])
-            plan = copy.plan(board, files, force)
+            copy_files.check_mpy_version(files, identity["mpy"])
+            plan = copy_files.plan(board, files, force)
             for name, diff in plan.kept.items():
                 click.echo(
                     printable("%s was changed on the board and is kept (--force replaces it):\n%s" % (name, diff)),
@@ -113,7 +113,7 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
                 return
             with Progress() as bars:
                 bar = bars.add_task("copying", total=sum(map(len, plan.write.values())))
-                copy.carry_out(board, plan, lambda name, n: bars.advance(bar, n))
+                copy_files.apply(board, plan, lambda name, n: bars.advance(bar, n))
             click.echo(
                 "%s copied, %d unchanged%s"
                 % (pluralize(len(plan.write), "file"), plan.same, ", %d kept" % len(plan.kept) if plan.kept else "")
@@ -132,15 +132,15 @@ def info(port: str | None, as_json: bool, wait_s: int, reset: bool) -> None:
 
     The application is interrupted; a soft reset starts it again.
     """
-    from ..deploy import info as board_info
+    from ..deploy import board_info as board_info
     from ..deploy.prompt import PromptError
 
     try:
         with open_prompt(find_port(port, "board info"), wait_s, reset) as board:
-            found = board_info.facts(board)
+            found = board_info.query(board)
     except PromptError as e:
         fail("board info", e)
-    click.echo(board_info.as_json(found) if as_json else printable("\n".join(board_info.lines(found))))
+    click.echo(board_info.as_json(found) if as_json else printable("\n".join(board_info.format_lines(found))))
 
 
 @click.command()
@@ -151,11 +151,11 @@ def log(port: str | None) -> None:
     If the port disappears, as that of a board with native USB does at a reset, the command waits for it.
     """
     from ..deploy import follow
-    from ..deploy.port import PortError
+    from ..deploy.serial_port import PortError
 
     port = find_port(port, "board log")
     try:
-        for text in follow.lines(port, lambda text: click.echo("-- %s: %s" % (port, text), err=True)):
+        for text in follow.follow_output(port, lambda text: click.echo("-- %s: %s" % (port, text), err=True)):
             click.echo(printable(text), nl=False)
     except PortError as e:
         fail("board log", e)
@@ -170,7 +170,7 @@ def traceback(file: TextIO) -> None:
 
     The compiled agent has shortened names; its tracebacks are printed with the names of lib/ioto.
     """
-    from ..deploy.compiled import readable
+    from ..deploy.agent_build import restore_names
 
     for line in file:
-        click.echo(printable(readable(line)), nl=False)
+        click.echo(printable(restore_names(line)), nl=False)

@@ -11,11 +11,11 @@ from ioto_tools.cloud import policy
 from ioto_tools.cloud.devices import registration
 from ioto_tools.cloud.http.errors import CloudError, Refusal
 from ioto_tools.cloud.operators import control, groups, overview
-from ioto_tools.cloud.releases import doubts
+from ioto_tools.cloud.releases import term_warnings
 from ioto_tools.cloud.rules import terms
-from ioto_tools.cloud.rules.selection import WHY, precedence
+from ioto_tools.cloud.rules.selection import REASONS_NOT_OFFERED, precedence
 
-from .options import data_option, json_option, product_option
+from .options import RenamedOption, data_option, json_option, product_option
 from .output import ago, pluralize, print_json, print_table
 from .printable import printable
 from .rollout_options import print_warnings
@@ -36,7 +36,12 @@ device_product_option = click.option(
 @click.command()
 @product_option
 @click.option(
-    "--where", metavar="EXPR", help="Only devices that this policy matches, by their last check-in (docs/policy.md)."
+    "--policy",
+    "where",
+    cls=RenamedOption,
+    was="--where",
+    metavar="EXPR",
+    help="Only devices that this policy matches, by their last check-in (docs/policy.md).",
 )
 @click.option("--group", metavar="GROUP", help="Only devices of this group (`ioto groups`).")
 @data_option
@@ -44,9 +49,9 @@ device_product_option = click.option(
 def devices(product: str | None, where: str | None, group: str | None, data: str, json: bool) -> None:
     """List devices with their version, last check-in, and the state of their last update."""
     with open_site(data) as site:
-        text = groups.both(group and groups.policy(site, group), where)
+        text = groups.combine(group and groups.policy(site, group), where)
         found = overview.devices(site, product, _compile(text))
-        warnings = doubts.of_choice(site, product, text) if text and not found else []
+        warnings = term_warnings.of_search(site, product, text) if text and not found else []
     print_warnings(warnings)
     if json:
         print_json(found)
@@ -59,7 +64,7 @@ def devices(product: str | None, where: str | None, group: str | None, data: str
 
 
 def _compile(text: str | None) -> policy.Policy | None:
-    return policy.compile(terms.read({"policy": text})["policy"]) if text else None
+    return policy.compile(terms.parse_terms({"policy": text})["policy"]) if text else None
 
 
 def _update_words(update: Row | None) -> str:
@@ -123,7 +128,9 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
 def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
     """A table row: whether the update is offered now, why not, and its state on the device."""
     states = [_update_words(each).partition(" ")[2] for each in updates if each["update"] == offer["update"]]
-    words = ([WHY[offer["why"]]] if offer["why"] else []) + ["state on the device: %s" % each for each in states]
+    words = ([REASONS_NOT_OFFERED[offer["why"]]] if offer["why"] else []) + [
+        "state on the device: %s" % each for each in states
+    ]
     return offer["version"], "no" if offer["why"] else "yes", "; ".join(words) or "-"
 
 
@@ -220,7 +227,7 @@ def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
 def device_claim(id: str, product: str | None, data: str) -> None:
     """Let device ID register: the next client that registers with this id gets the device's token.
 
-    The first use of the token invalidates all others. For devices of a product created with --claim-by-hand,
+    The first use of the token invalidates all others. For devices of a product created with --require-claim,
     devices that were released or whose tokens were revoked, and boards whose flash was erased.
     """
     with open_site(data) as site:
@@ -238,7 +245,7 @@ def device_release(id: str, product: str | None, data: str) -> None:
     The device is notified at its next request and forgets its token.
     """
     with open_site(data) as site:
-        control.release(site, id, product)
+        control.unclaim(site, id, product)
     click.echo("device %s is released: it gets no token before `ioto device claim %s`" % (id, id))
 
 
@@ -258,7 +265,7 @@ def device_pin(id: str, version: str, product: str | None, data: str) -> None:
     click.echo("device %s is pinned to %s" % (id, version))
     why = next((each["why"] for each in found["offers"] if precedence(each["version"]) == found["pin"]), "unpublished")
     if why not in (None, "runs"):
-        because = WHY.get(why, "%s has no such release yet" % found["product"])
+        because = REASONS_NOT_OFFERED.get(why, "%s has no such release yet" % found["product"])
         click.echo("Warning: %s is not offered to the device now: %s" % (version, because), err=True)
 
 

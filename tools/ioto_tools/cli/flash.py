@@ -107,7 +107,7 @@ def init(
     """
     from ioto.config import load
 
-    from ..deploy.device_files import begin
+    from ..deploy.device_files import create_folder
 
     if not builder.startswith("https://"):
         fail(
@@ -122,7 +122,7 @@ def init(
         "wifi.password": password,
     }
     try:
-        names = begin(folder, settings, authorities, keys)
+        names = create_folder(folder, settings, authorities, keys)
         config = load(str(folder) + "/")
     except (OSError, ValueError) as e:
         fail("init", e)
@@ -229,19 +229,19 @@ def image(
         )
     except ValueError as e:
         fail("image", e)
-    private_file.write(output, flash_image.whole())
+    private_file.write(output, flash_image.to_bytes())
     print_settings_warnings(folder)
     if as_json:
         click.echo(json.dumps({
             "file": str(output), "bytes": flash_image.flash_bytes,
             "partitions": [{"label": p.label, "address": p.address, "size": p.size} for p in flash_image.rows],
             "parts": [{"address": p.address, "bytes": len(p.raw), "what": p.what} for p in flash_image.parts],
-            "room": list(flash_image.room()),
+            "room": list(flash_image.describe_free_space()),
         }, indent=2))  # fmt: skip
         return
     for p in flash_image.rows:
         click.echo("%-10s 0x%06x %9d bytes" % (p.label, p.address, p.size))
-    for line in flash_image.room():
+    for line in flash_image.describe_free_space():
         click.echo(line)
     click.echo(
         "%s: %d MiB of flash, %s"
@@ -298,7 +298,7 @@ def flash(
     """
     from ..deploy import flashing
     from ..deploy.device_files import device_files
-    from ..deploy.loader import Loader, LoaderError
+    from ..deploy.rom_loader import Loader, LoaderError
 
     loader = Loader(port, baud, not no_stub, before)
     stock = _read_firmware("flash", firmware)
@@ -314,7 +314,7 @@ def flash(
             return
         if not yes:
             confirm("flash", "Write this to the board?")
-        flashing.carry_out(loader, plan)
+        flashing.write(loader, plan)
     except (ValueError, LoaderError) as e:
         fail("flash", e)
     click.echo("done: the board is starting; `ioto board log %s` prints its output" % port)

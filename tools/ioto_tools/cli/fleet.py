@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ioto_tools.cloud.http.addresses import is_address
+from ioto_tools.cloud.http.addresses import is_http_url
 
-from .options import Duration, json_option
+from .options import Duration, RenamedOption, json_option
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -102,7 +102,15 @@ def fleet() -> None:
 )
 @click.option("--defer", default=0.0, type=SHARE, help="Share of devices that defer the update twice.")
 @click.option("--mute", default=0.0, type=SHARE, help="Share of devices that never report.")
-@click.option("--repeats", default=0.0, type=SHARE, help="Share of reports that are sent twice.")
+@click.option(
+    "--duplicate-reports",
+    "repeats",
+    cls=RenamedOption,
+    was="--repeats",
+    default=0.0,
+    type=SHARE,
+    help="Share of reports that are sent twice.",
+)
 @click.option(
     "--connections",
     default=200,
@@ -111,7 +119,10 @@ def fleet() -> None:
     help="Maximum number of open connections.",
 )
 @click.option(
-    "--fresh",
+    "--no-keep-alive",
+    "fresh",
+    cls=RenamedOption,
+    was="--fresh",
     is_flag=True,
     help="Open a new connection for each request, as boards do, instead of reusing connections.",
 )
@@ -137,13 +148,13 @@ def run(
 
     They make requests on schedule, however slow the cloud is (open loop). Use it only against your own cloud.
     """
-    from ioto_tools.fleet import live
+    from ioto_tools.fleet import real_time
 
-    if not is_address(url):
+    if not is_http_url(url):
         raise click.UsageError("URL %s: expected: the address of the cloud, such as http://127.0.0.1:8080" % url)
     settings = _read_settings(product, dict(properties), options)
     tls = ssl.create_default_context(cafile=ca)
-    found = asyncio.run(live.run(settings, url, seconds, tls=tls, connections=connections, keep_alive=not fresh))
+    found = asyncio.run(real_time.run(settings, url, seconds, tls=tls, connections=connections, keep_alive=not fresh))
     versions, phases = found.devices.counts()
     tally = found.tally
     for (kind, status), text in tally.refusals.items():
@@ -178,10 +189,10 @@ def run(
 
 
 def _read_settings(product: str, properties: dict[str, list[Any]], options: dict[str, Any]) -> Settings:
-    from ioto_tools.fleet import life
+    from ioto_tools.fleet import phases
     from ioto_tools.fleet.settings import Settings
 
-    shares = {fate: options.pop(fate) for fate in life.FATES}
+    shares = {fate: options.pop(fate) for fate in phases.FATES}
     times = {name + "_s": options.pop(name) for name in ("period", "jitter", "apply")}
     fast = {"boot_s": 1.0, "retry_s": 2.0, "put_off_s": 5.0, "relapse_s": 3 * times["period_s"]}
     try:

@@ -3,7 +3,7 @@
 import click
 
 from ioto_tools.cloud.operators import groups as policies
-from ioto_tools.cloud.releases import doubts
+from ioto_tools.cloud.releases import term_warnings
 
 from .options import data_option, json_option
 from .output import print_json, print_table
@@ -37,8 +37,8 @@ def list_groups(data: str, json: bool) -> None:
 def set_group(name: str, policy: str, data: str, json: bool) -> None:
     """Save POLICY as the group NAME. Updates already published for the group keep their policy."""
     with open_site(data) as site:
-        policies.keep(site, name, policy)
-        warnings = doubts.of_choice(site, None, policies.policy(site, name))
+        policies.set_policy(site, name, policy)
+        warnings = term_warnings.of_search(site, None, policies.policy(site, name))
     if json:
         print_json({"name": name, "policy": policy, "doubts": warnings})
     else:

@@ -18,6 +18,8 @@ import click
 from ioto_tools.image import firmware, release
 from ioto_tools.image import keys as key_files
 
+from .options import RenamedOption
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -96,8 +98,8 @@ def new(file: str, no_passphrase: bool) -> None:
         if not passphrase and not no_passphrase:
             raise click.ClickException("the passphrase is empty: give one, or use --no-passphrase")
         click.echo("generating an RSA key of %d bits" % key_files.BITS, err=True)
-        public = key_files.make(file, passphrase).public_key()
-        key_files.write_new(public_file, key_files.public_bytes(public), 0o644)
+        public = key_files.create(file, passphrase).public_key()
+        key_files.create_file(public_file, key_files.public_bytes(public), 0o644)
     click.echo("private key %s: keep it private, and keep a backup" % file)
     click.echo(
         'public key  %s: copy it to the boards, "update": {"keys": "%s"} in ioto.json'
@@ -136,7 +138,7 @@ def export(file: str, out: str, der: bool) -> None:
     """Write the public key of FILE to the new file OUT."""
     with click_errors():
         public = key_files.load_public(file, lambda: ask_passphrase("Passphrase of %s" % file))
-        key_files.write_new(out, key_files.public_bytes(public, der), 0o644)
+        key_files.create_file(out, key_files.public_bytes(public, der), 0o644)
     click.echo("public key %s, fingerprint %s" % (out, key_files.fingerprint(public)))
 
 
@@ -187,7 +189,7 @@ def extracted_application(image: str, any_file: bool) -> Iterator[str]:
     """
     with open(image, "rb") as file:
         try:
-            found = None if any_file else firmware.inside(file)
+            found = None if any_file else firmware.locate_application(file)
         except firmware.DamagedFirmware as e:
             raise click.ClickException("%s: %s: build or download it again" % (image, e)) from e
         if found is None:
@@ -242,7 +244,14 @@ def signed_file(
 @click.option("--key", required=True, type=click.Path(exists=True, dir_okay=False), help="File of the private key.")
 @click.option("--product", required=True, metavar="ID", help='Product id, as in "product" of ioto.json.')
 @click.option("--version", required=True, metavar="SEMVER", help="Version of the release.")
-@click.option("--out", type=click.Path(dir_okay=False), help="File to write; by default, IMAGE.signed.")
+@click.option(
+    "--output",
+    "out",
+    cls=RenamedOption,
+    was="--out",
+    type=click.Path(dir_okay=False),
+    help="File to write; by default, IMAGE.signed.",
+)
 @manifest_options
 def sign(image: str, key: str, product: str, version: str, out: str | None, **more: Any) -> None:
     """Sign IMAGE as a release, on a machine that needs no network. Publish IMAGE.signed with `ioto publish`.

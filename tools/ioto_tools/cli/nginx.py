@@ -3,7 +3,7 @@
 import click
 
 from ioto_tools.cloud.http.errors import CloudError
-from ioto_tools.cloud.http.nginx import config
+from ioto_tools.cloud.http.nginx import nginx_configuration
 
 from .options import data_option
 from .site import open_site
@@ -31,7 +31,7 @@ def nginx(server_name: str, certificate: str, key: str, listen: str, upstream: s
     to read.
     """
     try:
-        click.echo(config(server_name, certificate, key, data, listen, upstream), nl=False)
+        click.echo(nginx_configuration(server_name, certificate, key, data, listen, upstream), nl=False)
     except CloudError as e:
         raise click.ClickException(str(e)) from e
 

@@ -105,7 +105,7 @@ def audit(limit: int, subject: str | None, data: str, json: bool) -> None:
     from ioto_tools.cloud.storage import audit as audits
 
     with open_site(data) as site:
-        found = site.database.read(audits.last, limit, subject)
+        found = site.database.read(audits.newest, limit, subject)
     if json:
         print_json(found)
         return

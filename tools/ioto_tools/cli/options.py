@@ -1,9 +1,31 @@
 """Options that several commands have."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 from ioto import duration
+
+
+class RenamedOption(click.Option):
+    """An option that is still accepted under its old name `was`, which the help does not show. For one version."""
+
+    def __init__(self, declarations: Sequence[str], was: str, **attributes: Any) -> None:
+        super().__init__([*declarations, was], **attributes)
+        self._was = was
+
+    def get_help_record(self, context: click.Context) -> tuple[str, str] | None:
+        return self._without_old_name(super().get_help_record, context)
+
+    def get_error_hint(self, context: click.Context | None) -> str:
+        return self._without_old_name(super().get_error_hint, context)
+
+    def _without_old_name(self, method: Callable[..., Any], context: click.Context | None) -> Any:
+        self.opts.remove(self._was)
+        try:
+            return method(context)
+        finally:
+            self.opts.append(self._was)
 
 
 class Duration(click.ParamType):

@@ -9,7 +9,7 @@ from ioto import json5, semver
 from ioto_tools.cloud import policy as language
 from ioto_tools.cloud.policy.errors import PolicyError
 
-from .options import json_option
+from .options import RenamedOption, json_option
 
 
 @click.group()
@@ -27,20 +27,26 @@ def policy() -> None:
     metavar="FILE",
     help="JSON or JSON5 file with what the device sends in a check-in; - for standard input.",
 )
-@click.option("--update", "version", metavar="VERSION", help="Version of the release: update.version and newVersion.")
+@click.option(
+    "--version",
+    cls=RenamedOption,
+    was="--update",
+    metavar="VERSION",
+    help="Version of the release: update.version and newVersion.",
+)
 @json_option
 def test(expression: str, file: str, version: str | None, json: bool) -> None:
     """Show whether the policy EXPR matches a device, and which of its terms are true.
 
     A blank EXPR is the policy of a release without one: devices that run an older version.
     """
-    compiled = _compile(expression if expression.strip() else language.NEWER)
+    compiled = _compile(expression if expression.strip() else language.DEFAULT_POLICY)
     device, update = _read_device(file), _update_properties(version)
     holds, terms = compiled(device, update), compiled.explain(device, update)
     if json:
         click.echo(
             json_module.dumps(
-                {"policy": compiled.text, "holds": holds, "terms": terms, "doubts": compiled.doubts}, indent=2
+                {"policy": compiled.text, "holds": holds, "terms": terms, "doubts": compiled.warnings}, indent=2
             )
         )
         return
@@ -51,7 +57,7 @@ def test(expression: str, file: str, version: str | None, json: bool) -> None:
         click.echo(
             ("  %-3s  %-*s  %s" % ("yes" if each["holds"] else "no", width, _one_line(each["term"]), values)).rstrip()
         )
-    for doubt in compiled.doubts:
+    for doubt in compiled.warnings:
         click.echo("Warning: " + doubt, err=True)
 
 
@@ -77,7 +83,7 @@ def _read_device(file: str) -> dict[str, Any]:
 
 def _update_properties(version: str | None) -> dict[str, str]:
     if version is not None and not semver.is_valid(version):
-        raise click.ClickException("--update %s: expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
+        raise click.ClickException("--version %s: expected: SemVer 2.0, such as 1.4.0 or 2.0.0-rc.1" % version)
     return {} if version is None else {"version": version}
 
 

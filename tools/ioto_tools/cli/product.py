@@ -5,7 +5,7 @@ import click
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import publish as publishing
 
-from .options import data_option, json_option
+from .options import RenamedOption, data_option, json_option
 from .output import print_json, print_table
 from .site import open_site
 
@@ -20,7 +20,14 @@ def product() -> None:
 @click.option(
     "--id", "id", metavar="ID", help="Use this id instead of a random one, to move a product from another cloud."
 )
-@click.option("--claim-by-hand", is_flag=True, help="A device that registers gets no token before `ioto device claim`.")
+@click.option(
+    "--require-claim",
+    "claim_by_hand",
+    cls=RenamedOption,
+    was="--claim-by-hand",
+    is_flag=True,
+    help="A device that registers gets no token before `ioto device claim`.",
+)
 @data_option
 @json_option
 def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json: bool) -> None:

@@ -11,14 +11,14 @@ import click
 from ioto.errors import UpdateError
 
 from ioto_tools.cloud.operators import overview
-from ioto_tools.cloud.releases import doubts
 from ioto_tools.cloud.releases import publish as publishing
+from ioto_tools.cloud.releases import term_warnings
 from ioto_tools.cloud.rules import terms
-from ioto_tools.cloud.rules.selection import WHY
+from ioto_tools.cloud.rules.selection import REASONS_NOT_OFFERED
 from ioto_tools.image import release
 
 from .keys import extracted_application, manifest_options, signed_file
-from .options import data_option, json_option
+from .options import RenamedOption, data_option, json_option
 from .output import pluralize, print_json, print_table
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
 from .site import open_site
@@ -48,7 +48,12 @@ if TYPE_CHECKING:
 @click.option("--description", default="", metavar="TEXT", help="What is new, shown by `ioto updates`.")
 @click.option("--disabled", is_flag=True, help="Publish, but offer it to no device before `ioto updates enable`.")
 @click.option(
-    "--approve-by-hand", is_flag=True, help="Publish, but offer it to no device before `ioto updates approve`."
+    "--require-approval",
+    "approve_by_hand",
+    cls=RenamedOption,
+    was="--approve-by-hand",
+    is_flag=True,
+    help="Publish, but offer it to no device before `ioto updates approve`.",
 )
 @click.option("--dry-run", is_flag=True, help="Publish nothing; show which of the stored devices would be offered it.")
 @terms_options
@@ -89,7 +94,7 @@ def publish(
             "--minimum, --expires, --allow-downgrade and --downgrade-from need a signature: give "
             "--key, or give them to `ioto sign`"
         )
-    for doubt in terms.version_doubts(version):
+    for doubt in terms.version_warnings(version):
         click.echo("Warning: " + doubt, err=True)
     with open_site(data) as site, _file_to_publish(site, image, key, product, version, more) as path:
         arguments = {"description": description, "any_file": more["any_file"], "said": resolve_group(site, rollout)}
@@ -101,7 +106,7 @@ def publish(
             arguments.update(enabled=not disabled, by_hand=approve_by_hand)
             published, new = publishing.publish(site, path, product, version, progress=advance, **arguments)
         found = overview.update(site, published["id"])
-        warnings = doubts.of_update(site, found)
+        warnings = term_warnings.of_update(site, found)
     if json:
         print_json(dict(found, new=new))
     else:
@@ -124,7 +129,10 @@ def _print_dry_run(found: dict[str, Any], json: bool) -> None:
         return print_json(found)
     offered = found["found"].get("offered", {"count": 0})["count"]
     click.echo("%d of %s would be offered it; nothing was published" % (offered, pluralize(found["devices"], "device")))
-    rows = [(each["count"], WHY.get(why, why), ", ".join(each["examples"])) for why, each in found["found"].items()]
+    rows = [
+        (each["count"], REASONS_NOT_OFFERED.get(why, why), ", ".join(each["examples"]))
+        for why, each in found["found"].items()
+    ]
     print_table("Devices", ("devices", "because", "such as"), rows)
     print_warnings(found["doubts"])
 

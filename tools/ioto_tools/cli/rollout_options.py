@@ -10,6 +10,8 @@ import click
 from ioto_tools.cloud.operators import groups
 from ioto_tools.cloud.rules import terms
 
+from .options import RenamedOption
+
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
 
@@ -39,15 +41,21 @@ _OPTIONS = (
     ),
     click.option("--end", metavar="DATE", help="Offer it until this date; none: indefinitely."),
     click.option(
-        "--stop",
+        "--stop-rule",
+        "stop",
+        cls=RenamedOption,
+        was="--stop",
         metavar="RULE",
         help='"5% after 20": pause it once 20 devices have finished and 5 % of them or more failed; none: never.',
     ),
     click.option(
-        "--age",
+        "--minimum-age",
+        "age",
+        cls=RenamedOption,
+        was="--age",
         metavar="DURATION",
         help="Devices known for less time than this wait if there is a limit or a rate, and do not "
-        "count for --stop; by default 1 day.",
+        "count for --stop-rule; by default 1 day.",
     ),
 )
 
@@ -64,10 +72,10 @@ def pop_terms(more: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolve_group(site: Site, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of pop_terms() as terms.read() expects them: the group is replaced by its policy."""
+    """The options of pop_terms() as terms.parse_terms() expects them: the group is replaced by its policy."""
     options = dict(options)
     if group := options.pop("group"):
-        options["policy"] = groups.both(groups.policy(site, group), options["policy"])
+        options["policy"] = groups.combine(groups.policy(site, group), options["policy"])
     return options
 
 

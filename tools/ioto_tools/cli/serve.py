@@ -12,7 +12,7 @@ from ioto_tools.cloud.http.errors import CloudError, Unavailable
 from ioto_tools.cloud.site import settings
 from ioto_tools.cloud.site.site import DATABASE, exposed
 
-from .options import Duration, data_option, json_option
+from .options import Duration, RenamedOption, data_option, json_option
 from .output import pluralize, print_json
 
 
@@ -65,14 +65,20 @@ from .output import pluralize, print_json
     "devices that check in rarely.",
 )
 @click.option(
-    "--rate",
+    "--requests-per-minute",
+    "rate",
+    cls=RenamedOption,
+    was="--rate",
     default=60,
     show_default=True,
     type=click.IntRange(0),
     help="Requests per minute that a device may make; 0: no limit.",
 )
 @click.option(
-    "--new-devices",
+    "--registrations-per-hour",
+    "new_devices",
+    cls=RenamedOption,
+    was="--new-devices",
     default=600,
     show_default=True,
     type=click.IntRange(0),
@@ -93,7 +99,10 @@ from .output import pluralize, print_json
     help="Maximum number of connections of one worker; the longest idle one is closed for a new one.",
 )
 @click.option(
-    "--per-address",
+    "--connections-per-address",
+    "per_address",
+    cls=RenamedOption,
+    was="--per-address",
     default=200,
     show_default=True,
     type=click.IntRange(1),
@@ -200,8 +209,11 @@ def _unsafe(host: str, has_tls: bool, public_url: str | None, rate: int, new_dev
             "--key, or listen on 127.0.0.1 behind nginx (`ioto cloud nginx`)" % host
         )
     if not rate:
-        yield "--rate 0: a single device can keep the server busy"
+        yield "--requests-per-minute 0: a single device can keep the server busy"
     if not new_devices:
-        yield "--new-devices 0: anyone with the id of a product, which each board contains, can register any number"
+        yield (
+            "--registrations-per-hour 0: anyone with the id of a product, which each board contains, can register "
+            "any number"
+        )
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         yield "running as root: use a user of its own (`ioto cloud unit` prints a systemd unit)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..suite.run import CHECKS, UPDATE
+from ..suite.run_checks import CHECKS, UPDATE
 from .deploy import PORT, RESET, WAIT, find_port, open_prompt
 from .flash import confirm, fail
 from .options import password_option, yes_option
@@ -17,8 +17,8 @@ from .printable import printable
 
 if TYPE_CHECKING:
     from ..deploy.prompt import Prompt
-    from ..suite.host import Host
-    from ..suite.run import Result
+    from ..suite.run_checks import Result
+    from ..suite.servers import Servers
 
 
 @click.command("test")
@@ -65,14 +65,14 @@ def test(
     socket://HOST:PORT or rfc2217://HOST:PORT.
     """
     from ..deploy.prompt import PromptError
-    from ..suite import host as hosts
-    from ..suite import run, table
+    from ..suite import format_results, run_checks
+    from ..suite import servers as hosts
 
     port = find_port(port, "board test")
     names = [name for name in (*CHECKS, UPDATE) if name in only or not only and (name != UPDATE or update)]
     try:
         with open_prompt(port, wait_s, reset) as board:
-            about = run.about(board)
+            about = run_checks.identify_board(board)
             if not yes:
                 confirm("board test", printable(_question(about)))
             wifi = about["wifi"] if isinstance(about["wifi"], dict) else {}
@@ -80,17 +80,17 @@ def test(
                 "ssid": ssid or wifi.get("ssid", ""),
                 "password": password if ssid else wifi.get("password", ""),
             }
-            settings["blocks"] = run.blocks(about)
-            with hosts.Host(
-                host or hosts.address_towards(), hosts.image_for(about["chip"], settings["blocks"])
+            settings["blocks"] = run_checks.count_blocks(about)
+            with hosts.Servers(
+                host or hosts.own_address(), hosts.make_image(about["chip"], settings["blocks"])
             ) as servers:
                 results = list(_run_checks(board, about, servers, names, settings))
     except (OSError, PromptError) as e:
         fail("board test", e)
     if as_json:
-        click.echo(json.dumps(table.as_object(about, results), indent=2))
+        click.echo(json.dumps(format_results.as_object(about, results), indent=2))
     elif markdown:
-        click.echo(printable("\n".join(table.markdown(results))))
+        click.echo(printable("\n".join(format_results.markdown(results))))
     else:
         _print_results(about, results)
     sys.exit(any(each.result == "failed" for each in results))
@@ -107,30 +107,30 @@ def _question(about: dict[str, Any]) -> str:
 
 
 def _run_checks(
-    board: Prompt, about: dict[str, Any], servers: Host, names: list[str], settings: dict[str, Any]
+    board: Prompt, about: dict[str, Any], servers: Servers, names: list[str], settings: dict[str, Any]
 ) -> Iterator[Result]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..suite import run
+    from ..suite import run_checks
 
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("copying the suite", total=None)
         try:
-            run.bring(board, about, servers, names)
+            run_checks.install(board, about, servers, names)
             for n, name in enumerate(names):
                 bars.update(bar, description=name, total=len(names), completed=n)
-                yield run.run(board, name, {**settings, **servers.given})
+                yield run_checks.run_check(board, name, {**settings, **servers.given})
         finally:
             bars.update(bar, description="removing the suite")
-            run.remove(board)
+            run_checks.uninstall(board)
 
 
 def _print_results(about: dict[str, Any], results: list[Result]) -> None:
-    from ..suite import table
+    from ..suite import format_results
     from .output import print_table
 
     print_table("%s, MicroPython %s, agent %s" % (about["machine"] or "board", ".".join(map(str, about["version"][:3])),
         about["agent"] or "copied with the suite"),
           ("check", "result", "s", "found"), [(each.name, each.result, each.seconds,
-              table.words(each)) for each in results])  # fmt: skip
+              format_results.describe(each)) for each in results])  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ioto_tools.cloud.operators import control, overview
-from ioto_tools.cloud.releases import doubts
+from ioto_tools.cloud.releases import term_warnings
 from ioto_tools.cloud.rules import update_states
 
 from . import withdrawal
@@ -83,7 +83,7 @@ def show(update: str, data: str, json: bool) -> None:
     """
     with open_site(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
-        warnings = doubts.of_update(site, found)
+        warnings = term_warnings.of_update(site, found)
     if json:
         print_json(found)
         return
@@ -100,7 +100,7 @@ def show(update: str, data: str, json: bool) -> None:
     print_warnings(warnings)
     if found["stops"]:
         click.echo(
-            "its stop rule still applies: unless --stop is changed, it is paused again as soon as "
+            "its stop rule still applies: unless --stop-rule is changed, it is paused again as soon as "
             "another device finishes"
         )
     print_table(
@@ -131,7 +131,7 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
         raise click.UsageError("nothing to change: give an option, such as --limit 100")
     with open_site(data) as site:
         found = control.set_terms(site, update, resolve_group(site, options))
-        warnings = doubts.of_update(site, found)
+        warnings = term_warnings.of_update(site, found)
     if json:
         print_json(found)
         return
@@ -147,7 +147,7 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
     "--state",
     "states",
     multiple=True,
-    type=click.Choice(sorted(update_states.RETRIED)),
+    type=click.Choice(sorted(update_states.RETRYABLE)),
     help="Only devices in this state; may be repeated.",
 )
 @data_option
@@ -241,25 +241,25 @@ _add_withdrawal(
 )
 _add_change(
     "approve",
-    lambda site, update: control.move(site, update, "approved"),
+    lambda site, update: control.change_state(site, update, "approved"),
     "is approved",
-    "Approve UPDATE, published with --approve-by-hand: it is offered from now on.",
+    "Approve UPDATE, published with --require-approval: it is offered from now on.",
 )
 _add_withdrawal(
     "pause",
-    lambda site, update: control.move(site, update, "paused"),
+    lambda site, update: control.change_state(site, update, "paused"),
     "is paused",
     "Pause UPDATE: no device is offered it before `ioto updates resume`.",
 )
 _add_change(
     "resume",
-    lambda site, update: control.move(site, update, "resumed"),
+    lambda site, update: control.change_state(site, update, "resumed"),
     "is resumed",
     "Resume UPDATE after it was paused, by hand or by its stop rule.",
 )
 _add_withdrawal(
     "cancel",
-    lambda site, update: control.move(site, update, "cancelled"),
+    lambda site, update: control.change_state(site, update, "cancelled"),
     "is cancelled",
     "Cancel UPDATE permanently: it is never offered again.",
 )

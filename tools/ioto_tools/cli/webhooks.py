@@ -1,4 +1,4 @@
-"""`ioto webhook`: thin commands over ioto_tools.cloud."""
+"""`ioto webhook`: thin wrappers around ioto_tools.cloud."""
 
 import asyncio
 import json as json_module
@@ -28,7 +28,7 @@ def webhook() -> None:
 @data_option
 @json_option
 def webhook_new(url: str, events: tuple[str, ...], data: str, json: bool) -> None:
-    """Send every event to URL from now on; prints the secret that signs the events, once."""
+    """Send every event to URL from now on. The secret that signs the events is printed only once, by this command."""
     from ioto_tools.cloud.operators import webhooks
 
     with open_site(data) as site:
@@ -81,11 +81,11 @@ def webhook_remove(id: str, data: str) -> None:
 @click.argument("id")
 @data_option
 def webhook_test(id: str, data: str) -> None:
-    """Send an event webhook.test to webhook ID now, and show whether it was accepted."""
+    """Send a webhook.test event to webhook ID now, and show whether it was accepted."""
     from ioto_tools.cloud.operators import webhook_delivery, webhooks
 
     with open_site(data) as site:
-        found = site.database.read(webhooks.known, id)
+        found = site.database.read(webhooks.find, id)
         event = {
             "id": 0,
             "at_s": site.now_s(),

@@ -20,20 +20,20 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .api import app as api
 from .api import health
+from .api import routes as api
 from .devices import registration, routes, tokens
-from .devices.worker_cache import LOOK_S, Memory
+from .devices.worker_cache import REFRESH_S, WorkerCache
 from .http import request_log
-from .http.addresses import is_address
+from .http.addresses import is_http_url
 from .http.errors import CloudError, Refusal, Unavailable
-from .http.rate_limits import PER_MINUTE, Limits
+from .http.rate_limits import PER_MINUTE, RateLimits
 from .images import links
 from .operators import webhook_delivery
-from .rollout import lost_devices, samples
+from .rollout import lost_devices, progress_samples
 from .site import housekeeping
 from .site.site import Site
-from .storage.counters import Counted, Counters
+from .storage.counters import Counters, CountResponses
 from .web import pages
 
 RETRY_AFTER_S = 30
@@ -88,9 +88,9 @@ def create_app(
         },
     )
     app.state.public_url = _public_url(public_url)
-    if not 0 < link_lifetime_s <= links.LONGEST_S:
+    if not 0 < link_lifetime_s <= links.MAX_LIFETIME_S:
         raise CloudError(
-            "link lifetime %s s: expected: 1 second to %d days" % (link_lifetime_s, links.LONGEST_S // 86400)
+            "link lifetime %s s: expected: 1 second to %d days" % (link_lifetime_s, links.MAX_LIFETIME_S // 86400)
         )
     app.state.run = run_in_threadpool if threads else _run_here
     app.state.site = Site(data_dir, make=True, clock=clock, random_bytes=random_bytes, threads=threads)
@@ -100,12 +100,12 @@ def create_app(
     app.state.site.lost_after_s = lost_after_s
     app.state.health = health.Health(app.state.site)
     app.state.counters = Counters(app.state.site)
-    app.add_middleware(Counted, counters=app.state.counters)
+    app.add_middleware(CountResponses, counters=app.state.counters)
     app.add_middleware(_Slashes)
-    app.state.devices = Limits(rate, clock)
-    app.state.addresses = Limits(rate * AT_ONE_ADDRESS, clock)
-    app.state.operators = Limits(api.PER_MINUTE, clock)
-    app.state.memory = Memory(LOOK_S if threads else 0)
+    app.state.devices = RateLimits(rate, clock)
+    app.state.addresses = RateLimits(rate * AT_ONE_ADDRESS, clock)
+    app.state.operators = RateLimits(api.PER_MINUTE, clock)
+    app.state.memory = WorkerCache(REFRESH_S if threads else 0)
     return app
 
 
@@ -127,7 +127,7 @@ async def _background_tasks(app: Starlette) -> AsyncIterator[None]:
     """Run a worker's background tasks while it serves."""
     tasks = [
         asyncio.create_task(module.run(app.state.site, app.state.run))
-        for module in (webhook_delivery, housekeeping, lost_devices, samples)
+        for module in (webhook_delivery, housekeeping, lost_devices, progress_samples)
     ]
     yield
     for task in tasks:
@@ -135,7 +135,7 @@ async def _background_tasks(app: Starlette) -> AsyncIterator[None]:
 
 
 def _public_url(text: str | None) -> str | None:
-    if text is not None and (not is_address(text) or "?" in text or "#" in text):
+    if text is not None and (not is_http_url(text) or "?" in text or "#" in text):
         raise CloudError("public URL %s: expected: http:// or https://, a host, and optionally a path" % text)
     return text.rstrip("/") if text else None
 
@@ -171,9 +171,9 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 def _fault(
     request: Request, error: Exception, status: int, text: str, headers: dict[str, str] | None = None
 ) -> Response:
-    id = request_log.fault(request, error)
+    id = request_log.log_fault(request, error)
     return JSONResponse(
         {"error": "%s; its log has the cause under request %s" % (text, id)},
         status,
-        {**(headers or {}), request_log.ID: id},
+        {**(headers or {}), request_log.REQUEST_ID_HEADER: id},
     )

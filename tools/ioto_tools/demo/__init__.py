@@ -25,24 +25,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from ..board import Board, Cut, Run
-from ..board.peers import Asgi, Tcp, Tls
-from ..board.simulated_network import SimulatedNetwork
 from ..cloud.app import create_app
 from ..cloud.operators import overview
 from ..cloud.releases.publish import new_product, publish
 from ..cloud.site import certificates
 from ..cloud.site.site import Site
-from ..deploy.compiled import agent_files
+from ..deploy.agent_build import agent_files
 from ..image import keys, release, samples
-from ..image.spoilt import with_version
+from ..image.corrupt_images import with_version
+from ..virtual_board import Board, Cut, Run
+from ..virtual_board.peers import AsgiServer, RealServer, TlsServer
+from ..virtual_board.simulated_network import SimulatedNetwork
 
 _LIMIT_S = 180  # for one part
 _HOST = "cloud.example"
 _URL = "https://" + _HOST
 
 
-class Failed(Exception):
+class DemonstrationError(Exception):
     """A part of the demonstration had another result than expected."""
 
 
@@ -67,7 +67,7 @@ class Demonstration:
         self._create_folder()
         self.site = Site(self.folder / "cloud", make=True)
         self.product = new_product(self.site, "blinker")["id"]
-        self.key = keys.make(self.folder / "release.pem", b"")
+        self.key = keys.create(self.folder / "release.pem", b"")
         certificates.make(self.folder / "tls", [_HOST])  # the only authority that the board trusts
         self.certificate = [str(self.folder / "tls" / name) for name in ("server.pem", "server.key")]
         cloud = self._start_server() if self.real_time else self._simulate_server()
@@ -81,19 +81,19 @@ class Demonstration:
         """Create an empty folder; removes an existing one only if it is from an earlier demonstration."""
         if self.folder.exists():
             if any(self.folder.iterdir()) and not (self.folder / "cloud").is_dir():
-                raise Failed(
+                raise DemonstrationError(
                     "%s: not the folder of an earlier demonstration, and not empty: choose another --folder"
                     % self.folder
                 )
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
 
-    def _simulate_server(self) -> Tls:
+    def _simulate_server(self) -> TlsServer:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.certificate)
-        return Tls(Asgi(create_app(self.folder / "cloud", _URL, threads=False)), context)
+        return TlsServer(AsgiServer(create_app(self.folder / "cloud", _URL, threads=False)), context)
 
-    def _start_server(self) -> Tcp:
+    def _start_server(self) -> RealServer:
         """Start the device cloud as an operator would; returns the peer that forwards to it."""
         command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(self.folder / "cloud")]
         command += ["--port", "0", "--public-url", _URL]
@@ -102,8 +102,8 @@ class Demonstration:
         assert self.server.stdout
         for line in self.server.stdout:
             if found := re.search(r"https://[^:/ ]+:(\d+)", line):
-                return Tcp("127.0.0.1", int(found[1]))
-        raise Failed("the device cloud did not start")
+                return RealServer("127.0.0.1", int(found[1]))
+        raise DemonstrationError("the device cloud did not start")
 
     def _create_board(self) -> Board:
         here = files("ioto_tools.demo") / "board"
@@ -144,7 +144,7 @@ class Demonstration:
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.26.0"))
         self._deliver_reports()
         self._expect("1.26.0", "confirmed")
-        self.console.print("   slots: %s, otadata %s" % (self._describe_slots(), self.board.otadata()))
+        self.console.print("   slots: %s, otadata %s" % (self._describe_slots(), self.board.describe_otadata()))
 
     def crashing_update(self) -> None:
         self._print_title("2. An image that crashes at start", "published as 1.27.0; three attempts, then never again")
@@ -154,10 +154,12 @@ class Demonstration:
         self._run(stop=lambda line: sum("device:rollback" in each for each in self.lines) == 3)
         attempts = sum("attempt" in line and "1.27.0" in line for line in self.lines)
         if attempts != 3:
-            raise Failed("%d attempts of the crashing image, not 3" % attempts)
+            raise DemonstrationError("%d attempts of the crashing image, not 3" % attempts)
         self._deliver_reports()
         self._expect("1.26.0", "failed")
-        self.console.print("   the bootloader rolled back %d times; otadata %s" % (attempts, self.board.otadata()))
+        self.console.print(
+            "   the bootloader rolled back %d times; otadata %s" % (attempts, self.board.describe_otadata())
+        )
 
     def power_cut(self) -> None:
         self._print_title("3. A power cut during the download", "a third firmware is published as 1.28.0")
@@ -166,7 +168,7 @@ class Demonstration:
         before = len(self.network.log)
         run = self._run(cut=Cut(op=500, when="during"), stop=lambda line: False)
         if run.ended != "cut":
-            raise Failed("the run ended with %r instead of the power cut" % run.ended)
+            raise DemonstrationError("the run ended with %r instead of the power cut" % run.ended)
         self.console.print("   [bold red]power cut[/] at flash operation 500; the power is back")
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.28.0"))
         self._deliver_reports()
@@ -177,20 +179,20 @@ class Demonstration:
             "   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice)
         )
         if not 0 <= self.twice <= 65536:
-            raise Failed("%d bytes were fetched twice, not 0 to 65536" % self.twice)
+            raise DemonstrationError("%d bytes were fetched twice, not 0 to 65536" % self.twice)
 
     def forged_update(self) -> None:
         self._print_title(
             "4. A forged release", "published as 1.28.1 by an attacker who controls the cloud, but not the release key"
         )
-        thief = keys.make(self.folder / "thief.pem", b"")
+        thief = keys.create(self.folder / "thief.pem", b"")
         self._sign_and_publish(self.images["etboard-0831"], "1.28.1", thief)
         before = self._flash_hash()
         self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
         self._deliver_reports()
         self._expect("1.28.0", "refused")
         if self._flash_hash() != before:
-            raise Failed("a slot or otadata has changed")
+            raise DemonstrationError("a slot or otadata has changed")
         self.console.print("   both slots and otadata are unchanged")
 
     # ---- helpers
@@ -222,7 +224,9 @@ class Demonstration:
 
             run = self.board.run(until_s=_LIMIT_S, cut=cut, console=show, stop=stop)
         if run.ended not in ("stopped", "cut"):
-            raise Failed("the board did not finish in %d s: %s\n%s" % (_LIMIT_S, run.ended, run.console[-2000:]))
+            raise DemonstrationError(
+                "the board did not finish in %d s: %s\n%s" % (_LIMIT_S, run.ended, run.console[-2000:])
+            )
         return run
 
     def _deliver_reports(self) -> None:
@@ -241,7 +245,7 @@ class Demonstration:
         for each, reported in states.items():
             self.console.print("      %s: %s" % (each, ", ".join(reported)))
         if device["version"] != version or state not in [r["state"] for r in stored["reports"]]:
-            raise Failed("version %s, %s is not stored in the cloud" % (version, state))
+            raise DemonstrationError("version %s, %s is not stored in the cloud" % (version, state))
 
     def _flash_hash(self) -> str:
         """Hash of everything that an update may change: otadata and both slots."""

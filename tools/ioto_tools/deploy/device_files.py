@@ -10,14 +10,14 @@ from typing import Any
 from ioto import config
 
 from .. import private_file
-from ..board.files import listed
+from ..virtual_board.file_system import collect_files
 from . import trust
-from .compiled import agent_files, sources
-from .copy import LIST, hashes
+from .agent_build import agent_files, agent_sources
+from .copy_files import HASHES, hashes
 
 _TEMPLATE = ("boot.py", "main.py", "device.json")  # ioto.json is generated
 # Never copied to a board: the state that a device writes itself, and the output of `ioto freeze`.
-OWN = ("state/", "ioto_build.py")
+NOT_DEPLOYED = ("state/", "ioto_build.py")
 
 
 def _example(name: str) -> bytes:
@@ -29,7 +29,7 @@ def _example(name: str) -> bytes:
     return folder.joinpath(name).read_bytes()
 
 
-def begin(
+def create_folder(
     folder: str | Path,
     settings: dict[str, Any],
     authorities: Iterable[str | Path] = (),
@@ -92,7 +92,7 @@ def device_files(folder: str | Path, source: bool = False) -> dict[str, bytes]:
     (state/) is left out.
     """
     folder = Path(folder)
-    found = {k: v for k, v in listed(folder).items() if not k.startswith(OWN)}
+    found = {k: v for k, v in collect_files(folder).items() if not k.startswith(NOT_DEPLOYED)}
     for name in ("boot.py", "main.py"):
         if name not in found:
             raise ValueError(
@@ -105,16 +105,16 @@ def device_files(folder: str | Path, source: bool = False) -> dict[str, bytes]:
             raise ValueError(
                 "%s: remove lib/ioto from the folder: `ioto` adds its own copy of the agent" % (folder / name)
             )
-    found.update(agent_sources() if source else agent_files())
-    return {**found, LIST: hashes(found)}
+    found.update(stripped_sources() if source else agent_files())
+    return {**found, HASHES: hashes(found)}
 
 
-def agent_sources() -> dict[str, bytes]:
+def stripped_sources() -> dict[str, bytes]:
     """{path on the board: bytes} of the agent's modules as source, without comments and docstrings.
 
     With them, the agent would fill the file system of a board with 4 MB of flash.
     """
-    return {"lib/ioto/%s.py" % name: _without_docstrings(text).encode() for name, text in sources().items()}
+    return {"lib/ioto/%s.py" % name: _without_docstrings(text).encode() for name, text in agent_sources().items()}
 
 
 def _without_docstrings(text: str) -> str:

@@ -6,11 +6,11 @@ It has bootloader, partition table, otadata, the application in the first slot, 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..board import files as littlefs
-from ..board import otadata
 from ..image import layout
 from ..image.esp import BOOTLOADER
 from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropython, with_flash_size
+from ..virtual_board import file_system as littlefs
+from ..virtual_board import otadata
 
 _SLOT_ALIGN_BYTES = 0x10000  # of an application slot
 _MIN_FILES_BYTES = 0x20000  # the agent takes 76 KiB of a file system
@@ -18,7 +18,7 @@ _MIN_FILES_BYTES = 0x20000  # the agent takes 76 KiB of a file system
 _DEFAULT_MIN_FILES_BYTES = 0x40000
 _MIN_SLOT_BYTES = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
 _MIN_LARGE_SLOT_BYTES = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
-SPARE = 10  # percent of the application's size that a slot should have free for future releases
+SPARE_PERCENT = 10  # percent of the application's size that a slot should have free for future releases
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FlashImage:
     application_bytes: int
     files_bytes: int  # total size of the files
 
-    def whole(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """All bytes of the flash, from address 0."""
         chip = bytearray(b"\xff" * self.flash_bytes)
         for part in self.parts:
@@ -48,7 +48,7 @@ class FlashImage:
     def partition(self, label: str) -> layout.Partition:
         return next(p for p in self.rows if p.label == label)
 
-    def room(self) -> Iterator[str]:
+    def describe_free_space(self) -> Iterator[str]:
         """Lines about the free space in the slots and the file system, and a warning if the slots have little."""
         slot, size = self.partition("ota_0").size, self.application_bytes
         spare = slot - size
@@ -56,13 +56,13 @@ class FlashImage:
             slot, size, slot, spare, 100 * spare / size)  # fmt: skip
         files = self.partition("vfs").size
         yield "file system of %d bytes: the files use %d, and each some more than its size" % (files, self.files_bytes)
-        if spare * 100 < SPARE * size:
+        if spare * 100 < SPARE_PERCENT * size:
             yield "warning: MicroPython grows with each version, but slots can't grow over the air: %s" % self._remedy(
                 slot
             )
 
     def _remedy(self, slot: int) -> str:
-        least = _rounded_up(self.application_bytes * (100 + SPARE) // 100)
+        least = _rounded_up(self.application_bytes * (100 + SPARE_PERCENT) // 100)
         for larger in range(least, slot, -_SLOT_ALIGN_BYTES):
             left = self.flash_bytes - 0x10000 - 2 * larger
             if left >= max(_MIN_FILES_BYTES, self.files_bytes * 3 // 2):
@@ -74,7 +74,7 @@ def _rounded_up(n: int) -> int:
     return -(-n // _SLOT_ALIGN_BYTES) * _SLOT_ALIGN_BYTES
 
 
-def rows_for(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) -> list[layout.Partition]:
+def choose_layout(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) -> list[layout.Partition]:
     """The partition table: two slots for `image_bytes`, and files in the rest; FirmwareError if they don't fit.
 
     Without `slot_bytes`, the slots have room for an application that is SPARE percent larger, if that leaves
@@ -84,7 +84,7 @@ def rows_for(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) 
     least = _rounded_up(image_bytes)
     most = (flash_bytes - 0x10000 - _DEFAULT_MIN_FILES_BYTES) // 2 // _SLOT_ALIGN_BYTES * _SLOT_ALIGN_BYTES
     wanted = max(
-        _rounded_up(image_bytes * (100 + SPARE) // 100),
+        _rounded_up(image_bytes * (100 + SPARE_PERCENT) // 100),
         _MIN_SLOT_BYTES.get(flash_bytes, _MIN_LARGE_SLOT_BYTES if flash_bytes > 4 << 20 else 0),
     )
     slot = slot_bytes or max(least, min(wanted, most))
@@ -118,11 +118,11 @@ def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_by
     if firmware.bootloader is None:
         raise FirmwareError("only an application: use the whole .bin file, with bootloader and partition table")
     check_micropython(firmware)
-    rows = rows_for(flash_bytes, len(firmware.application), slot_bytes)
+    rows = choose_layout(flash_bytes, len(firmware.application), slot_bytes)
     at = {p.label: p for p in rows}
     files_bytes = sum(map(len, files.values()))
     try:
-        file_system = littlefs.build(files, at["vfs"].size)
+        file_system = littlefs.build_image(files, at["vfs"].size)
     except ValueError as e:
         least = _rounded_up(len(firmware.application))
         smaller = at["ota_0"].size > least
@@ -135,7 +135,7 @@ def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_by
                 else "the slots can't be smaller: use fewer or smaller files",
             )
         )
-    records = b"".join(r.raw().ljust(4096, b"\xff") for r in otadata.from_words("1/VALID -"))
+    records = b"".join(r.raw().ljust(4096, b"\xff") for r in otadata.parse_words("1/VALID -"))
     parts = [
         Part(
             BOOTLOADER[firmware.chip],

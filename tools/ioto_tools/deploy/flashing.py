@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..board import files as littlefs
 from ..image import layout
 from ..image.esp import CHIPS
 from ..image.firmware import FLASH_SIZES, Firmware
-from .copy import LIST
+from ..virtual_board import file_system as littlefs
+from .copy_files import HASHES
 from .flash_image import FlashImage, build
 
 if TYPE_CHECKING:
-    from .loader import Loader
+    from .rom_loader import Loader
 
 _BLANK = b"\xff"
 
@@ -59,7 +59,7 @@ class Plan:
             yield "lose  0x%06x  %8d bytes  %s: the new table has no such partition%s" % (
                 p.address, p.size, p.label,
                 " (it seems to be empty)" if is_empty else "; read it out first if you need it")  # fmt: skip
-        yield from self.image.room()
+        yield from self.image.describe_free_space()
         yield from self.notes
 
 
@@ -97,14 +97,14 @@ def plan(
     kept = _files(loader, rows)
     image = build(firmware, {**kept, **files}, flash_bytes, slot_bytes)
     _check_nvs_kept(loader, rows, image)
-    replaced = sorted(n for n in kept if n in files and kept[n] != files[n] and n != LIST)
+    replaced = sorted(n for n in kept if n in files and kept[n] != files[n] and n != HASHES)
     made = Plan(image, erase, sorted(set(kept) - set(files)), replaced, _lost_partitions(loader, rows))
     if not rows and not erase:
         made.notes.append("no partition table on the board: nothing to keep")
     return made
 
 
-def carry_out(loader: "Loader", made: Plan) -> None:
+def write(loader: "Loader", made: Plan) -> None:
     """Write what the Plan lists; the chip verifies each part by its hash. Then the board starts."""
     if made.erase:
         loader.erase()
@@ -130,7 +130,7 @@ def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
     if raw.strip(_BLANK) == b"":
         return {}
     try:
-        return littlefs.read(raw)
+        return littlefs.read_image(raw)
     except ValueError as e:
         raise FlashError(
             "%s (`%s`, 0x%x), so its files can't be kept (copy them with mpremote); --erase discards everything"

@@ -7,14 +7,14 @@ from contextlib import suppress
 
 import serial
 
-from .port import CONNECTION_LOST, PortError, open_port
+from .serial_port import CONNECTION_LOST, PortError, open_port
 
 _READ_S = 0.2
 _REOPEN_S = 0.2  # between two attempts to open a port that is gone
 _PARTIAL_LINE_S = 0.5  # wait for the rest of a line
 
 
-def lines(port: str, say: Callable[[str], None]) -> Iterator[str]:
+def follow_output(port: str, say: Callable[[str], None]) -> Iterator[str]:
     """Yield the output as it arrives, forever: complete lines, or parts of slow ones.
 
     `say(text)` is called when the port disappears and when it is back. PortError if `port` can't be opened at first.

@@ -6,9 +6,9 @@ from pathlib import Path
 from ioto import config
 
 from .. import private_file
-from ..board.files import listed
+from ..virtual_board.file_system import collect_files
 from . import trust
-from .device_files import OWN
+from .device_files import NOT_DEPLOYED
 
 NAME = "ioto_build.py"
 _HEAD = '''"""Frozen into the firmware by firmware/manifest.py. Written by `ioto freeze`: do not edit."""
@@ -27,7 +27,7 @@ def build(folder: str | Path) -> list[str]:
     ValueError if the agent would not start with them.
     """
     folder = Path(folder)
-    found = {name: raw for name, raw in listed(folder).items() if not name.startswith(OWN)}
+    found = {name: raw for name, raw in collect_files(folder).items() if not name.startswith(NOT_DEPLOYED)}
     settings = config.load(str(folder) + "/")
     config.load_device(str(folder) + "/")
     trust.check_settings(folder, settings, found)

@@ -13,8 +13,8 @@ from typing import Any, Self
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
-from ..image.firmware import LEAST
-from . import port as ports
+from ..image.firmware import MIN_MICROPYTHON
+from . import serial_port as ports
 
 _ANSWER_S = 10  # a board that is silent for this long is gone
 _WRITE_BYTES = 1024  # of a file; up to four times as long as text
@@ -66,7 +66,7 @@ class Prompt:
         try:
             self.line = SerialTransport(self.port, baudrate=115200, timeout=_ANSWER_S)
         except (TransportError, ValueError) as e:  # mpremote loses the reason
-            raise PromptError(ports.fault(self.port) or "%s: %s" % (self.port, e)) from None
+            raise PromptError(ports.diagnose(self.port) or "%s: %s" % (self.port, e)) from None
 
     def _reset(self) -> None:
         """Reset the board as esptool does: RTS asserts the chip's reset, DTR off makes it start its program."""
@@ -91,7 +91,7 @@ class Prompt:
         end = time.monotonic() + limit_s
         while not self._try_prompt():
             if time.monotonic() > end:
-                why = "" if self.line else ports.fault(self.port)
+                why = "" if self.line else ports.diagnose(self.port)
                 words = (
                     _NO_PROMPT_IN_TIME % (self.port, limit_s) if self.wait_s or self.reset else _NO_PROMPT % self.port
                 )
@@ -137,7 +137,7 @@ class Prompt:
             raise PromptError("%s: the board says: %s" % (self.port, lines[-1] if lines else "nothing"))
         return answer.decode("utf-8", "replace")
 
-    def ask(self, source: str) -> dict[str, Any]:
+    def run_json(self, source: str) -> dict[str, Any]:
         """Run `source`, and decode the JSON that it prints."""
         answer = self.run(source)
         try:
@@ -145,7 +145,7 @@ class Prompt:
         except ValueError:
             raise PromptError("%s: invalid answer of the board: %r" % (self.port, answer[:80]))
 
-    def fresh(self) -> None:
+    def soft_reset(self) -> None:
         """Soft reset to a prompt with no modules imported; main.py does not run."""
         try:
             with redirect_stdout(io.StringIO()):
@@ -205,12 +205,12 @@ class Prompt:
 
     def identify(self) -> dict[str, Any]:
         """{version, machine, platform, mpy} of the board; PromptError if its MicroPython is too old for the agent."""
-        answer = self.ask(_IDENTIFY)
-        if tuple(answer["version"][:2]) < LEAST:
+        answer = self.run_json(_IDENTIFY)
+        if tuple(answer["version"][:2]) < MIN_MICROPYTHON:
             words = ".".join(str(n) for n in answer["version"][:3])
             raise PromptError(
                 "%s: MicroPython %s; the agent needs %d.%d or later: `ioto flash` installs one"
-                % ((self.port, words) + LEAST)
+                % ((self.port, words) + MIN_MICROPYTHON)
             )
         return answer
 

@@ -3,7 +3,7 @@
 from array import array
 from typing import Any
 
-from . import life
+from . import phases
 
 NONE = 0xFFFF  # no offer
 
@@ -52,7 +52,7 @@ class Devices:
         by_version: dict[str, int] = {}
         by_phase: dict[str, int] = {}
         for number, phase in zip(self.version, self.phase, strict=True):
-            version, name = self.versions[number], life.PHASES[phase]
+            version, name = self.versions[number], phases.PHASES[phase]
             by_version[version] = by_version.get(version, 0) + 1
             by_phase[name] = by_phase.get(name, 0) + 1
         return by_version, by_phase

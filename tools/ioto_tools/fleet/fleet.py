@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from . import life
+from . import phases
 from .devices import NONE, Devices, Offer
 from .http import Done, Reply, Sink
 from .random_draws import draw
@@ -81,7 +81,7 @@ class Fleet:
         at = devices.checkin_ms[n] + int(
             settings.jitter_s * 1000 * draw(settings.seed, _JITTER, n, devices.checkin_ms[n])
         )
-        if devices.phase[n] in (life.WAITING, life.PROBATION):
+        if devices.phase[n] in (phases.WAITING, phases.PROBATION):
             at = min(at, devices.resume_ms[n])
         self._schedule(n, at)
 
@@ -100,15 +100,15 @@ class Fleet:
     def _send_due(self, n: int, due_ms: int) -> None:
         devices, phase = self.devices, self.devices.phase[n]
         if due_ms >= devices.resume_ms[n]:
-            if phase == life.WAITING and not self.settings.asks(n):
-                devices.phase[n] = phase = life.APPLIED
-            elif phase == life.PROBATION:
+            if phase == phases.WAITING and not self.settings.asks_before_apply(n):
+                devices.phase[n] = phase = phases.APPLIED
+            elif phase == phases.PROBATION:
                 self._revert(n)
-        if phase == life.NEW:
+        if phase == phases.NEW:
             self._register(n, due_ms)
-        elif phase in life.REPORTS:
+        elif phase in phases.REPORTS:
             self._report(n, due_ms)
-        elif phase == life.DOWNLOAD:
+        elif phase == phases.DOWNLOAD:
             self._fetch(n, due_ms)
         else:
             self._check_in(n, due_ms)
@@ -141,7 +141,7 @@ class Fleet:
 
     def _register(self, n: int, due_ms: int) -> None:
         product = self.settings.product
-        fields = dict(self.settings.facts(n), id=self.settings.id(n), product=product)
+        fields = dict(self.settings.properties_of(n), id=self.settings.id(n), product=product)
         self._post(n, due_ms, "register", "/device/register", product, fields, self._registered)
 
     def _check_in(self, n: int, due_ms: int) -> None:
@@ -153,27 +153,27 @@ class Fleet:
             "iotoVersion": "0.1.0",
             "accepts": ["raw"],
         }
-        fields.update(settings.facts(n), attempt=devices.attempt[n], uptime=due_ms // 1000)
-        if settings.asks(n):
+        fields.update(settings.properties_of(n), attempt=devices.attempt[n], uptime=due_ms // 1000)
+        if settings.asks_before_apply(n):
             fields["next"] = int(settings.period_s + settings.jitter_s)
-            if devices.phase[n] == life.WAITING:
+            if devices.phase[n] == phases.WAITING:
                 fields["staged"] = devices.offers[devices.update[n]]["update"]
         self._post(n, due_ms, "check_in", "/tok/provision/update", devices.token[n], fields, self._checked_in)
 
     def _report(self, n: int, due_ms: int) -> None:
         devices, phase, update = self.devices, self.devices.phase[n], self.devices.update[n]
-        if self._fate(n) == life.MUTE:
+        if self._fate(n) == phases.UNREPORTED:
             return self._finish_phase(n)
         fields: dict[str, Any] = {
             "id": self.settings.id(n),
             "update": devices.offers[update]["update"],
-            "success": phase not in life.FAILURES,
+            "success": phase not in phases.FAILURES,
         }
-        attempt = 0 if phase == life.REFUSED else devices.attempt[n]
+        attempt = 0 if phase == phases.REFUSED else devices.attempt[n]
         fields.update(
-            state=life.REPORTS[phase],
+            state=phases.REPORTS[phase],
             attempt=attempt,
-            reason=life.REASONS.get(phase, ""),
+            reason=phases.REASONS.get(phase, ""),
             version=self._running_version(n),
         )
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
@@ -211,7 +211,7 @@ class Fleet:
         token = _json_object(reply).get("token")
         if not token:
             return self._retry_later(n, reply)
-        self.devices.token[n], self.devices.phase[n] = token, life.IDLE
+        self.devices.token[n], self.devices.phase[n] = token, phases.IDLE
         self._schedule_in(n, 0)
 
     def _checked_in(self, n: int, reply: Reply) -> None:
@@ -219,14 +219,14 @@ class Fleet:
         if reply.status != 200:
             return self._retry_later(n, reply)
         devices.failures[n] = 0
-        if devices.phase[n] == life.TRIAL:
+        if devices.phase[n] == phases.TRIAL:
             return self._finish_phase(n)
         offer = _json_object(reply)
         if offer.get("url"):
             self._offered(n, offer)
-        elif devices.phase[n] == life.WAITING and self.settings.asks(n):
+        elif devices.phase[n] == phases.WAITING and self.settings.asks_before_apply(n):
             devices.pending[n] = NONE
-            self._enter(n, life.DROPPED)
+            self._enter(n, phases.DROPPED)
         else:
             self._wait_for_check_in(n)
 
@@ -234,67 +234,69 @@ class Fleet:
         devices = self.devices
         number = devices.offer_number(offer)
         devices.offers[number]["devices"][n] = 1
-        waits, retry = devices.phase[n] == life.WAITING, offer.get("retry", 0)
+        waits, retry = devices.phase[n] == phases.WAITING, offer.get("retry", 0)
         if waits and number == devices.update[n]:
-            may = self.settings.asks(n) and devices.resume_ms[n] <= self.clock() * 1000 + 1  # seconds are rounded
-            return self._enter(n, life.APPLIED) if may else self._wait_for_check_in(n)
+            may = (
+                self.settings.asks_before_apply(n) and devices.resume_ms[n] <= self.clock() * 1000 + 1
+            )  # seconds are rounded
+            return self._enter(n, phases.APPLIED) if may else self._wait_for_check_in(n)
         if number == devices.failed[n] and retry <= devices.retry[n]:
             devices.update[n] = number
             return self._enter(n, devices.end[n]) if devices.end[n] else self._wait_for_check_in(n)
         devices.urls[n], devices.retry[n] = offer["url"], retry
         if waits:
             devices.pending[n] = number
-            return self._enter(n, life.DROPPED)
+            return self._enter(n, phases.DROPPED)
         self._accept(n, number)
 
     def _accept(self, n: int, number: int) -> None:
         devices = self.devices
         devices.update[n], devices.attempt[n], devices.deferrals[n] = number, 1, 0
-        self._enter(n, life.first_phase(self._fate(n)))
+        self._enter(n, phases.first_phase(self._fate(n)))
 
     def _reported(self, n: int, reply: Reply) -> None:
         if reply.status != 200 and reply.status not in _FINAL_REFUSALS:
             return self._retry_later(n, reply)
-        self.tally.add_report(life.REPORTS[self.devices.phase[n]])
+        self.tally.add_report(phases.REPORTS[self.devices.phase[n]])
         self._finish_phase(n)
 
     def _finish_phase(self, n: int) -> None:
         """Finish the phase and enter the next one."""
         devices, phase, fate = self.devices, self.devices.phase[n], self._fate(n)
         devices.failures[n] = 0
-        if phase == life.DROPPED:
-            return self._accept(n, devices.pending[n]) if devices.pending[n] != NONE else self._enter(n, life.IDLE)
-        if phase == life.DEFERRED:
+        if phase == phases.DROPPED:
+            return self._accept(n, devices.pending[n]) if devices.pending[n] != NONE else self._enter(n, phases.IDLE)
+        if phase == phases.DEFERRED:
             devices.deferrals[n] += 1
-        elif phase == life.CONFIRMED:
+        elif phase == phases.CONFIRMED:
             devices.before[n], devices.version[n] = (
                 devices.version[n],
                 devices.version_number(self._running_version(n)),
             )
-        elif phase in (life.FAILED, life.REFUSED):
+        elif phase in (phases.FAILED, phases.REFUSED):
             devices.failed[n], devices.end[n] = devices.update[n], phase
-        to, wait = life.next_phase(phase, fate, devices.attempt[n], devices.deferrals[n])
-        if phase == life.ROLLED_BACK and to == life.WAITING:
+        to, wait = phases.next_phase(phase, fate, devices.attempt[n], devices.deferrals[n])
+        if phase == phases.ROLLED_BACK and to == phases.WAITING:
             devices.attempt[n] += 1
         self._enter(n, to, self.settings.seconds(wait, n, devices.update[n]))
 
     def _enter(self, n: int, phase: int, seconds: float = 0.0) -> None:
         """Enter `phase`, which begins in `seconds`; in the phases of life.CHECKS_IN the device keeps checking in."""
         self.devices.phase[n] = phase
-        if phase in life.CHECKS_IN:
+        if phase in phases.CHECKS_IN:
             self.devices.resume_ms[n] = int((self.clock() + seconds) * 1000)
             self._wait_for_check_in(n)
-        elif phase != life.GONE:
+        elif phase != phases.GONE:
             self._schedule_in(n, seconds)
 
     def _revert(self, n: int) -> None:
         """Run the old version again, as if it had been installed over the update, and keep it."""
         devices = self.devices
-        devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], life.IDLE
-        devices.end[n] = life.NEW
+        devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], phases.IDLE
+        devices.end[n] = phases.NEW
 
     def _register_again(self, n: int) -> None:
-        self.devices.phase[n] = life.NEW
+        self.devices.phase[n] = phases.NEW
         self.devices.urls.pop(n, None)
         self._schedule_in(n, 1)
 
@@ -303,7 +305,7 @@ class Fleet:
 
     def _running_version(self, n: int) -> str:
         devices = self.devices
-        if devices.phase[n] in (life.TRIAL, life.CONFIRMED):
+        if devices.phase[n] in (phases.TRIAL, phases.CONFIRMED):
             return devices.offers[devices.update[n]]["version"]
         return devices.versions[devices.version[n]]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import life
+from . import phases
 from .random_draws import draw
 
 _PROPERTIES = 1000  # purposes of draws (random_draws.py)
@@ -38,9 +38,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for fate, share in self.shares.items():
-            if fate not in life.FATES or not 0 <= share <= 1:
+            if fate not in phases.FATES or not 0 <= share <= 1:
                 raise ValueError(
-                    "%s %s: expected: one of %s and a share from 0 to 1" % (fate, share, ", ".join(life.FATES))
+                    "%s %s: expected: one of %s and a share from 0 to 1" % (fate, share, ", ".join(phases.FATES))
                 )
         if sum(self.shares.values()) > 1:
             raise ValueError("the shares of %s together are more than all devices" % ", ".join(self.shares))
@@ -53,17 +53,17 @@ class Settings:
     def fate(self, n: int, of: int) -> str:
         """The fate of the update `of` (a number) on device `n`."""
         left = draw(self.seed, _FATE, n, of)
-        for fate in life.FATES:
+        for fate in phases.FATES:
             left -= self.shares.get(fate, 0)
             if left < 0:
                 return fate
-        return life.GOOD
+        return phases.GOOD
 
-    def asks(self, n: int) -> bool:
+    def asks_before_apply(self, n: int) -> bool:
         """True if device `n` asks the cloud before it applies a staged update."""
         return draw(self.seed, _ASKS, n) >= self.strangers
 
-    def facts(self, n: int) -> dict[str, Any]:
+    def properties_of(self, n: int) -> dict[str, Any]:
         """The properties of device `n`."""
         drawn = (
             (name, values, draw(self.seed, _PROPERTIES + at, n))
@@ -72,15 +72,15 @@ class Settings:
         return {name: values[int(share * len(values))] for name, values, share in drawn}
 
     def seconds(self, wait: str, n: int, of: int) -> float:
-        """The duration in seconds of `wait` (a delay of life.py) on device `n`."""
-        if wait == life.NOW:
+        """The duration in seconds of `wait` (a delay of phases.py) on device `n`."""
+        if wait == phases.NOW:
             return 0.0
-        if wait == life.APPLY:
+        if wait == phases.APPLY:
             return self.apply_s * draw(self.seed, n, of)
         return {
-            life.FETCHED: 0.0,
-            life.BOOT: self.boot_s,
-            life.RETRY: self.retry_s,
-            life.PUT_OFF: self.put_off_s,
-            life.RELAPSE: self.relapse_s,
+            phases.FETCHED: 0.0,
+            phases.BOOT: self.boot_s,
+            phases.RETRY: self.retry_s,
+            phases.PUT_OFF: self.put_off_s,
+            phases.RELAPSE: self.relapse_s,
         }[wait]

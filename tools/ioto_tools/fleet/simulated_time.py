@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from ioto_tools.cloud.app import create_app
-from ioto_tools.cloud.devices.worker_cache import LOOK_S, Memory
+from ioto_tools.cloud.devices.worker_cache import REFRESH_S, WorkerCache
 from ioto_tools.cloud.storage.transactions import Database
 
 from .fleet import Fleet
@@ -81,7 +81,7 @@ def cloud(folder: Path, clock: "Clock", **options: Any) -> Starlette:
     Like a server, it checks for changes once a second and collects deferred writes for a second, but in simulated time.
     """
     app = create_app(folder, clock=clock, threads=False, **options)
-    app.state.memory = Memory(LOOK_S, clock)
+    app.state.memory = WorkerCache(REFRESH_S, clock)
     app.state.site.database = DeferringDatabase(app.state.site.database, clock)
     return app
 
@@ -95,7 +95,7 @@ class DeferringDatabase:
         self._rows: dict[Callable[..., object], dict[object, Any]] = {}
         self._since = clock()
 
-    def soft(self, function: Callable[..., object], key: object, row: Any) -> None:
+    def write_later(self, function: Callable[..., object], key: object, row: Any) -> None:
         self._rows.setdefault(function, {})[key] = row
         if self._clock() - self._since >= 1:
             self.settle()

@@ -119,7 +119,7 @@ def is_esp8266(data: bytes) -> bool:
     )
 
 
-def seal(image: bytes) -> bytes:
+def fix_checksums(image: bytes) -> bytes:
     """Recompute the checksum and SHA-256 of a changed image; returns the valid image."""
     at, checksum = 24, 0xEF
     for _ in range(image[1]):
@@ -131,7 +131,9 @@ def seal(image: bytes) -> bytes:
     return body + sha256(body).digest() if image[23] & 1 else body
 
 
-def make(size: int, text: str = "", chip: int = 0, version: str = "", revisions: tuple[int, int] = (0, 0)) -> bytes:
+def make_image(
+    size: int, text: str = "", chip: int = 0, version: str = "", revisions: tuple[int, int] = (0, 0)
+) -> bytes:
     """Make a small valid image of `size` bytes, which is a multiple of 16 and at least 384, with `text` in its data.
 
     `revisions` are the minimum and maximum of the chip's revision; 0: any.
@@ -152,4 +154,4 @@ def make(size: int, text: str = "", chip: int = 0, version: str = "", revisions:
     body = (
         head + struct.pack("<II", 0x3F400020, data & ~3) + (desc + text.encode().ljust(64, b"\0") + filler)[: data & ~3]
     )
-    return seal(body)
+    return fix_checksums(body)

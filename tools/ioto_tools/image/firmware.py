@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from . import layout
-from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, check_bytes, describe, is_esp8266, seal
+from .esp import BOOTLOADER, CHIPS, MAGIC, ImageError, check_bytes, describe, fix_checksums, is_esp8266
 
 FLASH_SIZES = {"1M": 1 << 20, "2M": 2 << 20, "4M": 4 << 20, "8M": 8 << 20, "16M": 16 << 20, "32M": 32 << 20}
-LEAST = (1, 24)  # the oldest MicroPython that the agent supports
+MIN_MICROPYTHON = (1, 24)  # the oldest MicroPython that the agent supports
 
 
 class FirmwareError(ValueError):
@@ -71,7 +71,7 @@ def parse(data: bytes) -> Firmware:
     )
 
 
-def inside(file: BinaryIO) -> tuple[int, int] | None:
+def locate_application(file: BinaryIO) -> tuple[int, int] | None:
     """(offset, size) of the application in the open `file` if it is a complete firmware file, else None.
 
     Leaves `file` at position 0. DamagedFirmware if the firmware file is damaged.
@@ -140,7 +140,7 @@ def with_flash_size(bootloader: bytes, flash_bytes: int) -> bytes:
     if flash_bytes not in sizes:
         raise FirmwareError("a flash of %d bytes: supported are %s" % (flash_bytes, ", ".join(FLASH_SIZES)))
     code = sizes.index(flash_bytes) << 4
-    return seal(bootloader[:3] + bytes([bootloader[3] & 15 | code]) + bootloader[4:])
+    return fix_checksums(bootloader[:3] + bytes([bootloader[3] & 15 | code]) + bootloader[4:])
 
 
 def check_micropython(firmware: Firmware) -> None:
@@ -148,5 +148,5 @@ def check_micropython(firmware: Firmware) -> None:
     version = firmware.micropython
     if not version:
         raise FirmwareError("an application for %s, but not MicroPython" % firmware.chip_name)
-    if tuple(int(n) for n in version.split(".")[:2]) < LEAST:
-        raise FirmwareError("MicroPython %s: the agent needs %d.%d or later" % ((version,) + LEAST))
+    if tuple(int(n) for n in version.split(".")[:2]) < MIN_MICROPYTHON:
+        raise FirmwareError("MicroPython %s: the agent needs %d.%d or later" % ((version,) + MIN_MICROPYTHON))

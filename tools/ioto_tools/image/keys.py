@@ -30,15 +30,15 @@ class KeyFileError(Exception):
     """A key file can't be created or used; the text names it and says what to do."""
 
 
-def make(path: str | Path, passphrase: bytes) -> rsa.RSAPrivateKey:
+def create(path: str | Path, passphrase: bytes) -> rsa.RSAPrivateKey:
     """Create a private key in the new file `path` (mode 0600), encrypted unless `passphrase` (bytes) is empty."""
-    private = drawn()
+    private = generate()
     encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    write_new(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), 0o600)
+    create_file(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), 0o600)
     return private
 
 
-def drawn() -> rsa.RSAPrivateKey:
+def generate() -> rsa.RSAPrivateKey:
     """A new private key, not stored in a file."""
     return rsa.generate_private_key(65537, BITS)
 
@@ -106,7 +106,7 @@ def sign(private: rsa.RSAPrivateKey, message: bytes) -> bytes:
     return private.sign(message, padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES), hashes.SHA256())
 
 
-def write_new(path: str | Path, raw: bytes, mode: int) -> None:
+def create_file(path: str | Path, raw: bytes, mode: int) -> None:
     """Create a file, completely or not at all; KeyFileError if it exists."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

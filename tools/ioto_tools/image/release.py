@@ -33,7 +33,7 @@ def read(path: str | Path) -> tuple[Manifest, bytes] | None:
     return found and (release.parse(found[0]), found[1])
 
 
-def seal(manifest: bytes, signature: bytes) -> bytes:
+def build_envelope(manifest: bytes, signature: bytes) -> bytes:
     """The envelope as bytes (format: lib/ioto/release.py); ValueError if manifest and signature don't fit."""
     raw = release.MAGIC + struct.pack(">HH", len(manifest), len(signature)) + manifest + signature
     if len(raw) > release.ENVELOPE_BYTES:
@@ -82,7 +82,7 @@ def sign(
             if isinstance(each, str):
                 semver.parse(each)
         release.parse(text)
-        envelope = seal(text, keys.sign(private, text))
+        envelope = build_envelope(text, keys.sign(private, text))
     except (ValueError, UpdateError) as e:
         raise ReleaseError("%s: %s" % (name, e)) from e
     out.write(envelope)

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 from ..devices import registration
 from ..operators import control, groups, operator_tokens, overview
 from ..operators import webhooks as hooks
-from ..releases import doubts
 from ..releases import publish as publishing
+from ..releases import term_warnings
 from ..rules import update_states
 from ..rules.terms import TERMS
 from ..site.site import Site
@@ -56,7 +56,7 @@ def _terms(site: Site, args: Arguments) -> dict[str, str | None]:
     """{term: text} of the requested rollout; a group's policy is added with `&&`."""
     texts = {name: args[name] for name in TERMS}
     if args.get("group"):
-        texts["policy"] = groups.both(texts["policy"], groups.policy(site, args["group"]))
+        texts["policy"] = groups.combine(texts["policy"], groups.policy(site, args["group"]))
     return texts
 
 
@@ -105,14 +105,14 @@ def change_release(site: Site, args: Arguments) -> Row:
 
 def _with_doubts(site: Site, word: str) -> Row:
     found = overview.update(site, word)
-    return {**found, "doubts": doubts.of_update(site, found)}
+    return {**found, "doubts": term_warnings.of_update(site, found)}
 
 
 _MOVES = {"approve": "approved", "pause": "paused", "resume": "resumed", "cancel": "cancelled"}
 
 
 def move_release(site: Site, args: Arguments) -> Row:
-    return control.move(site, args["release"], _MOVES[args["move"]])
+    return control.change_state(site, args["release"], _MOVES[args["move"]])
 
 
 def retry_release(site: Site, args: Arguments) -> Row:
@@ -146,7 +146,7 @@ def change_device(site: Site, args: Arguments) -> Row:
     if args["pin"] is not None:
         control.pin(site, id, args["pin"] or None, product)
     if args["claimed"] is not None:
-        (control.claim if args["claimed"] else control.release)(site, id, product)
+        (control.claim if args["claimed"] else control.unclaim)(site, id, product)
     if args["tokens"] == "revoke":
         control.revoke(site, id, product)
     elif args["tokens"] == "rotate":
@@ -168,9 +168,9 @@ def list_groups(site: Site, args: Arguments) -> list[Row]:
 
 
 def keep_group(site: Site, args: Arguments) -> Row:
-    groups.keep(site, args["group"], args["policy"])
+    groups.set_policy(site, args["group"], args["policy"])
     text = groups.policy(site, args["group"])
-    return {"name": args["group"], "policy": text, "doubts": doubts.of_choice(site, None, text)}
+    return {"name": args["group"], "policy": text, "doubts": term_warnings.of_search(site, None, text)}
 
 
 def remove_group(site: Site, args: Arguments) -> Row:
@@ -182,7 +182,7 @@ def remove_group(site: Site, args: Arguments) -> Row:
 
 
 def audited(site: Site, args: Arguments) -> list[Row]:
-    return site.database.read(audit.last, args["limit"] or 100, args["subject"])
+    return site.database.read(audit.newest, args["limit"] or 100, args["subject"])
 
 
 def tokens(site: Site, args: Arguments) -> list[Row]:
@@ -258,7 +258,7 @@ OPERATIONS = (
               "Approve, pause, resume or cancel a release.", body={"move": choice(*_MOVES)}),
     Operation("POST", "/releases/{release}/retry", "publish", retry_release,
               "Let a device, all devices in a state, or all that failed or refused the release try it again.",
-              body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRIED)))}),
+              body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRYABLE)))}),
     Operation("GET", "/devices", "read", devices, "List devices by id, starting after `after`.", query=_DEVICES),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",
               body={"id": NAME, "product": NAME}),

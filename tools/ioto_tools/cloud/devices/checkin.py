@@ -14,16 +14,16 @@ from ioto import semver
 
 from ..http.errors import Refusal, Unavailable, authentication_failed, cannot_find_device
 from ..images import links
-from ..rollout import grants, identity, leases
+from ..rollout import grants, leases, shared_ids
 from ..rollout.catalogue import Product
 from ..rules import selection, update_states
-from ..rules.selection import Asker, Grant, Release
+from ..rules.selection import Grant, Release, RequestingDevice
 from ..rules.update_states import OPEN
-from ..storage import changes, queries
+from ..storage import change_log, queries
 from ..storage.tables import Row
 from . import device_cache, messages, tokens
-from .device_cache import Known
-from .worker_cache import Memory
+from .device_cache import CachedDevice
+from .worker_cache import WorkerCache
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -33,7 +33,9 @@ Run = Callable[..., Awaitable[Any]]  # run(function, *arguments) waits for the d
 parsed = lru_cache(1000)(semver.parse)  # a fleet runs only a few versions
 
 
-async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: Row, base_url: Callable[[], str]) -> Row:
+async def check_in(
+    site: "Site", memory: WorkerCache, run: Run, token: str, fields: Row, base_url: Callable[[], str]
+) -> Row:
     """Answer the check-in `fields`: return the response body, {} or the offered update.
 
     `run` waits for the database; `base_url` returns the URL at which the device reaches this cloud.
@@ -50,8 +52,8 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
             "product: device %s belongs to product %s: send the id of that product, or omit `product`"
             % (message.id, product.name),
         )
-    booted_s = identity.booted_s(fields, now_s)
-    site.database.soft(queries.checked_in, device.key, _row(device, message, now_s, booted_s))
+    booted_s = shared_ids.booted_s(fields, now_s)
+    site.database.write_later(queries.store_check_ins, device.key, _row(device, message, now_s, booted_s))
     try:
         order = parsed(message.version)
     except ValueError:
@@ -61,46 +63,48 @@ async def check_in(site: "Site", memory: Memory, run: Run, token: str, fields: R
             "such as 1.0.0" % message.version,
             **more,
         }
-    event, sign = device_cache.noticed(device, order, booted_s, now_s, message.staged)
+    event, sign = device_cache.interpret_check_in(device, order, booted_s, now_s, message.staged)
     if sign:
-        await run(site.database.write, identity.sign, device.key, sign, now_s)
+        await run(site.database.write, shared_ids.record_sign, device.key, sign, now_s)
     if event == "doubt":
         return more
     if event and device.last:
-        device.hold(await run(site.database.write, grants.happened, device.key, device.last[0], event, now_s))
+        device.set_grants(await run(site.database.write, grants.apply_event, device.key, device.last[0], event, now_s))
     if _is_newly_staged(device, message):
-        device.hold(await run(site.database.write, grants.holds, device.key, message.staged, message.attempt, now_s))
-    asker = Asker(device.id, order, fields, device.pin, since_s=device.since_s)
+        device.set_grants(
+            await run(site.database.write, grants.apply_staged, device.key, message.staged, message.attempt, now_s)
+        )
+    asker = RequestingDevice(device.id, order, fields, device.pin, known_since_s=device.since_s)
     release = await _offer(site, memory, run, device, asker, message.version, now_s)
     await _withdraw(site, run, device, message, release, now_s)
     if release is None:
         return more
     retry = device.grants[release.id].retry
-    return {**selection.reply(release, await run(image_url, site, base_url(), release), retry), **more}
+    return {**selection.check_in_response(release, await run(image_url, site, base_url(), release), retry), **more}
 
 
-def _row(device: Known, message: messages.CheckIn, now_s: int, booted_s: int | None) -> Row:
-    """The row of a check-in, for queries.checked_in()."""
+def _row(device: CachedDevice, message: messages.CheckIn, now_s: int, booted_s: int | None) -> Row:
+    """The row of a check-in, for queries.store_check_ins()."""
     return {
         "device": device.key,
         "version": message.version,
-        "properties": messages.dumped(message.properties),
+        "properties": messages.to_json(message.properties),
         "at_s": now_s,
         "next_s": message.next_s,
         "booted_s": booted_s,
     }
 
 
-def _is_newly_staged(device: Known, message: messages.CheckIn) -> bool:
+def _is_newly_staged(device: CachedDevice, message: messages.CheckIn) -> bool:
     """Does the check-in report a staged update that is not stored as staged yet?"""
     grant = device.grants.get(message.staged) if message.staged else None
     if grant is None:
         return False
-    return update_states.after_report(grant.state, grant.attempt, "staged", message.attempt) is not None
+    return update_states.apply_report(grant.state, grant.attempt, "staged", message.attempt) is not None
 
 
 async def _withdraw(
-    site: "Site", run: Run, device: Known, message: messages.CheckIn, offered: Release | None, now_s: int
+    site: "Site", run: Run, device: CachedDevice, message: messages.CheckIn, offered: Release | None, now_s: int
 ) -> None:
     """Withdraw earlier releases that the device can no longer apply: neither `offered` nor staged on it.
 
@@ -109,31 +113,33 @@ async def _withdraw(
     """
     if message.next_s is None:
         return
-    for release in device.passed_over() + ([device.unapplied()] if offered is None else []):
+    for release in device.superseded_releases() + ([device.unapplied_release()] if offered is None else []):
         if release not in (None, message.staged):
-            device.hold(await run(site.database.write, grants.happened, device.key, release, "withdrawn", now_s))
+            device.set_grants(
+                await run(site.database.write, grants.apply_event, device.key, release, "withdrawn", now_s)
+            )
 
 
 async def _find_device(
-    site: "Site", memory: Memory, run: Run, token: str, message: messages.CheckIn, now_s: int
-) -> tuple[Known, Row]:
+    site: "Site", memory: WorkerCache, run: Run, token: str, message: messages.CheckIn, now_s: int
+) -> tuple[CachedDevice, Row]:
     """(the device that owns the token, further fields of the answer: a new token if one is due)."""
-    hash = tokens.hashed(token)
+    hash = tokens.hash_token(token)
     found, more = memory.devices.get(hash), {}
     if found is None:
-        found = await run(site.database.read, device_cache.load, hash)
+        found = await run(site.database.read, device_cache.load_device, hash)
         if found is None:
-            if await run(site.database.read, tokens.is_ended, hash):
-                await run(site.database.write, tokens.used_late, hash, now_s)
+            if await run(site.database.read, tokens.is_replaced, hash):
+                await run(site.database.write, tokens.record_late_use, hash, now_s)
             raise await _unknown_token(memory, partial(run, site.database.read), message)
-        if found.settled:
-            memory.devices.keep(hash, found)
+        if found.is_cacheable:
+            memory.devices.put(hash, found)
     if found.id != message.id:
         raise authentication_failed()
     if found.removed or not found.claimed:
         raise cannot_find_device()
-    if not found.settled:
-        drawn = tokens.drawn(site.random_bytes)
+    if not found.is_cacheable:
+        drawn = tokens.new_token(site.random_bytes)
         if await run(site.database.write, _use_token, token, drawn, message.id, now_s):
             more = {"token": drawn}
     return found, more
@@ -141,15 +147,15 @@ async def _find_device(
 
 def _use_token(conn: sa.Connection, token: str, drawn: str, id: str, now_s: int) -> bool:
     """Authenticate the token, with all effects of its use. Return whether `drawn` is issued in exchange for it."""
-    return tokens.renewed(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
+    return tokens.rotate_if_due(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
 
 
-async def _unknown_token(memory: Memory, read: Run, message: messages.CheckIn) -> Refusal:
+async def _unknown_token(memory: WorkerCache, read: Run, message: messages.CheckIn) -> Refusal:
     """The refusal for an unknown token."""
-    if message.product is not None and not memory.has(message.product):
-        memory.outdated()
+    if message.product is not None and not memory.has_product(message.product):
+        memory.invalidate()
         await memory.refresh(read)
-        if not memory.has(message.product):
+        if not memory.has_product(message.product):
             # The database may be the wrong one, or empty by mistake. That must not make devices delete their
             # registrations.
             return Refusal(
@@ -160,16 +166,16 @@ async def _unknown_token(memory: Memory, read: Run, message: messages.CheckIn) -
     return authentication_failed()
 
 
-async def _find_product(memory: Memory, read: Run, id: str) -> Product:
+async def _find_product(memory: WorkerCache, read: Run, id: str) -> Product:
     """The cached product with this id. It is in the database, because a device belongs to it."""
     if id not in memory.products:  # created since the last refresh
-        memory.outdated()
+        memory.invalidate()
         await memory.refresh(read)
     return memory.products[id]
 
 
 async def _offer(
-    site: "Site", memory: Memory, run: Run, device: Known, asker: Asker, version: str, now_s: int
+    site: "Site", memory: WorkerCache, run: Run, device: CachedDevice, asker: RequestingDevice, version: str, now_s: int
 ) -> Release | None:
     """The release that the device is offered from now on, or None.
 
@@ -179,19 +185,19 @@ async def _offer(
     for _ in range(len(memory.products[device.product].releases) + 3):
         product = memory.products[device.product]  # a refresh replaces it
         asker.grants, asker.verdicts = device.grants, product.verdicts(asker.properties)
-        release = selection.offer(product.releases, asker, now_s, memory.room(now_s))
+        release = selection.select_release(product.releases, asker, now_s, memory.slot_check(now_s))
         if release is None:
             return None
         seq = memory.seq
         try:
-            device.hold(await _grant(site, memory, run, device, release, version, now_s))
-        except leases.Full as e:
+            device.set_grants(await _grant(site, memory, run, device, release, version, now_s))
+        except leases.NoFreeSlot as e:
             if e.ahead:
-                await run(site.database.write, leases.set_back, release.id, now_s)
+                await run(site.database.write, leases.reset_future_grants, release.id, now_s)
             else:
-                memory.full(release.id, e.why, now_s, e.until_s, seq)
-        except leases.Stale:
-            memory.outdated()
+                memory.mark_full(release.id, e.why, now_s, e.until_s, seq)
+        except leases.OutdatedCache:
+            memory.invalidate()
             await memory.refresh(partial(run, site.database.read))
         else:
             if (grant := device.grants.get(release.id)) and grant.state in OPEN:
@@ -200,22 +206,22 @@ async def _offer(
 
 
 async def _grant(
-    site: "Site", memory: Memory, run: Run, device: Known, release: Release, version: str, now_s: int
+    site: "Site", memory: WorkerCache, run: Run, device: CachedDevice, release: Release, version: str, now_s: int
 ) -> dict[str, Grant]:
     """Offer the release to the device; {release: Grant} of the device afterwards."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
-        return await run(site.database.read, _if_unchanged, memory.seq, grants.of, device.key)
-    arguments = device.key, release.id, version, memory.worker, now_s, site.moment_s, device.grants
+        return await run(site.database.read, _if_unchanged, memory.seq, grants.of_device, device.key)
+    arguments = device.key, release.id, version, memory.worker, now_s, site.now_rounded_up_s, device.grants
     return await run(site.database.write, _if_unchanged, memory.seq, grants.offer, *arguments)
 
 
 def _if_unchanged(
     conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
 ) -> dict[str, Grant]:
-    """function(conn, *arguments); leases.Stale if a release has changed since the change `seq`."""
-    if changes.of_releases(conn, seq):
-        raise leases.Stale(seq)
+    """function(conn, *arguments); leases.OutdatedCache if a release has changed since the change `seq`."""
+    if change_log.of_releases(conn, seq):
+        raise leases.OutdatedCache(seq)
     return function(conn, *arguments)
 
 

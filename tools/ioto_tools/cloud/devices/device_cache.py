@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from ioto import semver
 
 from ..rollout import grants
-from ..rollout.identity import SLACK_S
+from ..rollout.shared_ids import SLACK_S
 from ..rules.selection import Grant
-from ..rules.update_states import AHEAD_S, SUPERSEDED, UNAPPLIED, after
+from ..rules.update_states import CLOCK_TOLERANCE_S, SUPERSEDED, UNAPPLIED, next_state
 from ..storage.tables import devices, tokens
-from .tokens import settled
+from .tokens import is_cacheable
 
 MOST = 100_000
 _START_TOLERANCE_S = 10  # a board's start time is not exact
@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 @dataclass(slots=True)
-class Known:
+class CachedDevice:
     """A cached device, found by one of its tokens."""
 
     key: str  # its key in the database
@@ -42,7 +42,7 @@ class Known:
     product: str
     removed: bool
     claimed: bool
-    settled: bool  # using the token has no side effects (tokens.py)
+    is_cacheable: bool  # using the token has no side effects (tokens.py)
     pin: tuple | None  # as returned by semver.parse()
     since_s: int = 0  # its first registration; 0: an operator vouches for it
     ran: tuple | None = None  # the version of the previous check-in, parsed
@@ -52,15 +52,15 @@ class Known:
     # The last offer: (release, its version, the version it replaces), versions parsed.
     last: tuple[str, tuple, tuple] | None = None
 
-    def unapplied(self) -> str | None:
+    def unapplied_release(self) -> str | None:
         """The release that the device was offered and may still apply, or None. There is at most one."""
         return next((release for release, grant in self.grants.items() if grant.state in UNAPPLIED), None)
 
-    def passed_over(self) -> list[str]:
+    def superseded_releases(self) -> list[str]:
         """The releases superseded by a newer offer, whose rollout slots the device still has."""
         return [release for release, grant in self.grants.items() if grant.state == SUPERSEDED]
 
-    def hold(self, held: dict[str, Grant]) -> None:
+    def set_grants(self, held: dict[str, Grant]) -> None:
         """Set the device's grants to `held`: {release: Grant}."""
         self.grants, self.last = held, None
         if held:
@@ -68,7 +68,7 @@ class Known:
             self.last = release, semver.parse(held[release].version), semver.parse(held[release].before)
 
 
-def load(conn: sa.Connection, hash: str) -> Known | None:
+def load_device(conn: sa.Connection, hash: str) -> CachedDevice | None:
     """The device whose token has this hash, or None."""
     columns = [devices.c[name] for name in _COLUMNS]
     found = (
@@ -82,25 +82,25 @@ def load(conn: sa.Connection, hash: str) -> Known | None:
     pin = row.pin and semver.parse(row.pin)
     since_s = 0 if row.vouched else row.first_s
     ran = semver.parse(row.version) if row.version and semver.is_valid(row.version) else None
-    known = Known(
+    known = CachedDevice(
         row.key,
         row.id,
         row.product,
         row.removed_s is not None,
         row.claimed,
-        settled(conn, hash),
+        is_cacheable(conn, hash),
         pin,
         since_s,
         ran,
         row.booted_s,
         row.shared_s is not None,
     )
-    known.hold(grants.of(conn, row.key))
+    known.set_grants(grants.of_device(conn, row.key))
     return known
 
 
-def noticed(
-    known: Known, order: tuple | None, booted_s: int | None, now_s: int, staged: str | None = None
+def interpret_check_in(
+    known: CachedDevice, order: tuple | None, booted_s: int | None, now_s: int, staged: str | None = None
 ) -> tuple[str | None, str | None]:
     """Interpret a check-in: return (event about the last offer, sign of another board), each None if there is none.
 
@@ -114,7 +114,7 @@ def noticed(
         again     the same, with the update still `staged`: its trial was interrupted, the board tries again by itself
         doubt     the board may be back at the old version: the next check-in decides
 
-    The signs are explained in identity.py.
+    The signs are explained in shared_ids.py.
     """
     ran, known.ran = known.ran, order
     started_s, known.booted_s = known.booted_s, booted_s
@@ -126,12 +126,14 @@ def noticed(
     # A board must restart to run another version. One that has been running since before the change is another board.
     # A change in the future was recorded by a clock that was ahead.
     started = booted_s is not None and (
-        booted_s >= grant.changed_s - _START_TOLERANCE_S or grant.changed_s > now_s + AHEAD_S
+        booted_s >= grant.changed_s - _START_TOLERANCE_S or grant.changed_s > now_s + CLOCK_TOLERANCE_S
     )
     if order == offered:
         another = grant.state == "reverted" and not started
-        return "runs" if after(grant.state, "runs") else None, _unless_shared(known, "version" if another else sign)
-    if known.shared or order != before and not order < offered or not after(grant.state, "returns"):
+        return "runs" if next_state(grant.state, "runs") else None, _unless_shared(
+            known, "version" if another else sign
+        )
+    if known.shared or order != before and not order < offered or not next_state(grant.state, "returns"):
         return None, _unless_shared(known, sign)
     # Two boards with one id report the two versions in turn. A single board that went back reports the old version
     # twice, which is the only hint from boards that send no start time.
@@ -140,29 +142,29 @@ def noticed(
     return "doubt", sign or (None if booted_s is None else "start")
 
 
-def _unless_shared(known: Known, sign: str | None) -> str | None:
+def _unless_shared(known: CachedDevice, sign: str | None) -> str | None:
     """`sign`, or None if it is known already that several boards share the id."""
     return None if known.shared else sign
 
 
-class Devices:
+class DeviceCache:
     """LRU cache of at most `most` devices: {hash of a token: Known}."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
-        self._by_hash: OrderedDict[str, Known] = OrderedDict()
+        self._by_hash: OrderedDict[str, CachedDevice] = OrderedDict()
         self._hashes: dict[str, str] = {}  # key of a device -> hash; only one token of a device is cached
 
     def __len__(self) -> int:
         return len(self._by_hash)
 
-    def get(self, hash: str) -> Known | None:
+    def get(self, hash: str) -> CachedDevice | None:
         known = self._by_hash.get(hash)
         if known is not None:
             self._by_hash.move_to_end(hash)
         return known
 
-    def keep(self, hash: str, known: Known) -> None:
+    def put(self, hash: str, known: CachedDevice) -> None:
         self.forget(known.key)
         self._by_hash[hash] = known
         self._hashes[known.key] = hash

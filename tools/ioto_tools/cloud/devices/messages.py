@@ -54,7 +54,7 @@ class Report:
     version: str | None
 
 
-def token(header: str | None) -> str:
+def bearer_token(header: str | None) -> str:
     """The token in an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN.
 
     Refusal 401 if there is none, with a text that does not make a device delete its registration: a proxy that drops
@@ -66,7 +66,7 @@ def token(header: str | None) -> str:
     return found[1]
 
 
-def parse(body: bytes) -> Fields:
+def parse_body(body: bytes) -> Fields:
     """The JSON object in `body`. Refusal 400 if it is not one."""
     try:
         found = orjson.loads(body)
@@ -92,7 +92,7 @@ def _parse_leniently(body: bytes) -> Any:
         raise Refusal(400, "body: not JSON: %s" % e) from None
 
 
-def dumped(fields: Fields) -> str:
+def to_json(fields: Fields) -> str:
     """The JSON text of an object returned by parse()."""
     try:
         return orjson.dumps(fields).decode()

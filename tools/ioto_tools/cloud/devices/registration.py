@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..http.errors import Refusal
-from ..rollout import grants, identity
+from ..rollout import grants, shared_ids
 from ..rules import update_states
-from ..storage import audit, changes, counters, queries
+from ..storage import audit, change_log, counters, queries
 from ..storage.tables import Row, devices
 from . import messages, tokens
 from .messages import Fields
@@ -31,7 +31,7 @@ _VOLATILE = "created", "version", "iotoVersion"
 
 
 @dataclass(frozen=True)
-class Registration:
+class RegistrationRequest:
     """A registration request: what a device sends, and its address."""
 
     product: str  # its id
@@ -40,7 +40,7 @@ class Registration:
     address: str  # "" if unknown
 
     @property
-    def asked(self) -> str:
+    def fingerprint(self) -> str:
         """A hash that identifies the same program, starting again on the same device at the same address.
 
         "" if the address is unknown.
@@ -55,8 +55,8 @@ def register(site: "Site", product: str, fields: Fields, base_url: str, address:
     tokens.py has the rules for an id that is already registered. An unclaimed device gets neither URL nor token, and
     asks again.
     """
-    asking = Registration(product, messages.device_id(fields), fields, address)
-    token, key = tokens.drawn(site.random_bytes), _new_key(site)
+    asking = RegistrationRequest(product, messages.device_id(fields), fields, address)
+    token, key = tokens.new_token(site.random_bytes), _new_key(site)
     claimed, refusal = site.database.write(_register, key, asking, token, site.now_s(), site.quiet_s, site.new_per_hour)
     if refusal:
         raise refusal
@@ -71,7 +71,7 @@ def _new_key(site: "Site") -> str:
 
 
 def _register(
-    conn: sa.Connection, key: str, asking: Registration, token: str, now_s: int, quiet_s: int, new_per_hour: int
+    conn: sa.Connection, key: str, asking: RegistrationRequest, token: str, now_s: int, quiet_s: int, new_per_hour: int
 ) -> tuple[bool, Refusal | None]:
     """(is the device claimed and the token stored?, Refusal or None).
 
@@ -80,7 +80,7 @@ def _register(
     found = queries.product_by_id(conn, asking.product)
     if found is None:
         raise Refusal(401, "Authorization: no product has this id: `ioto product list` shows the ids of the products")
-    known = queries.device_of(conn, asking.product, asking.id) or {}
+    known = queries.device_by_id(conn, asking.product, asking.id) or {}
     key = known.get("key", key)
     new = not known or known["removed_s"] is not None
     if new and (wait_s := _wait_s(conn, found["id"], now_s, new_per_hour)):
@@ -90,20 +90,20 @@ def _register(
             % (found["name"], new_per_hour),
             retry_s=wait_s,
         )
-    if not new and known["claimed"] and (refusal := tokens.refusal(conn, known, asking, now_s, quiet_s)):
-        identity.refused(conn, known, asking.address, now_s)
+    if not new and known["claimed"] and (refusal := tokens.registration_refusal(conn, known, asking, now_s, quiet_s)):
+        shared_ids.count_refusal(conn, known, asking.address, now_s)
         return False, refusal
     if new or not known["claimed"]:
-        tokens.end(conn, key)  # kept until now, so that their use was refused with the right error
+        tokens.delete_all(conn, key)  # kept until now, so that their use was refused with the right error
     claimed = not found["by_hand"] if new else known["claimed"]
     kept = asking if claimed else replace(asking, properties=_truncated(asking.properties))
     queries.register(conn, key, kept, claimed, now_s, new)
     if claimed:
         awaited = not new and known["awaited"]
-        restarted = not new and not awaited and tokens.restarted(conn, known, asking.asked)
+        restarted = not new and not awaited and tokens.is_restart(conn, known, asking.fingerprint)
         origin = tokens.RESTARTED if restarted else tokens.REGISTERED
-        tokens.give(conn, token, key, now_s, origin, asking.asked, replaces=awaited)
-    changes.note(conn, now_s, key)
+        tokens.issue(conn, token, key, now_s, origin, asking.fingerprint, replaces=awaited)
+    change_log.note(conn, now_s, key)
     return claimed, None
 
 
@@ -111,7 +111,7 @@ def _truncated(properties: Fields) -> Fields:
     """The `properties` that fit into UNCLAIMED_BYTES."""
     kept, left = {}, UNCLAIMED_BYTES
     for name, value in properties.items():
-        size = len(messages.dumped({name: value}))
+        size = len(messages.to_json({name: value}))
         if size <= left:
             kept[name] = value
             left -= size
@@ -124,7 +124,7 @@ def _wait_s(conn: sa.Connection, product: str, now_s: int, most: int) -> int | N
     Writes an audit entry, at most once an hour, if the limit of `most` new devices in an hour is reached.
     """
     # Devices registered later than that were recorded by a wrong clock.
-    within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.AHEAD_S)
+    within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.CLOCK_TOLERANCE_S)
     recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
     if not oldest_s:
@@ -141,22 +141,24 @@ def register_by_hand(site: "Site", product: str, id: str) -> str:
 
     Its first use ends all earlier tokens of the device.
     """
-    asking = Registration(product, messages.device_id({"id": id}), {"id": id}, "")
-    token, key = tokens.drawn(site.random_bytes), _new_key(site)
+    asking = RegistrationRequest(product, messages.device_id({"id": id}), {"id": id}, "")
+    token, key = tokens.new_token(site.random_bytes), _new_key(site)
     site.database.write(_register_by_hand, key, asking, token, site.now_s(), site.who)
     return token
 
 
-def _register_by_hand(conn: sa.Connection, key: str, asking: Registration, token: str, now_s: int, who: str) -> None:
-    known = queries.device_of(conn, asking.product, asking.id) or {}
+def _register_by_hand(
+    conn: sa.Connection, key: str, asking: RegistrationRequest, token: str, now_s: int, who: str
+) -> None:
+    known = queries.device_by_id(conn, asking.product, asking.id) or {}
     key = known.get("key", key)
     new = not known or known["removed_s"] is not None
     if new:
-        tokens.end(conn, key)
+        tokens.delete_all(conn, key)
     queries.register(conn, key, asking, True, now_s, new)
     conn.execute(devices.update().where(devices.c.key == key).values(vouched=True))
-    tokens.give(conn, token, key, now_s, tokens.BY_HAND, replaces=True)
-    changes.note(conn, now_s, key)
+    tokens.issue(conn, token, key, now_s, tokens.BY_HAND, replaces=True)
+    change_log.note(conn, now_s, key)
     audit.note_device(conn, now_s, who, "device.new", key)
 
 
@@ -177,8 +179,8 @@ def _authenticated(site: "Site", now_s: int, function: Callable[..., object], *a
     """
     try:
         site.database.write(function, *arguments)
-    except tokens.Late as e:
-        site.database.write(tokens.used_late, e.hash, now_s)
+    except tokens.ReplacedTokenUsed as e:
+        site.database.write(tokens.record_late_use, e.hash, now_s)
         raise
 
 
@@ -191,16 +193,16 @@ def _report(conn: sa.Connection, token: str, message: messages.Report, now_s: in
     if release is None or release["product"] != product:
         queries.unknown_report(conn, device)
         return
-    grant = grants.of(conn, device).get(message.update)
+    grant = grants.of_device(conn, device).get(message.update)
     # Other clients do not count their attempts: the cloud's count is used.
     attempt = message.attempt or (grant.tries if grant else 1)
     state, reason = message.state, message.reason
-    news = grant is not None and grants.reported(conn, device, message.update, state, attempt, now_s, reason)
+    news = grant is not None and grants.apply_report(conn, device, message.update, state, attempt, now_s, reason)
     row = {"success": message.success, "reason": reason, "version": message.version, "received_s": now_s}
     queries.add_report(conn, device, message.update, attempt, state, row, news)
 
 
-def mqtt(site: "Site", token: str, fields: Fields) -> Row:
+def answer_mqtt(site: "Site", token: str, fields: Fields) -> Row:
     """Answer a request for an MQTT certificate; return the response body.
 
     Ioto's C agent sends this request before its first update check, and waits for the answer. This cloud has no MQTT
@@ -212,9 +214,9 @@ def mqtt(site: "Site", token: str, fields: Fields) -> Row:
     return {"certificate": "", "key": ""}
 
 
-def image(site: "Site", update: str, expires: str | None, signature: str | None) -> tuple[Any, Row]:
+def open_image(site: "Site", update: str, expires: str | None, signature: str | None) -> tuple[Any, Row]:
     """(open file, release's row) for a signed link. Refusal 403 or 404; OSError if the file can't be read."""
-    site.links.check(update, expires, signature)
+    site.links.verify(update, expires, signature)
     release = site.database.read(queries.release, update)
     if release is None:
         raise Refusal(404, "update: no update has this id")

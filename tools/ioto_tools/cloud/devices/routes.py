@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..http.addresses import place
+from ..http.addresses import client_network
 from ..http.errors import Refusal
-from ..http.range_requests import resolve
+from ..http.range_requests import resolve_range
 from ..images.folder_store import CHUNK_BYTES
 from ..storage.tables import Row
 from . import checkin, messages, registration
@@ -19,10 +19,10 @@ NOTHING = JSONResponse({})  # for most check-ins
 
 
 async def register(request: Request) -> Response:
-    product = messages.token(request.headers.get("authorization"))
+    product = messages.bearer_token(request.headers.get("authorization"))
     fields = await _body(request)
     state = request.app.state
-    if address := place(request.client.host if request.client else ""):
+    if address := client_network(request.client.host if request.client else ""):
         state.addresses.check(address)
     state.devices.check((product, messages.device_id(fields)))  # not the product alone: all its devices share it
     return await _respond(request, registration.register, product, fields, _base_url(request), address)
@@ -47,7 +47,7 @@ async def report(request: Request) -> Response:
 
 async def mqtt(request: Request) -> Response:
     token = _token(request)
-    return await _respond(request, registration.mqtt, token, await _body(request))
+    return await _respond(request, registration.answer_mqtt, token, await _body(request))
 
 
 async def image(request: Request) -> "Response | _ImageRange":
@@ -55,7 +55,7 @@ async def image(request: Request) -> "Response | _ImageRange":
     run = request.app.state.run
     query = request.query_params
     link = request.path_params["update"], query.get("expires"), query.get("signature")
-    file, release = await run(registration.image, request.app.state.site, *link)
+    file, release = await run(registration.open_image, request.app.state.site, *link)
     try:
         return _image(request, run, file, release)
     except OSError:
@@ -74,7 +74,7 @@ def _image(request: Request, run: checkin.Run, file: Any, release: Row) -> "Resp
         file.close()
         return Response(status_code=304, headers=headers)
     asked = request.headers.get("range") if request.method == "GET" else None
-    status, start, length = resolve(size, etag, asked, request.headers.get("if-range"))
+    status, start, length = resolve_range(size, etag, asked, request.headers.get("if-range"))
     if status == 416:
         file.close()
         headers["content-range"] = "bytes */%d" % size
@@ -126,12 +126,12 @@ async def _body(request: Request) -> Fields:
         body += chunk
         if len(body) > messages.BODY_BYTES:
             raise Refusal(413, "body: longer than %d bytes" % messages.BODY_BYTES)
-    return messages.parse(bytes(body))
+    return messages.parse_body(bytes(body))
 
 
 def _token(request: Request) -> str:
     """The token of the request. Refusal 429 if the device exceeds its rate limit."""
-    token = messages.token(request.headers.get("authorization"))
+    token = messages.bearer_token(request.headers.get("authorization"))
     request.app.state.devices.check(token)
     return token
 

@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from ..http.errors import Refusal, authentication_failed, cannot_find_device
-from ..rollout import identity
-from ..storage import audit, changes, counters
+from ..rollout import shared_ids
+from ..storage import audit, change_log, counters
 from ..storage.tables import Row, devices, tokens
 
 if TYPE_CHECKING:
-    from .registration import Registration
+    from .registration import RegistrationRequest
 
 TOKEN_BYTES = 30  # 40 characters; the updater programs accept up to 206
 QUIET_S = 3 * 24 * 3600
 REGISTERED, RESTARTED, BY_HAND, ROTATED = ORIGINS = ("registered", "restarted", "hand", "rotated")
 _BY_DEVICE = REGISTERED, RESTARTED
-BACKUP = "restored backup_s"  # in `counters`: time of the backup from which the site was restored
+RESTORED_BACKUP = "restored backup_s"  # in `counters`: time of the backup from which the site was restored
 _REISSUE_S = 3600  # a device that does not use a rotated token gets another one after this time
 # Tokens stored for a device, at most:
 _USED_MOST = 8
@@ -42,7 +42,7 @@ _WAITING_MOST = 3  # rotated tokens that are not used yet
 _ENDED_MOST = 4  # to recognise clients that still use them
 
 
-class Late(Refusal):
+class ReplacedTokenUsed(Refusal):
     """A replaced token was used. `hash`: the token's hash."""
 
     def __init__(self, hash: str) -> None:
@@ -51,18 +51,18 @@ class Late(Refusal):
         self.hash = hash
 
 
-def drawn(random_bytes: Callable[[int], bytes]) -> str:
+def new_token(random_bytes: Callable[[int], bytes]) -> str:
     """A new random token."""
     return base64.urlsafe_b64encode(random_bytes(TOKEN_BYTES)).decode()
 
 
-def hashed(token: str) -> str:
+def hash_token(token: str) -> str:
     # A token is 240 random bits: a plain hash can't be inverted, and needs no salt.
     """The hash by which a token is stored."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def all_of(conn: sa.Connection, device: str) -> list[Row]:
+def all_tokens(conn: sa.Connection, device: str) -> list[Row]:
     """All tokens of the device, oldest first, including ended ones.
 
     [{hash, device, created_s, used_s, origin, ended_s, late_s ...}]
@@ -71,12 +71,12 @@ def all_of(conn: sa.Connection, device: str) -> list[Row]:
     return [dict(row) for row in conn.execute(found.order_by(tokens.c.created_s, tokens.c.used_s)).mappings()]
 
 
-def of_device(conn: sa.Connection, device: str) -> list[Row]:
+def valid_tokens(conn: sa.Connection, device: str) -> list[Row]:
     """Like all_of(), valid tokens only."""
-    return [each for each in all_of(conn, device) if each["ended_s"] is None]
+    return [each for each in all_tokens(conn, device) if each["ended_s"] is None]
 
 
-def give(
+def issue(
     conn: sa.Connection,
     token: str,
     device: str,
@@ -86,7 +86,7 @@ def give(
     replaces: bool = False,
 ) -> None:
     """Issue a token to the device. Unused tokens of the same origin become void. `asked`: see restarted()."""
-    good = of_device(conn, device)
+    good = valid_tokens(conn, device)
     alike = _BY_DEVICE if origin in _BY_DEVICE else (origin,)
     waiting = [each["hash"] for each in good if each["used_s"] is None and each["origin"] in alike]
     used = [each["hash"] for each in good if each["used_s"] is not None]
@@ -96,7 +96,7 @@ def give(
     void += used[1 : 1 - _USED_MOST]  # never the oldest
     conn.execute(tokens.delete().where(tokens.c.hash.in_(void)))
     row = {
-        "hash": hashed(token),
+        "hash": hash_token(token),
         "device": device,
         "created_s": now_s,
         "origin": origin,
@@ -107,12 +107,14 @@ def give(
     conn.execute(tokens.insert().values(row))
 
 
-def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int, quiet_s: int) -> Refusal | None:
+def registration_refusal(
+    conn: sa.Connection, device: Row, asking: "RegistrationRequest", now_s: int, quiet_s: int
+) -> Refusal | None:
     """Refusal 409 if the device may not register with the request `asking`, else None.
 
     `device`: its row; it is claimed.
     """
-    good = of_device(conn, device["key"])
+    good = valid_tokens(conn, device["key"])
     used = [each["used_s"] for each in good if each["used_s"] is not None]
     if device["awaited"] or not used and not any(each["origin"] == BY_HAND for each in good):
         return None
@@ -122,7 +124,7 @@ def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int
             "id: an operator made a token for device %s: give the device that token, or let it register with `ioto "
             "device claim`" % device["id"],
         )
-    if restarted(conn, device, asking.asked):
+    if is_restart(conn, device, asking.fingerprint):
         return None
     silent_s = now_s - max(device["seen_s"] or 0, device["reported_s"] or 0, *used)
     restored = _is_silent_since_restore(conn, device)
@@ -134,7 +136,7 @@ def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int
             % (device["id"], silent_s, quiet_s),
         )
     # After a recent registration of this kind, the audit log contains an entry already.
-    if not any(abs(now_s - each["created_s"]) < identity.TRACE_S for each in good[1:]):
+    if not any(abs(now_s - each["created_s"]) < shared_ids.TRACE_S for each in good[1:]):
         audit.note_device(
             conn,
             now_s,
@@ -148,21 +150,21 @@ def refusal(conn: sa.Connection, device: Row, asking: "Registration", now_s: int
     return None
 
 
-def restarted(conn: sa.Connection, device: Row, asked: str) -> bool:
+def is_restart(conn: sa.Connection, device: Row, asked: str) -> bool:
     """Is this a restart of a program that saves no token, such as Ioto's C agent with a fixed id?
 
     Such a program sends the same properties from the same address as in the registration of one of its tokens. Always
     false for a device that saves its token: one that used an older token again, or whose check-ins are those of this
     project's agent.
     """
-    if device["keeps"] or identity.is_ours(device):
+    if device["keeps"] or shared_ids.is_ours(device):
         return False
-    return bool(asked) and any(each["asked"] == asked for each in of_device(conn, device["key"]))
+    return bool(asked) and any(each["asked"] == asked for each in valid_tokens(conn, device["key"]))
 
 
 def _is_silent_since_restore(conn: sa.Connection, device: Row) -> bool:
     """Was the device in the backup from which the site was restored, without a check-in or report since?"""
-    backup_s = counters.one(conn, BACKUP)
+    backup_s = counters.one(conn, RESTORED_BACKUP)
     return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
@@ -174,11 +176,11 @@ def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.Row
     rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(
         devices, devices.c.key == tokens.c.device
     )
-    found = conn.execute(rows.where(tokens.c.hash == hashed(token))).mappings().first()
+    found = conn.execute(rows.where(tokens.c.hash == hash_token(token))).mappings().first()
     if found is None or found["id"] != id:
         raise authentication_failed()
     if found["ended_s"] is not None:
-        raise Late(found["hash"])
+        raise ReplacedTokenUsed(found["hash"])
     if found["removed_s"] is not None or not found["claimed"]:
         raise cannot_find_device()
     if found["used_s"] is None:
@@ -191,19 +193,19 @@ def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.Row
 def _first_use(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
     if found["replaces"]:
         _end_others(conn, found, now_s)
-        identity.one_again(conn, found["device"])
+        shared_ids.clear_signs(conn, found["device"])
     conn.execute(tokens.update().where(tokens.c.hash == found["hash"]).values(used_s=now_s))
-    changes.note(conn, now_s, found["device"])  # workers that cache another token of the device must read it again
+    change_log.note(conn, now_s, found["device"])  # workers that cache another token of the device must read it again
 
 
 def _end_others(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
     others = sa.and_(tokens.c.device == found["device"], tokens.c.hash != found["hash"])
     conn.execute(tokens.update().where(others, tokens.c.ended_s.is_(None)).values(ended_s=now_s))
-    ended = [each["hash"] for each in all_of(conn, found["device"]) if each["ended_s"] is not None]
+    ended = [each["hash"] for each in all_tokens(conn, found["device"]) if each["ended_s"] is not None]
     conn.execute(tokens.delete().where(tokens.c.hash.in_(ended[:-_ENDED_MOST])))
 
 
-def is_ended(conn: sa.Connection, hash: str) -> bool:
+def is_replaced(conn: sa.Connection, hash: str) -> bool:
     """Was this token replaced, and not used since?"""
     found = sa.select(tokens.c.hash).where(
         tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None)
@@ -211,7 +213,7 @@ def is_ended(conn: sa.Connection, hash: str) -> bool:
     return conn.execute(found).first() is not None
 
 
-def used_late(conn: sa.Connection, hash: str, now_s: int) -> None:
+def record_late_use(conn: sa.Connection, hash: str, now_s: int) -> None:
     """Record the use of a replaced token, and notify the operator, once for each token."""
     first = tokens.update().where(tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None))
     row = conn.execute(first.values(late_s=now_s).returning(tokens.c.device, tokens.c.ended_s)).first()
@@ -221,11 +223,11 @@ def used_late(conn: sa.Connection, hash: str, now_s: int) -> None:
 
 def _newer(conn: sa.Connection, found: sa.RowMapping) -> list[str]:
     """Hashes of the device's used tokens that are newer than `found`."""
-    used = [each["hash"] for each in of_device(conn, found["device"]) if each["used_s"] is not None]
+    used = [each["hash"] for each in valid_tokens(conn, found["device"]) if each["used_s"] is not None]
     return used[used.index(found["hash"]) + 1 :]
 
 
-def settled(conn: sa.Connection, hash: str) -> bool:
+def is_cacheable(conn: sa.Connection, hash: str) -> bool:
     """Does using the token have no side effects?
 
     Then a worker may cache it until a change of its device is recorded.
@@ -241,11 +243,11 @@ def _end_newer(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
         conn.execute(devices.update().where(devices.c.key == found["device"]).values(keeps=True))
         audit.note_device(conn, now_s, audit.CLOUD, "device.taken_over", found["device"], ended=len(later))
-        identity.sign(conn, found["device"], "token", now_s)
-        changes.note(conn, now_s, found["device"])
+        shared_ids.record_sign(conn, found["device"], "token", now_s)
+        change_log.note(conn, now_s, found["device"])
 
 
-def renewed(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: int) -> bool:
+def rotate_if_due(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: int) -> bool:
     """Issue `token` in exchange for the row `found` if a rotation is due.
 
     Return whether it was issued: then the caller must send it to the device.
@@ -254,12 +256,12 @@ def renewed(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: int) -
         return False
     waiting = [
         each["created_s"]
-        for each in of_device(conn, found["device"])
+        for each in valid_tokens(conn, found["device"])
         if each["used_s"] is None and each["origin"] == ROTATED
     ]
     if any(abs(now_s - created_s) < _REISSUE_S for created_s in waiting):
         return False
-    give(conn, token, found["device"], now_s, ROTATED, replaces=True)
+    issue(conn, token, found["device"], now_s, ROTATED, replaces=True)
     return True
 
 
@@ -272,10 +274,10 @@ def rotate(conn: sa.Connection, keys: list[str], now_s: int, who: str) -> None:
         mine = sa.and_(tokens.c.device == key, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
         conn.execute(tokens.update().where(mine).values(rotate=True))
         audit.note_device(conn, now_s, who, "device.rotated", key)
-        changes.note(conn, now_s, key)
+        change_log.note(conn, now_s, key)
 
 
-def end(conn: sa.Connection, device: str) -> None:
+def delete_all(conn: sa.Connection, device: str) -> None:
     """Delete all tokens of the device."""
     conn.execute(tokens.delete().where(tokens.c.device == device))
 
@@ -285,7 +287,7 @@ def revoke(conn: sa.Connection, device: str, now_s: int, who: str) -> None:
 
     It receives `Authentication failed`, and gets no other token until an operator claims it.
     """
-    end(conn, device)
+    delete_all(conn, device)
     conn.execute(devices.update().where(devices.c.key == device).values(claimed=False, awaited=False))
     audit.note_device(conn, now_s, who, "device.revoked", device)
-    changes.note(conn, now_s, device)
+    change_log.note(conn, now_s, device)

@@ -1,7 +1,7 @@
 """A worker's in-memory cache: the catalogue, devices by token, and releases without free rollout slots.
 
-Only the thread that answers requests uses it. It is refreshed from the recorded changes (changes.py) when it is older
-than a second.
+Only the thread that answers requests uses it. It is refreshed from the recorded changes (change_log.py) when it is
+older than a second.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ import sqlalchemy as sa
 from ..http.errors import Unavailable
 from ..rollout import catalogue
 from ..rules.selection import Release, Room
-from ..storage import changes
-from .device_cache import Devices
+from ..storage import change_log
+from .device_cache import DeviceCache
 
-LOOK_S = 1
+REFRESH_S = 1
 _NOT_FULL = None, 0, 0
 Read = Callable[..., Awaitable[Any]]  # read(function, *arguments) reads from the database
 
 
-class News(NamedTuple):
+class Changes(NamedTuple):
     """What has changed in the database since the last refresh."""
 
     seq: int  # number of the last change
@@ -31,13 +31,13 @@ class News(NamedTuple):
     rows: tuple | None  # of catalogue.rows(); None: the catalogue is unchanged
 
 
-class Memory:
+class WorkerCache:
     """The cache of one worker. `look_s`: its maximum age; 0: refresh at every check-in."""
 
-    def __init__(self, look_s: float = LOOK_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, look_s: float = REFRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
         self.worker = os.urandom(8).hex()  # owner of the leases
         self.products: dict[str, catalogue.Product] = {}
-        self.devices = Devices()
+        self.devices = DeviceCache()
         self._full: dict[str, tuple[str, int, int | None]] = {}  # release -> (why, since_s, until_s)
         self._look_s = look_s
         self._clock = clock
@@ -65,10 +65,10 @@ class Memory:
 
     async def _load(self, read: Read) -> None:
         now = self._clock()
-        if self._refreshed_s is not None and now - self._refreshed_s > changes.KEPT_S / 2:
+        if self._refreshed_s is not None and now - self._refreshed_s > change_log.KEPT_S / 2:
             self.seq = None  # changes may have been deleted before they were read
         try:
-            seq, devices, found = await read(news, self.seq)
+            seq, devices, found = await read(read_changes, self.seq)
         except (OSError, Unavailable):
             self._failures += 1
             raise
@@ -81,15 +81,15 @@ class Memory:
             self._full.clear()
         self.seq, self._refreshed_s = seq, now
 
-    def outdated(self) -> None:
+    def invalidate(self) -> None:
         """Mark the cache as outdated: the next refresh() reads the changes."""
         self._refreshed_s = None
 
-    def has(self, word: str) -> bool:
+    def has_product(self, word: str) -> bool:
         """Is there a product with this id or name?"""
         return word in self.products or any(word == product.name for product in self.products.values())
 
-    def full(self, release: str, why: str, now_s: int, until_s: int | None, seq: int | None) -> None:
+    def mark_full(self, release: str, why: str, now_s: int, until_s: int | None, seq: int | None) -> None:
         """Record that the release has no free slot until `until_s`; None: until the release is changed.
 
         `seq`: the last change that was known when the slots were counted.
@@ -97,7 +97,7 @@ class Memory:
         if seq == self.seq:  # else the release may have changed meanwhile
             self._full[release] = why, now_s, until_s
 
-    def room(self, now_s: int) -> Room:
+    def slot_check(self, now_s: int) -> Room:
         """The function with which selection.py checks whether a release has a slot for another device."""
         full = self._full
 
@@ -109,11 +109,11 @@ class Memory:
         return room
 
 
-def news(conn: sa.Connection, seq: int | None) -> News:
+def read_changes(conn: sa.Connection, seq: int | None) -> Changes:
     """The changes after the change `seq`; None: read everything."""
     if seq is None:
-        return News(changes.last(conn), (), catalogue.rows(conn))
-    found = changes.since(conn, seq)
+        return Changes(change_log.last(conn), (), catalogue.rows(conn))
+    found = change_log.since(conn, seq)
     devices = [device for _, device in found if device is not None]
     rows = catalogue.rows(conn) if len(devices) < len(found) else None
-    return News(found[-1][0] if found else seq, devices, rows)
+    return Changes(found[-1][0] if found else seq, devices, rows)

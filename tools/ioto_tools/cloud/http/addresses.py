@@ -5,7 +5,7 @@ import re
 from urllib.parse import urlsplit
 
 
-def is_address(text: str) -> bool:
+def is_http_url(text: str) -> bool:
     """Is `text` an http:// or https:// URL with a host, in ASCII, without user name and password?"""
     try:
         parts = urlsplit(text)
@@ -16,7 +16,7 @@ def is_address(text: str) -> bool:
     return bool(host) and port != 0 and re.fullmatch("[!-~]+", text) is not None
 
 
-def place(address: str) -> str:
+def client_network(address: str) -> str:
     """The part of an address that identifies a client: the IPv4 address, or the /64 of an IPv6 address.
 
     Any other text is returned as it is, up to 64 characters.

@@ -13,9 +13,9 @@ from collections import Counter
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .addresses import place
+from .addresses import client_network
 
-MOST = 4000  # connections of one worker
+MAX_CONNECTIONS = 4000  # connections of one worker
 PER_ADDRESS = 200  # per IPv4 address or IPv6 /64; fleets behind one router share an address
 PROXIES = ("127.0.0.1", "::1")  # uvicorn trusts their X-Forwarded-For: they forward the requests of many clients
 HEAD_S = 10  # from the first byte of a request, or from the connection, to the end of its head
@@ -26,7 +26,7 @@ _LOG_EVERY_S = 60
 _log = logging.getLogger("ioto.cloud")
 
 
-def allowed(most: int) -> int:
+def within_open_file_limit(most: int) -> int:
     """`most`, or fewer if the process may not open that many files. First raises the soft limit to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -40,7 +40,7 @@ def allowed(most: int) -> int:
 class Connections:
     """The open connections of one worker: `most` in all, `per_address` from each address."""
 
-    def __init__(self, most: int = MOST, per_address: int = PER_ADDRESS) -> None:
+    def __init__(self, most: int = MAX_CONNECTIONS, per_address: int = PER_ADDRESS) -> None:
         self.most = most
         self.per_address = per_address
         self._addresses: dict[Limited, str] = {}
@@ -54,7 +54,7 @@ class Connections:
 
     def add(self, protocol: "Limited") -> bool:
         """Add a new connection. False: there is no room, and the caller must close it."""
-        address = place(protocol.client[0]) if protocol.client else ""
+        address = client_network(protocol.client[0]) if protocol.client else ""
         if address not in PROXIES and self._count[address] >= self.per_address and not self._make_room(address):
             return self._refuse("%d connections from %s", self.per_address, address)
         if len(self) >= self.most and not self._make_room():
@@ -116,7 +116,7 @@ class Connections:
             self._logged_at, self._closed = now, 0
 
 
-def protocol(connections: Connections) -> type["Limited"]:
+def limited_protocol(connections: Connections) -> type["Limited"]:
     """The protocol class for uvicorn, within the limits of `connections`."""
     return type("Limited", (Limited,), {"limits": connections})
 

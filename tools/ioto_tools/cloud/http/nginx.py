@@ -7,7 +7,7 @@ from pathlib import Path
 from .errors import CloudError
 
 
-def config(
+def nginx_configuration(
     server_name: str,
     certificate: str | Path,
     key: str | Path,

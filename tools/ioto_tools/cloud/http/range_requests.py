@@ -9,7 +9,7 @@ import re
 _SINGLE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})[ \t]*", re.IGNORECASE)
 
 
-def resolve(size: int, etag: str, wanted: str | None = None, if_range: str | None = None) -> tuple[int, int, int]:
+def resolve_range(size: int, etag: str, wanted: str | None = None, if_range: str | None = None) -> tuple[int, int, int]:
     """(status, start, length) of the response to a request for a file of `size` > 0 bytes.
 
     `etag`: of the file; `wanted`, `if_range`: the headers Range and If-Range. 200: the whole file; 206: `length` bytes

@@ -15,7 +15,7 @@ PER_MINUTE = 60  # for a device: more than an update with all its reports
 KEYS = 100_000
 
 
-class Limits:
+class RateLimits:
     """At most `per_minute` requests a minute for each key, and as many at once; 0: no limit.
 
     `clock` returns seconds.

@@ -7,12 +7,12 @@ import time
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ID = "x-request-id"
+REQUEST_ID_HEADER = "x-request-id"
 _log = logging.getLogger("ioto.cloud")
 _access = logging.getLogger("ioto.cloud.access")
 
 
-def fault(request: Request, error: Exception) -> str:
+def log_fault(request: Request, error: Exception) -> str:
     """Log why `request` failed. Returns the id of the log line, which the client can quote."""
     id = os.urandom(4).hex()
     cause = str(error).partition("\n")[0]

@@ -14,11 +14,18 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import workers
-from .connection_limits import IDLE_S, MOST, PER_ADDRESS, Connections, allowed, protocol
+from .connection_limits import (
+    IDLE_S,
+    MAX_CONNECTIONS,
+    PER_ADDRESS,
+    Connections,
+    limited_protocol,
+    within_open_file_limit,
+)
 from .errors import CloudError, Refusal
 from .json_log import JsonLines
 from .request_log import AccessLog
-from .timeouts import Waits
+from .timeouts import Timeouts
 
 BODY_S = 30  # for the next part of a request's body; for the whole body, in addition to what BODY_BYTES_S allows
 BODY_BYTES_S = 1024  # minimum average rate of a body, in bytes a second
@@ -36,7 +43,7 @@ class Options:
 
     certificate: str | None = None
     key: str | None = None
-    connections: int = MOST
+    connections: int = MAX_CONNECTIONS
     per_address: int = PER_ADDRESS
     access_log: bool = False
     json_log: bool = False
@@ -80,12 +87,14 @@ def _serve(
     logging.basicConfig(handlers=[handler])
     logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
-    tempfile.tempdir = app.state.site.images.spool()  # uploads go to the disk of the images, not to a small /tmp
+    tempfile.tempdir = (
+        app.state.site.images.create_folder()
+    )  # uploads go to the disk of the images, not to a small /tmp
     limited = _limited(app)
-    most = allowed(options.connections)
+    most = within_open_file_limit(options.connections)
     config = uvicorn.Config(
         AccessLog(limited) if options.access_log else limited,
-        http=protocol(Connections(most, options.per_address)),
+        http=limited_protocol(Connections(most, options.per_address)),
         # Accepted at a time: a request that has arrived is read before its connection is the oldest.
         backlog=min(2048, most // 4 + 1),
         timeout_keep_alive=IDLE_S,
@@ -152,7 +161,7 @@ def _limited(app: ASGIApp) -> ASGIApp:
     must not be the last one.
     """
 
-    waits = Waits()
+    waits = Timeouts()
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # the lifespan, which lasts until the server stops

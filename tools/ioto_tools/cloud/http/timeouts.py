@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-LOOK_S = 1  # interval of the checks; a wait may be longer than its limit by this much
+CHECK_INTERVAL_S = 1  # interval of the checks; a wait may be longer than its limit by this much
 _Result = TypeVar("_Result")
 
 
-class Waits:
+class Timeouts:
     """The waits of one event loop."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Waits:
         loop = task.get_loop()
         self._until[task] = loop.time() + seconds
         if self._next_check is None:
-            self._next_check = loop.call_later(LOOK_S, self._cancel_late, loop)
+            self._next_check = loop.call_later(CHECK_INTERVAL_S, self._cancel_late, loop)
         try:
             return await awaitable
         except asyncio.CancelledError:
@@ -39,4 +39,4 @@ class Waits:
         for task in [task for task, until in self._until.items() if until < now and task not in self._late]:
             self._late.add(task)
             task.cancel()
-        self._next_check = loop.call_later(LOOK_S, self._cancel_late, loop) if self._until else None
+        self._next_check = loop.call_later(CHECK_INTERVAL_S, self._cancel_late, loop) if self._until else None

@@ -39,7 +39,7 @@ class ImageFile(Protocol):
     ) -> None: ...
 
 
-class Store:
+class FolderStore:
     """The images in `folder`, which is created when the first one is received."""
 
     def __init__(self, folder: str | Path) -> None:
@@ -60,7 +60,7 @@ class Store:
         """A URL of the image that is valid for `seconds`. None: the cloud itself serves the image."""
         return None
 
-    def spool(self) -> str:
+    def create_folder(self) -> str:
         """Create the folder for files that are being received, on the disk of the images. Returns its path."""
         with self._disk_errors_as_unavailable():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class Store:
 
         Unavailable if the disk is full; errors of `chunks` are passed on.
         """
-        self.spool()
+        self.create_folder()
         with self._disk_errors_as_unavailable():
             self._delete_left_over()
         path = self.folder / ("%s%d-%s" % (INCOMING, os.getpid(), os.urandom(8).hex()))
@@ -125,7 +125,7 @@ class Store:
 class Incoming:
     """A received image without its final name: `checksum` (hex), `size` in bytes."""
 
-    def __init__(self, store: Store, path: Path, checksum: str, size: int) -> None:
+    def __init__(self, store: FolderStore, path: Path, checksum: str, size: int) -> None:
         self.store = store
         self.path = path
         self.checksum = checksum

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 LIFETIME_S = 24 * 3600
-LONGEST_S = 30 * 24 * 3600  # maximum lifetime, which determines when an old key is no longer needed
+MAX_LIFETIME_S = 30 * 24 * 3600  # maximum lifetime, which determines when an old key is no longer needed
 ROTATE_S = 90 * 24 * 3600  # an older key is replaced automatically
 READ_S = 60  # maximum age of the keys in memory
 _SPANS = 24
@@ -64,7 +64,7 @@ class Links:
         span = max(1, self.lifetime_s // _SPANS)
         return (self.site.now_s() // span + 1) * span + self.lifetime_s
 
-    def check(self, update: str, expires: str | None, signature: str | None) -> None:
+    def verify(self, update: str, expires: str | None, signature: str | None) -> None:
         """Refusal 403 unless this is a valid link of this site to `update`.
 
         `expires` and `signature`: as in the query, None if missing.
@@ -138,6 +138,6 @@ def _rotate(conn: sa.Connection, key: dict[str, str], now_s: int, who: str, revo
     conn.execute(link_keys.insert().values(created_s=created_s, **key))
     if old:
         audit.note(conn, now_s, who, "links.rotated", "links", revoked=revoke)
-    expired = [each["id"] for each, next in zip(old[1:], old) if next["created_s"] < now_s - 2 * LONGEST_S]
+    expired = [each["id"] for each, next in zip(old[1:], old) if next["created_s"] < now_s - 2 * MAX_LIFETIME_S]
     deleted = [each["id"] for each in old] if revoke else expired
     conn.execute(link_keys.delete().where(link_keys.c.id.in_(deleted)))

@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from ..http.errors import Unavailable
-from .folder_store import ImageFile, Incoming, Store
+from .folder_store import FolderStore, ImageFile, Incoming
 
 SETTINGS = {  # of `images` in site.toml: (default, type)
     "bucket": (None, str),
@@ -34,7 +34,7 @@ _LINK_S = 7 * 24 * 3600  # the longest lifetime of an S3 link
 _CLOCKS_S = 900  # the store's clock may be ahead by this much, as S3 allows for requests
 
 
-class S3(Store):
+class S3Images(FolderStore):
     """The images in a bucket; `settings`: those of SETTINGS. `folder`: for files that are being received."""
 
     def __init__(self, folder: str | Path, settings: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class S3(Store):
 class _Image:
     """The interface of a folder's image, for an object in the store."""
 
-    def __init__(self, store: S3, reader: Any) -> None:
+    def __init__(self, store: S3Images, reader: Any) -> None:
         self.name = store.where
         self.size: int = reader.size
         self._store = store

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict
-from ..rollout import grants, identity, leases, lifecycle
+from ..rollout import grants, leases, lifecycle, shared_ids
 from ..rules import selection, terms, update_states
-from ..storage import audit, changes, queries
+from ..storage import audit, change_log, queries
 from ..storage.tables import Row, devices, reports
 from ..storage.tables import grants as grant_rows
 from . import overview
@@ -37,13 +37,13 @@ def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str)
     return row["id"]
 
 
-def move(site: "Site", word: str, action: str) -> Row:
+def change_state(site: "Site", word: str, action: str) -> Row:
     """Approve, pause, resume or cancel the update, by its `action` in the past tense; return overview.update()."""
     return overview.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
 
 
 def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> str:
-    id = overview.release(conn, word)["id"]
+    id = overview.find_release(conn, word)["id"]
     lifecycle.move(conn, id, action, now_s, who)
     return id
 
@@ -58,7 +58,7 @@ def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
 
 def _set_terms(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: str) -> str:
     row = _locked_release(conn, word)
-    values = terms.read(said, dict(row), now_s)
+    values = terms.parse_terms(said, dict(row), now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}
     if changed:
         lifecycle.change(conn, row, changed, "set", now_s, who, set=changed)
@@ -66,23 +66,23 @@ def _set_terms(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int,
 
 
 def _locked_release(conn: sa.Connection, word: str) -> sa.RowMapping:
-    return leases.locked(conn, overview.release(conn, word)["id"])
+    return leases.locked(conn, overview.find_release(conn, word)["id"])
 
 
 def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str] = ()) -> int:
     """Let devices try the update again; return how many.
 
-    Those with the ids `ids`; without ids, all in one of `states` (default: all of update_states.RETRIED). CloudError,
+    Those with the ids `ids`; without ids, all in one of `states` (default: all of update_states.RETRYABLE). CloudError,
     without any change, if one of `ids` has nothing to try again.
     """
     for state in states:
-        if state not in update_states.RETRIED:
-            raise CloudError("state %s: expected: one of %s" % (state, ", ".join(sorted(update_states.RETRIED))))
+        if state not in update_states.RETRYABLE:
+            raise CloudError("state %s: expected: one of %s" % (state, ", ".join(sorted(update_states.RETRYABLE))))
     if ids:
         return site.database.write(_retry_some, word, ids, states, site.now_s(), site.who)
     n = 0
     while more := site.database.write(
-        _retry_all, word, states or sorted(update_states.RETRIED), site.now_s(), site.who
+        _retry_all, word, states or sorted(update_states.RETRYABLE), site.now_s(), site.who
     ):
         n += more
     return n
@@ -90,7 +90,7 @@ def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str
 
 def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequence[str], now_s: int, who: str) -> int:
     release = _uncancelled(conn, word)
-    keys = {overview.known(conn, id, release["product"])["key"]: id for id in ids}
+    keys = {overview.find_device(conn, id, release["product"])["key"]: id for id in ids}
     found = {row["device"]: row for row in grants.rows(conn, release["id"], grant_rows.c.device.in_(keys))}
     for key, id in keys.items():
         state = found[key]["state"] if key in found else None
@@ -98,10 +98,10 @@ def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequ
             raise CloudError(
                 "device %s: it was never offered %s %s" % (id, release["product_name"], release["version"])
             )
-        if state not in (states or update_states.RETRIED):
+        if state not in (states or update_states.RETRYABLE):
             raise Conflict(
                 "device %s: the update is %s there; it can be tried again only if it is %s"
-                % (id, state, " or ".join(states or sorted(update_states.RETRIED)))
+                % (id, state, " or ".join(states or sorted(update_states.RETRYABLE)))
             )
     return _retry(conn, release, list(found.values()), now_s, who)
 
@@ -114,8 +114,8 @@ def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int
 
 def _uncancelled(conn: sa.Connection, word: str) -> Row:
     """The release's row with its `product_name`. Conflict if it is cancelled."""
-    release = overview.release(conn, word)
-    name = overview.product_of(conn, release["product"])["name"]
+    release = overview.find_release(conn, word)
+    name = overview.find_product(conn, release["product"])["name"]
     if release["state"] == "cancelled":
         raise Conflict("%s %s is cancelled: publish a higher version instead" % (name, release["version"]))
     return {**release, "product_name": name}
@@ -139,7 +139,7 @@ def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: 
     return len(rows)
 
 
-# ---- devices: `id` and `product` as in overview.known()
+# ---- devices: `id` and `product` as in overview.find_device()
 
 
 def remove(site: "Site", id: str, product: str | None = None) -> None:
@@ -155,7 +155,7 @@ def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: 
     conn.execute(reports.delete().where(reports.c.device == key))
 
 
-def release(site: "Site", id: str, product: str | None = None) -> None:
+def unclaim(site: "Site", id: str, product: str | None = None) -> None:
     """Make the device unclaimed.
 
     Its next request is refused as unknown, and it gets no token until it is claimed.
@@ -191,7 +191,7 @@ def _change_device(
     """Set `values` in the device's row; return its key."""
     key = _registered_device(conn, id, product)["key"]
     conn.execute(devices.update().where(devices.c.key == key).values(values))
-    changes.note(conn, now_s, key)
+    change_log.note(conn, now_s, key)
     detail = {"version": values["pin"]} if values.get("pin") else {}
     audit.note_device(conn, now_s, who, "device." + action, key, **detail)
     return key
@@ -202,7 +202,7 @@ def _registered_device(conn: sa.Connection, id: str, product: str | None) -> Row
 
     The next registration resets the row of a removed device, so a change would be lost.
     """
-    found = overview.known(conn, id, product)
+    found = overview.find_device(conn, id, product)
     if found["removed_s"] is not None:
         raise Conflict("device %s is removed: change it after it has registered again, or after `ioto device new`" % id)
     return found
@@ -227,7 +227,7 @@ def rotate(site: "Site", ids: Sequence[str] = (), product: str | None = None) ->
         return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)
     n = 0
     keep: list[tuple[str, str]] = []
-    for page in overview.rows(site, product):
+    for page in overview.device_pages(site, product):
         more, kept = site.database.write(_rotate, page, site.now_s(), site.who)
         n, keep = n + more, keep + kept
     return n, keep
@@ -239,4 +239,4 @@ def _rotate_named(conn: sa.Connection, ids: Sequence[str], product: str | None, 
 
 def _rotate(conn: sa.Connection, rows: list[Row], now_s: int, who: str) -> Rotated:
     tokens.rotate(conn, [row["key"] for row in rows], now_s, who)
-    return len(rows), [(row["id"], row["product_name"]) for row in rows if identity.keeps_its_token(row)]
+    return len(rows), [(row["id"], row["product_name"]) for row in rows if shared_ids.keeps_its_token(row)]

@@ -7,7 +7,7 @@ from ioto import semver
 
 from ..rollout import catalogue, grants, leases
 from ..rules import selection
-from ..rules.selection import Asker, Grant, Release, Room
+from ..rules.selection import Grant, Release, RequestingDevice, Room
 from ..storage import queries
 from ..storage.tables import Row
 
@@ -20,7 +20,7 @@ def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
     """
     rows = queries.releases_of(conn, device["product"])
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
-    asks = asker(device, grants.of(conn, device["key"]))
+    asks = asker(device, grants.of_device(conn, device["key"]))
     judged = selection.explain(releases, asks, now_s, _slot_check(conn, now_s))
     return [
         {
@@ -33,19 +33,25 @@ def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
     ]
 
 
-def _policy_terms(release: Release, asker: Asker) -> list[Row]:
+def _policy_terms(release: Release, asker: RequestingDevice) -> list[Row]:
     """The terms of the release's policy, and which of them are true for the device."""
     return release.policy.explain(asker.properties, release.facts)
 
 
-def asker(device: Row, held: dict[str, Grant]) -> Asker:
+def asker(device: Row, held: dict[str, Grant]) -> RequestingDevice:
     """Convert a device's row, as of its last check-in, to the Asker that selection.py uses."""
     version = _running_version(device, held) or ""
     order = semver.parse(version) if semver.is_valid(version) else None
     pin = device["pin"] and semver.parse(device["pin"])
     since_s = 0 if device["vouched"] else device["first_s"]
-    return Asker(
-        device["id"], order, json.loads(device["properties"]), pin, held, claimed=device["claimed"], since_s=since_s
+    return RequestingDevice(
+        device["id"],
+        order,
+        json.loads(device["properties"]),
+        pin,
+        held,
+        claimed=device["claimed"],
+        known_since_s=since_s,
     )
 
 
@@ -66,8 +72,8 @@ def _slot_check(conn: sa.Connection, now_s: int) -> Room:
     def room(release: Release) -> str | None:
         try:
             if row := queries.release(conn, release.id):
-                leases.room(conn, row, row["taken"], now_s)
-        except leases.Full as e:
+                leases.free_slots(conn, row, row["taken"], now_s)
+        except leases.NoFreeSlot as e:
             return e.why
         return None
 

@@ -34,19 +34,19 @@ def _policy(conn: sa.Connection, name: str) -> str:
     return found
 
 
-def both(one: str | None, other: str | None) -> str | None:
+def combine(one: str | None, other: str | None) -> str | None:
     """A policy that is true if both policies are; None: no policy."""
     return "(%s) && (%s)" % (one, other) if one and other else one or other
 
 
-def keep(site: "Site", name: str, text: str) -> None:
+def set_policy(site: "Site", name: str, text: str) -> None:
     """Set the policy of the group `name` to `text`.
 
     Releases that were published with its earlier policy keep that one.
     """
     if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
         raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)
-    site.database.write(_keep, name, terms.read({"policy": text})["policy"], site.now_s(), site.who)
+    site.database.write(_keep, name, terms.parse_terms({"policy": text})["policy"], site.now_s(), site.who)
 
 
 def _keep(conn: sa.Connection, name: str, text: str, now_s: int, who: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Names = dict[str, str]  # {id of a product: its name}
 
 # An id of at least this length is also replaced inside texts, such as policies; a shorter one would match by chance.
-LONG = 8
+MIN_LENGTH = 8
 
 
 def names(site: "Site") -> Names:
@@ -27,16 +27,16 @@ def _names(conn: sa.Connection) -> Names:
     return dict(tuple(row) for row in conn.execute(sa.select(products.c.id, products.c.name)))
 
 
-def hidden(value: Any, names: Names) -> Any:
+def hide(value: Any, names: Names) -> Any:
     """`value` (dicts, lists, texts) with product ids replaced by product names."""
     if not names:
         return value
     if isinstance(value, str):
         return _text(value, names)
     if isinstance(value, dict):
-        return {hidden(key, names): hidden(each, names) for key, each in value.items()}
+        return {hide(key, names): hide(each, names) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(hidden(each, names) for each in value)
+        return type(value)(hide(each, names) for each in value)
     return value
 
 
@@ -44,6 +44,6 @@ def _text(text: str, names: Names) -> str:
     if text in names:
         return names[text]
     for id, name in names.items():
-        if len(id) >= LONG and id in text:
+        if len(id) >= MIN_LENGTH and id in text:
             text = text.replace(id, name)
     return text

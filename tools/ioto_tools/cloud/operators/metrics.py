@@ -25,7 +25,7 @@ _OUTCOMES = {
     "success": ("devices that confirmed it", ("confirmed",)),
     "failed": (
         "devices on which it failed, as counted by the stop rule, without lost devices",
-        update_states.BAD - {"lost"},
+        update_states.FAILURES - {"lost"},
     ),
     "refused": ("devices that refused it for a reason not due to the release", ("refused",)),
     "withdrawn": ("devices that were prevented from applying it", ("withdrawn",)),

@@ -31,10 +31,10 @@ def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> R
         raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
     if scope not in SCOPES:
         raise CloudError("scope %s: expected: %s" % (scope, ", ".join(SCOPES)))
-    token = PREFIX + tokens.drawn(site.random_bytes)
+    token = PREFIX + tokens.new_token(site.random_bytes)
     now_s = site.now_s()
     row = {"name": name, "scope": scope, "created_s": now_s, "expires_s": lifetime_s and now_s + lifetime_s}
-    site.database.write(_new, {**row, "hash": tokens.hashed(token)}, site.who)
+    site.database.write(_new, {**row, "hash": tokens.hash_token(token)}, site.who)
     return {**row, "token": token}
 
 
@@ -66,9 +66,9 @@ def _revoke(conn: sa.Connection, name: str, now_s: int, who: str) -> None:
     audit.note(conn, now_s, who, "token.revoked", name)
 
 
-def allowed(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[str, str]:
+def authorize(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[str, str]:
     """(name, scope) of the token's operator, if its scope includes `scope`. Refusal 401 or 403."""
-    found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hashed(token))).mappings().first()
+    found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hash_token(token))).mappings().first()
     if found is None:
         raise Refusal(401, "token: unknown or revoked: `ioto token new` creates one")
     if found["expires_s"] is not None and found["expires_s"] <= now_s:

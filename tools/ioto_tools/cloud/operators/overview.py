@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import Conflict, Missing
-from ..rollout import catalogue, grants, identity, leases
-from ..rules import selection, terms, update_states
+from ..rollout import catalogue, grants, leases, shared_ids
+from ..rules import selection, stop_rule, terms
 from ..storage import audit, queries
 from ..storage.tables import Row, releases, reports
 from ..storage.tables import devices as device_rows
@@ -41,40 +41,40 @@ def updates(site: "Site", product: str | None = None) -> list[Row]:
     """All updates, of `product` if given: products by name, newest first.
 
     [{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted,
-    states, ended}]. `status`: from catalogue.status(); `terms`: from terms.shown(); `granted`: number of devices that
-    were ever offered it; `states`: {state: number of devices}; `ended`: {state: number of devices whose last attempt
-    ended in it}, for the stop rule.
+    states, ended}]. `status`: from catalogue.status(); `terms`: from terms.format_terms(); `granted`: number of devices
+    that were ever offered it; `states`: {state: number of devices}; `ended`: {state: number of devices whose last
+    attempt ended in it}, for the stop rule.
     """
     (found, slots), now_s = site.database.read(_updates, product), site.now_s()
-    found = sorted(selection.newest_first(found), key=lambda release: release["product_name"])
-    return [_update_shown(release, slots[release["id"]], now_s) for release in found]
+    found = sorted(selection.sort_newest_first(found), key=lambda find_release: find_release["product_name"])
+    return [_update_shown(find_release, slots[find_release["id"]], now_s) for find_release in found]
 
 
 def _updates(conn: sa.Connection, product: str | None) -> tuple[list[Row], dict[str, int]]:
-    found = queries.all_releases(conn, product and product_of(conn, product)["id"])
-    return found, leases.granted(conn)
+    found = queries.all_releases(conn, product and find_product(conn, product)["id"])
+    return found, leases.slots_in_use(conn)
 
 
 def update(site: "Site", word: str) -> Row:
     """One update (its id, or PRODUCT@VERSION) as in updates(), with further fields.
 
-    `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.unapplied()); `audit`:
-    its audit rows, newest first.
+    `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.count_unapplied());
+    `audit`: its audit rows, newest first.
     """
     found, slots, unapplied, rows = site.database.read(_update_details, word)
     shown = _update_shown(found, slots[found["id"]], site.now_s())
-    stops = update_states.stops(shown["ended"], found["stop_after"], found["stop_percent"])
+    stops = stop_rule.applies(shown["ended"], found["stop_after"], found["stop_percent"])
     return {**shown, "stops": stops, "unapplied": unapplied, "audit": rows}
 
 
 def _update_details(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int], grants.Unapplied, list[Row]]:
-    id = release(conn, word)["id"]
+    id = find_release(conn, word)["id"]
     found = next(each for each in queries.all_releases(conn) if each["id"] == id)
-    return found, leases.granted(conn, id), grants.unapplied(conn, id), audit.last(conn, subject=id)
+    return found, leases.slots_in_use(conn, id), grants.count_unapplied(conn, id), audit.newest(conn, subject=id)
 
 
 def _update_shown(release: Row, slots: int, now_s: int) -> Row:
-    states = grants.counts(release, slots)
+    states = grants.device_counts(release, slots)
     kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s")
     return {
         "update": release["id"],
@@ -82,19 +82,19 @@ def _update_shown(release: Row, slots: int, now_s: int) -> Row:
         **{name: release[name] for name in kept},
         "status": catalogue.status(release, now_s),
         "signed": release["manifest"] is not None,
-        "terms": terms.shown(release),
+        "terms": terms.format_terms(release),
         "granted": sum(states.values()),
         "states": states,
         "ended": json.loads(release["counts"]).get("ended", {}),
     }
 
 
-def release(conn: sa.Connection, word: str) -> Row:
+def find_release(conn: sa.Connection, word: str) -> Row:
     """The row of the update `word`. Missing if there is none."""
     found = queries.release(conn, word)
     name, at, version = word.rpartition("@")
     if found is None and at:
-        found = queries.release_by_version(conn, product_of(conn, name)["id"], selection.precedence(version))
+        found = queries.release_by_version(conn, find_product(conn, name)["id"], selection.precedence(version))
     if found is None:
         raise Missing(
             "update %s: not found: name it as PRODUCT@VERSION or by its id; `ioto updates` lists the updates" % word
@@ -114,10 +114,10 @@ def devices(site: "Site", product: str | None = None, which: Which | None = None
     attempt ended, or None.
     """
     found = []
-    for page in rows(site, product):
+    for page in device_pages(site, product):
         page = [row for row in page if which is None or which(json.loads(row["properties"]), {})]
         offered = site.database.read(last_offered, [row["key"] for row in page])
-        found += [device_shown(row, offered.get(row["key"])) for row in page]
+        found += [device_summary(row, offered.get(row["key"])) for row in page]
     return found
 
 
@@ -125,10 +125,10 @@ def page(site: "Site", product: str | None = None, after: str = "", most: int = 
     """Like devices(), the first `most` with an id after `after`, or a few more (queries.devices_by_id())."""
     found = site.database.read(_page, product, after, most)
     offered = site.database.read(last_offered, [row["key"] for row in found])
-    return [device_shown(row, offered.get(row["key"])) for row in found]
+    return [device_summary(row, offered.get(row["key"])) for row in found]
 
 
-def rows(site: "Site", product: str | None = None, last: str = "") -> Iterator[list[Row]]:
+def device_pages(site: "Site", product: str | None = None, last: str = "") -> Iterator[list[Row]]:
     """Yield lists of the rows of devices that are not removed, by id after `last`.
 
     Each list contains PAGE rows or a few more, with their `product_name`; there may be millions in all.
@@ -144,7 +144,7 @@ def rows(site: "Site", product: str | None = None, last: str = "") -> Iterator[l
 def _page(conn: sa.Connection, product: str | None, last: str, most: int) -> list[Row]:
     which = [device_rows.c.id > last, device_rows.c.product == product_rows.c.id]
     if product:
-        which.append(device_rows.c.product == product_of(conn, product)["id"])
+        which.append(device_rows.c.product == find_product(conn, product)["id"])
     return [
         dict(row)
         for row in queries.devices_by_id(conn, (device_rows, product_rows.c.name.label("product_name")), which, most)
@@ -169,7 +169,7 @@ def _offered(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[sa.
     return conn.execute(found.where(which).order_by(grant_rows.c.offered_s)).mappings().all()
 
 
-def device_shown(device: AnyRow, offered: AnyRow | None) -> Row:
+def device_summary(device: AnyRow, offered: AnyRow | None) -> Row:
     """An element of devices(), from a device's row and its last offer or None."""
     kept = (
         "id",
@@ -207,15 +207,15 @@ def device(site: "Site", id: str, product: str | None = None) -> Row:
     """One device, found by known(), as in devices(), with further fields.
 
     `properties`: of its last check-in; `updates`: those that it was offered; `reports`: all of them; `doubts`: [{says,
-    at_s}], signs that several boards use its id (identity.py); `offers`: [{update, version, why}], its product's
-    releases, highest first, as if it checked in again now. `why`: the reason against it, a key of selection.WHY, or
-    None for the release that it would be offered.
+    at_s}], signs that several boards use its id (shared_ids.py); `offers`: [{update, version, why}], its product's
+    releases, highest first, as if it checked in again now. `why`: the reason against it, a key of
+    selection.REASONS_NOT_OFFERED, or None for the release that it would be offered.
     """
     found, token_rows, offered, report_rows, offers = site.database.read(_device_details, id, product, site.now_s())
     return {
-        **device_shown(found, offered[-1] if offered else None),
+        **device_summary(found, offered[-1] if offered else None),
         "properties": json.loads(found["properties"]),
-        "doubts": [{"says": says, "at_s": at_s} for says, at_s in identity.doubts(found, token_rows)],
+        "doubts": [{"says": says, "at_s": at_s} for says, at_s in shared_ids.warnings(found, token_rows)],
         "updates": [_grant_shown(each) for each in offered],
         "reports": [_report_shown(each) for each in report_rows],
         "offers": offers,
@@ -235,21 +235,27 @@ def _report_shown(row: AnyRow) -> Row:
 def _device_details(
     conn: sa.Connection, id: str, product: str | None, now_s: int
 ) -> tuple[Row, list[Row], Sequence[sa.RowMapping], list[Row], list[Row]]:
-    found = known(conn, id, product)
+    found = find_device(conn, id, product)
     key = found["key"]
     offered = _offered(conn, grant_rows.c.device == key)
-    return found, tokens.all_of(conn, key), offered, queries.reports_of(conn, key), explain.offers(conn, found, now_s)
+    return (
+        found,
+        tokens.all_tokens(conn, key),
+        offered,
+        queries.reports_of(conn, key),
+        explain.offers(conn, found, now_s),
+    )
 
 
-def known(conn: sa.Connection, id: str, product: str | None = None) -> Row:
+def find_device(conn: sa.Connection, id: str, product: str | None = None) -> Row:
     """The row, with its `product_name`, of the device with this id.
 
     `product` (name or id): None if the id is enough. Devices that are not removed take precedence. Missing if there is
     none, Ambiguous if there are several.
     """
     if product:
-        owner = product_of(conn, product)
-        found = [each for each in [queries.device_of(conn, owner["id"], id)] if each]
+        owner = find_product(conn, product)
+        found = [each for each in [queries.device_by_id(conn, owner["id"], id)] if each]
     else:
         found = queries.devices_with(conn, id)
     if not found:
@@ -269,9 +275,9 @@ class Ambiguous(Conflict):
     """Devices of several products have the id."""
 
 
-def product_of(conn: sa.Connection, word: str) -> Row:
+def find_product(conn: sa.Connection, word: str) -> Row:
     """The product's row by id or name. Missing if there is none."""
-    found = queries.product(conn, word)
+    found = queries.product_by_id_or_name(conn, word)
     if found is None:
         raise Missing("product %s: not found; `ioto product list` lists the products" % word)
     return found

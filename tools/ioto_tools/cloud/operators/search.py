@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 PAGE = 50  # devices on a page
-LOOKS = 5000  # the policy is evaluated for at most so many devices for one page
+MOST_EXAMINED = 5000  # the policy is evaluated for at most so many devices for one page
 LAST = chr(0x10FFFF)
 COUNTED = 100_000  # devices are counted up to this number
 Page = tuple[list[str], int, str | None]  # keys of the devices found, number examined, id to go on after
@@ -37,7 +37,7 @@ def page(
         asked = which
 
         def which(properties: Row, facts: Row) -> bool:
-            return asked(hidden_fields.hidden(properties, names), facts)
+            return asked(hidden_fields.hide(properties, names), facts)
 
     return site.database.read(_page, product, begins, which, after, most)
 
@@ -52,7 +52,7 @@ def _page(
     found = sa.select(devices, products_.c.name.label("product_name")).join(products_).where(devices.c.key.in_(keys))
     found = found.order_by(devices.c.id, devices.c.product)
     offered = overview.last_offered(conn, keys)
-    rows = [overview.device_shown(row, offered.get(row["key"])) for row in conn.execute(found).mappings()]
+    rows = [overview.device_summary(row, offered.get(row["key"])) for row in conn.execute(found).mappings()]
     return {"devices": rows, "looked": looked, "after": last}
 
 
@@ -69,14 +69,14 @@ def _by_policy(
     keys: list[str] = []
     looked = 0
     for row in queries.devices_by_id(
-        conn, (*_KEY_AND_ID, devices.c.properties), _conditions(product, begins, after), LOOKS
+        conn, (*_KEY_AND_ID, devices.c.properties), _conditions(product, begins, after), MOST_EXAMINED
     ):
         if len(keys) >= most and row["id"] != after:
             return keys, looked, after
         looked, after = looked + 1, row["id"]
         if which(json.loads(row["properties"]), {}):
             keys.append(row["key"])
-    return keys, looked, after if looked >= LOOKS else None
+    return keys, looked, after if looked >= MOST_EXAMINED else None
 
 
 _KEY_AND_ID = devices.c.key, devices.c.id

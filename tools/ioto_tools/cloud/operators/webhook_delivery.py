@@ -15,12 +15,12 @@ import h11
 
 from ..http.errors import Unavailable
 from ..storage.tables import Row
-from . import webhooks
+from . import webhook_signature, webhooks
 
 if TYPE_CHECKING:
     from ..site.site import Site
 
-LOOK_S = 1
+POLL_S = 1
 WAIT_S = 20  # timeout of one post, from the name lookup to the status
 _READ_BYTES = 4096
 Ask = Callable[..., Awaitable[Any]]  # ask(function, *arguments) waits for the site's database
@@ -41,7 +41,7 @@ async def run(site: "Site", database: Ask) -> None:
                 working[webhook] = asyncio.create_task(_post_in_turn(site, database, rows))
                 working[webhook].add_done_callback(functools.partial(_task_done, working, webhook))
             if not taken:
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
     finally:
         for task in working.values():
             task.cancel()
@@ -53,7 +53,7 @@ def _task_done(working: dict[str, asyncio.Task[None]], webhook: str, task: async
         _log.error("webhook %s: %s: %s", webhook, type(task.exception()).__name__, task.exception())
 
 
-async def once(site: "Site", database: Ask) -> int:
+async def deliver_due(site: "Site", database: Ask) -> int:
     """Post every event that is due now, once; return the number of events."""
     taken = await _take_due(site, database)
     for error in await asyncio.gather(
@@ -66,10 +66,10 @@ async def once(site: "Site", database: Ask) -> int:
 
 async def _take_due(site: "Site", database: Ask, but: Sequence[str] = ()) -> dict[str, list[Row]]:
     """Take due events of webhooks that are not in `but`: {webhook: [row, ...]}."""
-    if not await database(site.database.read, webhooks.waits, site.now_s(), but):
+    if not await database(site.database.read, webhooks.is_any_due, site.now_s(), but):
         return {}
     taken: dict[str, list[Row]] = {}
-    for row in await database(site.database.write, webhooks.take, site.now_s(), but):
+    for row in await database(site.database.write, webhooks.lease_due, site.now_s(), but):
         taken.setdefault(row["webhook"], []).append(row)
     return taken
 
@@ -85,7 +85,7 @@ async def _post_in_turn(site: "Site", database: Ask, rows: list[Row]) -> None:
         if asyncio.get_running_loop().time() > until:
             break  # the lease of the other rows is about to end: they will be taken again
         error = error or await post(row, site.now_s())
-        await database(site.database.write, webhooks.settle, row, error, site.now_s())
+        await database(site.database.write, webhooks.record_outcome, row, error, site.now_s())
 
 
 async def post(row: Row, now_s: int) -> str:
@@ -93,7 +93,7 @@ async def post(row: Row, now_s: int) -> str:
 
     Redirects are not followed: only this URL belongs to the owner of the secret.
     """
-    headers, body = webhooks.message(row, now_s)
+    headers, body = webhook_signature.signed_message(row, now_s)
     try:
         async with asyncio.timeout(WAIT_S):
             status = await _send(urlsplit(row["url"]), headers, body)

@@ -6,17 +6,14 @@ stores the outcome; if it dies, another worker takes them after that time. So ev
 deduplicate by `id`.
 """
 
-import hashlib
-import hmac
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..http.addresses import is_address
+from ..http.addresses import is_http_url
 from ..http.errors import CloudError, Missing
-from ..rules.update_states import AHEAD_S
+from ..rules.update_states import CLOCK_TOLERANCE_S
 from ..storage import audit
 from ..storage.tables import Row, deliveries, webhooks
 from ..storage.tables import audit as events
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 LEASE_S = 60
-AGAIN_S = 10  # delay after the first failure; doubled after each further one
+RETRY_S = 10  # delay after the first failure; doubled after each further one
 LONGEST_S = 3600  # the longest delay
 GIVE_UP_S = 24 * 3600
 AT_ONCE = 20  # events taken in one transaction
@@ -36,7 +33,7 @@ def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:
 
     Return its row with the `secret`, which is shown only once.
     """
-    if not is_address(url):
+    if not is_http_url(url):
         raise CloudError("%s: expected: the https:// address of a webhook, in ASCII, without a password" % url[:80])
     for action in wanted:
         if action not in audit.ACTIONS:
@@ -90,13 +87,13 @@ def remove(site: "Site", id: str) -> None:
 
 
 def _remove(conn: sa.Connection, id: str, now_s: int, who: str) -> None:
-    known(conn, id)
+    find(conn, id)
     conn.execute(deliveries.delete().where(deliveries.c.webhook == id))
     conn.execute(webhooks.delete().where(webhooks.c.id == id))
     audit.note(conn, now_s, who, "webhook.removed", id)
 
 
-def known(conn: sa.Connection, id: str) -> Row:
+def find(conn: sa.Connection, id: str) -> Row:
     """The webhook's row. Missing if there is none."""
     found = conn.execute(sa.select(webhooks).where(webhooks.c.id == id)).mappings().first()
     if found is None:
@@ -110,25 +107,25 @@ def test(site: "Site", id: str) -> None:
 
 
 def _test(conn: sa.Connection, id: str, now_s: int, who: str) -> None:
-    known(conn, id)
+    find(conn, id)
     audit.note(conn, now_s, who, "webhook.test", id)
 
 
 # ---- delivery
 
 
-def waits(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> bool:
+def is_any_due(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> bool:
     """Is any event due, for webhooks that are not in `but`?"""
     return conn.execute(sa.select(deliveries.c.event).where(_due(now_s, but)).limit(1)).first() is not None
 
 
 def _due(now_s: int, but: Sequence[str]) -> sa.ColumnElement[bool]:
     # No retry is scheduled further ahead: such a row was written while the clock was ahead.
-    due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + AHEAD_S)
+    due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + CLOCK_TOLERANCE_S)
     return sa.and_(due, deliveries.c.webhook.not_in(but))
 
 
-def take(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> list[Row]:
+def lease_due(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> list[Row]:
     """Take up to AT_ONCE due events of webhooks that are not in `but`, for LEASE_S.
 
     Return [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}]. No other worker takes them
@@ -154,35 +151,15 @@ def _delivery(webhook: str, event: int) -> sa.ColumnElement[bool]:
     return sa.and_(deliveries.c.webhook == webhook, deliveries.c.event == event)
 
 
-def settle(conn: sa.Connection, row: Row, error: str, now_s: int) -> None:
+def record_outcome(conn: sa.Connection, row: Row, error: str, now_s: int) -> None:
     """Store the outcome of posting a row from take(): "" or the error."""
     values = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
     conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(values))
     this = _delivery(row["webhook"], row["id"])
     if error and now_s - row["at_s"] < GIVE_UP_S:
-        due_s = now_s + min(LONGEST_S, AGAIN_S * 2 ** min(row["tries"], 20))
+        due_s = now_s + min(LONGEST_S, RETRY_S * 2 ** min(row["tries"], 20))
         conn.execute(deliveries.update().where(this).values(tries=row["tries"] + 1, due_s=due_s))
         return
     conn.execute(deliveries.delete().where(this))
     if error:
         audit.note(conn, now_s, audit.CLOUD, "webhook.gave_up", row["webhook"], event=row["id"], error=error[:256])
-
-
-def message(row: Row, now_s: int) -> tuple[dict[str, str], bytes]:
-    """(headers, body) of the POST for an audit row with its webhook's `secret`.
-
-    `Ioto-Signature` is `t=SECONDS,v1=HEX`: the HMAC-SHA-256 of the seconds, a dot and the body, with the secret as key.
-    """
-    fields = {
-        **{name: row[name] for name in ("id", "at_s", "who", "action", "subject")},
-        "detail": json.loads(row["detail"]),
-    }
-    body = json.dumps(fields, separators=(",", ":")).encode()
-    signature = hmac.digest(row["secret"].encode(), b"%d.%s" % (now_s, body), hashlib.sha256).hex()
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "ioto-cloud",
-        "Ioto-Event": row["action"],
-        "Ioto-Signature": "t=%d,v1=%s" % (now_s, signature),
-    }
-    return headers, body

@@ -21,7 +21,7 @@ __all__ = ["CHARACTERS", "NEWER", "Policy", "PolicyError", "compile", "everybody
 
 CHARACTERS = 2000
 # The policy of a release that was published without one.
-NEWER = "device.version < update.version"
+DEFAULT_POLICY = "device.version < update.version"
 
 
 class Policy:
@@ -41,7 +41,7 @@ class Policy:
         return "Policy(%r)" % self.text
 
     @property
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Warnings about terms that are valid but probably a mistake, each with line and column."""
         return [term.warning for term in self.terms if term.warning]
 
@@ -68,7 +68,7 @@ class Policy:
         ]
 
 
-def everybody(device: Properties, update: Properties) -> bool:
+def selects_all(device: Properties, update: Properties) -> bool:
     """The condition of a blank policy: it selects all devices."""
     return True
 
@@ -92,7 +92,7 @@ def compile(text: str) -> Policy:
     except UnexpectedInput as e:
         raise syntax_error(e, text) from e
     if node is None:
-        return Policy(text, everybody, ())
+        return Policy(text, selects_all, ())
     return Policy(text, node.get, tuple(sorted(node.terms, key=lambda term: term.start)))
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from lark import Token
 
-from . import names, texts, values
+from . import literals, names, values
 from .errors import PolicyError, error_at
 from .values import Condition
 
@@ -16,7 +16,7 @@ _ORDERS = ("<", "<=", ">", ">=")
 
 
 def compile_comparison(left: "Node", token: Token, right: "Node") -> Condition:
-    """The closure of `left token right`. PolicyError if that is not a valid comparison."""
+    """Compile `left token right` to a closure. PolicyError if that is not a valid comparison."""
     if token == "=~" or "regex" in (left.kind, right.kind):
         return _match(left, token, right)
     if token in _EQUALS and any(side.kind == "literal" and side.value is None for side in (left, right)):
@@ -29,7 +29,7 @@ def compile_comparison(left: "Node", token: Token, right: "Node") -> Condition:
 
 
 def _null_test(left: "Node", operator: str, right: "Node") -> Condition:
-    """x == null or x != null: does x exist? The only comparison with null that is not always false."""
+    """x == null or x != null: does x exist? All other comparisons with null are always false."""
     get = left.get if right.kind == "literal" and right.value is None else right.get
     wanted = _EQUALS[operator]
     return lambda device, update: (get(device, update) is None) is wanted
@@ -44,9 +44,9 @@ def _match(left: "Node", token: Token, right: "Node") -> Condition:
     get, pattern = left.get, _pattern(right)
     if token == "!=":
         return lambda device, update: (
-            get(device, update) is not None and not texts.matches(pattern, get(device, update))
+            get(device, update) is not None and not literals.matches(pattern, get(device, update))
         )
-    return lambda device, update: texts.matches(pattern, get(device, update))
+    return lambda device, update: literals.matches(pattern, get(device, update))
 
 
 def _pattern(node: "Node") -> Any:
@@ -54,31 +54,29 @@ def _pattern(node: "Node") -> Any:
         return node.value
     if node.kind != "literal" or type(node.value) is not str:
         raise error_at(node.token, "expected a regular expression, in quotes or slashes, found a value")
-    return texts.compile_regex(node.value, node.token)
+    return literals.compile_regex(node.value, node.token)
 
 
 def misplaced_regex(node: "Node") -> PolicyError:
-    """The error for a regular expression where none may be."""
+    """The error for a regular expression where none is allowed."""
     return error_at(node.token, "a regular expression is only valid to the right of =~ or on one side of == or !=")
 
 
 def comparison_warning(token: Token, left: "Node", right: "Node") -> str | None:
-    """A warning about a comparison of a name with a literal that is valid but probably a mistake, or None."""
+    """A warning if this comparison of a name with a literal is valid but probably a mistake; otherwise None."""
     for name, literal in ((left, right), (right, left)):
         if name.kind == "name" and literal.kind == "literal":
             if name.names[0][0] in names.VERSIONS and token in values.ORDERS:
                 return version_warning(literal)
             if token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
-                return _warning(
-                    literal, "in quotes compares with strings by characters, '1000' before '256': leave the quotes out"
-                )
+                return _warning(literal, "in quotes is compared as a string, '1000' before '256': leave out the quotes")
     return None
 
 
 def version_warning(node: "Node") -> str | None:
-    """A warning about a literal that is not a version, where only versions can be compared, or None."""
+    """A warning if `node`, compared with a version, is a literal that is not a version; otherwise None."""
     if node.kind == "literal" and node.value is not None and values.version(node.value) is None:
-        return _warning(node, "is not a SemVer version (like 2.0.0): no version compares with it")
+        return _warning(node, "is not a SemVer version (like 2.0.0): no version can be compared with it")
     return None
 
 
@@ -92,7 +90,7 @@ def check_semver_arguments(token: Token, arguments: list["Node | None"]) -> tupl
         raise error_at(token, 'there is no function %s, only semver(version, "<", newVersion)' % token[:20])
     if len(arguments) != 3 or None in arguments:
         raise error_at(token, 'semver takes three arguments: semver(version, "<", newVersion)')
-    given = [each for each in arguments if each is not None]  # all of them
+    given = [each for each in arguments if each is not None]  # none is missing; this only narrows the type
     for each in given:
         if each.kind == "regex":
             raise misplaced_regex(each)

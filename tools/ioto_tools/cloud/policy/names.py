@@ -4,7 +4,7 @@ import re
 
 from lark import Token
 
-from .texts import unquote
+from .literals import unquote
 from .values import Getter, Properties, version
 
 _STEPS = re.compile(r"""[A-Za-z_$][A-Za-z0-9_$]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")

@@ -9,7 +9,7 @@ from typing import Any
 
 from lark import Token, Transformer, v_args
 
-from . import names, texts, values
+from . import literals, names, values
 from .comparisons import (
     check_semver_arguments,
     comparison_warning,
@@ -157,19 +157,19 @@ class Builder(Transformer[Token, Node | None]):
         return _as_term(node, version_warning(left) or version_warning(right))
 
     def name(self, token: Token) -> Node:
-        if token in texts.WORDS:
-            return _literal(token, texts.WORDS[token])
+        if token in literals.WORDS:
+            return _literal(token, literals.WORDS[token])
         get = names.compile_name(token)
         return Node(token, token.end_pos, get, "name", names=((str(token), get),))
 
     def string(self, token: Token) -> Node:
-        return _literal(token, texts.unquote(token))
+        return _literal(token, literals.unquote(token))
 
     def number(self, token: Token) -> Node:
-        return _literal(token, texts.number(token))
+        return _literal(token, literals.number(token))
 
     def regex(self, token: Token) -> Node:
-        return Node(token, token.end_pos, None, "regex", texts.regex(token))
+        return Node(token, token.end_pos, None, "regex", literals.regex(token))
 
 
 def _any_of(parts: Sequence[Condition]) -> Condition:

@@ -12,7 +12,7 @@ from ..operators import overview
 from ..operators.explain import asker
 from ..rollout import catalogue, grants, leases
 from ..rules import selection
-from ..rules.selection import Asker, Release
+from ..rules.selection import Release, RequestingDevice
 from ..rules.update_states import WITHDRAWN
 from ..storage import queries
 from ..storage.tables import Row
@@ -26,8 +26,9 @@ EXAMPLES = 5
 def dry_run(site: "Site", row: Row) -> Row:
     """The forecast for a release's row, if it were published.
 
-    {"devices": n, "found": {why: {"count": n, "examples": [id]}}}. `why`: a key of selection.WHY, or "offered". For all
-    stored devices of the product, by their last check-ins, as if all checked in now, or when the release starts.
+    {"devices": n, "found": {why: {"count": n, "examples": [id]}}}. `why`: a key of selection.REASONS_NOT_OFFERED, or
+    "offered". For all stored devices of the product, by their last check-ins, as if all checked in now, or when the
+    release starts.
     """
     found = dry_run_slice(site, row)
     return {name: found[name] for name in ("devices", "found")}
@@ -45,8 +46,8 @@ def dry_run_slice(site: "Site", row: Row, so_far: Row | None = None, most: int |
     counts = Counter({why: each["count"] for why, each in before["found"].items()})
     examples = {why: list(each["examples"]) for why, each in before["found"].items()}
     after = before["after"]
-    for page in overview.rows(site, row["product"], after):
-        held = site.database.read(grants.of_each, [device["key"] for device in page])
+    for page in overview.device_pages(site, row["product"], after):
+        held = site.database.read(grants.of_devices, [device["key"] for device in page])
         for device in page:
             why = _reason(releases, row["id"], asker(device, held.get(device["key"], {})), now_s, slots) or "offered"
             counts[why] += 1
@@ -70,12 +71,12 @@ def _releases(conn: sa.Connection, row: Row, used: dict[str, int], now_s: int) -
 def _slots_left(conn: sa.Connection, row: Row, now_s: int) -> int | None:
     """The number of slots that the release has left now; None: no limit."""
     try:
-        return leases.room(conn, row, row["taken"], now_s)
-    except leases.Full:
+        return leases.free_slots(conn, row, row["taken"], now_s)
+    except leases.NoFreeSlot:
         return 0
 
 
-def _reason(releases: list[Release], id: str, asks: Asker, now_s: int, slots: "Slots") -> str | None:
+def _reason(releases: list[Release], id: str, asks: RequestingDevice, now_s: int, slots: "Slots") -> str | None:
     """The reason why the release `id` is not offered, or None. An offer of any release takes one of its slots."""
     judged = {release.id: why for release, why in selection.explain(releases, asks, now_s, slots.room)}
     for release, why in judged.items():

@@ -28,14 +28,14 @@ _REMEDY = {
 }
 
 
-def application(file: BinaryIO, path: str | Path, any_file: bool = False) -> BinaryIO:
+def extract_application(file: BinaryIO, path: str | Path, any_file: bool = False) -> BinaryIO:
     """The application to publish, as an open file: `file` itself, or a part of a whole firmware file.
 
     A whole firmware file contains bootloader, partition table and application. CloudError if it is damaged. `path`: for
     messages.
     """
     try:
-        found = None if any_file else firmware.inside(file)
+        found = None if any_file else firmware.locate_application(file)
     except firmware.DamagedFirmware as e:
         raise CloudError("%s: %s: build or download it again" % (path, e)) from e
     if found is None:
@@ -147,7 +147,7 @@ class _ImageCheck:
             self.chip = chunk[12] | chunk[13] << 8  # esp_image_header_t.chip_id
             self.head = chunk[:24].hex()
             version = chunk[48:80].split(b"\0")[0].decode(errors="replace")  # esp_app_desc_t.version
-            if not terms.same_version(version, self.version):
+            if not terms.matches_embedded_version(version, self.version):
                 raise UpdateError("image_version", "it contains %s" % version)
         self.walk.feed(offset, chunk)
         held = self.tail + chunk

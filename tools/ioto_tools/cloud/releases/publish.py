@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from ..http.errors import CloudError, Conflict, Missing
 from ..images.folder_store import Incoming
 from ..rules import selection, terms
-from ..storage import audit, changes, queries
+from ..storage import audit, change_log, queries
 from ..storage.tables import Row
-from . import doubts, forecast
-from .inspection import Inspection, application
+from . import forecast, term_warnings
+from .inspection import Inspection, extract_application
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -77,7 +77,7 @@ def publish_file(
         "state": "awaiting" if by_hand else selection.ACTIVE,
         **rollout,
     }
-    inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
+    inspection = Inspection(extract_application(file, name, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
         return _store(
@@ -120,7 +120,7 @@ def dry_run_file(
     """dry_run() for the open file `file` (`name` in messages)."""
     owner, rollout = _check_request(site, product, version, said)
     sha256, size = hashlib.sha256(), 0
-    inspection = Inspection(application(file, name, any_file), name, owner["id"], version, any_file)
+    inspection = Inspection(extract_application(file, name, any_file), name, owner["id"], version, any_file)
     for chunk in inspection.chunks(progress):
         sha256.update(chunk)
         size += len(chunk)
@@ -153,7 +153,9 @@ def dry_run_slice(
 
 
 def _doubts(site: "Site", row: Row) -> list[str]:
-    return doubts.of_update(site, {"product": row["product"], "size": row["size"], "terms": terms.shown(row)})
+    return term_warnings.of_update(
+        site, {"product": row["product"], "size": row["size"], "terms": terms.format_terms(row)}
+    )
 
 
 def _check_request(site: "Site", product: str, version: str, said: Terms | None) -> tuple[Row, Row]:
@@ -161,7 +163,7 @@ def _check_request(site: "Site", product: str, version: str, said: Terms | None)
     owner = product_of(site, product)
     if not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
-    return owner, terms.read(said or {}, now_s=site.now_s())
+    return owner, terms.parse_terms(said or {}, now_s=site.now_s())
 
 
 def product_of(site: "Site", word: str) -> Row:
@@ -170,7 +172,7 @@ def product_of(site: "Site", word: str) -> Row:
 
 
 def _product_of(conn: sa.Connection, word: str) -> Row:
-    found = queries.product(conn, word)
+    found = queries.product_by_id_or_name(conn, word)
     if found is None:
         names = [each["name"] for each in queries.all_products(conn)]
         known = "known products: %s" % ", ".join(names) if names else "there are no products yet"
@@ -204,7 +206,7 @@ def _insert(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | 
     there = _published(conn, release, product)  # another publisher may have been faster
     if not there:
         queries.add_release(conn, release)
-        changes.note(conn, release["created_s"])
+        change_log.note(conn, release["created_s"])
         detail = {"product": product["id"], "version": release["version"]}
         audit.note(conn, release["created_s"], who, "release.published", release["id"], **detail)
     return there
@@ -242,9 +244,9 @@ def new_product(site: "Site", name: str, id: str | None = None, by_hand: bool = 
 
 def _add_product(conn: sa.Connection, id: str, name: str, by_hand: bool, now_s: int, who: str) -> Row:
     # A word that is both a name and an id would be ambiguous.
-    if queries.product(conn, name) or queries.product(conn, id):
+    if queries.product_by_id_or_name(conn, name) or queries.product_by_id_or_name(conn, id):
         raise Conflict("product %s: this name or id is in use: see `ioto product list`" % name)
     found = queries.add_product(conn, id, name, now_s, by_hand)
-    changes.note(conn, now_s)
+    change_log.note(conn, now_s)
     audit.note(conn, now_s, who, "product.new", id, name=name)
     return found

@@ -22,7 +22,8 @@ _COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "ch
 
 
 KEPT = 10_000  # cached policy results per product
-# Characters. Results for a longer property are not cached, so that ever-changing values do not fill the memory.
+# In characters. Results for a longer property value are not cached, so that ever-changing values do not fill the
+# memory.
 LONGEST = 100
 Verdicts = dict[str, bool]  # {release's id: does its policy match?}
 
@@ -72,7 +73,7 @@ def rows(conn: sa.Connection) -> tuple[list[tuple[str, str]], list[Row]]:
 
 
 def compiled(products: Iterable[tuple[str, str]], releases: Iterable[Row]) -> dict[str, Product]:
-    """Prepare the result of rows(): {product's id: Product}."""
+    """Prepare the result of rows(); return {product's id: Product}."""
     found = {id: Product(id, name) for id, name in products}
     for row in releases:
         found[row["product"]].releases.append(release(row))

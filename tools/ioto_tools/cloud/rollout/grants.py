@@ -16,12 +16,12 @@ from typing import Any, TypedDict
 
 import sqlalchemy as sa
 
-from ..rules import update_states
+from ..rules import stop_rule, update_states
 from ..rules.selection import ACTIVE, Grant
-from ..rules.update_states import ENDED, OPEN, UNAPPLIED, WITHDRAWN
-from ..storage import audit, changes
+from ..rules.update_states import FINISHED, OPEN, UNAPPLIED, WITHDRAWN
+from ..storage import audit, change_log
 from ..storage.tables import AnyRow, Row, devices, grants, releases
-from . import identity, leases, lifecycle
+from . import leases, lifecycle, shared_ids
 
 Held = dict[str, Grant]  # the grants of a device: {release: Grant}
 Counts = dict[str | None, int]  # {state: number of devices}
@@ -35,13 +35,13 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def of(conn: sa.Connection, device: str) -> Held:
+def of_device(conn: sa.Connection, device: str) -> Held:
     """The grants of a device: {release: Grant}."""
     found = sa.select(*_COLUMNS).join(releases, releases.c.id == grants.c.release).where(grants.c.device == device)
     return {release: Grant(*values) for release, *values in conn.execute(found)}
 
 
-def of_each(conn: sa.Connection, keys: Sequence[str]) -> dict[str, Held]:
+def of_devices(conn: sa.Connection, keys: Sequence[str]) -> dict[str, Held]:
     """The grants of several devices: {device: {release: Grant}}, without the devices that have none."""
     found = (
         sa.select(grants.c.device, *_COLUMNS)
@@ -68,12 +68,12 @@ def offer(
 
     No-op if the offer is open or not yet due, or if `known`, the grants in the worker's cache, is stale: another worker
     may have offered a higher release. Supersedes older open offers. `moment_s()` returns the time, rounded up so that
-    no period is too short; it is called here because the transaction may have waited for the writer. leases.Full,
-    leases.Stale.
+    no period is too short; it is called here because the transaction may have waited for the writer. leases.NoFreeSlot,
+    leases.OutdatedCache.
     """
     if lifecycle.state(conn, release) != (True, ACTIVE):
-        raise leases.Stale(release)
-    held = of(conn, device)
+        raise leases.OutdatedCache(release)
+    held = of_device(conn, device)
     if held != known:
         return held
     grant = held.get(release)
@@ -85,7 +85,7 @@ def offer(
         if grant is None:
             row.update(tries=1, state="offered", ended=None, changed_s=now_s)
             conn.execute(grants.insert().values(device=device, release=release, **row))
-            changes.note(conn, now_s, device)
+            change_log.note(conn, now_s, device)
         else:
             state = update_states.TABLE[WITHDRAWN]["offer"]
             change(conn, device, release, grant, state, now_s, tries=grant.tries or 1, **row)
@@ -94,7 +94,7 @@ def offer(
     for other, each in held.items():
         if other != release and each.state in OPEN:
             change(conn, device, other, each, update_states.TABLE[each.state]["newer"], now_s)
-    return of(conn, device)
+    return of_device(conn, device)
 
 
 def _offer_again(conn: sa.Connection, device: str, release: str, held: Held, version: str, now_s: int) -> bool:
@@ -103,7 +103,7 @@ def _offer_again(conn: sa.Connection, device: str, release: str, held: Held, ver
     due = None
     if grant.state not in OPEN:
         due = update_states.next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
-    if due is None or update_states.waits(due[1], grant.changed_s, now_s):
+    if due is None or update_states.must_wait(due[1], grant.changed_s, now_s):
         return False
     more: Row = {"tries": due[0], "attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
     change(conn, device, release, grant, update_states.TABLE[grant.state]["offer"], now_s, **more)
@@ -115,28 +115,28 @@ def _offered_s(held: Held, now_s: int) -> int:
     return max([now_s, *(each.offered_s + 1 for each in held.values())])
 
 
-def happened(conn: sa.Connection, device: str, release: str, event: str, now_s: int) -> Held:
+def apply_event(conn: sa.Connection, device: str, release: str, event: str, now_s: int) -> Held:
     """Apply an event that the cloud has detected itself; return the device's grants."""
-    held = of(conn, device)
-    if release in held and (state := update_states.after(held[release].state, event)):
+    held = of_device(conn, device)
+    if release in held and (state := update_states.next_state(held[release].state, event)):
         change(conn, device, release, held[release], state, now_s)
-        return of(conn, device)
+        return of_device(conn, device)
     return held
 
 
-def holds(conn: sa.Connection, device: str, release: str, attempt: int, now_s: int) -> Held:
+def apply_staged(conn: sa.Connection, device: str, release: str, attempt: int, now_s: int) -> Held:
     """Apply a check-in with this release staged like the report `staged`; return the device's grants."""
-    reported(conn, device, release, "staged", attempt, now_s)
-    return of(conn, device)
+    apply_report(conn, device, release, "staged", attempt, now_s)
+    return of_device(conn, device)
 
 
-def reported(
+def apply_report(
     conn: sa.Connection, device: str, release: str, report: str, attempt: int, now_s: int, reason: str = ""
 ) -> bool:
     """Apply a device's report about a release that it was offered; return whether the grant has changed."""
-    grant = of(conn, device)[release]
-    event = update_states.event_of(report, reason.partition(":")[0], grant.ended)
-    found = update_states.after_report(grant.state, grant.attempt, event, attempt)
+    grant = of_device(conn, device)[release]
+    event = update_states.event_of_report(report, reason.partition(":")[0], grant.ended)
+    found = update_states.apply_report(grant.state, grant.attempt, event, attempt)
     if found:
         change(conn, device, release, grant, found[0], now_s, attempt=found[1])
     return found is not None
@@ -151,7 +151,7 @@ def rows(conn: sa.Connection, release: str, *which: sa.ColumnElement[bool]) -> l
 def retry(conn: sa.Connection, release: str, rows: Sequence[Row], now_s: int) -> None:
     """Let the devices of `rows` (of `grants`) try the release as if for the first time.
 
-    The grants are in states of update_states.RETRIED. Their earlier outcomes no longer count for the stop rule, and
+    The grants are in states of update_states.RETRYABLE. Their earlier outcomes no longer count for the stop rule, and
     devices that refused the release give back their slots.
     """
     row = leases.locked(conn, release)
@@ -165,11 +165,11 @@ def retry(conn: sa.Connection, release: str, rows: Sequence[Row], now_s: int) ->
         conn.execute(
             grants.update().where(grants.c.device == grant["device"], grants.c.release == release).values(values)
         )
-        changes.note(conn, now_s, grant["device"])
+        change_log.note(conn, now_s, grant["device"])
         _move_count(counts["now"], grant["state"], state)
         _move_count(counts["ended"], grant["ended"] if grant["counted"] else None, None)
     counts["ended"].pop(None, None)
-    changes.note(conn, now_s)
+    change_log.note(conn, now_s)
     conn.execute(releases.update().where(releases.c.id == release).values(counts=json.dumps(counts), taken=taken))
 
 
@@ -179,7 +179,7 @@ def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: 
     A withdrawn grant gives back its slot. It gets one again with a new offer (`granted_s` in `more`), or if the device
     turns out to have the update after all.
     """
-    ended = state if state in ENDED else grant.ended
+    ended = state if state in FINISHED else grant.ended
     mine = sa.and_(grants.c.device == device, grants.c.release == release)
     slots = (grant.state == WITHDRAWN) - (state == WITHDRAWN)
     if slots and "granted_s" not in more:
@@ -188,10 +188,10 @@ def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: 
         slots = 0  # offer() has spent it already
     row = leases.locked(conn, release)
     counted = conn.execute(sa.select(grants.c.counted).where(mine)).scalar()
-    counts = identity.counts(conn, device, row["age_s"], now_s) if state in ENDED else counted
+    counts = shared_ids.counts(conn, device, row["age_s"], now_s) if state in FINISHED else counted
     values = {"state": state, "ended": ended, "counted": counts, "changed_s": now_s, **more}
     conn.execute(grants.update().where(mine).values(values))
-    changes.note(conn, now_s, device)
+    change_log.note(conn, now_s, device)
     ended_before, ended = grant.ended if counted else None, ended if counts else None
     _update_counts(conn, row, grant.state, state, ended_before, ended, now_s, slots)
 
@@ -222,11 +222,11 @@ def _update_counts(
         .values(counts=json.dumps(counts), taken=row["taken"] + slots)
     )
     if slots < 0 and row["state"] == ACTIVE and row["limit"] is not None and row["taken"] >= row["limit"]:
-        changes.note(conn, now_s)  # all slots were taken, and one is free now
+        change_log.note(conn, now_s)  # all slots were taken, and one is free now
     if (
-        state in update_states.COUNTED
+        state in update_states.OUTCOMES
         and row["state"] == ACTIVE
-        and update_states.stops(ends, row["stop_after"], row["stop_percent"])
+        and stop_rule.applies(ends, row["stop_after"], row["stop_percent"])
     ):
         lifecycle.move(conn, row["id"], "stopped", now_s, audit.CLOUD, ended=ends)
 
@@ -238,7 +238,7 @@ def _move_count(counts: Counts, before: str | None, after: str | None) -> None:
         del counts[before]
 
 
-def counts(row: AnyRow, slots: int) -> dict[str, int]:
+def device_counts(row: AnyRow, slots: int) -> dict[str, int]:
     """{state: number of devices} from a release's row and the number of its slots in use."""
     now: dict[str, int] = json.loads(row["counts"]).get("now", {})
     offered = slots - sum(n for state, n in now.items() if state != WITHDRAWN)
@@ -253,7 +253,7 @@ class Unapplied(TypedDict):
     strangers: int  # devices with other clients, which can't be kept from it
 
 
-def unapplied(conn: sa.Connection, release: str) -> Unapplied:
+def count_unapplied(conn: sa.Connection, release: str) -> Unapplied:
     """Count the devices that may still apply the release, at most MOST_COUNTED."""
     here = sa.and_(grants.c.release == release, grants.c.state.in_(sorted(UNAPPLIED)), devices.c.removed_s.is_(None))
     some = (

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..rules.selection import ACTIVE
-from ..rules.update_states import AHEAD_S
+from ..rules.update_states import CLOCK_TOLERANCE_S
 from ..storage import queries
 from ..storage.tables import AnyRow, grants, leases, releases
 
@@ -26,7 +26,7 @@ BLOCK = 64
 PART = 8  # one worker gets at most 1/PART of the free slots, so that the others get some too
 
 
-class Full(Exception):
+class NoFreeSlot(Exception):
     """No slot is free, because of `why`: "limit" or "rate".
 
     `until_s`: when to try again; None: not before the release is changed. `ahead`: slots are recorded as taken in the
@@ -40,7 +40,7 @@ class Full(Exception):
         self.ahead = ahead
 
 
-class Stale(Exception):
+class OutdatedCache(Exception):
     """The release is not, or no longer, offered: the worker's cache is outdated."""
 
 
@@ -66,11 +66,11 @@ def _spend_leased(conn: sa.Connection, release: str, worker: str, now_s: int) ->
 def _lease_block(conn: sa.Connection, release: str, worker: str, now_s: int) -> None:
     row = locked(conn, release)
     if row is None or not row["enabled"] or row["state"] != ACTIVE:
-        raise Stale(release)
+        raise OutdatedCache(release)
     # A lease that ends too far in the future was written with a wrong clock: treat it as ended.
     ended = sa.or_(leases.c.until_s < now_s, leases.c.until_s > now_s + 2 * LEASE_S)
     taken = row["taken"] - _delete(conn, leases.c.release == release, ended)
-    left = room(conn, row, taken, now_s)
+    left = free_slots(conn, row, taken, now_s)
     block = BLOCK if left is None else min(BLOCK, max(1, left // PART))
     conn.execute(releases.update().where(releases.c.id == release).values(taken=taken + block))
     new = queries.upsert(conn, leases).values(release=release, worker=worker, places=block, until_s=now_s + LEASE_S)
@@ -83,20 +83,20 @@ def _delete(conn: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
     return sum(conn.execute(leases.delete().where(*which).returning(leases.c.places)).scalars())
 
 
-def room(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int | None:
+def free_slots(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int | None:
     """The number of free slots of the release `row` if `taken` are taken; None: unlimited. Full if it is 0."""
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken
         if left <= 0:  # another worker may give some back in a moment
-            raise Full("limit", now_s + 1 if _leased(conn, row["id"]) else None)
+            raise NoFreeSlot("limit", now_s + 1 if _leased(conn, row["id"]) else None)
     if row["rate"] is not None:
         here, leased, oldest, newest = _in_period(conn, row["id"], now_s - row["period_s"])
-        if newest is not None and newest > now_s + AHEAD_S:
-            raise Full("rate", now_s + 1, ahead=True)
+        if newest is not None and newest > now_s + CLOCK_TOLERANCE_S:
+            raise NoFreeSlot("rate", now_s + 1, ahead=True)
         free = row["rate"] - here - leased
         if free <= 0:
-            raise Full("rate", now_s + 1 if leased or oldest is None else oldest + row["period_s"])
+            raise NoFreeSlot("rate", now_s + 1 if leased or oldest is None else oldest + row["period_s"])
         left = free if left is None else min(left, free)
     return left
 
@@ -122,16 +122,16 @@ def _in_period(conn: sa.Connection, release: str, since_s: int) -> "sa.Row[int, 
     return conn.execute(found).one()
 
 
-def set_back(conn: sa.Connection, release: str, now_s: int) -> None:
+def reset_future_grants(conn: sa.Connection, release: str, now_s: int) -> None:
     """Change slots that were taken in the future to taken now.
 
     The rate still applies, but no device has to wait until that future time.
     """
-    ahead = sa.and_(grants.c.release == release, grants.c.granted_s > now_s + AHEAD_S)
+    ahead = sa.and_(grants.c.release == release, grants.c.granted_s > now_s + CLOCK_TOLERANCE_S)
     conn.execute(grants.update().where(ahead).values(granted_s=now_s))
 
 
-def granted(conn: sa.Connection, release: str | None = None) -> dict[str, int]:
+def slots_in_use(conn: sa.Connection, release: str | None = None) -> dict[str, int]:
     """The number of slots in use of each release, or of `release` only: {release: slots}."""
     left = (
         sa.select(leases.c.release, sa.func.sum(leases.c.places).label("places")).group_by(leases.c.release).subquery()

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..http.errors import Conflict
-from ..storage import audit, changes, queries
+from ..storage import audit, change_log, queries
 from ..storage.tables import AnyRow, Row, releases
 from . import leases
 
@@ -54,7 +54,7 @@ def change(
     """
     leases.revoke(conn, row)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))
-    changes.note(conn, now_s)
+    change_log.note(conn, now_s)
     detail = {"product": row["product"], "version": row["version"], **detail}
     audit.note(conn, now_s, who, "release." + action, row["id"], **detail)
 

@@ -41,14 +41,14 @@ async def run(site: "Site", ask: Callable[..., Awaitable[Any]]) -> None:
     """Run forever. `ask(function, *arguments)` waits for the site's database."""
     while True:
         try:
-            while await ask(sweep, site):
+            while await ask(mark_silent, site):
                 await asyncio.sleep(0)
         except (OSError, Unavailable):  # the next look marks them
             pass
         await asyncio.sleep(EVERY_S)
 
 
-def sweep(site: "Site") -> int:
+def mark_silent(site: "Site") -> int:
     """Mark at most AT_ONCE lost devices; return their number."""
     now_s, after_s = site.now_s(), site.lost_after_s
     gaps = site.database.write(_record_look, now_s)
@@ -99,6 +99,6 @@ def _mark_lost(conn: sa.Connection, found: list[tuple[str, str]], now_s: int, af
     marked = 0
     for device, release in found:
         if (device, release) in silent(conn, now_s, after_s, gaps, device):
-            grants.happened(conn, device, release, "silent", now_s)
+            grants.apply_event(conn, device, release, "silent", now_s)
             marked += 1
     return marked

@@ -12,13 +12,13 @@ from ioto import image, semver
 
 from ..policy import Policy
 from ..policy.values import Properties, SortKey
-from .update_states import OPEN, WITHDRAWN, is_new, next_try, share, waits
+from .update_states import OPEN, WITHDRAWN, is_new, must_wait, next_try, rollout_position
 
 ACTIVE = "active"
 RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
 
 # Reasons why a release is not offered, in the order in which they are checked.
-WHY = {
+REASONS_NOT_OFFERED = {
     "unclaimed": "the device is not claimed: `ioto device claim`",
     "version": "the device has sent no SemVer 2.0 version",
     "below": "a higher release is offered, or runs already",
@@ -86,7 +86,7 @@ class Grant:
 
 
 @dataclass(slots=True)
-class Asker:
+class RequestingDevice:
     """A device that checks in. `order` and `pin`: versions as returned by semver.parse()."""
 
     id: str
@@ -95,12 +95,12 @@ class Asker:
     pin: SortKey | None = None
     grants: dict[str, Grant] = field(default_factory=dict)  # by the release's id
     verdicts: dict[str, bool] = field(default_factory=dict)  # by the release's id: does its policy match?
-    since_s: int = 0  # known since; 0: an operator vouches for it
+    known_since_s: int = 0  # known since; 0: an operator vouches for it
     claimed: bool = True
 
 
 Room = Callable[[Release], str | None]  # "limit" or "rate" if no other device can be offered the release now
-Decision = tuple[Release, str | None]  # None: the release is offered; otherwise a key of WHY
+Decision = tuple[Release, str | None]  # None: the release is offered; otherwise a key of REASONS_NOT_OFFERED
 _Versioned = TypeVar("_Versioned", bound=Mapping[str, Any])
 
 VERSION_LENGTH = 128
@@ -117,15 +117,15 @@ def precedence(version: str) -> str:
     return version.split("+")[0]
 
 
-def newest_first(releases: Iterable[_Versioned]) -> list[_Versioned]:
+def sort_newest_first(releases: Iterable[_Versioned]) -> list[_Versioned]:
     """Sort `releases` (mappings with `version`) by descending precedence."""
     return sorted(releases, key=lambda release: semver.parse(release["version"]), reverse=True)
 
 
-def offer(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> Release | None:
+def select_release(releases: Iterable[Release], asker: RequestingDevice, now_s: int, room: Room) -> Release | None:
     """The one of `releases` (by descending version) that the device is offered, or None."""
     for release in releases:
-        why = against(release, asker, now_s, room)
+        why = reason_not_offered(release, asker, now_s, room)
         if why is None:
             return release
         if why == "runs":
@@ -133,18 +133,18 @@ def offer(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> 
     return None
 
 
-def explain(releases: Iterable[Release], asker: Asker, now_s: int, room: Room) -> list[Decision]:
+def explain(releases: Iterable[Release], asker: RequestingDevice, now_s: int, room: Room) -> list[Decision]:
     """The decision on each release, in the order of `releases`."""
     found, searching = [], True
     for release in releases:
-        why = against(release, asker, now_s, room) if searching else "below"
+        why = reason_not_offered(release, asker, now_s, room) if searching else "below"
         searching = searching and why not in (None, "runs")
         found.append((release, why))
     return found
 
 
-def against(release: Release, asker: Asker, now_s: int, room: Room) -> str | None:
-    """The reason not to offer the release to the device, a key of WHY, or None.
+def reason_not_offered(release: Release, asker: RequestingDevice, now_s: int, room: Room) -> str | None:
+    """The reason not to offer the release to the device, a key of REASONS_NOT_OFFERED, or None.
 
     A pin replaces policy, schedule and percentage. For a device that already has a rollout slot, percentage, limit and
     rate are not checked again.
@@ -168,15 +168,15 @@ def against(release: Release, asker: Asker, now_s: int, room: Room) -> str | Non
     grant = asker.grants.get(release.id)
     if grant is not None and grant.state != WITHDRAWN:
         return _not_due(grant, now_s)
-    if asker.pin is None and release.percentage < 100 and share(release.id, asker.id) >= release.percentage:
+    if asker.pin is None and release.percentage < 100 and rollout_position(release.id, asker.id) >= release.percentage:
         return "percentage"
-    if asker.pin is None and release.limited and is_new(asker.since_s, release.age_s, now_s):
+    if asker.pin is None and release.limited and is_new(asker.known_since_s, release.age_s, now_s):
         return "new"
     return room(release)
 
 
-def _unfit(release: Release, asker: Asker, now_s: int) -> str | None:
-    """The reason for which the device would have to refuse the release, a key of WHY, or None.
+def _unfit(release: Release, asker: RequestingDevice, now_s: int) -> str | None:
+    """The reason for which the device would have to refuse the release, a key of REASONS_NOT_OFFERED, or None.
 
     Missing properties, and properties of another type, are ignored.
     """
@@ -198,7 +198,7 @@ def _unfit(release: Release, asker: Asker, now_s: int) -> str | None:
     return "expired" if release.expires_s is not None and now_s > release.expires_s else None
 
 
-def _not_selected(release: Release, asker: Asker, now_s: int) -> str | None:
+def _not_selected(release: Release, asker: RequestingDevice, now_s: int) -> str | None:
     if why := out_of_schedule(release.start_s, release.end_s, now_s):
         return why
     holds = asker.verdicts.get(release.id)
@@ -221,10 +221,10 @@ def _not_due(grant: Grant, now_s: int) -> str | None:
     if found is None:
         return "tried"
     _, due_s = found
-    return "waits" if waits(due_s, grant.changed_s, now_s) else None
+    return "waits" if must_wait(due_s, grant.changed_s, now_s) else None
 
 
-def reply(release: Release | None, url: str | None, retry: int = 0) -> dict[str, Any]:
+def check_in_response(release: Release | None, url: str | None, retry: int = 0) -> dict[str, Any]:
     """The response body of a check-in, {} if `release` is None.
 
     It has the four fields of the protocol, `size`, and `retry` if it is not 0. Some clients search the text for

@@ -25,10 +25,14 @@ from ..http.errors import CloudError
 Values = dict[str, Any]  # by the columns of `releases`
 
 NONE = "none"
-MOST = 2**31 - 1
+MAX_DEVICES = 2**31 - 1
 LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the maximum of datetime
 LONGEST_S = 366 * 86400  # of a period
-FIRST: Values = {"policy": policy.NEWER, "percentage": 100.0, "age_s": 86400}  # the defaults; all other terms are None
+DEFAULTS: Values = {
+    "policy": policy.DEFAULT_POLICY,
+    "percentage": 100.0,
+    "age_s": 86400,
+}  # the defaults; all other terms are None
 COLUMNS = (
     "policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s",
 )  # fmt: skip
@@ -36,13 +40,13 @@ _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
 
-def read(said: Mapping[str, Any], before: Mapping[str, Any] | None = None, now_s: int = 0) -> Values:
+def parse_terms(said: Mapping[str, Any], before: Mapping[str, Any] | None = None, now_s: int = 0) -> Values:
     """All terms of a release: those that an operator gave in `said`, else those of `before`.
 
     `said`: {term: text or number, None if not given}. CloudError names the invalid term; an `end` in `said` must be
     after `now_s`.
     """
-    found = {name: (before or FIRST).get(name) for name in COLUMNS}
+    found = {name: (before or DEFAULTS).get(name) for name in COLUMNS}
     for name, text in said.items():
         if text is not None:
             found.update(_READ[name](name, str(text).strip()))
@@ -59,18 +63,18 @@ def read(said: Mapping[str, Any], before: Mapping[str, Any] | None = None, now_s
     return found
 
 
-def doubts(text: str) -> list[str]:
+def policy_warnings(text: str) -> list[str]:
     """Warnings about probable mistakes in a policy's text, one sentence each."""
     found = policy.compile(text)
     names = {name for term in found.terms for name, _ in term.names}
     if names & {"device.version", "version", "major"}:
-        return found.doubts
-    return found.doubts + [
+        return found.warnings
+    return found.warnings + [
         "it does not compare device.version: devices that run a higher version are offered the update as well"
     ]
 
 
-def version_doubts(version: str) -> list[str]:
+def version_warnings(version: str) -> list[str]:
     """Warnings about a version such as 1.0.0-alpha11, which SemVer sorts below 1.0.0-alpha2.
 
     1.0.0-alpha.11 is probably meant.
@@ -85,7 +89,7 @@ def version_doubts(version: str) -> list[str]:
     return found
 
 
-def same_version(embedded: str, version: str) -> bool:
+def matches_embedded_version(embedded: str, version: str) -> bool:
     """Does the version text in an image match `version`?
 
     True also if the text is not a version, such as the empty one of MicroPython.
@@ -94,7 +98,7 @@ def same_version(embedded: str, version: str) -> bool:
     return not semver.is_valid(found) or semver.compare(found, version) == 0
 
 
-def shown(release: Mapping[str, Any]) -> dict[str, Any]:
+def format_terms(release: Mapping[str, Any]) -> dict[str, Any]:
     """The terms of a release's row: {term: value that read() accepts, or None}."""
     stop = release["stop_percent"]
     return {
@@ -123,7 +127,7 @@ def _shown_time(seconds: int | None) -> str | None:
 
 
 def _policy(name: str, text: str) -> Values:
-    text = policy.NEWER if text in ("", NONE) else text
+    text = policy.DEFAULT_POLICY if text in ("", NONE) else text
     try:
         policy.compile(text)
     except policy.PolicyError as e:
@@ -134,8 +138,8 @@ def _policy(name: str, text: str) -> Values:
 def _count(name: str, text: str) -> Values:
     if text == NONE:
         return {name: None}
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) <= MOST:
-        raise CloudError("%s %s: expected: a number of devices from 1 to %d, or none" % (name, text, MOST))
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) <= MAX_DEVICES:
+        raise CloudError("%s %s: expected: a number of devices from 1 to %d, or none" % (name, text, MAX_DEVICES))
     return {name: int(text)}
 
 

@@ -18,7 +18,6 @@ their order does not matter: within an attempt, the last one in the order of REP
 """
 
 import hashlib
-from collections.abc import Mapping
 
 # In the order of an attempt. A board on trial checks in with the new version: `runs` leads to `confirmed`, which may be
 # reverted.
@@ -61,11 +60,11 @@ OPEN = frozenset(("offered", "downloading", "staged", "deferred", "applied"))  #
 UNAPPLIED = OPEN - {"applied"}  # the device may still apply the update, and can still be kept from it
 SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"  # the only state without a rollout slot
-BAD = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # failures for the stop rule
+FAILURES = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # failures for the stop rule
 # All outcomes for the stop rule. A refusal for other reasons says nothing about the release.
-COUNTED = BAD | {"confirmed"}
-ENDED = COUNTED | {"refused"}
-RETRIED = frozenset(state for state, row in TABLE.items() if "retry" in row)
+OUTCOMES = FAILURES | {"confirmed"}
+FINISHED = OUTCOMES | {"refused"}
+RETRYABLE = frozenset(state for state, row in TABLE.items() if "retry" in row)
 
 # Reasons of a report `refused` that blame the release: its image, manifest, signature, chip or size.
 # All other reasons are due to the device (`record_failed`, `no_memory`), its owner or an operator.
@@ -75,17 +74,19 @@ UNFIT = frozenset((
     "size_too_large", "size_zero", "unsigned",
 ))  # fmt: skip
 
-ATTEMPTS = 3
-RETRY_S = (3600, 86400)  # after the first attempt, after the second
-AHEAD_S = 20  # tolerated difference of the servers' clocks; a time further in the future is from a wrong clock
+MAX_ATTEMPTS = 3
+RETRY_DELAYS_S = (3600, 86400)  # after the first attempt, after the second
+CLOCK_TOLERANCE_S = (
+    20  # tolerated difference of the servers' clocks; a time further in the future is from a wrong clock
+)
 
 
-def after(state: str, event: str) -> str | None:
+def next_state(state: str, event: str) -> str | None:
     """The state after `event` in `state`, or None: no change."""
     return TABLE[state].get(event)
 
 
-def event_of(report: str, reason: str, ended: str | None = None) -> str:
+def event_of_report(report: str, reason: str, ended: str | None = None) -> str:
     """The event for a report and its reason. `ended`: the state in which the device's last attempt ended."""
     if report != "refused":
         return report
@@ -94,15 +95,15 @@ def event_of(report: str, reason: str, ended: str | None = None) -> str:
     return WITHDRAWN if reason == WITHDRAWN else "unfit" if reason in UNFIT else report
 
 
-def after_report(state: str, attempt: int, report: str, reported_attempt: int) -> tuple[str, int] | None:
+def apply_report(state: str, attempt: int, report: str, reported_attempt: int) -> tuple[str, int] | None:
     """(state, attempt) after the event `report`, or None: no change.
 
     `attempt`: the device's own count, 0 before its first report.
     """
     if reported_attempt < attempt:
         return None
-    before = after(state, "again") if reported_attempt > attempt and attempt else state
-    found = before and after(before, report)
+    before = next_state(state, "again") if reported_attempt > attempt and attempt else state
+    found = before and next_state(before, report)
     return (found, reported_attempt) if found else None
 
 
@@ -118,34 +119,23 @@ def next_try(state: str, tries: int, attempt: int, changed_s: int) -> tuple[int,
     if state in ("superseded", WITHDRAWN):
         return tries, changed_s
     used = max(tries, attempt)
-    return None if used >= ATTEMPTS else (used + 1, changed_s + RETRY_S[used - 1])
+    return None if used >= MAX_ATTEMPTS else (used + 1, changed_s + RETRY_DELAYS_S[used - 1])
 
 
-def waits(due_s: int, changed_s: int, now_s: int) -> bool:
+def must_wait(due_s: int, changed_s: int, now_s: int) -> bool:
     """Must the next try wait, because it is before `due_s`?
 
     Not if `changed_s`, when the last attempt ended, is in the future: that clock was wrong.
     """
-    return now_s < due_s and changed_s <= now_s + AHEAD_S
+    return now_s < due_s and changed_s <= now_s + CLOCK_TOLERANCE_S
 
 
 def is_new(since_s: int, age_s: int, now_s: int) -> bool:
     """Is a device that has been known since `since_s` too new for a release with this `age_s`?"""
-    return age_s > 0 and now_s - since_s < age_s and since_s <= now_s + AHEAD_S
+    return age_s > 0 and now_s - since_s < age_s and since_s <= now_s + CLOCK_TOLERANCE_S
 
 
-def stops(ended: Mapping[str, int], least: int, percent: float | None) -> bool:
-    """Does the stop rule pause the release? `ended`: {state: number of devices whose last attempt ended in it}.
-
-    Yes if at least `least` devices ended in a state of COUNTED, and `percent` % of them or more in one of BAD.
-    `percent` None: no rule.
-    """
-    bad = sum(ended.get(state, 0) for state in BAD)
-    of = sum(ended.get(state, 0) for state in COUNTED)
-    return percent is not None and bad > 0 and of >= least and bad * 100 >= percent * of
-
-
-def share(update: str, device: str) -> float:
+def rollout_position(update: str, device: str) -> float:
     """The device's position in the rollout, in [0, 100). If it is less than the percentage, the device is included.
 
     The update's id is the salt, so that different updates start with different devices.

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..http.errors import Unavailable
-from ..storage import changes
+from ..storage import change_log
 from ..storage.tables import Row, audit, deliveries, devices, grants, releases, reports, tokens
 from .site import Site
 
@@ -31,21 +31,21 @@ _log = logging.getLogger("ioto.cloud")
 async def run(site: Site, database: Callable[..., Awaitable[Any]]) -> None:
     """Run forever. `database(function, *arguments)` waits for the site's database."""
     try:
-        await database(look_at_images, site)
+        await database(check_images, site)
     except (OSError, Unavailable) as e:
         _log.error("images: %s", e)
     while True:
         try:
-            while await database(site.database.write, forget, site.now_s()):
+            while await database(site.database.write, delete_old_data, site.now_s()):
                 await asyncio.sleep(0)
-            await database(site.database.tidy)
-            await database(look_at_disk, site.data)
+            await database(site.database.run_maintenance)
+            await database(check_free_space, site.data)
         except (OSError, Unavailable) as e:  # again in an hour
             _log.error("housekeeping: %s", e)
         await asyncio.sleep(EVERY_S)
 
 
-def look_at_images(site: Site) -> None:
+def check_images(site: Site) -> None:
     """Log each release, if it is not cancelled, whose image is missing or has a wrong size.
 
     A proxy in front may still serve such an image.
@@ -68,7 +68,7 @@ def _not_cancelled(conn: sa.Connection) -> list[Row]:
     return [dict(row) for row in conn.execute(found.where(releases.c.state != "cancelled")).mappings()]
 
 
-def look_at_disk(data: Path) -> None:
+def check_free_space(data: Path) -> None:
     """Log a warning if the site's disk is nearly full."""
     free = shutil.disk_usage(data).free
     if free < FREE_BYTES:
@@ -79,9 +79,9 @@ def look_at_disk(data: Path) -> None:
         )
 
 
-def forget(conn: sa.Connection, now_s: int) -> bool:
+def delete_old_data(conn: sa.Connection, now_s: int) -> bool:
     """Delete some of the old data; are there perhaps more? Audit rows that a webhook waits for are kept."""
-    changes.forget(conn, now_s)
+    change_log.forget(conn, now_s)
     waiting = audit.c.id.in_(sa.select(deliveries.c.event))
     more = _delete_oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
     more = _delete_removed_devices(conn, now_s - REMOVED_S) or more

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 
 from ..devices import tokens
 from ..http.errors import CloudError, Unavailable
-from ..images.folder_store import Store
+from ..images.folder_store import FolderStore
 from ..images.links import Links
 from ..rollout import lost_devices
 from ..storage import audit, migrate
 from ..storage.sqlite import Sqlite
 from ..storage.transactions import Database
-from . import mark, settings
+from . import copy_mark, settings
 
 if TYPE_CHECKING:
-    from ..images.s3 import S3
+    from ..images.s3 import S3Images
     from ..storage.transactions import Transactions
 
 DATABASE = "cloud.db"
@@ -39,7 +39,7 @@ def exposed(folder: Path) -> list[str]:
     Images are not secret on this machine, and nginx must be able to read them.
     """
     found = []
-    secret = [DATABASE, DATABASE + "-wal", DATABASE + "-shm", settings.FILE, mark.FILE]
+    secret = [DATABASE, DATABASE + "-wal", DATABASE + "-shm", settings.FILE, copy_mark.FILE]
     for path, bits, wanted in [
         (folder, 0o066, "700, or 711 where nginx sends the images"),
         *((folder / name, 0o077, "600") for name in secret),
@@ -71,12 +71,12 @@ class Site:
         self.who = audit.CLOUD  # for the audit log
         self.scope: str | None = None  # of the operator's token; None: access through the folder
         self.links = Links(self)
-        self.quiet_s = tokens.QUIET_S  # see tokens.refusal()
+        self.quiet_s = tokens.QUIET_S  # see tokens.registration_refusal()
         self.new_per_hour = 0  # maximum number of new devices of a product, see registration.py; 0: no limit
         self.lost_after_s = lost_devices.AFTER_S
         self.settings = settings.load(self.data)
         if not copied:
-            mark.check(self.data)
+            copy_mark.check(self.data)
         self._check_folder(make)
         self.images = self._open_images()
         transactions = self._open_transactions()
@@ -105,13 +105,13 @@ class Site:
         except OSError as e:
             raise CloudError("%s cannot be created: %s" % (self.data, e.strerror)) from e
 
-    def _open_images(self) -> "Store | S3":
+    def _open_images(self) -> "FolderStore | S3Images":
         folder, given = self.data / "images", self.settings["images"]
         if not given:
-            return Store(folder)
+            return FolderStore(folder)
         from ..images import s3  # slow to import
 
-        return s3.S3(folder, settings.checked(self.data / settings.FILE, "images.", given, s3.SETTINGS))
+        return s3.S3Images(folder, settings.checked(self.data / settings.FILE, "images.", given, s3.SETTINGS))
 
     def _open_transactions(self) -> "Transactions":
         if not self.settings["database"]:
@@ -128,7 +128,7 @@ class Site:
     def now_s(self) -> int:
         return int(self.clock())
 
-    def moment_s(self) -> int:
+    def now_rounded_up_s(self) -> int:
         """The time now, rounded up to a whole second."""
         return math.ceil(self.clock())
 

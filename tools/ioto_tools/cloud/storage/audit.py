@@ -51,7 +51,7 @@ def _wants(webhook: "sa.Row[str, str]", action: str, subject: str) -> bool:
     return not webhook.wanted or action in webhook.wanted.split()
 
 
-def last(conn: sa.Connection, most: int = 100, subject: str | None = None, before: int | None = None) -> list[Row]:
+def newest(conn: sa.Connection, most: int = 100, subject: str | None = None, before: int | None = None) -> list[Row]:
     """At most `most` rows, newest first: [{id, at_s, who, action, subject, detail}].
 
     `subject`: only rows about it; `before`: only rows older than the row with this id.

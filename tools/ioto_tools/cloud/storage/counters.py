@@ -45,7 +45,7 @@ class Counters:
         waiting, self._waiting = self._waiting, {}
         try:
             # Each batch has its own key, so that none replaces another.
-            self.site.database.soft(added, ("counters", id(self), next(self._number)), waiting)
+            self.site.database.write_later(added, ("counters", id(self), next(self._number)), waiting)
         except (OSError, Unavailable):
             for name, n in waiting.items():
                 self._waiting[name] = self._waiting.get(name, 0) + n
@@ -92,7 +92,7 @@ def put(conn: sa.Connection, name: str, value: int) -> None:
     conn.execute(new.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": value}))
 
 
-class Counted:
+class CountResponses:
     """ASGI middleware that counts responses by call and status, for example `http check_in 200`."""
 
     def __init__(self, app: "ASGIApp", counters: Counters) -> None:

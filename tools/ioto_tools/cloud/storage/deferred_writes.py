@@ -20,7 +20,7 @@ WriteRows = Callable[[sa.Connection, list[Row]], None]  # a function that writes
 _log = logging.getLogger("ioto.cloud")
 
 
-class Soft:
+class DeferredWrites:
     """Rows to be written together; a newer row with the same key replaces the older one. Thread-safe."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Soft:
             self._taken_at = time.monotonic()
         return taken
 
-    def failed(self, function: WriteRows, rows: dict[Hashable, Row], error: BaseException) -> None:
+    def put_back(self, function: WriteRows, rows: dict[Hashable, Row], error: BaseException) -> None:
         """Put back rows that could not be written because of Unavailable; log the loss after other errors.
 
         A row is not put back if a newer one with its key is waiting.

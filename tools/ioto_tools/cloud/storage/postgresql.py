@@ -71,11 +71,11 @@ class Postgresql:
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         return self._run(self._transaction, self._engine, _as_only_writer, function, *arguments)
 
-    def served(self) -> None:
+    def limit_time(self) -> None:
         """Limit the time of each transaction from now on, because devices wait for the answers."""
         self._answer_s = ANSWER_S
 
-    def tidy(self) -> None:
+    def run_maintenance(self) -> None:
         """Nothing to do: PostgreSQL has autovacuum."""
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from ..rules.update_states import REPORTS
 from .tables import LONG, Row, devices, products, releases, reports
 
 if TYPE_CHECKING:
-    from ..devices.registration import Registration
+    from ..devices.registration import RegistrationRequest
 
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -43,7 +43,7 @@ def add_product(conn: sa.Connection, id: str, name: str, now_s: int, by_hand: bo
     return dict(conn.execute(sa.select(products).where(products.c.id == id)).mappings().one())
 
 
-def product(conn: sa.Connection, word: str) -> Row | None:
+def product_by_id_or_name(conn: sa.Connection, word: str) -> Row | None:
     """The product with this id or name, or None."""
     found = sa.select(products).where(sa.or_(products.c.id == word, products.c.name == word))
     return _row(conn.execute(found.order_by(products.c.id != word)))
@@ -120,7 +120,7 @@ def device(conn: sa.Connection, key: str) -> Row | None:
     return _row(conn.execute(_DEVICES.where(devices.c.key == key)))
 
 
-def device_of(conn: sa.Connection, product: str, id: str) -> Row | None:
+def device_by_id(conn: sa.Connection, product: str, id: str) -> Row | None:
     """Like device(), by its product's id and its own."""
     return _row(conn.execute(_DEVICES.where(devices.c.id == id, devices.c.product == product)))
 
@@ -150,7 +150,9 @@ def devices_by_id(
     return rows
 
 
-def register(conn: sa.Connection, key: str, asking: "Registration", claimed: bool, now_s: int, new: bool) -> None:
+def register(
+    conn: sa.Connection, key: str, asking: "RegistrationRequest", claimed: bool, now_s: int, new: bool
+) -> None:
     """Store a registration of the device `key`; `new`: its first one, or the first after its removal."""
     row = {
         "product": asking.product,
@@ -172,7 +174,7 @@ def register(conn: sa.Connection, key: str, asking: "Registration", claimed: boo
     conn.execute(first.on_conflict_do_update(index_elements=[devices.c.key], set_=again))
 
 
-def checked_in(conn: sa.Connection, rows: list[Row]) -> None:
+def store_check_ins(conn: sa.Connection, rows: list[Row]) -> None:
     """Store check-ins: [{device (its key), version, properties, at_s, next_s, booted_s}]."""
     values: Row = {name: sa.bindparam(name) for name in ("version", "properties", "next_s", "booted_s")}
     seen = devices.update().where(devices.c.key == sa.bindparam("device"))

@@ -61,10 +61,10 @@ class Sqlite:
                 raise Unavailable("%s: the transaction was lost: is the disk full?" % self.path)
             return result
 
-    def served(self) -> None:
+    def limit_time(self) -> None:
         """Nothing to do: BUSY_MS limits the wait for other processes."""
 
-    def tidy(self) -> None:
+    def run_maintenance(self) -> None:
         """Write back and truncate the write-ahead log, without waiting if another connection is in use."""
         with self.writing.connect() as conn:
             connection = _connection(conn)

@@ -101,7 +101,7 @@ devices = Table(
     Column("refused_s", LONG),  # time of the last one
     Column("refused_from", String(64), nullable=False, default=""),  # address of the last one
     Column("booted_s", LONG),  # when it started, according to its last check-in; null: not sent
-    # Number of signs that several boards share its id, see identity.py.
+    # Number of signs that several boards share its id, see shared_ids.py.
     Column("mixed", Integer, nullable=False, default=0),
     Column("mixed_s", LONG),  # time of the last sign
     Column("shared_s", LONG),  # when it was marked as shared
@@ -186,7 +186,7 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-# Changed data that workers must read again (changes.py).
+# Changed data that workers must read again (change_log.py).
 changes = Table(
     "changes",
     metadata,

@@ -19,8 +19,8 @@ class Transactions(Protocol):
 
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
-    def served(self) -> None: ...
-    def tidy(self) -> None: ...
+    def limit_time(self) -> None: ...
+    def run_maintenance(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -37,7 +37,7 @@ class Database:
         if transactions.read(migrate.revision) != migrate.LATEST:
             transactions.write(migrate.up)
         if threads:
-            transactions.served()
+            transactions.limit_time()
             self._writer = Writer(transactions.write)
 
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
@@ -51,7 +51,7 @@ class Database:
         """
         return (self._writer or self.transactions).write(function, *arguments)
 
-    def soft(self, function: WriteRows, key: Hashable, row: Row) -> None:
+    def write_later(self, function: WriteRows, key: Hashable, row: Row) -> None:
         """Call function(conn, [row, ...]), with the last row of each key, up to a second later.
 
         A crash loses the rows that are not written yet.
@@ -61,9 +61,9 @@ class Database:
         else:
             self.transactions.write(function, [row])
 
-    def tidy(self) -> None:
+    def run_maintenance(self) -> None:
         """Run the database's periodic maintenance."""
-        self.transactions.tidy()
+        self.transactions.run_maintenance()
 
     def close(self) -> None:
         if self._writer:

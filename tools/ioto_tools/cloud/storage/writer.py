@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 from . import group_commit
-from .deferred_writes import WAIT_S, Soft
+from .deferred_writes import WAIT_S, DeferredWrites
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -20,7 +20,7 @@ class Writer(threading.Thread):
 
     def __init__(self, transaction: Callable[..., Any]) -> None:
         super().__init__(name="writer", daemon=True)
-        self.soft = Soft()
+        self.soft = DeferredWrites()
         self._transaction = transaction
         self._queue: queue.SimpleQueue[group_commit.Job | None] = queue.SimpleQueue()  # None only wakes the thread
         self._open = True
@@ -70,4 +70,4 @@ class Writer(threading.Thread):
         group_commit.commit(self._transaction, jobs)
         for job in jobs:
             if error := job.done.exception():
-                self.soft.failed(job.function, taken[job.function], error)
+                self.soft.put_back(job.function, taken[job.function], error)

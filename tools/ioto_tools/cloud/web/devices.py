@@ -13,7 +13,7 @@ from ..storage.tables import Row
 from .responses import Action, Page, PageRequest, Redirect, link
 
 # Why a release is not offered, without the hints for the command line.
-REASONS = {why: text.partition(": `")[0] for why, text in selection.WHY.items()}
+REASONS = {why: text.partition(": `")[0] for why, text in selection.REASONS_NOT_OFFERED.items()}
 
 
 def index(site: Site, request: PageRequest) -> Page:
@@ -59,7 +59,8 @@ def show(site: Site, request: PageRequest) -> Page | Redirect:
     except overview.Ambiguous:
         return Redirect(link("devices", id=id))
     return Page(
-        "device.html", {"device": found, "words": REASONS, "actions": _actions(found), "retried": update_states.RETRIED}
+        "device.html",
+        {"device": found, "words": REASONS, "actions": _actions(found), "retried": update_states.RETRYABLE},
     )
 
 
@@ -102,7 +103,7 @@ def act(site: Site, request: PageRequest) -> Redirect:
 _CHANGES: dict[str, Callable[[Site, str, str], object]] = {
     "rotate": lambda site, id, product: control.rotate(site, [id], product),
     "revoke": control.revoke,
-    "release": control.release,
+    "release": control.unclaim,
     "claim": control.claim,
     "remove": control.remove,
 }

@@ -54,8 +54,10 @@ def _endpoint(function: PageFunction, scope: str, max_bytes: int | None) -> Call
         except Refusal as e:
             answer = _error_page(request, e.error, e.status)
         except (OSError, Unavailable) as e:
-            id = request_log.fault(request, e)
-            answer = _error_page(request, UNAVAILABLE % id, 503, {"retry-after": "30", request_log.ID: id})
+            id = request_log.log_fault(request, e)
+            answer = _error_page(
+                request, UNAVAILABLE % id, 503, {"retry-after": "30", request_log.REQUEST_ID_HEADER: id}
+            )
         return respond(request, answer, operator, secret)
 
     return endpoint
@@ -84,7 +86,7 @@ def _call(site: Site, function: PageFunction, fields: PageRequest) -> PageRespon
     """The result of a page's function, without the fields that are hidden from the operator's scope."""
     answer, names = function(site, fields), hidden_fields.names(site)
     if names and not isinstance(answer, Redirect):
-        answer = replace(answer, values=hidden_fields.hidden(answer.values, names))
+        answer = replace(answer, values=hidden_fields.hide(answer.values, names))
     return answer
 
 

@@ -7,8 +7,8 @@ from .. import policy
 from ..api.operations import IMAGE_BYTES
 from ..http.errors import CloudError
 from ..operators import groups, overview
-from ..releases import doubts
 from ..releases import publish as publishing
+from ..releases import term_warnings
 from ..rules import selection, terms
 from ..site.site import Site
 from ..storage import queries
@@ -49,7 +49,7 @@ def publish(site: Site, request: PageRequest) -> Redirect:
 def _terms(site: Site, form: dict[str, Any]) -> dict[str, str | None]:
     found = terms_from_form(form, None)
     if name := form.get("group"):
-        found["policy"] = groups.both(groups.policy(site, name), found["policy"])
+        found["policy"] = groups.combine(groups.policy(site, name), found["policy"])
     return found
 
 
@@ -57,7 +57,7 @@ def check(site: Site, request: PageRequest) -> Page:
     """Warnings about the policy in the form, or its error."""
     text = request.form.get("policy", "")
     try:
-        found = doubts.of(site, _product(site, request.form), text) if text.strip() else []
+        found = term_warnings.of_policy(site, _product(site, request.form), text) if text.strip() else []
     except policy.PolicyError as e:
         line = text.splitlines()[e.line - 1 : e.line] or [""]
         return Page("policy-check.html", {"error": str(e), "line": line[0], "caret": " " * (e.column - 1) + "^"})
@@ -80,7 +80,7 @@ def dry_run(site: Site, request: PageRequest) -> Page:
     again["so_far"] = json.dumps(found)
     return Page(
         "dry-run.html",
-        {"found": found, "again": again, "words": REASONS, "doubts": terms.version_doubts(version) + found["doubts"]},
+        {"found": found, "again": again, "words": REASONS, "doubts": terms.version_warnings(version) + found["doubts"]},
     )
 
 
@@ -90,7 +90,11 @@ def _so_far(form: dict[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         said = json.loads(form["so_far"])
-        found = {why: _reason(each) for why, each in said["found"].items() if why in (*selection.WHY, "offered")}
+        found = {
+            why: _reason(each)
+            for why, each in said["found"].items()
+            if why in (*selection.REASONS_NOT_OFFERED, "offered")
+        }
         slots = {check_text(str(id)): int(n) for id, n in said["slots"].items()}
         return {
             "devices": int(said["devices"]),

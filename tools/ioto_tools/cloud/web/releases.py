@@ -4,8 +4,8 @@ from typing import Any
 
 from ..http.errors import CloudError
 from ..operators import control, overview
-from ..releases import doubts
-from ..rollout import samples
+from ..releases import term_warnings
+from ..rollout import progress_samples
 from ..rollout.lifecycle import MOVES
 from ..rules import update_states
 from ..rules.terms import TERMS
@@ -18,7 +18,7 @@ GROUPS = {
     "confirmed": ("confirmed",),
     "under_way": ("offered", "downloading", "staged", "applied"),
     "deferred": ("deferred",),
-    "bad": tuple(sorted(update_states.BAD)),
+    "bad": tuple(sorted(update_states.FAILURES)),
     "past": ("refused", "superseded", "withdrawn"),
 }
 _MOVES: tuple[Action, ...] = (
@@ -31,7 +31,7 @@ _MOVES: tuple[Action, ...] = (
 
 def show(site: Site, request: PageRequest) -> Page:
     found = overview.update(site, request.query.get("id", ""))
-    values = {"terms": found["terms"], "moves": _moves(found), "doubts": doubts.of_update(site, found)}
+    values = {"terms": found["terms"], "moves": _moves(found), "doubts": term_warnings.of_update(site, found)}
     return Page("release.html", {"release": found, **values, **_progress(found, site.now_s())})
 
 
@@ -64,7 +64,7 @@ def _progress(release: Row, now_s: int) -> dict[str, Any]:
     retried = {
         state: n
         for state, n in _ordered(release["states"]).items()
-        if state in update_states.RETRIED and release["state"] != "cancelled"
+        if state in update_states.RETRYABLE and release["state"] != "cancelled"
     }
     seen = str(next((row["id"] for row in release["audit"]), ""))  # the last change
     return {
@@ -89,7 +89,7 @@ def _ordered(states: dict[str, int]) -> dict[str, int]:
 def history(site: Site, request: PageRequest) -> JsonData:
     """{"at_s": [..], group: [..]} from the first device until now, for the chart."""
     found = overview.update(site, request.query.get("id", ""))
-    rows = site.database.read(samples.of, found["update"])
+    rows = site.database.read(progress_samples.of, found["update"])
     rows = [(at_s, grouped(states)) for at_s, states in rows] + [(site.now_s(), grouped(found["states"]))]
     return JsonData(
         {"at_s": [at_s for at_s, _ in rows], **{name: [counts[name] for _, counts in rows] for name in GROUPS}}
@@ -101,7 +101,7 @@ def act(site: Site, request: PageRequest) -> Redirect:
     if action in ("enable", "disable"):
         control.enable(site, id, action == "enable")
     elif action in [move[0] for move in _MOVES]:
-        control.move(site, id, action)
+        control.change_state(site, id, action)
     elif action == "retry":
         devices, states = ([request.form[name]] if request.form.get(name) else [] for name in ("device", "state"))
         control.retry(site, id, devices, states)

@@ -63,7 +63,7 @@ def _named(conn: sa.Connection, which: sa.ColumnElement[bool], now_s: int) -> Op
     return Operator(*row) if row else None
 
 
-def end(site: Site, secret: str) -> None:
+def end_session(site: Site, secret: str) -> None:
     site.database.write(_end, _hash(secret))
 
 

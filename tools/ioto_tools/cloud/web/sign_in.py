@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..http.errors import Refusal, Unavailable
-from ..http.request_log import ID, fault
+from ..http.request_log import REQUEST_ID_HEADER, log_fault
 from . import session
 from .dispatch import FORM_BYTES, UNAVAILABLE, read_form, respond
 from .responses import Page, Redirect
@@ -32,8 +32,8 @@ async def sign_in(request: Request) -> Response:
     except Refusal as e:
         return respond(request, _page(request, e.error, e.status))
     except (OSError, Unavailable) as e:
-        id = fault(request, e)
-        return respond(request, _page(request, UNAVAILABLE % id, 503, {ID: id}))
+        id = log_fault(request, e)
+        return respond(request, _page(request, UNAVAILABLE % id, 503, {REQUEST_ID_HEADER: id}))
     if secret is None:
         return respond(request, _page(request, "no operator has this token, or it has expired", 403))
     answer = respond(request, Redirect(_next(request)))
@@ -57,7 +57,7 @@ async def sign_out(request: Request) -> Response:
     except Refusal as e:
         return respond(request, Page("failed.html", {"problem": e.error}, e.status))
     if secret:
-        await request.app.state.run(session.end, request.app.state.site, secret)
+        await request.app.state.run(session.end_session, request.app.state.site, secret)
     answer = respond(request, Redirect(SIGN_IN))
     answer.set_cookie(session.COOKIE, max_age=0, expires=0, path=None)
     return answer

@@ -38,6 +38,6 @@ def _lifetime(text: str) -> int | None:
 def audit(site: Site, request: PageRequest) -> Page:
     """The newest audit rows, or those older than the row `before`; only those about `subject` if given."""
     subject = request.query.get("subject", "").strip()
-    rows = site.database.read(audit_rows.last, ROWS + 1, subject or None, request.number("before"))
+    rows = site.database.read(audit_rows.newest, ROWS + 1, subject or None, request.number("before"))
     more = rows[ROWS - 1]["id"] if len(rows) > ROWS else None
     return Page("audit.html", {"rows": rows[:ROWS], "subject": subject, "more": more})

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-_JOINED = (".agent", ".connect", ".certs", ".clock", ".fetch")  # see ioto_tools/deploy/compiled.py
+_JOINED = (".agent", ".connect", ".certs", ".clock", ".fetch")  # see ioto_tools/deploy/agent_build.py
 RESET = "import machine\nmachine.reset()"
 
 

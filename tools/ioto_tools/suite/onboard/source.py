@@ -1,4 +1,7 @@
-"""An image to install without a network: the running image with another version string. Not a check."""
+"""An image to install without a network: the running image with another version string.
+
+Used by checks; contains no check itself.
+"""
 
 import struct
 from hashlib import sha256
@@ -7,7 +10,7 @@ _VERSION_AT, _VERSION_BYTES = 48, 32  # in the application description; inside t
 
 
 class Image:
-    """The image of `partition` with another `version`, and checksum and SHA-256 recomputed.
+    """The image in `partition` with its version string replaced by `version`, and checksum and SHA-256 recomputed.
 
     `size` is in bytes, `sha256` in hex.
     """

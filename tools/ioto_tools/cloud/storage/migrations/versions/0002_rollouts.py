@@ -1,4 +1,4 @@
-"""Roll-outs: what a release is limited by, grants with their leases, audit, changes, groups; pins and claims of
+"""Rollouts: what a release is limited by, grants with their leases, audit, changes, groups; pins and claims of
 devices.
 """
 
