@@ -21,7 +21,7 @@ test: $(VENV)/ready .build/firmware/ready meter
 lint: $(VENV)/ready
 	@$(BIN)/ruff format --check --quiet . || { echo "the layout differs: run .venv/bin/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/lint-imports --no-cache > .build/imports.txt || { cat .build/imports.txt; exit 1; }
+	@mkdir -p .build && $(BIN)/lint-imports --no-cache > .build/imports.txt || { cat .build/imports.txt; exit 1; }
 	@git ls-files | grep -Ev '(^requirements|package-lock|/static/|\.txt$$)' | xargs $(BIN)/codespell
 
 types: $(VENV)/ready
