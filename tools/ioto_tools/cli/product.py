@@ -3,16 +3,17 @@
 import click
 
 from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.releases import deletion
 from ioto_tools.cloud.releases import publish as publishing
 
-from .options import RenamedOption, data_option, json_option
+from .options import RenamedOption, data_option, json_option, yes_option
 from .output import print_json, print_table
 from .site import open_site
 
 
 @click.group()
 def product() -> None:
-    """Create and list products. The boards of a product run the same firmware."""
+    """Create, list and delete products. The boards of a product run the same firmware."""
 
 
 @product.command("new")
@@ -42,6 +43,22 @@ def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json:
         print_json(made)
     else:
         click.echo('product %s: put this into ioto.json:  "product": "%s"' % (made["name"], made["id"]))
+
+
+@product.command("delete")
+@click.argument("name")
+@yes_option
+@data_option
+def product_delete(name: str, yes: bool, data: str) -> None:
+    """Delete the product NAME (or its id), which has no devices and no releases.
+
+    Boards that know its id can't register any more. The audit log is kept.
+    """
+    if not yes:
+        click.confirm("Delete the product %s? Boards that have its id can't register any more." % name, abort=True)
+    with open_site(data) as site:
+        found = deletion.delete_product(site, name)
+    click.echo("product %s deleted" % found["name"])
 
 
 @product.command("list")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ioto_tools.cloud.operators import control, overview
-from ioto_tools.cloud.releases import term_warnings
+from ioto_tools.cloud.releases import deletion, term_warnings
 from ioto_tools.cloud.rules import update_states
 
 from . import withdrawal
-from .options import data_option, json_option, product_option
+from .options import data_option, json_option, product_option, yes_option
 from .output import ago, print_json, print_table
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
 from .site import open_site
@@ -263,3 +263,21 @@ _add_withdrawal(
     "is cancelled",
     "Cancel UPDATE permanently: it is never offered again.",
 )
+
+
+@updates.command("delete")
+@click.argument("update")
+@yes_option
+@data_option
+def delete(update: str, yes: bool, data: str) -> None:
+    """Delete UPDATE, which is PRODUCT@VERSION or its id, with its history and its image.
+
+    It is refused as long as a device runs the version or may still apply it. The audit log is kept.
+    """
+    with open_site(data) as site:
+        found = overview.update(site, update)
+        if not yes:
+            click.confirm("Delete %s %s, its history and its image?" % (found["product"], found["version"]), abort=True)
+        deleted = deletion.delete_release(site, update)
+    kept = "" if deleted["image"] else "; its image is kept: another release has the same"
+    click.echo("%s %s deleted%s" % (deleted["product"], deleted["version"], kept))

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 from ..devices import registration
 from ..operators import control, groups, operator_tokens, overview
 from ..operators import webhooks as hooks
+from ..releases import deletion, term_warnings
 from ..releases import publish as publishing
-from ..releases import term_warnings
 from ..rules import update_states
 from ..rules.terms import TERMS
 from ..site.site import Site
@@ -119,6 +119,14 @@ def retry_release(site: Site, args: Arguments) -> Row:
     devices, states = ([args[name]] if args[name] else [] for name in ("device", "state"))
     n = control.retry(site, args["release"], devices, states)
     return {**overview.update(site, args["release"]), "retried": n}
+
+
+def delete_release(site: Site, args: Arguments) -> Row:
+    return deletion.delete_release(site, args["release"])
+
+
+def delete_product(site: Site, args: Arguments) -> Row:
+    return deletion.delete_product(site, args["product"])
 
 
 # ---- devices
@@ -245,6 +253,8 @@ OPERATIONS = (
     Operation("GET", "/products", "read", products, "List all products."),
     Operation("POST", "/products", "admin", new_product, "Create a product.",
               body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}),
+    Operation("DELETE", "/products/{product}", "admin", delete_product,
+        "Delete a product that has no devices and no releases."),
     Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.",
               query=_PUBLISH, upload=True),
     Operation("POST", "/products/{product}/dry-run", "publish", dry_run,
@@ -259,6 +269,7 @@ OPERATIONS = (
     Operation("POST", "/releases/{release}/retry", "publish", retry_release,
               "Let a device, all devices in a state, or all that failed or refused the release try it again.",
               body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRYABLE)))}),
+    Operation("DELETE", "/releases/{release}", "admin", delete_release, "Delete a release that no device uses."),
     Operation("GET", "/devices", "read", devices, "List devices by id, starting after `after`.", query=_DEVICES),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",
               body={"id": NAME, "product": NAME}),

@@ -96,6 +96,13 @@ class FolderStore:
                 os.fsync(file.fileno())
         return Incoming(self, path, sha256.hexdigest(), size)
 
+    def delete(self, checksum: str) -> None:
+        """Delete an image; it may be missing already. Unavailable if it can't be deleted."""
+        try:
+            self.path(checksum).unlink(missing_ok=True)
+        except OSError as e:
+            raise Unavailable("images in %s: %s: %s" % (self.folder, checksum, e.strerror)) from e
+
     def keep(self, incoming: "Incoming") -> None:
         path = self.path(incoming.checksum)
         with self._disk_errors_as_unavailable():

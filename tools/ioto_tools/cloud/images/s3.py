@@ -72,6 +72,13 @@ class S3Images(FolderStore):
         if size != incoming.size:
             raise Unavailable("images in %s: %d of %d bytes were stored" % (self.where, size, incoming.size))
 
+    def delete(self, checksum: str) -> None:
+        with self._errors_as_unavailable():
+            try:
+                obstore.delete(self._writing, self.name(checksum))
+            except FileNotFoundError:  # some stores say so
+                pass
+
     @contextmanager
     def _errors_as_unavailable(self) -> Iterator[None]:
         try:
