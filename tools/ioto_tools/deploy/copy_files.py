@@ -46,7 +46,8 @@ def walk(d, out):
 s, _, n, free = os.statvfs("/")[:4]
 print(json.dumps({"files": walk(%r, {}), "free": s * free if free <= n else 0}))
 """
-_REMOVE = """
+# rm(PATH) for a board: deletes a file, or a folder with its content; a missing one is ignored.
+REMOVE = """
 import os
 def rm(p):
     try:
@@ -145,7 +146,7 @@ def apply(board: Prompt, made: Plan, progress: Progress = lambda name, n: None) 
 
     If the connection breaks, no file on the board is incomplete.
     """
-    board.run(_REMOVE + "rm(%r)\nos.mkdir(%r)\n" % (STAGING, STAGING))
+    board.run(REMOVE + "rm(%r)\nos.mkdir(%r)\n" % (STAGING, STAGING))
     names = sorted(made.write)
     try:
         _stage(board, made, names, progress)

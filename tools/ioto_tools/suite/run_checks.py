@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..deploy.agent_build import agent_files, compile_module
+from ..deploy.copy_files import REMOVE
 from ..deploy.prompt import Prompt, PromptError
 from ..image import keys
 
@@ -41,18 +42,7 @@ except (OSError, ValueError, AttributeError):
     pass
 print(json.dumps(out))
 """
-_REMOVE = """
-import os
-def rm(p):
-    try:
-        if os.stat(p)[0] & 0x4000:
-            for e in os.ilistdir(p):
-                rm(p + "/" + e[0])
-            os.rmdir(p)
-        else:
-            os.remove(p)
-    except OSError:
-        pass
+_UNINSTALL = """
 rm("suite")
 try:
     from esp32 import NVS
@@ -110,7 +100,9 @@ def install(board: Prompt, info: dict[str, Any], host: "Servers", names: Sequenc
         "key.der": keys.public_bytes(private.public_key(), der=True), "signature": keys.sign(private, b"suite"),
     })  # fmt: skip
     folders = sorted({"", *(name.rpartition("/")[0] for name in found)})
-    board.run(_REMOVE + "".join("os.mkdir(%r)\n" % (_FOLDER + "/" + folder).rstrip("/") for folder in folders))
+    board.run(
+        REMOVE + _UNINSTALL + "".join("os.mkdir(%r)\n" % (_FOLDER + "/" + folder).rstrip("/") for folder in folders)
+    )
     for name, raw in found.items():
         board.write("%s/%s" % (_FOLDER, name), raw)
 
@@ -166,5 +158,5 @@ def _step(board: Prompt, name: str, n: int, given: dict[str, Any]) -> Any:
 def uninstall(board: Prompt) -> None:
     """Remove the suite from the board and reset it, so that no watchdog of the suite remains."""
     board.soft_reset()
-    board.run(_REMOVE)
+    board.run(REMOVE + _UNINSTALL)
     board.restart(_CLEAR_COUNTS + "import machine\nmachine.reset()")

@@ -17,7 +17,7 @@ from .names import property_names
 from .nodes import Builder, Term
 from .values import Condition, Properties
 
-__all__ = ["CHARACTERS", "NEWER", "Policy", "PolicyError", "compile", "everybody"]
+__all__ = ["CHARACTERS", "DEFAULT_POLICY", "Policy", "PolicyError", "compile", "selects_all"]
 
 CHARACTERS = 2000
 # The policy of a release that was published without one.
