@@ -133,11 +133,23 @@ def test_private_keys_are_not_deployed(tmp_path, made):
     with pytest.raises(ValueError, match="keep/release.pem: a private key: it does not belong on a board"):
         device_files(tmp_path)
     changed = json.loads((tmp_path / "ioto.json").read_text())
-    changed["tls"].update(
-        cert="ca.pem", key="keep/release.pem"
-    )  # the device's own key, for a server that requires a client certificate
+    (tmp_path / "keep" / "release.pem").unlink()
+    for name in ("server.pem", "server.key", "ca.key"):
+        (tmp_path / "keep" / name).write_bytes((made / name).read_bytes())
+    # The device's own key, for a server that requires a client certificate.
+    for key, words in (
+        ("server.key", "ca.key: a private key"),
+        ("ca.key", "another certificate's"),
+        ("none", "no such file"),
+    ):
+        changed["tls"].update(cert="keep/server.pem", key="keep/" + key)
+        (tmp_path / "ioto.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match=words):
+            device_files(tmp_path)
+    (tmp_path / "keep" / "ca.key").unlink()
+    changed["tls"].update(key="keep/server.key")
     (tmp_path / "ioto.json").write_text(json.dumps(changed))
-    assert "keep/release.pem" in device_files(tmp_path)
+    assert "keep/server.key" in device_files(tmp_path)
 
 
 SETTINGS = [
@@ -146,6 +158,8 @@ SETTINGS = [
     {"api": "https://cloud.test", "token": "t"},
     {"api": "http://cloud.test", "token": "t"},
     {"builder": "https://cloud.test", "tls": {"ca": "text.pem"}},
+    {"builder": "https://cloud.test", "tls": {"ca": "ca.pem"}, "update": {"transport": "urequests"}},
+    {"builder": "https://cloud.test", "tls": {"ca": "ca.pem", "cert": "text.pem", "key": "text.pem"}},
     {"builder": "https://cloud.test", "tls": {"ca": "cut.pem"}},
     {"builder": "https://cloud.test", "tls": {"ca": "ca.pem"}, "update": {"keys": "text.pem"}},
     {"builder": "https://cloud.test", "tls": {"ca": "ca.pem"}, "update": {"keys": "ca.pem"}},

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 from cryptography.x509 import load_der_x509_certificate
 from ioto import certs, pss
 
@@ -65,13 +66,32 @@ def check_settings(folder: str | Path, config: dict[str, Any], files: dict[str, 
             )
         if config[key].startswith("https://") and config["tls.verify"] and not config["tls.ca"]:
             raise ValueError("%s: %s: https: tls.ca must name the authorities to trust" % (folder / "ioto.json", key))
+        if config[key].startswith("https://") and config["tls.verify"] and config["update.transport"] == "urequests":
+            raise ValueError(
+                "%s: %s: https: update.transport urequests verifies no server: use asyncio"
+                % (folder / "ioto.json", key)
+            )
     for name in config["tls.ca"]:
         read_authority(folder / name)
     for name in config["update.keys"]:
         read_release_key(folder / name)
+    if config["tls.cert"]:
+        _check_client_certificate(folder, config["tls.cert"], config["tls.key"])
     for name, raw in files.items():
         if _PRIVATE in raw and name != config["tls.key"]:
             raise ValueError("%s: a private key: it does not belong on a board" % (folder / name))
+
+
+def _check_client_certificate(folder: Path, cert: str, key: str) -> None:
+    """ValueError unless the two files are a certificate and its private key, each PEM or DER."""
+    try:
+        certificate = load_der_x509_certificate(pss.der((folder / cert).read_bytes()))
+        private = load_der_private_key(pss.der((folder / key).read_bytes()), None)
+        if certificate.public_key() != private.public_key():
+            raise ValueError("the key is another certificate's")
+    except (OSError, ValueError, TypeError) as e:
+        text = getattr(e, "strerror", None) or e
+        raise ValueError("%s: tls.cert: %s, or tls.key: %s: %s" % (folder / "ioto.json", cert, key, text)) from None
 
 
 def warnings(config: dict[str, Any]) -> Iterator[str]:
