@@ -63,7 +63,7 @@ def make_id(random):
 
 
 def wrong(*what):
-    """The ConfigError of wrong.error(), imported only when needed: few starts need its texts."""
+    """The ConfigError of config_errors.error(). That module is imported only when needed: few starts need its texts."""
     from .config_errors import error
 
     return error(*what)
@@ -128,7 +128,7 @@ def _flatten(prefix, found, flat):
 
 
 def _convert(value, kind, folder):
-    """Convert a value of the file for the agent; ValueError with arguments for wrong.say()."""
+    """Convert a value of the file for the agent; ValueError with arguments for config_errors.say()."""
     if kind == "window":
         return parse_window(value)
     if kind == "zone":
@@ -169,7 +169,7 @@ def _convert(value, kind, folder):
 
 def _text(value, kind, folder):
     if kind == "version":
-        from .semver import parse  # after the collection, not with the import of this module
+        from .semver import parse  # imported after gc.collect(), not together with this module
 
         parse(value)
     elif kind == "url":

@@ -12,7 +12,7 @@ _ZONE = (
 )
 # The fields of a window, by their highest number.
 _FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}
-TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details are filled in
+TEXTS = {  # {key used in config.py, cron.py, setup.py and others: text}; the details replace %s and %d
     "bool": "true or false",
     "number": "a whole number from %d to %d",
     "limit": "from 1 second to 1 day",
@@ -62,7 +62,7 @@ def say(what, *details):
 def error(path, key, what, *details):
     """Return the ConfigError for the file at `path`, or for a key in it.
 
-    It names the .json5 file if only that exists.
+    The message names the .json5 file if only that one exists.
     """
     if key and path[-5:] == ".json":
         try:

@@ -193,9 +193,9 @@ class Response:
         self.begun = False  # a chunk was read, but not yet the line break after it
 
     def ready(self, buf):
-        """Fill `buf` without waiting or allocating if all its data has arrived.
+        """Fill `buf` without waiting or allocating if all its data has arrived; returns whether `buf` is full.
 
-        Otherwise call readinto() with the same buffer.
+        If it is not, call readinto() with the same buffer.
         """
         left = self.left
         if self.chunked or left is None or left < len(buf):

@@ -49,7 +49,7 @@ class Slot:
 class Board:
     """The host.
 
-    `path` of the slot's file, its limit `size` in bytes, `script`: path of scripts/update, `limit_s`: its time limit.
+    `path`: the slot's file; `size`: its limit in bytes; `script`: path of scripts/update; `limit_s`: its time limit.
     """
 
     raw = True
@@ -131,7 +131,7 @@ class Board:
             return False
 
     def install(self, slot, staged):
-        """Start and return the task that runs the script; its result decides about `staged` (staged.Staged)."""
+        """Start and return the task that runs the script and handles its result for `staged` (staged.Staged)."""
         return asyncio.create_task(self._install(slot.path, staged))
 
     async def _install(self, path, staged):

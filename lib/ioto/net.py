@@ -59,7 +59,7 @@ class Connection:
     def fill(self, buf, n):  # async
         """Fill `buf` after a first read of `n` bytes (None: no data yet) into it.
 
-        The returned count is less than its length only at the end.
+        Returns the count, which is less than the length of `buf` only at the end of the stream.
         """
         have = 0
         while n != 0:
@@ -95,7 +95,7 @@ class Connection:
         self.s.setblocking(False)
 
     def is_idle(self):
-        """Is it still open, without unexpected data?"""
+        """Is the connection still open, without unexpected data?"""
         try:
             return self.s.read(1) is None
         except OSError:

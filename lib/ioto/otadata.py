@@ -29,7 +29,7 @@ def state():
     """See Board.state()."""
     best = (0, None)
     for seq, state, is_whole, _, _ in _records():
-        # An equal number in sector 1 does not win.
+        # If the sequence numbers are equal, the record in sector 0 is active.
         if seq != 0xFFFFFFFF and state not in (3, 4) and is_whole and seq > best[0]:
             best = (seq, _STATES[state] if state < 3 else "undefined")
     return best[1]

@@ -1,4 +1,4 @@
-"""Create an agent from the files of a folder; the only module that connects all others. Unloaded when it is done."""
+"""Create an agent from the files of a folder; the only module that connects all others. It is unloaded afterwards."""
 
 import gc
 import json
@@ -21,7 +21,7 @@ def setup(folder, listener):
     to(listener, found["log.level"])
     for note in notes:
         log(*note)
-    if not found["product"]:  # where Ioto's agent has it
+    if not found["product"]:  # Ioto's agent reads it from device.json
         found["product"] = str(device.get("product", ""))
     _built(found)
     found["state"] = folder + found["state"]

@@ -11,14 +11,14 @@ from .watch import rSignal, watchers
 
 _ASK_AGAIN_S = 3600  # an unanswered signal is repeated after this time
 _CONFIRMED_S = 300  # an offer is valid for this time
-_LONG_S = 86400  # nothing is due
+_LONG_S = 86400  # the wait if nothing is due
 _DEFER_MOST_S = 366 * 86400
 
 
 class Staged:
     """A staged image, identified by `update`, `version` and `attempt`.
 
-    Created by the agent; `wait_s` delays it after a rollback.
+    Created by the agent. `wait_s` delays the first signal, for example after a rollback.
     """
 
     def __init__(self, agent, wait_s=0):
@@ -30,7 +30,7 @@ class Staged:
         self.waiting = True
         self.asked = False  # the signal was sent and not answered yet
         self.apply_requested = False  # apply() was called, but the cloud must be asked first
-        self.offered_s = agent.offered_s  # uptime of the last check-in whose answer offered this
+        self.offered_s = agent.offered_s  # uptime of the last check-in whose reply offered this update
         self.installing = None  # Linux: the task that runs the script
         self.postpone(wait_s)
 

@@ -1,4 +1,4 @@
-"""Feed the watchdog while the loop runs: if the loop blocks for good or ends, the board resets."""
+"""Feed the watchdog while the loop runs: if the loop blocks forever or ends, the board resets."""
 
 import asyncio
 

@@ -32,9 +32,9 @@ class BundledFile(NamedTuple):
 def bundle(
     sources: dict[str, str], files: dict[str, tuple[str, ...]], kept: Iterable[Definition] = ()
 ) -> dict[str, BundledFile]:
-    """Join `sources` {module: text} to `files` {file: its modules}; returns {file: LinkedFile}.
+    """Join `sources` {module: text} to `files` {file: its modules}; returns {file: BundledFile}.
 
-    One module of each file has the file's name. `kept` are definitions with users outside of the agent.
+    One module of each file has the file's name. `kept` are definitions that code outside of the agent uses.
     """
     program = _Program({name: ast.parse(text) for name, text in sources.items()}, files, kept)
     return {file: program.text(file) for file in files}
@@ -134,8 +134,8 @@ class _Program:
 def _number_names(body: list[ast.stmt]) -> list[ast.stmt]:
     """Build a statement without effect that makes the compiler number the most used names first.
 
-    It numbers names, and strings that could be names, in order of appearance, and each use of the first 128 takes one
-    byte. It does not compile what follows `break`.
+    The compiler numbers names, and strings that could be names, in order of appearance, and each use of the first 128
+    takes one byte. It generates no code for the expressions after `break`.
     """
     known = {
         name

@@ -2,7 +2,7 @@
 
 import time
 
-# asyncio's task queue in C takes the host's milliseconds: the board's time must always be later.
+# asyncio's task queue in C uses the host's millisecond counter: the board's time must always be ahead of it.
 _AHEAD_US = 10**15
 
 
