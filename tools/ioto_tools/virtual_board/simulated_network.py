@@ -1,9 +1,9 @@
 """The simulated network around the board: Wi-Fi, DNS, NTP, and the peers that the board can connect to.
 
-All times are those of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are simulated
-too (the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed, a connection to a host
-that never answers fails after 18.5 s, resolving a name without a link blocks for 7 s, and twelve half-closed
-connections use up the sockets.
+All times are those of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are
+simulated too (the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed, a
+connection to a host that never answers fails after 18.5 s, resolving a name without a link blocks for 7 s, and twelve
+half-closed connections use up the sockets.
 """
 
 import select
@@ -143,7 +143,10 @@ class SimulatedNetwork:
         return len(data)
 
     def arrive(self, sock: Socket, data: bytes | int | None, after_s: float = 0.0) -> None:
-        """Queue `data` from a peer, `after_s` after its last data: bytes, None to close, an int to fail with that errno."""
+        """Queue `data` from a peer, `after_s` after its previous data.
+
+        `data` is bytes, None to close, or an int to fail with that errno.
+        """
         at_us = max(self.clock.now_us + self.latency_us, sock.inbox[-1][0] if sock.inbox else 0) + after_s * 1e6
         sock.queue(data, at_us, self.bytes_per_s)
 
