@@ -69,7 +69,7 @@ class Agent:
         self.date_s = 0  # date of the last reply in Unix seconds, if TLS verified the server
         self.until_s = None  # uptime at which a download pauses, see run_once()
         self.report_s = 0  # uptime before which no report is sent
-        self._tried_s = None  # uptime at which the last check-in began
+        self._tried_s = None  # uptime from which the wait for the next check-in counts, see _tried()
         self._begun = False
         self._guarded = False
         self._wake = asyncio.Event()

@@ -20,7 +20,7 @@ class Request:
         self.wait_s = 0
 
     def defer(self, seconds):
-        """Ask again after `seconds`."""
+        """Postpone the boot: it is not requested again before `seconds` have passed."""
         self.wait_s = max(1, seconds)
 
 

@@ -96,7 +96,7 @@ async def run(agent):
             raise OSError("no server gave the time")
     board.set_time(now)
     record = agent.record
-    if was and record["alone"]:  # setting the clock does not change how long ago this boot was
+    if was and record["alone"]:  # setting the clock must not change how long ago that boot was
         record["alone"] += now - was
     agent.ntp_set = now == ntp
     agent.clock_due_s = uptime_s() + agent.config["ntp.period"]

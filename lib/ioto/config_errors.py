@@ -6,7 +6,7 @@ import os
 from .cron import ALIASES
 from .defaults import MOST_BYTES, ConfigError
 
-_SECRET = ("token", "wifi.password")  # values that are not for a console or a log
+_SECRET = ("token", "wifi.password")  # values that must not be shown in a console or log
 _ZONE = (
     "invalid time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
 )

@@ -46,7 +46,7 @@ class Download:
         self.verifier = None
 
     async def run(self):
-        """Fetch, write and verify; returns the ImageVerifier, whose `head` completes the slot.
+        """Fetch, write and verify; returns the ImageVerifier, whose `head` is not in the slot yet.
 
         May take hours with `throttle`.
         """

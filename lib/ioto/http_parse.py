@@ -1,7 +1,7 @@
 """Parse HTTP/1.1: URLs, lines of the head and the headers that are used (RFC 9110, 9112, 3986). Pure.
 
-Each function parses one piece or raises UpdateError; the caller limits its length when reading. Lines are bytes with
-their line feed.
+Each function parses one piece or raises UpdateError; the caller limits the length of the pieces that it reads. Lines
+are bytes with their line feed.
 """
 
 from .ascii import DIGITS, LOWER

@@ -28,8 +28,8 @@ def is_image(head):
 def check(head, size, slot_bytes, chip=None, revision=None):
     """Check the first 288 bytes of an image of `size` bytes before anything is erased.
 
-    UpdateError if it can't be used here. `chip` is the chip id of the running image, `revision` the revision of the
-    chip (major * 100 + minor); None: not compared.
+    UpdateError if the image can't be used here. `chip` is the chip id of the running image, `revision` the revision of
+    the chip (major * 100 + minor); None: not compared.
     """
     check_size(size, slot_bytes)
     is_image(head)

@@ -21,7 +21,7 @@ _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock wa
 class Slot:
     """A file in blocks of 4096 bytes.
 
-    Erasing block 0 truncates it, so nothing remains after the end of a shorter image.
+    Erasing block 0 truncates the file, so nothing remains after the end of a shorter image.
     """
 
     label = "file"

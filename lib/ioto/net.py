@@ -16,7 +16,7 @@ _DATAGRAM_BYTES = 1232  # DNS replies are limited to 512 bytes, but some are lon
 
 
 class Connection:
-    """A connected socket with a limit. One task at a time uses it.
+    """A connected socket with a time limit. Only one task at a time may use it.
 
     `begin()` starts a new limit of `limit_ms`. A wait beyond it raises OSError ETIMEDOUT; afterwards the connection can
     only be closed. One task watches all waits of the connection, so a wait needs no task or timer of its own.

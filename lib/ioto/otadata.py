@@ -45,8 +45,8 @@ def stay(board):
 
     Normally the running slot already boots next, but not if the bootloader has fallen back. Then the other slot's
     record is active and VALID: the new image would start without being selected and without a trial, and set_boot()
-    would not change that. The aborted records of earlier trials are erased, so that they are not mistaken for those of
-    the next one.
+    would not change that. The aborted records of earlier trials are erased: they would look like a rollback of the next
+    trial.
     """
     if board.boot() != board.running:
         Partition(Partition.RUNNING).set_boot()

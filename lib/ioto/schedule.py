@@ -1,8 +1,8 @@
 """Calculate when the next check-in is due. Pure: clock, uptime and values of the record are passed in as numbers.
 
 * Check-ins happen only inside the window, and not before `period` has passed since the last successful one. After a
-  failure the wait is 30 to 59 s. It doubles with each further failure, to 32 to 64 minutes at most, and is not longer
-  than the period. It is longer if the cloud asks for that.
+  failure the wait is 30 to 59 s. It doubles with each further failure, up to 32 to 64 minutes, but is not longer than
+  the period (or 30 s). It is longer if the cloud asks for that.
 * Each device has its own time in the window (from the SHA-256 of its id and the window's text), at most `jitter` after
   the opening and not after the closing, so that the devices of a fleet do not check in together. In a window that never
   closes, each device's period is longer by its own share of `jitter` instead. After a power failure a fleet is also

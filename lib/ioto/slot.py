@@ -57,7 +57,7 @@ class ImageVerifier:
         self.sha.update(block)
 
     def matches(self, n, block):
-        """Is block `n`, which was written before, the same as `block`?"""
+        """Is `block` the same as block `n` in the slot, which was written before?"""
         piece = bytearray(256)
         for at in range(0, len(block), 256):
             self.slot.read(n, piece, at)

@@ -38,7 +38,7 @@ class Staged:
         self._next_s = uptime_s() + seconds
 
     def is_confirmed(self):
-        """May it be applied now? This project's cloud must have offered it recently; other clouds are not asked."""
+        """May the image be applied now? This project's cloud must have offered it recently; others are not asked."""
         is_ours = self.record["update"].get("ours")
         return not is_ours or self.offered_s is not None and uptime_s() - self.offered_s < _CONFIRMED_S
 
@@ -80,7 +80,7 @@ class Staged:
             log("warn", 'not applied: main.py needs rWatch("device:update", lambda data, staged: staged.apply())')
 
     def defer(self, seconds):
-        """Ask again after `seconds`; a reset does not change that."""
+        """Postpone the decision: signal `device:update` again after `seconds`, even if the board is reset."""
         if not self.waiting:
             return
         self.asked = self.apply_requested = False

@@ -13,7 +13,7 @@ from .watch import rSignal, rSignalSync, watchers
 
 
 async def run(agent):
-    """True if the trial is over.
+    """Run the trial; True if it is over.
 
     Otherwise the board is reset, or the trial continues (False): no image to roll back to, or no reply on Linux.
     """

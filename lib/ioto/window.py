@@ -9,8 +9,8 @@ from .masks import HOURS, MINUTES, is_always
 from .spread import spread
 from .timezone import offset_s, stretch
 
-# Twelve years, the longest time that a window can stay closed: eight years between two February 29 across 1900 or 2100,
-# and four more if a clock change skips the hour.
+# Twelve years, the longest time that a window can stay closed: eight years from one February 29 to the next across 1900
+# or 2100, and four more if a clock change skips the hour.
 _LONGEST_S = 378691200
 
 
@@ -103,7 +103,7 @@ def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
         opens = next_open(window, at, zone)
         if opens is None:
             return None
-        # If it opened earlier, the device's time is past in any case.
+        # If the window opened more than 2 * jitter_s ago, the device's time is past in any case.
         begin = opened_s(window, opens, zone, 2 * jitter_s)
         end = opens + closes_s(window, opens, zone)
         place = begin + spread(device + window[0], min(jitter_s, end - begin))

@@ -196,11 +196,11 @@ class Board:
         cause: int = PWRON,
         serial: Serial | None = None,
     ) -> Run:
-        """Power on and run until `until_s` on the board's clock, for `max_boots`, until `cut` or until `stop(line)`.
+        """Power on and run: at most `until_s` seconds or `max_boots`, until `cut`, or until `stop(line)` is true.
 
-        `console(line)` is called with each printed line. The run begins with a power-on (`cause` PWRON) or with a reset
-        by the reset pin (HARD). `serial` is for a board in real time. ValueError if another process runs a board on the
-        same file.
+        `until_s` is measured on the board's clock. `console(line)` is called with each printed line. The run begins
+        with a power-on (`cause` PWRON) or with a reset by the reset pin (HARD). `serial` is for a board in real time.
+        ValueError if another process runs a board on the same file.
         """
         with self.flash.powered():
             self.flash.trace = Trace()

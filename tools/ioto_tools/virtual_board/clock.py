@@ -7,7 +7,7 @@ _AHEAD_US = 10**15
 
 
 class Clock:
-    """`now_us` advances only by advance() if simulated, by itself if real."""
+    """If simulated, `now_us` advances only by advance(); if real, it advances by itself."""
 
     def __init__(self, real: bool = False) -> None:
         self.real = real

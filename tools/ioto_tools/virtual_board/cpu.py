@@ -22,7 +22,7 @@ class _Spawner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._started_by: int | None = None  # PID that started the spawner; after a fork, the new process starts its own
+        self._started_by: int | None = None  # PID that started the spawner; a forked process starts its own
 
     def _ensure_started(self) -> None:
         if self._started_by == os.getpid() and self._process.poll() is None:

@@ -28,7 +28,7 @@ _FOREVER = float("inf")
 
 
 class SimulatedNetwork:
-    """`names` {host name: address}; `peers` {(host name or address, port): peer}, see peers.py; others refuse.
+    """`names` {host name: address}; `peers` {(host name or address, port): peer}, see peers.py. Other addresses refuse.
 
     `wifi` {ssid: password}, None without Wi-Fi; `ntp` False: the time servers do not answer; `unix_s`: the true time at
     power-on; `dead_s`: from this time on, no data passes although the link appears to be up, until the board
