@@ -20,7 +20,7 @@ from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep; a clock jump is noticed within this time
 _LONG_S = 86400  # the wait if nothing is due
-_RENEW_EVERY = 24  # saves: littlefs compacts after 58, and Pair.keep() may skip one renewal, see folder.py
+_RENEW_EVERY = 24  # saves between renewals (folder.py); littlefs compacts after 58, and Pair.keep() can skip a renewal
 _PAUSE_S = 10  # after an error in a round
 _BEFORE = {
     "begin": "recall update ",
@@ -31,7 +31,7 @@ _BEFORE = {
 
 
 def link_changed(connected, why):
-    """Log a change of the Wi-Fi link. Wifi stores this function and so keeps this module loaded, as it is anyway."""
+    """Log a change of the Wi-Fi link. Wifi stores this function, which keeps its module loaded; this one always is."""
     log("info", "Wi-Fi %s %s" % (connected, why))
 
 

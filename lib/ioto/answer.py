@@ -1,4 +1,4 @@
-"""Process the reply to a check-in. The record then contains the update to download."""
+"""Process the reply to a check-in. The record then contains the update to download, if there is one."""
 
 from .errors import UpdateError
 from .log import log

@@ -1,6 +1,6 @@
 """A check-in: ask the cloud, process its offer and send the reports, all over one connection.
 
-The record then contains the update to download.
+The record then contains the update to download, if there is one.
 """
 
 from asyncio import sleep_ms

@@ -21,8 +21,8 @@ def load(folder, notes=None):
 
     Ignored settings of Ioto's own agent are appended to the list `notes`, as (level, message) for a log.
 
-    Durations are in seconds (duration.FOREVER for `never`), windows as from cron.parse(), the zone as from
-    zone.parse().
+    Durations are in seconds (duration.FOREVER for `never`), windows as returned by cron.parse(), the zone as returned
+    by zone.parse().
     """
     path, found = _read(folder, "ioto")
     gc.collect()

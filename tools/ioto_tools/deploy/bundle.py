@@ -1,8 +1,9 @@
 """Join the agent's modules into a few files, so that shared names, strings and imports are stored once.
 
-If two modules of a file define the same name, it becomes name_module. `module.name` becomes a name of the file, and an
-upper-case name of a constant becomes the constant. Unreferenced definitions are dropped; private names are shortened
-(minify.py). Scopes are not analysed: a local variable with the name of a renamed definition is an error.
+If two modules of a file define the same name, it is renamed to name_module, except in the module that the file is named
+after. `module.name` is replaced by a name of the joined file, and the upper-case name of a constant by the constant.
+Unreferenced definitions are dropped; private names are shortened (minify.py). Scopes are not analysed: a local variable
+with the name of a renamed definition is an error.
 """
 
 import ast

@@ -10,7 +10,7 @@ IDF_BYTES = 131 * KB  # free when a program starts: 96 KB once Wi-Fi is up
 WIFI_BYTES = 35 * KB
 # Memory for TLS: (required free before the handshake, allocated while connected)
 SMALL_CHAIN = (32 * KB, 25 * KB)  # P-256 root and leaf
-LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root and one intermediate, as both chains of Let's Encrypt
+LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root and one intermediate, as in both chains of Let's Encrypt
 _BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
 _THREAD_BYTES = 512  # in addition to its stack
 USABLE = 7, 8  # usable fraction of the GC heap: above it the free memory is too fragmented, and the heap grows
