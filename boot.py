@@ -9,7 +9,7 @@ SAFE_RESETS = 5  # safe mode after more than this number of failed starts in a r
 # Or after more than this number of soft resets in a row without a good start; a user at the prompt makes a few.
 SAFE_SOFT_RESETS = 100
 SAFE_PIN = None  # or while this GPIO is low at the start
-# Starts of an image on trial, including soft resets and wakes from deep sleep; then the bootloader rolls back.
+# Maximum starts of an image on trial, including soft resets and wakes from deep sleep; then it is rolled back.
 TRIAL_STARTS = 3
 
 

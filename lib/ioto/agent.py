@@ -1,9 +1,9 @@
 """The agent's main loop: link, clock, trial, check-in, download, decision and reports.
 
-Then it sleeps until the next step is due. All dependencies are passed in (setup.py creates the agent). One task does
-all the work, so two steps never run at the same time; watchers run as tasks beside it. Further code for a step is a
-part, which is loaded for that step and released afterwards (parts.py). State that must outlast a step is therefore
-stored here, as plain data.
+Between rounds, the loop sleeps until the next step is due. All dependencies are passed in (setup.py creates the agent).
+One task does all the work, so two steps never run at the same time; watchers run as tasks of their own. Most of a
+step's code is a part, which is loaded for the step and unloaded afterwards (parts.py). State that must outlast a step
+is therefore stored in the Agent, as plain data.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from .watch import rSignal
 from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep; a clock jump is noticed within this time
-_LONG_S = 86400  # nothing is due
-_RENEW_EVERY = 24  # saves: littlefs compacts after 58, and Pair.keep() may skip one renewal, see folder.py
+_LONG_S = 86400  # the wait if nothing is due
+_RENEW_EVERY = 24  # saves between renewals (folder.py); littlefs compacts after 58, and Pair.keep() can skip a renewal
 _PAUSE_S = 10  # after an error in a round
 _BEFORE = {
     "begin": "recall update ",
     "clock": "timezone connect ",
     "checkin": "connect ",
     "fetch": "connect bounds ",
-}  # see load()
+}  # the modules that do() loads before the part
 
 
 def link_changed(connected, why):
-    """Log a change of the Wi-Fi link. Defined here because a function keeps its module loaded."""
+    """Log a change of the Wi-Fi link. Wifi stores this function, which keeps its module loaded; this one always is."""
     log("info", "Wi-Fi %s %s" % (connected, why))
 
 
@@ -39,8 +39,8 @@ class Agent:
     """The agent.
 
     `config` is from config.load(), `device` has the properties of device.json, and `provision` the result of
-    registration. `board` is a Board (board.py, linux.py), `store` a record.Pair. `link` is None or has `async up()`,
-    which raises OSError without a link.
+    registration. `board` is a Board (board.py, linux.py), `store` a record.Pair. `link` is a Wifi (wifi.py), or None if
+    the agent does not set up the link.
     """
 
     def __init__(self, config, device, provision, board, store, link=None):
@@ -59,7 +59,7 @@ class Agent:
         self.error = ""  # reason of the last failed check-in, sent with the next one
         self.alone = False  # this boot runs without the application
         self.alone_s = 0  # uptime before which no such boot is requested
-        self.memory = ""  # the numbers of a no_memory error
+        self.memory = ""  # detail of the last no_memory error, sent with the next check-in
         self.connected = None
         self.addresses = {}  # cached host addresses, see resolver.py
         self.clock_due_s = 0  # uptime at which the clock is next set
@@ -69,7 +69,7 @@ class Agent:
         self.date_s = 0  # date of the last reply in Unix seconds, if TLS verified the server
         self.until_s = None  # uptime at which a download pauses, see run_once()
         self.report_s = 0  # uptime before which no report is sent
-        self._tried_s = None  # uptime at which the last check-in began
+        self._tried_s = None  # uptime from which the wait for the next check-in counts, see _tried()
         self._begun = False
         self._guarded = False
         self._wake = asyncio.Event()
@@ -121,12 +121,12 @@ class Agent:
             guard(self, self.config["watchdog"])
 
     async def begin(self):
-        """Determine what this boot means, before the first round."""
+        """Determine what kind of boot this is, before the first round."""
         await self.do("begin")
         self._begun = True
 
     async def turn(self):
-        """Run one round of what is due. Failures are logged, reported and retried."""
+        """Run one round: do everything that is due. Failures are logged, reported and retried."""
         try:
             if not self._begun:
                 await self.begin()
@@ -140,7 +140,8 @@ class Agent:
                 await self._check()
             if self._is_decision_due():
                 self.staged.signal()
-                await asyncio.sleep_ms(0)  # a watcher that applies it at once resets here, not during a handshake
+                # A watcher that calls apply() immediately resets the board here, not during a handshake.
+                await asyncio.sleep_ms(0)
             await self._deliver()
         except Exception as e:  # any exception: if the loop ended, the board would be lost
             log("error", "%r" % e)
@@ -184,7 +185,7 @@ class Agent:
         )
 
     def is_suspect(self):
-        """Does the staged image come from a trial that has not been judged yet?"""
+        """Did the staged image's trial time out, and is it unknown whether the image or an outage was the cause?"""
         return self.record["phase"] == "staged" and self.record["why"] == "trial_timeout"
 
     def client(self, seen=None):
@@ -241,7 +242,7 @@ class Agent:
         )  # fmt: skip
         wait = _LONG_S if wait is None else wait
         staged = self.staged
-        if staged and staged.waiting and not staged.is_confirmed():  # check in before the swap, whatever the schedule
+        if staged and staged.waiting and not staged.is_confirmed():  # the check-in before the swap ignores the schedule
             pause_s = 0
             if self._tried_s is not None and (record["failures"] or record["hold"]):
                 period_s = self.config["update.period"] if record["failures"] else 0
@@ -296,7 +297,7 @@ class Agent:
             if await self.do("checkin"):
                 await self.do("fetch")
             record["failures"] = 0
-            # In such a boot, one more no_memory error is enough for the next boot without the application.
+            # After success in a boot without the application, one no_memory error is enough to request the next one.
             record["short"] = int(self.alone)
             self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())
@@ -307,7 +308,7 @@ class Agent:
             self._failed("")
             if self.link and isinstance(e.errno, int) and not record["failures"] & 3:
                 self.link.leave()
-        except Exception as e:  # a refusal, no memory, or a bug, which the next image fixes
+        except Exception as e:  # a refusal, no memory, or a bug that the next image may fix
             e = refusal(e, "unforeseen")
             log("error", str(e))
             rSignal("device:update:failed", e)
@@ -371,7 +372,7 @@ class Agent:
             await self.save()
 
     def not_delivered(self, e):
-        """Keep the reports in the queue and set the time of the next try, later with each failed check-in."""
+        """Keep the reports in the queue and set the time of the next attempt, later with each failed check-in."""
         log("warn", "report: %r" % e)
         wait_s = schedule.backoff_s(self.record["failures"] + 1, self.device["id"])
         self.report_s = uptime_s() + max(wait_s, self.hold_s)
@@ -379,7 +380,7 @@ class Agent:
     def wait_for_decision(self, wait_s=0):
         """Create `staged`, which signals `device:update`.
 
-        An offer made before a reset is valid for as long as without the reset.
+        A reset does not change how long an offer is valid.
         """
         now, before = self.board.time_s(), self.record["offered"]
         if self.offered_s is None and now and before and before <= now:

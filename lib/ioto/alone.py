@@ -1,6 +1,6 @@
-"""Request a boot without the application if memory is short: in it, the agent checks in and downloads (start.alone()).
+"""Request a boot without the application, for a check-in and download that need its memory (start.alone()).
 
-At most one such boot per update.period, whatever causes no_memory.
+There is at most one such boot per update.period, whatever causes no_memory.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class Request:
         self.wait_s = 0
 
     def defer(self, seconds):
-        """Ask again after `seconds`."""
+        """Postpone the boot: it is not requested again before `seconds` have passed."""
         self.wait_s = max(1, seconds)
 
 
@@ -43,5 +43,5 @@ async def run(agent):
         return
     log("warn", "resetting into a boot without the application: %s" % (agent.error or "update.alone"))
     agent.record["alone"] = now or 0
-    if agent.store.keep(agent.record):  # otherwise the boot could be repeated at once
+    if agent.store.keep(agent.record):  # an unrecorded boot could be repeated immediately
         agent.board.alone(False)

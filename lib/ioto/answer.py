@@ -1,4 +1,4 @@
-"""Process the reply to a check-in. The record then contains the update to download."""
+"""Process the reply to a check-in. The record then contains the update to download, if there is one."""
 
 from .errors import UpdateError
 from .log import log
@@ -9,7 +9,7 @@ from .watch import rSignal
 
 
 async def run(agent, reply):
-    """True if the record contains an update to download."""
+    """Process the reply; True if the record then contains an update to download."""
     try:
         offer = offered(reply)
     except UpdateError as e:
@@ -50,9 +50,9 @@ def _withdraw(agent):
 
 
 async def _take(agent, offer):
-    """Refuse the offer or start it, and save that in the record before the flash is touched; True to download."""
+    """Refuse the offer, or start its update and save that before the flash is touched; True to download."""
     life, record = agent.life, agent.record
-    if agent.staged and agent.staged.installing:  # started during the check-in
+    if agent.staged and agent.staged.installing:  # the script was started during the check-in
         return False
     try:
         slot = agent.board.slot()
@@ -73,7 +73,7 @@ async def _take(agent, offer):
             life.refuse(offer["update"], e.reason, offer["ours"] and e.reason != "no_slots")
             rSignal("device:update:failed", e)
         elif offer["ours"]:
-            life.refuse(offer["update"], e.reason, True, e.detail)  # with the earlier outcome
+            life.refuse(offer["update"], e.reason, True, e.detail)  # the earlier outcome is reported
         return False
     before = copied(record)
     life.take(offer, slot.label)

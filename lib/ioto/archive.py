@@ -46,7 +46,7 @@ class _Archive:
 
 
 def mounted(path, file):
-    """Return the package's `__path__`: the mounted archive if it is compiled and has one, else `path`.
+    """Return the package's `__path__`: the mounted archive if the package is compiled and has one, else `path`.
 
     `file` is the package's __init__ file.
     """

@@ -1,4 +1,4 @@
-"""Determine what this boot means and act on it, before the first round of the loop."""
+"""Determine what kind of boot this is and act on it, before the first round of the loop."""
 
 from . import plan
 from .errors import UpdateError, refusal

@@ -20,7 +20,7 @@ _HEAD_BYTES = 16384
 class _Stop(OSError):
     """Raised through `requests` while it reads the head.
 
-    An OSError, the only exception for which `requests` closes its socket.
+    It is an OSError because `requests` closes its socket for no other exception.
     """
 
 
@@ -69,7 +69,7 @@ class Client:
         except (ValueError, IndexError, NotImplementedError) as e:
             raise UpdateError("http_malformed", "urequests: %s" % e)
         if "content-length" not in head.headers and reply.status_code not in (204, 304):
-            reply.close()  # the end of the head or of the body could not be told from a lost connection
+            reply.close()  # a lost connection would look like the end of the head or of the body
             raise UpdateError("http_malformed", "urequests needs a Content-Length")
         return _response(reply, head.headers, self.limit_ms)
 

@@ -104,7 +104,7 @@ class Board:
         (machine.soft_reset if soft else self.reset)()
 
     def go_back(self):
-        """Select the other slot where the bootloader does not roll back. OSError if it can't be started."""
+        """Select the other slot to boot next, if the bootloader does not roll back. OSError if it can't be started."""
         self._here.get_next_update().set_boot()
 
     def settled(self):

@@ -1,4 +1,4 @@
-"""Load certificates of authorities and create the TLS context that verifies with them.
+"""Load the certificates of authorities and create a TLS context that verifies servers with them.
 
 In the C module `tls`, verification is on by default. The wrapper `ssl` silently switches it off, so it is not used. PEM
 is converted to DER because not every port reads PEM.
@@ -10,7 +10,7 @@ from binascii import a2b_base64
 def certificates(raw):
     """Yield the DER bytes of each certificate in the content of a file, PEM or DER.
 
-    ValueError with the number of an invalid certificate, or if there is none.
+    ValueError with the number of the first invalid certificate, or if the file contains none.
     """
     if raw[:2] == b"\x30\x82":
         yield raw
@@ -23,7 +23,7 @@ def certificates(raw):
             found = a2b_base64(text)
         except ValueError:
             found = b""
-        # A certificate is a sequence with its length in the header, which detects a truncated one.
+        # A certificate is a DER sequence. The length in its header shows whether it is truncated.
         if not end or found[:2] != b"\x30\x82" or (found[2] << 8 | found[3]) + 4 != len(found):
             raise ValueError("bad certificate, the %d. in it" % n)
         yield found

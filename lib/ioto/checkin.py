@@ -1,6 +1,6 @@
 """A check-in: ask the cloud, process its offer and send the reports, all over one connection.
 
-The record then contains the update to download.
+The record then contains the update to download, if there is one.
 """
 
 from asyncio import sleep_ms
@@ -27,7 +27,7 @@ async def run(agent):
                 return await answer(agent, reply)
         finally:
             await _send(agent, cloud)
-            agent.hold_s = max(hold_s, agent.hold_s)  # the replies to reports must not shorten it
+            agent.hold_s = max(hold_s, agent.hold_s)  # the replies to reports must not shorten the wait
     finally:
         cloud.client.close()
 
@@ -40,7 +40,7 @@ def _connected(agent):
 
 
 async def ask(agent):
-    """Register if needed, check in and return the reply. The next run() or deliver() does the rest."""
+    """Register if needed, check in and return the reply, without processing it or sending reports."""
     cloud = _connected(agent)
     try:
         return await _ask(agent, cloud)
@@ -49,7 +49,7 @@ async def ask(agent):
 
 
 async def _ask(agent, cloud):
-    # After days without a reply, also ask the Builder: the api may have moved.
+    # The api may have moved: also ask the Builder after days without a reply, and weekly if the api is on another host.
     asked = agent.provision.get("asked")  # when the Builder was last asked, if the api is on another host
     if not agent.registered():
         from .registration import register

@@ -1,9 +1,9 @@
 """Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header.
 
-The clock is never set to a time known to be past. Certificates are checked against the board's clock, and an ESP32
-starts in the year 2000. During a request for the Date, the clock is therefore set to the latest time known to be past:
-the build of the agent, the last reply of the cloud, or, if later, the notBefore of the cloud's certificate, which the
-authority that signed it vouches for.
+No time that is known to be past is accepted. Certificates are verified at the time of the board's clock, which starts
+in the year 2000 on an ESP32. While the Date is requested, the clock is therefore set to the latest time known to be
+past: the build of the agent, the last reply of the cloud, or, if later, the notBefore of the cloud's certificate, for
+which the authority that signed the certificate vouches.
 """
 
 import struct
@@ -21,12 +21,12 @@ _TO_1970_S = 2208988800  # NTP counts from 1900
 _ERA_S = 0x100000000  # and wraps around in 2036
 _LAST_S = 4102444800  # 2100-01-01
 _START_S = 946684800  # 2000-01-01, the initial time of an ESP32
-_AGAIN_S = 600  # longest wait before the next try if no server gave the time
+_AGAIN_S = 600  # longest wait before the next attempt if no server gave the time
 _APART_S = 600  # NTP and the cloud agree if they differ by less than this
 
 
 def answer(reply, asked):
-    """Return the Unix seconds of a reply to the datagram `asked`, or None if it is not the reply to it. Pure.
+    """Return the Unix seconds in `reply`, or None if it is not the reply to the datagram `asked`. Pure.
 
     OSError: the server is not synchronised, refuses ("kiss of death"), or sends an implausible time.
     """
@@ -45,7 +45,7 @@ def answer(reply, asked):
 
 async def ntp_s(names, host, limit_ms=2000, port=123):
     """Ask the NTP server `host` for the Unix seconds; OSError without a valid reply within the limit."""
-    # The reply returns our transmit time as its originate time. It is random, so only a server that received it can
+    # The reply repeats our transmit time as its originate time. Ours is random, so only a server that received it can
     # answer.
     asked = b"\x23" + bytes(39) + urandom(8)
     address = await names.address(host)
@@ -96,7 +96,7 @@ async def run(agent):
             raise OSError("no server gave the time")
     board.set_time(now)
     record = agent.record
-    if was and record["alone"]:  # the same time ago as before the clock was set
+    if was and record["alone"]:  # setting the clock must not change how long ago that boot was
         record["alone"] += now - was
     agent.ntp_set = now == ntp
     agent.clock_due_s = uptime_s() + agent.config["ntp.period"]
@@ -121,13 +121,13 @@ async def _date(agent, past):
     began = past
 
     def seen(der, depth):
-        """Called for each certificate of the server's chain: the present is not before its notBefore."""
+        """Called for each certificate of the server's chain: the true time is not before its notBefore."""
         nonlocal began
         began = max(began, begins(der))
         return 0
 
     cloud = agent.cloud(seen)
-    for _ in range(2):  # a second time if the certificate is newer than the first
+    for _ in range(2):  # the second attempt is at the notBefore found by the first one
         agent.board.set_time(began)
         try:
             return await cloud.date()

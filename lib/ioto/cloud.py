@@ -1,8 +1,7 @@
-"""The device's side of the protocol (docs/protocol.md): check-in and reports. registration.py does the registration
-before it.
+"""The device's side of the protocol (docs/protocol.md): check-in and reports; registration.py has the registration.
 
-The transport is passed in. OSError: no reply, or the cloud does not know the device any more; the registration is then
-discarded and the device registers again. UpdateError: an invalid reply.
+The transport is passed in. OSError: there is no reply, or the cloud no longer knows the device; the registration is
+then discarded, and the device registers again. UpdateError: an invalid reply, or one with an error status.
 """
 
 import json
@@ -16,7 +15,7 @@ _REPLY_BYTES = 4096  # more than any valid reply
 _TOKEN_LENGTH = 206
 _HOLD_MOST_S = 604800
 _FORGET = ("Authentication failed", "Cannot find device")
-_ANSWERED = (400, 404, 410, 413, 422)  # a report refused with these is not worth repeating
+_ANSWERED = (400, 404, 410, 413, 422)  # a report refused with one of these statuses is not sent again
 
 
 class Cloud:
@@ -29,7 +28,7 @@ class Cloud:
     def keep(self, provision):
         """Store the registration; False if it can't be written.
 
-        It is then valid until the next reset; the next check-in tries again.
+        In that case, it is valid until the next reset, and the next check-in tries to store it again.
         """
         path = self.agent.config["state"] + "/provision.json"
         self.agent.provision = provision
@@ -54,8 +53,8 @@ class Cloud:
     async def check_in(self, facts):
         """Send device.json's properties and `facts`; return the reply, an object or any other JSON value.
 
-        A `token` in the reply replaces the device's from the next request on, if it could be stored. Until then the old
-        one is valid.
+        A `token` in the reply replaces the device's token from the next request on, if it can be stored. Until that
+        request, the old token is valid.
         """
         agent = self.agent
         if not agent.kept:
@@ -83,7 +82,7 @@ class Cloud:
         A token in the configuration is never discarded.
         """
         agent = self.agent
-        # Without keys, control of the network or the cloud is control of this device; each request says so.
+        # Without keys, an attacker who controls the network or the cloud controls the device. Each request states this.
         if not agent.config["update.keys"]:
             data["unsigned"] = True
         headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
@@ -136,5 +135,5 @@ class Cloud:
 
 
 def is_token(token):
-    """Is it a possible token? It is sent in a header."""
+    """Is `token` a valid token? It is sent in a header."""
     return isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH and min(token) > " " and max(token) < "\x7f"

@@ -21,8 +21,8 @@ def load(folder, notes=None):
 
     Ignored settings of Ioto's own agent are appended to the list `notes`, as (level, message) for a log.
 
-    Durations are in seconds (duration.FOREVER for `never`), windows as from cron.parse(), the zone as from
-    zone.parse().
+    Durations are in seconds (duration.FOREVER for `never`), windows as returned by cron.parse(), the zone as returned
+    by zone.parse().
     """
     path, found = _read(folder, "ioto")
     gc.collect()
@@ -63,7 +63,7 @@ def make_id(random):
 
 
 def wrong(*what):
-    """The ConfigError of wrong.error(), imported only when needed: few starts need its texts."""
+    """The ConfigError of config_errors.error(). That module is imported only when needed: few starts need its texts."""
     from .config_errors import error
 
     return error(*what)
@@ -128,7 +128,7 @@ def _flatten(prefix, found, flat):
 
 
 def _convert(value, kind, folder):
-    """Convert a value of the file for the agent; ValueError with arguments for wrong.say()."""
+    """Convert a value of the file for the agent; ValueError with arguments for config_errors.say()."""
     if kind == "window":
         return parse_window(value)
     if kind == "zone":
@@ -169,7 +169,7 @@ def _convert(value, kind, folder):
 
 def _text(value, kind, folder):
     if kind == "version":
-        from .semver import parse  # after the collection, not with the import of this module
+        from .semver import parse  # imported after gc.collect(), not together with this module
 
         parse(value)
     elif kind == "url":

@@ -6,13 +6,13 @@ import os
 from .cron import ALIASES
 from .defaults import MOST_BYTES, ConfigError
 
-_SECRET = ("token", "wifi.password")  # values that are not for a console or a log
+_SECRET = ("token", "wifi.password")  # values that must not be shown in a console or log
 _ZONE = (
     "invalid time zone at '%s': use UTC, +01:00 (ahead of UTC), or a POSIX TZ string such as CET-1CEST,M3.5.0,M10.5.0/3"
 )
 # The fields of a window, by their highest number.
 _FIELDS = {59: "minute", 23: "hour", 31: "day of month", 12: "month", 7: "day of week"}
-TEXTS = {  # by the keys that config.py, cron.py and setup.py use; their details are filled in
+TEXTS = {  # {key used in config.py, cron.py, setup.py and others: text}; the details replace %s and %d
     "bool": "true or false",
     "number": "a whole number from %d to %d",
     "limit": "from 1 second to 1 day",
@@ -62,7 +62,7 @@ def say(what, *details):
 def error(path, key, what, *details):
     """Return the ConfigError for the file at `path`, or for a key in it.
 
-    It names the .json5 file if only that exists.
+    The message names the .json5 file if only that one exists.
     """
     if key and path[-5:] == ".json":
         try:

@@ -3,9 +3,9 @@
 * Nothing: not enough memory; the download is resumed.
 * An attempt: a fault of the board, counted up to `update.attempts`.
 * Refused: the file is not for this board. This is reported; the file is checked again if the cloud still offers it.
-* Everything else is a fault of the network or the store, and is sent with the next check-in.
+* Everything else is a fault of the network or the store. Its reason is sent with the next check-in.
 
-The last two wait before the next download, twice as long each time; the record stores the time.
+In the last two cases, the next download waits, twice as long each time; the record stores when it may start.
 """
 
 _ATTEMPT = "flash_failed"
@@ -41,7 +41,7 @@ def charge(life, reason, now_s, period_s, retry_s):
 def waits(update, now_s):
     """Is it too early for another download of `update`?
 
-    Only possible if the wait is longer than the period between check-ins.
+    Only a wait that is longer than the period between check-ins is stored.
     """
     after = update.get("after")
-    return after and now_s and _SLACK_S < after - now_s <= _MOST_S  # otherwise the clock was wrong then
+    return after and now_s and _SLACK_S < after - now_s <= _MOST_S  # longer: the clock was wrong when `after` was set

@@ -1,8 +1,9 @@
 """Parse windows of five cron fields: minute, hour, day of month, month, day of week. Pure.
 
-A window is open in each minute that matches. It is (text, minutes, hours, days, months, weekdays, either). The numbers
-are bit masks, with Sunday = 0 for weekdays. `either` is true if neither day field is `*`; then one matching day field
-is enough. Windows are in local time: a minute skipped by a clock change never occurs, a repeated one occurs twice.
+A window is open in each minute that matches. It is (text, minutes, hours, days, months, weekdays, either). `minutes` to
+`weekdays` are bit masks; in `weekdays`, Sunday is bit 0. `either` is true if neither day field is `*`; then one
+matching day field is enough. Windows are in local time: a minute skipped by a clock change never occurs, a repeated one
+occurs twice.
 """
 
 from .ascii import number
@@ -22,7 +23,7 @@ _LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 def parse(text):
-    """Return the window of five fields or an alias; ValueError with arguments for wrong.say()."""
+    """Return the window of five fields or an alias; ValueError with arguments for config_errors.say()."""
     fields = ALIASES.get(text, text).split() if isinstance(text, str) else "?"
     if not fields and text:
         return (text, 0, 0, 0, 0, 0, False)

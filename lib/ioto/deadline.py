@@ -1,7 +1,7 @@
 """End waits of a connection that exceed its limit.
 
-This module stays loaded, although net.py does not: asyncio's queue can refer to a finished task for some time, and
-would keep its part loaded.
+Unlike net.py, this module stays loaded: asyncio's queue can refer to a finished task for some time, which would keep
+the part with the task's code loaded.
 """
 
 from asyncio import core, sleep_ms
@@ -14,11 +14,11 @@ async def watch(connection):
         while True:
             left_ms = ticks_diff(connection.until_ms, ticks_ms())
             if not connection.task:
-                left_ms = connection.limit_ms  # a wait that starts later ends later
+                left_ms = connection.limit_ms  # a wait that starts from now on ends after this time
             elif left_ms <= 0:
-                if connection.task.data is core._io_queue:  # otherwise it was already woken
+                if connection.task.data is core._io_queue:  # otherwise the task was already woken
                     connection.late = True
-                    # Not cancel(), which could not be told from a cancellation by other code.
+                    # Not cancel(): the task could not distinguish that from a cancellation by other code.
                     core._io_queue.remove(connection.task)
                     core._task_queue.push(connection.task)
                 left_ms = connection.limit_ms

@@ -1,19 +1,19 @@
 """DNS client (RFC 1035) for A records.
 
-look_up() asks over UDP; query() and answer(), a query and its reply as bytes, are pure.
+look_up() asks over UDP. query() and answer() are pure: they encode a query and decode its reply.
 """
 
 import struct
 from errno import EHOSTUNREACH
 from os import urandom
 
-ASK_MS = (1000, 2000, 4000)  # limit for one reply, in each round of tries
+ASK_MS = (1000, 2000, 4000)  # limit for one reply, in each round of attempts
 
 
 def query(number, host):
     """Return the query for the addresses of `host` (ASCII, labels of 1 to 63 characters).
 
-    `number` is two random bytes.
+    `number` is the ID of the query, two random bytes.
     """
     data = number + b"\1\0\0\1\0\0\0\0\0\0"
     for label in host.rstrip(".").split("."):
@@ -22,7 +22,7 @@ def query(number, host):
 
 
 def answer(reply, asked):
-    """Return (addresses, seconds they are valid) from the reply to the query `asked`.
+    """Return (addresses, seconds for which they are valid) from the reply to the query `asked`.
 
     There are no addresses if the name has none. None: not the reply to the query, or invalid. OSError: an error code
     from the server. CNAMEs are skipped: a recursive server puts the addresses they lead to into the same reply. A reply
@@ -62,7 +62,7 @@ def answer(reply, asked):
 
 
 async def look_up(host, servers, port=53):
-    """Ask the name servers at `servers` for (addresses, seconds they are valid) of `host`.
+    """Ask the name servers at `servers` for (addresses, seconds for which they are valid) of `host`.
 
     OSError without an address or a reply.
     """

@@ -2,7 +2,7 @@
 
 The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a
 few times, the agent retries later. UpdateError: the file or the store is refused. Within one download no block is
-written twice, so each download that costs.py allows wears the flash by one image.
+written twice, so each download that costs.py allows erases each block of the slot at most once.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from .log import log
 from .slot import BLOCK, ImageVerifier
 
 RETRIES = 6  # consecutive connections without progress
-_KEEP_EVERY = 8  # blocks: after a power cut, at most 32 KiB of the allowed 64 KiB are fetched again
+_KEEP_EVERY = 8  # blocks; after a power cut, at most 32 KiB are fetched again (64 KiB are allowed)
 _PROGRESS = "<8sII16s"  # SHA-256 of the name (first 8 bytes), blocks, size, head of the image
 
 
@@ -25,7 +25,7 @@ class Download:
     `update` is the record's update. `examine(block)` is called with the first block before the first erase. It sets
     `skip` (bytes in front of the image), `image` (expected SHA-256 of the slot's content) and `by` (the signing key, if
     any) in `update`, and returns the manifest or None. `board` stores the progress under `name`. Every 32 KiB,
-    `progress(done, size)` is called, and `go()`, which returns whether to continue.
+    `progress(done, size)` and `go()` are called; `go()` returns whether to continue.
     """
 
     def __init__(self, client, update, slot, board, name, throttle_ms, examine, go, progress):
@@ -46,7 +46,7 @@ class Download:
         self.verifier = None
 
     async def run(self):
-        """Fetch, write and verify; returns the ImageVerifier, whose `head` completes the slot.
+        """Fetch, write and verify; returns the ImageVerifier, whose `head` is not in the slot yet.
 
         May take hours with `throttle`.
         """
@@ -78,7 +78,7 @@ class Download:
     async def _resume(self):
         """After a reset, hash the part of this update that is already in the slot."""
         raw = self.board.kept("progress")
-        # Otherwise the hash starts with bytes that are not in the slot.
+        # Otherwise the hash may start with an envelope, which is not in the slot.
         known = self.update.get("by") or self.update.get("skip") == 0
         if not known or len(raw) != calcsize(_PROGRESS):
             return
@@ -143,7 +143,7 @@ class Download:
         return False
 
     async def _compare(self, reply):
-        """Skip the blocks already in the slot (no ranges, no second erase).
+        """Skip the blocks that are already in the slot, if the store ignores ranges: no block is erased twice.
 
         UpdateError if the file differs from them.
         """
@@ -194,5 +194,5 @@ class Download:
     def _keep(self):
         try:
             self.board.keep("progress", pack(_PROGRESS, self._name, self.n, self.size, self.verifier.head))
-        except OSError as e:  # continues without; only needed after a reset
+        except OSError as e:  # the download continues: only a reset needs it
             log("warn", "progress: %r" % e)

@@ -6,13 +6,13 @@ Pure, except that no_memory() reads the state of both heaps.
 
 import gc
 
-# Every `reason` of a report, of `device:update:failed` and of UpdateError, by the step that gives it.
+# Every `reason` of a report, of `device:update:failed` and of UpdateError, grouped by the source of the error.
 REASONS = (
     # reply of the cloud
     "reply_malformed",  # not JSON, or JSON of the wrong shape
     "reply_too_large",
     "http_status",  # not a success status; the detail is the number
-    "http_malformed",  # not HTTP/1.x, bad or endless headers, bad chunk
+    "http_malformed",  # not HTTP/1.x, invalid or endless headers, an invalid chunk
     "http_redirect",  # too many, or to a target that is not allowed
     "url_invalid",
     "checksum_invalid",  # not 64 hex digits
@@ -40,7 +40,7 @@ REASONS = (
     "unsigned",  # keys are configured, but the file has no signature
     "signature_invalid",
     "manifest_malformed",
-    "manifest_mismatch",  # for another product, version, chip, size or base than this
+    "manifest_mismatch",  # the product, version, chip, size or base does not match
     "manifest_expired",
     "version_floor",  # below the highest version ever confirmed
     # board
@@ -49,12 +49,12 @@ REASONS = (
     "record_failed",  # the record can't be written; no update is started
     "record_damaged",  # neither of its two files is valid; its content is lost
     "boot_refused",  # set_boot failed
-    "unforeseen",  # anything else: no memory, a fault of the agent
+    "unforeseen",  # anything else: a fault of the agent
     # not enough memory beside the application, for TLS or for the agent itself; the detail has the numbers
     "no_memory",
     "safe_mode",  # boot.py runs the agent without the application
     "script_failed",  # scripts/update ended with a non-zero status
-    # life of an update
+    # life cycle of an update
     "failed_before",
     "superseded",
     "withdrawn",  # the cloud no longer offers the staged update
@@ -68,7 +68,7 @@ REASONS = (
 def refusal(e, reason):
     """Return the exception `e` as an UpdateError.
 
-    It is unchanged if it is one, no_memory for a MemoryError, otherwise it has `reason`.
+    An UpdateError is returned unchanged, a MemoryError becomes no_memory, and any other exception gets `reason`.
     """
     if isinstance(e, UpdateError):
         return e

@@ -1,4 +1,4 @@
-"""Find the reason of a failed connection, above all with TLS."""
+"""Determine why a connection failed, mainly for TLS."""
 
 from errno import ENOMEM
 
@@ -20,7 +20,7 @@ _NUMBERS = {-30336: "tls_unverified", -28288: "tls_version", -30592: "tls_refuse
 def refusal(e, secure, before):
     """Return the UpdateError for the exception `e` of a connection.
 
-    `e`, a ValueError or OSError, is returned itself if it is an OSError of the network. `before` is idf_heap() before
+    `e` is a ValueError or an OSError; an OSError of the network is returned unchanged. `before` is idf_heap() before
     the handshake, or None.
     """
     if isinstance(e, ValueError):

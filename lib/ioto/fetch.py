@@ -18,7 +18,7 @@ async def run(agent):
     slot = board.slot()
     with Part():
         if not _is_trusted(agent):
-            update.update(skip=None, by=None)  # started with other keys
+            update.update(skip=None, by=None)  # the download was started with other keys
     await sleep_ms(0)  # between two imports
     # Another attempt at the same update must not resume where the previous one failed.
     name = "%s %s %s" % (slot.label, update["checksum"][:16], update["update"])

@@ -21,9 +21,9 @@ _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 class Client:
     """HTTP client. `context` is a verifying tls.SSLContext (certs.py), or None to refuse https; `plain` allows http.
 
-    `limit_ms` applies separately to connecting, handshake and request, head of the reply, and every readinto. With
-    `keep`, one connection is reused for requests to the same scheme, host and port until close() or until the server
-    closes it.
+    `limit_ms` applies separately to connecting, to handshake and request, to the head of the reply, and to every
+    readinto. With `keep`, one connection is reused for requests to the same scheme, host and port until close() or
+    until the server closes it.
     """
 
     def __init__(self, resolver, context=None, limit_ms=20000, plain=False):
@@ -74,8 +74,8 @@ class Client:
     async def _again(self, origin, sent):
         """Return the Response over the kept connection.
 
-        None if there is none to `origin` or the server has closed it: the caller then sends the request over a new
-        connection. An unusable connection is closed: two TLS connections do not fit into memory.
+        None if there is no connection to `origin` or the server has closed it: the caller then sends the request over
+        a new connection. An unusable connection is closed: two TLS connections do not fit into memory.
         """
         kept = self.kept
         self.kept = response = None
@@ -175,8 +175,9 @@ async def read_headers(connection, headers, left=_HEAD_BYTES):
 class Response:
     """A reply.
 
-    `status`; the `headers` that are kept, with lower-case names; `length` of the body in bytes, None if unknown.
-    readinto() waits only while there is nothing to read, so a loop that calls nothing else must yield by itself.
+    `status`: the number. `headers`: those that are kept, with lower-case names. `length`: of the body in bytes, None if
+    unknown. readinto() waits only while there is nothing to read, so a loop that calls nothing else must yield by
+    itself.
     """
 
     def __init__(self, connection, status, headers):
@@ -193,9 +194,9 @@ class Response:
         self.begun = False  # a chunk was read, but not yet the line break after it
 
     def ready(self, buf):
-        """Fill `buf` without waiting or allocating if all its data has arrived.
+        """Fill `buf` without waiting or allocating if all its data has arrived; returns whether `buf` is full.
 
-        Otherwise call readinto() with the same buffer.
+        If it is not, call readinto() with the same buffer.
         """
         left = self.left
         if self.chunked or left is None or left < len(buf):

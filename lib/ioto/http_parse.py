@@ -1,16 +1,16 @@
 """Parse HTTP/1.1: URLs, lines of the head and the headers that are used (RFC 9110, 9112, 3986). Pure.
 
-Each function parses one piece or raises UpdateError; the caller limits its length when reading. Lines are bytes with
-their line feed.
+Each function parses one piece or raises UpdateError; the caller limits the length of the pieces that it reads. Lines
+are bytes with their line feed.
 """
 
 from .ascii import DIGITS, LOWER
 from .errors import UpdateError
 
 URL_BYTES = 2048
-# These delimit the message or redirect it: unless they have exactly one valid value, the reply is refused.
+# These delimit the message or redirect it: the reply is refused unless each has exactly one valid value.
 _STRICT = " content-length content-range location transfer-encoding "
-# For these the first readable value counts. All other headers are skipped.
+# The first valid value of these counts. All other headers are skipped.
 _LENIENT = " connection content-encoding date etag retry-after "
 _COMPRESSED = "br compress deflate gzip zstd"
 HEX = "0123456789abcdef"

@@ -10,7 +10,7 @@ import struct
 from .bounds import check_size
 from .errors import UpdateError
 
-HEAD_BYTES = 16  # not written to the slot until the swap: without the magic it can't boot
+HEAD_BYTES = 16  # not written to the slot until the swap: without its magic byte, the image can't boot
 CHECK_BYTES = 288  # header, first segment header, application description
 
 _MAGIC = 0xE9
@@ -28,8 +28,8 @@ def is_image(head):
 def check(head, size, slot_bytes, chip=None, revision=None):
     """Check the first 288 bytes of an image of `size` bytes before anything is erased.
 
-    UpdateError if it can't be used here. `chip` is the chip id of the running image, `revision` the revision of the
-    chip (major * 100 + minor); None: not compared.
+    UpdateError if the image can't be used here. `chip` is the chip id of the running image, `revision` the revision of
+    the chip (major * 100 + minor); None: not compared.
     """
     check_size(size, slot_bytes)
     is_image(head)
@@ -75,7 +75,7 @@ class Walk:
         self._part = b""  # first bytes of a segment header that crosses two blocks
 
     def feed(self, offset, block):
-        """Process `block`, the image's bytes from `offset` on; UpdateError if they do not match the announced image."""
+        """Process `block`, the image's bytes from `offset` on; UpdateError if a segment is invalid or does not fit."""
         if self.left is None:
             self.left = block[1]
             self.hashed = block[23] & 1

@@ -65,7 +65,7 @@ class File:
     def set(self, key, value):
         flat = self.flat
         if key == "services.update":
-            # services.update and update.enable: either one switches it off
+            # services.update and update.enable: either one switches the update service off
             value = value if flat.get(key, True) is True else flat[key]
         elif key in flat:
             raise self.wrong(key + ": given by two names: keep one of them")

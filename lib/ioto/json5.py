@@ -3,8 +3,8 @@
 Supports comments, unquoted keys, single quotes, trailing commas, hexadecimal numbers, signs, and leading or trailing
 decimal points. Unquoted keys may contain any non-ASCII character, but no escapes.
 
-It works on UTF-8 bytes: MicroPython finds the n-th character of a str by counting from its start, which takes minutes
-for a file that takes seconds as bytes.
+The parser works on UTF-8 bytes. MicroPython finds the n-th character of a str by counting from its start, so a file
+that takes seconds as bytes would take minutes as a str.
 """
 
 _DEPTH = 12  # levels of nesting, each of two calls, on a stack of 16 KiB
@@ -18,7 +18,7 @@ _LETTERS = b"$_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 class _Text:
     def __init__(self, raw):
-        self.raw = raw + b"\0"  # ends every run
+        self.raw = raw + b"\0"  # a sentinel: the loops over characters stop at it
         self.at = 0
 
     def fail(self, what):
@@ -153,7 +153,7 @@ class _Text:
         c = self.raw[self.at]
         if self.is_end() or c in b"123456789" or c == 48 and self.raw[self.at + 1] in _DIGITS:
             self.fail("bad escape")
-        if c > 127:  # unchanged, or a line continuation
+        if c > 127:  # the character itself, or a line continuation
             self.at += 3 * (self.raw[self.at : self.at + 3] in _SEPARATORS)
             return ""
         self.at += 1

@@ -21,7 +21,7 @@ _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock wa
 class Slot:
     """A file in blocks of 4096 bytes.
 
-    Erasing block 0 truncates it, so nothing remains after the end of a shorter image.
+    Erasing block 0 truncates the file, so nothing remains after the end of a shorter image.
     """
 
     label = "file"
@@ -49,7 +49,7 @@ class Slot:
 class Board:
     """The host.
 
-    `path` of the slot's file, its limit `size` in bytes, `script`: path of scripts/update, `limit_s`: its time limit.
+    `path`: the slot's file; `size`: its limit in bytes; `script`: path of scripts/update; `limit_s`: its time limit.
     """
 
     raw = True
@@ -131,7 +131,7 @@ class Board:
             return False
 
     def install(self, slot, staged):
-        """Start and return the task that runs the script; its result decides about `staged` (staged.Staged)."""
+        """Start and return the task that runs the script and handles its result for `staged` (staged.Staged)."""
         return asyncio.create_task(self._install(slot.path, staged))
 
     async def _install(self, path, staged):

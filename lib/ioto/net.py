@@ -16,7 +16,7 @@ _DATAGRAM_BYTES = 1232  # DNS replies are limited to 512 bytes, but some are lon
 
 
 class Connection:
-    """A connected socket with a limit. One task at a time uses it.
+    """A connected socket with a time limit. Only one task at a time may use it.
 
     `begin()` starts a new limit of `limit_ms`. A wait beyond it raises OSError ETIMEDOUT; afterwards the connection can
     only be closed. One task watches all waits of the connection, so a wait needs no task or timer of its own.
@@ -59,7 +59,7 @@ class Connection:
     def fill(self, buf, n):  # async
         """Fill `buf` after a first read of `n` bytes (None: no data yet) into it.
 
-        The returned count is less than its length only at the end.
+        Returns the count, which is less than the length of `buf` only at the end of the stream.
         """
         have = 0
         while n != 0:
@@ -95,7 +95,7 @@ class Connection:
         self.s.setblocking(False)
 
     def is_idle(self):
-        """Is it still open, without unexpected data?"""
+        """Is the connection still open, without unexpected data?"""
         try:
             return self.s.read(1) is None
         except OSError:

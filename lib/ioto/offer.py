@@ -14,8 +14,8 @@ from .update import same
 def offered(reply):
     """Return the offer in the cloud's reply, or None if nothing is offered.
 
-    It is {update, version, url, checksum, size (None if not given), ours, retry}. `ours` is true for this project's
-    cloud, which expects a report of every state; other clouds expect only the outcome.
+    An offer is {update, version, url, checksum, size (None if not given), ours, retry}. `ours` is true for an offer of
+    this project's cloud, which expects a report of every state; other clouds expect only the outcome.
     """
     if not isinstance(reply, dict):
         raise UpdateError("reply_malformed", "not an object")

@@ -29,7 +29,7 @@ def state():
     """See Board.state()."""
     best = (0, None)
     for seq, state, is_whole, _, _ in _records():
-        # An equal number in sector 1 does not win.
+        # If the sequence numbers are equal, the record in sector 0 is active.
         if seq != 0xFFFFFFFF and state not in (3, 4) and is_whole and seq > best[0]:
             best = (seq, _STATES[state] if state < 3 else "undefined")
     return best[1]
@@ -45,8 +45,8 @@ def stay(board):
 
     Normally the running slot already boots next, but not if the bootloader has fallen back. Then the other slot's
     record is active and VALID: the new image would start without being selected and without a trial, and set_boot()
-    would not change that. The aborted records of earlier trials are erased, so that they are not mistaken for those of
-    the next one.
+    would not change that. The aborted records of earlier trials are erased: they would look like a rollback of the next
+    trial.
     """
     if board.boot() != board.running:
         Partition(Partition.RUNNING).set_boot()

@@ -1,7 +1,7 @@
 """Load and unload parts of the agent, because the application needs the heap.
 
-Each part is loaded when its step starts and unloaded afterwards. A part is the set of modules that a step imports.
-References keep modules in memory, so resident modules store only plain data.
+A part is the set of modules that a step imports. It is loaded when the step starts and unloaded afterwards. A reference
+to a function or class keeps its module in memory, so modules that stay loaded store only plain data.
 """
 
 import gc
@@ -14,7 +14,7 @@ def loaded():
 
 
 def release(kept):
-    """Unload the agent's modules that are not in `kept`, a list from loaded(), and collect their memory."""
+    """Unload the agent's modules that are not in `kept`, a list from loaded(), and free their memory."""
     for name in loaded():
         if name not in kept:
             module = sys.modules.pop(name)
@@ -24,7 +24,7 @@ def release(kept):
 
 
 class Part:
-    """`with Part():` unloads at its end the modules imported in it."""
+    """`with Part():`: at its end, the modules that were imported in it are unloaded."""
 
     def __enter__(self):
         self._kept = loaded()

@@ -1,16 +1,17 @@
-"""Determine what a boot means from the record and the state of the board. Pure."""
+"""Determine what kind of boot this is, from the record and the state of the board. Pure."""
 
 
 def boot(record, running, boot, state, attempts, is_aborted=True):
-    """Return what this boot means.
+    """Return the kind of this boot.
 
     `running` and `boot` are slot labels, `state` is the otadata state of the active record.
 
     trial      the first boot of the image (or otadata says so, even if another program installed it)
-    unswapped  power failed between the intent and the swap: neither the bootloader nor the trial has rolled back
+    unswapped  power failed after the intent was saved and before the swap: nothing was rolled back
     confirmed  the image was confirmed, but this is not in the record yet
     again      the update was rolled back, another attempt is left;  give_up: none is left
     stray      the image runs, but another one boots next: never confirm it
+    otherwise the record's phase: staged, download or idle
     """
     phase = record["phase"]
     update = record["update"]

@@ -1,4 +1,4 @@
-"""Prepare a start before the agent is imported, while the heap is empty. Unloaded when it is done."""
+"""Prepare a start before the agent is imported, while the heap is empty. This module is unloaded afterwards."""
 
 import gc
 import os
@@ -19,7 +19,7 @@ def prepare(folder):
 def _import_built_in():
     """Import the built-in modules.
 
-    Each folder is listed once, and only names with a file there are searched for in files.
+    Each folder is listed once. sys.path is searched only for names that one of the folders contains.
     """
     paths = sys.path[:]
     names = []

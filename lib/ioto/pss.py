@@ -1,7 +1,7 @@
 """RSASSA-PSS verification (RFC 8017, 8.1.2 and 9.1.2) with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes. Pure.
 
-It yields after each modular multiplication, so that the loop can run in between: 17 of them with the usual exponent,
-65537.
+verify() yields after each of the 17 modular multiplications (the exponent is 65537), so that the event loop can run in
+between.
 """
 
 from binascii import a2b_base64
@@ -11,7 +11,7 @@ _SALT_BYTES = 32
 
 
 def public_key(raw):
-    """(n, its bits) of a public key of 2048 to 4096 bits; ValueError if invalid.
+    """(n, number of its bits) of a public key of 2048 to 4096 bits; ValueError if invalid.
 
     `raw` is PEM or DER, SubjectPublicKeyInfo or PKCS#1.
     """

@@ -51,7 +51,7 @@ class Pair:
     def keep(self, data):
         """save_now(), but log a failure and return False.
 
-        The agent continues, and the data is lost at the next reset.
+        The agent continues; the data is lost at the next reset unless a later save succeeds.
         """
         try:
             self.save_now(data)

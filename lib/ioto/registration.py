@@ -10,8 +10,9 @@ from .timezone import local
 async def register(cloud):
     """Request `api` and `token` with the product id and store the reply. OSError until the device is claimed.
 
-    If refused because the id is in use, restore the registration from before the reply that the cloud does not know the
-    device: that reply may not have come from the cloud.
+    A registration is discarded when a reply says that the cloud does not know the device. That reply may not have come
+    from the cloud: if registering again is refused (for example because the id is in use), the discarded one is
+    restored.
     """
     agent = cloud.agent
     was = agent.provision.get("was")

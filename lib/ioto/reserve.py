@@ -1,7 +1,7 @@
 """Reserve memory for TLS.
 
-The GC heap can grow into all free memory of the IDF heap, but not into the stack of a thread. A waiting thread
-therefore reserves the memory for a handshake with its stack. It ends before each handshake, which frees the stack.
+The GC heap can grow into all free memory of the IDF heap, but not into the stack of a thread. The stack of a waiting
+thread therefore reserves the memory for a handshake. The thread ends before each handshake, which frees its stack.
 """
 
 import gc

@@ -13,8 +13,8 @@ class Resolver:
     """Resolves host names and caches the addresses as long as they are valid.
 
     `servers()` returns the addresses of name servers. An empty list: there is no link. None: the port's own getaddrinfo
-    is used, which blocks the loop; also for names in .local, which name servers do not know (mDNS). The cache `kept`,
-    {host: [addresses, ticks when they expire]}, outlives the Resolver.
+    is used, which blocks the loop. getaddrinfo is always used for names in .local (mDNS), which name servers do not
+    know. The cache `kept`, {host: [addresses, ticks when they expire]}, outlives the Resolver.
     """
 
     def __init__(self, servers=lambda: None, kept=None, port=53):
@@ -32,8 +32,7 @@ class Resolver:
         if ":" in host or not host.strip("0123456789."):
             return host
         kept = self.kept.get(host)
-        # Ticks wrap around after days: an address that is kept too long because of that is dropped when connecting
-        # fails.
+        # Ticks wrap around after days, so an expired address may be used again. It is dropped when connecting fails.
         if not kept or not kept[0] or ticks_diff(kept[1], ticks_ms()) <= 0:
             servers = self.servers()
             if servers is None or host.endswith(".local"):

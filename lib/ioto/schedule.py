@@ -1,12 +1,12 @@
 """Calculate when the next check-in is due. Pure: clock, uptime and values of the record are passed in as numbers.
 
 * Check-ins happen only inside the window, and not before `period` has passed since the last successful one. After a
-  failure the wait is 30 s, doubling to about half an hour or an hour, never longer than the period; and longer if the
-  cloud asks for it.
+  failure the wait is 30 to 59 s. It doubles with each further failure, up to 32 to 64 minutes, but is not longer than
+  the period (or 30 s). It is longer if the cloud asks for that.
 * Each device has its own time in the window (from the SHA-256 of its id and the window's text), at most `jitter` after
   the opening and not after the closing, so that the devices of a fleet do not check in together. In a window that never
   closes, each device's period is longer by its own share of `jitter` instead. After a power failure a fleet is also
-  spread over `jitter`, from the start on; a device that never checked in is not delayed. The delay is halved for each
+  spread over `jitter`, from the boot on; a device that never checked in is not delayed. The delay is halved for each
   whole day that a device is overdue, so that a device with power for only minutes a day still checks in.
 * Within a boot, intervals are measured by uptime, so a clock jump does not change them. Across a reset they are
   measured by the clock; if it is not set, or is behind the last check-in, the interval counts as passed, so that a
@@ -19,7 +19,7 @@ from .spread import spread
 
 _FIRST_S = 30
 _HOLD_MOST_S = 7 * 86400
-_POWER_S = 300  # longest wait after a power failure without a clock, where check-ins failed before
+_POWER_S = 300  # longest wait after a power failure, if there is no clock and check-ins had failed before
 _DAY_S = 86400
 
 
@@ -32,7 +32,7 @@ def backoff_s(failures, device):
 def rest_s(period_s, jitter_s, failures, hold_s, device):
     """Seconds to wait after a check-in. `failures`: in a row, 0 if it succeeded; `hold_s`: requested by the cloud."""
     if failures:
-        # The cloud can handle a check-in per period, so failing devices need not wait longer.
+        # The cloud can handle one check-in per device and period, so failing devices need not wait longer.
         rest = min(backoff_s(failures, device), max(period_s, _FIRST_S))
     else:
         rest = period_s + spread(device, jitter_s)

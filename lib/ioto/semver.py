@@ -7,7 +7,7 @@ _IDENT = DIGITS + LETTERS + "-"
 
 
 def parse(text):
-    """Return a sort key that compares as the version does, without build metadata.
+    """Return a sort key: keys compare as their versions do. Build metadata is ignored.
 
     ValueError if `text` is not a version.
     """

@@ -1,4 +1,4 @@
-"""Create an agent from the files of a folder; the only module that connects all others. Unloaded when it is done."""
+"""Create an agent from the files of a folder; the only module that connects all others. It is unloaded afterwards."""
 
 import gc
 import json
@@ -21,7 +21,7 @@ def setup(folder, listener):
     to(listener, found["log.level"])
     for note in notes:
         log(*note)
-    if not found["product"]:  # where Ioto's agent has it
+    if not found["product"]:  # Ioto's agent reads it from device.json
         found["product"] = str(device.get("product", ""))
     _built(found)
     found["state"] = folder + found["state"]
@@ -52,8 +52,8 @@ def setup(folder, listener):
 def _prepare(path, woke):
     """Finish an interrupted renewal of the folder, and let littlefs search for free blocks.
 
-    Both happen before other tasks run. A reset may have interrupted the renewal (folder.py). The search takes 25 ms or
-    more at the first write; it is not needed after a wake from deep sleep, when no other task waits.
+    Both happen before other tasks run. A reset may have interrupted the renewal (folder.py). littlefs searches at the
+    first write, which takes 25 ms or more; after a wake from deep sleep, no other task would have to wait for that.
     """
     try:
         os.stat(path + ".new")
@@ -94,7 +94,7 @@ def _reserve(state):
 
 
 def _built(found):
-    """Firmware with the frozen agent defines its own product and version (firmware/manifest.py)."""
+    """Use the product and version of the firmware if the agent is frozen into it (firmware/manifest.py)."""
     build = sys.modules.get("ioto_build")  # imported by prepare.py, if it exists
     if build:
         found["product"] = build.PRODUCT
@@ -111,7 +111,7 @@ def _kept_id(pair):
 
 
 def _provision(found):
-    """The result of registration: `api`, `token`, `id`."""
+    """The stored result of registration (`api`, `token`, `id` and others); {} if there is none."""
     try:
         with open(found["state"] + "/provision.json") as f:
             kept = json.load(f)

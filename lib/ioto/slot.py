@@ -17,8 +17,9 @@ _BLANK = b"\xff" * HEAD_BYTES
 class ImageVerifier:
     """Verifies an image of `size` bytes while it is written to `slot`.
 
-    Any file if `raw` (Linux), otherwise an ESP image for `chip` with this `revision`. For each block, a memoryview of
-    4096 bytes (shorter only at the end): check_block(), then erase and write the slot, then read_back().
+    With `raw` (Linux), any file is accepted; otherwise only an ESP image for `chip` with this `revision`. For each
+    block, a memoryview of 4096 bytes (shorter only at the end): check_block(), then erase and write the slot, then
+    read_back().
     """
 
     def __init__(self, slot, size, chip, raw=False, revision=None):
@@ -56,7 +57,7 @@ class ImageVerifier:
         self.sha.update(block)
 
     def matches(self, n, block):
-        """Is block `n`, which was written before, the same as `block`?"""
+        """Is `block` the same as block `n` in the slot, which was written before?"""
         piece = bytearray(256)
         for at in range(0, len(block), 256):
             self.slot.read(n, piece, at)

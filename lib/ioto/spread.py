@@ -4,7 +4,7 @@ from hashlib import sha256
 
 
 def spread(text, most):
-    """An integer in [0, most), always the same for the same `text` and evenly spread for different ones.
+    """An integer in [0, most): always the same for the same `text`, and evenly distributed over different texts.
 
     It is 0 if `most` is 0.
     """

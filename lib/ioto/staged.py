@@ -11,14 +11,14 @@ from .watch import rSignal, watchers
 
 _ASK_AGAIN_S = 3600  # an unanswered signal is repeated after this time
 _CONFIRMED_S = 300  # an offer is valid for this time
-_LONG_S = 86400  # nothing is due
+_LONG_S = 86400  # the wait if nothing is due
 _DEFER_MOST_S = 366 * 86400
 
 
 class Staged:
     """A staged image, identified by `update`, `version` and `attempt`.
 
-    Created by the agent; `wait_s` delays it after a rollback.
+    Created by the agent. `wait_s` delays the first signal, for example after a rollback.
     """
 
     def __init__(self, agent, wait_s=0):
@@ -30,7 +30,7 @@ class Staged:
         self.waiting = True
         self.asked = False  # the signal was sent and not answered yet
         self.apply_requested = False  # apply() was called, but the cloud must be asked first
-        self.offered_s = agent.offered_s  # uptime of the last check-in whose answer offered this
+        self.offered_s = agent.offered_s  # uptime of the last check-in whose reply offered this update
         self.installing = None  # Linux: the task that runs the script
         self.postpone(wait_s)
 
@@ -38,7 +38,7 @@ class Staged:
         self._next_s = uptime_s() + seconds
 
     def is_confirmed(self):
-        """May it be applied now? This project's cloud must have offered it recently; other clouds are not asked."""
+        """May the image be applied now? This project's cloud must have offered it recently; others are not asked."""
         is_ours = self.record["update"].get("ours")
         return not is_ours or self.offered_s is not None and uptime_s() - self.offered_s < _CONFIRMED_S
 
@@ -80,7 +80,7 @@ class Staged:
             log("warn", 'not applied: main.py needs rWatch("device:update", lambda data, staged: staged.apply())')
 
     def defer(self, seconds):
-        """Ask again after `seconds`; a reset does not change that."""
+        """Postpone the decision: signal `device:update` again after `seconds`, even if the board is reset."""
         if not self.waiting:
             return
         self.asked = self.apply_requested = False

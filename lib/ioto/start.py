@@ -48,7 +48,7 @@ def run(main):
     """asyncio.run() for main.py.
 
     An exception that ends it is logged and stored in the file `traceback` of the state folder. The board is then reset,
-    so that it starts again or enters safe mode. Ctrl-C leads to the prompt, where nothing resets the board for a day.
+    so that it starts again or enters safe mode. Ctrl-C leads to the prompt; the watchdog's timeout is then a day.
     """
     import asyncio
 

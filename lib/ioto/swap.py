@@ -23,7 +23,7 @@ def swap(staged):
     except OSError as e:
         apply_failed(staged, refusal(e, "boot_refused"))
         return None
-    except MemoryError:  # as if it had not been asked for
+    except MemoryError:  # as if apply() had not been called
         record.update(before)
         raise
     if not pair.keep(record):  # the intent, saved before the swap
@@ -40,7 +40,7 @@ def swap(staged):
         staged.installing = board.install(slot, staged)
     except (UpdateError, OSError) as e:
         apply_failed(staged, refusal(e, "boot_refused"))
-    except MemoryError:  # as if it had not been asked for
+    except MemoryError:  # as if apply() had not been called
         record.update(before)
         pair.keep(record)
         staged.waiting = True

@@ -13,9 +13,9 @@ from .watch import rSignal, rSignalSync, watchers
 
 
 async def run(agent):
-    """True if the trial is over.
+    """Run the trial; True if it is over.
 
-    Otherwise the board is reset, or (False) it continues: no image to roll back to, or no reply on Linux.
+    Otherwise the board is reset, or the trial continues (False): no image to roll back to, or no reply on Linux.
     """
     limit_s = agent.config["trial.limit"]
     record = agent.record
@@ -100,7 +100,7 @@ def _raise_floor(agent):
 
 def _confirm(board):
     try:
-        if board.boot() != board.running:  # the board's call would approve the other slot
+        if board.boot() != board.running:  # board.confirm() would confirm the other slot's image
             raise OSError("%s boots next" % board.boot())
         board.confirm()
     except OSError as e:

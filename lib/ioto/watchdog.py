@@ -1,4 +1,4 @@
-"""Feed the watchdog while the loop runs: if the loop blocks for good or ends, the board resets."""
+"""Feed the watchdog while the loop runs: if the loop blocks forever or ends, the board resets."""
 
 import asyncio
 
@@ -8,9 +8,9 @@ _DAY_S = 86400  # used instead of stopping the watchdog, which is not possible
 
 
 def guard(agent, limit_s):
-    """Start the watchdog and the task that feeds it forever.
+    """Start the watchdog and the task that feeds it.
 
-    Feeding stops if a trial takes longer than twice its limit.
+    The task stops feeding it only if a trial takes longer than twice its limit.
     """
     if not 0 < limit_s < _DAY_S:
         limit_s = _DAY_S

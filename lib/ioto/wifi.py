@@ -13,9 +13,9 @@ import network
 LOOK_MS = 200
 JOIN_MS = 15000  # limit for joining and getting an address
 PAUSES_MS = (1000, 2000, 5000, 10000, 20000, 60000)
-# the board is reset after this many attempts in a row with an exception of the driver, which takes at least an hour
+# The board is reset after this many attempts in a row that end with an exception of the driver: an hour or more.
 FAULTS = 66
-# RuntimeError: ESP-IDF codes without an errno; "Wifi Unknown Error 0x0101" is no memory.
+# RuntimeError: ESP-IDF codes without an errno; "Wifi Unknown Error 0x0101" means that there is no memory.
 _RAISED = (OSError, RuntimeError, MemoryError)
 
 

@@ -9,15 +9,15 @@ from .masks import HOURS, MINUTES, is_always
 from .spread import spread
 from .timezone import offset_s, stretch
 
-# Twelve years, the longest time that a window can stay closed: February 29 across 1900 or 2100, and again because its
-# hour was skipped.
+# Twelve years, the longest time that a window can stay closed: eight years from one February 29 to the next across 1900
+# or 2100, and four more if a clock change skips the hour.
 _LONGEST_S = 378691200
 
 
 def _span(window, minute):
     """(is it open?, first, end): a span of local minutes since 1970 around `minute` without a change.
 
-    It is not always the longest.
+    It is not always the longest such span.
     """
     _, minutes, hours, mdays, months, wdays, either = window
     day = minute // 1440
@@ -78,7 +78,7 @@ def closes_s(window, unix_s, zone):
 
 
 def opened_s(window, unix_s, zone, most_s):
-    """The second at which the window opened for the opening around `unix_s`, but at the earliest `unix_s - most_s`."""
+    """The second at which the window, which is open at `unix_s`, has opened; at the earliest `unix_s - most_s`."""
     limit = unix_s - min(most_s, _LONGEST_S)
     since = unix_s
     while unix_s > limit:
@@ -92,7 +92,7 @@ def opened_s(window, unix_s, zone, most_s):
 
 
 def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
-    """Seconds until the first time in the window that is not before `start` and the device's own time in it.
+    """Seconds until the first time in the window that is neither before `start` nor before the device's own time in it.
 
     A device's time up to `slack` before `start` is accepted: otherwise a daily check-in in a narrow window, always some
     seconds late, would eventually find it closed. With a `pause`, a device that boots after its time gets a new time
@@ -103,7 +103,7 @@ def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
         opens = next_open(window, at, zone)
         if opens is None:
             return None
-        # If it opened earlier, the device's time is past in any case.
+        # If the window opened more than 2 * jitter_s ago, the device's time is past in any case.
         begin = opened_s(window, opens, zone, 2 * jitter_s)
         end = opens + closes_s(window, opens, zone)
         place = begin + spread(device + window[0], min(jitter_s, end - begin))

@@ -22,7 +22,7 @@ async def for_an_hour(made):
 
 
 async def once(agent):
-    """Do one check-in without the application, with the download it leads to; then reset.
+    """Do one check-in without the application, and the download that follows from it; then reset.
 
     A download that takes longer than half an hour is resumed in the next such boot.
     """

@@ -43,11 +43,11 @@ _URL = "https://" + _HOST
 
 
 class DemonstrationError(Exception):
-    """A part of the demonstration had another result than expected."""
+    """A part of the demonstration had an unexpected result."""
 
 
 class Demonstration:
-    """With `real_time`, a real server runs beside the board; without, both run in simulated time in this process."""
+    """With `real_time`, a real server runs beside the board; without it, both run in simulated time in this process."""
 
     def __init__(
         self,
@@ -234,7 +234,7 @@ class Demonstration:
         self.board.run(until_s=6, console=self.lines.append, cause=2)
 
     def _expect(self, version: str, state: str) -> None:
-        """Show what the cloud stores about the device; Failed unless it runs `version` and has reported `state`."""
+        """Show what the cloud stores about the device; raise unless it runs `version` and has reported `state`."""
         device = overview.devices(self.site)[0]
         stored = overview.device(self.site, device["id"])
         self.console.print("   [bold]stored in the cloud:[/] device %s runs %s" % (device["id"], device["version"]))

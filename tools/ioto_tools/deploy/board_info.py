@@ -146,7 +146,7 @@ def _read_settings(
 ) -> dict[str, Any]:
     """The board's settings as the agent reads them.
 
-    The settings name the files `there`; only their existence is checked.
+    `there` are the files that the settings name and that exist on the board. Their content is not read.
     """
     with TemporaryDirectory() as folder:
         for name in (*_SETTINGS, *there):
@@ -176,7 +176,7 @@ def _read_settings(
 
 
 def format_lines(found: dict[str, Any]) -> Iterator[str]:
-    """Describe facts() in lines of text."""
+    """Describe the result of query() in lines of text."""
     yield "%s, MicroPython %s, agent %s" % (
         found["machine"] or "board",
         found["micropython"],

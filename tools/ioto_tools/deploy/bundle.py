@@ -1,8 +1,9 @@
 """Join the agent's modules into a few files, so that shared names, strings and imports are stored once.
 
-If two modules of a file define the same name, it becomes name_module. `module.name` becomes a name of the file, and an
-upper-case name of a constant becomes the constant. Unreferenced definitions are dropped; private names are shortened
-(minify.py). Scopes are not analysed: a local variable with the name of a renamed definition is an error.
+If two modules of a file define the same name, it is renamed to name_module, except in the module that the file is named
+after. `module.name` is replaced by a name of the joined file, and the upper-case name of a constant by the constant.
+Unreferenced definitions are dropped; private names are shortened (minify.py). Scopes are not analysed: a local variable
+with the name of a renamed definition is an error.
 """
 
 import ast
@@ -32,9 +33,9 @@ class BundledFile(NamedTuple):
 def bundle(
     sources: dict[str, str], files: dict[str, tuple[str, ...]], kept: Iterable[Definition] = ()
 ) -> dict[str, BundledFile]:
-    """Join `sources` {module: text} to `files` {file: its modules}; returns {file: LinkedFile}.
+    """Join `sources` {module: text} to `files` {file: its modules}; returns {file: BundledFile}.
 
-    One module of each file has the file's name. `kept` are definitions with users outside of the agent.
+    One module of each file has the file's name. `kept` are definitions that code outside of the agent uses.
     """
     program = _Program({name: ast.parse(text) for name, text in sources.items()}, files, kept)
     return {file: program.text(file) for file in files}
@@ -134,8 +135,8 @@ class _Program:
 def _number_names(body: list[ast.stmt]) -> list[ast.stmt]:
     """Build a statement without effect that makes the compiler number the most used names first.
 
-    It numbers names, and strings that could be names, in order of appearance, and each use of the first 128 takes one
-    byte. It does not compile what follows `break`.
+    The compiler numbers names, and strings that could be names, in order of appearance, and each use of the first 128
+    takes one byte. It generates no code for the expressions after `break`.
     """
     known = {
         name

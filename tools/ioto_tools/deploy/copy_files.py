@@ -19,9 +19,9 @@ STAGING = "deploy.new"
 HASHES = "deployed.json"
 AGENT = "lib/ioto/"
 _BLOCK = 4096
-Progress = Callable[[str, int], None]  # called with a file's name and the bytes just written
+Progress = Callable[[str, int], None]  # called with a file's name and the number of bytes just written
 
-# littlefs counts some blocks twice: when it is nearly full, MicroPython's number of free blocks wraps below 0.
+# littlefs counts some blocks twice, so MicroPython's number of free blocks underflows when the disk is nearly full.
 _FILES = """
 import os, json, hashlib
 def h(p):
@@ -85,7 +85,7 @@ class Plan:
     remove: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)  # {path: diff} of files that were changed on the board
     same: int = 0  # number of equal files
-    deployed: dict[str, str] = field(default_factory=dict)  # {path: hash}, the new content of LIST
+    deployed: dict[str, str] = field(default_factory=dict)  # {path: hash}, the new content of HASHES
 
 
 def digest(raw: bytes) -> str:
@@ -93,7 +93,7 @@ def digest(raw: bytes) -> str:
 
 
 def hashes(files: dict[str, bytes]) -> bytes:
-    """The content of LIST for {path: bytes}."""
+    """The content of HASHES for {path: bytes}."""
     return json.dumps({name: digest(raw) for name, raw in sorted(files.items())}).encode()
 
 
@@ -124,10 +124,10 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
             made.write[name] = raw
         made.deployed[name] = new
     agents = {name.rsplit(".", 1)[0] for name in files if name.startswith(AGENT)}
-    # MicroPython prefers a .py to the .mpy beside it; files that the new agent no longer has are removed too.
+    # MicroPython prefers a .py to the .mpy beside it, so that is removed; so are files that the new agent lacks.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
     blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
-    folders = 1 + len(_folders(made.write) - _folders(there))  # STAGING is one; each takes two blocks
+    folders = 1 + len(_folders(made.write) - _folders(there))  # STAGING is one more; each folder takes two blocks
     need = (blocks + 2 * folders) * _BLOCK
     if need > found["free"]:
         raise CopyError(

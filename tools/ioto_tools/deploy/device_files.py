@@ -1,4 +1,4 @@
-"""Collect the files for a board: those of the device's folder, and the agent."""
+"""Collect the files for a board: the files in the device's folder, and the agent."""
 
 import ast
 import json

@@ -1,6 +1,6 @@
 """Build the content of a board's flash.
 
-It has bootloader, partition table, otadata, the application in the first slot, and the file system.
+It consists of bootloader, partition table, otadata, the application in the first slot, and the file system.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropy
 from ..virtual_board import file_system as littlefs
 from ..virtual_board import otadata
 
-_SLOT_ALIGN_BYTES = 0x10000  # of an application slot
+_SLOT_ALIGN_BYTES = 0x10000  # alignment of an application slot
 _MIN_FILES_BYTES = 0x20000  # the agent takes 76 KiB of a file system
 # Room for `ioto deploy` to stage a new agent beside the old one: by default, slots don't grow into it.
 _DEFAULT_MIN_FILES_BYTES = 0x40000
@@ -77,8 +77,8 @@ def _rounded_up(n: int) -> int:
 def choose_layout(flash_bytes: int, image_bytes: int, slot_bytes: int | None = None) -> list[layout.Partition]:
     """The partition table: two slots for `image_bytes`, and files in the rest; FirmwareError if they don't fit.
 
-    Without `slot_bytes`, the slots have room for an application that is SPARE percent larger, if that leaves
-    _DEFAULT_MIN_FILES_BYTES.
+    Without `slot_bytes`, the slots have room for an application that is SPARE_PERCENT larger, if that leaves
+    _DEFAULT_MIN_FILES_BYTES for files.
     """
     name = next(k for k, v in FLASH_SIZES.items() if v == flash_bytes)
     least = _rounded_up(image_bytes)
@@ -113,7 +113,7 @@ def choose_layout(flash_bytes: int, image_bytes: int, slot_bytes: int | None = N
 def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_bytes: int | None = None) -> FlashImage:
     """The FlashImage of a complete firmware file and `files` {path: bytes}.
 
-    FirmwareError if something does not fit; the text names it, and a remedy.
+    FirmwareError if something does not fit; the text says what, and names a remedy.
     """
     if firmware.bootloader is None:
         raise FirmwareError("only an application: use the whole .bin file, with bootloader and partition table")

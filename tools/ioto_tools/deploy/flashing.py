@@ -139,7 +139,7 @@ def _files(loader: "Loader", rows: list[layout.Partition]) -> dict[str, bytes]:
 
 
 def _lost_partitions(loader: "Loader", rows: list[layout.Partition]) -> list[LostPartition]:
-    """The partitions that the new table drops: a romfs, a second file system, NVS keys, a second bootloader."""
+    """The partitions that the new table drops, such as a romfs, a second file system, NVS keys, a second bootloader."""
     known = (
         layout.file_system(rows),
         next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None),
@@ -159,7 +159,7 @@ def _lost_partitions(loader: "Loader", rows: list[layout.Partition]) -> list[Los
 
 
 def _check_nvs_kept(loader: "Loader", rows: list[layout.Partition], image: FlashImage) -> None:
-    """Check that the new table keeps the NVS; FlashError if it moves, or uses more space than the new one has."""
+    """Check that the NVS is kept; FlashError if it would move, or uses more space than the new table has for it."""
     old = next((p for p in rows if p.type == layout.DATA and p.subtype == layout.NVS), None)
     new = image.partition("nvs")
     if old is None or (old.address, old.size) == (new.address, new.size):

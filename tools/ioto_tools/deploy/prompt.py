@@ -17,11 +17,11 @@ from ..image.firmware import MIN_MICROPYTHON
 from . import serial_port as ports
 
 _ANSWER_S = 10  # a board that is silent for this long is gone
-_WRITE_BYTES = 1024  # of a file; up to four times as long as text
+_WRITE_BYTES = 1024  # of a file in one write; as a literal, up to four times as long
 _RESET_LIMIT_S = 30  # limit for a reset
 _RETRY_S = 0.4  # between two checks whether the board is back
 _LAST_OUTPUT_S = 3  # wait for the last output before the reset; some ports lose it
-# The Ctrl-C that searches for the prompt must not interrupt the code that resets the board.
+# The Ctrl-C characters that are sent to get the prompt must not interrupt the code that resets the board.
 _IGNORE_CTRL_C = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
 # The agent's watchdog would reset a board whose application was interrupted. It can't be disabled, so it gets a day.
 _RELAX_WATCHDOG = "import sys\nif 'ioto.agent' in sys.modules:\n import machine\n machine.WDT(timeout=86400000)\n"

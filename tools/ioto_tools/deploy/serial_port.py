@@ -72,7 +72,7 @@ def _is_file(port: str) -> bool:
 
 
 def _explain_permission(port: str) -> str:
-    """How to get permission: by the port's group, as distributions set it up (dialout, uucp, plugdev)."""
+    """How to get permission: usually by joining the port's group (dialout, uucp or plugdev on most distributions)."""
     import grp  # not on every system
 
     found = os.stat(port)

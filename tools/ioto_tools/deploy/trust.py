@@ -1,7 +1,7 @@
 """Check a board's trust settings: the files of its TLS authorities and release keys.
 
-The agent's own modules read the files, so that the board accepts what passes here. No private key except `tls.key` is
-deployed.
+The agent's own modules read the files, so the board accepts each file that is accepted here. No private key except
+`tls.key` is deployed.
 """
 
 from collections.abc import Iterator
@@ -54,8 +54,8 @@ def _read(path: str | Path) -> bytes:
 def check_settings(folder: str | Path, config: dict[str, Any], files: dict[str, bytes]) -> None:
     """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
-    `config` is from config.load(), `files` is {path: bytes}. Rejects the settings that lib/ioto/setup.py rejects when
-    the agent starts.
+    `config` is from config.load(), `files` is {path: bytes}. The checks are those of lib/ioto/setup.py at the start of
+    the agent, except those of update.transport and of the content of tls.cert and tls.key.
     """
     folder = Path(folder)
     for key in ("builder", "api"):

@@ -55,8 +55,8 @@ def sign(
 ) -> Manifest:
     """Write manifest, signature and the content of file `path` to the file object `out`; returns the manifest.
 
-    `more`: minimum, expires, down, base, created of release.FIELDS; None is omitted. Errors name the file `name`, if
-    `path` was extracted from it. ReleaseError if the file can't be signed.
+    `more`: the fields minimum, expires, down, base, created of release.FIELDS; None is omitted. If `path` was extracted
+    from the file `name`, errors name that file. ReleaseError if the file can't be signed.
     """
     name = name or path
     if read(path):

@@ -8,7 +8,7 @@ from ..image.esp import CHIPS
 from .run_checks import Result
 
 _UNITS = {"ms": "ms", "s": "s", "bytes": "bytes", "kb_s": "KB/s", "dbm": "dBm", "permille": "‰"}
-_HIDDEN = ("home", "other", "offer", "set_s")  # passed from step to step
+_HIDDEN = ("home", "other", "offer", "set_s")  # not measurements: values that one step passes to the next
 
 
 def as_object(info: dict[str, Any], results: Iterable[Result]) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def as_object(info: dict[str, Any], results: Iterable[Result]) -> dict[str, Any]
 
 
 def measurements(result: Result) -> dict[str, Any]:
-    """The measurements of a check to show, sorted by name, independent of the board's order."""
+    """The measurements of a check that are shown, sorted by name."""
     return {key: value for key, value in sorted(result.found.items()) if key not in _HIDDEN}
 
 

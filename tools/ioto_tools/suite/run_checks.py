@@ -52,7 +52,7 @@ try:
 except (ImportError, OSError):
     pass
 """
-# boot.py counts consecutive starts: the starts by the suite must not count.
+# boot.py counts consecutive starts. Those caused by the suite must not count.
 _CLEAR_COUNTS = """
 try:
     from esp32 import NVS

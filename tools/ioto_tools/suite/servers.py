@@ -1,4 +1,4 @@
-"""The servers for the suite: HTTPS with one valid and three invalid certificates, HTTP, and a mute name server."""
+"""The servers for the suite: HTTPS with one valid and three invalid certificates, HTTP, and a silent name server."""
 
 import datetime
 import functools
@@ -22,9 +22,9 @@ _LONG_AGO = datetime.timedelta(days=2000)
 
 
 class Servers:
-    """`with Host(address, image) as host`: servers at `address`, an IP address of this machine.
+    """`with Servers(address, image) as host`: servers at `address`, an IP address of this machine.
 
-    `given` is the information about them for the board; `authority` is the content of ca.pem.
+    `given` is the information about the servers for the board; `authority` is the content of ca.pem.
     """
 
     def __init__(self, address: str, image: bytes) -> None:

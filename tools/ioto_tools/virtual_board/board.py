@@ -26,7 +26,7 @@ from .serial import Serial
 from .simulated_network import SimulatedNetwork
 
 FAULTS = ("crash", "hang", "selftest", "exception")
-_BOOT_LOOP = 5  # consecutive resets without a bootable image end the run
+_BOOT_LOOP = 5  # the run ends after this many consecutive resets without a bootable image
 _RTC_WATCHDOG_US = 9_000_000  # the bootloader's watchdog, for an image that hangs at start
 
 
@@ -196,11 +196,11 @@ class Board:
         cause: int = PWRON,
         serial: Serial | None = None,
     ) -> Run:
-        """Power on and run until a time of the board's clock, a number of boots, `cut`, or `stop(line)` is true.
+        """Power on and run: at most `until_s` seconds or `max_boots`, until `cut`, or until `stop(line)` is true.
 
-        `console(line)` is called with each printed line. The run begins with a power-on (`cause` PWRON) or with a reset
-        by the reset pin (HARD). `serial` is for a board in real time. ValueError if another process runs a board on the
-        same file.
+        `until_s` is measured on the board's clock. `console(line)` is called with each printed line. The run begins
+        with a power-on (`cause` PWRON) or with a reset by the reset pin (HARD). `serial` is for a board in real time.
+        ValueError if another process runs a board on the same file.
         """
         with self.flash.powered():
             self.flash.trace = Trace()

@@ -1,4 +1,4 @@
-"""The second-stage bootloader: which image it starts (ESP-IDF v5.5 bootloader_utility.c, rollback enabled)."""
+"""The second-stage bootloader: choose the image to start (ESP-IDF v5.5 bootloader_utility.c, rollback enabled)."""
 
 from ..image import layout
 from ..image.esp import ImageError, verify

@@ -2,12 +2,12 @@
 
 import time
 
-# asyncio's task queue in C takes the host's milliseconds: the board's time must always be later.
+# asyncio's task queue in C uses the host's millisecond counter: the board's time must always be ahead of it.
 _AHEAD_US = 10**15
 
 
 class Clock:
-    """`now_us` advances only by advance() if simulated, by itself if real."""
+    """If simulated, `now_us` advances only by advance(); if real, it advances by itself."""
 
     def __init__(self, real: bool = False) -> None:
         self.real = real

@@ -1,4 +1,4 @@
-"""The CPU: MicroPython's unix port in a separate process, which is killed as if the chip lost power."""
+"""The CPU: MicroPython's unix port in a separate process. Killing that process simulates a loss of power."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class _Spawner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._started_by: int | None = None  # PID of the process that started the spawner: a fork starts another one
+        self._started_by: int | None = None  # PID that started the spawner; a forked process starts its own
 
     def _ensure_started(self) -> None:
         if self._started_by == os.getpid() and self._process.poll() is None:
@@ -53,7 +53,7 @@ _spawner = _Spawner()
 
 
 class Cpu:
-    """One run of a program. `link` is the bus, `out` the program's output, without blocking; watch both."""
+    """One run of a program. `link` is the bus, `out` the program's output (non-blocking); select() on both."""
 
     def __init__(
         self, flash: Path, simulated: bool, fault: str, heap_bytes: int, chip_bytes: int, frozen: str | Path = ""

@@ -40,7 +40,7 @@ def collect_files(files: Files) -> dict[str, bytes]:
 
 
 class _Counting(littlefs.UserContext):
-    """Memory that counts the erased blocks."""
+    """A block device in memory that counts its erase operations."""
 
     erases = 0
 

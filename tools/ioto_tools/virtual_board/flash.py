@@ -42,7 +42,7 @@ class Operation(NamedTuple):
     kind: str  # erase, program
     address: int
     length: int
-    data: bytes | None  # if short
+    data: bytes | None  # of a program operation of at most 64 bytes
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The board's hardware except the CPU: serves the bus while one program runs, until a reset or a limit.
 
-A session ends with an exception of this module; board.py decides what happens next.
+A session ends with one of the exceptions defined here; board.py decides what happens next.
 """
 
 import select
@@ -38,7 +38,7 @@ class Hardware(Peripherals):
     raw_mode = False  # of the prompt, kept across soft resets
     watchdog_ms = 0  # 0 without a watchdog
     fed_us = 0
-    _interrupt = False  # Ctrl-C was typed, but the CPU is not notified yet
+    _interrupt = False  # Ctrl-C was typed, but the CPU has not been notified yet
 
     def begin(self, running: Partition, cause: int) -> None:
         """Prepare for a program that starts from partition `running`."""
@@ -77,7 +77,7 @@ class Hardware(Peripherals):
                 interrupt()
                 continue
             if ready:
-                data = out.read()  # first, since output precedes the request even if select() missed it
+                data = out.read()  # read before the request: the output precedes it, even if select() missed it
                 if data:
                     console(data)
                 elif link not in ready:
@@ -224,7 +224,7 @@ class Hardware(Peripherals):
         serial = self.serial
         assert serial
         self.interruptible = True
-        if self._interrupt:  # too late for the program, so it is a character
+        if self._interrupt:  # too late to interrupt the program: Ctrl-C is an ordinary character
             self._interrupt = False
             serial.typed = INTERRUPT + serial.typed
         while not serial.typed:

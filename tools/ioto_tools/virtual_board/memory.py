@@ -10,11 +10,11 @@ IDF_BYTES = 131 * KB  # free when a program starts: 96 KB once Wi-Fi is up
 WIFI_BYTES = 35 * KB
 # Memory for TLS: (required free before the handshake, allocated while connected)
 SMALL_CHAIN = (32 * KB, 25 * KB)  # P-256 root and leaf
-LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root, an intermediate sent: both forms of Let's Encrypt
+LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root and one intermediate, as in both chains of Let's Encrypt
 _BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
 _THREAD_BYTES = 512  # in addition to its stack
 USABLE = 7, 8  # usable fraction of the GC heap: above it the free memory is too fragmented, and the heap grows
-# Ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects; 2 for pointers, 1 for bytes.
+# Ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects. It is 2 for pointers, 1 for bytes.
 PORT_TO_CHIP = 29, 20
 
 Owner = str | int  # "wifi", "thread N", or the number of a socket
@@ -52,7 +52,7 @@ class Memory:
     def resize_gc_heap(self, live: int) -> int:
         """Resize the GC heap after a collection that left `live` bytes: free empty areas, or grow by the current size.
 
-        If less memory is free, it grows by all free memory. Returns how many live bytes fit.
+        If less memory is free, the GC heap grows by all free memory. Returns how many live bytes fit.
         """
         need = live * USABLE[1] // USABLE[0]
         while self.areas and need <= self.gc_bytes - self.areas[-1]:
@@ -84,9 +84,9 @@ class Memory:
 
 
 def heap_bytes(idf_bytes: int) -> int:
-    """The heap size to start the CPU's process with: all memory could become GC heap.
+    """The heap size with which the CPU's process starts: all memory could become GC heap.
 
-    The shims trim it after they start.
+    The shims limit the usable part after they start.
     """
     on_port, on_chip = PORT_TO_CHIP
     return (GC_BYTES + idf_bytes) * on_port // on_chip + 192 * KB

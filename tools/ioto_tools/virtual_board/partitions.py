@@ -1,7 +1,7 @@
 """The flash operations and errors of `esp32.Partition`.
 
-As in MicroPython's ports/esp32/esp32_partition.c and ESP-IDF's partition_target.c and esp_ota_ops.c. Errors are
-EspError(code); the CPU's shim turns them into the port's OSError.
+They behave as in MicroPython's ports/esp32/esp32_partition.c and ESP-IDF's partition_target.c and esp_ota_ops.c. An
+error is EspError(code); the CPU's shim turns it into the port's OSError.
 """
 
 from collections.abc import Callable

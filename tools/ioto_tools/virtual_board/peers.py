@@ -19,7 +19,7 @@ Answer = Callable[[str, str, dict[str, str], bytes], Iterable[Step]]
 
 
 class Network(Protocol):
-    """What a peer uses of the simulated network."""
+    """The part of the simulated network that a peer uses."""
 
     def arrive(self, sock: Socket, data: Data, after_s: float = 0.0) -> None: ...
 
@@ -29,7 +29,7 @@ class Network(Protocol):
 class Connection(Protocol):
     """The peer's end of one connection."""
 
-    stays_open: bool  # if the board closes its end only
+    stays_open: bool  # if the board closes only its own end
 
     def feed(self, data: bytes) -> None: ...
 
@@ -129,7 +129,7 @@ class AsgiServer:
 
 
 class ScriptedServer:
-    """A scripted server: `answer(method, path, headers, body)` returns the steps of the answer.
+    """A scripted server: `answer(method, path, headers, body)` returns the steps of the response.
 
     A step is bytes to send, None to close, an int to fail with that errno, or (seconds, step) to delay a step. After
     the last step the peer is silent until the next request.
@@ -154,7 +154,7 @@ class ScriptedServer:
 
 
 def http_response(body: bytes = b"", status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """The bytes of a simple HTTP response with Content-Length, for Script."""
+    """The bytes of a simple HTTP response with Content-Length, for ScriptedServer."""
     lines = ["HTTP/1.1 %d x" % status, "Content-Length: %d" % len(body)] + ["%s: %s" % h for h in headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 

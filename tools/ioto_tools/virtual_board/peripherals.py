@@ -1,4 +1,4 @@
-"""What a program on the board can use: flash, NVS, RTC, pins, memory and network; each operation answers at once.
+"""The peripherals that a program can use: flash, NVS, RTC, pins, memory and network; operations reply immediately.
 
 The operations that wait, and those that end the session, are in hardware.py.
 """

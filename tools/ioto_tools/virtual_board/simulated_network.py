@@ -1,9 +1,9 @@
 """The simulated network around the board: Wi-Fi, DNS, NTP, and the peers that the board can connect to.
 
-All times are of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are simulated too
-(the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed, a connection to a host
-that never answers fails after 18.5 s, resolving a name without a link blocks for 7 s, and twelve half-closed
-connections use up the sockets.
+All times are those of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are
+simulated too (the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed, a
+connection to a host that never answers fails after 18.5 s, resolving a name without a link blocks for 7 s, and twelve
+half-closed connections use up the sockets.
 """
 
 import select
@@ -28,7 +28,7 @@ _FOREVER = float("inf")
 
 
 class SimulatedNetwork:
-    """`names` {host name: address}; `peers` {(host name or address, port): peer (peers.py)}, other addresses refuse.
+    """`names` {host name: address}; `peers` {(host name or address, port): peer}, see peers.py. Other addresses refuse.
 
     `wifi` {ssid: password}, None without Wi-Fi; `ntp` False: the time servers do not answer; `unix_s`: the true time at
     power-on; `dead_s`: from this time on, no data passes although the link appears to be up, until the board
@@ -74,7 +74,7 @@ class SimulatedNetwork:
         self.reported_us: float = 0  # next_us() has reported all events up to this time
 
     def resolve(self, name: str) -> tuple[int, bytes]:
-        """getaddrinfo: (status, address). Like on the chip, it blocks the whole program, without regard to timeouts."""
+        """getaddrinfo: (status, address). As on the chip, it blocks the whole program, regardless of timeouts."""
         if not self.station.is_up():
             self.clock.advance(7000000 if self.station.was_up else 20000)
             return -202, b""
@@ -143,7 +143,10 @@ class SimulatedNetwork:
         return len(data)
 
     def arrive(self, sock: Socket, data: bytes | int | None, after_s: float = 0.0) -> None:
-        """Queue `data` from a peer (bytes, None to close, an int to fail with that errno), `after_s` after its last."""
+        """Queue `data` from a peer, `after_s` after its previous data.
+
+        `data` is bytes, None to close, or an int to fail with that errno.
+        """
         at_us = max(self.clock.now_us + self.latency_us, sock.inbox[-1][0] if sock.inbox else 0) + after_s * 1e6
         sock.queue(data, at_us, self.bytes_per_s)
 
@@ -162,7 +165,7 @@ class SimulatedNetwork:
         return sock.take(most, line, now)
 
     def recvfrom(self, n: int, most: int) -> tuple[int, bytes]:
-        """(port or error, data): the length of the host's address, the address, and the datagram."""
+        """(port or error, data). `data` is the length of the host's address, the address, and the datagram."""
         status, data = self.recv(n, most)
         if status < 0:
             return status, data
@@ -199,9 +202,9 @@ class SimulatedNetwork:
     # ---- time
 
     def next_us(self) -> float:
-        """Time of the next event of any socket, or of one since the last call; infinity if none is pending.
+        """Time of the next event of any socket, or of an event since the last call; infinity if none is pending.
 
-        A program polls first and then waits: events between the two must not be missed.
+        A program polls first and then waits: an event between the two must not be missed.
         """
         times = [t for s in self.socks.values() for t in [s.ready_us] + [i[0] for i in s.inbox[:1]]]
         times.append(self.station.next_us())
@@ -211,7 +214,7 @@ class SimulatedNetwork:
         return found
 
     def wait_real(self, seconds: float, lines: Iterable[Any] = ()) -> list[Any]:
-        """Wait in real time for the host's sockets behind the board's sockets, for `lines`, or for `seconds`.
+        """Wait in real time, at most `seconds`, for the host's sockets behind the board's sockets or for `lines`.
 
         Returns those of `lines` (readable files) that have data.
         """
@@ -224,7 +227,7 @@ class SimulatedNetwork:
         return [line for line in lines if line in ready]
 
     def now_s(self) -> int:
-        """True Unix time in seconds, as NTP and the servers know it."""
+        """The true Unix time in seconds: the servers' time, and NTP's if `ntp_ahead_s` is 0."""
         return self.unix_s + self.clock.now_us // 1000000
 
     # ---- datagrams

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
-BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two of its steps
+BREAK = signal.SIGUSR1  # raises KeyboardInterrupt in the program, between two bytecode instructions
 _FIRST = 3  # first descriptor of a CPU: the link, the flash, the frozen modules; then the shims
 # The shims are read through open descriptors, since a CPU can't open files. Each module is read once.
 _START = """
@@ -58,7 +58,7 @@ def serve(line: socket.socket) -> None:
         while raw and not raw.endswith(b"\n"):
             raw += line.recv(65536)
         if not raw:
-            os._exit(0)  # its forks end with it
+            os._exit(0)  # its forks are killed with it
         asked = json.loads(raw)
         pid = asked.get("end") or os.fork()
         if not pid:
@@ -85,13 +85,13 @@ def _become_cpu(
         for n, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in found]):
             os.dup2(fd, _FIRST + n)
         os.closerange(_FIRST + len(found), 65536)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends with the hardware
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the CPU ends if it writes after the hardware has exited
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the hardware handles Ctrl-C
         # MicroPython's own SIGINT handler aborts the C code that is running; this one behaves as on the chip.
         ctypes.CDLL(None).signal(
             BREAK, ctypes.cast(ctypes.CDLL(micropython_run.__file__).mp_sched_keyboard_interrupt, ctypes.c_void_p)
         )
-        if sys.platform == "linux":  # also if it computes without making requests
+        if sys.platform == "linux":  # kills the CPU with its parent, even if it makes no requests
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)

@@ -1,4 +1,4 @@
-"""The board's Wi-Fi station: what network.WLAN does, and when the link is up."""
+"""The board's Wi-Fi station: simulates network.WLAN and the state of the link."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _FOREVER = float("inf")
 
 
 class WifiStation:
-    """`networks` {ssid: password}, or None if the board needs no Wi-Fi; for the others see SimulatedNetwork."""
+    """`networks` {ssid: password}, or None if the board needs no Wi-Fi; `radio`, `dead_s`: see SimulatedNetwork."""
 
     def __init__(
         self, networks: dict[str, str] | None, radio: dict[str, list[Exception | None]], dead_s: float | None
