@@ -27,7 +27,7 @@ def optional(schema: Schema) -> Schema:
 
 
 def parse_query(found: Mapping[str, str], schemas: dict[str, Schema]) -> dict[str, Any]:
-    """Parse and validate a query string (a multi-dict of texts): {name: value}. Refusal 400 names the field."""
+    """Parse and validate the strings of a query; return {name: value}. Refusal 400 names the field."""
     values = {}
     for name in found:
         values[name] = _typed(found[name], schemas.get(name, {}))

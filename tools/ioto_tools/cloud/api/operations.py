@@ -1,7 +1,7 @@
 """All operations of the API as a table: the request, the required scope, and the function that runs it.
 
-Each function takes the site, acting for the operator, and the arguments of the request: path parameters, query fields
-and body fields in one dict, None for omitted ones.
+Each function takes the site, acting for the operator, and the arguments of the request: one dict with the path
+parameters, query fields and body fields; None for omitted fields.
 """
 
 from collections.abc import Callable

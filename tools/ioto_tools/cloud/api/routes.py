@@ -104,7 +104,7 @@ async def _body(request: Request, operation: Operation) -> AsyncIterator[Argumen
 
 async def _received(request: Request, file: IO[bytes]) -> None:
     run = request.app.state.run
-    # The boundaries of a form would be published with the image.
+    # The multipart boundaries of a form would be published as part of the image.
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Refusal(415, "body: a form: send the image alone as the body, as `curl --data-binary @FILE` does")
     async for chunk in _chunks(request, IMAGE_BYTES):

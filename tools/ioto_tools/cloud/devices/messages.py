@@ -80,7 +80,7 @@ def parse_body(body: bytes) -> Fields:
 
 
 def _parse_leniently(body: bytes) -> Any:
-    """Parse what orjson rejects if the standard library accepts it; otherwise Refusal with the cause."""
+    """Parse, with the standard library, a body that orjson rejects; Refusal with the cause if that fails too."""
     try:
         text = body.decode()
         return _loads(text)
@@ -93,7 +93,7 @@ def _parse_leniently(body: bytes) -> Any:
 
 
 def to_json(fields: Fields) -> str:
-    """The JSON text of an object returned by parse()."""
+    """The JSON text of an object returned by parse_body()."""
     try:
         return orjson.dumps(fields).decode()
     except TypeError:  # accepted by the standard library only: a lone surrogate
@@ -155,7 +155,7 @@ def check_in(fields: Fields) -> CheckIn:
 def report(fields: Fields) -> Report:
     """The Report in the body of a report. Refusal 400.
 
-    Other clients send only `success`: it means `confirmed` or `failed`, attempt 0.
+    Other clients send only `success`: true means `confirmed`, false means `failed`; the attempt is 0.
     """
     success = _boolean(fields, "success")
     state = _text(fields, "state", 16, "confirmed" if success else "failed")
@@ -190,7 +190,7 @@ def _text(fields: Fields, name: str, length: int, default: Any = _REQUIRED) -> A
 
 
 def _reason(fields: Fields) -> str:
-    # Truncated rather than refused: a device drops a refused report, and the outcome matters more than the text.
+    # A long reason is truncated, not refused: devices drop refused reports, and the outcome matters more than the text.
     value = fields.get("reason") or ""
     if not isinstance(value, str):
         raise Refusal(400, "reason: %s, expected: a string" % _excerpt(value))
@@ -209,7 +209,7 @@ def _boolean(fields: Fields, name: str) -> bool:
 def _integer_or_none(fields: Fields, name: str, most: int) -> int | None:
     """A non-negative integer, capped at `most`; None if the field has any other value.
 
-    This is not an error, because a device's own property may have this name.
+    Another value is not an error, because a device's own property may have this name.
     """
     value = fields.get(name)
     return min(value, most) if type(value) is int and value >= 0 else None

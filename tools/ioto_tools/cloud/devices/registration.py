@@ -1,6 +1,6 @@
 """Answers a device's registration, report and image request (check-in: checkin.py).
 
-Each is one transaction, which is on the disk before the device gets its answer. Random values and the time are
+Each change is one transaction, which is on the disk before the device gets its answer. Random values and the time are
 determined before the transaction begins.
 """
 
@@ -41,7 +41,7 @@ class RegistrationRequest:
 
     @property
     def fingerprint(self) -> str:
-        """A hash that identifies the same program, starting again on the same device at the same address.
+        """A hash that stays the same when the same program starts again on the same device at the same address.
 
         "" if the address is unknown.
         """
@@ -123,7 +123,7 @@ def _wait_s(conn: sa.Connection, product: str, now_s: int, most: int) -> int | N
 
     Writes an audit entry, at most once an hour, if the limit of `most` new devices in an hour is reached.
     """
-    # Devices registered later than that were recorded by a wrong clock.
+    # Registration times later than that were recorded by a wrong clock.
     within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.CLOCK_TOLERANCE_S)
     recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()

@@ -1,6 +1,6 @@
 """Operators' changes of releases and devices.
 
-Each is one transaction with its audit row and a change record for the workers.
+Each change is one transaction, with an audit row and a change record for the workers.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str)
 
 
 def change_state(site: "Site", word: str, action: str) -> Row:
-    """Approve, pause, resume or cancel the update, by its `action` in the past tense; return overview.update()."""
+    """Approve, pause, resume or cancel the update (`action`: in the past tense); return overview.update()."""
     return overview.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
 
 
@@ -72,8 +72,8 @@ def _locked_release(conn: sa.Connection, word: str) -> sa.RowMapping:
 def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str] = ()) -> int:
     """Let devices try the update again; return how many.
 
-    Those with the ids `ids`; without ids, all in one of `states` (default: all of update_states.RETRYABLE). CloudError,
-    without any change, if one of `ids` has nothing to try again.
+    `ids`: of the devices; empty: all devices. `states`: only devices in one of these states; empty:
+    update_states.RETRYABLE. CloudError, without any change, if one of the devices `ids` can't try the update again.
     """
     for state in states:
         if state not in update_states.RETRYABLE:
@@ -165,7 +165,7 @@ def unclaim(site: "Site", id: str, product: str | None = None) -> None:
 
 
 def claim(site: "Site", id: str, product: str | None = None) -> None:
-    """Claim the device: it gets a token at its next registration, in any case.
+    """Claim the device: its next registration always gets a token.
 
     The first use of this token ends the device's other tokens.
     """
@@ -220,8 +220,8 @@ def _revoke(conn: sa.Connection, id: str, product: str | None, now_s: int, who: 
 def rotate(site: "Site", ids: Sequence[str] = (), product: str | None = None) -> Rotated:
     """Rotate devices' tokens at their next check-ins.
 
-    The devices `ids` (of `product` if given); without ids, all, or all of `product`. Return (number of devices, [(id,
-    product's name)] of those whose clients never accept a new token).
+    `ids`: of the devices; empty: all devices. `product`: only devices of this product. Return (number of devices, [(id,
+    product's name)] of the devices whose clients never accept a new token).
     """
     if ids:
         return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)

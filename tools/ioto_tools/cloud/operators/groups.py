@@ -42,7 +42,7 @@ def combine(one: str | None, other: str | None) -> str | None:
 def set_policy(site: "Site", name: str, text: str) -> None:
     """Set the policy of the group `name` to `text`.
 
-    Releases that were published with its earlier policy keep that one.
+    Releases that were published with the group's earlier policy keep the earlier policy.
     """
     if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
         raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)

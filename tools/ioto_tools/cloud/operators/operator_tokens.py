@@ -1,7 +1,7 @@
 """Tokens of operators and their programs, each with one scope and an optional expiry.
 
 A token is shown once and stored as SHA-256. It is valid for the operators' API only, not for device requests. The
-command line needs none: it uses the site's folder.
+command line needs no token: it uses the site's folder.
 """
 
 import re

@@ -62,7 +62,7 @@ def compile_regex(text: str, token: Token, case_sensitive: bool = True) -> Any:
     """Compile the regular expression `text`. PolicyError, at `token`, if it is invalid."""
     options = re2.Options()
     options.log_errors = False
-    options.never_capture = True  # groups would make a search many times slower, and are not needed
+    options.never_capture = True  # capture groups would make a search many times slower, and are not needed
     options.max_mem = _MEMORY_BYTES
     options.case_sensitive = case_sensitive
     try:

@@ -73,7 +73,7 @@ def _ordered(by: Comparison) -> Comparison:
 
 
 def is_true(value: Any) -> bool:
-    """The truth value of a single value, one that is not compared."""
+    """The truth value of a value that stands alone, without a comparison."""
     return value is not None and value != "" and not equal(value, False)
 
 
