@@ -36,12 +36,12 @@ def publish(
     said: Terms | None = None,
     by_hand: bool = False,
 ) -> tuple[Row, bool]:
-    """Publish the file `path` as `version` of `product` (id or name); (release's row, True if it is new).
+    """Publish the file `path` as `version` of `product` (id or name); return (release's row, True if it is new).
 
     The release manifest of a signed file must have the same version and product; devices verify its signature. `said`:
-    {term: text} of its rollout (terms.py); `by_hand`: no device is offered it before it is approved. Publishing the
-    same file under the same version again changes nothing. `progress(n)`: n more bytes were read. CloudError, without
-    any change, if anything is invalid.
+    {term: text} of its rollout (terms.py); `by_hand`: no device is offered the release before an operator
+    approves it. Publishing the same file under the same version again changes nothing. `progress(n)`: n more bytes were
+    read. CloudError, without any change, if anything is invalid.
     """
     try:
         with open(path, "rb") as file:
@@ -197,7 +197,7 @@ def _row(site: "Site", product: Row, version: str, checksum: str, size: int) -> 
 
 def _store(site: "Site", incoming: Incoming, release: Row, product: Row) -> tuple[Row, bool]:
     site.database.read(_published, release, product)
-    incoming.keep()  # also if the release exists: this restores a lost file
+    incoming.keep()  # even if the release exists: this restores a lost file
     there = site.database.write(_insert, release, product, site.who)
     return there or release, not there
 

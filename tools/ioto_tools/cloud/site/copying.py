@@ -60,7 +60,8 @@ class Sum:
 def copy(source: Site, target: Site, progress: Progress = lambda what, done, total: None) -> Copied:
     """Make `target` equal to `source`; return what was copied.
 
-    `progress(what, done, total)`: rows of the table `what`, or bytes of "images". CloudError if they differ afterwards.
+    `progress(what, done, total)`: rows of the table `what`, or bytes of "images". CloudError if the sites differ
+    afterwards.
     """
     sums = source.database.read(_copy_tables, target.database, progress)
     _check_equal(sums, target.database.read(summed), target.data)

@@ -14,7 +14,7 @@ from ..http.errors import Unavailable
 from .tables import Row
 
 WAIT_S = 1.0
-ROWS = 50_000  # maximum number of waiting rows, such as during a database outage
+ROWS = 50_000  # maximum number of waiting rows; many rows wait during a database outage
 CHARACTERS = 64 * 1024 * 1024  # maximum total length of their texts
 WriteRows = Callable[[sa.Connection, list[Row]], None]  # a function that writes rows
 _log = logging.getLogger("ioto.cloud")
@@ -45,7 +45,7 @@ class DeferredWrites:
             self._characters += more
 
     def due(self) -> bool:
-        """Are rows waiting, and were the last ones taken WAIT_S ago or earlier?"""
+        """Are rows waiting, and were rows last taken at least WAIT_S ago?"""
         return bool(self._rows) and time.monotonic() - self._taken_at >= WAIT_S
 
     def take(self) -> dict[WriteRows, dict[Hashable, Row]]:

@@ -1,7 +1,7 @@
 """Migrates a database to this program's tables, in one transaction, when the database is opened.
 
 A new database gets the tables of tables.py at once; tests/cloud/test_migrations.py checks that all migrations together
-make the same ones. Alembic is imported only if a migration is needed, because it would delay every command.
+create the same tables. Alembic is imported only if a migration is needed, because importing it takes long.
 """
 
 from pathlib import Path

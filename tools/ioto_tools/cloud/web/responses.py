@@ -71,7 +71,7 @@ def render(page: Page, **common: Any) -> str:
 
 
 class _Environment(jinja2.Environment):
-    """In its templates `row.update` is the key of a row, not the method of dict."""
+    """In its templates, `row.update` is the value of the key `update`, not the method of dict."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
