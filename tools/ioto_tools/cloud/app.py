@@ -65,12 +65,12 @@ def create_app(
     random_bytes: Callable[[int], bytes] = os.urandom,
     threads: bool = True,
 ) -> Starlette:
-    """The cloud of the site in `data_dir` (created if missing), as an ASGI application.
+    """Create the ASGI application for the site in `data_dir`; the site is created if it is missing.
 
     `public_url`: the URL at which devices reach the cloud, such as "https://updates.example.com"; default: the URL of
     the request. `link_lifetime_s`: minimum lifetime of a link to an image. `quiet_s`: a device that has been silent for
     this time may register again with its product's id. `lost_after_s`: a device with an open offer counts as lost
-    after this time without a request, or after a longer one if its check-in interval is long (lost_devices.py).
+    after this time without a check-in or report, or after a longer time if its check-in interval is long.
     `rate`: requests per minute that each device may send; each address may send ten times as many registrations; 0:
     unlimited. `new_per_hour`: number of devices of each product that may register for the first time in an hour; 0:
     unlimited. `clock` returns Unix seconds, `random_bytes(n)` secret bytes.

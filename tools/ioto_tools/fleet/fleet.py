@@ -290,7 +290,7 @@ class Fleet:
             self._schedule_in(n, seconds)
 
     def _revert(self, n: int) -> None:
-        """Run the old version again, as if it had been installed over the update, and do not accept the update again."""
+        """Run the old version again, as if it had been installed over the update, and don't accept the update again."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], phases.IDLE
         devices.end[n] = phases.NEW

@@ -19,7 +19,7 @@ from ..http.errors import Unavailable
 if TYPE_CHECKING:
     from ..site.site import Site
 
-LEAST_BYTES = 16 * 1024 * 1024  # free on the site's disk; with less, a write may fail at any time
+LEAST_BYTES = 16 * 1024 * 1024  # required free space on the site's disk; with less, any write may fail
 KEPT_S = 1  # a result is reused for this long, because any client may ask, at any rate
 _log = logging.getLogger("ioto.cloud")
 

@@ -1,4 +1,4 @@
-"""The routes of the API, made from the table of operations: authenticate, authorize, parse the request, answer."""
+"""The routes of the API, made from the table of operations. Each checks the token and the request, then answers."""
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -102,7 +102,7 @@ def load_device(conn: sa.Connection, hash: str) -> CachedDevice | None:
 def interpret_check_in(
     known: CachedDevice, order: tuple | None, booted_s: int | None, now_s: int, staged: str | None = None
 ) -> tuple[str | None, str | None]:
-    """Interpret a check-in: return (event about the last offer, sign of another board), each None if there is none.
+    """Interpret a check-in: return (event about the last offer or None, sign of another board or None).
 
     `order`: the version in the check-in, parsed. `booted_s`: the board's start time, None if it was not sent. `staged`:
     the update that is staged on the board, or None. Stores the version and the start time for the next call.
@@ -110,9 +110,9 @@ def interpret_check_in(
     Events:
 
         runs      the board runs the offered version
-        returns   the board is back at the old version
+        returns   the board runs the old version again
         again     as `returns`, but the update is still `staged`: its trial was interrupted, and the board tries again
-        doubt     the board may be back at the old version: the next check-in decides
+        doubt     the board may run the old version again: the next check-in decides
 
     The signs are explained in shared_ids.py.
     """
@@ -123,7 +123,7 @@ def interpret_check_in(
         return None, _unless_shared(known, sign)
     release, offered, before = known.last
     grant = known.grants[release]
-    # A board must restart to run another version. One that has been running since before the change is another board.
+    # A board must restart to run another version. A board that was running before the change is therefore another one.
     # A time of change that is in the future was recorded by a clock that was ahead.
     started = booted_s is not None and (
         booted_s >= grant.changed_s - _START_TOLERANCE_S or grant.changed_s > now_s + CLOCK_TOLERANCE_S

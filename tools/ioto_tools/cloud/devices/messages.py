@@ -55,10 +55,10 @@ class Report:
 
 
 def bearer_token(header: str | None) -> str:
-    """The token in an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN.
+    """The token in an Authorization header: `bearer TOKEN` (`bearer` in upper or lower case), or TOKEN alone.
 
     Refusal 401 if there is none, with a text that does not make a device delete its registration: a proxy that drops
-    the header must not cost a fleet its tokens.
+    the header must not make a fleet lose its tokens.
     """
     found = _BEARER.fullmatch((header or "").strip())
     if not found or found[1].lower() == "bearer":

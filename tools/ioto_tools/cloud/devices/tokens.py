@@ -36,7 +36,7 @@ REGISTERED, RESTARTED, BY_HAND, ROTATED = ORIGINS = ("registered", "restarted", 
 _BY_DEVICE = REGISTERED, RESTARTED
 RESTORED_BACKUP = "restored backup_s"  # in `counters`: time of the backup from which the site was restored
 _REISSUE_S = 3600  # a device that does not use a rotated token gets another one after this time
-# Tokens stored for a device, at most:
+# Maximum numbers of tokens that are stored for a device:
 _USED_MOST = 8
 _WAITING_MOST = 3  # rotated tokens that are not used yet
 _ENDED_MOST = 4  # replaced tokens, to recognise clients that still use them
@@ -135,7 +135,7 @@ def registration_refusal(
             "lets it register again at once; otherwise it can after %d s of silence"
             % (device["id"], silent_s, quiet_s),
         )
-    # After a recent registration of this kind, the audit log contains an entry already.
+    # If the device has registered like this recently, the audit log contains an entry already.
     if not any(abs(now_s - each["created_s"]) < shared_ids.TRACE_S for each in good[1:]):
         audit.note_device(
             conn,

@@ -27,7 +27,7 @@ _log = logging.getLogger("ioto.cloud")
 
 
 def within_open_file_limit(most: int) -> int:
-    """`most`, or fewer if the process may not open that many files. First raises the soft limit to the hard limit."""
+    """Raise the limit of open files as far as permitted; return `most`, or fewer if the limit is still too low."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -45,7 +45,7 @@ class Connections:
         self.per_address = per_address
         self._addresses: dict[Limited, str] = {}
         self._count: Counter[str] = Counter()  # address -> connections
-        self._waiting: dict[Limited, bool] = {}  # those without a complete request, the longest wait first
+        self._waiting: dict[Limited, bool] = {}  # connections without a complete request, longest wait first
         self._closed = 0  # since the last log line
         self._logged_at: float | None = None
 

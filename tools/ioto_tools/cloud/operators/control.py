@@ -51,7 +51,7 @@ def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> 
 def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
     """Change terms of the update's rollout: {term: text}; return overview.update().
 
-    Devices that were offered the update keep it.
+    A new percentage, limit or rate does not affect devices that were offered the update already.
     """
     return overview.update(site, site.database.write(_set_terms, word, said, site.now_s(), site.who))
 
@@ -145,7 +145,7 @@ def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: 
 def remove(site: "Site", id: str, product: str | None = None) -> None:
     """Remove the device, and delete its properties and reports.
 
-    Its next request is refused as unknown, and it must register again.
+    Its next request is refused with `Cannot find device`, and it must register again.
     """
     site.database.write(_remove, id, product, site.now_s(), site.who)
 
@@ -158,7 +158,7 @@ def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: 
 def unclaim(site: "Site", id: str, product: str | None = None) -> None:
     """Make the device unclaimed.
 
-    Its next request is refused as unknown, and it gets no token until it is claimed.
+    Its next request is refused with `Cannot find device`, and it gets no token until it is claimed.
     """
     values = {"claimed": False, "awaited": False, "vouched": False}
     site.database.write(_change_device, id, product, values, "released", site.now_s(), site.who)

@@ -9,7 +9,7 @@ from lark import Token
 from .errors import error_at
 
 WORDS = {"true": True, "false": False, "null": None}
-_MEMORY_BYTES = 1 << 20  # of one regular expression
+_MEMORY_BYTES = 1 << 20  # maximum memory of one regular expression
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.S)
 _ESCAPES = {
     "n": "\n",

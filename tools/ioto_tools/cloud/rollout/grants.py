@@ -176,8 +176,8 @@ def retry(conn: sa.Connection, release: str, rows: Sequence[Row], now_s: int) ->
 def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: str, now_s: int, **more: Any) -> None:
     """Change a grant's state, and its columns in `more`; update the counts and apply the stop rule.
 
-    A withdrawn grant gives back its slot. It gets one again with a new offer (`granted_s` in `more`), or if the device
-    turns out to have the update after all.
+    A withdrawn grant gives back its slot. It takes a slot again with a new offer (`granted_s` in `more`), or if the
+    device has applied the update after all.
     """
     ended = state if state in FINISHED else grant.ended
     mine = sa.and_(grants.c.device == device, grants.c.release == release)
@@ -185,7 +185,7 @@ def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: 
     if slots and "granted_s" not in more:
         more["granted_s"] = now_s if slots > 0 else 0
     elif slots:
-        slots = 0  # offer() has spent it already
+        slots = 0  # offer() has spent the slot already
     row = leases.locked(conn, release)
     counted = conn.execute(sa.select(grants.c.counted).where(mine)).scalar()
     counts = shared_ids.counts(conn, device, row["age_s"], now_s) if state in FINISHED else counted

@@ -77,7 +77,7 @@ UNFIT = frozenset((
 MAX_ATTEMPTS = 3
 RETRY_DELAYS_S = (3600, 86400)  # after the first attempt, after the second
 CLOCK_TOLERANCE_S = (
-    20  # tolerated difference of the servers' clocks; a time further in the future is from a wrong clock
+    20  # tolerated difference between the servers' clocks; a time further in the future is from a wrong clock
 )
 
 
