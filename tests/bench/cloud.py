@@ -20,7 +20,7 @@ from .load import open_loop, saturate
 
 PRODUCT = "BENCHBENCH"
 DEVICES = 500
-HOURS = 24  # all check-ins of a device differ
+HOURS = 24  # number of check-ins of each device; they all differ
 RELEASES = 20
 POLICY = (
     "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= "

@@ -91,7 +91,7 @@ PAIRS = [  # kinds, operators on which both languages agree
 
 
 def comparison(draw):
-    if draw.random() < 0.15:  # does it exist?
+    if draw.random() < 0.15:  # a test for existence
         kind = draw.choice([*NAMES])
         operator = draw.choice(EQUAL if kind == "absent" else EQUAL + STRICT)
         sides = [draw.choice(NAMES[kind]), "null"]

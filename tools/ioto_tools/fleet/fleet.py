@@ -1,7 +1,7 @@
 """The fleet's event loop: sends the requests that are due; their answers decide what each device does next.
 
-Open loop: a device checks in on its schedule, however long the cloud takes to answer others. It does not
-depend on a network or a clock: an `Ask` sends a request, `clock()` returns seconds since an arbitrary fixed time.
+Open loop: a device checks in on its schedule, however long the cloud takes to answer others. The loop does not depend
+on a network or a clock: an `Ask` sends a request, `clock()` returns seconds since an arbitrary fixed time.
 """
 
 import hashlib

@@ -131,7 +131,7 @@ def _key(table: sa.Table) -> Any:
 
 
 def _store(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
-    """Add these rows of the source, or correct those that differ."""
+    """Store rows of the source: add the missing ones, correct those that differ."""
     names = [column.name for column in table.primary_key]
     keys = [tuple(row[name] for name in names) for row in rows]
     there = {

@@ -38,7 +38,7 @@ def up(conn: sa.Connection) -> None:
 
 
 def create(conn: sa.Connection) -> None:
-    """Create all tables, at revision LATEST, in a database without any."""
+    """Create all tables, at revision LATEST, in an empty database."""
     metadata.create_all(conn, checkfirst=False)
     conn.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     conn.execute(sa.text("INSERT INTO alembic_version VALUES (:latest)"), {"latest": LATEST})

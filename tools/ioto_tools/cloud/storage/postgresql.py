@@ -21,7 +21,7 @@ Arguments = TypeVarTuple("Arguments")
 
 CONNECTIONS = 10  # maximum per process
 CONNECT_S = 5
-ANSWER_S = 20  # for a transaction of a server: longer than the other time limits
+ANSWER_S = 20  # limit for a transaction of a server; longer than the other time limits
 QUIET_S = 2  # for this time after a timeout, all transactions fail immediately
 LOCK = 0x696F746F  # "ioto"
 _PERMANENT = ("22", "23", "25006", "42")  # SQLSTATE prefixes of permanent errors; all others may be temporary

@@ -90,7 +90,7 @@ devices = Table(
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
     Column("first_s", LONG, nullable=False, default=0),  # its first registration
-    # An operator created or claimed it: it counts whatever its age.
+    # An operator has created or claimed it: then it counts for the stop rule at any age.
     Column("vouched", Boolean, nullable=False, default=False),
     # Claimed by an operator, and has not registered and used its token since.
     Column("awaited", Boolean, nullable=False, default=False),
@@ -137,7 +137,7 @@ reports = Table(
     Column("success", Boolean, nullable=False),
     Column("reason", String(256), nullable=False),
     Column("version", String(128)),
-    Column("received_s", LONG, nullable=False),  # when it arrived first
+    Column("received_s", LONG, nullable=False),  # when it first arrived
     Column("times", Integer, nullable=False),  # how often the same report arrived
     Index("ix_reports_received", "received_s"),  # to delete the oldest
 )

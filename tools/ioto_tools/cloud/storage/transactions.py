@@ -15,7 +15,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Transactions(Protocol):
-    """What a kind of database provides: Sqlite, Postgresql."""
+    """The interface of the two kinds of database, Sqlite and Postgresql."""
 
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
@@ -52,7 +52,7 @@ class Database:
         return (self._writer or self.transactions).write(function, *arguments)
 
     def write_later(self, function: WriteRows, key: Hashable, row: Row) -> None:
-        """Call function(conn, [row, ...]), with the last row of each key, up to a second later.
+        """Call function(conn, [row, ...]) within a second, with the last row of each key.
 
         A crash loses the rows that are not written yet.
         """

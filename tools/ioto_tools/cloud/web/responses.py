@@ -12,7 +12,7 @@ from . import assets
 
 
 def check_text(value: str) -> str:
-    """Return `value` if the database and a page can contain it. ValueError: a NUL or a lone surrogate."""
+    """Return `value` if the database and a page can contain it. ValueError if it has a NUL or a lone surrogate."""
     if "\0" in value:
         raise ValueError("a NUL in a text")
     value.encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
