@@ -72,7 +72,7 @@ def _done(function: Run, site: Site, args: Arguments) -> Any:
 
 
 async def _operator(request: Request, scope: str) -> tuple[str, str]:
-    """(name, scope) of the operator that sent the request. Refusal 401, 403 or 429."""
+    """(name, scope) of the operator that sent the request. Raises Refusal 401, 403 or 429."""
     token = messages.bearer_token(request.headers.get("authorization"))
     request.app.state.operators.check(tokens.hash_token(token))
     site = request.app.state.site

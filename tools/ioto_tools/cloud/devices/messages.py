@@ -57,8 +57,8 @@ class Report:
 def bearer_token(header: str | None) -> str:
     """The token in an Authorization header: `bearer TOKEN` (`bearer` in upper or lower case), or TOKEN alone.
 
-    Refusal 401 if there is none, with a text that does not make a device delete its registration: a proxy that drops
-    the header must not make a fleet lose its tokens.
+    Raises Refusal 401 if there is none. Its text does not make a device delete its registration: a proxy that drops the
+    header must not make a fleet lose its tokens.
     """
     found = _BEARER.fullmatch((header or "").strip())
     if not found or found[1].lower() == "bearer":
@@ -67,7 +67,7 @@ def bearer_token(header: str | None) -> str:
 
 
 def parse_body(body: bytes) -> Fields:
-    """The JSON object in `body`. Refusal 400 if it is not one."""
+    """The JSON object in `body`. Raises Refusal 400 if it is not one."""
     try:
         found = orjson.loads(body)
     except ValueError:
@@ -80,7 +80,7 @@ def parse_body(body: bytes) -> Fields:
 
 
 def _parse_leniently(body: bytes) -> Any:
-    """Parse, with the standard library, a body that orjson rejects; Refusal with the cause if that fails too."""
+    """Parse, with the standard library, a body that orjson rejects; raises Refusal with the cause if that fails too."""
     try:
         text = body.decode()
         return _loads(text)
@@ -135,12 +135,12 @@ def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def device_id(fields: Fields) -> str:
-    """The device's id in the body of a request. Refusal 400."""
+    """The device's id in the body of a request. Raises Refusal 400."""
     return _text(fields, "id", ID_LENGTH)
 
 
 def check_in(fields: Fields) -> CheckIn:
-    """The CheckIn in the body of a check-in. Refusal 400."""
+    """The CheckIn in the body of a check-in. Raises Refusal 400."""
     return CheckIn(
         device_id(fields),
         _text(fields, "product", ID_LENGTH, None),
@@ -153,7 +153,7 @@ def check_in(fields: Fields) -> CheckIn:
 
 
 def report(fields: Fields) -> Report:
-    """The Report in the body of a report. Refusal 400.
+    """The Report in the body of a report. Raises Refusal 400.
 
     Other clients send only `success`: true means `confirmed`, false means `failed`; the attempt is 0.
     """
@@ -216,7 +216,7 @@ def _integer_or_none(fields: Fields, name: str, most: int) -> int | None:
 
 
 def _integer(fields: Fields, name: str, most: int) -> int:
-    """An integer from 0 to `most`, 0 if it is missing. Refusal 400."""
+    """An integer from 0 to `most`, 0 if it is missing. Raises Refusal 400."""
     value = fields.get(name, 0)
     if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value):
         value = int(value)

@@ -215,7 +215,7 @@ def answer_mqtt(site: "Site", token: str, fields: Fields) -> Row:
 
 
 def open_image(site: "Site", update: str, expires: str | None, signature: str | None) -> tuple[Any, Row]:
-    """(open file, release's row) for a signed link. Refusal 403 or 404; OSError if the file can't be read."""
+    """(open file, release's row) for a signed link. Raises Refusal 403 or 404; OSError if the file can't be read."""
     site.links.verify(update, expires, signature)
     release = site.database.read(queries.release, update)
     if release is None:

@@ -171,7 +171,7 @@ def _is_silent_since_restore(conn: sa.Connection, device: Row) -> bool:
 def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.RowMapping:
     """Return the row of a valid token of the device with this id, and apply all effects of its use.
 
-    Refusal for any other token.
+    Raises Refusal for any other token.
     """
     rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(
         devices, devices.c.key == tokens.c.device

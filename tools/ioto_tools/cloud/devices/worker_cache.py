@@ -47,7 +47,7 @@ class WorkerCache:
         self._failures = 0  # number of failed refreshes
 
     async def refresh(self, read: Read) -> None:
-        """Refresh the cache if it is older than `look_s`. Unavailable if the database does not answer.
+        """Refresh the cache if it is older than `look_s`. Raises Unavailable if the database does not answer.
 
         If a refresh fails, the requests that waited for it fail too. Otherwise each of them would wait for the
         unreachable database, one after the other.

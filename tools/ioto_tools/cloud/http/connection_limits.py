@@ -27,7 +27,7 @@ _log = logging.getLogger("ioto.cloud")
 
 
 def within_open_file_limit(most: int) -> int:
-    """Raise the limit of open files as far as permitted; return `most`, or fewer if the limit is still too low."""
+    """Raise the limit of open files as far as permitted; return `most`, or fewer if the limit is too low for that."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

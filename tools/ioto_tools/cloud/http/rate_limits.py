@@ -28,7 +28,7 @@ class RateLimits:
         self._buckets: dict[int, tuple[float, float]] = {}
 
     def check(self, key: Hashable) -> None:
-        """Count one request of `key`. Refusal 429 if `key` is over its limit."""
+        """Count one request of `key`. Raises Refusal 429 if `key` is over its limit."""
         if not self.per_minute:
             return
         key = hash(key)  # clients choose keys, but must not choose how much memory they take

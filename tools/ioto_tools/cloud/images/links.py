@@ -4,7 +4,7 @@ The signature is an HMAC-SHA-256 of the update's id and the expiry time under a 
 `lifetime_s` plus up to a 24th of that time: all devices that are offered an update within the same 24th, by any worker,
 get the same link. So a check-in rarely computes a signature, and a reverse proxy can cache the image by its link.
 
-The keys are in the database. The newest one signs; older ones are valid until the last link that they signed has
+The keys are in the database. The newest key signs; older keys are kept until the last link that they signed has
 expired.
 """
 
@@ -65,7 +65,7 @@ class Links:
         return (self.site.now_s() // span + 1) * span + self.lifetime_s
 
     def verify(self, update: str, expires: str | None, signature: str | None) -> None:
-        """Refusal 403 unless this is a valid link of this site to `update`.
+        """Raise Refusal 403 unless this is a valid link of this site to `update`.
 
         `expires` and `signature`: as in the query, None if missing.
         """

@@ -113,7 +113,7 @@ def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int
 
 
 def _uncancelled(conn: sa.Connection, word: str) -> Row:
-    """The release's row with its `product_name`. Conflict if it is cancelled."""
+    """The release's row with its `product_name`. Raises Conflict if it is cancelled."""
     release = overview.find_release(conn, word)
     name = overview.find_product(conn, release["product"])["name"]
     if release["state"] == "cancelled":
@@ -198,7 +198,7 @@ def _change_device(
 
 
 def _registered_device(conn: sa.Connection, id: str, product: str | None) -> Row:
-    """The device's row. Conflict if it is removed.
+    """The device's row. Raises Conflict if it is removed.
 
     The next registration resets the row of a removed device, so a change would be lost.
     """

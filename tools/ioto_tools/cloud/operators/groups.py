@@ -23,7 +23,7 @@ def _listed(conn: sa.Connection) -> list[Row]:
 
 
 def policy(site: "Site", name: str) -> str:
-    """The policy of the group. Missing if there is no such group."""
+    """The policy of the group. Raises Missing if there is no such group."""
     return site.database.read(_policy, name)
 
 
@@ -56,7 +56,7 @@ def _keep(conn: sa.Connection, name: str, text: str, now_s: int, who: str) -> No
 
 
 def remove(site: "Site", name: str) -> None:
-    """Delete the group. Missing if there is none."""
+    """Delete the group. Raises Missing if there is none."""
     site.database.write(_remove, name, site.now_s(), site.who)
 
 

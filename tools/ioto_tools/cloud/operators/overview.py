@@ -90,7 +90,7 @@ def _update_shown(release: Row, slots: int, now_s: int) -> Row:
 
 
 def find_release(conn: sa.Connection, word: str) -> Row:
-    """The row of the update `word`. Missing if there is none."""
+    """The row of the update `word`. Raises Missing if there is none."""
     found = queries.release(conn, word)
     name, at, version = word.rpartition("@")
     if found is None and at:
@@ -250,8 +250,8 @@ def _device_details(
 def find_device(conn: sa.Connection, id: str, product: str | None = None) -> Row:
     """The row, with its `product_name`, of the device with this id.
 
-    `product`: name or id; None: any product. Devices that are not removed take precedence. Missing if there is no such
-    device, Ambiguous if there are several.
+    `product`: name or id; None: any product. Devices that are not removed take precedence. Raises Missing if there is
+    no such device, Ambiguous if there are several.
     """
     if product:
         owner = find_product(conn, product)
@@ -276,7 +276,7 @@ class Ambiguous(Conflict):
 
 
 def find_product(conn: sa.Connection, word: str) -> Row:
-    """The product's row by id or name. Missing if there is none."""
+    """The product's row by id or name. Raises Missing if there is none."""
     found = queries.product_by_id_or_name(conn, word)
     if found is None:
         raise Missing("product %s: not found; `ioto product list` lists the products" % word)

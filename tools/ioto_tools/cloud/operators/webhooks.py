@@ -94,7 +94,7 @@ def _remove(conn: sa.Connection, id: str, now_s: int, who: str) -> None:
 
 
 def find(conn: sa.Connection, id: str) -> Row:
-    """The webhook's row. Missing if there is none."""
+    """The webhook's row. Raises Missing if there is none."""
     found = conn.execute(sa.select(webhooks).where(webhooks.c.id == id)).mappings().first()
     if found is None:
         raise Missing("webhook %s: not found; `ioto webhook list` lists the webhooks" % id)

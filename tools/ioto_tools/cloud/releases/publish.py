@@ -167,7 +167,7 @@ def _check_request(site: "Site", product: str, version: str, said: Terms | None)
 
 
 def product_of(site: "Site", word: str) -> Row:
-    """The product's row by name or id. Missing if there is none."""
+    """The product's row by name or id. Raises Missing if there is none."""
     return site.database.read(_product_of, word)
 
 
@@ -213,7 +213,7 @@ def _insert(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | 
 
 
 def _published(conn: sa.Connection, release: Row, product: Row) -> Row | None:
-    """The release of this version, or None. Conflict if it has other content."""
+    """The release of this version, or None. Raises Conflict if it has other content."""
     there = queries.release_by_version(conn, product["id"], release["precedence"])
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise Conflict(

@@ -51,7 +51,7 @@ def locked(conn: sa.Connection, release: str) -> Any:
 
 
 def spend(conn: sa.Connection, release: str, worker: str, now_s: int) -> None:
-    """Spend one slot of the release, from the worker's lease or from a new block. NoFreeSlot, OutdatedCache."""
+    """Spend one slot of the release, from the worker's lease or a new block. Raises NoFreeSlot, OutdatedCache."""
     if not _spend_leased(conn, release, worker, now_s):
         _lease_block(conn, release, worker, now_s)
         _spend_leased(conn, release, worker, now_s)
@@ -84,7 +84,7 @@ def _delete(conn: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
 
 
 def free_slots(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int | None:
-    """The number of free slots of the release `row` if `taken` are taken; None: unlimited. NoFreeSlot if it is 0."""
+    """The number of free slots of the release `row` if `taken` are taken; None: unlimited. If 0, raises NoFreeSlot."""
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken

@@ -25,7 +25,7 @@ MOVES = {
 def move(conn: sa.Connection, release: str, action: str, now_s: int, who: str, **detail: Any) -> None:
     """Apply an action of MOVES, for example `paused`, to the release (its id).
 
-    Conflict, without any change, if MOVES does not allow the action in the release's state.
+    Raises Conflict, without any change, if MOVES does not allow the action in the release's state.
     """
     row = leases.locked(conn, release)
     state = MOVES[action].get(row["state"])

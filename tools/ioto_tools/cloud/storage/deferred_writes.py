@@ -33,7 +33,7 @@ class DeferredWrites:
         return sum(map(len, self._rows.values()))
 
     def add(self, function: WriteRows, key: Hashable, row: Row) -> None:
-        """Schedule function(conn, [row, ...]). Unavailable if too many rows are waiting already."""
+        """Schedule function(conn, [row, ...]). Raises Unavailable if too many rows are waiting already."""
         with self._lock:
             rows = self._rows.setdefault(function, {})
             more = _characters(row) - _characters(rows.get(key, {}))

@@ -77,7 +77,7 @@ def form_token(secret: str) -> str:
 
 
 def check_origin(headers: Headers, public_url: str | None = None) -> None:
-    """Refusal 403 unless, according to the browser, the request is from a page of this site.
+    """Raise Refusal 403 unless, according to the browser, the request is from a page of this site.
 
     `public_url`: the cloud's address for browsers; a proxy in front may send a different Host.
     """
@@ -99,7 +99,7 @@ def _host(url: str) -> str:
 
 
 def check_form(secret: str, token: str) -> None:
-    """Refusal 403 unless the form is from this session."""
+    """Raise Refusal 403 unless the form is from this session."""
     if not hmac.compare_digest(form_token(secret).encode(), token.encode()):
         raise Refusal(403, "this form is from an earlier session: reload the page and repeat the change")
 
