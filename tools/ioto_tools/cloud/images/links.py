@@ -4,8 +4,8 @@ The signature is an HMAC-SHA-256 of the update's id and the expiry time under a 
 `lifetime_s` plus up to a 24th of that time: all devices that are offered an update within the same 24th, by any worker,
 get the same link. So a check-in rarely computes a signature, and a reverse proxy can cache the image by its link.
 
-The keys are in the database. The newest key signs; older keys are kept until the last link that they signed has
-expired.
+The keys are in the database. The newest key signs; older keys are kept at least until the last link that they
+signed has expired.
 """
 
 import base64
