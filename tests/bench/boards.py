@@ -17,7 +17,7 @@ IOTO = str(Path(sys.executable).parent / "ioto")
 
 
 def ioto(*words):
-    """Run a command as a user types it: (seconds, its output)."""
+    """Run a command as a user types it; return (seconds, its output)."""
     began = time.perf_counter()
     done = subprocess.run([IOTO, *map(str, words)], capture_output=True, text=True, check=True)
     return time.perf_counter() - began, done.stdout

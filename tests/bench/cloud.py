@@ -1,7 +1,7 @@
-"""Check-ins, compared with an empty handler on the same uvicorn and goosebit's poll; latency at half load.
+"""Check-ins, compared with goosebit's polls and with an empty handler on the same uvicorn; latency at half load.
 
-The servers take turns, in rounds of a second or two, and the result is the median of the rounds' ratios: other load on
-the machine affects all of them. The rates are those of this machine and mean nothing by themselves.
+The servers take turns, in rounds of a second or two, and the result is the median of the rounds' ratios: so other load
+on the machine affects all servers alike. The rates themselves depend on the machine.
 """
 
 import json
@@ -20,7 +20,7 @@ from .load import open_loop, saturate
 
 PRODUCT = "BENCHBENCH"
 DEVICES = 500
-HOURS = 24  # all check-ins of a device differ
+HOURS = 24  # number of check-ins of each device; they all differ
 RELEASES = 20
 POLICY = (
     "device.version < update.version && (device.region == 'us-west' || device.pro == true) && device.memory >= "
@@ -45,7 +45,7 @@ def main():
 def fill(folder, database=""):
     """Make a site with the releases of the full configuration.
 
-    Twenty releases are higher than the devices' version, each with a policy of five terms, of which the last is false.
+    Twenty releases are higher than the devices' version. Each has a policy of five terms, the last of which is false.
     So every check-in evaluates all policies, and no device is offered a release.
     """
     folder.mkdir()

@@ -41,7 +41,7 @@ def main(sizes=SIZES):
 
 
 def _template(folder):
-    """Add the device that has checked in, which is copied."""
+    """Add a device that has checked in; population.fill() copies it."""
     with servers.cloud(folder / "site") as cloud:
         token = json.loads(servers.post(cloud.port, "/device/register", checkins.PRODUCT, {"id": LIKE}))["token"]
         saturate(cloud, [checkins.check_in(cloud, LIKE, token, 0)], None)

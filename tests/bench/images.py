@@ -24,7 +24,7 @@ ROUNDS = 5
 ROUND_S = 1.5
 CONNECTIONS = 8
 RESUMED = tuple("Range: bytes=%d-\r\n" % (start * BYTES // 16 // 4096 * 4096) for start in range(16))
-# what is asked for -> header lines, one request each
+# download -> header lines, one item for each request
 ASKED = {"whole": ("",), "resumed somewhere": RESUMED, "the last 64 KiB": ("Range: bytes=-65536\r\n",)}
 
 

@@ -1,4 +1,4 @@
-"""Load on a server from this process: as fast as it answers (closed loop) or at a fixed rate (open loop)."""
+"""Load on a server from this process: as fast as the server answers (closed loop), or at a fixed rate (open loop)."""
 
 import asyncio
 import itertools
@@ -15,7 +15,10 @@ CONNECTIONS = 32
 
 @dataclass
 class Load:
-    """The result of a load: processor times of the server and this process; latencies since each request was due."""
+    """The result of a load: processor times of the server and this process, and latencies of the requests.
+
+    In an open loop, a latency is measured from the time at which the request was due.
+    """
 
     answers: int
     seconds: float

@@ -87,7 +87,7 @@ def run(mode, port, blocks, before=(), heap="256k"):
 
 
 def instructions(mode, port, few=40, many=140):
-    """Instructions per 4 KiB block: the difference of two lengths, so the start is not counted."""
+    """Instructions per 4 KiB block: the difference between two downloads, so that the start is not counted."""
     counts = []
     with tempfile.TemporaryDirectory() as folder:
         for blocks in (few, many):

@@ -1,7 +1,8 @@
-"""Runs on the unix port, with arguments MODE PORT BLOCKS FILE: the cost of a download into a file as the slot.
+"""Measures a download into a file that acts as the slot, on the unix port; arguments: MODE PORT BLOCKS FILE.
 
-Mode `agent` is the agent's Download, `stream` and `socket` are the bare loops for comparison; `-tls` after a mode: over
-TLS. `load` only imports the agent.
+Mode `agent` runs the agent's Download, `alloc` the same without garbage collection, `heap` the same with the heap in
+use at two blocks; `stream` and `socket` are bare loops for comparison; `load` only imports the agent. `-tls` after a
+mode: over TLS.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ def context():
 
 
 class Slot:
-    """The flash of all modes: erase fills with ones; write and read are one operation each."""
+    """The flash for all modes: erase() fills a block with ones; each call of write() and read() is one operation."""
 
     label = "ota_1"
     size = 0x1A0000

@@ -1,6 +1,6 @@
-"""The cost of an update for the cloud: granting an offer, and a report.
+"""The cost of an update for the cloud: granting an offer, and storing a report.
 
-Each is on the disk before it is answered, many in one commit.
+Each change is on the disk before the cloud answers; many changes share one commit.
 """
 
 import json

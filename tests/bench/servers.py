@@ -153,7 +153,7 @@ def post(port, path, token, fields):
 def free_port():
     """A free port for a server that is started later.
 
-    It is below the ports that the system assigns, so no other program gets it in between.
+    It is below the ports that the system assigns, so no other program gets it before the server starts.
     """
     for port in random.sample(range(15000, 32000), 100):
         try:
@@ -165,7 +165,7 @@ def free_port():
 
 
 def wait_for(port, path="/"):
-    """Wait until the server answers anything."""
+    """Wait until the server answers a request, with any status."""
     for _ in range(200):
         try:
             urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=5).close()

@@ -1,4 +1,4 @@
-"""The cost of TLS for check-ins through nginx, on kept connections and, like boards, on a new one each time."""
+"""The cost of TLS for check-ins through nginx: on kept connections, and on a new one each, as boards do."""
 
 import statistics
 import tempfile
@@ -46,7 +46,7 @@ def compare(cloud, nginx, requests):
 
 
 def _round(cloud, nginx, requests, tls, kept):
-    """(microseconds of nginx, of the cloud, rate)."""
+    """(microseconds of nginx for each check-in, microseconds of the cloud, check-ins per second)."""
     start = cloud.cpu_s()
     load = saturate(nginx, requests, ROUND_S, tls=tls, keep_alive=kept)
     return load.cost_us, (cloud.cpu_s() - start) / load.answers * 1e6, load.rate

@@ -13,7 +13,7 @@ SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1,
 ENDS = {  # fate -> (version at the last check-in, state of the update on the device, state in which it ended)
     phases.GOOD: ("1.1.0", "confirmed", "confirmed"),
     phases.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
-    phases.FAIL: ("1.0.0", "failed", "failed"),  # it is offered and reported twice more
+    phases.FAIL: ("1.0.0", "failed", "failed"),  # the update is offered, and the failure reported, twice more
     phases.REFUSE: ("1.0.0", "unfit", "unfit"),
     phases.LOSE: ("1.0.0", "lost", "lost"),
     phases.REVERT: ("1.0.0", "offered", "reverted"),
@@ -73,7 +73,7 @@ def test_higher_release_replaces_a_staged_one(world):
 
 
 class Trace:
-    """Records an application's requests. `answer(count)` may return (status, headers, body) to answer instead."""
+    """Records an application's requests. `answer(count)` may return another answer: (status, headers, body)."""
 
     def __init__(self, app, answer=lambda count: None):
         self.app, self.answer = app, answer
@@ -126,7 +126,7 @@ def test_check_ins_follow_the_schedule_and_are_spread_over_it(world):
     first = sorted(each[0] - start for each in times.values())
     assert first[0] < 600 and 3000 < first[-1] <= HOUR_S
     for each in times.values():
-        assert len(each) in (12, 13)  # the registration with a check-in at once, then one an hour
+        assert len(each) in (12, 13)  # the registration, with a check-in at once, then one check-in an hour
         assert all(0 <= at - each[0] - hour * HOUR_S <= 61 for hour, at in enumerate(each[2:], 1))
 
 

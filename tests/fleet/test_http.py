@@ -1,4 +1,4 @@
-"""The fleet's HTTP client against a scripted server: split and cut answers; kept, closed and silent connections."""
+"""The fleet's HTTP client and a scripted server: split and truncated answers; kept, closed and silent connections."""
 
 import asyncio
 import ssl
@@ -9,7 +9,7 @@ ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Word: a b\r\nc
 
 
 class Server:
-    """A server. `script(number, head, body)` returns what to do: send bytes, wait seconds, or close (None)."""
+    """A server. `script(number, head, body)` returns its actions: bytes to send, seconds to wait, None to close."""
 
     def __init__(self, script):
         self.script = script

@@ -63,7 +63,7 @@ def test_draw_depends_on_all_arguments_and_nothing_else():
     assert len(set(drawn.values())) == len(drawn) and all(0 <= each < 1 for each in drawn.values())
     assert all(draw(1, *what) == each for what, each in reversed(drawn.items()))
     assert draw(1, 5, 6) != draw(2, 5, 6) != draw(2, 6, 5)
-    for position in range(3):  # each argument alone gives even shares: 8000 draws in ten bins, five deviations wide
+    for position in range(3):  # one argument varies: 8000 draws, ten bins, five standard deviations
         bins = [0] * 10
         for n in range(8000):
             bins[int(draw(7, *(n if at == position else 3 for at in range(3))) * 10)] += 1

@@ -1,4 +1,4 @@
-"""A release is widened in steps over a simulated fleet: each step is exact, and the stop rule stops it in time."""
+"""A release is offered in steps to a simulated fleet: each step is exact, and the stop rule pauses it in time."""
 
 import json
 
@@ -16,10 +16,10 @@ HOUR_S = 3600
 
 
 class Ledger:
-    """Passes requests on to the cloud and keeps its own records of an update, only from requests and answers.
+    """Passes requests on to the cloud and keeps its own records of an update, made from requests and answers alone.
 
-    When each device was first offered it, in which state it ended there, and when its stop rule (`percent` after
-    `least`) first applied.
+    It records when each device was first offered the update, in which state the update ended on it, and when the stop
+    rule (`percent` after `least`) first applied.
     """
 
     def __init__(self, world):
@@ -92,7 +92,7 @@ class Rollout:
             fleet.devices.token[n], fleet.devices.phase[n] = population.token_of(n), phases.IDLE
 
     def run(self, periods=1):
-        """Run for `periods` of one check-in per device, plus one second in which the cloud notices changes."""
+        """Run for `periods` check-ins of each device, plus one second in which the cloud notices changes."""
         self.world.simulation.run(periods * self.period_s + 1)
 
     def offered(self):
@@ -103,7 +103,7 @@ class Rollout:
 
 
 def check_steps(world, devices, windows):
-    """Percentage, then limit, then rate: after each step exactly the devices that it allows, and never more."""
+    """Percentage, then limit, then rate: after each step, exactly the devices that it allows have an offer."""
     shares = {phases.UNREPORTED: 0.9, phases.CRASH: 0.02, phases.REFUSE: 0.02, phases.DEFER: 0.02}
     fleet = Rollout(world, devices, 5 * MINUTE_S, apply_s=MINUTE_S, retry_s=MINUTE_S, put_off_s=MINUTE_S, shares=shares)
     update = fleet.ledger.watch(world.publish("1.1.0", said={"percentage": "5"}))
@@ -125,9 +125,10 @@ def check_steps(world, devices, windows):
 
 
 def check_rate(world, fleet, update, devices, windows):
-    """A tenth of all devices in 75 seconds: no such window has more, and none has much less while devices wait.
+    """The rate is a tenth of all devices in 75 s: no window has more offers, and none far fewer while devices wait.
 
-    `windows` None: until all devices have it. This takes another period, until the last refused ones check in again.
+    `windows`: number of windows; None: until all devices were offered the release. This takes another period, in which
+    the devices that got no offer because of the rate check in again.
     """
     there, rate, window_s = len(fleet.offered()), devices // 10, 75
     control.set_terms(
@@ -173,7 +174,7 @@ def test_smallest_limits_and_rates(world, terms, allowed):
     (15, 5, {phases.UNREPORTED: 0.7, phases.CRASH: 0.12}, 3),  # 8 of 58 are below 15 %, 9 of 59 are not
 ])  # fmt: skip
 def test_stop_rule_pauses_the_release_at_once(world, percent, least, shares, seed):
-    """Exactly with the report that makes the rule apply; no device is offered the release after that."""
+    """The report that makes the rule apply pauses the release; no device is offered the release after that."""
     fleet = Rollout(world, 300, HOUR_S, apply_s=3 * MINUTE_S, retry_s=MINUTE_S, shares=shares, seed=seed)
     update = fleet.ledger.watch(
         world.publish("1.1.0", said={"stop": "%d%% after %d" % (percent, least)}), percent, least
@@ -187,7 +188,7 @@ def test_stop_rule_pauses_the_release_at_once(world, percent, least, shares, see
 
 
 def test_release_continues_below_the_stop_rule(world):
-    """Refusals arrive first, so a quarter of the first 20 devices failed; of 60 or more it is never a quarter."""
+    """Refusals arrive first: a quarter of the first 20 devices fail, but never a quarter of 60 or more."""
     fleet = Rollout(
         world,
         150,

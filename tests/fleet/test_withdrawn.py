@@ -13,7 +13,7 @@ STOPS = {
 
 @pytest.mark.parametrize("how", STOPS)
 def test_devices_that_ask_do_not_apply_a_stopped_release(world, how):
-    """24 devices, some apply without asking; each stages the update within two hours and applies within a day."""
+    """Each of 24 devices stages the update within two hours and applies it within a day, some without asking."""
     fleet = world.start_fleet(devices=24, period_s=2 * HOUR_S, apply_s=DAY_S, strangers=0.3)
     world.publish("1.1.0")
     world.simulation.run(4 * HOUR_S)
@@ -64,7 +64,7 @@ def test_failed_devices_try_again_after_retry(world):
     assert good < 15 and fleet.devices.counts()[0]["1.1.0"] == good
     world.settings.shares.clear()
     world.simulation.run(3 * DAY_S)
-    assert overview.update(world.site, "sim@1.1.0")["states"]["confirmed"] < 20  # it does not resume by itself
+    assert overview.update(world.site, "sim@1.1.0")["states"]["confirmed"] < 20  # no device tries again by itself
     assert (
         control.retry(world.site, "sim@1.1.0") == 20 - overview.update(world.site, "sim@1.1.0")["states"]["confirmed"]
     )

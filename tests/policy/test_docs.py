@@ -1,4 +1,4 @@
-"""docs/policy.md: commands print what it shows, examples and errors are real, and the tables are complete."""
+"""docs/policy.md: commands print what the page shows, examples and errors are real, and the tables are complete."""
 
 import json
 import os

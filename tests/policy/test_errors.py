@@ -1,4 +1,4 @@
-"""Invalid policies: position and text of each error, the limits exactly reached and exceeded by one, and fuzzing."""
+"""Invalid policies: position and text of each error; limits that are just reached or exceeded by one; fuzzing."""
 
 import random
 
@@ -101,7 +101,7 @@ def test_limit_of_terms(term, join):
     nested = "(" + join.join(terms[:25]) + ") && (" + join.join(terms[25:50])
     assert len(policy.compile(nested + ")").terms) == 50
     refused(nested + join + "z)", "more than 50 terms")
-    refused("(%s) == true" % join.join(terms[:50]), "more than 50 terms")  # the comparison is one more
+    refused("(%s) == true" % join.join(terms[:50]), "more than 50 terms")  # the comparison is one more term
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_limit_of_terms(term, join):
     [("(", ")"), ("!", ""), ("!(", ")"), ("(!", ")"), ("(1 == ", ")"), ("(z || ", ")"), ("(z && ", ")")],
 )
 def test_limit_of_depth(before, after):
-    """The error is at the ( or ! that contains 32 more, whatever is between them."""
+    """The error is at the ( or ! that contains 32 others, whatever is between them."""
     step = sum(before.count(c) for c in "(!")
     most = 32 // step
     text = lambda n: before * n + "a" + after * n
@@ -118,7 +118,7 @@ def test_limit_of_depth(before, after):
     assert refused(text(most + 1), "nested more than 32 deep") == (1, after_most)
     assert refused("b &&\n " + text(most + 1), "nested more than 32 deep") == (2, after_most + 1)
     if "z" not in before and "==" not in before:
-        policy.compile(" && ".join([text(most)] * 3))({"a": 1}, {})  # parts side by side are no deeper
+        policy.compile(" && ".join([text(most)] * 3))({"a": 1}, {})  # parts side by side are not deeper than one part
 
 
 MALICIOUS = [
@@ -138,7 +138,7 @@ def test_malicious_texts(text):
 
 
 def compiles_safely(text):
-    """Compile `text`, which is a policy that works for any device (True), or raises only PolicyError (False)."""
+    """Compile `text`: True if it is a policy, which then works for any device; False if it raises PolicyError."""
     try:
         made = policy.compile.__wrapped__(text)
     except PolicyError as e:
@@ -163,7 +163,7 @@ PIECES = [
 
 
 def test_fuzz_of_pieces():
-    """Pieces of the language in any order."""
+    """Pieces of the language in random order."""
     draw = random.Random(6)
     made = sum(compiles_safely("".join(draw.choices(PIECES, k=draw.randint(1, 12)))) for _ in range(3000))
     assert made > 20  # some of them are policies

@@ -1,8 +1,8 @@
-"""The language against a real JavaScript engine, where both agree.
+"""The policy language, compared with a real JavaScript engine where both should agree.
 
-These are numbers, booleans, strings, null, && || ! and parentheses. docs/policy.md differs on purpose, so these are
-left out: versions, "true" and "false" as booleans, missing properties with != and !==, null in an order, and
-JavaScript's conversion of lists, objects and blank strings in comparisons.
+They agree on numbers, booleans, strings, null, && || ! and parentheses. docs/policy.md differs from JavaScript on
+purpose in the following, which is left out: versions, "true" and "false" as booleans, missing properties with != and
+!==, null with < <= > >=, and JavaScript's conversion of lists, objects and blank strings in comparisons.
 """
 
 import json
@@ -91,7 +91,7 @@ PAIRS = [  # kinds, operators on which both languages agree
 
 
 def comparison(draw):
-    if draw.random() < 0.15:  # does it exist?
+    if draw.random() < 0.15:  # a test for existence
         kind = draw.choice([*NAMES])
         operator = draw.choice(EQUAL if kind == "absent" else EQUAL + STRICT)
         sides = [draw.choice(NAMES[kind]), "null"]
@@ -134,7 +134,7 @@ def expression(draw, depth=3):
 
 
 def cases(count, seed):
-    """`count` different expressions, each followed by its own terms, with a device."""
+    """Yield (text, device, result) for `count` different expressions, each followed by its terms."""
     draw = random.Random(seed)
     seen = set()
     while len(seen) < count:

@@ -1,4 +1,4 @@
-"""Every operator for every pair of values, as names and as literals, against the specification."""
+"""Every operator for every pair of values, as names and as literals, compared with the specification."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The lists of semver.org: the order of versions, and valid and invalid versions, each pair through the language."""
+"""The version lists of semver.org (order, valid, invalid): policies compare each pair of versions correctly."""
 
 import pytest
 import semver as reference

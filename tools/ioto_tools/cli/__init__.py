@@ -1,4 +1,4 @@
-"""The command `ioto`: thin commands over the rest of ioto_tools, each module imported when it is used."""
+"""The command `ioto`: thin wrappers around the rest of ioto_tools. Each module is imported when it is used."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""`ioto cloud migrate`, `ioto cloud backup`, `ioto cloud restore`: thin commands over ioto_tools.cloud."""
+"""`ioto cloud migrate`, `ioto cloud backup`, `ioto cloud restore`: thin wrappers around ioto_tools.cloud."""
 
 from __future__ import annotations
 

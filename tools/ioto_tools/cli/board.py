@@ -102,7 +102,7 @@ def new(
 
 
 def parse_peers(words: Iterable[str]) -> dict[tuple[str, int], RealServer]:
-    """Parse [NAME:PORT=HOST:PORT] to {(name, port): Tcp(host, port)}."""
+    """Parse [NAME:PORT=HOST:PORT] to {(name, port): RealServer(host, port)}."""
     from ..virtual_board.peers import RealServer
 
     found = {}

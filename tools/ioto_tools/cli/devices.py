@@ -1,4 +1,4 @@
-"""`ioto devices`, `ioto device`: thin commands over ioto_tools.cloud."""
+"""`ioto devices`, `ioto device`: thin wrappers around ioto_tools.cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ioto fleet run`: a thin command over ioto_tools.fleet."""
+"""`ioto fleet run`: a thin wrapper around ioto_tools.fleet."""
 
 from __future__ import annotations
 

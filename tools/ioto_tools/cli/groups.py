@@ -1,4 +1,4 @@
-"""`ioto groups`: thin commands over ioto_tools.cloud."""
+"""`ioto groups`: thin wrappers around ioto_tools.cloud."""
 
 import click
 

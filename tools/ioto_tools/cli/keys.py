@@ -1,4 +1,4 @@
-"""`ioto keys`, `ioto sign`: thin commands over ioto_tools.image.keys and release."""
+"""`ioto keys`, `ioto sign`: thin wrappers around ioto_tools.image.keys and release."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def export(file: str, out: str, der: bool) -> None:
 
 
 def parse_expiry(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Unix seconds of `90d` (from now) or `2027-12-31`."""
+    """Parse `90d` (from now) or `2027-12-31` to Unix seconds."""
     if text is None:
         return None
     if re.fullmatch("[0-9]{1,5}[hdwy]", text):
@@ -160,7 +160,7 @@ def parse_expiry(context: click.Context, parameter: click.Parameter, text: str |
 
 
 def manifest_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options for what the signed manifest says besides product and version."""
+    """The options for the fields of the signed manifest, except product and version."""
     for option in (
         click.option("--minimum", metavar="SEMVER", help="Lowest version that may update to this one."),
         click.option(

@@ -1,4 +1,4 @@
-"""`ioto cloud nginx`, `ioto cloud link-key`: thin commands over ioto_tools.cloud."""
+"""`ioto cloud nginx`, `ioto cloud link-key`: thin wrappers around ioto_tools.cloud."""
 
 import click
 

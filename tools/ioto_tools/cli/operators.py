@@ -1,4 +1,4 @@
-"""`ioto token`, `ioto audit`: thin commands over ioto_tools.cloud."""
+"""`ioto token`, `ioto audit`: thin wrappers around ioto_tools.cloud."""
 
 import json as json_module
 from typing import Any

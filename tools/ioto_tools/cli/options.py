@@ -8,7 +8,7 @@ from ioto import duration
 
 
 class RenamedOption(click.Option):
-    """An option that is still accepted under its old name `was`, which the help does not show. For one version."""
+    """An option that is also accepted under its old name `was`, which the help does not show, for one version."""
 
     def __init__(self, declarations: Sequence[str], was: str, **attributes: Any) -> None:
         super().__init__([*declarations, was], **attributes)
@@ -29,7 +29,7 @@ class RenamedOption(click.Option):
 
 
 class Duration(click.ParamType):
-    """`90`, `24 hrs`, `3 days` as whole seconds."""
+    """A duration such as `90`, `24 hrs` or `3 days`, converted to whole seconds."""
 
     name = "DURATION"
 

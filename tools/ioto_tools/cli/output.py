@@ -42,5 +42,5 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(str(cell))) for cell in row))
-    width = None if sys.stdout.isatty() else 200  # rich takes a pipe for 80 columns wide
+    width = None if sys.stdout.isatty() else 200  # rich assumes that a pipe is 80 columns wide
     Console(width=width).print(table)

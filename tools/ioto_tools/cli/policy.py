@@ -1,4 +1,4 @@
-"""`ioto policy test`: a thin command over ioto_tools.cloud.policy."""
+"""`ioto policy test`: a thin wrapper around ioto_tools.cloud.policy."""
 
 import json as json_module
 from typing import Any

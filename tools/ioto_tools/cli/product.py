@@ -1,4 +1,4 @@
-"""`ioto product`: thin commands over ioto_tools.cloud."""
+"""`ioto product`: thin wrappers around ioto_tools.cloud."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`ioto publish`: a thin command over ioto_tools.cloud."""
+"""`ioto publish`: a thin wrapper around ioto_tools.cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ioto cloud serve`: a thin command over ioto_tools.cloud.app and ioto_tools.cloud.http.server."""
+"""`ioto cloud serve`: a thin wrapper around ioto_tools.cloud.app and ioto_tools.cloud.http.server."""
 
 import os
 import sys
@@ -198,7 +198,7 @@ def _storage(data: str) -> dict[str, str]:
 
 
 def _unsafe(host: str, has_tls: bool, public_url: str | None, rate: int, new_devices: int) -> Iterator[str]:
-    """What an attacker on the network could use, in a sentence each. On loopback, a proxy is expected in front."""
+    """A sentence for each weakness that an attacker on the network could use; on loopback, a proxy is expected."""
     if public_url and not public_url.startswith("https:"):
         yield "--public-url %s is plain HTTP: devices send their tokens where others can read them" % public_url
     if host in ("localhost", "::1") or host.startswith("127."):

@@ -1,4 +1,4 @@
-"""The site that a command works on, opened and closed, and its errors as click shows them."""
+"""Opens and closes the site for a command, and shows the site's errors as click does."""
 
 import getpass
 from collections.abc import Iterator
@@ -32,5 +32,5 @@ def open_site(data: str, make: bool = False) -> Iterator[Site]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # in a container, a user id without a name
+    except (OSError, KeyError):  # in a container, the user id may have no name
         return "?"

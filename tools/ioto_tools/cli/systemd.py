@@ -1,4 +1,4 @@
-"""`ioto cloud unit`: a thin command over ioto_tools.cloud.http.systemd."""
+"""`ioto cloud unit`: a thin wrapper around ioto_tools.cloud.http.systemd."""
 
 import sys
 from pathlib import Path
@@ -41,5 +41,5 @@ def unit(user: str, options: tuple[str, ...]) -> None:
 
 
 def _word(option: str, value: object) -> str:
-    """The value as given on a command line. A file gets its absolute path: a service has no current folder."""
+    """The value as given on a command line. A file gets its absolute path: a service runs in another folder."""
     return str(Path(str(value)).absolute()) if option.strip("-") in _FILES else str(value)

@@ -1,4 +1,4 @@
-"""`ioto updates`: thin commands over ioto_tools.cloud."""
+"""`ioto updates`: thin wrappers around ioto_tools.cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many devices may still apply an update that is no longer offered, until there are none."""
+"""Prints how many devices may still apply an update that is no longer offered, until no device can."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The ASGI application: its routes, limits and background tasks, and errors as JSON. No SQL, no SemVer.
 
-create_app() is served by uvicorn, or called by tests as a plain ASGI callable. With `threads=False` it awaits only
-`receive` and `send`, so it can be stepped without an event loop, in simulated time.
+uvicorn serves the application that create_app() returns; tests call it directly. With `threads=False`, the application
+awaits only `receive` and `send`, so tests can step it without an event loop, in simulated time.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ AT_ONE_ADDRESS = 10  # devices behind one router that may register at their full
 
 DEVICES = {  # the paths for devices
     "/device/register": routes.register,
-    "/api/device/register": routes.register,  # the default path of Ioto's agents, below the Builder
+    "/api/device/register": routes.register,  # the default path of Ioto's C agent, appended to the Builder's URL
     "/tok/device/provision": routes.mqtt,
     "/tok/provision/update": routes.check_in,
     "/tok/provision/updateReport": routes.report,
@@ -65,14 +65,15 @@ def create_app(
     random_bytes: Callable[[int], bytes] = os.urandom,
     threads: bool = True,
 ) -> Starlette:
-    """The cloud of the site in `data_dir` (created if missing), as an ASGI application.
+    """Create the ASGI application for the site in `data_dir`; the site is created if it is missing.
 
-    `public_url`: where devices reach it, such as "https://updates.example.com"; default: the URL of the request.
-    `link_lifetime_s`: minimum lifetime of a link to an image. `quiet_s`: a device that was silent for this time may
-    register again with its product's id. `lost_after_s`: a device with an open offer is lost after this silence, or
-    after a longer one if its check-in interval is long (lost_devices.py). `rate`: allowed requests per minute of a
-    device, and a tenth of the allowed registrations from one address; 0: unlimited. `new_per_hour`: allowed first
-    registrations of a product's devices; 0: unlimited. `clock` returns Unix seconds, `random_bytes(n)` secret bytes.
+    `public_url`: the URL at which devices reach the cloud, such as "https://updates.example.com"; default: the URL of
+    the request. `link_lifetime_s`: minimum lifetime of a link to an image. `quiet_s`: a device that has been silent for
+    this time may register again with its product's id. `lost_after_s`: a device with an open offer counts as lost
+    after this time without a check-in or report, or after a longer time if its check-in interval is long.
+    `rate`: requests per minute that each device may send; each address may send ten times as many registrations; 0:
+    unlimited. `new_per_hour`: number of devices of each product that may register for the first time in an hour; 0:
+    unlimited. `clock` returns Unix seconds, `random_bytes(n)` secret bytes.
     Call `app.state.site.close()` at the end.
     """
     app = Starlette(
@@ -110,7 +111,7 @@ def create_app(
 
 
 class _Slashes:
-    """ASGI middleware that removes extra slashes from device paths: a configured URL often ends with one."""
+    """ASGI middleware that removes extra slashes from device paths: configured URLs often end with a slash."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -160,7 +161,7 @@ async def _disconnected(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    # Such as a full disk. The text must not be one of those that make a device delete its registration.
+    # For example if the disk is full. The text must not be one of those that make a device delete its registration.
     return _fault(request, error, 503, "the cloud cannot answer now", {"Retry-After": str(RETRY_AFTER_S)})
 
 

@@ -1,1 +1,1 @@
-"""A simulated fleet: many devices in one process, with a running cloud or with a cloud in simulated time."""
+"""A simulated fleet: many devices in one process, against a running cloud or a cloud in simulated time."""

@@ -14,14 +14,14 @@ class Devices:
     """`count` devices, none registered yet. Versions and offers are stored as indexes of `versions` and `offers`."""
 
     def __init__(self, count: int, version: str) -> None:
-        self.phase = bytearray(count)  # life.NEW
+        self.phase = bytearray(count)  # phases.NEW
         self.token = [""] * count
         self.version = array("H", bytes(2 * count))  # the running version
         self.before = array("H", bytes(2 * count))  # the version before it
         self.update = array("H", bytes(2 * count))  # the current offer
         self.pending = array("H", bytes(2 * count))  # the offer to accept after DROPPED; NONE: no offer
         self.failed = array("H", [NONE]) * count  # the offer that failed and is not accepted again
-        self.end = bytearray(count)  # the final phase of that offer; life.NEW: not reported
+        self.end = bytearray(count)  # the final phase of that offer; phases.NEW: not reported
         self.retry = bytearray(count)  # the `retry` of the current offer, or of the one that failed
         self.attempt = bytearray(count)
         self.deferrals = bytearray(count)
@@ -30,7 +30,7 @@ class Devices:
         self.resume_ms = array("Q", bytes(8 * count))  # when the phase continues
         self.urls: dict[int, str] = {}  # device -> url, from the offer to its download
         self.versions = [version]
-        self.offers: list[dict[str, Any]] = []  # {update, version, checksum, size}
+        self.offers: list[dict[str, Any]] = []  # {update, version, checksum, size, devices}
         self._offer_numbers: dict[str, int] = {}
 
     def version_number(self, version: str) -> int:

@@ -1,7 +1,7 @@
 """The fleet's event loop: sends the requests that are due; their answers decide what each device does next.
 
-Open loop: a device checks in on its schedule, however long the cloud takes to answer others. Independent of network and
-clock: an `Ask` sends a request, `clock()` returns seconds since any fixed time.
+Open loop: a device checks in on its schedule, however long the cloud takes to answer others. The loop does not depend
+on a network or a clock: an `Ask` sends a request, `clock()` returns seconds since an arbitrary fixed time.
 """
 
 import hashlib
@@ -281,7 +281,7 @@ class Fleet:
         self._enter(n, to, self.settings.seconds(wait, n, devices.update[n]))
 
     def _enter(self, n: int, phase: int, seconds: float = 0.0) -> None:
-        """Enter `phase`, which begins in `seconds`; in the phases of life.CHECKS_IN the device keeps checking in."""
+        """Enter `phase`, which begins in `seconds`; in the phases of CHECKS_IN, the device keeps checking in."""
         self.devices.phase[n] = phase
         if phase in phases.CHECKS_IN:
             self.devices.resume_ms[n] = int((self.clock() + seconds) * 1000)
@@ -290,7 +290,7 @@ class Fleet:
             self._schedule_in(n, seconds)
 
     def _revert(self, n: int) -> None:
-        """Run the old version again, as if it had been installed over the update, and keep it."""
+        """Run the old version again, as if it had been installed over the update, and don't accept the update again."""
         devices = self.devices
         devices.version[n], devices.failed[n], devices.phase[n] = devices.before[n], devices.update[n], phases.IDLE
         devices.end[n] = phases.NEW

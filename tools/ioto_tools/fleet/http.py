@@ -1,6 +1,6 @@
 """An HTTP/1.1 client for many devices in one process, with callbacks: a request costs about 30 microseconds.
 
-A request is sent as soon as a connection is free; the caller measures how long it waited.
+A request is sent as soon as a connection is free; the caller measures how long the request waited.
 """
 
 import asyncio

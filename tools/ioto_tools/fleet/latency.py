@@ -1,4 +1,4 @@
-"""A histogram of request times in a small array. Buckets are 1/32 of their value wide, so it is exact to 3 %. Pure."""
+"""A histogram of request times in a small array. Buckets are 1/32 of their time wide: times are exact to 3 %. Pure."""
 
 from array import array
 
@@ -29,6 +29,6 @@ class Latency:
 
 
 def _most(bucket: int) -> int:
-    """The highest time of a bucket, in microseconds: the steps are in the upper half of each power's range."""
+    """The highest time of a bucket, in microseconds: the inverse of the index in Latency.add()."""
     power = max(bucket // _STEPS - 1, 0)
     return ((bucket - power * _STEPS + 1) << power) - 1

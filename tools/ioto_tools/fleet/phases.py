@@ -1,4 +1,4 @@
-"""The phases of an update on a simulated device, as the agent (lib/ioto) goes through and reports them. Pure.
+"""The phases of an update on a simulated device: those that the agent (lib/ioto) enters and reports. Pure.
 
 next_phase() is the transition table; the fate of an update on a device is drawn once.
 """
@@ -32,7 +32,7 @@ REFUSE = "refuse"  # the image is not for this board
 LOSE = "lose"  # applied, then the device is never seen again
 REVERT = "revert"  # confirmed, but the old version runs again some check-ins later
 DEFER = "defer"  # deferred DEFERRALS times, then good
-UNREPORTED = "mute"  # good, but without reports: only the next check-in shows it
+UNREPORTED = "mute"  # good, but without reports: only the next check-in shows the new version
 FATES = (CRASH, FAIL, REFUSE, LOSE, REVERT, DEFER, UNREPORTED)
 
 ATTEMPTS = 3
@@ -50,8 +50,8 @@ def first_phase(fate: str) -> int:
 def next_phase(phase: int, fate: str, attempt: int, deferrals: int) -> tuple[int, str]:
     """The transition at the end of `phase`: (next phase, delay until it begins).
 
-    `attempt` counts from 1, `deferrals` is the number already reported. From ROLLED_BACK to WAITING the attempt goes up
-    by one.
+    `attempt` counts from 1, `deferrals` is the number already reported. From ROLLED_BACK to WAITING, the attempt
+    increases by one.
     """
     if phase == OFFERED:
         return DOWNLOAD, NOW

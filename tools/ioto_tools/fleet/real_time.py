@@ -1,4 +1,4 @@
-"""A fleet with a running cloud, in real time."""
+"""Runs a fleet against a running cloud, in real time."""
 
 import asyncio
 from collections.abc import Callable

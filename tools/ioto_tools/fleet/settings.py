@@ -15,7 +15,8 @@ _ASKS = 6
 class Settings:
     """The settings of a fleet.
 
-    `properties`: {name: [values]}, each device has one of the values. `shares`: {fate of life.FATES: share of devices}.
+    `properties`: {name: [values]}; each device has one of the values. `shares`: {fate: share of devices} for
+    phases.FATES.
     """
 
     product: str

@@ -1,4 +1,4 @@
-"""A fleet with a cloud in this process, in simulated time: days take minutes, and runs are reproducible."""
+"""Runs a fleet against a cloud in this process, in simulated time: days take minutes, and runs are reproducible."""
 
 import json
 from collections.abc import Callable, Sequence

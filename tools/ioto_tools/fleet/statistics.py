@@ -15,8 +15,8 @@ class Statistics:
         self.refusals: dict[tuple[str, int], str] = {}  # (kind, status) -> the text of the first such answer
         self.latency = {kind: Latency() for kind in KINDS}
         self.reports: dict[str, int] = {}  # state -> number accepted by the cloud
-        self.bytes = 0  # of images, received
-        self.faults: dict[str, int] = {}  # what -> count, such as a wrong checksum
+        self.bytes = 0  # received bytes of images
+        self.faults: dict[str, int] = {}  # kind of fault, such as a wrong checksum -> count
 
     def add_answer(self, kind: str, reply: Reply, seconds: float) -> None:
         said = reply.status or reply.error

@@ -27,7 +27,7 @@ def optional(schema: Schema) -> Schema:
 
 
 def parse_query(found: Mapping[str, str], schemas: dict[str, Schema]) -> dict[str, Any]:
-    """Parse and validate a query string (a multi-dict of texts): {name: value}. Refusal 400 names the field."""
+    """Parse and validate the strings of a query; return {name: value}. Raises Refusal 400, which names the field."""
     values = {}
     for name in found:
         values[name] = _typed(found[name], schemas.get(name, {}))
@@ -43,7 +43,7 @@ def _typed(text: str, schema: Schema) -> str | int | bool:
 
 
 def validate(values: dict[str, Any], schemas: dict[str, Schema]) -> dict[str, Any]:
-    """Validate `values` and return them, with None for omitted fields. Refusal 400 names the field."""
+    """Validate `values` and return them, with None for omitted fields. Raises Refusal 400, which names the field."""
     for name in values:
         if name not in schemas:
             known = ", ".join(schemas) or "none"

@@ -1,7 +1,7 @@
-"""Whether a site can serve devices, for load balancers and service managers.
+"""Health checks for load balancers and service managers: can the site serve devices?
 
-`GET /health/alive` is answered by any process that runs. `GET /health` is 200 if the site can serve devices, else 503
-with the reasons.
+Any running process answers `GET /health/alive`. `GET /health` returns 200 if the site can serve devices, else 503 with
+the reasons.
 """
 
 import logging
@@ -19,8 +19,8 @@ from ..http.errors import Unavailable
 if TYPE_CHECKING:
     from ..site.site import Site
 
-LEAST_BYTES = 16 * 1024 * 1024  # free on the site's disk; with less, a write may fail at any time
-KEPT_S = 1  # a result is used again for this long: anyone may ask, as often as they like
+LEAST_BYTES = 16 * 1024 * 1024  # required free space on the site's disk; with less, any write may fail
+KEPT_S = 1  # a result is reused for this long, because any client may ask, at any rate
 _log = logging.getLogger("ioto.cloud")
 
 
@@ -45,7 +45,7 @@ class Health:
 
 
 def _found(site: "Site") -> Iterator[tuple[str, str]]:
-    """Yield (reason, the same with what is for operators only)."""
+    """Yield (reason, the same reason with details that are for operators only)."""
     try:
         site.database.read(_one)
     except (OSError, Unavailable) as e:

@@ -1,7 +1,7 @@
-"""All operations of the API as a table: the request, the required scope, and the function that runs it.
+"""All operations of the API as a table: for each, the request, the required scope, and the function that it runs.
 
-Each function takes the site, acting for the operator, and the arguments of the request: path parameters, query fields
-and body fields in one dict, None for omitted ones.
+Each function takes the site, acting for the operator, and the arguments of the request: one dict with the path
+parameters, query fields and body fields; None for omitted fields.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from .fields import BOOLEAN, NAME, TEXT, VERSION, Schema, choice, integer, optio
 IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs accept
 
 Arguments = dict[str, Any]  # of a request
-Run = Callable[[Site, Arguments], Any]  # returns what is sent as JSON
+Run = Callable[[Site, Arguments], Any]  # its result is sent as JSON
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Operation:
     summary: str
     query: dict[str, Schema] = field(default_factory=dict)
     body: dict[str, Schema] | None = None  # the fields of a JSON object
-    upload: bool = False  # the body is an image, which `run` gets as the open file `file`
+    upload: bool = False  # the body is an image; `run` receives it as the open file `file`
 
 
 # ---- products

@@ -1,4 +1,4 @@
-"""The routes of the API, made from the table of operations: authenticate, authorize, parse the request, answer."""
+"""The routes of the API, made from the table of operations. Each checks the token and the request, then answers."""
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -72,7 +72,7 @@ def _done(function: Run, site: Site, args: Arguments) -> Any:
 
 
 async def _operator(request: Request, scope: str) -> tuple[str, str]:
-    """(name, scope) of the operator that sent the request. Refusal 401, 403 or 429."""
+    """(name, scope) of the operator that sent the request. Raises Refusal 401, 403 or 429."""
     token = messages.bearer_token(request.headers.get("authorization"))
     request.app.state.operators.check(tokens.hash_token(token))
     site = request.app.state.site
@@ -104,7 +104,7 @@ async def _body(request: Request, operation: Operation) -> AsyncIterator[Argumen
 
 async def _received(request: Request, file: IO[bytes]) -> None:
     run = request.app.state.run
-    # The boundaries of a form would be published with the image.
+    # The multipart boundaries of a form would be published as part of the image.
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Refusal(415, "body: a form: send the image alone as the body, as `curl --data-binary @FILE` does")
     async for chunk in _chunks(request, IMAGE_BYTES):

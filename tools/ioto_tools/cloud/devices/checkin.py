@@ -1,8 +1,8 @@
 """Answers a device's check-in, without database access if nothing is new.
 
-For a cached device without news, its token, its releases and their policies are in memory (worker_cache.py), and the
-time of the check-in is written later (deferred_writes.py). A first offer, and news about the last offer, are stored in
-the database before the device gets its answer.
+The token of a cached device, its releases and their policies are in memory (worker_cache.py), and the time of the
+check-in is written later (deferred_writes.py). A first offer, and news about the last offer, are stored in the database
+before the device gets its answer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,8 @@ async def check_in(
 ) -> Row:
     """Answer the check-in `fields`: return the response body, {} or the offered update.
 
-    `run` waits for the database; `base_url` returns the URL at which the device reaches this cloud.
+    `run(function, *arguments)` waits for the database; `base_url()` returns the URL at which the device reaches this
+    cloud.
     """
     message = messages.check_in(fields)
     read = partial(run, site.database.read)
@@ -106,10 +107,10 @@ def _is_newly_staged(device: CachedDevice, message: messages.CheckIn) -> bool:
 async def _withdraw(
     site: "Site", run: Run, device: CachedDevice, message: messages.CheckIn, offered: Release | None, now_s: int
 ) -> None:
-    """Withdraw earlier releases that the device can no longer apply: neither `offered` nor staged on it.
+    """Withdraw earlier releases that are neither `offered` to the device nor staged on it: it can't apply them.
 
-    If one is staged, this answer makes the device drop it and report that. Other clients do not say what they have
-    staged, so nothing is withdrawn for them.
+    A staged release is not withdrawn here: the answer to this check-in makes the device drop it and report that. Other
+    clients do not send what they have staged, so nothing is withdrawn for them.
     """
     if message.next_s is None:
         return
@@ -146,7 +147,7 @@ async def _find_device(
 
 
 def _use_token(conn: sa.Connection, token: str, drawn: str, id: str, now_s: int) -> bool:
-    """Authenticate the token, with all effects of its use. Return whether `drawn` is issued in exchange for it."""
+    """Authenticate the token and apply all effects of its use. Return whether `drawn` was issued to replace it."""
     return tokens.rotate_if_due(conn, tokens.authenticate(conn, token, id, now_s), drawn, now_s)
 
 
@@ -208,7 +209,7 @@ async def _offer(
 async def _grant(
     site: "Site", memory: WorkerCache, run: Run, device: CachedDevice, release: Release, version: str, now_s: int
 ) -> dict[str, Grant]:
-    """Offer the release to the device; {release: Grant} of the device afterwards."""
+    """Offer the release to the device; return the device's grants afterwards, {release: Grant}."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
         return await run(site.database.read, _if_unchanged, memory.seq, grants.of_device, device.key)
@@ -219,7 +220,7 @@ async def _grant(
 def _if_unchanged(
     conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
 ) -> dict[str, Grant]:
-    """function(conn, *arguments); leases.OutdatedCache if a release has changed since the change `seq`."""
+    """Call function(conn, *arguments); leases.OutdatedCache if a release has changed after the change `seq`."""
     if change_log.of_releases(conn, seq):
         raise leases.OutdatedCache(seq)
     return function(conn, *arguments)

@@ -1,6 +1,6 @@
 """Per-worker device cache, authoritative only for tokens.
 
-The database checks everything else again before a grant or another change.
+Everything else is checked again in the database before a grant or another change is stored.
 """
 
 from collections import OrderedDict
@@ -49,7 +49,7 @@ class CachedDevice:
     booted_s: int | None = None  # its start time, as of the previous check-in
     shared: bool = False  # several boards use its id
     grants: dict[str, Grant] = field(default_factory=dict)
-    # The last offer: (release, its version, the version it replaces), versions parsed.
+    # The last offer: (release, its version, the version that it replaces); both versions are parsed.
     last: tuple[str, tuple, tuple] | None = None
 
     def unapplied_release(self) -> str | None:
@@ -57,7 +57,7 @@ class CachedDevice:
         return next((release for release, grant in self.grants.items() if grant.state in UNAPPLIED), None)
 
     def superseded_releases(self) -> list[str]:
-        """The releases superseded by a newer offer, whose rollout slots the device still has."""
+        """The releases that a newer offer has superseded; the device still occupies their rollout slots."""
         return [release for release, grant in self.grants.items() if grant.state == SUPERSEDED]
 
     def set_grants(self, held: dict[str, Grant]) -> None:
@@ -102,7 +102,7 @@ def load_device(conn: sa.Connection, hash: str) -> CachedDevice | None:
 def interpret_check_in(
     known: CachedDevice, order: tuple | None, booted_s: int | None, now_s: int, staged: str | None = None
 ) -> tuple[str | None, str | None]:
-    """Interpret a check-in: return (event about the last offer, sign of another board), each None if there is none.
+    """Interpret a check-in: return (event about the last offer or None, sign of another board or None).
 
     `order`: the version in the check-in, parsed. `booted_s`: the board's start time, None if it was not sent. `staged`:
     the update that is staged on the board, or None. Stores the version and the start time for the next call.
@@ -110,9 +110,9 @@ def interpret_check_in(
     Events:
 
         runs      the board runs the offered version
-        returns   the board is back at the old version
-        again     the same, with the update still `staged`: its trial was interrupted, the board tries again by itself
-        doubt     the board may be back at the old version: the next check-in decides
+        returns   the board runs the old version again
+        again     as `returns`, but the update is still `staged`: its trial was interrupted, and the board tries again
+        doubt     the board may run the old version again: the next check-in decides
 
     The signs are explained in shared_ids.py.
     """
@@ -123,8 +123,8 @@ def interpret_check_in(
         return None, _unless_shared(known, sign)
     release, offered, before = known.last
     grant = known.grants[release]
-    # A board must restart to run another version. One that has been running since before the change is another board.
-    # A change in the future was recorded by a clock that was ahead.
+    # A board must restart to run another version. A board that was running before the change is therefore another one.
+    # A time of change that is in the future was recorded by a clock that was ahead.
     started = booted_s is not None and (
         booted_s >= grant.changed_s - _START_TOLERANCE_S or grant.changed_s > now_s + CLOCK_TOLERANCE_S
     )
@@ -148,7 +148,7 @@ def _unless_shared(known: CachedDevice, sign: str | None) -> str | None:
 
 
 class DeviceCache:
-    """LRU cache of at most `most` devices: {hash of a token: Known}."""
+    """LRU cache of at most `most` devices: {hash of a token: CachedDevice}."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most

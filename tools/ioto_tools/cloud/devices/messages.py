@@ -55,10 +55,10 @@ class Report:
 
 
 def bearer_token(header: str | None) -> str:
-    """The token in an Authorization header: `bearer TOKEN` in any case, or the bare TOKEN.
+    """The token in an Authorization header: `bearer TOKEN` (`bearer` in upper or lower case), or TOKEN alone.
 
-    Refusal 401 if there is none, with a text that does not make a device delete its registration: a proxy that drops
-    the header must not cost a fleet its tokens.
+    Raises Refusal 401 if there is none. Its text does not make a device delete its registration: a proxy that drops the
+    header must not make a fleet lose its tokens.
     """
     found = _BEARER.fullmatch((header or "").strip())
     if not found or found[1].lower() == "bearer":
@@ -67,7 +67,7 @@ def bearer_token(header: str | None) -> str:
 
 
 def parse_body(body: bytes) -> Fields:
-    """The JSON object in `body`. Refusal 400 if it is not one."""
+    """The JSON object in `body`. Raises Refusal 400 if it is not one."""
     try:
         found = orjson.loads(body)
     except ValueError:
@@ -80,7 +80,7 @@ def parse_body(body: bytes) -> Fields:
 
 
 def _parse_leniently(body: bytes) -> Any:
-    """Parse what orjson rejects if the standard library accepts it; otherwise Refusal with the cause."""
+    """Parse, with the standard library, a body that orjson rejects; raises Refusal with the cause if that fails too."""
     try:
         text = body.decode()
         return _loads(text)
@@ -93,7 +93,7 @@ def _parse_leniently(body: bytes) -> Any:
 
 
 def to_json(fields: Fields) -> str:
-    """The JSON text of an object returned by parse()."""
+    """The JSON text of an object returned by parse_body()."""
     try:
         return orjson.dumps(fields).decode()
     except TypeError:  # accepted by the standard library only: a lone surrogate
@@ -135,12 +135,12 @@ def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def device_id(fields: Fields) -> str:
-    """The device's id in the body of a request. Refusal 400."""
+    """The device's id in the body of a request. Raises Refusal 400."""
     return _text(fields, "id", ID_LENGTH)
 
 
 def check_in(fields: Fields) -> CheckIn:
-    """The CheckIn in the body of a check-in. Refusal 400."""
+    """The CheckIn in the body of a check-in. Raises Refusal 400."""
     return CheckIn(
         device_id(fields),
         _text(fields, "product", ID_LENGTH, None),
@@ -153,9 +153,9 @@ def check_in(fields: Fields) -> CheckIn:
 
 
 def report(fields: Fields) -> Report:
-    """The Report in the body of a report. Refusal 400.
+    """The Report in the body of a report. Raises Refusal 400.
 
-    Other clients send only `success`: it means `confirmed` or `failed`, attempt 0.
+    Other clients send only `success`: true means `confirmed`, false means `failed`; the attempt is 0.
     """
     success = _boolean(fields, "success")
     state = _text(fields, "state", 16, "confirmed" if success else "failed")
@@ -190,7 +190,7 @@ def _text(fields: Fields, name: str, length: int, default: Any = _REQUIRED) -> A
 
 
 def _reason(fields: Fields) -> str:
-    # Truncated rather than refused: a device drops a refused report, and the outcome matters more than the text.
+    # A long reason is truncated, not refused: devices drop refused reports, and the outcome matters more than the text.
     value = fields.get("reason") or ""
     if not isinstance(value, str):
         raise Refusal(400, "reason: %s, expected: a string" % _excerpt(value))
@@ -209,14 +209,14 @@ def _boolean(fields: Fields, name: str) -> bool:
 def _integer_or_none(fields: Fields, name: str, most: int) -> int | None:
     """A non-negative integer, capped at `most`; None if the field has any other value.
 
-    This is not an error, because a device's own property may have this name.
+    Another value is not an error, because a device's own property may have this name.
     """
     value = fields.get(name)
     return min(value, most) if type(value) is int and value >= 0 else None
 
 
 def _integer(fields: Fields, name: str, most: int) -> int:
-    """An integer from 0 to `most`, 0 if it is missing. Refusal 400."""
+    """An integer from 0 to `most`, 0 if it is missing. Raises Refusal 400."""
     value = fields.get(name, 0)
     if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value):
         value = int(value)

@@ -1,6 +1,6 @@
 """Answers a device's registration, report and image request (check-in: checkin.py).
 
-Each is one transaction, which is on the disk before the device gets its answer. Random values and the time are
+Each change is one transaction, which is on the disk before the device gets its answer. Random values and the time are
 determined before the transaction begins.
 """
 
@@ -41,7 +41,7 @@ class RegistrationRequest:
 
     @property
     def fingerprint(self) -> str:
-        """A hash that identifies the same program, starting again on the same device at the same address.
+        """A hash that stays the same when the same program starts again on the same device at the same address.
 
         "" if the address is unknown.
         """
@@ -73,7 +73,7 @@ def _new_key(site: "Site") -> str:
 def _register(
     conn: sa.Connection, key: str, asking: RegistrationRequest, token: str, now_s: int, quiet_s: int, new_per_hour: int
 ) -> tuple[bool, Refusal | None]:
-    """(is the device claimed and the token stored?, Refusal or None).
+    """Return (True if the device is claimed and the token is stored, Refusal or None).
 
     A Refusal is returned, not raised, so that the transaction is committed with what it has recorded.
     """
@@ -94,7 +94,7 @@ def _register(
         shared_ids.count_refusal(conn, known, asking.address, now_s)
         return False, refusal
     if new or not known["claimed"]:
-        tokens.delete_all(conn, key)  # kept until now, so that their use was refused with the right error
+        tokens.delete_all(conn, key)  # not before, because their use must be refused with the right error
     claimed = not found["by_hand"] if new else known["claimed"]
     kept = asking if claimed else replace(asking, properties=_truncated(asking.properties))
     queries.register(conn, key, kept, claimed, now_s, new)
@@ -123,7 +123,7 @@ def _wait_s(conn: sa.Connection, product: str, now_s: int, most: int) -> int | N
 
     Writes an audit entry, at most once an hour, if the limit of `most` new devices in an hour is reached.
     """
-    # Devices registered later than that were recorded by a wrong clock.
+    # Registration times later than that were recorded by a wrong clock.
     within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.CLOCK_TOLERANCE_S)
     recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
@@ -139,7 +139,7 @@ def _wait_s(conn: sa.Connection, product: str, now_s: int, most: int) -> int | N
 def register_by_hand(site: "Site", product: str, id: str) -> str:
     """Make a token for device `id` of `product` (an id) at an operator's request; return the token.
 
-    Its first use ends all earlier tokens of the device.
+    The first use of this token ends all earlier tokens of the device.
     """
     asking = RegistrationRequest(product, messages.device_id({"id": id}), {"id": id}, "")
     token, key = tokens.new_token(site.random_bytes), _new_key(site)
@@ -206,8 +206,8 @@ def answer_mqtt(site: "Site", token: str, fields: Fields) -> Row:
     """Answer a request for an MQTT certificate; return the response body.
 
     Ioto's C agent sends this request before its first update check, and waits for the answer. This cloud has no MQTT
-    broker: if the certificate is empty and `endpoint` is missing, the agent does not connect to one and checks for
-    updates.
+    broker: if the certificate is empty and `endpoint` is missing, the agent connects to no broker and continues with
+    its update check.
     """
     now_s = site.now_s()
     _authenticated(site, now_s, tokens.authenticate, token, messages.device_id(fields), now_s)
@@ -215,7 +215,7 @@ def answer_mqtt(site: "Site", token: str, fields: Fields) -> Row:
 
 
 def open_image(site: "Site", update: str, expires: str | None, signature: str | None) -> tuple[Any, Row]:
-    """(open file, release's row) for a signed link. Refusal 403 or 404; OSError if the file can't be read."""
+    """(open file, release's row) for a signed link. Raises Refusal 403 or 404; OSError if the file can't be read."""
     site.links.verify(update, expires, signature)
     release = site.database.read(queries.release, update)
     if release is None:

@@ -130,7 +130,7 @@ async def _body(request: Request) -> Fields:
 
 
 def _token(request: Request) -> str:
-    """The token of the request. Refusal 429 if the device exceeds its rate limit."""
+    """The token of the request. Raises Refusal 429 if the device exceeds its rate limit."""
     token = messages.bearer_token(request.headers.get("authorization"))
     request.app.state.devices.check(token)
     return token

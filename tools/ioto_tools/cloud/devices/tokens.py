@@ -1,18 +1,18 @@
 """Device tokens: issued at registration, stored as SHA-256, rotated on request, revoked by operators.
 
-Functions of a connection; a `device` is its key.
+The functions take a database connection. A `device` of type `str` is the device's key.
 
 Registering needs only the product id, which every board contains, so it must not grant control of an existing device:
 
-* While a device sends requests, its id can't be registered again. Exceptions: the device was silent for `quiet_s` (its
-  flash was erased), an operator has claimed it, the site was restored from a backup, or the same program starts again
-  (restarted()).
-* A token issued in this way ends no other token. If an older token is used again, its device was not erased: the newer
-  tokens end.
-* The oldest used token is never deleted to make room. A registration does not void a token that an operator made by
+* A device that has a token can't register again, unless it has been silent for `quiet_s` (its flash was erased), an
+  operator has claimed it, it has been silent since the site was restored from a backup, or the same program starts
+  again (is_restart()).
+* A token issued in this way does not end older tokens. If an older token is used again, its device was not erased: the
+  newer tokens are deleted.
+* The oldest used token is never deleted to make room. A registration does not delete a token that an operator made by
   hand, or a rotated token that is not used yet.
 * The first use of a token that replaces others (by rotation, by hand, or the first one after a claim) ends them. A
-  client that uses one of these afterwards has a copy: it is refused, and the operator is notified.
+  client that uses an ended token afterwards has a copy of it: it is refused, and the operator is notified.
 """
 
 import base64
@@ -36,10 +36,10 @@ REGISTERED, RESTARTED, BY_HAND, ROTATED = ORIGINS = ("registered", "restarted", 
 _BY_DEVICE = REGISTERED, RESTARTED
 RESTORED_BACKUP = "restored backup_s"  # in `counters`: time of the backup from which the site was restored
 _REISSUE_S = 3600  # a device that does not use a rotated token gets another one after this time
-# Tokens stored for a device, at most:
+# Maximum numbers of tokens that are stored for a device:
 _USED_MOST = 8
 _WAITING_MOST = 3  # rotated tokens that are not used yet
-_ENDED_MOST = 4  # to recognise clients that still use them
+_ENDED_MOST = 4  # replaced tokens, to recognise clients that still use them
 
 
 class ReplacedTokenUsed(Refusal):
@@ -72,7 +72,7 @@ def all_tokens(conn: sa.Connection, device: str) -> list[Row]:
 
 
 def valid_tokens(conn: sa.Connection, device: str) -> list[Row]:
-    """Like all_of(), valid tokens only."""
+    """Like all_tokens(), but only the valid tokens."""
     return [each for each in all_tokens(conn, device) if each["ended_s"] is None]
 
 
@@ -85,7 +85,7 @@ def issue(
     asked: str = "",
     replaces: bool = False,
 ) -> None:
-    """Issue a token to the device. Unused tokens of the same origin become void. `asked`: see restarted()."""
+    """Issue a token to the device, and delete the tokens that it makes void. `asked`: see is_restart()."""
     good = valid_tokens(conn, device)
     alike = _BY_DEVICE if origin in _BY_DEVICE else (origin,)
     waiting = [each["hash"] for each in good if each["used_s"] is None and each["origin"] in alike]
@@ -112,7 +112,7 @@ def registration_refusal(
 ) -> Refusal | None:
     """Refusal 409 if the device may not register with the request `asking`, else None.
 
-    `device`: its row; it is claimed.
+    `device`: the row of a claimed device.
     """
     good = valid_tokens(conn, device["key"])
     used = [each["used_s"] for each in good if each["used_s"] is not None]
@@ -135,7 +135,7 @@ def registration_refusal(
             "lets it register again at once; otherwise it can after %d s of silence"
             % (device["id"], silent_s, quiet_s),
         )
-    # After a recent registration of this kind, the audit log contains an entry already.
+    # If the device has registered like this recently, the audit log contains an entry already.
     if not any(abs(now_s - each["created_s"]) < shared_ids.TRACE_S for each in good[1:]):
         audit.note_device(
             conn,
@@ -153,8 +153,8 @@ def registration_refusal(
 def is_restart(conn: sa.Connection, device: Row, asked: str) -> bool:
     """Is this a restart of a program that saves no token, such as Ioto's C agent with a fixed id?
 
-    Such a program sends the same properties from the same address as in the registration of one of its tokens. Always
-    false for a device that saves its token: one that used an older token again, or whose check-ins are those of this
+    Such a program registers with the same properties and from the same address as for one of its valid tokens. Always
+    false for a device that saves its token: it has used an older token again, or its check-ins are those of this
     project's agent.
     """
     if device["keeps"] or shared_ids.is_ours(device):
@@ -163,15 +163,15 @@ def is_restart(conn: sa.Connection, device: Row, asked: str) -> bool:
 
 
 def _is_silent_since_restore(conn: sa.Connection, device: Row) -> bool:
-    """Was the device in the backup from which the site was restored, without a check-in or report since?"""
+    """Was the device in the backup that the site was restored from, and has it sent no check-in or report since?"""
     backup_s = counters.one(conn, RESTORED_BACKUP)
     return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
 def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.RowMapping:
-    """The row of a valid token of a device with this id; applies all effects of its use.
+    """Return the row of a valid token of the device with this id, and apply all effects of its use.
 
-    Refusal for any other token.
+    Raises Refusal for any other token.
     """
     rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(
         devices, devices.c.key == tokens.c.device
@@ -195,7 +195,8 @@ def _first_use(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
         _end_others(conn, found, now_s)
         shared_ids.clear_signs(conn, found["device"])
     conn.execute(tokens.update().where(tokens.c.hash == found["hash"]).values(used_s=now_s))
-    change_log.note(conn, now_s, found["device"])  # workers that cache another token of the device must read it again
+    # Workers that cache another token of the device must read the device again.
+    change_log.note(conn, now_s, found["device"])
 
 
 def _end_others(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
@@ -206,7 +207,7 @@ def _end_others(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
 
 
 def is_replaced(conn: sa.Connection, hash: str) -> bool:
-    """Was this token replaced, and not used since?"""
+    """Was this token replaced, and has it not been used since?"""
     found = sa.select(tokens.c.hash).where(
         tokens.c.hash == hash, tokens.c.ended_s.is_not(None), tokens.c.late_s.is_(None)
     )
@@ -237,7 +238,7 @@ def is_cacheable(conn: sa.Connection, hash: str) -> bool:
 
 
 def _end_newer(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
-    """End the tokens that are newer than `found`: its use shows that its device was not erased."""
+    """Delete the used tokens that are newer than `found`: the use of `found` shows that its device was not erased."""
     later = _newer(conn, found)
     if later:
         conn.execute(tokens.delete().where(tokens.c.hash.in_(later)))
@@ -248,7 +249,7 @@ def _end_newer(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
 
 
 def rotate_if_due(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: int) -> bool:
-    """Issue `token` in exchange for the row `found` if a rotation is due.
+    """Issue `token` to replace the token of the row `found` if a rotation is due.
 
     Return whether it was issued: then the caller must send it to the device.
     """
@@ -268,7 +269,7 @@ def rotate_if_due(conn: sa.Connection, found: sa.RowMapping, token: str, now_s: 
 def rotate(conn: sa.Connection, keys: list[str], now_s: int, who: str) -> None:
     """Request a new token for each of the devices `keys`.
 
-    It is issued at the device's next check-in; the old one is valid until the new one is used.
+    The token is issued at the device's next check-in; the old one is valid until the new one is used.
     """
     for key in keys:
         mine = sa.and_(tokens.c.device == key, tokens.c.used_s.is_not(None), tokens.c.ended_s.is_(None))
@@ -285,7 +286,7 @@ def delete_all(conn: sa.Connection, device: str) -> None:
 def revoke(conn: sa.Connection, device: str, now_s: int, who: str) -> None:
     """Delete all tokens of the device, and make it unclaimed.
 
-    It receives `Authentication failed`, and gets no other token until an operator claims it.
+    The device receives `Authentication failed`, and gets no other token until an operator claims it.
     """
     delete_all(conn, device)
     conn.execute(devices.update().where(devices.c.key == device).values(claimed=False, awaited=False))

@@ -47,7 +47,7 @@ class WorkerCache:
         self._failures = 0  # number of failed refreshes
 
     async def refresh(self, read: Read) -> None:
-        """Refresh the cache if it is older than `look_s`. Unavailable.
+        """Refresh the cache if it is older than `look_s`. Raises Unavailable if the database does not answer.
 
         If a refresh fails, the requests that waited for it fail too. Otherwise each of them would wait for the
         unreachable database, one after the other.
@@ -103,14 +103,14 @@ class WorkerCache:
 
         def room(release: Release) -> str | None:
             why, since_s, until_s = full.get(release.id, _NOT_FULL)
-            # If now is before `since_s`, the clock was ahead then, and the entry is invalid.
+            # If `now_s` is before `since_s`, the clock was ahead at `since_s`, and the entry is invalid.
             return why if until_s is None or since_s <= now_s < until_s else None
 
         return room
 
 
 def read_changes(conn: sa.Connection, seq: int | None) -> Changes:
-    """The changes after the change `seq`; None: read everything."""
+    """The changes after the change `seq`; if it is None, everything."""
     if seq is None:
         return Changes(change_log.last(conn), (), catalogue.rows(conn))
     found = change_log.since(conn, seq)

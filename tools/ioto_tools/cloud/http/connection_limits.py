@@ -1,7 +1,7 @@
 """Limits on a worker's connections: their number, the number from one address, and the time for a request's head.
 
-At a limit, the connection that has been silent for longest is closed. A connection with a complete request is never
-closed for one without. Only if every connection has a complete request in progress is the new one closed.
+At a limit, the connection that has been silent for longest is closed to make room. A connection with a complete request
+is never closed for this. If every connection has a complete request, the new connection is closed.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from .addresses import client_network
 MAX_CONNECTIONS = 4000  # connections of one worker
 PER_ADDRESS = 200  # per IPv4 address or IPv6 /64; fleets behind one router share an address
 PROXIES = ("127.0.0.1", "::1")  # uvicorn trusts their X-Forwarded-For: they forward the requests of many clients
-HEAD_S = 10  # from the first byte of a request, or from the connection, to the end of its head
+HEAD_S = 10  # from the first byte of a request, or from the opening of the connection, to the end of the request's head
 IDLE_S = 5  # between two requests
 FLUSH_S = 900  # for a client to read the rest of a response after the server has closed the connection
 _SPARE_FILES = 100  # descriptors for the database, images and logs
@@ -27,7 +27,7 @@ _log = logging.getLogger("ioto.cloud")
 
 
 def within_open_file_limit(most: int) -> int:
-    """`most`, or fewer if the process may not open that many files. First raises the soft limit to the hard limit."""
+    """Raise the limit of open files as far as permitted; return `most`, or fewer if the limit is too low for that."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -45,7 +45,7 @@ class Connections:
         self.per_address = per_address
         self._addresses: dict[Limited, str] = {}
         self._count: Counter[str] = Counter()  # address -> connections
-        self._waiting: dict[Limited, bool] = {}  # those without a complete request, the longest wait first
+        self._waiting: dict[Limited, bool] = {}  # connections without a complete request, longest wait first
         self._closed = 0  # since the last log line
         self._logged_at: float | None = None
 
@@ -124,7 +124,7 @@ def limited_protocol(connections: Connections) -> type["Limited"]:
 class Limited(H11Protocol):
     """uvicorn's HTTP/1.1 protocol within the limits of `limits`, a Connections."""
 
-    limits: Connections  # of the subclass that protocol() returns
+    limits: Connections  # of the subclass that limited_protocol() returns
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol

@@ -1,15 +1,15 @@
 """Request rate limits: a token bucket for each key, in the memory of a worker.
 
-A key is a device's token, the id in a registration, or an operator's token. Each device has its own bucket, so a
-runaway device slows down only itself: with one limit for all, any client could lock out a fleet. The response to a
-client over its limit says how long to wait; its token remains valid.
+A key is a device's token, the id in a registration, the address of a registration, or an operator's token. Each device
+has its own bucket, so a runaway device slows down only itself: with one limit for all, any client could lock out a
+fleet. The response to a client over its limit states how long to wait; the client's token remains valid.
 """
 
 from collections.abc import Callable, Hashable
 
 from .errors import Refusal
 
-PER_MINUTE = 60  # for a device: more than an update with all its reports
+PER_MINUTE = 60  # for a device: more than an update with all its reports takes
 # Maximum number of buckets. One takes about 250 bytes, whatever its key, so all take 25 MB. The least recently used
 # bucket is dropped first; a new bucket is full.
 KEYS = 100_000
@@ -28,7 +28,7 @@ class RateLimits:
         self._buckets: dict[int, tuple[float, float]] = {}
 
     def check(self, key: Hashable) -> None:
-        """Count one request of `key`. Refusal 429 if there were too many."""
+        """Count one request of `key`. Raises Refusal 429 if `key` is over its limit."""
         if not self.per_minute:
             return
         key = hash(key)  # clients choose keys, but must not choose how much memory they take

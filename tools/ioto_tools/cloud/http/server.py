@@ -27,7 +27,7 @@ from .json_log import JsonLines
 from .request_log import AccessLog
 from .timeouts import Timeouts
 
-BODY_S = 30  # for the next part of a request's body; for the whole body, in addition to what BODY_BYTES_S allows
+BODY_S = 30  # for the next part of a request's body; the whole body may take this time plus its size / BODY_BYTES_S
 BODY_BYTES_S = 1024  # minimum average rate of a body, in bytes a second
 # For a client to read the next part of an image. Throttled boards are slow, but dead connections must be closed.
 SEND_S = 900
@@ -95,7 +95,8 @@ def _serve(
     config = uvicorn.Config(
         AccessLog(limited) if options.access_log else limited,
         http=limited_protocol(Connections(most, options.per_address)),
-        # Accepted at a time: a request that has arrived is read before its connection is the oldest.
+        # Also the number of connections that are accepted at a time. It is smaller than the limit, so that a request
+        # that has arrived is read before its connection is the oldest one.
         backlog=min(2048, most // 4 + 1),
         timeout_keep_alive=IDLE_S,
         loop="asyncio",
@@ -129,7 +130,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        if self.force_exit:  # second Ctrl-C: uvicorn skips this, and the event loop would end it with a traceback
+        # After a second Ctrl-C, uvicorn skips this, and the event loop would end the lifespan with a traceback.
+        if self.force_exit:
             await self.lifespan.shutdown()
 
 
@@ -157,8 +159,8 @@ def _listen(host: str, port: int) -> socket.socket:
 def _limited(app: ASGIApp) -> ASGIApp:
     """Wrap `app` with a limit on each wait, and with response heads that EmbedThis' C updater can read.
 
-    This updater searches for exactly `Content-Length`, and for the end of that line before the empty line: the header
-    must not be the last one.
+    This updater searches for `Content-Length` in exactly this spelling, and can't read this header if it is the last
+    one.
     """
 
     waits = Timeouts()

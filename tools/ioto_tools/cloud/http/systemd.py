@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import CloudError
 
-_LAST_RESERVED_PORT = 1023  # binding to it or a lower one takes a capability
+_LAST_RESERVED_PORT = 1023  # binding to this port or a lower one requires a capability
 
 
 def unit(user: str, data: str | Path, program: str, arguments: Sequence[str], port: int) -> str:
@@ -28,7 +28,7 @@ def unit(user: str, data: str | Path, program: str, arguments: Sequence[str], po
 
 
 def _quoted(word: str) -> str:
-    """`word` for systemd: its specifiers (%) and variables ($) are escaped (systemd.service, "Command lines")."""
+    """Quote `word` for systemd; escape specifiers (%) and variables ($) in it (systemd.service, "Command lines")."""
     if not word.isprintable():
         raise CloudError("%r: expected: printable characters" % word)
     word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")

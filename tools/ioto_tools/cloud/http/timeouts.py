@@ -1,4 +1,4 @@
-"""Timeouts for waits on clients. Checking all of them periodically costs a twentieth of one timer for each."""
+"""Timeouts for waits on clients. One periodic check of all waits costs a twentieth of one timer for each wait."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -17,7 +17,7 @@ class Timeouts:
         self._next_check: asyncio.TimerHandle | None = None
 
     async def wait(self, awaitable: Awaitable[_Result], seconds: float) -> _Result:
-        """Return the result of `awaitable`. TimeoutError, and `awaitable` is cancelled, after `seconds`."""
+        """Return the result of `awaitable`; after `seconds`, cancel it and raise TimeoutError."""
         task = asyncio.current_task()
         assert task is not None  # inside a coroutine
         loop = task.get_loop()

@@ -16,7 +16,7 @@ from typing import Any
 from .errors import CloudError
 
 _SPAWN = multiprocessing.get_context("spawn")  # not fork: this process has threads
-_RESTART_S = 1.0  # minimum time between two starts of a worker, also if it ends at once
+_RESTART_S = 1.0  # minimum time between two starts of a worker, even if it ends at once
 _END_S = 15  # for a worker to finish its requests
 
 
@@ -29,10 +29,10 @@ def run(
 ) -> None:
     """Run work(ready, *arguments) in `count` processes until SIGINT or SIGTERM.
 
-    `work` and the arguments must be picklable. ready() is called once all processes have called theirs; said(text) is
-    called when one has ended.
+    `work` and the arguments must be picklable. ready() is called after every process has called its ready();
+    said(text) is called when a process has ended.
     """
-    resource_tracker.ensure_running()  # its start would unblock Ctrl-C in start()
+    resource_tracker.ensure_running()  # if _Worker.start() started it, that would unblock Ctrl-C
     workers = [_Worker(work, arguments) for _ in range(count)]
     try:
         for worker in workers:
@@ -52,7 +52,8 @@ def run(
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers end within a limit already: ignore a second Ctrl-C
+        # A second Ctrl-C is ignored: the workers end within a limited time anyway.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for worker in workers:
             worker.stop()
         for worker in workers:

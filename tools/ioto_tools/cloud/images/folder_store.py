@@ -70,7 +70,7 @@ class FolderStore:
     def receive(self, chunks: Iterable[bytes]) -> Iterator["Incoming"]:
         """Write `chunks` to a temporary file, which is deleted after the block unless keep() was called.
 
-        Unavailable if the disk is full; errors of `chunks` are passed on.
+        Raises Unavailable if the disk is full; errors of `chunks` are passed on.
         """
         self.create_folder()
         with self._disk_errors_as_unavailable():

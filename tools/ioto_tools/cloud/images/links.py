@@ -1,11 +1,11 @@
 """Signed links to images: `/image/UPDATE?expires=..&signature=..`.
 
 The signature is an HMAC-SHA-256 of the update's id and the expiry time under a key of the site. A link is valid for
-`lifetime_s` and up to a 24th more: all devices that are offered an update within one such span, by any worker, get the
-same link. So a check-in signs nothing, and a proxy in front can cache a link.
+`lifetime_s` plus up to a 24th of that time: all devices that are offered an update within the same 24th, by any worker,
+get the same link. So a check-in rarely computes a signature, and a reverse proxy can cache the image by its link.
 
-The keys are in the database. The newest one signs; older ones are valid until the last link that they signed has
-expired.
+The keys are in the database. The newest key signs; older keys are kept at least until the last link that they
+signed has expired.
 """
 
 import base64
@@ -44,7 +44,7 @@ class Links:
         self._store_links: dict[str, tuple[int, str | None]] = {}  # checksum -> (expiry time, the store's link)
 
     def url(self, base_url: str, update: str, checksum: str) -> str:
-        """The link for a device now: the store's own if it provides one, else one to this cloud."""
+        """The link for a device that checks in now: the store's link if it provides one, else a link to this cloud."""
         expires_s = self._expires_s()
         made = self._store_links.get(checksum)
         if made is None or made[0] != expires_s:
@@ -65,7 +65,7 @@ class Links:
         return (self.site.now_s() // span + 1) * span + self.lifetime_s
 
     def verify(self, update: str, expires: str | None, signature: str | None) -> None:
-        """Refusal 403 unless this is a valid link of this site to `update`.
+        """Raise Refusal 403 unless this is a valid link of this site to `update`.
 
         `expires` and `signature`: as in the query, None if missing.
         """
@@ -85,7 +85,7 @@ class Links:
         )
 
     def refresh(self, at_least_every_s: int = 1) -> None:
-        """Read the keys from the database, unless that was done within `at_least_every_s`. Creates the first key."""
+        """Read the keys from the database, unless read within `at_least_every_s`; create a key if one is due."""
         now_s = self.site.now_s()
         if self._read_s is not None and 0 <= now_s - self._read_s < at_least_every_s:
             return
@@ -96,7 +96,7 @@ class Links:
         self._read_s = now_s
 
     def rotate(self, who: str, revoke: bool = False) -> None:
-        """Sign with a new key from now on, in other processes within READ_S.
+        """Sign with a new key from now on; other processes do so within READ_S.
 
         `revoke`: all earlier links become invalid.
         """
@@ -125,7 +125,7 @@ def _keys(conn: sa.Connection) -> list[Row]:
 
 
 def _next_key(conn: sa.Connection, key: dict[str, str], now_s: int, after: Any) -> list[Row]:
-    """Add `key` if `after` (an id, or None) is the newest one: else another process has added one. Returns all keys."""
+    """Add `key` if `after` (an id or None) is still the newest key; else another process added one. Return all keys."""
     found = _keys(conn)
     if (found[0]["id"] if found else None) == (after or None):
         _rotate(conn, key, now_s, audit.CLOUD, False)

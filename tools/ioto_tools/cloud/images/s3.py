@@ -27,11 +27,11 @@ SETTINGS = {  # of `images` in site.toml: (default, type)
     "virtual_hosted": (False, bool),  # the bucket is part of the host name
     "links": (True, bool),  # devices get the image from the store; false: through the cloud
 }
-_PART_BYTES = 5 * 1024 * 1024  # of an upload: the minimum of S3
+_PART_BYTES = 5 * 1024 * 1024  # size of the parts of an upload: the minimum of S3
 _READ_BYTES = 256 * 1024  # read at a time
 _READ_S, _WRITE_S = 10, 60  # for a part, including all retries
 _LINK_S = 7 * 24 * 3600  # the longest lifetime of an S3 link
-_CLOCKS_S = 900  # the store's clock may be ahead by this much, as S3 allows for requests
+_CLOCKS_S = 900  # the store's clock may be ahead by this much, which is what S3 tolerates for requests
 
 
 class S3Images(FolderStore):
@@ -88,7 +88,7 @@ class S3Images(FolderStore):
 
 
 class _Image:
-    """The interface of a folder's image, for an object in the store."""
+    """An object in the store, with the interface ImageFile."""
 
     def __init__(self, store: S3Images, reader: Any) -> None:
         self.name = store.where

@@ -1,6 +1,6 @@
 """Operators' changes of releases and devices.
 
-Each is one transaction with its audit row and a change record for the workers.
+Each change is one transaction, with an audit row and a change record for the workers.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str)
 
 
 def change_state(site: "Site", word: str, action: str) -> Row:
-    """Approve, pause, resume or cancel the update, by its `action` in the past tense; return overview.update()."""
+    """Approve, pause, resume or cancel the update (`action`: in the past tense); return overview.update()."""
     return overview.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
 
 
@@ -51,7 +51,7 @@ def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> 
 def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
     """Change terms of the update's rollout: {term: text}; return overview.update().
 
-    Devices that were offered the update keep it.
+    A new percentage, limit or rate does not affect devices that were offered the update already.
     """
     return overview.update(site, site.database.write(_set_terms, word, said, site.now_s(), site.who))
 
@@ -72,8 +72,8 @@ def _locked_release(conn: sa.Connection, word: str) -> sa.RowMapping:
 def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str] = ()) -> int:
     """Let devices try the update again; return how many.
 
-    Those with the ids `ids`; without ids, all in one of `states` (default: all of update_states.RETRYABLE). CloudError,
-    without any change, if one of `ids` has nothing to try again.
+    `ids`: of the devices; empty: all devices. `states`: only devices in one of these states; empty:
+    update_states.RETRYABLE. CloudError, without any change, if one of the devices `ids` can't try the update again.
     """
     for state in states:
         if state not in update_states.RETRYABLE:
@@ -113,7 +113,7 @@ def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int
 
 
 def _uncancelled(conn: sa.Connection, word: str) -> Row:
-    """The release's row with its `product_name`. Conflict if it is cancelled."""
+    """The release's row with its `product_name`. Raises Conflict if it is cancelled."""
     release = overview.find_release(conn, word)
     name = overview.find_product(conn, release["product"])["name"]
     if release["state"] == "cancelled":
@@ -145,7 +145,7 @@ def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: 
 def remove(site: "Site", id: str, product: str | None = None) -> None:
     """Remove the device, and delete its properties and reports.
 
-    Its next request is refused as unknown, and it must register again.
+    Its next request is refused with `Cannot find device`, and it must register again.
     """
     site.database.write(_remove, id, product, site.now_s(), site.who)
 
@@ -158,14 +158,14 @@ def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: 
 def unclaim(site: "Site", id: str, product: str | None = None) -> None:
     """Make the device unclaimed.
 
-    Its next request is refused as unknown, and it gets no token until it is claimed.
+    Its next request is refused with `Cannot find device`, and it gets no token until it is claimed.
     """
     values = {"claimed": False, "awaited": False, "vouched": False}
     site.database.write(_change_device, id, product, values, "released", site.now_s(), site.who)
 
 
 def claim(site: "Site", id: str, product: str | None = None) -> None:
-    """Claim the device: it gets a token at its next registration, in any case.
+    """Claim the device: its next registration always gets a token.
 
     The first use of this token ends the device's other tokens.
     """
@@ -198,7 +198,7 @@ def _change_device(
 
 
 def _registered_device(conn: sa.Connection, id: str, product: str | None) -> Row:
-    """The device's row. Conflict if it is removed.
+    """The device's row. Raises Conflict if it is removed.
 
     The next registration resets the row of a removed device, so a change would be lost.
     """
@@ -220,8 +220,8 @@ def _revoke(conn: sa.Connection, id: str, product: str | None, now_s: int, who: 
 def rotate(site: "Site", ids: Sequence[str] = (), product: str | None = None) -> Rotated:
     """Rotate devices' tokens at their next check-ins.
 
-    The devices `ids` (of `product` if given); without ids, all, or all of `product`. Return (number of devices, [(id,
-    product's name)] of those whose clients never accept a new token).
+    `ids`: of the devices; empty: all devices. `product`: only devices of this product. Return (number of devices, [(id,
+    product's name)] of the devices whose clients never accept a new token).
     """
     if ids:
         return site.database.write(_rotate_named, ids, product, site.now_s(), site.who)

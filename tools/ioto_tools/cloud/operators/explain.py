@@ -13,9 +13,9 @@ from ..storage.tables import Row
 
 
 def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
-    """Which of its product's releases the device is offered, and why not the others.
+    """For each release of the device's product: is the device offered it, and if not, why?
 
-    [{update, version, why, terms}] for a device's row, highest release first, including cancelled ones;
+    Return [{update, version, why, terms}], highest release first, including cancelled ones. `device`: a row.
     overview.device() explains `why`.
     """
     rows = queries.releases_of(conn, device["product"])
@@ -39,7 +39,7 @@ def _policy_terms(release: Release, asker: RequestingDevice) -> list[Row]:
 
 
 def asker(device: Row, held: dict[str, Grant]) -> RequestingDevice:
-    """Convert a device's row, as of its last check-in, to the Asker that selection.py uses."""
+    """Convert a device's row, as of its last check-in, to the RequestingDevice that selection.py uses."""
     version = _running_version(device, held) or ""
     order = semver.parse(version) if semver.is_valid(version) else None
     pin = device["pin"] and semver.parse(device["pin"])
@@ -56,9 +56,9 @@ def asker(device: Row, held: dict[str, Grant]) -> RequestingDevice:
 
 
 def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
-    """The version that runs, as far as known.
+    """The version that runs on the device, as far as known.
 
-    The one confirmed since the last check-in, else the one in that check-in.
+    The version confirmed since the last check-in, else the version in that check-in.
     """
     last = max(held.values(), key=lambda grant: grant.offered_s, default=None)
     if last and last.state == "confirmed" and last.changed_s >= (device["seen_s"] or 0):
@@ -67,7 +67,7 @@ def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
 
 
 def _slot_check(conn: sa.Connection, now_s: int) -> Room:
-    """The room() function for selection.py, from the database."""
+    """The function room() for selection.py; it reads the database."""
 
     def room(release: Release) -> str | None:
         try:

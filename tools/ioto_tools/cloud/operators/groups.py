@@ -23,7 +23,7 @@ def _listed(conn: sa.Connection) -> list[Row]:
 
 
 def policy(site: "Site", name: str) -> str:
-    """The policy of the group. Missing if there is no such group."""
+    """The policy of the group. Raises Missing if there is no such group."""
     return site.database.read(_policy, name)
 
 
@@ -42,7 +42,7 @@ def combine(one: str | None, other: str | None) -> str | None:
 def set_policy(site: "Site", name: str, text: str) -> None:
     """Set the policy of the group `name` to `text`.
 
-    Releases that were published with its earlier policy keep that one.
+    Releases that were published with the group's earlier policy keep the earlier policy.
     """
     if not name.isprintable() or not 0 < len(name) <= 64 or name != name.strip():
         raise CloudError("group %r: expected: a name of 1 to 64 printable characters" % name)
@@ -56,7 +56,7 @@ def _keep(conn: sa.Connection, name: str, text: str, now_s: int, who: str) -> No
 
 
 def remove(site: "Site", name: str) -> None:
-    """Delete the group. Missing if there is none."""
+    """Delete the group. Raises Missing if there is none."""
     site.database.write(_remove, name, site.now_s(), site.who)
 
 

@@ -1,6 +1,6 @@
-"""The metrics page for Prometheus: rollouts, requests, webhooks, and the worker process that answers.
+"""The metrics page for Prometheus: rollouts, requests, webhooks, the disk, and the worker process that answers.
 
-All figures but those of the process and the disk come from the database and are the same from every worker.
+All values except those of the disk and the process come from the database and are the same from every worker.
 """
 
 import os

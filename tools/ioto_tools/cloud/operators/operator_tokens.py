@@ -1,7 +1,7 @@
 """Tokens of operators and their programs, each with one scope and an optional expiry.
 
 A token is shown once and stored as SHA-256. It is valid for the operators' API only, not for device requests. The
-command line needs none: it uses the site's folder.
+command line needs no token: it uses the site's folder.
 """
 
 import re
@@ -56,7 +56,7 @@ def _listed(conn: sa.Connection) -> list[Row]:
 
 
 def revoke(site: "Site", name: str) -> None:
-    """Revoke the token at once. Missing if there is none."""
+    """Revoke the token at once. Raises Missing if there is none."""
     site.database.write(_revoke, name, site.now_s(), site.who)
 
 
@@ -67,7 +67,7 @@ def _revoke(conn: sa.Connection, name: str, now_s: int, who: str) -> None:
 
 
 def authorize(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[str, str]:
-    """(name, scope) of the token's operator, if its scope includes `scope`. Refusal 401 or 403."""
+    """(name, scope) of the token's operator, if its scope includes `scope`. Raises Refusal 401 or 403."""
     found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hash_token(token))).mappings().first()
     if found is None:
         raise Refusal(401, "token: unknown or revoked: `ioto token new` creates one")

@@ -1,6 +1,6 @@
 """The operators' view of the cloud: products, updates with their counts, devices with their history.
 
-Plain dicts and lists, the same for tables and --json. Times are Unix seconds. Changes: control.py.
+Results are plain dicts and lists, for tables and --json alike. Times are Unix seconds. control.py makes changes.
 """
 
 import json
@@ -38,7 +38,7 @@ def products(site: "Site") -> list[Row]:
 
 
 def updates(site: "Site", product: str | None = None) -> list[Row]:
-    """All updates, of `product` if given: products by name, newest first.
+    """All updates, or those of `product`: sorted by the product's name, then by descending version.
 
     [{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted,
     states, ended}]. `status`: from catalogue.status(); `terms`: from terms.format_terms(); `granted`: number of devices
@@ -90,7 +90,7 @@ def _update_shown(release: Row, slots: int, now_s: int) -> Row:
 
 
 def find_release(conn: sa.Connection, word: str) -> Row:
-    """The row of the update `word`. Missing if there is none."""
+    """The row of the update `word`. Raises Missing if there is none."""
     found = queries.release(conn, word)
     name, at, version = word.rpartition("@")
     if found is None and at:
@@ -106,7 +106,7 @@ def find_release(conn: sa.Connection, word: str) -> Row:
 
 
 def devices(site: "Site", product: str | None = None, which: Which | None = None) -> list[Row]:
-    """All devices by id, of `product` if given.
+    """All devices, or those of `product`, sorted by id.
 
     [{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched,
     pin, shared_s, update}]. `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update,
@@ -122,7 +122,7 @@ def devices(site: "Site", product: str | None = None, which: Which | None = None
 
 
 def page(site: "Site", product: str | None = None, after: str = "", most: int = PAGE) -> list[Row]:
-    """Like devices(), the first `most` with an id after `after`, or a few more (queries.devices_by_id())."""
+    """Like devices(), but only the first `most` with an id after `after`, or a few more (queries.devices_by_id())."""
     found = site.database.read(_page, product, after, most)
     offered = site.database.read(last_offered, [row["key"] for row in found])
     return [device_summary(row, offered.get(row["key"])) for row in found]
@@ -204,12 +204,12 @@ def _grant_shown(offered: AnyRow) -> Row:
 
 
 def device(site: "Site", id: str, product: str | None = None) -> Row:
-    """One device, found by known(), as in devices(), with further fields.
+    """One device, found by find_device(), as in devices(), with further fields.
 
-    `properties`: of its last check-in; `updates`: those that it was offered; `reports`: all of them; `doubts`: [{says,
-    at_s}], signs that several boards use its id (shared_ids.py); `offers`: [{update, version, why}], its product's
-    releases, highest first, as if it checked in again now. `why`: the reason against it, a key of
-    selection.REASONS_NOT_OFFERED, or None for the release that it would be offered.
+    `properties`: of its last check-in; `updates`: the updates that it was offered; `reports`: all its reports;
+    `doubts`: [{says, at_s}], warnings, such as signs that several boards use its id (shared_ids.py); `offers`:
+    [{update, version, why, terms}], its product's releases, highest first, as if it checked in again now. `why`: the
+    reason why the release is not offered, a key of selection.REASONS_NOT_OFFERED, or None if it is offered.
     """
     found, token_rows, offered, report_rows, offers = site.database.read(_device_details, id, product, site.now_s())
     return {
@@ -250,8 +250,8 @@ def _device_details(
 def find_device(conn: sa.Connection, id: str, product: str | None = None) -> Row:
     """The row, with its `product_name`, of the device with this id.
 
-    `product` (name or id): None if the id is enough. Devices that are not removed take precedence. Missing if there is
-    none, Ambiguous if there are several.
+    `product`: name or id; None: any product. Devices that are not removed take precedence. Raises Missing if there is
+    no such device, Ambiguous if there are several.
     """
     if product:
         owner = find_product(conn, product)
@@ -276,7 +276,7 @@ class Ambiguous(Conflict):
 
 
 def find_product(conn: sa.Connection, word: str) -> Row:
-    """The product's row by id or name. Missing if there is none."""
+    """The product's row by id or name. Raises Missing if there is none."""
     found = queries.product_by_id_or_name(conn, word)
     if found is None:
         raise Missing("product %s: not found; `ioto product list` lists the products" % word)

@@ -1,4 +1,4 @@
-"""Device search by id prefix and policy, one page at a time; products. The cost does not grow with the fleet."""
+"""Searches devices by id prefix and policy, page by page; lists products. The cost does not grow with the fleet."""
 
 import json
 from typing import TYPE_CHECKING
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 PAGE = 50  # devices on a page
-MOST_EXAMINED = 5000  # the policy is evaluated for at most so many devices for one page
+MOST_EXAMINED = 5000  # for one page, the policy is evaluated for at most this many devices
 LAST = chr(0x10FFFF)
 COUNTED = 100_000  # devices are counted up to this number
-Page = tuple[list[str], int, str | None]  # keys of the devices found, number examined, id to go on after
+# Keys of the devices found, number of devices examined, id after which the next page begins.
+Page = tuple[list[str], int, str | None]
 
 
 def page(
@@ -30,8 +31,8 @@ def page(
 ) -> Row:
     """One page of devices, by id.
 
-    {"devices": at most `most`, as in overview.devices(), "looked": number of devices examined, "after": the id after
-    which the next page begins, None: last page}. `which`(properties, {}): a policy that selects devices.
+    {"devices": about `most`, as in overview.devices(), "looked": number of devices examined, "after": the id after
+    which the next page begins, or None for the last page}. `which`(properties, {}): a policy that selects devices.
     """
     if which is not None and (names := hidden_fields.names(site)):  # a policy must not reveal hidden ids
         asked = which
@@ -83,7 +84,7 @@ _KEY_AND_ID = devices.c.key, devices.c.id
 
 
 def _conditions(product: str | None, begins: str, after: str) -> list[sa.ColumnElement[bool]]:
-    # Only one lower bound: SQLite uses the first one for its index.
+    # Only one lower bound: SQLite would use only the first of two for its index.
     found = [devices.c.id >= begins if begins > after else devices.c.id > after]
     if begins:
         found.append(devices.c.id < begins + LAST)

@@ -28,13 +28,13 @@ _log = logging.getLogger("ioto.cloud")
 
 
 async def run(site: "Site", database: Ask) -> None:
-    """Run forever. `database` waits for the site's database."""
+    """Run forever. `database(function, *arguments)` waits for the site's database."""
     working: dict[str, asyncio.Task[None]] = {}  # webhook -> task
     try:
         while True:
             try:
                 taken = await _take_due(site, database, tuple(working))
-            except (OSError, Unavailable) as e:  # the events wait in the database
+            except (OSError, Unavailable) as e:  # the events remain in the database
                 _log.error("webhooks: %s", e)
                 taken = {}
             for webhook, rows in taken.items():
@@ -77,7 +77,7 @@ async def _take_due(site: "Site", database: Ask, but: Sequence[str] = ()) -> dic
 async def _post_in_turn(site: "Site", database: Ask, rows: list[Row]) -> None:
     """Post the rows of one webhook in turn.
 
-    After a failure, the others are not tried: they wait as long as the failed one.
+    After a failure, the other rows are not posted: the same error is recorded for them, so they are retried later too.
     """
     until = asyncio.get_running_loop().time() + webhooks.LEASE_S - WAIT_S
     error = ""

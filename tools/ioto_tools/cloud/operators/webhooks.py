@@ -1,9 +1,9 @@
 """Webhooks: signed audit events, posted to a URL until it accepts them or a day has passed.
 
-Pending events are rows of `deliveries`, written in the transaction of the change itself (audit.note). So none is lost
-in a crash, and callers never wait for the webhook's server. A worker takes due events for LEASE_S, posts them and
-stores the outcome; if it dies, another worker takes them after that time. So events may arrive twice or out of order:
-deduplicate by `id`.
+Pending events are rows of `deliveries`, written in the transaction of the change itself (audit.note). So no event is
+lost in a crash, and callers never wait for the webhook's server. A worker takes due events for LEASE_S, posts them and
+stores the outcome. If the worker dies, another one takes the events after that time. So events may arrive twice or out
+of order: deduplicate by `id`.
 """
 
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ def _remove(conn: sa.Connection, id: str, now_s: int, who: str) -> None:
 
 
 def find(conn: sa.Connection, id: str) -> Row:
-    """The webhook's row. Missing if there is none."""
+    """The webhook's row. Raises Missing if there is none."""
     found = conn.execute(sa.select(webhooks).where(webhooks.c.id == id)).mappings().first()
     if found is None:
         raise Missing("webhook %s: not found; `ioto webhook list` lists the webhooks" % id)
@@ -120,7 +120,7 @@ def is_any_due(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> bool
 
 
 def _due(now_s: int, but: Sequence[str]) -> sa.ColumnElement[bool]:
-    # No retry is scheduled further ahead: such a row was written while the clock was ahead.
+    # No retry is scheduled further ahead: a row with a later time was written while the clock was ahead.
     due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + CLOCK_TOLERANCE_S)
     return sa.and_(due, deliveries.c.webhook.not_in(but))
 
@@ -152,7 +152,7 @@ def _delivery(webhook: str, event: int) -> sa.ColumnElement[bool]:
 
 
 def record_outcome(conn: sa.Connection, row: Row, error: str, now_s: int) -> None:
-    """Store the outcome of posting a row from take(): "" or the error."""
+    """Store the outcome of posting a row from lease_due(). `error`: "" after a success."""
     values = {"error": error[:256]} if error else {"error": "", "delivered_s": now_s}
     conn.execute(webhooks.update().where(webhooks.c.id == row["webhook"]).values(values))
     this = _delivery(row["webhook"], row["id"])

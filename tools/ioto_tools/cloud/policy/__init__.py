@@ -25,7 +25,7 @@ DEFAULT_POLICY = "device.version < update.version"
 
 
 class Policy:
-    """A compiled policy. It never raises an error and has no side effects: it is thread-safe."""
+    """A compiled policy. Calling it never raises an error and has no side effects, so it is thread-safe."""
 
     __slots__ = ("text", "holds", "terms")
 

@@ -9,7 +9,7 @@ from lark import Token
 from .errors import error_at
 
 WORDS = {"true": True, "false": False, "null": None}
-_MEMORY_BYTES = 1 << 20  # of one regular expression
+_MEMORY_BYTES = 1 << 20  # maximum memory of one regular expression
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.S)
 _ESCAPES = {
     "n": "\n",
@@ -62,7 +62,7 @@ def compile_regex(text: str, token: Token, case_sensitive: bool = True) -> Any:
     """Compile the regular expression `text`. PolicyError, at `token`, if it is invalid."""
     options = re2.Options()
     options.log_errors = False
-    options.never_capture = True  # groups would make a search many times slower, and are not needed
+    options.never_capture = True  # capture groups would make a search many times slower, and are not needed
     options.max_mem = _MEMORY_BYTES
     options.case_sensitive = case_sensitive
     try:

@@ -19,7 +19,7 @@ def split_name(token: Token | str) -> tuple[str, ...]:
 
 
 def compile_name(token: Token) -> Getter:
-    """The closure of a name. A flat name is a device property, except newVersion, major, minor and patch."""
+    """Compile a name to a closure. A flat name is a device property, except newVersion, major, minor and patch."""
     first, *rest = (str(token),) if token.isidentifier() else split_name(token)
     if first == "device":
         return _device(rest)
@@ -65,7 +65,7 @@ def _inside(value: object, path: list[str]) -> object:
 
 
 def _part(name: str) -> Getter:
-    """The device's own property of this name, else this number of its version."""
+    """The closure of major, minor or patch: the device's property of this name, else this part of its version."""
     at = PARTS[name]
 
     def get(device: Properties, update: Properties) -> object:

@@ -27,7 +27,7 @@ NamedGetter = tuple[str, Getter]  # a name in the text, and its closure
 
 
 class Node:
-    """A part of a policy. `token`: its first token; `end`: the index after it; `terms`: the conditions inside."""
+    """A part of a policy. `token`: its first token; `end`: the index in the text after it; `terms`: its conditions."""
 
     __slots__ = ("token", "end", "get", "value", "kind", "names", "terms", "depth")
 
@@ -81,7 +81,7 @@ def _condition(node: Node) -> Node:
 
 
 def _as_term(node: Node, warning: str | None = None) -> Node:
-    """Add `node` to its own terms."""
+    """Add `node` itself to its terms."""
     node.terms += (Term(node, warning),)
     if len(node.terms) > TERMS:
         raise _too_many(node.token)
@@ -146,7 +146,7 @@ class Builder(Transformer[Token, Node | None]):
         return _as_term(node, comparison_warning(token, left, right))
 
     def call(self, token: Token, _: Token, *rest: Any) -> Node:
-        *arguments, end = rest  # Nodes, None without arguments; the closing parenthesis
+        *arguments, end = rest  # the arguments' Nodes (a single None if there are none), then the closing parenthesis
         left, order, right = check_semver_arguments(token, arguments)
 
         def holds(device: Properties, update: Properties) -> bool:

@@ -16,7 +16,7 @@ Comparison = Callable[[Any, Any], bool]  # of two values
 Number = int | float  # bool too
 SortKey = tuple[Any, ...]  # of a version, from semver.parse()
 
-_LONGEST = 256  # characters of a string that can be a version or a number
+_LONGEST = 256  # maximum length of a string that can be a version or a number
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WORDS = {"true": 1, "false": 0}
 _NUMBERS = (int, float, bool)
@@ -73,7 +73,7 @@ def _ordered(by: Comparison) -> Comparison:
 
 
 def is_true(value: Any) -> bool:
-    """The truth value of a single value, one that is not compared."""
+    """The truth value of a value that stands alone, without a comparison."""
     return value is not None and value != "" and not equal(value, False)
 
 

@@ -1,6 +1,6 @@
 """Forecasts the rollout of an unpublished release: which stored devices would be offered it. Read-only.
 
-The decision for each device is that of a check-in; all devices share the limit and the rate.
+The decision for each device is made as at a check-in; all devices share the limit and the rate.
 """
 
 from collections import Counter
@@ -24,11 +24,11 @@ EXAMPLES = 5
 
 
 def dry_run(site: "Site", row: Row) -> Row:
-    """The forecast for a release's row, if it were published.
+    """Forecast the rollout of the release `row`, as if it were published.
 
     {"devices": n, "found": {why: {"count": n, "examples": [id]}}}. `why`: a key of selection.REASONS_NOT_OFFERED, or
-    "offered". For all stored devices of the product, by their last check-ins, as if all checked in now, or when the
-    release starts.
+    "offered". The forecast covers all stored devices of the product. It uses their last check-ins, as if all devices
+    checked in now, or when the release starts.
     """
     found = dry_run_slice(site, row)
     return {name: found[name] for name in ("devices", "found")}
@@ -38,7 +38,7 @@ def dry_run_slice(site: "Site", row: Row, so_far: Row | None = None, most: int |
     """dry_run() for the next devices, at least `most` (None: all).
 
     `so_far`: the result of the previous call; None: begin with the first device. Further keys of the result: "after":
-    the last device of this slice (None: no more devices), "slots": slots of each release that would be taken so far.
+    the last device of this slice (None: no more devices), "slots": {release: slots that would be taken so far}.
     """
     before = so_far or {"devices": 0, "after": "", "found": {}, "slots": {}}
     now_s = max(site.now_s(), row["start_s"] or 0)

@@ -132,7 +132,7 @@ class _ManifestCheck:
 
 
 class _ImageCheck:
-    """The checks of a board, plus the image's own hash, which on a board the bootloader checks."""
+    """The checks that a board makes, and the image's own hash, which the bootloader checks on a board."""
 
     def __init__(self, size: int, version: str) -> None:
         self.size = size

@@ -36,12 +36,12 @@ def publish(
     said: Terms | None = None,
     by_hand: bool = False,
 ) -> tuple[Row, bool]:
-    """Publish the file `path` as `version` of `product` (id or name); (release's row, True if it is new).
+    """Publish the file `path` as `version` of `product` (id or name); return (release's row, True if it is new).
 
     The release manifest of a signed file must have the same version and product; devices verify its signature. `said`:
-    {term: text} of its rollout (terms.py); `by_hand`: no device is offered it before it is approved. Publishing the
-    same file under the same version again changes nothing. `progress(n)`: n more bytes were read. CloudError, without
-    any change, if anything is invalid.
+    {term: text} of its rollout (terms.py); `by_hand`: no device is offered the release before an operator approves it.
+    Publishing the same file under the same version again changes nothing. `progress(n)`: n more bytes were read.
+    CloudError, without any change, if anything is invalid.
     """
     try:
         with open(path, "rb") as file:
@@ -167,7 +167,7 @@ def _check_request(site: "Site", product: str, version: str, said: Terms | None)
 
 
 def product_of(site: "Site", word: str) -> Row:
-    """The product's row by name or id. Missing if there is none."""
+    """The product's row by name or id. Raises Missing if there is none."""
     return site.database.read(_product_of, word)
 
 
@@ -197,7 +197,7 @@ def _row(site: "Site", product: Row, version: str, checksum: str, size: int) -> 
 
 def _store(site: "Site", incoming: Incoming, release: Row, product: Row) -> tuple[Row, bool]:
     site.database.read(_published, release, product)
-    incoming.keep()  # also if the release exists: this restores a lost file
+    incoming.keep()  # even if the release exists: this restores a lost file
     there = site.database.write(_insert, release, product, site.who)
     return there or release, not there
 
@@ -213,7 +213,7 @@ def _insert(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | 
 
 
 def _published(conn: sa.Connection, release: Row, product: Row) -> Row | None:
-    """The release of this version, or None. Conflict if it has other content."""
+    """The release of this version, or None. Raises Conflict if it has other content."""
     there = queries.release_by_version(conn, product["id"], release["precedence"])
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise Conflict(

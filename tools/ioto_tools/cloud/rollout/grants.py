@@ -1,11 +1,11 @@
 """Grants: which devices were offered which release, and the state of the update on each.
 
-Functions of a connection; a `device` is its key, a `release` its id. The column `releases.counts` is updated in the
-same transaction, as JSON:
+The functions take a database connection; `device` is a device's key, `release` a release's id. The column
+`releases.counts` is updated in the same transaction, as JSON:
 
     now    {state: number of devices in this state}, without `offered`, which is the rest of the slots in use
     ended  {state: number of devices whose last attempt ended in it}, for the stop rule. A device that tries again is
-           still counted; devices that do not count (identity.counts) are left out
+           still counted; devices that do not count (shared_ids.counts) are left out
 
 A device occupies a rollout slot of the release from its first offer until the offer is withdrawn.
 """
@@ -68,8 +68,8 @@ def offer(
 
     No-op if the offer is open or not yet due, or if `known`, the grants in the worker's cache, is stale: another worker
     may have offered a higher release. Supersedes older open offers. `moment_s()` returns the time, rounded up so that
-    no period is too short; it is called here because the transaction may have waited for the writer. leases.NoFreeSlot,
-    leases.OutdatedCache.
+    no period is too short; it is called inside the transaction, which may have waited for other writers. Raises
+    leases.NoFreeSlot, leases.OutdatedCache.
     """
     if lifecycle.state(conn, release) != (True, ACTIVE):
         raise leases.OutdatedCache(release)
@@ -79,7 +79,7 @@ def offer(
     grant = held.get(release)
     if grant is None or grant.state == WITHDRAWN:
         row: Row = {"attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
-        # Before the grant is stored, which would count towards the rate's period.
+        # This comes before the grant is stored, because a stored grant counts towards the rate's period.
         leases.spend(conn, release, worker, now_s)
         row["granted_s"] = moment_s()
         if grant is None:
@@ -125,7 +125,7 @@ def apply_event(conn: sa.Connection, device: str, release: str, event: str, now_
 
 
 def apply_staged(conn: sa.Connection, device: str, release: str, attempt: int, now_s: int) -> Held:
-    """Apply a check-in with this release staged like the report `staged`; return the device's grants."""
+    """Treat a check-in with this release staged like the report `staged`; return the device's grants."""
     apply_report(conn, device, release, "staged", attempt, now_s)
     return of_device(conn, device)
 
@@ -176,8 +176,8 @@ def retry(conn: sa.Connection, release: str, rows: Sequence[Row], now_s: int) ->
 def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: str, now_s: int, **more: Any) -> None:
     """Change a grant's state, and its columns in `more`; update the counts and apply the stop rule.
 
-    A withdrawn grant gives back its slot. It gets one again with a new offer (`granted_s` in `more`), or if the device
-    turns out to have the update after all.
+    A withdrawn grant gives back its slot. It takes a slot again with a new offer (`granted_s` in `more`), or if the
+    device has applied the update after all.
     """
     ended = state if state in FINISHED else grant.ended
     mine = sa.and_(grants.c.device == device, grants.c.release == release)
@@ -185,7 +185,7 @@ def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: 
     if slots and "granted_s" not in more:
         more["granted_s"] = now_s if slots > 0 else 0
     elif slots:
-        slots = 0  # offer() has spent it already
+        slots = 0  # offer() has spent the slot already
     row = leases.locked(conn, release)
     counted = conn.execute(sa.select(grants.c.counted).where(mine)).scalar()
     counts = shared_ids.counts(conn, device, row["age_s"], now_s) if state in FINISHED else counted
@@ -208,7 +208,7 @@ def _update_counts(
 ) -> None:
     """Update the counts of the release `row` after a change of a device's state, and apply the stop rule.
 
-    `slots`: 1 if it takes a slot, -1 if it gives one back.
+    `slots`: 1 if the device takes a slot, -1 if it gives one back.
     """
     counts = json.loads(row["counts"])
     now, ends = counts.setdefault("now", {}), counts.setdefault("ended", {})
@@ -250,7 +250,7 @@ class Unapplied(TypedDict):
 
     told: int  # they ask the cloud before they apply it
     due_s: int | None  # when the last of these is due to check in
-    strangers: int  # devices with other clients, which can't be kept from it
+    strangers: int  # devices with other clients; the cloud can't keep them from applying it
 
 
 def count_unapplied(conn: sa.Connection, release: str) -> Unapplied:

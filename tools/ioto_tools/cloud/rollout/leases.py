@@ -29,8 +29,8 @@ PART = 8  # one worker gets at most 1/PART of the free slots, so that the others
 class NoFreeSlot(Exception):
     """No slot is free, because of `why`: "limit" or "rate".
 
-    `until_s`: when to try again; None: not before the release is changed. `ahead`: slots are recorded as taken in the
-    future, by a wrong clock: call set_back() first.
+    `until_s`: when to try again; None: not before the release is changed. `ahead`: a wrong clock has recorded
+    slots as taken in the future: call reset_future_grants() first.
     """
 
     def __init__(self, why: str, until_s: int | None, ahead: bool = False) -> None:
@@ -51,7 +51,7 @@ def locked(conn: sa.Connection, release: str) -> Any:
 
 
 def spend(conn: sa.Connection, release: str, worker: str, now_s: int) -> None:
-    """Spend one slot of the release, from the worker's lease or from a new block. Full, Stale."""
+    """Spend one slot of the release, from the worker's lease or a new block. Raises NoFreeSlot, OutdatedCache."""
     if not _spend_leased(conn, release, worker, now_s):
         _lease_block(conn, release, worker, now_s)
         _spend_leased(conn, release, worker, now_s)
@@ -84,7 +84,7 @@ def _delete(conn: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
 
 
 def free_slots(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int | None:
-    """The number of free slots of the release `row` if `taken` are taken; None: unlimited. Full if it is 0."""
+    """The number of free slots of the release `row` if `taken` are taken; None: unlimited. If 0, raises NoFreeSlot."""
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken
@@ -123,7 +123,7 @@ def _in_period(conn: sa.Connection, release: str, since_s: int) -> "sa.Row[int, 
 
 
 def reset_future_grants(conn: sa.Connection, release: str, now_s: int) -> None:
-    """Change slots that were taken in the future to taken now.
+    """Set the time of slots that were taken in the future to now.
 
     The rate still applies, but no device has to wait until that future time.
     """

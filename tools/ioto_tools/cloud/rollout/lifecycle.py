@@ -1,4 +1,4 @@
-"""The states of a release, as one table, and the functions with which operators and its stop rule change it.
+"""The states of a release, as one table, and the functions that change a release for operators and its stop rule.
 
 One transaction changes the row, revokes the leases, writes the audit row and records the change for the workers.
 """
@@ -25,7 +25,7 @@ MOVES = {
 def move(conn: sa.Connection, release: str, action: str, now_s: int, who: str, **detail: Any) -> None:
     """Apply an action of MOVES, for example `paused`, to the release (its id).
 
-    Conflict, without any change, if MOVES does not allow it in the release's state.
+    Raises Conflict, without any change, if MOVES does not allow the action in the release's state.
     """
     row = leases.locked(conn, release)
     state = MOVES[action].get(row["state"])

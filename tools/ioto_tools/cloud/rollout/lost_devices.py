@@ -4,9 +4,9 @@ The expected interval is the device's own: the seconds that it sent at its last 
 its last check-ins, if known. A device may miss one check-in: it is lost after TIMES this interval without a check-in or
 report, and never before the site's `lost_after_s`. So a device that waits for its apply window is not marked as lost.
 
-Only workers look for lost devices: while none is running, no device can check in. Two workers may look at the same
-time, because each device is checked again in the transaction that marks it. Gaps between looks (no worker was running,
-or the database was unavailable) do not count: an outage of the cloud must not make its fleet lost.
+Only workers search for lost devices: while no worker is running, no device can check in. Two workers may search at the
+same time, because each device is checked again in the transaction that marks it. Gaps between searches (no worker was
+running, or the database was unavailable) do not count: after an outage of the cloud, its fleet must not count as lost.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from . import grants
 if TYPE_CHECKING:
     from ..site.site import Site
 
-Gaps = dict[int, int]  # times without a look: {time of the first look after a gap: length of the gap in seconds}
+Gaps = dict[int, int]  # times without a search: {time of the first search after a gap: length of the gap in seconds}
 
 AFTER_S = 24 * 3600
 TIMES = 2
 EVERY_S = 600
 AT_ONCE = 500  # maximum number of devices marked in one transaction, because devices wait for it
-# Names in `counters`: the time of the last look; the length of each gap, whose end is appended to the name.
+# Names in `counters`: the time of the last search; the length of each gap, whose end is appended to the name.
 _LOOKED, _GAP = "lost looked_s", "lost away_s "
 _GAPS = 50  # the latest gaps are kept
 
@@ -43,7 +43,7 @@ async def run(site: "Site", ask: Callable[..., Awaitable[Any]]) -> None:
         try:
             while await ask(mark_silent, site):
                 await asyncio.sleep(0)
-        except (OSError, Unavailable):  # the next look marks them
+        except (OSError, Unavailable):  # the next search marks the devices
             pass
         await asyncio.sleep(EVERY_S)
 
@@ -57,13 +57,14 @@ def mark_silent(site: "Site") -> int:
 
 
 def _record_look(conn: sa.Connection, now_s: int) -> Gaps:
-    """Record that a worker looks for lost devices now; return the gaps without a look."""
+    """Record that a worker searches for lost devices now; return the gaps between searches."""
     looked_s = counters.one(conn, _LOOKED)
     counters.put(conn, _LOOKED, now_s)
     if looked_s and now_s - looked_s > 2 * EVERY_S:
         counters.put(conn, _GAP + str(now_s), now_s - looked_s)
     gaps = {int(name[len(_GAP) :]): value for name, value in counters.begin_with(conn, _GAP).items()}
-    kept = sorted(end_s for end_s in gaps if end_s <= now_s)[-_GAPS:]  # one in the future: the clock was wrong
+    # A gap that ends in the future was recorded by a wrong clock.
+    kept = sorted(end_s for end_s in gaps if end_s <= now_s)[-_GAPS:]
     for end_s in gaps.keys() - set(kept):
         counters.remove(conn, _GAP + str(end_s))
     return {end_s: gaps[end_s] for end_s in kept}
@@ -83,7 +84,7 @@ def silent(
         ]
         return sum(missed, heard_s + more_s) <= now_s - after_s
 
-    # Devices that an operator has removed or released are left out: their requests are refused.
+    # Removed and unclaimed devices are left out, because their requests are refused.
     there = sa.and_(devices.c.key == grant_rows.c.device, devices.c.removed_s.is_(None), devices.c.claimed)
     found = sa.select(grant_rows.c.device, grant_rows.c.release).join(devices, there)
     # These columns are indexed.

@@ -1,7 +1,7 @@
-"""Samples of a release's progress over time: the number of devices in each state. Functions of a connection.
+"""Samples of a release's progress over time: the number of devices in each state.
 
-A row is added if the counts have changed since the last one. If a release has more than MOST rows, every other one is
-deleted, so that a chart of a year costs no more than one of a day.
+A row is added if the counts have changed since the last row. If a release has more than MOST rows, every second row is
+deleted, so that a chart of a year costs no more than a chart of a day.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def _newest(conn: sa.Connection) -> dict[str, str]:
 
 
 def _thin(conn: sa.Connection, release: str) -> None:
-    """Delete every other sample of the release if there are more than MOST."""
+    """Delete every second sample of the release if there are more than MOST."""
     found = sa.select(samples.c.at_s).where(samples.c.release == release).order_by(samples.c.at_s)
     times = conn.execute(found).scalars().all()
     if len(times) > MOST:

@@ -1,7 +1,7 @@
 """Detects several clients behind one device id: refused registrations, and signs that boards share the id.
 
-Functions of a connection; a `device` is its key, or its row. One board can't cause these signs, two boards with the
-same id cause them all the time:
+The functions take a database connection; a `device` of type `str` is the device's key, any other its row. A single
+board can't cause these signs; two boards with the same id cause them again and again:
 
     start     a check-in reports an earlier start time than a previous check-in
     version   an update was confirmed, then reverted, then runs again without another offer
@@ -24,7 +24,7 @@ from ..storage.tables import AnyRow, Row, devices, grants, releases
 SIGNS = 2
 WITHIN_S = 7 * 24 * 3600
 SLACK_S = 300  # clocks of boards are not exact, and a request takes some time
-# Refused registrations are always counted; a new audit entry is written only after this time without one.
+# Refused registrations are always counted; a new audit entry is written only after this time without a refusal.
 TRACE_S = 24 * 3600
 
 
@@ -41,7 +41,7 @@ def keeps_its_token(device: AnyRow) -> bool:
 def count_refusal(conn: sa.Connection, device: AnyRow, address: str, now_s: int) -> None:
     """Count a refused registration with the id of the device (a row).
 
-    The first one for TRACE_S is also added to the audit log.
+    The first one after TRACE_S without a refusal is also added to the audit log.
     """
     row = {"refused": devices.c.refused + 1, "refused_s": now_s, "refused_from": address}
     conn.execute(devices.update().where(devices.c.key == device["key"]).values(row))

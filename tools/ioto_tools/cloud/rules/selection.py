@@ -1,4 +1,4 @@
-"""Selects the release that a device is offered, and gives the reason why each other release is not. Pure.
+"""Selects the release that a device is offered, and explains why each other release is not offered. Pure.
 
 The releases of the product are checked from the highest version down. The first one without a reason against it is
 offered. If the release that the device runs is reached before that, none is offered.
@@ -62,7 +62,7 @@ class Release:
     start_s: int | None = None
     end_s: int | None = None
     limited: bool = False  # has a limit or a rate
-    age_s: int = 0  # the time that a device must have been known to get one of the limited slots
+    age_s: int = 0  # for how long a device must have been known to get one of the limited slots
     image_bytes: int = 0  # without the envelope
     chip: int | None = None  # None: not an ESP chip, or unknown
     head: bytes | None = None  # the first 24 bytes of the image; None as for `chip`
@@ -95,7 +95,7 @@ class RequestingDevice:
     pin: SortKey | None = None
     grants: dict[str, Grant] = field(default_factory=dict)  # by the release's id
     verdicts: dict[str, bool] = field(default_factory=dict)  # by the release's id: does its policy match?
-    known_since_s: int = 0  # known since; 0: an operator vouches for it
+    known_since_s: int = 0  # time of its first registration; 0: an operator vouches for it
     claimed: bool = True
 
 
@@ -113,7 +113,7 @@ def is_version(text: str) -> bool:
 
 
 def precedence(version: str) -> str:
-    """The part of a valid version that SemVer compares: all but the build metadata. Equal texts are equal versions."""
+    """The part of a valid version that SemVer compares: all but the build metadata. Equal parts are equal versions."""
     return version.split("+")[0]
 
 
@@ -123,7 +123,7 @@ def sort_newest_first(releases: Iterable[_Versioned]) -> list[_Versioned]:
 
 
 def select_release(releases: Iterable[Release], asker: RequestingDevice, now_s: int, room: Room) -> Release | None:
-    """The one of `releases` (by descending version) that the device is offered, or None."""
+    """The release that the device is offered, or None. `releases`: by descending version."""
     for release in releases:
         why = reason_not_offered(release, asker, now_s, room)
         if why is None:

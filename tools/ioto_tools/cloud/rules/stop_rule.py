@@ -8,8 +8,8 @@ from . import update_states
 def applies(ended: Mapping[str, int], least: int, percent: float | None) -> bool:
     """Does the stop rule pause the release? `ended`: {state: number of devices whose last attempt ended in it}.
 
-    Yes if at least `least` devices ended in a state of update_states.OUTCOMES, and `percent` % of them or more in one
-    of FAILURES. `percent` None: no rule.
+    Yes if at least `least` devices ended in a state of update_states.OUTCOMES, and at least `percent` % of them in a
+    state of update_states.FAILURES. `percent` None: no rule.
     """
     bad = sum(ended.get(state, 0) for state in update_states.FAILURES)
     of = sum(ended.get(state, 0) for state in update_states.OUTCOMES)

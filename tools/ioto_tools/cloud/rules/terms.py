@@ -92,14 +92,14 @@ def version_warnings(version: str) -> list[str]:
 def matches_embedded_version(embedded: str, version: str) -> bool:
     """Does the version text in an image match `version`?
 
-    True also if the text is not a version, such as the empty one of MicroPython.
+    Also true if the text is not a version, such as MicroPython's empty text.
     """
     found = embedded.removeprefix("v")
     return not semver.is_valid(found) or semver.compare(found, version) == 0
 
 
 def format_terms(release: Mapping[str, Any]) -> dict[str, Any]:
-    """The terms of a release's row: {term: value that read() accepts, or None}."""
+    """The terms of a release's row: {term: value that parse_terms() accepts, or None}."""
     stop = release["stop_percent"]
     return {
         "policy": release["policy"],

@@ -9,8 +9,8 @@ Events are the device's reports, and what the cloud detects itself:
     again     a report of a later attempt, which the device started by itself
     offer     the cloud offers the update again
     unfit     a report `refused` with a reason that blames the release (UNFIT)
-    withdrawn a report `refused` with the reason `withdrawn`, or a check-in without the staged update that the
-              device may not apply
+    withdrawn a report `refused` with the reason `withdrawn`, or a check-in of a device that may no longer apply
+              the update and does not have it staged
     retry     an operator requests another try
 
 An event that is not in the state's row (late, repeated or impossible) changes nothing. As long as only reports arrive,
@@ -61,7 +61,7 @@ UNAPPLIED = OPEN - {"applied"}  # the device may still apply the update, and can
 SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"  # the only state without a rollout slot
 FAILURES = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # failures for the stop rule
-# All outcomes for the stop rule. A refusal for other reasons says nothing about the release.
+# All outcomes for the stop rule. The state `refused` is not among them: its reasons say nothing about the release.
 OUTCOMES = FAILURES | {"confirmed"}
 FINISHED = OUTCOMES | {"refused"}
 RETRYABLE = frozenset(state for state, row in TABLE.items() if "retry" in row)
@@ -77,7 +77,7 @@ UNFIT = frozenset((
 MAX_ATTEMPTS = 3
 RETRY_DELAYS_S = (3600, 86400)  # after the first attempt, after the second
 CLOCK_TOLERANCE_S = (
-    20  # tolerated difference of the servers' clocks; a time further in the future is from a wrong clock
+    20  # tolerated difference between the servers' clocks; a time further in the future is from a wrong clock
 )
 
 
@@ -125,7 +125,7 @@ def next_try(state: str, tries: int, attempt: int, changed_s: int) -> tuple[int,
 def must_wait(due_s: int, changed_s: int, now_s: int) -> bool:
     """Must the next try wait, because it is before `due_s`?
 
-    Not if `changed_s`, when the last attempt ended, is in the future: that clock was wrong.
+    Not if `changed_s`, the time when the last attempt ended, is in the future: a wrong clock recorded it.
     """
     return now_s < due_s and changed_s <= now_s + CLOCK_TOLERANCE_S
 

@@ -1,4 +1,4 @@
-"""Moves, backs up and restores sites: copies the site of one folder to another folder (copying.py).
+"""Moves, backs up and restores sites: copies the site in one folder to another folder (copying.py).
 
 The databases and images may be elsewhere. The target must be new or empty. Until the copy is complete, the target is
 marked (copy_mark.py), so that the same command can resume it.
@@ -19,7 +19,7 @@ from .site import Site
 
 
 def migrate(data: str | Path, to: str | Path, progress: copying.Progress) -> copying.Copied:
-    """Copy the site of folder `data` to folder `to`; CloudError if the site changes meanwhile."""
+    """Copy the site in folder `data` to folder `to`; CloudError if the site changes meanwhile."""
     with closing(Site(data)) as source, _open_target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copying.unchanged(source, copied)
@@ -28,7 +28,7 @@ def migrate(data: str | Path, to: str | Path, progress: copying.Progress) -> cop
 
 
 def backup(data: str | Path, to: str | Path, progress: copying.Progress) -> copying.Copied:
-    """Back up a snapshot of the site of folder `data` to folder `to`."""
+    """Back up a snapshot of the site in folder `data` to folder `to`."""
     with closing(Site(data)) as source, _open_target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copy_mark.write(target.data, {"of": _source_name(source), "whole": True, "at_s": source.now_s()})
@@ -51,7 +51,7 @@ def restore(backup: str | Path, data: str | Path, progress: copying.Progress) ->
 
 
 def _record_restore(conn: sa.Connection, backup_s: int, now_s: int) -> None:
-    """Record that the site was restored from a backup of `backup_s`; requests after that are missing."""
+    """Record that the site was restored from a backup made at `backup_s`; it lacks all later requests."""
     counters.put(conn, tokens.RESTORED_BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 
@@ -62,7 +62,7 @@ def _source_name(site: Site) -> str:
 
 @contextmanager
 def _open_target(source: Site, folder: str | Path) -> Iterator[Site]:
-    """Open the site in `folder`, new, empty or an incomplete copy of `source`; mark it as incomplete."""
+    """Open the site in `folder` (new, empty, or an incomplete copy of `source`), and mark it as incomplete."""
     with closing(Site(folder, make=True, copied=True)) as target, copy_mark.held(target.data):
         marked = copy_mark.read(target.data)
         if marked is None and not target.database.read(_is_empty):

@@ -1,7 +1,7 @@
 """Creates a private certificate authority and a server certificate: TLS for a site without a public name.
 
 FOLDER/ca.pem       for the boards: `tls.ca`
-FOLDER/ca.key       the authority's key, which signs the next server certificate too
+FOLDER/ca.key       the authority's key, which also signs later server certificates
 FOLDER/server.pem   for the server, with its key in server.key
 """
 
@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..http.errors import CloudError
 
-_YEARS = 20  # lifetime of the authority; after it, boards that trust it can't connect any more
+_YEARS = 20  # lifetime of the authority; afterwards, boards that trust it can't connect any more
 _SERVER_DAYS = 825
 _DAY = datetime.timedelta(days=1)
 _NO_OTHER_USAGE = dict.fromkeys(
@@ -31,7 +31,7 @@ _NO_OTHER_USAGE = dict.fromkeys(
 
 
 def make(folder: str | Path, names: Sequence[str], now: datetime.datetime | None = None) -> None:
-    """Create the files for a server with these `names`: host names and IP addresses. CloudError for others.
+    """Create the files for a server with these `names`: host names and IP addresses. CloudError for other names.
 
     An existing authority is kept, so that boards that trust it still connect; the server's certificate is always new.
     """

@@ -1,4 +1,4 @@
-"""copy.json in a site's folder marks an incomplete copy or a backup, which no server or command may use."""
+"""copy.json in a site's folder marks an incomplete copy or a backup: only commands that copy sites accept it."""
 
 import fcntl
 import json

@@ -60,7 +60,8 @@ class Sum:
 def copy(source: Site, target: Site, progress: Progress = lambda what, done, total: None) -> Copied:
     """Make `target` equal to `source`; return what was copied.
 
-    `progress(what, done, total)`: rows of the table `what`, or bytes of "images". CloudError if they differ afterwards.
+    `progress(what, done, total)`: rows of the table `what`, or bytes of "images". CloudError if the sites differ
+    afterwards.
     """
     sums = source.database.read(_copy_tables, target.database, progress)
     _check_equal(sums, target.database.read(summed), target.data)
@@ -130,7 +131,7 @@ def _key(table: sa.Table) -> Any:
 
 
 def _store(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
-    """Add these rows of the source, or correct those that differ."""
+    """Store rows of the source: add the missing ones, correct those that differ."""
     names = [column.name for column in table.primary_key]
     keys = [tuple(row[name] for name in names) for row in rows]
     there = {

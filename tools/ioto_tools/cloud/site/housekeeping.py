@@ -22,7 +22,7 @@ _AT_ONCE_S = 3600  # time range of the rows deleted in one transaction
 _AT_ONCE = 500  # maximum number of devices deleted in one transaction
 # For how long old data is kept.
 REPORTS_S = 400 * 24 * 3600
-REMOVED_S = 90 * 24 * 3600  # removed devices without any offer; others are kept for the releases' counts
+REMOVED_S = 90 * 24 * 3600  # removed devices without offers and reports; others are kept for the releases' counts
 AUDIT_S = 2 * 365 * 24 * 3600
 FREE_BYTES = 256 * 1024 * 1024  # on the site's disk; with less, a warning is logged
 _log = logging.getLogger("ioto.cloud")
@@ -46,9 +46,9 @@ async def run(site: Site, database: Callable[..., Awaitable[Any]]) -> None:
 
 
 def check_images(site: Site) -> None:
-    """Log each release, if it is not cancelled, whose image is missing or has a wrong size.
+    """Log each release that is not cancelled and whose image is missing or has the wrong size.
 
-    A proxy in front may still serve such an image.
+    A reverse proxy may still serve such an image.
     """
     for release in site.database.read(_not_cancelled):
         try:
@@ -80,7 +80,7 @@ def check_free_space(data: Path) -> None:
 
 
 def delete_old_data(conn: sa.Connection, now_s: int) -> bool:
-    """Delete some of the old data; are there perhaps more? Audit rows that a webhook waits for are kept."""
+    """Delete some old data; return whether there may be more. Audit rows that wait for delivery are kept."""
     change_log.forget(conn, now_s)
     waiting = audit.c.id.in_(sa.select(deliveries.c.event))
     more = _delete_oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
@@ -89,7 +89,7 @@ def delete_old_data(conn: sa.Connection, now_s: int) -> bool:
 
 
 def _delete_removed_devices(conn: sa.Connection, before_s: int) -> bool:
-    """Delete at most _AT_ONCE devices that were removed before `before_s`; were there any?"""
+    """Delete at most _AT_ONCE devices that were removed before `before_s`; return whether there were any."""
     old = sa.and_(
         devices.c.removed_s < before_s,
         devices.c.key.not_in(sa.select(grants.c.device)),
@@ -104,7 +104,7 @@ def _delete_removed_devices(conn: sa.Connection, before_s: int) -> bool:
 def _delete_oldest(
     conn: sa.Connection, table: sa.Table, column: sa.Column[int], before_s: int, *which: sa.ColumnElement[bool]
 ) -> bool:
-    """Delete the rows of the oldest hour that are older than `before_s`; were there any?"""
+    """Delete the rows of the oldest hour that are older than `before_s`; return whether there were any."""
     first_s = conn.execute(sa.select(sa.func.min(column)).where(column < before_s, *which)).scalar()
     if first_s is None:
         return False

@@ -28,7 +28,7 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def checked(path: Path, table: str, given: dict[str, Any], defaults: Defaults) -> dict[str, Any]:
-    """Check the settings `given` of a table of the file `path`, and complete them from `defaults`."""
+    """Check `given`, the settings in a table of the file `path`, and complete them from `defaults`."""
     for key, value in given.items():
         if key not in defaults:
             raise CloudError("%s: %s%s: unknown key; known keys: %s" % (path, table, key, ", ".join(defaults)))

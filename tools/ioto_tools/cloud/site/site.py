@@ -4,7 +4,7 @@
     DATA/cloud.db      SQLite, with cloud.db-wal and cloud.db-shm while it is in use
     DATA/images/       folder_store.py
 
-Any number of processes, servers and commands, may use a site at the same time: they see each other's changes in its
+Any number of processes (servers and commands) may use a site at the same time: they see each other's changes in its
 database.
 """
 
@@ -34,7 +34,7 @@ DATABASE = "cloud.db"
 
 
 def exposed(folder: Path) -> list[str]:
-    """Find files of a site that other users of this machine can read or write: a sentence and remedy each.
+    """A sentence, with the remedy, for each file of a site that other users of this machine can read or write.
 
     Images are not secret on this machine, and nginx must be able to read them.
     """
@@ -72,7 +72,7 @@ class Site:
         self.scope: str | None = None  # of the operator's token; None: access through the folder
         self.links = Links(self)
         self.quiet_s = tokens.QUIET_S  # see tokens.registration_refusal()
-        self.new_per_hour = 0  # maximum number of new devices of a product, see registration.py; 0: no limit
+        self.new_per_hour = 0  # maximum number of new devices of a product in an hour, see registration.py; 0: no limit
         self.lost_after_s = lost_devices.AFTER_S
         self.settings = settings.load(self.data)
         if not copied:

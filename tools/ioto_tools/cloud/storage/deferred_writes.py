@@ -14,7 +14,7 @@ from ..http.errors import Unavailable
 from .tables import Row
 
 WAIT_S = 1.0
-ROWS = 50_000  # maximum number of waiting rows, such as during a database outage
+ROWS = 50_000  # maximum number of waiting rows; many rows wait during a database outage
 CHARACTERS = 64 * 1024 * 1024  # maximum total length of their texts
 WriteRows = Callable[[sa.Connection, list[Row]], None]  # a function that writes rows
 _log = logging.getLogger("ioto.cloud")
@@ -33,7 +33,7 @@ class DeferredWrites:
         return sum(map(len, self._rows.values()))
 
     def add(self, function: WriteRows, key: Hashable, row: Row) -> None:
-        """Schedule function(conn, [row, ...]). Unavailable if too many rows are waiting already."""
+        """Schedule function(conn, [row, ...]). Raises Unavailable if too many rows are waiting already."""
         with self._lock:
             rows = self._rows.setdefault(function, {})
             more = _characters(row) - _characters(rows.get(key, {}))
@@ -45,7 +45,7 @@ class DeferredWrites:
             self._characters += more
 
     def due(self) -> bool:
-        """Are rows waiting, and were the last ones taken WAIT_S ago or earlier?"""
+        """Are rows waiting, and were rows last taken at least WAIT_S ago?"""
         return bool(self._rows) and time.monotonic() - self._taken_at >= WAIT_S
 
     def take(self) -> dict[WriteRows, dict[Hashable, Row]]:

@@ -1,7 +1,7 @@
 """Migrates a database to this program's tables, in one transaction, when the database is opened.
 
 A new database gets the tables of tables.py at once; tests/cloud/test_migrations.py checks that all migrations together
-make the same ones. Alembic is imported only if a migration is needed, because it would delay every command.
+create the same tables. Alembic is imported only if a migration is needed, because importing it takes long.
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ def up(conn: sa.Connection) -> None:
 
 
 def create(conn: sa.Connection) -> None:
-    """Create all tables, at revision LATEST, in a database without any."""
+    """Create all tables, at revision LATEST, in an empty database."""
     metadata.create_all(conn, checkfirst=False)
     conn.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     conn.execute(sa.text("INSERT INTO alembic_version VALUES (:latest)"), {"latest": LATEST})

@@ -21,15 +21,15 @@ Arguments = TypeVarTuple("Arguments")
 
 CONNECTIONS = 10  # maximum per process
 CONNECT_S = 5
-ANSWER_S = 20  # for a transaction of a server: longer than the other time limits
-QUIET_S = 2  # after a timeout, all transactions fail at once for this time
+ANSWER_S = 20  # limit for a transaction of a server; longer than the other time limits
+QUIET_S = 2  # for this time after a timeout, all transactions fail immediately
 LOCK = 0x696F746F  # "ioto"
 _PERMANENT = ("22", "23", "25006", "42")  # SQLSTATE prefixes of permanent errors; all others may be temporary
 _SESSION = {
     "application_name": "ioto",
     "synchronous_commit": "on",
     "lock_timeout": "10s",  # how long a writer waits for the others
-    # Ends the transaction of a host that disappears in the middle of a write, while the others wait.
+    # Ends the transaction of a host that disappears in the middle of a write: all other writers wait for it.
     "idle_in_transaction_session_timeout": "15s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -62,7 +62,7 @@ class Postgresql:
     async def _connect(self, url: str) -> Any:
         try:
             return await asyncpg.connect(url, timeout=CONNECT_S, server_settings=_SESSION)
-        except (ValueError, asyncpg.ClientConfigurationError) as e:  # in the query part of the URL
+        except (ValueError, asyncpg.ClientConfigurationError) as e:  # the query part of the URL is invalid
             raise CloudError("database %s: %s" % (self.url, e)) from e
 
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
@@ -117,7 +117,7 @@ class Postgresql:
 def _as_only_writer(
     conn: sa.Connection, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments
 ) -> T:
-    """Return function(conn, *arguments), which runs when no other writer does."""
+    """Return function(conn, *arguments), which runs while no other writer does."""
     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
     return function(conn, *arguments)
 

@@ -121,7 +121,7 @@ def device(conn: sa.Connection, key: str) -> Row | None:
 
 
 def device_by_id(conn: sa.Connection, product: str, id: str) -> Row | None:
-    """Like device(), by its product's id and its own."""
+    """Like device(), by the ids of the product and the device."""
     return _row(conn.execute(_DEVICES.where(devices.c.id == id, devices.c.product == product)))
 
 
@@ -195,9 +195,9 @@ _INTERVAL = sa.case(
 
 
 def add_report(conn: sa.Connection, device: str, release: str, attempt: int, state: str, row: Row, news: bool) -> None:
-    """Store a report, `row`, or count a repeated one: with the same device, release, attempt and state.
+    """Store the report `row`, or count it if one with the same device, release, attempt and state is stored already.
 
-    `news`: it has changed the grant, so it is about another offer than the stored report and replaces it.
+    `news`: the report has changed the grant. So it is about another offer than the stored report, and replaces that.
     """
     new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
     again = {"times": reports.c.times + 1, **(row if news else {})}

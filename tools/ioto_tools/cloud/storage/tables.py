@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy metadata; migrations/ creates them. Times are Unix seconds."""
+"""The tables as SQLAlchemy metadata; migrate.py creates them. Times are Unix seconds."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ releases = Table(
     Column("end_s", LONG),
     Column("stop_percent", Float),  # of the devices that have finished, once at least `stop_after` have
     Column("stop_after", Integer),
-    Column("manifest", Text),  # as signed, in base64 with its signature; null: not signed
+    Column("manifest", Text),  # JSON: the signed text, and its signature in base64; null: not signed
     Column("state", String(16), nullable=False),  # selection.RELEASE_STATES
     Column("taken", Integer, nullable=False),  # slots taken, including those in `leases`
     Column("counts", Text, nullable=False),  # JSON, see grants.py
@@ -82,7 +82,7 @@ devices = Table(
     Column("registered_s", LONG, nullable=False),  # last registration
     Column("registrations", Integer, nullable=False),
     Column("seen_s", LONG),  # last check-in
-    Column("next_s", Integer),  # seconds from then to the planned next check-in; null: not sent by its agent
+    Column("next_s", Integer),  # planned seconds from the last check-in to the next; null: not sent
     Column("interval_s", LONG),  # between its last check-ins, as observed by the cloud
     Column("checkins", Integer, nullable=False),
     Column("unknown_reports", Integer, nullable=False),  # number of reports about unknown updates
@@ -90,7 +90,7 @@ devices = Table(
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
     Column("first_s", LONG, nullable=False, default=0),  # its first registration
-    # An operator created or claimed it: it counts whatever its age.
+    # An operator has created or claimed it: then it counts for the stop rule at any age.
     Column("vouched", Boolean, nullable=False, default=False),
     # Claimed by an operator, and has not registered and used its token since.
     Column("awaited", Boolean, nullable=False, default=False),
@@ -137,7 +137,7 @@ reports = Table(
     Column("success", Boolean, nullable=False),
     Column("reason", String(256), nullable=False),
     Column("version", String(128)),
-    Column("received_s", LONG, nullable=False),  # when it arrived first
+    Column("received_s", LONG, nullable=False),  # when it first arrived
     Column("times", Integer, nullable=False),  # how often the same report arrived
     Index("ix_reports_received", "received_s"),  # to delete the oldest
 )
@@ -259,7 +259,7 @@ deliveries = Table(
     Column("webhook", String(16), ForeignKey("webhooks.id"), primary_key=True),
     Column("event", LONG, ForeignKey("audit.id"), primary_key=True),
     Column("tries", Integer, nullable=False),
-    # Not before this time. A worker that takes the event sets it to the end of its lease.
+    # The event is not posted before this time. A worker that takes the event sets it to the end of its lease.
     Column("due_s", LONG, nullable=False),
     Index("ix_deliveries_due", "due_s"),
 )

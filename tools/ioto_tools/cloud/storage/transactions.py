@@ -15,7 +15,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Transactions(Protocol):
-    """What a kind of database provides: Sqlite, Postgresql."""
+    """The interface of the two kinds of database, Sqlite and Postgresql."""
 
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T: ...
@@ -28,7 +28,7 @@ class Database:
     """The database behind `transactions`, migrated to the newest tables.
 
     read() and write() run a function in one transaction. With `threads`, one thread writes for all callers; else each
-    caller writes by itself, and deferred writes are done at once. Unavailable if the database does not answer.
+    caller writes by itself, and deferred writes are done at once. Raises Unavailable if the database does not answer.
     """
 
     def __init__(self, transactions: Transactions, threads: bool) -> None:
@@ -52,7 +52,7 @@ class Database:
         return (self._writer or self.transactions).write(function, *arguments)
 
     def write_later(self, function: WriteRows, key: Hashable, row: Row) -> None:
-        """Call function(conn, [row, ...]), with the last row of each key, up to a second later.
+        """Call function(conn, [row, ...]) within a second, with the last row of each key.
 
         A crash loses the rows that are not written yet.
         """

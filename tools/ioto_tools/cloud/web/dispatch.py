@@ -142,7 +142,7 @@ def _error_page(request: Request, text: str, status: int, headers: dict[str, str
 
 
 async def read_form(request: Request, max_bytes: int, secret: str | None = None) -> dict[str, Any]:
-    """The fields of a form. Refusal unless it is from this site and, if given, from the session `secret`."""
+    """The fields of a form. Raises Refusal unless it is from this site and, with `secret`, from this session."""
     session.check_origin(request.headers, request.app.state.public_url)
     length = request.headers.get("content-length", "")
     # A chunked body may have any length, whatever its Content-Length.

@@ -87,7 +87,7 @@ def _ordered(states: dict[str, int]) -> dict[str, int]:
 
 
 def history(site: Site, request: PageRequest) -> JsonData:
-    """{"at_s": [..], group: [..]} from the first device until now, for the chart."""
+    """{"at_s": [..], group: [..]} from the first sample until now, for the chart."""
     found = overview.update(site, request.query.get("id", ""))
     rows = site.database.read(progress_samples.of, found["update"])
     rows = [(at_s, grouped(states)) for at_s, states in rows] + [(site.now_s(), grouped(found["states"]))]

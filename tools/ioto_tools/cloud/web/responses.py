@@ -12,7 +12,7 @@ from . import assets
 
 
 def check_text(value: str) -> str:
-    """Return `value` if the database and a page can contain it. ValueError: a NUL or a lone surrogate."""
+    """Return `value` if the database and a page can contain it. ValueError if it has a NUL or a lone surrogate."""
     if "\0" in value:
         raise ValueError("a NUL in a text")
     value.encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
@@ -71,7 +71,7 @@ def render(page: Page, **common: Any) -> str:
 
 
 class _Environment(jinja2.Environment):
-    """In its templates `row.update` is the key of a row, not the method of dict."""
+    """In its templates, `row.update` is the value of the key `update`, not the method of dict."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)

@@ -1,8 +1,8 @@
 """Sessions of the web page: sign-in with an operator's token gives a random cookie, valid for half a day.
 
-The session also ends with the token. The cookie is HttpOnly and SameSite=Strict. For a change, the browser must also
-name a page of this site as the origin of the request, and the form must contain a token derived from the session, which
-no other site can read.
+The session also ends when the token is revoked or expires. The cookie is HttpOnly and SameSite=Strict. For a change,
+the browser must also name a page of this site as the origin of the request, and the form must contain a token derived
+from the session, which no other site can read.
 """
 
 import base64
@@ -77,7 +77,7 @@ def form_token(secret: str) -> str:
 
 
 def check_origin(headers: Headers, public_url: str | None = None) -> None:
-    """Refusal 403 unless, according to the browser, the request is from a page of this site.
+    """Raise Refusal 403 unless, according to the browser, the request is from a page of this site.
 
     `public_url`: the cloud's address for browsers; a proxy in front may send a different Host.
     """
@@ -99,7 +99,7 @@ def _host(url: str) -> str:
 
 
 def check_form(secret: str, token: str) -> None:
-    """Refusal 403 unless the form is from this session."""
+    """Raise Refusal 403 unless the form is from this session."""
     if not hmac.compare_digest(form_token(secret).encode(), token.encode()):
         raise Refusal(403, "this form is from an earlier session: reload the page and repeat the change")
 

@@ -45,7 +45,7 @@ async def sign_in(request: Request) -> Response:
 
 
 def _next(request: Request) -> str:
-    """The page that was requested before sign-in. Only paths below /web/."""
+    """The page that was requested before sign-in. Only paths below /web/ are accepted."""
     wanted = request.query_params.get("next", "")
     return wanted if wanted[:1].isalpha() and ":" not in wanted.partition("?")[0] else "."
 
