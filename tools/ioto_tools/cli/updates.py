@@ -123,8 +123,9 @@ def show(update: str, data: str, json: bool) -> None:
 def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
     """Change the rollout settings of UPDATE, which is PRODUCT@VERSION or its id.
 
-    `none` removes a setting; settings that are not given stay. Devices that were offered the update keep it: to
-    stop those too, pause or cancel it.
+    `none` removes a setting; settings that are not given stay. A device that was offered the update keeps it
+    if --limit, --percentage or --rate is lowered; a changed policy, start or end applies to it as well. To stop
+    all devices, pause or cancel the update.
     """
     options = pop_terms(more)
     if all(value is None for value in options.values()):
