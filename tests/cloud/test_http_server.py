@@ -1,4 +1,4 @@
-"""Limits on every wait for a client, and on no other wait."""
+"""Every wait for a client has a limit; no other wait has one."""
 
 import asyncio
 import socket

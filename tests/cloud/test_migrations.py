@@ -30,7 +30,7 @@ def differences(conn):
 
 
 def again(ask, function):
-    """ask(function), which may be Unavailable once: on a connection from before the tables were changed."""
+    """Call ask(function); repeat it if its connection is older than the change of the tables, and so Unavailable."""
     try:
         return ask(function)
     except Unavailable as e:

@@ -1,4 +1,4 @@
-"""Malicious values in addresses and forms: no page fails, with either database, and they are only shown as text."""
+"""Malicious values in addresses and forms: no page fails, with either database; the values are shown only as text."""
 
 import itertools
 import json
