@@ -186,7 +186,7 @@ def test_pin_replaces_policy_schedule_and_percentage():
 
 
 def test_device_with_a_slot_needs_no_new_one():
-    """For each state, number of tries and age: a release is offered while its grant is open, or when the next try is due."""
+    """A release is offered while its grant is open or the next try is due, for each state, number of tries and age."""
     full = release("2.0.0", percentage=0)
     for state, tries, attempt, age in itertools.product(STATES, (1, 2, 3), (0, 1, 3), (0, 3599, 3600, 86400)):
         held = {full.id: Grant("2.0.0", "1.0.0", tries, attempt, state, None, NOW, NOW - age)}
