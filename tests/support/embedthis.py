@@ -41,7 +41,7 @@ class EmbedThis:
         self.objections = []
 
     def release(self, version, image):
-        """Publish; return the update's id. The newest release is offered to devices with another version."""
+        """Publish a release; return the update's id. The newest one is offered to devices with another version."""
         update = "01H%023d" % (len(self.releases) + 1)
         self.releases[update] = (version, image)
         return update
@@ -113,7 +113,7 @@ class EmbedThis:
             raise Objection("id auto")
         if not ISO_DATE.fullmatch(_string(fields, "created")):
             raise Objection("created %s" % fields["created"])
-        # Required by the Builder's documentation; in Ioto, device.json5 contains it.
+        # The Builder's documentation requires the product; in Ioto, device.json5 contains it.
         if _string(fields, "product") != self.product:
             raise Objection("product %s" % fields["product"])
         if not self.claimed:
