@@ -72,7 +72,7 @@ def test_cut_at_every_byte():
 
 
 def test_of_a_truncated_answer_the_addresses_before_the_cut_count():
-    """Answers are cut at every byte, with the flag for it or by a buffer of 512 bytes. Others must be complete."""
+    """Answers are cut at every byte, with the TC flag or by a buffer of 512 bytes. Others must be complete."""
     long = record(POINTER, 16, 9, bytes(500))
     for flags, records in ((0x8380, [CNAME, B, A, AAAA]), (0x8180, [CNAME, B, A, long])):
         whole = reply(records, flags=flags)

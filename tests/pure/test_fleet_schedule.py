@@ -7,7 +7,7 @@ from ioto.schedule import rest_s
 
 
 def test_devices_are_spread_over_the_whole_jitter():
-    """There is no window: after a check-in and after power-on; also if the jitter is longer than the period."""
+    """Tested without a window, after a check-in and after power-on, also with a jitter longer than the period."""
     anytime = parse("anytime")
     for period, jitter in ((HOUR, HOUR), (DAY, HOUR), (10 * MINUTE, HOUR), (HOUR, MINUTE), (MINUTE, DAY)):
         bins = min(20, jitter)
@@ -49,7 +49,7 @@ def test_fleet_is_spread_over_its_window():
 
 
 def test_fleet_is_spread_after_a_power_failure():
-    """They are spread over the jitter after the start, or over the rest of the window if that is shorter."""
+    """Devices are spread over the jitter after the start, or over the rest of the window if that is shorter."""
     tried = NOON - DAY - HOUR
     even([due(parse("anytime"), UTC, NOON, id, tried - HOUR, up=0) for id in IDS[:4000]], 0, HOUR, 60)
     even([due(parse("anytime"), UTC, None, id, tried, up=0) for id in IDS[:4000]], 0, HOUR, 60)

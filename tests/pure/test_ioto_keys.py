@@ -154,7 +154,7 @@ def test_conditional_settings_of_the_profile():
 
 
 def test_unknown_keys_in_a_file_of_ioto():
-    """They give a warning with a hint; an error if the key, or a similar one, concerns updates, trust or time."""
+    """Unknown keys give a warning with a hint, or an error if they, or similar keys, concern updates, trust or time."""
     for key, value, hint in (
         ("coap", "{ port: 1 }", ""),
         ("log.levl", "'info'", " (log.level?)"),
