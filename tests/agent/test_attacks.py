@@ -282,7 +282,7 @@ def test_server_that_sends_too_slowly_is_given_up(tmp_path):
 
 @pytest.mark.sweep
 def test_expired_release_is_refused(tmp_path):
-    """Otherwise, an attacker could freeze a fleet at an old release by offering only that one."""
+    """Without expiry dates, an attacker could freeze a fleet at an old release by offering only that one."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", expires=NOW + 60))
     cloud.release("1.0.2", sealed(rig.image(2), "1.0.2", expires=NOW - 1))

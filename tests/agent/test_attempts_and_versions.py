@@ -14,7 +14,7 @@ HOUR = 3600
 
 
 def cut_before_the_swap(folder, cuts):
-    """Return a rig with a published release, after one run for each of `cuts` that ended with this power cut."""
+    """Return a rig with a published release, after one run per power cut in `cuts`, each ended by its cut."""
     rig = Rig(folder)
     rig.publish(rig.image(1), "1.0.1")
     for cut in cuts:

@@ -1,6 +1,6 @@
-"""A confirmed application hangs or ends: the watchdog and the count of failed starts lead to the next release.
+"""A confirmed application hangs or ends: the watchdog and the count of failed starts still allow the next release.
 
-No board needs a cable.
+No cable is needed.
 """
 
 import pytest

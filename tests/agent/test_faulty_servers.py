@@ -1,4 +1,4 @@
-"""Servers that send invalid replies or stall: each case has its reason, and the flash does not change.
+"""Servers that send invalid replies or stall: each case is reported with its reason, and the flash does not change.
 
 Each case is one virtual board in simulated time. After a while with the faulty server, the real cloud answers, and the
 board must update from it.

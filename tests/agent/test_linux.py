@@ -168,7 +168,7 @@ def test_hanging_script_is_killed_before_the_next_attempt(cloud, host):
 
 
 def test_offer_during_the_script_leaves_its_file_unchanged(cloud, host):
-    """A check-in that began before the script is answered while it runs, with another offer.
+    """A check-in that began before the script is answered, with another offer, while the script runs.
 
     The version that the script installed is confirmed.
     """

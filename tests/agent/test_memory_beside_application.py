@@ -138,7 +138,7 @@ def test_many_failed_allocations_do_not_stop_the_update(tmp_path, start, part):
 
 
 def staged(folder, what):
-    """A board with a staged image, to which power returns; in that start, the code `what` is run."""
+    """A board with a staged image and without power; its next start runs the code `what`."""
     rig = board(folder, MAIN.replace("staged.apply()", "staged.defer(30)"))
     rig.run(stop=lambda line: line.startswith("DEVICE:UPDATE"))
     rig.board.write_files({"main.py": (WITHOUT_MEMORY % (PWRON, what)).encode()})
@@ -151,7 +151,7 @@ def test_failed_allocation_does_not_discard_the_staged_image(tmp_path, pieces):
     """The allocation fails in the start that rereads the image; the image is not downloaded again."""
     run = staged(tmp_path / "all", "_faults.note()").run(stop=lambda line: line.startswith("USES ["))
     found = [int(n) for n in run.console.split("USES [")[1].split("]")[0].split(",")]
-    for n in found[1 : 150 : 150 // pieces]:  # allocations of begin.py; another sweep has those of the check-in
+    for n in found[1 : 150 : 150 // pieces]:  # allocations of begin.py; another sweep tests those of the check-in
         rig = staged(tmp_path / str(n), "_faults.fail(%d)" % n)
         run = rig.run(until_s=40000, stop=is_updated)
         assert rig.board.describe_otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (

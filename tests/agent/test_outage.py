@@ -1,4 +1,4 @@
-"""Outages: a staged image waits for the cloud, and after a trial without an answer, the old image decides the cause."""
+"""Outages: a staged image waits for the cloud, and after a trial without an answer, the old image finds the cause."""
 
 import pytest
 from ioto_tools.cloud.operators import control, overview

@@ -1,4 +1,4 @@
-"""Against a strict stand-in for EmbedThis' cloud: compact JSON, no additional fields.
+"""A board with a strict stand-in for EmbedThis' cloud, which sends compact JSON without additional fields.
 
 The stand-in refuses everything that the protocol does not promise.
 """

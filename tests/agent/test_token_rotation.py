@@ -83,14 +83,14 @@ def test_power_cut_during_a_rotation(tmp_path):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation is one after the previous operation
+@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation is a cut after the previous one
 def test_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
     for op in range(operations(tmp_path / "clean")):
         cut_once(tmp_path / str(op), op, when)
 
 
 def test_token_that_cannot_be_stored_is_not_used(tmp_path):
-    """Otherwise a reset would leave the board with an expired token, and its id would be refused."""
+    """If it were used, a reset would leave the board with an expired token, and its id would be refused."""
     rig = rotating(tmp_path)
     old = token(rig)
     rig.board.write_files({"state/provision.json.new/in-the-way": b"x"})

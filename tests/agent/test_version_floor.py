@@ -128,7 +128,7 @@ def test_downgrade_from_one_version_is_refused_by_other_versions(tmp_path):
 
 
 def sealed_without_end(image, version, **more):
-    """A release signed before the tools required an expiry date for `down`."""
+    """A release signed before the tools required an expiry date at most 30 days away for `down`."""
     content = sealed(image, version)
     raw, _ = unwrap(content[:4096])
     raw = json.dumps(dict(json.loads(raw), down=True, **more)).encode()

@@ -62,7 +62,7 @@ def test_two_boards_with_the_same_flash_image_do_not_stop_a_release(cloud, make_
                     overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"],
                 )
             )
-    assert set(counted) == ({(False, 6), (True, 5)} if sends_up else {(False, 6)})  # not counted once detected
+    assert set(counted) == ({(False, 6), (True, 5)} if sends_up else {(False, 6)})  # not counted after detection
     update = overview.update(cloud.site, "thermo@2.0.0")
     assert update["state"] == "active" and not any(each in update["ended"] for each in ("reverted", "failed"))
     if sends_up:

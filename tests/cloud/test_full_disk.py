@@ -1,4 +1,4 @@
-"""A full disk under a running server: answered requests are stored, others get 503, no file is partial."""
+"""A full disk under a running server: answered requests are stored, others get 503, and no file is incomplete."""
 
 import http.client
 import json

@@ -142,7 +142,7 @@ def test_database_accesses_with_an_open_offer_and_after_success(served):
     served.publish("2.0.0")
     served.ask("D1")
     served.ask("D1")
-    assert served.ask("D1") == ("2.0.0", 2)  # one for the question whether the offer is still valid, one for the link
+    assert served.ask("D1") == ("2.0.0", 2)  # one to check the offer, one for the link
     assert served.ask("D1", "2.0.0") == (None, 1)  # `confirmed` is stored
     assert [served.ask("D1", "2.0.0") for _ in range(3)] == [(None, 0)] * 3
     assert served.ask("D1") == (None, 0) and served.ask("D1") == (None, 1)  # the second check-in stores `reverted`;
@@ -222,7 +222,7 @@ def test_a_release_that_was_full_before_its_change_is_not_marked_full():
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("refused")])
 def test_requests_that_wait_for_a_failing_refresh_do_not_repeat_it(error):
-    """Otherwise, all of them would wait for an unreachable database, one after the other."""
+    """If they did, all of them would wait for an unreachable database, one after the other."""
     refreshes = []
 
     async def read(function, seq):

@@ -42,7 +42,7 @@ def test_silent_devices_are_marked_in_the_end_but_never_too_early(cloud, seed):
     cloud.publish("2.0.0")
     lost_devices.mark_silent(cloud.site)
     grace = {"D%d" % n: draw.choice((DAY, 2 * DAY, 9 * DAY)) for n in range(4)}
-    served = {}  # device -> seconds since its last check-in in which a server was running
+    served = {}  # device -> seconds with a running server since its last check-in
     for n in range(4):
         ask(cloud, "D%d" % n, next=grace["D%d" % n] // 2)
         served["D%d" % n] = 0

@@ -1,6 +1,6 @@
 """EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` over TLS.
 
-Behind the real nginx and without it.
+The tests run behind the real nginx and without it.
 """
 
 import re
@@ -50,7 +50,7 @@ def test_other_clients_behind_nginx(serve, site, tmp_path):
 
 @pytest.mark.own_links
 def test_other_clients_without_nginx(serve, site, tmp_path):
-    """The same clients directly at `ioto cloud serve`, with raw sockets over TLS."""
+    """The same clients connect directly to `ioto cloud serve`, with raw sockets over TLS."""
     certificates.make(tmp_path / "tls", ["127.0.0.1"])
     tls = tmp_path / "tls"
     _, address = serve(

@@ -78,7 +78,7 @@ def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name
 
 @pytest.mark.sweep
 def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
-    """The error does not call it an unknown kind of file, whether it is published, signed or sent to the API."""
+    """The error does not call the file an unknown kind, whether the file is published, signed or sent to the API."""
     whole = samples.merged("generic")
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     ioto("keys", "new", "k.pem", "--no-passphrase")

@@ -1,4 +1,4 @@
-"""Every range of small files against brute force, and every chunk boundary through the application."""
+"""Every range of small files, compared with brute force, and every chunk boundary through the application."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Which release is offered, and why the others are not: all combinations against brute force, with `semver`."""
+"""Which release is offered, and why the others are not: all combinations compared with brute force and `semver`."""
 
 import functools
 import itertools
@@ -119,7 +119,7 @@ def test_every_combination_of_reasons_against_a_release():
 
 
 def test_missing_properties_are_no_reason_against_a_release():
-    """Nor are values of other types: other clients may use these names. A pin does not override the hardware."""
+    """Other types are no reason either: other clients may use these names. A pin does not override the hardware."""
     board = release("2.0.0", chip=9, head=NEWER_REVISION, image_bytes=1000)
     for sent in (
         {},

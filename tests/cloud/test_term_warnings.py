@@ -119,7 +119,7 @@ def test_command_line_api_and_page_show_the_warnings(cloud, ioto, tmp_path):
 
 @pytest.mark.sweep
 def test_a_dry_run_shows_the_warnings(cloud, ioto, tmp_path):
-    """The command line, the API and the page show the same warnings as when publishing; the page, in every slice."""
+    """Command line, API and page show the same warnings as when publishing; the page shows them in every slice."""
     ask(cloud, "D1", region="north")
     (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
     wrong = NEWER + "regoin == 'north'"

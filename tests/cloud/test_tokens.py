@@ -38,7 +38,7 @@ def test_reports_alone_count_as_activity(cloud):
 
 
 def test_an_unused_token_does_not_protect_the_id(cloud):
-    """A device whose answer to a registration is lost registers again."""
+    """If the answer to its registration is lost, a device registers again."""
     first, second = cloud.device(), cloud.device()
     assert not is_accepted(cloud, first) and is_accepted(cloud, second)
 

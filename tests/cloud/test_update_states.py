@@ -1,4 +1,4 @@
-"""Update states: the table against an independent description; retries, stop rule, shares by brute force."""
+"""Update states: the table compared with an independent description; retries, stop rule and shares by brute force."""
 
 import itertools
 from fractions import Fraction
@@ -77,7 +77,7 @@ def test_the_table_is_complete():
 
 
 def test_which_refusals_blame_the_release():
-    """Refusals because of the signature, manifest, image, chip or size do; those due to the device do not."""
+    """Refusals because of the signature, manifest, image, chip or size blame it; those due to the device do not."""
     assert update_states.UNFIT <= set(errors.REASONS)
     against = {
         reason
@@ -153,7 +153,7 @@ def test_three_tries_with_growing_delays():
 
 
 def test_a_device_that_always_fails_is_offered_three_times():
-    """Neither the last report matters, nor whether the device counts its attempts itself."""
+    """The last report does not matter, nor does it matter whether the device counts its attempts itself."""
     for end, own in itertools.product(("failed", "rolled_back", "refused", "silent"), (False, True)):
         state, tries, attempt, at = "offered", 1, 0, 0
         offers = [0]

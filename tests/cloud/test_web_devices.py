@@ -18,7 +18,7 @@ def operator(cloud):
 
 
 def test_lone_surrogate_in_a_device_property(operator, cloud):
-    """JSON can contain a lone surrogate, a page cannot: its rest is shown, and the device can be removed."""
+    """JSON can contain a lone surrogate, a page cannot: all the rest is shown, and the device can be removed."""
     body = b'{"id":"D1","version":"1.0.0","\\ud800":"\\udfff","list":["\\ud800"],"good":"yes"}'
     assert cloud.post("/tok/provision/update", body, cloud.device()).status == 200
     page = operator.get("device?id=D1")

@@ -1,4 +1,4 @@
-"""Each page shows and does the same as the functions behind it, and shows their errors; no server, no browser."""
+"""Each page shows and does the same as the functions behind it, and shows errors; tested without a server."""
 
 import asyncio
 import html
@@ -256,7 +256,7 @@ def upload(operator, image=None, name="i.bin", **fields):
 
 
 async def _uploaded(app, headers, pieces):
-    """Needs an event loop, because uploaded files are closed in a thread."""
+    """The upload needs an event loop, because uploaded files are closed in a thread."""
     sent, pieces = [], iter(pieces)
 
     async def receive():

@@ -222,7 +222,7 @@ def test_invalid_urls_and_events_are_refused(cloud):
 
 
 def test_a_slow_webhook_delays_no_other(cloud, listener, monkeypatch):
-    """The slow one answers byte by byte, and is given up after WAIT_S; meanwhile, another one receives everything."""
+    """The slow webhook answers byte by byte and is given up after WAIT_S; meanwhile, another one gets everything."""
     monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than the others need on a loaded machine
     monkeypatch.setattr(webhook_delivery, "POLL_S", 0.01)
     with slow_server() as url:

@@ -24,7 +24,7 @@ def staged(cloud, id, next=HOUR, **said):
 
 
 def may_apply(cloud, id, update, **said):
-    """Check in before applying a staged update; return whether it may be applied; if not, report it as refused."""
+    """Check in before applying a staged update; return whether it may be applied. If not, report it as refused."""
     offered = cloud.check_in(id, cloud.tokens[id], "1.0.0", next=HOUR, staged=update, attempt=1, **said).json()
     if offered.get("update") == update:
         return True

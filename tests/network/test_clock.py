@@ -215,7 +215,7 @@ def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why
         "tls_not_yet"),
 ], ids=["unknown-authority", "no-date", "a-date-long-past"])  # fmt: skip
 def test_the_clock_stays_unset_if_the_cloud_does_not_know_the_time(tmp_path, changes, why):
-    """The clock is unchanged: no window opens."""
+    """The clock is not set, so no window opens."""
     world = World(tmp_path, **changes)
     ((now, known, error, kept),) = world.run(NEVER_SET)
     assert not known and now < 946684900 and error == why and not kept, (now, error)

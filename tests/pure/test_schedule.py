@@ -224,7 +224,7 @@ def days_with_a_check(window, zone, period_s, jitter_s, begin, count, late):
 
 
 def test_time_a_little_before_the_period_is_accepted():
-    """It may be early by a minute or 1/256 of the period, whichever is less; not after a failure, nor during a hold."""
+    """A check-in may be early by a minute or 1/256 period, whichever is less; not after a failure or during a hold."""
     window = parse("0 2 * * *")
     opens = days(2027, 6, 2) * DAY + 2 * HOUR
     place = NOON + due(window, UTC, NOON, "ID", jitter=HOUR)

@@ -211,7 +211,7 @@ def test_random_rules():
 
 
 def test_against_the_c_library_over_random_rules():
-    """The rules stay in their year and do not overlap. Not with zoneinfo, whose `n` and J59 are a day early."""
+    """The rules stay in their year and do not overlap. zoneinfo is not used: its `n` and J59 are a day early."""
     import os
     import time
 

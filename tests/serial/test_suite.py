@@ -202,7 +202,7 @@ print(came, wrong)
 
 
 def test_ctrl_c_does_not_corrupt_the_file_system(port):
-    """On a chip, the driver is in C, so Ctrl-C never stops it halfway; else littlefs would use data that was never read."""
+    """On a chip, the driver is in C: Ctrl-C never stops it halfway, so littlefs never uses data that was not read."""
     with Prompt(port) as board:
         assert board.run(BREAK_IN).split() == ["14", "0"]
 

@@ -30,7 +30,7 @@ def token_of(n):
 
 
 def fill(site, like, first, count, told=lambda n: None):
-    """Add `count` devices, numbered from `first`, as copies of the one with id `like`; call told(n) after n."""
+    """Add `count` copies of the device with the id `like`, numbered from `first`; call told(n) after n copies."""
     sqlite = not site.settings["database"]
     words = _SQLITE if sqlite else _POSTGRESQL
     for start in range(first, first + count, BLOCK):
